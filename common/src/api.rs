@@ -1,0 +1,207 @@
+//! Bodies of the REST API: JSON in snake_case. Errors are [`Problem`]s.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+use crate::exit::StreamerExit;
+use crate::id::{PeerId, SlotIndex, StreamerId};
+use crate::input::InputCommand;
+use crate::signal::{Role, StreamInfo, StreamerState};
+use crate::spec::{SourceSpec, StreamerSpec};
+use crate::stats::StreamerStats;
+
+/// `POST /api/streamers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateStreamer {
+    /// Its name; one is made up if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub id: Option<StreamerId>,
+    /// What produces the media of slot 0.
+    pub source: SourceSpec,
+    /// Slots negotiated with every peer, 1..=16.
+    #[serde(default = "default_slots")]
+    #[schema(minimum = 1, maximum = 16)]
+    pub slots: u8,
+}
+
+fn default_slots() -> u8 {
+    crate::spec::DEFAULT_SLOTS
+}
+
+impl CreateStreamer {
+    /// The spec in it, not validated.
+    pub fn into_spec(self) -> (Option<StreamerId>, StreamerSpec) {
+        (self.id, StreamerSpec { source: self.source, slots: self.slots })
+    }
+}
+
+/// One streamer, in `GET /api/streamers` and `GET /api/streamers/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Streamer {
+    /// Its name.
+    pub id: StreamerId,
+    /// Where it is in its life.
+    pub state: StreamerState,
+    /// Since when it is in this state.
+    pub since: DateTime<Utc>,
+    /// Why it is in this state, if there is more to say.
+    pub reason: Option<String>,
+    /// When it was created.
+    pub created: DateTime<Utc>,
+    /// How its process ended, once it has.
+    pub exit: Option<StreamerExit>,
+    /// What it was created from.
+    pub spec: StreamerSpec,
+    /// Active slots.
+    pub slots: Vec<StreamInfo>,
+    /// Who watches.
+    pub peers: Vec<Peer>,
+    /// Its counters, at most about a second old; absent before the first report.
+    pub stats: Option<StreamerStats>,
+}
+
+/// `GET /api/streamers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct StreamerList {
+    /// In order of their ids.
+    pub streamers: Vec<Streamer>,
+}
+
+/// A peer of a streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Peer {
+    /// Its id.
+    pub id: PeerId,
+    /// How it came.
+    pub kind: PeerKind,
+    /// What it may do.
+    pub role: Role,
+    /// Where its connection is in its life.
+    pub state: PeerState,
+    /// When it joined.
+    pub joined: DateTime<Utc>,
+    /// Its counters.
+    pub stats: PeerStats,
+}
+
+/// By which protocol a peer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerKind {
+    /// The native protocol.
+    Native,
+    /// WHEP.
+    Whep,
+}
+
+/// Life of a peer connection.
+///
+/// ```text
+/// connecting ──▶ connected ◀─▶ lost ──▶ (gone)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerState {
+    /// ICE and DTLS are under way.
+    Connecting,
+    /// Media flows.
+    Connected,
+    /// Nothing has been heard from it for some seconds.
+    Lost,
+}
+
+/// Counters of one peer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct PeerStats {
+    /// RTP packets sent.
+    pub packets: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Packets it reported lost, in total.
+    pub lost: u64,
+    /// Packets sent again on its request.
+    pub retransmitted: u64,
+    /// PLI and FIR it sent.
+    pub keyframe_requests: u64,
+    /// Access units not sent to it, as it could not keep up.
+    pub skipped_units: u64,
+    /// Round trip, milliseconds, from its last receiver report.
+    pub round_trip_ms: Option<f64>,
+}
+
+/// `POST /api/streamers/{id}/input`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputRequest {
+    /// Slot whose source gets it.
+    #[serde(default)]
+    pub slot: SlotIndex,
+    /// Carried out in this order; at most 1024.
+    pub events: Vec<InputCommand>,
+}
+
+/// `GET` and `PUT /api/streamers/{id}/clipboard`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClipboardBody {
+    /// At most 131072 bytes.
+    pub text: String,
+}
+
+/// `POST /api/streamers/{id}/resize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeRequest {
+    /// Slot whose source is resized.
+    #[serde(default)]
+    pub slot: SlotIndex,
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+}
+
+/// `PATCH /api/streamers/{id}/peers/{peer_id}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerPatch {
+    /// What it may do from now on.
+    pub role: Role,
+}
+
+/// Picture format of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotFormat {
+    /// Lossless.
+    #[default]
+    Png,
+    /// Small; for thumbnails.
+    Jpeg,
+}
+
+/// `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Problem {
+    /// `about:blank`, or a URI that identifies the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status' phrase.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened and what to do, for people.
+    pub detail: String,
+    /// Stable, for programs: `streamer_not_found`.
+    pub code: String,
+    /// Path of the offending field, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub field: Option<String>,
+    /// Find it again in the log.
+    pub request_id: String,
+}

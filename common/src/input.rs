@@ -1,0 +1,651 @@
+//! Input as it crosses the network: the messages of the data channels `keys`, `motion` and
+//! `general`, and the commands of `POST /input`.
+//!
+//! Everything here comes from strangers. Decoding is by [`decode_keys`] and its like, which bound
+//! the size; what is decoded has been checked by `validate` and is finite and in range.
+//!
+//! Positions are pixels of the slot's picture at its full size, as `streamInfo.width` and `height` say, origin
+//! top left. They may lie outside of it; the sink clamps.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+use crate::id::{PeerId, SlotIndex};
+
+/// Label and pre-negotiated id (RFC 8832 §4: no opening handshake) of the channel for keys.
+pub const KEYS_CHANNEL: (&str, u16) = ("keys", 0);
+/// Label and id of the lossy channel for motion: unordered, no retransmission.
+pub const MOTION_CHANNEL: (&str, u16) = ("motion", 1);
+/// Label and id of the channel for everything that is neither: reliable JSON.
+pub const GENERAL_CHANNEL: (&str, u16) = ("general", 2);
+
+/// Longest data channel message from a peer, in bytes: room for the longest clipboard in JSON.
+pub const MAX_CHANNEL_MESSAGE: usize = 256 * 1024;
+/// Longest text typed or put on a clipboard by one message, in bytes.
+pub const MAX_TEXT: usize = 128 * 1024;
+/// Longest text typed by one event, in characters; typing takes about 1 ms per new character.
+pub const MAX_TYPED: usize = 4096;
+/// Most keys or buttons in one snapshot of what a peer holds; hands have fewer fingers.
+pub const MAX_HELD: usize = 64;
+/// Most events in one `POST /input`.
+pub const MAX_EVENTS: usize = 1024;
+/// How long an API client may hold something without saying so again.
+pub const MAX_HOLD_MS: u32 = 60_000;
+/// What `hold_ms` is when a press does not say.
+pub const DEFAULT_HOLD_MS: u32 = 2_000;
+
+/// How often a client repeats what it holds while it holds something.
+pub const HELD_REPEAT_MS: u64 = 500;
+/// Without a repeat for this long, what a peer holds is released.
+pub const HELD_SILENCE_MS: u64 = 2_000;
+
+/// A key by its place on the keyboard: a `KeyboardEvent.code` of UI Events (`KeyA`, `ArrowLeft`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "KeyA")]
+#[ts(type = "string")]
+pub struct KeyCode(String);
+
+impl KeyCode {
+    /// A code is a short word of ASCII letters and digits.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] when it is not. Whether a keyboard has such a key is for the sink to say.
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidInput> {
+        let text = text.into();
+        let ok = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        if ok { Ok(Self(text)) } else { Err(InvalidInput::KeyCode) }
+    }
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyCode {
+    type Error = InvalidInput;
+    fn try_from(text: String) -> Result<Self, InvalidInput> {
+        Self::parse(text)
+    }
+}
+
+impl From<KeyCode> for String {
+    fn from(code: KeyCode) -> String {
+        code.0
+    }
+}
+
+impl fmt::Display for KeyCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A mouse button, 1..=9 as X counts: 1 left, 2 middle, 3 right, 4–7 wheel, 8 back, 9 forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
+#[serde(try_from = "u8", into = "u8")]
+#[schema(value_type = u8, minimum = 1, maximum = 9)]
+#[ts(type = "number")]
+pub struct Button(u8);
+
+impl Button {
+    /// The left button.
+    pub const LEFT: Button = Button(1);
+
+    /// The button with X's number `n`.
+    ///
+    /// # Errors
+    /// [`InvalidInput::Button`] unless it is 1..=9.
+    pub fn new(n: u8) -> Result<Self, InvalidInput> {
+        if (1..=9).contains(&n) { Ok(Self(n)) } else { Err(InvalidInput::Button(n)) }
+    }
+
+    /// X's number of the button, 1..=9.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<u8> for Button {
+    type Error = InvalidInput;
+    fn try_from(n: u8) -> Result<Self, InvalidInput> {
+        Self::new(n)
+    }
+}
+
+impl From<Button> for u8 {
+    fn from(button: Button) -> u8 {
+        button.0
+    }
+}
+
+/// Why bytes from a peer are not input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidInput {
+    /// Longer than [`MAX_CHANNEL_MESSAGE`].
+    #[error("a message has at most {MAX_CHANNEL_MESSAGE} bytes, this one has {0}")]
+    TooLong(usize),
+    /// Not JSON of the channel's messages.
+    #[error("not a message of this channel: {0}")]
+    Malformed(String),
+    /// Not a `KeyboardEvent.code`.
+    #[error("code: must be a KeyboardEvent.code, 1 to 32 ASCII letters and digits")]
+    KeyCode,
+    /// No such button.
+    #[error("button: must be from 1 to 9, not {0}")]
+    Button(u8),
+    /// A coordinate or distance that is no finite number, or is absurdly large.
+    #[error("{0}: must be a finite number of at most {MAX_COORDINATE}")]
+    Number(&'static str),
+    /// A text longer than its bound.
+    #[error("text: at most {max} {unit}, this one has {len}")]
+    Text {
+        /// Its length in `unit`.
+        len: usize,
+        /// The bound.
+        max: usize,
+        /// Bytes or characters.
+        unit: &'static str,
+    },
+    /// More held keys or buttons than [`MAX_HELD`].
+    #[error("held: at most {MAX_HELD} keys and buttons")]
+    Held,
+    /// `hold_ms` over [`MAX_HOLD_MS`].
+    #[error("hold_ms: at most {MAX_HOLD_MS}")]
+    Hold,
+    /// A size that a picture cannot have.
+    #[error("{0}")]
+    Size(String),
+    /// More clicks, events or keys than allowed.
+    #[error("{field}: at most {max}")]
+    TooMany {
+        /// The field that is too long.
+        field: &'static str,
+        /// Its bound.
+        max: usize,
+    },
+}
+
+/// Largest absolute value of a coordinate, a distance or a running total of motion.
+pub const MAX_COORDINATE: f64 = 1e9;
+
+/// Client to streamer on `keys`. In order and never lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum KeysMessage {
+    /// A key by its place on the keyboard goes down or up.
+    Key {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Which key.
+        code: KeyCode,
+        /// Down, or up.
+        down: bool,
+    },
+    /// A key by the character on it goes down or up, whatever the layout of the session.
+    Char {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Any Unicode character.
+        char: char,
+        /// Down, or up.
+        down: bool,
+    },
+    /// Types a text, character by character.
+    Text {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// At most [`MAX_TYPED`] characters.
+        text: String,
+    },
+    /// A mouse button goes down or up at a position.
+    Button {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Which button.
+        button: Button,
+        /// Down, or up.
+        down: bool,
+        /// Where, if the pointer has a position (it has none while locked).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        at: Option<Position>,
+    },
+    /// The wheel turns: notches, positive is down and right; fractions add up.
+    Wheel {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Notches to the right.
+        dx: f64,
+        /// Notches down.
+        dy: f64,
+    },
+    /// Everything that this client holds, sent every [`HELD_REPEAT_MS`] while it is anything.
+    /// What the streamer thinks is held and is not in here, is released.
+    Held {
+        /// Slot to which it applies.
+        slot: SlotIndex,
+        /// Keys by place.
+        codes: Vec<KeyCode>,
+        /// Keys by character.
+        chars: Vec<char>,
+        /// Mouse buttons.
+        buttons: Vec<Button>,
+    },
+    /// The client lost the focus: all that it holds is released.
+    Blur,
+    /// Sets the session's clipboard. Controllers only.
+    Clipboard {
+        /// At most [`MAX_TEXT`] bytes.
+        text: String,
+    },
+}
+
+/// A point of a slot's picture.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Pixels from the left.
+    pub x: f64,
+    /// Pixels from the top.
+    pub y: f64,
+}
+
+/// Client to streamer on `motion`. May be lost, doubled or out of order, so each carries a sequence number
+/// and says where things are, not how they changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum MotionMessage {
+    /// The pointer is at a position.
+    Pointer {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Counts this client's motion messages; older than the newest seen is dropped.
+        seq: u32,
+        /// Where.
+        at: Position,
+    },
+    /// The pointer has moved by so much since the client began to count (pointer lock).
+    Relative {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Counts this client's motion messages.
+        seq: u32,
+        /// Running total to the right, pixels.
+        total_x: f64,
+        /// Running total down, pixels.
+        total_y: f64,
+    },
+}
+
+/// Client to streamer on `general`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum GeneralRequest {
+    /// Resizes the desktop in a slot. Controllers only.
+    Resize {
+        /// Slot whose source is resized.
+        slot: SlotIndex,
+        /// Pixels, even.
+        width: u32,
+        /// Pixels, even.
+        height: u32,
+    },
+    /// Asks for a [`GeneralMessage::Pong`], for measuring the round trip.
+    Ping {
+        /// Returned as it is.
+        token: u32,
+    },
+}
+
+/// Streamer to client on `general`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum GeneralMessage {
+    /// The cursor over the source in a slot has this shape now.
+    Cursor {
+        /// Slot it belongs to.
+        slot: SlotIndex,
+        /// The shape; absent while the cursor is hidden.
+        shape: Option<CursorShape>,
+    },
+    /// Somebody else moved the pointer.
+    CursorPosition {
+        /// Slot it belongs to.
+        slot: SlotIndex,
+        /// Where it is now.
+        at: Position,
+    },
+    /// The session's clipboard has changed. Controllers only.
+    Clipboard {
+        /// At most [`MAX_TEXT`] bytes.
+        text: String,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The ping's token.
+        token: u32,
+    },
+    /// A message of this client was refused.
+    Error {
+        /// Channel it came on.
+        channel: String,
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// A picture of the cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct CursorShape {
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
+    /// The point of the picture that points.
+    pub hot_x: u16,
+    /// The point of the picture that points.
+    pub hot_y: u16,
+    /// A PNG with alpha, base64.
+    pub png: String,
+}
+
+/// One command of `POST /api/streamers/{id}/input`, for programs that steer a session.
+///
+/// Presses that are not followed by their release end by themselves after `hold_ms`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum InputCommand {
+    /// A key by its place on the keyboard.
+    Key {
+        /// Which key.
+        code: KeyCode,
+        /// Press and release, or only one of them.
+        #[serde(default)]
+        action: KeyAction,
+        /// After how long a `down` is released by itself.
+        #[serde(default = "default_hold_ms")]
+        hold_ms: u32,
+    },
+    /// Keys pressed in this order and released in the opposite one: `["ControlLeft", "KeyC"]`.
+    Chord {
+        /// At most [`MAX_HELD`].
+        codes: Vec<KeyCode>,
+    },
+    /// Types a text, whatever the layout; a newline is Enter.
+    Text {
+        /// At most [`MAX_TYPED`] characters.
+        text: String,
+    },
+    /// Moves the pointer.
+    Pointer {
+        /// Where to.
+        at: Position,
+    },
+    /// Moves the pointer by a distance.
+    Move {
+        /// Pixels to the right.
+        dx: f64,
+        /// Pixels down.
+        dy: f64,
+    },
+    /// Presses and releases a button.
+    Click {
+        /// Where; where the pointer is, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Position>,
+        /// Which button; the left one, if absent.
+        #[serde(default = "left")]
+        button: Button,
+        /// How often; 2 is a double click. At most 10.
+        #[serde(default = "once")]
+        count: u8,
+    },
+    /// A mouse button.
+    Button {
+        /// Which button.
+        button: Button,
+        /// Press and release, or only one of them.
+        #[serde(default)]
+        action: KeyAction,
+        /// Where; where the pointer is, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Position>,
+        /// After how long a `down` is released by itself.
+        #[serde(default = "default_hold_ms")]
+        hold_ms: u32,
+    },
+    /// Turns the wheel, in notches; positive is down and right.
+    Wheel {
+        /// Notches to the right.
+        #[serde(default)]
+        dx: f64,
+        /// Notches down.
+        #[serde(default)]
+        dy: f64,
+        /// Where; where the pointer is, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Position>,
+    },
+}
+
+fn default_hold_ms() -> u32 {
+    DEFAULT_HOLD_MS
+}
+fn left() -> Button {
+    Button::LEFT
+}
+fn once() -> u8 {
+    1
+}
+
+/// What to do with a key or button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAction {
+    /// Press and release.
+    #[default]
+    Tap,
+    /// Press; released by `up` or after `hold_ms`.
+    Down,
+    /// Release.
+    Up,
+}
+
+/// Who did something, as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// A peer.
+    Peer(PeerId),
+    /// A program by `POST /input`.
+    Api,
+}
+
+/// Decodes a message of the channel `keys`.
+///
+/// # Errors
+/// [`InvalidInput`] says what is wrong; nothing of the message is used then.
+pub fn decode_keys(bytes: &[u8]) -> Result<KeysMessage, InvalidInput> {
+    let message: KeysMessage = decode(bytes)?;
+    message.validate()?;
+    Ok(message)
+}
+
+/// Decodes a message of the channel `motion`.
+///
+/// # Errors
+/// As [`decode_keys`].
+pub fn decode_motion(bytes: &[u8]) -> Result<MotionMessage, InvalidInput> {
+    let message: MotionMessage = decode(bytes)?;
+    message.validate()?;
+    Ok(message)
+}
+
+/// Decodes a message of the channel `general`.
+///
+/// # Errors
+/// As [`decode_keys`].
+pub fn decode_general(bytes: &[u8]) -> Result<GeneralRequest, InvalidInput> {
+    let message: GeneralRequest = decode(bytes)?;
+    if let GeneralRequest::Resize { width, height, .. } = message {
+        crate::spec::validate_size(width, height).map_err(|e| InvalidInput::Size(e.to_string()))?;
+    }
+    Ok(message)
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvalidInput> {
+    if bytes.len() > MAX_CHANNEL_MESSAGE {
+        return Err(InvalidInput::TooLong(bytes.len()));
+    }
+    serde_json::from_slice(bytes).map_err(|e| InvalidInput::Malformed(e.to_string()))
+}
+
+impl KeysMessage {
+    fn validate(&self) -> Result<(), InvalidInput> {
+        match self {
+            KeysMessage::Text { text, .. } => validate_typed(text),
+            KeysMessage::Button { at, .. } => at.map_or(Ok(()), Position::validate),
+            KeysMessage::Wheel { dx, dy, .. } => validate_wheel(*dx, *dy),
+            KeysMessage::Held { codes, chars, buttons, .. } => {
+                let len = codes.len() + chars.len() + buttons.len();
+                if len > MAX_HELD { Err(InvalidInput::Held) } else { Ok(()) }
+            }
+            KeysMessage::Clipboard { text } => validate_clipboard(text),
+            KeysMessage::Key { .. } | KeysMessage::Char { .. } | KeysMessage::Blur => Ok(()),
+        }
+    }
+}
+
+impl MotionMessage {
+    fn validate(&self) -> Result<(), InvalidInput> {
+        match self {
+            MotionMessage::Pointer { at, .. } => at.validate(),
+            MotionMessage::Relative { total_x, total_y, .. } => {
+                finite("totalX", *total_x).and(finite("totalY", *total_y))
+            }
+        }
+    }
+}
+
+impl InputCommand {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the name of its field.
+    pub fn validate(&self) -> Result<(), InvalidInput> {
+        match self {
+            InputCommand::Key { hold_ms, .. } => validate_hold(*hold_ms),
+            InputCommand::Chord { codes } => at_most("codes", codes.len(), MAX_HELD),
+            InputCommand::Text { text } => validate_typed(text),
+            InputCommand::Pointer { at } => at.validate(),
+            InputCommand::Move { dx, dy } => finite("dx", *dx).and(finite("dy", *dy)),
+            InputCommand::Click { at, count, .. } => {
+                at_most("count", usize::from(*count), 10)?;
+                at.map_or(Ok(()), Position::validate)
+            }
+            InputCommand::Button { at, hold_ms, .. } => {
+                validate_hold(*hold_ms)?;
+                at.map_or(Ok(()), Position::validate)
+            }
+            InputCommand::Wheel { dx, dy, at } => {
+                validate_wheel(*dx, *dy)?;
+                at.map_or(Ok(()), Position::validate)
+            }
+        }
+    }
+}
+
+impl Position {
+    fn validate(self) -> Result<(), InvalidInput> {
+        finite("at.x", self.x).and(finite("at.y", self.y))
+    }
+}
+
+/// Checks a text for the clipboard.
+///
+/// # Errors
+/// [`InvalidInput::Text`] when it has more than [`MAX_TEXT`] bytes.
+pub fn validate_clipboard(text: &str) -> Result<(), InvalidInput> {
+    match text.len() {
+        len if len > MAX_TEXT => Err(InvalidInput::Text { len, max: MAX_TEXT, unit: "bytes" }),
+        _ => Ok(()),
+    }
+}
+
+fn validate_typed(text: &str) -> Result<(), InvalidInput> {
+    match text.chars().count() {
+        len if len > MAX_TYPED => Err(InvalidInput::Text { len, max: MAX_TYPED, unit: "characters" }),
+        _ => Ok(()),
+    }
+}
+
+/// More notches than this in one event come from no wheel.
+const MAX_NOTCHES: f64 = 100.0;
+
+fn validate_wheel(dx: f64, dy: f64) -> Result<(), InvalidInput> {
+    for (field, value) in [("dx", dx), ("dy", dy)] {
+        if !(value.is_finite() && value.abs() <= MAX_NOTCHES) {
+            return Err(InvalidInput::Number(field));
+        }
+    }
+    Ok(())
+}
+
+fn validate_hold(hold_ms: u32) -> Result<(), InvalidInput> {
+    if hold_ms > MAX_HOLD_MS { Err(InvalidInput::Hold) } else { Ok(()) }
+}
+
+fn at_most(field: &'static str, len: usize, max: usize) -> Result<(), InvalidInput> {
+    if len > max { Err(InvalidInput::TooMany { field, max }) } else { Ok(()) }
+}
+
+fn finite(field: &'static str, value: f64) -> Result<(), InvalidInput> {
+    let ok = value.is_finite() && value.abs() <= MAX_COORDINATE;
+    if ok { Ok(()) } else { Err(InvalidInput::Number(field)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bad_input_is_refused_with_its_field() {
+        for (json, expected) in [
+            (r#"{"type":"key","slot":0,"code":"","down":true}"#, "code"),
+            (r#"{"type":"key","slot":0,"code":"Key A","down":true}"#, "code"),
+            (r#"{"type":"button","slot":0,"button":10,"down":true}"#, "button"),
+            (r#"{"type":"button","slot":0,"button":0,"down":true}"#, "button"),
+            (r#"{"type":"wheel","slot":0,"dx":0,"dy":1e30}"#, "dy"),
+            (r#"{"type":"kye"}"#, "kye"),
+            ("{", "EOF"),
+            ("", "EOF"),
+        ] {
+            let error = decode_keys(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+        assert!(matches!(decode_keys(&vec![b' '; MAX_CHANNEL_MESSAGE + 1]), Err(InvalidInput::TooLong(_))));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        let json = r#"{"type":"pointer","slot":0,"seq":1,"at":{"x":1,"y":2},"pressure":0.5}"#;
+        assert!(decode_motion(json.as_bytes()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_keys(&bytes);
+            let _ = decode_motion(&bytes);
+            let _ = decode_general(&bytes);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! What the web-server and a streamer say to each other.
+//!
+//! What asks for something carries a [`RequestId`], documents which [`Reply`] answers it, and is
+//! answered exactly once. Peers' signalling, specs and the like travel as [`Json`] inside: these are
+//! self-describing, so that an adopted streamer of another build can ignore fields that it does not know.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+
+use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
+use crate::exit::ExitReason;
+use crate::id::{PeerId, RequestId, SlotIndex, StreamerId};
+use crate::signal::{Capabilities, ClientMessage, IceServer, Role, ServerMessage, StreamInfo};
+use crate::spec::StreamerSpec;
+use crate::stats::StreamerStats;
+
+/// First in both directions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`super::PROTOCOL`] of the speaker.
+    pub protocol: u16,
+    /// Version of the speaker's binary, for the log.
+    pub build: String,
+    /// Content of the token file. The streamer answers with it too: it proves that it could read it.
+    pub token: String,
+    /// What this connection is for.
+    pub purpose: Purpose,
+}
+
+/// Each purpose has a connection of its own, so that large replies never delay control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Signalling and everything small.
+    Control,
+    /// Snapshots and other large replies.
+    Bulk,
+}
+
+/// The streamer's answer to the server's [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelloReply {
+    /// Welcome.
+    Accepted(Hello),
+    /// No; the connection ends.
+    Refused(Refusal),
+}
+
+/// Why a streamer refuses a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The two speak different versions.
+    #[error("the streamer speaks IPC protocol {streamer}, the web-server {server}")]
+    Protocol {
+        /// The streamer's version.
+        streamer: u16,
+        /// The web-server's version.
+        server: u16,
+    },
+    /// The token is not the one in the run directory.
+    #[error("wrong IPC token")]
+    Token,
+    /// The process at the other end runs as somebody else.
+    #[error("the peer runs as another user")]
+    User,
+}
+
+/// A value that travels as JSON text inside a bincode frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> Serialize for Json<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?;
+        text.serialize(serializer)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Json<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map(Json).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Web-server to streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ServerIpcMessage {
+    /// What to be. First on the first control connection of a streamer's life; refused later.
+    Init {
+        /// Its name, for logs.
+        id: StreamerId,
+        /// What to run.
+        spec: Json<StreamerSpec>,
+        /// Server-wide settings that it needs.
+        settings: Json<Settings>,
+    },
+    /// Starts the source of the spec. Replied by [`Reply::Done`] when its first keyframe is encoded, or by the
+    /// source's error, after which the streamer ends.
+    StartSource {
+        /// Names the reply.
+        request: RequestId,
+    },
+    /// A peer joins. Replied by [`Reply::PeerAdded`].
+    AddPeer {
+        /// Names the reply.
+        request: RequestId,
+        /// How it comes.
+        join: Json<Join>,
+    },
+    /// A peer's signalling. Dropped when there is no such peer.
+    FromPeer {
+        /// Who says it.
+        peer: PeerId,
+        /// What.
+        message: Json<ClientMessage>,
+    },
+    /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives.
+    DetachPeer {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// Ends a peer. Replied by [`Reply::Done`], or `peer_not_found`.
+    RemovePeer {
+        /// Names the reply.
+        request: RequestId,
+        /// Whom.
+        peer: PeerId,
+        /// Told to the peer.
+        reason: String,
+    },
+    /// Changes what a peer may do. Replied by [`Reply::Done`], or `peer_not_found`.
+    UpdatePeer {
+        /// Names the reply.
+        request: RequestId,
+        /// Whose.
+        peer: PeerId,
+        /// What it may do from now on.
+        role: Role,
+    },
+    /// `POST /input`. Replied by [`Reply::Done`] when everything has reached the sink.
+    Input {
+        /// Names the reply.
+        request: RequestId,
+        /// The commands.
+        input: Json<InputRequest>,
+    },
+    /// A picture now. Replied by [`Reply::Snapshot`].
+    Snapshot {
+        /// Names the reply.
+        request: RequestId,
+        /// Of which slot.
+        slot: SlotIndex,
+        /// File format.
+        format: SnapshotFormat,
+        /// Scaled down to this width, pixels.
+        width: Option<u32>,
+    },
+    /// Reads the session's clipboard. Replied by [`Reply::Clipboard`].
+    GetClipboard {
+        /// Names the reply.
+        request: RequestId,
+    },
+    /// Sets the session's clipboard. Replied by [`Reply::Done`].
+    SetClipboard {
+        /// Names the reply.
+        request: RequestId,
+        /// The text.
+        text: String,
+    },
+    /// Resizes a desktop. Replied by [`Reply::Done`] once frames have the new size.
+    Resize {
+        /// Names the reply.
+        request: RequestId,
+        /// Slot whose source is resized.
+        slot: SlotIndex,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// Stop gracefully: tell the peers, end the session, exit.
+    Stop {
+        /// Told to the peers.
+        reason: String,
+    },
+}
+
+/// Server-wide settings that a streamer needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// For the peers and for our own gathering.
+    pub ice_servers: Vec<IceServer>,
+    /// Addresses to offer and listen on; empty: every address of this machine, loopback included.
+    pub listen_ips: Vec<std::net::IpAddr>,
+    /// Most peers at once.
+    pub max_peers: u32,
+    /// Threads that send to peers.
+    pub shards: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { ice_servers: Vec::new(), listen_ips: Vec::new(), max_peers: 500, shards: 1 }
+    }
+}
+
+/// How a peer comes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Join {
+    /// By the native protocol. `welcome` and `offer` follow by [`StreamerIpcMessage::ToPeer`].
+    Native {
+        /// Token of an earlier welcome.
+        resume: Option<String>,
+        /// What it may do.
+        role: Role,
+        /// What it can do.
+        capabilities: Capabilities,
+    },
+    /// By WHEP: the offer of a player. The answer is in the reply.
+    Whep {
+        /// SDP.
+        offer: String,
+    },
+}
+
+/// Streamer to web-server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum StreamerIpcMessage {
+    /// First after `Hello` on a control connection: all there is to know for whoever adopts it.
+    Ready(Box<Json<Ready>>),
+    /// The source has produced its first keyframe.
+    SourceConnected,
+    /// The source ended. The streamer ends too, with the same reason.
+    SourceLost {
+        /// Why.
+        reason: String,
+    },
+    /// What slots show has changed: all active ones, as they are now.
+    SlotsChanged {
+        /// In order of slots.
+        slots: Vec<Json<StreamInfo>>,
+    },
+    /// Signalling for one peer. Dropped when it has no WebSocket.
+    ToPeer {
+        /// For whom.
+        peer: PeerId,
+        /// What.
+        message: Json<ServerMessage>,
+    },
+    /// Signalling for every peer with a WebSocket.
+    Broadcast {
+        /// What.
+        message: Json<ServerMessage>,
+    },
+    /// A peer joined or changed its state.
+    PeerState {
+        /// All about it.
+        peer: Json<Peer>,
+    },
+    /// A peer is gone. Its WebSocket, if it has one, is closed.
+    PeerGone {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// Each second: the heartbeat.
+    Stats {
+        /// Of the streamer.
+        stats: Box<Json<StreamerStats>>,
+        /// Of every peer.
+        peers: Vec<Json<Peer>>,
+    },
+    /// The answer to a request.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// What.
+        result: Result<Reply, RequestError>,
+    },
+    /// Last words.
+    Exit {
+        /// Why it ends.
+        reason: Json<ExitReason>,
+    },
+}
+
+/// What a streamer is, for whoever connects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// `None` until `Init`.
+    pub session: Option<SessionState>,
+    /// Id of the streamer process.
+    pub pid: u32,
+}
+
+/// A streamer after its `Init`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Its name.
+    pub id: StreamerId,
+    /// What it runs.
+    pub spec: StreamerSpec,
+    /// When the process started.
+    pub started: DateTime<Utc>,
+    /// Since when its source is running; `None` while it starts.
+    pub running_since: Option<DateTime<Utc>>,
+    /// Active slots.
+    pub slots: Vec<StreamInfo>,
+    /// Who is there.
+    pub peers: Vec<Peer>,
+}
+
+/// The good answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Nothing to say but that it is done.
+    Done,
+    /// The peer is there.
+    PeerAdded {
+        /// Its id: a new one, or the one it had before.
+        peer: PeerId,
+        /// For a WHEP peer: SDP.
+        answer: Option<String>,
+    },
+    /// A picture.
+    Snapshot {
+        /// The file.
+        image: Vec<u8>,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// The clipboard.
+    Clipboard {
+        /// Empty when it holds no text.
+        text: String,
+    },
+}
+
+/// A request that was refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct RequestError {
+    /// Which kind: the HTTP status follows from it.
+    pub kind: ErrorKind,
+    /// Stable, for programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Kinds of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// What it names does not exist.
+    NotFound,
+    /// It does not fit the state: not started, already started, wrong kind of source.
+    Conflict,
+    /// A bound is reached.
+    Limit,
+    /// It should have worked and did not.
+    Failed,
+}
+
+impl RequestError {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
+        Self { kind, code: code.to_owned(), message: message.into() }
+    }
+}
+
+impl StreamerIpcMessage {
+    /// True for what may be dropped when the web-server does not read fast enough: a newer one
+    /// replaces it.
+    pub fn is_replaceable(&self) -> bool {
+        matches!(self, StreamerIpcMessage::Stats { .. })
+    }
+}
+
+/// A peer's connection state as it is reported, for logs.
+impl std::fmt::Display for PeerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PeerState::Connecting => "connecting",
+            PeerState::Connected => "connected",
+            PeerState::Lost => "lost",
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The local socket between the web-server and a streamer.
+//!
+//! ```text
+//! web-server                          streamer (listens on run/<id>/ipc.sock)
+//!    Hello {protocol, token, purpose} ──▶
+//!                                     ◀── Hello {protocol, build, …}  or  Refused
+//!    ServerIpcMessage …               ──▶
+//!                                     ◀── StreamerIpcMessage …
+//! ```
+//!
+//! A newer connection that shows the token replaces an older one of its own [`message::Purpose`].
+
+pub mod codec;
+pub mod message;
+
+pub use codec::{Decoder, FrameError, MAX_FRAME, encode};
+pub use message::*;
+
+/// Version of the messages. Another one is refused with both named.
+pub const PROTOCOL: u16 = 1;
+/// The streamer's socket in its run directory.
+pub const SOCKET_FILE: &str = "ipc.sock";
+/// The token in the run directory, 64 hexadecimal digits, mode 0600.
+pub const TOKEN_FILE: &str = "token";
+/// What the streamer and the monitor print.
+pub const LOG_FILE: &str = "streamer.log";

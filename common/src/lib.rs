@@ -1,0 +1,15 @@
+//! What crosses a process or network boundary: ids, what a streamer is made of, input, signalling,
+//! REST bodies, and the IPC between web-server and streamer.
+//!
+//! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
+//! (bounds, validation, framing).
+
+pub mod id;
+pub mod media;
+pub mod spec;
+pub mod input;
+pub mod signal;
+pub mod stats;
+pub mod api;
+pub mod exit;
+pub mod ipc;

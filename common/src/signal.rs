@@ -1,0 +1,329 @@
+//! The native signalling protocol, `oriel.v1`: JSON text on `WS /api/streamers/{id}/peer`.
+//!
+//! `type` is in kebab-case, fields in camelCase. Unknown fields are ignored, unknown types answered
+//! with [`ServerMessage::Error`]. The client speaks first, with [`ClientMessage::Hello`].
+//!
+//! ```text
+//! client                         server
+//!   hello {capabilities}    ──▶
+//!                           ◀──  welcome {peerId, resumeToken, …}
+//!                           ◀──  offer {sdp}            every candidate is in it
+//!   answer {sdp}            ──▶
+//!   candidate …             ──▶
+//!                           ◀──  streams-info, slot-status, participants …
+//! ```
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::id::{PeerId, SlotIndex};
+use crate::media::VideoCodec;
+
+/// WebSocket subprotocol of this version.
+pub const SUBPROTOCOL: &str = "oriel.v1";
+/// Longest signalling message from a client, in bytes. An answer with 16 slots has about 60 KB.
+pub const MAX_MESSAGE: usize = 256 * 1024;
+
+/// Client to server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ClientMessage {
+    /// First message: who I am and what I can do.
+    Hello {
+        /// The `resumeToken` of an earlier welcome: go on as the same peer, if it is still there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        resume: Option<String>,
+        /// Ask for less than the connection may have: `viewer` watches only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        role: Option<Role>,
+        /// What this client can do.
+        #[serde(default)]
+        capabilities: Capabilities,
+    },
+    /// The answer to the server's offer.
+    Answer {
+        /// SDP.
+        sdp: String,
+    },
+    /// One ICE candidate.
+    Candidate {
+        /// The candidate; an empty text ends them.
+        candidate: String,
+        /// Media section it belongs to.
+        #[serde(default)]
+        sdp_mid: Option<String>,
+        /// Index of that section.
+        #[serde(default)]
+        sdp_m_line_index: Option<u16>,
+    },
+    /// Stop sending a slot to me.
+    Pause {
+        /// Which.
+        slot: SlotIndex,
+    },
+    /// Send a paused slot again.
+    Resume {
+        /// Which.
+        slot: SlotIndex,
+    },
+    /// I need a keyframe in this slot.
+    Keyframe {
+        /// Which.
+        slot: SlotIndex,
+    },
+    /// I am leaving; do not wait for me.
+    Bye,
+}
+
+/// What a client can do. Absent means the default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capabilities {
+    /// Can keep all slots negotiated from the first offer on.
+    pub preallocated_slots: bool,
+    /// Can do SRTP with AES-GCM; `false` after a DTLS failure, to try again without.
+    pub srtp_gcm: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self { preallocated_slots: true, srtp_gcm: true }
+    }
+}
+
+/// What somebody may do with a streamer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Watch.
+    Viewer,
+    /// Watch and steer.
+    Controller,
+}
+
+/// Server to client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ServerMessage {
+    /// The answer to `hello`.
+    Welcome {
+        /// This peer's id.
+        peer_id: PeerId,
+        /// For `hello.resume` after the WebSocket was lost.
+        resume_token: String,
+        /// True when an earlier peer goes on: its peer connection is still good, no offer follows.
+        resumed: bool,
+        /// What this peer may do.
+        role: Role,
+        /// How many slots are negotiated.
+        slots: u8,
+        /// For `RTCConfiguration.iceServers`.
+        ice_servers: Vec<IceServer>,
+        /// Version of this protocol.
+        protocol: u16,
+    },
+    /// The server's offer, with all of its candidates.
+    Offer {
+        /// SDP.
+        sdp: String,
+    },
+    /// One more ICE candidate.
+    Candidate {
+        /// The candidate.
+        candidate: String,
+        /// Media section it belongs to.
+        sdp_mid: Option<String>,
+        /// Index of that section.
+        sdp_m_line_index: Option<u16>,
+    },
+    /// Every active slot.
+    StreamsInfo {
+        /// In order of slots.
+        streams: Vec<StreamInfo>,
+    },
+    /// A slot shows something now.
+    StreamActivated {
+        /// What.
+        stream_info: StreamInfo,
+    },
+    /// A slot shows nothing any more.
+    StreamDeactivated {
+        /// `video0` …
+        track_id: String,
+    },
+    /// Size, title or the like of what a slot shows has changed.
+    StreamUpdated {
+        /// All of it, as it is now.
+        stream_info: StreamInfo,
+    },
+    /// How a slot of this peer is doing.
+    SlotStatus {
+        /// Which.
+        slot: SlotIndex,
+        /// Name of the stream in it.
+        stream: String,
+        /// Rendition; empty is the native one.
+        quality: String,
+        /// How it is.
+        status: SlotState,
+        /// With `status: "error"`: what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        error: Option<String>,
+    },
+    /// The streamer itself changed its state.
+    StreamerState {
+        /// The state.
+        state: StreamerState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
+    },
+    /// This peer's role has changed.
+    Role {
+        /// What it may do now.
+        role: Role,
+    },
+    /// Who watches.
+    Participants {
+        /// Everyone, this peer included.
+        participants: Vec<Participant>,
+    },
+    /// Something the client said was refused, or ended it.
+    Error {
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// Version in [`ServerMessage::Welcome`].
+pub const SIGNAL_PROTOCOL: u16 = 1;
+
+/// A STUN or TURN server, as in `RTCIceServer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct IceServer {
+    /// `stun:` and `turn:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub username: Option<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub credential: Option<String>,
+}
+
+/// What an active slot shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamInfo {
+    /// `video0` …; the same as the track's id.
+    pub track_id: String,
+    /// Media section of the video.
+    pub mid: String,
+    /// Media section of the sound; absent when the slot has no sound.
+    pub audio_mid: Option<String>,
+    /// Which slot.
+    pub slot: SlotIndex,
+    /// Name of the source.
+    pub source: String,
+    /// Title of the window, if it is one.
+    pub window_name: Option<String>,
+    /// Application of the window, if it is one.
+    pub app_name: Option<String>,
+    /// The window has the focus.
+    pub is_focused: bool,
+    /// Pixels; positions of input are in these.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Codec of the video.
+    pub codec: VideoCodec,
+    /// Highest frame rate.
+    pub fps: u32,
+    /// Who draws the cursor.
+    pub cursor: crate::spec::CursorMode,
+    /// Takes input.
+    pub input: bool,
+}
+
+/// Life of a slot at one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlotState {
+    /// Asked for, nothing sent yet.
+    Pending,
+    /// Media is sent.
+    Active,
+    /// Skipping to the next keyframe.
+    Buffering,
+    /// The source is gone and may come back.
+    Offline,
+    /// It cannot be shown.
+    Error,
+    /// Shows nothing.
+    Inactive,
+    /// Stopped by this peer.
+    Paused,
+}
+
+/// Life of a streamer.
+///
+/// ```text
+/// starting ──▶ running ◀─▶ restarting ──▶ failed
+///     │           │
+///     └───────────┴──▶ stopping ──▶ (gone)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamerState {
+    /// The process is being started, or its source is.
+    Starting,
+    /// The source has produced a keyframe.
+    Running,
+    /// A new process is being started after the old one ended.
+    Restarting,
+    /// It ended and will not be started again by itself.
+    Failed,
+    /// It was told to end.
+    Stopping,
+}
+
+/// Somebody who watches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Participant {
+    /// Which peer.
+    pub peer_id: PeerId,
+    /// What it may do.
+    pub role: Role,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_hello_has_every_default() {
+        let hello: ClientMessage = serde_json::from_str(r#"{"type":"hello"}"#).unwrap();
+        let expected =
+            ClientMessage::Hello { resume: None, role: None, capabilities: Capabilities::default() };
+        assert_eq!(hello, expected);
+    }
+
+    #[test]
+    fn names_on_the_wire_are_as_documented() {
+        let text = serde_json::to_string(&ServerMessage::StreamDeactivated { track_id: "video1".into() });
+        assert_eq!(text.unwrap(), r#"{"type":"stream-deactivated","trackId":"video1"}"#);
+        let candidate = r#"{"type":"candidate","candidate":"x","sdpMid":"0","sdpMLineIndex":0}"#;
+        assert!(serde_json::from_str::<ClientMessage>(candidate).is_ok());
+    }
+}

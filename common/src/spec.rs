@@ -1,0 +1,351 @@
+//! What a streamer is made of: the body of `POST /api/streamers`, with its rules.
+//!
+//! A spec is checked here, by [`StreamerSpec::validate`], in the web-server that receives it and
+//! again in the streamer that runs it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+/// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
+pub const MIN_SIDE: u32 = 16;
+/// Largest picture width in pixels; the X server's framebuffer is allocated for it.
+pub const MAX_WIDTH: u32 = 3840;
+/// Largest picture height in pixels.
+pub const MAX_HEIGHT: u32 = 2160;
+/// Highest frame rate that can be asked for, frames per second.
+pub const MAX_FPS: u32 = 120;
+/// Most slots a peer connection can be negotiated with.
+pub const MAX_SLOTS: u8 = 16;
+/// Slots when the spec does not say.
+pub const DEFAULT_SLOTS: u8 = 4;
+/// Longest command line in bytes, all arguments together.
+const MAX_COMMAND_LEN: usize = 16 * 1024;
+/// Most environment variables a spec can set.
+const MAX_ENV: usize = 256;
+
+/// All that is needed to run one streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamerSpec {
+    /// What produces the media of slot 0.
+    pub source: SourceSpec,
+    /// Slots negotiated with every peer, 1..=16.
+    #[serde(default = "default_slots")]
+    #[schema(minimum = 1, maximum = 16)]
+    pub slots: u8,
+}
+
+fn default_slots() -> u8 {
+    DEFAULT_SLOTS
+}
+
+/// What produces media, by `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum SourceSpec {
+    /// A Linux desktop.
+    Desktop(DesktopSpec),
+    /// A moving picture with a frame counter and a time code, and a tone with clicks.
+    Test(TestSpec),
+}
+
+/// A Linux desktop: an X server of its own with a command in it, or a display that already runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DesktopSpec {
+    /// Pixels, even.
+    #[serde(default = "default_width")]
+    pub width: u32,
+    /// Pixels, even.
+    #[serde(default = "default_height")]
+    pub height: u32,
+    /// Highest frame rate; an idle desktop produces no frames.
+    #[serde(default = "default_fps")]
+    pub fps: u32,
+    /// Target bitrate of the video, kilobit per second; chosen from size and frame rate if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_kbps: Option<u32>,
+    /// Started in the session; when it ends, the session ends. Without one the desktop is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Set for the command, on top of a small clean environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Attach to this running X display (`:7`) and start no X server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// Capture the session's sound.
+    #[serde(default = "yes")]
+    pub audio: bool,
+    /// Who draws the mouse cursor.
+    #[serde(default)]
+    pub cursor: CursorMode,
+}
+
+/// Who draws the mouse cursor of a desktop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CursorMode {
+    /// The viewer: shape and position are sent to it, so that its own pointer has no latency and
+    /// moving it costs no encoding.
+    #[default]
+    Client,
+    /// The streamer draws it into the picture; for players that show the video and nothing else.
+    Embedded,
+}
+
+/// The built-in test picture and tone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestSpec {
+    /// Pixels, even.
+    #[serde(default = "default_width")]
+    pub width: u32,
+    /// Pixels, even.
+    #[serde(default = "default_height")]
+    pub height: u32,
+    /// Frames per second.
+    #[serde(default = "default_fps")]
+    pub fps: u32,
+    /// Target bitrate of the video, kilobit per second; chosen from size and frame rate if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_kbps: Option<u32>,
+    /// Produce the tone.
+    #[serde(default = "yes")]
+    pub audio: bool,
+}
+
+fn default_width() -> u32 {
+    1280
+}
+fn default_height() -> u32 {
+    720
+}
+fn default_fps() -> u32 {
+    30
+}
+fn yes() -> bool {
+    true
+}
+
+/// What to run: one text for the shell, or a program with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(untagged)]
+pub enum Command {
+    /// Run by `/bin/sh -c`.
+    Shell(String),
+    /// Program (looked up in `PATH`) and arguments, run without a shell.
+    Argv(Vec<String>),
+}
+
+impl Command {
+    /// Program and arguments.
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
+            Command::Argv(argv) => argv.clone(),
+        }
+    }
+}
+
+/// A field of a request that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct InvalidField {
+    /// Path of the field in the body, `source.width`.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl InvalidField {
+    /// A rule broken by `field`.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
+
+impl StreamerSpec {
+    /// A spec with this source and all defaults.
+    pub fn new(source: SourceSpec) -> Self {
+        Self { source, slots: DEFAULT_SLOTS }
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn validate(&self) -> Result<(), InvalidField> {
+        if !(1..=MAX_SLOTS).contains(&self.slots) {
+            return Err(InvalidField::new(
+                "slots",
+                format!("must be from 1 to {MAX_SLOTS}, not {}", self.slots),
+            ));
+        }
+        match &self.source {
+            SourceSpec::Desktop(desktop) => desktop.validate(),
+            SourceSpec::Test(test) => test.validate(),
+        }
+    }
+}
+
+impl SourceSpec {
+    /// The `type` of the source.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SourceSpec::Desktop(_) => "desktop",
+            SourceSpec::Test(_) => "test",
+        }
+    }
+}
+
+impl DesktopSpec {
+    fn validate(&self) -> Result<(), InvalidField> {
+        validate_picture(self.width, self.height, self.fps, self.bitrate_kbps)?;
+        if let Some(command) = &self.command {
+            validate_command(command)?;
+        }
+        validate_env(&self.env)?;
+        match &self.display {
+            Some(display) => validate_display(display),
+            None => Ok(()),
+        }
+    }
+}
+
+impl TestSpec {
+    fn validate(&self) -> Result<(), InvalidField> {
+        validate_picture(self.width, self.height, self.fps, self.bitrate_kbps)
+    }
+}
+
+/// Checks a size asked for at run time by the same rule as one in a spec.
+///
+/// # Errors
+/// `width` or `height`, with the bound that it breaks.
+pub fn validate_size(width: u32, height: u32) -> Result<(), InvalidField> {
+    for (field, value, max) in [("width", width, MAX_WIDTH), ("height", height, MAX_HEIGHT)] {
+        if !(MIN_SIDE..=max).contains(&value) {
+            return Err(InvalidField::new(field, format!("must be from {MIN_SIDE} to {max}, not {value}")));
+        }
+        if value % 2 != 0 {
+            return Err(InvalidField::new(field, format!("must be even (4:2:0 video), not {value}")));
+        }
+    }
+    Ok(())
+}
+
+fn validate_picture(width: u32, height: u32, fps: u32, kbps: Option<u32>) -> Result<(), InvalidField> {
+    validate_size(width, height).map_err(|e| InvalidField {
+        field: if e.field == "width" { "source.width" } else { "source.height" },
+        ..e
+    })?;
+    if !(1..=MAX_FPS).contains(&fps) {
+        return Err(InvalidField::new("source.fps", format!("must be from 1 to {MAX_FPS}, not {fps}")));
+    }
+    match kbps {
+        Some(kbps) if !(50..=100_000).contains(&kbps) => Err(InvalidField::new(
+            "source.bitrate_kbps",
+            format!("must be from 50 to 100000, not {kbps}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn validate_command(command: &Command) -> Result<(), InvalidField> {
+    let bad = |message: &str| Err(InvalidField::new("source.command", message));
+    let argv = command.argv();
+    match argv.first() {
+        None => return bad("must name a program"),
+        Some(program) if program.is_empty() => return bad("the program's name must not be empty"),
+        Some(_) => {}
+    }
+    if let Command::Shell(line) = command
+        && line.trim().is_empty()
+    {
+        return bad("must not be empty");
+    }
+    if argv.iter().map(String::len).sum::<usize>() > MAX_COMMAND_LEN {
+        return bad("must not be longer than 16384 bytes");
+    }
+    if argv.iter().any(|arg| arg.contains('\0')) {
+        return bad("must not contain a NUL character");
+    }
+    Ok(())
+}
+
+fn validate_env(env: &BTreeMap<String, String>) -> Result<(), InvalidField> {
+    let bad = |message: String| Err(InvalidField::new("source.env", message));
+    if env.len() > MAX_ENV {
+        return bad(format!("at most {MAX_ENV} variables, not {}", env.len()));
+    }
+    for (name, value) in env {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+            return bad(format!("{name:?} is not a name of a variable (letters, digits and '_')"));
+        }
+        if value.contains('\0') || value.len() > MAX_COMMAND_LEN {
+            return bad(format!("the value of {name} must have no NUL and at most 16384 bytes"));
+        }
+    }
+    Ok(())
+}
+
+fn validate_display(display: &str) -> Result<(), InvalidField> {
+    let number = display.strip_prefix(':').and_then(|n| n.parse::<u16>().ok());
+    match number {
+        Some(_) => Ok(()),
+        None => Err(InvalidField::new(
+            "source.display",
+            format!("must be a local display such as \":7\", not {display:?}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(json: &str) -> Result<StreamerSpec, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn a_desktop_needs_nothing_but_its_type() {
+        let spec = spec(r#"{"source":{"type":"desktop"}}"#).unwrap();
+        assert!(spec.validate().is_ok());
+        let SourceSpec::Desktop(desktop) = spec.source else { panic!("a desktop") };
+        assert_eq!((desktop.width, desktop.height, desktop.fps, desktop.audio), (1280, 720, 30, true));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_by_name() {
+        let error = spec(r#"{"source":{"type":"test","widht":10}}"#).unwrap_err().to_string();
+        assert!(error.contains("widht"), "{error}");
+        let error = spec(r#"{"source":{"type":"tset"}}"#).unwrap_err().to_string();
+        assert!(error.contains("tset") && error.contains("desktop"), "{error}");
+    }
+
+    #[test]
+    fn every_bound_names_its_field() {
+        for (json, field) in [
+            (r#"{"source":{"type":"test","width":0}}"#, "source.width"),
+            (r#"{"source":{"type":"test","width":100000}}"#, "source.width"),
+            (r#"{"source":{"type":"test","height":101}}"#, "source.height"),
+            (r#"{"source":{"type":"test","fps":0}}"#, "source.fps"),
+            (r#"{"source":{"type":"test","bitrate_kbps":1}}"#, "source.bitrate_kbps"),
+            (r#"{"source":{"type":"test"},"slots":0}"#, "slots"),
+            (r#"{"source":{"type":"test"},"slots":17}"#, "slots"),
+            (r#"{"source":{"type":"desktop","command":[]}}"#, "source.command"),
+            (r#"{"source":{"type":"desktop","command":"  "}}"#, "source.command"),
+            (r#"{"source":{"type":"desktop","command":["a\u0000"]}}"#, "source.command"),
+            (r#"{"source":{"type":"desktop","env":{"A=B":"c"}}}"#, "source.env"),
+            (r#"{"source":{"type":"desktop","display":"evil:0"}}"#, "source.display"),
+        ] {
+            assert_eq!(spec(json).unwrap().validate().unwrap_err().field, field, "{json}");
+        }
+    }
+}

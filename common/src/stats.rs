@@ -1,0 +1,106 @@
+//! What a streamer counts and reports each second.
+//!
+//! Counters only grow while the process lives; rates are for the reader to derive.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+/// Everything at one moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct StreamerStats {
+    /// Milliseconds since the process started.
+    pub uptime_ms: u64,
+    /// From the start of the source to its first encoded keyframe, in ms; absent before it.
+    pub first_frame_ms: Option<u64>,
+    /// The video of the main source.
+    pub video: VideoStats,
+    /// The sound of the main source.
+    pub audio: AudioStats,
+    /// All peers together.
+    pub network: NetworkStats,
+    /// Input that reached the sink.
+    pub input_events: u64,
+    /// The streamer process alone, without the X server and what runs in it.
+    pub process: ProcessStats,
+}
+
+/// Capture and encoding.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct VideoStats {
+    /// Current width, pixels.
+    pub width: u32,
+    /// Current height, pixels.
+    pub height: u32,
+    /// Frames taken from the source.
+    pub captured: u64,
+    /// Calls of the encoder that gave an access unit.
+    pub encoded: u64,
+    /// Of these, keyframes.
+    pub keyframes: u64,
+    /// Keyframes asked for by peers, joins and switches, before coalescing.
+    pub keyframes_asked: u64,
+    /// Frames left out before encoding, as the encoder or the bitrate was behind.
+    pub dropped: u64,
+    /// Bytes of all access units.
+    pub encoded_bytes: u64,
+    /// Rows grabbed times their length: bytes copied from the source.
+    pub captured_bytes: u64,
+    /// Bytes of pixels converted to the encoder's format.
+    pub converted_bytes: u64,
+    /// Time spent grabbing, microseconds in total.
+    pub capture_us: u64,
+    /// Time spent converting, microseconds in total.
+    pub convert_us: u64,
+    /// Time spent encoding, microseconds in total.
+    pub encode_us: u64,
+}
+
+/// Sound.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct AudioStats {
+    /// Blocks of samples taken from the source.
+    pub captured: u64,
+    /// Packets encoded; silence makes none.
+    pub encoded: u64,
+    /// Bytes of all packets.
+    pub encoded_bytes: u64,
+}
+
+/// What leaves and enters by the peers' sockets.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct NetworkStats {
+    /// Peers connected now.
+    pub peers: u32,
+    /// RTP packets sent, retransmissions included.
+    pub rtp_packets: u64,
+    /// Bytes of all datagrams sent.
+    pub sent_bytes: u64,
+    /// System calls that sent them.
+    pub send_calls: u64,
+    /// Packets sent again on a NACK.
+    pub retransmitted: u64,
+    /// Packets that a NACK asked for and that were gone.
+    pub not_retransmitted: u64,
+    /// PLI and FIR received.
+    pub keyframe_requests: u64,
+    /// Access units not sent to a peer that could not keep up.
+    pub skipped_units: u64,
+    /// Datagrams dropped because a socket was full.
+    pub send_drops: u64,
+}
+
+/// Of one process, from /proc.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct ProcessStats {
+    /// Process id.
+    pub pid: u32,
+    /// User and system time, microseconds in total.
+    pub cpu_us: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Threads.
+    pub threads: u32,
+    /// Open file descriptors.
+    pub descriptors: u32,
+}
