@@ -1,0 +1,47 @@
+//! What flows through a streamer: access units and sound packets on one clock.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// One encoded picture: all its NAL units.
+#[derive(Debug, Clone)]
+pub struct AccessUnit {
+    /// H.264 Annex B, with start codes. A keyframe begins with its SPS and PPS.
+    pub data: Bytes,
+    /// Decodable alone (IDR).
+    pub keyframe: bool,
+    /// When the frame was taken from the source. Strictly increasing within a feed.
+    pub captured: Instant,
+    /// Size of the picture in pixels.
+    pub size: Size,
+}
+
+/// One Opus packet of 48 kHz stereo.
+#[derive(Debug, Clone)]
+pub struct AudioPacket {
+    /// RFC 7587 payload.
+    pub data: Bytes,
+    /// When its first sample was captured.
+    pub captured: Instant,
+    /// Length in ticks of 48 kHz: 480 or 960.
+    pub ticks: u32,
+}
+
+/// Size of a picture in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size {
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+}
+
+/// A whole picture in memory, for snapshots: BGRX, 4 bytes a pixel, rows of `4 * width` bytes.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// `4 * width * height` bytes; the fourth byte of a pixel means nothing.
+    pub pixels: Vec<u8>,
+    /// Its size.
+    pub size: Size,
+}
