@@ -1,26 +1,76 @@
 //! Feeds: one encoded output of a source, handed to every shard.
 //!
-//! A source holds the [`VideoOutlet`] and [`AudioOutlet`]; what it publishes is cut into RTP payloads once, on the
-//! publishing thread, and given to the shards as one `Arc`.
+//! ```text
+//! encoder thread ── AccessUnit ──▶ VideoOutlet: cut into payloads once ── Arc<VideoUnit> ──▶ every shard
+//! ```
+//!
+//! A source holds the outlets and publishes on its own thread; nothing here blocks it. The way
+//! back, from the peers to the source, is the feed's [`Demand`].
 
 pub mod demand;
+pub mod gop;
+pub mod keyframe;
+pub mod packetize;
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 
 pub use demand::Demand;
 
 use crate::media::{AccessUnit, AudioPacket};
 
+/// An access unit cut into RTP payloads; every peer of every shard sends these very bytes.
+#[derive(Debug)]
+pub struct VideoUnit {
+    /// Counts the units of the feed from 0 without gaps: a gap at a receiver is a loss.
+    pub number: u64,
+    /// Decodable alone.
+    pub keyframe: bool,
+    /// When the frame was taken.
+    pub captured: Instant,
+    /// `captured` in ticks of 90 kHz since the feed's clock began, strictly increasing.
+    pub time: u64,
+    /// RTP payloads, in order; the last one gets the marker.
+    pub payloads: Vec<Bytes>,
+    /// Length of all payloads together.
+    pub bytes: usize,
+}
+
+/// One sound packet, its payload shared by all peers.
+#[derive(Debug)]
+pub struct AudioUnit {
+    /// When its first sample was captured.
+    pub captured: Instant,
+    /// `captured` in ticks of 48 kHz since the feed's clock began; packets without silence between
+    /// them are exactly one packet apart.
+    pub time: u64,
+    /// The first packet after silence (RFC 3551 §4.1).
+    pub marker: bool,
+    /// RTP payload.
+    pub payload: Bytes,
+}
+
 /// Where a source's encoder publishes access units. Owned by the encoder thread.
 pub struct VideoOutlet {
     demand: Arc<Demand>,
-    publish: Box<dyn FnMut(AccessUnit) + Send>,
+    clock: Instant,
+    number: u64,
+    last_time: Option<u64>,
+    publish: Box<dyn FnMut(Arc<VideoUnit>) + Send>,
 }
 
 impl VideoOutlet {
-    /// An outlet that hands everything to `publish`, on the thread that publishes.
-    pub fn new(demand: Arc<Demand>, publish: impl FnMut(AccessUnit) + Send + 'static) -> Self {
-        Self { demand, publish: Box::new(publish) }
+    /// An outlet that hands every unit to `publish`, on the thread that publishes. `clock` is when
+    /// the feed's time is zero; sound that belongs to it has the same.
+    pub fn new(
+        demand: Arc<Demand>,
+        clock: Instant,
+        publish: impl FnMut(Arc<VideoUnit>) + Send + 'static,
+    ) -> Self {
+        Self { demand, clock, number: 0, last_time: None, publish: Box::new(publish) }
     }
 
     /// What the peers want.
@@ -30,20 +80,42 @@ impl VideoOutlet {
 
     /// Broadcasts one access unit. Never blocks.
     pub fn publish(&mut self, unit: AccessUnit) {
-        (self.publish)(unit);
+        let payloads = packetize::h264(&unit.data);
+        if payloads.is_empty() {
+            return;
+        }
+        let ticks = ticks_since(self.clock, unit.captured, VIDEO_CLOCK_HZ);
+        let time = self.last_time.map_or(ticks, |last| ticks.max(last + 1));
+        self.last_time = Some(time);
+        let bytes = payloads.iter().map(Bytes::len).sum();
+        let number = self.number;
+        self.number += 1;
+        let unit =
+            VideoUnit { number, keyframe: unit.keyframe, captured: unit.captured, time, payloads, bytes };
+        (self.publish)(Arc::new(unit));
     }
 }
 
 /// Where a source publishes sound. Owned by the sound thread.
 pub struct AudioOutlet {
     demand: Arc<Demand>,
-    publish: Box<dyn FnMut(AudioPacket) + Send>,
+    clock: Instant,
+    /// Time at which the next packet begins if there is no silence before it.
+    next_time: Option<u64>,
+    publish: Box<dyn FnMut(Arc<AudioUnit>) + Send>,
 }
 
+/// A packet this close to where the last one ended (40 ms) continues it: capture times jitter, sound does not.
+const CONTINUES_TICKS: u64 = 40 * AUDIO_CLOCK_HZ as u64 / 1000;
+
 impl AudioOutlet {
-    /// An outlet that hands everything to `publish`, on the thread that publishes.
-    pub fn new(demand: Arc<Demand>, publish: impl FnMut(AudioPacket) + Send + 'static) -> Self {
-        Self { demand, publish: Box::new(publish) }
+    /// An outlet that hands every packet to `publish`, on the thread that publishes.
+    pub fn new(
+        demand: Arc<Demand>,
+        clock: Instant,
+        publish: impl FnMut(Arc<AudioUnit>) + Send + 'static,
+    ) -> Self {
+        Self { demand, clock, next_time: None, publish: Box::new(publish) }
     }
 
     /// What the peers want; its keyframes mean nothing here.
@@ -53,6 +125,66 @@ impl AudioOutlet {
 
     /// Broadcasts one packet. Never blocks.
     pub fn publish(&mut self, packet: AudioPacket) {
-        (self.publish)(packet);
+        let ticks = ticks_since(self.clock, packet.captured, AUDIO_CLOCK_HZ);
+        let continued = self.next_time.filter(|next| next.abs_diff(ticks) < CONTINUES_TICKS);
+        // After silence time goes on where the clock is, but never back.
+        let time = continued.unwrap_or_else(|| self.next_time.map_or(ticks, |next| ticks.max(next)));
+        self.next_time = Some(time + u64::from(packet.ticks));
+        let unit = AudioUnit {
+            captured: packet.captured,
+            time,
+            marker: continued.is_none(),
+            payload: packet.data,
+        };
+        (self.publish)(Arc::new(unit));
+    }
+}
+
+fn ticks_since(clock: Instant, at: Instant, hz: u32) -> u64 {
+    let elapsed = at.saturating_duration_since(clock);
+    elapsed.as_secs() * u64::from(hz) + u64::from(elapsed.subsec_nanos()) * u64::from(hz) / 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Size;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    fn demand() -> Arc<Demand> {
+        Arc::new(Demand::new().unwrap())
+    }
+
+    #[test]
+    fn video_time_strictly_increases_and_numbers_have_no_gaps() {
+        let (sent, units) = mpsc::sync_channel(8);
+        let start = Instant::now();
+        let mut outlet = VideoOutlet::new(demand(), start, move |unit| sent.send(unit).unwrap());
+        for ms in [0, 0, 33] {
+            outlet.publish(AccessUnit {
+                data: Bytes::from_static(&[0, 0, 1, 0x65, 1]),
+                keyframe: true,
+                captured: start + Duration::from_millis(ms),
+                size: Size { width: 16, height: 16 },
+            });
+        }
+        drop(outlet);
+        let seen: Vec<_> = units.iter().map(|unit| (unit.number, unit.time)).collect();
+        assert_eq!(seen, [(0, 0), (1, 1), (2, 2970)]);
+    }
+
+    #[test]
+    fn sound_is_evenly_timed_until_there_is_silence() {
+        let (sent, units) = mpsc::sync_channel(8);
+        let start = Instant::now();
+        let mut outlet = AudioOutlet::new(demand(), start, move |unit| sent.send(unit).unwrap());
+        for ms in [5, 17, 24, 2000] {
+            let captured = start + Duration::from_millis(ms);
+            outlet.publish(AudioPacket { data: Bytes::from_static(&[1]), captured, ticks: 480 });
+        }
+        drop(outlet);
+        let seen: Vec<_> = units.iter().map(|unit| (unit.time, unit.marker)).collect();
+        assert_eq!(seen, [(240, true), (720, false), (1200, false), (96_000, true)]);
     }
 }

@@ -1,0 +1,76 @@
+//! Coalesces and rate limits requests for keyframes: one feed, many peers that ask.
+
+use std::time::{Duration, Instant};
+
+/// Keyframes are large: requests sooner than this after the last keyframe wait for this long.
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Decides when a feed's source is asked for a keyframe.
+#[derive(Debug, Default)]
+pub struct KeyframeRequests {
+    /// When the source was last asked or last made one.
+    last: Option<Instant>,
+    wanted: bool,
+}
+
+impl KeyframeRequests {
+    /// Somebody needs a keyframe. True when the source is to be asked now; false when it is asked
+    /// already or will be by [`KeyframeRequests::due`].
+    pub fn request(&mut self, now: Instant) -> bool {
+        self.wanted = true;
+        self.due(now)
+    }
+
+    /// A keyframe has been made: whoever asked has it.
+    pub fn made(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.wanted = false;
+    }
+
+    /// True when a request that had to wait is due now. Asks again after a while if none was made.
+    pub fn due(&mut self, now: Instant) -> bool {
+        let due = self.wanted && self.deadline().is_none_or(|at| now >= at);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+
+    /// When [`KeyframeRequests::due`] may become true.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.wanted { self.last.map(|last| last + MIN_INTERVAL) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_request_goes_out_at_once_and_more_are_one() {
+        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        assert!(requests.request(now));
+        assert!(!requests.request(now));
+        assert!(!requests.request(now + MIN_INTERVAL / 2));
+    }
+
+    #[test]
+    fn a_request_after_a_keyframe_waits_its_turn() {
+        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        requests.made(now);
+        assert!(!requests.request(now + Duration::from_millis(10)));
+        assert_eq!(requests.deadline(), Some(now + MIN_INTERVAL));
+        assert!(!requests.due(now + MIN_INTERVAL - Duration::from_millis(1)));
+        assert!(requests.due(now + MIN_INTERVAL));
+    }
+
+    #[test]
+    fn a_source_that_did_not_answer_is_asked_again() {
+        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        assert!(requests.request(now));
+        assert!(requests.due(now + MIN_INTERVAL));
+        requests.made(now + MIN_INTERVAL);
+        assert!(!requests.due(now + 10 * MIN_INTERVAL));
+        assert_eq!(requests.deadline(), None);
+    }
+}
