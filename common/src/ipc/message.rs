@@ -351,6 +351,8 @@ pub struct RequestError {
     pub code: String,
     /// For people.
     pub message: String,
+    /// Path of the offending field of the request or the spec, if there is one: `source.command`.
+    pub field: Option<String>,
 }
 
 /// Kinds of failures.
@@ -371,7 +373,13 @@ pub enum ErrorKind {
 impl RequestError {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into() }
+        Self { kind, code: code.to_owned(), message: message.into(), field: None }
+    }
+
+    /// The same, naming the field that is to blame.
+    #[must_use]
+    pub fn with_field(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
     }
 }
 
