@@ -1,0 +1,439 @@
+//! Union of what all peers press: pure, one per source that takes input.
+//!
+//! A key or button goes down at the sink when its first holder presses it and up when its last
+//! holder lets go. The pointer is where the last writer put it; wheel and relative motion add up.
+//! Nothing stays pressed with nobody holding it: every hold has a deadline, which the client's
+//! snapshots ([`KeysMessage::Held`]) push on.
+//!
+//! ```text
+//! free ──first press──▶ held by {A} ──press──▶ held by {A, B} ──last release, silence, blur, gone──▶ free
+//!            (down)                   (nothing)                        (up)
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::id::SlotIndex;
+use common::input::{
+    Actor, Button, HELD_SILENCE_MS, InputCommand, KeyAction, KeyCode, KeysMessage, MAX_HELD, MotionMessage,
+    Position,
+};
+
+use super::sink::{Action, Press};
+
+const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
+
+/// Something that is down or up. Ordered so that modifiers, which are codes, are let go last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Button(Button),
+    Char(char),
+    Code(KeyCode),
+}
+
+impl Held {
+    fn action(&self, press: Press) -> Action {
+        match self {
+            Held::Button(button) => Action::Button(*button, press),
+            Held::Char(char) => Action::Char(*char, press),
+            Held::Code(code) => Action::Key(code.clone(), press),
+        }
+    }
+}
+
+/// Somebody, at one of its slots.
+type Holder = (Actor, SlotIndex);
+
+/// What one holder does.
+#[derive(Debug, Default)]
+struct Hands {
+    /// What it holds, and until when unless it says so again.
+    held: BTreeMap<Held, Instant>,
+    motion: Motion,
+}
+
+/// What is known of a holder's motion messages.
+#[derive(Debug, Default)]
+struct Motion {
+    newest: Option<u32>,
+    total: (f64, f64),
+}
+
+/// Merges input. Give it events, carry out the actions it returns in their order.
+#[derive(Debug, Default)]
+pub struct Aggregator {
+    hands: BTreeMap<Holder, Hands>,
+}
+
+impl Aggregator {
+    /// A message of the channel `keys`. What it asks of the clipboard is not for the aggregator.
+    pub fn keys(&mut self, now: Instant, actor: Actor, message: KeysMessage) -> Vec<Action> {
+        let mut out = Vec::new();
+        match message {
+            KeysMessage::Key { slot, code, down } => {
+                self.set((actor, slot), Held::Code(code), down.then_some(now + SILENCE), &mut out);
+            }
+            KeysMessage::Char { slot, char, down } => {
+                self.set((actor, slot), Held::Char(char), down.then_some(now + SILENCE), &mut out);
+            }
+            KeysMessage::Button { slot, button, down, at } => {
+                out.extend(at.map(Action::PointerTo));
+                self.set((actor, slot), Held::Button(button), down.then_some(now + SILENCE), &mut out);
+            }
+            KeysMessage::Text { text, .. } => out.push(Action::Text(text)),
+            KeysMessage::Wheel { dx, dy, .. } => out.push(Action::Wheel { dx, dy }),
+            KeysMessage::Held { slot, codes, chars, buttons } => {
+                let snapshot = codes.into_iter().map(Held::Code);
+                let snapshot = snapshot.chain(chars.into_iter().map(Held::Char));
+                let snapshot = snapshot.chain(buttons.into_iter().map(Held::Button)).collect();
+                self.reconcile(now, (actor, slot), snapshot, &mut out);
+            }
+            KeysMessage::Blur => out = self.gone(actor),
+            KeysMessage::Clipboard { .. } => {}
+        }
+        self.seen(now, actor);
+        out
+    }
+
+    /// A message of the lossy channel `motion`: one that was overtaken does nothing.
+    pub fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) -> Vec<Action> {
+        self.seen(now, actor);
+        let (slot, seq) = match &message {
+            MotionMessage::Pointer { slot, seq, .. } | MotionMessage::Relative { slot, seq, .. } => (*slot, *seq),
+        };
+        let motion = &mut self.hands.entry((actor, slot)).or_default().motion;
+        // Serial number arithmetic (RFC 1982): older is more than half the circle ahead.
+        if motion.newest.is_some_and(|newest| seq.wrapping_sub(newest).wrapping_sub(1) > u32::MAX / 2) {
+            return Vec::new();
+        }
+        motion.newest = Some(seq);
+        match message {
+            MotionMessage::Pointer { at, .. } => vec![Action::PointerTo(at)],
+            MotionMessage::Relative { total_x, total_y, .. } => {
+                let (x, y) = std::mem::replace(&mut motion.total, (total_x, total_y));
+                vec![Action::PointerBy { dx: total_x - x, dy: total_y - y }]
+            }
+        }
+    }
+
+    /// A command of a program.
+    pub fn command(&mut self, now: Instant, slot: SlotIndex, command: InputCommand) -> Vec<Action> {
+        let holder = (Actor::Api, slot);
+        let mut out = Vec::new();
+        let to = |at: Option<Position>| at.map(Action::PointerTo);
+        match command {
+            InputCommand::Key { code, action, hold_ms } => {
+                self.press(now, holder, Held::Code(code), action, hold_ms, &mut out);
+            }
+            InputCommand::Chord { codes } => {
+                let keys: Vec<_> = codes.into_iter().map(Held::Code).collect();
+                keys.iter().for_each(|key| self.set(holder, key.clone(), Some(now), &mut out));
+                keys.into_iter().rev().for_each(|key| self.set(holder, key, None, &mut out));
+            }
+            InputCommand::Text { text } => out.push(Action::Text(text)),
+            InputCommand::Pointer { at } => out.push(Action::PointerTo(at)),
+            InputCommand::Move { dx, dy } => out.push(Action::PointerBy { dx, dy }),
+            InputCommand::Click { at, button, count } => {
+                out.extend(to(at));
+                for _ in 0..count {
+                    self.press(now, holder, Held::Button(button), KeyAction::Tap, 0, &mut out);
+                }
+            }
+            InputCommand::Button { button, action, at, hold_ms } => {
+                out.extend(to(at));
+                self.press(now, holder, Held::Button(button), action, hold_ms, &mut out);
+            }
+            InputCommand::Wheel { dx, dy, at } => {
+                out.extend(to(at));
+                out.push(Action::Wheel { dx, dy });
+            }
+        }
+        out
+    }
+
+    /// Somebody left, lost the right to steer, or lost the focus: what only it held is released.
+    pub fn gone(&mut self, actor: Actor) -> Vec<Action> {
+        self.release_all(|holder| holder.0 == actor)
+    }
+
+    /// A slot shows something else now: what was held in it is released.
+    pub fn rebound(&mut self, slot: SlotIndex) -> Vec<Action> {
+        self.release_all(|holder| holder.1 == slot)
+    }
+
+    /// Releases what was not said again in time.
+    pub fn timeout(&mut self, now: Instant) -> Vec<Action> {
+        let late = |hands: &Hands| -> Vec<Held> {
+            hands.held.iter().filter(|(_, until)| **until <= now).map(|(held, _)| held.clone()).collect()
+        };
+        let late: Vec<_> = self.hands.iter().map(|(holder, hands)| (*holder, late(hands))).collect();
+        let mut out = Vec::new();
+        for (holder, held) in late {
+            held.into_iter().for_each(|held| self.set(holder, held, None, &mut out));
+        }
+        out
+    }
+
+    /// When [`Aggregator::timeout`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.hands.values().flat_map(|hands| hands.held.values()).min().copied()
+    }
+
+    fn press(
+        &mut self,
+        now: Instant,
+        holder: Holder,
+        held: Held,
+        action: KeyAction,
+        hold_ms: u32,
+        out: &mut Vec<Action>,
+    ) {
+        let until = now + Duration::from_millis(hold_ms.into());
+        match action {
+            KeyAction::Down => self.set(holder, held, Some(until), out),
+            KeyAction::Up => self.set(holder, held, None, out),
+            KeyAction::Tap => {
+                self.set(holder, held.clone(), Some(until), out);
+                self.set(holder, held, None, out);
+            }
+        }
+    }
+
+    /// The one place where something goes down (`until`) or up (`None`) for a holder.
+    fn set(&mut self, holder: Holder, held: Held, until: Option<Instant>, out: &mut Vec<Action>) {
+        let by_others = self.hands.iter().any(|(other, hands)| *other != holder && hands.held.contains_key(&held));
+        let hands = self.hands.entry(holder).or_default();
+        let changed = match until {
+            // Nobody has so many fingers: a flood of names must not fill memory.
+            Some(_) if hands.held.len() >= MAX_HELD && !hands.held.contains_key(&held) => false,
+            Some(until) => hands.held.insert(held.clone(), until).is_none(),
+            None => hands.held.remove(&held).is_some(),
+        };
+        if changed && !by_others {
+            out.push(held.action(if until.is_some() { Press::Down } else { Press::Up }));
+        }
+    }
+
+    fn reconcile(&mut self, now: Instant, holder: Holder, snapshot: Vec<Held>, out: &mut Vec<Action>) {
+        let held = self.hands.get(&holder).map(|hands| hands.held.keys().cloned().collect::<Vec<_>>());
+        for stale in held.unwrap_or_default().into_iter().filter(|held| !snapshot.contains(held)) {
+            self.set(holder, stale, None, out);
+        }
+        // What was released for silence and is held after all goes down again.
+        snapshot.into_iter().for_each(|held| self.set(holder, held, Some(now + SILENCE), out));
+    }
+
+    /// A sign of life of a peer. Programs have none: what they hold ends by itself.
+    fn seen(&mut self, now: Instant, actor: Actor) {
+        if actor != Actor::Api {
+            let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
+            of_actor.flat_map(|(_, hands)| hands.held.values_mut()).for_each(|until| *until = now + SILENCE);
+        }
+    }
+
+    fn release_all(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
+        let mut out = Vec::new();
+        let holders: Vec<_> = self.hands.keys().filter(|holder| of(holder)).copied().collect();
+        for holder in holders {
+            let held = self.hands.get(&holder).map(|hands| hands.held.keys().cloned().collect::<Vec<_>>());
+            held.unwrap_or_default().into_iter().for_each(|held| self.set(holder, held, None, &mut out));
+            // The motion's sequence numbers and totals stay: a client counts on after a blur.
+        }
+        out
+    }
+
+    /// A peer is gone for good: forgets it after releasing what it held.
+    pub fn forget(&mut self, actor: Actor) -> Vec<Action> {
+        let out = self.gone(actor);
+        self.hands.retain(|holder, _| holder.0 != actor);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::id::PeerId;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn peer(n: u128) -> Actor {
+        Actor::Peer(PeerId(uuid::Uuid::from_u128(n)))
+    }
+
+    fn key(code: &str, down: bool) -> KeysMessage {
+        KeysMessage::Key { slot: 0, code: KeyCode::parse(code).unwrap(), down }
+    }
+
+    fn down(code: &str) -> Action {
+        Action::Key(KeyCode::parse(code).unwrap(), Press::Down)
+    }
+
+    fn up(code: &str) -> Action {
+        Action::Key(KeyCode::parse(code).unwrap(), Press::Up)
+    }
+
+    #[test]
+    fn a_key_is_down_from_its_first_press_to_its_last_release() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        assert_eq!(input.keys(now, peer(1), key("KeyA", true)), [down("KeyA")]);
+        assert_eq!(input.keys(now, peer(2), key("KeyA", true)), []);
+        assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
+        assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
+        assert_eq!(input.keys(now, peer(2), key("KeyA", false)), [up("KeyA")]);
+    }
+
+    #[test]
+    fn a_silent_holder_loses_only_what_it_alone_holds() {
+        let (mut input, start) = (Aggregator::default(), Instant::now());
+        input.keys(start, peer(1), key("KeyA", true));
+        input.keys(start, peer(1), key("KeyB", true));
+        let later = start + Duration::from_secs(1);
+        input.keys(later, peer(2), key("KeyB", true));
+        assert_eq!(input.deadline(), Some(start + SILENCE));
+        assert_eq!(input.timeout(start + SILENCE), [up("KeyA")]);
+        assert_eq!(input.timeout(later + SILENCE), [up("KeyB")]);
+        assert_eq!(input.deadline(), None);
+    }
+
+    #[test]
+    fn a_snapshot_keeps_what_it_names_and_repairs_the_rest() {
+        let (mut input, start) = (Aggregator::default(), Instant::now());
+        input.keys(start, peer(1), key("KeyA", true));
+        input.keys(start, peer(1), key("KeyB", true));
+        let held = KeysMessage::Held {
+            slot: 0,
+            codes: vec![KeyCode::parse("KeyB").unwrap(), KeyCode::parse("KeyC").unwrap()],
+            chars: vec![],
+            buttons: vec![],
+        };
+        let later = start + Duration::from_millis(1900);
+        assert_eq!(input.keys(later, peer(1), held), [up("KeyA"), down("KeyC")]);
+        assert_eq!(input.timeout(start + SILENCE), []);
+        assert_eq!(input.timeout(later + SILENCE), [up("KeyB"), up("KeyC")]);
+    }
+
+    #[test]
+    fn motion_that_was_overtaken_does_nothing_and_totals_lose_nothing() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let relative = |seq, total_x| MotionMessage::Relative { slot: 0, seq, total_x, total_y: 0.0 };
+        let by = |dx| vec![Action::PointerBy { dx, dy: 0.0 }];
+        assert_eq!(input.motion(now, peer(1), relative(u32::MAX, 5.0)), by(5.0));
+        assert_eq!(input.motion(now, peer(1), relative(1, 12.0)), by(7.0));
+        assert_eq!(input.motion(now, peer(1), relative(0, 9.0)), []);
+        assert_eq!(input.motion(now, peer(1), relative(1, 12.0)), []);
+        assert_eq!(input.motion(now, peer(1), relative(2, 13.0)), by(1.0));
+    }
+
+    #[test]
+    fn a_button_goes_down_where_it_happened() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let at = Some(Position { x: 3.0, y: 4.0 });
+        let press = KeysMessage::Button { slot: 0, button: Button::LEFT, down: true, at };
+        let expected =
+            [Action::PointerTo(Position { x: 3.0, y: 4.0 }), Action::Button(Button::LEFT, Press::Down)];
+        assert_eq!(input.keys(now, peer(1), press), expected);
+    }
+
+    #[test]
+    fn what_a_program_holds_ends_by_itself_whatever_others_do() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let hold = |action| InputCommand::Key { code: KeyCode::parse("KeyA").unwrap(), action, hold_ms: 300 };
+        assert_eq!(input.command(now, 0, hold(KeyAction::Down)), [down("KeyA")]);
+        input.keys(now, peer(1), key("KeyB", true));
+        assert_eq!(input.timeout(now + Duration::from_millis(300)), [up("KeyA")]);
+        assert_eq!(input.command(now, 0, hold(KeyAction::Tap)), [down("KeyA"), up("KeyA")]);
+    }
+
+    #[test]
+    fn a_chord_lets_go_in_the_opposite_order() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let codes = ["ControlLeft", "KeyC"].map(|code| KeyCode::parse(code).unwrap()).to_vec();
+        let expected = [down("ControlLeft"), down("KeyC"), up("KeyC"), up("ControlLeft")];
+        assert_eq!(input.command(now, 0, InputCommand::Chord { codes }), expected);
+    }
+
+    #[test]
+    fn rebinding_a_slot_releases_what_was_held_in_it() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        input.keys(now, peer(1), key("KeyA", true));
+        assert_eq!(input.rebound(1), []);
+        assert_eq!(input.rebound(0), [up("KeyA")]);
+    }
+
+    #[test]
+    fn a_flood_of_keys_is_bounded() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let pressed: usize =
+            (0..10_000).map(|n| input.keys(now, peer(1), key(&format!("Key{n}"), true)).len()).sum();
+        assert_eq!(pressed, MAX_HELD);
+        assert_eq!(input.forget(peer(1)).len(), MAX_HELD);
+        assert!(input.hands.is_empty());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Key(u128, usize, bool),
+        Held(u128, Vec<usize>),
+        Blur(u128),
+        Gone(u128),
+        Wait(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (peer, code) = (0..3u128, 0..4usize);
+        prop_oneof![
+            6 => (peer.clone(), code.clone(), any::<bool>()).prop_map(|(p, c, d)| Step::Key(p, c, d)),
+            2 => (peer.clone(), proptest::collection::vec(code, 0..3)).prop_map(|(p, c)| Step::Held(p, c)),
+            1 => peer.clone().prop_map(Step::Blur),
+            1 => peer.prop_map(Step::Gone),
+            2 => (0..3000u64).prop_map(Step::Wait),
+        ]
+    }
+
+    const CODES: [&str; 4] = ["KeyA", "KeyB", "ShiftLeft", "F1"];
+
+    proptest! {
+        /// The sink sees downs and ups in turn for each key, and at every moment exactly the union is down.
+        #[test]
+        fn the_sink_holds_exactly_the_union(steps in proptest::collection::vec(step(), 1..80)) {
+            let mut input = Aggregator::default();
+            let mut now = Instant::now();
+            let mut sink = BTreeSet::new();
+            let mut model: BTreeMap<u128, (BTreeSet<usize>, Instant)> = BTreeMap::new();
+            for step in steps {
+                let actions = match step {
+                    Step::Key(p, c, d) => {
+                        let (held, seen) = model.entry(p).or_insert_with(|| (BTreeSet::new(), now));
+                        *seen = now;
+                        if d { held.insert(c); } else { held.remove(&c); }
+                        input.keys(now, peer(p), key(CODES[c], d))
+                    }
+                    Step::Held(p, codes) => {
+                        model.insert(p, (codes.iter().copied().collect(), now));
+                        let codes = codes.iter().map(|&c| KeyCode::parse(CODES[c]).unwrap()).collect();
+                        let held = KeysMessage::Held { slot: 0, codes, chars: vec![], buttons: vec![] };
+                        input.keys(now, peer(p), held)
+                    }
+                    Step::Blur(p) => { model.remove(&p); input.keys(now, peer(p), KeysMessage::Blur) }
+                    Step::Gone(p) => { model.remove(&p); input.forget(peer(p)) }
+                    Step::Wait(ms) => {
+                        now += Duration::from_millis(ms);
+                        model.retain(|_, (_, seen)| *seen + SILENCE > now);
+                        input.timeout(now)
+                    }
+                };
+                for action in actions {
+                    let Action::Key(code, press) = action else { panic!("{action:?}") };
+                    match press {
+                        Press::Down => prop_assert!(sink.insert(code.to_string()), "{code} down twice"),
+                        Press::Up => prop_assert!(sink.remove(code.as_str()), "{code} up twice"),
+                    }
+                }
+                let union: BTreeSet<_> =
+                    model.values().flat_map(|(held, _)| held).map(|&c| CODES[c].to_string()).collect();
+                prop_assert_eq!(&sink, &union);
+            }
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! One peer connection: `rtc`'s sans-IO state machine and what it takes to connect quickly.
+//!
+//! Nothing outside this folder names `rtc`. The shard gives it datagrams and the time, takes
+//! [`Event`]s, and drains [`Connection::transmit`] after every input.
+//!
+//! ```text
+//! Offered ──answer──▶ Connecting ──ICE, DTLS──▶ Connected ◀──▶ Lost ──▶ Closed
+//!    └───────────── expires ────┘                  └── channels closed ──┘
+//! ```
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MOTION_CHANNEL};
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{Registry, Slot};
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext};
+
+use super::feedback::{Feedback, FeedbackReader};
+use super::negotiate;
+use super::slot::{Packet, Report};
+
+/// Nomination waits for the next check, so checks are this often until connected.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// Binding requests per candidate pair: ten seconds' worth of checks.
+const CHECK_ATTEMPTS: u16 = 2000;
+/// Without any STUN from the peer for this long it counts as lost.
+const LOST_AFTER: Duration = Duration::from_secs(4);
+/// A lost peer that stays so for this long is given up; browsers do it after 30 s in all.
+const FAILED_AFTER: Duration = Duration::from_secs(26);
+const KEEPALIVE: Duration = Duration::from_secs(1);
+/// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
+const MAX_HELD: usize = 16;
+/// Bytes of signalling that are read as SDP at most.
+pub const MAX_SDP: usize = common::signal::MAX_MESSAGE;
+/// Bytes that may wait in a peer's data channels before more are left out.
+const MAX_CHANNEL_BACKLOG: usize = 1024 * 1024;
+
+/// Something that `rtc` refused, with its reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct Error {
+    what: &'static str,
+    reason: String,
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error { what, reason: error.to_string() }
+}
+
+/// One of the three data channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Reliable, in order.
+    Keys,
+    /// Neither.
+    Motion,
+    /// Reliable JSON.
+    General,
+}
+
+impl Channel {
+    const ALL: [Channel; 3] = [Channel::Keys, Channel::Motion, Channel::General];
+
+    fn label_and_id(self) -> (&'static str, u16) {
+        match self {
+            Channel::Keys => KEYS_CHANNEL,
+            Channel::Motion => MOTION_CHANNEL,
+            Channel::General => GENERAL_CHANNEL,
+        }
+    }
+
+    /// Its label.
+    pub fn label(self) -> &'static str {
+        self.label_and_id().0
+    }
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// Media can be sent.
+    Connected,
+    /// Nothing has been heard from the peer for [`LOST_AFTER`].
+    Lost,
+    /// It is over.
+    Closed(&'static str),
+    /// A data channel can be used.
+    Open(Channel),
+    /// A message on a data channel.
+    Message(Channel, BytesMut),
+    /// RTCP.
+    Feedback(Feedback),
+}
+
+/// Which SRTP profiles are offered to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Srtp {
+    /// AES-GCM alone: browsers pick the slower AES-CM whenever it is there.
+    Gcm,
+    /// Both, for players that lack GCM.
+    Any,
+}
+
+/// The certificate that all peers of a streamer see.
+#[derive(Clone)]
+pub struct Identity(RTCCertificate);
+
+impl Identity {
+    /// Makes a new key and self-signed certificate.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn generate() -> Result<Self, Error> {
+        let provider = rtc::crypto::default_provider().map_err(failed("crypto"))?;
+        let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
+        let params = CertificateParams::new(vec!["oriel".to_owned()]).map_err(failed("certificate"))?;
+        let certificate =
+            RTCCertificate::generate(provider.crypto(), scheme, params).map_err(failed("certificate"))?;
+        Ok(Self(certificate))
+    }
+}
+
+/// A datagram to send.
+pub struct Datagram {
+    /// From which of our candidates.
+    pub local: SocketAddr,
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub data: BytesMut,
+}
+
+struct Held {
+    local: SocketAddr,
+    from: SocketAddr,
+    data: Box<[u8]>,
+}
+
+/// One peer connection.
+pub struct Connection {
+    pc: RTCPeerConnection,
+    feedback: FeedbackReader,
+    channels: Vec<(RTCDataChannelId, Channel)>,
+    open_channels: usize,
+    /// Came too early: STUN before the answer, DTLS before ICE has nominated. `rtc` would drop it, and the
+    /// browser's retransmission costs 40 ms of every join.
+    held: Vec<Held>,
+    answered: bool,
+    ice_connected: bool,
+    playout_delay: Option<u8>,
+}
+
+impl Connection {
+    /// A connection without media sections; `ufrag` is the ICE user name by which its first packets are told from others'.
+    ///
+    /// # Errors
+    /// When `rtc` refuses a setting.
+    pub fn new(
+        now: Instant,
+        identity: &Identity,
+        ufrag: &str,
+        srtp: Srtp,
+        candidates: &[SocketAddr],
+    ) -> Result<Self, Error> {
+        let feedback = FeedbackReader::default();
+        let configuration =
+            RTCConfigurationBuilder::new().with_certificates(vec![identity.0.clone()]).build();
+        let mut pc = RTCPeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_media_engine(negotiate::media_engine().map_err(failed("codecs"))?)
+            .with_setting_engine(settings(ufrag, srtp))
+            .with_interceptor_registry(Registry::new().with(Slot::NackResponder, feedback.tap()))
+            .build(now)
+            .map_err(failed("peer connection"))?;
+        for (n, address) in candidates.iter().enumerate() {
+            // All are host candidates; the first addresses are preferred (RFC 8445 §5.1.2).
+            let priority = (126u32 << 24) + ((65_535 - n as u32) << 8) + 255;
+            let (ip, port) = (address.ip(), address.port());
+            let candidate = format!("candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1);
+            pc.add_local_candidate(RTCIceCandidateInit { candidate, ..Default::default() })
+                .map_err(failed("candidate"))?;
+        }
+        pc.add_local_candidate(RTCIceCandidateInit::default()).map_err(failed("candidate"))?;
+        Ok(Self {
+            pc,
+            feedback,
+            channels: Vec::new(),
+            open_channels: 0,
+            held: Vec::new(),
+            answered: false,
+            ice_connected: false,
+            playout_delay: None,
+        })
+    }
+
+    /// For adding media sections and for what was negotiated in them.
+    pub fn pc(&mut self) -> &mut RTCPeerConnection {
+        &mut self.pc
+    }
+
+    /// Adds the data channels and makes the offer, with all candidates.
+    ///
+    /// # Errors
+    /// When `rtc` refuses.
+    pub fn offer(&mut self, now: Instant) -> Result<String, Error> {
+        for channel in Channel::ALL {
+            let (label, id) = channel.label_and_id();
+            let lossy = channel == Channel::Motion;
+            let init = RTCDataChannelInit {
+                ordered: !lossy,
+                max_retransmits: lossy.then_some(0),
+                negotiated: Some(id),
+                ..Default::default()
+            };
+            let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
+            self.channels.push((created.id(), channel));
+        }
+        let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
+        let sdp = negotiate::with_simulcast(&offer.sdp);
+        self.pc.set_local_description(now, offer).map_err(failed("offer"))?;
+        Ok(sdp)
+    }
+
+    /// Takes the peer's answer to our offer.
+    ///
+    /// # Errors
+    /// When it is no SDP or does not fit the offer.
+    pub fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
+        let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
+        self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
+        self.negotiated();
+        Ok(())
+    }
+
+    /// Takes the peer's offer; the media sections must be there already. Returns our answer.
+    ///
+    /// # Errors
+    /// When it is no SDP or nothing in it can be answered.
+    pub fn accept(&mut self, now: Instant, sdp: String) -> Result<String, Error> {
+        let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
+        self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
+        let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
+        let sdp = answer.sdp.clone();
+        self.pc.set_local_description(now, answer).map_err(failed("answer"))?;
+        self.negotiated();
+        Ok(sdp)
+    }
+
+    fn negotiated(&mut self) {
+        self.answered = true;
+        self.playout_delay = negotiate::extension_id(&mut self.pc, 0, negotiate::PLAYOUT_DELAY);
+    }
+
+    /// True once offer and answer are in place.
+    pub fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Takes a candidate of the peer's.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn add_candidate(&mut self, candidate: String, mid: Option<String>, index: Option<u16>) -> Result<(), Error> {
+        if candidate.contains(".local ") {
+            // A name that only multicast DNS knows; the peer's own checks tell us its address.
+            return Ok(());
+        }
+        let init =
+            RTCIceCandidateInit { candidate, sdp_mid: mid, sdp_mline_index: index, ..Default::default() };
+        self.pc.add_remote_candidate(init).map_err(failed("candidate"))
+    }
+
+    /// Takes a datagram.
+    pub fn receive(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+        // First byte (RFC 7983): 20..=63 is DTLS.
+        let dtls = data.first().is_some_and(|byte| (20..64).contains(byte));
+        if !self.answered || dtls && !self.ice_connected {
+            if self.held.len() < MAX_HELD {
+                self.held.push(Held { local, from, data: data.into() });
+            }
+            return;
+        }
+        self.pass_on(now, local, from, data);
+    }
+
+    fn pass_on(&mut self, now: Instant, local_addr: SocketAddr, peer_addr: SocketAddr, data: &[u8]) {
+        let transport = TransportContext { local_addr, peer_addr, ..Default::default() };
+        let message = TaggedBytesMut { now, transport, message: BytesMut::from(data) };
+        if let Err(error) = self.pc.handle_read(message) {
+            tracing::debug!(%error, "datagram refused");
+        }
+    }
+
+    /// What has happened. Call it after every input; `transmit` is to be drained after it.
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+        loop {
+            // First: this is what installs the SRTP keys.
+            while let Some(event) = self.pc.poll_event() {
+                self.take_event(event, events);
+            }
+            while let Some(message) = self.pc.poll_read() {
+                if let RTCMessage::DataChannelMessage(id, message) = message.message
+                    && let Some(channel) = self.channel(id)
+                {
+                    events.push(Event::Message(channel, message.data));
+                }
+            }
+            events.extend(self.feedback.take().into_iter().map(Event::Feedback));
+            if !self.answered || self.held.is_empty() {
+                return;
+            }
+            let held = std::mem::take(&mut self.held);
+            let before = held.len();
+            held.into_iter().for_each(|Held { local, from, data }| self.receive(now, local, from, &data));
+            if self.held.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: RTCPeerConnectionEvent, events: &mut Vec<Event>) {
+        match event {
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Connected) => {
+                self.ice_connected = true;
+            }
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
+                RTCPeerConnectionState::Connected => events.push(Event::Connected),
+                RTCPeerConnectionState::Disconnected => events.push(Event::Lost),
+                RTCPeerConnectionState::Failed => events.push(Event::Closed("the connection failed")),
+                RTCPeerConnectionState::Closed => events.push(Event::Closed("the connection was closed")),
+                _ => {}
+            },
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
+                self.open_channels += 1;
+                events.extend(self.channel(id).map(Event::Open));
+            }
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => {
+                // A browser that closes its connection closes its channels, and `rtc` says nothing else.
+                self.open_channels = self.open_channels.saturating_sub(1);
+                if self.open_channels == 0 {
+                    events.push(Event::Closed("the peer closed the connection"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn channel(&self, id: RTCDataChannelId) -> Option<Channel> {
+        self.channels.iter().find(|(known, _)| *known == id).map(|(_, channel)| *channel)
+    }
+
+    /// Queues a text on a data channel. False when it was left out, as the channel is not open or too much waits.
+    pub fn send_text(&mut self, now: Instant, channel: Channel, text: &str) -> bool {
+        let Some((id, _)) = self.channels.iter().find(|(_, c)| *c == channel).copied() else { return false };
+        let Some(mut open) = self.pc.data_channel(id) else { return false };
+        open.outstanding_bytes() < MAX_CHANNEL_BACKLOG && open.send_text(now, text).is_ok()
+    }
+
+    /// Queues an RTP packet. It is lost when the connection is not up.
+    pub fn send_rtp(&mut self, now: Instant, packet: Packet) {
+        let mut header = rtc::rtp::Header {
+            version: 2,
+            marker: packet.marker,
+            payload_type: packet.payload_type,
+            sequence_number: packet.sequence,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            ..Default::default()
+        };
+        if let Some(id) = self.playout_delay.filter(|_| packet.playout_delay) {
+            // Least and greatest delay of zero; the id was checked when it was negotiated.
+            let _ = header.set_extension(id, Bytes::from_static(&[0; 3]));
+        }
+        let packet = rtc::rtp::Packet { header, payload: packet.payload };
+        // The track's id is not looked at; payload types and SSRCs are our own.
+        self.write(now, RTCMessage::RtpPacket(String::new(), packet));
+    }
+
+    /// Queues sender reports; `ntp_time` is their moment on the wall clock (RFC 3550 §4).
+    pub fn send_reports(&mut self, now: Instant, ntp_time: u64, reports: &[Report]) {
+        let report = |report: &Report| -> Box<dyn rtc::rtcp::Packet> {
+            Box::new(SenderReport {
+                ssrc: report.ssrc,
+                ntp_time,
+                rtp_time: report.rtp_time,
+                packet_count: report.packets,
+                octet_count: report.octets,
+                ..Default::default()
+            })
+        };
+        if !reports.is_empty() {
+            let packets = reports.iter().map(report).collect();
+            self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
+        }
+    }
+
+    fn write(&mut self, now: Instant, message: RTCMessage) {
+        if let Err(error) = self.pc.handle_write(TaggedRTCMessage { now, message }) {
+            tracing::debug!(%error, "not sent");
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn transmit(&mut self) -> Option<Datagram> {
+        let TaggedBytesMut { transport, message: data, .. } = self.pc.poll_write()?;
+        Some(Datagram { local: transport.local_addr, to: transport.peer_addr, data })
+    }
+
+    /// When [`Connection::timeout`] is due.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        self.pc.poll_timeout()
+    }
+
+    /// Lets timers run.
+    pub fn timeout(&mut self, now: Instant) {
+        if let Err(error) = self.pc.handle_timeout(now) {
+            tracing::debug!(%error, "timer");
+        }
+    }
+
+    /// Says goodbye; `transmit` is to be drained once more.
+    pub fn close(&mut self) {
+        if let Err(error) = self.pc.close() {
+            tracing::debug!(%error, "close");
+        }
+    }
+}
+
+fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
+    let profiles = match srtp {
+        Srtp::Gcm => vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm],
+        Srtp::Any => vec![
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        ],
+    };
+    let password = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
+    SettingEngineBuilder::new()
+        .with_srtp_protection_profiles(profiles)
+        .with_answering_dtls_role(RTCDtlsRole::Server)
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECK_ATTEMPTS))
+        // A browser behind mDNS is peer-reflexive to us: waiting for something better costs a second.
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_ice_timeouts(Some(LOST_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
+        .with_ice_credentials(ufrag.to_owned(), password)
+        .build()
+}

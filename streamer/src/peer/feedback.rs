@@ -1,0 +1,154 @@
+//! RTCP from a peer: what it lost, what it needs, how it is doing.
+//!
+//! `rtc` would route whole compounds by their first packet and drop some; the [`Tap`] takes them all
+//! before that, and passes RTP through untouched.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+
+/// RTCP packets not yet looked at. Shared between a connection and the tap inside its own `rtc` pipeline, on one
+/// thread: the lock is never contended.
+type Inbox = Arc<Mutex<Vec<Box<dyn rtc::rtcp::Packet>>>>;
+
+/// Most sequence numbers of one NACK that are answered; no receiver asks for more of one frame.
+const MAX_NACKED: usize = 512;
+/// Most RTCP packets kept between two looks, which come after each datagram.
+const MAX_INBOX: usize = 64;
+
+/// What a peer says about what it receives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feedback {
+    /// Packets are missing (RFC 4585 §6.2.1).
+    Nack {
+        /// Of which stream.
+        ssrc: u32,
+        /// Their sequence numbers.
+        sequences: Vec<u16>,
+    },
+    /// A keyframe is needed (PLI, FIR).
+    Keyframe {
+        /// Of which stream.
+        ssrc: u32,
+    },
+    /// A reception report (RFC 3550 §6.4.1).
+    Report {
+        /// Of which stream.
+        ssrc: u32,
+        /// Share of packets lost since the last report, 0..=1.
+        fraction_lost: f32,
+        /// Packets lost in total.
+        lost: u32,
+        /// Middle 32 bits of the NTP time of the sender report that it saw last; 0 if none.
+        last_report: u32,
+        /// Since then, in 1/65536 s.
+        delay: u32,
+    },
+    /// What the receiver believes it can receive (REMB), bit/s.
+    Estimate {
+        /// Bit per second, all streams together.
+        bps: f32,
+    },
+}
+
+/// The connection's end: takes what has arrived.
+#[derive(Clone, Default)]
+pub struct FeedbackReader(Inbox);
+
+impl FeedbackReader {
+    /// Everything since the last call, in order.
+    pub fn take(&self) -> Vec<Feedback> {
+        let packets = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        packets.iter().flat_map(|packet| decode(packet.as_ref())).collect()
+    }
+
+    /// The pipeline's end.
+    pub fn tap(&self) -> Tap {
+        Tap { inbox: self.0.clone(), read: VecDeque::new(), write: VecDeque::new() }
+    }
+}
+
+fn decode(packet: &dyn rtc::rtcp::Packet) -> Vec<Feedback> {
+    let packet = packet.as_any();
+    if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+        let sequences = nack.nacks.iter().flat_map(|pair| pair.packet_list()).take(MAX_NACKED).collect();
+        vec![Feedback::Nack { ssrc: nack.media_ssrc, sequences }]
+    } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
+        vec![Feedback::Keyframe { ssrc: pli.media_ssrc }]
+    } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
+        fir.fir.iter().map(|entry| Feedback::Keyframe { ssrc: entry.ssrc }).collect()
+    } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+        report.reports.iter().map(reception).collect()
+    } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+        vec![Feedback::Estimate { bps: remb.bitrate }]
+    } else {
+        Vec::new()
+    }
+}
+
+fn reception(report: &ReceptionReport) -> Feedback {
+    Feedback::Report {
+        ssrc: report.ssrc,
+        fraction_lost: f32::from(report.fraction_lost) / 256.0,
+        lost: report.total_lost,
+        last_report: report.last_sender_report,
+        delay: report.delay,
+    }
+}
+
+/// The only interceptor of our peer connections.
+pub struct Tap {
+    inbox: Inbox,
+    read: VecDeque<TaggedPacket>,
+    write: VecDeque<TaggedPacket>,
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        match message.message.packet {
+            Packet::Rtcp(packets) => {
+                let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MAX_INBOX.saturating_sub(inbox.len());
+                inbox.extend(packets.into_iter().take(room));
+            }
+            Packet::Rtp(_) => self.read.push_back(message),
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.read.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.write.push_back(message);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.write.pop_front()
+    }
+}
+
+impl Interceptor for Tap {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}

@@ -1,0 +1,189 @@
+//! What is negotiated with a peer: codecs, header extensions, the media sections of an offer.
+//!
+//! ```text
+//! mid 0, 1        video0, audio0     sendonly, msid slot0      all slots, active or not
+//! mid 2, 3        video1, audio1
+//! …
+//! mid 2N, 2N+1    video              recvonly, two simulcast layers   where a controller may publish
+//! mid 2N+2        audio              recvonly
+//! mid 2N+3        application        data channels keys, motion, general
+//! ```
+
+use common::id::SlotIndex;
+use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::media_engine::{
+    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9,
+    MediaEngine,
+};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use rtc::rtp_transceiver::{RTCRtpSenderId, RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::shared::error::Error;
+
+use super::slot::Negotiated;
+
+/// Lets the receiver show frames without smoothing their timing.
+pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+/// Needed to publish simulcast layers without SSRCs in the SDP.
+const PUBLISH_EXTENSIONS: [&str; 3] = [
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+];
+
+/// Constrained baseline, level 3.1 and whatever more the receiver can (level-asymmetry).
+const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+
+/// Video codecs in order of preference: name, parameters, payload type; retransmissions have the next one.
+const VIDEO_CODECS: [(VideoCodec, &str, &str, u8); 5] = [
+    (VideoCodec::H264, MIME_TYPE_H264, H264_FMTP, 102),
+    (VideoCodec::VP8, MIME_TYPE_VP8, "", 96),
+    (VideoCodec::VP9, MIME_TYPE_VP9, "profile-id=0", 98),
+    (VideoCodec::AV1, MIME_TYPE_AV1, "level-idx=5;profile=0;tier=0", 45),
+    (VideoCodec::H265, MIME_TYPE_HEVC, "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST", 100),
+];
+
+const OPUS_FMTP: &str = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1";
+const OPUS_PAYLOAD_TYPE: u8 = 111;
+
+/// Everything that can be in a slot, so that its codec can change without renegotiation.
+pub fn media_engine() -> Result<MediaEngine, Error> {
+    let mut engine = MediaEngine::default();
+    engine.register_codec(opus(), RtpCodecKind::Audio)?;
+    for (_, mime, fmtp, payload_type) in VIDEO_CODECS {
+        engine.register_codec(video(mime, fmtp, payload_type), RtpCodecKind::Video)?;
+        engine.register_codec(rtx(payload_type), RtpCodecKind::Video)?;
+    }
+    let capability = |uri: &str| RTCRtpHeaderExtensionCapability { uri: uri.into() };
+    engine.register_header_extension(capability(PLAYOUT_DELAY), RtpCodecKind::Video, None)?;
+    for uri in PUBLISH_EXTENSIONS {
+        engine.register_header_extension(capability(uri), RtpCodecKind::Video, None)?;
+    }
+    engine.register_header_extension(capability(PUBLISH_EXTENSIONS[0]), RtpCodecKind::Audio, None)?;
+    Ok(engine)
+}
+
+fn feedback(kind: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: kind.into(), parameter: parameter.into() }
+}
+
+fn video(mime: &str, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
+    let rtcp_feedback = vec![
+        feedback("ccm", "fir"),
+        feedback("nack", ""),
+        feedback("nack", "pli"),
+        feedback("goog-remb", ""),
+    ];
+    codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, rtcp_feedback, payload_type)
+}
+
+fn rtx(of: u8) -> RTCRtpCodecParameters {
+    codec(MIME_TYPE_RTX, VIDEO_CLOCK_HZ, 0, &format!("apt={of}"), Vec::new(), of + 1)
+}
+
+fn opus() -> RTCRtpCodecParameters {
+    codec(MIME_TYPE_OPUS, AUDIO_CLOCK_HZ, 2, OPUS_FMTP, Vec::new(), OPUS_PAYLOAD_TYPE)
+}
+
+fn codec(
+    mime: &str,
+    clock_rate: u32,
+    channels: u16,
+    fmtp: &str,
+    rtcp_feedback: Vec<RTCPFeedback>,
+    payload_type: u8,
+) -> RTCRtpCodecParameters {
+    let (mime_type, sdp_fmtp_line) = (mime.into(), fmtp.into());
+    let rtp_codec = RTCRtpCodec { mime_type, clock_rate, channels, sdp_fmtp_line, rtcp_feedback };
+    RTCRtpCodecParameters { rtp_codec, payload_type }
+}
+
+/// Adds the two sending sections of a slot: the next two mids of an offer.
+pub fn add_slot(
+    pc: &mut RTCPeerConnection,
+    slot: SlotIndex,
+    video: (u32, u32),
+    audio_ssrc: u32,
+) -> Result<(), Error> {
+    let kinds = [
+        (RtpCodecKind::Video, "video", video.0, Some(RTCRtpRtxParameters { ssrc: video.1 })),
+        (RtpCodecKind::Audio, "audio", audio_ssrc, None),
+    ];
+    for (kind, name, ssrc, rtx) in kinds {
+        // With no codec named here, all of the media engine's are offered.
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
+            active: true,
+            ..Default::default()
+        };
+        let (stream, track) = (format!("slot{slot}"), format!("{name}{slot}"));
+        let track = MediaStreamTrack::new(stream, track, String::new(), kind, vec![encoding]);
+        let direction = RTCRtpTransceiverDirection::Sendonly;
+        pc.add_transceiver_from_track(track, Some(RTCRtpTransceiverInit { direction, ..Default::default() }))?;
+    }
+    Ok(())
+}
+
+/// Adds the receiving sections in which a controller can publish later by `replaceTrack`.
+pub fn add_publishing_sections(pc: &mut RTCPeerConnection) -> Result<(), Error> {
+    for kind in [RtpCodecKind::Video, RtpCodecKind::Video, RtpCodecKind::Audio] {
+        // Without an init the direction is recvonly.
+        pc.add_transceiver_from_kind(kind, None)?;
+    }
+    Ok(())
+}
+
+/// The offer as the browser gets it: `rtc` cannot offer to receive simulcast, so the layers are added
+/// to the copy that travels (RFC 8853).
+pub fn with_simulcast(sdp: &str) -> String {
+    const LAYERS: &str = "a=rid:h recv\r\na=rid:l recv\r\na=simulcast:recv h;l\r\n";
+    let mut out = String::with_capacity(sdp.len() + 2 * LAYERS.len());
+    for (n, section) in sdp.split("m=").enumerate() {
+        if n > 0 {
+            out.push_str("m=");
+        }
+        out.push_str(section);
+        if section.starts_with("video") && section.contains("a=recvonly") {
+            out.push_str(LAYERS);
+        }
+    }
+    out
+}
+
+/// Payload types of one sender, once offer and answer are in place.
+pub fn negotiated(pc: &mut RTCPeerConnection, sender: usize, codec: VideoCodec) -> Negotiated {
+    let Some(mut sender) = pc.rtp_sender(RTCRtpSenderId::from(sender)) else { return Negotiated::default() };
+    let codecs = &sender.get_parameters().rtp_parameters.codecs;
+    let mime = VIDEO_CODECS.iter().find(|(c, ..)| *c == codec).map_or(MIME_TYPE_H264, |(_, mime, ..)| mime);
+    let fits = |c: &&RTCRtpCodecParameters| {
+        let is = |mime: &str| c.rtp_codec.mime_type.eq_ignore_ascii_case(mime);
+        let mode_0 = is(MIME_TYPE_H264) && !c.rtp_codec.sdp_fmtp_line.contains("packetization-mode=1");
+        (is(mime) || is(MIME_TYPE_OPUS)) && !mode_0
+    };
+    let Some(chosen) = codecs.iter().find(fits) else { return Negotiated::default() };
+    let apt = format!("apt={}", chosen.payload_type);
+    let rtx = codecs.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
+    Negotiated {
+        payload_type: Some(chosen.payload_type),
+        rtx_payload_type: rtx.map(|c| c.payload_type),
+    }
+}
+
+/// Id of a negotiated header extension at one sender.
+pub fn extension_id(pc: &mut RTCPeerConnection, sender: usize, uri: &str) -> Option<u8> {
+    let mut sender = pc.rtp_sender(RTCRtpSenderId::from(sender))?;
+    let extensions = &sender.get_parameters().rtp_parameters.header_extensions;
+    let id = extensions.iter().find(|extension| extension.uri == uri)?.id;
+    // One-byte headers (RFC 8285 §4.2) hold 1..=14.
+    u8::try_from(id).ok().filter(|id| (1..=14).contains(id))
+}
+
+/// Mids of a slot in our offers: video and audio.
+pub fn offered_mids(slot: SlotIndex) -> (String, String) {
+    let video = 2 * u16::from(slot);
+    (video.to_string(), (video + 1).to_string())
+}

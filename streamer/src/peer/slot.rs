@@ -1,0 +1,381 @@
+//! Slot writers: one feed rewritten for one peer, so that whatever the slot shows, the receiver sees
+//! one continuous RTP stream. Pure: what comes out are [`Packet`]s for the connection to send.
+//!
+//! ```text
+//!            bind                       keyframe, or replay of the cached GOP
+//! Inactive ───────▶ Waiting ──────────────────────────▶ Live { next unit }
+//!     ▲                ▲                                    │
+//!     └── unbind ──────┴── gap in the feed, skip, resume ───┘
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use crate::feed::gop::Gop;
+use crate::feed::{AudioUnit, VideoUnit};
+
+/// One RTP packet to send, without header extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Payload type.
+    pub payload_type: u8,
+    /// Marker.
+    pub marker: bool,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// SSRC.
+    pub ssrc: u32,
+    /// Tell the receiver to show frames as soon as they are decoded.
+    pub playout_delay: bool,
+    /// Payload, shared with every other peer.
+    pub payload: Bytes,
+}
+
+/// What the SDP fixed for one sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Negotiated {
+    /// Payload type of the codec; `None` when the peer does not take this track.
+    pub payload_type: Option<u8>,
+    /// Payload type of its retransmissions (RFC 4588).
+    pub rtx_payload_type: Option<u8>,
+}
+
+/// Packets that can be asked for again: at 2.5 Mbit/s about four seconds.
+const SENT_RING: usize = 1024;
+/// How far apart the timestamps of replayed frames are, in 90 kHz ticks (1 ms): they are decoded at once.
+const REPLAY_STEP: u64 = 90;
+
+/// Which packet of the feed went out under a sequence number.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    sequence: u16,
+    unit: u64,
+    packet: u16,
+    timestamp: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Inactive,
+    Waiting,
+    Live { next: u64 },
+}
+
+/// What became of a unit at a writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the packets.
+    Sent,
+    /// The writer waits for a keyframe.
+    Skipped,
+    /// Units are missing before it: a keyframe is to be asked for.
+    Lost,
+    /// The slot shows nothing to this peer.
+    Inactive,
+}
+
+/// Sends one video feed to one slot of one peer.
+#[derive(Debug)]
+pub struct VideoWriter {
+    ssrc: u32,
+    rtx_ssrc: u32,
+    negotiated: Negotiated,
+    state: State,
+    sequence: u16,
+    rtx_sequence: u16,
+    /// Added to times on the streamer's clock, so that timestamps begin anywhere (RFC 3550 §5.1).
+    offset: u32,
+    /// Time of the last unit sent, on the streamer's clock.
+    last_time: Option<u64>,
+    sent: Box<[Option<Sent>]>,
+    packets: u32,
+    octets: u32,
+}
+
+/// Random beginnings of an RTP stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// SSRC.
+    pub ssrc: u32,
+    /// SSRC of retransmissions.
+    pub rtx_ssrc: u32,
+    /// First sequence number.
+    pub sequence: u16,
+    /// Offset of timestamps.
+    pub offset: u32,
+}
+
+impl VideoWriter {
+    /// A writer that shows nothing yet.
+    pub fn new(seeds: Seeds) -> Self {
+        Self {
+            ssrc: seeds.ssrc,
+            rtx_ssrc: seeds.rtx_ssrc,
+            negotiated: Negotiated::default(),
+            state: State::Inactive,
+            sequence: seeds.sequence,
+            rtx_sequence: seeds.sequence ^ 0x5555,
+            offset: seeds.offset,
+            last_time: None,
+            sent: vec![None; SENT_RING].into_boxed_slice(),
+            packets: 0,
+            octets: 0,
+        }
+    }
+
+    /// SSRC of the media.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// SSRC of retransmissions.
+    pub fn rtx_ssrc(&self) -> u32 {
+        self.rtx_ssrc
+    }
+
+    /// What the SDP says.
+    pub fn set_negotiated(&mut self, negotiated: Negotiated) {
+        self.negotiated = negotiated;
+    }
+
+    /// The slot shows a feed from its next keyframe on; [`VideoWriter::replay`] may be quicker.
+    pub fn wait(&mut self) {
+        self.state = State::Waiting;
+    }
+
+    /// The slot shows nothing; nothing is sent.
+    pub fn stop(&mut self) {
+        self.state = State::Inactive;
+    }
+
+    /// Waits for a keyframe.
+    pub fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// Sends.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    /// Begins with the cached GOP, if there is a short enough one: all frames at once, the newest at
+    /// `now` (time on the streamer's clock). False when there is none and a keyframe must be waited for.
+    pub fn replay(&mut self, now: u64, gop: &Gop, max_bytes: usize, out: &mut Vec<Packet>) -> bool {
+        let Some(units) = gop.replay(max_bytes) else { return false };
+        let Some(behind) = gop.newest().map(|unit| unit.number) else { return false };
+        for unit in units {
+            let early = (behind - unit.number) * REPLAY_STEP;
+            self.put(unit, now.saturating_sub(early), true, out);
+            self.state = State::Live { next: unit.number + 1 };
+        }
+        true
+    }
+
+    /// Takes the next unit of the feed.
+    pub fn write(&mut self, unit: &VideoUnit, out: &mut Vec<Packet>) -> Written {
+        let follows = match self.state {
+            State::Inactive => return Written::Inactive,
+            State::Waiting => false,
+            State::Live { next } => next == unit.number,
+        };
+        if !follows && !unit.keyframe {
+            let was_live = self.is_live();
+            self.state = State::Waiting;
+            return if was_live { Written::Lost } else { Written::Skipped };
+        }
+        self.put(unit, unit.time, unit.keyframe, out);
+        self.state = State::Live { next: unit.number + 1 };
+        Written::Sent
+    }
+
+    fn put(&mut self, unit: &VideoUnit, time: u64, playout_delay: bool, out: &mut Vec<Packet>) {
+        let Some(payload_type) = self.negotiated.payload_type else { return };
+        let time = self.last_time.map_or(time, |last| time.max(last + 1));
+        self.last_time = Some(time);
+        let timestamp = (time as u32).wrapping_add(self.offset);
+        let last = unit.payloads.len() - 1;
+        for (n, payload) in unit.payloads.iter().enumerate() {
+            let sequence = self.sequence;
+            self.sequence = sequence.wrapping_add(1);
+            // Units have far fewer than 65536 packets: the largest is bounded by the encoder's output.
+            let sent = Sent { sequence, unit: unit.number, packet: n as u16, timestamp };
+            self.sent[usize::from(sequence) % SENT_RING] = Some(sent);
+            self.packets = self.packets.wrapping_add(1);
+            self.octets = self.octets.wrapping_add(payload.len() as u32);
+            let (ssrc, payload) = (self.ssrc, payload.clone());
+            let marker = n == last;
+            out.push(Packet { payload_type, marker, sequence, timestamp, ssrc, playout_delay, payload });
+        }
+    }
+
+    /// The packet that went out as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
+    pub fn retransmit(&mut self, sequence: u16, gop: &Gop) -> Option<Packet> {
+        let payload_type = self.negotiated.rtx_payload_type?;
+        let sent = self.sent[usize::from(sequence) % SENT_RING].filter(|sent| sent.sequence == sequence)?;
+        let (unit, original) = gop.packet(sent.unit, sent.packet)?;
+        let mut payload = BytesMut::with_capacity(2 + original.len());
+        payload.put_u16(sequence);
+        payload.put_slice(original);
+        let rtx = self.rtx_sequence;
+        self.rtx_sequence = rtx.wrapping_add(1);
+        Some(Packet {
+            payload_type,
+            marker: usize::from(sent.packet) + 1 == unit.payloads.len(),
+            sequence: rtx,
+            timestamp: sent.timestamp,
+            ssrc: self.rtx_ssrc,
+            playout_delay: false,
+            payload: payload.freeze(),
+        })
+    }
+
+    /// For a sender report at `now` (time on the streamer's clock); `None` while nothing was sent.
+    pub fn report(&self, now: u64) -> Option<Report> {
+        let rtp_time = (now as u32).wrapping_add(self.offset);
+        let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
+        (self.packets > 0).then_some(report)
+    }
+}
+
+/// Numbers of a sender report (RFC 3550 §6.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Of which stream.
+    pub ssrc: u32,
+    /// The report's moment in the stream's timestamps.
+    pub rtp_time: u32,
+    /// Packets sent so far.
+    pub packets: u32,
+    /// Payload bytes sent so far.
+    pub octets: u32,
+}
+
+/// Sends one sound feed to one slot of one peer.
+#[derive(Debug)]
+pub struct AudioWriter {
+    ssrc: u32,
+    negotiated: Negotiated,
+    active: bool,
+    sequence: u16,
+    offset: u32,
+    packets: u32,
+    octets: u32,
+}
+
+impl AudioWriter {
+    /// A writer that sends nothing yet.
+    pub fn new(seeds: Seeds) -> Self {
+        let Seeds { ssrc, sequence, offset, .. } = seeds;
+        Self { ssrc, negotiated: Negotiated::default(), active: false, sequence, offset, packets: 0, octets: 0 }
+    }
+
+    /// SSRC of the sound.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// What the SDP says.
+    pub fn set_negotiated(&mut self, negotiated: Negotiated) {
+        self.negotiated = negotiated;
+    }
+
+    /// Sends from now on, or stops.
+    pub fn set_active(&mut self, active: bool) {
+        self.active = active;
+    }
+
+    /// The next packet of the feed; `None` when none is to be sent.
+    pub fn write(&mut self, unit: &AudioUnit) -> Option<Packet> {
+        let payload_type = self.negotiated.payload_type.filter(|_| self.active)?;
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(unit.payload.len() as u32);
+        Some(Packet {
+            payload_type,
+            marker: unit.marker,
+            sequence,
+            timestamp: (unit.time as u32).wrapping_add(self.offset),
+            ssrc: self.ssrc,
+            playout_delay: false,
+            payload: unit.payload.clone(),
+        })
+    }
+
+    /// As [`VideoWriter::report`]; `now` in ticks of the sound's clock.
+    pub fn report(&self, now: u64) -> Option<Report> {
+        let rtp_time = (now as u32).wrapping_add(self.offset);
+        let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
+        (self.packets > 0).then_some(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    fn unit(number: u64, keyframe: bool, time: u64) -> Arc<VideoUnit> {
+        let payloads = vec![Bytes::from(vec![number as u8; 10]), Bytes::from(vec![number as u8; 5])];
+        Arc::new(VideoUnit { number, keyframe, captured: Instant::now(), time, payloads, bytes: 15 })
+    }
+
+    fn writer() -> VideoWriter {
+        let mut writer = VideoWriter::new(Seeds { ssrc: 1, rtx_ssrc: 2, sequence: u16::MAX, offset: u32::MAX });
+        writer.set_negotiated(Negotiated { payload_type: Some(102), rtx_payload_type: Some(103) });
+        writer
+    }
+
+    #[test]
+    fn nothing_is_sent_before_a_keyframe_and_nothing_when_inactive() {
+        let (mut writer, mut out) = (writer(), Vec::new());
+        assert_eq!(writer.write(&unit(0, true, 0), &mut out), Written::Inactive);
+        writer.wait();
+        assert_eq!(writer.write(&unit(1, false, 1), &mut out), Written::Skipped);
+        assert!(out.is_empty());
+        assert_eq!(writer.write(&unit(2, true, 2), &mut out), Written::Sent);
+        assert_eq!(out.iter().map(|p| (p.sequence, p.marker)).collect::<Vec<_>>(), [(u16::MAX, false), (0, true)]);
+    }
+
+    #[test]
+    fn a_missing_unit_is_never_papered_over() {
+        let (mut writer, mut out) = (writer(), Vec::new());
+        writer.wait();
+        writer.write(&unit(0, true, 0), &mut out);
+        out.clear();
+        assert_eq!(writer.write(&unit(2, false, 2), &mut out), Written::Lost);
+        assert_eq!(writer.write(&unit(3, false, 3), &mut out), Written::Skipped);
+        assert!(out.is_empty());
+        assert_eq!(writer.write(&unit(4, true, 4), &mut out), Written::Sent);
+    }
+
+    #[test]
+    fn a_replay_is_compressed_and_what_follows_is_later() {
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        for n in 0..3 {
+            gop.push(unit(n, n == 0, n * 3000));
+        }
+        writer.wait();
+        assert!(writer.replay(900_000, &gop, usize::MAX, &mut out));
+        writer.write(&unit(3, false, 899_000), &mut out);
+        let times: Vec<_> = out.iter().filter(|p| p.marker).map(|p| p.timestamp.wrapping_add(1)).collect();
+        assert_eq!(times, [899_820, 899_910, 900_000, 900_001]);
+        let first = out[0].sequence;
+        assert!(out.iter().enumerate().all(|(n, p)| p.sequence == first.wrapping_add(n as u16)));
+    }
+
+    #[test]
+    fn a_retransmission_carries_the_original_and_its_number() {
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        let sent = unit(0, true, 0);
+        gop.push(sent.clone());
+        writer.wait();
+        writer.write(&sent, &mut out);
+        let rtx = writer.retransmit(0, &gop).unwrap();
+        assert_eq!((rtx.ssrc, rtx.payload_type, rtx.marker, rtx.timestamp), (2, 103, true, out[1].timestamp));
+        assert_eq!(rtx.payload[..], [&[0, 0][..], &out[1].payload].concat());
+        assert_eq!(writer.retransmit(0, &gop).unwrap().sequence, rtx.sequence.wrapping_add(1));
+        assert!(writer.retransmit(77, &gop).is_none());
+    }
+}

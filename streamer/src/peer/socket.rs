@@ -1,0 +1,269 @@
+//! The UDP sockets of a shard: one port, every address of the machine, segmented sends.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+
+/// Kernel buffers asked for: a keyframe to each of hundreds of peers in one go.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Largest UDP payload; also the bound of one segmented send.
+const MAX_DATAGRAM: usize = 65_000;
+/// Segments in one send. The kernel takes 64.
+const MAX_SEGMENTS: usize = 64;
+
+/// A datagram that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// Our address that it was sent to: one of the candidates.
+    pub local: SocketAddr,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Its bytes.
+    pub data: &'a [u8],
+}
+
+/// One bound socket.
+struct Socket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+/// Counts of what was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendCounts {
+    /// System calls.
+    pub calls: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Datagrams that the kernel had no room for.
+    pub drops: u64,
+}
+
+/// All sockets of a shard. Sends collect datagrams to one address into one system call.
+pub struct Sockets {
+    sockets: Vec<Socket>,
+    candidates: Vec<SocketAddr>,
+    receive_buffer: Box<[u8]>,
+    batch: Batch,
+    /// Segments that one send may have; 1 after the kernel or a device has refused segmentation.
+    max_segments: usize,
+    counts: SendCounts,
+}
+
+/// Datagrams of equal size (but for the last) to one address.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    route: Option<(SocketAddr, SocketAddr)>,
+    segment: usize,
+    count: usize,
+    closed: bool,
+}
+
+impl Sockets {
+    /// Binds one port on `ips`; with none, on every address that this machine has, loopback included.
+    ///
+    /// # Errors
+    /// When nothing can be bound.
+    pub fn bind(ips: &[IpAddr]) -> io::Result<Self> {
+        let candidates_ips = if ips.is_empty() { machine_ips()? } else { ips.to_vec() };
+        let has = |v4: bool| candidates_ips.iter().any(|ip| ip.is_ipv4() == v4);
+        let mut sockets = Vec::new();
+        if has(true) {
+            sockets.push(Socket::bind(bind_ip(ips, IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?);
+        }
+        if has(false) {
+            match Socket::bind(bind_ip(ips, IpAddr::V6(Ipv6Addr::UNSPECIFIED))) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) if sockets.is_empty() => return Err(error),
+                Err(error) => tracing::info!(%error, "no IPv6"),
+            }
+        }
+        let port_of = |ip: &IpAddr| {
+            let socket = sockets.iter().find(|socket| socket.local.is_ipv4() == ip.is_ipv4())?;
+            Some(SocketAddr::new(*ip, socket.local.port()))
+        };
+        let candidates = candidates_ips.iter().filter_map(port_of).collect();
+        let receive_buffer = vec![0; BATCH_SIZE * 2048 * 16].into_boxed_slice();
+        let (batch, counts, max_segments) = (Batch::default(), SendCounts::default(), max_segments(&sockets));
+        Ok(Self { sockets, candidates, receive_buffer, batch, max_segments, counts })
+    }
+
+    /// Addresses to offer as host candidates.
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.candidates
+    }
+
+    /// For `poll`.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(|socket| socket.socket.as_fd())
+    }
+
+    /// What was sent so far.
+    pub fn counts(&self) -> SendCounts {
+        self.counts
+    }
+
+    /// Reads one batch of datagrams from each socket. True when there may be more.
+    pub fn receive(&mut self, mut each: impl FnMut(Received<'_>)) -> bool {
+        let mut more = false;
+        for socket in &self.sockets {
+            let size = self.receive_buffer.len() / BATCH_SIZE;
+            let mut metas = [RecvMeta::default(); BATCH_SIZE];
+            let mut chunks = self.receive_buffer.chunks_mut(size);
+            // The buffer is BATCH_SIZE chunks of `size` long.
+            let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+            let Ok(count) = socket.state.recv((&socket.socket).into(), &mut slices, &mut metas) else { continue };
+            more |= count == BATCH_SIZE;
+            for (meta, slice) in metas[..count].iter().zip(&slices) {
+                let ip = meta.dst_ip.unwrap_or(socket.local.ip());
+                let local = SocketAddr::new(ip, socket.local.port());
+                for data in slice[..meta.len].chunks(meta.stride.max(1)) {
+                    each(Received { local, from: meta.addr, data });
+                }
+            }
+        }
+        more
+    }
+
+    /// Queues a datagram; it leaves with the ones before it if it can, at the latest by [`Sockets::flush`].
+    pub fn send(&mut self, local: SocketAddr, to: SocketAddr, data: &[u8]) {
+        if self.batch.count >= self.max_segments || !self.batch.takes((local, to), data.len()) {
+            self.flush();
+        }
+        self.batch.push((local, to), data);
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self) {
+        let Some((local, to)) = self.batch.route.take() else { return };
+        let socket = self.sockets.iter().find(|socket| socket.local.is_ipv4() == to.is_ipv4());
+        if let Some(socket) = socket {
+            let transmit = Transmit {
+                destination: to,
+                ecn: None,
+                contents: &self.batch.bytes,
+                segment_size: (self.batch.count > 1).then_some(self.batch.segment),
+                src_ip: socket.local.ip().is_unspecified().then_some(local.ip()),
+            };
+            self.counts.calls += 1;
+            match socket.state.try_send((&socket.socket).into(), &transmit) {
+                Ok(()) => self.counts.bytes += self.batch.bytes.len() as u64,
+                // A full socket or a route that is gone: RTP is lossy, and its loss is repaired.
+                Err(_) => {
+                    self.counts.drops += self.batch.count as u64;
+                    self.max_segments = max_segments(&self.sockets);
+                }
+            }
+        }
+        self.batch.clear();
+    }
+}
+
+fn max_segments(sockets: &[Socket]) -> usize {
+    let limits = sockets.iter().map(|socket| socket.state.max_gso_segments());
+    limits.min().unwrap_or(1).clamp(1, MAX_SEGMENTS)
+}
+
+fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> IpAddr {
+    let mut of_family = ips.iter().filter(|ip| ip.is_ipv4() == unspecified.is_ipv4());
+    match (of_family.next(), of_family.next()) {
+        (Some(only), None) => *only,
+        _ => unspecified,
+    }
+}
+
+/// Loopback last: it is of use only to viewers on this machine.
+fn machine_ips() -> io::Result<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    let usable = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    };
+    let mut ips: Vec<_> = interfaces.iter().map(if_addrs::Interface::ip).filter(usable).collect();
+    ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    ips.dedup();
+    Ok(ips)
+}
+
+impl Socket {
+    fn bind(ip: IpAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind((ip, 0))?;
+        let state = UdpSocketState::new((&socket).into())?;
+        // More than the system allows is cut to what it allows.
+        let _ = state.set_send_buffer_size((&socket).into(), BUFFER_BYTES);
+        let _ = state.set_recv_buffer_size((&socket).into(), BUFFER_BYTES);
+        let local = socket.local_addr()?;
+        Ok(Self { socket, state, local })
+    }
+}
+
+impl Batch {
+    fn takes(&self, route: (SocketAddr, SocketAddr), len: usize) -> bool {
+        match self.route {
+            None => true,
+            Some(current) => {
+                current == route
+                    && !self.closed
+                    && len <= self.segment
+                    && self.bytes.len() + len <= MAX_DATAGRAM
+            }
+        }
+    }
+
+    fn push(&mut self, route: (SocketAddr, SocketAddr), data: &[u8]) {
+        if self.route.is_none() {
+            self.route = Some(route);
+            self.segment = data.len();
+        }
+        // Only the last segment may be shorter.
+        self.closed = data.len() < self.segment;
+        self.bytes.extend_from_slice(data);
+        self.count += 1;
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+        self.closed = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_datagrams_leave_in_one_call_and_arrive_as_they_were() {
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (mut sender, mut receiver) = (Sockets::bind(&[localhost]).unwrap(), Sockets::bind(&[localhost]).unwrap());
+        let (local, to) = (sender.candidates()[0], receiver.candidates()[0]);
+        let sent: Vec<Vec<u8>> = [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
+        sent.iter().for_each(|data| sender.send(local, to, data));
+        sender.flush();
+        assert_eq!(sender.counts().calls, 2);
+        let mut got = Vec::new();
+        while got.len() < sent.len() {
+            let fd = receiver.fds().next().unwrap();
+            let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).unwrap();
+            receiver.receive(|datagram| {
+                assert_eq!((datagram.local, datagram.from), (to, local));
+                got.push(datagram.data.to_vec());
+            });
+        }
+        assert_eq!(got, sent);
+    }
+
+    #[test]
+    fn every_address_of_the_machine_is_a_candidate_when_none_is_named() {
+        let sockets = Sockets::bind(&[]).unwrap();
+        let ports: Vec<_> = sockets.candidates().iter().map(SocketAddr::port).collect();
+        assert!(sockets.candidates().iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert!(ports.iter().all(|&port| port != 0));
+    }
+}
