@@ -1,0 +1,95 @@
+import { type Api, ProblemError, type Streamer, type StreamerState } from "@oriel/client";
+import { useState } from "react";
+import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { count, duration } from "../ui/format";
+import { Icon } from "../ui/Icon";
+import { Pill, type Tone } from "../ui/Pill";
+import { Thumbnail } from "./Thumbnail";
+
+const TONES: Record<StreamerState, Tone> = {
+  starting: "busy",
+  running: "good",
+  restarting: "busy",
+  failed: "bad",
+  stopping: "quiet",
+};
+
+type CardProps = { readonly api: Api; readonly streamer: Streamer; readonly onDeleted: () => void };
+
+/** One streamer: its picture, how it is, and a way to watch or delete it. */
+export function Card({ api, streamer, onDeleted }: CardProps) {
+  const [confirming, setConfirming] = useState(false);
+  const { id, state } = streamer;
+  const watchers = streamer.peers.length;
+  return (
+    <li className="card" data-testid={`streamer-${id}`} data-state={state}>
+      <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={`Watch ${id}`}>
+        <Thumbnail api={api} id={id} live={state === "running"} />
+        <Pill tone={TONES[state]} text={state} testId="state" />
+      </a>
+      <div className="card-text">
+        <div className="card-title">
+          <a href={`s/${encodeURIComponent(id)}`} title={id}>
+            {id}
+          </a>
+          <button
+            className="icon-button"
+            type="button"
+            aria-label={`Delete ${id}`}
+            title="Delete"
+            data-testid="delete"
+            onClick={() => {
+              setConfirming(true);
+            }}
+          >
+            <Icon name="trash" />
+          </button>
+        </div>
+        <p className="card-facts">
+          <span>{describeSource(streamer)}</span>
+          <span data-testid="viewers">{count(watchers, "viewer", "viewers")}</span>
+          <span>{lifetime(streamer)}</span>
+        </p>
+        {streamer.reason !== null && <p className="card-reason">{streamer.reason}</p>}
+      </div>
+      {confirming && (
+        <ConfirmDialog
+          title={`Delete ${id}?`}
+          text={
+            watchers === 0
+              ? "The session and everything that runs in it ends."
+              : `The session and everything that runs in it ends, also for the ${count(watchers, "viewer", "viewers")}.`
+          }
+          action="Delete"
+          onConfirm={() => remove(api, id)}
+          onClose={(done) => {
+            setConfirming(false);
+            if (done) onDeleted();
+          }}
+        />
+      )}
+    </li>
+  );
+}
+
+/** Somebody else may have deleted it first; it is gone either way. */
+async function remove(api: Api, id: string): Promise<void> {
+  try {
+    await api.remove(id);
+  } catch (error) {
+    if (!(error instanceof ProblemError && error.status === 404)) throw error;
+  }
+}
+
+function describeSource({ spec, slots, stats }: Streamer): string {
+  const kind = spec.source.type === "desktop" ? "Desktop" : "Test picture";
+  const shown = slots.find(({ slot }) => slot === 0);
+  const width = shown?.width ?? stats?.video.width ?? spec.source.width;
+  const height = shown?.height ?? stats?.video.height ?? spec.source.height;
+  return `${kind} ${width} × ${height}`;
+}
+
+function lifetime({ state, stats, created }: Streamer): string {
+  if (state === "running" && stats !== null) return `up ${duration(stats.uptime_ms)}`;
+  return `created ${duration(Date.now() - Date.parse(created))} ago`;
+}

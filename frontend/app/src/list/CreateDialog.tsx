@@ -1,0 +1,184 @@
+import { type Api, ProblemError } from "@oriel/client";
+import { type ReactNode, type SubmitEvent, useId, useState } from "react";
+import { Dialog } from "../ui/Dialog";
+import { type Field, fieldOf, type Form, NEW_FORM, requestOf } from "./form";
+
+const SIZES = ["1280 × 720", "1600 × 900", "1920 × 1080", "1024 × 768"];
+
+type Failure = { readonly field: Field | null; readonly text: string };
+
+/** Makes a new session; what the server refuses is shown at the field that it refuses. */
+export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onClose: () => void }) {
+  const [form, setForm] = useState<Form>(NEW_FORM);
+  const [busy, setBusy] = useState(false);
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const change = (part: Partial<Form>): void => {
+    setForm({ ...form, ...part });
+    setFailure(null);
+  };
+
+  const submit = async (event: SubmitEvent<HTMLFormElement>): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await api.create(requestOf(form));
+      onClose();
+    } catch (error) {
+      setBusy(false);
+      setFailure(
+        error instanceof ProblemError
+          ? { field: fieldOf(error.problem, form.type), text: error.message }
+          : { field: null, text: "The server cannot be reached." },
+      );
+    }
+  };
+  const errorOf = (field: Field): string | null => (failure?.field === field ? failure.text : null);
+
+  return (
+    <Dialog title="New session" testId="create-dialog" onClose={onClose}>
+      <form onSubmit={(event) => void submit(event)} noValidate>
+        <fieldset className="choice">
+          <legend>What to show</legend>
+          {(["desktop", "test"] as const).map((type) => (
+            <label key={type}>
+              <input
+                type="radio"
+                name="type"
+                value={type}
+                checked={form.type === type}
+                onChange={() => {
+                  change({ type });
+                }}
+              />
+              <span>{type === "desktop" ? "Desktop" : "Test picture"}</span>
+            </label>
+          ))}
+        </fieldset>
+        <TextField
+          label="Name"
+          hint="Letters, digits, '.', '_' and '-'; made up if left empty"
+          value={form.id}
+          error={errorOf("id")}
+          testId="field-id"
+          onChange={(id) => {
+            change({ id });
+          }}
+        />
+        <div className="row">
+          <TextField
+            label="Width"
+            numeric
+            value={form.width}
+            error={errorOf("width")}
+            testId="field-width"
+            onChange={(width) => {
+              change({ width });
+            }}
+          />
+          <TextField
+            label="Height"
+            numeric
+            value={form.height}
+            error={errorOf("height")}
+            testId="field-height"
+            onChange={(height) => {
+              change({ height });
+            }}
+          />
+          <TextField
+            label="Frames per second"
+            numeric
+            value={form.fps}
+            error={errorOf("fps")}
+            testId="field-fps"
+            onChange={(fps) => {
+              change({ fps });
+            }}
+          />
+        </div>
+        <div className="presets" role="group" aria-label="Usual sizes">
+          {SIZES.map((size) => (
+            <button
+              key={size}
+              type="button"
+              className="chip"
+              onClick={() => {
+                const [width = "", height = ""] = size.split(" × ");
+                change({ width, height });
+              }}
+            >
+              {size}
+            </button>
+          ))}
+        </div>
+        {form.type === "desktop" && (
+          <TextField
+            label="Command"
+            hint="Run by the shell in the session, which ends with it; empty for a bare desktop"
+            value={form.command}
+            error={errorOf("command")}
+            testId="field-command"
+            onChange={(command) => {
+              change({ command });
+            }}
+          />
+        )}
+        {failure !== null && failure.field === null && (
+          <p className="field-error" role="alert" data-testid="form-error">
+            {failure.text}
+          </p>
+        )}
+        <div className="dialog-actions">
+          <button className="button" type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button className="button primary" type="submit" data-testid="submit" disabled={busy}>
+            {busy ? "Creating…" : "Create"}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+type TextFieldProps = {
+  readonly label: string;
+  readonly value: string;
+  readonly error: string | null;
+  readonly testId: string;
+  readonly hint?: string;
+  readonly numeric?: boolean;
+  readonly onChange: (value: string) => void;
+};
+
+function TextField(props: TextFieldProps): ReactNode {
+  const id = useId();
+  const note = props.error ?? props.hint;
+  return (
+    <div className={props.error === null ? "field" : "field invalid"}>
+      <label htmlFor={id}>{props.label}</label>
+      <input
+        id={id}
+        value={props.value}
+        inputMode={props.numeric === true ? "numeric" : "text"}
+        autoComplete="off"
+        spellCheck={false}
+        data-testid={props.testId}
+        aria-invalid={props.error !== null}
+        aria-describedby={note === undefined ? undefined : `${id}-note`}
+        onChange={(event) => {
+          props.onChange(event.target.value);
+        }}
+      />
+      {note !== undefined && (
+        <p
+          id={`${id}-note`}
+          className={props.error === null ? "hint" : "field-error"}
+          role={props.error === null ? undefined : "alert"}
+        >
+          {note}
+        </p>
+      )}
+    </div>
+  );
+}

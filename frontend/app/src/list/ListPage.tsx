@@ -1,0 +1,76 @@
+import { type Api, ProblemError, type Streamer } from "@oriel/client";
+import { useState } from "react";
+import { Icon } from "../ui/Icon";
+import { usePoll } from "../ui/usePoll";
+import { Card } from "./Card";
+import { CreateDialog } from "./CreateDialog";
+import { EmptyState } from "./EmptyState";
+import "./list.css";
+
+const POLL_MS = 2_000;
+
+type Listing =
+  | { readonly kind: "loading" }
+  | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
+
+/** All streamers, with a picture of each. */
+export function ListPage({ api }: { readonly api: Api }) {
+  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+  const [creating, setCreating] = useState(false);
+
+  const refresh = async (signal?: AbortSignal): Promise<void> => {
+    try {
+      const streamers = await api.streamers(signal === undefined ? {} : { signal });
+      setListing({ kind: "loaded", streamers, stale: null });
+    } catch (error) {
+      if (signal?.aborted === true) return;
+      const stale = error instanceof ProblemError ? error.message : "The server cannot be reached.";
+      setListing((old) => ({ kind: "loaded", streamers: old.kind === "loaded" ? old.streamers : [], stale }));
+    }
+  };
+  usePoll(refresh, POLL_MS);
+
+  const open = (): void => {
+    setCreating(true);
+  };
+  const streamers = listing.kind === "loaded" ? listing.streamers : [];
+  const stale = listing.kind === "loaded" ? listing.stale : null;
+
+  return (
+    <div className="list-page">
+      <header className="list-header">
+        <h1>
+          <img src="./favicon.svg" alt="" width="28" height="28" /> Oriel
+        </h1>
+        <button className="button primary" type="button" data-testid="create" onClick={open}>
+          <Icon name="plus" /> New session
+        </button>
+      </header>
+      {stale !== null && (
+        <p className="banner bad" role="alert" data-testid="list-error">
+          {stale} Trying again…
+        </p>
+      )}
+      <main>
+        {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
+        {listing.kind === "loaded" && streamers.length === 0 && stale === null && (
+          <EmptyState onCreate={open} />
+        )}
+        <ul className="cards" data-testid="streamers">
+          {streamers.map((streamer) => (
+            <Card key={streamer.id} api={api} streamer={streamer} onDeleted={() => void refresh()} />
+          ))}
+        </ul>
+      </main>
+      {creating && (
+        <CreateDialog
+          api={api}
+          onClose={() => {
+            setCreating(false);
+            void refresh();
+          }}
+        />
+      )}
+    </div>
+  );
+}

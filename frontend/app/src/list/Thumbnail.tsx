@@ -1,0 +1,52 @@
+import { type Api } from "@oriel/client";
+import { useEffect, useRef, useState } from "react";
+import { usePoll } from "../ui/usePoll";
+
+const PERIOD_MS = 5_000;
+const WIDTH_PX = 480;
+
+/** A picture of what a streamer shows, renewed while it can be seen. */
+export function Thumbnail(props: { readonly api: Api; readonly id: string; readonly live: boolean }) {
+  const { api, id, live } = props;
+  const frame = useRef<HTMLDivElement>(null);
+  const [inView, setInView] = useState(false);
+  const [url, setUrl] = useState<string | null>(null);
+
+  useEffect(() => {
+    const element = frame.current;
+    if (element === null) return undefined;
+    const observer = new IntersectionObserver(([entry]) => {
+      setInView(entry?.isIntersecting ?? false);
+    });
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+    };
+  }, []);
+
+  useEffect(
+    () => () => {
+      if (url !== null) URL.revokeObjectURL(url);
+    },
+    [url],
+  );
+
+  usePoll(
+    async (signal) => {
+      try {
+        const picture = await api.snapshot(id, { format: "jpeg", width: WIDTH_PX }, { signal });
+        if (!signal.aborted) setUrl(URL.createObjectURL(picture));
+      } catch {
+        // The last picture stays; the card's state says how the streamer is.
+      }
+    },
+    PERIOD_MS,
+    live && inView,
+  );
+
+  return (
+    <div className="thumbnail" ref={frame} data-testid="thumbnail">
+      {url !== null && <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />}
+    </div>
+  );
+}

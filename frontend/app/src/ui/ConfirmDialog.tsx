@@ -1,0 +1,64 @@
+import { useState } from "react";
+import { Dialog } from "./Dialog";
+
+type ConfirmProps = {
+  readonly title: string;
+  readonly text: string;
+  readonly action: string;
+  readonly onConfirm: () => Promise<void>;
+  /** @param done whether the action was carried out. */
+  readonly onClose: (done: boolean) => void;
+};
+
+/** Asks before something that cannot be undone, and shows why it failed if it does. */
+export function ConfirmDialog({ title, text, action, onConfirm, onClose }: ConfirmProps) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const confirm = async (): Promise<void> => {
+    setBusy(true);
+    setError(null);
+    try {
+      await onConfirm();
+      onClose(true);
+    } catch (failure) {
+      setBusy(false);
+      setError(failure instanceof Error ? failure.message : "It did not work.");
+    }
+  };
+  return (
+    <Dialog
+      title={title}
+      testId="confirm-dialog"
+      onClose={() => {
+        onClose(false);
+      }}
+    >
+      <p>{text}</p>
+      {error !== null && (
+        <p className="field-error" role="alert">
+          {error}
+        </p>
+      )}
+      <div className="dialog-actions">
+        <button
+          className="button"
+          type="button"
+          onClick={() => {
+            onClose(false);
+          }}
+        >
+          Cancel
+        </button>
+        <button
+          className="button danger"
+          type="button"
+          data-testid="confirm"
+          disabled={busy}
+          onClick={() => void confirm()}
+        >
+          {action}
+        </button>
+      </div>
+    </Dialog>
+  );
+}

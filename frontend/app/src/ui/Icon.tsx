@@ -1,0 +1,33 @@
+/** The icons of both pages: strokes on a 24 px grid in the colour of the text. */
+
+const PATHS = {
+  back: "M15 5l-7 7 7 7",
+  sound: "M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM15.5 9a4.2 4.2 0 0 1 0 6M18 6.5a7.8 7.8 0 0 1 0 11",
+  muted: "M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM16 9.5l5 5M21 9.5l-5 5",
+  fullscreen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  windowed: "M9 4v5H4M20 9h-5V4M15 20v-5h5M4 15h5v5",
+  keyboard:
+    "M3 7.5A1.5 1.5 0 0 1 4.5 6h15A1.5 1.5 0 0 1 21 7.5v9a1.5 1.5 0 0 1-1.5 1.5h-15A1.5 1.5 0 0 1 3 16.5zM7 10h.01M10.3 10h.01M13.7 10h.01M17 10h.01M7 14h.01M17 14h.01M10 14h4",
+  pointer: "M6 3.5l12.5 8.2-5.6 1.2 3 5.8-2.6 1.3-2.9-5.9L6 18z",
+  stats: "M4 20V4M4 20h16M8 16v-3M12 16V8M16 16v-5",
+  clipboard:
+    "M9 5H6.5A1.5 1.5 0 0 0 5 6.5v13A1.5 1.5 0 0 0 6.5 21h11a1.5 1.5 0 0 0 1.5-1.5v-13A1.5 1.5 0 0 0 17.5 5H15M9 3.5h6v3H9z",
+  fit: "M3.5 5.5h17v13h-17zM8 12h8M8 12l2-2M8 12l2 2M16 12l-2-2M16 12l-2 2",
+  eye: "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 14.8a2.8 2.8 0 1 0 0-5.6 2.8 2.8 0 0 0 0 5.6z",
+  people:
+    "M9 11.5a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4zM3 19c0-3 2.5-5 6-5s6 2 6 5M16 5.4a3.2 3.2 0 0 1 0 5.9M17.5 14.3c2.2.6 3.5 2.3 3.5 4.7",
+  plus: "M12 5v14M5 12h14",
+  trash: "M4.5 7h15M9.5 7V4.5h5V7M6.5 7l1 13h9l1-13M10.3 11v5.5M13.7 11v5.5",
+  copy: "M8.5 8.5V5A1.5 1.5 0 0 1 10 3.5h9A1.5 1.5 0 0 1 20.5 5v9a1.5 1.5 0 0 1-1.5 1.5h-3.5M3.5 10A1.5 1.5 0 0 1 5 8.5h9a1.5 1.5 0 0 1 1.5 1.5v9a1.5 1.5 0 0 1-1.5 1.5H5A1.5 1.5 0 0 1 3.5 19z",
+  close: "M6 6l12 12M18 6L6 18",
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon(props: { readonly name: IconName }) {
+  return (
+    <svg className="icon" viewBox="0 0 24 24" aria-hidden="true">
+      <path d={PATHS[props.name]} />
+    </svg>
+  );
+}

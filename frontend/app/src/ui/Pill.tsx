@@ -1,0 +1,11 @@
+export type Tone = "good" | "busy" | "bad" | "quiet";
+
+/** A short state with a coloured dot. */
+export function Pill(props: { readonly tone: Tone; readonly text: string; readonly testId?: string }) {
+  return (
+    <span className={`pill ${props.tone}`} data-testid={props.testId}>
+      <span className="dot" aria-hidden="true" />
+      {props.text}
+    </span>
+  );
+}

@@ -1,0 +1,113 @@
+import type { ClientState, ConnectStep, EndReason, SlotView } from "@oriel/client";
+import { useNow } from "./hooks";
+
+const WAITS_FOR: Record<ConnectStep, string> = {
+  server: "Contacting the server…",
+  streamer: "Waiting for the session…",
+  transport: "Opening the media path…",
+};
+
+type OverlayProps = {
+  readonly streamerId: string;
+  readonly state: ClientState;
+  /** When the state began. */
+  readonly at: number;
+  readonly slot: SlotView | null;
+  readonly hasPicture: boolean;
+  readonly interrupted: boolean;
+  readonly onRetry: () => void;
+};
+
+/** Says what is going on whenever the picture is not live. It never takes the keyboard. */
+export function StateOverlay(props: OverlayProps) {
+  const { state } = props;
+  switch (state.kind) {
+    case "idle":
+      return null;
+    case "connecting":
+      return <Waiting text={WAITS_FOR[state.step]} />;
+    case "connected":
+      return <Connected {...props} />;
+    case "reconnecting":
+      return state.mediaFlows ? null : <Reconnecting state={state} at={props.at} />;
+    case "ended":
+      return <Ended streamerId={props.streamerId} reason={state.reason} onRetry={props.onRetry} />;
+  }
+}
+
+function Waiting({ text, detail }: { readonly text: string; readonly detail?: string }) {
+  return (
+    <div className="overlay" role="status" data-testid="overlay">
+      <span className="spinner" aria-hidden="true" />
+      <p>{text}</p>
+      {detail !== undefined && <p className="quiet-text">{detail}</p>}
+    </div>
+  );
+}
+
+function Connected({ slot, hasPicture, interrupted }: OverlayProps) {
+  if (interrupted) return <Waiting text="The network is interrupted" detail="Waiting for it to come back…" />;
+  switch (slot?.status) {
+    case "error":
+      return <Notice text={`This cannot be shown: ${slot.error ?? "unknown error"}`} />;
+    case "offline":
+      return <Waiting text="The source is offline" detail="The picture returns with it." />;
+    case "paused":
+      return <Notice text="Paused" />;
+    default:
+      return hasPicture ? null : <Waiting text="Waiting for the first picture…" />;
+  }
+}
+
+function Notice({ text }: { readonly text: string }) {
+  return (
+    <div className="overlay" role="status" data-testid="overlay">
+      <p>{text}</p>
+    </div>
+  );
+}
+
+type ReconnectingState = Extract<ClientState, { kind: "reconnecting" }>;
+
+function Reconnecting({ state, at }: { readonly state: ReconnectingState; readonly at: number }) {
+  const now = useNow(state.retryInMs > 0, 200);
+  const left = Math.max(0, Math.ceil((at + state.retryInMs - now) / 1000));
+  const detail =
+    state.retryInMs > 1000 && left > 0 ? `Attempt ${state.attempt} in ${left} s` : `Attempt ${state.attempt}`;
+  return <Waiting text="Connection lost – reconnecting…" detail={detail} />;
+}
+
+type EndedProps = { readonly streamerId: string; readonly reason: EndReason; readonly onRetry: () => void };
+
+function Ended({ streamerId, reason, onRetry }: EndedProps) {
+  const { title, text } = describeEnd(streamerId, reason);
+  return (
+    <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
+      <h1>{title}</h1>
+      {text !== null && <p className="reason">{text}</p>}
+      <div className="overlay-actions">
+        <a className="button primary" href={document.baseURI}>
+          All sessions
+        </a>
+        <button className="button" type="button" onClick={onRetry}>
+          Try again
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function describeEnd(streamerId: string, reason: EndReason): { title: string; text: string | null } {
+  switch (reason.kind) {
+    case "left":
+      return { title: "Disconnected", text: null };
+    case "not-found":
+      return { title: "There is no such session", text: `“${streamerId}” does not exist, or no longer.` };
+    case "stopped":
+      return { title: "The session has ended", text: reason.message ?? null };
+    case "failed":
+      return { title: "The session has failed", text: reason.message ?? null };
+    case "refused":
+      return { title: "Not allowed", text: reason.message };
+  }
+}

@@ -1,0 +1,44 @@
+import { useState } from "react";
+import { bitrate, milliseconds } from "../ui/format";
+import { usePoll } from "../ui/usePoll";
+import type { ViewerModel, ViewerStats } from "./model";
+
+/** Figures of the connection, once a second. */
+export function StatsPanel({ model }: { readonly model: ViewerModel }) {
+  const [stats, setStats] = useState<ViewerStats | null>(null);
+  usePoll(async (signal) => {
+    const next = await model.stats();
+    if (!signal.aborted) setStats(next);
+  }, 1_000);
+  return (
+    <aside className="stats" aria-label="Statistics" data-testid="stats">
+      <dl>
+        {rows(stats).map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </aside>
+  );
+}
+
+function rows(stats: ViewerStats | null): [string, string][] {
+  const connection = stats?.connection ?? null;
+  if (stats === null || connection === null) return [["Connection", "none"]];
+  const roundTrip = stats.roundTripMs ?? connection.iceRoundTripMs;
+  return [
+    ["Presented", `${Math.round(stats.presentedFps)} fps`],
+    ["Decoded", `${Math.round(connection.fps)} fps`],
+    ["Picture", `${connection.width} × ${connection.height}`],
+    ["Bitrate", bitrate(connection.bitrateBps)],
+    ["Round trip", milliseconds(roundTrip)],
+    ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
+    ["Decoding", milliseconds(connection.decodeMs)],
+    ["Frames dropped", String(connection.framesDropped)],
+    ["Packets lost", String(connection.packetsLost)],
+    ["First frame", milliseconds(stats.firstFrameMs, 0)],
+    ["Decoder", [connection.codec, connection.decoder].filter((word) => word !== "").join(" · ") || "–"],
+  ];
+}

@@ -1,0 +1,108 @@
+import type { KeyboardMode } from "@oriel/client";
+import type { ReactNode } from "react";
+import { Icon, type IconName } from "../ui/Icon";
+import { Pill, type Tone } from "../ui/Pill";
+import { useAwake } from "./hooks";
+
+/** How long the toolbar stays after the pointer has left it. */
+const STAYS_MS = 2_500;
+
+export type Tool = {
+  readonly id: string;
+  readonly icon: IconName;
+  readonly label: string;
+  readonly pressed?: boolean;
+  readonly disabled?: boolean;
+  readonly highlighted?: boolean;
+  readonly use: () => void;
+};
+
+type ToolbarProps = {
+  readonly name: string;
+  readonly tone: Tone;
+  readonly status: string;
+  readonly watchers: number;
+  readonly tools: readonly Tool[];
+  readonly keyboardMode: KeyboardMode;
+  readonly onKeyboardMode: (mode: KeyboardMode) => void;
+  /** Something of it is open, or the state deserves attention. */
+  readonly hold: boolean;
+  readonly setElement: (element: HTMLElement | null) => void;
+  /** Back to the picture. */
+  readonly onLeave: () => void;
+  readonly children?: ReactNode;
+};
+
+/** The bar at the top, which slides away while it is not needed. */
+export function Toolbar({ setElement, ...props }: ToolbarProps) {
+  const { awake, poke } = useAwake(STAYS_MS, props.hold);
+  return (
+    <div
+      ref={setElement}
+      className={awake ? "toolbar-area awake" : "toolbar-area"}
+      onPointerEnter={poke}
+      onPointerMove={poke}
+      onFocus={poke}
+      onKeyDown={(event) => {
+        poke();
+        if (event.key === "Escape") props.onLeave();
+      }}
+      data-testid="toolbar"
+    >
+      <div className="toolbar" role="toolbar" aria-label="Session">
+        <a className="icon-button" href={document.baseURI} aria-label="All sessions" title="All sessions">
+          <Icon name="back" />
+        </a>
+        <span className="toolbar-name" title={props.name}>
+          {props.name}
+        </span>
+        <Pill tone={props.tone} text={props.status} testId="state" />
+        <span className="watchers" title={`${props.watchers} watching`} data-testid="watchers">
+          <Icon name="people" /> {props.watchers}
+        </span>
+        <span className="toolbar-gap" />
+        <label className="select" title="How keys are sent" onPointerDown={poke}>
+          <Icon name="keyboard" />
+          <select
+            aria-label="Keyboard"
+            data-testid="keyboard-mode"
+            value={props.keyboardMode}
+            onChange={(event) => {
+              props.onKeyboardMode(event.target.value === "character" ? "character" : "physical");
+              props.onLeave();
+            }}
+          >
+            <option value="physical">By key</option>
+            <option value="character">By character</option>
+          </select>
+        </label>
+        {props.tools.map((tool) => (
+          <ToolButton key={tool.id} tool={tool} />
+        ))}
+      </div>
+      <span className="toolbar-handle" aria-hidden="true" />
+      {props.children}
+    </div>
+  );
+}
+
+function ToolButton({ tool }: { readonly tool: Tool }) {
+  return (
+    <button
+      type="button"
+      className={tool.highlighted === true ? "icon-button highlighted" : "icon-button"}
+      aria-label={tool.label}
+      aria-pressed={tool.pressed}
+      title={tool.label}
+      disabled={tool.disabled}
+      data-testid={`tool-${tool.id}`}
+      // A click leaves the keyboard where it is: with the session.
+      onMouseDown={(event) => {
+        event.preventDefault();
+      }}
+      onClick={tool.use}
+    >
+      <Icon name={tool.icon} />
+    </button>
+  );
+}

@@ -1,0 +1,106 @@
+/** Hooks of the viewer page that join the client, the input and the page. */
+
+import { copyToClipboard, type InputController, type OrielClient } from "@oriel/client";
+import { useEffect, useState } from "react";
+import type { FrameMeter } from "./meter";
+import { SHOWN_SLOT } from "./screen";
+
+/** The picture of the present connection has been on screen. */
+export function useHasPicture(client: OrielClient, meter: FrameMeter): boolean {
+  const [has, setHas] = useState(false);
+  useEffect(() => {
+    const stops = [
+      meter.onFrame(() => {
+        setHas(true);
+      }),
+      client.on("state", (state) => {
+        if (state.kind === "connecting" || (state.kind === "reconnecting" && !state.mediaFlows))
+          setHas(false);
+      }),
+    ];
+    return () => {
+      stops.forEach((stop) => {
+        stop();
+      });
+    };
+  }, [client, meter]);
+  return has;
+}
+
+/** What the input tells the page, and the two things that the page does about it. */
+export function useInputEvents(
+  client: OrielClient,
+  input: InputController | null,
+  toolbar: HTMLElement | null,
+): {
+  readonly locked: boolean;
+  /** A text of the session that waits to be copied by a click. */
+  readonly offered: string | null;
+  /** The last text of the session's clipboard. */
+  readonly fromSession: string | null;
+  /** Copies what is offered; false when nothing is, or the browser refuses. */
+  readonly takeOffered: () => Promise<boolean>;
+} {
+  const [locked, setLocked] = useState(false);
+  const [offered, setOffered] = useState<string | null>(null);
+  const [fromSession, setFromSession] = useState<string | null>(null);
+
+  useEffect(
+    () =>
+      client.on("clipboard", (text) => {
+        setFromSession(text);
+        setOffered(null);
+      }),
+    [client],
+  );
+  useEffect(() => {
+    if (input === null) return undefined;
+    const stops = [
+      input.on("locked", setLocked),
+      input.on("clipboard-offered", setOffered),
+      input.on("escaped", () => {
+        toolbar?.querySelector<HTMLElement>("a, button")?.focus();
+      }),
+      // Typing shall work without a click, unless the viewer is already busy elsewhere on the page.
+      client.on("input", (open) => {
+        const idle = document.activeElement === null || document.activeElement === document.body;
+        if (open && idle) input.focus();
+      }),
+    ];
+    return () => {
+      stops.forEach((stop) => {
+        stop();
+      });
+    };
+  }, [client, input, toolbar]);
+
+  const takeOffered = async (): Promise<boolean> => {
+    if (offered === null) return false;
+    const copied = await copyToClipboard(offered);
+    if (copied) setOffered(null);
+    return copied;
+  };
+  return { locked, offered, fromSession, takeOffered };
+}
+
+/** A window that is being resized is asked about once it has come to rest. */
+const REST_MS = 300;
+
+/** Keeps the session's desktop at the size of the window while active. */
+export function useFitting(client: OrielClient, element: HTMLElement | null, active: boolean): void {
+  useEffect(() => {
+    if (!active || element === null) return undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const observer = new ResizeObserver(() => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        client.resize(SHOWN_SLOT, element.clientWidth, element.clientHeight);
+      }, REST_MS);
+    });
+    observer.observe(element);
+    return () => {
+      clearTimeout(timer);
+      observer.disconnect();
+    };
+  }, [client, element, active]);
+}

@@ -1,0 +1,102 @@
+/**
+ * The REST API. Every call takes an `AbortSignal` and rejects with a {@link ProblemError} when the server
+ * says no, or with what `fetch` rejects with when it cannot be reached.
+ */
+
+import { ProblemError } from "./errors";
+import type { CreateStreamer, Problem, Streamer, StreamerList } from "./generated";
+
+export type CallOptions = { readonly signal?: AbortSignal };
+
+/** What `POST /api/streamers` is given: everything with a default may be left out. */
+export type CreateRequest = {
+  readonly id?: string;
+  readonly slots?: number;
+  readonly source: { readonly type: CreateStreamer["source"]["type"] } & Partial<CreateStreamer["source"]>;
+};
+
+export type SnapshotOptions = {
+  readonly slot?: number;
+  readonly format?: "png" | "jpeg";
+  readonly width?: number;
+};
+
+export class Api {
+  readonly #base: URL;
+
+  /** @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. */
+  constructor(baseUrl: string | URL = document.baseURI) {
+    this.#base = new URL(".", baseUrl);
+  }
+
+  async streamers(options: CallOptions = {}): Promise<Streamer[]> {
+    const list = (await this.#json("GET", "api/streamers", undefined, options)) as StreamerList;
+    return list.streamers;
+  }
+
+  async streamer(id: string, options: CallOptions = {}): Promise<Streamer> {
+    return (await this.#json("GET", streamerPath(id), undefined, options)) as Streamer;
+  }
+
+  async create(request: CreateRequest, options: CallOptions = {}): Promise<Streamer> {
+    return (await this.#json("POST", "api/streamers", request, options)) as Streamer;
+  }
+
+  async remove(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("DELETE", streamerPath(id), undefined, options);
+  }
+
+  /** A picture of what a streamer shows now. */
+  async snapshot(id: string, snapshot: SnapshotOptions = {}, options: CallOptions = {}): Promise<Blob> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(snapshot)) query.set(name, String(value));
+    const response = await this.#fetch("GET", `${streamerPath(id)}/snapshot?${query}`, undefined, options);
+    return response.blob();
+  }
+
+  async #json(method: string, path: string, body: unknown, options: CallOptions): Promise<unknown> {
+    const response = await this.#fetch(method, path, body, options);
+    return response.status === 204 ? undefined : response.json();
+  }
+
+  async #fetch(method: string, path: string, body: unknown, { signal }: CallOptions): Promise<Response> {
+    const init: RequestInit = { method, signal: signal ?? null, cache: "no-store" };
+    if (body !== undefined) {
+      init.body = JSON.stringify(body);
+      init.headers = { "content-type": "application/json" };
+    }
+    const response = await fetch(new URL(path, this.#base), init);
+    if (!response.ok) throw new ProblemError(await readProblem(response));
+    return response;
+  }
+}
+
+function streamerPath(id: string): string {
+  return `api/streamers/${encodeURIComponent(id)}`;
+}
+
+/** The problem in a response; a made-up one when something in between answered with a page of its own. */
+async function readProblem(response: Response): Promise<Problem> {
+  const made: Problem = {
+    type: "about:blank",
+    title: response.statusText === "" ? `HTTP ${response.status}` : response.statusText,
+    status: response.status,
+    detail: `The server answered with status ${response.status}.`,
+    code: `http_${response.status}`,
+    request_id: response.headers.get("x-request-id") ?? "",
+  };
+  const type = response.headers.get("content-type") ?? "";
+  if (!type.includes("json")) return made;
+  try {
+    const body: unknown = await response.json();
+    return isProblem(body) ? { ...made, ...body } : made;
+  } catch {
+    return made;
+  }
+}
+
+function isProblem(body: unknown): body is Partial<Problem> {
+  if (typeof body !== "object" || body === null) return false;
+  const fields: Record<string, unknown> = { ...body };
+  return typeof fields.code === "string" && typeof fields.detail === "string";
+}

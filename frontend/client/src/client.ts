@@ -1,0 +1,480 @@
+/**
+ * A viewer of one streamer: connects, shows its slots as `MediaStream`s, takes input, reconnects by itself.
+ *
+ * It owns the session's state and the slots. Data comes from the {@link Link} (messages, tracks), decisions
+ * from the state machine in `session.ts`, and both leave as events.
+ */
+
+import { Api } from "./api";
+import { OrielError, ProblemError } from "./errors";
+import { Emitter, type EventSource, type Listener, type ListenOptions } from "./events";
+import type {
+  GeneralMessage,
+  KeysMessage,
+  MotionMessage,
+  Participant,
+  PeerId,
+  Role,
+  ServerMessage,
+  SlotState,
+  StreamerState,
+  StreamInfo,
+} from "./generated";
+import { InputController, type InputOptions } from "./input/controller";
+import { Link } from "./link";
+import { Pinger } from "./peer/pinger";
+import { type NegotiatedTrack, type SlotTable, withMessage, withTracks } from "./peer/slots";
+import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
+import { advance, type Command, type ConnectStep, endOfStreamer, type EndReason, IDLE } from "./session";
+import type { Session, SessionEvent } from "./session";
+
+export type ClientOptions = {
+  /** Which streamer. */
+  readonly streamerId: string;
+  /** Root of the web-server as seen from here; the document's base when absent. */
+  readonly baseUrl?: string | URL;
+  /** Ask for less than this connection may have. */
+  readonly role?: Role;
+  /** Keep sound and picture in step, at the price of latency. Default: false. */
+  readonly lipSync?: boolean;
+};
+
+/** What the client is doing. */
+export type ClientState =
+  | { readonly kind: "idle" }
+  | { readonly kind: "connecting"; readonly step: ConnectStep }
+  | { readonly kind: "connected" }
+  | {
+      readonly kind: "reconnecting";
+      /** Counted from 1. */
+      readonly attempt: number;
+      /** From now; 0 while an attempt is under way. */
+      readonly retryInMs: number;
+      /** The picture still flows; only the signalling is being restored. */
+      readonly mediaFlows: boolean;
+    }
+  | { readonly kind: "ended"; readonly reason: EndReason };
+
+/** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
+export type SlotView = {
+  readonly slot: number;
+  /** Null while it shows nothing. */
+  readonly info: StreamInfo | null;
+  readonly stream: MediaStream;
+  readonly status: SlotState | null;
+  readonly error: string | null;
+};
+
+export type ClientEvents = {
+  state: ClientState;
+  /** {@link OrielClient.slots} has changed. */
+  slots: ReadonlyMap<number, SlotView>;
+  role: Role;
+  participants: readonly Participant[];
+  "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
+  /** Nothing has been heard of the streamer for some seconds, or again. */
+  interrupted: boolean;
+  /** Input can be sent, or no longer. */
+  input: boolean;
+  cursor: Extract<GeneralMessage, { type: "cursor" }>;
+  "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
+  /** The session's clipboard has changed. */
+  clipboard: string;
+  /** The server or the streamer refused something. */
+  refused: { readonly code: string; readonly message: string };
+};
+
+/** Error codes after which trying again would be of no use. */
+const FINAL_CODES: ReadonlySet<string> = new Set([
+  "unauthorized",
+  "forbidden",
+  "removed",
+  "protocol_mismatch",
+]);
+
+export class OrielClient implements EventSource<ClientEvents> {
+  readonly streamerId: string;
+  readonly api: Api;
+  readonly #events = new Emitter<ClientEvents>();
+  readonly #link: Link;
+  readonly #pinger: Pinger;
+  #session: Session = IDLE;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Things that exist from connect to the end, such as listeners on the window. */
+  #running: AbortController | null = null;
+  #tracks: readonly NegotiatedTrack<MediaStreamTrack>[] = [];
+  #table: SlotTable<MediaStreamTrack> = new Map();
+  #slots: ReadonlyMap<number, SlotView> = new Map();
+  #role: Role | null = null;
+  #peerId: PeerId | null = null;
+  #participants: readonly Participant[] = [];
+  #interrupted = false;
+  #lastCounters = new Map<number, Counters>();
+  #motionSeq = 0;
+
+  constructor(options: ClientOptions) {
+    const baseUrl = options.baseUrl ?? document.baseURI;
+    this.streamerId = options.streamerId;
+    this.api = new Api(baseUrl);
+    this.#link = new Link({
+      baseUrl,
+      streamerId: options.streamerId,
+      role: options.role ?? null,
+      lipSync: options.lipSync ?? false,
+    });
+    this.#pinger = new Pinger((token) => this.#link.peer?.sendGeneral({ type: "ping", token }) ?? false);
+    this.#listenToLink();
+  }
+
+  on<K extends keyof ClientEvents>(
+    type: K,
+    listener: Listener<ClientEvents[K]>,
+    options?: ListenOptions,
+  ): () => void {
+    return this.#events.on(type, listener, options);
+  }
+
+  get state(): ClientState {
+    return publicState(this.#session, performance.now());
+  }
+
+  /** Every slot that has been negotiated or talked about, by its index. A new map after each change. */
+  get slots(): ReadonlyMap<number, SlotView> {
+    return this.#slots;
+  }
+
+  /** What this client may do; null before the first welcome. */
+  get role(): Role | null {
+    return this.#role;
+  }
+
+  get peerId(): PeerId | null {
+    return this.#peerId;
+  }
+
+  get participants(): readonly Participant[] {
+    return this.#participants;
+  }
+
+  /** Input would arrive now. */
+  get inputOpen(): boolean {
+    return this.#role === "controller" && (this.#link.peer?.inputOpen ?? false);
+  }
+
+  /**
+   * Connects and stays connected until `signal` aborts, {@link disconnect} is called, or it is over for good.
+   * Resolves when media flows for the first time.
+   * @throws {OrielError} when it ended before.
+   */
+  connect(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { signal } = options;
+    if (signal?.aborted === true) {
+      return Promise.reject(new OrielError("aborted", "aborted before it began", { cause: signal.reason }));
+    }
+    const first = this.#firstConnection();
+    if (this.#running === null) {
+      this.#running = new AbortController();
+      this.#wakeOnChanges(this.#running.signal);
+      signal?.addEventListener(
+        "abort",
+        () => {
+          this.disconnect();
+        },
+        { signal: this.#running.signal },
+      );
+      this.#handle({ type: "start" });
+    }
+    return first;
+  }
+
+  /** Leaves. {@link connect} may be called again. */
+  disconnect(): void {
+    this.#handle({ type: "end", reason: { kind: "left" } });
+  }
+
+  /** Stops the sending of a slot to this client. */
+  pause(slot: number): void {
+    this.#link.send({ type: "pause", slot });
+  }
+
+  /** Sends a paused slot again. */
+  resume(slot: number): void {
+    this.#link.send({ type: "resume", slot });
+  }
+
+  /** Asks for a keyframe in a slot. */
+  requestKeyframe(slot: number): void {
+    this.#link.send({ type: "keyframe", slot });
+  }
+
+  /** Asks for another size of the desktop in a slot; sides are rounded down to even numbers. */
+  resize(slot: number, width: number, height: number): boolean {
+    const even = (side: number): number => Math.max(16, Math.floor(side / 2) * 2);
+    const message = { type: "resize", slot, width: even(width), height: even(height) } as const;
+    return this.#link.peer?.sendGeneral(message) ?? false;
+  }
+
+  /** Round trip to the streamer over the data channel, ms. */
+  ping(options: { readonly signal?: AbortSignal } = {}): Promise<number> {
+    return this.#pinger.ping(options.signal);
+  }
+
+  /** How a slot is doing since the last call for the same slot. */
+  async stats(slot = 0): Promise<ConnectionStats | null> {
+    const report = await this.#link.peer?.stats();
+    if (report === undefined) return null;
+    const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
+    const now = readCounters(entries, performance.now(), this.#table.get(slot)?.info?.mid ?? null);
+    const before = this.#lastCounters.get(slot) ?? null;
+    this.#lastCounters.set(slot, now);
+    return summarise(now, before);
+  }
+
+  /** Sends on the channel for keys; false when it could not be sent. */
+  sendKeys(message: KeysMessage): boolean {
+    return this.inputOpen && (this.#link.peer?.sendKeys(message) ?? false);
+  }
+
+  /** Sends on the lossy channel for motion, with the next sequence number. */
+  sendMotion(message: WithoutSeq<MotionMessage>): boolean {
+    if (!this.inputOpen) return false;
+    this.#motionSeq = (this.#motionSeq + 1) >>> 0;
+    return this.#link.peer?.sendMotion({ ...message, seq: this.#motionSeq }) ?? false;
+  }
+
+  /** Takes keyboard, pointer, wheel and clipboard from the element that shows a slot. */
+  attachInput(video: HTMLVideoElement, options: InputOptions): InputController {
+    return new InputController(this, video, options);
+  }
+
+  #listenToLink(): void {
+    const link = this.#link;
+    link.on("message", (message) => {
+      this.#receive(message);
+    });
+    link.on("offered", () => {
+      this.#handle({ type: "step", step: "transport" });
+    });
+    link.on("socket-lost", ({ welcomed }) => {
+      this.#handle({ type: "socket-lost", media: link.peer?.usable ?? false });
+      if (!welcomed) void this.#askWhy();
+    });
+    link.on("resumed", () => {
+      this.#handle({ type: "connected" });
+    });
+    link.on("media-connected", () => {
+      this.#setInterrupted(false);
+      this.#handle({ type: "connected" });
+    });
+    link.on("media-interrupted", () => {
+      this.#setInterrupted(true);
+    });
+    link.on("media-lost", () => {
+      this.#handle({ type: "media-lost" });
+    });
+    link.on("tracks", (tracks) => {
+      this.#tracks = tracks;
+      this.#setTable(withTracks(this.#table, tracks));
+    });
+    link.on("general", (message) => {
+      this.#receiveGeneral(message);
+    });
+    link.on("channels", () => {
+      this.#events.emit("input", this.inputOpen);
+    });
+  }
+
+  #receive(message: ServerMessage): void {
+    this.#setTable(withMessage(this.#table, this.#tracks, message));
+    switch (message.type) {
+      case "welcome":
+        this.#peerId = message.peerId;
+        this.#setRole(message.role);
+        this.#handle({ type: "step", step: "streamer" });
+        break;
+      case "role":
+        this.#setRole(message.role);
+        break;
+      case "participants":
+        this.#participants = message.participants;
+        this.#events.emit("participants", message.participants);
+        break;
+      case "streamer-state":
+        this.#streamerState(message.state, message.reason);
+        break;
+      case "error":
+        this.#events.emit("refused", { code: message.code, message: message.message });
+        if (message.code === "streamer_not_found") {
+          this.#handle({ type: "end", reason: { kind: "not-found" } });
+        } else if (FINAL_CODES.has(message.code)) {
+          this.#handle({ type: "end", reason: { kind: "refused", message: message.message } });
+        }
+        break;
+      default:
+        break;
+    }
+  }
+
+  #streamerState(state: StreamerState, reason: string | undefined): void {
+    this.#events.emit("streamer-state", { state, reason: reason ?? null });
+    const end = endOfStreamer(state, reason);
+    if (end !== undefined) this.#handle({ type: "end", reason: end });
+    // The process with our peer connection is gone; the next one knows nothing of it.
+    else if (state === "restarting") this.#handle({ type: "media-lost" });
+  }
+
+  #receiveGeneral(message: GeneralMessage): void {
+    switch (message.type) {
+      case "cursor":
+        this.#events.emit("cursor", message);
+        break;
+      case "cursor-position":
+        this.#events.emit("cursor-position", message);
+        break;
+      case "clipboard":
+        this.#events.emit("clipboard", message.text);
+        break;
+      case "pong":
+        this.#pinger.pong(message.token);
+        break;
+      case "error":
+        this.#events.emit("refused", { code: message.code, message: message.message });
+        break;
+    }
+  }
+
+  /** A browser does not tell why a WebSocket could not be opened; the REST API does. */
+  async #askWhy(): Promise<void> {
+    const signal = this.#running?.signal;
+    if (signal === undefined) return;
+    try {
+      const { state, reason } = await this.api.streamer(this.streamerId, { signal });
+      const end = endOfStreamer(state, reason ?? undefined);
+      if (end !== undefined) this.#handle({ type: "end", reason: end });
+    } catch (error) {
+      if (!(error instanceof ProblemError)) return;
+      if (error.status === 404) this.#handle({ type: "end", reason: { kind: "not-found" } });
+      if (error.status === 401 || error.status === 403) {
+        this.#handle({ type: "end", reason: { kind: "refused", message: error.message } });
+      }
+    }
+  }
+
+  #handle(event: SessionEvent): void {
+    const before = this.#session;
+    const { state, commands } = advance(before, event, performance.now(), Math.random());
+    this.#session = state;
+    if (state.kind === "ended" && before.kind !== "ended") {
+      this.#running?.abort();
+      this.#running = null;
+    }
+    if (state.kind !== "waiting") clearTimeout(this.#timer);
+    for (const command of commands) this.#carryOut(command);
+    if (state !== before) this.#events.emit("state", this.state);
+  }
+
+  #carryOut(command: Command): void {
+    switch (command.type) {
+      case "open":
+        this.#link.open(command.resume);
+        break;
+      case "close":
+        this.#link.close(command.keepMedia);
+        break;
+      case "wait":
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => {
+          this.#handle({ type: "timer" });
+        }, command.ms);
+        break;
+    }
+  }
+
+  #firstConnection(): Promise<void> {
+    if (this.#session.kind === "connected") return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const stop = this.#events.on("state", (state) => {
+        if (state.kind === "connected") {
+          stop();
+          resolve();
+        } else if (state.kind === "ended") {
+          stop();
+          const reason = state.reason.kind === "left" ? "aborted" : "not-connected";
+          reject(new OrielError(reason, `ended before it was connected: ${state.reason.kind}`));
+        }
+      });
+    });
+  }
+
+  #wakeOnChanges(signal: AbortSignal): void {
+    const wake = (): void => {
+      if (document.visibilityState === "visible") this.#handle({ type: "wake" });
+    };
+    window.addEventListener("online", wake, { signal });
+    document.addEventListener("visibilitychange", wake, { signal });
+    // Others need not wait until our silence is noticed.
+    window.addEventListener(
+      "pagehide",
+      () => {
+        this.disconnect();
+        // A page kept in the back-forward cache is shown again as it was left: without a connection.
+        const back = (): void => {
+          this.connect().catch(() => undefined);
+        };
+        window.addEventListener("pageshow", back, { once: true });
+      },
+      { signal },
+    );
+  }
+
+  #setRole(role: Role): void {
+    if (role === this.#role) return;
+    this.#role = role;
+    this.#events.emit("role", role);
+    this.#events.emit("input", this.inputOpen);
+  }
+
+  #setInterrupted(interrupted: boolean): void {
+    if (interrupted === this.#interrupted) return;
+    this.#interrupted = interrupted;
+    this.#events.emit("interrupted", interrupted);
+  }
+
+  #setTable(table: SlotTable<MediaStreamTrack>): void {
+    if (table === this.#table) return;
+    this.#table = table;
+    this.#slots = new Map(
+      [...table].map(([slot, entry]) => {
+        const tracks = [entry.video, entry.audio].filter((track) => track !== null);
+        const old = this.#slots.get(slot)?.stream;
+        const stream = old !== undefined && sameTracks(old, tracks) ? old : new MediaStream(tracks);
+        return [slot, { slot, info: entry.info, stream, status: entry.status, error: entry.error }];
+      }),
+    );
+    this.#events.emit("slots", this.#slots);
+  }
+}
+
+type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
+
+function sameTracks(stream: MediaStream, tracks: readonly MediaStreamTrack[]): boolean {
+  const held = stream.getTracks();
+  return held.length === tracks.length && tracks.every((track) => held.includes(track));
+}
+
+function publicState(session: Session, now: number): ClientState {
+  switch (session.kind) {
+    case "idle":
+    case "connecting":
+    case "ended":
+      return session;
+    case "connected":
+      return { kind: "connected" };
+    case "waiting": {
+      const retryInMs = Math.max(0, session.retryAt - now);
+      return { kind: "reconnecting", attempt: session.attempt, retryInMs, mediaFlows: session.media };
+    }
+    case "retrying":
+      return { kind: "reconnecting", attempt: session.attempt, retryInMs: 0, mediaFlows: session.media };
+  }
+}

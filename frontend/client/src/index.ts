@@ -1,0 +1,29 @@
+/**
+ * Oriel's browser SDK: watch and steer sessions, without a framework.
+ *
+ * ```ts
+ * const client = new OrielClient({ streamerId: "demo" });
+ * client.on("slots", (slots) => { video.srcObject = slots.get(0)?.stream ?? null; });
+ * await client.connect();
+ * client.attachInput(video, { slot: 0 });
+ * ```
+ */
+
+export { Api, type CallOptions, type CreateRequest, type SnapshotOptions } from "./api";
+export {
+  OrielClient,
+  type ClientEvents,
+  type ClientOptions,
+  type ClientState,
+  type SlotView,
+} from "./client";
+export { OrielError, ProblemError, type ErrorReason } from "./errors";
+export { type EventSource, type Listener, type ListenOptions } from "./events";
+export type * from "./generated";
+export { copy as copyToClipboard } from "./input/clipboard";
+export { InputController, type InputEvents, type InputOptions } from "./input/controller";
+export { containedRect, type Rect, type Size } from "./input/geometry";
+export type { KeyboardMode } from "./input/keys";
+export type { ConnectionStats } from "./peer/stats";
+export type { ConnectStep, EndReason } from "./session";
+export { peerSocketUrl } from "./signaling/socket";

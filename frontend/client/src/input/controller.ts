@@ -1,0 +1,273 @@
+/**
+ * Input of one slot, from the element that shows it. Owns what is held, when a snapshot of it is due, and
+ * who has the focus; the parts (keyboard, pointer, cursor, clipboard) translate DOM events.
+ *
+ * It takes the parent of the video as its surface: that is where the pointer is listened to, the cursor is
+ * drawn and the hidden text area for the keyboard is put. The surface must be positioned.
+ */
+
+import type { OrielClient } from "../client";
+import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
+import { ClipboardBridge, type ClipboardOutcome } from "./clipboard";
+import { CursorView } from "./cursor";
+import { Held } from "./held";
+import { KeyboardInput } from "./keyboard";
+import type { KeyboardMode } from "./keys";
+import { PointerInput } from "./pointer";
+
+/** How often a client repeats what it holds; after four times as long in silence it is released. */
+const HELD_REPEAT_MS = 500;
+
+export type InputOptions = {
+  readonly slot: number;
+  readonly keyboardMode?: KeyboardMode;
+};
+
+export type InputEvents = {
+  /** The session's clipboard changed, and the browser did not let us write it: offer it to the viewer. */
+  "clipboard-offered": string;
+  /** The viewer pressed the keys that lead out of the picture. */
+  escaped: undefined;
+  /** The keyboard goes to the session, or no longer. */
+  focus: boolean;
+  /** The pointer is locked to the picture, or no longer. */
+  locked: boolean;
+};
+
+export class InputController implements EventSource<InputEvents> {
+  readonly #client: OrielClient;
+  readonly #slot: number;
+  readonly #video: HTMLVideoElement;
+  readonly #surface: HTMLElement;
+  readonly #events = new Emitter<InputEvents>();
+  readonly #stop = new AbortController();
+  readonly #held = new Held();
+  readonly #cursor: CursorView;
+  readonly #pointer: PointerInput;
+  readonly #keyboard: KeyboardInput;
+  readonly #clipboard: ClipboardBridge;
+  #enabled = true;
+  #repeat: ReturnType<typeof setInterval> | undefined;
+
+  constructor(client: OrielClient, video: HTMLVideoElement, options: InputOptions) {
+    const surface = video.parentElement;
+    if (surface === null) throw new TypeError("the video has no parent element");
+    this.#client = client;
+    this.#slot = options.slot;
+    this.#video = video;
+    this.#surface = surface;
+    surface.style.touchAction = "none";
+    this.#cursor = new CursorView(surface);
+    this.#clipboard = new ClipboardBridge((text) => client.sendKeys({ type: "clipboard", text }));
+    const shared = {
+      client,
+      slot: options.slot,
+      surface,
+      video,
+      held: this.#held,
+      cursor: this.#cursor,
+      clipboard: this.#clipboard,
+      active: () => this.#enabled && client.inputOpen,
+      focus: () => {
+        this.focus();
+      },
+      heldChanged: () => {
+        this.#heldChanged();
+      },
+      escaped: () => {
+        this.releaseAll();
+        this.#events.emit("escaped", undefined);
+      },
+    };
+    const { signal } = this.#stop;
+    this.#pointer = new PointerInput(shared, signal);
+    this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal);
+    this.#listenToClient(signal);
+    this.#listenToPage(signal);
+    this.#layout();
+  }
+
+  on<K extends keyof InputEvents>(
+    type: K,
+    listener: Listener<InputEvents[K]>,
+    options?: ListenOptions,
+  ): () => void {
+    return this.#events.on(type, listener, options);
+  }
+
+  get keyboardMode(): KeyboardMode {
+    return this.#keyboard.mode;
+  }
+
+  set keyboardMode(mode: KeyboardMode) {
+    if (mode === this.#keyboard.mode) return;
+    this.releaseAll();
+    this.#keyboard.mode = mode;
+  }
+
+  /** False: watch only; whatever was held is released. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  set enabled(enabled: boolean) {
+    if (enabled === this.#enabled) return;
+    if (!enabled) this.releaseAll();
+    this.#enabled = enabled;
+    this.#layout();
+  }
+
+  get locked(): boolean {
+    return this.#pointer.locked;
+  }
+
+  /** Gives the keyboard to the session. */
+  focus(): void {
+    this.#keyboard.focus();
+  }
+
+  /** Locks the pointer to the picture; it then moves relatively. Needs a click or a key just before. */
+  async lockPointer(): Promise<void> {
+    this.focus();
+    const request = this.#surface.requestPointerLock.bind(this.#surface) as (
+      options?: object,
+    ) => Promise<void> | undefined;
+    await request();
+  }
+
+  /** Gives a text to the session's clipboard. */
+  giveClipboard(text: string): ClipboardOutcome {
+    return this.#clipboard.give(text);
+  }
+
+  /** Lets go of everything that is held. */
+  releaseAll(): void {
+    if (!this.#held.empty) this.#client.sendKeys({ type: "blur" });
+    this.#forgetHeld();
+  }
+
+  /** Ends it: everything is released, listeners and elements are removed. */
+  detach(): void {
+    this.releaseAll();
+    this.#stop.abort();
+    this.#cursor.destroy();
+    if (this.locked) document.exitPointerLock();
+  }
+
+  #listenToClient(signal: AbortSignal): void {
+    const client = this.#client;
+    client.on(
+      "input",
+      (open) => {
+        // A new connection knows nothing of what was held on the last.
+        if (!open) this.#forgetHeld();
+        this.#layout();
+      },
+      { signal },
+    );
+    client.on(
+      "slots",
+      () => {
+        this.#layout();
+      },
+      { signal },
+    );
+    client.on(
+      "cursor",
+      ({ slot, shape }) => {
+        if (slot === this.#slot) this.#cursor.setShape(shape);
+      },
+      { signal },
+    );
+    client.on(
+      "cursor-position",
+      ({ slot, at }) => {
+        if (slot !== this.#slot) return;
+        this.#pointer.movedByOther();
+        this.#cursor.showRemote(at);
+      },
+      { signal },
+    );
+    client.on(
+      "clipboard",
+      (text) => {
+        void this.#clipboard.take(text).then((copied) => {
+          if (!copied) this.#events.emit("clipboard-offered", text);
+        });
+      },
+      { signal },
+    );
+  }
+
+  #listenToPage(signal: AbortSignal): void {
+    const release = (): void => {
+      this.releaseAll();
+    };
+    window.addEventListener("blur", release, { signal });
+    document.addEventListener(
+      "visibilitychange",
+      () => {
+        if (document.visibilityState === "hidden") release();
+      },
+      { signal },
+    );
+    document.addEventListener(
+      "pointerlockchange",
+      () => {
+        this.#events.emit("locked", this.locked);
+      },
+      { signal },
+    );
+    this.#keyboard.onFocusChange((focused) => {
+      if (focused) void this.#clipboard.giveIfAllowed();
+      else release();
+      this.#events.emit("focus", focused);
+    }, signal);
+    window.addEventListener(
+      "focus",
+      () => {
+        if (this.#keyboard.focused) void this.#clipboard.giveIfAllowed();
+      },
+      { signal },
+    );
+    const observer = new ResizeObserver(() => {
+      this.#layout();
+    });
+    observer.observe(this.#surface);
+    this.#video.addEventListener(
+      "resize",
+      () => {
+        this.#layout();
+      },
+      { signal },
+    );
+    signal.addEventListener("abort", () => {
+      observer.disconnect();
+    });
+  }
+
+  #layout(): void {
+    const outer = this.#surface.getBoundingClientRect();
+    const rect = this.#pointer.pictureRect();
+    const mode = this.#client.slots.get(this.#slot)?.info?.cursor ?? "client";
+    const own = { ...rect, left: rect.left - outer.left, top: rect.top - outer.top };
+    this.#cursor.layout(own, this.#pointer.picture(), mode);
+  }
+
+  #heldChanged(): void {
+    if (this.#held.empty) {
+      clearInterval(this.#repeat);
+      this.#repeat = undefined;
+    } else {
+      this.#repeat ??= setInterval(() => {
+        this.#client.sendKeys({ type: "held", slot: this.#slot, ...this.#held.snapshot() });
+      }, HELD_REPEAT_MS);
+    }
+  }
+
+  #forgetHeld(): void {
+    this.#held.clear();
+    this.#pointer.reset();
+    this.#heldChanged();
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * Keyboard of one slot: key events, text of input methods and on-screen keyboards, and pasting.
+ *
+ * A hidden text area has the focus, because input methods write only into something that takes text.
+ */
+
+import type { OrielClient } from "../client";
+import type { ClipboardBridge } from "./clipboard";
+import type { Held, Release } from "./held";
+import { decideKeyDown, isPaste, type KeyboardMode, type Press, typedPieces } from "./keys";
+
+/** What the text area holds between events: on-screen keyboards tell of Backspace only when something is there. */
+const FILLER = "\u200b";
+/** Windows reports AltGr as ControlLeft followed by AltRight within this time. */
+const ALT_GRAPH_MS = 30;
+
+export type KeyboardContext = {
+  readonly client: OrielClient;
+  readonly slot: number;
+  readonly held: Held;
+  readonly clipboard: ClipboardBridge;
+  readonly active: () => boolean;
+  readonly heldChanged: () => void;
+  /** The viewer wants to leave the picture by keyboard. */
+  readonly escaped: () => void;
+};
+
+export class KeyboardInput {
+  mode: KeyboardMode;
+  readonly #context: KeyboardContext;
+  readonly #area: HTMLTextAreaElement;
+  #controlPressedAt = 0;
+  /** A paste key that waits for its paste event. */
+  #pendingPaste: ReturnType<typeof setTimeout> | undefined;
+  #pendingPress: (() => void) | null = null;
+
+  constructor(surface: HTMLElement, context: KeyboardContext, mode: KeyboardMode, signal: AbortSignal) {
+    this.#context = context;
+    this.mode = mode;
+    this.#area = makeTextArea();
+    surface.append(this.#area);
+    this.#listen(signal);
+    signal.addEventListener("abort", () => {
+      clearTimeout(this.#pendingPaste);
+      this.#area.remove();
+    });
+  }
+
+  get focused(): boolean {
+    return document.activeElement === this.#area;
+  }
+
+  focus(): void {
+    this.#area.focus({ preventScroll: true });
+  }
+
+  onFocusChange(handle: (focused: boolean) => void, signal: AbortSignal): void {
+    this.#area.addEventListener(
+      "focus",
+      () => {
+        handle(true);
+      },
+      { signal },
+    );
+    this.#area.addEventListener(
+      "blur",
+      () => {
+        handle(false);
+      },
+      { signal },
+    );
+  }
+
+  #listen(signal: AbortSignal): void {
+    const area = this.#area;
+    area.addEventListener(
+      "keydown",
+      (event) => {
+        this.#down(event);
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "keyup",
+      (event) => {
+        this.#up(event);
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "paste",
+      (event) => {
+        this.#pasted(event);
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "beforeinput",
+      (event) => {
+        this.#edited(event);
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "compositionend",
+      (event) => {
+        this.#type(event.data);
+        this.#resetArea();
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "input",
+      (event) => {
+        if (!event.isComposing) this.#resetArea();
+      },
+      { signal },
+    );
+    for (const type of ["copy", "cut", "drop"]) {
+      area.addEventListener(
+        type,
+        (event) => {
+          event.preventDefault();
+        },
+        { signal },
+      );
+    }
+  }
+
+  #down(event: KeyboardEvent): void {
+    if (!this.#context.active()) return;
+    if (isEscapeChord(event)) {
+      event.preventDefault();
+      this.#context.escaped();
+      return;
+    }
+    const decision = decideKeyDown(event, this.mode);
+    if (decision.kind === "leave") return;
+    if (decision.kind !== "swallow" && isPaste(event)) {
+      // Not prevented: the browser answers it with a paste event, which brings the text.
+      this.#flushPaste();
+      this.#pendingPress = () => {
+        this.#press(event.code, decision);
+      };
+      this.#pendingPaste = setTimeout(() => {
+        this.#flushPaste();
+      });
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    if (decision.kind === "swallow") return;
+    this.#flushPaste();
+    this.#separateAltGraph(event);
+    this.#press(event.code, decision);
+  }
+
+  #up(event: KeyboardEvent): void {
+    this.#flushPaste();
+    const { held } = this.#context;
+    if (!held.holdsKey(event.code)) return;
+    event.preventDefault();
+    const release = held.releaseKey(event.code);
+    if (release !== null) this.#release(release);
+    if (event.key === "Meta")
+      held.releaseAllButModifiers().forEach((other) => {
+        this.#release(other);
+      });
+    this.#context.heldChanged();
+  }
+
+  #press(code: string, press: Press): void {
+    const { client, slot, held } = this.#context;
+    if (!held.pressKey(code, press)) return;
+    if (code === "ControlLeft") this.#controlPressedAt = performance.now();
+    client.sendKeys(
+      press.kind === "code"
+        ? { type: "key", slot, code: press.code, down: true }
+        : { type: "char", slot, char: press.char, down: true },
+    );
+    this.#context.heldChanged();
+  }
+
+  #release(release: Release): void {
+    const { client, slot } = this.#context;
+    client.sendKeys(
+      release.kind === "code"
+        ? { type: "key", slot, code: release.code, down: false }
+        : { type: "char", slot, char: release.char, down: false },
+    );
+  }
+
+  /** Takes back the ControlLeft that Windows makes up for AltGr. */
+  #separateAltGraph(event: KeyboardEvent): void {
+    if (event.code !== "AltRight" || event.key !== "AltGraph") return;
+    if (performance.now() - this.#controlPressedAt > ALT_GRAPH_MS) return;
+    const control = this.#context.held.releaseKey("ControlLeft");
+    if (control !== null) this.#release(control);
+  }
+
+  #pasted(event: ClipboardEvent): void {
+    event.preventDefault();
+    if (!this.#context.active()) return;
+    this.#context.clipboard.give(event.clipboardData?.getData("text/plain") ?? "");
+    this.#flushPaste();
+  }
+
+  #flushPaste(): void {
+    clearTimeout(this.#pendingPaste);
+    const press = this.#pendingPress;
+    this.#pendingPress = null;
+    press?.();
+  }
+
+  /** Text that comes without keys: from on-screen keyboards, dictation, an emoji picker. */
+  #edited(event: InputEvent): void {
+    // An input method is at work; what it makes comes at the end of the composition.
+    if (event.isComposing || event.inputType === "insertCompositionText") return;
+    event.preventDefault();
+    if (!this.#context.active()) return;
+    switch (event.inputType) {
+      case "insertText":
+      case "insertReplacementText":
+        this.#type(event.data ?? "");
+        break;
+      case "insertLineBreak":
+      case "insertParagraph":
+        this.#tap("Enter");
+        break;
+      case "deleteContentBackward":
+        this.#tap("Backspace");
+        break;
+      case "deleteContentForward":
+        this.#tap("Delete");
+        break;
+      default:
+        break;
+    }
+  }
+
+  #type(text: string): void {
+    if (!this.#context.active()) return;
+    const { client, slot } = this.#context;
+    const typed = text.replaceAll(FILLER, "");
+    for (const piece of typedPieces(typed)) client.sendKeys({ type: "text", slot, text: piece });
+  }
+
+  #tap(code: string): void {
+    const { client, slot } = this.#context;
+    client.sendKeys({ type: "key", slot, code, down: true });
+    client.sendKeys({ type: "key", slot, code, down: false });
+  }
+
+  #resetArea(): void {
+    this.#area.value = FILLER;
+    this.#area.setSelectionRange(1, 1);
+  }
+}
+
+/** Ctrl+Alt+Shift+T: back to the page, for those who have no pointer. */
+function isEscapeChord(event: KeyboardEvent): boolean {
+  return event.ctrlKey && event.altKey && event.shiftKey && event.code === "KeyT";
+}
+
+function makeTextArea(): HTMLTextAreaElement {
+  const area = document.createElement("textarea");
+  area.value = FILLER;
+  area.dataset.testid = "keyboard";
+  area.setAttribute("aria-label", "Keyboard of the session. Ctrl+Alt+Shift+T leads to the toolbar.");
+  for (const name of ["autocomplete", "autocorrect", "autocapitalize"]) area.setAttribute(name, "off");
+  area.spellcheck = false;
+  Object.assign(area.style, {
+    position: "absolute",
+    left: "50%",
+    top: "50%",
+    width: "1px",
+    height: "1px",
+    padding: "0",
+    border: "0",
+    opacity: "0",
+    resize: "none",
+    pointerEvents: "none",
+    // Smaller letters make phones zoom in.
+    fontSize: "16px",
+  });
+  return area;
+}

@@ -1,0 +1,82 @@
+/**
+ * What a keyboard event means for the session: a key by its place, a key by its character, or nothing.
+ * Pure; what is held is in `held.ts`.
+ */
+
+/** How keys are sent. */
+export type KeyboardMode =
+  /** By their place on the keyboard; the session's own layout says which character that is. */
+  | "physical"
+  /** By the character that the viewer's own layout makes of them. */
+  | "character";
+
+/** The part of a `KeyboardEvent` that matters. */
+export type KeyLike = {
+  readonly code: string;
+  readonly key: string;
+  readonly ctrlKey: boolean;
+  readonly altKey: boolean;
+  readonly metaKey: boolean;
+  readonly isComposing: boolean;
+  readonly repeat: boolean;
+  getModifierState(key: string): boolean;
+};
+
+export type Press =
+  { readonly kind: "code"; readonly code: string } | { readonly kind: "char"; readonly char: string };
+
+export type KeyDecision =
+  | Press
+  /** The session is to hear nothing of it, and the browser must not act on it. */
+  | { readonly kind: "swallow" }
+  /** It belongs to an input method, or to a keyboard on a screen, whose text arrives on its own. */
+  | { readonly kind: "leave" };
+
+/** What a key going down means. */
+export function decideKeyDown(event: KeyLike, mode: KeyboardMode): KeyDecision {
+  // The session repeats held keys by itself, at its own rate.
+  if (event.repeat) return { kind: "swallow" };
+  if (event.isComposing || event.key === "Process" || event.key === "Unidentified") return { kind: "leave" };
+  if (mode === "character") {
+    // Dead keys and AltGr are part of making a character, which is sent when it is made.
+    if (event.key === "Dead") return { kind: "leave" };
+    if (event.key === "AltGraph") return { kind: "swallow" };
+    if (isPlainCharacter(event)) return { kind: "char", char: event.key };
+  }
+  return isKeyCode(event.code) ? { kind: "code", code: event.code } : { kind: "leave" };
+}
+
+/** A key that prints one character and is not part of a shortcut. */
+function isPlainCharacter(event: KeyLike): boolean {
+  if (codePoints(event.key).length !== 1) return false;
+  // Windows reports AltGr as Ctrl and Alt together; the character is meant all the same.
+  const shortcut = (event.ctrlKey || event.altKey) && !event.getModifierState("AltGraph");
+  return !shortcut && !event.metaKey;
+}
+
+/** The same rule as the server's. */
+export function isKeyCode(code: string): boolean {
+  return /^[A-Za-z0-9]{1,32}$/.test(code) && code !== "Unidentified";
+}
+
+/** Ctrl+V, Cmd+V or Shift+Insert: the clipboard has to be there before the key is. */
+export function isPaste(event: KeyLike & { readonly shiftKey: boolean }): boolean {
+  if (event.altKey || event.repeat) return false;
+  if (event.code === "Insert") return event.shiftKey && !event.ctrlKey && !event.metaKey;
+  return event.code === "KeyV" && (event.ctrlKey || event.metaKey);
+}
+
+/** Cuts a text into pieces that one message can type, never within a character. */
+export function typedPieces(text: string, most = 4096): string[] {
+  const characters = codePoints(text);
+  const pieces: string[] = [];
+  for (let start = 0; start < characters.length; start += most) {
+    pieces.push(characters.slice(start, start + most).join(""));
+  }
+  return pieces;
+}
+
+/** The Unicode characters of a text, as the session types them; not what people see as one character. */
+function codePoints(text: string): string[] {
+  return Array.from(text);
+}

@@ -1,0 +1,188 @@
+/**
+ * Pointer and wheel of one slot: DOM events in, messages out, at once and one by one.
+ *
+ * Motion is taken from `pointerrawupdate` where a browser has it, since `pointermove` waits for the next
+ * frame. Very fast mice are thinned out to one position in {@link MOTION_GAP_MS}; the last position of a
+ * movement always goes out with the `pointermove` that follows. Buttons carry their position.
+ */
+
+import type { OrielClient } from "../client";
+import type { Position } from "../generated";
+import type { CursorView } from "./cursor";
+import { containedRect, type Rect, type Size, toPicture } from "./geometry";
+import { buttonChanges, type Held } from "./held";
+import { WheelNormaliser } from "./wheel";
+
+/** Shortest time between two positions; 250 a second are more than any screen shows. */
+const MOTION_GAP_MS = 4;
+/** Motion may be lost, so that the last position is said twice, unless somebody else has moved meanwhile. */
+const SETTLE_MS = 60;
+
+export type PointerContext = {
+  readonly client: OrielClient;
+  readonly slot: number;
+  readonly surface: HTMLElement;
+  readonly video: HTMLVideoElement;
+  readonly held: Held;
+  readonly cursor: CursorView;
+  /** Input is wanted now. */
+  readonly active: () => boolean;
+  /** A press: take the focus. */
+  readonly focus: () => void;
+  /** Something was pressed or released. */
+  readonly heldChanged: () => void;
+};
+
+export class PointerInput {
+  readonly #context: PointerContext;
+  readonly #wheel = new WheelNormaliser();
+  readonly #rawUpdates = "onpointerrawupdate" in window;
+  #buttons = 0;
+  #last: Position | null = null;
+  #lastSent = 0;
+  #settle: ReturnType<typeof setTimeout> | undefined;
+  #total = { x: 0, y: 0 };
+
+  constructor(context: PointerContext, signal: AbortSignal) {
+    this.#context = context;
+    this.#listen(signal);
+  }
+
+  get locked(): boolean {
+    return document.pointerLockElement === this.#context.surface;
+  }
+
+  /** The picture's rectangle on the page. */
+  pictureRect(): Rect {
+    return containedRect(this.#context.video.getBoundingClientRect(), this.picture());
+  }
+
+  /** Size in whose pixels positions are told. */
+  picture(): Size {
+    const { client, slot, video } = this.#context;
+    const info = client.slots.get(slot)?.info;
+    return info ?? { width: video.videoWidth, height: video.videoHeight };
+  }
+
+  /** Somebody else has moved the pointer: what we were about to repeat is out of date. */
+  movedByOther(): void {
+    clearTimeout(this.#settle);
+  }
+
+  /** Forgets what is pressed, without telling anybody. */
+  reset(): void {
+    this.#buttons = 0;
+    this.#last = null;
+    clearTimeout(this.#settle);
+  }
+
+  #listen(signal: AbortSignal): void {
+    const { surface } = this.#context;
+    const on = <K extends keyof HTMLElementEventMap>(
+      type: K,
+      handle: (event: HTMLElementEventMap[K]) => void,
+    ): void => {
+      surface.addEventListener(type, handle, { signal, passive: false });
+    };
+    on("pointerdown", (event) => {
+      this.#context.focus();
+      if (!this.#context.active()) return;
+      if (event.pointerType !== "mouse" || !this.locked) this.#capture(event);
+      this.#pressed(event);
+    });
+    on("pointermove", (event) => {
+      if (!this.#context.active()) return;
+      // Further buttons of a mouse come as moves.
+      if (event.buttons !== this.#buttons) this.#pressed(event);
+      else if (!this.locked) this.#moved(event);
+      else if (!this.#rawUpdates) this.#movedBy(event);
+    });
+    on("pointerrawupdate", (event) => {
+      if (!(event instanceof PointerEvent)) return;
+      if (!this.#context.active() || event.buttons !== this.#buttons) return;
+      if (this.locked) this.#movedBy(event);
+      else if (performance.now() - this.#lastSent >= MOTION_GAP_MS) this.#moved(event);
+    });
+    for (const type of ["pointerup", "pointercancel"] as const)
+      on(type, (event) => {
+        this.#pressed(event);
+      });
+    on("wheel", (event) => {
+      event.preventDefault();
+      if (this.#context.active()) this.#turned(event);
+    });
+    // What a browser does by itself with these belongs to the session: menus, dragging, going back.
+    for (const type of [
+      "contextmenu",
+      "dragstart",
+      "selectstart",
+      "auxclick",
+      "mousedown",
+      "mouseup",
+    ] as const) {
+      on(type, (event) => {
+        event.preventDefault();
+      });
+    }
+    signal.addEventListener("abort", () => {
+      clearTimeout(this.#settle);
+    });
+  }
+
+  #capture(event: PointerEvent): void {
+    try {
+      this.#context.surface.setPointerCapture(event.pointerId);
+    } catch {
+      // The pointer has gone up already.
+    }
+  }
+
+  #position(event: PointerEvent): Position {
+    return toPicture({ x: event.clientX, y: event.clientY }, this.pictureRect(), this.picture());
+  }
+
+  #pressed(event: PointerEvent): void {
+    const { client, slot, held } = this.#context;
+    const after = event.type === "pointercancel" ? 0 : event.buttons;
+    const changes = buttonChanges(this.#buttons, after);
+    this.#buttons = after;
+    const at = this.locked ? null : this.#position(event);
+    if (at !== null) this.#last = at;
+    clearTimeout(this.#settle);
+    for (const { button, down } of changes) {
+      const changed = down ? held.pressButton(button) : held.releaseButton(button);
+      if (changed) {
+        client.sendKeys({ type: "button", slot, button, down, ...(at === null ? {} : { at }) });
+      }
+    }
+    this.#context.heldChanged();
+  }
+
+  #moved(event: PointerEvent): void {
+    const at = this.#position(event);
+    this.#context.cursor.hideRemote();
+    if (at.x === this.#last?.x && at.y === this.#last.y) return;
+    this.#last = at;
+    this.#lastSent = performance.now();
+    const { client, slot } = this.#context;
+    client.sendMotion({ type: "pointer", slot, at });
+    clearTimeout(this.#settle);
+    this.#settle = setTimeout(() => {
+      if (this.#context.active()) client.sendMotion({ type: "pointer", slot, at });
+    }, SETTLE_MS);
+  }
+
+  #movedBy(event: PointerEvent): void {
+    if (event.movementX === 0 && event.movementY === 0) return;
+    this.#total = { x: this.#total.x + event.movementX, y: this.#total.y + event.movementY };
+    const { client, slot } = this.#context;
+    client.sendMotion({ type: "relative", slot, totalX: this.#total.x, totalY: this.#total.y });
+  }
+
+  #turned(event: WheelEvent): void {
+    const { dx, dy } = this.#wheel.notches(event);
+    if (dx === 0 && dy === 0) return;
+    const { client, slot } = this.#context;
+    client.sendKeys({ type: "wheel", slot, dx, dy });
+  }
+}

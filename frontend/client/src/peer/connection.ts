@@ -1,0 +1,254 @@
+/**
+ * One `RTCPeerConnection` with its three data channels: made once, answers the server's offers, dies once.
+ * It is made while the WebSocket is still opening, so that neither waits for the other.
+ */
+
+import { OrielError } from "../errors";
+import { Emitter } from "../events";
+import type { GeneralMessage, GeneralRequest, IceServer, KeysMessage, MotionMessage } from "../generated";
+import { withoutLipSync, withStereo } from "./sdp";
+import type { NegotiatedTrack } from "./slots";
+
+export type PeerEvents = {
+  /** A candidate of ours, to be sent at once; null ends them. */
+  candidate: RTCIceCandidate | null;
+  /** Media flows. */
+  connected: undefined;
+  /** Nothing is heard from the other side; it may come back by itself. */
+  interrupted: undefined;
+  /** It is over. `dtls`: the network was fine, but the encryption could not be agreed on. */
+  failed: { readonly cause: "ice" | "dtls" };
+  /** All tracks, after each negotiation. */
+  tracks: readonly NegotiatedTrack<MediaStreamTrack>[];
+  general: GeneralMessage;
+  /** The channels for input are open, or no longer. */
+  channels: { readonly open: boolean };
+};
+
+export type PeerOptions = {
+  /** Keep sound and picture in step, at the price of latency. */
+  readonly lipSync: boolean;
+};
+
+/** Labels and ids of the data channels; agreed beforehand, so that they open without a handshake. */
+const CHANNELS = {
+  keys: { id: 0, ordered: true },
+  motion: { id: 1, ordered: false, maxRetransmits: 0 },
+  general: { id: 2, ordered: true },
+} as const;
+
+/** More than this waiting to be sent means a stalled network: a position that old is of no use. */
+const MOTION_BACKLOG_BYTES = 16 * 1024;
+/** More than this waiting means nobody has listened for long; keys sent now would arrive out of context. */
+const KEYS_BACKLOG_BYTES = 1024 * 1024;
+/** `RTCPeerConnection` calls a path disconnected after some seconds; for so long it may still return. */
+const INTERRUPTED_MS = 8_000;
+
+export class PeerConnection extends Emitter<PeerEvents> {
+  readonly #pc: RTCPeerConnection;
+  readonly #keys: RTCDataChannel;
+  readonly #motion: RTCDataChannel;
+  readonly #general: RTCDataChannel;
+  readonly #options: PeerOptions;
+  /** Descriptions and candidates are applied in the order of their arrival. */
+  #chain: Promise<unknown> = Promise.resolve();
+  #interrupted: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(options: PeerOptions) {
+    super();
+    this.#options = options;
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.#keys = this.#openChannel("keys");
+    this.#motion = this.#openChannel("motion");
+    this.#general = this.#openChannel("general");
+    this.#general.onmessage = (event: MessageEvent<unknown>) => {
+      this.#receiveGeneral(event.data);
+    };
+    for (const channel of [this.#keys, this.#motion]) {
+      channel.onopen = channel.onclose = () => {
+        this.emit("channels", { open: this.inputOpen });
+      };
+    }
+    this.#pc.onicecandidate = ({ candidate }) => {
+      this.emit("candidate", candidate);
+    };
+    this.#pc.onconnectionstatechange = () => {
+      this.#connectionStateChanged();
+    };
+  }
+
+  /** Media flows, as far as is known. */
+  get usable(): boolean {
+    return !this.#closed && ["connected", "disconnected"].includes(this.#pc.connectionState);
+  }
+
+  /** An offer has been applied: this connection belongs to one peer of the streamer. */
+  get negotiated(): boolean {
+    return this.#pc.remoteDescription !== null;
+  }
+
+  get inputOpen(): boolean {
+    return this.#keys.readyState === "open" && this.#motion.readyState === "open";
+  }
+
+  setIceServers(servers: readonly IceServer[]): void {
+    if (servers.length === 0) return;
+    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: [...servers] });
+  }
+
+  /**
+   * Answers an offer. `send` gets the answer as soon as there is one; candidates follow it as events.
+   * @throws {OrielError} with reason `protocol` when the browser refuses the offer.
+   */
+  answer(offer: string, send: (sdp: string) => void): Promise<void> {
+    return this.#enqueue(async () => {
+      try {
+        const sdp = this.#options.lipSync ? offer : withoutLipSync(offer);
+        await this.#pc.setRemoteDescription({ type: "offer", sdp });
+        // Before the answer, so that whoever plays the tracks is ready when their first packets arrive.
+        this.emit("tracks", this.#negotiatedTracks());
+        const answer = await this.#pc.createAnswer();
+        const local = withStereo(answer.sdp ?? "");
+        await this.#pc.setLocalDescription({ type: "answer", sdp: local });
+        send(local);
+      } catch (error) {
+        if (this.#closed) return;
+        throw new OrielError("protocol", "the browser refused the offer", { cause: error });
+      }
+    });
+  }
+
+  addCandidate(candidate: RTCIceCandidateInit): Promise<void> {
+    return this.#enqueue(async () => {
+      try {
+        await this.#pc.addIceCandidate(candidate);
+      } catch {
+        // One candidate that cannot be used (a protocol the browser lacks) leaves the others.
+      }
+    });
+  }
+
+  /** False when it could not be sent. */
+  sendKeys(message: KeysMessage): boolean {
+    return sendOn(this.#keys, message, KEYS_BACKLOG_BYTES);
+  }
+
+  /** False when it could not be sent, or would have been late. */
+  sendMotion(message: MotionMessage): boolean {
+    return sendOn(this.#motion, message, MOTION_BACKLOG_BYTES);
+  }
+
+  /** False when it could not be sent. */
+  sendGeneral(message: GeneralRequest): boolean {
+    return sendOn(this.#general, message, KEYS_BACKLOG_BYTES);
+  }
+
+  stats(): Promise<RTCStatsReport> {
+    return this.#pc.getStats();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#interrupted);
+    this.#pc.onicecandidate = null;
+    this.#pc.onconnectionstatechange = null;
+    this.#pc.close();
+  }
+
+  #openChannel(label: keyof typeof CHANNELS): RTCDataChannel {
+    return this.#pc.createDataChannel(label, { ...CHANNELS[label], negotiated: true });
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const result = this.#chain.then(work);
+    this.#chain = result.catch(() => undefined);
+    return result;
+  }
+
+  #negotiatedTracks(): NegotiatedTrack<MediaStreamTrack>[] {
+    return this.#pc.getTransceivers().flatMap(({ mid, receiver, currentDirection, direction }) => {
+      if (mid === null || direction === "inactive" || currentDirection === "stopped") return [];
+      preferLatency(receiver);
+      const { track } = receiver;
+      const kind = track.kind === "video" ? "video" : "audio";
+      return [{ mid, trackId: track.id, kind, track } satisfies NegotiatedTrack<MediaStreamTrack>];
+    });
+  }
+
+  #receiveGeneral(data: unknown): void {
+    if (typeof data !== "string") return;
+    const message = parseGeneral(data);
+    if (message !== null) this.emit("general", message);
+  }
+
+  #connectionStateChanged(): void {
+    clearTimeout(this.#interrupted);
+    switch (this.#pc.connectionState) {
+      case "connected":
+        this.emit("connected", undefined);
+        break;
+      case "disconnected":
+        this.emit("interrupted", undefined);
+        this.#interrupted = setTimeout(() => {
+          this.emit("failed", { cause: "ice" });
+        }, INTERRUPTED_MS);
+        break;
+      case "failed":
+        this.emit("failed", { cause: this.#dtlsFailed() ? "dtls" : "ice" });
+        break;
+      default:
+        break;
+    }
+  }
+
+  #dtlsFailed(): boolean {
+    return this.#pc.getReceivers().some((receiver) => receiver.transport?.state === "failed");
+  }
+}
+
+/** Plays as soon as possible: what is steered cannot be looked at later. */
+function preferLatency(receiver: RTCRtpReceiver): void {
+  if (receiver.track.kind !== "video") return;
+  const tunable = receiver as RTCRtpReceiver & {
+    jitterBufferTarget?: number | null;
+    playoutDelayHint?: number | null;
+  };
+  if ("jitterBufferTarget" in tunable) tunable.jitterBufferTarget = 0;
+  if ("playoutDelayHint" in tunable) tunable.playoutDelayHint = 0;
+}
+
+function sendOn(channel: RTCDataChannel, message: unknown, backlog: number): boolean {
+  if (channel.readyState !== "open" || channel.bufferedAmount > backlog) return false;
+  try {
+    channel.send(JSON.stringify(message));
+    return true;
+  } catch {
+    // The channel closed between the check and the call, or the message is longer than it takes.
+    return false;
+  }
+}
+
+const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unknown>) => boolean> = {
+  cursor: ({ slot, shape }) => typeof slot === "number" && typeof shape === "object",
+  "cursor-position": ({ slot, at }) => typeof slot === "number" && typeof at === "object" && at !== null,
+  clipboard: ({ text }) => typeof text === "string",
+  pong: ({ token }) => typeof token === "number",
+  error: ({ code, message }) => typeof code === "string" && typeof message === "string",
+};
+
+/** A message of `general`, or null when it is none that we know. */
+export function parseGeneral(text: string): GeneralMessage | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof value !== "object" || value === null) return null;
+  const fields: Record<string, unknown> = { ...value };
+  if (typeof fields.type !== "string" || !Object.hasOwn(GENERAL_TYPES, fields.type)) return null;
+  const check = GENERAL_TYPES[fields.type as GeneralMessage["type"]];
+  return check(fields) ? (value as GeneralMessage) : null;
+}
