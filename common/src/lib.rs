@@ -12,4 +12,5 @@ pub mod signal;
 pub mod stats;
 pub mod api;
 pub mod exit;
+pub mod timecode;
 pub mod ipc;
