@@ -86,9 +86,7 @@ impl fmt::Display for StreamerId {
 }
 
 /// One viewer connection to a streamer. Given out by the streamer, so that it survives the web-server.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
 #[schema(value_type = String, format = "uuid")]
 #[ts(type = "string")]
 pub struct PeerId(pub Uuid);

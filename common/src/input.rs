@@ -460,7 +460,7 @@ pub enum KeyAction {
 }
 
 /// Who did something, as others see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Actor {
     /// A peer.
     Peer(PeerId),

@@ -4,13 +4,13 @@
 //! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
 //! (bounds, validation, framing).
 
-pub mod id;
-pub mod media;
-pub mod spec;
-pub mod input;
-pub mod signal;
-pub mod stats;
 pub mod api;
 pub mod exit;
-pub mod timecode;
+pub mod id;
+pub mod input;
 pub mod ipc;
+pub mod media;
+pub mod signal;
+pub mod spec;
+pub mod stats;
+pub mod timecode;

@@ -247,10 +247,9 @@ fn validate_picture(width: u32, height: u32, fps: u32, kbps: Option<u32>) -> Res
         return Err(InvalidField::new("source.fps", format!("must be from 1 to {MAX_FPS}, not {fps}")));
     }
     match kbps {
-        Some(kbps) if !(50..=100_000).contains(&kbps) => Err(InvalidField::new(
-            "source.bitrate_kbps",
-            format!("must be from 50 to 100000, not {kbps}"),
-        )),
+        Some(kbps) if !(50..=100_000).contains(&kbps) => {
+            Err(InvalidField::new("source.bitrate_kbps", format!("must be from 50 to 100000, not {kbps}")))
+        }
         _ => Ok(()),
     }
 }

@@ -104,3 +104,20 @@ pub struct ProcessStats {
     /// Open file descriptors.
     pub descriptors: u32,
 }
+
+impl NetworkStats {
+    /// The sum of both.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            peers: self.peers + other.peers,
+            rtp_packets: self.rtp_packets + other.rtp_packets,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            send_calls: self.send_calls + other.send_calls,
+            retransmitted: self.retransmitted + other.retransmitted,
+            not_retransmitted: self.not_retransmitted + other.not_retransmitted,
+            keyframe_requests: self.keyframe_requests + other.keyframe_requests,
+            skipped_units: self.skipped_units + other.skipped_units,
+            send_drops: self.send_drops + other.send_drops,
+        }
+    }
+}

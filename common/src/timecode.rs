@@ -146,9 +146,12 @@ impl TimeCode {
 /// CRC-16/CCITT-FALSE.
 fn crc(bytes: impl Iterator<Item = u8>) -> u16 {
     bytes.fold(0xffff, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-        })
+        (0..8).fold(
+            crc ^ u16::from(byte) << 8,
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+            },
+        )
     })
 }
 

@@ -1,13 +1,24 @@
 //! One session: captures and encodes a source once, broadcasts it to any number of WebRTC peers, and
 //! merges their input.
 //!
-//! Read in this order: [`streamer`] assembles the parts, [`source`] makes access units, [`feed`] holds
-//! and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`] talks to the web-server,
-//! [`monitor`] cleans up after all of it.
+//! The modules are in reading order: [`streamer`] is the control loop and owns the [`session`], [`source`]
+//! makes access units, [`feed`] holds and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`]
+//! talks to the web-server, [`monitor`] cleans up after all of it.
 
-pub mod media;
-pub mod stats;
-pub mod source;
+pub mod config;
 pub mod encode;
 pub mod feed;
 pub mod input;
+pub mod ipc;
+mod link;
+pub mod media;
+pub mod monitor;
+pub mod peer;
+mod peers;
+pub mod process;
+mod requests;
+pub mod session;
+mod snapshot;
+pub mod source;
+pub mod stats;
+pub mod streamer;

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use common::stats::ProcessStats;
+
 /// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -40,4 +42,21 @@ pub struct SourceCounters {
     pub audio_captured: Counter,
     pub audio_encoded: Counter,
     pub audio_bytes: Counter,
+}
+
+/// This process, read from /proc. Zeros where it cannot be read.
+pub fn process_stats() -> ProcessStats {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    ProcessStats {
+        pid: std::process::id(),
+        cpu_us: usage.tv_sec as u64 * 1_000_000 + usage.tv_nsec as u64 / 1000,
+        rss_bytes: field("VmRSS") * 1024,
+        threads: field("Threads") as u32,
+        descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u32),
+    }
 }

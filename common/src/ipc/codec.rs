@@ -34,8 +34,8 @@ fn config() -> impl bincode::config::Config {
 /// # Errors
 /// [`FrameError::TooLong`] when it does not fit; the sender must say something smaller.
 pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, FrameError> {
-    let body = bincode::serde::encode_to_vec(message, config())
-        .map_err(|e| FrameError::Malformed(e.to_string()))?;
+    let body =
+        bincode::serde::encode_to_vec(message, config()).map_err(|e| FrameError::Malformed(e.to_string()))?;
     if body.len() > MAX_FRAME {
         return Err(FrameError::TooLong(body.len()));
     }

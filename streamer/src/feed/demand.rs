@@ -25,7 +25,12 @@ impl Demand {
     /// When the process is out of descriptors.
     pub fn new() -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { wake, watchers: AtomicU32::new(0), keyframe: AtomicBool::new(false), asked: Counter::default() })
+        Ok(Self {
+            wake,
+            watchers: AtomicU32::new(0),
+            keyframe: AtomicBool::new(false),
+            asked: Counter::default(),
+        })
     }
 
     /// Readable when something has changed; [`Demand::drain`] resets it.

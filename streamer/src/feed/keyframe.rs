@@ -36,6 +36,11 @@ impl KeyframeRequests {
         due
     }
 
+    /// True from a request until its keyframe.
+    pub fn is_waiting(&self) -> bool {
+        self.wanted
+    }
+
     /// When [`KeyframeRequests::due`] may become true.
     pub fn deadline(&self) -> Option<Instant> {
         if self.wanted { self.last.map(|last| last + MIN_INTERVAL) } else { None }

@@ -13,7 +13,7 @@ pub mod keyframe;
 pub mod packetize;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
@@ -130,18 +130,18 @@ impl AudioOutlet {
         // After silence time goes on where the clock is, but never back.
         let time = continued.unwrap_or_else(|| self.next_time.map_or(ticks, |next| ticks.max(next)));
         self.next_time = Some(time + u64::from(packet.ticks));
-        let unit = AudioUnit {
-            captured: packet.captured,
-            time,
-            marker: continued.is_none(),
-            payload: packet.data,
-        };
+        let unit =
+            AudioUnit { captured: packet.captured, time, marker: continued.is_none(), payload: packet.data };
         (self.publish)(Arc::new(unit));
     }
 }
 
 fn ticks_since(clock: Instant, at: Instant, hz: u32) -> u64 {
-    let elapsed = at.saturating_duration_since(clock);
+    ticks(at.saturating_duration_since(clock), hz)
+}
+
+/// A duration in ticks of `hz`.
+pub fn ticks(elapsed: Duration, hz: u32) -> u64 {
     elapsed.as_secs() * u64::from(hz) + u64::from(elapsed.subsec_nanos()) * u64::from(hz) / 1_000_000_000
 }
 
@@ -150,7 +150,6 @@ mod tests {
     use super::*;
     use crate::media::Size;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     fn demand() -> Arc<Demand> {
         Arc::new(Demand::new().unwrap())

@@ -99,7 +99,9 @@ impl Aggregator {
     pub fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) -> Vec<Action> {
         self.seen(now, actor);
         let (slot, seq) = match &message {
-            MotionMessage::Pointer { slot, seq, .. } | MotionMessage::Relative { slot, seq, .. } => (*slot, *seq),
+            MotionMessage::Pointer { slot, seq, .. } | MotionMessage::Relative { slot, seq, .. } => {
+                (*slot, *seq)
+            }
         };
         let motion = &mut self.hands.entry((actor, slot)).or_default().motion;
         // Serial number arithmetic (RFC 1982): older is more than half the circle ahead.
@@ -201,7 +203,8 @@ impl Aggregator {
 
     /// The one place where something goes down (`until`) or up (`None`) for a holder.
     fn set(&mut self, holder: Holder, held: Held, until: Option<Instant>, out: &mut Vec<Action>) {
-        let by_others = self.hands.iter().any(|(other, hands)| *other != holder && hands.held.contains_key(&held));
+        let by_others =
+            self.hands.iter().any(|(other, hands)| *other != holder && hands.held.contains_key(&held));
         let hands = self.hands.entry(holder).or_default();
         let changed = match until {
             // Nobody has so many fingers: a flood of names must not fill memory.

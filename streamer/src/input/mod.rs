@@ -1,7 +1,289 @@
 //! Input: decoded from peers, merged by [`aggregate`], carried out by a [`sink`].
 //!
 //! ```text
-//! shards ──▶ decode (common::input) ──▶ thread `input`: Aggregator ──▶ Sink (X, …)
+//! shards, control loop ── Event ──▶ thread `input`: Router ─▶ Aggregator (per source) ─▶ Sink (X, …)
 //! ```
+//!
+//! The thread owns the aggregators and the sinks. Nothing is batched and nothing waits: an event reaches the
+//! sink as soon as the thread gets it.
 
+pub mod aggregate;
 pub mod sink;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::id::{SlotIndex, SourceName};
+use common::input::{Actor, InputCommand, KeysMessage, MotionMessage, Position};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::stats::Counter;
+use aggregate::Aggregator;
+use sink::{Action, Sink};
+
+/// Events on their way to the input thread: a second of several fast mice. When it is full, motion is
+/// left out (the next one makes it good) and keys are refused to their peer, whose snapshot repairs what is held.
+const QUEUE: usize = 4096;
+/// How often others are told where the pointer is, at most.
+const POINTER_NOTICE_INTERVAL: Duration = Duration::from_millis(33);
+
+/// Something for the input thread.
+pub enum Event {
+    /// A message of a peer.
+    Keys(Actor, KeysMessage),
+    /// A message of a peer.
+    Motion(Actor, MotionMessage),
+    /// Commands of a program; answered when all have reached the sink.
+    Commands(SlotIndex, Vec<InputCommand>, oneshot::Sender<Result<(), CommandError>>),
+    /// Somebody may not steer any more: releases what only it held.
+    Gone(Actor),
+    /// Somebody left for good.
+    Forget(Actor),
+    /// A source takes input from now on, in these slots.
+    Attach(SourceName, Vec<SlotIndex>, Box<dyn Sink>),
+    /// A source takes no more input.
+    Detach(SourceName),
+}
+
+/// Why commands of a program were not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Nothing in this slot takes input.
+    #[error("what slot {0} shows takes no input")]
+    NoSink(SlotIndex),
+    /// The sink refused one; those before it have been carried out.
+    #[error("event {index}: {error}")]
+    Sink {
+        /// Index in the request.
+        index: usize,
+        /// Why.
+        error: sink::Error,
+    },
+}
+
+/// Somebody moved the pointer.
+#[derive(Debug, Clone, Copy)]
+pub struct PointerNotice {
+    /// Where it is.
+    pub at: Position,
+    /// In which slot.
+    pub slot: SlotIndex,
+    /// Who.
+    pub by: Actor,
+}
+
+/// The queue was full.
+#[derive(Debug)]
+pub struct Busy;
+
+/// The way to the input thread.
+#[derive(Clone)]
+pub struct Handle {
+    events: SyncSender<Event>,
+    applied: Arc<Counter>,
+}
+
+impl Handle {
+    /// A message of a peer's `keys`.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full; nothing of the message is used then.
+    pub fn keys(&self, actor: Actor, message: KeysMessage) -> Result<(), Busy> {
+        self.events.try_send(Event::Keys(actor, message)).map_err(|_| Busy)
+    }
+
+    /// A message of a peer's `motion`; left out when the queue is full.
+    pub fn motion(&self, actor: Actor, message: MotionMessage) {
+        let _ = self.events.try_send(Event::Motion(actor, message));
+    }
+
+    /// Somebody may not steer any more. If the queue is full, silence does the same within two seconds.
+    pub fn gone(&self, actor: Actor) {
+        let _ = self.events.try_send(Event::Gone(actor));
+    }
+
+    /// Somebody left. If the queue is full, silence releases what it held.
+    pub fn forget(&self, actor: Actor) {
+        let _ = self.events.try_send(Event::Forget(actor));
+    }
+
+    /// Anything; waits while the queue is full. Not for shards.
+    pub fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Actions carried out so far.
+    pub fn applied(&self) -> u64 {
+        self.applied.get()
+    }
+}
+
+/// Starts the input thread. It ends when the last [`Handle`] is dropped, and releases everything.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHandle<()>)> {
+    let (events, receiver) = sync_channel(QUEUE);
+    let applied = Arc::new(Counter::default());
+    let router = Router {
+        targets: BTreeMap::new(),
+        slots: BTreeMap::new(),
+        pointer,
+        last_notice: None,
+        applied: applied.clone(),
+    };
+    let thread = std::thread::Builder::new().name("input".into()).spawn(move || router.run(&receiver))?;
+    Ok((Handle { events, applied }, thread))
+}
+
+struct Target {
+    aggregator: Aggregator,
+    sink: Box<dyn Sink>,
+}
+
+struct Router {
+    targets: BTreeMap<SourceName, Target>,
+    slots: BTreeMap<SlotIndex, SourceName>,
+    /// The control loop tells the others; a notice that does not fit is left out, a newer one follows.
+    pointer: mpsc::Sender<PointerNotice>,
+    last_notice: Option<Instant>,
+    applied: Arc<Counter>,
+}
+
+impl Router {
+    fn run(mut self, events: &Receiver<Event>) {
+        loop {
+            let deadline = self.targets.values().filter_map(|target| target.aggregator.deadline()).min();
+            let event = match deadline {
+                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            let now = Instant::now();
+            match event {
+                Ok(event) => self.handle(now, event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let applied = &self.applied;
+            for target in self.targets.values_mut() {
+                let actions = target.aggregator.timeout(now);
+                target.apply_all(applied, &actions);
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Keys(actor, KeysMessage::Blur) | Event::Gone(actor) => {
+                self.everywhere(|aggregator| aggregator.gone(actor));
+            }
+            Event::Forget(actor) => self.everywhere(|aggregator| aggregator.forget(actor)),
+            Event::Keys(actor, message) => {
+                let Some(slot) = slot_of(&message) else { return };
+                self.route(now, slot, actor, |aggregator| aggregator.keys(now, actor, message));
+            }
+            Event::Motion(actor, message) => {
+                let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
+                self.route(now, slot, actor, |aggregator| aggregator.motion(now, actor, message));
+            }
+            Event::Commands(slot, commands, done) => {
+                let _ = done.send(self.commands(now, slot, commands));
+            }
+            Event::Attach(source, slots, sink) => {
+                self.slots.extend(slots.into_iter().map(|slot| (slot, source.clone())));
+                self.targets.insert(source, Target { aggregator: Aggregator::default(), sink });
+            }
+            Event::Detach(source) => {
+                self.slots.retain(|_, of| *of != source);
+                self.targets.remove(&source);
+            }
+        }
+    }
+
+    fn everywhere(&mut self, mut act: impl FnMut(&mut Aggregator) -> Vec<Action>) {
+        for target in self.targets.values_mut() {
+            let actions = act(&mut target.aggregator);
+            target.apply_all(&self.applied, &actions);
+        }
+    }
+
+    fn route(
+        &mut self,
+        now: Instant,
+        slot: SlotIndex,
+        by: Actor,
+        act: impl FnOnce(&mut Aggregator) -> Vec<Action>,
+    ) {
+        let Some(target) = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source)) else {
+            return;
+        };
+        let actions = act(&mut target.aggregator);
+        target.apply_all(&self.applied, &actions);
+        self.notice(now, slot, by, &actions);
+    }
+
+    fn commands(
+        &mut self,
+        now: Instant,
+        slot: SlotIndex,
+        commands: Vec<InputCommand>,
+    ) -> Result<(), CommandError> {
+        let target = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source));
+        let target = target.ok_or(CommandError::NoSink(slot))?;
+        let mut moved = Vec::new();
+        for (index, command) in commands.into_iter().enumerate() {
+            let actions = target.aggregator.command(now, slot, command);
+            for action in &actions {
+                target.apply(&self.applied, action).map_err(|error| CommandError::Sink { index, error })?;
+            }
+            moved = actions;
+        }
+        self.notice(now, slot, Actor::Api, &moved);
+        Ok(())
+    }
+
+    fn notice(&mut self, now: Instant, slot: SlotIndex, by: Actor, actions: &[Action]) {
+        let position = actions.iter().rev().find_map(|action| match action {
+            Action::PointerTo(at) => Some(*at),
+            _ => None,
+        });
+        let due = self.last_notice.is_none_or(|last| now >= last + POINTER_NOTICE_INTERVAL);
+        if let Some(at) = position.filter(|_| due) {
+            self.last_notice = Some(now);
+            let _ = self.pointer.try_send(PointerNotice { at, slot, by });
+        }
+    }
+}
+
+impl Target {
+    fn apply(&mut self, applied: &Counter, action: &Action) -> Result<(), sink::Error> {
+        self.sink.apply(action)?;
+        applied.add(1);
+        Ok(())
+    }
+
+    fn apply_all(&mut self, applied: &Counter, actions: &[Action]) {
+        for action in actions {
+            if let Err(error) = self.apply(applied, action) {
+                tracing::debug!(%error, "input not carried out");
+            }
+        }
+    }
+}
+
+/// The slot that a message is for; `None` for those that are for all or none.
+fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
+    match message {
+        KeysMessage::Key { slot, .. }
+        | KeysMessage::Char { slot, .. }
+        | KeysMessage::Text { slot, .. }
+        | KeysMessage::Button { slot, .. }
+        | KeysMessage::Wheel { slot, .. }
+        | KeysMessage::Held { slot, .. } => Some(*slot),
+        KeysMessage::Blur | KeysMessage::Clipboard { .. } => None,
+    }
+}

@@ -58,8 +58,15 @@ pub struct Error {
     reason: String,
 }
 
+impl Error {
+    /// `what` was refused for `reason`.
+    pub fn new(what: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self { what, reason: reason.to_string() }
+    }
+}
+
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
-    move |error| Error { what, reason: error.to_string() }
+    move |error| Error::new(what, error)
 }
 
 /// One of the three data channels.
@@ -275,7 +282,12 @@ impl Connection {
     ///
     /// # Errors
     /// When it is none.
-    pub fn add_candidate(&mut self, candidate: String, mid: Option<String>, index: Option<u16>) -> Result<(), Error> {
+    pub fn add_candidate(
+        &mut self,
+        candidate: String,
+        mid: Option<String>,
+        index: Option<u16>,
+    ) -> Result<(), Error> {
         if candidate.contains(".local ") {
             // A name that only multicast DNS knows; the peer's own checks tell us its address.
             return Ok(());
@@ -449,7 +461,8 @@ fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         ],
     };
-    let password = format!("{:032x}", uuid::Uuid::new_v4().as_u128());
+    // At least 128 bits of randomness (RFC 8445 §5.3); one UUID has 122.
+    let password = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(profiles)
         .with_answering_dtls_role(RTCDtlsRole::Server)

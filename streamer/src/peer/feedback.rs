@@ -10,7 +10,6 @@ use std::time::Instant;
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
@@ -54,11 +53,6 @@ pub enum Feedback {
         /// Since then, in 1/65536 s.
         delay: u32,
     },
-    /// What the receiver believes it can receive (REMB), bit/s.
-    Estimate {
-        /// Bit per second, all streams together.
-        bps: f32,
-    },
 }
 
 /// The connection's end: takes what has arrived.
@@ -89,8 +83,6 @@ fn decode(packet: &dyn rtc::rtcp::Packet) -> Vec<Feedback> {
         fir.fir.iter().map(|entry| Feedback::Keyframe { ssrc: entry.ssrc }).collect()
     } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
         report.reports.iter().map(reception).collect()
-    } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-        vec![Feedback::Estimate { bps: remb.bitrate }]
     } else {
         Vec::new()
     }
@@ -127,7 +119,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                 let room = MAX_INBOX.saturating_sub(inbox.len());
                 inbox.extend(packets.into_iter().take(room));
             }
-            Packet::Rtp(_) => self.read.push_back(message),
+            _ => self.read.push_back(message),
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9,
-    MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
+    MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
@@ -72,12 +72,7 @@ fn feedback(kind: &str, parameter: &str) -> RTCPFeedback {
 }
 
 fn video(mime: &str, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
-    let rtcp_feedback = vec![
-        feedback("ccm", "fir"),
-        feedback("nack", ""),
-        feedback("nack", "pli"),
-        feedback("goog-remb", ""),
-    ];
+    let rtcp_feedback = vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")];
     codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, rtcp_feedback, payload_type)
 }
 
@@ -123,7 +118,10 @@ pub fn add_slot(
         let (stream, track) = (format!("slot{slot}"), format!("{name}{slot}"));
         let track = MediaStreamTrack::new(stream, track, String::new(), kind, vec![encoding]);
         let direction = RTCRtpTransceiverDirection::Sendonly;
-        pc.add_transceiver_from_track(track, Some(RTCRtpTransceiverInit { direction, ..Default::default() }))?;
+        pc.add_transceiver_from_track(
+            track,
+            Some(RTCRtpTransceiverInit { direction, ..Default::default() }),
+        )?;
     }
     Ok(())
 }
@@ -167,10 +165,7 @@ pub fn negotiated(pc: &mut RTCPeerConnection, sender: usize, codec: VideoCodec) 
     let Some(chosen) = codecs.iter().find(fits) else { return Negotiated::default() };
     let apt = format!("apt={}", chosen.payload_type);
     let rtx = codecs.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
-    Negotiated {
-        payload_type: Some(chosen.payload_type),
-        rtx_payload_type: rtx.map(|c| c.payload_type),
-    }
+    Negotiated { payload_type: Some(chosen.payload_type), rtx_payload_type: rtx.map(|c| c.payload_type) }
 }
 
 /// Id of a negotiated header extension at one sender.

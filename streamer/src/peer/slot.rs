@@ -8,9 +8,9 @@
 //!     └── unbind ──────┴── gap in the feed, skip, resume ───┘
 //! ```
 
-use bytes::{BufMut, Bytes, BytesMut};
 use crate::feed::gop::Gop;
 use crate::feed::{AudioUnit, VideoUnit};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// One RTP packet to send, without header extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,7 +266,15 @@ impl AudioWriter {
     /// A writer that sends nothing yet.
     pub fn new(seeds: Seeds) -> Self {
         let Seeds { ssrc, sequence, offset, .. } = seeds;
-        Self { ssrc, negotiated: Negotiated::default(), active: false, sequence, offset, packets: 0, octets: 0 }
+        Self {
+            ssrc,
+            negotiated: Negotiated::default(),
+            active: false,
+            sequence,
+            offset,
+            packets: 0,
+            octets: 0,
+        }
     }
 
     /// SSRC of the sound.
@@ -322,7 +330,8 @@ mod tests {
     }
 
     fn writer() -> VideoWriter {
-        let mut writer = VideoWriter::new(Seeds { ssrc: 1, rtx_ssrc: 2, sequence: u16::MAX, offset: u32::MAX });
+        let mut writer =
+            VideoWriter::new(Seeds { ssrc: 1, rtx_ssrc: 2, sequence: u16::MAX, offset: u32::MAX });
         writer.set_negotiated(Negotiated { payload_type: Some(102), rtx_payload_type: Some(103) });
         writer
     }
@@ -335,7 +344,10 @@ mod tests {
         assert_eq!(writer.write(&unit(1, false, 1), &mut out), Written::Skipped);
         assert!(out.is_empty());
         assert_eq!(writer.write(&unit(2, true, 2), &mut out), Written::Sent);
-        assert_eq!(out.iter().map(|p| (p.sequence, p.marker)).collect::<Vec<_>>(), [(u16::MAX, false), (0, true)]);
+        assert_eq!(
+            out.iter().map(|p| (p.sequence, p.marker)).collect::<Vec<_>>(),
+            [(u16::MAX, false), (0, true)]
+        );
     }
 
     #[test]

@@ -117,7 +117,9 @@ impl Sockets {
             // The buffer is BATCH_SIZE chunks of `size` long.
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            let Ok(count) = socket.state.recv((&socket.socket).into(), &mut slices, &mut metas) else { continue };
+            let Ok(count) = socket.state.recv((&socket.socket).into(), &mut slices, &mut metas) else {
+                continue;
+            };
             more |= count == BATCH_SIZE;
             for (meta, slice) in metas[..count].iter().zip(&slices) {
                 let ip = meta.dst_ip.unwrap_or(socket.local.ip());
@@ -240,9 +242,11 @@ mod tests {
     #[test]
     fn equal_datagrams_leave_in_one_call_and_arrive_as_they_were() {
         let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (mut sender, mut receiver) = (Sockets::bind(&[localhost]).unwrap(), Sockets::bind(&[localhost]).unwrap());
+        let (mut sender, mut receiver) =
+            (Sockets::bind(&[localhost]).unwrap(), Sockets::bind(&[localhost]).unwrap());
         let (local, to) = (sender.candidates()[0], receiver.candidates()[0]);
-        let sent: Vec<Vec<u8>> = [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
+        let sent: Vec<Vec<u8>> =
+            [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
         sent.iter().for_each(|data| sender.send(local, to, data));
         sender.flush();
         assert_eq!(sender.counts().calls, 2);

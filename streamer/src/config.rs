@@ -1,0 +1,31 @@
+//! The command line. What a session is made of comes by IPC, not from here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// One Oriel session. Started by the web-server, not by hand.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// What to be.
+    #[command(subcommand)]
+    pub mode: Mode,
+}
+
+/// The two processes of a session.
+#[derive(Debug, Subcommand)]
+pub enum Mode {
+    /// Starts a session, outlives it, and cleans up after it.
+    Monitor {
+        /// Directory of the session, mode 0700, with the token file in it.
+        #[arg(long)]
+        run_dir: PathBuf,
+    },
+    /// Runs a session.
+    Session {
+        /// Directory of the session.
+        #[arg(long)]
+        run_dir: PathBuf,
+    },
+}

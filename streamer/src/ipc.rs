@@ -1,0 +1,223 @@
+//! The socket edge towards the web-server: listens, checks who connects, frames messages.
+//!
+//! A newer connection of the same purpose replaces the older one. What does not fit a connection's queue ends that
+//! connection: a web-server that does not read can connect again and is told everything by `Ready`.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::ipc::{
+    Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
+    StreamerIpcMessage, encode,
+};
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::StreamCommon as _;
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, timeout};
+
+/// Messages waiting for the web-server on one connection, before it counts as not reading.
+const OUT_QUEUE: usize = 1024;
+/// A connection that has not introduced itself by then is closed.
+const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Number of a connection, to tell an old one's end from a new one's.
+pub type ConnectionId = u64;
+
+/// What comes from the socket.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody who knows the token has connected.
+    Connected(Connection),
+    /// It said something.
+    Message(ConnectionId, Box<ServerIpcMessage>),
+    /// It is gone.
+    Closed(ConnectionId),
+}
+
+/// An introduced connection. Dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number.
+    pub id: ConnectionId,
+    /// What it is for.
+    pub purpose: Purpose,
+    sender: mpsc::Sender<StreamerIpcMessage>,
+}
+
+impl Connection {
+    /// Queues a message. False when the other side does not read: the connection is of no more use.
+    pub fn send(&self, message: StreamerIpcMessage) -> bool {
+        match self.sender.try_send(message) {
+            Err(mpsc::error::TrySendError::Full(message)) => message.is_replaceable(),
+            Err(mpsc::error::TrySendError::Closed(_)) | Ok(()) => true,
+        }
+    }
+}
+
+/// Why a connection ended before it was introduced, or at all.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    #[error("it did not introduce itself in time")]
+    Silent,
+}
+
+/// Listens on the socket of `run_dir`, whose mode (0700) keeps other users out.
+///
+/// # Errors
+/// When the socket cannot be bound.
+pub fn listen(run_dir: &Path, token: String, events: mpsc::Sender<Event>) -> io::Result<()> {
+    let path = run_dir.join(SOCKET_FILE);
+    let name = path.to_fs_name::<GenericFilePath>()?;
+    let listener = ListenerOptions::new().name(name).create_tokio()?;
+    tokio::spawn(accept(listener, token.into(), events));
+    Ok(())
+}
+
+async fn accept(listener: Listener, token: Arc<str>, events: mpsc::Sender<Event>) {
+    let mut next_id = 0;
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                next_id += 1;
+                tokio::spawn(serve(stream, next_id, token.clone(), events.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, for example: connections wait in the kernel meanwhile.
+                tracing::error!(%error, "ipc: cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: Stream, id: ConnectionId, token: Arc<str>, events: mpsc::Sender<Event>) {
+    match run(stream, id, &token, &events).await {
+        Ok(()) => tracing::debug!(id, "ipc: connection ended"),
+        Err(error) => tracing::warn!(id, %error, "ipc: connection ended"),
+    }
+    let _ = events.send(Event::Closed(id)).await;
+}
+
+async fn run(
+    stream: Stream,
+    id: ConnectionId,
+    token: &str,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Error> {
+    let same_user = stream.peer_creds()?.euid() == Some(rustix::process::geteuid().as_raw());
+    let mut reader = Reader { stream: &stream, decoder: Decoder::default() };
+    let hello = timeout(HELLO_DEADLINE, reader.next::<Hello>()).await.map_err(|_| Error::Silent)??;
+    let Some(hello) = hello else { return Ok(()) };
+    if let Some(refusal) = refusal(&hello, token, same_user) {
+        write(&stream, &HelloReply::Refused(refusal.clone())).await?;
+        return Err(Error::Refused(refusal));
+    }
+    let ours = Hello {
+        protocol: PROTOCOL,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        token: token.to_owned(),
+        purpose: hello.purpose,
+    };
+    write(&stream, &HelloReply::Accepted(ours)).await?;
+    tracing::info!(id, purpose = ?hello.purpose, build = hello.build, "ipc: connected");
+
+    let (sender, queue) = mpsc::channel(OUT_QUEUE);
+    let connection = Connection { id, purpose: hello.purpose, sender };
+    if events.send(Event::Connected(connection)).await.is_err() {
+        return Ok(());
+    }
+    tokio::select! {
+        read = read_all(&mut reader, id, events) => read,
+        written = write_all(&stream, queue) => written,
+    }
+}
+
+fn refusal(hello: &Hello, token: &str, same_user: bool) -> Option<Refusal> {
+    if hello.protocol != PROTOCOL {
+        return Some(Refusal::Protocol { streamer: PROTOCOL, server: hello.protocol });
+    }
+    // Every byte is looked at, so that the time taken says nothing about the token.
+    let differ = hello.token.bytes().zip(token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
+    if hello.token.len() != token.len() || differ != 0 || token.is_empty() {
+        return Some(Refusal::Token);
+    }
+    (!same_user).then_some(Refusal::User)
+}
+
+async fn read_all(
+    reader: &mut Reader<'_>,
+    id: ConnectionId,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Error> {
+    while let Some(message) = reader.next::<ServerIpcMessage>().await? {
+        if events.send(Event::Message(id, Box::new(message))).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Ends when the [`Connection`] is dropped: everything queued before has been written then.
+async fn write_all(stream: &Stream, mut queue: mpsc::Receiver<StreamerIpcMessage>) -> Result<(), Error> {
+    while let Some(message) = queue.recv().await {
+        write(stream, &message).await?;
+    }
+    Ok(())
+}
+
+async fn write<T: Serialize>(mut stream: &Stream, message: &T) -> Result<(), Error> {
+    stream.write_all(&encode(message)?).await?;
+    Ok(())
+}
+
+struct Reader<'a> {
+    stream: &'a Stream,
+    decoder: Decoder,
+}
+
+impl Reader<'_> {
+    /// The next message; `None` at the end of the stream. Cancel safe: what has been read stays in the decoder.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        loop {
+            if let Some(message) = self.decoder.next()? {
+                return Ok(Some(message));
+            }
+            if self.stream.read_buf(self.decoder.buffer()).await? == 0 {
+                self.decoder.finish()?;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(protocol: u16, token: &str) -> Hello {
+        Hello { protocol, build: String::new(), token: token.into(), purpose: Purpose::Control }
+    }
+
+    #[test]
+    fn only_who_knows_the_token_and_speaks_the_protocol_comes_in() {
+        assert_eq!(refusal(&hello(PROTOCOL, "abc"), "abc", true), None);
+        assert_eq!(refusal(&hello(PROTOCOL, "abd"), "abc", true), Some(Refusal::Token));
+        assert_eq!(refusal(&hello(PROTOCOL, "ab"), "abc", true), Some(Refusal::Token));
+        assert_eq!(refusal(&hello(PROTOCOL, ""), "", true), Some(Refusal::Token));
+        assert_eq!(refusal(&hello(PROTOCOL, "abc"), "abc", false), Some(Refusal::User));
+        let other = Refusal::Protocol { streamer: PROTOCOL, server: 99 };
+        assert_eq!(refusal(&hello(99, "abc"), "abc", true), Some(other));
+    }
+}

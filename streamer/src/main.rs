@@ -1,0 +1,24 @@
+//! `streamer monitor` starts `streamer session` and cleans up after it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use streamer::config::{Args, Mode};
+use tracing_subscriber::EnvFilter;
+
+/// Packets of hundreds of peers are many small allocations on few threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the WebRTC crates say at these levels is one line per packet of a strange client.
+const QUIET: &str =
+    "info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_srtp=error,rtc_interceptor=error";
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("ORIEL_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    match Args::parse().mode {
+        Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
+        Mode::Session { run_dir } => streamer::streamer::run(&run_dir),
+    }
+}

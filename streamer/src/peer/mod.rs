@@ -1,0 +1,254 @@
+//! Peers: WebRTC connections that a feed is broadcast to.
+//!
+//! ```text
+//! control loop ── Command ──▶ ┌──────────────── shard thread ───────────────┐
+//! encoder, sound ── Media ──▶ │ Gop per feed · Viewer per peer (Connection, │ ──▶ one UDP port
+//! control loop ◀── Report ─── │ VideoWriter, AudioWriter, Pace per slot)    │ ◀──
+//! input thread ◀── events ─── └─────────────────────────────────────────────┘
+//! ```
+//!
+//! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
+//! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
+
+pub mod connection;
+mod demux;
+mod feedback;
+mod feeds;
+pub mod negotiate;
+mod pace;
+pub mod shard;
+mod slot;
+mod socket;
+mod viewer;
+
+use std::sync::Arc;
+
+use common::api::{PeerState, PeerStats};
+use common::id::{PeerId, SlotIndex};
+use common::media::VideoCodec;
+use common::signal::{Role, SlotState};
+use common::stats::NetworkStats;
+
+use crate::feed::{AudioUnit, Demand, VideoUnit};
+pub use connection::Srtp;
+
+/// A feed within its streamer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FeedId(pub u32);
+
+/// What a slot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// Its picture.
+    pub video: FeedId,
+    /// Its sound, if it has any.
+    pub audio: Option<FeedId>,
+    /// Codec of the picture.
+    pub codec: VideoCodec,
+}
+
+/// What a feed has made.
+#[derive(Debug, Clone)]
+pub enum Media {
+    /// A picture.
+    Video(FeedId, Arc<VideoUnit>),
+    /// Sound.
+    Audio(FeedId, Arc<AudioUnit>),
+}
+
+/// How a peer's connection begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// We offer every slot; the answer follows by [`Command::Answer`].
+    Offer,
+    /// The peer offers to receive slot 0.
+    Accept(String),
+}
+
+/// What the control loop wants of a shard. In order.
+#[derive(Debug)]
+pub enum Command {
+    /// A new peer. Answered by [`Report::Offer`] or [`Report::Answer`].
+    Join {
+        /// Its id.
+        peer: PeerId,
+        /// What it may do.
+        role: Role,
+        /// Which SRTP profiles it is offered.
+        srtp: Srtp,
+        /// Who speaks first.
+        begin: Begin,
+    },
+    /// A peer's answer to our offer.
+    Answer {
+        /// Whose.
+        peer: PeerId,
+        /// SDP.
+        sdp: String,
+    },
+    /// A peer's candidate.
+    Candidate {
+        /// Whose.
+        peer: PeerId,
+        /// The candidate.
+        candidate: String,
+        /// Media section.
+        mid: Option<String>,
+        /// Its index.
+        index: Option<u16>,
+    },
+    /// Stops or resumes a slot for one peer.
+    Pause {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        slot: SlotIndex,
+        /// Stop, or go on.
+        paused: bool,
+    },
+    /// A peer wants a keyframe.
+    Keyframe {
+        /// Which peer.
+        peer: PeerId,
+        /// In which slot.
+        slot: SlotIndex,
+    },
+    /// Changes what a peer may do.
+    SetRole {
+        /// Whose.
+        peer: PeerId,
+        /// What it may do.
+        role: Role,
+    },
+    /// Ends a peer.
+    Remove {
+        /// Whom.
+        peer: PeerId,
+        /// For [`Report::Gone`].
+        reason: String,
+    },
+    /// A feed that may be bound from now on.
+    AddFeed {
+        /// Its id.
+        feed: FeedId,
+        /// The way back to its source.
+        demand: Arc<Demand>,
+    },
+    /// A feed that ended. Slots that show it are to be bound to something else before.
+    RemoveFeed {
+        /// Its id.
+        feed: FeedId,
+    },
+    /// What a slot shows from now on, to everybody.
+    Bind {
+        /// Which.
+        slot: SlotIndex,
+        /// `None`: nothing.
+        binding: Option<Binding>,
+    },
+    /// A text for the channel `general`.
+    Say {
+        /// Who gets it.
+        to: Audience,
+        /// A `GeneralMessage`, as JSON.
+        text: Arc<str>,
+    },
+    /// Asks for [`Report::Stats`].
+    Stats,
+    /// Closes every connection and ends the thread.
+    Stop,
+}
+
+/// Who gets a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Every native peer.
+    All,
+    /// Every native peer but this one.
+    AllBut(PeerId),
+    /// Every controller.
+    Controllers,
+    /// One peer.
+    One(PeerId),
+}
+
+/// What a shard tells the control loop.
+#[derive(Debug)]
+pub enum Report {
+    /// Our offer to a new peer.
+    Offer {
+        /// Whom.
+        peer: PeerId,
+        /// SDP.
+        sdp: String,
+    },
+    /// Our answer to a new peer's offer, or what is wrong with the offer. In the latter case the peer is gone.
+    Answer {
+        /// Whom.
+        peer: PeerId,
+        /// SDP.
+        result: Result<String, String>,
+    },
+    /// A peer's signalling was refused.
+    Refused {
+        /// Whose.
+        peer: PeerId,
+        /// Stable, for programs.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// A peer's connection changed its state.
+    State {
+        /// Whose.
+        peer: PeerId,
+        /// The state.
+        state: PeerState,
+    },
+    /// A peer's `general` channel is open.
+    Listening {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// A slot of a peer changed its state.
+    Slot {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        slot: SlotIndex,
+        /// The state.
+        state: SlotState,
+    },
+    /// A peer asks to resize what a slot shows. It is a controller.
+    Resize {
+        /// Who.
+        peer: PeerId,
+        /// Which slot.
+        slot: SlotIndex,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A controller sets the clipboard.
+    Clipboard {
+        /// Who.
+        peer: PeerId,
+        /// The text.
+        text: String,
+    },
+    /// A peer is gone.
+    Gone {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// The shard's counters.
+    Stats {
+        /// Of all its peers together.
+        network: NetworkStats,
+        /// Of each.
+        peers: Vec<(PeerId, PeerStats)>,
+    },
+}

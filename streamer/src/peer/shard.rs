@@ -1,0 +1,586 @@
+//! A shard: one thread that owns some of the peers, their UDP port and their timers.
+//!
+//! Each turn of its loop: media first, as it is what everybody waits for; then commands, at most one of
+//! the expensive ones (a join takes milliseconds, a frame's interval is 33); then datagrams; then timers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::api::PeerState;
+use common::id::PeerId;
+use common::input::{
+    Actor, GeneralMessage, GeneralRequest, InvalidInput, KeysMessage, decode_general, decode_keys,
+    decode_motion,
+};
+use common::signal::Role;
+use common::stats::NetworkStats;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use tokio::sync::mpsc;
+
+use super::connection::{Channel, Event, Identity};
+use super::demux;
+use super::feeds::Feeds;
+use super::slot::Packet;
+use super::socket::Sockets;
+use super::viewer::{Context, Setup, Viewer};
+use super::{Audience, Begin, Binding, Command, Media, Report};
+use crate::input;
+
+/// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
+/// dropped; it sees the gap in the numbers and goes on with the next keyframe.
+const MEDIA_QUEUE: usize = 512;
+/// Commands on their way to a shard. The control loop waits when it is full.
+const COMMAND_QUEUE: usize = 1024;
+
+/// The way to a shard, for every other thread.
+#[derive(Clone)]
+pub struct Handle {
+    commands: SyncSender<Command>,
+    media: SyncSender<Media>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Handle {
+    /// Gives media to the shard. Never blocks; see [`MEDIA_QUEUE`].
+    pub fn media(&self, media: Media) {
+        if let Err(TrySendError::Full(_)) = self.media.try_send(media) {
+            tracing::warn!("a shard is behind: media dropped");
+        }
+        self.wake();
+    }
+
+    /// Gives a command to the shard; waits while its queue is full. Ignored once the shard has ended.
+    pub fn command(&self, command: Command) {
+        let _ = self.commands.send(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Fails only when the counter would overflow, and then it is readable.
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// What a shard is given at its start.
+pub struct Config {
+    /// Addresses to listen on and to offer; none: all of the machine.
+    pub ips: Vec<IpAddr>,
+    /// Slots of every peer.
+    pub slots: u8,
+    /// When the time of all feeds is zero.
+    pub clock: Instant,
+    /// Our certificate.
+    pub identity: Identity,
+    /// Where input goes.
+    pub input: input::Handle,
+    /// Where reports go. The control loop always reads them; one that does not fit is dropped and logged.
+    pub reports: mpsc::Sender<Report>,
+}
+
+/// Binds the sockets and starts the thread.
+///
+/// # Errors
+/// When nothing can be bound or no thread started.
+pub fn start(config: Config) -> io::Result<(Handle, JoinHandle<()>)> {
+    let sockets = Sockets::bind(&config.ips)?;
+    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let (commands, command_receiver) = sync_channel(COMMAND_QUEUE);
+    let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
+    let handle = Handle { commands, media, wake: wake.clone() };
+    let shard = Shard {
+        bindings: vec![None; usize::from(config.slots)],
+        config,
+        sockets,
+        wake,
+        commands: command_receiver,
+        media: media_receiver,
+        feeds: Feeds::default(),
+        viewers: BTreeMap::new(),
+        next_key: 0,
+        by_peer: HashMap::new(),
+        by_ufrag: HashMap::new(),
+        by_address: HashMap::new(),
+        timers: BinaryHeap::new(),
+        packets: Vec::new(),
+        events: Vec::new(),
+        network: NetworkStats::default(),
+    };
+    let thread = std::thread::Builder::new().name("shard".into()).spawn(move || shard.run())?;
+    Ok((handle, thread))
+}
+
+/// Index of a viewer in its shard. Never used again, so that what is late for one cannot reach another.
+type Key = u64;
+
+struct Entry {
+    viewer: Viewer,
+    ufrag: String,
+    /// The earliest of its timers in the heap.
+    scheduled: Option<Instant>,
+}
+
+struct Shard {
+    config: Config,
+    sockets: Sockets,
+    wake: Arc<OwnedFd>,
+    commands: Receiver<Command>,
+    media: Receiver<Media>,
+    feeds: Feeds,
+    bindings: Vec<Option<Binding>>,
+    viewers: BTreeMap<Key, Entry>,
+    next_key: Key,
+    by_peer: HashMap<PeerId, Key>,
+    by_ufrag: HashMap<String, Key>,
+    by_address: HashMap<SocketAddr, Key>,
+    timers: BinaryHeap<Reverse<(Instant, Key)>>,
+    packets: Vec<Packet>,
+    events: Vec<Event>,
+    /// Counters of viewers that are gone, and of all that is not a viewer's.
+    network: NetworkStats,
+}
+
+/// The parts of a shard that a viewer works with, borrowed apart from the viewers.
+macro_rules! context {
+    ($shard:ident) => {
+        &mut Context { feeds: &mut $shard.feeds, clock: $shard.config.clock, packets: &mut $shard.packets }
+    };
+}
+
+impl Shard {
+    fn run(mut self) {
+        loop {
+            self.wait();
+            self.take_media();
+            if self.take_commands() {
+                break;
+            }
+            self.take_datagrams();
+            self.take_timers();
+        }
+        for key in self.viewers.keys().copied().collect::<Vec<_>>() {
+            self.remove(key, "the streamer has stopped");
+        }
+    }
+
+    fn wait(&self) {
+        let now = Instant::now();
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let deadline = [timer, self.feeds.deadline()].into_iter().flatten().min();
+        let timeout = deadline.map(|at| at.saturating_duration_since(now));
+        let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
+        let mut fds: Vec<_> =
+            self.sockets.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        fds.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, timeout.as_ref());
+        // Reset before the queues are read, so that nothing is missed. Fails when it is zero already.
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+    }
+
+    fn take_media(&mut self) {
+        while let Ok(media) = self.media.try_recv() {
+            let now = Instant::now();
+            match media {
+                Media::Video(feed, unit) => {
+                    self.feeds.push(now, feed, &unit);
+                    for entry in self.viewers.values_mut() {
+                        entry.viewer.write_video(now, feed, &unit, context!(self));
+                        entry.viewer.transmit(&mut self.sockets, |_| {});
+                    }
+                    self.report_slots();
+                }
+                Media::Audio(feed, unit) => {
+                    for entry in self.viewers.values_mut() {
+                        entry.viewer.write_audio(now, feed, &unit, context!(self));
+                        entry.viewer.transmit(&mut self.sockets, |_| {});
+                    }
+                }
+            }
+        }
+    }
+
+    fn report_slots(&mut self) {
+        for entry in self.viewers.values_mut() {
+            let peer = entry.viewer.id;
+            for (slot, state) in entry.viewer.changed_slots() {
+                report(&self.config, Report::Slot { peer, slot, state });
+            }
+        }
+    }
+
+    /// True when the shard is to end.
+    fn take_commands(&mut self) -> bool {
+        loop {
+            let command = match self.commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => return false,
+                Ok(command) => command,
+            };
+            let expensive = matches!(command, Command::Join { .. } | Command::Answer { .. });
+            self.command(Instant::now(), command);
+            if expensive {
+                // More may wait: come back at once after the media.
+                let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+                return false;
+            }
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Join { peer, role, srtp, begin } => self.join(now, peer, role, srtp, begin),
+            Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
+            Command::RemoveFeed { feed } => self.feeds.remove(feed),
+            Command::Bind { slot, binding } => {
+                if let Some(bound) = self.bindings.get_mut(usize::from(slot)) {
+                    *bound = binding;
+                }
+                for entry in self.viewers.values_mut() {
+                    entry.viewer.bind(now, slot, binding, context!(self));
+                    entry.viewer.transmit(&mut self.sockets, |_| {});
+                }
+                self.report_slots();
+            }
+            Command::Say { to, text } => self.say(now, to, &text),
+            Command::Stats => self.stats(),
+            Command::Answer { peer, .. }
+            | Command::Candidate { peer, .. }
+            | Command::Pause { peer, .. }
+            | Command::Keyframe { peer, .. }
+            | Command::SetRole { peer, .. }
+            | Command::Remove { peer, .. } => {
+                if let Some(key) = self.by_peer.get(&peer).copied() {
+                    self.peer_command(now, key, command);
+                }
+            }
+            // Handled by the caller.
+            Command::Stop => {}
+        }
+    }
+
+    fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
+        // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
+        let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
+        let offers = begin == Begin::Offer;
+        let setup = Setup {
+            id: peer,
+            role,
+            srtp,
+            identity: &self.config.identity,
+            ufrag: &ufrag,
+            candidates: self.sockets.candidates(),
+            bindings: &self.bindings,
+        };
+        match Viewer::new(now, setup, begin) {
+            Ok((viewer, sdp)) => {
+                let key = self.next_key;
+                self.next_key += 1;
+                self.by_peer.insert(peer, key);
+                self.by_ufrag.insert(ufrag.clone(), key);
+                self.viewers.insert(key, Entry { viewer, ufrag, scheduled: None });
+                if offers {
+                    report(&self.config, Report::Offer { peer, sdp });
+                } else {
+                    report(&self.config, Report::Answer { peer, result: Ok(sdp) });
+                    self.with(now, key, |viewer, cx| viewer.negotiated(now, cx));
+                }
+                self.after_input(now, key);
+            }
+            Err(error) if offers => {
+                report(&self.config, Report::Gone { peer, reason: error.to_string() });
+            }
+            Err(error) => report(&self.config, Report::Answer { peer, result: Err(error.to_string()) }),
+        }
+    }
+
+    fn with<T>(
+        &mut self,
+        _now: Instant,
+        key: Key,
+        act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let entry = self.viewers.get_mut(&key)?;
+        Some(act(&mut entry.viewer, context!(self)))
+    }
+
+    fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
+        let refused = match command {
+            Command::Answer { sdp, .. } => self.with(now, key, |viewer, cx| {
+                if viewer.connection().is_answered() {
+                    return Some(("unexpected_answer", "there is no open offer".to_owned()));
+                }
+                match viewer.connection().answer(now, sdp) {
+                    Ok(()) => {
+                        viewer.negotiated(now, cx);
+                        None
+                    }
+                    Err(error) => Some(("bad_answer", error.to_string())),
+                }
+            }),
+            Command::Candidate { candidate, mid, index, .. } => self.with(now, key, |viewer, _| {
+                let added = viewer.connection().add_candidate(candidate, mid, index);
+                added.err().map(|error| ("bad_candidate", error.to_string()))
+            }),
+            Command::Pause { slot, paused, .. } => self.with(now, key, |viewer, cx| {
+                let known = viewer.pause(now, slot, paused, cx);
+                (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
+            }),
+            Command::Keyframe { slot, .. } => self.with(now, key, |viewer, cx| {
+                let known = viewer.request_keyframe(now, slot, cx);
+                (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
+            }),
+            Command::SetRole { peer, role } => {
+                if role < Role::Controller {
+                    self.config.input.gone(Actor::Peer(peer));
+                }
+                self.with(now, key, |viewer, _| viewer.role = role);
+                None
+            }
+            Command::Remove { reason, .. } => {
+                self.remove(key, &reason);
+                return;
+            }
+            _ => None,
+        };
+        if let (Some(Some((code, message))), Some(entry)) = (refused, self.viewers.get(&key)) {
+            report(&self.config, Report::Refused { peer: entry.viewer.id, code, message });
+        }
+        self.after_input(now, key);
+        self.report_slots();
+    }
+
+    fn say(&mut self, now: Instant, to: Audience, text: &str) {
+        for (key, entry) in &mut self.viewers {
+            let viewer = &mut entry.viewer;
+            let hears = match to {
+                Audience::All => true,
+                Audience::AllBut(peer) => viewer.id != peer,
+                Audience::Controllers => viewer.role >= Role::Controller,
+                Audience::One(peer) => viewer.id == peer,
+            };
+            if hears && viewer.say(now, text) {
+                viewer.transmit(&mut self.sockets, |_| {});
+                schedule(&mut self.timers, *key, entry);
+            }
+        }
+    }
+
+    fn take_datagrams(&mut self) {
+        // The sockets are borrowed while they are read: what arrives is copied out of their buffer once.
+        let mut received = Vec::new();
+        self.sockets
+            .receive(|datagram| received.push((datagram.local, datagram.from, datagram.data.to_vec())));
+        for (local, from, data) in received {
+            let now = Instant::now();
+            let by_name = demux::our_ufrag(&data).and_then(|ufrag| self.by_ufrag.get(ufrag));
+            let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
+            if let Some(entry) = self.viewers.get_mut(&key) {
+                entry.viewer.connection().receive(now, local, from, &data);
+                self.after_input(now, key);
+            }
+        }
+    }
+
+    fn take_timers(&mut self) {
+        let now = Instant::now();
+        self.feeds.timeout(now);
+        while let Some(Reverse((at, key))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now)
+        {
+            self.timers.pop();
+            let Some(entry) = self.viewers.get_mut(&key).filter(|entry| entry.scheduled == Some(at)) else {
+                continue;
+            };
+            entry.scheduled = None;
+            if entry.viewer.timeout(now, self.config.clock) {
+                self.after_input(now, key);
+            } else {
+                self.remove(key, "the connection was not made in time");
+            }
+        }
+    }
+
+    /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
+    fn after_input(&mut self, now: Instant, key: Key) {
+        let mut events = std::mem::take(&mut self.events);
+        if let Some(entry) = self.viewers.get_mut(&key) {
+            entry.viewer.poll(now, &mut events);
+        }
+        for event in events.drain(..) {
+            self.event(now, key, event);
+        }
+        self.events = events;
+        if let Some(entry) = self.viewers.get_mut(&key) {
+            let by_address = &mut self.by_address;
+            entry.viewer.transmit(&mut self.sockets, |to| {
+                // ICE answers only who knows the password: this is the address of this peer now.
+                by_address.insert(to, key);
+            });
+            schedule(&mut self.timers, key, entry);
+        }
+    }
+
+    fn event(&mut self, now: Instant, key: Key, event: Event) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let viewer = &mut entry.viewer;
+        let peer = viewer.id;
+        match event {
+            Event::Connected => {
+                viewer.connected(now, context!(self));
+                report(&self.config, Report::State { peer, state: PeerState::Connected });
+                self.report_slots();
+            }
+            Event::Lost => {
+                viewer.lost(now, context!(self));
+                report(&self.config, Report::State { peer, state: PeerState::Lost });
+                self.report_slots();
+            }
+            Event::Closed(reason) => self.remove(key, reason),
+            Event::Open(Channel::General) => report(&self.config, Report::Listening { peer }),
+            Event::Open(_) => {}
+            Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
+            Event::Feedback(feedback) => viewer.feedback(now, feedback, context!(self)),
+        }
+    }
+
+    fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let (peer, role) = (entry.viewer.id, entry.viewer.role);
+        if let Err(refused) = dispatch(&self.config, peer, role, channel, bytes, |text| {
+            entry.viewer.say(now, text);
+        }) {
+            let error = GeneralMessage::Error {
+                channel: channel.label().to_owned(),
+                code: refused.code.to_owned(),
+                message: refused.message,
+            };
+            entry.viewer.say(now, &json(&error));
+        }
+    }
+
+    fn remove(&mut self, key: Key, reason: &str) {
+        let Some(mut entry) = self.viewers.remove(&key) else { return };
+        entry.viewer.leave(context!(self));
+        entry.viewer.transmit(&mut self.sockets, |_| {});
+        self.by_ufrag.remove(&entry.ufrag);
+        self.by_peer.remove(&entry.viewer.id);
+        self.by_address.retain(|_, owner| *owner != key);
+        add_stats(&mut self.network, &entry.viewer);
+        let peer = entry.viewer.id;
+        self.config.input.forget(Actor::Peer(peer));
+        report(&self.config, Report::Gone { peer, reason: reason.to_owned() });
+    }
+
+    fn stats(&mut self) {
+        let mut network = self.network.clone();
+        let counts = self.sockets.counts();
+        (network.sent_bytes, network.send_calls, network.send_drops) =
+            (counts.bytes, counts.calls, counts.drops);
+        for entry in self.viewers.values() {
+            network.peers += u32::from(entry.viewer.state() == PeerState::Connected);
+            add_stats(&mut network, &entry.viewer);
+        }
+        let peers = self.viewers.values().map(|entry| (entry.viewer.id, entry.viewer.stats().0)).collect();
+        report(&self.config, Report::Stats { network, peers });
+    }
+}
+
+fn add_stats(network: &mut NetworkStats, viewer: &Viewer) {
+    let (stats, not_retransmitted) = viewer.stats();
+    network.rtp_packets += stats.packets;
+    network.retransmitted += stats.retransmitted;
+    network.not_retransmitted += not_retransmitted;
+    network.keyframe_requests += stats.keyframe_requests;
+    network.skipped_units += stats.skipped_units;
+}
+
+/// Sets the timer of a viewer if it has to run earlier than is planned.
+fn schedule(timers: &mut BinaryHeap<Reverse<(Instant, Key)>>, key: Key, entry: &mut Entry) {
+    let Some(deadline) = entry.viewer.deadline() else { return };
+    if entry.scheduled.is_none_or(|scheduled| deadline < scheduled) {
+        entry.scheduled = Some(deadline);
+        timers.push(Reverse((deadline, key)));
+    }
+}
+
+fn report(config: &Config, report: Report) {
+    if let Err(mpsc::error::TrySendError::Full(report)) = config.reports.try_send(report) {
+        tracing::error!(?report, "the control loop is behind: report dropped");
+    }
+}
+
+fn json(message: &GeneralMessage) -> String {
+    serde_json::to_string(message).expect("strings and numbers only")
+}
+
+/// Why a message on a data channel was not carried out.
+struct Refused {
+    code: &'static str,
+    message: String,
+}
+
+impl From<InvalidInput> for Refused {
+    fn from(error: InvalidInput) -> Self {
+        Self { code: "invalid_message", message: error.to_string() }
+    }
+}
+
+/// Hands a message to whom it is for. `answer` is for what is answered at once.
+fn dispatch(
+    config: &Config,
+    peer: PeerId,
+    role: Role,
+    channel: Channel,
+    bytes: &[u8],
+    answer: impl FnOnce(&str),
+) -> Result<(), Refused> {
+    let controls = || match role {
+        Role::Controller => Ok(()),
+        Role::Viewer => {
+            let message = "this peer is a viewer: it may watch, not steer".to_owned();
+            Err(Refused { code: "not_a_controller", message })
+        }
+    };
+    let busy =
+        || Refused { code: "busy", message: "input comes faster than the session takes it".to_owned() };
+    match channel {
+        Channel::Keys => match decode_keys(bytes)? {
+            KeysMessage::Clipboard { text } => {
+                controls()?;
+                report(config, Report::Clipboard { peer, text });
+            }
+            message => {
+                controls()?;
+                config.input.keys(Actor::Peer(peer), message).map_err(|_| busy())?;
+            }
+        },
+        Channel::Motion => {
+            let message = decode_motion(bytes)?;
+            controls()?;
+            // A motion that is left out is made good by the next one.
+            config.input.motion(Actor::Peer(peer), message);
+        }
+        Channel::General => match decode_general(bytes)? {
+            GeneralRequest::Ping { token } => answer(&json(&GeneralMessage::Pong { token })),
+            GeneralRequest::Resize { slot, width, height } => {
+                controls()?;
+                report(config, Report::Resize { peer, slot, width, height });
+            }
+        },
+    }
+    Ok(())
+}
+
+/// Waits for a shard to end after [`Command::Stop`], but not for ever.
+pub fn join(thread: JoinHandle<()>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,465 @@
+//! One peer as a shard sees it: its connection, its slots, its budget.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::api::{PeerState, PeerStats};
+use common::id::{PeerId, SlotIndex};
+use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
+use common::signal::{Role, SlotState};
+
+use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::feedback::Feedback;
+use super::feeds::Feeds;
+use super::negotiate;
+use super::pace::Pace;
+use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
+use super::socket::Sockets;
+use super::{Begin, Binding, FeedId};
+use crate::feed::{AudioUnit, VideoUnit, ticks};
+
+/// A peer that has not connected by then is given up.
+const JOIN_DEADLINE: Duration = Duration::from_secs(15);
+/// Sender reports are sent this often while media flows.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A cached GOP is replayed when it fits what a limited peer can take in this time.
+const REPLAY_TIME: Duration = Duration::from_millis(250);
+/// Retransmissions a peer can have at once, and again each second: a NACK must not become an amplifier.
+const RETRANSMIT_BUDGET: u32 = 1500;
+/// Seconds from 1900, where NTP begins, to 1970.
+const NTP_UNIX: u64 = 2_208_988_800;
+
+/// Life of a peer; see [`super::connection`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting { until: Instant },
+    Connected,
+    Lost,
+}
+
+struct Slot {
+    binding: Option<Binding>,
+    video: VideoWriter,
+    audio: AudioWriter,
+    paused: bool,
+    /// Feeds that this slot is counted as a watcher of.
+    watched: Option<Binding>,
+    reported: SlotState,
+}
+
+/// What a viewer needs of its shard while it handles something.
+pub struct Context<'a> {
+    /// The feeds.
+    pub feeds: &'a mut Feeds,
+    /// When the time of all feeds is zero.
+    pub clock: Instant,
+    /// Scratch space for packets.
+    pub packets: &'a mut Vec<Packet>,
+}
+
+/// One peer.
+pub struct Viewer {
+    /// Its id.
+    pub id: PeerId,
+    /// What it may do.
+    pub role: Role,
+    connection: Connection,
+    phase: Phase,
+    slots: Vec<Slot>,
+    pace: Pace,
+    next_report: Instant,
+    retransmit_budget: u32,
+    stats: PeerStats,
+    not_retransmitted: u64,
+}
+
+/// How a new viewer is to be made.
+pub struct Setup<'a> {
+    /// Its id.
+    pub id: PeerId,
+    /// What it may do.
+    pub role: Role,
+    /// SRTP profiles.
+    pub srtp: Srtp,
+    /// Our certificate.
+    pub identity: &'a Identity,
+    /// ICE user name by which its packets are found.
+    pub ufrag: &'a str,
+    /// Our host candidates.
+    pub candidates: &'a [SocketAddr],
+    /// What the slots show.
+    pub bindings: &'a [Option<Binding>],
+}
+
+impl Viewer {
+    /// A viewer and its first SDP: our offer, or our answer to the peer's.
+    ///
+    /// # Errors
+    /// When the peer's offer cannot be answered.
+    pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
+        let Setup { id, role, srtp, identity, ufrag, candidates, bindings } = setup;
+        let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
+        // A standard player has one picture and one sound.
+        let count = if begin == Begin::Offer { bindings.len() } else { 1 };
+        let mut slots = Vec::with_capacity(count);
+        for (n, binding) in bindings[..count].iter().enumerate() {
+            let (video, audio) = (VideoWriter::new(seeds()), AudioWriter::new(seeds()));
+            // At most MAX_SLOTS.
+            let ssrcs = (video.ssrc(), video.rtx_ssrc());
+            negotiate::add_slot(connection.pc(), n as SlotIndex, ssrcs, audio.ssrc())
+                .map_err(Error::slots)?;
+            let (binding, watched) = (*binding, None);
+            slots.push(Slot { binding, video, audio, paused: false, watched, reported: SlotState::Inactive });
+        }
+        let sdp = match begin {
+            Begin::Offer => {
+                if role >= Role::Controller {
+                    negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
+                }
+                connection.offer(now)?
+            }
+            Begin::Accept(offer) => connection.accept(now, offer)?,
+        };
+        let viewer = Self {
+            id,
+            role,
+            connection,
+            phase: Phase::Connecting { until: now + JOIN_DEADLINE },
+            slots,
+            pace: Pace::new(now),
+            next_report: now,
+            retransmit_budget: RETRANSMIT_BUDGET,
+            stats: PeerStats::default(),
+            not_retransmitted: 0,
+        };
+        Ok((viewer, sdp))
+    }
+
+    /// The connection.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Offer and answer are in place: takes payload types, and has the feeds wake up while the connection comes up.
+    pub fn negotiated(&mut self, now: Instant, cx: &mut Context<'_>) {
+        for n in 0..self.slots.len() {
+            self.negotiate_slot(n);
+            self.update_watch(now, n, cx);
+        }
+    }
+
+    fn negotiate_slot(&mut self, n: usize) {
+        let slot = &mut self.slots[n];
+        let Some(binding) = slot.binding else { return };
+        let pc = self.connection.pc();
+        slot.video.set_negotiated(negotiate::negotiated(pc, 2 * n, binding.codec));
+        slot.audio.set_negotiated(negotiate::negotiated(pc, 2 * n + 1, binding.codec));
+    }
+
+    /// What a slot shows has changed.
+    pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context<'_>) {
+        let n = usize::from(slot);
+        let Some(state) = self.slots.get_mut(n) else { return };
+        state.binding = binding;
+        if self.connection.is_answered() {
+            self.negotiate_slot(n);
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// Stops or resumes a slot. False when there is no such slot.
+    pub fn pause(&mut self, now: Instant, slot: SlotIndex, paused: bool, cx: &mut Context<'_>) -> bool {
+        let n = usize::from(slot);
+        let Some(state) = self.slots.get_mut(n) else { return false };
+        state.paused = paused;
+        if self.connection.is_answered() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+        true
+    }
+
+    /// Media can be sent.
+    pub fn connected(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.phase = Phase::Connected;
+        for n in 0..self.slots.len() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// Nothing is heard of the peer: sends nothing until it is.
+    pub fn lost(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.phase = Phase::Lost;
+        for n in 0..self.slots.len() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// The peer goes: says goodbye, and counts it out of its feeds.
+    pub fn leave(&mut self, cx: &mut Context<'_>) {
+        for slot in &mut self.slots {
+            unwatch(slot.watched.take(), cx.feeds);
+        }
+        self.connection.close();
+    }
+
+    /// State of the connection.
+    pub fn state(&self) -> PeerState {
+        match self.phase {
+            Phase::Connecting { .. } => PeerState::Connecting,
+            Phase::Connected => PeerState::Connected,
+            Phase::Lost => PeerState::Lost,
+        }
+    }
+
+    /// Counts a slot as a watcher of its feeds exactly while it wants their media.
+    fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context<'_>) {
+        let slot = &mut self.slots[n];
+        let wanted = slot.binding.filter(|_| !slot.paused && self.phase != Phase::Lost);
+        if slot.watched == wanted {
+            return;
+        }
+        unwatch(slot.watched, cx.feeds);
+        slot.watched = wanted;
+        if let Some(binding) = wanted {
+            cx.feeds.watch(now, binding.video);
+            if let Some(audio) = binding.audio {
+                cx.feeds.watch(now, audio);
+            }
+        }
+    }
+
+    /// Lets a slot's writers begin, from the cache if they can, or stop.
+    fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context<'_>) {
+        let connected = self.phase == Phase::Connected;
+        let slot = &mut self.slots[n];
+        let Some(binding) = slot.watched.filter(|_| connected) else {
+            slot.video.stop();
+            slot.audio.set_active(false);
+            return;
+        };
+        slot.audio.set_active(true);
+        slot.video.wait();
+        let max_bytes = self.pace.bytes_in(REPLAY_TIME).unwrap_or(usize::MAX);
+        let feed = cx.feeds.get(binding.video).filter(|feed| !feed.awaits_keyframe());
+        let elapsed = now.saturating_duration_since(cx.clock);
+        let time = ticks(elapsed, VIDEO_CLOCK_HZ);
+        let replayed = feed.is_some_and(|feed| slot.video.replay(time, &feed.gop, max_bytes, cx.packets));
+        if !replayed {
+            cx.feeds.request_keyframe(now, binding.video);
+        }
+        self.send(now, cx.packets);
+    }
+
+    /// Sends a unit of a feed in every slot that shows it.
+    pub fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context<'_>) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        for slot in &mut self.slots {
+            if slot.watched.is_none_or(|binding| binding.video != feed) {
+                continue;
+            }
+            let blocked = slot.video.is_live() && !self.pace.admit(now, unit.bytes);
+            if blocked {
+                slot.video.wait();
+            }
+            let written = if blocked { Written::Lost } else { slot.video.write(unit, cx.packets) };
+            if written != Written::Sent {
+                self.stats.skipped_units += 1;
+            }
+            if written == Written::Lost && self.pace.may_ask_keyframe(now) {
+                cx.feeds.request_keyframe(now, feed);
+            }
+        }
+        self.send(now, cx.packets);
+    }
+
+    /// Sends a sound packet of a feed in every slot that shows it.
+    pub fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit, cx: &mut Context<'_>) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
+        cx.packets.extend(self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)));
+        self.send(now, cx.packets);
+    }
+
+    fn send(&mut self, now: Instant, packets: &mut Vec<Packet>) {
+        self.stats.packets += packets.len() as u64;
+        for packet in packets.drain(..) {
+            self.connection.send_rtp(now, packet);
+        }
+    }
+
+    /// Acts on RTCP.
+    pub fn feedback(&mut self, now: Instant, feedback: Feedback, cx: &mut Context<'_>) {
+        match feedback {
+            Feedback::Nack { ssrc, sequences } => self.retransmit(now, ssrc, &sequences, cx),
+            Feedback::Keyframe { ssrc } => {
+                let slot = self.slots.iter().find(|slot| slot.video.ssrc() == ssrc);
+                if let Some(binding) = slot.and_then(|slot| slot.watched) {
+                    self.stats.keyframe_requests += 1;
+                    cx.feeds.request_keyframe(now, binding.video);
+                }
+            }
+            Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
+                if self.slots.iter().any(|slot| slot.video.ssrc() == ssrc) {
+                    self.stats.lost = self.stats.lost.max(u64::from(lost));
+                    self.pace.report(now, fraction_lost);
+                }
+                self.stats.round_trip_ms = round_trip_ms(last_report, delay).or(self.stats.round_trip_ms);
+            }
+        }
+    }
+
+    fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context<'_>) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
+        let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
+        for &sequence in sequences {
+            let packet = slot.video.retransmit(sequence, &feed.gop).filter(|_| self.retransmit_budget > 0);
+            match packet {
+                Some(packet) => {
+                    self.retransmit_budget -= 1;
+                    self.stats.retransmitted += 1;
+                    cx.packets.push(packet);
+                }
+                None => self.not_retransmitted += 1,
+            }
+        }
+        self.send(now, cx.packets);
+    }
+
+    /// A client's own wish for a keyframe. False when there is no such slot.
+    pub fn request_keyframe(&mut self, now: Instant, slot: SlotIndex, cx: &mut Context<'_>) -> bool {
+        let Some(slot) = self.slots.get(usize::from(slot)) else { return false };
+        if let Some(binding) = slot.watched {
+            self.stats.keyframe_requests += 1;
+            cx.feeds.request_keyframe(now, binding.video);
+        }
+        true
+    }
+
+    /// Queues a text on the channel `general`. False when it had to be left out.
+    pub fn say(&mut self, now: Instant, text: &str) -> bool {
+        self.connection.send_text(now, Channel::General, text)
+    }
+
+    /// What happened on the connection.
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+        self.connection.poll(now, events);
+    }
+
+    /// Sends everything that is queued.
+    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(SocketAddr)) {
+        while let Some(datagram) = self.connection.transmit() {
+            self.stats.bytes += datagram.data.len() as u64;
+            learn(datagram.to);
+            sockets.send(datagram.local, datagram.to, &datagram.data);
+        }
+        sockets.flush();
+    }
+
+    /// Lets timers run. False when the peer did not connect in time.
+    pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
+        self.connection.timeout(now);
+        if self.phase == Phase::Connected && now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            self.retransmit_budget = RETRANSMIT_BUDGET;
+            self.report(now, clock);
+        }
+        !matches!(self.phase, Phase::Connecting { until } if now >= until)
+    }
+
+    fn report(&mut self, now: Instant, clock: Instant) {
+        let elapsed = now.saturating_duration_since(clock);
+        let video = ticks(elapsed, VIDEO_CLOCK_HZ);
+        let audio = ticks(elapsed, AUDIO_CLOCK_HZ);
+        let reports = self.slots.iter().filter(|slot| slot.watched.is_some());
+        let reports: Vec<_> =
+            reports.flat_map(|slot| [slot.video.report(video), slot.audio.report(audio)]).flatten().collect();
+        self.connection.send_reports(now, ntp_now(), &reports);
+    }
+
+    /// When [`Viewer::timeout`] has something to do.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Connecting { until } => Some(until),
+            Phase::Connected => Some(self.next_report),
+            Phase::Lost => None,
+        };
+        [own, self.connection.deadline()].into_iter().flatten().min()
+    }
+
+    /// Its counters, and how many packets were asked for in vain.
+    pub fn stats(&self) -> (PeerStats, u64) {
+        (self.stats.clone(), self.not_retransmitted)
+    }
+
+    /// Slots whose state is not what was last told.
+    pub fn changed_slots(&mut self) -> Vec<(SlotIndex, SlotState)> {
+        let connected = self.phase == Phase::Connected;
+        let mut changed = Vec::new();
+        for (n, slot) in self.slots.iter_mut().enumerate() {
+            let state = match slot.binding {
+                None => SlotState::Inactive,
+                Some(_) if slot.paused => SlotState::Paused,
+                Some(_) if !connected => SlotState::Pending,
+                Some(_) if slot.video.is_waiting() => SlotState::Buffering,
+                Some(_) => SlotState::Active,
+            };
+            if std::mem::replace(&mut slot.reported, state) != state {
+                // At most MAX_SLOTS.
+                changed.push((n as SlotIndex, state));
+            }
+        }
+        changed
+    }
+}
+
+impl Error {
+    fn slots(error: impl std::fmt::Display) -> Self {
+        Self::new("slots", error)
+    }
+}
+
+fn unwatch(binding: Option<Binding>, feeds: &mut Feeds) {
+    if let Some(binding) = binding {
+        feeds.unwatch(binding.video);
+        if let Some(audio) = binding.audio {
+            feeds.unwatch(audio);
+        }
+    }
+}
+
+fn seeds() -> Seeds {
+    let random = uuid::Uuid::new_v4().as_u128();
+    // The version and variant bits of a UUID lie in the middle; these parts are all random. Zero is
+    // not a good SSRC: some receivers take it for "unknown".
+    Seeds {
+        ssrc: (random as u32) | 1,
+        rtx_ssrc: ((random >> 96) as u32) & !1 | 2,
+        sequence: (random >> 32) as u16,
+        offset: uuid::Uuid::new_v4().as_u128() as u32,
+    }
+}
+
+/// Now, as a 64 bit NTP timestamp (RFC 3550 §4).
+fn ntp_now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs() + NTP_UNIX) << 32 | (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000
+}
+
+/// Round trip by a reception report (RFC 3550 §6.4.1): what passed since our report less the peer's delay.
+fn round_trip_ms(last_report: u32, delay: u32) -> Option<f64> {
+    if last_report == 0 {
+        return None;
+    }
+    let now = (ntp_now() >> 16) as u32;
+    let ticks = now.wrapping_sub(last_report).wrapping_sub(delay);
+    // More than half the range is a clock that was set back, or a lie.
+    (ticks < u32::MAX / 2).then(|| f64::from(ticks) * 1000.0 / 65_536.0)
+}

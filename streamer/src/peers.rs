@@ -1,0 +1,145 @@
+//! Who is there, as the control loop knows it. The media of a peer lives in its shard; this is what
+//! survives the web-server: ids, roles, resume tokens.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use common::api::{Peer, PeerKind, PeerState, PeerStats};
+use common::id::PeerId;
+use common::signal::{Participant, Role};
+
+/// A peer whose WebSocket is gone and whose connection is not up is forgotten after this.
+const RESUME_GRACE: Duration = Duration::from_secs(30);
+
+/// One peer.
+#[derive(Debug)]
+pub struct Entry {
+    /// As REST shows it.
+    pub peer: Peer,
+    /// Index of its shard.
+    pub shard: usize,
+    /// Proves that a new WebSocket belongs to it.
+    resume_token: String,
+    /// Since when it has no WebSocket; `None` while it has one, or never had any (WHEP).
+    detached: Option<Instant>,
+}
+
+/// All peers of a streamer.
+#[derive(Debug, Default)]
+pub struct Peers {
+    entries: BTreeMap<PeerId, Entry>,
+}
+
+impl Peers {
+    /// A new peer. Returns its id and its resume token.
+    pub fn add(&mut self, kind: PeerKind, role: Role, shard: usize) -> (PeerId, String) {
+        let id = PeerId::unique();
+        let resume_token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let peer = Peer {
+            id,
+            kind,
+            role,
+            state: PeerState::Connecting,
+            joined: Utc::now(),
+            stats: PeerStats::default(),
+        };
+        self.entries.insert(id, Entry { peer, shard, resume_token: resume_token.clone(), detached: None });
+        (id, resume_token)
+    }
+
+    /// The peer that an earlier welcome gave `token` to, attached again. Its connection must be worth going on with.
+    pub fn resume(&mut self, token: &str) -> Option<&Entry> {
+        let entry = self.entries.values_mut().find(|entry| entry.resume_token == token)?;
+        if entry.peer.state == PeerState::Connecting {
+            return None;
+        }
+        entry.detached = None;
+        Some(entry)
+    }
+
+    /// A peer's WebSocket is gone.
+    pub fn detach(&mut self, now: Instant, id: PeerId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.detached = Some(now);
+        }
+    }
+
+    /// Every WebSocket is gone, with the web-server.
+    pub fn detach_all(&mut self, now: Instant) {
+        let native = |entry: &&mut Entry| entry.peer.kind == PeerKind::Native && entry.detached.is_none();
+        self.entries.values_mut().filter(native).for_each(|entry| entry.detached = Some(now));
+    }
+
+    /// Peers that nobody will come back for.
+    pub fn abandoned(&self, now: Instant) -> Vec<PeerId> {
+        let gone = |entry: &&Entry| {
+            entry.peer.state != PeerState::Connected
+                && entry.detached.is_some_and(|since| now >= since + RESUME_GRACE)
+        };
+        self.entries.values().filter(gone).map(|entry| entry.peer.id).collect()
+    }
+
+    /// One peer.
+    pub fn get(&self, id: PeerId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// One peer, as REST shows it.
+    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.entries.get_mut(&id).map(|entry| &mut entry.peer)
+    }
+
+    /// Forgets a peer. False when it is not known.
+    pub fn remove(&mut self, id: PeerId) -> bool {
+        self.entries.remove(&id).is_some()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Everyone, as REST shows them.
+    pub fn list(&self) -> Vec<Peer> {
+        self.entries.values().map(|entry| entry.peer.clone()).collect()
+    }
+
+    /// Everyone, as the others see them.
+    pub fn participants(&self) -> Vec<Participant> {
+        self.entries
+            .values()
+            .map(|entry| Participant { peer_id: entry.peer.id, role: entry.peer.role })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_resumed_by_its_token_alone_and_only_once_it_was_connected() {
+        let mut peers = Peers::default();
+        let (id, token) = peers.add(PeerKind::Native, Role::Controller, 0);
+        assert!(peers.resume(&token).is_none());
+        peers.get_mut(id).unwrap().state = PeerState::Connected;
+        assert_eq!(peers.resume(&token).unwrap().peer.id, id);
+        assert!(peers.resume("").is_none());
+        peers.remove(id);
+        assert!(peers.resume(&token).is_none());
+    }
+
+    #[test]
+    fn only_a_peer_without_websocket_and_connection_is_abandoned() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let (a, _) = peers.add(PeerKind::Native, Role::Viewer, 0);
+        let (b, _) = peers.add(PeerKind::Native, Role::Viewer, 0);
+        let (whep, _) = peers.add(PeerKind::Whep, Role::Viewer, 0);
+        peers.get_mut(b).unwrap().state = PeerState::Connected;
+        peers.detach_all(now);
+        assert_eq!(peers.abandoned(now + RESUME_GRACE / 2), []);
+        assert_eq!(peers.abandoned(now + RESUME_GRACE), [a]);
+        assert!(peers.get(whep).is_some());
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests that take time: each runs off the control loop and answers by [`Finished`].
+
+use std::sync::Arc;
+
+use common::api::{InputRequest, SnapshotFormat};
+use common::input::MAX_EVENTS;
+use common::ipc::{ErrorKind, Reply, RequestError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::input::{self, CommandError, Event};
+use crate::link::ReplyTo;
+use crate::media::Picture;
+use crate::session::Finished;
+use crate::snapshot;
+use crate::source::{self, Clipboard};
+
+type Done = mpsc::Sender<Finished>;
+
+fn failed(code: &str, error: impl std::fmt::Display) -> RequestError {
+    RequestError::new(ErrorKind::Failed, code, error.to_string())
+}
+
+fn source_failed(error: source::Error) -> RequestError {
+    match error {
+        source::Error::Unsupported { .. } => {
+            RequestError::new(ErrorKind::Conflict, "unsupported", error.to_string())
+        }
+        error => failed("source_failed", error),
+    }
+}
+
+fn finish(to: ReplyTo, done: Done, work: impl Future<Output = Result<Reply, RequestError>> + Send + 'static) {
+    tokio::spawn(async move {
+        let result = work.await;
+        let _ = done.send(Finished { to, result }).await;
+    });
+}
+
+/// `POST /input`.
+///
+/// # Errors
+/// When the request breaks a bound; nothing of it is carried out then.
+pub fn input(
+    to: ReplyTo,
+    done: Done,
+    input: &input::Handle,
+    request: InputRequest,
+) -> Result<(), RequestError> {
+    let invalid = |message| RequestError::new(ErrorKind::Invalid, "invalid_input", message);
+    if request.events.len() > MAX_EVENTS {
+        return Err(invalid(format!("events: at most {MAX_EVENTS}, not {}", request.events.len())));
+    }
+    for (index, event) in request.events.iter().enumerate() {
+        event.validate().map_err(|error| invalid(format!("events[{index}].{error}")))?;
+    }
+    let (sender, applied) = oneshot::channel();
+    let (input, slot) = (input.clone(), request.slot);
+    finish(to, done, async move {
+        // May wait for room in the queue.
+        let _ = tokio::task::spawn_blocking(move || {
+            input.send(Event::Commands(slot, request.events, sender));
+        })
+        .await;
+        match applied.await {
+            Ok(Ok(())) => Ok(Reply::Done),
+            Ok(Err(error @ CommandError::NoSink(_))) => {
+                Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
+            }
+            Ok(Err(error @ CommandError::Sink { error: input::sink::Error::NoSuchKey(_), .. })) => {
+                Err(RequestError::new(ErrorKind::Invalid, "invalid_input", error.to_string()))
+            }
+            Ok(Err(error)) => Err(failed("input_failed", error)),
+            Err(_) => Err(failed("input_failed", "the session ended meanwhile")),
+        }
+    });
+    Ok(())
+}
+
+/// `GET /snapshot`.
+pub fn snapshot(
+    to: ReplyTo,
+    done: Done,
+    picture: oneshot::Receiver<Picture>,
+    format: SnapshotFormat,
+    width: Option<u32>,
+) {
+    finish(to, done, async move {
+        let picture = picture.await.map_err(|_| failed("snapshot_failed", "the source gave no picture"))?;
+        let encoded = tokio::task::spawn_blocking(move || snapshot::encode(picture, format, width)).await;
+        let encoded = encoded.map_err(|error| failed("snapshot_failed", error))?;
+        let (image, size) = encoded.map_err(|error| failed("snapshot_failed", error))?;
+        Ok(Reply::Snapshot { image, width: size.width, height: size.height })
+    });
+}
+
+/// `GET /clipboard`.
+pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>) {
+    finish(to, done, async move {
+        let text = tokio::task::spawn_blocking(move || clipboard.get()).await;
+        let text = text.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
+        Ok(Reply::Clipboard { text })
+    });
+}
+
+/// `PUT /clipboard`.
+pub fn set_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>, text: String) {
+    finish(to, done, async move {
+        let set = tokio::task::spawn_blocking(move || clipboard.set(text)).await;
+        set.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
+        Ok(Reply::Done)
+    });
+}
+
+/// A peer sets the clipboard; there is nobody to answer.
+pub fn set_quietly(clipboard: Arc<dyn Clipboard>, text: String) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = clipboard.set(text) {
+            tracing::warn!(%error, "clipboard not set");
+        }
+    });
+}
+
+/// `POST /resize`.
+pub fn resize(to: ReplyTo, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
+    finish(to, done, async move {
+        let resized = resized.await.map_err(|_| failed("resize_failed", "the source ended meanwhile"))?;
+        resized.map_err(source_failed)?;
+        Ok(Reply::Done)
+    });
+}
+
+/// Logs the failure of something that nobody waits for.
+pub fn report_failure(what: &'static str, outcome: oneshot::Receiver<Result<(), source::Error>>) {
+    tokio::spawn(async move {
+        if let Ok(Err(error)) = outcome.await {
+            tracing::warn!(%error, "{what} failed");
+        }
+    });
+}

@@ -1,0 +1,717 @@
+//! One session after its `Init`: its source, its shards, its peers, and what they say to each other.
+//!
+//! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
+//! comes back as [`Finished`] or [`Started`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use common::api::{PeerKind, PeerState};
+use common::exit::ExitReason;
+use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
+use common::input::{Actor, CursorShape, GeneralMessage};
+use common::ipc::{
+    ErrorKind, Join, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
+};
+use common::media::VideoCodec;
+use common::signal::{
+    ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState, StreamInfo, StreamerState,
+};
+use common::spec::StreamerSpec;
+use common::stats::{AudioStats, NetworkStats, StreamerStats, VideoStats};
+
+use crate::feed::{AudioOutlet, Demand, VideoOutlet};
+use crate::ipc::ConnectionId;
+use crate::link::{Link, ReplyTo};
+use crate::media::Size;
+use crate::peer::connection::Identity;
+use crate::peer::{Audience, Begin, Binding, Command, FeedId, Media, Report, Srtp, negotiate, shard};
+use crate::peers::Peers;
+use crate::source::{self, Outlets, Running};
+use crate::stats::{SourceCounters, process_stats};
+use crate::streamer::Senders;
+use crate::{input, requests};
+
+/// The slot that shows the main source.
+const MAIN_SLOT: SlotIndex = 0;
+const VIDEO_FEED: FeedId = FeedId(0);
+const AUDIO_FEED: FeedId = FeedId(1);
+/// How long shards may take to say goodbye to their peers.
+const SHARD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The outcome of starting the source.
+pub type Started = Result<Box<dyn Running>, source::Error>;
+
+/// A request that took time is done.
+#[derive(Debug)]
+pub struct Finished {
+    /// Who asked.
+    pub to: ReplyTo,
+    /// The answer.
+    pub result: Result<Reply, RequestError>,
+}
+
+/// Life of the source.
+///
+/// ```text
+/// Idle ──StartSource──▶ Starting ──started──▶ Warming ──first keyframe──▶ Running
+///                          └── first keyframe, then started ──────────────────┘
+/// ```
+enum Stage {
+    Idle,
+    Starting { asked: ReplyTo, keyframe: bool },
+    Warming { asked: ReplyTo, source: Box<dyn Running> },
+    Running { source: Box<dyn Running>, since: DateTime<Utc> },
+}
+
+struct Shard {
+    handle: shard::Handle,
+    thread: JoinHandle<()>,
+    peers: usize,
+    network: NetworkStats,
+}
+
+/// One session.
+pub struct Session {
+    id: StreamerId,
+    spec: StreamerSpec,
+    settings: Settings,
+    run_dir: PathBuf,
+    senders: Senders,
+    process_start: Instant,
+    created: DateTime<Utc>,
+    stage: Stage,
+    start_asked: Option<Instant>,
+    first_frame: Option<Duration>,
+    counters: Arc<SourceCounters>,
+    video_demand: Arc<Demand>,
+    audio_demand: Arc<Demand>,
+    /// When the time of all feeds is zero.
+    clock: Instant,
+    shards: Vec<Shard>,
+    /// Shards whose counters are still missing from the report under way.
+    awaited_stats: usize,
+    input: input::Handle,
+    peers: Peers,
+    joining: BTreeMap<PeerId, ReplyTo>,
+    slots: BTreeMap<SlotIndex, StreamInfo>,
+    cursor: Option<Option<CursorShape>>,
+}
+
+impl Session {
+    /// A session with its threads, and no source yet.
+    ///
+    /// # Errors
+    /// When sockets or threads cannot be had.
+    pub fn new(
+        id: StreamerId,
+        spec: StreamerSpec,
+        settings: Settings,
+        run_dir: PathBuf,
+        senders: Senders,
+    ) -> io::Result<Self> {
+        let clock = Instant::now();
+        let identity = Identity::generate().map_err(io::Error::other)?;
+        let (input, _) = input::start(senders.pointer.clone())?;
+        let mut shards = Vec::new();
+        for _ in 0..settings.shards.max(1) {
+            let (handle, thread) = shard::start(shard::Config {
+                ips: settings.listen_ips.clone(),
+                slots: spec.slots,
+                clock,
+                identity: identity.clone(),
+                input: input.clone(),
+                reports: senders.reports.clone(),
+            })?;
+            shards.push(Shard { handle, thread, peers: 0, network: NetworkStats::default() });
+        }
+        Ok(Self {
+            id,
+            spec,
+            settings,
+            run_dir,
+            senders,
+            process_start: clock,
+            created: Utc::now(),
+            stage: Stage::Idle,
+            start_asked: None,
+            first_frame: None,
+            counters: Arc::default(),
+            video_demand: Arc::new(Demand::new()?),
+            audio_demand: Arc::new(Demand::new()?),
+            clock,
+            shards,
+            awaited_stats: 0,
+            input,
+            peers: Peers::default(),
+            joining: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            cursor: None,
+        })
+    }
+
+    // ---- the web-server ----
+
+    /// All there is to know, for a web-server that has just connected. The WebSockets of the one before are gone.
+    pub fn adopted(&mut self) -> SessionState {
+        self.web_server_gone();
+        SessionState {
+            id: self.id.clone(),
+            spec: self.spec.clone(),
+            started: self.created,
+            running_since: match self.stage {
+                Stage::Running { since, .. } => Some(since),
+                _ => None,
+            },
+            slots: self.slots.values().cloned().collect(),
+            peers: self.peers.list(),
+        }
+    }
+
+    /// The web-server is gone, and every WebSocket with it. Media goes on.
+    pub fn web_server_gone(&mut self) {
+        self.peers.detach_all(Instant::now());
+    }
+
+    /// Handles a message of the web-server's.
+    pub fn message(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
+        let to = |request| ReplyTo { connection: from, request };
+        match message {
+            ServerIpcMessage::StartSource { request } => self.start_source(link, to(request)),
+            ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
+            ServerIpcMessage::FromPeer { peer, message } => self.from_peer(peer, message.0),
+            ServerIpcMessage::DetachPeer { peer } => self.peers.detach(Instant::now(), peer),
+            ServerIpcMessage::RemovePeer { request, peer, reason } => {
+                let known = self.tell(peer, Command::Remove { peer, reason });
+                link.reply(to(request), known.map(|()| Reply::Done));
+            }
+            ServerIpcMessage::UpdatePeer { request, peer, role } => {
+                let result = self.set_role(link, peer, role);
+                link.reply(to(request), result.map(|()| Reply::Done));
+            }
+            ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
+                unreachable!("handled by the control loop")
+            }
+            request => self.request(link, from, request),
+        }
+    }
+
+    /// Requests that take time, and need the source.
+    fn request(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
+        let to = |request| ReplyTo { connection: from, request };
+        let done = self.senders.finished.clone();
+        let (asked, result) = match message {
+            ServerIpcMessage::Input { request, input } => {
+                (request, requests::input(to(request), done, &self.input, input.0))
+            }
+            ServerIpcMessage::Snapshot { request, slot, format, width } => {
+                let picture = self.shown_in(slot).map(|source| source.picture());
+                (
+                    request,
+                    picture.map(|picture| requests::snapshot(to(request), done, picture, format, width)),
+                )
+            }
+            ServerIpcMessage::GetClipboard { request } => {
+                let clipboard = self.clipboard();
+                (request, clipboard.map(|clipboard| requests::get_clipboard(to(request), done, clipboard)))
+            }
+            ServerIpcMessage::SetClipboard { request, text } => {
+                let clipboard = self.clipboard();
+                (
+                    request,
+                    clipboard.map(|clipboard| requests::set_clipboard(to(request), done, clipboard, text)),
+                )
+            }
+            ServerIpcMessage::Resize { request, slot, width, height } => {
+                let resized = self.shown_in(slot).map(|source| source.resize(Size { width, height }));
+                (request, resized.map(|resized| requests::resize(to(request), done, resized)))
+            }
+            other => {
+                tracing::warn!(?other, "a message that needs no source came here");
+                return;
+            }
+        };
+        if let Err(error) = result {
+            link.reply(to(asked), Err(error));
+        }
+    }
+
+    fn source(&self) -> Option<&dyn Running> {
+        match &self.stage {
+            Stage::Warming { source, .. } | Stage::Running { source, .. } => Some(&**source),
+            Stage::Idle | Stage::Starting { .. } => None,
+        }
+    }
+
+    fn shown_in(&self, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
+        if slot >= self.spec.slots {
+            let message = format!("there is no slot {slot}; this streamer has {}", self.spec.slots);
+            return Err(RequestError::new(ErrorKind::NotFound, "slot_not_found", message));
+        }
+        let source = self.source().filter(|_| slot == MAIN_SLOT);
+        source.ok_or_else(|| {
+            RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"))
+        })
+    }
+
+    fn clipboard(&self) -> Result<Arc<dyn source::Clipboard>, RequestError> {
+        self.shown_in(MAIN_SLOT)?.clipboard().ok_or_else(|| {
+            let message = format!("a {} source has no clipboard", self.spec.source.kind());
+            RequestError::new(ErrorKind::Conflict, "no_clipboard", message)
+        })
+    }
+
+    // ---- the source ----
+
+    fn start_source(&mut self, link: &mut Link, asked: ReplyTo) {
+        if !matches!(self.stage, Stage::Idle) {
+            let error =
+                RequestError::new(ErrorKind::Conflict, "already_started", "the source has been started");
+            return link.reply(asked, Err(error));
+        }
+        self.stage = Stage::Starting { asked, keyframe: false };
+        self.start_asked = Some(Instant::now());
+        for (feed, demand) in [(VIDEO_FEED, &self.video_demand), (AUDIO_FEED, &self.audio_demand)] {
+            self.tell_all(|| Command::AddFeed { feed, demand: demand.clone() });
+        }
+        let (spec, outlets, started) =
+            (self.spec.source.clone(), self.outlets(), self.senders.started.clone());
+        // Its own thread, not one of a pool: children that are to end with their parent are tied to the
+        // thread that started them.
+        let thread = std::thread::Builder::new().name("source-start".into());
+        let spawned = thread.spawn(move || {
+            let _ = started.blocking_send(source::start(&spec, outlets));
+        });
+        if let Err(error) = spawned {
+            let started = self.senders.started.clone();
+            tokio::spawn(async move {
+                let failed = source::Error::Io { what: "start a thread".into(), source: error };
+                let _ = started.send(Err(failed)).await;
+            });
+        }
+    }
+
+    fn outlets(&self) -> Outlets {
+        let shards = || self.shards.iter().map(|shard| shard.handle.clone()).collect::<Vec<_>>();
+        let (video_shards, audio_shards) = (shards(), shards());
+        Outlets {
+            video: VideoOutlet::new(self.video_demand.clone(), self.clock, move |unit| {
+                video_shards.iter().for_each(|shard| shard.media(Media::Video(VIDEO_FEED, unit.clone())));
+            }),
+            audio: AudioOutlet::new(self.audio_demand.clone(), self.clock, move |unit| {
+                audio_shards.iter().for_each(|shard| shard.media(Media::Audio(AUDIO_FEED, unit.clone())));
+            }),
+            counters: self.counters.clone(),
+            events: self.senders.source.clone(),
+            run_dir: self.run_dir.clone(),
+        }
+    }
+
+    /// The source has been started, or not: in the latter case the session ends.
+    pub fn started(&mut self, link: &mut Link, started: Started) -> Option<ExitReason> {
+        let Stage::Starting { asked, keyframe } = self.stage else { return None };
+        match started {
+            Ok(mut source) => {
+                if let Some(sink) = source.take_sink() {
+                    self.input.send(input::Event::Attach(MAIN_SOURCE.to_owned(), vec![MAIN_SLOT], sink));
+                }
+                if keyframe {
+                    self.source_works(link, asked, source);
+                } else {
+                    self.stage = Stage::Warming { asked, source };
+                }
+                None
+            }
+            Err(error) => {
+                let message = error.to_string();
+                link.reply(asked, Err(RequestError::new(ErrorKind::Failed, "source_failed", &message)));
+                Some(ExitReason::SourceFailed { message })
+            }
+        }
+    }
+
+    /// The source says something.
+    pub fn source_event(&mut self, link: &mut Link, event: source::Event) -> Option<ExitReason> {
+        match event {
+            source::Event::Started => match std::mem::replace(&mut self.stage, Stage::Idle) {
+                Stage::Warming { asked, source } => self.source_works(link, asked, source),
+                // The keyframe has overtaken the news that the source has been started.
+                Stage::Starting { asked, .. } => self.stage = Stage::Starting { asked, keyframe: true },
+                stage => self.stage = stage,
+            },
+            source::Event::Resized(size) => {
+                if let Some(info) = self.slots.get_mut(&MAIN_SLOT) {
+                    (info.width, info.height) = (size.width, size.height);
+                    let stream_info = info.clone();
+                    self.broadcast(link, ServerMessage::StreamUpdated { stream_info });
+                    self.slots_changed(link);
+                }
+            }
+            source::Event::Cursor(shape) => {
+                let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
+                self.cursor = Some(shape);
+                self.tell_all(|| Command::Say { to: Audience::All, text: text.clone() });
+            }
+            source::Event::Clipboard(text) => {
+                let text = general(&GeneralMessage::Clipboard { text });
+                self.tell_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
+            }
+            source::Event::Ended(message) => return Some(self.source_ended(link, message)),
+        }
+        None
+    }
+
+    /// The source is started and the first keyframe is there.
+    fn source_works(&mut self, link: &mut Link, asked: ReplyTo, source: Box<dyn Running>) {
+        let info = source.info();
+        self.stage = Stage::Running { source, since: Utc::now() };
+        self.first_frame = self.start_asked.map(|asked| asked.elapsed());
+        let audio = info.audio.then_some(AUDIO_FEED);
+        let binding = Some(Binding { video: VIDEO_FEED, audio, codec: VideoCodec::H264 });
+        self.tell_all(|| Command::Bind { slot: MAIN_SLOT, binding });
+        let stream_info = stream_info(MAIN_SLOT, &info);
+        self.slots.insert(MAIN_SLOT, stream_info.clone());
+        link.reply(asked, Ok(Reply::Done));
+        link.send(StreamerIpcMessage::SourceConnected);
+        self.slots_changed(link);
+        self.broadcast(link, ServerMessage::StreamActivated { stream_info });
+    }
+
+    fn source_ended(&mut self, link: &mut Link, message: String) -> ExitReason {
+        link.send(StreamerIpcMessage::SourceLost { reason: message.clone() });
+        match &self.stage {
+            Stage::Starting { asked, .. } | Stage::Warming { asked, .. } => {
+                link.reply(*asked, Err(RequestError::new(ErrorKind::Failed, "source_failed", &message)));
+                ExitReason::SourceFailed { message }
+            }
+            Stage::Idle | Stage::Running { .. } => ExitReason::SourceEnded { message },
+        }
+    }
+
+    fn slots_changed(&self, link: &mut Link) {
+        let slots = self.slots.values().cloned().map(Json).collect();
+        link.send(StreamerIpcMessage::SlotsChanged { slots });
+    }
+
+    // ---- the peers ----
+
+    fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
+        if let Join::Native { resume: Some(token), .. } = &join
+            && let Some((id, role)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
+        {
+            link.reply(to, Ok(Reply::PeerAdded { peer: id, answer: None }));
+            let token = token.clone();
+            self.welcome(link, id, role, token, true);
+            return;
+        }
+        if self.peers.len() >= self.settings.max_peers as usize {
+            let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
+            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
+        }
+        let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
+        self.shards[shard].peers += 1;
+        let (kind, role, srtp, begin) = match join {
+            Join::Native { role, capabilities, .. } => {
+                let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
+                (PeerKind::Native, role, srtp, Begin::Offer)
+            }
+            Join::Whep { offer } => (PeerKind::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
+        };
+        let (peer, token) = self.peers.add(kind, role, shard);
+        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
+        match kind {
+            PeerKind::Whep => {
+                self.joining.insert(peer, to);
+            }
+            PeerKind::Native => {
+                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                self.welcome(link, peer, role, token, false);
+            }
+        }
+        self.peer_changed(link, peer);
+        self.participants(link);
+    }
+
+    fn welcome(&self, link: &mut Link, peer: PeerId, role: Role, resume_token: String, resumed: bool) {
+        let welcome = ServerMessage::Welcome {
+            peer_id: peer,
+            resume_token,
+            resumed,
+            role,
+            slots: self.spec.slots,
+            ice_servers: self.settings.ice_servers.clone(),
+            protocol: SIGNAL_PROTOCOL,
+        };
+        to_peer(link, peer, welcome);
+        let streams = self.slots.values().cloned().collect();
+        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
+    }
+
+    fn from_peer(&mut self, peer: PeerId, message: ClientMessage) {
+        let command = match message {
+            ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
+            ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
+                // An empty one says that there are no more: nothing to do.
+                if candidate.is_empty() {
+                    return;
+                }
+                Command::Candidate { peer, candidate, mid: sdp_mid, index: sdp_m_line_index }
+            }
+            ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
+            ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
+            ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
+            ClientMessage::Bye => Command::Remove { peer, reason: "the peer said goodbye".to_owned() },
+            // The web-server makes a peer of it; a second one means nothing.
+            ClientMessage::Hello { .. } => return,
+        };
+        // Late words of a peer that is gone are no error.
+        let _ = self.tell(peer, command);
+    }
+
+    fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
+        self.tell(peer, Command::SetRole { peer, role })?;
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.role = role;
+        }
+        to_peer(link, peer, ServerMessage::Role { role });
+        self.peer_changed(link, peer);
+        self.participants(link);
+        Ok(())
+    }
+
+    /// A shard says something.
+    pub fn report(&mut self, link: &mut Link, report: Report) {
+        match report {
+            Report::Offer { peer, sdp } => to_peer(link, peer, ServerMessage::Offer { sdp }),
+            Report::Answer { peer, result } => self.whep_answered(link, peer, result),
+            Report::Refused { peer, code, message } => {
+                to_peer(link, peer, ServerMessage::Error { code: code.to_owned(), message });
+            }
+            Report::State { peer, state } => {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.state = state;
+                    self.peer_changed(link, peer);
+                }
+                if state == PeerState::Connected {
+                    tracing::info!(%peer, "connected");
+                }
+            }
+            Report::Listening { peer } => {
+                if let Some(shape) = &self.cursor {
+                    let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
+                    let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+                }
+            }
+            Report::Slot { peer, slot, state } => to_peer(link, peer, self.slot_status(slot, state)),
+            Report::Resize { peer, slot, width, height } => {
+                self.resize_for(link, peer, slot, Size { width, height })
+            }
+            Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
+            Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
+            Report::Stats { network, peers } => {
+                for (id, stats) in peers {
+                    if let Some(known) = self.peers.get_mut(id) {
+                        known.stats = stats;
+                    }
+                }
+                self.shard_counted(link, network);
+            }
+        }
+    }
+
+    fn whep_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
+        let Some(to) = self.joining.remove(&peer) else { return };
+        match result {
+            Ok(sdp) => link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) })),
+            Err(message) => {
+                link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
+                self.peer_gone(link, peer, message);
+            }
+        }
+    }
+
+    fn slot_status(&self, slot: SlotIndex, status: SlotState) -> ServerMessage {
+        let stream = self.slots.get(&slot).map(|info| info.source.clone()).unwrap_or_default();
+        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error: None }
+    }
+
+    fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
+        match self.shown_in(slot) {
+            // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
+            Ok(source) => requests::report_failure("resize", source.resize(size)),
+            Err(error) => {
+                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+            }
+        }
+    }
+
+    fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
+        match self.clipboard() {
+            Ok(clipboard) => requests::set_quietly(clipboard, text),
+            Err(error) => {
+                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+            }
+        }
+    }
+
+    fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {
+        let Some(entry) = self.peers.get(peer) else { return };
+        let shard = &mut self.shards[entry.shard];
+        shard.peers = shard.peers.saturating_sub(1);
+        self.peers.remove(peer);
+        if let Some(to) = self.joining.remove(&peer) {
+            link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
+        }
+        tracing::info!(%peer, reason, "gone");
+        link.send(StreamerIpcMessage::PeerGone { peer, reason });
+        self.participants(link);
+    }
+
+    fn peer_changed(&self, link: &mut Link, peer: PeerId) {
+        if let Some(entry) = self.peers.get(peer) {
+            link.send(StreamerIpcMessage::PeerState { peer: Json(entry.peer.clone()) });
+        }
+    }
+
+    fn participants(&self, link: &mut Link) {
+        self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
+    }
+
+    fn broadcast(&self, link: &mut Link, message: ServerMessage) {
+        link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
+    }
+
+    /// Somebody moved the pointer: the others are shown where it is.
+    pub fn pointer(&mut self, notice: input::PointerNotice) {
+        let text = general(&GeneralMessage::CursorPosition { slot: notice.slot, at: notice.at });
+        let to = match notice.by {
+            Actor::Peer(peer) => Audience::AllBut(peer),
+            Actor::Api => Audience::All,
+        };
+        self.tell_all(|| Command::Say { to, text: text.clone() });
+    }
+
+    fn tell(&self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+        let entry = self.peers.get(peer).ok_or_else(|| {
+            RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
+        })?;
+        self.shards[entry.shard].handle.command(command);
+        Ok(())
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        self.shards.iter().for_each(|shard| shard.handle.command(command()));
+    }
+
+    // ---- time ----
+
+    /// Each second: forgets the abandoned, and collects counters.
+    pub fn tick(&mut self, link: &mut Link) {
+        for peer in self.peers.abandoned(Instant::now()) {
+            let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
+        }
+        if self.awaited_stats > 0 {
+            // A shard is stuck; the heartbeat must go on.
+            self.heartbeat(link);
+        }
+        for shard in &mut self.shards {
+            shard.network = NetworkStats::default();
+        }
+        self.awaited_stats = self.shards.len();
+        self.tell_all(|| Command::Stats);
+    }
+
+    fn shard_counted(&mut self, link: &mut Link, network: NetworkStats) {
+        let Some(counted) = self.awaited_stats.checked_sub(1) else { return };
+        self.awaited_stats = counted;
+        self.shards[counted].network = network;
+        if counted == 0 {
+            self.heartbeat(link);
+        }
+    }
+
+    fn heartbeat(&self, link: &mut Link) {
+        let stats = Box::new(Json(self.stats()));
+        let peers = self.peers.list().into_iter().map(Json).collect();
+        link.send(StreamerIpcMessage::Stats { stats, peers });
+    }
+
+    fn stats(&self) -> StreamerStats {
+        let counters = &self.counters;
+        let size = self.source().map(|source| source.info().size);
+        StreamerStats {
+            uptime_ms: self.process_start.elapsed().as_millis() as u64,
+            first_frame_ms: self.first_frame.map(|time| time.as_millis() as u64),
+            video: VideoStats {
+                width: size.map_or(0, |size| size.width),
+                height: size.map_or(0, |size| size.height),
+                captured: counters.captured.get(),
+                encoded: counters.encoded.get(),
+                keyframes: counters.keyframes.get(),
+                keyframes_asked: self.video_demand.asked(),
+                dropped: counters.dropped.get(),
+                encoded_bytes: counters.encoded_bytes.get(),
+                captured_bytes: counters.captured_bytes.get(),
+                converted_bytes: counters.converted_bytes.get(),
+                capture_us: counters.capture_us.get(),
+                convert_us: counters.convert_us.get(),
+                encode_us: counters.encode_us.get(),
+            },
+            audio: AudioStats {
+                captured: counters.audio_captured.get(),
+                encoded: counters.audio_encoded.get(),
+                encoded_bytes: counters.audio_bytes.get(),
+            },
+            network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
+            input_events: self.input.applied(),
+            process: process_stats(),
+        }
+    }
+
+    /// Takes the session down: peers are told, shards say goodbye, the source and all it started end.
+    pub async fn end(self, link: &mut Link) {
+        let stopping = ServerMessage::StreamerState { state: StreamerState::Stopping, reason: None };
+        self.broadcast(link, stopping);
+        self.tell_all(|| Command::Stop);
+        let Session { shards, stage, input, .. } = self;
+        input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
+        let ended = tokio::task::spawn_blocking(move || {
+            shards.into_iter().for_each(|shard| shard::join(shard.thread, SHARD_PATIENCE));
+            drop(stage);
+        });
+        let _ = ended.await;
+    }
+}
+
+fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
+    link.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
+}
+
+fn general(message: &GeneralMessage) -> Arc<str> {
+    serde_json::to_string(message).expect("strings and finite numbers only").into()
+}
+
+fn stream_info(slot: SlotIndex, info: &source::Info) -> StreamInfo {
+    let (mid, audio_mid) = negotiate::offered_mids(slot);
+    StreamInfo {
+        track_id: format!("video{slot}"),
+        mid,
+        audio_mid: info.audio.then_some(audio_mid),
+        slot,
+        source: MAIN_SOURCE.to_owned(),
+        window_name: None,
+        app_name: None,
+        is_focused: true,
+        width: info.size.width,
+        height: info.size.height,
+        codec: VideoCodec::H264,
+        fps: info.fps,
+        cursor: info.cursor,
+        input: info.input,
+    }
+}

@@ -1,0 +1,127 @@
+//! Pictures for `GET /snapshot`: scaled down, as PNG or JPEG.
+
+use common::api::SnapshotFormat;
+
+use crate::media::{Picture, Size};
+
+/// Good for a thumbnail, and small.
+const JPEG_QUALITY: u8 = 80;
+
+/// Why a picture could not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// By the PNG encoder.
+    #[error("PNG: {0}")]
+    Png(#[from] png::EncodingError),
+    /// By the JPEG encoder.
+    #[error("JPEG: {0}")]
+    Jpeg(#[from] jpeg_encoder::EncodingError),
+}
+
+/// Encodes a picture, at most `width` pixels wide. Returns the file and the size of the picture in it.
+///
+/// # Errors
+/// When the encoder refuses it.
+pub fn encode(
+    picture: Picture,
+    format: SnapshotFormat,
+    width: Option<u32>,
+) -> Result<(Vec<u8>, Size), Error> {
+    let size = scaled(picture.size, width);
+    let rgb = rgb(&picture, size);
+    let mut file = Vec::new();
+    match format {
+        SnapshotFormat::Png => {
+            let mut encoder = png::Encoder::new(&mut file, size.width, size.height);
+            encoder.set_color(png::ColorType::Rgb);
+            encoder.set_depth(png::BitDepth::Eight);
+            encoder.set_compression(png::Compression::Fast);
+            encoder.write_header()?.write_image_data(&rgb)?;
+        }
+        SnapshotFormat::Jpeg => {
+            let encoder = jpeg_encoder::Encoder::new(&mut file, JPEG_QUALITY);
+            // Sides are at most 3840.
+            encoder.encode(&rgb, size.width as u16, size.height as u16, jpeg_encoder::ColorType::Rgb)?;
+        }
+    }
+    Ok((file, size))
+}
+
+fn scaled(size: Size, width: Option<u32>) -> Size {
+    match width {
+        Some(width) if width < size.width => {
+            let width = width.max(1);
+            let height = u64::from(size.height) * u64::from(width) / u64::from(size.width);
+            // Smaller than it was, so it fits.
+            Size { width, height: (height as u32).max(1) }
+        }
+        _ => size,
+    }
+}
+
+/// Each pixel is the mean of those that it covers, so that text in a thumbnail stays grey instead of breaking up.
+fn rgb(picture: &Picture, to: Size) -> Vec<u8> {
+    let from = picture.size;
+    let span = |n: u32, of: u32, all: u32| {
+        let start = u64::from(n) * u64::from(all) / u64::from(of);
+        let end = (u64::from(n) + 1) * u64::from(all) / u64::from(of);
+        start as usize..(end as usize).max(start as usize + 1)
+    };
+    let columns: Vec<_> = (0..to.width).map(|x| span(x, to.width, from.width)).collect();
+    let stride = from.width as usize * 4;
+    let mut out = Vec::with_capacity(to.width as usize * to.height as usize * 3);
+    for y in 0..to.height {
+        let rows = span(y, to.height, from.height);
+        for columns in &columns {
+            let mut sum = [0u32; 3];
+            for row in rows.clone() {
+                let line = &picture.pixels[row * stride..][..stride];
+                for pixel in line[columns.start * 4..columns.end * 4].chunks_exact(4) {
+                    for (sum, byte) in sum.iter_mut().zip(pixel) {
+                        *sum += u32::from(*byte);
+                    }
+                }
+            }
+            let count = (rows.len() * columns.len()) as u32;
+            out.extend(sum.iter().rev().map(|sum| (sum / count) as u8));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Picture {
+        // Left half blue, right half red, as BGRX.
+        let row: Vec<u8> =
+            (0..64).flat_map(|x| if x < 32 { [255, 0, 0, 9] } else { [0, 0, 255, 9] }).collect();
+        Picture { pixels: row.repeat(32), size: Size { width: 64, height: 32 } }
+    }
+
+    fn decode(file: &[u8]) -> (u32, u32, Vec<u8>) {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        (info.width, info.height, pixels)
+    }
+
+    #[test]
+    fn a_png_has_the_pixels_of_the_picture_in_the_right_order_of_colours() {
+        let (file, size) = encode(picture(), SnapshotFormat::Png, None).unwrap();
+        let (width, height, pixels) = decode(&file);
+        assert_eq!((size.width, size.height, width, height), (64, 32, 64, 32));
+        assert_eq!((&pixels[..3], &pixels[pixels.len() - 3..]), (&[0, 0, 255][..], &[255, 0, 0][..]));
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_the_aspect_ratio_and_never_grows() {
+        let (file, _) = encode(picture(), SnapshotFormat::Png, Some(16)).unwrap();
+        let (width, height, pixels) = decode(&file);
+        assert_eq!((width, height), (16, 8));
+        assert_eq!((&pixels[..3], &pixels[pixels.len() - 3..]), (&[0, 0, 255][..], &[255, 0, 0][..]));
+        assert_eq!(encode(picture(), SnapshotFormat::Jpeg, Some(5000)).unwrap().1.width, 64);
+        assert_eq!(encode(picture(), SnapshotFormat::Png, Some(0)).unwrap().1.width, 1);
+    }
+}

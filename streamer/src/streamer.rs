@@ -1,0 +1,236 @@
+//! Assembly: the control loop of one session, and the order in which its parts come and go.
+//!
+//! ```text
+//! ipc ─┐                          ┌─▶ shards (peers, media out)
+//! shards ─┼─ Event ─▶ control loop ┼─▶ source (capture, encode)
+//! source ─┤          (this thread) ├─▶ input thread
+//! input ──┘                        └─▶ ipc
+//! ```
+//!
+//! The loop owns the [`Session`] and never waits for anything: what takes time runs elsewhere and comes
+//! back as an event.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use common::exit::ExitReason;
+use common::id::StreamerId;
+use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
+use common::spec::StreamerSpec;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::link::Link;
+use crate::peer::Report;
+use crate::session::{Finished, Session, Started};
+use crate::{input, ipc, monitor, process, source};
+
+/// Heartbeat and counters.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a graceful stop may take; the monitor ends what is left.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
+/// Events on their way to the control loop, per kind.
+const QUEUE: usize = 1024;
+
+/// Everything that can happen to a session.
+enum Event {
+    Ipc(ipc::Event),
+    Report(Report),
+    Source(source::Event),
+    Started(Started),
+    Finished(Finished),
+    Pointer(input::PointerNotice),
+    Tick,
+    Terminate,
+}
+
+/// The queues that fill the loop. One for each kind, so that none can crowd out another.
+struct Queues {
+    ipc: mpsc::Receiver<ipc::Event>,
+    reports: mpsc::Receiver<Report>,
+    source: mpsc::Receiver<source::Event>,
+    started: mpsc::Receiver<Started>,
+    finished: mpsc::Receiver<Finished>,
+    pointer: mpsc::Receiver<input::PointerNotice>,
+    tick: tokio::time::Interval,
+    terminate: tokio::signal::unix::Signal,
+}
+
+/// The sending ends of [`Queues`], for the parts that a session is made of.
+#[derive(Clone)]
+pub struct Senders {
+    /// From shards.
+    pub reports: mpsc::Sender<Report>,
+    /// From the source.
+    pub source: mpsc::Sender<source::Event>,
+    /// The source has been started, or not.
+    pub started: mpsc::Sender<Started>,
+    /// Requests that took time.
+    pub finished: mpsc::Sender<Finished>,
+    /// From the input thread.
+    pub pointer: mpsc::Sender<input::PointerNotice>,
+}
+
+/// Runs a session until it ends, and notes why. Blocks.
+pub fn run(run_dir: &Path) -> ExitCode {
+    let reason = match try_run(run_dir) {
+        Ok(reason) => reason,
+        Err(error) => ExitReason::Fatal { message: error.to_string() },
+    };
+    tracing::info!(?reason, "the session has ended");
+    if let Err(error) = monitor::write_reason(run_dir, &reason) {
+        tracing::error!(%error, "the reason cannot be noted");
+    }
+    match reason {
+        ExitReason::Stopped => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn try_run(run_dir: &Path) -> io::Result<ExitReason> {
+    process::become_subreaper()?;
+    let token = std::fs::read_to_string(run_dir.join(TOKEN_FILE))?.trim().to_owned();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+    let reason = runtime.block_on(async {
+        let (ipc_events, ipc) = mpsc::channel(QUEUE);
+        ipc::listen(run_dir, token, ipc_events)?;
+        let (senders, queues) = queues(ipc)?;
+        io::Result::Ok(control(run_dir.to_owned(), senders, queues).await)
+    })?;
+    // A thread that still waits for a dead X server must not keep the process.
+    runtime.shutdown_background();
+    Ok(reason)
+}
+
+fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
+    let (report_sender, reports) = mpsc::channel(QUEUE);
+    let (source_sender, source) = mpsc::channel(source::EVENT_QUEUE);
+    let (started_sender, started) = mpsc::channel(1);
+    let (finished_sender, finished) = mpsc::channel(QUEUE);
+    let (pointer_sender, pointer) = mpsc::channel(16);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let terminate = signal(SignalKind::terminate())?;
+    let senders = Senders {
+        reports: report_sender,
+        source: source_sender,
+        started: started_sender,
+        finished: finished_sender,
+        pointer: pointer_sender,
+    };
+    Ok((senders, Queues { ipc, reports, source, started, finished, pointer, tick, terminate }))
+}
+
+impl Queues {
+    /// The next event. The senders of all queues live as long as the loop.
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            Some(event) = self.ipc.recv() => Event::Ipc(event),
+            Some(report) = self.reports.recv() => Event::Report(report),
+            Some(event) = self.source.recv() => Event::Source(event),
+            Some(started) = self.started.recv() => Event::Started(started),
+            Some(finished) = self.finished.recv() => Event::Finished(finished),
+            Some(notice) = self.pointer.recv() => Event::Pointer(notice),
+            _ = self.tick.tick() => Event::Tick,
+            _ = self.terminate.recv() => Event::Terminate,
+        }
+    }
+}
+
+async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> ExitReason {
+    let mut control = Control { run_dir, senders, link: Link::default(), session: None };
+    loop {
+        let event = queues.next().await;
+        if let Some(reason) = control.handle(event) {
+            control.end(&reason).await;
+            return reason;
+        }
+    }
+}
+
+struct Control {
+    run_dir: PathBuf,
+    senders: Senders,
+    link: Link,
+    /// `None` until `Init`.
+    session: Option<Session>,
+}
+
+impl Control {
+    /// Handles one event. A reason ends the session.
+    fn handle(&mut self, event: Event) -> Option<ExitReason> {
+        let link = &mut self.link;
+        match (event, self.session.as_mut()) {
+            (Event::Ipc(event), _) => return self.ipc(event),
+            (Event::Terminate, _) => return Some(ExitReason::Stopped),
+            (_, None) => {}
+            (Event::Report(report), Some(session)) => session.report(link, report),
+            (Event::Started(started), Some(session)) => return session.started(link, started),
+            (Event::Source(event), Some(session)) => return session.source_event(link, event),
+            (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
+            (Event::Pointer(notice), Some(session)) => session.pointer(notice),
+            (Event::Tick, Some(session)) => session.tick(link),
+        }
+        None
+    }
+
+    fn ipc(&mut self, event: ipc::Event) -> Option<ExitReason> {
+        match event {
+            ipc::Event::Connected(connection) => {
+                let purpose = connection.purpose;
+                self.link.connected(connection);
+                if purpose == Purpose::Control {
+                    let session = self.session.as_mut().map(Session::adopted);
+                    let ready = Ready { session, pid: std::process::id() };
+                    self.link.send(StreamerIpcMessage::Ready(Box::new(Json(ready))));
+                }
+            }
+            ipc::Event::Closed(id) => {
+                if self.link.closed(id)
+                    && let Some(session) = &mut self.session
+                {
+                    session.web_server_gone();
+                }
+            }
+            ipc::Event::Message(from, message) => match (*message, &mut self.session) {
+                (ServerIpcMessage::Init { id, spec, settings }, None) => {
+                    return self
+                        .init(id, spec.0, settings.0)
+                        .err()
+                        .map(|message| ExitReason::Fatal { message });
+                }
+                (ServerIpcMessage::Init { .. }, Some(_)) => tracing::warn!("a second Init was ignored"),
+                (ServerIpcMessage::Stop { reason }, _) => {
+                    tracing::info!(reason, "told to stop");
+                    return Some(ExitReason::Stopped);
+                }
+                (message, Some(session)) => session.message(&mut self.link, from, message),
+                (_, None) => tracing::warn!("a message before Init was ignored"),
+            },
+        }
+        None
+    }
+
+    fn init(&mut self, id: StreamerId, spec: StreamerSpec, settings: Settings) -> Result<(), String> {
+        spec.validate().map_err(|error| error.to_string())?;
+        let session = Session::new(id, spec, settings, self.run_dir.clone(), self.senders.clone());
+        self.session = Some(session.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Says goodbye to everybody and takes the session down, within [`STOP_DEADLINE`].
+    async fn end(&mut self, reason: &ExitReason) {
+        let deadline = Instant::now() + STOP_DEADLINE;
+        if let Some(session) = self.session.take() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, session.end(&mut self.link)).await.is_err() {
+                tracing::warn!("the session did not end in time; the monitor ends what is left");
+            }
+        }
+        self.link.send(StreamerIpcMessage::Exit { reason: Json(reason.clone()) });
+        self.link.close().await;
+    }
+}
