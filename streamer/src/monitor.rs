@@ -1,0 +1,261 @@
+//! The monitor: starts the streamer process, outlives it, and cleans up after it.
+//!
+//! ```text
+//! web-server ─starts▶ monitor ─starts▶ streamer ─starts▶ X server, sound server, commands, …
+//!                        ◀─────────── orphans, when the streamer has ended ──┘
+//! ```
+//!
+//! It is child subreaper of all that a session starts, so that nothing survives the streamer, in whatever way
+//! that ends. The last thing that it does is to write `exit.json`: a web-server that adopted the
+//! streamer cannot wait for it. It holds no session state and does nothing while all is well.
+//!
+//! The streamer's output goes to a file through a descriptor in append mode. When the file gets long it is copied
+//! to `streamer.log.1` and emptied; the descriptor goes on being good, and lines that are written
+//! in the moment between the two are lost.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
+use common::ipc::LOG_FILE;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::process::{self, tree};
+use crate::source::desktop::xserver::{FOOTPRINT_FILE, Footprint};
+
+/// In the run directory: why the streamer ends, in its own words. Read by the monitor afterwards.
+const REASON_FILE: &str = "reason.json";
+/// Length at which the log is rotated, bytes.
+const MAX_LOG: u64 = 4 * 1024 * 1024;
+/// How often the length of the log is looked at.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the streamer may take to end after SIGTERM.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// How deep footprints are looked for: the run directory, a source's, and one to spare.
+const MAX_DEPTH: usize = 3;
+
+/// Runs a streamer in `run_dir` to its end, and cleans up after it. Fails only when it cannot say how that went.
+pub fn run(run_dir: &Path) -> ExitCode {
+    let exit = match supervise(run_dir) {
+        Ok(status) => StreamerExit {
+            code: status.exit_status(),
+            signal: status.terminating_signal(),
+            reason: read_reason(run_dir),
+        },
+        Err(error) => StreamerExit {
+            code: None,
+            signal: None,
+            reason: ExitReason::Fatal { message: format!("the streamer cannot be run: {error}") },
+        },
+    };
+    tree::kill_all_descendants();
+    clean(run_dir);
+    match write_json(run_dir, EXIT_FILE, &exit) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("writing {EXIT_FILE}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells the monitor why this streamer ends. To be called right before an orderly exit.
+///
+/// # Errors
+/// When the file cannot be written; the reason is unknown then.
+pub fn write_reason(run_dir: &Path, reason: &ExitReason) -> io::Result<()> {
+    write_json(run_dir, REASON_FILE, reason)
+}
+
+fn read_reason(run_dir: &Path) -> ExitReason {
+    let text = fs::read(run_dir.join(REASON_FILE)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or(ExitReason::Unknown)
+}
+
+fn write_json(run_dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<()> {
+    let new = run_dir.join(format!("{name}.new"));
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    fs::rename(new, run_dir.join(name))
+}
+
+/// Starts the streamer and waits for its end.
+fn supervise(run_dir: &Path) -> io::Result<WaitStatus> {
+    for stale in [REASON_FILE, EXIT_FILE] {
+        match fs::remove_file(run_dir.join(stale)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // One thread, this one: the streamer is told when the thread that started it ends.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(watch(run_dir))
+}
+
+async fn watch(run_dir: &Path) -> io::Result<WaitStatus> {
+    // Before the start, so that none is missed.
+    let mut child_ended = signal(SignalKind::child())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let log = run_dir.join(LOG_FILE);
+    let streamer = start(run_dir, &log)?;
+
+    let mut kill_at: Option<Instant> = None;
+    let mut look = interval(LOG_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = child_ended.recv() => if let Some(status) = reap(streamer) {
+                return Ok(status);
+            },
+            _ = terminate.recv() => stop(streamer, &mut kill_at),
+            _ = interrupt.recv() => stop(streamer, &mut kill_at),
+            // The terminal that the web-server was started from is of no concern to a session.
+            _ = hangup.recv() => {}
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                tracing::warn!("the streamer did not end within {} s and is killed", STOP_TIME.as_secs());
+                let _ = rustix::process::kill_process(streamer, Signal::KILL);
+                kill_at = None;
+            }
+            _ = look.tick() => if let Err(error) = rotate(&log, MAX_LOG) {
+                tracing::warn!("rotating the log: {error}");
+            },
+        }
+    }
+}
+
+fn start(run_dir: &Path, log: &Path) -> io::Result<Pid> {
+    let output = File::options().create(true).append(true).mode(0o600).open(log)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg0("streamer").args(["session", "--run-dir"]).arg(run_dir);
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    // When the monitor is killed the streamer still ends in good order.
+    process::prepare(&mut command, None, Signal::TERM);
+    let child = command.spawn()?;
+    Ok(Pid::from_child(&child))
+}
+
+/// Passes the wish to stop on. Sent once: the streamer takes a second one for impatience.
+fn stop(streamer: Pid, kill_at: &mut Option<Instant>) {
+    if kill_at.is_none() {
+        // It has not been waited for, so the id is still its own.
+        let _ = rustix::process::kill_process(streamer, Signal::TERM);
+        *kill_at = Some(Instant::now() + STOP_TIME);
+    }
+}
+
+/// Reaps all that has ended; orphans come to us as soon as they are handed on. The status of the streamer, if it
+/// was among them.
+fn reap(streamer: Pid) -> Option<WaitStatus> {
+    loop {
+        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == streamer => return Some(status),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+fn rotate(log: &Path, max: u64) -> io::Result<()> {
+    if fs::metadata(log)?.len() < max {
+        return Ok(());
+    }
+    fs::copy(log, old_log(log))?;
+    File::options().write(true).open(log)?.set_len(0)
+}
+
+fn old_log(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
+}
+
+/// Removes what the session has left: X sockets in `/tmp`, and all its files but the log.
+fn clean(run_dir: &Path) {
+    remove_footprints(run_dir, MAX_DEPTH);
+    let log = run_dir.join(LOG_FILE);
+    let keep = [log.clone(), old_log(&log)];
+    for entry in fs::read_dir(run_dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if keep.contains(&path) {
+            continue;
+        }
+        // Symbolic links are removed, never followed.
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed {
+            tracing::warn!("removing {}: {error}", path.display());
+        }
+    }
+}
+
+fn remove_footprints(dir: &Path, depth: usize) {
+    if let Some(footprint) = Footprint::read(dir) {
+        footprint.remove();
+        let _ = fs::remove_file(dir.join(FOOTPRINT_FILE));
+    }
+    if depth > 1 {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove_footprints(&entry.path(), depth - 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_reason(dir.path()), ExitReason::Unknown);
+        let reason = ExitReason::SourceEnded { message: "the X server died (signal 9)".into() };
+        write_reason(dir.path(), &reason).unwrap();
+        assert_eq!(read_reason(dir.path()), reason);
+        fs::write(dir.path().join(REASON_FILE), "{").unwrap();
+        assert_eq!(read_reason(dir.path()), ExitReason::Unknown);
+    }
+
+    #[test]
+    fn a_rotated_log_goes_on_through_the_same_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join(LOG_FILE);
+        let mut writer = File::options().create(true).append(true).open(&log).unwrap();
+        writer.write_all(b"short\n").unwrap();
+        rotate(&log, 10).unwrap();
+        assert!(!old_log(&log).exists());
+        writer.write_all(b"long enough\n").unwrap();
+        rotate(&log, 10).unwrap();
+        writer.write_all(b"new\n").unwrap();
+        assert_eq!(fs::read(old_log(&log)).unwrap(), b"short\nlong enough\n");
+        assert_eq!(fs::read(&log).unwrap(), b"new\n");
+    }
+
+    #[test]
+    fn cleaning_keeps_the_log_and_follows_no_links() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("precious"), "").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for file in [LOG_FILE, "streamer.log.1", "ipc.sock", "token"] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        fs::create_dir_all(dir.path().join("source/xdg")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("source/link")).unwrap();
+        clean(dir.path());
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [LOG_FILE, "streamer.log.1"]);
+        assert!(outside.path().join("precious").exists());
+    }
+}
