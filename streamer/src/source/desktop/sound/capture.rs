@@ -1,0 +1,207 @@
+//! Captures the monitor of the session's sink, as a client of its sound server.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use libpulse_binding as pulse;
+use pulse::context::{self, Context};
+use pulse::def::BufferAttr;
+use pulse::mainloop::api::Mainloop as _;
+use pulse::mainloop::events::io::{FlagSet as IoFlags, IoEvent};
+use pulse::mainloop::standard::{IterateResult, Mainloop};
+use pulse::operation::Operation;
+use pulse::sample::{Format, Spec};
+use pulse::stream::{self, Latency, PeekResult, Stream};
+
+use super::Stop;
+use super::blocks::{Block, Blocks};
+use crate::encode::audio::{CHANNELS, FRAME_SAMPLES, OpusEncoder, SAMPLE_RATE};
+use crate::feed::AudioOutlet;
+use crate::media::AudioPacket;
+use crate::source::Error;
+use crate::stats::SourceCounters;
+
+/// What is captured.
+const SOURCE: &str = "desk.monitor";
+/// Bytes of one sample of both channels.
+const SAMPLE_BYTES: usize = 2 * CHANNELS;
+/// Bytes that the server sends at once: 5 ms. Its default is seconds.
+const FRAGMENT: u32 = (SAMPLE_RATE as usize / 200 * SAMPLE_BYTES) as u32;
+
+/// Captures until stopped, or until the server is gone.
+///
+/// # Errors
+/// [`Error::Sound`] when the server is gone or refuses something.
+pub fn run(
+    socket: &Path,
+    stop: &Stop,
+    outlet: &mut AudioOutlet,
+    counters: &SourceCounters,
+) -> Result<(), Error> {
+    let mut client = Client::connect(socket, stop, outlet)?;
+    let mut worker = Worker { encoder: OpusEncoder::new()?, outlet, counters };
+    let mut blocks = Blocks::new();
+    while !stop.is_stopped() {
+        client.follow(worker.outlet, &mut blocks);
+        client.read(&mut blocks, &mut worker)?;
+        client.iterate()?;
+    }
+    Ok(())
+}
+
+/// Encodes blocks and publishes them.
+struct Worker<'a> {
+    encoder: OpusEncoder,
+    outlet: &'a mut AudioOutlet,
+    counters: &'a SourceCounters,
+}
+
+impl Worker<'_> {
+    fn take(&mut self, block: Block<'_>) -> Result<(), Error> {
+        self.counters.audio_captured.add(1);
+        if block.silent || self.outlet.demand().watchers() == 0 {
+            return Ok(());
+        }
+        let data = self.encoder.encode(block.samples)?;
+        self.counters.audio_encoded.add(1);
+        self.counters.audio_bytes.add(data.len() as u64);
+        self.outlet.publish(AudioPacket { data, captured: block.captured, ticks: FRAME_SAMPLES as u32 });
+        Ok(())
+    }
+}
+
+type Watch = IoEvent<<Mainloop as pulse::mainloop::api::Mainloop>::MI>;
+
+/// The connection. Fields are dropped in order: what belongs to the loop before the loop.
+struct Client {
+    stream: Stream,
+    context: Context,
+    /// Cork requests under way are cancelled when dropped, so the newest is kept.
+    _corking: Option<Operation<dyn FnMut(bool)>>,
+    _watches: [Watch; 2],
+    mainloop: Mainloop,
+    corked: bool,
+}
+
+fn failed(what: &'static str) -> impl Fn(pulse::error::PAErr) -> Error {
+    move |error| Error::Sound(format!("{what}: {error}"))
+}
+
+fn none(what: &'static str) -> impl Fn() -> Error {
+    move || Error::Sound(format!("{what}: out of memory"))
+}
+
+impl Client {
+    /// Connects and begins to record, corked.
+    fn connect(socket: &Path, stop: &Stop, outlet: &AudioOutlet) -> Result<Self, Error> {
+        let mut mainloop = Mainloop::new().ok_or_else(none("main loop"))?;
+        let watches = [watch(&mut mainloop, &stop.wake)?, watch(&mut mainloop, outlet.demand().wake_fd())?];
+        let mut context = Context::new(&mainloop, "oriel").ok_or_else(none("context"))?;
+        // Without one of its own the library makes a cookie file in our home directory.
+        let cookie = socket.with_extension("cookie");
+        std::fs::write(&cookie, [0; 256])
+            .map_err(|source| Error::Io { what: "sound cookie".into(), source })?;
+        context.load_cookie_from_file(&cookie.to_string_lossy()).map_err(failed("cookie"))?;
+        let server = format!("unix:{}", socket.display());
+        context.connect(Some(&server), context::FlagSet::NOAUTOSPAWN, None).map_err(failed("connecting"))?;
+        while context.get_state() != context::State::Ready {
+            if !context.get_state().is_good() || stop.is_stopped() {
+                return Err(failed("connecting")(context.errno()));
+            }
+            iterate(&mut mainloop)?;
+        }
+        let stream = record(&mut context)?;
+        let mut client = Self { stream, context, _corking: None, _watches: watches, mainloop, corked: true };
+        while client.stream.get_state() != stream::State::Ready {
+            if stop.is_stopped() {
+                return Err(Error::Ended);
+            }
+            client.iterate()?;
+        }
+        Ok(client)
+    }
+
+    /// One turn of the loop: waits for sound, for a change of demand, or for the stop.
+    fn iterate(&mut self) -> Result<(), Error> {
+        iterate(&mut self.mainloop)?;
+        let good = self.context.get_state().is_good() && self.stream.get_state().is_good();
+        if good { Ok(()) } else { Err(failed("the sound server has gone")(self.context.errno())) }
+    }
+
+    /// Records while somebody listens.
+    fn follow(&mut self, outlet: &AudioOutlet, blocks: &mut Blocks) {
+        outlet.demand().drain();
+        let cork = outlet.demand().watchers() == 0;
+        if cork != self.corked {
+            self.corked = cork;
+            self._corking = Some(self.stream.set_corked_state(cork, None));
+            blocks.interrupted();
+        }
+    }
+
+    /// Takes all that has come.
+    fn read(&mut self, blocks: &mut Blocks, worker: &mut Worker<'_>) -> Result<(), Error> {
+        let mut samples = Vec::new();
+        loop {
+            let now = Instant::now();
+            let age = match self.stream.get_latency() {
+                Ok(Latency::Positive(age)) => Duration::from_micros(age.0),
+                // Not measured yet, or the sample has not been played yet.
+                _ => Duration::ZERO,
+            };
+            samples.clear();
+            match self.stream.peek().map_err(failed("reading"))? {
+                PeekResult::Empty => return Ok(()),
+                PeekResult::Hole(bytes) => samples.resize(bytes / 2, 0),
+                PeekResult::Data(bytes) => {
+                    samples.extend(bytes.as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)));
+                }
+            }
+            self.stream.discard().map_err(failed("reading"))?;
+            let captured = now.checked_sub(age).unwrap_or(now);
+            let mut result = Ok(());
+            blocks.push(&samples, captured, |block| {
+                if result.is_ok() {
+                    result = worker.take(block);
+                }
+            });
+            result?;
+        }
+    }
+}
+
+fn iterate(mainloop: &mut Mainloop) -> Result<(), Error> {
+    match mainloop.iterate(true) {
+        IterateResult::Success(_) => Ok(()),
+        IterateResult::Err(error) => Err(failed("main loop")(error)),
+        IterateResult::Quit(_) => Err(Error::Ended),
+    }
+}
+
+/// Makes the loop turn when `fd` is readable; what it means is looked at after each turn.
+fn watch(mainloop: &mut Mainloop, fd: impl std::os::fd::AsFd) -> Result<Watch, Error> {
+    let fd: BorrowedFd<'_> = fd.as_fd();
+    let watch = mainloop.new_io_event(fd.as_raw_fd(), IoFlags::INPUT, Box::new(|_, _, _| {}));
+    watch.ok_or_else(none("event"))
+}
+
+fn record(context: &mut Context) -> Result<Stream, Error> {
+    let spec = Spec { format: Format::S16le, channels: CHANNELS as u8, rate: SAMPLE_RATE };
+    let mut stream = Stream::new(context, "session", &spec, None).ok_or_else(none("stream"))?;
+    let attributes = BufferAttr {
+        // A second: more is lost, should this thread not be scheduled for so long.
+        maxlength: SAMPLE_RATE * SAMPLE_BYTES as u32,
+        fragsize: FRAGMENT,
+        tlength: u32::MAX,
+        prebuf: u32::MAX,
+        minreq: u32::MAX,
+    };
+    let flags = stream::FlagSet::ADJUST_LATENCY
+        | stream::FlagSet::START_CORKED
+        | stream::FlagSet::AUTO_TIMING_UPDATE
+        | stream::FlagSet::INTERPOLATE_TIMING
+        | stream::FlagSet::DONT_MOVE;
+    stream.connect_record(Some(SOURCE), Some(&attributes), flags).map_err(failed("recording"))?;
+    Ok(stream)
+}

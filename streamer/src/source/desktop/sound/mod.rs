@@ -1,0 +1,151 @@
+//! The sound of a desktop: a PulseAudio server of its own with one sink that goes nowhere, whose monitor
+//! is captured and encoded.
+//!
+//! ```text
+//! programs ─▶ sink "desk" ─▶ its monitor ─▶ capture ─▶ blocks of 10 ms ─▶ Opus ─▶ outlet
+//! ```
+//!
+//! All of it happens on one thread, which also brings the server up, so that a desktop does not wait for
+//! its sound. When the server dies it is started again; video does not notice. Silence is not encoded, and
+//! while nobody listens nothing is even captured.
+
+mod blocks;
+mod capture;
+mod server;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+
+use crate::feed::AudioOutlet;
+use crate::source::Error;
+use crate::stats::SourceCounters;
+
+/// First pause before a server that failed is started again; doubled at each failure.
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
+/// Longest such pause.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// A server that ran for this long was fine: the next pause is the first one again.
+const GOOD_RUN: Duration = Duration::from_secs(60);
+
+/// A session's sound. Dropping it ends the server and waits for its thread.
+#[derive(Debug)]
+pub struct Sound {
+    address: String,
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sound {
+    /// Begins to bring the server up and returns at once. Until it is up, programs that want sound
+    /// wait for it or go without.
+    ///
+    /// # Errors
+    /// When a thread or descriptor is not to be had.
+    pub fn start(run_dir: &Path, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Self, Error> {
+        let failed = |source| Error::Io { what: "starting sound".into(), source };
+        let socket = run_dir.join("pulse.sock");
+        let address = format!("unix:{}", socket.display());
+        let stop = Arc::new(Stop::new().map_err(failed)?);
+        let work = Work { dir: run_dir.to_owned(), socket, stop: Arc::clone(&stop), outlet, counters };
+        let thread = thread::Builder::new().name("sound".into()).spawn(move || work.run()).map_err(failed)?;
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    /// What programs of the session have as `PULSE_SERVER`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Sound {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            // Only a panic, which has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Tells the thread to stop.
+#[derive(Debug)]
+struct Stop {
+    stopped: AtomicBool,
+    wake: OwnedFd,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { stopped: AtomicBool::new(false), wake })
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        // Fails only when it is readable already. It is never read, so it stays readable.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Waits for `time`, or until stopped.
+    fn sleep(&self, time: Duration) {
+        let time = Timespec::try_from(time).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(&self.wake, PollFlags::IN)], Some(&time));
+    }
+}
+
+/// What the thread owns.
+struct Work {
+    dir: PathBuf,
+    socket: PathBuf,
+    stop: Arc<Stop>,
+    outlet: AudioOutlet,
+    counters: Arc<SourceCounters>,
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut backoff = MIN_BACKOFF;
+        loop {
+            let started = Instant::now();
+            let result = self.run_once();
+            if self.stop.is_stopped() {
+                return;
+            }
+            if let Err(error) = result {
+                tracing::warn!("{error}; starting the sound server again in {} ms", backoff.as_millis());
+            }
+            if started.elapsed() >= GOOD_RUN {
+                backoff = MIN_BACKOFF;
+            }
+            self.stop.sleep(backoff);
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+            if self.stop.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    /// One life of the server.
+    fn run_once(&mut self) -> Result<(), Error> {
+        let server = server::Server::start(&self.dir, &self.socket)?;
+        if !server.wait_ready(&self.stop)? {
+            return Ok(());
+        }
+        let result = capture::run(&self.socket, &self.stop, &mut self.outlet, &self.counters);
+        match server.died() {
+            Some(how) if !self.stop.is_stopped() => Err(how),
+            _ => result,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The PulseAudio process.
+
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::Stop;
+use crate::process::{self, Child, exit_text, log_tail};
+use crate::source::Error;
+
+/// How long it may take until programs can connect; it takes about 0.1 s.
+const READY_TIME: Duration = Duration::from_secs(10);
+/// How often to try.
+const RETRY: Duration = Duration::from_millis(10);
+/// How long it may take to end when told to.
+const STOP_TIME: Duration = Duration::from_secs(1);
+/// How much of its log goes into an error message.
+const TAIL: u64 = 512;
+const PROGRAM: &str = "pulseaudio";
+
+/// A running sound server. Dropping it ends it.
+pub struct Server {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+fn failed(message: String) -> Error {
+    Error::Sound(format!("{PROGRAM}: {message}"))
+}
+
+impl Server {
+    /// Starts one that listens on `socket`, with all its files in `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start(dir: &Path, socket: &Path) -> Result<Self, Error> {
+        let program = process::find_program(PROGRAM, &process::search_path())
+            .ok_or_else(|| failed("is not installed (Debian: apt-get install pulseaudio)".into()))?;
+        let home = dir.join("pulse");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&home)
+            .map_err(|e| failed(format!("making its directory: {e}")))?;
+        let log = dir.join("pulse.log");
+        // Begun anew at each start, so that a server that keeps failing fills no disk.
+        let output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&log);
+        let output = output.map_err(|e| failed(format!("opening its log: {e}")))?;
+        let copy = output.try_clone().map_err(|e| failed(e.to_string()))?;
+
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", process::search_path()).env("LANG", "C.UTF-8");
+        command.env("HOME", &home).env("XDG_RUNTIME_DIR", &home).current_dir("/");
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]);
+        // Sound is small; without shared memory nothing is left in /dev/shm when it is killed.
+        command.args(["--disable-shm=yes", "--realtime=no", "--high-priority=no"]);
+        command.args(["--log-target=stderr", "--log-level=warn"]);
+        // The directory is ours alone, so whoever reaches the socket may use it.
+        command
+            .arg("-L")
+            .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()));
+        command.args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2"]);
+        command.stdin(Stdio::null()).stdout(copy).stderr(output);
+        let child = process::spawn("sound-server", command, None, |_| {});
+        let child = child.map_err(|e| failed(e.to_string()))?;
+        Ok(Self { child, socket: socket.to_owned(), log })
+    }
+
+    /// Waits until programs can connect. False when stopped before.
+    ///
+    /// # Errors
+    /// With the end of its log when it does not come up.
+    pub fn wait_ready(&self, stop: &Stop) -> Result<bool, Error> {
+        let deadline = Instant::now() + READY_TIME;
+        loop {
+            if UnixStream::connect(&self.socket).is_ok() {
+                return Ok(true);
+            }
+            if stop.is_stopped() {
+                return Ok(false);
+            }
+            if let Some(died) = self.died() {
+                return Err(died);
+            }
+            if Instant::now() > deadline {
+                return Err(self.error(format!("was not ready after {} s", READY_TIME.as_secs())));
+            }
+            stop.sleep(RETRY);
+        }
+    }
+
+    /// How it died, if it has.
+    pub fn died(&self) -> Option<Error> {
+        self.child.exited().map(|status| self.error(format!("died ({})", exit_text(status))))
+    }
+
+    fn error(&self, what: String) -> Error {
+        let tail = log_tail(&self.log, TAIL);
+        failed(if tail.is_empty() { what } else { format!("{what}: {tail}") })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.signal(Signal::TERM);
+        if self.child.wait_until(Instant::now() + STOP_TIME).is_none() {
+            self.child.kill();
+        }
+        // A killed server leaves it; the next one would take it for a running one's.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
