@@ -27,7 +27,7 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
       setBusy(false);
       setFailure(
         error instanceof ProblemError
-          ? { field: fieldOf(error.problem, form.type), text: error.message }
+          ? { field: fieldOf(error.problem, form.type), text: withoutPath(error) }
           : { field: null, text: "The server cannot be reached." },
       );
     }
@@ -139,6 +139,12 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
       </form>
     </Dialog>
   );
+}
+
+/** The message; at its field, the field's path before it says nothing new. */
+function withoutPath({ message, field }: ProblemError): string {
+  const path = `${field ?? ""}: `;
+  return message.startsWith(path) ? message.slice(path.length) : message;
 }
 
 type TextFieldProps = {

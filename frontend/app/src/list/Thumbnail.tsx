@@ -1,5 +1,6 @@
 import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
+import { Icon } from "../ui/Icon";
 import { usePoll } from "../ui/usePoll";
 
 const PERIOD_MS = 5_000;
@@ -46,7 +47,11 @@ export function Thumbnail(props: { readonly api: Api; readonly id: string; reado
 
   return (
     <div className="thumbnail" ref={frame} data-testid="thumbnail">
-      {url !== null && <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />}
+      {url === null ? (
+        <Icon name="window" />
+      ) : (
+        <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />
+      )}
     </div>
   );
 }

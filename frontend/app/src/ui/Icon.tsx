@@ -19,7 +19,7 @@ const PATHS = {
   plus: "M12 5v14M5 12h14",
   trash: "M4.5 7h15M9.5 7V4.5h5V7M6.5 7l1 13h9l1-13M10.3 11v5.5M13.7 11v5.5",
   copy: "M8.5 8.5V5A1.5 1.5 0 0 1 10 3.5h9A1.5 1.5 0 0 1 20.5 5v9a1.5 1.5 0 0 1-1.5 1.5h-3.5M3.5 10A1.5 1.5 0 0 1 5 8.5h9a1.5 1.5 0 0 1 1.5 1.5v9a1.5 1.5 0 0 1-1.5 1.5H5A1.5 1.5 0 0 1 3.5 19z",
-  close: "M6 6l12 12M18 6L6 18",
+  window: "M5 20v-9a7 7 0 0 1 14 0v9zM12 4v16M5 12.5h14",
 } as const;
 
 export type IconName = keyof typeof PATHS;

@@ -15,6 +15,8 @@ type OverlayProps = {
   readonly slot: SlotView | null;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;
+  /** There has been a connection before. */
+  readonly reached: boolean;
   readonly onRetry: () => void;
 };
 
@@ -29,7 +31,7 @@ export function StateOverlay(props: OverlayProps) {
     case "connected":
       return <Connected {...props} />;
     case "reconnecting":
-      return state.mediaFlows ? null : <Reconnecting state={state} at={props.at} />;
+      return state.mediaFlows ? null : <Reconnecting state={state} at={props.at} reached={props.reached} />;
     case "ended":
       return <Ended streamerId={props.streamerId} reason={state.reason} onRetry={props.onRetry} />;
   }
@@ -69,12 +71,19 @@ function Notice({ text }: { readonly text: string }) {
 
 type ReconnectingState = Extract<ClientState, { kind: "reconnecting" }>;
 
-function Reconnecting({ state, at }: { readonly state: ReconnectingState; readonly at: number }) {
+type ReconnectingProps = {
+  readonly state: ReconnectingState;
+  readonly at: number;
+  readonly reached: boolean;
+};
+
+function Reconnecting({ state, at, reached }: ReconnectingProps) {
   const now = useNow(state.retryInMs > 0, 200);
   const left = Math.max(0, Math.ceil((at + state.retryInMs - now) / 1000));
+  const text = reached ? "Connection lost – reconnecting…" : "The session cannot be reached yet";
   const detail =
     state.retryInMs > 1000 && left > 0 ? `Attempt ${state.attempt} in ${left} s` : `Attempt ${state.attempt}`;
-  return <Waiting text="Connection lost – reconnecting…" detail={detail} />;
+  return <Waiting text={text} detail={detail} />;
 }
 
 type EndedProps = { readonly streamerId: string; readonly reason: EndReason; readonly onRetry: () => void };

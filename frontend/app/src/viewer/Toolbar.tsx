@@ -80,7 +80,7 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           <ToolButton key={tool.id} tool={tool} />
         ))}
       </div>
-      <span className="toolbar-handle" aria-hidden="true" />
+      <span className="toolbar-handle" aria-hidden="true" data-testid="toolbar-handle" />
       {props.children}
     </div>
   );

@@ -145,6 +145,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         slot={slot}
         hasPicture={hasPicture}
         interrupted={interrupted}
+        reached={client.peerId !== null}
         onRetry={() => {
           client.connect().catch(() => undefined);
         }}

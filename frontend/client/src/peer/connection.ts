@@ -16,8 +16,11 @@ export type PeerEvents = {
   connected: undefined;
   /** Nothing is heard from the other side; it may come back by itself. */
   interrupted: undefined;
-  /** It is over. `dtls`: the network was fine, but the encryption could not be agreed on. */
-  failed: { readonly cause: "ice" | "dtls" };
+  /**
+   * It is over. `dtls`: the network was fine, but the encryption could not be agreed on; `closed`: the other
+   * side has closed it.
+   */
+  failed: { readonly cause: "ice" | "dtls" | "closed" };
   /** All tracks, after each negotiation. */
   tracks: readonly NegotiatedTrack<MediaStreamTrack>[];
   general: GeneralMessage;
@@ -54,6 +57,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
   #chain: Promise<unknown> = Promise.resolve();
   #interrupted: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  #failed = false;
 
   constructor(options: PeerOptions) {
     super();
@@ -66,8 +70,12 @@ export class PeerConnection extends Emitter<PeerEvents> {
       this.#receiveGeneral(event.data);
     };
     for (const channel of [this.#keys, this.#motion]) {
-      channel.onopen = channel.onclose = () => {
+      channel.onopen = () => {
         this.emit("channels", { open: this.inputOpen });
+      };
+      // Long before ICE notices the silence, and at once when the streamer ends in good order.
+      channel.onclose = () => {
+        this.#fail("closed");
       };
     }
     this.#pc.onicecandidate = ({ candidate }) => {
@@ -80,7 +88,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
 
   /** Media flows, as far as is known. */
   get usable(): boolean {
-    return !this.#closed && ["connected", "disconnected"].includes(this.#pc.connectionState);
+    return !this.#closed && !this.#failed && ["connected", "disconnected"].includes(this.#pc.connectionState);
   }
 
   /** An offer has been applied: this connection belongs to one peer of the streamer. */
@@ -89,7 +97,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
   }
 
   get inputOpen(): boolean {
-    return this.#keys.readyState === "open" && this.#motion.readyState === "open";
+    return !this.#failed && this.#keys.readyState === "open" && this.#motion.readyState === "open";
   }
 
   setIceServers(servers: readonly IceServer[]): void {
@@ -192,15 +200,26 @@ export class PeerConnection extends Emitter<PeerEvents> {
       case "disconnected":
         this.emit("interrupted", undefined);
         this.#interrupted = setTimeout(() => {
-          this.emit("failed", { cause: "ice" });
+          this.#fail("ice");
         }, INTERRUPTED_MS);
         break;
       case "failed":
-        this.emit("failed", { cause: this.#dtlsFailed() ? "dtls" : "ice" });
+        this.#fail(this.#dtlsFailed() ? "dtls" : "ice");
+        break;
+      case "closed":
+        this.#fail("closed");
         break;
       default:
         break;
     }
+  }
+
+  #fail(cause: "ice" | "dtls" | "closed"): void {
+    if (this.#closed || this.#failed) return;
+    this.#failed = true;
+    clearTimeout(this.#interrupted);
+    this.emit("channels", { open: false });
+    this.emit("failed", { cause });
   }
 
   #dtlsFailed(): boolean {
