@@ -1,1 +1,19 @@
-//! x
+//! Oriel's control plane: creates, lists, adopts and ends streamers, and relays signalling between
+//! them and their viewers. It never touches media; that flows directly between a streamer and its peers.
+//!
+//! ```text
+//! api, signaling ──calls──▶ registry ──commands──▶ supervisor (one per streamer) ──IPC──▶ streamer
+//!                              ▲                        │
+//!                              └────────events──────────┘
+//! ```
+//!
+//! Read in this order: [`config`] says what was asked for, [`server`] assembles the parts,
+//! [`registry`] owns what is known about every streamer, [`supervisor`] owns one process and the
+//! connection to it, [`signaling`] and [`api`] are what clients see.
+
+pub mod api;
+pub mod config;
+pub mod registry;
+pub mod server;
+pub mod signaling;
+pub mod supervisor;

@@ -1,0 +1,185 @@
+//! What handlers take from a request, with errors that name the offending part.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::str::FromStr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest, web};
+use common::id::{PeerId, StreamerId};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::problem::ApiError;
+
+/// Longest body in bytes: room for the longest clipboard with every character escaped.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// The streamer that the path names, `{id}`.
+#[derive(Debug, Clone)]
+pub struct Id(pub StreamerId);
+
+impl FromRequest for Id {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().query("id");
+        ready(StreamerId::parse(text).map(Id).map_err(|error| ApiError::field("id", error.to_string())))
+    }
+}
+
+/// The peer that the path names, `{peer_id}`.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub PeerId);
+
+impl FromRequest for Peer {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().query("peer_id");
+        let id = text.parse().map(|uuid| Peer(PeerId(uuid)));
+        ready(id.map_err(|_| ApiError::field("peer_id", format!("must be a UUID, not {text:?}"))))
+    }
+}
+
+/// A body in JSON.
+pub trait Json: DeserializeOwned {
+    /// Finds what is wrong more exactly than decoding the whole can: path and message.
+    fn locate(_body: &Value) -> Option<(String, String)> {
+        None
+    }
+}
+
+/// The body, decoded.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: Json + 'static> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let right_type = has_media_type(request, "application/json");
+        let payload = web::Payload::from_request(request, payload);
+        Box::pin(async move {
+            if !right_type {
+                return Err(ApiError::MediaType { expected: "application/json" });
+            }
+            let payload = payload.await.map_err(|error| ApiError::Unreadable(error.to_string()))?;
+            decode(&read(payload, MAX_BODY).await?).map(Body)
+        })
+    }
+}
+
+/// True when the request says that its body is of `expected`, whatever the parameters.
+pub fn has_media_type(request: &HttpRequest, expected: &str) -> bool {
+    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(expected))
+}
+
+/// Reads a body of at most `max` bytes.
+///
+/// # Errors
+/// It is longer, or the connection ended.
+pub async fn read(payload: web::Payload, max: usize) -> Result<Bytes, ApiError> {
+    match payload.to_bytes_limited(max).await {
+        Err(_) => Err(ApiError::TooLarge { max }),
+        Ok(bytes) => bytes.map_err(|error| ApiError::Unreadable(error.to_string())),
+    }
+}
+
+fn decode<T: Json>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut decoder = serde_json::Deserializer::from_slice(bytes);
+    let decoded = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if !error.is_data() {
+            return ApiError::Json(error.to_string());
+        }
+        let located = serde_json::from_slice(bytes).ok().and_then(|value| T::locate(&value));
+        let (path, message) = located.unwrap_or_else(|| (path, error.to_string()));
+        ApiError::field(path, message)
+    })?;
+    decoder.end().map_err(|error| ApiError::Json(error.to_string()))?;
+    Ok(decoded)
+}
+
+/// The query, as text by name. Every parameter must be known.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the query of `request`, which may hold `known`.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, ApiError> {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map_err(|error| ApiError::field("query", error.to_string()))?
+            .into_inner();
+        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => {
+                Err(ApiError::field(name, format!("unknown parameter; known are {}", known.join(", "))))
+            }
+            None => Ok(Self(pairs)),
+        }
+    }
+
+    /// The value of a parameter, if it is there.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The number that a parameter holds, if it is there.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse().map(Some);
+        number.map_err(|_| ApiError::field(name, format!("must be a small whole number, not {text:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::api::{CreateStreamer, ResizeRequest};
+
+    fn problem<T: Json + std::fmt::Debug>(body: &str) -> common::api::Problem {
+        decode::<T>(body.as_bytes()).expect_err(body).problem("r")
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_from_what_breaks_a_rule() {
+        for body in ["", "{", "{\"width\":", "nonsense", r#"{"width":16,"height":16}x"#] {
+            let problem = problem::<ResizeRequest>(body);
+            assert_eq!((problem.status, problem.code.as_str()), (400, "malformed_json"), "{body}");
+        }
+        let problem = problem::<ResizeRequest>(r#"{"width":"wide","height":16}"#);
+        assert_eq!((problem.code.as_str(), problem.field.as_deref()), ("invalid_field", Some("width")));
+    }
+
+    #[test]
+    fn a_wrong_part_of_a_source_is_named_by_its_path() {
+        for (body, field) in [
+            (r#"{"source":{"type":"test","width":"x"}}"#, "source.width"),
+            (r#"{"source":{"type":"test","widht":1}}"#, "source.widht"),
+            (r#"{"source":{"type":"desktop","env":{"A":1}}}"#, "source.env.A"),
+            (r#"{"source":{"type":"tset"}}"#, "source.type"),
+            (r#"{"source":{}}"#, "source.type"),
+            (r#"{"source":7}"#, "source"),
+            (r#"{"source":{"type":"test"},"id":"a b"}"#, "id"),
+            (r#"{"source":{"type":"test"},"slots":"many"}"#, "slots"),
+            (r#"{"source":{"type":"test"},"extra":1}"#, "extra"),
+        ] {
+            assert_eq!(problem::<CreateStreamer>(body).field.as_deref(), Some(field), "{body}");
+        }
+        let unknown = problem::<CreateStreamer>(r#"{"source":{"type":"tset"}}"#);
+        assert!(unknown.detail.contains("tset") && unknown.detail.contains("desktop"), "{}", unknown.detail);
+    }
+}

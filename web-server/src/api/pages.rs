@@ -1,0 +1,78 @@
+//! The web page: what `frontend/app` builds, embedded into this program (a debug build reads it from the
+//! source tree, so that rebuilding the page needs no rebuild of the server).
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use super::extract::Id;
+use super::problem::ApiError;
+
+#[derive(RustEmbed)]
+#[folder = "../frontend/app/dist"]
+struct Dist;
+
+/// One page for the list and for every streamer; its script looks at the path.
+const INDEX: &str = "index.html";
+/// Its name holds a hash of its content, so it never changes.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// Ask each time whether it has changed.
+const REVALIDATE: &str = "no-cache";
+/// Scripts and connections of our own only.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
+    media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
+    frame-ancestors 'self'";
+
+/// Shown in place of a page that was not built.
+const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Oriel</title>\
+    <p>This server was built without its web page. The API works. To build the page, run \
+    <code>npm ci &amp;&amp; npm run build</code> in <code>frontend/</code>, then build the server again.\n";
+
+/// `/`: the list of streamers.
+pub async fn index(request: HttpRequest) -> HttpResponse {
+    match Dist::get(INDEX) {
+        Some(file) => {
+            let mut response = serve(&request, INDEX, file, REVALIDATE);
+            let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+        None => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(NOT_BUILT),
+    }
+}
+
+/// `/s/{id}`: one streamer. The page itself says so when there is none of that id.
+///
+/// # Errors
+/// The id is not one.
+pub async fn viewer(request: HttpRequest, _id: Id) -> Result<HttpResponse, ApiError> {
+    Ok(index(request).await)
+}
+
+/// Any other file of the page.
+///
+/// # Errors
+/// There is no such file.
+pub async fn file(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let path = path.into_inner();
+    let file = Dist::get(&path).ok_or(ApiError::NoRoute)?;
+    let caching = if path.starts_with("assets/") { IMMUTABLE } else { REVALIDATE };
+    Ok(serve(&request, &path, file, caching))
+}
+
+fn serve(request: &HttpRequest, path: &str, file: EmbeddedFile, caching: &'static str) -> HttpResponse {
+    let hash = file.metadata.sha256_hash();
+    let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let unchanged = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
+    let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, caching));
+    if unchanged {
+        return response.finish();
+    }
+    let media_type = mime_guess::from_path(path).first_or_octet_stream();
+    let text = media_type.type_() == mime_guess::mime::TEXT;
+    let charset = if text { "; charset=utf-8" } else { "" };
+    response.content_type(format!("{media_type}{charset}")).body(file.data)
+}

@@ -1,0 +1,69 @@
+//! `/api/streamers/{id}/peers`: who watches, what they may do, and their removal.
+
+use actix_web::{HttpResponse, web};
+use common::api::{Peer, PeerPatch};
+
+use super::extract::{self, Body, Id, Json};
+use super::problem::ApiError;
+use super::session::done;
+use crate::registry::Handle;
+use crate::supervisor::ask::Ask;
+
+impl Json for PeerPatch {}
+
+/// Who watches.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/peers", tag = "peers",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    responses((status = 200, description = "In order of joining", body = Vec<Peer>)),
+)]
+pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(registry.get(&id.0).await?.peers))
+}
+
+/// Change what a peer may do.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    patch, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("peer_id" = String, Path, description = "Which peer"),
+    ),
+    request_body = PeerPatch,
+    responses((status = 204, description = "Done")),
+)]
+pub async fn patch(
+    id: Id,
+    peer: extract::Peer,
+    body: Body<PeerPatch>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let ask = Ask::UpdatePeer { peer: peer.0, role: body.0.role };
+    done(registry.reach(&id.0).await?.ask(ask).await?)
+}
+
+/// Remove a peer.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("peer_id" = String, Path, description = "Which peer"),
+    ),
+    responses((status = 204, description = "Gone")),
+)]
+pub async fn remove(
+    id: Id,
+    peer: extract::Peer,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let ask = Ask::RemovePeer { peer: peer.0, reason: "removed".into() };
+    done(registry.reach(&id.0).await?.ask(ask).await?)
+}

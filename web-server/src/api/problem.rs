@@ -1,0 +1,274 @@
+//! Every refusal and failure as a client sees it: the one mapping from errors of any part of this crate to
+//! `application/problem+json` (RFC 9457) with a status and a stable `code`.
+//!
+//! A handler returns an [`ApiError`]; the middleware of [`super::edge`] makes the body of it, as only it
+//! knows the request's id.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use common::api::Problem;
+use common::input::InvalidInput;
+use common::ipc::{ErrorKind, RequestError};
+use common::spec::InvalidField;
+
+use super::guard::Forbidden;
+use crate::registry::StartError;
+use crate::registry::request::Denied;
+use crate::supervisor::ask::AskError;
+
+/// Media type of a problem.
+const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The registry refused it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The streamer did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The streamer refused it, or did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// A part of the body, the path or the query breaks a rule.
+    #[error("{message}")]
+    Field {
+        /// Its path: `source.width`.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The body is not JSON.
+    #[error("the body is not valid JSON: {0}")]
+    Json(String),
+    /// The body could not be read.
+    #[error("the body could not be read: {0}")]
+    Unreadable(String),
+    /// The body is too long.
+    #[error("the body has at most {max} bytes")]
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+    /// The body is of the wrong kind.
+    #[error("send the body as {expected} (Content-Type)")]
+    MediaType {
+        /// The right kind.
+        expected: &'static str,
+    },
+    /// The client does not take what we have.
+    #[error("the answer is {offered}, which the request does not accept (Accept)")]
+    NotAcceptable {
+        /// What we have.
+        offered: &'static str,
+    },
+    /// Nothing is at this path.
+    #[error("there is nothing at this path; /api/openapi.json lists what there is")]
+    NoRoute,
+    /// The path knows other methods.
+    #[error("this path knows only {allow}")]
+    Method {
+        /// These.
+        allow: &'static str,
+    },
+    /// Only a WebSocket makes sense here.
+    #[error("connect to this path by WebSocket: {0}")]
+    WebSocket(String),
+    /// It came from another web site.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+}
+
+impl ApiError {
+    /// A part of the request that breaks a rule.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        ApiError::Field { field: field.into(), message: message.into() }
+    }
+
+    /// A rule of input broken by what is at `path`.
+    pub fn input(path: impl Into<String>, error: &InvalidInput) -> Self {
+        Self::field(path, error.to_string())
+    }
+
+    /// The body that a client gets.
+    pub fn problem(&self, request_id: &str) -> Problem {
+        let (status, code, field) = self.classify();
+        problem(status, code, field, self.to_string(), request_id)
+    }
+
+    /// Status, code and field.
+    fn classify(&self) -> (StatusCode, &str, Option<&str>) {
+        match self {
+            ApiError::Denied(denied) | ApiError::Start(StartError::Denied(denied)) => {
+                let (status, code) = classify_denied(denied);
+                (status, code, matches!(denied, Denied::Exists(_)).then_some("id"))
+            }
+            ApiError::Start(StartError::Failed(failure)) => match &failure.error {
+                Some(error) => classify_refused(error),
+                None => (StatusCode::INTERNAL_SERVER_ERROR, "streamer_failed", None),
+            },
+            ApiError::Ask(AskError::Refused(error)) => classify_refused(error),
+            ApiError::Ask(AskError::Gone) => (StatusCode::BAD_GATEWAY, "streamer_gone", None),
+            ApiError::Ask(AskError::Timeout(_)) => (StatusCode::GATEWAY_TIMEOUT, "streamer_timeout", None),
+            ApiError::Ask(AskError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "streamer_busy", None),
+            ApiError::Ask(AskError::Unexpected) => (StatusCode::BAD_GATEWAY, "streamer_protocol", None),
+            ApiError::Field { field, .. } => (StatusCode::BAD_REQUEST, "invalid_field", Some(field)),
+            ApiError::Json(_) => (StatusCode::BAD_REQUEST, "malformed_json", None),
+            ApiError::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable_body", None),
+            ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            ApiError::MediaType { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", None)
+            }
+            ApiError::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable", None),
+            ApiError::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", None),
+            ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
+            ApiError::Forbidden(forbidden) => {
+                let code = match forbidden {
+                    Forbidden::Host(_) => "host_not_allowed",
+                    Forbidden::Origin(_) => "origin_not_allowed",
+                };
+                (StatusCode::FORBIDDEN, code, None)
+            }
+        }
+    }
+}
+
+fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
+    match denied {
+        Denied::NotFound(_) => (StatusCode::NOT_FOUND, "streamer_not_found"),
+        Denied::Exists(_) => (StatusCode::CONFLICT, "streamer_exists"),
+        Denied::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streamers"),
+        Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
+        Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
+        Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
+        Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+    }
+}
+
+fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
+    let status = match error.kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::Limit => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (status, &error.code, error.field.as_deref())
+}
+
+impl From<InvalidField> for ApiError {
+    fn from(error: InvalidField) -> Self {
+        Self::field(error.field, error.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.classify().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self {
+            ApiError::Method { allow } => response.insert_header((header::ALLOW, *allow)),
+            ApiError::WebSocket(_) => response.insert_header((header::UPGRADE, "websocket")),
+            ApiError::Ask(AskError::Busy) => response.insert_header((header::RETRY_AFTER, "1")),
+            _ => &mut response,
+        };
+        response.finish()
+    }
+}
+
+/// The problem for an error that is not ours: of the framework, told by its status.
+pub fn foreign(status: StatusCode, detail: String, request_id: &str) -> Problem {
+    let code = match status {
+        StatusCode::NOT_FOUND => "route_not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        status if status.is_client_error() => "bad_request",
+        _ => "internal_error",
+    };
+    problem(status, code, None, detail, request_id)
+}
+
+fn problem(status: StatusCode, code: &str, field: Option<&str>, detail: String, request_id: &str) -> Problem {
+    Problem {
+        kind: "about:blank".into(),
+        title: status.canonical_reason().unwrap_or("Error").into(),
+        status: status.as_u16(),
+        detail,
+        code: code.into(),
+        field: field.map(str::to_owned),
+        request_id: request_id.into(),
+    }
+}
+
+/// Gives `response` the body of `problem`.
+pub fn with_body(response: HttpResponse, problem: &Problem) -> HttpResponse {
+    let body = serde_json::to_vec(problem).expect("a problem is text and numbers");
+    let mut response = response.set_body(actix_web::body::BoxBody::new(body));
+    let value = header::HeaderValue::from_static(MEDIA_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    let no_store = header::HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::Failure;
+    use common::id::StreamerId;
+    use std::time::Duration;
+
+    #[test]
+    fn each_error_has_its_status_and_code() {
+        let id = || StreamerId::parse("a").unwrap();
+        let refused = |kind| AskError::Refused(RequestError::new(kind, "its_code", "m"));
+        for (error, status, code) in [
+            (Denied::NotFound(id()).into(), 404, "streamer_not_found"),
+            (Denied::Exists(id()).into(), 409, "streamer_exists"),
+            (Denied::TooMany { max: 1 }.into(), 429, "too_many_streamers"),
+            (Denied::Starting.into(), 409, "streamer_starting"),
+            (Denied::ShuttingDown.into(), 503, "shutting_down"),
+            (refused(ErrorKind::Invalid).into(), 400, "its_code"),
+            (refused(ErrorKind::NotFound).into(), 404, "its_code"),
+            (refused(ErrorKind::Conflict).into(), 409, "its_code"),
+            (refused(ErrorKind::Limit).into(), 429, "its_code"),
+            (refused(ErrorKind::Failed).into(), 500, "its_code"),
+            (AskError::Gone.into(), 502, "streamer_gone"),
+            (AskError::Busy.into(), 503, "streamer_busy"),
+            (AskError::Timeout(Duration::from_secs(10)).into(), 504, "streamer_timeout"),
+            (ApiError::Json("x".into()), 400, "malformed_json"),
+            (ApiError::NoRoute, 404, "route_not_found"),
+            (ApiError::Method { allow: "GET" }, 405, "method_not_allowed"),
+            (ApiError::MediaType { expected: "x" }, 415, "unsupported_media_type"),
+        ] {
+            let error: ApiError = error;
+            let problem = error.problem("r1");
+            assert_eq!((problem.status, problem.code.as_str()), (status, code), "{error:?}");
+            assert_eq!(error.status_code().as_u16(), status);
+            assert_eq!(problem.request_id, "r1");
+            assert!(!problem.detail.is_empty() && !problem.title.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_streamer_says_itself_why_it_did_not_start() {
+        let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
+            .with_field("source.command");
+        let failure = Failure { reason: error.message.clone(), exit: None, error: Some(error) };
+        let problem = ApiError::from(StartError::Failed(failure)).problem("r");
+        assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
+        assert_eq!(problem.field.as_deref(), Some("source.command"));
+        assert_eq!(problem.detail, "no program \"x\"");
+    }
+
+    #[test]
+    fn a_wrong_method_names_the_right_ones_in_a_header() {
+        let response = ApiError::Method { allow: "GET, HEAD" }.error_response();
+        assert_eq!(response.headers().get(header::ALLOW).unwrap(), "GET, HEAD");
+    }
+}

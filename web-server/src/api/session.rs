@@ -1,0 +1,162 @@
+//! What programs do with a running session: look at it, type and click, use its clipboard, resize it.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::api::{ClipboardBody, InputRequest, ResizeRequest, SnapshotFormat};
+use common::input::{MAX_EVENTS, validate_clipboard};
+use common::ipc::Reply;
+use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
+
+use super::extract::{Body, Id, Json, Query};
+use super::problem::ApiError;
+use crate::registry::Handle;
+use crate::supervisor::ask::{Ask, AskError};
+
+impl Json for InputRequest {}
+impl Json for ClipboardBody {}
+impl Json for ResizeRequest {}
+
+/// A picture now.
+///
+/// Works without any peer.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/snapshot", tag = "session",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("slot" = Option<u8>, Query, description = "Of which slot; 0 if absent"),
+        ("format" = Option<SnapshotFormat>, Query, description = "`png` if absent"),
+        ("width" = Option<u32>, Query, description = "Scaled down to this width, pixels"),
+    ),
+    responses((status = 200, description = "The picture", content(
+        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"),
+    ))),
+)]
+pub async fn snapshot(
+    request: HttpRequest,
+    id: Id,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["slot", "format", "width"])?;
+    let (format, media_type) = match query.get("format") {
+        None | Some("png") => (SnapshotFormat::Png, "image/png"),
+        Some("jpeg") => (SnapshotFormat::Jpeg, "image/jpeg"),
+        Some(other) => {
+            return Err(ApiError::field("format", format!("can be \"png\" or \"jpeg\", not {other:?}")));
+        }
+    };
+    let width = query.number("width")?;
+    if let Some(width) = width
+        && !(MIN_SIDE..=MAX_WIDTH).contains(&width)
+    {
+        let message = format!("must be from {MIN_SIDE} to {MAX_WIDTH}, not {width}");
+        return Err(ApiError::field("width", message));
+    }
+    let slot = query.number("slot")?.unwrap_or_default();
+    match registry.reach(&id.0).await?.ask(Ask::Snapshot { slot, format, width }).await? {
+        Reply::Snapshot { image, .. } => Ok(HttpResponse::Ok()
+            .content_type(media_type)
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(image)),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// Type, click, scroll.
+///
+/// Answers when everything has reached the session. What is pressed and not released is released after its
+/// `hold_ms`.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/input", tag = "session",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = InputRequest,
+    responses((status = 204, description = "Done")),
+)]
+pub async fn input(
+    id: Id,
+    body: Body<InputRequest>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let input = body.0;
+    if input.events.len() > MAX_EVENTS {
+        let message = format!("at most {MAX_EVENTS} events, not {}", input.events.len());
+        return Err(ApiError::field("events", message));
+    }
+    for (n, event) in input.events.iter().enumerate() {
+        event.validate().map_err(|error| ApiError::input(format!("events[{n}]"), &error))?;
+    }
+    done(registry.reach(&id.0).await?.ask(Ask::Input(input)).await?)
+}
+
+/// Read the session's clipboard.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/clipboard", tag = "session",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    responses((status = 200, description = "Its text; empty when it holds none", body = ClipboardBody)),
+)]
+pub async fn get_clipboard(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    match registry.reach(&id.0).await?.ask(Ask::GetClipboard).await? {
+        Reply::Clipboard { text } => Ok(HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(ClipboardBody { text })),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// Set the session's clipboard.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    put, path = "/api/streamers/{id}/clipboard", tag = "session",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = ClipboardBody,
+    responses((status = 204, description = "Done")),
+)]
+pub async fn put_clipboard(
+    id: Id,
+    body: Body<ClipboardBody>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let text = body.0.text;
+    validate_clipboard(&text).map_err(|error| ApiError::input("text", &error))?;
+    done(registry.reach(&id.0).await?.ask(Ask::SetClipboard { text }).await?)
+}
+
+/// Resize a desktop.
+///
+/// Answers when its pictures have the new size.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/resize", tag = "session",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = ResizeRequest,
+    responses((status = 204, description = "Done")),
+)]
+pub async fn resize(
+    id: Id,
+    body: Body<ResizeRequest>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let ResizeRequest { slot, width, height } = body.0;
+    validate_size(width, height)?;
+    done(registry.reach(&id.0).await?.ask(Ask::Resize { slot, width, height }).await?)
+}
+
+/// The answer to what has no answer but that it is done.
+pub(super) fn done(reply: Reply) -> Result<HttpResponse, ApiError> {
+    match reply {
+        Reply::Done => Ok(HttpResponse::NoContent().finish()),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}

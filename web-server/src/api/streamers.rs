@@ -1,0 +1,117 @@
+//! `/api/streamers` and `/api/streamers/{id}`.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::spec::{DesktopSpec, SourceSpec, TestSpec};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::extract::{Body, Id, Json, Query};
+use super::problem::ApiError;
+use crate::registry::Handle;
+use crate::registry::request::Admission;
+
+/// Create a streamer.
+///
+/// Answers at once with state `starting`, or with `wait=running` when its source runs or has failed.
+/// Repeating the same request is harmless: the streamer that is there is returned.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers", tag = "streamers",
+    params(("wait" = Option<String>, Query, description = "`running`: answer when the source runs")),
+    request_body = CreateStreamer,
+    responses(
+        (status = 201, description = "Created", body = Streamer,
+         headers(("Location" = String, description = "Path of the streamer"))),
+        (status = 200, description = "It is already there with the same spec", body = Streamer),
+        (status = 409, description = "The id is taken by another spec, or the streamer is stopping"),
+    ),
+)]
+pub async fn create(
+    request: HttpRequest,
+    body: Body<CreateStreamer>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let wait = match Query::of(&request, &["wait"])?.get("wait") {
+        None => false,
+        Some("running") => true,
+        Some(other) => return Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
+    };
+    let (id, spec) = body.0.into_spec();
+    spec.validate()?;
+    let mut created = registry.create(id, spec).await?;
+    if wait {
+        created.streamer = registry.wait_started(&created.streamer.id).await?;
+    }
+    let mut response = match created.how {
+        Admission::Create => HttpResponse::Created(),
+        Admission::Existing => HttpResponse::Ok(),
+    };
+    let location = format!("/api/streamers/{}", created.streamer.id);
+    Ok(response.insert_header((header::LOCATION, location)).json(created.streamer))
+}
+
+/// List all streamers.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers", tag = "streamers",
+    responses((status = 200, description = "All streamers, in order of ids", body = StreamerList)),
+)]
+pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(StreamerList { streamers: registry.list().await? }))
+}
+
+/// Get one streamer.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}", tag = "streamers",
+    params(("id" = String, Path, description = "Its name")),
+    responses((status = 200, description = "State, slots, peers and counters", body = Streamer)),
+)]
+pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(registry.get(&id.0).await?))
+}
+
+/// End a streamer and everything it started.
+///
+/// Answers when nothing of it is left: no process, no socket, no file.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/streamers/{id}", tag = "streamers",
+    params(("id" = String, Path, description = "Its name")),
+    responses((status = 204, description = "Gone")),
+)]
+pub async fn delete(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    registry.delete(&id.0).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+impl Json for CreateStreamer {
+    /// A tagged enum is decoded in one piece, and its errors name only the whole; decoding the variant
+    /// by itself finds the field in it.
+    fn locate(body: &Value) -> Option<(String, String)> {
+        let mut source = body.get("source")?.as_object()?.clone();
+        match source.remove("type").as_ref().and_then(Value::as_str) {
+            Some("desktop") => error_in::<DesktopSpec>(source.into()),
+            Some("test") => error_in::<TestSpec>(source.into()),
+            _ => {
+                let error = serde_json::from_value::<SourceSpec>(body.get("source")?.clone()).err()?;
+                Some(("source.type".into(), error.to_string()))
+            }
+        }
+    }
+}
+
+fn error_in<T: DeserializeOwned>(source: Value) -> Option<(String, String)> {
+    let error = serde_path_to_error::deserialize::<_, T>(source).err()?;
+    Some((format!("source.{}", error.path()), error.inner().to_string()))
+}

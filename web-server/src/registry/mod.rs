@@ -1,0 +1,361 @@
+//! The one owner of what is known about every streamer: a task that holds it by value. Everybody else has
+//! a [`Handle`].
+//!
+//! It takes calls from `api` and `signaling`, and events from the supervisors. It never waits for any
+//! of them, so that no streamer and no viewer can hold up another.
+
+pub mod request;
+mod session;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::Utc;
+use common::api::{PeerKind, Streamer};
+use common::id::{PeerId, StreamerId};
+use common::ipc::{Join, Settings};
+use common::spec::StreamerSpec;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::signaling::{Close, Socket};
+use crate::supervisor::ask::JoinAnswer;
+use crate::supervisor::{self, Event, Failure, Plan, adopt};
+use request::{Admission, Denied};
+use session::{Joining, Session};
+use state::Change;
+
+/// Calls that wait. Each is answered in microseconds; when it is full, callers wait.
+const CALLS: usize = 256;
+/// Events that wait. Each is taken in within microseconds; when it is full, supervisors wait, and with
+/// them what their streamers say.
+const EVENTS: usize = 1024;
+
+/// What the registry needs to start streamers.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The program.
+    pub streamer_bin: PathBuf,
+    /// Directory of run directories.
+    pub run_root: PathBuf,
+    /// For each streamer.
+    pub settings: Settings,
+    /// Most streamers at once.
+    pub max_streamers: usize,
+}
+
+/// Why a streamer is not running after its start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// It is not, or no more, to be started.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It could not be started.
+    #[error("{}", .0.reason)]
+    Failed(Failure),
+}
+
+/// A streamer that `POST` made or found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    /// Made now, or found as it was.
+    pub how: Admission,
+    /// As it is.
+    pub streamer: Streamer,
+}
+
+/// A viewer by WebSocket.
+#[derive(Debug)]
+pub struct Viewer {
+    /// How it comes.
+    pub join: Join,
+    /// Its WebSocket.
+    pub socket: Socket,
+    /// Told which peer it is, after the join was granted.
+    pub answer: JoinAnswer,
+}
+
+type Answer<T, E = Denied> = oneshot::Sender<Result<T, E>>;
+
+enum Call {
+    Create { id: Option<StreamerId>, spec: StreamerSpec, answer: Answer<Created> },
+    Ping { answer: oneshot::Sender<()> },
+    List { answer: oneshot::Sender<Vec<Streamer>> },
+    Get { id: StreamerId, answer: Answer<Streamer> },
+    WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
+    Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
+    Reach { id: StreamerId, answer: Answer<supervisor::Handle> },
+    PeerKind { id: StreamerId, peer: PeerId, answer: Answer<Option<PeerKind>> },
+    Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
+    Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
+    Shutdown { stop_streamers: bool, done: oneshot::Sender<()> },
+}
+
+/// Asks the registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    calls: mpsc::Sender<Call>,
+}
+
+impl Handle {
+    /// Starts a streamer, or finds it running.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn create(&self, id: Option<StreamerId>, spec: StreamerSpec) -> Result<Created, Denied> {
+        self.call(|answer| Call::Create { id, spec, answer }).await?
+    }
+
+    /// Returns when the registry has answered.
+    ///
+    /// # Errors
+    /// We are shutting down.
+    pub async fn ping(&self) -> Result<(), Denied> {
+        self.call(|answer| Call::Ping { answer }).await
+    }
+
+    /// Every streamer, in order of ids.
+    ///
+    /// # Errors
+    /// We are shutting down.
+    pub async fn list(&self) -> Result<Vec<Streamer>, Denied> {
+        self.call(|answer| Call::List { answer }).await
+    }
+
+    /// One streamer.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn get(&self, id: &StreamerId) -> Result<Streamer, Denied> {
+        self.call(|answer| Call::Get { id: id.clone(), answer }).await?
+    }
+
+    /// Waits until the source of a streamer runs. How long that can take is bounded by its supervisor.
+    ///
+    /// # Errors
+    /// It cannot be started, or there is none of that id.
+    pub async fn wait_started(&self, id: &StreamerId) -> Result<Streamer, StartError> {
+        self.call(|answer| Call::WaitStarted { id: id.clone(), answer }).await?
+    }
+
+    /// Ends a streamer and waits until nothing of it is left. Cancelling stops only the waiting.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn delete(&self, id: &StreamerId) -> Result<(), Denied> {
+        let gone = self.call(|answer| Call::Delete { id: id.clone(), answer }).await??;
+        gone.await.map_err(|_| Denied::ShuttingDown)
+    }
+
+    /// The way to a running streamer.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub async fn reach(&self, id: &StreamerId) -> Result<supervisor::Handle, Denied> {
+        self.call(|answer| Call::Reach { id: id.clone(), answer }).await?
+    }
+
+    /// How a peer came; `None` when it is not known (yet).
+    ///
+    /// # Errors
+    /// There is no streamer of that id.
+    pub async fn peer_kind(&self, id: &StreamerId, peer: PeerId) -> Result<Option<PeerKind>, Denied> {
+        self.call(|answer| Call::PeerKind { id: id.clone(), peer, answer }).await?
+    }
+
+    /// Brings a viewer; waits while the streamer is starting. The way to the streamer is returned when the
+    /// viewer has been passed on to it; `viewer.answer` tells what it said.
+    ///
+    /// # Errors
+    /// It is not running and will not.
+    pub async fn join(&self, id: &StreamerId, viewer: Viewer) -> Result<supervisor::Handle, Denied> {
+        self.call(|granted| Call::Join { id: id.clone(), viewer, granted }).await?
+    }
+
+    /// A viewer's WebSocket has ended.
+    pub async fn leave(&self, id: &StreamerId, peer: PeerId, socket: u64, said_bye: bool) {
+        // Without a registry nobody needs to know.
+        let _ = self.calls.send(Call::Leave { id: id.clone(), peer, socket, said_bye }).await;
+    }
+
+    /// Closes every WebSocket; returns when that is under way, and the streamers are gone if they shall be.
+    pub async fn shutdown(&self, stop_streamers: bool) {
+        // A registry that has ended already needs no shutdown.
+        let _ = self.call(|done| Call::Shutdown { stop_streamers, done }).await;
+    }
+
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Denied> {
+        let (sender, receiver) = oneshot::channel();
+        self.calls.send(call(sender)).await.map_err(|_| Denied::ShuttingDown)?;
+        receiver.await.map_err(|_| Denied::ShuttingDown)
+    }
+}
+
+/// The task's state.
+pub struct Registry {
+    config: Config,
+    sessions: BTreeMap<StreamerId, Session>,
+    calls: mpsc::Receiver<Call>,
+    events: mpsc::Receiver<(StreamerId, Event)>,
+    events_sender: supervisor::Events,
+    /// Set by [`Handle::shutdown`]: told when it is done.
+    shutdown: Option<Shutdown>,
+}
+
+struct Shutdown {
+    stop_streamers: bool,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+impl Registry {
+    /// A registry without streamers, and the way to it.
+    pub fn new(config: Config) -> (Handle, Self) {
+        let (calls_sender, calls) = mpsc::channel(CALLS);
+        let (events_sender, events) = mpsc::channel(EVENTS);
+        let sessions = BTreeMap::new();
+        (
+            Handle { calls: calls_sender },
+            Self { config, sessions, calls, events, events_sender, shutdown: None },
+        )
+    }
+
+    /// Takes over a streamer that ran before we did.
+    pub fn adopt(&mut self, found: adopt::Found) {
+        let (state, created) = (found.session.clone(), found.created);
+        let handle = supervisor::resume(found, self.events_sender.clone());
+        self.sessions.insert(state.id.clone(), Session::adopted(state, created, handle));
+    }
+
+    /// Works until every [`Handle`] is gone.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                call = self.calls.recv() => match call {
+                    Some(call) => self.call(call),
+                    None => return,
+                },
+                // Never `None`: we hold a sender.
+                Some((id, event)) = self.events.recv() => self.event(id, event),
+            }
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        // In each arm: whoever has stopped waiting for the answer does not miss it.
+        match call {
+            Call::Create { id, spec, answer } => {
+                let created = self.create(id, spec);
+                let _ = answer.send(created);
+            }
+            Call::Ping { answer } => {
+                let _ = answer.send(());
+            }
+            Call::List { answer } => {
+                let _ = answer.send(self.sessions.values().map(Session::view).collect());
+            }
+            Call::Get { id, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.view()));
+            }
+            Call::WaitStarted { id, answer } => match self.session(&id) {
+                Ok(session) => session.wait_started(answer),
+                Err(denied) => drop(answer.send(Err(denied.into()))),
+            },
+            Call::Delete { id, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| {
+                    let (sender, receiver) = oneshot::channel();
+                    session.delete(Utc::now(), "the streamer was deleted", sender);
+                    receiver
+                }));
+            }
+            Call::Reach { id, answer } => {
+                let _ = answer.send(
+                    self.session(&id)
+                        .and_then(|session| request::reach(&session.life).map(|()| session.handle.clone())),
+                );
+            }
+            Call::PeerKind { id, peer, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.peer_kind(peer)));
+            }
+            Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
+                Ok(session) => session.join(Joining { join, socket, granted, answer }),
+                Err(denied) => drop(granted.send(Err(denied))),
+            },
+            Call::Leave { id, peer, socket, said_bye } => {
+                if let Ok(session) = self.session(&id) {
+                    session.leave(peer, socket, said_bye);
+                }
+            }
+            Call::Shutdown { stop_streamers, done } => self.begin_shutdown(stop_streamers, done),
+        }
+    }
+
+    fn session(&mut self, id: &StreamerId) -> Result<&mut Session, Denied> {
+        self.sessions.get_mut(id).ok_or_else(|| Denied::NotFound(id.clone()))
+    }
+
+    fn create(&mut self, id: Option<StreamerId>, spec: StreamerSpec) -> Result<Created, Denied> {
+        if self.shutdown.is_some() {
+            return Err(Denied::ShuttingDown);
+        }
+        let id = id.unwrap_or_else(StreamerId::unique);
+        let holder = self.sessions.get(&id).map(|session| (&session.life, &session.spec));
+        let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers)?;
+        if how == Admission::Create {
+            let now = Utc::now();
+            let plan = Plan {
+                id: id.clone(),
+                created: now,
+                spec: spec.clone(),
+                settings: self.config.settings.clone(),
+                streamer_bin: self.config.streamer_bin.clone(),
+                run_root: self.config.run_root.clone(),
+            };
+            let handle = supervisor::start(plan, self.events_sender.clone());
+            self.sessions.insert(id.clone(), Session::new(id.clone(), spec, now, handle));
+        }
+        Ok(Created { how, streamer: self.session(&id)?.view() })
+    }
+
+    fn event(&mut self, id: StreamerId, event: Event) {
+        if matches!(event, Event::Gone) {
+            if let Some(session) = self.sessions.remove(&id) {
+                session.gone();
+            }
+            return self.finish_shutdown();
+        }
+        // A session is removed only by the last event of its supervisor.
+        let Ok(session) = self.session(&id) else { return };
+        match event {
+            Event::Session(state) => session.learn(*state),
+            Event::Running => session.change(Utc::now(), Change::SourceRuns),
+            Event::Said(message) => session.said(message),
+            Event::Joined { peer, socket, answer } => session.attach(peer, socket, answer),
+            Event::Ended(failure) => session.change(Utc::now(), Change::Ended(failure)),
+            Event::Gone => {}
+        }
+    }
+
+    fn begin_shutdown(&mut self, stop_streamers: bool, done: oneshot::Sender<()>) {
+        let shutdown = self.shutdown.get_or_insert(Shutdown { stop_streamers, done: Vec::new() });
+        shutdown.done.push(done);
+        for session in self.sessions.values_mut() {
+            if stop_streamers {
+                session.stop(Utc::now(), "the server is shutting down");
+            } else {
+                session.close_sockets(&Close::Server);
+            }
+        }
+        self.finish_shutdown();
+    }
+
+    fn finish_shutdown(&mut self) {
+        if let Some(shutdown) = &mut self.shutdown
+            && (!shutdown.stop_streamers || self.sessions.is_empty())
+        {
+            for done in shutdown.done.drain(..) {
+                // Whoever has stopped waiting does not miss it.
+                let _ = done.send(());
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether a request is granted, given what is known: pure, so that every answer can be tested.
+
+use common::id::StreamerId;
+use common::spec::StreamerSpec;
+
+use super::state::{Life, Stage};
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no such streamer.
+    #[error("there is no streamer {0}")]
+    NotFound(StreamerId),
+    /// The id is in use.
+    #[error("a streamer {0} with another spec is already there; delete it first or choose another id")]
+    Exists(StreamerId),
+    /// No more fit.
+    #[error("{max} streamers are there already, and no more are allowed (--max-streamers)")]
+    TooMany {
+        /// The bound.
+        max: usize,
+    },
+    /// It has not started yet.
+    #[error("the streamer is still starting")]
+    Starting,
+    /// It ended by itself.
+    #[error("the streamer has failed: {0}")]
+    Failed(String),
+    /// It is about to end.
+    #[error("the streamer is stopping")]
+    Stopping,
+    /// We are about to end.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// How `POST /api/streamers` is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Start it.
+    Create,
+    /// It is already there as it is asked for.
+    Existing,
+}
+
+/// May `id` be created with `spec`, given who has that id, if anybody, and how many there are?
+///
+/// # Errors
+/// The reason why not.
+pub fn create(
+    id: &StreamerId,
+    spec: &StreamerSpec,
+    holder: Option<(&Life, &StreamerSpec)>,
+    count: usize,
+    max: usize,
+) -> Result<Admission, Denied> {
+    match holder {
+        Some((Life { stage: Stage::Stopping { .. }, .. }, _)) => Err(Denied::Stopping),
+        Some((_, existing)) if existing == spec => Ok(Admission::Existing),
+        Some(_) => Err(Denied::Exists(id.clone())),
+        None if count >= max => Err(Denied::TooMany { max }),
+        None => Ok(Admission::Create),
+    }
+}
+
+/// May something be asked of a streamer that only a running one can do?
+///
+/// # Errors
+/// The reason why not.
+pub fn reach(life: &Life) -> Result<(), Denied> {
+    match &life.stage {
+        Stage::Running => Ok(()),
+        Stage::Starting => Err(Denied::Starting),
+        Stage::Failed(failure) => Err(Denied::Failed(failure.reason.clone())),
+        Stage::Stopping { .. } => Err(Denied::Stopping),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::Failure;
+    use chrono::DateTime;
+
+    fn life(stage: Stage) -> Life {
+        Life { since: DateTime::UNIX_EPOCH, stage }
+    }
+
+    fn spec(fps: u32) -> StreamerSpec {
+        serde_json::from_value(serde_json::json!({"source": {"type": "test", "fps": fps}})).unwrap()
+    }
+
+    fn failed() -> Stage {
+        Stage::Failed(Failure { reason: "why".into(), exit: None, error: None })
+    }
+
+    #[test]
+    fn creating_is_granted_once_and_repeated_harmlessly() {
+        let id = StreamerId::parse("a").unwrap();
+        let stopping = || Stage::Stopping { reason: "r".into() };
+        for (holder, count, expected) in [
+            (None, 0, Ok(Admission::Create)),
+            (None, 2, Err(Denied::TooMany { max: 2 })),
+            (Some((Stage::Starting, 30)), 1, Ok(Admission::Existing)),
+            (Some((Stage::Running, 30)), 2, Ok(Admission::Existing)),
+            (Some((failed(), 30)), 1, Ok(Admission::Existing)),
+            (Some((Stage::Running, 25)), 1, Err(Denied::Exists(id.clone()))),
+            (Some((failed(), 25)), 1, Err(Denied::Exists(id.clone()))),
+            (Some((stopping(), 30)), 1, Err(Denied::Stopping)),
+            (Some((stopping(), 25)), 1, Err(Denied::Stopping)),
+        ] {
+            let holder = holder.map(|(stage, fps)| (life(stage), spec(fps)));
+            let borrowed = holder.as_ref().map(|(life, spec)| (life, spec));
+            assert_eq!(create(&id, &spec(30), borrowed, count, 2), expected, "{holder:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_running_streamer_can_be_asked_things() {
+        assert_eq!(reach(&life(Stage::Running)), Ok(()));
+        assert_eq!(reach(&life(Stage::Starting)), Err(Denied::Starting));
+        assert_eq!(reach(&life(failed())), Err(Denied::Failed("why".into())));
+        assert_eq!(reach(&life(Stage::Stopping { reason: "r".into() })), Err(Denied::Stopping));
+    }
+}

@@ -1,0 +1,255 @@
+//! All that is known about one streamer: its life, what it last said, and who waits for what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use common::api::{Peer, PeerKind, Streamer};
+use common::id::{PeerId, StreamerId};
+use common::ipc::{Join, SessionState, StreamerIpcMessage};
+use common::signal::{ServerMessage, StreamInfo};
+use common::spec::StreamerSpec;
+use common::stats::StreamerStats;
+use tokio::sync::oneshot;
+
+use super::StartError;
+use super::request::Denied;
+use super::state::{Change, Life, Stage};
+use crate::signaling::{Close, Socket, socket};
+use crate::supervisor::Handle;
+use crate::supervisor::ask::JoinAnswer;
+
+/// A viewer that came before the source ran.
+pub(super) struct Joining {
+    pub join: Join,
+    pub socket: Socket,
+    /// Told when it has been passed on to the streamer, or that it never will.
+    pub granted: oneshot::Sender<Result<Handle, Denied>>,
+    pub answer: JoinAnswer,
+}
+
+pub(super) struct Session {
+    pub id: StreamerId,
+    pub spec: StreamerSpec,
+    pub life: Life,
+    pub handle: Handle,
+    created: DateTime<Utc>,
+    slots: Vec<StreamInfo>,
+    peers: BTreeMap<PeerId, Peer>,
+    stats: Option<StreamerStats>,
+    sockets: HashMap<PeerId, Socket>,
+    joining: Vec<Joining>,
+    waiting: Vec<oneshot::Sender<Result<Streamer, StartError>>>,
+    /// Told when it is gone.
+    deleting: Vec<oneshot::Sender<()>>,
+}
+
+impl Session {
+    pub fn new(id: StreamerId, spec: StreamerSpec, now: DateTime<Utc>, handle: Handle) -> Self {
+        Self {
+            id,
+            spec,
+            life: Life::new(now),
+            handle,
+            created: now,
+            slots: Vec::new(),
+            peers: BTreeMap::new(),
+            stats: None,
+            sockets: HashMap::new(),
+            joining: Vec::new(),
+            waiting: Vec::new(),
+            deleting: Vec::new(),
+        }
+    }
+
+    /// A streamer that ran before we did.
+    pub fn adopted(state: SessionState, created: DateTime<Utc>, handle: Handle) -> Self {
+        let mut session = Self::new(state.id.clone(), state.spec.clone(), created, handle);
+        session.life = match state.running_since {
+            Some(since) => Life { since, stage: Stage::Running },
+            None => Life::new(state.started),
+        };
+        session.learn(state);
+        session
+    }
+
+    /// Takes what a streamer says about itself for the truth.
+    pub fn learn(&mut self, state: SessionState) {
+        self.slots = state.slots;
+        self.set_peers(state.peers);
+    }
+
+    /// As clients see it.
+    pub fn view(&self) -> Streamer {
+        let exit = match &self.life.stage {
+            Stage::Failed(failure) => failure.exit.clone(),
+            _ => None,
+        };
+        Streamer {
+            id: self.id.clone(),
+            state: self.life.state(),
+            since: self.life.since,
+            reason: self.life.reason().map(str::to_owned),
+            created: self.created,
+            exit,
+            spec: self.spec.clone(),
+            slots: self.slots.clone(),
+            peers: self.peers.values().cloned().collect(),
+            stats: self.stats.clone(),
+        }
+    }
+
+    /// How a peer came, if it is known.
+    pub fn peer_kind(&self, peer: PeerId) -> Option<PeerKind> {
+        self.peers.get(&peer).map(|peer| peer.kind)
+    }
+
+    /// Goes on with its life, and tells everybody whom it concerns.
+    pub fn change(&mut self, now: DateTime<Utc>, change: Change) {
+        let Some(life) = self.life.after(now, change) else { return };
+        self.life = life;
+        let state = self.life.state();
+        tracing::info!(id = %self.id, ?state, reason = self.life.reason(), "streamer");
+        let message = ServerMessage::StreamerState { state, reason: self.life.reason().map(str::to_owned) };
+        self.joining.iter().for_each(|joining| joining.socket.send(&message));
+        self.broadcast(&message);
+        self.settle();
+        if let Stage::Failed(failure) = &self.life.stage {
+            let reason = failure.reason.clone();
+            self.slots.clear();
+            self.peers.clear();
+            self.close_sockets(&Close::Streamer(reason));
+        }
+    }
+
+    /// Answers when the source runs, or never will.
+    pub fn wait_started(&mut self, answer: oneshot::Sender<Result<Streamer, StartError>>) {
+        self.waiting.push(answer);
+        self.settle();
+    }
+
+    /// Brings a viewer to the streamer, at once or when its source runs.
+    pub fn join(&mut self, joining: Joining) {
+        if matches!(self.life.stage, Stage::Starting) {
+            let state = self.life.state();
+            joining.socket.send(&ServerMessage::StreamerState { state, reason: None });
+        }
+        self.joining.push(joining);
+        self.settle();
+    }
+
+    /// A viewer is a peer now. An older WebSocket of the same peer is closed.
+    pub fn attach(&mut self, peer: PeerId, socket: Socket, answer: JoinAnswer) {
+        if answer.send(Ok(peer)).is_err() {
+            // The viewer went away while it joined.
+            return self.handle.leave(peer, false);
+        }
+        if let Some(older) = self.sockets.insert(peer, socket) {
+            older.close(Close::Peer("replaced by a newer connection of this peer".into()));
+        }
+    }
+
+    /// A WebSocket has ended, unless a newer one has taken its place.
+    pub fn leave(&mut self, peer: PeerId, socket: u64, said_bye: bool) {
+        if self.sockets.get(&peer).is_some_and(|current| current.number() == socket) {
+            self.sockets.remove(&peer);
+            self.handle.leave(peer, said_bye);
+        }
+    }
+
+    /// Answers when everything is gone.
+    pub fn delete(&mut self, now: DateTime<Utc>, reason: &str, gone: oneshot::Sender<()>) {
+        self.deleting.push(gone);
+        self.stop(now, reason);
+    }
+
+    /// Ends the streamer.
+    pub fn stop(&mut self, now: DateTime<Utc>, reason: &str) {
+        self.change(now, Change::Stop { reason: reason.to_owned() });
+        self.handle.stop(reason);
+    }
+
+    /// Everything is gone; the session is of no more use.
+    pub fn gone(mut self) {
+        self.close_sockets(&Close::Streamer("the streamer has ended".into()));
+        for answer in self.deleting {
+            // Whoever has stopped waiting does not miss it.
+            let _ = answer.send(());
+        }
+    }
+
+    /// Closes every viewer's WebSocket.
+    pub fn close_sockets(&mut self, why: &Close) {
+        self.sockets.drain().for_each(|(_, socket)| socket.close(why.clone()));
+    }
+
+    /// Takes in what the streamer said.
+    pub fn said(&mut self, message: StreamerIpcMessage) {
+        match message {
+            StreamerIpcMessage::SlotsChanged { slots } => {
+                self.slots = slots.into_iter().map(|slot| slot.0).collect();
+            }
+            StreamerIpcMessage::ToPeer { peer, message } => {
+                if let Some(socket) = self.sockets.get(&peer) {
+                    socket.send(&message.0);
+                }
+            }
+            StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
+            StreamerIpcMessage::PeerState { peer } => {
+                self.peers.insert(peer.0.id, peer.0);
+            }
+            StreamerIpcMessage::PeerGone { peer, reason } => {
+                tracing::info!(id = %self.id, %peer, reason, "peer gone");
+                self.peers.remove(&peer);
+                if let Some(socket) = self.sockets.remove(&peer) {
+                    socket.close(Close::Peer(reason));
+                }
+            }
+            StreamerIpcMessage::Stats { stats, peers } => {
+                self.stats = Some(stats.0);
+                self.set_peers(peers.into_iter().map(|peer| peer.0).collect());
+            }
+            StreamerIpcMessage::SourceLost { reason } => {
+                tracing::info!(id = %self.id, reason, "the source ended");
+            }
+            StreamerIpcMessage::Exit { reason } => {
+                tracing::debug!(id = %self.id, reason = ?reason.0, "last words")
+            }
+            other @ (StreamerIpcMessage::Ready(_)
+            | StreamerIpcMessage::SourceConnected
+            | StreamerIpcMessage::Reply { .. }) => {
+                tracing::debug!(id = %self.id, ?other, "unexpected from a streamer");
+            }
+        }
+    }
+
+    fn set_peers(&mut self, peers: Vec<Peer>) {
+        self.peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+    }
+
+    fn broadcast(&self, message: &ServerMessage) {
+        let text = socket::to_text(message);
+        self.sockets.values().for_each(|socket| socket.send_text(text.clone()));
+    }
+
+    /// Answers those who wait for the start, once it is decided.
+    fn settle(&mut self) {
+        let decided = match &self.life.stage {
+            Stage::Starting => return,
+            Stage::Running => Ok(()),
+            Stage::Failed(failure) => Err(StartError::Failed(failure.clone())),
+            Stage::Stopping { .. } => Err(StartError::Denied(Denied::Stopping)),
+        };
+        for answer in std::mem::take(&mut self.waiting) {
+            // Whoever has stopped waiting does not miss it.
+            let _ = answer.send(decided.clone().map(|()| self.view()));
+        }
+        for Joining { join, socket, granted, answer } in std::mem::take(&mut self.joining) {
+            match super::request::reach(&self.life) {
+                Err(denied) => drop(granted.send(Err(denied))),
+                // A viewer that has left in the meantime need not join.
+                Ok(()) if granted.send(Ok(self.handle.clone())).is_err() => {}
+                Ok(()) => self.handle.join(join, socket, answer),
+            }
+        }
+    }
+}

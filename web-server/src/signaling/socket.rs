@@ -1,0 +1,112 @@
+//! The sending end of a viewer's WebSocket, as the registry holds it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytestring::ByteString;
+use common::signal::ServerMessage;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Messages that wait for a viewer's WebSocket. Joining takes about ten, a busy session a few per second. When
+/// it is full, the viewer does not read: its WebSocket is closed, and it may come back and resume.
+const QUEUE: usize = 128;
+
+/// What goes to a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Out {
+    /// A [`ServerMessage`] in JSON.
+    Text(ByteString),
+    /// Nothing follows; close.
+    Close(Close),
+}
+
+/// Why the server closes a WebSocket; codes of RFC 6455 §7.4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Close {
+    /// The peer is gone: removed, or the same viewer has come by another WebSocket.
+    Peer(String),
+    /// The streamer has ended.
+    Streamer(String),
+    /// The web-server ends; the streamer may well go on.
+    Server,
+}
+
+/// Sends to one viewer's WebSocket. Never waits.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    number: u64,
+    queue: mpsc::Sender<Out>,
+    kick: CancellationToken,
+}
+
+/// The receiving end, in the task of the WebSocket.
+#[derive(Debug)]
+pub struct Outbox {
+    /// In order.
+    pub queue: mpsc::Receiver<Out>,
+    /// Cancelled when the viewer does not read: stop at once, whatever waits.
+    pub kick: CancellationToken,
+}
+
+impl Socket {
+    /// A socket that is not any other, and what the WebSocket's task reads.
+    pub fn new() -> (Self, Outbox) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let kick = CancellationToken::new();
+        (Self { number, queue: sender, kick: kick.clone() }, Outbox { queue: receiver, kick })
+    }
+
+    /// Tells the viewers' WebSockets of this process apart.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Sends `message`.
+    pub fn send(&self, message: &ServerMessage) {
+        self.push(Out::Text(to_text(message)));
+    }
+
+    /// Sends what [`to_text`] made, for a message that goes to many.
+    pub fn send_text(&self, text: ByteString) {
+        self.push(Out::Text(text));
+    }
+
+    /// Closes the WebSocket after what has been sent.
+    pub fn close(&self, why: Close) {
+        self.push(Out::Close(why));
+    }
+
+    fn push(&self, out: Out) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(out)
+            && !self.kick.is_cancelled()
+        {
+            tracing::warn!(socket = self.number, "a viewer does not read its WebSocket; closing it");
+            self.kick.cancel();
+        }
+    }
+}
+
+/// A message as it goes over the wire.
+pub fn to_text(message: &ServerMessage) -> ByteString {
+    serde_json::to_string(message).expect("signalling messages have string keys and finite numbers").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewer_that_does_not_read_is_kicked_and_nothing_waits_for_it() {
+        let (socket, outbox) = Socket::new();
+        let message = ServerMessage::Error { code: "c".into(), message: "m".into() };
+        for _ in 0..QUEUE {
+            socket.send(&message);
+        }
+        assert!(!outbox.kick.is_cancelled());
+        socket.send(&message);
+        assert!(outbox.kick.is_cancelled());
+        assert_eq!(outbox.queue.len(), QUEUE);
+    }
+}

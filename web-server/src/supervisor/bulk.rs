@@ -1,0 +1,66 @@
+//! The connection for large replies: made when the first is asked for, kept until the streamer ends.
+
+use common::ipc::{Purpose, StreamerIpcMessage};
+use tokio::sync::mpsc;
+
+use super::ask::{Answer, Ask, AskError, Pending, Waiting};
+use super::link::Connection;
+use super::rundir::RunDir;
+
+pub(super) struct Command {
+    pub ask: Ask,
+    pub answer: Answer,
+}
+
+/// Asks what `commands` bring, until their sender is gone.
+pub(super) async fn run(dir: RunDir, mut commands: mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        match Connection::open(&dir, Purpose::Bulk).await {
+            Ok(connection) => serve(connection, command, &mut commands).await,
+            Err(error) => {
+                tracing::warn!(%error, "no connection for a large reply");
+                Waiting::Answer(command.answer).fail(AskError::Gone);
+            }
+        }
+    }
+}
+
+/// Returns when the connection is lost, or the sender of `commands` is gone and everybody is answered.
+async fn serve(mut connection: Connection, first: Command, commands: &mut mpsc::Receiver<Command>) {
+    let mut pending = Pending::default();
+    ask(&mut connection, &mut pending, first);
+    loop {
+        tokio::select! {
+            message = connection.next() => match message {
+                Ok(StreamerIpcMessage::Reply { request, result }) => {
+                    if let Some(Waiting::Answer(answer)) = pending.take(request) {
+                        // Whoever has stopped waiting does not miss it.
+                        let _ = answer.send(result.map_err(AskError::Refused));
+                    }
+                }
+                Ok(other) => tracing::debug!(?other, "unexpected on the bulk connection"),
+                Err(error) => {
+                    tracing::debug!(%error, "the bulk connection ended");
+                    pending.fail_all();
+                    return;
+                }
+            },
+            command = commands.recv(), if connection.has_room() => match command {
+                Some(command) => ask(&mut connection, &mut pending, command),
+                None => return,
+            },
+        }
+    }
+}
+
+fn ask(connection: &mut Connection, pending: &mut Pending, command: Command) {
+    match pending.enter(Waiting::Answer(command.answer)) {
+        Err(waiting) => waiting.fail(AskError::Busy),
+        Ok(id) => {
+            if let Err(error) = connection.queue(&command.ask.into_message(id)) {
+                tracing::warn!(%error, "cannot ask a streamer");
+                pending.take(id).into_iter().for_each(|waiting| waiting.fail(AskError::Unexpected));
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! One supervisor per streamer: owns its process, its run directory and the connections to it, and
+//! reports what happens to the registry.
+//!
+//! ```text
+//!  new:     make run dir ─▶ spawn monitor ─▶ connect ─▶ Init, StartSource ─┐
+//!  adopted: connected by [`adopt`] ────────────────────────────────────────┴▶ serve ─▶ (process gone)
+//!                                                                              │ ▲            │
+//!                                                               connection lost▼ │            ▼
+//!                                                                            reconnect    Ended, unless told to stop;
+//!                                                                                         on stop: remove run dir, Gone
+//! ```
+//!
+//! [`Handle`] is how everybody else talks to it. It never decides what a streamer's state is; that is
+//! the registry's.
+
+pub mod adopt;
+pub mod ask;
+mod bulk;
+pub mod link;
+pub mod process;
+pub mod rundir;
+mod task;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use common::exit::StreamerExit;
+use common::id::{PeerId, StreamerId};
+use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
+use common::spec::StreamerSpec;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::signaling::Socket;
+use ask::{Answer, Ask, AskError, JoinAnswer};
+
+/// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
+/// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
+const COMMANDS: usize = 256;
+/// Snapshots that wait for their connection; more are refused with [`AskError::Busy`].
+const BULK_COMMANDS: usize = 16;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its name.
+    pub id: StreamerId,
+    /// When it was asked for.
+    pub created: DateTime<Utc>,
+    /// What to run.
+    pub spec: StreamerSpec,
+    /// Server-wide settings.
+    pub settings: Settings,
+    /// The program.
+    pub streamer_bin: PathBuf,
+    /// Directory of run directories.
+    pub run_root: PathBuf,
+}
+
+/// What a supervisor tells the registry, with the streamer's id. [`Event::Gone`] is the last.
+#[derive(Debug)]
+pub enum Event {
+    /// The connection was made anew: this is how it is now.
+    Session(Box<SessionState>),
+    /// The source runs.
+    Running,
+    /// The streamer said something that is not a reply.
+    Said(StreamerIpcMessage),
+    /// A viewer is a peer now; what follows in [`Event::Said`] may be for it.
+    Joined {
+        /// Which peer.
+        peer: PeerId,
+        /// Its WebSocket.
+        socket: Socket,
+        /// Waits to know.
+        answer: JoinAnswer,
+    },
+    /// The process ended without having been told to.
+    Ended(Failure),
+    /// The process and its run directory are gone, as was asked.
+    Gone,
+}
+
+/// Where supervisors report to. Bounded by whoever makes it; a supervisor waits when it is full.
+pub type Events = mpsc::Sender<(StreamerId, Event)>;
+
+/// Why a streamer's process ended, or never began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For people.
+    pub reason: String,
+    /// How the process ended, if one was started.
+    pub exit: Option<StreamerExit>,
+    /// The source's own error, if it could not be started.
+    pub error: Option<RequestError>,
+}
+
+impl Failure {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), exit: None, error: None }
+    }
+}
+
+enum Command {
+    Ask { ask: Ask, answer: Answer },
+    Join { join: Join, socket: Socket, answer: JoinAnswer },
+    Tell(ServerIpcMessage),
+}
+
+/// Talks to one streamer; stays valid, if useless, after its end.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    control: mpsc::Sender<Command>,
+    bulk: mpsc::Sender<bulk::Command>,
+    stop: Arc<watch::Sender<Option<String>>>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Command::Ask { .. } => "Ask",
+            Command::Join { .. } => "Join",
+            Command::Tell(_) => "Tell",
+        })
+    }
+}
+
+impl Handle {
+    /// Asks and waits for the answer. When it is dropped before, the answer is thrown away.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, AskError> {
+        let (answer, receiver) = oneshot::channel();
+        let deadline = ask.deadline();
+        if ask.is_bulk() {
+            self.bulk.try_send(bulk::Command { ask, answer }).map_err(refused)?;
+        } else {
+            self.control.try_send(Command::Ask { ask, answer }).map_err(refused)?;
+        }
+        match tokio::time::timeout(deadline, receiver).await {
+            Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
+            Err(_) => Err(AskError::Timeout(deadline)),
+        }
+    }
+
+    /// Brings a viewer; [`Event::Joined`] follows, or `answer` is told why not.
+    pub fn join(&self, join: Join, socket: Socket, answer: JoinAnswer) {
+        if let Err(error) = self.control.try_send(Command::Join { join, socket, answer }) {
+            let (error, command) = match error {
+                mpsc::error::TrySendError::Full(command) => (AskError::Busy, command),
+                mpsc::error::TrySendError::Closed(command) => (AskError::Gone, command),
+            };
+            if let Command::Join { answer, .. } = command {
+                // A viewer that has left does not miss it.
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Says something that has no answer, waiting for room.
+    ///
+    /// # Errors
+    /// The streamer is gone.
+    pub async fn tell(&self, message: ServerIpcMessage) -> Result<(), AskError> {
+        self.control.send(Command::Tell(message)).await.map_err(|_| AskError::Gone)
+    }
+
+    /// Says that a peer's WebSocket is gone, without waiting for an answer or for room: were it lost, the
+    /// streamer would notice by the peer's own silence, only later.
+    pub fn leave(&self, peer: PeerId, said_bye: bool) {
+        let command = if said_bye {
+            let (answer, _) = oneshot::channel();
+            Command::Ask { ask: Ask::RemovePeer { peer, reason: "left".into() }, answer }
+        } else {
+            Command::Tell(ServerIpcMessage::DetachPeer { peer })
+        };
+        if let Err(error) = self.control.try_send(command) {
+            tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");
+        }
+    }
+
+    /// Tells the streamer to end, gracefully at first; [`Event::Gone`] follows in any case.
+    pub fn stop(&self, reason: &str) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+    }
+}
+
+fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => AskError::Busy,
+        mpsc::error::TrySendError::Closed(_) => AskError::Gone,
+    }
+}
+
+/// Starts a streamer and its supervisor.
+pub fn start(plan: Plan, events: Events) -> Handle {
+    let (handle, supervisor, bulk) = task::Supervisor::new(plan.id.clone(), events);
+    tokio::spawn(supervisor.run_new(plan, bulk));
+    handle
+}
+
+/// Supervises a streamer that was found running.
+pub fn resume(found: adopt::Found, events: Events) -> Handle {
+    let (handle, supervisor, bulk) = task::Supervisor::new(found.session.id.clone(), events);
+    tokio::spawn(supervisor.run_adopted(found, bulk));
+    handle
+}

@@ -1,0 +1,36 @@
+//! `docs/openapi.json` is what the handlers generate.
+//!
+//! `ORIEL_WRITE_GENERATED=1 cargo test -p web-server --test generated` writes it (`scripts/generate`
+//! does it); without it the test fails when the committed file differs.
+
+use std::path::Path;
+
+use web_server::api::openapi::document;
+
+#[test]
+fn the_committed_openapi_is_what_the_handlers_generate() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    if std::env::var_os("ORIEL_WRITE_GENERATED").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, document()).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(document(), committed, "docs/openapi.json is out of date: run scripts/generate");
+}
+
+#[test]
+fn every_operation_says_what_a_refusal_looks_like() {
+    let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths = document["paths"].as_object().unwrap();
+    let mut operations = 0;
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            let content = &operation["responses"]["default"]["content"]["application/problem+json"];
+            assert!(content.is_object(), "{method} {path}");
+            operations += 1;
+        }
+    }
+    assert!(operations >= 16, "{operations}");
+}
