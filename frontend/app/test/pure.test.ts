@@ -1,19 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
-import { routeOf } from "../src/route";
+import { rootFromList, rootFromViewer, streamerIdOf } from "../src/location";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
 
-describe("a path", () => {
-  it("is the list or a viewer, below any base", () => {
-    expect(routeOf("/", "/")).toEqual({ page: "list" });
-    expect(routeOf("/s/demo", "/")).toEqual({ page: "viewer", streamerId: "demo" });
-    expect(routeOf("/oriel/s/a%2Db/", "/oriel/")).toEqual({ page: "viewer", streamerId: "a-b" });
+describe("an address", () => {
+  it("leads to the root of the server, below any path", () => {
+    expect(rootFromList("http://h/").href).toBe("http://h/");
+    expect(rootFromList("http://h/oriel/?a=b").href).toBe("http://h/oriel/");
+    expect(rootFromViewer("http://h/s/demo").href).toBe("http://h/");
+    expect(rootFromViewer("http://h/oriel/s/demo/?a#b").href).toBe("http://h/oriel/");
   });
 
-  it("that is neither is unknown", () => {
-    for (const path of ["/x", "/s/", "/s/a/b", "/s/%E0%A4%A"]) {
-      expect(routeOf(path, "/"), path).toEqual({ page: "unknown" });
-    }
+  it("of a viewer names its streamer", () => {
+    expect(streamerIdOf("/s/demo")).toBe("demo");
+    expect(streamerIdOf("/oriel/s/a%2Db/")).toBe("a-b");
+    for (const path of ["/x", "/s/", "/s/a/b", "/s/%E0%A4%A"]) expect(streamerIdOf(path), path).toBeNull();
   });
 });
 

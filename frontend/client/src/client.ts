@@ -72,6 +72,8 @@ export type ClientEvents = {
   role: Role;
   participants: readonly Participant[];
   "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
+  /** The media path is about to be closed: the last moment to keep its last picture. */
+  "media-closing": undefined;
   /** Nothing has been heard of the streamer for some seconds, or again. */
   interrupted: boolean;
   /** Input can be sent, or no longer. */
@@ -319,6 +321,7 @@ export class OrielClient implements EventSource<ClientEvents> {
     this.#events.emit("streamer-state", { state, reason: reason ?? null });
     const end = endOfStreamer(state, reason);
     if (end !== undefined) this.#handle({ type: "end", reason: end });
+    else if (state === "starting") this.#handle({ type: "step", step: "streamer" });
     // The process with our peer connection is gone; the next one knows nothing of it.
     else if (state === "restarting") this.#handle({ type: "media-lost" });
   }
@@ -379,6 +382,7 @@ export class OrielClient implements EventSource<ClientEvents> {
         this.#link.open(command.resume);
         break;
       case "close":
+        if (!command.keepMedia) this.#events.emit("media-closing", undefined);
         this.#link.close(command.keepMedia);
         break;
       case "wait":

@@ -34,6 +34,10 @@ export type LinkOptions = {
   readonly lipSync: boolean;
 };
 
+/** Close codes of the server: the peer, or the whole streamer, is gone. */
+const PEER_GONE = 4000;
+const STREAMER_GONE = 4001;
+
 /** Marks a step of connecting for the browser's own performance tools. */
 function mark(step: "opening" | "welcome" | "offer" | "answer" | "media"): void {
   performance.mark(`oriel:${step}`);
@@ -74,8 +78,10 @@ export class Link extends Emitter<LinkEvents> {
     socket.on("message", (message) => {
       this.#receive(message);
     });
-    socket.on("closed", () => {
+    socket.on("closed", ({ code }) => {
       this.#socket = null;
+      // The peer is gone, so there is nothing to resume.
+      if (code === PEER_GONE || code === STREAMER_GONE) this.#peer?.abandon();
       this.emit("socket-lost", { welcomed: this.#welcomed });
     });
     if (token === null) this.#replacePeer();

@@ -97,7 +97,7 @@ export function advance(state: Session, event: SessionEvent, now: number, random
         ? next({ kind: "connecting", step: "server" }, { type: "open", resume: false })
         : next(state);
     case "step":
-      return next(state.kind === "connecting" ? { kind: "connecting", step: event.step } : state);
+      return next(stepped(state, event.step));
     case "connected":
       return next(connected(state, now));
     case "socket-lost":
@@ -121,6 +121,18 @@ export function advance(state: Session, event: SessionEvent, now: number, random
 
 function next(state: Session, ...commands: Command[]): Step {
   return { state, commands };
+}
+
+function stepped(state: Session, step: ConnectStep): Session {
+  switch (state.kind) {
+    case "connecting":
+      return { kind: "connecting", step };
+    case "retrying":
+      // An offer instead of a resumption: the earlier media path has been replaced.
+      return step === "transport" ? { ...state, media: false } : state;
+    default:
+      return state;
+  }
 }
 
 function connected(state: Session, now: number): Session {

@@ -12,8 +12,11 @@ use super::problem::ApiError;
 #[folder = "../frontend/app/dist"]
 struct Dist;
 
-/// One page for the list and for every streamer; its script looks at the path.
-const INDEX: &str = "index.html";
+/// The list of streamers.
+const LIST: &str = "index.html";
+/// The viewer of any streamer; its script looks at the path. It lies where it is served, below `s/`, so that
+/// the relative addresses in it are right.
+const VIEWER: &str = "s/index.html";
 /// Its name holds a hash of its content, so it never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Ask each time whether it has changed.
@@ -30,9 +33,13 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Oriel</title>
 
 /// `/`: the list of streamers.
 pub async fn index(request: HttpRequest) -> HttpResponse {
-    match Dist::get(INDEX) {
+    page(&request, LIST)
+}
+
+fn page(request: &HttpRequest, name: &str) -> HttpResponse {
+    match Dist::get(name) {
         Some(file) => {
-            let mut response = serve(&request, INDEX, file, REVALIDATE);
+            let mut response = serve(request, name, file, REVALIDATE);
             let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
             response
@@ -46,7 +53,7 @@ pub async fn index(request: HttpRequest) -> HttpResponse {
 /// # Errors
 /// The id is not one.
 pub async fn viewer(request: HttpRequest, _id: Id) -> Result<HttpResponse, ApiError> {
-    Ok(index(request).await)
+    Ok(page(&request, VIEWER))
 }
 
 /// Any other file of the page.

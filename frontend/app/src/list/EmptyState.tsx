@@ -3,10 +3,10 @@ import { useState } from "react";
 import { Icon } from "../ui/Icon";
 
 /** What to do when there is no streamer yet. */
-export function EmptyState({ onCreate }: { readonly onCreate: () => void }) {
+export function EmptyState({ root, onCreate }: { readonly root: URL; readonly onCreate: () => void }) {
   const [copied, setCopied] = useState(false);
   const command = [
-    `curl -X POST ${new URL("api/streamers", document.baseURI).href} \\`,
+    `curl -X POST ${new URL("api/streamers", root).href} \\`,
     `  -H 'content-type: application/json' \\`,
     `  -d '{"id":"demo","source":{"type":"desktop","command":"xterm"}}'`,
   ].join("\n");

@@ -14,7 +14,7 @@ type Listing =
   | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
 
 /** All streamers, with a picture of each. */
-export function ListPage({ api }: { readonly api: Api }) {
+export function ListPage({ api, root }: { readonly api: Api; readonly root: URL }) {
   const [listing, setListing] = useState<Listing>({ kind: "loading" });
   const [creating, setCreating] = useState(false);
 
@@ -54,7 +54,7 @@ export function ListPage({ api }: { readonly api: Api }) {
       <main>
         {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
         {listing.kind === "loaded" && streamers.length === 0 && stale === null && (
-          <EmptyState onCreate={open} />
+          <EmptyState root={root} onCreate={open} />
         )}
         <ul className="cards" data-testid="streamers">
           {streamers.map((streamer) => (

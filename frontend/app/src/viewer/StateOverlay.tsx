@@ -9,6 +9,7 @@ const WAITS_FOR: Record<ConnectStep, string> = {
 
 type OverlayProps = {
   readonly streamerId: string;
+  readonly listUrl: string;
   readonly state: ClientState;
   /** When the state began. */
   readonly at: number;
@@ -33,7 +34,7 @@ export function StateOverlay(props: OverlayProps) {
     case "reconnecting":
       return state.mediaFlows ? null : <Reconnecting state={state} at={props.at} reached={props.reached} />;
     case "ended":
-      return <Ended streamerId={props.streamerId} reason={state.reason} onRetry={props.onRetry} />;
+      return <Ended {...props} reason={state.reason} />;
   }
 }
 
@@ -86,16 +87,16 @@ function Reconnecting({ state, at, reached }: ReconnectingProps) {
   return <Waiting text={text} detail={detail} />;
 }
 
-type EndedProps = { readonly streamerId: string; readonly reason: EndReason; readonly onRetry: () => void };
+type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "onRetry"> & { readonly reason: EndReason };
 
-function Ended({ streamerId, reason, onRetry }: EndedProps) {
+function Ended({ streamerId, listUrl, reason, onRetry }: EndedProps) {
   const { title, text } = describeEnd(streamerId, reason);
   return (
     <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
       <h1>{title}</h1>
       {text !== null && <p className="reason">{text}</p>}
       <div className="overlay-actions">
-        <a className="button primary" href={document.baseURI}>
+        <a className="button primary" href={listUrl}>
           All sessions
         </a>
         <button className="button" type="button" onClick={onRetry}>

@@ -19,6 +19,7 @@ export type Tool = {
 
 type ToolbarProps = {
   readonly name: string;
+  readonly listUrl: string;
   readonly tone: Tone;
   readonly status: string;
   readonly watchers: number;
@@ -50,7 +51,7 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
       data-testid="toolbar"
     >
       <div className="toolbar" role="toolbar" aria-label="Session">
-        <a className="icon-button" href={document.baseURI} aria-label="All sessions" title="All sessions">
+        <a className="icon-button" href={props.listUrl} aria-label="All sessions" title="All sessions">
           <Icon name="back" />
         </a>
         <span className="toolbar-name" title={props.name}>

@@ -140,6 +140,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       <Stage screen={screen} dimmed={!live || interrupted} />
       <StateOverlay
         streamerId={client.streamerId}
+        listUrl={model.root.href}
         state={state}
         at={at}
         slot={slot}
@@ -168,6 +169,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       )}
       <Toolbar
         name={client.streamerId}
+        listUrl={model.root.href}
         tone={tone}
         status={text}
         watchers={participants.length}

@@ -18,6 +18,8 @@ export type ViewerStats = {
 
 export type ViewerModel = {
   readonly client: OrielClient;
+  /** Root of the web-server: the list of all streamers. */
+  readonly root: URL;
   readonly meter: FrameMeter;
   readonly screen: Screen;
   readonly stats: () => Promise<ViewerStats>;
@@ -30,16 +32,19 @@ declare global {
   }
 }
 
-/** Makes the client and connects it. */
-export function createViewer(streamerId: string): ViewerModel {
-  const client = new OrielClient({ streamerId });
+/**
+ * Makes the client and connects it.
+ * @param root of the web-server.
+ */
+export function createViewer(streamerId: string, root: URL): ViewerModel {
+  const client = new OrielClient({ streamerId, baseUrl: root });
   const meter = new FrameMeter();
   const screen = new Screen(client, meter);
   const stats = (): Promise<ViewerStats> => readStats(client, meter);
   // How it went is the client's state, which the page shows.
   client.connect().catch(() => undefined);
   window.oriel = { client, stats };
-  return { client, meter, screen, stats };
+  return { client, root, meter, screen, stats };
 }
 
 async function readStats(client: OrielClient, meter: FrameMeter): Promise<ViewerStats> {

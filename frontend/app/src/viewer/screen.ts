@@ -27,8 +27,8 @@ export class Screen {
     client.on("slots", () => {
       this.#showStream();
     });
-    client.on("state", (state) => {
-      if (state.kind === "reconnecting" && !state.mediaFlows) this.#keepPicture();
+    client.on("media-closing", () => {
+      this.#keepPicture();
     });
   }
 

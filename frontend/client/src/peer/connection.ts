@@ -91,6 +91,11 @@ export class PeerConnection extends Emitter<PeerEvents> {
     return !this.#closed && !this.#failed && ["connected", "disconnected"].includes(this.#pc.connectionState);
   }
 
+  /** The other side has told that it is over. */
+  abandon(): void {
+    this.#fail("closed");
+  }
+
   /** An offer has been applied: this connection belongs to one peer of the streamer. */
   get negotiated(): boolean {
     return this.#pc.remoteDescription !== null;

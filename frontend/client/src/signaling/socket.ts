@@ -36,7 +36,7 @@ export class SignalingSocket extends Emitter<SocketEvents> {
     super();
     this.#socket = new WebSocket(url, SUBPROTOCOL);
     this.#openTimer = setTimeout(() => {
-      this.#finish(4000, "no answer");
+      this.#finish(1006, "no answer");
     }, OPEN_TIMEOUT_MS);
     this.#socket.onopen = () => {
       clearTimeout(this.#openTimer);
