@@ -12,7 +12,7 @@ use pulse::mainloop::events::io::{FlagSet as IoFlags, IoEvent};
 use pulse::mainloop::standard::{IterateResult, Mainloop};
 use pulse::operation::Operation;
 use pulse::sample::{Format, Spec};
-use pulse::stream::{self, Latency, PeekResult, Stream};
+use pulse::stream::{self, PeekResult, Stream};
 
 use super::Stop;
 use super::blocks::{Block, Blocks};
@@ -145,11 +145,10 @@ impl Client {
         let mut samples = Vec::new();
         loop {
             let now = Instant::now();
-            let age = match self.stream.get_latency() {
-                Ok(Latency::Positive(age)) => Duration::from_micros(age.0),
-                // Not measured yet, or the sample has not been played yet.
-                _ => Duration::ZERO,
-            };
+            // What waits was captured just now, at the rate of the samples: the sink that goes nowhere hands
+            // them out as they are due. The library's own estimate is off by up to a second after a pause.
+            let waiting = self.stream.readable_size().unwrap_or(0) / SAMPLE_BYTES;
+            let age = Duration::from_secs(1) * waiting as u32 / SAMPLE_RATE;
             samples.clear();
             match self.stream.peek().map_err(failed("reading"))? {
                 PeekResult::Empty => return Ok(()),
@@ -197,11 +196,7 @@ fn record(context: &mut Context) -> Result<Stream, Error> {
         prebuf: u32::MAX,
         minreq: u32::MAX,
     };
-    let flags = stream::FlagSet::ADJUST_LATENCY
-        | stream::FlagSet::START_CORKED
-        | stream::FlagSet::AUTO_TIMING_UPDATE
-        | stream::FlagSet::INTERPOLATE_TIMING
-        | stream::FlagSet::DONT_MOVE;
+    let flags = stream::FlagSet::ADJUST_LATENCY | stream::FlagSet::START_CORKED | stream::FlagSet::DONT_MOVE;
     stream.connect_record(Some(SOURCE), Some(&attributes), flags).map_err(failed("recording"))?;
     Ok(stream)
 }

@@ -65,7 +65,10 @@ impl Server {
         command
             .arg("-L")
             .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()));
-        command.args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2"]);
+        // Without rewinding it works in blocks of 50 ms when nothing asks for less, else of 2 s: that
+        // long the first listener would wait.
+        command
+            .args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2 norewinds=1"]);
         command.stdin(Stdio::null()).stdout(copy).stderr(output);
         let child = process::spawn("sound-server", command, None, |_| {});
         let child = child.map_err(|e| failed(e.to_string()))?;

@@ -1,0 +1,420 @@
+//! The clipboard of an X server: its selection CLIPBOARD (ICCCM §2), as text.
+//!
+//! ```text
+//! programs ◀─ selection requests, notifications ─▶ thread "clipboard" ◀─ get, set ─ control loop
+//!                                                        └─ Event::Clipboard ─▶
+//! ```
+//!
+//! A thread owns a connection and a window. It tells of every new text that a program puts there, and, while a text
+//! of ours is there, gives it to whoever asks. Texts have at most [`MAX_TEXT`] bytes in both directions, so
+//! ours always fit into one property; those of others may come in pieces (ICCCM §2.7.2, INCR).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use common::input::MAX_TEXT;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+use tokio::sync::mpsc;
+use x11rb::connection::Connection;
+use x11rb::errors::ReplyOrIdError;
+use x11rb::protocol::Event as XEvent;
+use x11rb::protocol::xfixes::{self, SelectionEventMask};
+use x11rb::protocol::xproto::{
+    self, Atom, AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, PropMode, Property,
+    SelectionNotifyEvent, SelectionRequestEvent, Window, WindowClass,
+};
+use x11rb::rust_connection::RustConnection;
+use x11rb::wrapper::ConnectionExt as _;
+
+use super::display::Display;
+use crate::source::{Clipboard, Error, Event};
+
+/// How long the owner of the clipboard may take for one step of handing it over.
+const STEP_TIME: Duration = Duration::from_secs(1);
+/// How long who asks us waits: some steps, and ours.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// Requests that wait for the thread; who has one more waits until there is room.
+const REQUESTS: usize = 8;
+
+x11rb::atom_manager! {
+    /// Names that the transfer of a selection uses.
+    Atoms: AtomsCookie {
+        CLIPBOARD,
+        INCR,
+        TARGETS,
+        TEXT,
+        TIMESTAMP,
+        UTF8_STRING,
+        PLAIN_UTF8: b"text/plain;charset=utf-8",
+        ORIEL_CLIPBOARD,
+    }
+}
+
+/// The clipboard of one X server. Dropping it ends its thread; what we put there is gone then.
+#[derive(Debug)]
+pub struct XClipboard {
+    requests: Option<SyncSender<Request>>,
+    wake: OwnedFd,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Request {
+    Get(SyncSender<Result<String, Error>>),
+    Set(String, SyncSender<Result<(), Error>>),
+}
+
+impl XClipboard {
+    /// Connects and begins to watch. New texts of programs are sent to `events` as [`Event::Clipboard`]; one
+    /// that finds no room is dropped, and still there for [`Clipboard::get`].
+    ///
+    /// # Errors
+    /// [`Error::X`] when the display cannot be reached or has no XFIXES.
+    pub fn start(display: &Display, events: mpsc::Sender<Event>) -> Result<Self, Error> {
+        let io = |source: std::io::Error| Error::Io { what: "starting the clipboard".into(), source };
+        let (x, screen) = display.connect()?;
+        let owner = Owner::new(x, screen, events).map_err(|e| Error::X(format!("clipboard: {e}")))?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = eventfd(0, flags).map_err(|e| io(e.into()))?;
+        let woken = wake.try_clone().map_err(io)?;
+        let (requests, receiver) = sync_channel(REQUESTS);
+        let run = move || {
+            if let Err(error) = owner.run(&receiver, &woken) {
+                tracing::debug!("the clipboard ended: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("clipboard".into()).spawn(run).map_err(io)?;
+        Ok(Self { requests: Some(requests), wake, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(SyncSender<Result<T, Error>>) -> Request) -> Result<T, Error> {
+        let (sender, receiver) = sync_channel(1);
+        let requests = self.requests.as_ref().ok_or(Error::Ended)?;
+        requests.send(request(sender)).map_err(|_| Error::Ended)?;
+        self.wake();
+        receiver.recv_timeout(ANSWER_TIME).map_err(|_| Error::Ended)?
+    }
+
+    fn wake(&self) {
+        // Fails only when it is readable already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl Clipboard for XClipboard {
+    fn get(&self) -> Result<String, Error> {
+        self.ask(Request::Get)
+    }
+
+    fn set(&self, text: String) -> Result<(), Error> {
+        if text.len() > MAX_TEXT {
+            return Err(too_long());
+        }
+        self.ask(|reply| Request::Set(text, reply))
+    }
+}
+
+impl Drop for XClipboard {
+    fn drop(&mut self) {
+        self.requests = None;
+        self.wake();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Only a panic, which has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn too_long() -> Error {
+    Error::X(format!("the clipboard's text is longer than {MAX_TEXT} bytes"))
+}
+
+/// What the thread owns.
+struct Owner {
+    x: RustConnection,
+    window: Window,
+    atoms: Atoms,
+    events: mpsc::Sender<Event>,
+    /// Our text, while it is on the clipboard.
+    ours: Option<Ours>,
+    /// A transfer from another program.
+    fetch: Option<Fetch>,
+    /// The text that was set by us or told of last: only another one is told of.
+    known: String,
+}
+
+struct Ours {
+    text: String,
+    /// Server time since when.
+    since: xproto::Timestamp,
+}
+
+/// A transfer from another program, and who waits for it.
+struct Fetch {
+    target: Atom,
+    /// What has come so far, once it is known to come in pieces.
+    pieces: Option<Vec<u8>>,
+    deadline: Instant,
+    waiting: Vec<SyncSender<Result<String, Error>>>,
+    /// It is a new text, to be told of.
+    tell: bool,
+}
+
+impl Owner {
+    fn new(x: RustConnection, screen: usize, events: mpsc::Sender<Event>) -> Result<Self, ReplyOrIdError> {
+        let atoms = Atoms::new(&x)?.reply()?;
+        xfixes::query_version(&x, 5, 0)?.reply()?;
+        let root = x.setup().roots[screen].root;
+        let window = x.generate_id()?;
+        let aux = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE).override_redirect(1);
+        x.create_window(0, window, root, -1, -1, 1, 1, 0, WindowClass::INPUT_ONLY, 0, &aux)?;
+        let changes = SelectionEventMask::SET_SELECTION_OWNER
+            | SelectionEventMask::SELECTION_WINDOW_DESTROY
+            | SelectionEventMask::SELECTION_CLIENT_CLOSE;
+        xfixes::select_selection_input(&x, window, atoms.CLIPBOARD, changes)?.check()?;
+        Ok(Self { x, window, atoms, events, ours: None, fetch: None, known: String::new() })
+    }
+
+    fn run(mut self, requests: &Receiver<Request>, wake: &OwnedFd) -> Result<(), ReplyOrIdError> {
+        loop {
+            while let Some(event) = self.x.poll_for_event()? {
+                self.handle(event)?;
+            }
+            // Emptied before the requests are looked at, so that none is missed.
+            let _ = rustix::io::read(wake, &mut [0; 8]);
+            match requests.try_recv() {
+                Ok(Request::Get(reply)) => self.get(reply)?,
+                Ok(Request::Set(text, reply)) => self.set(text, reply)?,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {
+                    self.x.flush()?;
+                    self.wait(wake);
+                }
+            }
+            if self.fetch.as_ref().is_some_and(|fetch| fetch.deadline <= Instant::now()) {
+                self.finish(Err(Error::X("the owner of the clipboard does not answer".into())));
+            }
+        }
+    }
+
+    /// Until there is something to do.
+    fn wait(&self, wake: &OwnedFd) {
+        let left = self.fetch.as_ref().map(|fetch| fetch.deadline.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.x.stream().as_fd(), PollFlags::IN),
+            PollFd::new(wake, PollFlags::IN),
+        ];
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut fds, left.as_ref());
+    }
+
+    fn handle(&mut self, event: XEvent) -> Result<(), ReplyOrIdError> {
+        match event {
+            XEvent::XfixesSelectionNotify(change) if change.owner == self.window => {
+                if let Some(ours) = &mut self.ours {
+                    ours.since = change.selection_timestamp;
+                }
+            }
+            XEvent::XfixesSelectionNotify(change) => {
+                self.ours = None;
+                if change.owner != x11rb::NONE {
+                    self.start_fetch(None, true)?;
+                }
+            }
+            XEvent::SelectionRequest(request) => self.serve(&request)?,
+            XEvent::SelectionNotify(notify) => self.receive(&notify)?,
+            XEvent::PropertyNotify(notify)
+                if notify.state == Property::NEW_VALUE && notify.atom == self.atoms.ORIEL_CLIPBOARD =>
+            {
+                self.receive_piece()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, reply: SyncSender<Result<String, Error>>) -> Result<(), ReplyOrIdError> {
+        if let Some(ours) = &self.ours {
+            // Who asked has gone, if it fails.
+            let _ = reply.try_send(Ok(ours.text.clone()));
+            return Ok(());
+        }
+        if let Some(fetch) = &mut self.fetch {
+            fetch.waiting.push(reply);
+            return Ok(());
+        }
+        self.start_fetch(Some(reply), false)
+    }
+
+    fn set(&mut self, text: String, reply: SyncSender<Result<(), Error>>) -> Result<(), ReplyOrIdError> {
+        self.known.clone_from(&text);
+        self.ours = Some(Ours { text, since: x11rb::CURRENT_TIME });
+        self.x.set_selection_owner(self.window, self.atoms.CLIPBOARD, x11rb::CURRENT_TIME)?;
+        let owner = self.x.get_selection_owner(self.atoms.CLIPBOARD)?.reply()?.owner;
+        let result =
+            if owner == self.window { Ok(()) } else { Err(Error::X("the clipboard is taken".into())) };
+        let _ = reply.try_send(result);
+        Ok(())
+    }
+
+    /// Asks the owner for its text. A transfer that is under way is of an older text: who waits for it
+    /// gets the new one.
+    fn start_fetch(
+        &mut self,
+        reply: Option<SyncSender<Result<String, Error>>>,
+        tell: bool,
+    ) -> Result<(), ReplyOrIdError> {
+        let mut waiting = self.fetch.take().map(|old| old.waiting).unwrap_or_default();
+        waiting.extend(reply);
+        let target = self.atoms.UTF8_STRING;
+        self.fetch =
+            Some(Fetch { target, pieces: None, deadline: Instant::now() + STEP_TIME, waiting, tell });
+        self.convert(target)
+    }
+
+    fn convert(&self, target: Atom) -> Result<(), ReplyOrIdError> {
+        let Atoms { CLIPBOARD, ORIEL_CLIPBOARD, .. } = self.atoms;
+        self.x.delete_property(self.window, ORIEL_CLIPBOARD)?;
+        self.x.convert_selection(self.window, CLIPBOARD, target, ORIEL_CLIPBOARD, x11rb::CURRENT_TIME)?;
+        Ok(())
+    }
+
+    /// The owner has answered: with the text, with the promise of pieces, or with a refusal.
+    fn receive(&mut self, notify: &SelectionNotifyEvent) -> Result<(), ReplyOrIdError> {
+        let Some(fetch) = self.fetch.as_mut().filter(|fetch| fetch.target == notify.target) else {
+            return Ok(());
+        };
+        fetch.deadline = Instant::now() + STEP_TIME;
+        if notify.property == x11rb::NONE {
+            let latin1 = Atom::from(AtomEnum::STRING);
+            if fetch.target == latin1 {
+                self.finish(Ok(String::new()));
+                return Ok(());
+            }
+            fetch.target = latin1;
+            return self.convert(latin1);
+        }
+        let (kind, bytes) = self.take_property()?;
+        match (&mut self.fetch, bytes) {
+            (Some(fetch), _) if kind == self.atoms.INCR => fetch.pieces = Some(Vec::new()),
+            (_, Ok(bytes)) => self.finish_with(kind, &bytes),
+            (_, Err(error)) => self.finish(Err(error)),
+        }
+        Ok(())
+    }
+
+    /// The next piece is there; an empty one is the last.
+    fn receive_piece(&mut self) -> Result<(), ReplyOrIdError> {
+        if self.fetch.as_ref().is_none_or(|fetch| fetch.pieces.is_none()) {
+            return Ok(());
+        }
+        let (kind, bytes) = self.take_property()?;
+        let Some(Fetch { pieces: Some(pieces), deadline, .. }) = &mut self.fetch else { return Ok(()) };
+        *deadline = Instant::now() + STEP_TIME;
+        match bytes {
+            Ok(bytes) if bytes.is_empty() => {
+                let all = std::mem::take(pieces);
+                self.finish_with(kind, &all);
+            }
+            Ok(bytes) if pieces.len() + bytes.len() <= MAX_TEXT => pieces.extend(bytes),
+            Ok(_) => self.finish(Err(too_long())),
+            Err(error) => self.finish(Err(error)),
+        }
+        Ok(())
+    }
+
+    /// Reads and deletes the property by which texts come: its type and content. No more than a text may be long is read.
+    fn take_property(&self) -> Result<(Atom, Result<Vec<u8>, Error>), ReplyOrIdError> {
+        let words = (MAX_TEXT as u32).div_ceil(4);
+        let property = self.atoms.ORIEL_CLIPBOARD;
+        let reply = self.x.get_property(true, self.window, property, AtomEnum::ANY, 0, words)?.reply()?;
+        if reply.bytes_after > 0 {
+            self.x.delete_property(self.window, property)?;
+            return Ok((reply.type_, Err(too_long())));
+        }
+        Ok((reply.type_, Ok(reply.value)))
+    }
+
+    fn finish_with(&mut self, kind: Atom, bytes: &[u8]) {
+        let text = if kind == Atom::from(AtomEnum::STRING) {
+            bytes.iter().map(|byte| char::from(*byte)).collect()
+        } else {
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        // Latin-1 grows when it becomes UTF-8.
+        self.finish(if text.len() <= MAX_TEXT { Ok(text) } else { Err(too_long()) });
+    }
+
+    fn finish(&mut self, result: Result<String, Error>) {
+        let Some(fetch) = self.fetch.take() else { return };
+        let copy = |result: &Result<String, Error>| match result {
+            Ok(text) => Ok(text.clone()),
+            Err(error) => Err(Error::X(error.to_string())),
+        };
+        for reply in fetch.waiting {
+            let _ = reply.try_send(copy(&result));
+        }
+        match result {
+            Ok(text) if fetch.tell && text != self.known && !text.is_empty() => {
+                self.known.clone_from(&text);
+                if self.events.try_send(Event::Clipboard(text)).is_err() {
+                    tracing::debug!("nobody hears of the new clipboard");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+
+    /// Gives our text to a program that asks for it.
+    fn serve(&self, request: &SelectionRequestEvent) -> Result<(), ReplyOrIdError> {
+        // Old programs name no property (ICCCM §2.2).
+        let property = if request.property == x11rb::NONE { request.target } else { request.property };
+        let answered = match &self.ours {
+            Some(ours) if request.selection == self.atoms.CLIPBOARD => {
+                self.answer(ours, request.requestor, request.target, property)?
+            }
+            _ => false,
+        };
+        let notify = SelectionNotifyEvent {
+            response_type: xproto::SELECTION_NOTIFY_EVENT,
+            sequence: 0,
+            time: request.time,
+            requestor: request.requestor,
+            selection: request.selection,
+            target: request.target,
+            property: if answered { property } else { x11rb::NONE },
+        };
+        self.x.send_event(false, request.requestor, EventMask::NO_EVENT, notify)?;
+        Ok(())
+    }
+
+    /// Puts what is asked for on the other's window. False when we have no such thing.
+    fn answer(&self, ours: &Ours, to: Window, target: Atom, property: Atom) -> Result<bool, ReplyOrIdError> {
+        let atoms = &self.atoms;
+        let latin1 = Atom::from(AtomEnum::STRING);
+        let replace = PropMode::REPLACE;
+        let text = ours.text.as_bytes();
+        if target == atoms.TARGETS {
+            let all =
+                [atoms.TARGETS, atoms.TIMESTAMP, atoms.UTF8_STRING, atoms.PLAIN_UTF8, atoms.TEXT, latin1];
+            self.x.change_property32(replace, to, property, AtomEnum::ATOM, &all)?;
+        } else if target == atoms.TIMESTAMP {
+            self.x.change_property32(replace, to, property, AtomEnum::INTEGER, &[ours.since])?;
+        } else if target == atoms.UTF8_STRING || target == atoms.PLAIN_UTF8 {
+            self.x.change_property8(replace, to, property, target, text)?;
+        } else if target == atoms.TEXT {
+            self.x.change_property8(replace, to, property, atoms.UTF8_STRING, text)?;
+        } else if target == latin1 {
+            let text: Vec<u8> = ours.text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+            self.x.change_property8(replace, to, property, latin1, &text)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}

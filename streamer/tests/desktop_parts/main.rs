@@ -1,0 +1,51 @@
+//! The parts of a desktop against the real programs: an X server, programs in it, a sound server.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clipboard;
+mod input;
+mod session;
+mod sound;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use streamer::source::desktop::xserver::XServer;
+
+/// Longer than anything here may take, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory and an X server in it.
+struct Desk {
+    server: XServer,
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = XServer::start(dir.path(), |_| {}).unwrap();
+        Self { server, dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Waits until `check` gives something.
+fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waiting for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
