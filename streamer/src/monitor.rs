@@ -158,7 +158,7 @@ fn stop(streamer: Pid, kill_at: &mut Option<Instant>) {
 /// was among them.
 fn reap(streamer: Pid) -> Option<WaitStatus> {
     loop {
-        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == streamer => return Some(status),
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(_) => return None,

@@ -87,7 +87,7 @@ pub fn kill_all_descendants() {
         signal(&alive, Signal::KILL);
         wait(&alive, LOOK_AGAIN);
         loop {
-            match rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG) {
+            match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 // Some live on: look again, as they may have had children before the signal came.
                 Ok(None) => break,
