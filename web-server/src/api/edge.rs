@@ -36,7 +36,8 @@ pub async fn edge(
     let id = Uuid::new_v4().simple().to_string();
     let response = match check(&request) {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(error) => request.into_response(HttpResponse::from_error(error)),
+        // Not `request.into_response`, which forgets the error.
+        Err(error) => ServiceResponse::new(request.into_parts().0, HttpResponse::from_error(error)),
     };
     let mut response = finish(response, &id);
     set_headers(response.headers_mut(), &id);

@@ -260,7 +260,7 @@ mod tests {
         let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
             .with_field("source.command");
         let failure = Failure { reason: error.message.clone(), exit: None, error: Some(error) };
-        let problem = ApiError::from(StartError::Failed(failure)).problem("r");
+        let problem = ApiError::from(StartError::Failed(Box::new(failure))).problem("r");
         assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));
         assert_eq!(problem.detail, "no program \"x\"");

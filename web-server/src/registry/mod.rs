@@ -52,7 +52,7 @@ pub enum StartError {
     Denied(#[from] Denied),
     /// It could not be started.
     #[error("{}", .0.reason)]
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 /// A streamer that `POST` made or found.

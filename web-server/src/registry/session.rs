@@ -236,7 +236,7 @@ impl Session {
         let decided = match &self.life.stage {
             Stage::Starting => return,
             Stage::Running => Ok(()),
-            Stage::Failed(failure) => Err(StartError::Failed(failure.clone())),
+            Stage::Failed(failure) => Err(StartError::Failed(Box::new(failure.clone()))),
             Stage::Stopping { .. } => Err(StartError::Denied(Denied::Stopping)),
         };
         for answer in std::mem::take(&mut self.waiting) {
