@@ -40,7 +40,7 @@ pub struct Block<'a> {
 impl Blocks {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { pending: Vec::with_capacity(2 * BLOCK), next: None, last: None, silent: TAIL_BLOCKS }
+        Self { pending: Vec::with_capacity(2 * BLOCK), next: None, last: None, silent: TAIL_BLOCKS + 1 }
     }
 
     /// Takes interleaved samples, the first of which was captured at `captured`, and gives each complete block
@@ -63,12 +63,17 @@ impl Blocks {
                 _ => counted,
             };
             self.silent = if samples.iter().all(|s| *s == 0) { self.silent.saturating_add(1) } else { 0 };
-            emit(Block { samples, captured, silent: self.silent > TAIL_BLOCKS });
+            emit(Block { samples, captured, silent: self.is_silent() });
             self.last = Some(captured);
             self.next = Some(counted + BLOCK_TIME);
             used += BLOCK;
         }
         self.pending.drain(..used);
+    }
+
+    /// The last blocks were silent, and the decoder has heard enough of it.
+    pub fn is_silent(&self) -> bool {
+        self.silent > TAIL_BLOCKS
     }
 
     /// Capture stood still: what is incomplete is dropped and time is measured afresh.

@@ -1,16 +1,19 @@
 //! Captures the monitor of the session's sink, as a client of its sound server.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use libpulse_binding as pulse;
+use pulse::callbacks::ListResult;
+use pulse::context::subscribe::InterestMaskSet;
 use pulse::context::{self, Context};
 use pulse::def::BufferAttr;
 use pulse::mainloop::api::Mainloop as _;
 use pulse::mainloop::events::io::{FlagSet as IoFlags, IoEvent};
 use pulse::mainloop::standard::{IterateResult, Mainloop};
-use pulse::operation::Operation;
 use pulse::sample::{Format, Spec};
 use pulse::stream::{self, PeekResult, Stream};
 
@@ -26,8 +29,8 @@ use crate::stats::SourceCounters;
 const SOURCE: &str = "desk.monitor";
 /// Bytes of one sample of both channels.
 const SAMPLE_BYTES: usize = 2 * CHANNELS;
-/// Bytes that the server sends at once: 5 ms. Its default is seconds.
-const FRAGMENT: u32 = (SAMPLE_RATE as usize / 200 * SAMPLE_BYTES) as u32;
+/// Bytes that the server sends at once: one block. Its default is seconds.
+const FRAGMENT: u32 = (FRAME_SAMPLES * SAMPLE_BYTES) as u32;
 
 /// Captures until stopped, or until the server is gone.
 ///
@@ -77,11 +80,43 @@ type Watch = IoEvent<<Mainloop as pulse::mainloop::api::Mainloop>::MI>;
 struct Client {
     stream: Stream,
     context: Context,
-    /// Cork requests under way are cancelled when dropped, so the newest is kept.
-    _corking: Option<Operation<dyn FnMut(bool)>>,
     _watches: [Watch; 2],
     mainloop: Mainloop,
+    players: Players,
     corked: bool,
+}
+
+/// Whether any program plays something: while none does, nothing is captured, and an idle desktop costs nothing.
+#[derive(Debug, Default, Clone)]
+struct Players {
+    /// Something has changed since it was asked.
+    changed: Rc<Cell<bool>>,
+    playing: Rc<Cell<bool>>,
+}
+
+impl Players {
+    /// Watches the streams to the sink.
+    fn watch(context: &mut Context) -> Self {
+        let players = Self { changed: Rc::new(Cell::new(true)), ..Self::default() };
+        let changed = Rc::clone(&players.changed);
+        context.set_subscribe_callback(Some(Box::new(move |_, _, _| changed.set(true))));
+        // Dropping the operation does not take it back.
+        drop(context.subscribe(InterestMaskSet::SINK_INPUT, |_| {}));
+        players
+    }
+
+    /// Asks the server again, if something has changed.
+    fn ask(&self, context: &Context) {
+        if !self.changed.take() {
+            return;
+        }
+        let (playing, mut found) = (Rc::clone(&self.playing), false);
+        drop(context.introspect().get_sink_input_info_list(move |result| match result {
+            ListResult::Item(stream) => found |= !stream.corked,
+            ListResult::End => playing.set(found),
+            ListResult::Error => playing.set(true),
+        }));
+    }
 }
 
 fn failed(what: &'static str) -> impl Fn(pulse::error::PAErr) -> Error {
@@ -111,8 +146,9 @@ impl Client {
             }
             iterate(&mut mainloop)?;
         }
+        let players = Players::watch(&mut context);
         let stream = record(&mut context)?;
-        let mut client = Self { stream, context, _corking: None, _watches: watches, mainloop, corked: true };
+        let mut client = Self { stream, context, _watches: watches, mainloop, players, corked: true };
         while client.stream.get_state() != stream::State::Ready {
             if stop.is_stopped() {
                 return Err(Error::Ended);
@@ -129,13 +165,15 @@ impl Client {
         if good { Ok(()) } else { Err(failed("the sound server has gone")(self.context.errno())) }
     }
 
-    /// Records while somebody listens.
+    /// Records while somebody listens and there is something to hear.
     fn follow(&mut self, outlet: &AudioOutlet, blocks: &mut Blocks) {
         outlet.demand().drain();
-        let cork = outlet.demand().watchers() == 0;
+        self.players.ask(&self.context);
+        let quiet = !self.players.playing.get() && blocks.is_silent();
+        let cork = outlet.demand().watchers() == 0 || quiet;
         if cork != self.corked {
             self.corked = cork;
-            self._corking = Some(self.stream.set_corked_state(cork, None));
+            drop(self.stream.set_corked_state(cork, None));
             blocks.interrupted();
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! All of it happens on one thread, which also brings the server up, so that a desktop does not wait for
 //! its sound. When the server dies it is started again; video does not notice. Silence is not encoded, and
-//! while nobody listens nothing is even captured.
+//! while nobody listens or no program plays anything nothing is even captured.
 
 mod blocks;
 mod capture;

@@ -69,6 +69,8 @@ impl Server {
         // long the first listener would wait.
         command
             .args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2 norewinds=1"]);
+        // While nothing plays and nothing is captured it sleeps.
+        command.args(["-L", "module-suspend-on-idle timeout=1"]);
         command.stdin(Stdio::null()).stdout(copy).stderr(output);
         let child = process::spawn("sound-server", command, None, |_| {});
         let child = child.map_err(|e| failed(e.to_string()))?;
