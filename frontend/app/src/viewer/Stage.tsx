@@ -6,12 +6,11 @@ type StageProps = {
   readonly dimmed: boolean;
 };
 
-/** The picture, over the last one of the connection before. */
+/** The picture, under the last one of the connection before. */
 export function Stage({ screen, dimmed }: StageProps) {
   const { setStill, setVideo } = screen;
   return (
     <div className={dimmed ? "surface dimmed" : "surface"} data-testid="surface">
-      <canvas ref={setStill} className="still" />
       <video
         ref={setVideo}
         muted
@@ -21,6 +20,7 @@ export function Stage({ screen, dimmed }: StageProps) {
         disableRemotePlayback
         data-testid="video"
       />
+      <canvas ref={setStill} className="still" data-testid="still" />
     </div>
   );
 }

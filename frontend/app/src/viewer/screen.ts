@@ -3,7 +3,7 @@
  * connection before, the meter of its frames and the input taken from it.
  *
  * A new connection brings a new stream, and a video without frames is black: until its first frame the last
- * picture of the old one stays, drawn on a canvas below.
+ * picture of the old one stays, drawn on a canvas above.
  */
 
 import type { InputController, OrielClient } from "@oriel/client";
@@ -27,6 +27,9 @@ export class Screen {
     client.on("slots", () => {
       this.#showStream();
     });
+    meter.onFrame(() => {
+      this.#hideStill();
+    });
     client.on("media-closing", () => {
       this.#keepPicture();
     });
@@ -49,6 +52,7 @@ export class Screen {
   /** Takes the canvas for the last picture. */
   readonly setStill = (canvas: HTMLCanvasElement | null): void => {
     this.#still = canvas;
+    this.#hideStill();
   };
 
   /** Keyboard, pointer and clipboard of the shown slot; null while there is no element. */
@@ -80,11 +84,17 @@ export class Screen {
 
   #keepPicture(): void {
     const [video, canvas] = [this.#video, this.#still];
-    if (video === null || canvas === null) return;
+    // Shown already: the video has had no frame since, and has nothing better.
+    if (video === null || canvas?.hidden !== true) return;
     if (video.videoWidth === 0 || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
     canvas.getContext("2d")?.drawImage(video, 0, 0);
+    canvas.hidden = false;
+  }
+
+  #hideStill(): void {
+    if (this.#still !== null) this.#still.hidden = true;
   }
 }
 

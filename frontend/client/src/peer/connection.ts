@@ -123,8 +123,11 @@ export class PeerConnection extends Emitter<PeerEvents> {
         this.emit("tracks", this.#negotiatedTracks());
         const answer = await this.#pc.createAnswer();
         const local = withStereo(answer.sdp ?? "");
-        await this.#pc.setLocalDescription({ type: "answer", sdp: local });
+        const applied = this.#pc.setLocalDescription({ type: "answer", sdp: local });
+        // Not after it has been applied: the other side can make itself ready meanwhile. No candidate can
+        // overtake it, as gathering begins with the description.
         send(local);
+        await applied;
       } catch (error) {
         if (this.#closed) return;
         throw new OrielError("protocol", "the browser refused the offer", { cause: error });
