@@ -6,9 +6,11 @@
 
 pub mod desktop;
 pub mod test;
+pub mod video;
+pub mod worker;
 
-use std::sync::Arc;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use common::input::CursorShape;
 use common::spec::{CursorMode, SourceSpec};

@@ -1,0 +1,176 @@
+//! A Linux desktop: an X server, sound and a command of its own, captured, steered, with a clipboard.
+//!
+//! ```text
+//! XServer ◀── Session (command) ──▶ Sound ──▶ AudioOutlet
+//!    ▲  ▲  ▲
+//!    │  │  └── Capture (thread `desktop`): damage ▶ rows ▶ H.264 ──▶ VideoOutlet
+//!    │  └───── XClipboard
+//!    └──────── X11Sink ◀── input
+//! ```
+//!
+//! [`start`] assembles them; dropping [`Desktop`] ends them in reverse. Attached to a display that is already
+//! there, the size of that screen is taken as it is, and its X server is left running.
+
+pub mod capture;
+pub mod clipboard;
+pub mod cursor;
+pub mod display;
+pub mod resize;
+pub mod rows;
+pub mod schedule;
+pub mod screen;
+pub mod segment;
+pub mod session;
+pub mod sound;
+pub mod xserver;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::spec::{CursorMode, DesktopSpec};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::capture::Capture;
+use self::clipboard::XClipboard;
+use self::display::Display;
+use self::screen::Screen;
+use self::session::{Session, Surroundings};
+use self::sound::Sound;
+use self::xserver::XServer;
+use super::video::{Outbox, Settings};
+use super::worker::{Request, Worker};
+use super::{Clipboard, Error, Event, Info, Outlets, Running};
+use crate::input::sink::Sink;
+use crate::input::sink::x11::X11Sink;
+use crate::media::{Picture, Size};
+
+/// A running desktop. Its parts end in the order in which they stand here.
+pub struct Desktop {
+    /// What ends from here on was told to.
+    _stopping: Stopping,
+    _session: Option<Session>,
+    sink: Option<X11Sink>,
+    clipboard: Arc<XClipboard>,
+    capture: Worker<Request>,
+    sound: Option<Sound>,
+    _server: Option<XServer>,
+    size: watch::Receiver<Size>,
+    fps: u32,
+    cursor: CursorMode,
+}
+
+/// Starts a desktop.
+///
+/// # Errors
+/// [`Error`] when a part of it does not come up; those before it are ended again.
+pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
+    let Outlets { video, audio, counters, events, run_dir } = outlets;
+    let end = End::new(events.clone());
+    let server = match &spec.display {
+        None => Some(XServer::start(&run_dir, end.callback())?),
+        Some(_) => None,
+    };
+    let display = match (&server, &spec.display) {
+        (Some(server), _) => server.display().clone(),
+        (None, name) => Display { name: name.clone().unwrap_or_default(), xauthority: None },
+    };
+    let sound = spec.audio.then(|| Sound::start(&run_dir, audio, Arc::clone(&counters))).transpose()?;
+    let mut screen = Screen::connect(&display, spec.cursor == CursorMode::Embedded)?;
+    if server.is_some() {
+        screen.set_size(Size { width: spec.width, height: spec.height })?;
+        screen.adopt_size()?;
+    }
+    let settings = Settings { fps: spec.fps, bitrate_kbps: spec.bitrate_kbps };
+    let outbox = Outbox::new(events.clone());
+    let (capture, size) = Capture::new(screen, settings, spec.cursor, video, counters, outbox)?;
+    let capture = spawn(capture, end.clone())?;
+    let sink = X11Sink::new(&display)?;
+    let clipboard = Arc::new(XClipboard::start(&display, events)?);
+    let sound_address = sound.as_ref().map(Sound::address);
+    let around = Surroundings { display: &display, sound: sound_address, run_dir: &run_dir };
+    let start_session = |command| Session::start(command, &spec.env, &around, end.callback());
+    let session = spec.command.as_ref().map(start_session).transpose()?;
+    Ok(Desktop {
+        _stopping: Stopping(end),
+        _session: session,
+        sink: Some(sink),
+        clipboard,
+        capture,
+        sound,
+        _server: server,
+        size,
+        fps: spec.fps,
+        cursor: spec.cursor,
+    })
+}
+
+fn spawn(mut capture: Capture, end: End) -> Result<Worker<Request>, Error> {
+    Worker::spawn("desktop", move |inbox| {
+        if let Err(error) = capture.run(&inbox)
+            && end.is_first()
+        {
+            capture.ended(error.to_string());
+        }
+    })
+}
+
+impl Running for Desktop {
+    fn info(&self) -> Info {
+        let (size, audio) = (*self.size.borrow(), self.sound.is_some());
+        Info { size, fps: self.fps, audio, cursor: self.cursor, input: true }
+    }
+
+    fn picture(&self) -> oneshot::Receiver<Picture> {
+        self.capture.picture()
+    }
+
+    fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
+        self.capture.resize(size)
+    }
+
+    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        self.sink.take().map(|sink| Box::new(sink) as Box<dyn Sink>)
+    }
+
+    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
+        Some(Arc::clone(&self.clipboard) as Arc<dyn Clipboard>)
+    }
+}
+
+/// The end of a desktop is told once, by the part that ends first: the others follow from it.
+#[derive(Clone)]
+struct End {
+    told: Arc<AtomicBool>,
+    events: mpsc::Sender<Event>,
+}
+
+impl End {
+    fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { told: Arc::new(AtomicBool::new(false)), events }
+    }
+
+    fn is_first(&self) -> bool {
+        !self.told.swap(true, Ordering::AcqRel)
+    }
+
+    /// To be called with the reason, on a thread that does not belong to what is ended.
+    fn callback(&self) -> impl FnOnce(String) + Send + 'static {
+        let end = self.clone();
+        move |reason| {
+            if end.is_first()
+                && let Err(error) = end.events.try_send(Event::Ended(reason))
+            {
+                tracing::error!(%error, "the end of the desktop could not be told");
+            }
+        }
+    }
+}
+
+/// From its drop on, what ends is not told of.
+struct Stopping(End);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.told.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,162 @@
+//! Sets the size of a screen by RandR: a mode of that size on its one output.
+
+use x11rb::protocol::randr::{self, ConnectionExt as _, SetConfig};
+use x11rb::protocol::xproto::{ConnectionExt as _, Window};
+use x11rb::rust_connection::RustConnection;
+
+use super::screen::x;
+use crate::media::Size;
+use crate::source::Error;
+
+/// Our modes are named so, and removed when they are no longer used.
+const PREFIX: &str = "oriel-";
+/// What programs take a pixel for: 96 to the inch.
+const DPI: f64 = 96.0;
+
+/// What shows the screen.
+struct Head {
+    crtc: randr::Crtc,
+    output: randr::Output,
+    /// Set now; 0 if the output is off.
+    mode: randr::Mode,
+    size: Size,
+}
+
+/// Sets the size of the screen that `root` is on.
+///
+/// # Errors
+/// [`Error::X`] when the server cannot do that; the size is then as it was.
+pub fn set_size(connection: &RustConnection, root: Window, size: Size) -> Result<(), Error> {
+    let range = connection.randr_get_screen_size_range(root).map_err(x)?.reply().map_err(x)?;
+    let fits = (u32::from(range.min_width)..=u32::from(range.max_width)).contains(&size.width)
+        && (u32::from(range.min_height)..=u32::from(range.max_height)).contains(&size.height);
+    if !fits {
+        let message = format!(
+            "a screen from {}x{} to {}x{} is possible, not {}x{}",
+            range.min_width, range.min_height, range.max_width, range.max_height, size.width, size.height
+        );
+        return Err(x(message));
+    }
+    // Programs must not see the screen in between, without an output.
+    connection.grab_server().map_err(x)?;
+    let result = set_size_grabbed(connection, root, size);
+    connection.ungrab_server().map_err(x)?.check().map_err(x)?;
+    result
+}
+
+fn set_size_grabbed(connection: &RustConnection, root: Window, size: Size) -> Result<(), Error> {
+    let head = head(connection, root)?;
+    let mode = mode(connection, root, head.output, size)?;
+    if let Err(error) = apply(connection, root, &head, size, mode) {
+        // Whatever part of it was done is undone; the first error says what went wrong.
+        let _ = apply(connection, root, &head, head.size, head.mode);
+        return Err(error);
+    }
+    remove_others(connection, root, head.output, mode)
+}
+
+fn head(connection: &RustConnection, root: Window) -> Result<Head, Error> {
+    let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
+    let geometry = connection.get_geometry(root).map_err(x)?.reply().map_err(x)?;
+    for output in resources.outputs {
+        let info = connection.randr_get_output_info(output, 0).map_err(x)?.reply().map_err(x)?;
+        let crtc = if info.crtc == x11rb::NONE { info.crtcs.first().copied() } else { Some(info.crtc) };
+        if let (randr::Connection::CONNECTED, Some(crtc)) = (info.connection, crtc) {
+            let mode = connection.randr_get_crtc_info(crtc, 0).map_err(x)?.reply().map_err(x)?.mode;
+            let size = Size { width: geometry.width.into(), height: geometry.height.into() };
+            return Ok(Head { crtc, output, mode, size });
+        }
+    }
+    Err(x("it has no output that could be resized"))
+}
+
+/// The output's mode of this size; a new one if there is none.
+fn mode(
+    connection: &RustConnection,
+    root: Window,
+    output: randr::Output,
+    size: Size,
+) -> Result<randr::Mode, Error> {
+    let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
+    let modes = connection.randr_get_output_info(output, 0).map_err(x)?.reply().map_err(x)?.modes;
+    let (width, height) = (size.width as u16, size.height as u16);
+    let known =
+        |mode: &&randr::ModeInfo| (mode.width, mode.height) == (width, height) && modes.contains(&mode.id);
+    if let Some(mode) = resources.modes.iter().find(known) {
+        return Ok(mode.id);
+    }
+    let name = format!("{PREFIX}{width}x{height}");
+    // The times mean nothing where there is no monitor; they must only be plausible: 60 Hz.
+    let info = randr::ModeInfo {
+        width,
+        height,
+        dot_clock: size.width * size.height * 60,
+        htotal: width,
+        vtotal: height,
+        hsync_start: width,
+        hsync_end: width,
+        vsync_start: height,
+        vsync_end: height,
+        name_len: name.len() as u16,
+        ..Default::default()
+    };
+    let mode = connection.randr_create_mode(root, info, name.as_bytes()).map_err(x)?.reply().map_err(x)?.mode;
+    connection.randr_add_output_mode(output, mode).map_err(x)?.check().map_err(x)?;
+    Ok(mode)
+}
+
+fn apply(
+    connection: &RustConnection,
+    root: Window,
+    head: &Head,
+    size: Size,
+    mode: randr::Mode,
+) -> Result<(), Error> {
+    // A CRTC that is on must stay within the screen, so it is off while the screen changes.
+    configure(connection, head.crtc, x11rb::NONE, &[])?;
+    let millimetres = |pixels: u32| (f64::from(pixels) / DPI * 25.4).round() as u32;
+    let (width, height) = (size.width as u16, size.height as u16);
+    connection
+        .randr_set_screen_size(root, width, height, millimetres(size.width), millimetres(size.height))
+        .map_err(x)?
+        .check()
+        .map_err(x)?;
+    let outputs: &[_] = if mode == x11rb::NONE { &[] } else { &[head.output] };
+    configure(connection, head.crtc, mode, outputs)
+}
+
+fn configure(
+    connection: &RustConnection,
+    crtc: randr::Crtc,
+    mode: randr::Mode,
+    outputs: &[randr::Output],
+) -> Result<(), Error> {
+    let rotation = randr::Rotation::ROTATE0;
+    let now = x11rb::CURRENT_TIME;
+    let reply = connection.randr_set_crtc_config(crtc, now, now, 0, 0, mode, rotation, outputs);
+    match reply.map_err(x)?.reply().map_err(x)?.status {
+        SetConfig::SUCCESS => Ok(()),
+        status => Err(x(format!("setting a mode: {status:?}"))),
+    }
+}
+
+/// Removes modes that earlier sizes left, or they would grow in number with every resize.
+fn remove_others(
+    connection: &RustConnection,
+    root: Window,
+    output: randr::Output,
+    keep: randr::Mode,
+) -> Result<(), Error> {
+    let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
+    let mut names = &resources.names[..];
+    for mode in &resources.modes {
+        let Some((name, rest)) = names.split_at_checked(mode.name_len.into()) else { break };
+        names = rest;
+        if mode.id != keep && name.starts_with(PREFIX.as_bytes()) {
+            // Somebody else may use it: then it stays.
+            connection.randr_delete_output_mode(output, mode.id).map_err(x)?.ignore_error();
+            connection.randr_destroy_mode(mode.id).map_err(x)?.ignore_error();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! From pixels to the feed: the picture as the encoder takes it, the encoder, and the outlet.
+//! Owned by the thread of a source, which decides when.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::{Error, Event};
+use crate::encode::convert::I420;
+use crate::encode::encoder::{Config, Content, Encoder};
+use crate::encode::rate::default_bitrate;
+use crate::feed::VideoOutlet;
+use crate::media::{AccessUnit, Size};
+use crate::stats::SourceCounters;
+
+/// What a spec says about video.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Highest frame rate.
+    pub fps: u32,
+    /// Target bitrate; chosen by the size if absent.
+    pub bitrate_kbps: Option<u32>,
+}
+
+impl Settings {
+    /// The bitrate for pictures of this size.
+    pub fn bitrate_bps(&self, size: Size) -> u32 {
+        self.bitrate_kbps.map_or_else(|| default_bitrate(size, self.fps), |kbps| kbps * 1000)
+    }
+}
+
+/// One encoding of a source.
+pub struct Video {
+    settings: Settings,
+    picture: I420,
+    encoder: Encoder,
+    outlet: VideoOutlet,
+    counters: Arc<SourceCounters>,
+}
+
+/// What came out of one call of the encoder.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// Length of the access unit.
+    pub len_bytes: usize,
+    /// It was a keyframe.
+    pub keyframe: bool,
+    /// How long encoding took.
+    pub encoding: Duration,
+}
+
+impl Video {
+    /// Ready for its first picture, which will be a keyframe.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the encoder does not start.
+    pub fn new(
+        settings: Settings,
+        size: Size,
+        content: Content,
+        outlet: VideoOutlet,
+        counters: Arc<SourceCounters>,
+    ) -> Result<Self, Error> {
+        let picture = I420::new(size)?;
+        let encoder = encoder(settings, size, content)?;
+        Ok(Self { settings, picture, encoder, outlet, counters })
+    }
+
+    /// What the peers want.
+    pub fn outlet(&self) -> &VideoOutlet {
+        &self.outlet
+    }
+
+    /// Target bitrate of now.
+    pub fn bitrate_bps(&self) -> u32 {
+        self.encoder.config().bitrate_bps
+    }
+
+    /// Starts again with pictures of this size and kind. The next one is a keyframe. Without another
+    /// size, the picture stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Encode`]; the encoding is then as it was.
+    pub fn restart(&mut self, size: Size, content: Content) -> Result<(), Error> {
+        let resized = (size != self.picture.size()).then(|| I420::new(size)).transpose()?;
+        self.encoder = encoder(self.settings, size, content)?;
+        if let Some(picture) = resized {
+            self.picture = picture;
+        }
+        Ok(())
+    }
+
+    /// Takes over changed rows, as [`I420::convert`] does.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when they are not rows of the picture.
+    pub fn convert(&mut self, rows: Range<u32>, pixels: &[u8], stride: usize) -> Result<(), Error> {
+        let start = Instant::now();
+        let len = rows.len() * self.picture.size().width as usize * 4;
+        self.picture.convert(rows, pixels, stride)?;
+        self.counters.convert_us.add_time(start.elapsed());
+        self.counters.converted_bytes.add(len as u64);
+        Ok(())
+    }
+
+    /// Encodes the picture and hands it to the feed.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the encoder fails.
+    pub fn send(&mut self, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
+        let start = Instant::now();
+        let encoded = self.encoder.encode(&self.picture, captured, keyframe)?;
+        let encoding = start.elapsed();
+        let (len_bytes, keyframe) = (encoded.data.len(), encoded.keyframe);
+        self.counters.encode_us.add_time(encoding);
+        self.counters.encoded.add(1);
+        self.counters.keyframes.add(u64::from(keyframe));
+        self.counters.encoded_bytes.add(len_bytes as u64);
+        if len_bytes > 0 {
+            self.outlet.publish(AccessUnit {
+                data: encoded.data,
+                keyframe,
+                captured,
+                size: self.picture.size(),
+            });
+        }
+        Ok(Sent { len_bytes, keyframe, encoding })
+    }
+}
+
+fn encoder(settings: Settings, size: Size, content: Content) -> Result<Encoder, Error> {
+    let config = Config { size, fps: settings.fps, bitrate_bps: settings.bitrate_bps(size), content };
+    Ok(Encoder::new(config, Instant::now())?)
+}
+
+/// Events on their way to the control loop. The source's thread must never wait for a loop that may
+/// itself be waiting for the thread to end, so what does not fit is kept here and offered again.
+pub struct Outbox {
+    events: mpsc::Sender<Event>,
+    /// Waiting, oldest first: at most one of each kind that a newer one replaces.
+    waiting: VecDeque<Event>,
+}
+
+/// How soon events that did not fit are offered again.
+const RETRY: Duration = Duration::from_millis(10);
+
+impl Outbox {
+    /// Empty.
+    pub fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events, waiting: VecDeque::new() }
+    }
+
+    /// Sends an event now, or as soon as there is room. A newer cursor or size replaces one that waits.
+    pub fn send(&mut self, event: Event) {
+        let kind = std::mem::discriminant(&event);
+        if matches!(event, Event::Cursor(_) | Event::Resized(_)) {
+            self.waiting.retain(|waiting| std::mem::discriminant(waiting) != kind);
+        }
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    /// Offers what waits.
+    pub fn flush(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send(event) {
+                // Nobody listens any more: the streamer is ending.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(event)) => return self.waiting.push_front(event),
+            }
+        }
+    }
+
+    /// When [`Outbox::flush`] is to be called again, if anything waits.
+    pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+        (!self.waiting.is_empty()).then(|| now + RETRY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outbox_keeps_what_does_not_fit_and_only_the_newest_cursor() {
+        let (events, mut received) = mpsc::channel(1);
+        let mut outbox = Outbox::new(events);
+        let size = |width| Event::Resized(Size { width, height: 2 });
+        outbox.send(Event::Started);
+        let now = Instant::now();
+        assert_eq!(outbox.retry_at(now), None);
+        outbox.send(size(2));
+        outbox.send(Event::Cursor(None));
+        outbox.send(size(4));
+        assert_eq!(outbox.retry_at(now), Some(now + RETRY));
+        let mut seen = Vec::new();
+        while let Ok(event) = received.try_recv() {
+            seen.push(format!("{event:?}"));
+            outbox.flush();
+        }
+        assert_eq!(seen, ["Started", "Cursor(None)", "Resized(Size { width: 4, height: 2 })"]);
+        assert_eq!(outbox.retry_at(now), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! A thread that sleeps in `poll`, takes commands, and ends with its handle.
+//!
+//! The handle's queue is bounded. A command that finds it full is dropped: whoever waits for its
+//! answer sees the answer's channel closed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tokio::sync::oneshot;
+
+use super::Error;
+use crate::media::{Picture, Size};
+
+/// Snapshots and resizes that can wait; each takes milliseconds.
+const QUEUE: usize = 16;
+
+/// The handle. Dropping it stops the thread and waits for it.
+pub struct Worker<C> {
+    /// `None` only while it is dropped: the thread sees that no command can come any more.
+    commands: Option<SyncSender<C>>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The thread's side.
+pub struct Inbox<C> {
+    commands: Receiver<C>,
+    wake: Arc<OwnedFd>,
+}
+
+/// What is in the inbox.
+pub enum Next<C> {
+    /// A command.
+    Command(C),
+    /// Nothing now.
+    Empty,
+    /// The handle is gone: end.
+    Stop,
+}
+
+impl<C: Send + 'static> Worker<C> {
+    /// Starts `run` on a thread of this name (at most 15 bytes are shown by tools).
+    ///
+    /// # Errors
+    /// When the system has no more threads or descriptors.
+    pub fn spawn(name: &str, run: impl FnOnce(Inbox<C>) + Send + 'static) -> Result<Self, Error> {
+        let failed = |source| Error::Io { what: format!("starting thread {name:?}"), source };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let wake = Arc::new(wake.map_err(|e| failed(e.into()))?);
+        let (commands, receiver) = sync_channel(QUEUE);
+        let inbox = Inbox { commands: receiver, wake: Arc::clone(&wake) };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(inbox));
+        Ok(Self { commands: Some(commands), wake, thread: Some(thread.map_err(failed)?) })
+    }
+
+    /// Gives the thread a command. Never blocks.
+    pub fn send(&self, command: C) {
+        if let Some(commands) = &self.commands {
+            // A full queue, or a thread that has ended, drops the command: see the module's doc.
+            let _ = commands.try_send(command);
+            self.wake();
+        }
+    }
+}
+
+/// What a thread that makes pictures is asked for.
+pub enum Request {
+    /// The newest picture.
+    Picture(oneshot::Sender<Picture>),
+    /// Another size.
+    Resize(Size, oneshot::Sender<Result<(), Error>>),
+}
+
+impl Worker<Request> {
+    /// As [`Running::picture`](super::Running::picture).
+    pub fn picture(&self) -> oneshot::Receiver<Picture> {
+        let (answer, picture) = oneshot::channel();
+        self.send(Request::Picture(answer));
+        picture
+    }
+
+    /// As [`Running::resize`](super::Running::resize).
+    pub fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
+        let (answer, done) = oneshot::channel();
+        self.send(Request::Resize(size, answer));
+        done
+    }
+}
+
+impl<C> Worker<C> {
+    fn wake(&self) {
+        // Fails only when the counter would overflow, and then it is readable.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl<C> Drop for Worker<C> {
+    fn drop(&mut self) {
+        self.commands = None;
+        self.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a source's thread panicked");
+        }
+    }
+}
+
+impl<C> Inbox<C> {
+    /// The next command, if there is one.
+    pub fn next(&self) -> Next<C> {
+        match self.commands.try_recv() {
+            Ok(command) => Next::Command(command),
+            Err(TryRecvError::Empty) => Next::Empty,
+            Err(TryRecvError::Disconnected) => Next::Stop,
+        }
+    }
+
+    /// Sleeps until there may be a command, one of `others` is readable (or at its end), or it is `until`.
+    ///
+    /// # Errors
+    /// When the system refuses to poll.
+    pub fn sleep(&self, others: &[BorrowedFd<'_>], until: Option<Instant>) -> std::io::Result<()> {
+        let all = std::iter::once(self.wake.as_fd()).chain(others.iter().copied());
+        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let timeout = until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        if fds[0].revents().contains(PollFlags::IN) {
+            let mut count = [0; 8];
+            // Fails only when it is zero already.
+            let _ = rustix::io::read(&self.wake, &mut count);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn commands_wake_a_sleeping_thread_in_order_and_dropping_ends_it() {
+        let (seen, results) = mpsc::sync_channel(8);
+        let worker = Worker::spawn("test", move |inbox: Inbox<u32>| {
+            loop {
+                match inbox.next() {
+                    Next::Command(number) => seen.send(Some(number)).unwrap(),
+                    Next::Empty => inbox.sleep(&[], None).unwrap(),
+                    Next::Stop => return seen.send(None).unwrap(),
+                }
+            }
+        });
+        let worker = worker.unwrap();
+        worker.send(1);
+        assert_eq!(results.recv().unwrap(), Some(1));
+        worker.send(2);
+        worker.send(3);
+        drop(worker);
+        assert_eq!(results.iter().collect::<Vec<_>>(), [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_command() {
+        let (go, gone) = mpsc::sync_channel::<()>(1);
+        let worker = Worker::spawn("test", move |_inbox: Inbox<mpsc::SyncSender<()>>| {
+            // Never looks at its inbox while the test fills it.
+            let _ = gone.recv();
+        });
+        let worker = worker.unwrap();
+        let (held, refused) = mpsc::sync_channel(1);
+        for _ in 0..QUEUE {
+            worker.send(held.clone());
+        }
+        drop(held);
+        let (extra, answer) = mpsc::sync_channel(1);
+        worker.send(extra);
+        assert!(answer.recv().is_err(), "dropped at once");
+        drop(go);
+        drop(worker);
+        assert!(refused.recv().is_err());
+    }
+}
