@@ -32,6 +32,8 @@ export class Screen {
     });
     client.on("media-closing", () => {
       this.#keepPicture();
+      // A video whose tracks have ended presents a black frame, which is none of the session.
+      this.#meter.detach();
     });
   }
 
@@ -43,7 +45,6 @@ export class Screen {
     this.#input = video === null ? null : this.#client.attachInput(video, { slot: SHOWN_SLOT });
     if (video !== null) {
       video.muted = this.#muted;
-      this.#meter.attach(video);
       this.#showStream();
     }
     for (const listener of [...this.#listeners]) listener();
@@ -79,6 +80,7 @@ export class Screen {
     if (video === null || stream === null || video.srcObject === stream) return;
     this.#keepPicture();
     video.srcObject = stream;
+    this.#meter.attach(video);
     void play(video);
   }
 
