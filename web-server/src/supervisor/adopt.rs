@@ -45,7 +45,8 @@ pub async fn scan(root: &Path) -> io::Result<Vec<Found>> {
 async fn examine(dir: RunDir) -> Option<Found> {
     let path = dir.path().to_owned();
     let meta = dir.meta().inspect_err(|error| {
-        tracing::warn!(dir = %path.display(), %error, "a run directory says not whose it is");
+        // As an ended streamer's monitor leaves it.
+        tracing::debug!(dir = %path.display(), %error, "a run directory says not whose it is");
     });
     let monitor = meta.as_ref().ok().and_then(|meta| Monitor::adopt(meta.monitor));
     let (Ok(meta), Some(mut monitor)) = (meta, monitor) else {

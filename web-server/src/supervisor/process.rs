@@ -143,7 +143,7 @@ pub async fn kill_orphans(pid: u32) {
     tracing::warn!(pid, "the monitor ended before its streamer; killing what is left");
     for _ in 0..KILL_ROUNDS {
         let mut left = descendants(pid);
-        left.extend(start_ticks(pid).map(|_| pid));
+        left.extend(is_streamer(pid).then_some(pid));
         if left.is_empty() {
             return;
         }
@@ -171,9 +171,10 @@ pub fn kill(pid: i32) {
     }
 }
 
-/// The program's file name tells a streamer from what may have been given its pid since.
+/// A living streamer: the program's name tells it from what may have been given its pid since.
 fn is_streamer(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "streamer")
+    let named = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == "streamer");
+    named && stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
 fn start_ticks(pid: i32) -> Option<u64> {
