@@ -134,6 +134,7 @@ pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHa
         slots: BTreeMap::new(),
         pointer,
         last_notice: None,
+        pending_notice: None,
         applied: applied.clone(),
     };
     let thread = std::thread::Builder::new().name("input".into()).spawn(move || router.run(&receiver))?;
@@ -151,13 +152,16 @@ struct Router {
     /// The control loop tells the others; a notice that does not fit is left out, a newer one follows.
     pointer: mpsc::Sender<PointerNotice>,
     last_notice: Option<Instant>,
+    /// The newest position, if it came too soon after the last notice.
+    pending_notice: Option<PointerNotice>,
     applied: Arc<Counter>,
 }
 
 impl Router {
     fn run(mut self, events: &Receiver<Event>) {
         loop {
-            let deadline = self.targets.values().filter_map(|target| target.aggregator.deadline()).min();
+            let releases = self.targets.values().filter_map(|target| target.aggregator.deadline());
+            let deadline = releases.chain(self.next_notice()).min();
             let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -173,6 +177,7 @@ impl Router {
                 let actions = target.aggregator.timeout(now);
                 target.apply_all(applied, &actions);
             }
+            self.notice(now);
         }
     }
 
@@ -184,11 +189,11 @@ impl Router {
             Event::Forget(actor) => self.everywhere(|aggregator| aggregator.forget(actor)),
             Event::Keys(actor, message) => {
                 let Some(slot) = slot_of(&message) else { return };
-                self.route(now, slot, actor, |aggregator| aggregator.keys(now, actor, message));
+                self.route(slot, actor, |aggregator| aggregator.keys(now, actor, message));
             }
             Event::Motion(actor, message) => {
                 let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
-                self.route(now, slot, actor, |aggregator| aggregator.motion(now, actor, message));
+                self.route(slot, actor, |aggregator| aggregator.motion(now, actor, message));
             }
             Event::Commands(slot, commands, done) => {
                 let _ = done.send(self.commands(now, slot, commands));
@@ -211,19 +216,13 @@ impl Router {
         }
     }
 
-    fn route(
-        &mut self,
-        now: Instant,
-        slot: SlotIndex,
-        by: Actor,
-        act: impl FnOnce(&mut Aggregator) -> Vec<Action>,
-    ) {
+    fn route(&mut self, slot: SlotIndex, by: Actor, act: impl FnOnce(&mut Aggregator) -> Vec<Action>) {
         let Some(target) = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source)) else {
             return;
         };
         let actions = act(&mut target.aggregator);
         target.apply_all(&self.applied, &actions);
-        self.notice(now, slot, by, &actions);
+        self.moved(slot, by, &actions);
     }
 
     fn commands(
@@ -242,19 +241,31 @@ impl Router {
             }
             moved = actions;
         }
-        self.notice(now, slot, Actor::Api, &moved);
+        self.moved(slot, Actor::Api, &moved);
         Ok(())
     }
 
-    fn notice(&mut self, now: Instant, slot: SlotIndex, by: Actor, actions: &[Action]) {
+    fn moved(&mut self, slot: SlotIndex, by: Actor, actions: &[Action]) {
         let position = actions.iter().rev().find_map(|action| match action {
             Action::PointerTo(at) => Some(*at),
             _ => None,
         });
-        let due = self.last_notice.is_none_or(|last| now >= last + POINTER_NOTICE_INTERVAL);
-        if let Some(at) = position.filter(|_| due) {
+        if let Some(at) = position {
+            self.pending_notice = Some(PointerNotice { at, slot, by });
+        }
+    }
+
+    fn next_notice(&self) -> Option<Instant> {
+        self.pending_notice.and_then(|_| self.last_notice).map(|last| last + POINTER_NOTICE_INTERVAL)
+    }
+
+    /// Tells where the pointer is, if it has moved and it is not too soon.
+    fn notice(&mut self, now: Instant) {
+        if self.next_notice().is_none_or(|at| now >= at)
+            && let Some(notice) = self.pending_notice.take()
+        {
             self.last_notice = Some(now);
-            let _ = self.pointer.try_send(PointerNotice { at, slot, by });
+            let _ = self.pointer.try_send(notice);
         }
     }
 }
@@ -285,5 +296,90 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
         | KeysMessage::Wheel { slot, .. }
         | KeysMessage::Held { slot, .. } => Some(*slot),
         KeysMessage::Blur | KeysMessage::Clipboard { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::id::PeerId;
+    use common::input::{Button, KeyAction, KeyCode};
+    use sink::Press;
+
+    struct Recorder(SyncSender<Action>);
+
+    impl Sink for Recorder {
+        fn apply(&mut self, action: &Action) -> Result<(), sink::Error> {
+            match action {
+                Action::Key(code, _) if code.as_str() == "Nonsense" => {
+                    Err(sink::Error::NoSuchKey(code.to_string()))
+                }
+                action => self.0.send(action.clone()).map_err(|error| sink::Error::Gone(error.to_string())),
+            }
+        }
+    }
+
+    fn started() -> (Handle, Receiver<Action>, mpsc::Receiver<PointerNotice>) {
+        let (notices, noticed) = mpsc::channel(16);
+        let (handle, _) = start(notices).unwrap();
+        let (actions, done) = sync_channel(64);
+        handle.send(Event::Attach("main".into(), vec![0], Box::new(Recorder(actions))));
+        (handle, done, noticed)
+    }
+
+    fn commands(handle: &Handle, slot: SlotIndex, commands: Vec<InputCommand>) -> Result<(), CommandError> {
+        let (sender, done) = oneshot::channel();
+        handle.send(Event::Commands(slot, commands, sender));
+        done.blocking_recv().unwrap()
+    }
+
+    fn key(code: &str, action: KeyAction, hold_ms: u32) -> InputCommand {
+        InputCommand::Key { code: KeyCode::parse(code).unwrap(), action, hold_ms }
+    }
+
+    #[test]
+    fn a_key_that_is_held_too_long_is_released_by_time_alone() {
+        let (handle, done, _) = started();
+        commands(&handle, 0, vec![key("KeyA", KeyAction::Down, 30)]).unwrap();
+        let code = KeyCode::parse("KeyA").unwrap();
+        assert_eq!(done.recv().unwrap(), Action::Key(code.clone(), Press::Down));
+        assert_eq!(done.recv().unwrap(), Action::Key(code, Press::Up));
+        assert_eq!(handle.applied(), 2);
+    }
+
+    #[test]
+    fn a_refused_command_is_named_and_a_slot_without_sink_says_so() {
+        let (handle, done, _) = started();
+        let sequence = vec![key("KeyA", KeyAction::Tap, 0), key("Nonsense", KeyAction::Tap, 0)];
+        assert!(matches!(commands(&handle, 0, sequence), Err(CommandError::Sink { index: 1, .. })));
+        assert_eq!(done.try_iter().count(), 2);
+        assert!(matches!(commands(&handle, 3, Vec::new()), Err(CommandError::NoSink(3))));
+    }
+
+    #[test]
+    fn the_last_position_is_told_even_when_it_came_too_soon() {
+        let (handle, _done, mut noticed) = started();
+        let actor = Actor::Peer(PeerId::unique());
+        for seq in 0..10 {
+            let at = Position { x: f64::from(seq), y: 0.0 };
+            handle.motion(actor, MotionMessage::Pointer { slot: 0, seq, at });
+        }
+        let mut last = None;
+        while last != Some(9.0) {
+            last = Some(noticed.blocking_recv().unwrap().at.x);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_released_when_a_peer_leaves_and_the_thread_ends_with_its_handles() {
+        let (handle, done, _) = started();
+        let actor = Actor::Peer(PeerId::unique());
+        let press = KeysMessage::Button { slot: 0, button: Button::LEFT, down: true, at: None };
+        handle.keys(actor, press).unwrap();
+        handle.forget(actor);
+        assert_eq!(done.recv().unwrap(), Action::Button(Button::LEFT, Press::Down));
+        assert_eq!(done.recv().unwrap(), Action::Button(Button::LEFT, Press::Up));
+        drop(handle);
+        assert!(done.recv().is_err());
     }
 }

@@ -289,7 +289,7 @@ impl Shard {
                     report(&self.config, Report::Offer { peer, sdp });
                 } else {
                     report(&self.config, Report::Answer { peer, result: Ok(sdp) });
-                    self.with(now, key, |viewer, cx| viewer.negotiated(now, cx));
+                    self.with(key, |viewer, cx| viewer.negotiated(now, cx));
                 }
                 self.after_input(now, key);
             }
@@ -300,19 +300,14 @@ impl Shard {
         }
     }
 
-    fn with<T>(
-        &mut self,
-        _now: Instant,
-        key: Key,
-        act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T,
-    ) -> Option<T> {
+    fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T) -> Option<T> {
         let entry = self.viewers.get_mut(&key)?;
         Some(act(&mut entry.viewer, context!(self)))
     }
 
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
         let refused = match command {
-            Command::Answer { sdp, .. } => self.with(now, key, |viewer, cx| {
+            Command::Answer { sdp, .. } => self.with(key, |viewer, cx| {
                 if viewer.connection().is_answered() {
                     return Some(("unexpected_answer", "there is no open offer".to_owned()));
                 }
@@ -324,15 +319,15 @@ impl Shard {
                     Err(error) => Some(("bad_answer", error.to_string())),
                 }
             }),
-            Command::Candidate { candidate, mid, index, .. } => self.with(now, key, |viewer, _| {
+            Command::Candidate { candidate, mid, index, .. } => self.with(key, |viewer, _| {
                 let added = viewer.connection().add_candidate(candidate, mid, index);
                 added.err().map(|error| ("bad_candidate", error.to_string()))
             }),
-            Command::Pause { slot, paused, .. } => self.with(now, key, |viewer, cx| {
+            Command::Pause { slot, paused, .. } => self.with(key, |viewer, cx| {
                 let known = viewer.pause(now, slot, paused, cx);
                 (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
             }),
-            Command::Keyframe { slot, .. } => self.with(now, key, |viewer, cx| {
+            Command::Keyframe { slot, .. } => self.with(key, |viewer, cx| {
                 let known = viewer.request_keyframe(now, slot, cx);
                 (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
             }),
@@ -340,7 +335,7 @@ impl Shard {
                 if role < Role::Controller {
                     self.config.input.gone(Actor::Peer(peer));
                 }
-                self.with(now, key, |viewer, _| viewer.role = role);
+                self.with(key, |viewer, _| viewer.role = role);
                 None
             }
             Command::Remove { reason, .. } => {

@@ -87,6 +87,7 @@ pub struct VideoWriter {
     offset: u32,
     /// Time of the last unit sent, on the streamer's clock.
     last_time: Option<u64>,
+    /// Empty until something is sent: most slots of most peers never show anything.
     sent: Box<[Option<Sent>]>,
     packets: u32,
     octets: u32,
@@ -117,7 +118,7 @@ impl VideoWriter {
             rtx_sequence: seeds.sequence ^ 0x5555,
             offset: seeds.offset,
             last_time: None,
-            sent: vec![None; SENT_RING].into_boxed_slice(),
+            sent: Box::default(),
             packets: 0,
             octets: 0,
         }
@@ -190,6 +191,9 @@ impl VideoWriter {
 
     fn put(&mut self, unit: &VideoUnit, time: u64, playout_delay: bool, out: &mut Vec<Packet>) {
         let Some(payload_type) = self.negotiated.payload_type else { return };
+        if self.sent.is_empty() {
+            self.sent = vec![None; SENT_RING].into_boxed_slice();
+        }
         let time = self.last_time.map_or(time, |last| time.max(last + 1));
         self.last_time = Some(time);
         let timestamp = (time as u32).wrapping_add(self.offset);
@@ -211,7 +215,8 @@ impl VideoWriter {
     /// The packet that went out as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
     pub fn retransmit(&mut self, sequence: u16, gop: &Gop) -> Option<Packet> {
         let payload_type = self.negotiated.rtx_payload_type?;
-        let sent = self.sent[usize::from(sequence) % SENT_RING].filter(|sent| sent.sequence == sequence)?;
+        let sent = *self.sent.get(usize::from(sequence) % SENT_RING)?;
+        let sent = sent.filter(|sent| sent.sequence == sequence)?;
         let (unit, original) = gop.packet(sent.unit, sent.packet)?;
         let mut payload = BytesMut::with_capacity(2 + original.len());
         payload.put_u16(sequence);
