@@ -27,7 +27,7 @@ impl I420 {
     /// [`Error::Size`] if a side is odd or zero.
     pub fn new(size: Size) -> Result<Self, Error> {
         let Size { width, height } = size;
-        if width == 0 || height == 0 || width % 2 != 0 || height % 2 != 0 {
+        if width == 0 || height == 0 || !width.is_multiple_of(2) || !height.is_multiple_of(2) {
             return Err(Error::Size { width, height });
         }
         let luma = width as usize * height as usize;
@@ -53,7 +53,7 @@ impl I420 {
         if rows.is_empty() {
             return Ok(());
         }
-        if rows.end > self.size.height || rows.start % 2 != 0 || rows.end % 2 != 0 {
+        if rows.end > self.size.height || !rows.start.is_multiple_of(2) || !rows.end.is_multiple_of(2) {
             return Err(Error::Convert(format!("rows {rows:?} of a picture of {:?}", self.size)));
         }
         let width = self.size.width;

@@ -8,7 +8,7 @@
 //!    └──────── X11Sink ◀── input
 //! ```
 //!
-//! [`start`] assembles them; dropping [`Desktop`] ends them in reverse. Attached to a display that is already
+//! [`start`] assembles them; dropping [`Desktop`] ends them. Attached to a display that is already
 //! there, the size of that screen is taken as it is, and its X server is left running.
 
 pub mod capture;
@@ -44,16 +44,17 @@ use crate::input::sink::Sink;
 use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
 
-/// A running desktop. Its parts end in the order in which they stand here.
+/// A running desktop. Its parts end in the order in which they stand here: the X server before the threads
+/// that talk to it, as they would wait for one that does not answer any more.
 pub struct Desktop {
     /// What ends from here on was told to.
     _stopping: Stopping,
     _session: Option<Session>,
     sink: Option<X11Sink>,
+    _server: Option<XServer>,
     clipboard: Arc<XClipboard>,
     capture: Worker<Request>,
     sound: Option<Sound>,
-    _server: Option<XServer>,
     size: watch::Receiver<Size>,
     fps: u32,
     cursor: CursorMode,
@@ -94,10 +95,10 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         _stopping: Stopping(end),
         _session: session,
         sink: Some(sink),
+        _server: server,
         clipboard,
         capture,
         sound,
-        _server: server,
         size,
         fps: spec.fps,
         cursor: spec.cursor,

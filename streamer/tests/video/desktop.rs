@@ -1,0 +1,254 @@
+use std::time::{Duration, Instant};
+
+use streamer::media::Size;
+use streamer::source::Event;
+use streamer::source::desktop::display::Display;
+use streamer::source::desktop::resize;
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::{ConnectionExt as _, CreateGCAux, Rectangle};
+use x11rb::protocol::xtest::ConnectionExt as _;
+use x11rb::rust_connection::RustConnection;
+use x11rb::wrapper::ConnectionExt as _;
+
+use crate::{PATIENCE, Stage};
+
+const DESKTOP: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false}"#;
+const EMBEDDED: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false,"cursor":"embedded"}"#;
+/// Red and blue, as RGB and as BT.709.
+const RED: (u32, [u8; 3]) = (0x00ff_0000, [63, 102, 240]);
+const BLUE: (u32, [u8; 3]) = (0x0000_00ff, [32, 240, 118]);
+
+/// Another program on the desktop, that draws on its root window.
+struct Painter {
+    x: RustConnection,
+    root: u32,
+}
+
+impl Painter {
+    fn new(stage: &Stage) -> Self {
+        let [number, _] = server(stage);
+        let xauthority = Some(stage.dir.path().join("Xauthority"));
+        let (x, screen) = Display { name: format!(":{number}"), xauthority }.connect().unwrap();
+        let root = x.setup().roots[screen].root;
+        Self { x, root }
+    }
+
+    fn fill(&self, rgb: u32, x: i16, y: i16, width: u16, height: u16) {
+        let gc = self.x.generate_id().unwrap();
+        self.x.create_gc(gc, self.root, &CreateGCAux::new().foreground(rgb)).unwrap();
+        self.x.poly_fill_rectangle(self.root, gc, &[Rectangle { x, y, width, height }]).unwrap();
+        self.x.free_gc(gc).unwrap();
+        self.x.sync().unwrap();
+    }
+
+    fn point(&self, x: i16, y: i16) {
+        let motion = x11rb::protocol::xproto::MOTION_NOTIFY_EVENT;
+        self.x.xtest_fake_input(motion, 0, x11rb::CURRENT_TIME, self.root, x, y, 0).unwrap();
+        self.x.sync().unwrap();
+    }
+}
+
+/// Number and process id of the stage's X server.
+fn server(stage: &Stage) -> [i32; 2] {
+    let note = std::fs::read_to_string(stage.dir.path().join("x-display")).unwrap();
+    let mut words = note.split_whitespace().map(|word| word.parse().unwrap());
+    [words.next().unwrap(), words.next().unwrap()]
+}
+
+/// How often the threads of all desktops have gone to sleep.
+fn sleeps() -> u64 {
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let path = task.unwrap().path();
+        // A thread of another test may be gone by now.
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        if name.trim() == "desktop" {
+            sum += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    sum
+}
+
+#[test]
+fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
+    let alone = crate::alone();
+    let mut stage = Stage::start_beside(DESKTOP, None);
+    stage.started();
+    let painter = Painter::new(&stage);
+    stage.watch();
+    painter.fill(RED.0, 100, 100, 200, 150);
+    stage.until("red", |decoded| decoded.shows(200, 175, RED.1) && !decoded.shows(50, 50, RED.1));
+    for stripe in 0..60 {
+        painter.fill(0x0030_60a0 ^ (stripe * 0x0001_0f11), 320, stripe as i16 * 8, 300, 5);
+    }
+    let settled = stage.settle().expect("pictures");
+    let psnr = settled.psnr(&stage.snapshot());
+    assert!(psnr > 42.0, "{psnr:.1} dB");
+
+    let (encoded, captured, slept) = (stage.counters.encoded.get(), stage.counters.captured.get(), sleeps());
+    assert!(stage.video.recv_timeout(Duration::from_millis(700)).is_err(), "idle and still encoding");
+    assert_eq!((stage.counters.encoded.get(), stage.counters.captured.get()), (encoded, captured));
+    assert!(slept > 0 && sleeps() - slept <= 1, "woke {} times while idle", sleeps() - slept);
+    drop(alone);
+}
+
+#[test]
+fn only_rows_that_changed_are_copied_and_converted() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let painter = Painter::new(&stage);
+    stage.watch();
+    stage.settle();
+    let before = (stage.counters.captured_bytes.get(), stage.counters.converted_bytes.get());
+    painter.fill(BLUE.0, 10, 201, 20, 9);
+    stage.until("blue", |decoded| decoded.shows(20, 205, BLUE.1));
+    let rows = 200..210;
+    let bytes = rows.len() as u64 * 640 * 4;
+    let after = (stage.counters.captured_bytes.get(), stage.counters.converted_bytes.get());
+    assert_eq!((after.0 - before.0, after.1 - before.1), (bytes, bytes));
+}
+
+#[test]
+fn unwatched_it_captures_and_does_not_encode_until_somebody_comes() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    assert!(stage.next().keyframe);
+    let painter = Painter::new(&stage);
+    let captured = stage.counters.captured.get();
+    let deadline = Instant::now() + PATIENCE;
+    let mut drawn = 0;
+    while stage.counters.captured.get() < captured + 3 {
+        painter.fill(RED.0 + drawn, 0, 0, 640, 480);
+        drawn += 1;
+        assert!(Instant::now() < deadline);
+    }
+    assert!(drawn > 6, "it captures less often than it is drawn to");
+    assert_eq!(stage.counters.encoded.get(), 1);
+    painter.fill(BLUE.0, 0, 0, 640, 480);
+    stage.watch();
+    let joined = stage.next();
+    assert!(joined.keyframe);
+    assert!(joined.shows(300, 300, BLUE.1), "the picture of now");
+}
+
+#[test]
+fn a_keyframe_comes_at_once_on_an_idle_desktop() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    stage.watch();
+    stage.settle();
+    stage.video_demand.ask_keyframe();
+    assert!(stage.next().keyframe);
+    assert!(!stage.next().keyframe, "what follows adds detail");
+}
+
+#[test]
+fn it_is_resized_by_request_and_by_a_program() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    stage.watch();
+    let painter = Painter::new(&stage);
+    for (size, by_request) in [((1280, 720), true), ((322, 200), false), ((640, 480), true)] {
+        let size = Size { width: size.0, height: size.1 };
+        if by_request {
+            stage.resize(size.width, size.height);
+        } else {
+            resize::set_size(&painter.x, painter.root, size).unwrap();
+        }
+        stage.event("resized", |event| matches!(event, Event::Resized(to) if to == size).then_some(()));
+        assert_eq!(stage.source.info().size, size);
+        let first = stage.until("the new size", |decoded| decoded.size == size);
+        assert!(first.keyframe);
+        let corner = (size.width as i16 - 20, size.height as i16 - 20);
+        painter.fill(RED.0, corner.0, corner.1, 20, 20);
+        let at = (size.width - 10, size.height - 10);
+        stage.until("drawing in the new corner", |decoded| decoded.shows(at.0, at.1, RED.1));
+        assert_eq!(stage.snapshot().size, size);
+    }
+}
+
+#[test]
+fn a_size_that_is_not_possible_is_an_error_and_changes_nothing() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let answer = stage.source.resize(Size { width: 5000, height: 480 }).blocking_recv().unwrap();
+    assert!(answer.unwrap_err().to_string().contains("3840x2160"));
+    assert_eq!(stage.source.info().size, Size { width: 640, height: 480 });
+    assert_eq!(stage.snapshot().size, Size { width: 640, height: 480 });
+}
+
+#[test]
+fn the_cursor_is_told_to_viewers_and_is_in_snapshots_only() {
+    let mut stage = Stage::start(DESKTOP);
+    let shape = stage.event("cursor", |event| match event {
+        Event::Cursor(shape) => Some(shape),
+        _ => None,
+    });
+    let shape = shape.expect("an X server shows a cursor");
+    assert!(shape.width > 0 && shape.hot_x < shape.width && !shape.png.is_empty());
+    let painter = Painter::new(&stage);
+    painter.fill(RED.0, 0, 0, 640, 480);
+    painter.point(300, 200);
+    stage.watch();
+    let decoded = stage.settle().unwrap();
+    assert!(decoded.shows(300, 200, RED.1));
+    let snapshot = stage.snapshot();
+    let around = |x: usize, y: usize| &snapshot.pixels[(y * 640 + x) * 4..][..3];
+    assert_eq!(around(100, 100), [0, 0, 255]);
+    let covered = (190..210).flat_map(|y| (290..310).map(move |x| (x, y)));
+    assert!(covered.into_iter().any(|(x, y)| around(x, y) != [0, 0, 255]), "the cursor");
+}
+
+#[test]
+fn an_embedded_cursor_moves_in_the_picture() {
+    let mut stage = Stage::start(EMBEDDED);
+    stage.started();
+    let painter = Painter::new(&stage);
+    stage.watch();
+    painter.fill(RED.0, 0, 0, 640, 480);
+    stage.settle();
+    let has_cursor = |decoded: &crate::picture::Decoded, x: u32, y: u32| {
+        (y - 8..y + 8).any(|y| (x - 8..x + 8).any(|x| !decoded.shows(x, y, RED.1)))
+    };
+    for (x, y) in [(100, 100), (500, 300), (40, 400)] {
+        painter.point(x as i16, y as i16);
+        stage.until("the cursor", |decoded| has_cursor(decoded, x, y));
+        let settled = stage.settle();
+        if let Some(settled) = settled {
+            let others = [(100, 100), (500, 300), (40, 400)].into_iter().filter(|at| *at != (x, y));
+            for (other_x, other_y) in others {
+                assert!(!has_cursor(&settled, other_x, other_y), "left behind at {other_x},{other_y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_command_or_of_the_server_is_told_once() {
+    let mut stage = Stage::start(
+        r#"{"type":"desktop","width":640,"height":480,"audio":false,"command":"sleep 0.2; exit 3"}"#,
+    );
+    let reason = stage.event("ended", |event| match event {
+        Event::Ended(reason) => Some(reason),
+        _ => None,
+    });
+    assert!(reason.contains('3'), "{reason}");
+    drop(stage);
+
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let [_, pid] = server(&stage);
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let reason = stage.event("ended", |event| match event {
+        Event::Ended(reason) => Some(reason),
+        _ => None,
+    });
+    assert!(reason.contains("X server"), "{reason}");
+    drop(stage.source);
+    while let Ok(event) = stage.events.try_recv() {
+        assert!(!matches!(event, Event::Ended(_)), "told twice");
+    }
+}

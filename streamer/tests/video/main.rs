@@ -1,0 +1,151 @@
+//! Sources as the feed sees them: what they publish is decoded and looked at.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod desktop;
+mod picture;
+mod test_source;
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use common::spec::SourceSpec;
+use streamer::feed::{AudioOutlet, AudioUnit, Demand, VideoOutlet, VideoUnit};
+use streamer::media::{Picture, Size};
+use streamer::source::{EVENT_QUEUE, Event, Outlets, Running};
+use streamer::stats::SourceCounters;
+
+use crate::picture::{Decoded, Decoder};
+
+/// Longer than anything here may take, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Units that wait for the test; more than it ever lets wait.
+const QUEUE: usize = 10_000;
+
+/// Tests run side by side; one that counts what threads do must be alone.
+static STAGES: RwLock<()> = RwLock::new(());
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    STAGES.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running source and all that comes out of it. What ends last stands last.
+struct Stage {
+    source: Box<dyn Running>,
+    video: Receiver<Arc<VideoUnit>>,
+    audio: Receiver<Arc<AudioUnit>>,
+    events: tokio::sync::mpsc::Receiver<Event>,
+    video_demand: Arc<Demand>,
+    audio_demand: Arc<Demand>,
+    counters: Arc<SourceCounters>,
+    decoder: Decoder,
+    dir: tempfile::TempDir,
+    _beside: Option<RwLockReadGuard<'static, ()>>,
+}
+
+impl Stage {
+    fn start(json: &str) -> Self {
+        Self::start_beside(json, Some(STAGES.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn start_beside(json: &str, beside: Option<RwLockReadGuard<'static, ()>>) -> Self {
+        let spec: SourceSpec = serde_json::from_str(json).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Instant::now();
+        let (video_demand, audio_demand) =
+            (Arc::new(Demand::new().unwrap()), Arc::new(Demand::new().unwrap()));
+        let (video_sender, video) = mpsc::sync_channel(QUEUE);
+        let (audio_sender, audio) = mpsc::sync_channel(QUEUE);
+        let (event_sender, events) = tokio::sync::mpsc::channel(EVENT_QUEUE);
+        let counters = Arc::new(SourceCounters::default());
+        let outlets = Outlets {
+            // The test may be gone before the source is.
+            video: VideoOutlet::new(Arc::clone(&video_demand), clock, move |unit| {
+                let _ = video_sender.try_send(unit);
+            }),
+            audio: AudioOutlet::new(Arc::clone(&audio_demand), clock, move |unit| {
+                let _ = audio_sender.try_send(unit);
+            }),
+            counters: Arc::clone(&counters),
+            events: event_sender,
+            run_dir: dir.path().to_owned(),
+        };
+        let source = streamer::source::start(&spec, outlets).unwrap();
+        let decoder = Decoder::new();
+        Self {
+            source,
+            video,
+            audio,
+            events,
+            video_demand,
+            audio_demand,
+            counters,
+            decoder,
+            dir,
+            _beside: beside,
+        }
+    }
+
+    /// A peer comes to watch: it needs a keyframe.
+    fn watch(&self) {
+        self.video_demand.add_watcher();
+        self.video_demand.ask_keyframe();
+    }
+
+    /// The next picture, decoded.
+    fn next(&mut self) -> Decoded {
+        let unit = self.video.recv_timeout(PATIENCE).expect("a picture");
+        self.decoder.decode(&unit)
+    }
+
+    /// Pictures until one is as wanted.
+    fn until(&mut self, what: &str, mut wanted: impl FnMut(&Decoded) -> bool) -> Decoded {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let decoded = self.next();
+            if wanted(&decoded) {
+                return decoded;
+            }
+            assert!(Instant::now() < deadline, "waiting for {what}");
+        }
+    }
+
+    /// Takes pictures until none has come for some time; the last one.
+    fn settle(&mut self) -> Option<Decoded> {
+        let mut last = None;
+        loop {
+            match self.video.recv_timeout(Duration::from_millis(300)) {
+                Ok(unit) => last = Some(self.decoder.decode(&unit)),
+                Err(RecvTimeoutError::Timeout) => return last,
+                Err(RecvTimeoutError::Disconnected) => panic!("the source is gone"),
+            }
+        }
+    }
+
+    /// Events until one is as wanted.
+    fn event<T>(&mut self, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while let Ok(event) = self.events.try_recv() {
+                if let Some(found) = wanted(event) {
+                    return found;
+                }
+            }
+            assert!(Instant::now() < deadline, "waiting for the event {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn started(&mut self) {
+        self.event("started", |event| matches!(event, Event::Started).then_some(()));
+    }
+
+    fn snapshot(&self) -> Picture {
+        self.source.picture().blocking_recv().expect("a snapshot")
+    }
+
+    fn resize(&self, width: u32, height: u32) {
+        self.source.resize(Size { width, height }).blocking_recv().expect("an answer").unwrap();
+    }
+}
