@@ -108,18 +108,36 @@ pub fn spawn(
     let mut child = receiver.recv().map_err(|_| io::Error::other("the spawning thread has ended"))??;
 
     let pid = pid_of(child.id());
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
     let exit = Arc::new(Exit::default());
     let watched = Arc::clone(&exit);
-    thread::Builder::new().name(format!("wait {name}")).stack_size(SMALL_STACK).spawn(move || {
+    let watch = move || {
         let status = child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0));
-        lock(&OWNED.pids).remove(&child.id());
-        OWNED.changed.notify_all();
+        forget(child.id());
         *lock(&watched.status) = Some(status);
         watched.ended.notify_all();
         on_exit(status);
-    })?;
-    Ok(Child { pid, pidfd: pidfd?, exit })
+    };
+    // Until it is watched nobody waits for it, so the id is its own.
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from);
+    let watching = pidfd.and_then(|pidfd| {
+        let thread = thread::Builder::new().name(format!("wait {name}")).stack_size(SMALL_STACK);
+        thread.spawn(watch).map(|_| pidfd)
+    });
+    match watching {
+        Ok(pidfd) => Ok(Child { pid, pidfd, exit }),
+        Err(error) => {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            forget(pid.as_raw_nonzero().get().cast_unsigned());
+            Err(error)
+        }
+    }
+}
+
+/// A child has been waited for.
+fn forget(pid: u32) {
+    lock(&OWNED.pids).remove(&pid);
+    OWNED.changed.notify_all();
 }
 
 /// Makes `command` start as every child does: a session of its own, no descriptors but the standard
@@ -173,11 +191,6 @@ struct Owned {
 
 static OWNED: std::sync::LazyLock<Owned> =
     std::sync::LazyLock::new(|| Owned { pids: Mutex::default(), changed: Condvar::new() });
-
-/// True for a child that was started by [`spawn`] and has not been waited for yet.
-pub fn is_owned(pid: Pid) -> bool {
-    lock(&OWNED.pids).contains(&pid.as_raw_nonzero().get().cast_unsigned())
-}
 
 /// Makes orphans of our children ours, and reaps them when they end.
 ///

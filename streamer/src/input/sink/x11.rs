@@ -15,6 +15,7 @@ mod typing;
 mod wheel;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use common::input::{Button, KeyCode, Position};
 use x11rb::connection::{Connection, RequestConnection};
@@ -44,8 +45,12 @@ pub struct X11Sink {
     root: xproto::Window,
     keymap: Keymap,
     pool: Pool,
+    /// What keycodes of the pool meant before they were given a meaning.
+    originals: HashMap<u8, Vec<u32>>,
     /// The keymap has changed since it was read.
     stale: bool,
+    /// How long we waited for the processor lately, beyond what we meant to: programs do too.
+    delay: Duration,
     /// Keycodes that are down because of us, by how many keys and characters hold them.
     down: HashMap<u8, u32>,
     /// Keycodes of the characters that are held.
@@ -77,7 +82,9 @@ impl X11Sink {
             root,
             keymap: Keymap::default(),
             pool: Pool::default(),
+            originals: HashMap::new(),
             stale: true,
+            delay: Duration::ZERO,
             down: HashMap::new(),
             chars: HashMap::new(),
             buttons: 0,

@@ -135,6 +135,8 @@ fn too_long() -> Error {
 /// What the thread owns.
 struct Owner {
     x: RustConnection,
+    root: Window,
+    /// Owns the clipboard for us.
     window: Window,
     atoms: Atoms,
     events: mpsc::Sender<Event>,
@@ -154,6 +156,8 @@ struct Ours {
 
 /// A transfer from another program, and who waits for it.
 struct Fetch {
+    /// Where it comes to. Each transfer has its own: the owner of one that was broken off may go on writing.
+    window: Window,
     target: Atom,
     /// What has come so far, once it is known to come in pieces.
     pieces: Option<Vec<u8>>,
@@ -161,6 +165,9 @@ struct Fetch {
     waiting: Vec<SyncSender<Result<String, Error>>>,
     /// It is a new text, to be told of.
     tell: bool,
+    /// The clipboard has changed meanwhile: there is a newer text to fetch after this. A transfer is not broken off, as
+    /// its owner would then wait for us and answer nothing else.
+    outdated: bool,
 }
 
 impl Owner {
@@ -168,14 +175,12 @@ impl Owner {
         let atoms = Atoms::new(&x)?.reply()?;
         xfixes::query_version(&x, 5, 0)?.reply()?;
         let root = x.setup().roots[screen].root;
-        let window = x.generate_id()?;
-        let aux = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE).override_redirect(1);
-        x.create_window(0, window, root, -1, -1, 1, 1, 0, WindowClass::INPUT_ONLY, 0, &aux)?;
+        let window = hidden_window(&x, root)?;
         let changes = SelectionEventMask::SET_SELECTION_OWNER
             | SelectionEventMask::SELECTION_WINDOW_DESTROY
             | SelectionEventMask::SELECTION_CLIENT_CLOSE;
         xfixes::select_selection_input(&x, window, atoms.CLIPBOARD, changes)?.check()?;
-        Ok(Self { x, window, atoms, events, ours: None, fetch: None, known: String::new() })
+        Ok(Self { x, root, window, atoms, events, ours: None, fetch: None, known: String::new() })
     }
 
     fn run(mut self, requests: &Receiver<Request>, wake: &OwnedFd) -> Result<(), ReplyOrIdError> {
@@ -195,7 +200,7 @@ impl Owner {
                 }
             }
             if self.fetch.as_ref().is_some_and(|fetch| fetch.deadline <= Instant::now()) {
-                self.finish(Err(Error::X("the owner of the clipboard does not answer".into())));
+                self.finish(Err(Error::X("the owner of the clipboard does not answer".into())))?;
             }
         }
     }
@@ -221,8 +226,10 @@ impl Owner {
             }
             XEvent::XfixesSelectionNotify(change) => {
                 self.ours = None;
-                if change.owner != x11rb::NONE {
-                    self.start_fetch(None, true)?;
+                match &mut self.fetch {
+                    Some(fetch) => fetch.outdated = true,
+                    None if change.owner != x11rb::NONE => self.start_fetch(Vec::new(), true)?,
+                    None => {}
                 }
             }
             XEvent::SelectionRequest(request) => self.serve(&request)?,
@@ -230,7 +237,7 @@ impl Owner {
             XEvent::PropertyNotify(notify)
                 if notify.state == Property::NEW_VALUE && notify.atom == self.atoms.ORIEL_CLIPBOARD =>
             {
-                self.receive_piece()?;
+                self.receive_piece(notify.window)?;
             }
             _ => {}
         }
@@ -247,7 +254,7 @@ impl Owner {
             fetch.waiting.push(reply);
             return Ok(());
         }
-        self.start_fetch(Some(reply), false)
+        self.start_fetch(vec![reply], false)
     }
 
     fn set(&mut self, text: String, reply: SyncSender<Result<(), Error>>) -> Result<(), ReplyOrIdError> {
@@ -261,101 +268,111 @@ impl Owner {
         Ok(())
     }
 
-    /// Asks the owner for its text. A transfer that is under way is of an older text: who waits for it
-    /// gets the new one.
+    /// Asks the owner for its text.
     fn start_fetch(
         &mut self,
-        reply: Option<SyncSender<Result<String, Error>>>,
+        waiting: Vec<SyncSender<Result<String, Error>>>,
         tell: bool,
     ) -> Result<(), ReplyOrIdError> {
-        let mut waiting = self.fetch.take().map(|old| old.waiting).unwrap_or_default();
-        waiting.extend(reply);
+        let window = hidden_window(&self.x, self.root)?;
         let target = self.atoms.UTF8_STRING;
-        self.fetch =
-            Some(Fetch { target, pieces: None, deadline: Instant::now() + STEP_TIME, waiting, tell });
-        self.convert(target)
+        let deadline = Instant::now() + STEP_TIME;
+        self.fetch = Some(Fetch { window, target, pieces: None, deadline, waiting, tell, outdated: false });
+        self.convert(window, target)
     }
 
-    fn convert(&self, target: Atom) -> Result<(), ReplyOrIdError> {
+    fn convert(&self, window: Window, target: Atom) -> Result<(), ReplyOrIdError> {
         let Atoms { CLIPBOARD, ORIEL_CLIPBOARD, .. } = self.atoms;
-        self.x.delete_property(self.window, ORIEL_CLIPBOARD)?;
-        self.x.convert_selection(self.window, CLIPBOARD, target, ORIEL_CLIPBOARD, x11rb::CURRENT_TIME)?;
+        self.x.convert_selection(window, CLIPBOARD, target, ORIEL_CLIPBOARD, x11rb::CURRENT_TIME)?;
         Ok(())
     }
 
     /// The owner has answered: with the text, with the promise of pieces, or with a refusal.
     fn receive(&mut self, notify: &SelectionNotifyEvent) -> Result<(), ReplyOrIdError> {
-        let Some(fetch) = self.fetch.as_mut().filter(|fetch| fetch.target == notify.target) else {
+        let Some(fetch) = self.fetch.as_mut().filter(|fetch| fetch.window == notify.requestor) else {
             return Ok(());
         };
         fetch.deadline = Instant::now() + STEP_TIME;
         if notify.property == x11rb::NONE {
             let latin1 = Atom::from(AtomEnum::STRING);
             if fetch.target == latin1 {
-                self.finish(Ok(String::new()));
-                return Ok(());
+                return self.finish(Ok(String::new()));
             }
             fetch.target = latin1;
-            return self.convert(latin1);
+            let window = fetch.window;
+            return self.convert(window, latin1);
         }
-        let (kind, bytes) = self.take_property()?;
+        let (kind, bytes) = self.take_property(notify.requestor)?;
         match (&mut self.fetch, bytes) {
-            (Some(fetch), _) if kind == self.atoms.INCR => fetch.pieces = Some(Vec::new()),
+            (Some(fetch), _) if kind == self.atoms.INCR => {
+                fetch.pieces = Some(Vec::new());
+                Ok(())
+            }
             (_, Ok(bytes)) => self.finish_with(kind, &bytes),
             (_, Err(error)) => self.finish(Err(error)),
         }
-        Ok(())
     }
 
     /// The next piece is there; an empty one is the last.
-    fn receive_piece(&mut self) -> Result<(), ReplyOrIdError> {
-        if self.fetch.as_ref().is_none_or(|fetch| fetch.pieces.is_none()) {
+    fn receive_piece(&mut self, window: Window) -> Result<(), ReplyOrIdError> {
+        let is_ours = |fetch: &Fetch| fetch.window == window && fetch.pieces.is_some();
+        if !self.fetch.as_ref().is_some_and(is_ours) {
             return Ok(());
         }
-        let (kind, bytes) = self.take_property()?;
+        let (kind, bytes) = self.take_property(window)?;
         let Some(Fetch { pieces: Some(pieces), deadline, .. }) = &mut self.fetch else { return Ok(()) };
         *deadline = Instant::now() + STEP_TIME;
         match bytes {
             Ok(bytes) if bytes.is_empty() => {
                 let all = std::mem::take(pieces);
-                self.finish_with(kind, &all);
+                self.finish_with(kind, &all)
             }
-            Ok(bytes) if pieces.len() + bytes.len() <= MAX_TEXT => pieces.extend(bytes),
+            Ok(bytes) if pieces.len() + bytes.len() <= MAX_TEXT => {
+                pieces.extend(bytes);
+                Ok(())
+            }
             Ok(_) => self.finish(Err(too_long())),
             Err(error) => self.finish(Err(error)),
         }
-        Ok(())
     }
 
     /// Reads and deletes the property by which texts come: its type and content. No more than a text may be long is read.
-    fn take_property(&self) -> Result<(Atom, Result<Vec<u8>, Error>), ReplyOrIdError> {
+    fn take_property(&self, window: Window) -> Result<(Atom, Result<Vec<u8>, Error>), ReplyOrIdError> {
         let words = (MAX_TEXT as u32).div_ceil(4);
         let property = self.atoms.ORIEL_CLIPBOARD;
-        let reply = self.x.get_property(true, self.window, property, AtomEnum::ANY, 0, words)?.reply()?;
+        let reply = self.x.get_property(true, window, property, AtomEnum::ANY, 0, words)?.reply()?;
         if reply.bytes_after > 0 {
-            self.x.delete_property(self.window, property)?;
+            self.x.delete_property(window, property)?;
             return Ok((reply.type_, Err(too_long())));
         }
         Ok((reply.type_, Ok(reply.value)))
     }
 
-    fn finish_with(&mut self, kind: Atom, bytes: &[u8]) {
+    fn finish_with(&mut self, kind: Atom, bytes: &[u8]) -> Result<(), ReplyOrIdError> {
         let text = if kind == Atom::from(AtomEnum::STRING) {
             bytes.iter().map(|byte| char::from(*byte)).collect()
         } else {
             String::from_utf8_lossy(bytes).into_owned()
         };
         // Latin-1 grows when it becomes UTF-8.
-        self.finish(if text.len() <= MAX_TEXT { Ok(text) } else { Err(too_long()) });
+        self.finish(if text.len() <= MAX_TEXT { Ok(text) } else { Err(too_long()) })
     }
 
-    fn finish(&mut self, result: Result<String, Error>) {
-        let Some(fetch) = self.fetch.take() else { return };
+    /// The transfer is over.
+    fn finish(&mut self, result: Result<String, Error>) -> Result<(), ReplyOrIdError> {
+        let Some(fetch) = self.fetch.take() else { return Ok(()) };
+        self.x.destroy_window(fetch.window)?;
+        if fetch.outdated && self.ours.is_none() {
+            return self.start_fetch(fetch.waiting, true);
+        }
+        // Who waits while we have taken the clipboard gets what it is now.
+        let result = self.ours.as_ref().map_or(result, |ours| Ok(ours.text.clone()));
         let copy = |result: &Result<String, Error>| match result {
             Ok(text) => Ok(text.clone()),
             Err(error) => Err(Error::X(error.to_string())),
         };
         for reply in fetch.waiting {
+            // Who asked has gone, if it fails.
             let _ = reply.try_send(copy(&result));
         }
         match result {
@@ -368,6 +385,7 @@ impl Owner {
             Ok(_) => {}
             Err(error) => tracing::debug!("{error}"),
         }
+        Ok(())
     }
 
     /// Gives our text to a program that asks for it.
@@ -417,4 +435,12 @@ impl Owner {
         }
         Ok(true)
     }
+}
+
+/// A window that is never shown and tells of its properties.
+fn hidden_window(x: &RustConnection, root: Window) -> Result<Window, ReplyOrIdError> {
+    let window = x.generate_id()?;
+    let aux = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE).override_redirect(1);
+    x.create_window(0, window, root, -1, -1, 1, 1, 0, WindowClass::INPUT_ONLY, 0, &aux)?;
+    Ok(window)
 }

@@ -15,6 +15,16 @@ pub const LOCK: u8 = 2;
 /// Most groups that a key can have.
 const GROUPS: u8 = 4;
 
+/// Keys that few keyboards have, no browser has a code for, and no window manager is known to use: they may
+/// be given another meaning while they have only a vendor's. There are about a dozen that mean nothing; the more there
+/// are, the longer each can keep the meaning that it was given.
+const OBSCURE: &[u8] = &[
+    128, 147, 155, 156, 157, 159, 162, 185, 186, 189, 192, 193, 194, 195, 196, 210, 211, 227, 228, 229, 249,
+    250,
+];
+/// Symbols of vendors (`XF86…`).
+const VENDOR: std::ops::RangeInclusive<u32> = 0x1008_0000..=0x1008_ffff;
+
 /// Where a character is on the keyboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -35,7 +45,7 @@ pub struct Keymap {
     shift: Option<u8>,
     /// Keycode and modifier of a key that reaches the third level (AltGr).
     level3: Option<(u8, u8)>,
-    /// Keycodes that mean nothing.
+    /// Keycodes that may be given a meaning.
     spare: Vec<u8>,
     /// First symbol of each keycode.
     first: HashMap<u8, u32>,
@@ -57,6 +67,9 @@ impl Keymap {
                 None => map.spare.push(keycode),
             }
         }
+        let obscure = |keycode: &&u8| map.first.get(*keycode).is_some_and(|sym| VENDOR.contains(sym));
+        let obscure = OBSCURE.iter().filter(obscure).filter(|keycode| map.modifiers_of(**keycode) == 0);
+        map.spare.extend(obscure.copied().collect::<Vec<u8>>());
         map.shift = map.modifier_key(Keysym::Shift_L, SHIFT).map(|(keycode, _)| keycode);
         map.level3 = map.modifier_key(Keysym::ISO_Level3_Shift, !(SHIFT | LOCK));
         for (keycode, key) in (reply.first_key_sym..=u8::MAX).zip(keys) {
@@ -92,7 +105,7 @@ impl Keymap {
         self.modifiers.get(&keycode).copied().unwrap_or(0)
     }
 
-    /// Keycodes that mean nothing and may be given a meaning.
+    /// Keycodes that may be given a meaning, those that have none first.
     pub fn spare(&self) -> &[u8] {
         &self.spare
     }

@@ -15,8 +15,13 @@ use super::{CORE_KEYBOARD, Error, X11Sink, codes};
 /// After a keycode got another meaning: programs that are told of it ask for the new keymap meanwhile. Without it
 /// 95 of 100 characters are lost, with it none.
 const AFTER_REMAP: Duration = Duration::from_millis(1);
-/// A program has this long to look up what a keycode meant when it was pressed, before it gets another meaning.
-const KEEP_MEANING: Duration = Duration::from_millis(20);
+/// A program has at least this long to look up what a keycode meant when it was pressed, before it gets
+/// another meaning.
+const KEEP_MEANING: Duration = Duration::from_millis(60);
+/// On a busy machine it has longer: so many times as long as we wait in vain for the processor ourselves.
+const PER_DELAY: u32 = 16;
+/// However busy the machine is, a text must get on.
+const MAX_KEEP_MEANING: Duration = Duration::from_millis(300);
 
 /// What was changed to get a character right, to be put back.
 #[derive(Debug, Default)]
@@ -130,16 +135,25 @@ impl X11Sink {
         Ok(Place { keycode, mods: 0 })
     }
 
-    fn remap(&self, keycode: u8, symbol: u32, pressed: Option<Instant>) -> Result<(), Error> {
+    fn remap(&mut self, keycode: u8, symbol: u32, pressed: Option<Instant>) -> Result<(), Error> {
         self.x.flush()?;
-        if let Some(left) = pressed.and_then(|at| KEEP_MEANING.checked_sub(at.elapsed())) {
+        let keep = (KEEP_MEANING + self.delay * PER_DELAY).min(MAX_KEEP_MEANING);
+        if let Some(left) = pressed.and_then(|at| keep.checked_sub(at.elapsed())) {
             thread::sleep(left);
+        }
+        if !self.originals.contains_key(&keycode) {
+            let original = self.x.get_keyboard_mapping(keycode, 1)?.reply()?.keysyms;
+            self.originals.insert(keycode, original);
         }
         // The same on all levels of both groups: whatever is held, it is this character.
         self.x.change_keyboard_mapping(1, keycode, 4, &[symbol; 4])?;
         // The reply says that the server has done it and has told everybody.
+        let asked = Instant::now();
         self.x.get_input_focus()?.reply()?;
         thread::sleep(AFTER_REMAP);
+        let delay = asked.elapsed().saturating_sub(AFTER_REMAP);
+        // Rises at once, falls slowly.
+        self.delay = delay.max(self.delay * 15 / 16);
         Ok(())
     }
 
@@ -209,11 +223,12 @@ impl X11Sink {
         self.pool.refill(spare, |keycode| self.keymap.first_symbol(keycode));
     }
 
-    /// Takes the meanings back from the spare keycodes.
+    /// Gives the keycodes of the pool back what they meant before.
     pub(super) fn clear_pool(&mut self) -> Result<(), Error> {
-        let pool = std::mem::take(&mut self.pool);
-        for (keycode, _) in pool.given() {
-            self.x.change_keyboard_mapping(1, keycode, 1, &[0])?;
+        let originals = std::mem::take(&mut self.originals);
+        for (keycode, _) in std::mem::take(&mut self.pool).given() {
+            let symbols = originals.get(&keycode).map_or(&[0][..], Vec::as_slice);
+            self.x.change_keyboard_mapping(1, keycode, symbols.len() as u8, symbols)?;
         }
         Ok(())
     }
