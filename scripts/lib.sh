@@ -14,7 +14,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Packages by what they are for. Debian 12 names.
 packages_build=(ca-certificates cmake g++ libpulse-dev make nasm pkg-config)
 packages_session=(pulseaudio x11-xkb-utils xkb-data xvfb)
-packages_demo=(fonts-dejavu-core openbox x11-apps x11-xserver-utils xterm)
+packages_demo=(fonts-dejavu-core openbox x11-apps x11-xserver-utils xfonts-base xterm)
 packages_test=(chromium curl procps psmisc x11-utils xdotool)
 packages_bench=(linux-perf valgrind)
 

@@ -18,7 +18,7 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, timeout};
 
 /// Messages waiting for the web-server on one connection, before it counts as not reading.
@@ -48,6 +48,8 @@ pub struct Connection {
     /// What it is for.
     pub purpose: Purpose,
     sender: mpsc::Sender<StreamerIpcMessage>,
+    /// Resolves, with an error, when the connection has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Connection {
@@ -57,6 +59,12 @@ impl Connection {
             Err(mpsc::error::TrySendError::Full(message)) => message.is_replaceable(),
             Err(mpsc::error::TrySendError::Closed(_)) | Ok(()) => true,
         }
+    }
+
+    /// Closes it; returns when all that was queued has been written.
+    pub async fn close(self) {
+        drop(self.sender);
+        let _ = self.ended.await;
     }
 }
 
@@ -134,7 +142,9 @@ async fn run(
     tracing::info!(id, purpose = ?hello.purpose, build = hello.build, "ipc: connected");
 
     let (sender, queue) = mpsc::channel(OUT_QUEUE);
-    let connection = Connection { id, purpose: hello.purpose, sender };
+    // Dropped at the end of this function, whatever that comes from.
+    let (_running, ended) = oneshot::channel();
+    let connection = Connection { id, purpose: hello.purpose, sender, ended };
     if events.send(Event::Connected(connection)).await.is_err() {
         return Ok(());
     }

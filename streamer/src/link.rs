@@ -66,9 +66,9 @@ impl Link {
 
     /// Closes both connections after what is queued has been written.
     pub async fn close(&mut self) {
-        if self.control.take().is_some() | self.bulk.take().is_some() {
-            // The writing tasks end by themselves once their queues are empty; the process is about to.
-            tokio::time::sleep(FLUSH_TIME).await;
+        for connection in [self.control.take(), self.bulk.take()].into_iter().flatten() {
+            // A web-server that does not read cannot keep a session.
+            let _ = tokio::time::timeout(FLUSH_TIME, connection.close()).await;
         }
     }
 

@@ -19,9 +19,7 @@ use common::ipc::{
     ErrorKind, Join, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
 };
 use common::media::VideoCodec;
-use common::signal::{
-    ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState, StreamInfo, StreamerState,
-};
+use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState, StreamInfo};
 use common::spec::StreamerSpec;
 use common::stats::{AudioStats, NetworkStats, StreamerStats, VideoStats};
 
@@ -329,7 +327,14 @@ impl Session {
             }
             Err(error) => {
                 let message = error.to_string();
-                link.reply(asked, Err(RequestError::new(ErrorKind::Failed, "source_failed", &message)));
+                let refusal = match error {
+                    source::Error::Command(_) => {
+                        RequestError::new(ErrorKind::Invalid, "command_failed", &message)
+                            .with_field("source.command")
+                    }
+                    _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
+                };
+                link.reply(asked, Err(refusal));
                 Some(ExitReason::SourceFailed { message })
             }
         }
@@ -673,10 +678,8 @@ impl Session {
         }
     }
 
-    /// Takes the session down: peers are told, shards say goodbye, the source and all it started end.
-    pub async fn end(self, link: &mut Link) {
-        let stopping = ServerMessage::StreamerState { state: StreamerState::Stopping, reason: None };
-        self.broadcast(link, stopping);
+    /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
+    pub async fn end(self) {
         self.tell_all(|| Command::Stop);
         let Session { shards, stage, input, .. } = self;
         input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));

@@ -226,7 +226,7 @@ impl Control {
         let deadline = Instant::now() + STOP_DEADLINE;
         if let Some(session) = self.session.take() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, session.end(&mut self.link)).await.is_err() {
+            if tokio::time::timeout(left, session.end()).await.is_err() {
                 tracing::warn!("the session did not end in time; the monitor ends what is left");
             }
         }

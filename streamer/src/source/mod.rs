@@ -64,6 +64,9 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// The command of the spec cannot be run.
+    #[error("source.command: {0}")]
+    Command(String),
     /// The X server refused something or is gone.
     #[error("X server: {0}")]
     X(String),

@@ -58,14 +58,14 @@ impl Session {
     /// by itself.
     ///
     /// # Errors
-    /// [`Error::Program`] naming `source.command` when there is no such program, or it cannot be run.
+    /// [`Error::Command`] when there is no such program, or it cannot be run.
     pub fn start(
         command: &spec::Command,
         env: &BTreeMap<String, String>,
         around: &Surroundings<'_>,
         on_exit: impl FnOnce(String) + Send + 'static,
     ) -> Result<Self, Error> {
-        let failed = |message: String| Error::Program { program: "source.command".into(), message };
+        let failed = Error::Command;
         let mark = around.run_dir.to_string_lossy().into_owned();
         let environment = environment(env, around, &mark).map_err(|e| failed(e.to_string()))?;
         let argv = command.argv();
