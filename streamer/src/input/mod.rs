@@ -344,7 +344,10 @@ mod tests {
         let code = KeyCode::parse("KeyA").unwrap();
         assert_eq!(done.recv().unwrap(), Action::Key(code.clone(), Press::Down));
         assert_eq!(done.recv().unwrap(), Action::Key(code, Press::Up));
-        assert_eq!(handle.applied(), 2);
+        let applied = handle.applied.clone();
+        drop(handle);
+        assert!(done.recv().is_err(), "the thread has ended");
+        assert_eq!(applied.get(), 2);
     }
 
     #[test]
