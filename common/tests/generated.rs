@@ -3,6 +3,8 @@
 //! `ORIEL_WRITE_GENERATED=1 cargo test -p common --test generated` writes them (`scripts/generate`
 //! does it); without it the test fails when the committed files differ.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

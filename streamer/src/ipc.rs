@@ -201,7 +201,7 @@ impl Reader<'_> {
     /// The next message; `None` at the end of the stream. Cancel safe: what has been read stays in the decoder.
     async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         loop {
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.next_message()? {
                 return Ok(Some(message));
             }
             if self.stream.read_buf(self.decoder.buffer()).await? == 0 {

@@ -182,7 +182,7 @@ impl Session {
         match message {
             ServerIpcMessage::StartSource { request } => self.start_source(link, to(request)),
             ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
-            ServerIpcMessage::FromPeer { peer, message } => self.from_peer(peer, message.0),
+            ServerIpcMessage::FromPeer { peer, message } => self.signal(peer, message.0),
             ServerIpcMessage::DetachPeer { peer } => self.peers.detach(Instant::now(), peer),
             ServerIpcMessage::RemovePeer { request, peer, reason } => {
                 let known = self.tell(peer, Command::Remove { peer, reason });
@@ -457,7 +457,8 @@ impl Session {
         to_peer(link, peer, ServerMessage::StreamsInfo { streams });
     }
 
-    fn from_peer(&mut self, peer: PeerId, message: ClientMessage) {
+    /// A peer's signalling.
+    fn signal(&mut self, peer: PeerId, message: ClientMessage) {
         let command = match message {
             ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
             ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {

@@ -62,7 +62,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The stream is of no more use after any.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(header) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*header) as usize;
         if len > MAX_FRAME {
@@ -112,7 +112,7 @@ mod tests {
     fn a_frame_over_the_limit_is_refused_before_it_is_read() {
         let mut decoder = Decoder::default();
         decoder.buffer().extend_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next::<Hello>(), Err(FrameError::TooLong(_))));
+        assert!(matches!(decoder.next_message::<Hello>(), Err(FrameError::TooLong(_))));
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         for cut in 1..frame.len() {
             let mut decoder = Decoder::default();
             decoder.buffer().extend_from_slice(&frame[..cut]);
-            assert!(decoder.next::<Hello>().unwrap().is_none());
+            assert!(decoder.next_message::<Hello>().unwrap().is_none());
             assert!(matches!(decoder.finish(), Err(FrameError::Truncated { missing }) if missing > 0));
         }
         assert!(Decoder::default().finish().is_ok());
@@ -132,14 +132,14 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.buffer().extend_from_slice(&3u32.to_le_bytes());
         decoder.buffer().extend_from_slice(&[255, 255, 255]);
-        assert!(matches!(decoder.next::<ServerIpcMessage>(), Err(FrameError::Malformed(_))));
+        assert!(matches!(decoder.next_message::<ServerIpcMessage>(), Err(FrameError::Malformed(_))));
 
         let frame = encode(&hello()).unwrap();
         let mut longer = Decoder::default();
         longer.buffer().extend_from_slice(&((frame.len() - 4 + 1) as u32).to_le_bytes());
         longer.buffer().extend_from_slice(&frame[4..]);
         longer.buffer().extend_from_slice(&[0]);
-        assert!(matches!(longer.next::<Hello>(), Err(FrameError::Malformed(_))));
+        assert!(matches!(longer.next_message::<Hello>(), Err(FrameError::Malformed(_))));
     }
 
     proptest! {
@@ -157,7 +157,7 @@ mod tests {
                 let (now, later) = rest.split_at(cut.min(rest.len()));
                 decoder.buffer().extend_from_slice(now);
                 rest = later;
-                while let Some(message) = decoder.next::<ServerIpcMessage>().unwrap() {
+                while let Some(message) = decoder.next_message::<ServerIpcMessage>().unwrap() {
                     received.push(message);
                 }
             }
@@ -169,7 +169,7 @@ mod tests {
         fn no_bytes_panic_or_allocate_beyond_the_limit(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut decoder = Decoder::default();
             decoder.buffer().extend_from_slice(&bytes);
-            while let Ok(Some(_)) = decoder.next::<ServerIpcMessage>() {}
+            while let Ok(Some(_)) = decoder.next_message::<ServerIpcMessage>() {}
         }
     }
 }

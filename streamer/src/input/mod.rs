@@ -256,7 +256,7 @@ impl Router {
     }
 
     fn next_notice(&self) -> Option<Instant> {
-        self.pending_notice.and_then(|_| self.last_notice).map(|last| last + POINTER_NOTICE_INTERVAL)
+        self.pending_notice.and(self.last_notice).map(|last| last + POINTER_NOTICE_INTERVAL)
     }
 
     /// Tells where the pointer is, if it has moved and it is not too soon.

@@ -450,7 +450,7 @@ fn seeds() -> Seeds {
 /// Now, as a 64 bit NTP timestamp (RFC 3550 §4).
 fn ntp_now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    (now.as_secs() + NTP_UNIX) << 32 | (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000
+    ((now.as_secs() + NTP_UNIX) << 32) | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// Round trip by a reception report (RFC 3550 §6.4.1): what passed since our report less the peer's delay.

@@ -122,7 +122,7 @@ impl Connection {
 
     async fn receive<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, LinkError> {
         loop {
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.next_message()? {
                 return Ok(message);
             }
             self.decoder.buffer().reserve(READ_SIZE);
