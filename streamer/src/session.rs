@@ -381,9 +381,10 @@ impl Session {
         self.tell_all(|| Command::Bind { slot: MAIN_SLOT, binding });
         let stream_info = stream_info(MAIN_SLOT, &info);
         self.slots.insert(MAIN_SLOT, stream_info.clone());
+        // Before the reply: whoever waits for it is shown the slots too.
+        self.slots_changed(link);
         link.reply(asked, Ok(Reply::Done));
         link.send(StreamerIpcMessage::SourceConnected);
-        self.slots_changed(link);
         self.broadcast(link, ServerMessage::StreamActivated { stream_info });
     }
 
