@@ -1,0 +1,115 @@
+/** Real Chromium, and pages that watch a streamer. */
+
+import { type Browser, chromium, type Page } from "playwright-core";
+import { cleanUp } from "./cleanup.js";
+import { type Frame, installProbe } from "./probe.js";
+import { until } from "./wait.js";
+
+const LAUNCH = {
+  executablePath: process.env["ORIEL_CHROMIUM"] ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    // A machine without a network has nothing but loopback.
+    "--allow-loopback-in-peer-connection",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+  ],
+};
+
+/** A browser process of its own. */
+export async function launch(): Promise<{ browser: Browser; kill: () => void }> {
+  const server = await chromium.launchServer({ ...LAUNCH, handleSIGINT: false, handleSIGTERM: false });
+  cleanUp(() => server.kill());
+  const pid = server.process().pid;
+  if (pid === undefined) throw new Error("the browser has no process");
+  const browser = await chromium.connect(server.wsEndpoint());
+  return {
+    browser,
+    kill: () => {
+      process.kill(pid, "SIGKILL");
+    },
+  };
+}
+
+/** A page in a profile of its own. */
+export async function openPage(browser: Browser, url: string, permissions: string[] = []): Promise<Page> {
+  const context = await browser.newContext({ viewport: { width: 800, height: 500 }, permissions });
+  await context.addInitScript(installProbe);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => {
+    console.error("in the page:", error.message);
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** A page that watches, once it shows the live picture and takes input. */
+export async function watch(browser: Browser, root: string, id: string, permissions?: string[]): Promise<Page> {
+  const page = await openPage(browser, new URL(`s/${id}`, root).href, permissions);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForFunction(() => document.activeElement?.tagName === "TEXTAREA", undefined, { timeout: 10_000 });
+  return page;
+}
+
+export async function frames(page: Page): Promise<Frame[]> {
+  return page.evaluate(() => window.probe.frames);
+}
+
+/** Forgets the frames seen so far, so that the next ones are from now on. */
+export async function forgetFrames(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    window.probe.frames = [];
+  });
+}
+
+/** Waits for `count` further presented pictures, whose numbers all differ and grow; returns the numbers. */
+export async function advancing(page: Page, count: number, ms?: number): Promise<number[]> {
+  await forgetFrames(page);
+  return until(
+    `${String(count)} new pictures`,
+    async () => {
+      const codes = (await frames(page)).flatMap(({ code }) => (code === null ? [] : [code]));
+      const grow = codes.filter((code, i) => i === 0 || code > (codes[i - 1] ?? 0));
+      return grow.length >= count && grow;
+    },
+    ms,
+  );
+}
+
+export type Inbound = {
+  kind: string;
+  framesDecoded: number;
+  framesDropped: number;
+  framesReceived: number;
+  packetsLost: number;
+  packetsReceived: number;
+  totalAudioEnergy: number;
+};
+
+/** The counters of what the newest connection of the page receives. */
+export async function inbound(page: Page, kind: "video" | "audio"): Promise<Inbound> {
+  return until(`${kind} in getStats()`, () =>
+    page.evaluate(async (kind) => {
+      const report = await window.probe.connections.at(-1)?.getStats();
+      const all = [...((report as unknown as Map<string, Inbound & { type: string }> | undefined)?.values() ?? [])];
+      return all
+        .filter((entry) => entry.type === "inbound-rtp" && entry.kind === kind)
+        .sort((a, b) => b.packetsReceived - a.packetsReceived)[0];
+    }, kind),
+  );
+}
+
+/** Presses a button of the toolbar, which hides while it is not needed. */
+export async function useTool(page: Page, id: string): Promise<void> {
+  const width = page.viewportSize()?.width ?? 800;
+  await page.mouse.move(width / 2, 200);
+  await page.mouse.move(width / 2, 2, { steps: 3 });
+  await page.click(`[data-testid=tool-${id}]`);
+}

@@ -1,0 +1,139 @@
+/** The real web-server, in a state directory of its own, and its REST API. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { cleanUp } from "./cleanup.js";
+import { until } from "./wait.js";
+
+/** Where cargo puts the programs. */
+export const PROGRAMS = resolve(
+  process.env["ORIEL_BIN_DIR"] ?? join(import.meta.dirname, "../../../../target/debug"),
+);
+
+export type Peer = { id: string; kind: string; role: string; state: string };
+export type Streamer = {
+  id: string;
+  state: string;
+  reason: string | null;
+  peers: Peer[];
+  stats: { process: { pid: number; rss_bytes: number } } | null;
+};
+
+export class Server {
+  url = "";
+  readonly dir = mkdtempSync(join(tmpdir(), "oriel-e2e-"));
+  #child: ChildProcess | null = null;
+
+  /** Starts one that ends with the test file. */
+  static async start(): Promise<Server> {
+    const server = new Server();
+    cleanUp(() => server.#end());
+    await server.run("0");
+    return server;
+  }
+
+  async run(port: string): Promise<void> {
+    const options = ["--port", port, "--state-dir", join(this.dir, "state"), "--stop-streamers"];
+    const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = child;
+    child.stderr.pipe(createWriteStream(join(this.dir, "server.log"), { flags: "a" }));
+    const lines = createInterface(child.stdout);
+    this.url = await new Promise<string>((done, failed) => {
+      lines.on("line", (line) => {
+        const url = /^Oriel is ready at (\S+)$/.exec(line)?.[1];
+        if (url !== undefined) done(url);
+      });
+      child.once("exit", (code) => {
+        failed(new Error(`the web-server ended with ${String(code)}: ${this.log()}`));
+      });
+    });
+  }
+
+  log(): string {
+    return readFileSync(join(this.dir, "server.log"), "utf8").slice(-4000);
+  }
+
+  /** As if it had crashed: nothing is tidied up. */
+  async kill(): Promise<void> {
+    await ended(this.#child, "SIGKILL");
+  }
+
+  async request(method: string, path: string, body?: unknown): Promise<Response> {
+    return fetch(new URL(path, this.url), {
+      method,
+      ...(body === undefined
+        ? {}
+        : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+  }
+
+  async json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.request(method, path, body);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${String(response.status)} ${text}`);
+    return (text === "" ? null : JSON.parse(text)) as T;
+  }
+
+  /** Creates one and waits until it runs. */
+  async create(id: string, source: object): Promise<void> {
+    await this.json("POST", "api/streamers?wait=running", { id, source });
+  }
+
+  async streamer(id: string): Promise<Streamer> {
+    return this.json("GET", `api/streamers/${id}`);
+  }
+
+  async peers(id: string): Promise<Peer[]> {
+    return (await this.streamer(id)).peers;
+  }
+
+  async delete(id: string): Promise<void> {
+    await this.json("DELETE", `api/streamers/${id}`);
+  }
+
+  async #end(): Promise<void> {
+    await ended(this.#child, "SIGTERM");
+    // What a killed server or a failed test left behind names this directory in its command line.
+    for (const pid of processesNaming(this.dir)) process.kill(pid, "SIGKILL");
+    if (process.env["ORIEL_KEEP"] === undefined) rmSync(this.dir, { recursive: true, force: true });
+    else console.error(`kept: ${this.dir}`);
+  }
+}
+
+/** Ends a child that we started, and waits for it; after some seconds by force. */
+export async function ended(child: ChildProcess | null, signal: NodeJS.Signals): Promise<void> {
+  if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((done) => child.once("exit", done));
+  child.kill(signal);
+  const force = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  await gone;
+  clearTimeout(force);
+}
+
+function processesNaming(text: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+/** Waits until a file has some content. */
+export async function fileWith(path: string, what: RegExp, ms?: number): Promise<string> {
+  return until(
+    `${String(what)} in ${path}`,
+    () => {
+      const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+      return what.test(text) ? text : undefined;
+    },
+    ms,
+  );
+}
