@@ -5,6 +5,8 @@
 //! makes access units, [`feed`] holds and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`]
 //! talks to the web-server, [`monitor`] cleans up after all of it.
 
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 pub mod config;
 pub mod encode;
 pub mod feed;

@@ -7,8 +7,13 @@ use streamer::config::{Args, Mode};
 use tracing_subscriber::EnvFilter;
 
 /// Packets of hundreds of peers are many small allocations on few threads.
+#[cfg(not(feature = "count-allocations"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: streamer::allocations::Counting<mimalloc::MiMalloc> =
+    streamer::allocations::Counting(mimalloc::MiMalloc);
 
 /// What the WebRTC crates say at these levels is one line per packet of a strange client.
 const QUIET: &str =
@@ -19,6 +24,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match Args::parse().mode {
         Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
-        Mode::Session { run_dir } => streamer::streamer::run(&run_dir),
+        Mode::Session { run_dir } => {
+            #[cfg(feature = "count-allocations")]
+            streamer::allocations::report(&run_dir);
+            streamer::streamer::run(&run_dir)
+        }
     }
 }

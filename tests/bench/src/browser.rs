@@ -1,0 +1,120 @@
+//! Chromium, by the scripts in `browser/`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::line_process::LineProcess;
+
+fn script(name: &str, arguments: &[String]) -> Result<LineProcess> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(name);
+    LineProcess::start(name, Command::new("node").arg(path).args(arguments))
+}
+
+fn run<T: DeserializeOwned>(name: &str, arguments: &[String]) -> Result<T> {
+    let mut process = script(name, arguments)?;
+    let result = process.hear()?;
+    process.finish()?;
+    Ok(result)
+}
+
+/// A new page has joined.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Join {
+    /// WebSocket open to first presented frame, milliseconds.
+    pub ms: f64,
+    /// Navigation to first presented frame, milliseconds.
+    pub page_ms: f64,
+}
+
+/// Lets new pages join one after the other.
+///
+/// # Errors
+/// When a page fails.
+pub fn join(url: &str, count: usize) -> Result<Vec<Join>> {
+    #[derive(Deserialize)]
+    struct Joins {
+        joins: Vec<Join>,
+    }
+    Ok(run::<Joins>("join.mjs", &[url.to_owned(), count.to_string()])?.joins)
+}
+
+/// Keys and their echoes: milliseconds from the event in the page to the changed pixel.
+///
+/// # Errors
+/// When a key has no effect.
+pub fn keys(url: &str, count: usize) -> Result<Vec<f64>> {
+    #[derive(Deserialize)]
+    struct Echoes {
+        echoes_ms: Vec<f64>,
+    }
+    Ok(run::<Echoes>("keys.mjs", &[url.to_owned(), count.to_string()])?.echoes_ms)
+}
+
+/// A page that reads the time code of each frame.
+pub struct Glass(LineProcess);
+
+/// What it saw.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Seen {
+    /// From the time in the code to its presentation, per frame.
+    pub latencies_ms: Vec<f64>,
+    /// The numbers in the codes.
+    pub frames: Vec<u64>,
+    /// Frames on which no code could be read.
+    pub unread: usize,
+    /// Frames presented.
+    pub presented: usize,
+    /// How far the page's clock is from the machine's.
+    pub clock_drift_ms: f64,
+}
+
+#[derive(Deserialize)]
+struct Ready {}
+
+impl Glass {
+    /// Opens the page and waits for the first code. `area` is what the code is drawn for.
+    ///
+    /// # Errors
+    /// When no code is seen.
+    pub fn open(url: &str, area: (u32, u32), sound: bool) -> Result<Self> {
+        let sound = if sound { "sound" } else { "muted" };
+        let arguments = [url.to_owned(), area.0.to_string(), area.1.to_string(), sound.to_owned()];
+        let mut process = script("glass.mjs", &arguments)?;
+        process.hear::<Ready>().map(|Ready {}| ())?;
+        Ok(Self(process))
+    }
+
+    /// Begins to measure.
+    ///
+    /// # Errors
+    /// When the page is gone.
+    pub fn begin(&mut self) -> Result<()> {
+        self.0.say("start")
+    }
+
+    /// Ends the measurement and the page.
+    ///
+    /// # Errors
+    /// When the page has failed.
+    pub fn end(mut self) -> Result<Seen> {
+        self.0.say("stop")?;
+        let seen = self.0.hear()?;
+        self.0.finish()?;
+        Ok(seen)
+    }
+
+    /// Measures for some time.
+    ///
+    /// # Errors
+    /// When the page has failed.
+    pub fn measure(mut self, time: Duration) -> Result<Seen> {
+        self.begin()?;
+        std::thread::sleep(time);
+        self.end()
+    }
+}

@@ -1,0 +1,97 @@
+//! The figures, by name.
+
+mod fanout;
+mod glass;
+mod join;
+mod load;
+mod rest;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::report::Row;
+use crate::server::binary;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Fewer and shorter runs, to see that everything works.
+    pub quick: bool,
+}
+
+impl Plan {
+    /// How often a figure is measured.
+    pub fn runs(self, full: usize) -> usize {
+        if self.quick { full.min(2) } else { full }
+    }
+
+    /// How long one measurement takes.
+    pub fn time(self, full_s: u64) -> Duration {
+        Duration::from_secs(if self.quick { full_s.min(3) } else { full_s })
+    }
+}
+
+/// One figure.
+pub struct Figure {
+    /// By which it is chosen.
+    pub name: &'static str,
+    /// In one line.
+    pub about: &'static str,
+    /// Measures it.
+    pub measure: fn(Plan) -> Result<Vec<Row>>,
+}
+
+/// All of them, in the order in which they are shown.
+pub const FIGURES: [Figure; 10] = [
+    Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
+    Figure {
+        name: "join",
+        about: "WebSocket open to the first frame presented in Chromium",
+        measure: join::join,
+    },
+    Figure {
+        name: "pipeline",
+        about: "capture, convert, encode of one changed frame",
+        measure: load::pipeline,
+    },
+    Figure {
+        name: "glass",
+        about: "glass to glass in Chromium, and the server's CPU",
+        measure: glass::glass,
+    },
+    Figure { name: "keys", about: "key event in a page to the echo presented", measure: glass::keys },
+    Figure {
+        name: "load",
+        about: "CPU, latency, bytes, quality, allocations by content",
+        measure: load::load,
+    },
+    Figure { name: "idle", about: "CPU of an idle desktop with two peers", measure: rest::idle },
+    Figure {
+        name: "encode-once",
+        about: "encoder calls whatever the number of peers",
+        measure: rest::encode_once,
+    },
+    Figure {
+        name: "fanout",
+        about: "CPU per forwarded packet, and spread of a frame",
+        measure: fanout::fanout,
+    },
+    Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
+];
+
+/// A desktop with `scene` in it.
+fn desktop(width: u32, height: u32, mode: &str, fps: f64, audio: bool) -> Result<serde_json::Value> {
+    let scene = binary("scene")?;
+    Ok(serde_json::json!({
+        "type": "desktop", "width": width, "height": height, "fps": 30, "audio": audio,
+        "command": [scene, "--mode", mode, "--fps", fps.to_string()],
+    }))
+}
+
+/// The test source, as a feed of a known bitrate.
+fn test_source(audio: bool) -> serde_json::Value {
+    serde_json::json!({
+        "type": "test", "width": 1280, "height": 720, "fps": 30, "bitrate_kbps": 2500, "audio": audio,
+    })
+}

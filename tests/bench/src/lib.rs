@@ -1,0 +1,24 @@
+//! Oriel's figures: what is measured, how, and against which target. `scripts/bench` builds all programs and runs
+//! the binary of this crate.
+//!
+//! ```text
+//! bench ─┬─ web-server, streamers            the release binaries, in a directory of their own
+//!        ├─ native-peers (process)           receivers without a browser; see the crate `native-peer`
+//!        ├─ node browser/*.mjs (process)     Chromium
+//!        └─ scene (in the session)           an X program with known content
+//! ```
+//!
+//! Every figure is a set of samples; the report has their median and spread.
+
+pub mod browser;
+pub mod cpu;
+pub mod figures;
+pub mod line_process;
+pub mod peers;
+pub mod quality;
+pub mod reception;
+pub mod report;
+pub mod server;
+
+/// The picture size that the time code of `scene` is drawn for: cells of eight pixels.
+pub const CODE_AREA: (u32, u32) = (256, 128);

@@ -1,0 +1,105 @@
+//! The program `native-peers`, from the outside.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::cpu;
+use crate::line_process::LineProcess;
+use crate::reception::Reception;
+use crate::server::{Server, binary};
+
+/// Native peers of one streamer.
+pub struct NativePeers(LineProcess);
+
+/// They have joined.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Joined {
+    /// How many there are now.
+    pub peers: usize,
+    /// How long these took to join, milliseconds.
+    pub ms: f64,
+}
+
+#[derive(Deserialize)]
+struct Done {}
+
+impl NativePeers {
+    /// Without peers yet.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(server: &Server, streamer: &str, units: bool) -> Result<Self> {
+        let mut command = Command::new(binary("native-peers")?);
+        command.arg("--server").arg(server.address().to_string()).arg("--streamer").arg(streamer);
+        if units {
+            command.arg("--units");
+        }
+        Ok(Self(LineProcess::start("native-peers", &mut command)?))
+    }
+
+    /// Keeps the program on one processor.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn pin(&self, processor: usize) -> Result<()> {
+        cpu::pin(self.0.pid(), processor)
+    }
+
+    /// Lets more peers join.
+    ///
+    /// # Errors
+    /// When one does not connect.
+    pub fn join(&mut self, count: usize) -> Result<Joined> {
+        self.0.say(&format!("join {count}"))?;
+        self.0.hear()
+    }
+
+    /// Begins to measure.
+    ///
+    /// # Errors
+    /// When a peer was lost.
+    pub fn begin(&mut self) -> Result<()> {
+        self.0.say("start")?;
+        self.0.hear::<Done>().map(|Done {}| ())
+    }
+
+    /// What was received since [`NativePeers::begin`].
+    ///
+    /// # Errors
+    /// When a peer was lost.
+    pub fn end(&mut self) -> Result<Reception> {
+        self.0.say("stop")?;
+        self.0.hear()
+    }
+
+    /// Measures for some time.
+    ///
+    /// # Errors
+    /// When a peer was lost.
+    pub fn measure(&mut self, time: Duration) -> Result<Reception> {
+        self.begin()?;
+        std::thread::sleep(time);
+        self.end()
+    }
+
+    /// Writes all access units of the first peer to a file.
+    ///
+    /// # Errors
+    /// When a peer was lost, or the file cannot be written.
+    pub fn write_units(&mut self, file: &Path) -> Result<()> {
+        self.0.say(&format!("units {}", file.display()))?;
+        self.0.hear::<serde_json::Value>().map(|_| ())
+    }
+
+    /// Lets all leave.
+    ///
+    /// # Errors
+    /// When the program fails.
+    pub fn finish(self) -> Result<()> {
+        self.0.finish()
+    }
+}

@@ -1,0 +1,210 @@
+//! The web-server under measurement, in a state directory of its own, and its REST API.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use common::api::Streamer;
+use common::stats::StreamerStats;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::cpu;
+
+/// From its start until it answers.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// For streamers to start and to end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A program of this workspace, beside the one that runs.
+///
+/// # Errors
+/// When it has not been built.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.is_file() {
+        bail!("{} is not there: run scripts/bench, which builds everything", path.display());
+    }
+    Ok(path)
+}
+
+/// How much was allocated until some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Allocations {
+    /// When, since 1970.
+    pub at: Duration,
+    /// How often.
+    pub count: u64,
+}
+
+/// A running web-server; dropping it ends it and its streamers.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    agent: ureq::Agent,
+    state: TempDir,
+}
+
+impl Server {
+    /// Starts one, with `streamer` as the streamer's binary.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(streamer: &str) -> Result<Self> {
+        let state = tempfile::Builder::new().prefix("oriel-bench").tempdir()?;
+        // Free now, and nobody else is told of it.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let log = std::fs::File::create(state.path().join("web-server.log"))?;
+        let child = Command::new(binary("web-server")?)
+            .args([
+                "--listen",
+                &address.to_string(),
+                "--stop-streamers",
+                "--listen-ip",
+                "127.0.0.1",
+                "--state-dir",
+            ])
+            .arg(state.path())
+            .arg("--streamer-bin")
+            .arg(binary(streamer)?)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting the web-server")?;
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
+        let server = Self { child, address, agent: config.build().into(), state };
+        let deadline = Instant::now() + START_DEADLINE;
+        while server.agent.get(server.url("/healthz")).call().is_err() {
+            if Instant::now() > deadline {
+                bail!("the web-server does not answer");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// URL of the page on which a streamer is watched.
+    pub fn viewer(&self, id: &str) -> String {
+        self.url(&format!("/s/{id}"))
+    }
+
+    /// Creates a streamer and waits until it runs.
+    ///
+    /// # Errors
+    /// When it is refused or does not start.
+    pub fn create(&self, id: &str, source: serde_json::Value) -> Result<Streamer> {
+        let body = serde_json::json!({ "id": id, "source": source });
+        let url = self.url("/api/streamers?wait=running");
+        let mut response = self.agent.post(url).send_json(body)?;
+        if !response.status().is_success() {
+            bail!("creating {id}: {}", response.body_mut().read_to_string()?);
+        }
+        Ok(response.body_mut().read_json()?)
+    }
+
+    /// A streamer as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, id: &str) -> Result<Streamer> {
+        Ok(self.agent.get(self.url(&format!("/api/streamers/{id}"))).call()?.body_mut().read_json()?)
+    }
+
+    /// A streamer's next report of its counters, which come once a second.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn stats(&self, id: &str) -> Result<StreamerStats> {
+        let uptime = |streamer: &Streamer| streamer.stats.as_ref().map(|stats| stats.uptime_ms);
+        let before = uptime(&self.get(id)?);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            let streamer = self.get(id)?;
+            if uptime(&streamer) != before
+                && let Some(stats) = streamer.stats
+            {
+                return Ok(stats);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("{id} does not report its counters")
+    }
+
+    /// A PNG of a streamer's picture.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn snapshot(&self, id: &str) -> Result<Vec<u8>> {
+        let mut response = self.agent.get(self.url(&format!("/api/streamers/{id}/snapshot"))).call()?;
+        if !response.status().is_success() {
+            bail!("snapshot of {id}: {}", response.body_mut().read_to_string()?);
+        }
+        Ok(response.body_mut().with_config().limit(64 << 20).read_to_vec()?)
+    }
+
+    /// What the only streamer has allocated, if its binary counts that: the newest of its reports, which come once a second.
+    ///
+    /// # Errors
+    /// When it does not count.
+    pub fn allocations(&self) -> Result<Allocations> {
+        for run_dir in std::fs::read_dir(self.state.path().join("run"))? {
+            if let Ok(line) = std::fs::read_to_string(run_dir?.path().join("allocations")) {
+                let numbers = line.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+                let [at_us, count, ..] = numbers[..] else { bail!("not a report of allocations: {line:?}") };
+                return Ok(Allocations { at: Duration::from_micros(at_us), count });
+            }
+        }
+        bail!("no streamer counts its allocations")
+    }
+
+    /// Ends a streamer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn delete(&self, id: &str) -> Result<()> {
+        let status = self.agent.delete(self.url(&format!("/api/streamers/{id}"))).call()?.status();
+        if !status.is_success() {
+            bail!("deleting {id}: {status}");
+        }
+        Ok(())
+    }
+
+    /// Process id of a streamer.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self, id: &str) -> Result<u32> {
+        Ok(self.stats(id)?.process.pid)
+    }
+
+    /// Process id of a program that was started in a streamer's session.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pid_in_session(&self, id: &str, name: &str) -> Result<u32> {
+        cpu::find(self.pid(id)?, name)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // It has ended already.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let _ = self.child.wait();
+    }
+}

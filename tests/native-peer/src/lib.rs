@@ -1,0 +1,115 @@
+//! Viewers without a browser: they speak the native protocol ([`common::signal`]) over a real WebSocket and
+//! receive by real ICE, DTLS and SRTP, any number of them on the caller's thread.
+//!
+//! ```text
+//! Swarm (epoll) ─┬─ Peer: Signalling (WebSocket) · Connection (rtc) · a UDP socket of its own
+//!                ├─ Peer …
+//!                └─▶ Event, by Swarm::next
+//! ```
+//!
+//! With [`Media::Headers`] a peer only looks at RTP headers, which are not encrypted, and so costs little more than
+//! the system call that receives; with [`Media::Units`] it decrypts and hands out whole access units.
+
+mod connection;
+mod depacketize;
+mod signalling;
+mod swarm;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::signal::ServerMessage;
+
+pub use swarm::{Options, Swarm};
+
+/// What a peer does with RTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// Looks at the headers.
+    Headers,
+    /// Decrypts it and joins the payloads of H.264 to access units as well.
+    Units,
+}
+
+/// Something that a peer has seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A message of the signalling.
+    Signal(ServerMessage),
+    /// Media can arrive.
+    Connected,
+    /// The connection or the signalling has ended.
+    Closed(String),
+    /// A data channel can be used.
+    Open(Channel),
+    /// A message on a data channel.
+    Message(Channel, String),
+    /// An RTP packet has arrived.
+    Rtp(Arrival),
+    /// A sender report: this RTP time is this wall clock time (since 1970).
+    SenderReport {
+        /// Of which stream.
+        ssrc: u32,
+        /// A moment in the stream's timestamps.
+        rtp_time: u32,
+        /// The same moment.
+        wall: Duration,
+    },
+    /// A whole access unit, with [`Media::Units`].
+    Unit(Unit),
+}
+
+/// A data channel, by its number in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Keys and buttons.
+    Keys,
+    /// Pointer motion.
+    Motion,
+    /// Everything else.
+    General,
+}
+
+/// The header of an RTP packet, and when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Stream.
+    pub ssrc: u32,
+    /// Payload type.
+    pub payload_type: u8,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub rtp_time: u32,
+    /// Last packet of its access unit.
+    pub marker: bool,
+    /// Length of the datagram.
+    pub len_bytes: usize,
+    /// When the kernel received it, since 1970: the receiver's own work is not in it.
+    pub at: Duration,
+}
+
+/// An encoded picture as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Stream.
+    pub ssrc: u32,
+    /// RTP time.
+    pub rtp_time: u32,
+    /// Annex B.
+    pub data: Bytes,
+}
+
+/// Why a peer cannot join, or the machine refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call.
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] std::io::Error),
+    /// The WebSocket was refused or broke.
+    #[error("signalling: {0}")]
+    Signalling(String),
+    /// `rtc` refused something.
+    #[error("{0}: {1}")]
+    Rtc(&'static str, String),
+}
