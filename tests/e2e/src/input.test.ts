@@ -1,0 +1,163 @@
+/** Input of several pages, as X gets it. */
+
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { launch, watch } from "./support/browser.js";
+import { Desktop, movePointer } from "./support/desktop.js";
+import { Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+let server: Server;
+let browser: Browser;
+let desktop: Desktop;
+let a: Page;
+let b: Page;
+
+before(async () => {
+  server = await Server.start();
+  desktop = await Desktop.create(server, "desk");
+  ({ browser } = await launch());
+  a = await watch(browser, server.url, "desk", ["clipboard-read", "clipboard-write"]);
+  b = await watch(browser, server.url, "desk");
+});
+
+test("text typed in one page and then in another arrives", async () => {
+  await a.keyboard.type("hello");
+  await desktop.reaches("text", () => desktop.text(), "hello");
+  await b.keyboard.type("there42");
+  await desktop.reaches("text", () => desktop.text(), "hellothere42");
+});
+
+test("a key held in two pages is pressed once, and released with the last of them", async () => {
+  await a.keyboard.down("k");
+  await desktop.fence(a, "1");
+  await b.keyboard.down("k");
+  await desktop.fence(b, "2");
+  assert.equal(desktop.key("k"), "+");
+  await a.keyboard.up("k");
+  await desktop.fence(a, "3");
+  assert.equal(desktop.key("k"), "+", "still held by the other page");
+  await b.keyboard.up("k");
+  await desktop.reaches("the release", () => desktop.key("k"), "+-");
+});
+
+test("a button held in two pages is pressed once, and released with the last of them", async () => {
+  await movePointer(a, 100, 100);
+  await movePointer(b, 120, 100);
+  await a.mouse.down();
+  await desktop.fence(a, "1");
+  await b.mouse.down();
+  await desktop.fence(b, "2");
+  assert.equal(desktop.button(1), "+");
+  await b.mouse.up();
+  await desktop.fence(b, "3");
+  assert.equal(desktop.button(1), "+", "still held by the other page");
+  await a.mouse.up();
+  await desktop.reaches("the release", () => desktop.button(1), "+-");
+});
+
+test("the keys of a browser that is killed are released soon, those of others are not", async () => {
+  const doomed = await launch();
+  const page = await watch(doomed.browser, server.url, "desk");
+  await page.keyboard.down("q");
+  await desktop.reaches("q", () => desktop.key("q"), "+");
+  await b.keyboard.down("w");
+  await desktop.reaches("w", () => desktop.key("w"), "+");
+  doomed.kill();
+  await desktop.reaches("the release", () => desktop.key("q"), "+-", 2_500);
+  await desktop.fence(b, "5");
+  assert.equal(desktop.key("w"), "+", "the other page holds on");
+  await b.keyboard.up("w");
+  await desktop.reaches("the release by the page", () => desktop.key("w"), "+-");
+});
+
+test("garbage on every channel is answered by an error, and nothing else happens", async () => {
+  // More than that no browser sends, as the session says in its description of the connection.
+  const largest = await a.evaluate(() => window.probe.connections.at(-1)?.sctp?.maxMessageSize ?? 0);
+  assert.ok(largest >= 1024 && largest < 300 * 1024, `at most ${String(largest)} bytes are taken`);
+  await assert.rejects(send(a, "keys", "x".repeat(300 * 1024)), /max-message-size/);
+  const garbage: [string, string][] = [
+    ["binary", "\u0000\u0001\u00ff"],
+    ["truncated", '{"type":"key","slot":0,"code":'],
+    ["unknown type", '{"type":"make-coffee","slot":0}'],
+    ["the largest message", "x".repeat(largest)],
+  ];
+  for (const channel of ["keys", "motion", "general"]) {
+    for (const [kind, data] of garbage) {
+      const before = (await errors(a)).length;
+      await send(a, channel, data, kind === "binary");
+      const error = await until(`an error for ${kind} on ${channel}`, async () => (await errors(a))[before]);
+      assert.equal(error.channel, channel);
+      assert.ok(error.message.length > 0 && error.message.length < 500, "short enough to be shown");
+      assert.match(error.code, /^[a-z_]+$/);
+    }
+  }
+  assert.deepEqual(await errors(b), [], "nobody else hears of it");
+  await desktop.fence(b, "6");
+  await desktop.fence(a, "7");
+  const state = (page: Page): Promise<string | undefined> =>
+    page.evaluate(() => window.probe.connections.at(-1)?.connectionState);
+  assert.deepEqual([await state(a), await state(b)], ["connected", "connected"]);
+});
+
+test("the clipboard goes both ways", async () => {
+  const clipboard = async (): Promise<string> =>
+    (await server.json<{ text: string }>("GET", "api/streamers/desk/clipboard")).text;
+  const fromPage = "from the page: grüße 你好 😀";
+  await a.evaluate((text) => navigator.clipboard.writeText(text), fromPage);
+  await a.keyboard.press("Control+v");
+  await until("the session's clipboard", async () => (await clipboard()) === fromPage);
+
+  const heard = (page: Page): Promise<unknown[]> =>
+    page.evaluate(() => (window as unknown as { heard: unknown[] }).heard);
+  for (const page of [a, b]) {
+    await page.evaluate(() => {
+      const heard: unknown[] = [];
+      Object.assign(window, { heard });
+      window.oriel?.client.on("clipboard", (text) => heard.push(text));
+    });
+  }
+  const toPage = "to the pages: ñ";
+  await server.json("PUT", "api/streamers/desk/clipboard", { text: toPage });
+  for (const page of [a, b]) {
+    await until(`page ${page === a ? "a" : "b"} hears of it`, async () => (await heard(page)).includes(toPage));
+  }
+  await until("the viewer's clipboard", async () =>
+    (await a.evaluate(() => navigator.clipboard.readText())) === toPage,
+  );
+});
+
+test("a viewer cannot type, neither by the page nor past it", async () => {
+  const id = await a.evaluate(() => window.oriel?.client.peerId);
+  await server.json("PATCH", `api/streamers/desk/peers/${String(id)}`, { role: "viewer" });
+  await until("the page knows", () => a.evaluate(() => window.oriel?.client.role === "viewer"));
+  await a.keyboard.press("u");
+  const before = (await errors(a)).length;
+  await send(a, "keys", JSON.stringify({ type: "key", slot: 0, code: "KeyU", down: true }));
+  await until("it is told", async () => (await errors(a))[before]?.code === "not_a_controller");
+  await server.json("PATCH", `api/streamers/desk/peers/${String(id)}`, { role: "controller" });
+  await until("the page knows", () => a.evaluate(() => window.oriel?.client.role === "controller"));
+  await desktop.fence(a, "8");
+  assert.equal(desktop.key("u"), "");
+});
+
+type Problem = { type: string; channel: string; code: string; message: string };
+
+async function errors(page: Page): Promise<Problem[]> {
+  const texts = await page.evaluate(() => window.probe.general);
+  return texts.map((text) => JSON.parse(text) as Problem).filter(({ type }) => type === "error");
+}
+
+/** Sends past the page's own code. */
+async function send(page: Page, channel: string, data: string, binary = false): Promise<void> {
+  await page.evaluate(
+    ({ channel, data, binary }) => {
+      const open = window.probe.channels.findLast(({ label }) => label === channel);
+      if (open === undefined) throw new Error(`no channel ${channel}`);
+      if (binary) open.send(Uint8Array.from(data, (c) => c.charCodeAt(0)));
+      else open.send(data);
+    },
+    { channel, data, binary },
+  );
+}
