@@ -27,6 +27,11 @@ impl KeyframeRequests {
         self.wanted = false;
     }
 
+    /// Nobody waits for a keyframe any more. How often one may be made stays as it is.
+    pub fn cancel(&mut self) {
+        self.wanted = false;
+    }
+
     /// True when a request that had to wait is due now. Asks again after a while if none was made.
     pub fn due(&mut self, now: Instant) -> bool {
         let due = self.wanted && self.deadline().is_none_or(|at| now >= at);

@@ -3,6 +3,7 @@
 const STUN_HEADER: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const BINDING_REQUEST: [u8; 2] = [0, 1];
+const BINDING_SUCCESS: [u8; 2] = [1, 1];
 const USERNAME: [u8; 2] = [0, 6];
 
 /// Our user name fragment in a STUN binding request (RFC 8489 §14.3, RFC 8445 §7.2.2), if `datagram` is one.
@@ -24,6 +25,12 @@ pub fn our_ufrag(datagram: &[u8]) -> Option<&str> {
     }
 }
 
+/// Whether a datagram of ours answers a binding request. ICE answers only who knows the password, so where it
+/// goes is an address of the peer. All else may go where the peer merely says that it is: to somebody else.
+pub fn proves_address(sent: &[u8]) -> bool {
+    sent.len() >= STUN_HEADER && sent[..2] == BINDING_SUCCESS && sent[4..8] == MAGIC_COOKIE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +48,16 @@ mod tests {
         assert_eq!(our_ufrag(&request(&[&software[..], &username].concat())), Some("our"));
         assert_eq!(our_ufrag(&request(&software)), None);
         assert_eq!(our_ufrag(&request(&[0, 6, 0xff, 0xff, b'o'])), None);
+    }
+
+    #[test]
+    fn only_an_answer_proves_an_address() {
+        let mut datagram = request(&[]);
+        assert!(!proves_address(&datagram));
+        datagram[0] = 1;
+        datagram[1] = 1;
+        assert!(proves_address(&datagram));
+        assert!(!proves_address(&datagram[..STUN_HEADER - 1]));
     }
 
     proptest! {

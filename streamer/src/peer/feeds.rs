@@ -15,6 +15,8 @@ pub struct Feed {
     pub gop: Gop,
     requests: KeyframeRequests,
     demand: Arc<Demand>,
+    /// Slots of this shard that show it; [`Demand`] counts those of all shards.
+    watchers: u32,
 }
 
 /// All feeds, by id.
@@ -26,7 +28,7 @@ pub struct Feeds {
 impl Feeds {
     /// A feed that may be bound to slots from now on.
     pub fn add(&mut self, id: FeedId, demand: Arc<Demand>) {
-        let feed = Feed { gop: Gop::default(), requests: KeyframeRequests::default(), demand };
+        let feed = Feed { gop: Gop::default(), requests: KeyframeRequests::default(), demand, watchers: 0 };
         self.feeds.insert(id, feed);
     }
 
@@ -58,19 +60,30 @@ impl Feeds {
         }
     }
 
-    /// One more viewer of a feed. The first one finds a cache that nobody kept up to date, and gets a keyframe.
+    /// One more viewer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe.
     pub fn watch(&mut self, now: Instant, id: FeedId) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let first = feed.demand.watchers() == 0;
-        feed.demand.add_watcher();
+        feed.add_watcher();
         if first || feed.gop.replay(usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
     }
 
-    /// One viewer of a feed less.
+    /// One more listener of a sound, which has no keyframes to wait for.
+    pub fn listen(&mut self, id: FeedId) {
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            feed.add_watcher();
+        }
+    }
+
+    /// One viewer or listener of a feed less. With the last one go its wishes: an unwatched source is left in peace.
     pub fn unwatch(&mut self, id: FeedId) {
-        if let Some(feed) = self.feeds.get(&id) {
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            feed.watchers = feed.watchers.saturating_sub(1);
+            if feed.watchers == 0 {
+                feed.requests.cancel();
+            }
             feed.demand.remove_watcher();
         }
     }
@@ -91,6 +104,11 @@ impl Feeds {
 }
 
 impl Feed {
+    fn add_watcher(&mut self) {
+        self.watchers += 1;
+        self.demand.add_watcher();
+    }
+
     fn request_keyframe(&mut self, now: Instant) {
         if self.requests.request(now) {
             self.demand.ask_keyframe();
@@ -100,5 +118,44 @@ impl Feed {
     /// True when a keyframe has been asked for and has not come: what is cached is about to be replaced.
     pub fn awaits_keyframe(&self) -> bool {
         self.requests.is_waiting()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEED: FeedId = FeedId(7);
+
+    fn feeds() -> (Feeds, Arc<Demand>) {
+        let (mut feeds, demand) = (Feeds::default(), Arc::new(Demand::new().unwrap()));
+        feeds.add(FEED, demand.clone());
+        (feeds, demand)
+    }
+
+    #[test]
+    fn a_sound_is_never_asked_for_a_keyframe() {
+        let (mut feeds, demand) = feeds();
+        feeds.listen(FEED);
+        assert_eq!((demand.watchers(), demand.asked(), feeds.deadline()), (1, 0, None));
+    }
+
+    #[test]
+    fn a_keyframe_that_nobody_waits_for_any_more_is_not_asked_for_again() {
+        let ((mut feeds, demand), now) = (feeds(), Instant::now());
+        feeds.watch(now, FEED);
+        feeds.watch(now, FEED);
+        assert_eq!((demand.watchers(), demand.asked()), (2, 1));
+        feeds.unwatch(FEED);
+        assert!(feeds.deadline().is_some());
+        feeds.unwatch(FEED);
+        assert_eq!((demand.watchers(), feeds.deadline()), (0, None));
+        // Coming back quickly is no way around the limit, and coming back is still served.
+        feeds.watch(now, FEED);
+        assert_eq!(demand.asked(), 1);
+        let due = feeds.deadline().unwrap();
+        assert!(due > now);
+        feeds.timeout(due);
+        assert_eq!(demand.asked(), 2);
     }
 }

@@ -192,14 +192,14 @@ impl Shard {
                     self.feeds.push(now, feed, &unit);
                     for entry in self.viewers.values_mut() {
                         entry.viewer.write_video(now, feed, &unit, context!(self));
-                        entry.viewer.transmit(&mut self.sockets, |_| {});
+                        entry.viewer.transmit(&mut self.sockets, |_, _| {});
                     }
                     self.report_slots();
                 }
                 Media::Audio(feed, unit) => {
                     for entry in self.viewers.values_mut() {
                         entry.viewer.write_audio(now, feed, &unit, context!(self));
-                        entry.viewer.transmit(&mut self.sockets, |_| {});
+                        entry.viewer.transmit(&mut self.sockets, |_, _| {});
                     }
                 }
             }
@@ -244,7 +244,7 @@ impl Shard {
                 }
                 for entry in self.viewers.values_mut() {
                     entry.viewer.bind(now, slot, binding, context!(self));
-                    entry.viewer.transmit(&mut self.sockets, |_| {});
+                    entry.viewer.transmit(&mut self.sockets, |_, _| {});
                 }
                 self.report_slots();
             }
@@ -361,7 +361,7 @@ impl Shard {
                 Audience::One(peer) => viewer.id == peer,
             };
             if hears && viewer.say(now, text) {
-                viewer.transmit(&mut self.sockets, |_| {});
+                viewer.transmit(&mut self.sockets, |_, _| {});
                 schedule(&mut self.timers, *key, entry);
             }
         }
@@ -413,9 +413,13 @@ impl Shard {
         self.events = events;
         if let Some(entry) = self.viewers.get_mut(&key) {
             let by_address = &mut self.by_address;
-            entry.viewer.transmit(&mut self.sockets, |to| {
-                // ICE answers only who knows the password: this is the address of this peer now.
-                by_address.insert(to, key);
+            entry.viewer.transmit(&mut self.sockets, |to, data| {
+                if demux::proves_address(data) {
+                    by_address.insert(to, key);
+                } else {
+                    // Our own checks go wherever the peer's candidates say. That must not take others' addresses.
+                    by_address.entry(to).or_insert(key);
+                }
             });
             schedule(&mut self.timers, key, entry);
         }
@@ -462,7 +466,7 @@ impl Shard {
     fn remove(&mut self, key: Key, reason: &str) {
         let Some(mut entry) = self.viewers.remove(&key) else { return };
         entry.viewer.leave(context!(self));
-        entry.viewer.transmit(&mut self.sockets, |_| {});
+        entry.viewer.transmit(&mut self.sockets, |_, _| {});
         self.by_ufrag.remove(&entry.ufrag);
         self.by_peer.remove(&entry.viewer.id);
         self.by_address.retain(|_, owner| *owner != key);

@@ -227,7 +227,7 @@ impl Viewer {
         if let Some(binding) = wanted {
             cx.feeds.watch(now, binding.video);
             if let Some(audio) = binding.audio {
-                cx.feeds.watch(now, audio);
+                cx.feeds.listen(audio);
             }
         }
     }
@@ -353,11 +353,11 @@ impl Viewer {
         self.connection.poll(now, events);
     }
 
-    /// Sends everything that is queued.
-    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(SocketAddr)) {
+    /// Sends everything that is queued; `learn` is told where what goes.
+    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(SocketAddr, &[u8])) {
         while let Some(datagram) = self.connection.transmit() {
             self.stats.bytes += datagram.data.len() as u64;
-            learn(datagram.to);
+            learn(datagram.to, &datagram.data);
             sockets.send(datagram.local, datagram.to, &datagram.data);
         }
         sockets.flush();
