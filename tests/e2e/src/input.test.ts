@@ -1,6 +1,8 @@
 /** Input of several pages, as X gets it. */
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, watch } from "./support/browser.js";
@@ -101,31 +103,50 @@ test("garbage on every channel is answered by an error, and nothing else happens
   assert.deepEqual([await state(a), await state(b)], ["connected", "connected"]);
 });
 
-test("the clipboard goes both ways", async () => {
-  const clipboard = async (): Promise<string> =>
-    (await server.json<{ text: string }>("GET", "api/streamers/desk/clipboard")).text;
-  const fromPage = "from the page: grüße 你好 😀";
-  await a.evaluate((text) => navigator.clipboard.writeText(text), fromPage);
+test("a page's clipboard goes to the session with the key that pastes", async () => {
+  const text = "from the page: grüße 你好 😀";
+  await a.evaluate((text) => navigator.clipboard.writeText(text), text);
   await a.keyboard.press("Control+v");
-  await until("the session's clipboard", async () => (await clipboard()) === fromPage);
+  await until("the session's clipboard", async () => (await clipboardOf("desk")) === text);
+});
 
-  const heard = (page: Page): Promise<unknown[]> =>
-    page.evaluate(() => (window as unknown as { heard: unknown[] }).heard);
-  for (const page of [a, b]) {
+test("what a program of the session copies goes to all pages", async () => {
+  const [script, go] = [join(server.dir, "copy.sh"), join(server.dir, "copy")];
+  const text = "copied in a terminal";
+  const base64 = Buffer.from(text).toString("base64");
+  // The control sequence by which programs in a terminal copy.
+  writeFileSync(
+    script,
+    `until [ -e ${go} ]; do sleep 0.1; done; printf '\\033]52;c;${base64}\\007'; exec sleep 1000\n`,
+  );
+  const command = `exec xterm -u8 -xrm 'XTerm*allowWindowOps: true' -e sh ${script}`;
+  await server.create("copies", { type: "desktop", width: 640, height: 360, audio: false, command });
+  const pages = [
+    await watch(browser, server.url, "copies", ["clipboard-read", "clipboard-write"]),
+    await watch(browser, server.url, "copies"),
+  ];
+  for (const page of pages) {
     await page.evaluate(() => {
-      const heard: unknown[] = [];
-      Object.assign(window, { heard });
-      window.oriel?.client.on("clipboard", (text) => heard.push(text));
+      window.oriel?.client.on("clipboard", (text) => Object.assign(window, { copied: text }));
     });
   }
-  const toPage = "to the pages: ñ";
-  await server.json("PUT", "api/streamers/desk/clipboard", { text: toPage });
-  for (const page of [a, b]) {
-    await until(`page ${page === a ? "a" : "b"} hears of it`, async () => (await heard(page)).includes(toPage));
+  writeFileSync(go, "");
+  for (const page of pages) {
+    await until("the page hears of it", async () =>
+      (await page.evaluate(() => (window as unknown as { copied?: string }).copied)) === text,
+    );
   }
-  await until("the viewer's clipboard", async () =>
-    (await a.evaluate(() => navigator.clipboard.readText())) === toPage,
+  await until("the viewer's own clipboard", async () =>
+    (await pages[0]?.evaluate(() => navigator.clipboard.readText())) === text,
   );
+  assert.equal(await clipboardOf("copies"), text);
+  await Promise.all(pages.map((page) => page.context().close()));
+  await server.delete("copies");
+});
+
+test("a text put by the API is on the session's clipboard", async () => {
+  await server.json("PUT", "api/streamers/desk/clipboard", { text: "by a program: ñ" });
+  assert.equal(await clipboardOf("desk"), "by a program: ñ");
 });
 
 test("a viewer cannot type, neither by the page nor past it", async () => {
@@ -141,6 +162,10 @@ test("a viewer cannot type, neither by the page nor past it", async () => {
   await desktop.fence(a, "8");
   assert.equal(desktop.key("u"), "");
 });
+
+async function clipboardOf(id: string): Promise<string> {
+  return (await server.json<{ text: string }>("GET", `api/streamers/${id}/clipboard`)).text;
+}
 
 type Problem = { type: string; channel: string; code: string; message: string };
 
