@@ -23,6 +23,9 @@ const SETTLED_BYTES: usize = 300;
 /// Frames that may be spent on adding detail, far more than it takes: it ends even if the encoder
 /// never runs out of things to improve.
 const MOST_SETTLING: u32 = 60;
+/// Detail is added once the picture has been at rest for this long: while it moves nobody would see it, and
+/// its encoding would delay the next frame.
+const REST: Duration = Duration::from_millis(100);
 /// Detail is added no faster than this.
 const SETTLE_GAP: Duration = Duration::from_millis(33);
 
@@ -112,6 +115,7 @@ impl Schedule {
         let at = match (self.damaged, self.unsent, self.settling, self.sent) {
             (_, true, _, _) => ready,
             (Some(damaged), _, _, _) => ready.max(damaged + COALESCE),
+            (None, _, MOST_SETTLING, Some(sent)) => ready.max(sent + REST),
             (None, _, 1.., Some(sent)) => ready.max(sent + self.interval.max(SETTLE_GAP)),
             _ => return Step::Sleep(None),
         };
@@ -208,6 +212,19 @@ mod tests {
             now = at;
         }
         assert_eq!(schedule.next(now + Duration::from_secs(9)), Step::Sleep(None));
+    }
+
+    #[test]
+    fn a_moving_picture_is_not_sent_again_between_its_frames() {
+        let (mut schedule, start) = settled(true);
+        for frame in 0..10 {
+            let now = start + frame * 90 * MS;
+            schedule.damaged(now);
+            assert_eq!(schedule.next(now + MS), SEND);
+            schedule.captured(now + MS, true);
+            schedule.sent(now + MS, 5000);
+            assert_eq!(schedule.next(now + 2 * MS), Step::Sleep(Some(now + MS + REST)));
+        }
     }
 
     #[test]
