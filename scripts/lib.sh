@@ -16,7 +16,7 @@ packages_build=(ca-certificates cmake g++ libpulse-dev make nasm pkg-config)
 packages_session=(pulseaudio x11-xkb-utils xkb-data xvfb)
 packages_demo=(fonts-dejavu-core openbox x11-apps x11-xserver-utils xfonts-base xterm)
 packages_test=(chromium curl procps psmisc x11-utils xdotool)
-packages_bench=(linux-perf valgrind)
+packages_profile=(linux-perf)
 
 # need_packages NAME…: installs those that are missing; says so, and stops with the command to run where it may not.
 need_packages() {

@@ -74,12 +74,18 @@ await main(async (browser) => {
     for (let n = 0; n < 20000; n++) {
       drift = Math.min(drift, performance.timeOrigin + performance.now() - Date.now());
     }
-    const done = codes.filter(({ code }) => code !== null);
+    // A picture may be presented again, with more detail: what counts is when it was seen first.
+    const known = new Set();
+    const done = codes.filter(({ code }) => {
+      const first = code !== null && !known.has(code.frame);
+      if (first) known.add(code.frame);
+      return first;
+    });
     const latency = ({ presented, code }) => performance.timeOrigin + presented - code.time_us / 1000;
     return {
       latencies_ms: done.map(latency),
       frames: done.map(({ code }) => code.frame),
-      unread: codes.length - done.length,
+      unread: codes.filter(({ code }) => code === null).length,
       presented: codes.length === 0 ? 0 : codes.at(-1).count - codes[0].count + 1,
       clock_drift_ms: drift,
     };

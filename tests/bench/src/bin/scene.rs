@@ -1,7 +1,8 @@
 //! An X program with known content, for measuring a desktop: it fills the screen, changes as it is told, and draws
 //! the time code of [`common::timecode`] at the top left with every change.
 //!
-//! The code is drawn for an area of [`CODE_AREA`] pixels, last of all: its time is when the picture was complete.
+//! The code is drawn for an area of [`CODE_AREA`] pixels, last of all: where it is seen, all the rest is. Its time
+//! is when drawing began.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -134,6 +135,8 @@ impl Scene {
 
     fn draw(&mut self, mode: Mode) -> Result<()> {
         let n = self.frame;
+        // Before anything is drawn: what the X server needs for it is a part of the way to the glass.
+        let time = SystemTime::now().duration_since(UNIX_EPOCH)?;
         match mode {
             Mode::Idle => {}
             Mode::Typing => {
@@ -174,8 +177,8 @@ impl Scene {
                 self.show(width, height, self.width as i16 / 2 - 40, self.height as i16 / 2 - 40)?;
             }
         }
+        self.draw_code(TimeCode { frame: n, time_us: time.as_micros() as u64 })?;
         self.x.flush()?;
-        self.draw_code()?;
         self.frame = n.wrapping_add(1);
         Ok(())
     }
@@ -206,11 +209,9 @@ impl Scene {
         Ok(())
     }
 
-    fn draw_code(&self) -> Result<()> {
+    fn draw_code(&self, code: TimeCode) -> Result<()> {
         let grid = Grid::new(CODE_AREA.0, CODE_AREA.1).context("the area is too small for a code")?;
         let area = grid.area();
-        let time = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let code = TimeCode { frame: self.frame, time_us: time.as_micros() as u64 };
         let mut pixels = vec![0u8; (area.width * area.height) as usize * PIXEL];
         for (index, white) in code.cells().into_iter().enumerate().filter(|(_, white)| *white) {
             debug_assert!(white);
@@ -223,7 +224,6 @@ impl Scene {
         let (width, height) = (area.width as u16, area.height as u16);
         let format = ImageFormat::Z_PIXMAP;
         self.x.put_image(format, self.window, self.gc, width, height, 0, 0, 0, 24, &pixels)?;
-        self.x.flush()?;
         Ok(())
     }
 }
