@@ -45,6 +45,13 @@ export class Desktop {
     return desktop;
   }
 
+  /** One whose picture always moves on its left half; the right half gets the input. */
+  static async moving(server: Server, id: string): Promise<Desktop> {
+    const loop = "while :; do date +%N; sleep 0.03; done";
+    const terminal = `xterm -geometry 40x20+0+0 -e sh -c '${loop}' &`;
+    return Desktop.create(server, id, `--geometry ${String(WIDTH / 2)}x${String(HEIGHT)}+${String(WIDTH / 2)}+0`, terminal);
+  }
+
   /** Everything that has reached X so far. */
   events(): XEvent[] {
     if (!existsSync(this.#file)) return [];
