@@ -93,10 +93,11 @@ impl Pace {
         true
     }
 
-    /// Whether the peer may ask for a keyframe now that it had to skip.
+    /// Whether the peer may ask for a keyframe now that it had to skip: not for one that it could not be given.
     pub fn may_ask_keyframe(&mut self, now: Instant) -> bool {
-        let Link::Limited { .. } = self.link else { return true };
-        let due = self.last_keyframe_request.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
+        let Link::Limited { bps, budget, filled } = self.link else { return true };
+        let solvent = budget + now.saturating_duration_since(filled).as_secs_f64() * bps / 8.0 >= 0.0;
+        let due = solvent && self.last_keyframe_request.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
         if due {
             self.last_keyframe_request = Some(now);
         }
@@ -168,5 +169,17 @@ mod tests {
         assert!(pace.may_ask_keyframe(now));
         assert!(!pace.may_ask_keyframe(now + KEYFRAME_INTERVAL / 2));
         assert!(pace.may_ask_keyframe(now + KEYFRAME_INTERVAL));
+    }
+
+    #[test]
+    fn a_peer_in_debt_asks_for_a_keyframe_once_it_could_be_given_one() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        run(&mut pace, &mut now, 1, 0.5);
+        let Link::Limited { bps, .. } = pace.link else { panic!("{pace:?}") };
+        let debt = Duration::from_secs(3);
+        assert!(pace.admit(now, (debt.as_secs_f64() * bps / 8.0) as usize));
+        assert!(!pace.may_ask_keyframe(now + debt - FRAME));
+        assert!(pace.may_ask_keyframe(now + debt + FRAME));
     }
 }

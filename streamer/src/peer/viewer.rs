@@ -263,7 +263,8 @@ impl Viewer {
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
-            let blocked = slot.video.is_live() && !self.pace.admit(now, unit.bytes);
+            let sendable = unit.keyframe || slot.video.is_live();
+            let blocked = sendable && !self.pace.admit(now, unit.bytes);
             if blocked {
                 slot.video.wait();
             }
@@ -271,7 +272,8 @@ impl Viewer {
             if written != Written::Sent {
                 self.stats.skipped_units += 1;
             }
-            if written == Written::Lost && self.pace.may_ask_keyframe(now) {
+            // Also while it waits: the moment of the loss may have been too soon to ask.
+            if matches!(written, Written::Lost | Written::Skipped) && self.pace.may_ask_keyframe(now) {
                 cx.feeds.request_keyframe(now, feed);
             }
         }
