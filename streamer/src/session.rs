@@ -617,8 +617,12 @@ impl Session {
 
     // ---- time ----
 
-    /// Each second: forgets the abandoned, and collects counters.
-    pub fn tick(&mut self, link: &mut Link) {
+    /// Each second: forgets the abandoned, and collects counters. A reason ends the session.
+    pub fn tick(&mut self, link: &mut Link) -> Option<ExitReason> {
+        if self.shards.iter().any(|shard| shard.thread.is_finished()) {
+            // Its peers see nothing any more; a new process helps them, living on without it does not.
+            return Some(ExitReason::Fatal { message: "a thread that serves peers has crashed".to_owned() });
+        }
         for peer in self.peers.abandoned(Instant::now()) {
             let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
@@ -631,6 +635,7 @@ impl Session {
         }
         self.awaited_stats = self.shards.len();
         self.tell_all(|| Command::Stats);
+        None
     }
 
     fn shard_counted(&mut self, link: &mut Link, network: NetworkStats) {
@@ -682,10 +687,11 @@ impl Session {
 
     /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
     pub async fn end(self) {
-        self.tell_all(|| Command::Stop);
         let Session { shards, stage, input, .. } = self;
-        input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
+        shards.iter().for_each(|shard| shard.handle.stop());
         let ended = tokio::task::spawn_blocking(move || {
+            // Waits while the queue is full, as it may be when the X server hangs.
+            input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
             shards.into_iter().for_each(|shard| shard::join(shard.thread, SHARD_PATIENCE));
             drop(stage);
         });

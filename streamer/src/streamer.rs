@@ -172,7 +172,7 @@ impl Control {
             (Event::Source(event), Some(session)) => return session.source_event(link, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
             (Event::Pointer(notice), Some(session)) => session.pointer(notice),
-            (Event::Tick, Some(session)) => session.tick(link),
+            (Event::Tick, Some(session)) => return session.tick(link),
         }
         None
     }

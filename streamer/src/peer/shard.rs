@@ -39,6 +39,9 @@ const MEDIA_QUEUE: usize = 512;
 /// Commands on their way to a shard. The control loop waits when it is full.
 const COMMAND_QUEUE: usize = 1024;
 
+/// Media and commands taken in one turn at most: a shard that is behind still hears its peers and its end.
+const PER_TURN: usize = 64;
+
 /// The way to a shard, for every other thread.
 #[derive(Clone)]
 pub struct Handle {
@@ -62,10 +65,22 @@ impl Handle {
         self.wake();
     }
 
-    fn wake(&self) {
-        // Fails only when the counter would overflow, and then it is readable.
-        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+    /// Ends the shard. Never blocks: one so stuck that its queue is full is left behind.
+    pub fn stop(&self) {
+        if let Err(TrySendError::Full(_)) = self.commands.try_send(Command::Stop) {
+            tracing::error!("a shard is stuck: it is not told to stop");
+        }
+        self.wake();
     }
+
+    fn wake(&self) {
+        wake(&self.wake);
+    }
+}
+
+fn wake(fd: &OwnedFd) {
+    // Fails only when the counter would overflow, and then it is readable.
+    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
 }
 
 /// What a shard is given at its start.
@@ -185,7 +200,8 @@ impl Shard {
     }
 
     fn take_media(&mut self) {
-        while let Ok(media) = self.media.try_recv() {
+        for taken in 1.. {
+            let Ok(media) = self.media.try_recv() else { return };
             let now = Instant::now();
             match media {
                 Media::Video(feed, unit) => {
@@ -203,6 +219,9 @@ impl Shard {
                     }
                 }
             }
+            if taken == PER_TURN {
+                return wake(&self.wake);
+            }
         }
     }
 
@@ -217,7 +236,7 @@ impl Shard {
 
     /// True when the shard is to end.
     fn take_commands(&mut self) -> bool {
-        loop {
+        for taken in 1.. {
             let command = match self.commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
@@ -225,12 +244,13 @@ impl Shard {
             };
             let expensive = matches!(command, Command::Join { .. } | Command::Answer { .. });
             self.command(Instant::now(), command);
-            if expensive {
+            if expensive || taken == PER_TURN {
                 // More may wait: come back at once after the media.
-                let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
-                return false;
+                wake(&self.wake);
+                break;
             }
         }
+        false
     }
 
     fn command(&mut self, now: Instant, command: Command) {
