@@ -24,3 +24,4 @@ mod snapshot;
 pub mod source;
 pub mod stats;
 pub mod streamer;
+mod throttle;

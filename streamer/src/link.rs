@@ -42,6 +42,11 @@ impl Link {
         was_control
     }
 
+    /// True for a connection that has not been replaced.
+    pub fn is_current(&self, id: ConnectionId) -> bool {
+        [&self.control, &self.bulk].into_iter().flatten().any(|connection| connection.id == id)
+    }
+
     /// Says something on the control connection. Lost when there is none: `Ready` tells it all to the next one.
     pub fn send(&mut self, message: StreamerIpcMessage) {
         if self.control.as_ref().is_some_and(|connection| !connection.send(message)) {

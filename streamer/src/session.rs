@@ -33,6 +33,7 @@ use crate::peers::Peers;
 use crate::source::{self, Outlets, Running};
 use crate::stats::{SourceCounters, process_stats};
 use crate::streamer::Senders;
+use crate::throttle::Throttle;
 use crate::{input, requests};
 
 /// The slot that shows the main source.
@@ -41,6 +42,9 @@ const VIDEO_FEED: FeedId = FeedId(0);
 const AUDIO_FEED: FeedId = FeedId(1);
 /// How long shards may take to say goodbye to their peers.
 const SHARD_PATIENCE: Duration = Duration::from_millis(500);
+/// Everybody is told who watches at most this often. Each telling names all and goes to all: when hundreds
+/// join at once, telling of each would be what keeps them from joining.
+const PARTICIPANTS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The outcome of starting the source.
 pub type Started = Result<Box<dyn Running>, source::Error>;
@@ -97,6 +101,7 @@ pub struct Session {
     input: input::Handle,
     peers: Peers,
     joining: BTreeMap<PeerId, ReplyTo>,
+    participants: Throttle,
     slots: BTreeMap<SlotIndex, StreamInfo>,
     cursor: Option<Option<CursorShape>>,
 }
@@ -145,6 +150,7 @@ impl Session {
             clock,
             shards,
             awaited_stats: 0,
+            participants: Throttle::new(PARTICIPANTS_INTERVAL),
             input,
             peers: Peers::default(),
             joining: BTreeMap::new(),
@@ -407,12 +413,17 @@ impl Session {
     // ---- the peers ----
 
     fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
-        if let Join::Native { resume: Some(token), .. } = &join
-            && let Some((id, role)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
+        if let Join::Native { resume: Some(token), role, .. } = &join
+            && let Some((peer, had)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
         {
-            link.reply(to, Ok(Reply::PeerAdded { peer: id, answer: None }));
-            let token = token.clone();
-            self.welcome(link, id, role, token, true);
+            // A new WebSocket may have fewer rights than the one before; it cannot have more.
+            let (role, token) = (had.min(*role), token.clone());
+            link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+            self.welcome(link, peer, role, token, true);
+            if role != had {
+                let _ = self.set_role(link, peer, role);
+            }
+            let _ = self.tell(peer, Command::TellSlots { peer });
             return;
         }
         if self.peers.len() >= self.settings.max_peers as usize {
@@ -544,7 +555,9 @@ impl Session {
 
     fn slot_status(&self, slot: SlotIndex, status: SlotState) -> ServerMessage {
         let stream = self.slots.get(&slot).map(|info| info.source.clone()).unwrap_or_default();
-        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error: None }
+        // The only error that a shard knows: the rest is the source's and ends the session.
+        let error = (status == SlotState::Error).then(|| "codec_unsupported".to_owned());
+        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error }
     }
 
     fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
@@ -585,8 +598,21 @@ impl Session {
         }
     }
 
-    fn participants(&self, link: &mut Link) {
-        self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
+    fn participants(&mut self, link: &mut Link) {
+        self.participants.changed();
+        self.announce(link);
+    }
+
+    /// Tells what is due to be told.
+    pub fn announce(&mut self, link: &mut Link) {
+        if self.participants.take(Instant::now()) {
+            self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
+        }
+    }
+
+    /// When [`Session::announce`] has something to do.
+    pub fn announcement_due(&self) -> Option<Instant> {
+        self.participants.due(Instant::now())
     }
 
     fn broadcast(&self, link: &mut Link, message: ServerMessage) {

@@ -42,6 +42,7 @@ enum Event {
     Started(Started),
     Finished(Finished),
     Pointer(input::PointerNotice),
+    Announce,
     Tick,
     Terminate,
 }
@@ -125,8 +126,9 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
 }
 
 impl Queues {
-    /// The next event. The senders of all queues live as long as the loop.
-    async fn next(&mut self) -> Event {
+    /// The next event; [`Event::Announce`] at `announcement`. The senders of all queues live as long as the loop.
+    async fn next(&mut self, announcement: Option<Instant>) -> Event {
+        let due = announcement.unwrap_or_else(Instant::now).into();
         tokio::select! {
             Some(event) = self.ipc.recv() => Event::Ipc(event),
             Some(report) = self.reports.recv() => Event::Report(report),
@@ -134,6 +136,7 @@ impl Queues {
             Some(started) = self.started.recv() => Event::Started(started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
             Some(notice) = self.pointer.recv() => Event::Pointer(notice),
+            () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
             _ = self.tick.tick() => Event::Tick,
             _ = self.terminate.recv() => Event::Terminate,
         }
@@ -143,7 +146,8 @@ impl Queues {
 async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> ExitReason {
     let mut control = Control { run_dir, senders, link: Link::default(), session: None };
     loop {
-        let event = queues.next().await;
+        let announcement = control.session.as_ref().and_then(Session::announcement_due);
+        let event = queues.next(announcement).await;
         if let Some(reason) = control.handle(event) {
             control.end(&reason).await;
             return reason;
@@ -172,6 +176,7 @@ impl Control {
             (Event::Source(event), Some(session)) => return session.source_event(link, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
             (Event::Pointer(notice), Some(session)) => session.pointer(notice),
+            (Event::Announce, Some(session)) => session.announce(link),
             (Event::Tick, Some(session)) => return session.tick(link),
         }
         None
@@ -195,6 +200,8 @@ impl Control {
                     session.web_server_gone();
                 }
             }
+            // What a replaced connection had still queued is not for this session any more.
+            ipc::Event::Message(from, _) if !self.link.is_current(from) => {}
             ipc::Event::Message(from, message) => match (*message, &mut self.session) {
                 (ServerIpcMessage::Init { id, spec, settings }, None) => {
                     return self

@@ -53,10 +53,17 @@ struct Hands {
 }
 
 /// What is known of a holder's motion messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Motion {
     newest: Option<u32>,
-    total: (f64, f64),
+    /// `None` after a pause in which motion may have been left out: the next total is where it goes on.
+    total: Option<(f64, f64)>,
+}
+
+impl Default for Motion {
+    fn default() -> Self {
+        Self { newest: None, total: Some((0.0, 0.0)) }
+    }
 }
 
 /// Merges input. Give it events, carry out the actions it returns in their order.
@@ -112,8 +119,9 @@ impl Aggregator {
         match message {
             MotionMessage::Pointer { at, .. } => vec![Action::PointerTo(at)],
             MotionMessage::Relative { total_x, total_y, .. } => {
-                let (x, y) = std::mem::replace(&mut motion.total, (total_x, total_y));
-                vec![Action::PointerBy { dx: total_x - x, dy: total_y - y }]
+                let before = motion.total.replace((total_x, total_y));
+                let by = before.map(|(x, y)| Action::PointerBy { dx: total_x - x, dy: total_y - y });
+                by.into_iter().collect()
             }
         }
     }
@@ -155,6 +163,8 @@ impl Aggregator {
 
     /// Somebody left, lost the right to steer, or lost the focus: what only it held is released.
     pub fn gone(&mut self, actor: Actor) -> Vec<Action> {
+        let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
+        of_actor.for_each(|(_, hands)| hands.motion.total = None);
         self.release_all(|holder| holder.0 == actor)
     }
 
@@ -326,6 +336,9 @@ mod tests {
         assert_eq!(input.motion(now, peer(1), relative(0, 9.0)), []);
         assert_eq!(input.motion(now, peer(1), relative(1, 12.0)), []);
         assert_eq!(input.motion(now, peer(1), relative(2, 13.0)), by(1.0));
+        input.gone(peer(1));
+        assert_eq!(input.motion(now, peer(1), relative(3, 500.0)), []);
+        assert_eq!(input.motion(now, peer(1), relative(4, 501.0)), by(1.0));
     }
 
     #[test]

@@ -45,8 +45,9 @@ const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
 const MAX_HELD: usize = 16;
-/// Bytes of signalling that are read as SDP at most.
-pub const MAX_SDP: usize = common::signal::MAX_MESSAGE;
+/// Candidates of one peer that are checked: a machine with many interfaces has some ten. Each costs
+/// somebody a check every few milliseconds, and a stranger says where they go.
+const MAX_CANDIDATES: usize = 24;
 /// Bytes that may wait in a peer's data channels before more are left out.
 const MAX_CHANNEL_BACKLOG: usize = 1024 * 1024;
 
@@ -170,6 +171,7 @@ pub struct Connection {
     answered: bool,
     ice_connected: bool,
     playout_delay: Option<u8>,
+    remote_candidates: usize,
 }
 
 impl Connection {
@@ -212,6 +214,7 @@ impl Connection {
             answered: false,
             ice_connected: false,
             playout_delay: None,
+            remote_candidates: 0,
         })
     }
 
@@ -248,6 +251,7 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or does not fit the offer.
     pub fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
+        self.count_candidates(sdp.matches("a=candidate:").count())?;
         let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
         self.negotiated();
@@ -259,6 +263,7 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: String) -> Result<String, Error> {
+        self.count_candidates(sdp.matches("a=candidate:").count())?;
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
@@ -278,10 +283,18 @@ impl Connection {
         self.answered
     }
 
+    fn count_candidates(&mut self, more: usize) -> Result<(), Error> {
+        if self.remote_candidates + more > MAX_CANDIDATES {
+            return Err(Error::new("candidate", format!("a peer may have at most {MAX_CANDIDATES}")));
+        }
+        self.remote_candidates += more;
+        Ok(())
+    }
+
     /// Takes a candidate of the peer's.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is none, or one too many.
     pub fn add_candidate(
         &mut self,
         candidate: String,
@@ -292,6 +305,7 @@ impl Connection {
             // A name that only multicast DNS knows; the peer's own checks tell us its address.
             return Ok(());
         }
+        self.count_candidates(1)?;
         let init =
             RTCIceCandidateInit { candidate, sdp_mid: mid, sdp_mline_index: index, ..Default::default() };
         self.pc.add_remote_candidate(init).map_err(failed("candidate"))

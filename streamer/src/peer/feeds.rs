@@ -32,11 +32,6 @@ impl Feeds {
         self.feeds.insert(id, feed);
     }
 
-    /// Forgets a feed.
-    pub fn remove(&mut self, id: FeedId) {
-        self.feeds.remove(&id);
-    }
-
     /// One feed.
     pub fn get(&self, id: FeedId) -> Option<&Feed> {
         self.feeds.get(&id)

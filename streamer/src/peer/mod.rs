@@ -14,6 +14,8 @@ pub mod connection;
 mod demux;
 mod feedback;
 mod feeds;
+mod limit;
+mod messages;
 pub mod negotiate;
 mod pace;
 pub mod shard;
@@ -113,6 +115,11 @@ pub enum Command {
         /// In which slot.
         slot: SlotIndex,
     },
+    /// A peer has a new WebSocket: the states of its slots are told once more.
+    TellSlots {
+        /// Which.
+        peer: PeerId,
+    },
     /// Changes what a peer may do.
     SetRole {
         /// Whose.
@@ -133,11 +140,6 @@ pub enum Command {
         feed: FeedId,
         /// The way back to its source.
         demand: Arc<Demand>,
-    },
-    /// A feed that ended. Slots that show it are to be bound to something else before.
-    RemoveFeed {
-        /// Its id.
-        feed: FeedId,
     },
     /// What a slot shows from now on, to everybody.
     Bind {

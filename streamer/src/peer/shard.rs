@@ -14,10 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::api::PeerState;
 use common::id::PeerId;
-use common::input::{
-    Actor, GeneralMessage, GeneralRequest, InvalidInput, KeysMessage, decode_general, decode_keys,
-    decode_motion,
-};
+use common::input::Actor;
 use common::signal::Role;
 use common::stats::NetworkStats;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -27,8 +24,9 @@ use tokio::sync::mpsc;
 use super::connection::{Channel, Event, Identity};
 use super::demux;
 use super::feeds::Feeds;
+use super::messages::{self, Order};
 use super::slot::Packet;
-use super::socket::Sockets;
+use super::socket::{Inbox, Sockets};
 use super::viewer::{Context, Setup, Viewer};
 use super::{Audience, Begin, Binding, Command, Media, Report};
 use crate::input;
@@ -124,6 +122,7 @@ pub fn start(config: Config) -> io::Result<(Handle, JoinHandle<()>)> {
         by_address: HashMap::new(),
         timers: BinaryHeap::new(),
         packets: Vec::new(),
+        inbox: Inbox::default(),
         events: Vec::new(),
         network: NetworkStats::default(),
     };
@@ -156,6 +155,7 @@ struct Shard {
     by_address: HashMap<SocketAddr, Key>,
     timers: BinaryHeap<Reverse<(Instant, Key)>>,
     packets: Vec<Packet>,
+    inbox: Inbox,
     events: Vec<Event>,
     /// Counters of viewers that are gone, and of all that is not a viewer's.
     network: NetworkStats,
@@ -257,7 +257,6 @@ impl Shard {
         match command {
             Command::Join { peer, role, srtp, begin } => self.join(now, peer, role, srtp, begin),
             Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
-            Command::RemoveFeed { feed } => self.feeds.remove(feed),
             Command::Bind { slot, binding } => {
                 if let Some(bound) = self.bindings.get_mut(usize::from(slot)) {
                     *bound = binding;
@@ -274,6 +273,7 @@ impl Shard {
             | Command::Candidate { peer, .. }
             | Command::Pause { peer, .. }
             | Command::Keyframe { peer, .. }
+            | Command::TellSlots { peer }
             | Command::SetRole { peer, .. }
             | Command::Remove { peer, .. } => {
                 if let Some(key) = self.by_peer.get(&peer).copied() {
@@ -351,6 +351,10 @@ impl Shard {
                 let known = viewer.request_keyframe(now, slot, cx);
                 (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
             }),
+            Command::TellSlots { .. } => {
+                self.with(key, |viewer, _| viewer.forget_told());
+                None
+            }
             Command::SetRole { peer, role } => {
                 if role < Role::Controller {
                     self.config.input.gone(Actor::Peer(peer));
@@ -388,27 +392,33 @@ impl Shard {
     }
 
     fn take_datagrams(&mut self) {
-        // The sockets are borrowed while they are read: what arrives is copied out of their buffer once.
-        let mut received = Vec::new();
-        self.sockets
-            .receive(|datagram| received.push((datagram.local, datagram.from, datagram.data.to_vec())));
-        for (local, from, data) in received {
+        // The sockets are borrowed while they are read, so what arrives is copied out first.
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.clear();
+        self.sockets.receive(|datagram| inbox.push(&datagram));
+        for (local, from, data) in inbox.iter() {
             let now = Instant::now();
-            let by_name = demux::our_ufrag(&data).and_then(|ufrag| self.by_ufrag.get(ufrag));
+            let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
             let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
             if let Some(entry) = self.viewers.get_mut(&key) {
-                entry.viewer.connection().receive(now, local, from, &data);
+                entry.viewer.connection().receive(now, local, from, data);
                 self.after_input(now, key);
             }
         }
+        self.inbox = inbox;
     }
 
     fn take_timers(&mut self) {
         let now = Instant::now();
         self.feeds.timeout(now);
+        // Those that are due now, once: a timer that is due again at once waits for the next turn.
+        let mut due = Vec::new();
         while let Some(Reverse((at, key))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now)
         {
             self.timers.pop();
+            due.push((at, key));
+        }
+        for (at, key) in due {
             let Some(entry) = self.viewers.get_mut(&key).filter(|entry| entry.scheduled == Some(at)) else {
                 continue;
             };
@@ -470,16 +480,20 @@ impl Shard {
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
-        let (peer, role) = (entry.viewer.id, entry.viewer.role);
-        if let Err(refused) = dispatch(&self.config, peer, role, channel, bytes, |text| {
-            entry.viewer.say(now, text);
-        }) {
-            let error = GeneralMessage::Error {
-                channel: channel.label().to_owned(),
-                code: refused.code.to_owned(),
-                message: refused.message,
-            };
-            entry.viewer.say(now, &json(&error));
+        match messages::take(now, &mut entry.viewer, channel, bytes) {
+            Ok(None) => {}
+            Ok(Some(Order::Keys(message))) => {
+                let by = Actor::Peer(entry.viewer.id);
+                if self.config.input.keys(by, message).is_err() {
+                    entry.viewer.refuse(now, channel, "busy", "input comes faster than the session takes it");
+                }
+            }
+            // A motion that is left out is made good by the next one.
+            Ok(Some(Order::Motion(message))) => {
+                self.config.input.motion(Actor::Peer(entry.viewer.id), message);
+            }
+            Ok(Some(Order::Report(told))) => report(&self.config, told),
+            Err(refused) => entry.viewer.refuse(now, channel, refused.code, &refused.message),
         }
     }
 
@@ -532,68 +546,6 @@ fn report(config: &Config, report: Report) {
     if let Err(mpsc::error::TrySendError::Full(report)) = config.reports.try_send(report) {
         tracing::error!(?report, "the control loop is behind: report dropped");
     }
-}
-
-fn json(message: &GeneralMessage) -> String {
-    serde_json::to_string(message).expect("strings and numbers only")
-}
-
-/// Why a message on a data channel was not carried out.
-struct Refused {
-    code: &'static str,
-    message: String,
-}
-
-impl From<InvalidInput> for Refused {
-    fn from(error: InvalidInput) -> Self {
-        Self { code: "invalid_message", message: error.to_string() }
-    }
-}
-
-/// Hands a message to whom it is for. `answer` is for what is answered at once.
-fn dispatch(
-    config: &Config,
-    peer: PeerId,
-    role: Role,
-    channel: Channel,
-    bytes: &[u8],
-    answer: impl FnOnce(&str),
-) -> Result<(), Refused> {
-    let controls = || match role {
-        Role::Controller => Ok(()),
-        Role::Viewer => {
-            let message = "this peer is a viewer: it may watch, not steer".to_owned();
-            Err(Refused { code: "not_a_controller", message })
-        }
-    };
-    let busy =
-        || Refused { code: "busy", message: "input comes faster than the session takes it".to_owned() };
-    match channel {
-        Channel::Keys => match decode_keys(bytes)? {
-            KeysMessage::Clipboard { text } => {
-                controls()?;
-                report(config, Report::Clipboard { peer, text });
-            }
-            message => {
-                controls()?;
-                config.input.keys(Actor::Peer(peer), message).map_err(|_| busy())?;
-            }
-        },
-        Channel::Motion => {
-            let message = decode_motion(bytes)?;
-            controls()?;
-            // A motion that is left out is made good by the next one.
-            config.input.motion(Actor::Peer(peer), message);
-        }
-        Channel::General => match decode_general(bytes)? {
-            GeneralRequest::Ping { token } => answer(&json(&GeneralMessage::Pong { token })),
-            GeneralRequest::Resize { slot, width, height } => {
-                controls()?;
-                report(config, Report::Resize { peer, slot, width, height });
-            }
-        },
-    }
-    Ok(())
 }
 
 /// Waits for a shard to end after [`Command::Stop`], but not for ever.

@@ -149,6 +149,16 @@ impl VideoWriter {
         self.state = State::Inactive;
     }
 
+    /// The slot shows another feed: what was sent of the one before cannot be sent again.
+    pub fn forget_sent(&mut self) {
+        self.sent.fill(None);
+    }
+
+    /// The peer can decode what the slot shows.
+    pub fn is_supported(&self) -> bool {
+        self.negotiated.payload_type.is_some()
+    }
+
     /// Waits for a keyframe.
     pub fn is_waiting(&self) -> bool {
         self.state == State::Waiting

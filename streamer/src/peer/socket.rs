@@ -24,6 +24,33 @@ pub struct Received<'a> {
     pub data: &'a [u8],
 }
 
+/// Datagrams copied out of the socket's buffer, in one piece of memory that is used again.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    datagrams: Vec<(SocketAddr, SocketAddr, std::ops::Range<usize>)>,
+}
+
+impl Inbox {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.datagrams.clear();
+    }
+
+    /// Takes a copy.
+    pub fn push(&mut self, datagram: &Received<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram.data);
+        self.datagrams.push((datagram.local, datagram.from, start..self.bytes.len()));
+    }
+
+    /// Our address, the sender's, and the bytes of each, in order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+        self.datagrams.iter().map(|(local, from, range)| (*local, *from, &self.bytes[range.clone()]))
+    }
+}
+
 /// One bound socket.
 struct Socket {
     socket: UdpSocket,

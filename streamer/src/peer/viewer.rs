@@ -5,12 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
+use common::input::GeneralMessage;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::signal::{Role, SlotState};
 
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
 use super::feedback::Feedback;
 use super::feeds::Feeds;
+use super::limit::Limit;
+use super::messages;
 use super::negotiate;
 use super::pace::Pace;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
@@ -24,8 +27,14 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(15);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A cached GOP is replayed when it fits what a limited peer can take in this time.
 const REPLAY_TIME: Duration = Duration::from_millis(250);
-/// Retransmissions a peer can have at once, and again each second: a NACK must not become an amplifier.
-const RETRANSMIT_BUDGET: u32 = 1500;
+/// Retransmissions per second: a NACK must not become an amplifier.
+const MAX_RETRANSMISSIONS: u32 = 1500;
+/// Keyframes per second that one peer can ask for; a receiver repeats its request until it has one.
+const MAX_KEYFRAMES: u32 = 2;
+/// Data channel messages per second: a fast mouse sends 1000.
+const MAX_MESSAGES: u32 = 3000;
+/// Of these, the ones that keep the session busy for a while: clipboard, resize.
+const MAX_HEAVY: u32 = 10;
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
 
@@ -68,9 +77,32 @@ pub struct Viewer {
     slots: Vec<Slot>,
     pace: Pace,
     next_report: Instant,
-    retransmit_budget: u32,
+    limits: Limits,
     stats: PeerStats,
     not_retransmitted: u64,
+}
+
+/// What a peer may do how often.
+pub struct Limits {
+    /// Packets sent again.
+    pub retransmissions: Limit,
+    /// Keyframes asked for.
+    pub keyframes: Limit,
+    /// Messages on data channels.
+    pub messages: Limit,
+    /// Messages that keep the session busy.
+    pub heavy: Limit,
+}
+
+impl Limits {
+    fn new(now: Instant) -> Self {
+        Self {
+            retransmissions: Limit::new(now, MAX_RETRANSMISSIONS),
+            keyframes: Limit::new(now, MAX_KEYFRAMES),
+            messages: Limit::new(now, MAX_MESSAGES),
+            heavy: Limit::new(now, MAX_HEAVY),
+        }
+    }
 }
 
 /// How a new viewer is to be made.
@@ -128,7 +160,7 @@ impl Viewer {
             slots,
             pace: Pace::new(now),
             next_report: now,
-            retransmit_budget: RETRANSMIT_BUDGET,
+            limits: Limits::new(now),
             stats: PeerStats::default(),
             not_retransmitted: 0,
         };
@@ -161,6 +193,7 @@ impl Viewer {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return };
         state.binding = binding;
+        state.video.forget_sent();
         if self.connection.is_answered() {
             self.negotiate_slot(n);
             self.update_watch(now, n, cx);
@@ -303,10 +336,8 @@ impl Viewer {
             Feedback::Nack { ssrc, sequences } => self.retransmit(now, ssrc, &sequences, cx),
             Feedback::Keyframe { ssrc } => {
                 let slot = self.slots.iter().find(|slot| slot.video.ssrc() == ssrc);
-                if let Some(binding) = slot.and_then(|slot| slot.watched) {
-                    self.stats.keyframe_requests += 1;
-                    cx.feeds.request_keyframe(now, binding.video);
-                }
+                let watched = slot.and_then(|slot| slot.watched);
+                self.wants_keyframe(now, watched, cx);
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
                 if self.slots.iter().any(|slot| slot.video.ssrc() == ssrc) {
@@ -322,10 +353,10 @@ impl Viewer {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
-            let packet = slot.video.retransmit(sequence, &feed.gop).filter(|_| self.retransmit_budget > 0);
+            let packet =
+                slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
             match packet {
                 Some(packet) => {
-                    self.retransmit_budget -= 1;
                     self.stats.retransmitted += 1;
                     cx.packets.push(packet);
                 }
@@ -338,16 +369,34 @@ impl Viewer {
     /// A client's own wish for a keyframe. False when there is no such slot.
     pub fn request_keyframe(&mut self, now: Instant, slot: SlotIndex, cx: &mut Context<'_>) -> bool {
         let Some(slot) = self.slots.get(usize::from(slot)) else { return false };
-        if let Some(binding) = slot.watched {
-            self.stats.keyframe_requests += 1;
+        let watched = slot.watched;
+        self.wants_keyframe(now, watched, cx);
+        true
+    }
+
+    /// Everybody gets a keyframe that one peer asks for, so one peer cannot ask for many.
+    fn wants_keyframe(&mut self, now: Instant, binding: Option<Binding>, cx: &mut Context<'_>) {
+        let Some(binding) = binding else { return };
+        self.stats.keyframe_requests += 1;
+        if self.limits.keyframes.admit(now) {
             cx.feeds.request_keyframe(now, binding.video);
         }
-        true
+    }
+
+    /// What this peer may send on its data channels.
+    pub fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
     }
 
     /// Queues a text on the channel `general`. False when it had to be left out.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
         self.connection.send_text(now, Channel::General, text)
+    }
+
+    /// Tells the peer that a message of its was not carried out.
+    pub fn refuse(&mut self, now: Instant, channel: Channel, code: &str, message: &str) {
+        let (channel, code, message) = (channel.label().to_owned(), code.to_owned(), message.to_owned());
+        self.say(now, &messages::json(&GeneralMessage::Error { channel, code, message }));
     }
 
     /// What happened on the connection.
@@ -370,7 +419,6 @@ impl Viewer {
         self.connection.timeout(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
-            self.retransmit_budget = RETRANSMIT_BUDGET;
             self.report(now, clock);
         }
         !matches!(self.phase, Phase::Connecting { until } if now >= until)
@@ -401,6 +449,11 @@ impl Viewer {
         (self.stats.clone(), self.not_retransmitted)
     }
 
+    /// What was told is told again.
+    pub fn forget_told(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.reported = SlotState::Inactive);
+    }
+
     /// Slots whose state is not what was last told.
     pub fn changed_slots(&mut self) -> Vec<(SlotIndex, SlotState)> {
         let connected = self.phase == Phase::Connected;
@@ -408,6 +461,7 @@ impl Viewer {
         for (n, slot) in self.slots.iter_mut().enumerate() {
             let state = match slot.binding {
                 None => SlotState::Inactive,
+                Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
                 Some(_) if slot.video.is_waiting() => SlotState::Buffering,

@@ -1,0 +1,47 @@
+//! How often a peer may do something: a token bucket. Pure.
+
+use std::time::Instant;
+
+/// Something that can be done `per_second` times a second, and `per_second` times at once after a rest.
+#[derive(Debug)]
+pub struct Limit {
+    per_second: f64,
+    left: f64,
+    filled: Instant,
+}
+
+impl Limit {
+    /// A limit that nothing has been used of.
+    pub fn new(now: Instant, per_second: u32) -> Self {
+        let per_second = f64::from(per_second);
+        Self { per_second, left: per_second, filled: now }
+    }
+
+    /// Whether it may be done now; if so, it is counted.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        self.left = (self.left + elapsed * self.per_second).min(self.per_second);
+        let admitted = self.left >= 1.0;
+        if admitted {
+            self.left -= 1.0;
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_flood_is_cut_to_the_rate_and_a_rest_gives_no_more_than_a_second() {
+        let start = Instant::now();
+        let mut limit = Limit::new(start, 10);
+        let burst = |limit: &mut Limit, at| (0..100).filter(|_| limit.admit(at)).count();
+        assert_eq!(burst(&mut limit, start), 10);
+        assert_eq!(burst(&mut limit, start + Duration::from_millis(550)), 5);
+        assert_eq!(burst(&mut limit, start + Duration::from_secs(60)), 10);
+    }
+}

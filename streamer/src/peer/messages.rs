@@ -1,0 +1,92 @@
+//! Messages on data channels: untrusted bytes, in a flood at worst. Decides what becomes of each.
+
+use std::time::Instant;
+
+use common::input::{
+    GeneralMessage, GeneralRequest, InvalidInput, KeysMessage, MotionMessage, decode_general, decode_keys,
+    decode_motion,
+};
+use common::signal::Role;
+
+use super::Report;
+use super::connection::Channel;
+use super::viewer::Viewer;
+
+/// What a message asks of others than its viewer.
+#[derive(Debug)]
+pub enum Order {
+    /// For the input thread.
+    Keys(KeysMessage),
+    /// For the input thread.
+    Motion(MotionMessage),
+    /// For the control loop.
+    Report(Report),
+}
+
+/// Why a message is not carried out.
+#[derive(Debug)]
+pub struct Refused {
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl From<InvalidInput> for Refused {
+    fn from(error: InvalidInput) -> Self {
+        Self { code: "invalid_message", message: error.to_string() }
+    }
+}
+
+/// Takes a message. What can be answered at once is; over the limit of messages it is dropped without a word.
+///
+/// # Errors
+/// [`Refused`] when it is malformed, not this peer's to say, or said too often.
+pub fn take(
+    now: Instant,
+    viewer: &mut Viewer,
+    channel: Channel,
+    bytes: &[u8],
+) -> Result<Option<Order>, Refused> {
+    // Motion makes itself good, and what is held is repeated.
+    if !viewer.limits().messages.admit(now) {
+        return Ok(None);
+    }
+    let peer = viewer.id;
+    let order = match channel {
+        Channel::Keys => match decode_keys(bytes)? {
+            KeysMessage::Clipboard { text } => {
+                heavy(now, viewer)?;
+                Order::Report(Report::Clipboard { peer, text })
+            }
+            message => Order::Keys(message),
+        },
+        Channel::Motion => Order::Motion(decode_motion(bytes)?),
+        Channel::General => match decode_general(bytes)? {
+            GeneralRequest::Ping { token } => {
+                viewer.say(now, &json(&GeneralMessage::Pong { token }));
+                return Ok(None);
+            }
+            GeneralRequest::Resize { slot, width, height } => {
+                heavy(now, viewer)?;
+                Order::Report(Report::Resize { peer, slot, width, height })
+            }
+        },
+    };
+    if viewer.role < Role::Controller {
+        let message = "this peer is a viewer: it may watch, not steer".to_owned();
+        return Err(Refused { code: "not_a_controller", message });
+    }
+    Ok(Some(order))
+}
+
+fn heavy(now: Instant, viewer: &mut Viewer) -> Result<(), Refused> {
+    let admitted = viewer.limits().heavy.admit(now);
+    let refused = || Refused { code: "busy", message: "too many of these at once".to_owned() };
+    admitted.then_some(()).ok_or_else(refused)
+}
+
+/// A message for the channel `general`.
+pub fn json(message: &GeneralMessage) -> String {
+    serde_json::to_string(message).expect("strings and finite numbers only")
+}
