@@ -3,6 +3,9 @@
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
 //! comes back as [`Finished`] or [`Started`].
 
+mod heartbeat;
+mod viewers;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -11,30 +14,30 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use common::api::{PeerKind, PeerState};
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
-use common::input::{Actor, CursorShape, GeneralMessage};
+use common::input::{CursorShape, GeneralMessage};
 use common::ipc::{
-    ErrorKind, Join, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
+    ErrorKind, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
 };
 use common::media::VideoCodec;
-use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState, StreamInfo};
+use common::signal::{ServerMessage, StreamInfo};
 use common::spec::StreamerSpec;
-use common::stats::{AudioStats, NetworkStats, StreamerStats, VideoStats};
+use common::stats::NetworkStats;
 
 use crate::feed::{AudioOutlet, Demand, VideoOutlet};
 use crate::ipc::ConnectionId;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::connection::Identity;
-use crate::peer::{Audience, Begin, Binding, Command, FeedId, Media, Report, Srtp, negotiate, shard};
+use crate::peer::{Audience, Binding, Command, FeedId, Media, negotiate, shard};
 use crate::peers::Peers;
 use crate::source::{self, Outlets, Running};
-use crate::stats::{SourceCounters, process_stats};
+use crate::stats::SourceCounters;
 use crate::streamer::Senders;
 use crate::throttle::Throttle;
 use crate::{input, requests};
+use viewers::general;
 
 /// The slot that shows the main source.
 const MAIN_SLOT: SlotIndex = 0;
@@ -159,8 +162,6 @@ impl Session {
         })
     }
 
-    // ---- the web-server ----
-
     /// All there is to know, for a web-server that has just connected. The WebSockets of the one before are gone.
     pub fn adopted(&mut self) -> SessionState {
         self.web_server_gone();
@@ -269,8 +270,6 @@ impl Session {
             RequestError::new(ErrorKind::Conflict, "no_clipboard", message)
         })
     }
-
-    // ---- the source ----
 
     fn start_source(&mut self, link: &mut Link, asked: ReplyTo) {
         if !matches!(self.stage, Stage::Idle) {
@@ -410,307 +409,6 @@ impl Session {
         link.send(StreamerIpcMessage::SlotsChanged { slots });
     }
 
-    // ---- the peers ----
-
-    fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
-        if let Join::Native { resume: Some(token), role, .. } = &join
-            && let Some((peer, had)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
-        {
-            // A new WebSocket may have fewer rights than the one before; it cannot have more.
-            let (role, token) = (had.min(*role), token.clone());
-            link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
-            self.welcome(link, peer, role, token, true);
-            if role != had {
-                let _ = self.set_role(link, peer, role);
-            }
-            let _ = self.tell(peer, Command::TellSlots { peer });
-            return;
-        }
-        if self.peers.len() >= self.settings.max_peers as usize {
-            let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
-        }
-        let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
-        self.shards[shard].peers += 1;
-        let (kind, role, srtp, begin) = match join {
-            Join::Native { role, capabilities, .. } => {
-                let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-                (PeerKind::Native, role, srtp, Begin::Offer)
-            }
-            Join::Whep { offer } => (PeerKind::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
-        };
-        let (peer, token) = self.peers.add(kind, role, shard);
-        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
-        match kind {
-            PeerKind::Whep => {
-                self.joining.insert(peer, to);
-            }
-            PeerKind::Native => {
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
-                self.welcome(link, peer, role, token, false);
-            }
-        }
-        self.peer_changed(link, peer);
-        self.participants(link);
-    }
-
-    fn welcome(&self, link: &mut Link, peer: PeerId, role: Role, resume_token: String, resumed: bool) {
-        let welcome = ServerMessage::Welcome {
-            peer_id: peer,
-            resume_token,
-            resumed,
-            role,
-            slots: self.spec.slots,
-            ice_servers: self.settings.ice_servers.clone(),
-            protocol: SIGNAL_PROTOCOL,
-        };
-        to_peer(link, peer, welcome);
-        let streams = self.slots.values().cloned().collect();
-        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
-    }
-
-    /// A peer's signalling.
-    fn signal(&mut self, peer: PeerId, message: ClientMessage) {
-        let command = match message {
-            ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
-            ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
-                // An empty one says that there are no more: nothing to do.
-                if candidate.is_empty() {
-                    return;
-                }
-                Command::Candidate { peer, candidate, mid: sdp_mid, index: sdp_m_line_index }
-            }
-            ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
-            ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
-            ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
-            ClientMessage::Bye => Command::Remove { peer, reason: "the peer said goodbye".to_owned() },
-            // The web-server makes a peer of it; a second one means nothing.
-            ClientMessage::Hello { .. } => return,
-        };
-        // Late words of a peer that is gone are no error.
-        let _ = self.tell(peer, command);
-    }
-
-    fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
-        self.tell(peer, Command::SetRole { peer, role })?;
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.role = role;
-        }
-        to_peer(link, peer, ServerMessage::Role { role });
-        self.peer_changed(link, peer);
-        self.participants(link);
-        Ok(())
-    }
-
-    /// A shard says something.
-    pub fn report(&mut self, link: &mut Link, report: Report) {
-        match report {
-            Report::Offer { peer, sdp } => to_peer(link, peer, ServerMessage::Offer { sdp }),
-            Report::Answer { peer, result } => self.whep_answered(link, peer, result),
-            Report::Refused { peer, code, message } => {
-                to_peer(link, peer, ServerMessage::Error { code: code.to_owned(), message });
-            }
-            Report::State { peer, state } => {
-                if let Some(known) = self.peers.get_mut(peer) {
-                    known.state = state;
-                    self.peer_changed(link, peer);
-                }
-                if state == PeerState::Connected {
-                    tracing::info!(%peer, "connected");
-                }
-            }
-            Report::Listening { peer } => {
-                if let Some(shape) = &self.cursor {
-                    let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
-                    let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
-                }
-            }
-            Report::Slot { peer, slot, state } => to_peer(link, peer, self.slot_status(slot, state)),
-            Report::Resize { peer, slot, width, height } => {
-                self.resize_for(link, peer, slot, Size { width, height })
-            }
-            Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
-            Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
-            Report::Stats { network, peers } => {
-                for (id, stats) in peers {
-                    if let Some(known) = self.peers.get_mut(id) {
-                        known.stats = stats;
-                    }
-                }
-                self.shard_counted(link, network);
-            }
-        }
-    }
-
-    fn whep_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
-        let Some(to) = self.joining.remove(&peer) else { return };
-        match result {
-            Ok(sdp) => link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) })),
-            Err(message) => {
-                link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
-                self.peer_gone(link, peer, message);
-            }
-        }
-    }
-
-    fn slot_status(&self, slot: SlotIndex, status: SlotState) -> ServerMessage {
-        let stream = self.slots.get(&slot).map(|info| info.source.clone()).unwrap_or_default();
-        // The only error that a shard knows: the rest is the source's and ends the session.
-        let error = (status == SlotState::Error).then(|| "codec_unsupported".to_owned());
-        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error }
-    }
-
-    fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
-        match self.shown_in(slot) {
-            // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
-            Ok(source) => requests::report_failure("resize", source.resize(size)),
-            Err(error) => {
-                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
-            }
-        }
-    }
-
-    fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
-        match self.clipboard() {
-            Ok(clipboard) => requests::set_quietly(clipboard, text),
-            Err(error) => {
-                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
-            }
-        }
-    }
-
-    fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {
-        let Some(entry) = self.peers.get(peer) else { return };
-        let shard = &mut self.shards[entry.shard];
-        shard.peers = shard.peers.saturating_sub(1);
-        self.peers.remove(peer);
-        if let Some(to) = self.joining.remove(&peer) {
-            link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
-        }
-        tracing::info!(%peer, reason, "gone");
-        link.send(StreamerIpcMessage::PeerGone { peer, reason });
-        self.participants(link);
-    }
-
-    fn peer_changed(&self, link: &mut Link, peer: PeerId) {
-        if let Some(entry) = self.peers.get(peer) {
-            link.send(StreamerIpcMessage::PeerState { peer: Json(entry.peer.clone()) });
-        }
-    }
-
-    fn participants(&mut self, link: &mut Link) {
-        self.participants.changed();
-        self.announce(link);
-    }
-
-    /// Tells what is due to be told.
-    pub fn announce(&mut self, link: &mut Link) {
-        if self.participants.take(Instant::now()) {
-            self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
-        }
-    }
-
-    /// When [`Session::announce`] has something to do.
-    pub fn announcement_due(&self) -> Option<Instant> {
-        self.participants.due(Instant::now())
-    }
-
-    fn broadcast(&self, link: &mut Link, message: ServerMessage) {
-        link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
-    }
-
-    /// Somebody moved the pointer: the others are shown where it is.
-    pub fn pointer(&mut self, notice: input::PointerNotice) {
-        let text = general(&GeneralMessage::CursorPosition { slot: notice.slot, at: notice.at });
-        let to = match notice.by {
-            Actor::Peer(peer) => Audience::AllBut(peer),
-            Actor::Api => Audience::All,
-        };
-        self.tell_all(|| Command::Say { to, text: text.clone() });
-    }
-
-    fn tell(&self, peer: PeerId, command: Command) -> Result<(), RequestError> {
-        let entry = self.peers.get(peer).ok_or_else(|| {
-            RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
-        })?;
-        self.shards[entry.shard].handle.command(command);
-        Ok(())
-    }
-
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        self.shards.iter().for_each(|shard| shard.handle.command(command()));
-    }
-
-    // ---- time ----
-
-    /// Each second: forgets the abandoned, and collects counters. A reason ends the session.
-    pub fn tick(&mut self, link: &mut Link) -> Option<ExitReason> {
-        if self.shards.iter().any(|shard| shard.thread.is_finished()) {
-            // Its peers see nothing any more; a new process helps them, living on without it does not.
-            return Some(ExitReason::Fatal { message: "a thread that serves peers has crashed".to_owned() });
-        }
-        for peer in self.peers.abandoned(Instant::now()) {
-            let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
-        }
-        if self.awaited_stats > 0 {
-            // A shard is stuck; the heartbeat must go on.
-            self.heartbeat(link);
-        }
-        for shard in &mut self.shards {
-            shard.network = NetworkStats::default();
-        }
-        self.awaited_stats = self.shards.len();
-        self.tell_all(|| Command::Stats);
-        None
-    }
-
-    fn shard_counted(&mut self, link: &mut Link, network: NetworkStats) {
-        let Some(counted) = self.awaited_stats.checked_sub(1) else { return };
-        self.awaited_stats = counted;
-        self.shards[counted].network = network;
-        if counted == 0 {
-            self.heartbeat(link);
-        }
-    }
-
-    fn heartbeat(&self, link: &mut Link) {
-        let stats = Box::new(Json(self.stats()));
-        let peers = self.peers.list().into_iter().map(Json).collect();
-        link.send(StreamerIpcMessage::Stats { stats, peers });
-    }
-
-    fn stats(&self) -> StreamerStats {
-        let counters = &self.counters;
-        let size = self.source().map(|source| source.info().size);
-        StreamerStats {
-            uptime_ms: self.process_start.elapsed().as_millis() as u64,
-            first_frame_ms: self.first_frame.map(|time| time.as_millis() as u64),
-            video: VideoStats {
-                width: size.map_or(0, |size| size.width),
-                height: size.map_or(0, |size| size.height),
-                captured: counters.captured.get(),
-                encoded: counters.encoded.get(),
-                keyframes: counters.keyframes.get(),
-                keyframes_asked: self.video_demand.asked(),
-                dropped: counters.dropped.get(),
-                encoded_bytes: counters.encoded_bytes.get(),
-                captured_bytes: counters.captured_bytes.get(),
-                converted_bytes: counters.converted_bytes.get(),
-                capture_us: counters.capture_us.get(),
-                convert_us: counters.convert_us.get(),
-                encode_us: counters.encode_us.get(),
-            },
-            audio: AudioStats {
-                captured: counters.audio_captured.get(),
-                encoded: counters.audio_encoded.get(),
-                encoded_bytes: counters.audio_bytes.get(),
-            },
-            network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
-            input_events: self.input.applied(),
-            process: process_stats(),
-        }
-    }
-
     /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
     pub async fn end(self) {
         let Session { shards, stage, input, .. } = self;
@@ -723,14 +421,6 @@ impl Session {
         });
         let _ = ended.await;
     }
-}
-
-fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
-    link.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
-}
-
-fn general(message: &GeneralMessage) -> Arc<str> {
-    serde_json::to_string(message).expect("strings and finite numbers only").into()
 }
 
 fn stream_info(slot: SlotIndex, info: &source::Info) -> StreamInfo {

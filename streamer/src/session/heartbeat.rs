@@ -1,0 +1,82 @@
+//! Each second: what a session counts, and who is forgotten.
+
+use std::time::Instant;
+
+use common::exit::ExitReason;
+use common::ipc::{Json, StreamerIpcMessage};
+use common::stats::{AudioStats, NetworkStats, StreamerStats, VideoStats};
+
+use super::Session;
+use crate::link::Link;
+use crate::peer::Command;
+use crate::stats::process_stats;
+
+impl Session {
+    /// Each second: forgets the abandoned, and collects counters. A reason ends the session.
+    pub fn tick(&mut self, link: &mut Link) -> Option<ExitReason> {
+        if self.shards.iter().any(|shard| shard.thread.is_finished()) {
+            // Its peers see nothing any more; a new process helps them, living on without it does not.
+            return Some(ExitReason::Fatal { message: "a thread that serves peers has crashed".to_owned() });
+        }
+        for peer in self.peers.abandoned(Instant::now()) {
+            let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
+        }
+        if self.awaited_stats > 0 {
+            // A shard is stuck; the heartbeat must go on.
+            self.heartbeat(link);
+        }
+        for shard in &mut self.shards {
+            shard.network = NetworkStats::default();
+        }
+        self.awaited_stats = self.shards.len();
+        self.tell_all(|| Command::Stats);
+        None
+    }
+
+    pub(super) fn shard_counted(&mut self, link: &mut Link, network: NetworkStats) {
+        let Some(counted) = self.awaited_stats.checked_sub(1) else { return };
+        self.awaited_stats = counted;
+        self.shards[counted].network = network;
+        if counted == 0 {
+            self.heartbeat(link);
+        }
+    }
+
+    pub(super) fn heartbeat(&self, link: &mut Link) {
+        let stats = Box::new(Json(self.stats()));
+        let peers = self.peers.list().into_iter().map(Json).collect();
+        link.send(StreamerIpcMessage::Stats { stats, peers });
+    }
+
+    pub(super) fn stats(&self) -> StreamerStats {
+        let counters = &self.counters;
+        let size = self.source().map(|source| source.info().size);
+        StreamerStats {
+            uptime_ms: self.process_start.elapsed().as_millis() as u64,
+            first_frame_ms: self.first_frame.map(|time| time.as_millis() as u64),
+            video: VideoStats {
+                width: size.map_or(0, |size| size.width),
+                height: size.map_or(0, |size| size.height),
+                captured: counters.captured.get(),
+                encoded: counters.encoded.get(),
+                keyframes: counters.keyframes.get(),
+                keyframes_asked: self.video_demand.asked(),
+                dropped: counters.dropped.get(),
+                encoded_bytes: counters.encoded_bytes.get(),
+                captured_bytes: counters.captured_bytes.get(),
+                converted_bytes: counters.converted_bytes.get(),
+                capture_us: counters.capture_us.get(),
+                convert_us: counters.convert_us.get(),
+                encode_us: counters.encode_us.get(),
+            },
+            audio: AudioStats {
+                captured: counters.audio_captured.get(),
+                encoded: counters.audio_encoded.get(),
+                encoded_bytes: counters.audio_bytes.get(),
+            },
+            network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
+            input_events: self.input.applied(),
+            process: process_stats(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The peers of a session: how they join and leave, what they say by signalling, what shards say of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::api::{PeerKind, PeerState};
+use common::id::{PeerId, SlotIndex};
+use common::input::{Actor, GeneralMessage};
+use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
+use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState};
+
+use super::{MAIN_SLOT, Session};
+use crate::link::{Link, ReplyTo};
+use crate::media::Size;
+use crate::peer::{Audience, Begin, Command, Report, Srtp};
+use crate::{input, requests};
+
+impl Session {
+    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
+        if let Join::Native { resume: Some(token), role, .. } = &join
+            && let Some((peer, had)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
+        {
+            // A new WebSocket may have fewer rights than the one before; it cannot have more.
+            let (role, token) = (had.min(*role), token.clone());
+            link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+            self.welcome(link, peer, role, token, true);
+            if role != had {
+                let _ = self.set_role(link, peer, role);
+            }
+            let _ = self.tell(peer, Command::TellSlots { peer });
+            return;
+        }
+        if self.peers.len() >= self.settings.max_peers as usize {
+            let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
+            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
+        }
+        let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
+        self.shards[shard].peers += 1;
+        let (kind, role, srtp, begin) = match join {
+            Join::Native { role, capabilities, .. } => {
+                let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
+                (PeerKind::Native, role, srtp, Begin::Offer)
+            }
+            Join::Whep { offer } => (PeerKind::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
+        };
+        let (peer, token) = self.peers.add(kind, role, shard);
+        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
+        match kind {
+            PeerKind::Whep => {
+                self.joining.insert(peer, to);
+            }
+            PeerKind::Native => {
+                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                self.welcome(link, peer, role, token, false);
+            }
+        }
+        self.peer_changed(link, peer);
+        self.participants(link);
+    }
+
+    pub(super) fn welcome(
+        &self,
+        link: &mut Link,
+        peer: PeerId,
+        role: Role,
+        resume_token: String,
+        resumed: bool,
+    ) {
+        let welcome = ServerMessage::Welcome {
+            peer_id: peer,
+            resume_token,
+            resumed,
+            role,
+            slots: self.spec.slots,
+            ice_servers: self.settings.ice_servers.clone(),
+            protocol: SIGNAL_PROTOCOL,
+        };
+        to_peer(link, peer, welcome);
+        let streams = self.slots.values().cloned().collect();
+        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
+    }
+
+    /// A peer's signalling.
+    pub(super) fn signal(&mut self, peer: PeerId, message: ClientMessage) {
+        let command = match message {
+            ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
+            ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
+                // An empty one says that there are no more: nothing to do.
+                if candidate.is_empty() {
+                    return;
+                }
+                Command::Candidate { peer, candidate, mid: sdp_mid, index: sdp_m_line_index }
+            }
+            ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
+            ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
+            ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
+            ClientMessage::Bye => Command::Remove { peer, reason: "the peer said goodbye".to_owned() },
+            // The web-server makes a peer of it; a second one means nothing.
+            ClientMessage::Hello { .. } => return,
+        };
+        // Late words of a peer that is gone are no error.
+        let _ = self.tell(peer, command);
+    }
+
+    pub(super) fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
+        self.tell(peer, Command::SetRole { peer, role })?;
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.role = role;
+        }
+        to_peer(link, peer, ServerMessage::Role { role });
+        self.peer_changed(link, peer);
+        self.participants(link);
+        Ok(())
+    }
+
+    /// A shard says something.
+    pub fn report(&mut self, link: &mut Link, report: Report) {
+        match report {
+            Report::Offer { peer, sdp } => to_peer(link, peer, ServerMessage::Offer { sdp }),
+            Report::Answer { peer, result } => self.whep_answered(link, peer, result),
+            Report::Refused { peer, code, message } => {
+                to_peer(link, peer, ServerMessage::Error { code: code.to_owned(), message });
+            }
+            Report::State { peer, state } => {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.state = state;
+                    self.peer_changed(link, peer);
+                }
+                if state == PeerState::Connected {
+                    tracing::info!(%peer, "connected");
+                }
+            }
+            Report::Listening { peer } => {
+                if let Some(shape) = &self.cursor {
+                    let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
+                    let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+                }
+            }
+            Report::Slot { peer, slot, state } => to_peer(link, peer, self.slot_status(slot, state)),
+            Report::Resize { peer, slot, width, height } => {
+                self.resize_for(link, peer, slot, Size { width, height })
+            }
+            Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
+            Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
+            Report::Stats { network, peers } => {
+                for (id, stats) in peers {
+                    if let Some(known) = self.peers.get_mut(id) {
+                        known.stats = stats;
+                    }
+                }
+                self.shard_counted(link, network);
+            }
+        }
+    }
+
+    pub(super) fn whep_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
+        let Some(to) = self.joining.remove(&peer) else { return };
+        match result {
+            Ok(sdp) => link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) })),
+            Err(message) => {
+                link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
+                self.peer_gone(link, peer, message);
+            }
+        }
+    }
+
+    pub(super) fn slot_status(&self, slot: SlotIndex, status: SlotState) -> ServerMessage {
+        let stream = self.slots.get(&slot).map(|info| info.source.clone()).unwrap_or_default();
+        // The only error that a shard knows: the rest is the source's and ends the session.
+        let error = (status == SlotState::Error).then(|| "codec_unsupported".to_owned());
+        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error }
+    }
+
+    pub(super) fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
+        match self.shown_in(slot) {
+            // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
+            Ok(source) => requests::report_failure("resize", source.resize(size)),
+            Err(error) => {
+                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+            }
+        }
+    }
+
+    pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
+        match self.clipboard() {
+            Ok(clipboard) => requests::set_quietly(clipboard, text),
+            Err(error) => {
+                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+            }
+        }
+    }
+
+    pub(super) fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {
+        let Some(entry) = self.peers.get(peer) else { return };
+        let shard = &mut self.shards[entry.shard];
+        shard.peers = shard.peers.saturating_sub(1);
+        self.peers.remove(peer);
+        if let Some(to) = self.joining.remove(&peer) {
+            link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
+        }
+        tracing::info!(%peer, reason, "gone");
+        link.send(StreamerIpcMessage::PeerGone { peer, reason });
+        self.participants(link);
+    }
+
+    pub(super) fn peer_changed(&self, link: &mut Link, peer: PeerId) {
+        if let Some(entry) = self.peers.get(peer) {
+            link.send(StreamerIpcMessage::PeerState { peer: Json(entry.peer.clone()) });
+        }
+    }
+
+    pub(super) fn participants(&mut self, link: &mut Link) {
+        self.participants.changed();
+        self.announce(link);
+    }
+
+    /// Tells what is due to be told.
+    pub fn announce(&mut self, link: &mut Link) {
+        if self.participants.take(Instant::now()) {
+            self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
+        }
+    }
+
+    /// When [`Session::announce`] has something to do.
+    pub fn announcement_due(&self) -> Option<Instant> {
+        self.participants.due(Instant::now())
+    }
+
+    pub(super) fn broadcast(&self, link: &mut Link, message: ServerMessage) {
+        link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
+    }
+
+    /// Somebody moved the pointer: the others are shown where it is.
+    pub fn pointer(&mut self, notice: input::PointerNotice) {
+        let text = general(&GeneralMessage::CursorPosition { slot: notice.slot, at: notice.at });
+        let to = match notice.by {
+            Actor::Peer(peer) => Audience::AllBut(peer),
+            Actor::Api => Audience::All,
+        };
+        self.tell_all(|| Command::Say { to, text: text.clone() });
+    }
+
+    pub(super) fn tell(&self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+        let entry = self.peers.get(peer).ok_or_else(|| {
+            RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
+        })?;
+        self.shards[entry.shard].handle.command(command);
+        Ok(())
+    }
+
+    pub(super) fn tell_all(&self, command: impl Fn() -> Command) {
+        self.shards.iter().for_each(|shard| shard.handle.command(command()));
+    }
+}
+
+fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
+    link.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
+}
+
+/// A message for the channel `general`, as all peers get it.
+pub(super) fn general(message: &GeneralMessage) -> Arc<str> {
+    serde_json::to_string(message).expect("strings and finite numbers only").into()
+}
