@@ -1,0 +1,22 @@
+//! What tests from the outside need: the real web-server with streamers, and eyes that do not belong to them.
+//!
+//! * [`server`] starts the web-server in a state directory of its own and speaks its REST API.
+//! * [`process`] reads `/proc`: which processes, sockets, files and shared memory a streamer has, and what is left
+//!   of them.
+//! * [`display`] looks at a session's X server as any X client could.
+//! * [`picture`] reads the PNGs that the server gives out.
+//! * [`wait`] waits for conditions, never for time.
+//!
+//! Everything here panics with what it saw when something is not as it should be: the caller is a test.
+
+pub mod display;
+pub mod picture;
+pub mod process;
+pub mod server;
+pub mod wait;
+
+pub use display::Display;
+pub use picture::Picture;
+pub use process::{Footprint, Process};
+pub use server::{Answer, Server};
+pub use wait::eventually;

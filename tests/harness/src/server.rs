@@ -1,0 +1,308 @@
+//! A web-server of a test's own, and its REST API.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::api::{Problem, Streamer};
+use common::signal::StreamerState;
+use common::stats::StreamerStats;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{self, Process};
+use crate::wait::{SOON, eventually};
+
+/// For one request; creating with `wait=running` takes longest.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a log is shown when a test fails, bytes.
+const LOG_TAIL: usize = 8 * 1024;
+
+/// A program of this workspace, which must have been built.
+///
+/// # Panics
+/// When it has not.
+#[track_caller]
+pub fn binary(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("the file of this program");
+    // Tests are in `deps/`, programs beside it.
+    let mut folders = this.ancestors().skip(1).take(2);
+    let found = folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()));
+    found.unwrap_or_else(|| panic!("{name} is not built; run: cargo build --workspace --all-targets"))
+}
+
+/// A running web-server in a state directory of its own. Dropping it ends it and all that it started.
+pub struct Server {
+    child: Option<Child>,
+    address: SocketAddr,
+    agent: ureq::Agent,
+    state: TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: String,
+    /// `Location`.
+    pub location: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The body as a problem, which must be well formed.
+    ///
+    /// # Panics
+    /// When it is none, or does not fit the status.
+    #[track_caller]
+    pub fn problem(&self) -> Problem {
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        let problem: Problem = self.json();
+        assert_eq!(problem.status, self.status);
+        assert!(!problem.detail.is_empty() && !problem.request_id.is_empty(), "{problem:?}");
+        problem
+    }
+
+    /// Panics, showing the body, unless the status is this one.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        self
+    }
+}
+
+impl Server {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start() -> Self {
+        let state = tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        // Free now, and nobody else is told of it.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port");
+        let config =
+            ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
+        let mut server = Self { child: None, address, agent: config.build().into(), state };
+        server.start_again();
+        server
+    }
+
+    /// Starts a web-server on the same state directory and address, after [`Self::kill`].
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(self.log_file());
+        let log = open.expect("the log of the web-server");
+        let child = Command::new(binary("web-server"))
+            .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1", "--state-dir"])
+            .arg(self.state.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second descriptor"))
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .expect("the web-server starts");
+        self.child = Some(child);
+        eventually("the web-server answers", || {
+            self.agent.get(self.url("/healthz")).call().ok().filter(|answer| answer.status() == 200)
+        });
+    }
+
+    /// Ends the web-server as a crash would. Its streamers go on.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the right to kill it");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// While it does not run.
+    pub fn process(&self) -> Process {
+        let pid = self.child.as_ref().expect("it runs").id();
+        Process::read(pid.cast_signed()).expect("its process")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Its state directory.
+    pub fn state_dir(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// All run directories there are.
+    pub fn run_dirs(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.state.path().join("run"));
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+
+    /// Every process that belongs to one of its streamers.
+    pub fn session_processes(&self) -> Vec<Process> {
+        process::mentioning(&self.state.path().join("run"))
+    }
+
+    /// Sends a request with these bytes as its body.
+    ///
+    /// # Panics
+    /// When nothing comes back.
+    #[track_caller]
+    pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(self.url(path))
+            .header("content-type", content_type)
+            .body(body)
+            .expect("a request");
+        let mut response = self.agent.run(request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let header =
+            |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Answer {
+            status: response.status().as_u16(),
+            content_type: header("content-type").unwrap_or_default(),
+            location: header("location"),
+            body: response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("the body"),
+        }
+    }
+
+    /// `GET`.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", &[])
+    }
+
+    /// `DELETE`.
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, "", &[])
+    }
+
+    /// `POST` of JSON.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// `PUT` of JSON.
+    #[track_caller]
+    pub fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send("PUT", path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// Creates a streamer and waits until it runs.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn create(&self, id: &str, source: Value) -> Streamer {
+        let body = json!({ "id": id, "source": source });
+        self.post("/api/streamers?wait=running", &body).expect(201).json()
+    }
+
+    /// A streamer as it is now; `None` when there is none.
+    #[track_caller]
+    pub fn streamer(&self, id: &str) -> Option<Streamer> {
+        let answer = self.get(&format!("/api/streamers/{id}"));
+        (answer.status != 404).then(|| answer.expect(200).json())
+    }
+
+    /// Waits for a report of counters that satisfies `condition`.
+    #[track_caller]
+    pub fn stats_until(
+        &self,
+        id: &str,
+        what: &str,
+        condition: impl Fn(&StreamerStats) -> bool,
+    ) -> StreamerStats {
+        eventually(what, || self.streamer(id)?.stats.filter(|stats| condition(stats)))
+    }
+
+    /// Waits until a streamer is in `state`.
+    #[track_caller]
+    pub fn state_until(&self, id: &str, state: StreamerState) -> Streamer {
+        eventually(&format!("{id} is {state:?}"), || self.streamer(id).filter(|now| now.state == state))
+    }
+}
+
+impl Server {
+    fn log_file(&self) -> PathBuf {
+        self.state.path().join("web-server.log")
+    }
+
+    /// Asks the monitors to end their streamers, and kills what does not obey.
+    fn end_sessions(&self) {
+        let deadline = Instant::now() + SOON;
+        let mut signal = Signal::TERM;
+        let mut asked = Vec::new();
+        loop {
+            let left = self.session_processes();
+            if left.is_empty() {
+                return;
+            }
+            if Instant::now() > deadline {
+                signal = Signal::KILL;
+                asked.clear();
+            }
+            for process in left {
+                let target = signal == Signal::KILL || process.command_line.contains(" monitor ");
+                if target && !asked.contains(&process.pid) {
+                    // It may have ended meanwhile.
+                    let _ = Pid::from_raw(process.pid).map(|pid| kill_process(pid, signal));
+                    asked.push(process.pid);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn show_logs(&self) {
+        let mut files = vec![self.log_file()];
+        files.extend(self.run_dirs().into_iter().map(|dir| dir.join(common::ipc::LOG_FILE)));
+        for file in files {
+            let text = std::fs::read(&file).unwrap_or_default();
+            let tail = &text[text.len().saturating_sub(LOG_TAIL)..];
+            eprintln!("---- {}\n{}", file.display(), String::from_utf8_lossy(tail));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+        self.kill();
+        self.end_sessions();
+    }
+}
