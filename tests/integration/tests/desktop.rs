@@ -1,0 +1,148 @@
+//! Desktops, seen over REST and from the X side. Nobody watches: no peer in any of these.
+
+use common::signal::StreamerState;
+use harness::{Display, Picture, Process, Server, eventually};
+use serde_json::{Value, json};
+
+/// How far from its hot spot a cursor reaches, pixels.
+const CURSOR: u32 = 32;
+
+/// A desktop with a terminal that covers it and runs `command`.
+fn terminal(command: &str) -> Value {
+    let argv = ["xterm", "-geometry", "160x50+0+0", "-e", "sh", "-c", command];
+    json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": argv })
+}
+
+/// A program of the session, by a part of its command line.
+fn program(server: &Server, part: &str) -> Process {
+    eventually(&format!("{part} runs"), || {
+        let started = |process: &Process| {
+            let name = process.command_line.rsplit_once('/').map_or(&*process.command_line, |(_, name)| name);
+            name.split(' ').next() == Some(part)
+        };
+        server.session_processes().into_iter().find(started)
+    })
+}
+
+fn snapshot(server: &Server, id: &str) -> Picture {
+    let answer = server.get(&format!("/api/streamers/{id}/snapshot")).expect(200);
+    assert_eq!(answer.content_type, "image/png");
+    Picture::from_png(&answer.body)
+}
+
+#[test]
+fn without_any_peer_a_desktop_is_captured_and_its_snapshot_is_the_real_screen() {
+    let server = Server::start();
+    let streamer = server.create("demo", terminal("while :; do date +%N; sleep 0.1; done"));
+    assert_eq!((streamer.state, streamer.peers.len()), (StreamerState::Running, 0));
+
+    let first = server.stats_until("demo", "a frame is encoded", |stats| stats.video.encoded > 0);
+    assert_eq!((first.video.width, first.video.height), (800, 600));
+    let captured = first.video.captured;
+    server.stats_until("demo", "capture goes on", |stats| stats.video.captured >= captured + 10);
+    server.delete("/api/streamers/demo").expect(204);
+
+    // A second one that stands still, so that two pictures of it can be compared.
+    server.create("still", terminal("printf 'the terminal is here'; exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    let pointer = display.pointer();
+    // The X server keeps the cursor out of what programs read; the snapshot shows it.
+    let cursor = |x: u32, y: u32| x.abs_diff(pointer.0) < CURSOR && y.abs_diff(pointer.1) < CURSOR;
+    let seen = eventually("the snapshot is what the X server shows, with a text on it", || {
+        let (real, seen) = (display.picture(), snapshot(&server, "still"));
+        let differing = real.differing(&seen).into_iter().filter(|&(x, y)| !cursor(x, y)).count();
+        (real.colours() > 1 && differing == 0).then_some(seen)
+    });
+    assert_eq!((seen.width, seen.height), (800, 600));
+    assert_eq!(server.streamer("still").map(|now| now.peers.len()), Some(0));
+}
+
+#[test]
+fn a_snapshot_can_be_small_and_a_jpeg() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let small = Picture::from_png(&server.get("/api/streamers/demo/snapshot?width=200").expect(200).body);
+    assert_eq!((small.width, small.height), (200, 150));
+    let jpeg = server.get("/api/streamers/demo/snapshot?format=jpeg").expect(200);
+    assert_eq!((jpeg.content_type.as_str(), &jpeg.body[..3]), ("image/jpeg", &b"\xff\xd8\xff"[..]));
+}
+
+#[test]
+fn what_an_agent_types_reaches_the_program_in_any_script() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("typed");
+    let argv = ["xterm", "-u8", "-geometry", "160x50+0+0", "-e", "sh", "-c"];
+    let command = format!("stty -echo; exec cat > {}", file.display());
+    let argv: Vec<&str> = argv.into_iter().chain([command.as_str()]).collect();
+    let env = json!({ "LC_ALL": "C.UTF-8" });
+    let source = json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": argv, "env": env });
+    server.create("demo", source);
+    program(&server, "cat");
+
+    let text = "echo 'Hello, World!' ~ ÄöüÉ €\nпривет 日本語\n";
+    let events = json!({ "events": [{ "type": "text", "text": text }] });
+    server.post("/api/streamers/demo/input", &events).expect(204);
+    let typed = eventually("both lines are there", || {
+        let typed = std::fs::read_to_string(&file).ok()?;
+        (typed.lines().count() == 2).then_some(typed)
+    });
+    assert_eq!(typed, text);
+}
+
+#[test]
+fn the_clipboard_is_that_of_the_session() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    let url = "/api/streamers/demo/clipboard";
+
+    server.put(url, &json!({ "text": "from the agent: ä 日" })).expect(204);
+    assert_eq!(server.get(url).expect(200).json::<Value>(), json!({ "text": "from the agent: ä 日" }));
+    assert_eq!(display.clipboard(), "from the agent: ä 日");
+
+    let owner = display.own_clipboard("from the session: é");
+    eventually("what a program copies can be read", || {
+        let text = server.get(url).expect(200).json::<Value>();
+        (text == json!({ "text": "from the session: é" })).then_some(())
+    });
+    drop(owner);
+}
+
+#[test]
+fn a_desktop_is_resized_while_it_runs() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    assert_eq!(display.size(), (800, 600));
+    let captured = server.stats_until("demo", "it reports", |_| true).process.pid;
+
+    for (width, height) in [(1280, 720), (640, 480)] {
+        server.post("/api/streamers/demo/resize", &json!({ "width": width, "height": height })).expect(204);
+        assert_eq!(display.size(), (width, height), "the X screen");
+        let seen = snapshot(&server, "demo");
+        assert_eq!((seen.width, seen.height), (width, height), "the snapshot");
+        let slot = &server.streamer("demo").unwrap().slots[0];
+        assert_eq!((slot.width, slot.height), (width, height), "what viewers are told");
+    }
+    let now = server.stats_until("demo", "it reports the size", |stats| stats.video.width == 640);
+    assert_eq!(now.process.pid, captured, "the same process");
+
+    let refused =
+        server.post("/api/streamers/demo/resize", &json!({ "width": 641, "height": 480 })).expect(400);
+    assert_eq!(refused.problem().field.as_deref(), Some("width"));
+}
+
+#[test]
+fn the_end_of_the_command_ends_the_session_with_its_reason() {
+    let server = Server::start();
+    server.create("demo", terminal("read line"));
+    // Its shell starts when its window is there and takes keys.
+    program(&server, "sh");
+    server
+        .post("/api/streamers/demo/input", &json!({ "events": [{ "type": "text", "text": "\n" }] }))
+        .expect(204);
+    let reason = server.state_until("demo", StreamerState::Failed).reason.unwrap_or_default();
+    assert!(reason.contains("the command ended"), "the reason is {reason:?}");
+    eventually("nothing of it runs", || server.session_processes().is_empty().then_some(()));
+}
