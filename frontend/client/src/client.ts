@@ -307,7 +307,7 @@ export class OrielClient implements EventSource<ClientEvents> {
       case "error":
         this.#events.emit("refused", { code: message.code, message: message.message });
         if (message.code === "streamer_not_found") {
-          this.#handle({ type: "end", reason: { kind: "not-found" } });
+          this.#handle({ type: "end", reason: this.#absence() });
         } else if (FINAL_CODES.has(message.code)) {
           this.#handle({ type: "end", reason: { kind: "refused", message: message.message } });
         }
@@ -356,11 +356,19 @@ export class OrielClient implements EventSource<ClientEvents> {
       if (end !== undefined) this.#handle({ type: "end", reason: end });
     } catch (error) {
       if (!(error instanceof ProblemError)) return;
-      if (error.status === 404) this.#handle({ type: "end", reason: { kind: "not-found" } });
+      if (error.status === 404) this.#handle({ type: "end", reason: this.#absence() });
       if (error.status === 401 || error.status === 403) {
         this.#handle({ type: "end", reason: { kind: "refused", message: error.message } });
       }
     }
+  }
+
+  /**
+   * What it means that there is no such streamer. The notice of its end may have been overtaken by the end of
+   * the media path, or have gone out while there was no network: what was there before has ended.
+   */
+  #absence(): EndReason {
+    return this.#peerId === null ? { kind: "not-found" } : { kind: "stopped" };
   }
 
   #handle(event: SessionEvent): void {
