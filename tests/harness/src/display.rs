@@ -47,6 +47,20 @@ impl Display {
         let number = variable("DISPLAY").trim_start_matches(':');
         let cookie = fs::read(variable("XAUTHORITY")).ok().and_then(|file| cookie(&file));
         let (name, data) = cookie.expect("an entry in the authority file");
+        Self::connect(number, name, data)
+    }
+
+    /// Connects to an X server that trusts its own user.
+    ///
+    /// # Panics
+    /// When that does not work.
+    #[track_caller]
+    pub fn without_cookie(number: &str) -> Self {
+        Self::connect(number, Vec::new(), Vec::new())
+    }
+
+    #[track_caller]
+    fn connect(number: &str, name: Vec<u8>, data: Vec<u8>) -> Self {
         let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{number}")).expect("the X server's socket");
         let (stream, _) = DefaultStream::from_unix_stream(stream).expect("a stream that does not block");
         let x = RustConnection::connect_to_stream_with_auth_info(stream, 0, name, data);

@@ -1,0 +1,243 @@
+//! What programs can do with a session over REST, as programs of the session see it.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use harness::server::binary;
+use harness::{Display, Picture, Server, eventually};
+use serde_json::{Value, json};
+
+/// A desktop that `xwatch` covers, and the file to which it writes what reaches it.
+struct Watched {
+    server: Server,
+    events: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let server = Server::start();
+        let folder = tempfile::tempdir().unwrap();
+        let events = folder.path().join("events");
+        let command = format!("exec {} --no-autorepeat > {}", binary("xwatch").display(), events.display());
+        let source =
+            json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
+        server.create("demo", source);
+        let watched = Self { server, events, _folder: folder };
+        eventually("xwatch has the focus", || watched.lines().first().map(|_| ()));
+        watched
+    }
+
+    /// Every event so far.
+    fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
+        // The last line may still be being written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The fields `names` of all events of a kind.
+    fn seen(&self, kind: &str, names: &[&str]) -> Vec<Value> {
+        let events = self.lines().into_iter().filter(|event| event["type"] == kind);
+        events.map(|event| names.iter().map(|name| event[name].clone()).collect()).collect()
+    }
+
+    fn input(&self, events: &Value) {
+        self.server.post("/api/streamers/demo/input", &json!({ "events": events })).expect(204);
+    }
+
+    fn until(&self, kind: &str, names: &[&str], expected: &Value) {
+        eventually(&format!("X has seen {expected}"), || {
+            let seen = Value::from(self.seen(kind, names));
+            let (seen_len, wanted) = (seen.as_array().map(Vec::len), expected.as_array().map(Vec::len));
+            if seen_len >= wanted {
+                assert_eq!(&seen, expected);
+            }
+            (seen_len >= wanted).then_some(())
+        });
+    }
+}
+
+#[test]
+fn keys_chords_clicks_and_wheel_arrive_in_their_order() {
+    let watched = Watched::start();
+    watched.input(&json!([
+        { "type": "key", "code": "KeyA" },
+        { "type": "chord", "codes": ["ControlLeft", "ShiftLeft", "KeyC"] },
+    ]));
+    let expected = [
+        ("a", true),
+        ("a", false),
+        ("Control_L", true),
+        ("Shift_L", true),
+        ("C", true),
+        ("C", false),
+        ("Shift_L", false),
+        ("Control_L", false),
+    ];
+    watched.until("key", &["keysym", "down"], &json!(expected));
+
+    watched.input(&json!([
+        { "type": "pointer", "at": { "x": 100, "y": 50 } },
+        { "type": "click", "at": { "x": 200, "y": 150 }, "count": 2 },
+        { "type": "click", "button": 3 },
+        { "type": "wheel", "dx": 1, "dy": -2 },
+    ]));
+    let at = |button: u8| [(button, true, 200, 150), (button, false, 200, 150)];
+    // X's wheel is buttons: 4 up, 5 down, 6 left, 7 right. Which direction comes first is not promised.
+    let expected = 2 * (2 + 1 + 1 + 2);
+    let seen = eventually("X has seen all buttons", || {
+        let seen = watched.seen("button", &["button", "down", "x", "y"]);
+        (seen.len() >= expected).then_some(seen)
+    });
+    assert_eq!(Value::from(&seen[..6]), json!([at(1), at(1), at(3)].concat()));
+    let count =
+        |button: u8| seen[6..].iter().filter(|event| **event == json!((button, true, 200, 150))).count();
+    assert_eq!((seen.len(), count(4), count(7)), (expected, 2, 1), "{seen:?}");
+    assert!(watched.seen("motion", &["x", "y"]).contains(&json!([100, 50])));
+}
+
+#[test]
+fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
+    let watched = Watched::start();
+    watched.input(&json!([
+        { "type": "key", "code": "KeyX", "action": "down", "hold_ms": 300 },
+        { "type": "button", "button": 1, "action": "down", "hold_ms": 300, "at": { "x": 10, "y": 10 } },
+    ]));
+    watched.until("key", &["keysym", "down"], &json!([("x", true), ("x", false)]));
+    watched.until("button", &["button", "down"], &json!([(1, true), (1, false)]));
+    // By the X server's clock.
+    let times = watched.seen("key", &["time"]);
+    let time = |n: usize| times[n][0].as_u64().unwrap();
+    let held = time(1) - time(0);
+    assert!((250..5_000).contains(&held), "held for {held} ms");
+
+    // What is released in time is released once.
+    watched.input(&json!([
+        { "type": "key", "code": "KeyY", "action": "down" },
+        { "type": "key", "code": "KeyY", "action": "up" },
+        { "type": "key", "code": "KeyZ" },
+    ]));
+    let keys = [("x", true), ("x", false), ("y", true), ("y", false), ("z", true), ("z", false)];
+    watched.until("key", &["keysym", "down"], &json!(keys));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
+    let watched = Watched::start();
+    let input = "/api/streamers/demo/input";
+    let good = json!({ "type": "key", "code": "KeyA" });
+    for (event, field) in [
+        (json!({ "type": "nonsense" }), "events"),
+        (json!({ "type": "key", "code": "Key A" }), "events"),
+        (json!({ "type": "key", "code": "KeyA", "hold_ms": 60_001 }), "events"),
+        (json!({ "type": "button", "button": 10 }), "events"),
+        (json!({ "type": "button", "button": 0 }), "events"),
+        (json!({ "type": "pointer", "at": { "x": 1e300, "y": 0 } }), "events"),
+        (json!({ "type": "click", "count": 11 }), "events"),
+        (json!({ "type": "text", "text": "x".repeat(4097) }), "events"),
+    ] {
+        let problem = watched.server.post(input, &json!({ "events": [good, event] })).expect(400).problem();
+        let named = problem.field.unwrap_or_default();
+        assert!(named.starts_with(field), "{event}: {named:?} {}", problem.detail);
+    }
+    let many = vec![good.clone(); 1025];
+    let problem = watched.server.post(input, &json!({ "events": many })).expect(400).problem();
+    assert_eq!(problem.field.as_deref(), Some("events"));
+    let nowhere = watched.server.post(input, &json!({ "slot": 3, "events": [good] }));
+    assert!((400..500).contains(&nowhere.status), "{nowhere:?}");
+    nowhere.problem();
+
+    let refused =
+        |query: &str| watched.server.get(&format!("/api/streamers/demo/snapshot?{query}")).expect(400);
+    for (query, field) in
+        [("format=gif", "format"), ("width=0", "width"), ("width=x", "width"), ("slot=300", "slot")]
+    {
+        assert_eq!(refused(query).problem().field.as_deref(), Some(field), "{query}");
+    }
+    let long = json!({ "text": "x".repeat(128 * 1024 + 1) });
+    let problem = watched.server.put("/api/streamers/demo/clipboard", &long).expect(400).problem();
+    assert_eq!(problem.field.as_deref(), Some("text"));
+    let whep = watched.server.send("POST", "/api/streamers/demo/whep", "application/sdp", b"v=0\r\ngarbage");
+    assert!((400..500).contains(&whep.status), "{whep:?}");
+    whep.problem();
+
+    // None of it had an effect, and the next thing has.
+    watched.input(&json!([{ "type": "key", "code": "KeyQ" }]));
+    watched.until("key", &["keysym", "down"], &json!([("q", true), ("q", false)]));
+    assert_eq!(watched.seen("button", &["button"]), Vec::<Value>::new());
+}
+
+#[test]
+fn the_api_describes_itself() {
+    let server = Server::start();
+    let api: Value = server.get("/api/openapi.json").expect(200).json();
+    assert!(api["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", api["openapi"]);
+    for (path, method) in [
+        ("/api/streamers", "post"),
+        ("/api/streamers/{id}", "delete"),
+        ("/api/streamers/{id}/snapshot", "get"),
+        ("/api/streamers/{id}/input", "post"),
+        ("/api/streamers/{id}/clipboard", "put"),
+        ("/api/streamers/{id}/whep", "post"),
+    ] {
+        assert!(api["paths"][path][method].is_object(), "{method} {path}");
+    }
+}
+
+/// An X server that is not a streamer's.
+struct XServer {
+    child: Child,
+    number: String,
+}
+
+impl XServer {
+    fn start() -> Self {
+        let mut child = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb is installed");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Self { child, number: line.trim().to_owned() }
+    }
+}
+
+impl Drop for XServer {
+    fn drop(&mut self) {
+        // Politely, so that it removes its socket.
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed());
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_display_that_already_runs_is_shared_and_left_alone() {
+    let mut x = XServer::start();
+    let server = Server::start();
+    let display = format!(":{}", x.number);
+    let source = json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "display": display, "command": ["xterm", "-geometry", "40x10+0+0"] });
+    server.create("guest", source);
+    let terminal = eventually("the terminal runs", || {
+        let mut processes = server.session_processes().into_iter();
+        processes.find(|process| process.command_line.contains("xterm"))
+    });
+    assert_eq!(terminal.variable("DISPLAY"), Some(display.as_str()));
+    let seen = eventually("the terminal is on the picture", || {
+        let answer = server.get("/api/streamers/guest/snapshot").expect(200);
+        Some(Picture::from_png(&answer.body)).filter(|picture| picture.colours() > 1)
+    });
+    assert_eq!((seen.width, seen.height), (800, 600));
+    server.delete("/api/streamers/guest").expect(204);
+    eventually("the terminal has ended", || (!terminal.is_alive()).then_some(()));
+    assert!(x.child.try_wait().unwrap().is_none(), "the X server is not ours to end");
+    assert!(Path::new(&format!("/tmp/.X11-unix/X{}", x.number)).exists());
+    assert_eq!(Display::without_cookie(&x.number).size(), (800, 600));
+}
