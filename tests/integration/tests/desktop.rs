@@ -1,5 +1,7 @@
 //! Desktops, seen over REST and from the X side. Nobody watches: no peer in any of these.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
 use common::signal::StreamerState;
 use harness::{Display, Picture, Process, Server, eventually};
 use serde_json::{Value, json};

@@ -208,7 +208,7 @@ fn create_channels(pc: &mut RTCPeerConnection) -> Result<Vec<(RTCDataChannelId, 
 /// Wall clock time since 1970 of an NTP time.
 fn unix(ntp: u64) -> Duration {
     let seconds = Duration::from_secs((ntp >> 32).saturating_sub(NTP_UNIX));
-    seconds + Duration::from_nanos((ntp & 0xffff_ffff) * 1_000_000_000 >> 32)
+    seconds + Duration::from_nanos(((ntp & 0xffff_ffff) * 1_000_000_000) >> 32)
 }
 
 fn media_engine() -> Result<MediaEngine, rtc::shared::error::Error> {
