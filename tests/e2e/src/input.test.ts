@@ -7,6 +7,7 @@ import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, watch } from "./support/browser.js";
 import { Desktop, movePointer } from "./support/desktop.js";
+import { installProbe } from "./support/probe.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -167,6 +168,28 @@ test("a viewer cannot type, neither by the page nor past it", async () => {
 async function clipboardOf(id: string): Promise<string> {
   return (await server.json<{ text: string }>("GET", `api/streamers/${id}/clipboard`)).text;
 }
+
+test("a page that joins as a viewer watches, and cannot type", async () => {
+  const context = await browser.newContext();
+  await context.addInitScript(installProbe);
+  await context.addInitScript(() => {
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+      const message = JSON.parse(String(data)) as { type: string };
+      send.call(this, JSON.stringify(message.type === "hello" ? { ...message, role: "viewer" } : message));
+    };
+  });
+  const page = await context.newPage();
+  await page.goto(new URL("s/desk", server.url).href);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]");
+  const id = await page.evaluate(() => window.oriel?.client.peerId);
+  assert.equal((await server.peers("desk")).find((peer) => peer.id === id)?.role, "viewer");
+  await send(page, "keys", JSON.stringify({ type: "key", slot: 0, code: "KeyY", down: true }));
+  await until("it is told", async () => (await errors(page))[0]?.code === "not_a_controller");
+  await desktop.fence(b, "9");
+  assert.equal(desktop.key("y"), "");
+  await context.close();
+});
 
 type Problem = { type: string; channel: string; code: string; message: string };
 

@@ -105,11 +105,3 @@ export async function inbound(page: Page, kind: "video" | "audio"): Promise<Inbo
     }, kind),
   );
 }
-
-/** Presses a button of the toolbar, which hides while it is not needed. */
-export async function useTool(page: Page, id: string): Promise<void> {
-  const width = page.viewportSize()?.width ?? 800;
-  await page.mouse.move(width / 2, 200);
-  await page.mouse.move(width / 2, 2, { steps: 3 });
-  await page.click(`[data-testid=tool-${id}]`);
-}

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { cleanUp } from "./cleanup.js";
 import { ended, PROGRAMS, type Server } from "./server.js";
 
-export type Direction = { readonly drop?: boolean; readonly loss?: number; readonly delay_ms?: number };
+export type Direction = { readonly drop: boolean };
 
 export class Network {
   private constructor(readonly url: string) {}
