@@ -31,6 +31,8 @@ struct Args {
 
 /// The WebSockets and the handshakes of so many peers take far less.
 const JOIN_DEADLINE: Duration = Duration::from_secs(60);
+/// One more peer joins this often at most.
+const JOIN_TICK: Duration = Duration::from_millis(2);
 /// Commands are looked for this often when nothing arrives.
 const COMMAND_TICK: Duration = Duration::from_millis(10);
 
@@ -109,10 +111,15 @@ impl Program {
 
     fn join(&mut self, count: usize) -> Result<serde_json::Value> {
         let begin = Instant::now();
+        let mut connected = 0;
         for _ in 0..count {
             self.swarm.join()?;
+            // Those that have joined read what they are told meanwhile.
+            let deadline = Instant::now() + JOIN_TICK;
+            while let Some((peer, event)) = self.swarm.next(deadline)? {
+                connected += usize::from(self.event(peer, event)?);
+            }
         }
-        let mut connected = 0;
         while connected < count {
             let (peer, event) = self
                 .swarm
