@@ -56,13 +56,15 @@ struct Hands {
 #[derive(Debug)]
 struct Motion {
     newest: Option<u32>,
+    /// The last position that came.
+    position: Option<Position>,
     /// `None` after a pause in which motion may have been left out: the next total is where it goes on.
     total: Option<(f64, f64)>,
 }
 
 impl Default for Motion {
     fn default() -> Self {
-        Self { newest: None, total: Some((0.0, 0.0)) }
+        Self { newest: None, position: None, total: Some((0.0, 0.0)) }
     }
 }
 
@@ -70,6 +72,8 @@ impl Default for Motion {
 #[derive(Debug, Default)]
 pub struct Aggregator {
     hands: BTreeMap<Holder, Hands>,
+    /// Who put the pointer where it is.
+    pointer: Option<Holder>,
 }
 
 impl Aggregator {
@@ -84,7 +88,10 @@ impl Aggregator {
                 self.set((actor, slot), Held::Char(char), down.then_some(now + SILENCE), &mut out);
             }
             KeysMessage::Button { slot, button, down, at } => {
-                out.extend(at.map(Action::PointerTo));
+                if let Some(at) = at {
+                    self.pointer = Some((actor, slot));
+                    out.push(Action::PointerTo(at));
+                }
                 self.set((actor, slot), Held::Button(button), down.then_some(now + SILENCE), &mut out);
             }
             KeysMessage::Text { text, .. } => out.push(Action::Text(text)),
@@ -117,7 +124,16 @@ impl Aggregator {
         }
         motion.newest = Some(seq);
         match message {
-            MotionMessage::Pointer { at, .. } => vec![Action::PointerTo(at)],
+            MotionMessage::Pointer { at, .. } => {
+                // Clients repeat their last position, as it may have been lost. If it was not, and somebody else
+                // has moved the pointer since, the repeat is old news.
+                let repeated = motion.position.replace(at) == Some(at);
+                if repeated && self.pointer.is_some_and(|last| last != (actor, slot)) {
+                    return Vec::new();
+                }
+                self.pointer = Some((actor, slot));
+                vec![Action::PointerTo(at)]
+            }
             MotionMessage::Relative { total_x, total_y, .. } => {
                 let before = motion.total.replace((total_x, total_y));
                 let by = before.map(|(x, y)| Action::PointerBy { dx: total_x - x, dy: total_y - y });
@@ -129,6 +145,7 @@ impl Aggregator {
     /// A command of a program.
     pub fn command(&mut self, now: Instant, slot: SlotIndex, command: InputCommand) -> Vec<Action> {
         let holder = (Actor::Api, slot);
+        self.pointer = Some(holder);
         let mut out = Vec::new();
         let to = |at: Option<Position>| at.map(Action::PointerTo);
         match command {
@@ -339,6 +356,19 @@ mod tests {
         input.gone(peer(1));
         assert_eq!(input.motion(now, peer(1), relative(3, 500.0)), []);
         assert_eq!(input.motion(now, peer(1), relative(4, 501.0)), by(1.0));
+    }
+
+    #[test]
+    fn a_repeated_position_does_not_take_the_pointer_back() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let to = |x| Position { x, y: 0.0 };
+        let pointer = |seq, x| MotionMessage::Pointer { slot: 0, seq, at: to(x) };
+        assert_eq!(input.motion(now, peer(1), pointer(1, 5.0)), [Action::PointerTo(to(5.0))]);
+        assert_eq!(input.motion(now, peer(2), pointer(1, 9.0)), [Action::PointerTo(to(9.0))]);
+        assert_eq!(input.motion(now, peer(1), pointer(2, 5.0)), []);
+        // The first one was lost: its repeat counts.
+        assert_eq!(input.motion(now, peer(1), pointer(4, 6.0)), [Action::PointerTo(to(6.0))]);
+        assert_eq!(input.motion(now, peer(1), pointer(5, 6.0)), [Action::PointerTo(to(6.0))]);
     }
 
     #[test]
