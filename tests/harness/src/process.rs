@@ -1,9 +1,10 @@
 //! Processes as `/proc` shows them, and what they leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +101,25 @@ pub struct Footprint {
     pub processes: Vec<Process>,
     /// Numbers of their sockets, as in `/proc/net`.
     pub sockets: BTreeSet<u64>,
-    /// Files that they have open, mapped or bound, with device and inode.
-    pub files: BTreeSet<(PathBuf, u64, u64)>,
+    /// Files that they have open, mapped or bound.
+    pub files: BTreeMap<PathBuf, FileId>,
+}
+
+/// Tells a file from a later one of the same name, even when that was given the same inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+    /// Where the file system knows it.
+    created: Option<SystemTime>,
+}
+
+impl FileId {
+    /// Of what is at `path` itself, unless it is a directory or nothing.
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::symlink_metadata(path).ok().filter(|meta| !meta.is_dir())?;
+        Some(Self { device: meta.dev(), inode: meta.ino(), created: meta.created().ok() })
+    }
 }
 
 /// Where programs and libraries are: nobody creates files there.
@@ -129,10 +147,7 @@ impl Footprint {
         };
         let program = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "target");
         let files = paths.into_iter().map(PathBuf::from).filter(|path| ours(path) && !program(path));
-        let identified = files.filter_map(|path| {
-            let meta = fs::symlink_metadata(&path).ok().filter(|meta| !meta.is_dir())?;
-            Some((path, meta.dev(), meta.ino()))
-        });
+        let identified = files.filter_map(|path| FileId::of(&path).map(|id| (path, id)));
         Self { sockets, files: identified.collect(), processes }
     }
 
@@ -143,10 +158,8 @@ impl Footprint {
             processes.map(|p| format!("process {} {}", p.pid, p.command_line)).collect();
         let open = open_sockets();
         left.extend(self.sockets.intersection(&open).map(|inode| format!("socket {inode}")));
-        left.extend(self.files.iter().filter_map(|(path, device, inode)| {
-            let meta = fs::symlink_metadata(path).ok()?;
-            ((meta.dev(), meta.ino()) == (*device, *inode)).then(|| format!("file {}", path.display()))
-        }));
+        let files = self.files.iter().filter(|(path, id)| FileId::of(path) == Some(**id));
+        left.extend(files.map(|(path, _)| format!("file {}", path.display())));
         left.extend(self.shared_memory());
         left
     }
@@ -187,4 +200,63 @@ fn open_sockets() -> BTreeSet<u64> {
     };
     // A closed connection that still waits for stray packets has no number.
     tables.into_iter().flat_map(of_table).filter(|inode| *inode != 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+    use crate::wait::eventually;
+
+    /// What [`Footprint`] has of this very process.
+    fn of_ourselves() -> Footprint {
+        Footprint::of(vec![Process::read(std::process::id().cast_signed()).unwrap()], Path::new("/nowhere"))
+    }
+
+    fn is_left(footprint: &Footprint, what: &str) -> bool {
+        footprint.leftovers().iter().any(|left| left.contains(what))
+    }
+
+    #[test]
+    fn a_process_is_left_until_it_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sleep").arg("1000").env("PLACE", folder.path()).spawn().unwrap();
+        // Between fork and exec it is still us.
+        let found = eventually("it is found by its environment", || {
+            Some(mentioning(folder.path())).filter(|found| !found.is_empty())
+        });
+        assert_eq!((found.len(), found[0].command_line.as_str()), (1, "sleep 1000"));
+        let footprint = Footprint::of(found, Path::new("/nowhere"));
+        assert!(is_left(&footprint, "sleep 1000"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_left(&footprint, "sleep 1000"));
+    }
+
+    #[test]
+    fn sockets_and_files_are_left_until_they_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("socket"), folder.path().join("file"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let opened = fs::File::create(&file).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let footprint = of_ourselves();
+        let numbers =
+            |footprint: &Footprint| footprint.leftovers().iter().filter(|l| l.starts_with("socket")).count();
+        let before = numbers(&footprint);
+        assert!(is_left(&footprint, "/socket") && is_left(&footprint, "/file") && before >= 2);
+
+        drop((listener, opened, udp));
+        // A child that another test is about to start may have them for a moment.
+        eventually("both are closed", || (numbers(&footprint) == before - 2).then_some(()));
+        assert!(is_left(&footprint, "/socket"), "closed, but its path is there");
+        fs::remove_file(&socket).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(!is_left(&footprint, "/socket") && !is_left(&footprint, "/file"));
+    }
 }

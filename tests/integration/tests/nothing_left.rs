@@ -45,7 +45,7 @@ fn footprint(server: &Server, mark: u32) -> Footprint {
     let footprint = Footprint::of(processes, Path::new("/nowhere"));
     // What is looked for later is really there now; else finding nothing would mean nothing.
     assert!(footprint.sockets.len() >= 5, "{footprint:?}");
-    let has = |part: &str| footprint.files.iter().any(|(path, ..)| path.to_string_lossy().contains(part));
+    let has = |part: &str| footprint.files.keys().any(|path| path.to_string_lossy().contains(part));
     assert!(has("/tmp/.X11-unix/X") && has("ipc.sock") && has("streamer.log"), "{:?}", footprint.files);
     footprint
 }
@@ -89,7 +89,7 @@ fn killed(victim: &str, is_right: impl Fn(&str) -> bool) {
     server.create("demo", stubborn(mark));
     let mut footprint = footprint(&server, mark);
     // The log is what a failed streamer is asked for.
-    footprint.files.retain(|(path, ..)| !path.ends_with("streamer.log"));
+    footprint.files.retain(|path, _| !path.ends_with("streamer.log"));
     let pid = footprint.processes.iter().find(|process| process.command_line.contains(victim)).unwrap().pid;
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     let failed = server.state_until("demo", StreamerState::Failed);
