@@ -98,6 +98,12 @@ const CALM: f64 = 0.15;
 const BUSY_FOR: Duration = Duration::from_secs(2);
 /// How long before going back.
 const CALM_FOR: Duration = Duration::from_secs(15);
+/// So many keyframes within [`CUTS_WITHIN`] that nobody asked for: to [`Content::Screen`] every picture of a film
+/// is another scene. Keyframes cost several times what other frames do, in time and in bits.
+const CUTS: u32 = 4;
+const CUTS_WITHIN: Duration = Duration::from_secs(1);
+/// A film costs this share of the time at least, and what costs less is none.
+const NO_FILM: f64 = 0.05;
 
 /// Watches how much of the time goes into encoding, and says when a screen had better be encoded as
 /// camera video for a while.
@@ -106,17 +112,26 @@ pub struct Load {
     content: Content,
     /// Since when and how long was encoded since.
     window: Option<(Instant, Duration)>,
+    /// When the first of some cuts was, and how many there were since.
+    cuts: Option<(Instant, u32)>,
+    /// Share of the time below which [`Content::Screen`] is tried again.
+    calm: f64,
 }
 
 impl Load {
     /// No load so far.
     pub fn new() -> Self {
-        Self { content: Content::Screen, window: None }
+        Self { content: Content::Screen, window: None, cuts: None, calm: CALM }
     }
 
-    /// A frame was encoded, which took `encoding` and ended `now`. Answers with the kind of content
-    /// to use from now on, if it is another one.
-    pub fn encoded(&mut self, now: Instant, encoding: Duration) -> Option<Content> {
+    /// A frame was encoded, which took `encoding` and ended `now`; `cut` if it was a keyframe that nobody
+    /// asked for. Answers with the kind of content to use from now on, if it is another one.
+    pub fn encoded(&mut self, now: Instant, encoding: Duration, cut: bool) -> Option<Content> {
+        if cut && self.content == Content::Screen && self.counts_as_film(now) {
+            (self.window, self.cuts, self.calm) = (None, None, NO_FILM);
+            self.content = Content::Camera;
+            return Some(Content::Camera);
+        }
         let (since, spent) =
             self.window.map_or((now - encoding, encoding), |(s, spent)| (s, spent + encoding));
         self.window = Some((since, spent));
@@ -124,14 +139,22 @@ impl Load {
         let share = spent.as_secs_f64() / length.as_secs_f64().max(1e-6);
         let (needed, other) = match self.content {
             Content::Screen => (BUSY_FOR, (share > BUSY).then_some(Content::Camera)),
-            Content::Camera => (CALM_FOR, (share < CALM).then_some(Content::Screen)),
+            Content::Camera => (CALM_FOR, (share < self.calm).then_some(Content::Screen)),
         };
         if length < needed {
             return None;
         }
         self.window = None;
         self.content = other?;
+        self.calm = CALM;
         other
+    }
+
+    fn counts_as_film(&mut self, now: Instant) -> bool {
+        let before = self.cuts.filter(|(first, _)| now.saturating_duration_since(*first) < CUTS_WITHIN);
+        let (first, count) = before.map_or((now, 1), |(first, count)| (first, count + 1));
+        self.cuts = Some((first, count));
+        count >= CUTS
     }
 }
 
@@ -220,12 +243,29 @@ mod tests {
     fn content_changes_under_sustained_load_and_back_when_it_is_long_over() {
         let (mut load, start) = (Load::new(), Instant::now());
         let mut run = |from: u64, to: u64, encoding: Duration| {
-            (from..to).step_by(33).find_map(|ms| load.encoded(start + Duration::from_millis(ms), encoding))
+            (from..to)
+                .step_by(33)
+                .find_map(|ms| load.encoded(start + Duration::from_millis(ms), encoding, false))
         };
         assert_eq!(run(0, 10_000, 10 * MS), None, "a third of the time is fine");
         assert_eq!(run(10_000, 11_000, 30 * MS), None, "a short peak is fine");
         assert_eq!(run(11_000, 20_000, 30 * MS), Some(Content::Camera));
         assert_eq!(run(20_000, 60_000, 10 * MS), None, "stays while it would be busy again");
         assert_eq!(run(60_000, 120_000, 3 * MS), Some(Content::Screen));
+    }
+
+    #[test]
+    fn a_film_on_the_screen_is_encoded_as_one_until_it_is_over() {
+        let (mut load, start) = (Load::new(), Instant::now());
+        let mut run = |from: u64, to: u64, encoding: Duration, cut_every: u64| {
+            (from..to).step_by(33).find_map(|ms| {
+                let cut = cut_every > 0 && ((ms - from) / 33).is_multiple_of(cut_every);
+                load.encoded(start + Duration::from_millis(ms), encoding, cut)
+            })
+        };
+        assert_eq!(run(0, 10_000, 6 * MS, 20), None, "pages that are turned are no film");
+        assert_eq!(run(10_000, 11_000, 12 * MS, 2), Some(Content::Camera));
+        assert_eq!(run(11_000, 60_000, 4 * MS, 0), None, "it goes on");
+        assert_eq!(run(60_000, 120_000, MS, 0), Some(Content::Screen));
     }
 }

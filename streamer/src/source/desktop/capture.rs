@@ -207,7 +207,8 @@ impl Capture {
         let sent = self.video.send(captured, keyframe)?;
         let now = Instant::now();
         self.schedule.sent(now, sent.len_bytes);
-        if let Some(content) = self.load.encoded(now, sent.encoding) {
+        let cut = sent.keyframe && !keyframe;
+        if let Some(content) = self.load.encoded(now, sent.encoding, cut) {
             tracing::info!(?content, "encoding has another load");
             self.content = content;
             self.video.restart(*self.size.borrow(), content)?;
