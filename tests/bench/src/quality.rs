@@ -12,6 +12,8 @@ use openh264::formats::YUVSource;
 
 use crate::CODE_AREA;
 
+const SPS: u8 = 7;
+
 /// The brightness of a picture.
 pub struct Luma {
     width: usize,
@@ -60,27 +62,45 @@ impl Luma {
     }
 }
 
-/// Decodes what a native peer has written, and compares each snapshot with the last frame that has its number, which is how it looked in the
-/// end. Returns a PSNR for each snapshot whose picture was encoded.
+/// Which of the frames that show the same picture is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// As it looked at once, in motion.
+    First,
+    /// With the detail that was added at rest.
+    Last,
+}
+
+/// Decodes what a native peer has written, and compares each snapshot with a frame that has its number. Returns a PSNR
+/// for each snapshot whose picture was encoded.
 ///
 /// # Errors
 /// When the stream cannot be decoded.
-pub fn compare(units: &Path, snapshots: &[Luma]) -> Result<Vec<f64>> {
+pub fn compare(units: &Path, snapshots: &[Luma], which: Which) -> Result<Vec<f64>> {
     let wanted: BTreeMap<u32, &Luma> =
         snapshots.iter().filter_map(|snapshot| Some((snapshot.number()?, snapshot))).collect();
     ensure!(!wanted.is_empty(), "no snapshot has a number");
     let mut found = BTreeMap::new();
     let mut decoder = Decoder::new()?;
     let bytes = std::fs::read(units)?;
-    let mut rest = &bytes[..];
+    let (mut rest, mut begun) = (&bytes[..], false);
     while let Some((len, tail)) = rest.split_first_chunk::<4>() {
         let (unit, tail) =
             tail.split_at_checked(u32::from_be_bytes(*len) as usize).context("a whole access unit")?;
         rest = tail;
+        // Nothing can be decoded before the first keyframe, which begins with its parameter sets.
+        begun |= unit.get(4).is_some_and(|kind| kind & 0x1f == SPS);
+        if !begun {
+            continue;
+        }
         let Some(frame) = decoder.decode(unit)? else { continue };
         let frame = Luma::of_frame(&frame);
         if let Some(snapshot) = frame.number().and_then(|number| Some((number, wanted.get(&number)?))) {
-            found.insert(snapshot.0, snapshot.1.psnr(&frame)?);
+            let psnr = snapshot.1.psnr(&frame)?;
+            match which {
+                Which::First => *found.entry(snapshot.0).or_insert(psnr),
+                Which::Last => found.insert(snapshot.0, psnr).unwrap_or(psnr),
+            };
         }
     }
     Ok(found.into_values().collect())

@@ -34,12 +34,12 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Of `values`, in any order.
+    /// Of `values`, in any order; all zero when there are none.
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let index = (share * values.len() as f64) as usize;
-            values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+            values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
         };
         Self { count: values.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) }
     }

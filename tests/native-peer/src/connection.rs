@@ -46,7 +46,8 @@ pub struct Connection {
     inbox: Inbox,
     channels: Vec<(RTCDataChannelId, Channel)>,
     streams: Vec<(u32, Depacketizer)>,
-    connected: bool,
+    /// Taken from `rtc`, not yet by the owner.
+    events: Vec<Event>,
 }
 
 impl Connection {
@@ -85,12 +86,7 @@ impl Connection {
         let answer = pc.create_answer(None).map_err(failed("answer"))?;
         let sdp = answer.sdp.clone();
         pc.set_local_description(now, answer).map_err(failed("answer"))?;
-        Ok((Self { pc, inbox, channels, streams: Vec::new(), connected: false }, sdp))
-    }
-
-    /// Media can arrive.
-    pub fn is_connected(&self) -> bool {
-        self.connected
+        Ok((Self { pc, inbox, channels, streams: Vec::new(), events: Vec::new() }, sdp))
     }
 
     /// Takes a datagram.
@@ -98,28 +94,37 @@ impl Connection {
         let transport = TransportContext { local_addr, peer_addr, ..Default::default() };
         // What is refused is as good as lost.
         let _ = self.pc.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(data) });
+        // The end of the handshake is an event, and taking it is what installs the keys: media may be next.
+        if data.first().is_some_and(|byte| (20..64).contains(byte)) {
+            self.take_events();
+        }
     }
 
-    /// What has happened.
-    pub fn poll(&mut self, mut each: impl FnMut(Event)) {
+    fn take_events(&mut self) {
         while let Some(event) = self.pc.poll_event() {
             match event {
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
                     RTCPeerConnectionState::Connected => {
-                        self.connected = true;
-                        each(Event::Connected);
+                        self.events.push(Event::Connected);
                     }
                     RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
-                        each(Event::Closed(format!("peer connection {state}")));
+                        self.events.push(Event::Closed(format!("peer connection {state}")));
                     }
                     _ => {}
                 },
                 RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
-                    self.channel(id).into_iter().for_each(|channel| each(Event::Open(channel)));
+                    let channel = self.channel(id);
+                    self.events.extend(channel.map(Event::Open));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// What has happened.
+    pub fn poll(&mut self, mut each: impl FnMut(Event)) {
+        self.take_events();
+        self.events.drain(..).for_each(&mut each);
         while let Some(message) = self.pc.poll_read() {
             if let RTCMessage::DataChannelMessage(id, message) = message.message
                 && let Some(channel) = self.channel(id)

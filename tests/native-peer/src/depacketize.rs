@@ -53,6 +53,8 @@ impl Depacketizer {
             }
             FU_A => {
                 let Some((&header, body)) = rest.split_first() else { return };
+                // In the middle of a unit when nothing came before: its beginning was lost.
+                self.broken |= header & FU_START == 0 && self.data.is_empty();
                 if header & FU_START != 0 {
                     self.data.extend_from_slice(&START_CODE);
                     self.data.push(first & 0xe0 | header & 0x1f);
@@ -88,6 +90,13 @@ mod tests {
             unit[..],
             [0, 0, 0, 1, 0x67, 0, 0, 0, 1, 0x68, 5, 0, 0, 0, 1, 0x65, 1, 2, 3, 0, 0, 0, 1, 0x41, 9]
         );
+    }
+
+    #[test]
+    fn a_unit_without_its_beginning_is_left_out() {
+        let mut stream = Depacketizer::default();
+        assert_eq!(push(&mut stream, 1, true, &[0x7c, 0x45, 3]), None);
+        assert!(push(&mut stream, 2, true, &[0x41, 3]).is_some());
     }
 
     #[test]

@@ -272,11 +272,10 @@ impl Swarm {
     fn after_input(&mut self, index: usize) {
         let Some(connection) = &mut self.peers[index].connection else { return };
         let (events, connecting) = (&mut self.events, &mut self.connecting);
-        let was = connection.is_connected();
-        connection.poll(|event| events.push_back((index, event)));
-        if connection.is_connected() && !was {
-            *connecting -= 1;
-        }
+        connection.poll(|event| {
+            *connecting -= usize::from(event == Event::Connected);
+            events.push_back((index, event));
+        });
         self.transmit(index);
     }
 

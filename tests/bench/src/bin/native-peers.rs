@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use bench::cpu;
 use bench::reception::Receiver as Reception;
 use clap::Parser;
-use common::signal::Role;
+use common::signal::{ClientMessage, Role};
 use native_peer::{Event, Media, Options, Swarm};
 
 #[derive(Parser)]
@@ -38,8 +38,8 @@ const COMMAND_TICK: Duration = Duration::from_millis(10);
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let media = if args.units { Media::Units } else { Media::Headers };
-    let Args { server, streamer, .. } = args;
+    let Args { server, streamer, units } = args;
+    let media = if units { Media::Units } else { Media::Headers };
     let swarm = Swarm::new(Options { server, streamer, role: Role::Viewer, media })?;
     let (sender, commands) = sync_channel(4);
     std::thread::spawn(move || {
@@ -49,11 +49,12 @@ fn main() -> Result<()> {
             }
         }
     });
-    Program { swarm, reception: Reception::default(), cpu_us: 0 }.run(&commands)
+    Program { swarm, units, reception: Reception::default(), cpu_us: 0 }.run(&commands)
 }
 
 struct Program {
     swarm: Swarm,
+    units: bool,
     reception: Reception,
     cpu_us: u64,
 }
@@ -83,7 +84,13 @@ impl Program {
 
     fn event(&mut self, peer: usize, event: Event) -> Result<bool> {
         match event {
-            Event::Connected => return Ok(true),
+            Event::Connected => {
+                if self.units {
+                    // What was sent before the keys were there is lost.
+                    self.swarm.tell(peer, &ClientMessage::Keyframe { slot: 0 })?;
+                }
+                return Ok(true);
+            }
             Event::Closed(reason) => bail!("peer {peer}: {reason}"),
             event => self.reception.event(peer, event),
         }

@@ -43,7 +43,13 @@ struct Args {
     /// Changes per second
     #[arg(long, default_value_t = 30.0)]
     fps: f64,
+    /// Stops for a moment after so many changes, for snapshots of a picture that was sent
+    #[arg(long)]
+    pause_after: Option<u32>,
 }
+
+/// How long a pause is: some snapshots.
+const PAUSE: Duration = Duration::from_millis(500);
 
 const LINE: u16 = 16;
 const PIXEL: usize = 4;
@@ -79,7 +85,9 @@ fn main() -> Result<()> {
     }
     for n in 1u32.. {
         // Content has a rate of its own; nothing waits for it.
-        std::thread::sleep((start + interval * n).saturating_duration_since(Instant::now()));
+        let pauses = args.pause_after.map_or(0, |after| (n - 1) / after);
+        let at = start + interval * n + PAUSE * pauses;
+        std::thread::sleep(at.saturating_duration_since(Instant::now()));
         scene.draw(args.mode)?;
     }
     Ok(())
@@ -123,12 +131,18 @@ impl Scene {
     }
 
     fn text(&self, x: i16, y: u16, seed: u32) -> Result<()> {
-        let line: Vec<u8> = (0..160u32)
-            .map(|n| {
-                b"etaoin shrdlu cmfwyp vbgkqj xz 0123456789 (){};=+"
-                    [(n * 7 + seed * 13 + n * seed) as usize % 49]
-            })
-            .collect();
+        // Words of letters as they occur, never the same line twice: an encoder looks for what it has seen before.
+        let mut state = seed.wrapping_mul(2_654_435_761);
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        let letters = b"eeeeeeettttaaaaooooiiinnnsssrrrhhhllddccuummffppggwwyybbvkxjqz";
+        let mut line = Vec::with_capacity(200);
+        while line.len() < 160 {
+            line.extend((0..next(9) + 1).map(|_| letters[next(letters.len() as u32) as usize]));
+            line.push(b' ');
+        }
         self.x.image_text8(self.window, self.gc, x, y as i16 + 12, &line)?;
         Ok(())
     }

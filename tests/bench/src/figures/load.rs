@@ -8,7 +8,7 @@ use common::stats::VideoStats;
 use super::{Plan, desktop};
 use crate::cpu;
 use crate::peers::NativePeers;
-use crate::quality::{self, Luma};
+use crate::quality::{self, Luma, Which};
 use crate::reception::Reception;
 use crate::report::Row;
 use crate::server::Server;
@@ -18,7 +18,9 @@ const ID: &str = "load";
 const CONTENTS: [(&str, f64, f64); 4] =
     [("idle", 1.0, 45.0), ("typing", 10.0, 45.0), ("scroll", 30.0, 38.0), ("video", 30.0, 36.0)];
 /// Snapshots per run; each is compared with the frame of the same picture, if that was encoded.
-const SNAPSHOTS: usize = 12;
+const SNAPSHOTS: usize = 30;
+/// Changes in a row, after which the picture stays for a moment: a snapshot then shows what was sent last.
+const CHANGES: u32 = 10;
 
 /// One desktop with one native peer, for a while.
 struct Run {
@@ -80,7 +82,7 @@ pub fn pipeline(plan: Plan) -> Result<Vec<Row>> {
     let targets = [("typing", 10.0, 6.6), ("scroll", 30.0, 6.6), ("video", 30.0, 6.4)];
     let mut rows = Vec::new();
     for (mode, fps, whole) in targets {
-        let mut parts: [Vec<f64>; 4] = Default::default();
+        let mut parts: [Vec<f64>; 5] = Default::default();
         for _ in 0..plan.runs(5) {
             let server = Server::start("streamer")?;
             server.create(ID, desktop(1280, 720, mode, fps, false)?)?;
@@ -89,13 +91,15 @@ pub fn pipeline(plan: Plan) -> Result<Vec<Row>> {
             let [capture, convert, encode] =
                 [run.video.capture_us, run.video.convert_us, run.video.encode_us]
                     .map(|us| run.per_frame(us) / 1000.0);
-            for (samples, value) in
-                parts.iter_mut().zip([capture + convert + encode, capture, convert, encode])
-            {
+            // Of everything, sending to the one peer included, but not of what else the machine does.
+            let cpu = run.cpu * 10.0 * run.seconds / run.video.encoded as f64;
+            let all = [capture + convert + encode, capture, convert, encode, cpu];
+            for (samples, value) in parts.iter_mut().zip(all) {
                 samples.push(value);
             }
         }
-        let names = ["capture, convert and encode", "capture", "convert", "encode"];
+        let names =
+            ["capture, convert and encode", "capture", "convert", "encode", "processor time of the streamer"];
         for (n, (part, samples)) in names.into_iter().zip(parts).enumerate() {
             let row = Row::new("pipeline", format!("720p {mode}: {part}"), "ms", samples);
             rows.push(if n == 0 { row.at_most(whole * 1.5) } else { row });
@@ -166,11 +170,15 @@ fn distortion(name: &str, psnr: Vec<f64>, least: f64) -> Row {
 /// Decoded frames against snapshots.
 fn psnr(plan: Plan, (width, height): (u32, u32), mode: &str, fps: f64) -> Result<Vec<f64>> {
     let server = Server::start("streamer")?;
-    server.create(ID, desktop(width, height, mode, fps, false)?)?;
+    let mut source = desktop(width, height, mode, fps, false)?;
+    if let Some(command) = source["command"].as_array_mut() {
+        command.extend(["--pause-after".into(), CHANGES.to_string().into()]);
+    }
+    server.create(ID, source)?;
     let mut peers = NativePeers::start(&server, ID, true)?;
     peers.join(1)?;
     peers.measure(plan.time(3))?;
-    let count = if mode == "idle" { 1 } else { SNAPSHOTS };
+    let (count, which) = if mode == "idle" { (1, Which::Last) } else { (SNAPSHOTS, Which::First) };
     let snapshots = (0..count).map(|_| Luma::of_png(&server.snapshot(ID)?)).collect::<Result<Vec<_>>>()?;
     // What was on the last snapshot is on its way to be encoded and received.
     server.stats(ID)?;
@@ -178,7 +186,7 @@ fn psnr(plan: Plan, (width, height): (u32, u32), mode: &str, fps: f64) -> Result
     let file = tempfile::NamedTempFile::new()?;
     peers.write_units(file.path())?;
     peers.finish()?;
-    let seen = quality::compare(file.path(), &snapshots)?;
+    let seen = quality::compare(file.path(), &snapshots, which)?;
     ensure!(!seen.is_empty(), "{mode}: no snapshot shows a frame that was encoded");
     Ok(seen)
 }
