@@ -27,7 +27,7 @@ enum Mode {
     Idle,
     /// A letter of a line of text.
     Typing,
-    /// A window of text, by three lines.
+    /// A window of text, by a line.
     Scroll,
     /// Everything.
     Video,
@@ -51,7 +51,9 @@ struct Args {
 /// How long a pause is: some snapshots.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Height of a line of text and width of a letter, pixels.
 const LINE: u16 = 16;
+const LETTER: u16 = 6;
 const PIXEL: usize = 4;
 
 struct Scene {
@@ -125,12 +127,12 @@ impl Scene {
     /// A page of text, which all content but video is drawn on.
     fn draw_page(&mut self) -> Result<()> {
         for line in (6..self.height / LINE).map(|line| line * LINE) {
-            self.text(8, line, u32::from(line))?;
+            self.text(8, line, u32::from(line), 160)?;
         }
         Ok(())
     }
 
-    fn text(&self, x: i16, y: u16, seed: u32) -> Result<()> {
+    fn text(&self, x: i16, y: u16, seed: u32, len: usize) -> Result<()> {
         // Words of letters as they occur, never the same line twice: an encoder looks for what it has seen before.
         let mut state = seed.wrapping_mul(2_654_435_761);
         let mut next = |below: u32| {
@@ -138,11 +140,12 @@ impl Scene {
             (state >> 16) % below
         };
         let letters = b"eeeeeeettttaaaaooooiiinnnsssrrrhhhllddccuummffppggwwyybbvkxjqz";
-        let mut line = Vec::with_capacity(200);
-        while line.len() < 160 {
+        let mut line = Vec::with_capacity(len + 9);
+        while line.len() < len {
             line.extend((0..next(9) + 1).map(|_| letters[next(letters.len() as u32) as usize]));
             line.push(b' ');
         }
+        line.truncate(len);
         self.x.image_text8(self.window, self.gc, x, y as i16 + 12, &line)?;
         Ok(())
     }
@@ -166,24 +169,22 @@ impl Scene {
                 )?;
             }
             Mode::Scroll => {
-                let (top, step) = (6 * LINE as i16, 3 * LINE as i16);
-                let height = self.height / LINE * LINE - 6 * LINE;
-                let (window, width) = (self.window, self.width);
+                // A terminal's window of two thirds of the screen in each direction.
+                let (left, top) = (8, 6 * LINE);
+                let (width, height) = (self.width * 2 / 3, self.height * 2 / 3 / LINE * LINE);
+                let (window, from) = (self.window, (top + LINE) as i16);
                 self.x.copy_area(
                     window,
                     window,
                     self.gc,
-                    0,
-                    top + step,
-                    0,
-                    top,
+                    left,
+                    from,
+                    left,
+                    top as i16,
                     width,
-                    height - step as u16,
+                    height - LINE,
                 )?;
-                for line in 0..3 {
-                    let y = top as u16 + height - step as u16 + line * LINE;
-                    self.text(8, y, n * 3 + u32::from(line))?;
-                }
+                self.text(left, top + height - LINE, n, usize::from(width) / usize::from(LETTER))?;
             }
             Mode::Video => self.show(self.width, self.height, 0, 0)?,
             Mode::Moving => {
