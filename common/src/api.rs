@@ -1,12 +1,14 @@
 //! Bodies of the REST API: JSON in snake_case. Errors are [`Problem`]s.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::exit::StreamerExit;
-use crate::id::{PeerId, SlotIndex, StreamerId};
+use crate::id::{PeerId, SlotIndex, SourceName, StreamerId};
 use crate::input::InputCommand;
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::spec::{SourceSpec, StreamerSpec};
@@ -20,8 +22,16 @@ pub struct CreateStreamer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub id: Option<StreamerId>,
-    /// What produces the media of slot 0.
-    pub source: SourceSpec,
+    /// What the session is about, called `main`: when it ends, the session ends. A streamer of cameras has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub source: Option<SourceSpec>,
+    /// Further sources, by the name under which they can be asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<SourceName, SourceSpec>,
+    /// Show `main` in slot 0 from the start. Without, all slots are free and viewers wait until something is shared.
+    #[serde(default = "yes")]
+    pub share: bool,
     /// Slots negotiated with every peer, 1..=16.
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
@@ -32,10 +42,15 @@ fn default_slots() -> u8 {
     crate::spec::DEFAULT_SLOTS
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl CreateStreamer {
     /// The spec in it, not validated.
     pub fn into_spec(self) -> (Option<StreamerId>, StreamerSpec) {
-        (self.id, StreamerSpec { source: self.source, slots: self.slots })
+        let Self { id, source, sources, share, slots } = self;
+        (id, StreamerSpec { source, sources, share, slots })
     }
 }
 
@@ -96,6 +111,8 @@ pub enum PeerKind {
     Native,
     /// WHEP.
     Whep,
+    /// `multistream/*`.
+    Multistream,
 }
 
 /// Life of a peer connection.

@@ -11,6 +11,7 @@ pub mod input;
 pub mod ipc;
 pub mod media;
 pub mod signal;
+pub mod slots;
 pub mod spec;
 pub mod stats;
 pub mod timecode;

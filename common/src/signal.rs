@@ -58,6 +58,20 @@ pub enum ClientMessage {
         #[serde(default)]
         sdp_m_line_index: Option<u16>,
     },
+    /// Show me something else in a slot, whatever others see there.
+    Switch {
+        /// Which.
+        slot: SlotIndex,
+        /// Name of a stream; empty: what everybody sees there.
+        stream: String,
+        /// Rendition: `""` or `"native"` for the stream itself, else as in `"360p"`.
+        #[serde(default)]
+        quality: String,
+        /// Comes back in the answer: a `slot-status`, or an `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        request_id: Option<String>,
+    },
     /// Stop sending a slot to me.
     Pause {
         /// Which.
@@ -154,6 +168,10 @@ pub enum ServerMessage {
     StreamDeactivated {
         /// `video0` …
         track_id: String,
+        /// Why, if nobody asked for it: the window was closed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
     },
     /// Size, title or the like of what a slot shows has changed.
     StreamUpdated {
@@ -170,10 +188,14 @@ pub enum ServerMessage {
         quality: String,
         /// How it is.
         status: SlotState,
-        /// With `status: "error"`: what.
+        /// With `status: "error"` or `"offline"`: what.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         error: Option<String>,
+        /// Of the `switch` that this answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        request_id: Option<String>,
     },
     /// The streamer itself changed its state.
     StreamerState {
@@ -200,6 +222,10 @@ pub enum ServerMessage {
         code: String,
         /// For people.
         message: String,
+        /// Of the message that this answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        request_id: Option<String>,
     },
 }
 
@@ -321,7 +347,7 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_are_as_documented() {
-        let text = serde_json::to_string(&ServerMessage::StreamDeactivated { track_id: "video1".into() });
+        let text = serde_json::to_string(&ServerMessage::StreamDeactivated { track_id: "video1".into(), reason: None });
         assert_eq!(text.unwrap(), r#"{"type":"stream-deactivated","trackId":"video1"}"#);
         let candidate = r#"{"type":"candidate","candidate":"x","sdpMid":"0","sdpMLineIndex":0}"#;
         assert!(serde_json::from_str::<ClientMessage>(candidate).is_ok());

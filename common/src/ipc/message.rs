@@ -9,9 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
 use crate::exit::ExitReason;
-use crate::id::{PeerId, RequestId, SlotIndex, StreamerId};
+use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId};
 use crate::signal::{Capabilities, ClientMessage, IceServer, Role, ServerMessage, StreamInfo};
-use crate::spec::StreamerSpec;
+use crate::slots::{BindSlot, SlotConfig, SourceList, WindowList};
+use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
 
 /// First in both directions.
@@ -167,6 +168,48 @@ pub enum ServerIpcMessage {
         /// The text.
         text: String,
     },
+    /// Shows something in a slot, to everybody. Replied by [`Reply::Bound`] when its first picture is there.
+    BindSlot {
+        /// Names the reply.
+        request: RequestId,
+        /// Which; `None`: the first free one.
+        slot: Option<SlotIndex>,
+        /// What.
+        bind: Json<BindSlot>,
+    },
+    /// Shows nothing in a slot. Replied by [`Reply::Done`], also when it showed nothing.
+    ClearSlot {
+        /// Names the reply.
+        request: RequestId,
+        /// Which.
+        slot: SlotIndex,
+    },
+    /// The windows of the session's desktop. Replied by [`Reply::Windows`].
+    Windows {
+        /// Names the reply.
+        request: RequestId,
+    },
+    /// Adds a named source. Replied by [`Reply::Done`]; it starts when it is wanted.
+    AddSource {
+        /// Names the reply.
+        request: RequestId,
+        /// Its name.
+        name: SourceName,
+        /// What it is.
+        source: Json<SourceSpec>,
+    },
+    /// Removes a named source, from all slots that show it too. Replied by [`Reply::Done`].
+    RemoveSource {
+        /// Names the reply.
+        request: RequestId,
+        /// Its name.
+        name: SourceName,
+    },
+    /// The sources of the session. Replied by [`Reply::Sources`].
+    Sources {
+        /// Names the reply.
+        request: RequestId,
+    },
     /// Resizes a desktop. Replied by [`Reply::Done`] once frames have the new size.
     Resize {
         /// Names the reply.
@@ -197,11 +240,13 @@ pub struct Settings {
     pub max_peers: u32,
     /// Threads that send to peers.
     pub shards: u32,
+    /// Negotiate all slots with the first offer. `false`: active ones only, and a new offer with each change.
+    pub preallocate_slots: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { ice_servers: Vec::new(), listen_ips: Vec::new(), max_peers: 500, shards: 1 }
+        Self { ice_servers: Vec::new(), listen_ips: Vec::new(), max_peers: 500, shards: 1, preallocate_slots: true }
     }
 }
 
@@ -222,6 +267,14 @@ pub enum Join {
     Whep {
         /// SDP.
         offer: String,
+    },
+    /// By `multistream/*`: the client offers, and its video sections are the slots, each with a stream of its own.
+    /// The answer is in the reply, [`StreamerIpcMessage::ToPeer`] has what becomes of the slots.
+    Multistream {
+        /// SDP.
+        offer: String,
+        /// What the slots are to show, in order of the offer's video sections.
+        slots: Vec<SlotConfig>,
     },
 }
 
@@ -322,7 +375,7 @@ pub enum Reply {
     PeerAdded {
         /// Its id: a new one, or the one it had before.
         peer: PeerId,
-        /// For a WHEP peer: SDP.
+        /// For a peer that offered: SDP.
         answer: Option<String>,
     },
     /// A picture.
@@ -334,6 +387,15 @@ pub enum Reply {
         /// Pixels.
         height: u32,
     },
+    /// A slot shows what was asked for.
+    Bound {
+        /// What it shows.
+        stream_info: Json<StreamInfo>,
+    },
+    /// What can be shared.
+    Windows(Json<WindowList>),
+    /// What there is.
+    Sources(Json<SourceList>),
     /// The clipboard.
     Clipboard {
         /// Empty when it holds no text.

@@ -11,16 +11,20 @@ pub mod demand;
 pub mod gop;
 pub mod keyframe;
 pub mod packetize;
+pub mod tap;
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 
 pub use demand::Demand;
+pub use tap::{Tap, Tapped};
 
 use crate::media::{AccessUnit, AudioPacket};
+use tap::TapSender;
 
 /// An access unit cut into RTP payloads; every peer of every shard sends these very bytes.
 #[derive(Debug)]
@@ -60,6 +64,28 @@ pub struct VideoOutlet {
     number: u64,
     last_time: Option<u64>,
     publish: Box<dyn FnMut(Arc<VideoUnit>) + Send>,
+    new_taps: Receiver<TapSender>,
+    taps: Vec<TapSender>,
+}
+
+/// Taps on their way to a feed's thread; more than one at once is rare.
+const NEW_TAPS: usize = 16;
+
+/// Lets others tap a feed.
+#[derive(Clone)]
+pub struct Tapping {
+    taps: SyncSender<TapSender>,
+    demand: Arc<Demand>,
+}
+
+impl Tapping {
+    /// A tap of what is published from now on. A feed that has ended gives a tap that is at its end.
+    pub fn tap(&self) -> Tap {
+        let (sender, tap) = tap::tap(Arc::clone(&self.demand));
+        // One that does not fit is dropped, and the tap is at its end: the caller tries again.
+        let _ = self.taps.try_send(sender);
+        tap
+    }
 }
 
 impl VideoOutlet {
@@ -70,7 +96,15 @@ impl VideoOutlet {
         clock: Instant,
         publish: impl FnMut(Arc<VideoUnit>) + Send + 'static,
     ) -> Self {
-        Self { demand, clock, number: 0, last_time: None, publish: Box::new(publish) }
+        let (_, new_taps) = sync_channel(0);
+        Self { demand, clock, number: 0, last_time: None, publish: Box::new(publish), new_taps, taps: Vec::new() }
+    }
+
+    /// Lets others tap what is published here. Called once.
+    pub fn tapping(&mut self) -> Tapping {
+        let (taps, new_taps) = sync_channel(NEW_TAPS);
+        self.new_taps = new_taps;
+        Tapping { taps, demand: Arc::clone(&self.demand) }
     }
 
     /// What the peers want.
@@ -80,6 +114,8 @@ impl VideoOutlet {
 
     /// Broadcasts one access unit. Never blocks.
     pub fn publish(&mut self, unit: AccessUnit) {
+        self.taps.extend(self.new_taps.try_iter());
+        self.taps.retain_mut(|tap| tap.send(&unit));
         let payloads = packetize::h264(&unit.data);
         if payloads.is_empty() {
             return;

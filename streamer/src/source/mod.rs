@@ -5,6 +5,7 @@
 //! feed's [`Demand`](crate::feed::Demand) tells it whether anybody does and when a keyframe is wanted.
 
 pub mod desktop;
+pub mod frames;
 pub mod test;
 pub mod video;
 pub mod worker;
@@ -13,13 +14,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::input::CursorShape;
-use common::spec::{CursorMode, SourceSpec};
+use common::media::VideoCodec;
+use common::slots::Window;
+use common::spec::{CursorMode, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::feed::{AudioOutlet, VideoOutlet};
+use crate::feed::{AudioOutlet, Tap, VideoOutlet};
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
+
+pub use frames::Frames;
 
 /// Where a source publishes what it makes.
 pub struct Outlets {
@@ -49,6 +54,10 @@ pub enum Event {
     Cursor(Option<CursorShape>),
     /// The clipboard has a new text that was not set by us.
     Clipboard(String),
+    /// Title or focus of the window are others.
+    Window(WindowInfo),
+    /// It is lost and tried again, and why. [`Event::Started`] says that it is back, with the [`Info`] of then.
+    Offline(String),
     /// It ended by itself, and why. Nothing follows.
     Ended(String),
 }
@@ -93,6 +102,12 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// There is no such window.
+    #[error("there is no window {0} that can be shared")]
+    NoWindow(u32),
+    /// A camera, file or program gives nothing that can be shown. The message has no passwords in it.
+    #[error("{0}")]
+    Media(String),
     /// The source has ended.
     #[error("the source has ended")]
     Ended,
@@ -110,6 +125,14 @@ pub trait Running: Send {
     fn take_sink(&mut self) -> Option<Box<dyn Sink>>;
     /// Its clipboard, if it has one.
     fn clipboard(&self) -> Option<Arc<dyn Clipboard>>;
+    /// Its windows, if it is a desktop.
+    fn windows(&self) -> Option<Arc<dyn Windows>> {
+        None
+    }
+    /// Its newest picture as encoders take it, for further renditions; `None` if it has no raw pictures.
+    fn frames(&self) -> Option<Arc<Frames>> {
+        None
+    }
 }
 
 /// What a source is.
@@ -125,6 +148,37 @@ pub struct Info {
     pub cursor: CursorMode,
     /// Takes input.
     pub input: bool,
+    /// Codec of its video.
+    pub codec: VideoCodec,
+    /// If it is a window: which.
+    pub window: Option<WindowInfo>,
+}
+
+/// What a window says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowInfo {
+    /// The X server's id of it.
+    pub id: u32,
+    /// As its frame shows it.
+    pub title: String,
+    /// Name of its program; empty if it has none.
+    pub app: String,
+    /// Has the keyboard.
+    pub focused: bool,
+}
+
+/// The windows of a desktop.
+pub trait Windows: Send + Sync {
+    /// Those that can be shared, the topmost first. Takes some milliseconds.
+    ///
+    /// # Errors
+    /// [`Error`] when the X server is gone.
+    fn list(&self) -> Result<Vec<Window>, Error>;
+    /// Starts to capture one. Blocks, as [`start`] does.
+    ///
+    /// # Errors
+    /// [`Error::NoWindow`], or what kept the capture from starting; nothing of it is left running then.
+    fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error>;
 }
 
 /// The clipboard of a session. Calls may take some milliseconds: not for the packet path.
@@ -141,14 +195,26 @@ pub trait Clipboard: Send + Sync {
     fn set(&self, text: String) -> Result<(), Error>;
 }
 
+/// What a source may build on.
+pub enum Upstream {
+    /// Nothing: it stands on its own.
+    None,
+    /// The desktop that it is a window of.
+    Desktop(Arc<dyn Windows>),
+    /// The stream that it encodes anew.
+    Stream(Tap),
+}
+
 /// Starts what `spec` describes. Returns when the source runs; its first keyframe is told by
 /// [`Event::Started`]. Blocks (X server, sound server): not to be called on an async thread.
 ///
 /// # Errors
 /// [`Error`] when something it needs does not come up; nothing of it is left running then.
-pub fn start(spec: &SourceSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error> {
-    match spec {
-        SourceSpec::Desktop(spec) => Ok(Box::new(desktop::start(spec, outlets)?)),
-        SourceSpec::Test(spec) => Ok(Box::new(test::start(spec, outlets)?)),
+pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<Box<dyn Running>, Error> {
+    match (spec, upstream) {
+        (SourceSpec::Desktop(spec), _) => Ok(Box::new(desktop::start(spec, outlets)?)),
+        (SourceSpec::Test(spec), _) => Ok(Box::new(test::start(spec, outlets)?)),
+        (SourceSpec::Window(spec), Upstream::Desktop(desktop)) => desktop.open(spec, outlets),
+        (SourceSpec::Window(_), _) => Err(Error::Unsupported { kind: "window", what: "desktop to be on" }),
     }
 }

@@ -48,6 +48,9 @@ pub enum Error {
     /// The keyboard has no such key. The session goes on.
     #[error("no key {0:?} on this keyboard")]
     NoSuchKey(String),
+    /// The window that the input is for is gone, or cannot be brought to the front.
+    #[error("window {0} cannot take input")]
+    NoSuchWindow(u32),
     /// The session is gone.
     #[error("input: {0}")]
     Gone(String),
@@ -60,4 +63,17 @@ pub trait Sink: Send {
     /// # Errors
     /// [`Error`]; the caller logs it and goes on unless it is [`Error::Gone`].
     fn apply(&mut self, action: &Action) -> Result<(), Error>;
+
+    /// Makes sure that the actions that follow reach this window: it is raised, focused and on the screen, and
+    /// positions are its own. `None`: they are for the whole screen. Called before everything that is for a
+    /// slot, so it costs little when nothing has changed. Nothing is held when the target changes.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchWindow`] when it is gone or cannot be brought up; what follows is not carried out then.
+    fn aim(&mut self, window: Option<u32>) -> Result<(), Error> {
+        match window {
+            None => Ok(()),
+            Some(window) => Err(Error::NoSuchWindow(window)),
+        }
+    }
 }

@@ -3,11 +3,19 @@
 //! A spec is checked here, by [`StreamerSpec::validate`], in the web-server that receives it and
 //! again in the streamer that runs it.
 
+mod camera;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
+
+pub use camera::{
+    ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, SecretUrl, StreamSpec, VideoMode,
+};
+
+use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
@@ -26,12 +34,23 @@ const MAX_COMMAND_LEN: usize = 16 * 1024;
 /// Most environment variables a spec can set.
 const MAX_ENV: usize = 256;
 
+/// Most named sources of a streamer.
+pub const MAX_SOURCES: usize = 128;
+
 /// All that is needed to run one streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamerSpec {
-    /// What produces the media of slot 0.
-    pub source: SourceSpec,
+    /// What the session is about, called `main`: when it ends, the session ends. A streamer of cameras has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub source: Option<SourceSpec>,
+    /// Further sources, by the name under which they can be asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<SourceName, SourceSpec>,
+    /// Show `main` in slot 0 from the start. Without, all slots are free and viewers wait until something is shared.
+    #[serde(default = "yes")]
+    pub share: bool,
     /// Slots negotiated with every peer, 1..=16.
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
@@ -50,6 +69,14 @@ pub enum SourceSpec {
     Desktop(DesktopSpec),
     /// A moving picture with a frame counter and a time code, and a tone with clicks.
     Test(TestSpec),
+    /// One window of the streamer's desktop.
+    Window(WindowSpec),
+    /// An IP camera.
+    Rtsp(RtspSpec),
+    /// Whatever ffmpeg can read; or another stream, encoded anew.
+    Ffmpeg(FfmpegSpec),
+    /// A program that writes MPEG-TS, fragmented MP4 or H.264 to its standard output.
+    Exec(ExecSpec),
 }
 
 /// A Linux desktop: an X server of its own with a command in it, or a display that already runs.
@@ -118,6 +145,20 @@ pub struct TestSpec {
     pub audio: bool,
 }
 
+/// One window of the streamer's desktop. Only in a slot, never on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSpec {
+    /// Which, as `GET …/windows` names it.
+    pub window_id: u32,
+    /// Highest frame rate; a window at rest produces no frames.
+    #[serde(default = "default_fps")]
+    pub fps: u32,
+    /// Target bitrate of the video, kilobit per second; chosen from size and frame rate if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_kbps: Option<u32>,
+}
+
 fn default_width() -> u32 {
     1280
 }
@@ -171,7 +212,7 @@ impl InvalidField {
 impl StreamerSpec {
     /// A spec with this source and all defaults.
     pub fn new(source: SourceSpec) -> Self {
-        Self { source, slots: DEFAULT_SLOTS }
+        Self { source: Some(source), sources: BTreeMap::new(), share: true, slots: DEFAULT_SLOTS }
     }
 
     /// Checks every bound.
@@ -186,10 +227,33 @@ impl StreamerSpec {
             ));
         }
         match &self.source {
-            SourceSpec::Desktop(desktop) => desktop.validate(),
-            SourceSpec::Test(test) => test.validate(),
+            Some(source) => source.validate_alone()?,
+            None if self.sources.is_empty() => {
+                return Err(InvalidField::new("source", "a streamer needs a source, or named ones in \"sources\""));
+            }
+            None => {}
         }
+        if self.sources.len() > MAX_SOURCES {
+            return Err(InvalidField::new("sources", format!("at most {MAX_SOURCES}, not {}", self.sources.len())));
+        }
+        for (name, source) in &self.sources {
+            validate_name(name).and_then(|()| source.validate_alone()).map_err(|error| {
+                InvalidField::new("sources", format!("{name:?}: {error}"))
+            })?;
+        }
+        Ok(())
     }
+}
+
+/// Checks the name of a source; it follows the rules of streamer ids.
+///
+/// # Errors
+/// `name`, with the rule that it breaks.
+pub fn validate_name(name: &str) -> Result<(), InvalidField> {
+    if name == MAIN_SOURCE {
+        return Err(InvalidField::new("name", format!("{MAIN_SOURCE:?} is what the streamer's own source is called")));
+    }
+    StreamerId::parse(name).map(drop).map_err(|error| InvalidField::new("name", error.to_string()))
 }
 
 impl SourceSpec {
@@ -198,7 +262,62 @@ impl SourceSpec {
         match self {
             SourceSpec::Desktop(_) => "desktop",
             SourceSpec::Test(_) => "test",
+            SourceSpec::Window(_) => "window",
+            SourceSpec::Rtsp(_) => "rtsp",
+            SourceSpec::Ffmpeg(_) => "ffmpeg",
+            SourceSpec::Exec(_) => "exec",
         }
+    }
+
+    /// True for what runs whether or not anybody watches.
+    pub fn is_always_on(&self) -> bool {
+        match self {
+            SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) => true,
+            SourceSpec::Rtsp(spec) => spec.always_on,
+            SourceSpec::Ffmpeg(spec) => spec.always_on,
+            SourceSpec::Exec(spec) => spec.always_on,
+        }
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn validate(&self) -> Result<(), InvalidField> {
+        match self {
+            SourceSpec::Desktop(spec) => spec.validate(),
+            SourceSpec::Test(spec) => spec.validate(),
+            SourceSpec::Window(spec) => validate_rates(spec.fps, spec.bitrate_kbps),
+            SourceSpec::Rtsp(spec) => spec.validate(),
+            SourceSpec::Ffmpeg(spec) => spec.validate(),
+            SourceSpec::Exec(spec) => spec.validate(),
+        }
+    }
+
+    /// As [`SourceSpec::validate`], for a source that belongs to no slot.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn validate_alone(&self) -> Result<(), InvalidField> {
+        match self {
+            SourceSpec::Window(_) => Err(InvalidField::new(
+                "source.type",
+                "a window can only be shown in a slot of its desktop's streamer: PUT …/slots/{n}",
+            )),
+            other => other.validate(),
+        }
+    }
+
+    /// The same without passwords, for everybody to see.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let mut shown = self.clone();
+        match &mut shown {
+            SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
+            SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
+            SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
+        }
+        shown
     }
 }
 
@@ -243,6 +362,10 @@ fn validate_picture(width: u32, height: u32, fps: u32, kbps: Option<u32>) -> Res
         field: if e.field == "width" { "source.width" } else { "source.height" },
         ..e
     })?;
+    validate_rates(fps, kbps)
+}
+
+fn validate_rates(fps: u32, kbps: Option<u32>) -> Result<(), InvalidField> {
     if !(1..=MAX_FPS).contains(&fps) {
         return Err(InvalidField::new("source.fps", format!("must be from 1 to {MAX_FPS}, not {fps}")));
     }
@@ -316,7 +439,7 @@ mod tests {
     fn a_desktop_needs_nothing_but_its_type() {
         let spec = spec(r#"{"source":{"type":"desktop"}}"#).unwrap();
         assert!(spec.validate().is_ok());
-        let SourceSpec::Desktop(desktop) = spec.source else { panic!("a desktop") };
+        let Some(SourceSpec::Desktop(desktop)) = spec.source else { panic!("a desktop") };
         assert_eq!((desktop.width, desktop.height, desktop.fps, desktop.audio), (1280, 720, 30, true));
     }
 
@@ -343,6 +466,15 @@ mod tests {
             (r#"{"source":{"type":"desktop","command":["a\u0000"]}}"#, "source.command"),
             (r#"{"source":{"type":"desktop","env":{"A=B":"c"}}}"#, "source.env"),
             (r#"{"source":{"type":"desktop","display":"evil:0"}}"#, "source.display"),
+            (r#"{"source":{"type":"window","window_id":7}}"#, "source.type"),
+            (r#"{"source":{"type":"rtsp","url":"http://camera/"}}"#, "source.url"),
+            (r#"{"source":{"type":"ffmpeg","input":""}}"#, "source.input"),
+            (r#"{"source":{"type":"ffmpeg","input":"camera1","height":7}}"#, "source.height"),
+            (r#"{"source":{"type":"exec","command":[]}}"#, "source.command"),
+            ("{}", "source"),
+            (r#"{"sources":{"main":{"type":"test"}}}"#, "sources"),
+            (r#"{"sources":{"a b":{"type":"test"}}}"#, "sources"),
+            (r#"{"sources":{"a":{"type":"test","fps":0}}}"#, "sources"),
         ] {
             assert_eq!(spec(json).unwrap().validate().unwrap_err().field, field, "{json}");
         }

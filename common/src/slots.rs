@@ -1,0 +1,193 @@
+//! What slots show: bodies of the REST API about slots, sources and windows, and the names of renditions.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+use crate::id::{SlotIndex, SourceName};
+use crate::media::VideoCodec;
+use crate::spec::SourceSpec;
+
+/// `POST /api/streamers/{id}/slots` and `PUT …/slots/{n}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BindSlot {
+    /// Name of a source, or a source.
+    pub source: SlotSource,
+    /// Rendition: `""` or `"native"` for the source itself, else as in `"360p"`.
+    #[serde(default)]
+    pub quality: String,
+}
+
+/// What a slot is to show.
+#[derive(Debug, Clone, PartialEq, Serialize, TS, ToSchema)]
+#[serde(untagged)]
+pub enum SlotSource {
+    /// A source that there is.
+    Name(SourceName),
+    /// A new one, which goes when no slot shows it any more.
+    Spec(SourceSpec),
+}
+
+impl<'de> Deserialize<'de> for SlotSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrSpec)
+    }
+}
+
+/// By hand, as an untagged enum would hide what is wrong with a source.
+struct NameOrSpec;
+
+impl<'de> Visitor<'de> for NameOrSpec {
+    type Value = SlotSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a source, or a source such as {\"type\": \"window\", \"window_id\": 7}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<SlotSource, E> {
+        Ok(SlotSource::Name(name.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SlotSource, A::Error> {
+        SourceSpec::deserialize(MapAccessDeserializer::new(map)).map(SlotSource::Spec)
+    }
+}
+
+/// One slot of a `multistream/*` client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct SlotConfig {
+    /// Which; counts from 0.
+    pub slot: SlotIndex,
+    /// Name of a stream.
+    pub stream: String,
+    /// Rendition: `""` or `"native"` for the stream itself, else as in `"360p"`.
+    #[serde(default)]
+    pub quality: String,
+}
+
+/// `GET /api/streamers/{id}/windows`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct WindowList {
+    /// Those that can be shared, the topmost first.
+    pub windows: Vec<Window>,
+}
+
+/// A window of a desktop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Window {
+    /// For a slot's source `{"type": "window", "window_id": …}`.
+    pub id: u32,
+    /// As its frame shows it.
+    pub title: String,
+    /// Name of its program (`WM_CLASS`); empty if it has none.
+    pub app: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Has the keyboard.
+    pub focused: bool,
+}
+
+/// `POST /api/streamers/{id}/sources`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddSource {
+    /// By the rules of streamer ids, and not `main`.
+    pub name: SourceName,
+    /// What it is.
+    pub source: SourceSpec,
+}
+
+/// `GET /api/streamers/{id}/sources`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct SourceList {
+    /// In order of names.
+    pub sources: Vec<Source>,
+}
+
+/// A source of a streamer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Source {
+    /// Its name.
+    pub name: SourceName,
+    /// What it is, without passwords.
+    pub source: SourceSpec,
+    /// Where it is in its life.
+    pub state: SourceState,
+    /// Why it is offline or failed.
+    pub reason: Option<String>,
+    /// Size of its pictures; absent while it is not known.
+    pub size: Option<(u32, u32)>,
+    /// Codec of its video; absent while it is not known.
+    pub codec: Option<VideoCodec>,
+    /// Slots of viewers that show it, renditions included.
+    pub watchers: u32,
+}
+
+/// Life of a source.
+///
+/// ```text
+/// idle ──wanted──▶ starting ──first keyframe──▶ running ⇄ offline
+///   ▲                                              │
+///   └──────────── nobody wants it any more ────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceState {
+    /// Nobody wants it.
+    Idle,
+    /// It is coming up.
+    Starting,
+    /// Pictures come.
+    Running,
+    /// It is lost, and tried again.
+    Offline,
+}
+
+/// The name under which a rendition of a stream can be asked for: `camera1` and `360p` are `camera1-360p`.
+pub fn rendition_name(stream: &str, quality: &str) -> String {
+    match quality {
+        "" | "native" => stream.to_owned(),
+        quality => format!("{stream}-{quality}"),
+    }
+}
+
+/// Lines of a rendition that is named by its height: `360p`. Even, and a size that a picture can have.
+pub fn rendition_height(quality: &str) -> Option<u32> {
+    let height = quality.strip_suffix('p')?;
+    // Only what `format!` would give: not "+360p" or "0360p".
+    let height = height.parse().ok().filter(|lines: &u32| lines.to_string() == height)?;
+    (height % 2 == 0 && (crate::spec::MIN_SIDE..=crate::spec::MAX_HEIGHT).contains(&height)).then_some(height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renditions_are_named_by_their_height() {
+        assert_eq!(rendition_name("camera1", "360p"), "camera1-360p");
+        assert_eq!(rendition_name("camera1", "native"), "camera1");
+        assert_eq!(rendition_name("camera1", ""), "camera1");
+        assert_eq!(rendition_height("360p"), Some(360));
+        for none in ["", "native", "p", "361p", "0p", "+360p", "0360p", "99999p", "360"] {
+            assert_eq!(rendition_height(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_slot_takes_a_name_or_a_source() {
+        let named: BindSlot = serde_json::from_str(r#"{"source":"camera1","quality":"360p"}"#).unwrap();
+        assert_eq!(named.source, SlotSource::Name("camera1".into()));
+        let window: BindSlot = serde_json::from_str(r#"{"source":{"type":"window","window_id":7}}"#).unwrap();
+        assert!(matches!(window.source, SlotSource::Spec(SourceSpec::Window(_))));
+        let error = serde_json::from_str::<BindSlot>(r#"{"source":{"type":"window","windowid":7}}"#).unwrap_err();
+        assert!(error.to_string().contains("windowid"), "{error}");
+    }
+}

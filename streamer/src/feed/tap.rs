@@ -1,0 +1,117 @@
+//! Access units of a feed for somebody inside the streamer: a source that encodes another one anew.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use super::Demand;
+use crate::media::AccessUnit;
+
+/// Units that wait for the reader: two seconds. When it is so far behind, units are left out up to the next keyframe.
+const QUEUE: usize = 60;
+
+/// The reader's end. While it lives it counts as a viewer of the feed, so that the source encodes.
+pub struct Tap {
+    units: Receiver<AccessUnit>,
+    demand: Arc<Demand>,
+}
+
+/// The feed's end.
+pub struct TapSender {
+    units: SyncSender<AccessUnit>,
+    /// A unit was left out: nothing can be decoded before the next keyframe.
+    waits: bool,
+    demand: Arc<Demand>,
+}
+
+/// A tap of the feed that `demand` belongs to.
+pub fn tap(demand: Arc<Demand>) -> (TapSender, Tap) {
+    let (sender, units) = sync_channel(QUEUE);
+    demand.add_watcher();
+    demand.ask_keyframe();
+    (TapSender { units: sender, waits: true, demand: Arc::clone(&demand) }, Tap { units, demand })
+}
+
+impl TapSender {
+    /// Passes a unit on, if there is room. False when nobody reads any more.
+    pub fn send(&mut self, unit: &AccessUnit) -> bool {
+        if self.waits && !unit.keyframe {
+            return true;
+        }
+        match self.units.try_send(unit.clone()) {
+            Ok(()) => self.waits = false,
+            Err(TrySendError::Full(_)) => {
+                self.waits = true;
+                self.demand.ask_keyframe();
+            }
+            Err(TrySendError::Disconnected(_)) => return false,
+        }
+        true
+    }
+}
+
+/// What a tap gives.
+#[derive(Debug)]
+pub enum Tapped {
+    /// A unit; the first one, and the first after some were left out, is a keyframe.
+    Unit(AccessUnit),
+    /// None came in time.
+    Nothing,
+    /// The feed has ended.
+    End,
+}
+
+impl Tap {
+    /// The next unit; waits for it, but not for longer than `patience`.
+    pub fn next(&self, patience: Duration) -> Tapped {
+        match self.units.recv_timeout(patience) {
+            Ok(unit) => Tapped::Unit(unit),
+            Err(RecvTimeoutError::Timeout) => Tapped::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Tapped::End,
+        }
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.demand.remove_watcher();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Size;
+    use bytes::Bytes;
+    use std::time::Instant;
+
+    fn unit(keyframe: bool) -> AccessUnit {
+        let size = Size { width: 16, height: 16 };
+        AccessUnit { data: Bytes::from_static(&[0, 0, 1, 0x65]), keyframe, captured: Instant::now(), size }
+    }
+
+    #[test]
+    fn a_reader_that_is_behind_goes_on_with_a_keyframe() {
+        let demand = Arc::new(Demand::new().unwrap());
+        let (mut sender, tap) = tap(Arc::clone(&demand));
+        assert!((demand.watchers(), demand.take_keyframe()) == (1, true));
+        assert!(sender.send(&unit(false)), "nothing can be decoded before a keyframe");
+        assert!(matches!(tap.next(Duration::ZERO), Tapped::Nothing));
+        for n in 0..=QUEUE {
+            assert!(sender.send(&unit(n == 0)));
+        }
+        assert!(demand.take_keyframe());
+        let first: Vec<_> = std::iter::from_fn(|| match tap.next(Duration::ZERO) {
+            Tapped::Unit(unit) => Some(unit.keyframe),
+            _ => None,
+        })
+        .collect();
+        assert_eq!((first.len(), first[0]), (QUEUE, true));
+        sender.send(&unit(false));
+        sender.send(&unit(true));
+        assert!(matches!(tap.next(Duration::ZERO), Tapped::Unit(unit) if unit.keyframe));
+        drop(tap);
+        assert!(!sender.send(&unit(true)));
+        assert_eq!(demand.watchers(), 0);
+    }
+}
