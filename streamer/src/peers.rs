@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use common::api::{Peer, PeerKind, PeerState, PeerStats};
-use common::id::PeerId;
-use common::signal::{Participant, Role};
+use common::id::{PeerId, SlotIndex};
+use common::signal::{Participant, Role, SlotState};
+
+use crate::session::sources::Shown;
 
 /// A peer whose WebSocket is gone and whose connection is not up is forgotten after this.
 const RESUME_GRACE: Duration = Duration::from_secs(30);
@@ -19,6 +21,14 @@ pub struct Entry {
     pub peer: Peer,
     /// Index of its shard.
     pub shard: usize,
+    /// Slots of its connection.
+    pub slots: u8,
+    /// It came with slots of its own: what everybody sees is nothing to it.
+    pub own_slots: bool,
+    /// What it has chosen to see, by slot.
+    choices: BTreeMap<SlotIndex, Shown>,
+    /// Its requests that are not answered yet, by slot.
+    asked: BTreeMap<SlotIndex, String>,
     /// Proves that a new WebSocket belongs to it.
     resume_token: String,
     /// Since when it has no WebSocket; `None` while it has one, or never had any (WHEP).
@@ -32,8 +42,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// A new peer. Returns its id and its resume token.
-    pub fn add(&mut self, kind: PeerKind, role: Role, shard: usize) -> (PeerId, String) {
+    /// A new peer with so many slots. Returns its id and its resume token.
+    pub fn add(&mut self, kind: PeerKind, role: Role, shard: usize, slots: u8) -> (PeerId, String) {
         let id = PeerId::unique();
         let resume_token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let peer = Peer {
@@ -44,8 +54,69 @@ impl Peers {
             joined: Utc::now(),
             stats: PeerStats::default(),
         };
-        self.entries.insert(id, Entry { peer, shard, resume_token: resume_token.clone(), detached: None });
+        let entry = Entry {
+            peer,
+            shard,
+            slots,
+            own_slots: kind == PeerKind::Multistream,
+            choices: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            resume_token: resume_token.clone(),
+            detached: None,
+        };
+        self.entries.insert(id, entry);
         (id, resume_token)
+    }
+
+    /// What a peer wants to see in a slot from now on; `None`: what everybody sees.
+    pub fn choose(&mut self, id: PeerId, slot: SlotIndex, shown: Option<Shown>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match shown {
+            Some(shown) => entry.choices.insert(slot, shown),
+            None => entry.choices.remove(&slot),
+        };
+    }
+
+    /// What a peer has chosen for a slot.
+    pub fn choice(&self, id: PeerId, slot: SlotIndex) -> Option<&Shown> {
+        self.entries.get(&id)?.choices.get(&slot)
+    }
+
+    /// All that somebody has chosen.
+    pub fn choices(&self) -> impl Iterator<Item = &Shown> {
+        self.entries.values().flat_map(|entry| entry.choices.values())
+    }
+
+    /// Who has chosen to see a source, and in which slots.
+    pub fn showing(&self, source: &str) -> Vec<(PeerId, SlotIndex)> {
+        let of = |entry: &Entry| {
+            let slots = entry.choices.iter().filter(|(_, shown)| shown.source == source);
+            slots.map(|(slot, _)| (entry.peer.id, *slot)).collect::<Vec<_>>()
+        };
+        self.entries.values().flat_map(of).collect()
+    }
+
+    /// True when somebody sees what everybody sees.
+    pub fn anybody_follows(&self) -> bool {
+        self.entries.values().any(|entry| !entry.own_slots)
+    }
+
+    /// A peer asks for something in a slot. A later request takes the place of one that is not answered yet.
+    pub fn asked(&mut self, id: PeerId, slot: SlotIndex, request: Option<String>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match request {
+            Some(request) => entry.asked.insert(slot, request),
+            None => entry.asked.remove(&slot),
+        };
+    }
+
+    /// The request that news of a slot answers; the last ones, if it is settled by them.
+    pub fn answered(&mut self, id: PeerId, slot: SlotIndex, status: SlotState) -> Option<String> {
+        let entry = self.entries.get_mut(&id)?;
+        match status {
+            SlotState::Pending | SlotState::Buffering => entry.asked.get(&slot).cloned(),
+            _ => entry.asked.remove(&slot),
+        }
     }
 
     /// The peer that an earlier welcome gave `token` to, attached again. Its connection must be worth going on with.
@@ -67,8 +138,8 @@ impl Peers {
 
     /// Every WebSocket is gone, with the web-server.
     pub fn detach_all(&mut self, now: Instant) {
-        let native = |entry: &&mut Entry| entry.peer.kind == PeerKind::Native && entry.detached.is_none();
-        self.entries.values_mut().filter(native).for_each(|entry| entry.detached = Some(now));
+        let by_socket = |entry: &&mut Entry| entry.peer.kind != PeerKind::Whep && entry.detached.is_none();
+        self.entries.values_mut().filter(by_socket).for_each(|entry| entry.detached = Some(now));
     }
 
     /// Peers that nobody will come back for.
@@ -121,7 +192,7 @@ mod tests {
     #[test]
     fn a_peer_is_resumed_by_its_token_alone_and_only_once_it_was_connected() {
         let mut peers = Peers::default();
-        let (id, token) = peers.add(PeerKind::Native, Role::Controller, 0);
+        let (id, token) = peers.add(PeerKind::Native, Role::Controller, 0, 4);
         assert!(peers.resume(&token).is_none());
         peers.get_mut(id).unwrap().state = PeerState::Connected;
         assert_eq!(peers.resume(&token).unwrap().peer.id, id);
@@ -133,9 +204,9 @@ mod tests {
     #[test]
     fn only_a_peer_without_websocket_and_connection_is_abandoned() {
         let (mut peers, now) = (Peers::default(), Instant::now());
-        let (a, _) = peers.add(PeerKind::Native, Role::Viewer, 0);
-        let (b, _) = peers.add(PeerKind::Native, Role::Viewer, 0);
-        let (whep, _) = peers.add(PeerKind::Whep, Role::Viewer, 0);
+        let (a, _) = peers.add(PeerKind::Native, Role::Viewer, 0, 4);
+        let (b, _) = peers.add(PeerKind::Native, Role::Viewer, 0, 4);
+        let (whep, _) = peers.add(PeerKind::Whep, Role::Viewer, 0, 1);
         peers.get_mut(b).unwrap().state = PeerState::Connected;
         peers.detach_all(now);
         assert_eq!(peers.abandoned(now + RESUME_GRACE / 2), []);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use common::api::{InputRequest, SnapshotFormat};
 use common::input::MAX_EVENTS;
-use common::ipc::{ErrorKind, Reply, RequestError};
+use common::ipc::{ErrorKind, Json, Reply, RequestError};
+use common::slots::WindowList;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::input::{self, CommandError, Event};
@@ -12,7 +13,7 @@ use crate::link::ReplyTo;
 use crate::media::Picture;
 use crate::session::Finished;
 use crate::snapshot;
-use crate::source::{self, Clipboard};
+use crate::source::{self, Clipboard, Windows};
 
 type Done = mpsc::Sender<Finished>;
 
@@ -117,6 +118,15 @@ pub fn set_quietly(clipboard: Arc<dyn Clipboard>, text: String) {
         if let Err(error) = clipboard.set(text) {
             tracing::warn!(%error, "clipboard not set");
         }
+    });
+}
+
+/// `GET /windows`.
+pub fn windows(to: ReplyTo, done: Done, windows: Arc<dyn Windows>) {
+    finish(to, done, async move {
+        let windows = tokio::task::spawn_blocking(move || windows.list()).await;
+        let windows = windows.map_err(|error| failed("windows_failed", error))?.map_err(source_failed)?;
+        Ok(Reply::Windows(Json(WindowList { windows })))
     });
 }
 

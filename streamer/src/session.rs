@@ -1,9 +1,12 @@
-//! One session after its `Init`: its source, its shards, its peers, and what they say to each other.
+//! One session after its `Init`: its sources, its slots, its shards, its peers, and what they say to each other.
 //!
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
 //! comes back as [`Finished`] or [`Started`].
 
 mod heartbeat;
+mod lifecycle;
+mod slots;
+pub mod sources;
 mod viewers;
 
 use std::collections::BTreeMap;
@@ -14,43 +17,35 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
-use common::input::{CursorShape, GeneralMessage};
-use common::ipc::{
-    ErrorKind, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
-};
-use common::media::VideoCodec;
-use common::signal::{ServerMessage, StreamInfo};
+use common::input::CursorShape;
+use common::ipc::{ErrorKind, Reply, RequestError, ServerIpcMessage, SessionState, Settings};
 use common::spec::StreamerSpec;
 use common::stats::NetworkStats;
 
-use crate::feed::{AudioOutlet, Demand, VideoOutlet};
 use crate::ipc::ConnectionId;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::connection::Identity;
-use crate::peer::{Audience, Binding, Command, FeedId, Media, negotiate, shard};
+use crate::peer::{Command, shard};
 use crate::peers::Peers;
-use crate::source::{self, Outlets, Running};
+use crate::source::{self, Running};
 use crate::stats::SourceCounters;
 use crate::streamer::Senders;
 use crate::throttle::Throttle;
 use crate::{input, requests};
-use viewers::general;
 
-/// The slot that shows the main source.
+pub use lifecycle::Started;
+use slots::Bound;
+use sources::Sources;
+
+/// The slot that shows the main source, unless told otherwise.
 const MAIN_SLOT: SlotIndex = 0;
-const VIDEO_FEED: FeedId = FeedId(0);
-const AUDIO_FEED: FeedId = FeedId(1);
 /// How long shards may take to say goodbye to their peers.
 const SHARD_PATIENCE: Duration = Duration::from_millis(500);
 /// Everybody is told who watches at most this often. Each telling names all and goes to all: when hundreds
 /// join at once, telling of each would be what keeps them from joining.
 const PARTICIPANTS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The outcome of starting the source.
-pub type Started = Result<Box<dyn Running>, source::Error>;
 
 /// A request that took time is done.
 #[derive(Debug)]
@@ -59,19 +54,6 @@ pub struct Finished {
     pub to: ReplyTo,
     /// The answer.
     pub result: Result<Reply, RequestError>,
-}
-
-/// Life of the source.
-///
-/// ```text
-/// Idle ──StartSource──▶ Starting ──started──▶ Warming ──first keyframe──▶ Running
-///                          └── first keyframe, then started ──────────────────┘
-/// ```
-enum Stage {
-    Idle,
-    Starting { asked: ReplyTo, keyframe: bool },
-    Warming { asked: ReplyTo, source: Box<dyn Running> },
-    Running { source: Box<dyn Running>, since: DateTime<Utc> },
 }
 
 struct Shard {
@@ -90,12 +72,11 @@ pub struct Session {
     senders: Senders,
     process_start: Instant,
     created: DateTime<Utc>,
-    stage: Stage,
     start_asked: Option<Instant>,
+    running_since: Option<DateTime<Utc>>,
     first_frame: Option<Duration>,
+    /// Of all sources together.
     counters: Arc<SourceCounters>,
-    video_demand: Arc<Demand>,
-    audio_demand: Arc<Demand>,
     /// When the time of all feeds is zero.
     clock: Instant,
     shards: Vec<Shard>,
@@ -103,9 +84,12 @@ pub struct Session {
     awaited_stats: usize,
     input: input::Handle,
     peers: Peers,
-    joining: BTreeMap<PeerId, ReplyTo>,
+    joining: BTreeMap<PeerId, viewers::Joining>,
     participants: Throttle,
-    slots: BTreeMap<SlotIndex, StreamInfo>,
+    sources: Sources,
+    /// What everybody sees.
+    slots: BTreeMap<SlotIndex, Bound>,
+    /// Shape of the desktop's cursor; `None` while it is not known.
     cursor: Option<Option<CursorShape>>,
 }
 
@@ -136,7 +120,7 @@ impl Session {
             })?;
             shards.push(Shard { handle, thread, peers: 0, network: NetworkStats::default() });
         }
-        Ok(Self {
+        let mut session = Self {
             id,
             spec,
             settings,
@@ -144,12 +128,10 @@ impl Session {
             senders,
             process_start: clock,
             created: Utc::now(),
-            stage: Stage::Idle,
             start_asked: None,
+            running_since: None,
             first_frame: None,
             counters: Arc::default(),
-            video_demand: Arc::new(Demand::new()?),
-            audio_demand: Arc::new(Demand::new()?),
             clock,
             shards,
             awaited_stats: 0,
@@ -157,9 +139,15 @@ impl Session {
             input,
             peers: Peers::default(),
             joining: BTreeMap::new(),
+            sources: Sources::default(),
             slots: BTreeMap::new(),
             cursor: None,
-        })
+        };
+        let main = session.spec.source.clone().map(|spec| (MAIN_SOURCE.to_owned(), spec));
+        for (name, spec) in main.into_iter().chain(session.spec.sources.clone()) {
+            session.add_source(name, spec, false)?;
+        }
+        Ok(session)
     }
 
     /// All there is to know, for a web-server that has just connected. The WebSockets of the one before are gone.
@@ -169,11 +157,8 @@ impl Session {
             id: self.id.clone(),
             spec: self.spec.clone(),
             started: self.created,
-            running_since: match self.stage {
-                Stage::Running { since, .. } => Some(since),
-                _ => None,
-            },
-            slots: self.slots.values().cloned().collect(),
+            running_since: self.running_since,
+            slots: self.slots.values().map(|bound| bound.info.clone()).collect(),
             peers: self.peers.list(),
         }
     }
@@ -187,9 +172,9 @@ impl Session {
     pub fn message(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
         let to = |request| ReplyTo { connection: from, request };
         match message {
-            ServerIpcMessage::StartSource { request } => self.start_source(link, to(request)),
+            ServerIpcMessage::StartSource { request } => self.start_session(link, to(request)),
             ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
-            ServerIpcMessage::FromPeer { peer, message } => self.signal(peer, message.0),
+            ServerIpcMessage::FromPeer { peer, message } => self.signal(link, peer, message.0),
             ServerIpcMessage::DetachPeer { peer } => self.peers.detach(Instant::now(), peer),
             ServerIpcMessage::RemovePeer { request, peer, reason } => {
                 let known = self.tell(peer, Command::Remove { peer, reason });
@@ -199,6 +184,24 @@ impl Session {
                 let result = self.set_role(link, peer, role);
                 link.reply(to(request), result.map(|()| Reply::Done));
             }
+            ServerIpcMessage::BindSlot { request, slot, bind } => {
+                self.bind_slot(link, to(request), slot, bind.0);
+            }
+            ServerIpcMessage::ClearSlot { request, slot } => {
+                let result = self.clear_slot(link, slot);
+                link.reply(to(request), result.map(|()| Reply::Done));
+            }
+            ServerIpcMessage::AddSource { request, name, source } => {
+                let result = self.add_named(name, source.0);
+                link.reply(to(request), result.map(|()| Reply::Done));
+                self.settle();
+            }
+            ServerIpcMessage::RemoveSource { request, name } => {
+                let result = self.remove_named(link, &name);
+                link.reply(to(request), result.map(|()| Reply::Done));
+                self.settle();
+            }
+            ServerIpcMessage::Sources { request } => link.reply(to(request), Ok(self.list_sources())),
             ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
                 unreachable!("handled by the control loop")
             }
@@ -232,6 +235,14 @@ impl Session {
                     clipboard.map(|clipboard| requests::set_clipboard(to(request), done, clipboard, text)),
                 )
             }
+            ServerIpcMessage::Windows { request } => {
+                let windows = self.sources.main().and_then(|main| main.running()?.windows());
+                let windows = windows.ok_or_else(|| {
+                    let message = "this streamer has no desktop that windows could be on";
+                    RequestError::new(ErrorKind::Conflict, "no_desktop", message)
+                });
+                (request, windows.map(|windows| requests::windows(to(request), done, windows)))
+            }
             ServerIpcMessage::Resize { request, slot, width, height } => {
                 let resized = self.shown_in(slot).map(|source| source.resize(Size { width, height }));
                 (request, resized.map(|resized| requests::resize(to(request), done, resized)))
@@ -246,199 +257,52 @@ impl Session {
         }
     }
 
-    fn source(&self) -> Option<&dyn Running> {
-        match &self.stage {
-            Stage::Warming { source, .. } | Stage::Running { source, .. } => Some(&**source),
-            Stage::Idle | Stage::Starting { .. } => None,
-        }
+    /// The running source that everybody sees in a slot.
+    fn shown_in(&self, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
+        self.check_slot(slot)?;
+        let shown = self.slots.get(&slot).map(|bound| &bound.shown.source);
+        self.running(shown.map(String::as_str), slot)
     }
 
-    fn shown_in(&self, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
-        if slot >= self.spec.slots {
-            let message = format!("there is no slot {slot}; this streamer has {}", self.spec.slots);
-            return Err(RequestError::new(ErrorKind::NotFound, "slot_not_found", message));
-        }
-        let source = self.source().filter(|_| slot == MAIN_SLOT);
-        source.ok_or_else(|| {
+    /// The running source that a peer sees in a slot.
+    fn shown_to(&self, peer: PeerId, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
+        let shown = self.seen_by(peer, slot).map(|shown| shown.source.as_str());
+        self.running(shown, slot)
+    }
+
+    fn running(&self, source: Option<&str>, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
+        let nothing = || {
             RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"))
+        };
+        let entry = source.and_then(|name| self.sources.get(name)).ok_or_else(nothing)?;
+        entry.running().ok_or_else(|| {
+            let message = format!("what slot {slot} shows is not running");
+            RequestError::new(ErrorKind::Conflict, "source_offline", message)
         })
     }
 
     fn clipboard(&self) -> Result<Arc<dyn source::Clipboard>, RequestError> {
-        self.shown_in(MAIN_SLOT)?.clipboard().ok_or_else(|| {
-            let message = format!("a {} source has no clipboard", self.spec.source.kind());
+        let clipboard = self.sources.main().and_then(|main| main.running()?.clipboard());
+        clipboard.ok_or_else(|| {
+            let kind = self.spec.source.as_ref().map_or("streamer without a main", |source| source.kind());
+            let message = format!("a {kind} source has no clipboard");
             RequestError::new(ErrorKind::Conflict, "no_clipboard", message)
         })
     }
 
-    fn start_source(&mut self, link: &mut Link, asked: ReplyTo) {
-        if !matches!(self.stage, Stage::Idle) {
-            let error =
-                RequestError::new(ErrorKind::Conflict, "already_started", "the source has been started");
-            return link.reply(asked, Err(error));
-        }
-        self.stage = Stage::Starting { asked, keyframe: false };
-        self.start_asked = Some(Instant::now());
-        for (feed, demand) in [(VIDEO_FEED, &self.video_demand), (AUDIO_FEED, &self.audio_demand)] {
-            self.tell_all(|| Command::AddFeed { feed, demand: demand.clone() });
-        }
-        let (spec, outlets, started) =
-            (self.spec.source.clone(), self.outlets(), self.senders.started.clone());
-        // Its own thread, not one of a pool: children that are to end with their parent are tied to the
-        // thread that started them.
-        let thread = std::thread::Builder::new().name("source-start".into());
-        let spawned = thread.spawn(move || {
-            let _ = started.blocking_send(source::start(&spec, outlets));
-        });
-        if let Err(error) = spawned {
-            let started = self.senders.started.clone();
-            tokio::spawn(async move {
-                let failed = source::Error::Io { what: "start a thread".into(), source: error };
-                let _ = started.send(Err(failed)).await;
-            });
-        }
-    }
-
-    fn outlets(&self) -> Outlets {
-        let shards = || self.shards.iter().map(|shard| shard.handle.clone()).collect::<Vec<_>>();
-        let (video_shards, audio_shards) = (shards(), shards());
-        Outlets {
-            video: VideoOutlet::new(self.video_demand.clone(), self.clock, move |unit| {
-                video_shards.iter().for_each(|shard| shard.media(Media::Video(VIDEO_FEED, unit.clone())));
-            }),
-            audio: AudioOutlet::new(self.audio_demand.clone(), self.clock, move |unit| {
-                audio_shards.iter().for_each(|shard| shard.media(Media::Audio(AUDIO_FEED, unit.clone())));
-            }),
-            counters: self.counters.clone(),
-            events: self.senders.source.clone(),
-            run_dir: self.run_dir.clone(),
-        }
-    }
-
-    /// The source has been started, or not: in the latter case the session ends.
-    pub fn started(&mut self, link: &mut Link, started: Started) -> Option<ExitReason> {
-        let Stage::Starting { asked, keyframe } = self.stage else { return None };
-        match started {
-            Ok(mut source) => {
-                if let Some(sink) = source.take_sink() {
-                    self.input.send(input::Event::Attach(MAIN_SOURCE.to_owned(), vec![MAIN_SLOT], sink));
-                }
-                if keyframe {
-                    self.source_works(link, asked, source);
-                } else {
-                    self.stage = Stage::Warming { asked, source };
-                }
-                None
-            }
-            Err(error) => {
-                let message = error.to_string();
-                let refusal = match error {
-                    source::Error::Command(_) => {
-                        RequestError::new(ErrorKind::Invalid, "command_failed", &message)
-                            .with_field("source.command")
-                    }
-                    _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
-                };
-                link.reply(asked, Err(refusal));
-                Some(ExitReason::SourceFailed { message })
-            }
-        }
-    }
-
-    /// The source says something.
-    pub fn source_event(&mut self, link: &mut Link, event: source::Event) -> Option<ExitReason> {
-        match event {
-            source::Event::Started => match std::mem::replace(&mut self.stage, Stage::Idle) {
-                Stage::Warming { asked, source } => self.source_works(link, asked, source),
-                // The keyframe has overtaken the news that the source has been started.
-                Stage::Starting { asked, .. } => self.stage = Stage::Starting { asked, keyframe: true },
-                stage => self.stage = stage,
-            },
-            source::Event::Resized(size) => {
-                if let Some(info) = self.slots.get_mut(&MAIN_SLOT) {
-                    (info.width, info.height) = (size.width, size.height);
-                    let stream_info = info.clone();
-                    self.broadcast(link, ServerMessage::StreamUpdated { stream_info });
-                    self.slots_changed(link);
-                }
-            }
-            source::Event::Cursor(shape) => {
-                let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
-                self.cursor = Some(shape);
-                self.tell_all(|| Command::Say { to: Audience::All, text: text.clone() });
-            }
-            source::Event::Clipboard(text) => {
-                let text = general(&GeneralMessage::Clipboard { text });
-                self.tell_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
-            }
-            source::Event::Ended(message) => return Some(self.source_ended(link, message)),
-        }
-        None
-    }
-
-    /// The source is started and the first keyframe is there.
-    fn source_works(&mut self, link: &mut Link, asked: ReplyTo, source: Box<dyn Running>) {
-        let info = source.info();
-        self.stage = Stage::Running { source, since: Utc::now() };
-        self.first_frame = self.start_asked.map(|asked| asked.elapsed());
-        let audio = info.audio.then_some(AUDIO_FEED);
-        let binding = Some(Binding { video: VIDEO_FEED, audio, codec: VideoCodec::H264 });
-        self.tell_all(|| Command::Bind { slot: MAIN_SLOT, binding });
-        let stream_info = stream_info(MAIN_SLOT, &info);
-        self.slots.insert(MAIN_SLOT, stream_info.clone());
-        // Before the reply: whoever waits for it is shown the slots too.
-        self.slots_changed(link);
-        link.reply(asked, Ok(Reply::Done));
-        link.send(StreamerIpcMessage::SourceConnected);
-        self.broadcast(link, ServerMessage::StreamActivated { stream_info });
-    }
-
-    fn source_ended(&mut self, link: &mut Link, message: String) -> ExitReason {
-        link.send(StreamerIpcMessage::SourceLost { reason: message.clone() });
-        match &self.stage {
-            Stage::Starting { asked, .. } | Stage::Warming { asked, .. } => {
-                link.reply(*asked, Err(RequestError::new(ErrorKind::Failed, "source_failed", &message)));
-                ExitReason::SourceFailed { message }
-            }
-            Stage::Idle | Stage::Running { .. } => ExitReason::SourceEnded { message },
-        }
-    }
-
-    fn slots_changed(&self, link: &mut Link) {
-        let slots = self.slots.values().cloned().map(Json).collect();
-        link.send(StreamerIpcMessage::SlotsChanged { slots });
-    }
-
     /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
     pub async fn end(self) {
-        let Session { shards, stage, input, .. } = self;
+        let Session { shards, mut sources, input, .. } = self;
         shards.iter().for_each(|shard| shard.handle.stop());
         let ended = tokio::task::spawn_blocking(move || {
             // Waits while the queue is full, as it may be when the X server hangs.
             input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
             shards.into_iter().for_each(|shard| shard::join(shard.thread, SHARD_PATIENCE));
-            drop(stage);
+            // Those that are made from others first.
+            let main = sources.remove(MAIN_SOURCE);
+            drop(sources);
+            drop(main);
         });
         let _ = ended.await;
-    }
-}
-
-fn stream_info(slot: SlotIndex, info: &source::Info) -> StreamInfo {
-    let (mid, audio_mid) = negotiate::offered_mids(slot);
-    StreamInfo {
-        track_id: format!("video{slot}"),
-        mid,
-        audio_mid: info.audio.then_some(audio_mid),
-        slot,
-        source: MAIN_SOURCE.to_owned(),
-        window_name: None,
-        app_name: None,
-        is_focused: true,
-        width: info.size.width,
-        height: info.size.height,
-        codec: VideoCodec::H264,
-        fps: info.fps,
-        cursor: info.cursor,
-        input: info.input,
     }
 }

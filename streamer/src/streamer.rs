@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use crate::link::Link;
 use crate::peer::Report;
 use crate::session::{Finished, Session, Started};
+use crate::source::SourceKey;
 use crate::{input, ipc, monitor, process, source};
 
 /// Heartbeat and counters.
@@ -38,8 +39,8 @@ const QUEUE: usize = 1024;
 enum Event {
     Ipc(ipc::Event),
     Report(Report),
-    Source(source::Event),
-    Started(Started),
+    Source(SourceKey, source::Event),
+    Started(SourceKey, Started),
     Finished(Finished),
     Pointer(input::PointerNotice),
     Announce,
@@ -51,8 +52,8 @@ enum Event {
 struct Queues {
     ipc: mpsc::Receiver<ipc::Event>,
     reports: mpsc::Receiver<Report>,
-    source: mpsc::Receiver<source::Event>,
-    started: mpsc::Receiver<Started>,
+    source: mpsc::Receiver<(SourceKey, source::Event)>,
+    started: mpsc::Receiver<(SourceKey, Started)>,
     finished: mpsc::Receiver<Finished>,
     pointer: mpsc::Receiver<input::PointerNotice>,
     tick: tokio::time::Interval,
@@ -64,10 +65,10 @@ struct Queues {
 pub struct Senders {
     /// From shards.
     pub reports: mpsc::Sender<Report>,
-    /// From the source.
-    pub source: mpsc::Sender<source::Event>,
-    /// The source has been started, or not.
-    pub started: mpsc::Sender<Started>,
+    /// From the sources.
+    pub source: mpsc::Sender<(SourceKey, source::Event)>,
+    /// A source has been started, or not.
+    pub started: mpsc::Sender<(SourceKey, Started)>,
     /// Requests that took time.
     pub finished: mpsc::Sender<Finished>,
     /// From the input thread.
@@ -109,7 +110,7 @@ fn try_run(run_dir: &Path) -> io::Result<ExitReason> {
 fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
     let (report_sender, reports) = mpsc::channel(QUEUE);
     let (source_sender, source) = mpsc::channel(source::EVENT_QUEUE);
-    let (started_sender, started) = mpsc::channel(1);
+    let (started_sender, started) = mpsc::channel(16);
     let (finished_sender, finished) = mpsc::channel(QUEUE);
     let (pointer_sender, pointer) = mpsc::channel(16);
     let mut tick = tokio::time::interval(TICK);
@@ -132,8 +133,8 @@ impl Queues {
         tokio::select! {
             Some(event) = self.ipc.recv() => Event::Ipc(event),
             Some(report) = self.reports.recv() => Event::Report(report),
-            Some(event) = self.source.recv() => Event::Source(event),
-            Some(started) = self.started.recv() => Event::Started(started),
+            Some((key, event)) = self.source.recv() => Event::Source(key, event),
+            Some((key, started)) = self.started.recv() => Event::Started(key, started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
             Some(notice) = self.pointer.recv() => Event::Pointer(notice),
             () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
@@ -172,8 +173,8 @@ impl Control {
             (Event::Terminate, _) => return Some(ExitReason::Stopped),
             (_, None) => {}
             (Event::Report(report), Some(session)) => session.report(link, report),
-            (Event::Started(started), Some(session)) => return session.started(link, started),
-            (Event::Source(event), Some(session)) => return session.source_event(link, event),
+            (Event::Started(key, started), Some(session)) => return session.started(link, key, started),
+            (Event::Source(key, event), Some(session)) => return session.source_event(link, key, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
             (Event::Pointer(notice), Some(session)) => session.pointer(notice),
             (Event::Announce, Some(session)) => session.announce(link),

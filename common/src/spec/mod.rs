@@ -215,6 +215,16 @@ impl StreamerSpec {
         Self { source: Some(source), sources: BTreeMap::new(), share: true, slots: DEFAULT_SLOTS }
     }
 
+    /// The same without passwords, for everybody to see.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        Self {
+            source: self.source.as_ref().map(SourceSpec::redacted),
+            sources: self.sources.iter().map(|(name, source)| (name.clone(), source.redacted())).collect(),
+            ..*self
+        }
+    }
+
     /// Checks every bound.
     ///
     /// # Errors

@@ -9,8 +9,11 @@
 //! free ──first press──▶ held by {A} ──press──▶ held by {A, B} ──last release, silence, blur, gone──▶ free
 //!            (down)                   (nothing)                        (up)
 //! ```
+//!
+//! What is taken away ([`Aggregator::take_away`]) while its holder goes on holding it stays up until the holder
+//! lets go and presses it anew: a snapshot must not press it in another window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use common::id::SlotIndex;
@@ -49,6 +52,8 @@ type Holder = (Actor, SlotIndex);
 struct Hands {
     /// What it holds, and until when unless it says so again.
     held: BTreeMap<Held, Instant>,
+    /// What was taken away from it.
+    taken: BTreeSet<Held>,
     motion: Motion,
 }
 
@@ -185,9 +190,31 @@ impl Aggregator {
         self.release_all(|holder| holder.0 == actor)
     }
 
-    /// A slot shows something else now: what was held in it is released.
-    pub fn rebound(&mut self, slot: SlotIndex) -> Vec<Action> {
-        self.release_all(|holder| holder.1 == slot)
+    /// A slot shows something else now to `whom`: what they held in it is released.
+    pub fn rebound(&mut self, slot: SlotIndex, whom: impl Fn(Actor) -> bool) -> Vec<Action> {
+        self.take_away_from(|(actor, at)| *at == slot && whom(*actor))
+    }
+
+    /// Input goes somewhere else from now on: what anybody holds is released, and stays so.
+    pub fn take_away(&mut self) -> Vec<Action> {
+        self.take_away_from(|_| true)
+    }
+
+    fn take_away_from(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
+        let of_these = |(holder, hands): (&Holder, &Hands)| {
+            of(holder).then(|| (*holder, hands.held.keys().cloned().collect::<BTreeSet<_>>()))
+        };
+        let taken: Vec<_> = self.hands.iter().filter_map(of_these).collect();
+        let out = self.release_all(of);
+        for (holder, held) in taken {
+            let hands = self.hands.entry(holder).or_default();
+            hands.taken.extend(held);
+            // A client that never says what it holds must not fill memory.
+            if hands.taken.len() > MAX_HELD {
+                hands.taken.clear();
+            }
+        }
+        out
     }
 
     /// Releases what was not said again in time.
@@ -233,6 +260,7 @@ impl Aggregator {
         let by_others =
             self.hands.iter().any(|(other, hands)| *other != holder && hands.held.contains_key(&held));
         let hands = self.hands.entry(holder).or_default();
+        hands.taken.remove(&held);
         let changed = match until {
             // Nobody has so many fingers: a flood of names must not fill memory.
             Some(_) if hands.held.len() >= MAX_HELD && !hands.held.contains_key(&held) => false,
@@ -249,8 +277,15 @@ impl Aggregator {
         for stale in held.unwrap_or_default().into_iter().filter(|held| !snapshot.contains(held)) {
             self.set(holder, stale, None, out);
         }
+        let taken = self.hands.get_mut(&holder).map(|hands| {
+            hands.taken.retain(|held| snapshot.contains(held));
+            hands.taken.clone()
+        });
+        let taken = taken.unwrap_or_default();
         // What was released for silence and is held after all goes down again.
-        snapshot.into_iter().for_each(|held| self.set(holder, held, Some(now + SILENCE), out));
+        for held in snapshot.into_iter().filter(|held| !taken.contains(held)) {
+            self.set(holder, held, Some(now + SILENCE), out);
+        }
     }
 
     /// A sign of life of a peer. Programs have none: what they hold ends by itself.
@@ -324,6 +359,23 @@ mod tests {
         assert_eq!(input.timeout(start + SILENCE), [up("KeyA")]);
         assert_eq!(input.timeout(later + SILENCE), [up("KeyB")]);
         assert_eq!(input.deadline(), None);
+    }
+
+    #[test]
+    fn what_was_taken_away_is_not_pressed_again_by_a_snapshot() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let held = || KeysMessage::Held {
+            slot: 0,
+            codes: vec![KeyCode::parse("KeyA").unwrap()],
+            chars: Vec::new(),
+            buttons: Vec::new(),
+        };
+        input.keys(now, peer(1), key("KeyA", true));
+        assert_eq!(input.take_away(), [up("KeyA")]);
+        assert_eq!(input.keys(now, peer(1), held()), []);
+        assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
+        assert_eq!(input.keys(now, peer(1), key("KeyA", true)), [down("KeyA")]);
+        assert_eq!(input.keys(now, peer(1), held()), []);
     }
 
     #[test]
@@ -403,8 +455,9 @@ mod tests {
     fn rebinding_a_slot_releases_what_was_held_in_it() {
         let (mut input, now) = (Aggregator::default(), Instant::now());
         input.keys(now, peer(1), key("KeyA", true));
-        assert_eq!(input.rebound(1), []);
-        assert_eq!(input.rebound(0), [up("KeyA")]);
+        assert_eq!(input.rebound(1, |_| true), []);
+        assert_eq!(input.rebound(0, |actor| actor != peer(1)), []);
+        assert_eq!(input.rebound(0, |_| true), [up("KeyA")]);
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! shards, control loop ── Event ──▶ thread `input`: Router ─▶ Aggregator (per source) ─▶ Sink (X, …)
 //! ```
 //!
+//! What is for a slot goes where the slot's picture comes from: to a source, or to a window of one. There
+//! is one sink per source, and so one after the other all that its windows are sent: before anything is
+//! carried out the sink is aimed at its window, after letting go of what is held in the one before.
+//!
 //! The thread owns the aggregators and the sinks. Nothing is batched and nothing waits: an event reaches the
 //! sink as soon as the thread gets it.
 
@@ -30,6 +34,8 @@ use sink::{Action, Sink};
 const QUEUE: usize = 4096;
 /// How often others are told where the pointer is, at most.
 const POINTER_NOTICE_INTERVAL: Duration = Duration::from_millis(33);
+/// Whoever types or clicks in a window keeps it in front of others' moving pointers for this long.
+const AIM_HOLDS: Duration = Duration::from_secs(1);
 
 /// Something for the input thread.
 pub enum Event {
@@ -43,10 +49,23 @@ pub enum Event {
     Gone(Actor),
     /// Somebody left for good.
     Forget(Actor),
-    /// A source takes input from now on, in these slots.
-    Attach(SourceName, Vec<SlotIndex>, Box<dyn Sink>),
+    /// A source takes input from now on.
+    Attach(SourceName, Box<dyn Sink>),
     /// A source takes no more input.
     Detach(SourceName),
+    /// Where what is sent to a slot goes from now on, for everybody who has not chosen otherwise.
+    Bind(SlotIndex, Option<Target>),
+    /// What somebody has chosen for a slot; `None`: what everybody has.
+    Switch(Actor, SlotIndex, Option<Option<Target>>),
+}
+
+/// Where input goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which source takes it.
+    pub source: SourceName,
+    /// A window of it; `None`: all of it.
+    pub window: Option<u32>,
 }
 
 /// Why commands of a program were not carried out.
@@ -130,8 +149,9 @@ pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHa
     let (events, receiver) = sync_channel(QUEUE);
     let applied = Arc::new(Counter::default());
     let router = Router {
-        targets: BTreeMap::new(),
+        takers: BTreeMap::new(),
         slots: BTreeMap::new(),
+        choices: BTreeMap::new(),
         pointer,
         last_notice: None,
         pending_notice: None,
@@ -141,14 +161,36 @@ pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHa
     Ok((Handle { events, applied }, thread))
 }
 
-struct Target {
+/// A source that takes input.
+struct Taker {
     aggregator: Aggregator,
     sink: Box<dyn Sink>,
+    aim: Aim,
+}
+
+/// What a sink was aimed at last.
+#[derive(Default)]
+struct Aim {
+    window: Option<u32>,
+    /// Who did something else than to move the pointer there last, and when.
+    last: Option<(Actor, Instant)>,
+}
+
+impl Aim {
+    /// Whether somebody's event may turn the sink to another window. A pointer that merely moves over a window
+    /// must not take the keyboard from somebody who types in another.
+    fn yields(&self, now: Instant, window: Option<u32>, by: Actor, moves: bool) -> bool {
+        let in_use = |(actor, at): (Actor, Instant)| {
+            actor != by && now.saturating_duration_since(at) < AIM_HOLDS
+        };
+        self.window == window || !moves || !self.last.is_some_and(in_use)
+    }
 }
 
 struct Router {
-    targets: BTreeMap<SourceName, Target>,
-    slots: BTreeMap<SlotIndex, SourceName>,
+    takers: BTreeMap<SourceName, Taker>,
+    slots: BTreeMap<SlotIndex, Target>,
+    choices: BTreeMap<(Actor, SlotIndex), Option<Target>>,
     /// The control loop tells the others; a notice that does not fit is left out, a newer one follows.
     pointer: mpsc::Sender<PointerNotice>,
     last_notice: Option<Instant>,
@@ -160,7 +202,7 @@ struct Router {
 impl Router {
     fn run(mut self, events: &Receiver<Event>) {
         loop {
-            let releases = self.targets.values().filter_map(|target| target.aggregator.deadline());
+            let releases = self.takers.values().filter_map(|taker| taker.aggregator.deadline());
             let deadline = releases.chain(self.next_notice()).min();
             let event = match deadline {
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -173,9 +215,9 @@ impl Router {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             let applied = &self.applied;
-            for target in self.targets.values_mut() {
-                let actions = target.aggregator.timeout(now);
-                target.apply_all(applied, &actions);
+            for taker in self.takers.values_mut() {
+                let actions = taker.aggregator.timeout(now);
+                taker.apply_all(applied, &actions);
             }
             self.notice(now);
         }
@@ -186,43 +228,95 @@ impl Router {
             Event::Keys(actor, KeysMessage::Blur) | Event::Gone(actor) => {
                 self.everywhere(|aggregator| aggregator.gone(actor));
             }
-            Event::Forget(actor) => self.everywhere(|aggregator| aggregator.forget(actor)),
+            Event::Forget(actor) => {
+                self.choices.retain(|(chooser, _), _| *chooser != actor);
+                self.everywhere(|aggregator| aggregator.forget(actor));
+            }
             Event::Keys(actor, message) => {
                 let Some(slot) = slot_of(&message) else { return };
-                self.route(slot, actor, |aggregator| aggregator.keys(now, actor, message));
+                // A snapshot of what is held and a release change no aim by themselves.
+                let wants = wants_aim(&message);
+                self.route(now, slot, actor, wants, |aggregator| aggregator.keys(now, actor, message));
             }
             Event::Motion(actor, message) => {
                 let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
-                self.route(slot, actor, |aggregator| aggregator.motion(now, actor, message));
+                self.route(now, slot, actor, Wants::Motion, |aggregator| {
+                    aggregator.motion(now, actor, message)
+                });
             }
             Event::Commands(slot, commands, done) => {
                 let _ = done.send(self.commands(now, slot, commands));
             }
-            Event::Attach(source, slots, sink) => {
-                self.slots.extend(slots.into_iter().map(|slot| (slot, source.clone())));
-                self.targets.insert(source, Target { aggregator: Aggregator::default(), sink });
+            Event::Attach(source, sink) => {
+                let taker = Taker { aggregator: Aggregator::default(), sink, aim: Aim::default() };
+                self.takers.insert(source, taker);
             }
             Event::Detach(source) => {
-                self.slots.retain(|_, of| *of != source);
-                self.targets.remove(&source);
+                self.takers.remove(&source);
             }
+            Event::Bind(slot, target) => {
+                let before = match target.clone() {
+                    Some(target) => self.slots.insert(slot, target),
+                    None => self.slots.remove(&slot),
+                };
+                if before != target {
+                    let choices = &self.choices;
+                    let follows = |actor: Actor| !choices.contains_key(&(actor, slot));
+                    let taker = before.and_then(|target| self.takers.get_mut(&target.source));
+                    if let Some(taker) = taker {
+                        let actions = taker.aggregator.rebound(slot, follows);
+                        taker.apply_all(&self.applied, &actions);
+                    }
+                }
+            }
+            Event::Switch(actor, slot, choice) => {
+                let before = self.target(actor, slot).cloned();
+                match choice {
+                    Some(target) => self.choices.insert((actor, slot), target),
+                    None => self.choices.remove(&(actor, slot)),
+                };
+                let changed = before.as_ref() != self.target(actor, slot);
+                let taker = before.filter(|_| changed).and_then(|target| self.takers.get_mut(&target.source));
+                if let Some(taker) = taker {
+                    let actions = taker.aggregator.rebound(slot, |holder| holder == actor);
+                    taker.apply_all(&self.applied, &actions);
+                }
+            }
+        }
+    }
+
+    fn target(&self, actor: Actor, slot: SlotIndex) -> Option<&Target> {
+        match self.choices.get(&(actor, slot)) {
+            Some(choice) => choice.as_ref(),
+            None => self.slots.get(&slot),
         }
     }
 
     fn everywhere(&mut self, mut act: impl FnMut(&mut Aggregator) -> Vec<Action>) {
-        for target in self.targets.values_mut() {
-            let actions = act(&mut target.aggregator);
-            target.apply_all(&self.applied, &actions);
+        for taker in self.takers.values_mut() {
+            let actions = act(&mut taker.aggregator);
+            taker.apply_all(&self.applied, &actions);
         }
     }
 
-    fn route(&mut self, slot: SlotIndex, by: Actor, act: impl FnOnce(&mut Aggregator) -> Vec<Action>) {
-        let Some(target) = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source)) else {
+    fn route(
+        &mut self,
+        now: Instant,
+        slot: SlotIndex,
+        by: Actor,
+        wants: Wants,
+        act: impl FnOnce(&mut Aggregator) -> Vec<Action>,
+    ) {
+        let Some(Target { source, window }) = self.target(by, slot).cloned() else { return };
+        let Some(taker) = self.takers.get_mut(&source) else { return };
+        if wants != Wants::Nothing && !taker.take_aim(now, window, by, wants, &self.applied) {
             return;
-        };
-        let actions = act(&mut target.aggregator);
-        target.apply_all(&self.applied, &actions);
-        self.moved(slot, by, &actions);
+        }
+        let actions = act(&mut taker.aggregator);
+        if taker.bring_up(&actions).is_ok() {
+            taker.apply_all(&self.applied, &actions);
+            self.moved(slot, by, &actions);
+        }
     }
 
     fn commands(
@@ -231,13 +325,16 @@ impl Router {
         slot: SlotIndex,
         commands: Vec<InputCommand>,
     ) -> Result<(), CommandError> {
-        let target = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source));
-        let target = target.ok_or(CommandError::NoSink(slot))?;
+        let Target { source, window } =
+            self.target(Actor::Api, slot).cloned().ok_or(CommandError::NoSink(slot))?;
+        let taker = self.takers.get_mut(&source).ok_or(CommandError::NoSink(slot))?;
         let mut moved = Vec::new();
         for (index, command) in commands.into_iter().enumerate() {
-            let actions = target.aggregator.command(now, slot, command);
+            taker.take_aim(now, window, Actor::Api, Wants::Aim, &self.applied);
+            let actions = taker.aggregator.command(now, slot, command);
+            taker.bring_up(&actions).map_err(|error| CommandError::Sink { index, error })?;
             for action in &actions {
-                target.apply(&self.applied, action).map_err(|error| CommandError::Sink { index, error })?;
+                taker.apply(&self.applied, action).map_err(|error| CommandError::Sink { index, error })?;
             }
             moved = actions;
         }
@@ -270,7 +367,39 @@ impl Router {
     }
 }
 
-impl Target {
+impl Taker {
+    /// Turns to the window that an event is for. What is held in the one before is let go of first, by
+    /// everybody, while it still reaches that. False when somebody else is using another window.
+    fn take_aim(
+        &mut self,
+        now: Instant,
+        window: Option<u32>,
+        by: Actor,
+        wants: Wants,
+        applied: &Counter,
+    ) -> bool {
+        if !self.aim.yields(now, window, by, wants == Wants::Motion) {
+            return false;
+        }
+        if self.aim.window != window {
+            let actions = self.aggregator.take_away();
+            self.apply_all(applied, &actions);
+            self.aim.window = window;
+        }
+        if wants == Wants::Aim {
+            self.aim.last = Some((by, now));
+        }
+        true
+    }
+
+    /// Before actions are carried out: the window that they are for may be covered by now, or gone.
+    fn bring_up(&mut self, actions: &[Action]) -> Result<(), sink::Error> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        self.sink.aim(self.aim.window).inspect_err(|error| tracing::debug!(%error, "input not carried out"))
+    }
+
     fn apply(&mut self, applied: &Counter, action: &Action) -> Result<(), sink::Error> {
         self.sink.apply(action)?;
         applied.add(1);
@@ -283,6 +412,28 @@ impl Target {
                 tracing::debug!(%error, "input not carried out");
             }
         }
+    }
+}
+
+/// What an event wants of the sink's aim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    /// Its window in front.
+    Aim,
+    /// The same, if nobody else is using another one.
+    Motion,
+    /// Nothing: it lets go, or says again what is held.
+    Nothing,
+}
+
+fn wants_aim(message: &KeysMessage) -> Wants {
+    match message {
+        KeysMessage::Key { down: true, .. }
+        | KeysMessage::Char { down: true, .. }
+        | KeysMessage::Button { down: true, .. }
+        | KeysMessage::Text { .. }
+        | KeysMessage::Wheel { .. } => Wants::Aim,
+        _ => Wants::Nothing,
     }
 }
 
@@ -323,7 +474,8 @@ mod tests {
         let (notices, noticed) = mpsc::channel(16);
         let (handle, _) = start(notices).unwrap();
         let (actions, done) = sync_channel(64);
-        handle.send(Event::Attach("main".into(), vec![0], Box::new(Recorder(actions))));
+        handle.send(Event::Attach("main".into(), Box::new(Recorder(actions))));
+        handle.send(Event::Bind(0, Some(Target { source: "main".into(), window: None })));
         (handle, done, noticed)
     }
 

@@ -17,6 +17,8 @@ pub struct Feed {
     demand: Arc<Demand>,
     /// Slots of this shard that show it; [`Demand`] counts those of all shards.
     watchers: u32,
+    /// Its source gives pictures.
+    online: bool,
 }
 
 /// All feeds, by id.
@@ -28,8 +30,29 @@ pub struct Feeds {
 impl Feeds {
     /// A feed that may be bound to slots from now on.
     pub fn add(&mut self, id: FeedId, demand: Arc<Demand>) {
-        let feed = Feed { gop: Gop::default(), requests: KeyframeRequests::default(), demand, watchers: 0 };
-        self.feeds.insert(id, feed);
+        let (gop, requests) = (Gop::default(), KeyframeRequests::default());
+        self.feeds.insert(id, Feed { gop, requests, demand, watchers: 0, online: true });
+    }
+
+    /// A feed that nothing is bound to any more.
+    pub fn remove(&mut self, id: FeedId) {
+        self.feeds.remove(&id);
+    }
+
+    /// The source of a feed is lost, or is back. What is cached of a lost one is old news.
+    pub fn set_online(&mut self, id: FeedId, online: bool) {
+        if let Some(feed) = self.feeds.get_mut(&id) {
+            feed.online = online;
+            if !online {
+                feed.gop = Gop::default();
+                feed.requests.cancel();
+            }
+        }
+    }
+
+    /// True while the source of a feed gives pictures.
+    pub fn is_online(&self, id: FeedId) -> bool {
+        self.feeds.get(&id).is_some_and(|feed| feed.online)
     }
 
     /// One feed.

@@ -63,8 +63,22 @@ pub enum Media {
 pub enum Begin {
     /// We offer every slot; the answer follows by [`Command::Answer`].
     Offer,
-    /// The peer offers to receive slot 0.
-    Accept(String),
+    /// The peer offers to receive as many slots as stand here, each with what it is to show.
+    Accept {
+        /// SDP.
+        offer: String,
+        /// What each of its video sections shows, in order.
+        slots: Vec<Own>,
+    },
+}
+
+/// Who decides what a slot of a peer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// The session: it shows what it shows to everybody.
+    Follow,
+    /// The peer itself: this, or nothing.
+    Show(Option<Binding>),
 }
 
 /// What the control loop wants of a shard. In order.
@@ -108,6 +122,15 @@ pub enum Command {
         /// Stop, or go on.
         paused: bool,
     },
+    /// What a slot shows to one peer. Answered by [`Report::Slot`], also when its state stays the same.
+    Switch {
+        /// Whose.
+        peer: PeerId,
+        /// Which.
+        slot: SlotIndex,
+        /// What.
+        own: Own,
+    },
     /// A peer wants a keyframe.
     Keyframe {
         /// Which peer.
@@ -141,7 +164,19 @@ pub enum Command {
         /// The way back to its source.
         demand: Arc<Demand>,
     },
-    /// What a slot shows from now on, to everybody.
+    /// A feed that nothing is bound to any more.
+    RemoveFeed {
+        /// Its id.
+        feed: FeedId,
+    },
+    /// The source of a feed is lost and tried again, or is back.
+    FeedOnline {
+        /// Which.
+        feed: FeedId,
+        /// It is back.
+        online: bool,
+    },
+    /// What a slot shows from now on, to everybody who has not chosen otherwise.
     Bind {
         /// Which.
         slot: SlotIndex,

@@ -228,7 +228,7 @@ impl Shard {
     fn report_slots(&mut self) {
         for entry in self.viewers.values_mut() {
             let peer = entry.viewer.id;
-            for (slot, state) in entry.viewer.changed_slots() {
+            for (slot, state) in entry.viewer.changed_slots(&self.feeds) {
                 report(&self.config, Report::Slot { peer, slot, state });
             }
         }
@@ -257,6 +257,14 @@ impl Shard {
         match command {
             Command::Join { peer, role, srtp, begin } => self.join(now, peer, role, srtp, begin),
             Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
+            Command::RemoveFeed { feed } => self.feeds.remove(feed),
+            Command::FeedOnline { feed, online } => {
+                self.feeds.set_online(feed, online);
+                if !online {
+                    self.viewers.values_mut().for_each(|entry| entry.viewer.offline(feed));
+                }
+                self.report_slots();
+            }
             Command::Bind { slot, binding } => {
                 if let Some(bound) = self.bindings.get_mut(usize::from(slot)) {
                     *bound = binding;
@@ -272,6 +280,7 @@ impl Shard {
             Command::Answer { peer, .. }
             | Command::Candidate { peer, .. }
             | Command::Pause { peer, .. }
+            | Command::Switch { peer, .. }
             | Command::Keyframe { peer, .. }
             | Command::TellSlots { peer }
             | Command::SetRole { peer, .. }
@@ -347,6 +356,13 @@ impl Shard {
                 let known = viewer.pause(now, slot, paused, cx);
                 (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
             }),
+            Command::Switch { slot, own, .. } => {
+                let followed = self.bindings.get(usize::from(slot)).copied().flatten();
+                self.with(key, |viewer, cx| {
+                    let known = viewer.switch(now, slot, own, followed, cx);
+                    (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
+                })
+            }
             Command::Keyframe { slot, .. } => self.with(key, |viewer, cx| {
                 let known = viewer.request_keyframe(now, slot, cx);
                 (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))

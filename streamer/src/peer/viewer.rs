@@ -18,7 +18,7 @@ use super::negotiate;
 use super::pace::Pace;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
-use super::{Begin, Binding, FeedId};
+use super::{Begin, Binding, FeedId, Own};
 use crate::feed::{AudioUnit, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
@@ -47,13 +47,17 @@ enum Phase {
 }
 
 struct Slot {
+    /// What it is to show.
     binding: Option<Binding>,
+    /// The peer has chosen it: what everybody sees there is nothing to it.
+    own: bool,
     video: VideoWriter,
     audio: AudioWriter,
     paused: bool,
     /// Feeds that this slot is counted as a watcher of.
     watched: Option<Binding>,
-    reported: SlotState,
+    /// What was told of it last; `None`: tell in any case.
+    reported: Option<SlotState>,
 }
 
 /// What a viewer needs of its shard while it handles something.
@@ -131,17 +135,26 @@ impl Viewer {
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
         let Setup { id, role, srtp, identity, ufrag, candidates, bindings } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
-        // A standard player has one picture and one sound.
-        let count = if begin == Begin::Offer { bindings.len() } else { 1 };
-        let mut slots = Vec::with_capacity(count);
-        for (n, binding) in bindings[..count].iter().enumerate() {
+        let shown: Vec<_> = match &begin {
+            Begin::Offer => bindings.iter().map(|binding| (*binding, false)).collect(),
+            Begin::Accept { slots, .. } => {
+                let followed = |n: usize| bindings.get(n).copied().flatten();
+                let shown = slots.iter().enumerate().map(|(n, own)| match own {
+                    Own::Follow => (followed(n), false),
+                    Own::Show(binding) => (*binding, true),
+                });
+                shown.collect()
+            }
+        };
+        let mut slots = Vec::with_capacity(shown.len());
+        for (n, (binding, own)) in shown.into_iter().enumerate() {
             let (video, audio) = (VideoWriter::new(seeds()), AudioWriter::new(seeds()));
             // At most MAX_SLOTS.
             let ssrcs = (video.ssrc(), video.rtx_ssrc());
             negotiate::add_slot(connection.pc(), n as SlotIndex, ssrcs, audio.ssrc())
                 .map_err(Error::slots)?;
-            let (binding, watched) = (*binding, None);
-            slots.push(Slot { binding, video, audio, paused: false, watched, reported: SlotState::Inactive });
+            let reported = Some(SlotState::Inactive);
+            slots.push(Slot { binding, own, video, audio, paused: false, watched: None, reported });
         }
         let sdp = match begin {
             Begin::Offer => {
@@ -150,7 +163,7 @@ impl Viewer {
                 }
                 connection.offer(now)?
             }
-            Begin::Accept(offer) => connection.accept(now, offer)?,
+            Begin::Accept { offer, .. } => connection.accept(now, offer)?,
         };
         let viewer = Self {
             id,
@@ -188,11 +201,41 @@ impl Viewer {
         slot.audio.set_negotiated(negotiate::negotiated(pc, 2 * n + 1, binding.codec));
     }
 
-    /// What a slot shows has changed.
+    /// What a slot shows to everybody has changed.
     pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context<'_>) {
         let n = usize::from(slot);
-        let Some(state) = self.slots.get_mut(n) else { return };
-        state.binding = binding;
+        if self.slots.get(n).is_some_and(|slot| !slot.own) {
+            self.show(now, n, binding, cx);
+        }
+    }
+
+    /// This peer's own choice for a slot; `followed` is what everybody sees there. False when there is no such slot.
+    pub fn switch(
+        &mut self,
+        now: Instant,
+        slot: SlotIndex,
+        own: Own,
+        followed: Option<Binding>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let n = usize::from(slot);
+        let Some(state) = self.slots.get_mut(n) else { return false };
+        state.own = own != Own::Follow;
+        // Whoever asked waits for an answer.
+        state.reported = None;
+        let binding = match own {
+            Own::Follow => followed,
+            Own::Show(binding) => binding,
+        };
+        self.show(now, n, binding, cx);
+        true
+    }
+
+    fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context<'_>) {
+        let state = &mut self.slots[n];
+        if std::mem::replace(&mut state.binding, binding) == binding {
+            return;
+        }
         state.video.forget_sent();
         if self.connection.is_answered() {
             self.negotiate_slot(n);
@@ -285,6 +328,12 @@ impl Viewer {
             cx.feeds.request_keyframe(now, binding.video);
         }
         self.send(now, cx.packets);
+    }
+
+    /// The source of a feed is lost: nothing that comes before its next keyframe can be shown.
+    pub fn offline(&mut self, feed: FeedId) {
+        let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.video == feed);
+        self.slots.iter_mut().filter(shows).filter(|slot| slot.video.is_live()).for_each(|slot| slot.video.wait());
     }
 
     /// Sends a unit of a feed in every slot that shows it.
@@ -451,11 +500,11 @@ impl Viewer {
 
     /// What was told is told again.
     pub fn forget_told(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.reported = SlotState::Inactive);
+        self.slots.iter_mut().for_each(|slot| slot.reported = Some(SlotState::Inactive));
     }
 
     /// Slots whose state is not what was last told.
-    pub fn changed_slots(&mut self) -> Vec<(SlotIndex, SlotState)> {
+    pub fn changed_slots(&mut self, feeds: &Feeds) -> Vec<(SlotIndex, SlotState)> {
         let connected = self.phase == Phase::Connected;
         let mut changed = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
@@ -464,10 +513,11 @@ impl Viewer {
                 Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
+                Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,
                 Some(_) if slot.video.is_waiting() => SlotState::Buffering,
                 Some(_) => SlotState::Active,
             };
-            if std::mem::replace(&mut slot.reported, state) != state {
+            if slot.reported.replace(state) != Some(state) {
                 // At most MAX_SLOTS.
                 changed.push((n as SlotIndex, state));
             }

@@ -21,6 +21,7 @@ impl Session {
         for peer in self.peers.abandoned(Instant::now()) {
             let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
+        self.settle();
         if self.awaited_stats > 0 {
             // A shard is stuck; the heartbeat must go on.
             self.heartbeat(link);
@@ -50,7 +51,8 @@ impl Session {
 
     pub(super) fn stats(&self) -> StreamerStats {
         let counters = &self.counters;
-        let size = self.source().map(|source| source.info().size);
+        let size = self.sources.main().and_then(|main| main.info()).map(|info| info.size);
+        let feeds = self.sources.all().values().flat_map(|entry| entry.feeds());
         StreamerStats {
             uptime_ms: self.process_start.elapsed().as_millis() as u64,
             first_frame_ms: self.first_frame.map(|time| time.as_millis() as u64),
@@ -60,7 +62,7 @@ impl Session {
                 captured: counters.captured.get(),
                 encoded: counters.encoded.get(),
                 keyframes: counters.keyframes.get(),
-                keyframes_asked: self.video_demand.asked(),
+                keyframes_asked: feeds.map(|feed| feed.demand.asked()).sum(),
                 dropped: counters.dropped.get(),
                 encoded_bytes: counters.encoded_bytes.get(),
                 captured_bytes: counters.captured_bytes.get(),

@@ -7,13 +7,22 @@ use common::api::{PeerKind, PeerState};
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
-use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotState};
+use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage};
+use common::slots::SlotConfig;
+use common::spec::MAX_SLOTS;
 
-use super::{MAIN_SLOT, Session};
+use super::Session;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
-use crate::peer::{Audience, Begin, Command, Report, Srtp};
+use crate::peer::{Audience, Begin, Command, Own, Report, Srtp};
 use crate::{input, requests};
+
+/// A peer that has offered, and waits for its answer.
+pub struct Joining {
+    to: ReplyTo,
+    /// Told once the answer is on its way: before it, nobody knows the peer.
+    refused: Vec<ServerMessage>,
+}
 
 impl Session {
     pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
@@ -36,24 +45,37 @@ impl Session {
         }
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
-        let (kind, role, srtp, begin) = match join {
+        let (kind, role, srtp, slots) = match &join {
             Join::Native { role, capabilities, .. } => {
                 let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-                (PeerKind::Native, role, srtp, Begin::Offer)
+                (PeerKind::Native, *role, srtp, self.spec.slots)
             }
-            Join::Whep { offer } => (PeerKind::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
+            Join::Whep { .. } => (PeerKind::Whep, Role::Viewer, Srtp::Any, 1),
+            // At most MAX_SLOTS: the web-server has a limit of its own, and what is more is cut here.
+            Join::Multistream { slots, .. } => {
+                (PeerKind::Multistream, Role::Viewer, Srtp::Any, slots.len().min(MAX_SLOTS.into()) as u8)
+            }
         };
-        let (peer, token) = self.peers.add(kind, role, shard);
-        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
-        match kind {
-            PeerKind::Whep => {
-                self.joining.insert(peer, to);
-            }
-            PeerKind::Native => {
+        let (peer, token) = self.peers.add(kind, role, shard, slots);
+        let begin = match join {
+            Join::Native { .. } => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
+                Begin::Offer
             }
-        }
+            Join::Whep { offer } => {
+                self.joining.insert(peer, Joining { to, refused: Vec::new() });
+                Begin::Accept { offer, slots: vec![Own::Follow] }
+            }
+            Join::Multistream { offer, slots: mut wishes } => {
+                wishes.truncate(MAX_SLOTS.into());
+                let (slots, refused) = self.wishes(peer, wishes);
+                self.joining.insert(peer, Joining { to, refused });
+                Begin::Accept { offer, slots }
+            }
+        };
+        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
+        self.settle();
         self.peer_changed(link, peer);
         self.participants(link);
     }
@@ -76,13 +98,16 @@ impl Session {
             protocol: SIGNAL_PROTOCOL,
         };
         to_peer(link, peer, welcome);
-        let streams = self.slots.values().cloned().collect();
+        let streams = self.slots.values().map(|bound| bound.info.clone()).collect();
         to_peer(link, peer, ServerMessage::StreamsInfo { streams });
     }
 
     /// A peer's signalling.
-    pub(super) fn signal(&mut self, peer: PeerId, message: ClientMessage) {
+    pub(super) fn signal(&mut self, link: &mut Link, peer: PeerId, message: ClientMessage) {
         let command = match message {
+            ClientMessage::Switch { slot, stream, quality, request_id } => {
+                return self.switch(link, peer, SlotConfig { slot, stream, quality }, request_id);
+            }
             ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
             ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
                 // An empty one says that there are no more: nothing to do.
@@ -117,9 +142,10 @@ impl Session {
     pub fn report(&mut self, link: &mut Link, report: Report) {
         match report {
             Report::Offer { peer, sdp } => to_peer(link, peer, ServerMessage::Offer { sdp }),
-            Report::Answer { peer, result } => self.whep_answered(link, peer, result),
+            Report::Answer { peer, result } => self.offer_answered(link, peer, result),
             Report::Refused { peer, code, message } => {
-                to_peer(link, peer, ServerMessage::Error { code: code.to_owned(), message });
+                let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
+                to_peer(link, peer, error);
             }
             Report::State { peer, state } => {
                 if let Some(known) = self.peers.get_mut(peer) {
@@ -131,12 +157,14 @@ impl Session {
                 }
             }
             Report::Listening { peer } => {
-                if let Some(shape) = &self.cursor {
-                    let text = general(&GeneralMessage::Cursor { slot: MAIN_SLOT, shape: shape.clone() });
+                for text in self.cursor_messages() {
                     let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
                 }
             }
-            Report::Slot { peer, slot, state } => to_peer(link, peer, self.slot_status(slot, state)),
+            Report::Slot { peer, slot, state } => {
+                let status = self.slot_status(peer, slot, state);
+                to_peer(link, peer, status);
+            }
             Report::Resize { peer, slot, width, height } => {
                 self.resize_for(link, peer, slot, Size { width, height })
             }
@@ -153,10 +181,13 @@ impl Session {
         }
     }
 
-    pub(super) fn whep_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
-        let Some(to) = self.joining.remove(&peer) else { return };
+    fn offer_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
+        let Some(Joining { to, refused }) = self.joining.remove(&peer) else { return };
         match result {
-            Ok(sdp) => link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) })),
+            Ok(sdp) => {
+                link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) }));
+                refused.into_iter().for_each(|status| to_peer(link, peer, status));
+            }
             Err(message) => {
                 link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
                 self.peer_gone(link, peer, message);
@@ -164,19 +195,12 @@ impl Session {
         }
     }
 
-    pub(super) fn slot_status(&self, slot: SlotIndex, status: SlotState) -> ServerMessage {
-        let stream = self.slots.get(&slot).map(|info| info.source.clone()).unwrap_or_default();
-        // The only error that a shard knows: the rest is the source's and ends the session.
-        let error = (status == SlotState::Error).then(|| "codec_unsupported".to_owned());
-        ServerMessage::SlotStatus { slot, stream, quality: String::new(), status, error }
-    }
-
     pub(super) fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
-        match self.shown_in(slot) {
+        match self.shown_to(peer, slot) {
             // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
             Ok(source) => requests::report_failure("resize", source.resize(size)),
             Err(error) => {
-                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+                refuse(link, peer, error)
             }
         }
     }
@@ -185,7 +209,7 @@ impl Session {
         match self.clipboard() {
             Ok(clipboard) => requests::set_quietly(clipboard, text),
             Err(error) => {
-                to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
+                refuse(link, peer, error)
             }
         }
     }
@@ -195,11 +219,12 @@ impl Session {
         let shard = &mut self.shards[entry.shard];
         shard.peers = shard.peers.saturating_sub(1);
         self.peers.remove(peer);
-        if let Some(to) = self.joining.remove(&peer) {
+        if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
             link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
         }
         tracing::info!(%peer, reason, "gone");
         link.send(StreamerIpcMessage::PeerGone { peer, reason });
+        self.settle();
         self.participants(link);
     }
 
@@ -253,7 +278,12 @@ impl Session {
     }
 }
 
-fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
+fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
+    let (code, message, request_id) = (error.code, error.message, None);
+    to_peer(link, peer, ServerMessage::Error { code, message, request_id });
+}
+
+pub(super) fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
     link.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
 }
 

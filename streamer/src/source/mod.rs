@@ -6,6 +6,7 @@
 
 pub mod desktop;
 pub mod frames;
+pub mod rendition;
 pub mod test;
 pub mod video;
 pub mod worker;
@@ -34,14 +35,44 @@ pub struct Outlets {
     pub audio: AudioOutlet,
     /// What it counts.
     pub counters: Arc<SourceCounters>,
-    /// What it has to say. A source blocks for at most a moment on it; the control loop always reads.
-    pub events: mpsc::Sender<Event>,
+    /// What it has to say.
+    pub events: Events,
     /// A directory of its own (mode 0700) that is removed after the streamer has ended.
     pub run_dir: PathBuf,
 }
 
-/// Room for events of one source; cursors change most often, at most once per capture.
+/// Room for events of all sources; cursors change most often, at most once per capture.
 pub const EVENT_QUEUE: usize = 256;
+
+/// Names one life of a source, from its start to its end. What it says bears this name, so that what an earlier life
+/// said too late is not taken for news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceKey(pub u64);
+
+/// A source's way to the control loop.
+#[derive(Debug, Clone)]
+pub struct Events {
+    key: SourceKey,
+    queue: mpsc::Sender<(SourceKey, Event)>,
+}
+
+impl Events {
+    /// For the source of this name.
+    pub fn new(key: SourceKey, queue: mpsc::Sender<(SourceKey, Event)>) -> Self {
+        Self { key, queue }
+    }
+
+    /// Tells an event. Never blocks.
+    ///
+    /// # Errors
+    /// The event, if there is no room for it now. One that nobody will read any more is dropped.
+    pub fn try_send(&self, event: Event) -> Result<(), Event> {
+        match self.queue.try_send((self.key, event)) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full((_, event))) => Err(event),
+        }
+    }
+}
 
 /// What a source tells the streamer.
 #[derive(Debug)]
@@ -216,5 +247,6 @@ pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<
         (SourceSpec::Test(spec), _) => Ok(Box::new(test::start(spec, outlets)?)),
         (SourceSpec::Window(spec), Upstream::Desktop(desktop)) => desktop.open(spec, outlets),
         (SourceSpec::Window(_), _) => Err(Error::Unsupported { kind: "window", what: "desktop to be on" }),
+        (other, _) => Err(Error::Unsupported { kind: other.kind(), what: "implementation" }),
     }
 }

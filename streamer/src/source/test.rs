@@ -15,6 +15,7 @@ mod tone;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use common::media::VideoCodec;
 use common::spec::{CursorMode, TestSpec};
 use common::timecode::TimeCode;
 use tokio::sync::{oneshot, watch};
@@ -79,7 +80,8 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
 impl Running for Test {
     fn info(&self) -> Info {
         let (size, fps, audio) = (*self.size.borrow(), self.fps, self.audio);
-        Info { size, fps, audio, cursor: CursorMode::Embedded, input: false }
+        let (cursor, codec) = (CursorMode::Embedded, VideoCodec::H264);
+        Info { size, fps, audio, cursor, input: false, codec, window: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {

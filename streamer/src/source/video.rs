@@ -6,10 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
-
-use super::{Error, Event};
+use super::{Error, Event, Events};
 use crate::encode::convert::I420;
 use crate::encode::encoder::{Config, Content, Encoder};
 use crate::encode::rate::default_bitrate;
@@ -140,7 +137,7 @@ fn encoder(settings: Settings, size: Size, content: Content) -> Result<Encoder, 
 /// Events on their way to the control loop. The source's thread must never wait for a loop that may
 /// itself be waiting for the thread to end, so what does not fit is kept here and offered again.
 pub struct Outbox {
-    events: mpsc::Sender<Event>,
+    events: Events,
     /// Waiting, oldest first: at most one of each kind that a newer one replaces.
     waiting: VecDeque<Event>,
 }
@@ -150,7 +147,7 @@ const RETRY: Duration = Duration::from_millis(10);
 
 impl Outbox {
     /// Empty.
-    pub fn new(events: mpsc::Sender<Event>) -> Self {
+    pub fn new(events: Events) -> Self {
         Self { events, waiting: VecDeque::new() }
     }
 
@@ -167,10 +164,8 @@ impl Outbox {
     /// Offers what waits.
     pub fn flush(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
-            match self.events.try_send(event) {
-                // Nobody listens any more: the streamer is ending.
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(event)) => return self.waiting.push_front(event),
+            if let Err(event) = self.events.try_send(event) {
+                return self.waiting.push_front(event);
             }
         }
     }
@@ -184,11 +179,12 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceKey;
 
     #[test]
     fn an_outbox_keeps_what_does_not_fit_and_only_the_newest_cursor() {
-        let (events, mut received) = mpsc::channel(1);
-        let mut outbox = Outbox::new(events);
+        let (events, mut received) = tokio::sync::mpsc::channel(1);
+        let mut outbox = Outbox::new(Events::new(SourceKey::default(), events));
         let size = |width| Event::Resized(Size { width, height: 2 });
         outbox.send(Event::Started);
         let now = Instant::now();
@@ -198,7 +194,7 @@ mod tests {
         outbox.send(size(4));
         assert_eq!(outbox.retry_at(now), Some(now + RETRY));
         let mut seen = Vec::new();
-        while let Ok(event) = received.try_recv() {
+        while let Ok((_, event)) = received.try_recv() {
             seen.push(format!("{event:?}"));
             outbox.flush();
         }

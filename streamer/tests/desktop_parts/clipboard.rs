@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use common::input::MAX_TEXT;
 use streamer::source::desktop::clipboard::XClipboard;
-use streamer::source::{Clipboard as _, Event};
+use streamer::source::{Clipboard as _, Event, Events, SourceKey};
 use tokio::sync::mpsc;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event as XEvent;
@@ -144,14 +144,15 @@ impl Program {
     }
 }
 
-fn start(desk: &Desk) -> (XClipboard, mpsc::Receiver<Event>) {
+fn start(desk: &Desk) -> (XClipboard, mpsc::Receiver<(SourceKey, Event)>) {
     let (sender, receiver) = mpsc::channel(16);
-    (XClipboard::start(desk.server.display(), sender).unwrap(), receiver)
+    let events = Events::new(SourceKey::default(), sender);
+    (XClipboard::start(desk.server.display(), events).unwrap(), receiver)
 }
 
-fn told(events: &mut mpsc::Receiver<Event>) -> String {
+fn told(events: &mut mpsc::Receiver<(SourceKey, Event)>) -> String {
     until("the new clipboard", || match events.try_recv() {
-        Ok(Event::Clipboard(text)) => Some(text),
+        Ok((_, Event::Clipboard(text))) => Some(text),
         Ok(other) => panic!("{other:?}"),
         Err(_) => None,
     })

@@ -249,6 +249,6 @@ fn the_end_of_the_command_or_of_the_server_is_told_once() {
     assert!(reason.contains("X server"), "{reason}");
     drop(stage.source);
     while let Ok(event) = stage.events.try_recv() {
-        assert!(!matches!(event, Event::Ended(_)), "told twice");
+        assert!(!matches!(event, (_, Event::Ended(_))), "told twice");
     }
 }

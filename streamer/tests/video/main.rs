@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::spec::SourceSpec;
 use streamer::feed::{AudioOutlet, AudioUnit, Demand, VideoOutlet, VideoUnit};
 use streamer::media::{Picture, Size};
-use streamer::source::{EVENT_QUEUE, Event, Outlets, Running};
+use streamer::source::{EVENT_QUEUE, Event, Events, Outlets, Running, SourceKey, Upstream};
 use streamer::stats::SourceCounters;
 
 use crate::picture::{Decoded, Decoder};
@@ -35,7 +35,7 @@ struct Stage {
     source: Box<dyn Running>,
     video: Receiver<Arc<VideoUnit>>,
     audio: Receiver<Arc<AudioUnit>>,
-    events: tokio::sync::mpsc::Receiver<Event>,
+    events: tokio::sync::mpsc::Receiver<(SourceKey, Event)>,
     video_demand: Arc<Demand>,
     audio_demand: Arc<Demand>,
     counters: Arc<SourceCounters>,
@@ -68,10 +68,10 @@ impl Stage {
                 let _ = audio_sender.try_send(unit);
             }),
             counters: Arc::clone(&counters),
-            events: event_sender,
+            events: Events::new(SourceKey::default(), event_sender),
             run_dir: dir.path().to_owned(),
         };
-        let source = streamer::source::start(&spec, outlets).unwrap();
+        let source = streamer::source::start(&spec, Upstream::None, outlets).unwrap();
         let decoder = Decoder::new();
         Self {
             source,
@@ -127,7 +127,7 @@ impl Stage {
     fn event<T>(&mut self, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            while let Ok(event) = self.events.try_recv() {
+            while let Ok((_, event)) = self.events.try_recv() {
                 if let Some(found) = wanted(event) {
                     return found;
                 }

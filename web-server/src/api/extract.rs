@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
-use common::id::{PeerId, StreamerId};
+use common::id::{PeerId, SlotIndex, StreamerId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -43,6 +43,34 @@ impl FromRequest for Peer {
         let text = request.match_info().query("peer_id");
         let id = text.parse().map(|uuid| Peer(PeerId(uuid)));
         ready(id.map_err(|_| ApiError::field("peer_id", format!("must be a UUID, not {text:?}"))))
+    }
+}
+
+/// The slot that the path names, `{slot}`.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot(pub SlotIndex);
+
+impl FromRequest for Slot {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().query("slot");
+        let slot = text.parse().map(Slot);
+        ready(slot.map_err(|_| ApiError::field("slot", format!("must be a small whole number, not {text:?}"))))
+    }
+}
+
+/// The source that the path names, `{name}`.
+#[derive(Debug, Clone)]
+pub struct SourceName(pub common::id::SourceName);
+
+impl FromRequest for SourceName {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(SourceName(request.match_info().query("name").to_owned())))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod pages;
 pub mod peers;
 pub mod problem;
 pub mod session;
+pub mod slots;
 pub mod streamers;
 
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
@@ -37,6 +38,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::put().to(session::put_clipboard)),
         )
         .service(at("/api/streamers/{id}/resize", "POST").route(web::post().to(session::resize)))
+        .service(at("/api/streamers/{id}/windows", "GET, HEAD").route(get().to(slots::windows)))
+        .service(at("/api/streamers/{id}/slots", "POST").route(web::post().to(slots::bind_free)))
+        .service(
+            at("/api/streamers/{id}/slots/{slot}", "PUT, DELETE")
+                .route(web::put().to(slots::bind_one))
+                .route(web::delete().to(slots::clear)),
+        )
+        .service(
+            at("/api/streamers/{id}/sources", "GET, HEAD, POST")
+                .route(get().to(slots::sources))
+                .route(web::post().to(slots::add_source)),
+        )
+        .service(at("/api/streamers/{id}/sources/{name}", "DELETE").route(web::delete().to(slots::remove_source)))
         .service(at("/api/streamers/{id}/peers", "GET, HEAD").route(get().to(peers::list)))
         .service(
             at("/api/streamers/{id}/peers/{peer_id}", "PATCH, DELETE")

@@ -14,6 +14,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "streamers", description = "Sessions and their life"),
         (name = "session", description = "What programs do with a running session"),
+        (name = "slots", description = "What is shown, and what can be"),
         (name = "peers", description = "Who watches"),
         (name = "signalling", description = "How viewers connect"),
         (name = "operation", description = "For operators"),
@@ -22,6 +23,8 @@ use utoipa::{Modify, OpenApi};
         super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::delete,
         super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
+        super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
+        super::slots::sources, super::slots::add_source, super::slots::remove_source,
         super::peers::list, super::peers::patch, super::peers::remove,
         crate::signaling::peer_ws::connect,
         crate::signaling::whep::create, crate::signaling::whep::delete,

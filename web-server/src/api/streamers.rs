@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
-use common::spec::{DesktopSpec, SourceSpec, TestSpec};
+use common::spec::{DesktopSpec, ExecSpec, FfmpegSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -95,23 +95,37 @@ pub async fn delete(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse,
     Ok(HttpResponse::NoContent().finish())
 }
 
-impl Json for CreateStreamer {
-    /// A tagged enum is decoded in one piece, and its errors name only the whole; decoding the variant
-    /// by itself finds the field in it.
-    fn locate(body: &Value) -> Option<(String, String)> {
-        let mut source = body.get("source")?.as_object()?.clone();
-        match source.remove("type").as_ref().and_then(Value::as_str) {
-            Some("desktop") => error_in::<DesktopSpec>(source.into()),
-            Some("test") => error_in::<TestSpec>(source.into()),
-            _ => {
-                let error = serde_json::from_value::<SourceSpec>(body.get("source")?.clone()).err()?;
-                Some(("source.type".into(), error.to_string()))
-            }
+/// What is wrong with a source at `path`: a tagged enum is decoded in one piece, and its errors name only the whole;
+/// decoding the variant by itself finds the field in it.
+pub(super) fn locate_source(source: &Value, path: &str) -> Option<(String, String)> {
+    let mut fields = source.as_object()?.clone();
+    let kind = fields.remove("type");
+    let error = match kind.as_ref().and_then(Value::as_str) {
+        Some("desktop") => error_in::<DesktopSpec>(fields.into()),
+        Some("test") => error_in::<TestSpec>(fields.into()),
+        Some("window") => error_in::<WindowSpec>(fields.into()),
+        Some("rtsp") => error_in::<RtspSpec>(fields.into()),
+        Some("ffmpeg") => error_in::<FfmpegSpec>(fields.into()),
+        Some("exec") => error_in::<ExecSpec>(fields.into()),
+        _ => {
+            let error = serde_json::from_value::<SourceSpec>(source.clone()).err()?;
+            Some(("type".into(), error.to_string()))
         }
+    };
+    error.map(|(field, message)| (format!("{path}.{field}"), message))
+}
+
+impl Json for CreateStreamer {
+    fn locate(body: &Value) -> Option<(String, String)> {
+        let main = body.get("source").and_then(|source| locate_source(source, "source"));
+        main.or_else(|| {
+            let named = body.get("sources")?.as_object()?.iter();
+            named.filter_map(|(name, source)| locate_source(source, &format!("sources.{name}"))).next()
+        })
     }
 }
 
 fn error_in<T: DeserializeOwned>(source: Value) -> Option<(String, String)> {
     let error = serde_path_to_error::deserialize::<_, T>(source).err()?;
-    Some((format!("source.{}", error.path()), error.inner().to_string()))
+    Some((error.path().to_string(), error.inner().to_string()))
 }

@@ -91,7 +91,7 @@ impl Session {
             reason: self.life.reason().map(str::to_owned),
             created: self.created,
             exit,
-            spec: self.spec.clone(),
+            spec: self.spec.redacted(),
             slots: self.slots.clone(),
             peers: self.peers.values().cloned().collect(),
             stats: self.stats.clone(),

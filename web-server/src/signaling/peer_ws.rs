@@ -262,7 +262,7 @@ impl Connection {
     }
 
     async fn error(&mut self, code: &str, message: &str) -> Result<(), End> {
-        let message = ServerMessage::Error { code: code.into(), message: message.into() };
+        let message = ServerMessage::Error { code: code.into(), message: message.into(), request_id: None };
         self.write(Out::Text(to_text(&message))).await
     }
 

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::api::{InputRequest, SnapshotFormat};
-use common::id::{PeerId, RequestId, SlotIndex};
+use common::id::{PeerId, RequestId, SlotIndex, SourceName};
 use common::ipc::{Join, Json, Reply, RequestError, ServerIpcMessage};
 use common::signal::Role;
+use common::slots::BindSlot;
+use common::spec::SourceSpec;
 use tokio::sync::oneshot;
 
 use crate::signaling::Socket;
@@ -52,6 +54,34 @@ pub enum Ask {
         /// The text.
         text: String,
     },
+    /// Show something in a slot; `None`: the first free one.
+    BindSlot {
+        /// Which.
+        slot: Option<SlotIndex>,
+        /// What.
+        bind: BindSlot,
+    },
+    /// Show nothing in a slot.
+    ClearSlot {
+        /// Which.
+        slot: SlotIndex,
+    },
+    /// The windows that can be shared.
+    Windows,
+    /// The sources that there are.
+    Sources,
+    /// Add a named source.
+    AddSource {
+        /// Its name.
+        name: SourceName,
+        /// What it is.
+        source: SourceSpec,
+    },
+    /// Remove a named source.
+    RemoveSource {
+        /// Its name.
+        name: SourceName,
+    },
     /// Resize a desktop.
     Resize {
         /// Slot whose source is resized.
@@ -90,6 +120,14 @@ impl Ask {
             }
             Ask::GetClipboard => ServerIpcMessage::GetClipboard { request },
             Ask::SetClipboard { text } => ServerIpcMessage::SetClipboard { request, text },
+            Ask::BindSlot { slot, bind } => ServerIpcMessage::BindSlot { request, slot, bind: Json(bind) },
+            Ask::ClearSlot { slot } => ServerIpcMessage::ClearSlot { request, slot },
+            Ask::Windows => ServerIpcMessage::Windows { request },
+            Ask::Sources => ServerIpcMessage::Sources { request },
+            Ask::AddSource { name, source } => {
+                ServerIpcMessage::AddSource { request, name, source: Json(source) }
+            }
+            Ask::RemoveSource { name } => ServerIpcMessage::RemoveSource { request, name },
             Ask::Resize { slot, width, height } => ServerIpcMessage::Resize { request, slot, width, height },
         }
     }

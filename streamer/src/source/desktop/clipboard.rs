@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use common::input::MAX_TEXT;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
-use tokio::sync::mpsc;
 use x11rb::connection::Connection;
 use x11rb::errors::ReplyOrIdError;
 use x11rb::protocol::Event as XEvent;
@@ -31,7 +30,7 @@ use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 
 use super::display::Display;
-use crate::source::{Clipboard, Error, Event};
+use crate::source::{Clipboard, Error, Event, Events};
 
 /// How long the owner of the clipboard may take for one step of handing it over.
 const STEP_TIME: Duration = Duration::from_secs(1);
@@ -73,7 +72,7 @@ impl XClipboard {
     ///
     /// # Errors
     /// [`Error::X`] when the display cannot be reached or has no XFIXES.
-    pub fn start(display: &Display, events: mpsc::Sender<Event>) -> Result<Self, Error> {
+    pub fn start(display: &Display, events: Events) -> Result<Self, Error> {
         let io = |source: std::io::Error| Error::Io { what: "starting the clipboard".into(), source };
         let (x, screen) = display.connect()?;
         let owner = Owner::new(x, screen, events).map_err(|e| Error::X(format!("clipboard: {e}")))?;
@@ -139,7 +138,7 @@ struct Owner {
     /// Owns the clipboard for us.
     window: Window,
     atoms: Atoms,
-    events: mpsc::Sender<Event>,
+    events: Events,
     /// Our text, while it is on the clipboard.
     ours: Option<Ours>,
     /// A transfer from another program.
@@ -171,7 +170,7 @@ struct Fetch {
 }
 
 impl Owner {
-    fn new(x: RustConnection, screen: usize, events: mpsc::Sender<Event>) -> Result<Self, ReplyOrIdError> {
+    fn new(x: RustConnection, screen: usize, events: Events) -> Result<Self, ReplyOrIdError> {
         let atoms = Atoms::new(&x)?.reply()?;
         xfixes::query_version(&x, 5, 0)?.reply()?;
         let root = x.setup().roots[screen].root;

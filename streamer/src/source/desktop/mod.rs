@@ -27,8 +27,9 @@ pub mod xserver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::media::VideoCodec;
 use common::spec::{CursorMode, DesktopSpec};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use self::capture::Capture;
 use self::clipboard::XClipboard;
@@ -39,7 +40,7 @@ use self::sound::Sound;
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
-use super::{Clipboard, Error, Event, Info, Outlets, Running};
+use super::{Clipboard, Error, Event, Events, Info, Outlets, Running};
 use crate::input::sink::Sink;
 use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
@@ -118,7 +119,8 @@ fn spawn(mut capture: Capture, end: End) -> Result<Worker<Request>, Error> {
 impl Running for Desktop {
     fn info(&self) -> Info {
         let (size, audio) = (*self.size.borrow(), self.sound.is_some());
-        Info { size, fps: self.fps, audio, cursor: self.cursor, input: true }
+        let (fps, cursor, codec) = (self.fps, self.cursor, VideoCodec::H264);
+        Info { size, fps, audio, cursor, input: true, codec, window: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {
@@ -142,11 +144,11 @@ impl Running for Desktop {
 #[derive(Clone)]
 struct End {
     told: Arc<AtomicBool>,
-    events: mpsc::Sender<Event>,
+    events: Events,
 }
 
 impl End {
-    fn new(events: mpsc::Sender<Event>) -> Self {
+    fn new(events: Events) -> Self {
         Self { told: Arc::new(AtomicBool::new(false)), events }
     }
 
@@ -159,9 +161,9 @@ impl End {
         let end = self.clone();
         move |reason| {
             if end.is_first()
-                && let Err(error) = end.events.try_send(Event::Ended(reason))
+                && let Err(event) = end.events.try_send(Event::Ended(reason))
             {
-                tracing::error!(%error, "the end of the desktop could not be told");
+                tracing::error!(?event, "the end of the desktop could not be told");
             }
         }
     }

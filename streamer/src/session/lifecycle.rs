@@ -1,0 +1,441 @@
+//! How sources come and go: started when they are wanted, stopped when nobody does, and what they say meanwhile.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use common::exit::ExitReason;
+use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
+use common::input::{CursorShape, GeneralMessage};
+use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::slots::SourceList;
+use common::spec::SourceSpec;
+
+use super::sources::{Entry, Life, RenditionEntry, Waiter};
+use super::viewers::general;
+use super::{MAIN_SLOT, Session};
+use crate::feed::{AudioOutlet, VideoOutlet};
+use crate::input;
+use crate::link::{Link, ReplyTo};
+use crate::peer::{Audience, Command, FeedId, Media};
+use crate::source::rendition::Rendition;
+use crate::source::video::Settings;
+use crate::source::{self, Event, Events, Outlets, Running, SourceKey, Upstream};
+
+/// The outcome of starting a source.
+pub type Started = Result<Box<dyn Running>, source::Error>;
+
+impl Session {
+    /// Adds a source to those that can be asked for, and its feeds to the shards'.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(super) fn add_source(
+        &mut self,
+        name: SourceName,
+        spec: SourceSpec,
+        temporary: bool,
+    ) -> std::io::Result<()> {
+        let (video, audio) = (self.sources.feed()?, self.sources.feed()?);
+        for feed in [&video, &audio] {
+            self.tell_all(|| Command::AddFeed { feed: feed.id, demand: feed.demand.clone() });
+        }
+        self.sources.insert(name, Entry::new(spec, temporary, video, audio));
+        Ok(())
+    }
+
+    /// Forgets a source that nothing shows any more.
+    pub(super) fn drop_source(&mut self, name: &str) {
+        self.stop_source(name);
+        if let Some(entry) = self.sources.remove(name) {
+            for feed in entry.feeds() {
+                self.tell_all(|| Command::RemoveFeed { feed: feed.id });
+            }
+        }
+    }
+
+    /// `StartSource`: from here on sources run.
+    pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo) {
+        if self.start_asked.replace(Instant::now()).is_some() {
+            let error =
+                RequestError::new(ErrorKind::Conflict, "already_started", "the source has been started");
+            return link.reply(asked, Err(error));
+        }
+        match self.sources.get_mut(MAIN_SOURCE) {
+            Some(main) => main.waiting.push(Waiter::Session(asked)),
+            None => self.runs(link, asked),
+        }
+        self.settle();
+    }
+
+    /// Starts what is wanted and does not run, stops what nobody wants any more.
+    pub(super) fn settle(&mut self) {
+        if self.start_asked.is_none() {
+            return;
+        }
+        let due = self.sources.due(Instant::now(), &self.shown_to_somebody());
+        due.start.iter().for_each(|name| self.start_source(name));
+        due.stop.iter().for_each(|name| self.stop_source(name));
+        let unused: Vec<_> = self
+            .sources
+            .all()
+            .iter()
+            .filter(|(name, entry)| entry.temporary && entry.waiting.is_empty() && !self.is_shown(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        unused.iter().for_each(|name| self.drop_source(name));
+    }
+
+    fn start_source(&mut self, name: &str) {
+        let upstream = self.upstream(name);
+        let key = self.sources.key();
+        let outlets = self.outlets(name, key);
+        let Some((entry, outlets)) = self.sources.get_mut(name).zip(outlets) else { return };
+        entry.key = key;
+        entry.life = Life::Starting { keyframe: false };
+        let feeds: Vec<_> = entry.feeds().map(|feed| feed.id).collect();
+        let (spec, started) = (entry.spec.clone(), self.senders.started.clone());
+        // Its own thread, not one of a pool: children that are to end with their parent are tied to the
+        // thread that started them.
+        let thread = std::thread::Builder::new().name("source-start".into());
+        let spawned = thread.spawn(move || {
+            let _ = started.blocking_send((key, source::start(&spec, upstream, outlets)));
+        });
+        for feed in feeds {
+            self.tell_all(|| Command::FeedOnline { feed, online: true });
+        }
+        if let Err(error) = spawned {
+            let started = self.senders.started.clone();
+            tokio::spawn(async move {
+                let failed = source::Error::Io { what: "start a thread".into(), source: error };
+                let _ = started.send((key, Err(failed))).await;
+            });
+        }
+    }
+
+    /// What a source builds on; what it is made from has been started.
+    fn upstream(&self, name: &str) -> Upstream {
+        let Some(entry) = self.sources.get(name) else { return Upstream::None };
+        let windows = || self.sources.main()?.running()?.windows();
+        let tapping = || self.sources.get(entry.upstream(self.sources.all())?)?.tapping.clone();
+        match &entry.spec {
+            SourceSpec::Window(_) => windows().map_or(Upstream::None, Upstream::Desktop),
+            _ => tapping().map_or(Upstream::None, |tapping| Upstream::Stream(tapping.tap())),
+        }
+    }
+
+    fn outlets(&mut self, name: &str, key: SourceKey) -> Option<Outlets> {
+        let (video, audio) = {
+            let entry = self.sources.get(name)?;
+            let video = (entry.video.id, entry.video.demand.clone());
+            (self.video_outlet(video), self.audio_outlet(entry))
+        };
+        let (mut video, audio) = (video, audio);
+        let events = Events::new(key, self.senders.source.clone());
+        self.sources.get_mut(name)?.tapping = Some(video.tapping());
+        Some(Outlets { video, audio, counters: self.counters.clone(), events, run_dir: self.run_dir.clone() })
+    }
+
+    fn video_outlet(&self, (feed, demand): (FeedId, Arc<crate::feed::Demand>)) -> VideoOutlet {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.handle.clone()).collect();
+        VideoOutlet::new(demand, self.clock, move |unit| {
+            shards.iter().for_each(|shard| shard.media(Media::Video(feed, unit.clone())));
+        })
+    }
+
+    fn audio_outlet(&self, entry: &Entry) -> AudioOutlet {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.handle.clone()).collect();
+        let feed = entry.audio.id;
+        AudioOutlet::new(entry.audio.demand.clone(), self.clock, move |unit| {
+            shards.iter().for_each(|shard| shard.media(Media::Audio(feed, unit.clone())));
+        })
+    }
+
+    /// A source has been started, or not. Without its main source the session ends.
+    pub fn started(&mut self, link: &mut Link, key: SourceKey, started: Started) -> Option<ExitReason> {
+        let name = self.sources.by_key(key);
+        let Some(name) = name.filter(|name| self.is_starting(name)) else {
+            // Nobody wants it any more.
+            end_elsewhere(started.ok());
+            return None;
+        };
+        let entry = self.sources.get_mut(&name)?;
+        match started {
+            Ok(mut source) => {
+                if let Some(sink) = source.take_sink() {
+                    self.input.send(input::Event::Attach(name.clone(), sink));
+                }
+                let keyframe = matches!(entry.life, Life::Starting { keyframe: true });
+                entry.life = Life::Warming(source);
+                if keyframe {
+                    self.source_works(link, &name);
+                }
+                None
+            }
+            Err(error) => self.start_failed(link, &name, &error),
+        }
+    }
+
+    fn is_starting(&self, name: &str) -> bool {
+        self.sources.get(name).is_some_and(|entry| matches!(entry.life, Life::Starting { .. }))
+    }
+
+    fn start_failed(&mut self, link: &mut Link, name: &str, error: &source::Error) -> Option<ExitReason> {
+        let message = error.to_string();
+        let refusal = match error {
+            source::Error::Command(_) => RequestError::new(ErrorKind::Invalid, "command_failed", &message)
+                .with_field("source.command"),
+            source::Error::NoWindow(_) => {
+                RequestError::new(ErrorKind::NotFound, "window_not_found", &message).with_field("source.window_id")
+            }
+            _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
+        };
+        self.refuse_waiting(link, name, &refusal);
+        if name == MAIN_SOURCE {
+            return Some(ExitReason::SourceFailed { message });
+        }
+        self.source_gone(link, name, message);
+        None
+    }
+
+    /// Whoever waits for a source to run waits in vain.
+    fn refuse_waiting(&mut self, link: &mut Link, name: &str, refusal: &RequestError) {
+        let waiting = self.sources.get_mut(name).map(|entry| std::mem::take(&mut entry.waiting));
+        for waiter in waiting.unwrap_or_default() {
+            let (Waiter::Session(to) | Waiter::Slot { to, .. }) = waiter;
+            link.reply(to, Err(refusal.clone()));
+        }
+    }
+
+    /// A source says something.
+    pub fn source_event(&mut self, link: &mut Link, key: SourceKey, event: Event) -> Option<ExitReason> {
+        let name = self.sources.by_key(key)?;
+        match event {
+            Event::Started => self.first_picture(link, &name),
+            Event::Resized(_) | Event::Window(_) => self.source_changed(link, &name),
+            Event::Cursor(shape) => self.cursor_changed(shape),
+            Event::Clipboard(text) => {
+                let text = general(&GeneralMessage::Clipboard { text });
+                self.tell_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
+            }
+            Event::Offline(reason) => self.source_offline(&name, reason),
+            Event::Ended(message) => return self.source_ended(link, &name, message),
+        }
+        None
+    }
+
+    fn first_picture(&mut self, link: &mut Link, name: &str) {
+        let Some(entry) = self.sources.get_mut(name) else { return };
+        match std::mem::replace(&mut entry.life, Life::Idle) {
+            // The keyframe has overtaken the news that the source has been started.
+            Life::Starting { .. } => entry.life = Life::Starting { keyframe: true },
+            Life::Warming(source) | Life::Offline(source, _) => {
+                entry.life = Life::Warming(source);
+                self.source_works(link, name);
+            }
+            other => entry.life = other,
+        }
+    }
+
+    /// The source is started and its first keyframe is there.
+    fn source_works(&mut self, link: &mut Link, name: &str) {
+        let Some(entry) = self.sources.get_mut(name) else { return };
+        let Life::Warming(source) = std::mem::replace(&mut entry.life, Life::Idle) else { return };
+        entry.life = Life::Running(source);
+        entry.since = Some(Utc::now());
+        let (feeds, waiting) = (entry.feeds().map(|feed| feed.id).collect::<Vec<_>>(), &mut entry.waiting);
+        let waiting = std::mem::take(waiting);
+        for feed in feeds {
+            self.tell_all(|| Command::FeedOnline { feed, online: true });
+        }
+        self.start_renditions(name);
+        self.source_changed(link, name);
+        for waiter in waiting {
+            match waiter {
+                Waiter::Session(asked) => self.runs(link, asked),
+                Waiter::Slot { to, slot, shown } => {
+                    self.show(link, slot, shown);
+                    self.reply_bound(link, to, slot);
+                }
+            }
+        }
+    }
+
+    /// The session runs: its main source gives pictures, or it has none.
+    fn runs(&mut self, link: &mut Link, asked: ReplyTo) {
+        self.running_since = Some(Utc::now());
+        self.first_frame = self.start_asked.map(|asked| asked.elapsed());
+        if self.spec.share && self.sources.main().is_some() {
+            // Before the reply: whoever waits for it is shown the slots too.
+            self.show(link, MAIN_SLOT, super::sources::Shown::native(MAIN_SOURCE));
+        }
+        link.reply(asked, Ok(Reply::Done));
+        link.send(StreamerIpcMessage::SourceConnected);
+    }
+
+    /// Renditions that are bound run while their source does.
+    pub(super) fn start_renditions(&mut self, name: &str) {
+        let counters = self.counters.clone();
+        let Some(entry) = self.sources.get(name).filter(|entry| entry.is_running()) else { return };
+        let missing = entry.renditions.iter().filter(|(_, rendition)| rendition.running.is_none());
+        let missing: Vec<_> = missing
+            .map(|(height, rendition)| (*height, rendition.feed.id, rendition.feed.demand.clone()))
+            .collect();
+        let Some((frames, info)) = entry.running().and_then(|s| Some((s.frames()?, s.info()))) else { return };
+        for (height, feed, demand) in missing {
+            let outlet = self.video_outlet((feed, demand));
+            let settings = Settings { fps: info.fps, bitrate_kbps: None };
+            let running = Rendition::start(frames.clone(), height, settings, outlet, counters.clone());
+            let running = running.inspect_err(|error| tracing::warn!(name, height, %error, "no rendition")).ok();
+            let entry = self.sources.get_mut(name).and_then(|entry| entry.renditions.get_mut(&height));
+            if let Some(rendition) = entry {
+                rendition.running = running;
+            }
+        }
+    }
+
+    /// Makes the feed of a rendition, if it is one and there is none yet.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(super) fn prepare(&mut self, shown: &super::sources::Shown) -> std::io::Result<()> {
+        let Some(height) = shown.height else { return Ok(()) };
+        let known = |entry: &Entry| entry.renditions.contains_key(&height);
+        if self.sources.get(&shown.source).is_none_or(known) {
+            return Ok(());
+        }
+        let feed = self.sources.feed()?;
+        self.tell_all(|| Command::AddFeed { feed: feed.id, demand: feed.demand.clone() });
+        if let Some(entry) = self.sources.get_mut(&shown.source) {
+            entry.renditions.insert(height, RenditionEntry { feed, running: None });
+        }
+        self.start_renditions(&shown.source);
+        Ok(())
+    }
+
+    fn cursor_changed(&mut self, shape: Option<CursorShape>) {
+        self.cursor = Some(shape);
+        for text in self.cursor_messages() {
+            self.tell_all(|| Command::Say { to: Audience::All, text: text.clone() });
+        }
+    }
+
+    /// The cursor's shape, for each slot that shows the desktop or one of its windows.
+    pub(super) fn cursor_messages(&self) -> Vec<Arc<str>> {
+        let Some(shape) = &self.cursor else { return Vec::new() };
+        let on_desktop = |slot: &SlotIndex| self.input_target(*slot).is_some();
+        let slots = self.slots.keys().copied().filter(on_desktop);
+        slots.map(|slot| general(&GeneralMessage::Cursor { slot, shape: shape.clone() })).collect()
+    }
+
+    fn source_offline(&mut self, name: &str, reason: String) {
+        tracing::info!(name, reason, "source offline");
+        let Some(entry) = self.sources.get_mut(name) else { return };
+        match std::mem::replace(&mut entry.life, Life::Idle) {
+            Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => {
+                entry.life = Life::Offline(source, reason);
+            }
+            // It is told again once it has been started.
+            other => entry.life = other,
+        }
+        for feed in entry.feeds().map(|feed| feed.id).collect::<Vec<_>>() {
+            self.tell_all(|| Command::FeedOnline { feed, online: false });
+        }
+    }
+
+    fn source_ended(&mut self, link: &mut Link, name: &str, message: String) -> Option<ExitReason> {
+        if name != MAIN_SOURCE {
+            let refusal = RequestError::new(ErrorKind::Failed, "source_failed", &message);
+            self.refuse_waiting(link, name, &refusal);
+            self.source_gone(link, name, message);
+            return None;
+        }
+        link.send(StreamerIpcMessage::SourceLost { reason: message.clone() });
+        if self.running_since.is_some() {
+            return Some(ExitReason::SourceEnded { message });
+        }
+        self.refuse_waiting(link, name, &RequestError::new(ErrorKind::Failed, "source_failed", &message));
+        Some(ExitReason::SourceFailed { message })
+    }
+
+    /// A source has ended by itself, or did not start. One that was made for a slot leaves it; a named one
+    /// stays where it is shown, offline.
+    fn source_gone(&mut self, link: &mut Link, name: &str, reason: String) {
+        tracing::info!(name, reason, "source ended");
+        self.stop_source(name);
+        let Some(entry) = self.sources.get_mut(name) else { return };
+        let temporary = entry.temporary;
+        entry.life = Life::Ended(reason.clone());
+        for feed in entry.feeds().map(|feed| feed.id).collect::<Vec<_>>() {
+            self.tell_all(|| Command::FeedOnline { feed, online: false });
+        }
+        if temporary {
+            self.clear_all_of(link, name, &reason);
+            self.drop_source(name);
+        }
+    }
+
+    /// Ends what runs of a source; it can be started again.
+    pub(super) fn stop_source(&mut self, name: &str) {
+        let Some(entry) = self.sources.get_mut(name) else { return };
+        let life = std::mem::replace(&mut entry.life, Life::Idle);
+        entry.key = SourceKey::default();
+        entry.tapping = None;
+        let renditions: Vec<_> = entry.renditions.values_mut().filter_map(|r| r.running.take()).collect();
+        match life {
+            Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => {
+                // Waits for threads and processes to end, and the control loop must not.
+                tokio::task::spawn_blocking(move || drop((renditions, source)));
+            }
+            // What is on its way is ended when it is there: nobody knows its key any more.
+            Life::Idle | Life::Starting { .. } | Life::Ended(_) => {}
+        }
+    }
+
+    /// `POST …/sources`.
+    pub(super) fn add_named(&mut self, name: SourceName, spec: SourceSpec) -> Result<(), RequestError> {
+        let invalid = |error: common::spec::InvalidField| {
+            RequestError::new(ErrorKind::Invalid, "invalid_source", error.to_string()).with_field(error.field)
+        };
+        common::spec::validate_name(&name).map_err(invalid)?;
+        spec.validate_alone().map_err(invalid)?;
+        if self.sources.all().len() >= common::spec::MAX_SOURCES {
+            let message = format!("this streamer has {} sources, the most it may have", self.sources.all().len());
+            return Err(RequestError::new(ErrorKind::Limit, "too_many_sources", message));
+        }
+        if self.sources.get(&name).is_some() {
+            let message = format!("there is a source {name:?} already");
+            return Err(RequestError::new(ErrorKind::Conflict, "source_exists", message).with_field("name"));
+        }
+        self.add_source(name, spec, false)
+            .map_err(|error| RequestError::new(ErrorKind::Failed, "source_failed", error.to_string()))
+    }
+
+    /// `DELETE …/sources/{name}`.
+    pub(super) fn remove_named(&mut self, link: &mut Link, name: &str) -> Result<(), RequestError> {
+        if name == MAIN_SOURCE {
+            let message = "the session is about its main source; delete the streamer instead";
+            return Err(RequestError::new(ErrorKind::Conflict, "main_source", message));
+        }
+        if self.sources.get(name).is_none() {
+            let message = format!("there is no source {name:?}");
+            return Err(RequestError::new(ErrorKind::NotFound, "source_not_found", message));
+        }
+        self.clear_all_of(link, name, "the source was removed");
+        self.drop_source(name);
+        Ok(())
+    }
+
+    /// `GET …/sources`.
+    pub(super) fn list_sources(&self) -> Reply {
+        let sources = self.sources.all().iter().map(|(name, entry)| entry.view(name)).collect();
+        Reply::Sources(Json(SourceList { sources }))
+    }
+}
+
+/// Ends a source where its end may be waited for.
+fn end_elsewhere(source: Option<Box<dyn Running>>) {
+    if let Some(source) = source {
+        tokio::task::spawn_blocking(move || drop(source));
+    }
+}

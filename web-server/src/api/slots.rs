@@ -1,0 +1,187 @@
+//! What a streamer shows: its slots, its sources, the windows that can be shared.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use common::ipc::Reply;
+use common::signal::StreamInfo;
+use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
+use common::spec::validate_name;
+use serde_json::Value;
+
+use super::extract::{Body, Id, Json, Slot, SourceName};
+use super::problem::ApiError;
+use super::session::done;
+use super::streamers::locate_source;
+use crate::registry::Handle;
+use crate::supervisor::ask::{Ask, AskError};
+
+impl Json for BindSlot {
+    fn locate(body: &Value) -> Option<(String, String)> {
+        locate_source(body.get("source")?, "source")
+    }
+}
+
+impl Json for AddSource {
+    fn locate(body: &Value) -> Option<(String, String)> {
+        locate_source(body.get("source")?, "source")
+    }
+}
+
+/// Show something in the first free slot.
+///
+/// Answers when its first picture is there. What comes from elsewhere (a camera, say) may be long in coming: it is
+/// shown as soon as it comes.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/slots", tag = "slots",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = BindSlot,
+    responses(
+        (status = 201, description = "Shown", body = StreamInfo,
+         headers(("Location" = String, description = "Path of the slot"))),
+        (status = 404, description = "No such stream or window"),
+        (status = 409, description = "`no_free_slot`, `already_shared`, `no_desktop`"),
+    ),
+)]
+pub async fn bind_free(
+    id: Id,
+    body: Body<BindSlot>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let info = bind(&id, None, body.0, &registry).await?;
+    let location = format!("/api/streamers/{}/slots/{}", id.0, info.slot);
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(info))
+}
+
+/// Show something in a slot, to everybody.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    put, path = "/api/streamers/{id}/slots/{slot}", tag = "slots",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("slot" = u8, Path, description = "Which slot; counts from 0"),
+    ),
+    request_body = BindSlot,
+    responses((status = 200, description = "Shown", body = StreamInfo)),
+)]
+pub async fn bind_one(
+    id: Id,
+    slot: Slot,
+    body: Body<BindSlot>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry).await?))
+}
+
+async fn bind(
+    id: &Id,
+    slot: Option<u8>,
+    bind: BindSlot,
+    registry: &Handle,
+) -> Result<StreamInfo, ApiError> {
+    if let SlotSource::Spec(source) = &bind.source {
+        source.validate()?;
+    }
+    match registry.reach(&id.0).await?.ask(Ask::BindSlot { slot, bind }).await? {
+        Reply::Bound { stream_info } => Ok(stream_info.0),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// Show nothing in a slot.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/streamers/{id}/slots/{slot}", tag = "slots",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("slot" = u8, Path, description = "Which slot; counts from 0"),
+    ),
+    responses((status = 204, description = "It shows nothing")),
+)]
+pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    done(registry.reach(&id.0).await?.ask(Ask::ClearSlot { slot: slot.0 }).await?)
+}
+
+/// The windows that can be shared.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/windows", tag = "slots",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    responses((status = 200, description = "The topmost first", body = WindowList)),
+)]
+pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    match registry.reach(&id.0).await?.ask(Ask::Windows).await? {
+        Reply::Windows(list) => Ok(HttpResponse::Ok().json(list.0)),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// The sources of a streamer.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/sources", tag = "slots",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    responses((status = 200, description = "In order of names, without passwords", body = SourceList)),
+)]
+pub async fn sources(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    match registry.reach(&id.0).await?.ask(Ask::Sources).await? {
+        Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0)),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// Add a named source.
+///
+/// It starts when somebody wants to see it, or at once if it is `always_on`.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/sources", tag = "slots",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = AddSource,
+    responses((status = 204, description = "It can be asked for"),
+              (status = 409, description = "`source_exists`")),
+)]
+pub async fn add_source(
+    id: Id,
+    body: Body<AddSource>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let AddSource { name, source } = body.0;
+    validate_name(&name)?;
+    source.validate_alone()?;
+    done(registry.reach(&id.0).await?.ask(Ask::AddSource { name, source }).await?)
+}
+
+/// Remove a named source.
+///
+/// Slots that show it show nothing from then on.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/streamers/{id}/sources/{name}", tag = "slots",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("name" = String, Path, description = "Name of the source"),
+    ),
+    responses((status = 204, description = "Gone")),
+)]
+pub async fn remove_source(
+    id: Id,
+    name: SourceName,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    done(registry.reach(&id.0).await?.ask(Ask::RemoveSource { name: name.0 }).await?)
+}
