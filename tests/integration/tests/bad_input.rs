@@ -143,7 +143,7 @@ impl Socket {
 
     fn error(&mut self) -> String {
         self.until("an error", |message| match message {
-            ServerMessage::Error { code, message } => {
+            ServerMessage::Error { code, message, .. } => {
                 assert!(!message.is_empty());
                 Some(code)
             }

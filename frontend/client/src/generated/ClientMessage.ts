@@ -33,7 +33,23 @@ sdpMid: string | null,
 /**
  * Index of that section.
  */
-sdpMLineIndex: number | null, } | { "type": "pause", 
+sdpMLineIndex: number | null, } | { "type": "switch", 
+/**
+ * Which.
+ */
+slot: number, 
+/**
+ * Name of a stream; empty: what everybody sees there.
+ */
+stream: string, 
+/**
+ * Rendition: `""` or `"native"` for the stream itself, else as in `"360p"`.
+ */
+quality: string, 
+/**
+ * Comes back in the answer: a `slot-status`, or an `error`.
+ */
+requestId?: string, } | { "type": "pause", 
 /**
  * Which.
  */

@@ -11,9 +11,17 @@ export type CreateStreamer = {
  */
 id?: StreamerId, 
 /**
- * What produces the media of slot 0.
+ * What the session is about, called `main`: when it ends, the session ends. A streamer of cameras has none.
  */
-source: SourceSpec, 
+source?: SourceSpec, 
+/**
+ * Further sources, by the name under which they can be asked for.
+ */
+sources?: { [key in string]: SourceSpec }, 
+/**
+ * Show `main` in slot 0 from the start. Without, all slots are free and viewers wait until something is shared.
+ */
+share: boolean, 
 /**
  * Slots negotiated with every peer, 1..=16.
  */

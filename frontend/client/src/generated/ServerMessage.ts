@@ -66,7 +66,11 @@ streamInfo: StreamInfo, } | { "type": "stream-deactivated",
 /**
  * `video0` …
  */
-trackId: string, } | { "type": "stream-updated", 
+trackId: string, 
+/**
+ * Why, if nobody asked for it: the window was closed.
+ */
+reason?: string, } | { "type": "stream-updated", 
 /**
  * All of it, as it is now.
  */
@@ -88,9 +92,13 @@ quality: string,
  */
 status: SlotState, 
 /**
- * With `status: "error"`: what.
+ * With `status: "error"` or `"offline"`: what.
  */
-error?: string, } | { "type": "streamer-state", 
+error?: string, 
+/**
+ * Of the `switch` that this answers.
+ */
+requestId?: string, } | { "type": "streamer-state", 
 /**
  * The state.
  */
@@ -114,4 +122,8 @@ code: string,
 /**
  * For people.
  */
-message: string, };
+message: string, 
+/**
+ * Of the message that this answers.
+ */
+requestId?: string, };
