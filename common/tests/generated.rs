@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, input, signal};
+use common::{api, input, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -33,6 +33,11 @@ fn export(dir: &Path) {
         api::ClipboardBody,
         api::ResizeRequest,
         api::Problem,
+        slots::BindSlot,
+        slots::SlotConfig,
+        slots::WindowList,
+        slots::AddSource,
+        slots::SourceList,
     );
     let index: String = files(dir)
         .keys()
