@@ -1,0 +1,199 @@
+/** Slots: what is shown changes in an instant, and the connection knows nothing of it. */
+
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import type { Browser } from "playwright-core";
+import { launch } from "./support/browser.js";
+import { join, type Viewer } from "./support/native.js";
+import { Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+/** Streams and the widths that tell them apart. */
+const WIDTHS: Readonly<Record<string, number>> = { a: 160, b: 176, c: 192, d: 208, e: 224 };
+
+let server: Server;
+let browser: Browser;
+
+before(async () => {
+  server = await Server.start();
+  ({ browser } = await launch());
+});
+
+async function streamer(id: string, fps = 15): Promise<void> {
+  const source = (width: number): object => ({ type: "test", width, height: 96, fps });
+  const sources = Object.fromEntries(Object.entries(WIDTHS).map(([name, width]) => [name, source(width)]));
+  await server.json("POST", "api/streamers?wait=running", { id, sources });
+}
+
+async function put(id: string, slot: number, source: string): Promise<void> {
+  await server.json("PUT", `api/streamers/${id}/slots/${String(slot)}`, { source });
+}
+
+function width(stream: string): number {
+  return WIDTHS[stream] ?? 0;
+}
+
+test("streams appear and vanish in a page that is already connected, without any negotiation", async () => {
+  await streamer("share");
+  const page = await join(browser, server.url, "share");
+  const before = await page.negotiation();
+  assert.deepEqual([before.state, before.offers], ["stable", 1]);
+  assert.deepEqual((await page.messages("streams-info")).map(({ streams }) => streams), [[]], "nothing is shared yet");
+
+  for (const [slot, name] of ["a", "b", "c", "d"].entries()) {
+    const info = await server.json<{ slot: number; source: string; width: number }>(
+      "POST",
+      "api/streamers/share/slots",
+      { source: name },
+    );
+    assert.deepEqual([info.slot, info.source, info.width], [slot, name, width(name)]);
+    await page.presents(slot, width(name));
+  }
+  const refused = await server.request("POST", "api/streamers/share/slots", { source: "e" });
+  const problem = (await refused.json()) as { code: string; detail: string };
+  assert.deepEqual([refused.status, problem.code], [409, "no_free_slot"]);
+  assert.match(problem.detail, /all 4 slots/);
+
+  const late = await join(browser, server.url, "share");
+  const [info] = await late.messages("streams-info");
+  assert.deepEqual((info?.["streams"] as { source: string }[]).map(({ source }) => source), ["a", "b", "c", "d"]);
+  for (const [slot, name] of ["a", "b", "c", "d"].entries()) await late.presents(slot, width(name));
+
+  await server.json("DELETE", "api/streamers/share/slots/1");
+  await page.told("that slot 1 is free", ({ type, trackId }) => type === "stream-deactivated" && trackId === "video1");
+  await page.told("its state", ({ type, slot, status }) => type === "slot-status" && slot === 1 && status === "inactive");
+  const bytes = await page.bytes(1);
+  await page.presents(0, width("a"), 15);
+  assert.equal(await page.bytes(1), bytes, "nothing is sent in a slot that shows nothing");
+
+  await put("share", 1, "e");
+  await Promise.all([page.presents(1, width("e")), late.presents(1, width("e"))]);
+  for (const viewer of [page, late]) {
+    const { state, offers } = await viewer.negotiation();
+    assert.deepEqual([state, offers], ["stable", 1]);
+  }
+  assert.equal((await page.negotiation()).sdp, before.sdp);
+  await Promise.all([page.close(), late.close()]);
+});
+
+test("a peer chooses for itself what a slot shows, and is told when that cannot be", async () => {
+  await streamer("choose");
+  await put("choose", 0, "a");
+  const [page, other] = [await join(browser, server.url, "choose"), await join(browser, server.url, "choose")];
+  await Promise.all([page.presents(0, width("a")), other.presents(0, width("a"))]);
+
+  await page.send({ type: "switch", slot: 0, stream: "b", requestId: "one" });
+  const status = await page.told("the answer", ({ requestId, status }) => requestId === "one" && status === "active");
+  assert.deepEqual([status["stream"], status["quality"]], ["b", ""]);
+  await page.presents(0, width("b"));
+  await other.presents(0, width("a"));
+
+  await page.send({ type: "switch", slot: 0, stream: "nothing", requestId: "two" });
+  const missing = await page.told("a refusal", ({ requestId }) => requestId === "two");
+  assert.deepEqual([missing.type, missing["status"], missing["error"]], ["slot-status", "error", "stream_not_found"]);
+  await page.send({ type: "switch", slot: 9, stream: "a", requestId: "three" });
+  const outside = await page.told("another", ({ requestId }) => requestId === "three");
+  assert.deepEqual([outside.type, outside["code"]], ["error", "slot_not_found"]);
+  await page.presents(0, width("b"), 5);
+
+  // What everybody sees there changes; this peer has chosen otherwise, until it follows again.
+  await put("choose", 0, "c");
+  await other.presents(0, width("c"));
+  await page.presents(0, width("b"));
+  await page.send({ type: "switch", slot: 0, stream: "" });
+  await page.presents(0, width("c"));
+
+  await page.send({ type: "pause", slot: 0 });
+  await page.told("the pause", ({ slot, status }) => slot === 0 && status === "paused");
+  const paused = await page.bytes(0);
+  await other.presents(0, width("c"), 15);
+  assert.equal(await page.bytes(0), paused, "nothing is sent in a paused slot");
+  await page.send({ type: "resume", slot: 0 });
+  await page.presents(0, width("c"));
+  assert.deepEqual([(await page.negotiation()).offers, (await other.negotiation()).offers], [1, 1]);
+  await Promise.all([page.close(), other.close()]);
+});
+
+test("after 200 random steps every slot shows what it should, and nothing has leaked", async () => {
+  await streamer("random", 10);
+  const viewers = [await join(browser, server.url, "random"), await join(browser, server.url, "random")];
+  const names = Object.keys(WIDTHS);
+  const shared: (string | null)[] = [null, null, null, null];
+  const chosen = viewers.map(() => [...shared]);
+  const paused = viewers.map(() => shared.map(() => false));
+  const choice = random(20_261_120);
+  const pick = <T>(from: readonly T[]): T => from[choice(from.length)] as T;
+  const resources = async (): Promise<{ threads: number; descriptors: number; rss_bytes: number }> => {
+    const { stats } = await server.json<{ stats: { process: { threads: number; descriptors: number; rss_bytes: number } } }>(
+      "GET",
+      "api/streamers/random",
+    );
+    return stats.process;
+  };
+  // Everything has been started once.
+  for (const [slot, name] of names.slice(0, 4).entries()) await put("random", slot, name);
+  await Promise.all(viewers.map((viewer) => viewer.presents(3, width("d"))));
+  names.slice(0, 4).forEach((name, slot) => (shared[slot] = name));
+  const before = await resources();
+
+  for (let step = 0; step < 200; step++) {
+    const slot = choice(4);
+    const who = choice(viewers.length);
+    const viewer = viewers[who] as Viewer;
+    const [mine, still] = [chosen[who] ?? [], paused[who] ?? []];
+    switch (choice(6)) {
+      case 0:
+      case 1:
+        shared[slot] = pick(names);
+        await put("random", slot, shared[slot]);
+        break;
+      case 2:
+        shared[slot] = null;
+        await server.json("DELETE", `api/streamers/random/slots/${String(slot)}`);
+        break;
+      case 3:
+        mine[slot] = pick(names);
+        await viewer.send({ type: "switch", slot, stream: mine[slot] });
+        break;
+      case 4:
+        mine[slot] = null;
+        await viewer.send({ type: "switch", slot, stream: "" });
+        break;
+      default:
+        still[slot] = !(still[slot] ?? false);
+        await viewer.send({ type: still[slot] ? "pause" : "resume", slot });
+    }
+  }
+  for (const [who, viewer] of viewers.entries()) {
+    for (let slot = 0; slot < 4; slot++) {
+      if (paused[who]?.[slot] === true) await viewer.send({ type: "resume", slot });
+      const expected = chosen[who]?.[slot] ?? shared[slot] ?? null;
+      if (expected !== null) {
+        await viewer.presents(slot, width(expected));
+        continue;
+      }
+      const last = await until("its last state", async () =>
+        (await viewer.messages("slot-status")).findLast((message) => message["slot"] === slot),
+      );
+      assert.equal(last["status"], "inactive", `slot ${String(slot)} of viewer ${String(who)}`);
+    }
+    const { state, offers } = await viewer.negotiation();
+    assert.deepEqual([state, offers], ["stable", 1]);
+  }
+  const after = await resources();
+  assert.ok(after.threads <= before.threads + 2, `threads: ${String(before.threads)}, then ${String(after.threads)}`);
+  assert.ok(after.descriptors <= before.descriptors + 4, `descriptors: ${JSON.stringify([before, after])}`);
+  assert.ok(after.rss_bytes < before.rss_bytes + 24 * 1024 * 1024, `memory: ${JSON.stringify([before, after])}`);
+  await Promise.all(viewers.map((viewer) => viewer.close()));
+});
+
+/** The same numbers at each run, so that a failure can be repeated (mulberry32). */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4_294_967_296) * below);
+  };
+}
