@@ -240,6 +240,14 @@ impl Connection {
             let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
             self.channels.push((created.id(), channel));
         }
+        self.reoffer(now)
+    }
+
+    /// Makes another offer, after sections have been added or have changed their direction.
+    ///
+    /// # Errors
+    /// When `rtc` refuses.
+    pub fn reoffer(&mut self, now: Instant) -> Result<String, Error> {
         let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
         let sdp = negotiate::with_simulcast(&offer.sdp);
         self.pc.set_local_description(now, offer).map_err(failed("offer"))?;
@@ -254,7 +262,7 @@ impl Connection {
         self.count_candidates(sdp.matches("a=candidate:").count())?;
         let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
-        self.negotiated();
+        self.answered = true;
         Ok(())
     }
 
@@ -269,13 +277,13 @@ impl Connection {
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
         let sdp = answer.sdp.clone();
         self.pc.set_local_description(now, answer).map_err(failed("answer"))?;
-        self.negotiated();
+        self.answered = true;
         Ok(sdp)
     }
 
-    fn negotiated(&mut self) {
-        self.answered = true;
-        self.playout_delay = negotiate::extension_id(&mut self.pc, 0, negotiate::PLAYOUT_DELAY);
+    /// Offer and answer are in place: what was agreed for the video sender `index`, and so for all.
+    pub fn negotiated(&mut self, index: usize) {
+        self.playout_delay = negotiate::extension_id(&mut self.pc, index, negotiate::PLAYOUT_DELAY);
     }
 
     /// True once offer and answer are in place.

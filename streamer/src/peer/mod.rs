@@ -17,6 +17,7 @@ mod feeds;
 mod limit;
 mod messages;
 pub mod negotiate;
+mod offers;
 mod pace;
 pub mod shard;
 mod slot;
@@ -61,8 +62,11 @@ pub enum Media {
 /// How a peer's connection begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
-    /// We offer every slot; the answer follows by [`Command::Answer`].
-    Offer,
+    /// We offer; the answer follows by [`Command::Answer`].
+    Offer {
+        /// Every slot, for good; else those that show something, and again when these change.
+        preallocated: bool,
+    },
     /// The peer offers to receive as many slots as stand here, each with what it is to show.
     Accept {
         /// SDP.
@@ -212,7 +216,7 @@ pub enum Audience {
 /// What a shard tells the control loop.
 #[derive(Debug)]
 pub enum Report {
-    /// Our offer to a new peer.
+    /// Our offer to a peer: a new one, or one whose tracks have changed.
     Offer {
         /// Whom.
         peer: PeerId,

@@ -21,7 +21,9 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
-use rtc::rtp_transceiver::{RTCRtpSenderId, RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::rtp_transceiver::{
+    RTCRtpSenderId, RTCRtpTransceiverDirection, RTCRtpTransceiverId, RTCRtpTransceiverInit,
+};
 use rtc::shared::error::Error;
 
 use super::slot::Negotiated;
@@ -97,13 +99,15 @@ fn codec(
     RTCRtpCodecParameters { rtp_codec, payload_type }
 }
 
-/// Adds the two sending sections of a slot: the next two mids of an offer.
+/// Adds the two sending sections of a slot: the next two mids of an offer. Returns the index of its video sender; that of
+/// its sound is the next.
 pub fn add_slot(
     pc: &mut RTCPeerConnection,
     slot: SlotIndex,
     video: (u32, u32),
     audio_ssrc: u32,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
+    let index = pc.get_transceivers().count();
     let kinds = [
         (RtpCodecKind::Video, "video", video.0, Some(RTCRtpRtxParameters { ssrc: video.1 })),
         (RtpCodecKind::Audio, "audio", audio_ssrc, None),
@@ -123,7 +127,18 @@ pub fn add_slot(
             Some(RTCRtpTransceiverInit { direction, ..Default::default() }),
         )?;
     }
-    Ok(())
+    Ok(index)
+}
+
+/// Whether the next offer sends in the sections of a slot, whose video sender is `index`.
+pub fn set_sending(pc: &mut RTCPeerConnection, index: usize, sending: bool) {
+    let direction =
+        if sending { RTCRtpTransceiverDirection::Sendonly } else { RTCRtpTransceiverDirection::Inactive };
+    for index in [index, index + 1] {
+        if let Some(mut transceiver) = pc.rtp_transceiver(RTCRtpTransceiverId::from(index)) {
+            transceiver.set_direction(direction);
+        }
+    }
 }
 
 /// Adds the receiving sections in which a controller can publish later by `replaceTrack`.

@@ -273,6 +273,7 @@ impl Shard {
                     entry.viewer.bind(now, slot, binding, context!(self));
                     entry.viewer.transmit(&mut self.sockets, |_, _| {});
                 }
+                self.viewers.keys().copied().collect::<Vec<_>>().into_iter().for_each(|key| self.offer(now, key));
                 self.report_slots();
             }
             Command::Say { to, text } => self.say(now, to, &text),
@@ -297,7 +298,7 @@ impl Shard {
     fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
         // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
         let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
-        let offers = begin == Begin::Offer;
+        let offers = matches!(begin, Begin::Offer { .. });
         let setup = Setup {
             id: peer,
             role,
@@ -337,7 +338,7 @@ impl Shard {
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
         let refused = match command {
             Command::Answer { sdp, .. } => self.with(key, |viewer, cx| {
-                if viewer.connection().is_answered() {
+                if !viewer.awaits_answer() {
                     return Some(("unexpected_answer", "there is no open offer".to_owned()));
                 }
                 match viewer.connection().answer(now, sdp) {
@@ -387,8 +388,20 @@ impl Shard {
         if let (Some(Some((code, message))), Some(entry)) = (refused, self.viewers.get(&key)) {
             report(&self.config, Report::Refused { peer: entry.viewer.id, code, message });
         }
+        self.offer(now, key);
         self.after_input(now, key);
         self.report_slots();
+    }
+
+    /// Makes a viewer another offer if its tracks have changed.
+    fn offer(&mut self, now: Instant, key: Key) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let peer = entry.viewer.id;
+        match entry.viewer.offer_if_due(now) {
+            Ok(None) => {}
+            Ok(Some(sdp)) => report(&self.config, Report::Offer { peer, sdp }),
+            Err(error) => self.remove(key, &error.to_string()),
+        }
     }
 
     fn say(&mut self, now: Instant, to: Audience, text: &str) {

@@ -1,5 +1,6 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use super::feeds::Feeds;
 use super::limit::Limit;
 use super::messages;
 use super::negotiate;
+use super::offers::Offers;
 use super::pace::Pace;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
@@ -51,6 +53,8 @@ struct Slot {
     binding: Option<Binding>,
     /// The peer has chosen it: what everybody sees there is nothing to it.
     own: bool,
+    /// Index of its video sender, once it has sections; its sound's is the next.
+    sender: Option<usize>,
     video: VideoWriter,
     audio: AudioWriter,
     paused: bool,
@@ -79,6 +83,7 @@ pub struct Viewer {
     connection: Connection,
     phase: Phase,
     slots: Vec<Slot>,
+    offers: Offers,
     pace: Pace,
     next_report: Instant,
     limits: Limits,
@@ -136,7 +141,7 @@ impl Viewer {
         let Setup { id, role, srtp, identity, ufrag, candidates, bindings } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
         let shown: Vec<_> = match &begin {
-            Begin::Offer => bindings.iter().map(|binding| (*binding, false)).collect(),
+            Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
             Begin::Accept { slots, .. } => {
                 let followed = |n: usize| bindings.get(n).copied().flatten();
                 let shown = slots.iter().enumerate().map(|(n, own)| match own {
@@ -149,21 +154,23 @@ impl Viewer {
         let mut slots = Vec::with_capacity(shown.len());
         for (n, (binding, own)) in shown.into_iter().enumerate() {
             let (video, audio) = (VideoWriter::new(seeds()), AudioWriter::new(seeds()));
-            // At most MAX_SLOTS.
-            let ssrcs = (video.ssrc(), video.rtx_ssrc());
-            negotiate::add_slot(connection.pc(), n as SlotIndex, ssrcs, audio.ssrc())
-                .map_err(Error::slots)?;
-            let reported = Some(SlotState::Inactive);
-            slots.push(Slot { binding, own, video, audio, paused: false, watched: None, reported });
+            let (reported, sender) = (Some(SlotState::Inactive), None);
+            let mut slot = Slot { binding, own, sender, video, audio, paused: false, watched: None, reported };
+            if binding.is_some() || begin != (Begin::Offer { preallocated: false }) {
+                // At most MAX_SLOTS.
+                slot.add_sections(&mut connection, n as SlotIndex)?;
+            }
+            slots.push(slot);
         }
-        let sdp = match begin {
-            Begin::Offer => {
+        let (sdp, offers) = match begin {
+            Begin::Offer { preallocated } => {
                 if role >= Role::Controller {
                     negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
                 }
-                connection.offer(now)?
+                let offers = if preallocated { Offers::all() } else { Offers::active(active(&slots)) };
+                (connection.offer(now)?, offers)
             }
-            Begin::Accept { offer, .. } => connection.accept(now, offer)?,
+            Begin::Accept { offer, .. } => (connection.accept(now, offer)?, Offers::answered_all()),
         };
         let viewer = Self {
             id,
@@ -171,6 +178,7 @@ impl Viewer {
             connection,
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
             slots,
+            offers,
             pace: Pace::new(now),
             next_report: now,
             limits: Limits::new(now),
@@ -185,20 +193,54 @@ impl Viewer {
         &mut self.connection
     }
 
+    /// True while an answer of the peer's is awaited.
+    pub fn awaits_answer(&self) -> bool {
+        self.offers.outstanding()
+    }
+
+    /// Another offer, if the peer's tracks are to be others than those offered last.
+    ///
+    /// # Errors
+    /// When `rtc` refuses.
+    pub fn offer_if_due(&mut self, now: Instant) -> Result<Option<String>, Error> {
+        let active = active(&self.slots);
+        if !self.offers.due(&active) {
+            return Ok(None);
+        }
+        for (n, slot) in self.slots.iter_mut().enumerate() {
+            match slot.sender {
+                // At most MAX_SLOTS.
+                None if slot.binding.is_some() => slot.add_sections(&mut self.connection, n as SlotIndex)?,
+                None => {}
+                Some(index) => negotiate::set_sending(self.connection.pc(), index, slot.binding.is_some()),
+            }
+        }
+        self.offers.made(active);
+        self.connection.reoffer(now).map(Some)
+    }
+
     /// Offer and answer are in place: takes payload types, and has the feeds wake up while the connection comes up.
     pub fn negotiated(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.offers.answered();
+        if let Some(index) = self.slots.iter().find_map(|slot| slot.sender) {
+            self.connection.negotiated(index);
+        }
         for n in 0..self.slots.len() {
             self.negotiate_slot(n);
             self.update_watch(now, n, cx);
+            // Of a peer that was connected before, slots may have become ready by this answer.
+            if self.phase == Phase::Connected && !self.slots[n].video.is_live() {
+                self.start_slot(now, n, cx);
+            }
         }
     }
 
     fn negotiate_slot(&mut self, n: usize) {
         let slot = &mut self.slots[n];
-        let Some(binding) = slot.binding else { return };
+        let (Some(binding), Some(index)) = (slot.binding, slot.sender) else { return };
         let pc = self.connection.pc();
-        slot.video.set_negotiated(negotiate::negotiated(pc, 2 * n, binding.codec));
-        slot.audio.set_negotiated(negotiate::negotiated(pc, 2 * n + 1, binding.codec));
+        slot.video.set_negotiated(negotiate::negotiated(pc, index, binding.codec));
+        slot.audio.set_negotiated(negotiate::negotiated(pc, index + 1, binding.codec));
     }
 
     /// What a slot shows to everybody has changed.
@@ -238,7 +280,9 @@ impl Viewer {
         }
         state.video.forget_sent();
         if self.connection.is_answered() {
-            self.negotiate_slot(n);
+            if self.offers.has(n as SlotIndex) {
+                self.negotiate_slot(n);
+            }
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -294,7 +338,8 @@ impl Viewer {
     /// Counts a slot as a watcher of its feeds exactly while it wants their media.
     fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context<'_>) {
         let slot = &mut self.slots[n];
-        let wanted = slot.binding.filter(|_| !slot.paused && self.phase != Phase::Lost);
+        let agreed = self.offers.has(n as SlotIndex);
+        let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
         if slot.watched == wanted {
             return;
         }
@@ -510,6 +555,7 @@ impl Viewer {
         for (n, slot) in self.slots.iter_mut().enumerate() {
             let state = match slot.binding {
                 None => SlotState::Inactive,
+                Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
                 Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
@@ -524,6 +570,21 @@ impl Viewer {
         }
         changed
     }
+}
+
+impl Slot {
+    fn add_sections(&mut self, connection: &mut Connection, slot: SlotIndex) -> Result<(), Error> {
+        let ssrcs = (self.video.ssrc(), self.video.rtx_ssrc());
+        let added = negotiate::add_slot(connection.pc(), slot, ssrcs, self.audio.ssrc());
+        self.sender = Some(added.map_err(Error::slots)?);
+        Ok(())
+    }
+}
+
+/// Slots that show something.
+fn active(slots: &[Slot]) -> BTreeSet<SlotIndex> {
+    // At most MAX_SLOTS.
+    slots.iter().enumerate().filter(|(_, slot)| slot.binding.is_some()).map(|(n, _)| n as SlotIndex).collect()
 }
 
 impl Error {

@@ -58,10 +58,11 @@ impl Session {
         };
         let (peer, token) = self.peers.add(kind, role, shard, slots);
         let begin = match join {
-            Join::Native { .. } => {
+            Join::Native { capabilities, .. } => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
-                Begin::Offer
+                let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
+                Begin::Offer { preallocated }
             }
             Join::Whep { offer } => {
                 self.joining.insert(peer, Joining { to, refused: Vec::new() });

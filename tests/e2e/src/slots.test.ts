@@ -114,6 +114,42 @@ test("a peer chooses for itself what a slot shows, and is told when that cannot 
   await Promise.all([page.close(), other.close()]);
 });
 
+test("an older client, which cannot keep slots, follows by offers for what is there", async () => {
+  await streamer("older");
+  await put("older", 0, "a");
+  const page = await join(browser, server.url, "older", { preallocatedSlots: false });
+  const tracks = async (): Promise<number> =>
+    (await page.negotiation()).sdp.split("m=video").filter((section) => section.includes("a=sendonly")).length;
+  await page.presents(0, width("a"));
+  assert.deepEqual([(await page.negotiation()).offers, await tracks()], [1, 1]);
+
+  // Another picture in the same track is no reason for an offer.
+  await put("older", 0, "b");
+  await page.presents(0, width("b"));
+  assert.equal((await page.negotiation()).offers, 1);
+
+  await put("older", 2, "c");
+  await page.presents(2, width("c"));
+  await page.presents(0, width("b"));
+  assert.deepEqual([(await page.negotiation()).offers, await tracks()], [2, 2]);
+
+  await server.json("DELETE", "api/streamers/older/slots/0");
+  await until("an offer without it", async () => (await tracks()) === 1);
+  await page.presents(2, width("c"), 10);
+
+  // Many changes at once: never an offer while another is open, and what is there in the end is shown.
+  for (const name of ["d", "e", "a"]) {
+    await Promise.all([put("older", 0, name), put("older", 1, name), put("older", 3, name)]);
+    await Promise.all([0, 1, 3].map((slot) => server.json("DELETE", `api/streamers/older/slots/${String(slot)}`)));
+  }
+  await put("older", 0, "e");
+  await page.presents(0, width("e"));
+  await page.presents(2, width("c"));
+  assert.equal(await page.page.evaluate(() => window.native.early), 0, "an offer came before the last one was answered");
+  assert.deepEqual([(await page.negotiation()).state, await tracks()], ["stable", 2]);
+  await page.close();
+});
+
 test("after 200 random steps every slot shows what it should, and nothing has leaked", async () => {
   await streamer("random", 10);
   const viewers = [await join(browser, server.url, "random"), await join(browser, server.url, "random")];

@@ -26,6 +26,8 @@ export type Shown = {
 type Native = {
   messages: (Message & { at: number })[];
   offers: number;
+  /** Offers that came while an earlier one was not answered. */
+  early: number;
   shown: Shown[];
   connection: RTCPeerConnection;
   send(message: object): number;
@@ -50,10 +52,12 @@ export async function join(browser: Browser, root: string, id: string, capabilit
 
 function connect({ url, capabilities }: { url: string; capabilities: object }): void {
   const connection = new RTCPeerConnection();
+  let open = false;
   const socket = new WebSocket(url, "oriel.v1");
   const native: Native = {
     messages: [],
     offers: 0,
+    early: 0,
     shown: [],
     connection,
     send(message) {
@@ -62,6 +66,10 @@ function connect({ url, capabilities }: { url: string; capabilities: object }): 
     },
   };
   window.native = native;
+  const slotOf = ({ mid }: RTCRtpTransceiver): number => {
+    const section = (connection.remoteDescription?.sdp ?? "").split("m=").find((part) => part.includes(`a=mid:${mid ?? ""}\r\n`));
+    return Number(/a=msid:slot(\d+) /.exec(section ?? "")?.[1]);
+  };
   document.body.style.cssText = "display: grid; grid-template-columns: repeat(3, 250px); margin: 0";
   const follow = (video: HTMLVideoElement, shown: Shown): void => {
     video.requestVideoFrameCallback((_, { width, height, presentationTime }) => {
@@ -77,7 +85,8 @@ function connect({ url, capabilities }: { url: string; capabilities: object }): 
     video.style.cssText = "width: 250px; height: 140px";
     document.body.append(video);
     const shown: Shown = { count: 0, width: 0, height: 0, changes: [] };
-    native.shown[Number(transceiver.mid) / 2] = shown;
+    // The track's id names the slot; so do the mids of a client with pre-allocated slots.
+    native.shown[slotOf(transceiver)] = shown;
     follow(video, shown);
   });
   connection.addEventListener("icecandidate", ({ candidate }) => {
@@ -96,9 +105,12 @@ function connect({ url, capabilities }: { url: string; capabilities: object }): 
     native.messages.push({ ...message, at: performance.now() });
     if (message.type !== "offer") return;
     native.offers += 1;
+    if (open) native.early += 1;
+    open = true;
     void (async () => {
       await connection.setRemoteDescription({ type: "offer", sdp: message.sdp ?? "" });
       await connection.setLocalDescription();
+      open = false;
       native.send({ type: "answer", sdp: connection.localDescription?.sdp ?? "" });
     })();
   });

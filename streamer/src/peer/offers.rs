@@ -1,0 +1,104 @@
+//! When a peer is to be made a new offer. Pure.
+//!
+//! ```text
+//!           offer made                  answered, tracks as offered
+//! Settled ─────────────▶ Outstanding ─────────────────────────────▶ Settled
+//!    ▲ tracks changed         │ answered, tracks have changed meanwhile
+//!    └────────────────────────┴──▶ a new offer at once
+//! ```
+//!
+//! A peer with pre-allocated slots has all of them in its only offer. One without has the active ones, and gets
+//! an offer each time that they change; never while another one is open (RFC 9429 §3.2).
+
+use std::collections::BTreeSet;
+
+use common::id::SlotIndex;
+
+/// What was offered to one peer.
+#[derive(Debug)]
+pub struct Offers {
+    /// Slots with tracks in the last offer; `None`: all, for good.
+    offered: Option<BTreeSet<SlotIndex>>,
+    /// Of these, the ones that an answer has agreed to.
+    agreed: BTreeSet<SlotIndex>,
+    outstanding: bool,
+}
+
+impl Offers {
+    /// One offer with all slots has been made.
+    pub fn all() -> Self {
+        Self { offered: None, agreed: BTreeSet::new(), outstanding: true }
+    }
+
+    /// The peer offered itself, and has been answered.
+    pub fn answered_all() -> Self {
+        Self { offered: None, agreed: BTreeSet::new(), outstanding: false }
+    }
+
+    /// An offer with these slots has been made.
+    pub fn active(slots: BTreeSet<SlotIndex>) -> Self {
+        Self { offered: Some(slots), agreed: BTreeSet::new(), outstanding: true }
+    }
+
+    /// True while an answer is awaited.
+    pub fn outstanding(&self) -> bool {
+        self.outstanding
+    }
+
+    /// The answer is there.
+    pub fn answered(&mut self) {
+        self.outstanding = false;
+        self.agreed = self.offered.clone().unwrap_or_default();
+    }
+
+    /// True when an offer with these slots is to be made now.
+    pub fn due(&self, active: &BTreeSet<SlotIndex>) -> bool {
+        !self.outstanding && self.offered.as_ref().is_some_and(|offered| offered != active)
+    }
+
+    /// It has been made.
+    pub fn made(&mut self, active: BTreeSet<SlotIndex>) {
+        self.agreed.retain(|slot| active.contains(slot));
+        self.offered = Some(active);
+        self.outstanding = true;
+    }
+
+    /// True when the tracks of a slot are agreed on.
+    pub fn has(&self, slot: SlotIndex) -> bool {
+        if self.offered.is_some() { self.agreed.contains(&slot) } else { !self.outstanding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(slots: &[SlotIndex]) -> BTreeSet<SlotIndex> {
+        slots.iter().copied().collect()
+    }
+
+    #[test]
+    fn preallocated_slots_are_offered_once() {
+        let mut offers = Offers::all();
+        offers.answered();
+        assert!(!offers.due(&slots(&[0, 1])) && !offers.due(&slots(&[])));
+        assert!(offers.has(15));
+    }
+
+    #[test]
+    fn an_offer_is_made_when_tracks_change_and_none_is_open() {
+        let mut offers = Offers::active(slots(&[0]));
+        assert!(!offers.due(&slots(&[0, 1])), "the first one is open");
+        assert!(!offers.has(0));
+        offers.answered();
+        assert!(offers.has(0) && !offers.has(1));
+        assert!(!offers.due(&slots(&[0])), "nothing has changed");
+        assert!(offers.due(&slots(&[0, 1])));
+        offers.made(slots(&[0, 1]));
+        assert!(offers.has(0) && !offers.has(1), "what was agreed on before goes on meanwhile");
+        // Two changes while it is open are one more offer, and none if they undo each other.
+        assert!(!offers.due(&slots(&[1])));
+        offers.answered();
+        assert!(offers.due(&slots(&[1])) && !offers.due(&slots(&[0, 1])));
+    }
+}
