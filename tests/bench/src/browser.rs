@@ -55,6 +55,26 @@ pub fn keys(url: &str, count: usize) -> Result<Vec<f64>> {
     Ok(run::<Echoes>("keys.mjs", &[url.to_owned(), count.to_string()])?.echoes_ms)
 }
 
+/// What a connected page saw of slots that change.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Slots {
+    /// From the wish to the first presented frame, milliseconds.
+    pub presented_ms: Vec<f64>,
+    /// From the wish to the answer that it is fulfilled, milliseconds.
+    pub answered_ms: Vec<f64>,
+    /// Received in a paused slot in a second.
+    pub paused_bytes: f64,
+}
+
+/// Lets slots of a streamer change `count` times; see `slots.mjs`.
+///
+/// # Errors
+/// When the page fails.
+pub fn slots(root: &str, id: &str, what: &str, count: usize, shown: &[String]) -> Result<Slots> {
+    let arguments = [root.to_owned(), id.to_owned(), what.to_owned(), count.to_string()];
+    run("slots.mjs", &[&arguments, shown].concat())
+}
+
 /// A page that reads the time code of each frame.
 pub struct Glass(LineProcess);
 

@@ -108,12 +108,40 @@ impl Server {
     /// When it is refused or does not start.
     pub fn create(&self, id: &str, source: serde_json::Value) -> Result<Streamer> {
         let body = serde_json::json!({ "id": id, "source": source });
-        let url = self.url("/api/streamers?wait=running");
-        let mut response = self.agent.post(url).send_json(body)?;
-        if !response.status().is_success() {
-            bail!("creating {id}: {}", response.body_mut().read_to_string()?);
-        }
-        Ok(response.body_mut().read_json()?)
+        self.post("/api/streamers?wait=running", &body)?;
+        self.get(id)
+    }
+
+    /// `POST`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<()> {
+        done(self.agent.post(self.url(path)).send_json(body)?, path)
+    }
+
+    /// `PUT`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn put(&self, path: &str, body: &serde_json::Value) -> Result<()> {
+        done(self.agent.put(self.url(path)).send_json(body)?, path)
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn delete_path(&self, path: &str) -> Result<()> {
+        done(self.agent.delete(self.url(path)).call()?, path)
+    }
+
+    /// `GET`, decoded.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
+        Ok(self.agent.get(self.url(path)).call()?.body_mut().read_json()?)
     }
 
     /// A streamer as it is now.
@@ -176,11 +204,7 @@ impl Server {
     /// # Errors
     /// When there is none.
     pub fn delete(&self, id: &str) -> Result<()> {
-        let status = self.agent.delete(self.url(&format!("/api/streamers/{id}"))).call()?.status();
-        if !status.is_success() {
-            bail!("deleting {id}: {status}");
-        }
-        Ok(())
+        self.delete_path(&format!("/api/streamers/{id}"))
     }
 
     /// Process id of a streamer.
@@ -198,6 +222,13 @@ impl Server {
     pub fn pid_in_session(&self, id: &str, name: &str) -> Result<u32> {
         cpu::find(self.pid(id)?, name)
     }
+}
+
+fn done(mut response: ureq::http::Response<ureq::Body>, path: &str) -> Result<()> {
+    if !response.status().is_success() {
+        bail!("{path}: {}", response.body_mut().read_to_string()?);
+    }
+    Ok(())
 }
 
 impl Drop for Server {

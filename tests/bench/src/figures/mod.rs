@@ -5,6 +5,7 @@ mod glass;
 mod join;
 mod load;
 mod rest;
+mod slots;
 
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 10] = [
+pub const FIGURES: [Figure; 11] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -76,6 +77,11 @@ pub const FIGURES: [Figure; 10] = [
         name: "fanout",
         about: "CPU per forwarded packet, and spread of a frame",
         measure: fanout::fanout,
+    },
+    Figure {
+        name: "slots",
+        about: "a switch, and a window shared, to the first frame presented",
+        measure: slots::slots,
     },
     Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
 ];
