@@ -54,6 +54,17 @@ fn server_in(dir: &Path) -> Option<i32> {
     })
 }
 
+#[test]
+fn programs_that_are_started_once_it_is_ready_are_let_in() {
+    for _ in 0..5 {
+        let listener = Listener::start();
+        listener.sound.wait_ready(PATIENCE);
+        let socket = listener.dir.path().join("pulse.sock");
+        // At once, as a program would: none tries again.
+        std::os::unix::net::UnixStream::connect(&socket).expect("the sound server listens");
+    }
+}
+
 /// Plays a tone of 440 Hz and this length by the program `pacat`.
 fn play(sound: &Sound, length: Duration) -> Instant {
     let samples = (length.as_secs_f64() * 48_000.0) as usize;

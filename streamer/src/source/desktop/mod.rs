@@ -26,6 +26,7 @@ pub mod xserver;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::media::VideoCodec;
 use common::spec::{CursorMode, DesktopSpec};
@@ -44,6 +45,10 @@ use super::{Clipboard, Error, Event, Events, Info, Outlets, Running};
 use crate::input::sink::Sink;
 use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
+
+/// The session's command is started without sound when that takes longer than this; it takes about 0.1 s,
+/// most of which is over by then.
+const SOUND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running desktop. Its parts end in the order in which they stand here: the X server before the threads
 /// that talk to it, as they would wait for one that does not answer any more.
@@ -88,6 +93,9 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let capture = spawn(capture, end.clone())?;
     let sink = X11Sink::new(&display)?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
+    if let (Some(sound), Some(_)) = (&sound, &spec.command) {
+        sound.wait_ready(SOUND_PATIENCE);
+    }
     let sound_address = sound.as_ref().map(Sound::address);
     let around = Surroundings { display: &display, sound: sound_address, run_dir: &run_dir };
     let start_session = |command| Session::start(command, &spec.env, &around, end.callback());

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! All of it happens on one thread, which also brings the server up, so that a desktop does not wait for
-//! its sound. When the server dies it is started again; video does not notice. Silence is not encoded, and
+//! its sound; only the session's command does for a moment ([`Sound::wait_ready`]). When the server dies it is started again; video does not notice. Silence is not encoded, and
 //! while nobody listens or no program plays anything nothing is even captured.
 
 mod blocks;
@@ -15,8 +15,8 @@ mod server;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -39,12 +39,12 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 pub struct Sound {
     address: String,
     stop: Arc<Stop>,
+    ready: Arc<Ready>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sound {
-    /// Begins to bring the server up and returns at once. Until it is up, programs that want sound
-    /// wait for it or go without.
+    /// Begins to bring the server up and returns at once.
     ///
     /// # Errors
     /// When a thread or descriptor is not to be had.
@@ -53,9 +53,17 @@ impl Sound {
         let socket = run_dir.join("pulse.sock");
         let address = format!("unix:{}", socket.display());
         let stop = Arc::new(Stop::new().map_err(failed)?);
-        let work = Work { dir: run_dir.to_owned(), socket, stop: Arc::clone(&stop), outlet, counters };
+        let ready = Arc::new(Ready::default());
+        let (dir, told) = (run_dir.to_owned(), Arc::clone(&ready));
+        let work = Work { dir, socket, stop: Arc::clone(&stop), ready: told, outlet, counters };
         let thread = thread::Builder::new().name("sound".into()).spawn(move || work.run()).map_err(failed)?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(Self { address, stop, ready, thread: Some(thread) })
+    }
+
+    /// Waits until programs can connect: they do not try twice. Not for longer than `patience`, and not for a
+    /// server that failed to come up: without sound is better than without programs.
+    pub fn wait_ready(&self, patience: Duration) {
+        self.ready.wait(patience);
     }
 
     /// What programs of the session have as `PULSE_SERVER`.
@@ -71,6 +79,26 @@ impl Drop for Sound {
             // Only a panic, which has been reported.
             let _ = thread.join();
         }
+    }
+}
+
+/// Whether the first server has come up, or failed to.
+#[derive(Debug, Default)]
+struct Ready {
+    decided: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ready {
+    fn decide(&self) {
+        *self.decided.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, patience: Duration) {
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it came in time makes no difference to anybody.
+        let _ = self.changed.wait_timeout_while(decided, patience, |decided| !*decided);
     }
 }
 
@@ -109,6 +137,7 @@ struct Work {
     dir: PathBuf,
     socket: PathBuf,
     stop: Arc<Stop>,
+    ready: Arc<Ready>,
     outlet: AudioOutlet,
     counters: Arc<SourceCounters>,
 }
@@ -119,6 +148,7 @@ impl Work {
         loop {
             let started = Instant::now();
             let result = self.run_once();
+            self.ready.decide();
             if self.stop.is_stopped() {
                 return;
             }
@@ -142,6 +172,7 @@ impl Work {
         if !server.wait_ready(&self.stop)? {
             return Ok(());
         }
+        self.ready.decide();
         let result = capture::run(&self.socket, &self.stop, &mut self.outlet, &self.counters);
         match server.died() {
             Some(how) if !self.stop.is_stopped() => Err(how),
