@@ -190,7 +190,7 @@ impl Session {
             ServerIpcMessage::StartSource { request } => self.start_source(link, to(request)),
             ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
             ServerIpcMessage::FromPeer { peer, message } => self.signal(peer, message.0),
-            ServerIpcMessage::DetachPeer { peer } => self.peers.detach(Instant::now(), peer),
+            ServerIpcMessage::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
             ServerIpcMessage::RemovePeer { request, peer, reason } => {
                 let known = self.tell(peer, Command::Remove { peer, reason });
                 link.reply(to(request), known.map(|()| Reply::Done));

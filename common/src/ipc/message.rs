@@ -114,10 +114,13 @@ pub enum ServerIpcMessage {
         /// What.
         message: Json<ClientMessage>,
     },
-    /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives.
+    /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives. Means nothing
+    /// when the peer has resumed on another WebSocket meanwhile.
     DetachPeer {
         /// Whose.
         peer: PeerId,
+        /// Which: the number that its [`Join::Native`] had.
+        socket: u64,
     },
     /// Ends a peer. Replied by [`Reply::Done`], or `peer_not_found`.
     RemovePeer {
@@ -213,6 +216,8 @@ pub enum Join {
     Native {
         /// Token of an earlier welcome.
         resume: Option<String>,
+        /// Number of its WebSocket, which no other one of this web-server has.
+        socket: u64,
         /// What it may do.
         role: Role,
         /// What it can do.

@@ -13,13 +13,15 @@ use super::{MAIN_SLOT, Session};
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::{Audience, Begin, Command, Report, Srtp};
+use crate::peers::Presence;
 use crate::{input, requests};
 
 impl Session {
     pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
-        if let Join::Native { resume: Some(token), role, .. } = &join
-            && let Some((peer, had)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
+        if let Join::Native { resume: Some(token), role, socket, .. } = &join
+            && let Some(entry) = self.peers.resume(token, *socket)
         {
+            let (peer, had) = (entry.peer.id, entry.peer.role);
             // A new WebSocket may have fewer rights than the one before; it cannot have more.
             let (role, token) = (had.min(*role), token.clone());
             link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
@@ -36,14 +38,15 @@ impl Session {
         }
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
-        let (kind, role, srtp, begin) = match join {
-            Join::Native { role, capabilities, .. } => {
+        let (presence, role, srtp, begin) = match join {
+            Join::Native { role, capabilities, socket, .. } => {
                 let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-                (PeerKind::Native, role, srtp, Begin::Offer)
+                (Presence::Attached { socket }, role, srtp, Begin::Offer)
             }
-            Join::Whep { offer } => (PeerKind::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
+            Join::Whep { offer } => (Presence::Whep, Role::Viewer, Srtp::Any, Begin::Accept(offer)),
         };
-        let (peer, token) = self.peers.add(kind, role, shard);
+        let kind = presence.kind();
+        let (peer, token) = self.peers.add(presence, role, shard);
         self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
         match kind {
             PeerKind::Whep => {

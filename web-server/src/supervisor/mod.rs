@@ -166,14 +166,14 @@ impl Handle {
         self.control.send(Command::Tell(message)).await.map_err(|_| AskError::Gone)
     }
 
-    /// Says that a peer's WebSocket is gone, without waiting for an answer or for room: were it lost, the
-    /// streamer would notice by the peer's own silence, only later.
-    pub fn leave(&self, peer: PeerId, said_bye: bool) {
+    /// Says that a peer's WebSocket, of this number, is gone, without waiting for an answer or for room: were it
+    /// lost, the streamer would notice by the peer's own silence, only later.
+    pub fn leave(&self, peer: PeerId, socket: u64, said_bye: bool) {
         let command = if said_bye {
             let (answer, _) = oneshot::channel();
             Command::Ask { ask: Ask::RemovePeer { peer, reason: "left".into() }, answer }
         } else {
-            Command::Tell(ServerIpcMessage::DetachPeer { peer })
+            Command::Tell(ServerIpcMessage::DetachPeer { peer, socket })
         };
         if let Err(error) = self.control.try_send(command) {
             tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");
