@@ -54,6 +54,8 @@ struct Slot {
     /// Feeds that this slot is counted as a watcher of.
     watched: Option<Binding>,
     reported: SlotState,
+    /// Packets of its video that the peer has reported lost so far.
+    lost: u32,
 }
 
 /// What a viewer needs of its shard while it handles something.
@@ -141,7 +143,8 @@ impl Viewer {
             negotiate::add_slot(connection.pc(), n as SlotIndex, ssrcs, audio.ssrc())
                 .map_err(Error::slots)?;
             let (binding, watched) = (*binding, None);
-            slots.push(Slot { binding, video, audio, paused: false, watched, reported: SlotState::Inactive });
+            let (paused, reported, lost) = (false, SlotState::Inactive, 0);
+            slots.push(Slot { binding, video, audio, paused, watched, reported, lost });
         }
         let sdp = match begin {
             Begin::Offer => {
@@ -340,8 +343,10 @@ impl Viewer {
                 self.wants_keyframe(now, watched, cx);
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
-                if self.slots.iter().any(|slot| slot.video.ssrc() == ssrc) {
-                    self.stats.lost = self.stats.lost.max(u64::from(lost));
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
+                    // What came late after all is taken back by receivers; counters here only grow.
+                    slot.lost = slot.lost.max(lost);
+                    self.stats.lost = self.slots.iter().map(|slot| u64::from(slot.lost)).sum();
                     self.pace.report(now, fraction_lost);
                 }
                 self.stats.round_trip_ms = round_trip_ms(last_report, delay).or(self.stats.round_trip_ms);
@@ -518,4 +523,36 @@ fn round_trip_ms(last_report: u32, delay: u32) -> Option<f64> {
     let ticks = now.wrapping_sub(last_report).wrapping_sub(delay);
     // More than half the range is a clock that was set back, or a lie.
     (ticks < u32::MAX / 2).then(|| f64::from(ticks) * 1000.0 / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::connection::Srtp;
+
+    #[test]
+    fn what_a_peer_lost_is_the_sum_of_what_it_lost_in_each_slot() {
+        let now = Instant::now();
+        let setup = Setup {
+            id: PeerId::unique(),
+            role: Role::Viewer,
+            srtp: Srtp::Gcm,
+            identity: &Identity::generate().unwrap(),
+            ufrag: "ufrag",
+            candidates: &[],
+            bindings: &[None; 2],
+        };
+        let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer).unwrap();
+        let (mut feeds, mut packets) = (Feeds::default(), Vec::new());
+        let mut cx = Context { feeds: &mut feeds, clock: now, packets: &mut packets };
+        let video = |viewer: &Viewer, n: usize| viewer.slots[n].video.ssrc();
+        let audio = viewer.slots[0].audio.ssrc();
+        let (first, second) = (video(&viewer, 0), video(&viewer, 1));
+        for (ssrc, lost, sum) in [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)] {
+            let report =
+                Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
+            viewer.feedback(now, report, &mut cx);
+            assert_eq!(viewer.stats().0.lost, sum, "{ssrc} {lost}");
+        }
+    }
 }
