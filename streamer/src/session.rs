@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
-use common::input::{CursorShape, GeneralMessage};
+use common::input::{Actor, CursorShape, GeneralMessage};
 use common::ipc::{
     ErrorKind, Json, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage,
 };
@@ -227,10 +227,8 @@ impl Session {
             }
             ServerIpcMessage::SetClipboard { request, text } => {
                 let clipboard = self.clipboard();
-                (
-                    request,
-                    clipboard.map(|clipboard| requests::set_clipboard(to(request), done, clipboard, text)),
-                )
+                let set = clipboard.map(|clipboard| clipboard.set(text, Actor::Api));
+                (request, set.map(|set| requests::set_clipboard(to(request), done, set)))
             }
             ServerIpcMessage::Resize { request, slot, width, height } => {
                 let resized = self.shown_in(slot).map(|source| source.resize(Size { width, height }));
@@ -367,10 +365,7 @@ impl Session {
                 self.cursor = Some(shape);
                 self.tell_all(|| Command::Say { to: Audience::All, text: text.clone() });
             }
-            source::Event::Clipboard(text) => {
-                let text = general(&GeneralMessage::Clipboard { text });
-                self.tell_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
-            }
+            source::Event::Clipboard { text, by } => self.clipboard_changed(text, by),
             source::Event::Ended(message) => return Some(self.source_ended(link, message)),
         }
         None

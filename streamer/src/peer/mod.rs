@@ -170,6 +170,8 @@ pub enum Audience {
     AllBut(PeerId),
     /// Every controller.
     Controllers,
+    /// Every controller but this one.
+    ControllersBut(PeerId),
     /// One peer.
     One(PeerId),
 }

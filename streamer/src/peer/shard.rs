@@ -382,6 +382,7 @@ impl Shard {
                 Audience::All => true,
                 Audience::AllBut(peer) => viewer.id != peer,
                 Audience::Controllers => viewer.role >= Role::Controller,
+                Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
                 Audience::One(peer) => viewer.id == peer,
             };
             if hears && viewer.say(now, text) {

@@ -186,11 +186,23 @@ impl Session {
 
     pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
         match self.clipboard() {
-            Ok(clipboard) => requests::set_quietly(clipboard, text),
+            Ok(clipboard) => {
+                requests::report_failure("clipboard", clipboard.set(text, Actor::Peer(peer)));
+            }
             Err(error) => {
                 to_peer(link, peer, ServerMessage::Error { code: error.code, message: error.message })
             }
         }
+    }
+
+    /// There is a new text on the clipboard: controllers are told, but not the one who set it.
+    pub(super) fn clipboard_changed(&mut self, text: String, by: Option<Actor>) {
+        let to = match by {
+            Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
+            Some(Actor::Api) | None => Audience::Controllers,
+        };
+        let text = general(&GeneralMessage::Clipboard { text });
+        self.tell_all(|| Command::Say { to, text: text.clone() });
     }
 
     pub(super) fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {

@@ -12,7 +12,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::input::CursorShape;
+use common::input::{Actor, CursorShape};
 use common::spec::{CursorMode, SourceSpec};
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,8 +47,13 @@ pub enum Event {
     Resized(Size),
     /// The cursor has another shape; `None` when it is hidden.
     Cursor(Option<CursorShape>),
-    /// The clipboard has a new text that was not set by us.
-    Clipboard(String),
+    /// The clipboard has a new text.
+    Clipboard {
+        /// The text.
+        text: String,
+        /// Who set it; `None` when it was a program of the session.
+        by: Option<Actor>,
+    },
     /// It ended by itself, and why. Nothing follows.
     Ended(String),
 }
@@ -127,18 +132,16 @@ pub struct Info {
     pub input: bool,
 }
 
-/// The clipboard of a session. Calls may take some milliseconds: not for the packet path.
+/// The clipboard of a session.
 pub trait Clipboard: Send + Sync {
-    /// The text on it; empty if there is none.
+    /// The text on it; empty if there is none. Blocks for as long as its owner takes.
     ///
     /// # Errors
     /// [`Error`] when the session is gone or the owner of the clipboard does not answer.
     fn get(&self) -> Result<String, Error>;
-    /// Puts a text on it.
-    ///
-    /// # Errors
-    /// As [`Clipboard::get`].
-    fn set(&self, text: String) -> Result<(), Error>;
+    /// Puts a text on it, after those before. It is told of by [`Event::Clipboard`] if it is another one than the last
+    /// that was told of. Never blocks; answered when it is there, or when it cannot be.
+    fn set(&self, text: String, by: Actor) -> oneshot::Receiver<Result<(), Error>>;
 }
 
 /// Starts what `spec` describes. Returns when the source runs; its first keyframe is told by

@@ -1,9 +1,12 @@
-//! Desktops, seen over REST and from the X side. Nobody watches: no peer in any of these.
+//! Desktops, seen over REST and from the X side. Nobody watches, but in the test of the clipboard's news.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use common::signal::StreamerState;
+use std::time::Instant;
+
+use common::signal::{Role, StreamerState};
 use harness::{Display, Picture, Process, Server, eventually};
+use native_peer::{Channel, Event, Media, Options, Swarm};
 use serde_json::{Value, json};
 
 /// How far from its hot spot a cursor reaches, pixels.
@@ -109,6 +112,79 @@ fn the_clipboard_is_that_of_the_session() {
         (text == json!({ "text": "from the session: é" })).then_some(())
     });
     drop(owner);
+}
+
+#[test]
+fn a_new_text_on_the_clipboard_is_told_to_all_controllers_but_the_one_who_set_it() {
+    let server = Server::start();
+    server.create("demo", json!({ "type": "desktop", "width": 320, "height": 240, "audio": false }));
+    let mut controllers = Watchers::join(&server, Role::Controller, 2);
+    let mut viewer = Watchers::join(&server, Role::Viewer, 1);
+    let set = |by: &mut Watchers, peer, text: &str| {
+        let message = json!({ "type": "clipboard", "text": text });
+        assert!(by.peers.send_text(peer, Channel::Keys, &message.to_string()));
+    };
+
+    set(&mut controllers, 0, "one");
+    controllers.until(|told| told[1] == ["one"]);
+    let url = "/api/streamers/demo/clipboard";
+    server.put(url, &json!({ "text": "two" })).expect(204);
+    controllers.until(|told| told[0] == ["two"] && told[1] == ["one", "two"]);
+    // Given back, as a page does that has put it on its viewer's clipboard, it goes no further.
+    set(&mut controllers, 0, "two");
+    set(&mut controllers, 1, "two");
+    set(&mut controllers, 0, "three");
+    controllers.until(|told| told[1].len() > 2);
+    assert_eq!(controllers.told, [vec!["two"], vec!["one", "two", "three"]]);
+    assert_eq!(server.get(url).expect(200).json::<Value>(), json!({ "text": "three" }));
+
+    // What comes on this channel comes in order: nothing was said to the viewer before.
+    assert!(viewer.peers.send_text(0, Channel::General, r#"{"type":"ping","token":7}"#));
+    viewer.until(|told| told[0].iter().any(|text| text == "pong"));
+    assert_eq!(viewer.told, [["pong"]]);
+}
+
+/// Peers, and what each was told of the clipboard (or `pong`).
+struct Watchers {
+    peers: Swarm,
+    told: Vec<Vec<String>>,
+}
+
+impl Watchers {
+    fn join(server: &Server, role: Role, count: usize) -> Self {
+        let streamer = "demo".to_owned();
+        let options = Options { server: server.address(), streamer, role, media: Media::Headers };
+        let mut watchers = Self { peers: Swarm::new(options).unwrap(), told: vec![Vec::new(); count] };
+        (0..count).for_each(|_| drop(watchers.peers.join().unwrap()));
+        // Of three channels each.
+        let mut open = 0;
+        while open < 3 * count {
+            open += usize::from(matches!(watchers.next(), (_, Event::Open(_))));
+        }
+        watchers
+    }
+
+    fn next(&mut self) -> (usize, Event) {
+        let deadline = Instant::now() + harness::wait::SOON;
+        self.peers.next(deadline).unwrap().expect("something is told in time")
+    }
+
+    fn until(&mut self, enough: impl Fn(&[Vec<String>]) -> bool) {
+        let deadline = Instant::now() + harness::wait::SOON;
+        while !enough(&self.told) {
+            assert!(Instant::now() < deadline, "told so far: {:?}", self.told);
+            if let (peer, Event::Message(Channel::General, text)) = self.next() {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                match message["type"].as_str() {
+                    Some("clipboard") => {
+                        self.told[peer].push(message["text"].as_str().unwrap().to_owned());
+                    }
+                    Some("pong") => self.told[peer].push("pong".to_owned()),
+                    _ => {}
+                }
+            }
+        }
+    }
 }
 
 #[test]
