@@ -29,6 +29,7 @@ use crate::feed::{AudioOutlet, Demand, VideoOutlet};
 use crate::ipc::ConnectionId;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
+use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::{Audience, Binding, Command, FeedId, Media, negotiate, shard};
 use crate::peers::Peers;
@@ -75,7 +76,8 @@ enum Stage {
 }
 
 struct Shard {
-    handle: shard::Handle,
+    commands: Commands,
+    feeder: shard::Feeder,
     thread: JoinHandle<()>,
     peers: usize,
     network: NetworkStats,
@@ -99,8 +101,6 @@ pub struct Session {
     /// When the time of all feeds is zero.
     clock: Instant,
     shards: Vec<Shard>,
-    /// Shards whose counters are still missing from the report under way.
-    awaited_stats: usize,
     input: input::Handle,
     peers: Peers,
     joining: BTreeMap<PeerId, ReplyTo>,
@@ -125,8 +125,9 @@ impl Session {
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.pointer.clone())?;
         let mut shards = Vec::new();
-        for _ in 0..settings.shards.max(1) {
-            let (handle, thread) = shard::start(shard::Config {
+        for index in 0..settings.shards.max(1) as usize {
+            let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
+                index,
                 ips: settings.listen_ips.clone(),
                 slots: spec.slots,
                 clock,
@@ -134,7 +135,7 @@ impl Session {
                 input: input.clone(),
                 reports: senders.reports.clone(),
             })?;
-            shards.push(Shard { handle, thread, peers: 0, network: NetworkStats::default() });
+            shards.push(Shard { commands, feeder, thread, peers: 0, network: NetworkStats::default() });
         }
         Ok(Self {
             id,
@@ -152,7 +153,6 @@ impl Session {
             audio_demand: Arc::new(Demand::new()?),
             clock,
             shards,
-            awaited_stats: 0,
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             input,
             peers: Peers::default(),
@@ -189,7 +189,7 @@ impl Session {
         match message {
             ServerIpcMessage::StartSource { request } => self.start_source(link, to(request)),
             ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
-            ServerIpcMessage::FromPeer { peer, message } => self.signal(peer, message.0),
+            ServerIpcMessage::FromPeer { peer, message } => self.signal(link, peer, message.0),
             ServerIpcMessage::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
             ServerIpcMessage::RemovePeer { request, peer, reason } => {
                 let known = self.tell(peer, Command::Remove { peer, reason });
@@ -277,7 +277,8 @@ impl Session {
         }
         self.stage = Stage::Starting { asked, keyframe: false };
         self.start_asked = Some(Instant::now());
-        for (feed, demand) in [(VIDEO_FEED, &self.video_demand), (AUDIO_FEED, &self.audio_demand)] {
+        let feeds = [(VIDEO_FEED, self.video_demand.clone()), (AUDIO_FEED, self.audio_demand.clone())];
+        for (feed, demand) in feeds {
             self.tell_all(|| Command::AddFeed { feed, demand: demand.clone() });
         }
         let (spec, outlets, started) =
@@ -298,14 +299,14 @@ impl Session {
     }
 
     fn outlets(&self) -> Outlets {
-        let shards = || self.shards.iter().map(|shard| shard.handle.clone()).collect::<Vec<_>>();
+        let shards = || self.shards.iter().map(|shard| shard.feeder.clone()).collect::<Vec<_>>();
         let (video_shards, audio_shards) = (shards(), shards());
         Outlets {
             video: VideoOutlet::new(self.video_demand.clone(), self.clock, move |unit| {
-                video_shards.iter().for_each(|shard| shard.media(Media::Video(VIDEO_FEED, unit.clone())));
+                video_shards.iter().for_each(|shard| shard.send(Media::Video(VIDEO_FEED, unit.clone())));
             }),
             audio: AudioOutlet::new(self.audio_demand.clone(), self.clock, move |unit| {
-                audio_shards.iter().for_each(|shard| shard.media(Media::Audio(AUDIO_FEED, unit.clone())));
+                audio_shards.iter().for_each(|shard| shard.send(Media::Audio(AUDIO_FEED, unit.clone())));
             }),
             counters: self.counters.clone(),
             events: self.senders.source.clone(),
@@ -406,8 +407,8 @@ impl Session {
 
     /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
     pub async fn end(self) {
-        let Session { shards, stage, input, .. } = self;
-        shards.iter().for_each(|shard| shard.handle.stop());
+        let Session { mut shards, stage, input, .. } = self;
+        shards.iter_mut().for_each(|shard| shard.commands.stop());
         let ended = tokio::task::spawn_blocking(move || {
             // Waits while the queue is full, as it may be when the X server hangs.
             input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));

@@ -152,6 +152,9 @@ async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> Exit
             control.end(&reason).await;
             return reason;
         }
+        if let Some(session) = &mut control.session {
+            session.flush();
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
+pub mod commands;
 pub mod connection;
 mod demux;
 mod feedback;
@@ -250,6 +251,8 @@ pub enum Report {
     },
     /// The shard's counters.
     Stats {
+        /// Which shard.
+        shard: usize,
         /// Of all its peers together.
         network: NetworkStats,
         /// Of each.

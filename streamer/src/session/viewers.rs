@@ -47,7 +47,7 @@ impl Session {
         };
         let kind = presence.kind();
         let (peer, token) = self.peers.add(presence, role, shard);
-        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
+        self.shards[shard].commands.send(Command::Join { peer, role, srtp, begin });
         match kind {
             PeerKind::Whep => {
                 self.joining.insert(peer, to);
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// A peer's signalling.
-    pub(super) fn signal(&mut self, peer: PeerId, message: ClientMessage) {
+    pub(super) fn signal(&mut self, link: &mut Link, peer: PeerId, message: ClientMessage) {
         let command = match message {
             ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
             ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
@@ -97,12 +97,19 @@ impl Session {
             ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
             ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
             ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
-            ClientMessage::Bye => Command::Remove { peer, reason: "the peer said goodbye".to_owned() },
+            ClientMessage::Bye => {
+                let _ = self.tell(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
+                return;
+            }
             // The web-server makes a peer of it; a second one means nothing.
             ClientMessage::Hello { .. } => return,
         };
         // Late words of a peer that is gone are no error.
-        let _ = self.tell(peer, command);
+        let Some(entry) = self.peers.get(peer) else { return };
+        if self.shards[entry.shard].commands.offer(command).is_err() {
+            let message = "the session is behind with its peers; try again".to_owned();
+            to_peer(link, peer, ServerMessage::Error { code: "busy".to_owned(), message });
+        }
     }
 
     pub(super) fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
@@ -145,13 +152,13 @@ impl Session {
             }
             Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
             Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
-            Report::Stats { network, peers } => {
+            Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {
                     if let Some(known) = self.peers.get_mut(id) {
                         known.stats = stats;
                     }
                 }
-                self.shard_counted(link, network);
+                self.shard_counted(link, shard, network);
             }
         }
     }
@@ -255,16 +262,21 @@ impl Session {
         self.tell_all(|| Command::Say { to, text: text.clone() });
     }
 
-    pub(super) fn tell(&self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+    pub(super) fn tell(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
         let entry = self.peers.get(peer).ok_or_else(|| {
             RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
         })?;
-        self.shards[entry.shard].handle.command(command);
+        self.shards[entry.shard].commands.send(command);
         Ok(())
     }
 
-    pub(super) fn tell_all(&self, command: impl Fn() -> Command) {
-        self.shards.iter().for_each(|shard| shard.handle.command(command()));
+    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
+        self.shards.iter_mut().for_each(|shard| shard.commands.send(command()));
+    }
+
+    /// Passes on what shards had no room for. After every event, as it may be a shard that has got on.
+    pub fn flush(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.commands.flush());
     }
 }
 
