@@ -66,6 +66,9 @@ pub fn input(
             Ok(Err(error @ CommandError::NoSink(_))) => {
                 Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
             }
+            Ok(Err(error @ CommandError::Busy)) => {
+                Err(RequestError::new(ErrorKind::Limit, "busy", error.to_string()))
+            }
             Ok(Err(error @ CommandError::Sink { error: input::sink::Error::NoSuchKey(_), .. })) => {
                 Err(RequestError::new(ErrorKind::Invalid, "invalid_input", error.to_string()))
             }

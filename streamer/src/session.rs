@@ -123,7 +123,7 @@ impl Session {
     ) -> io::Result<Self> {
         let clock = Instant::now();
         let identity = Identity::generate().map_err(io::Error::other)?;
-        let (input, _) = input::start(senders.pointer.clone())?;
+        let (input, _) = input::start(senders.input.clone())?;
         let mut shards = Vec::new();
         for index in 0..settings.shards.max(1) as usize {
             let shard::Started { commands, feeder, thread } = shard::start(shard::Config {

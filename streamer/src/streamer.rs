@@ -41,7 +41,7 @@ enum Event {
     Source(source::Event),
     Started(Started),
     Finished(Finished),
-    Pointer(input::PointerNotice),
+    Input(input::Notice),
     Announce,
     Tick,
     Terminate,
@@ -54,7 +54,7 @@ struct Queues {
     source: mpsc::Receiver<source::Event>,
     started: mpsc::Receiver<Started>,
     finished: mpsc::Receiver<Finished>,
-    pointer: mpsc::Receiver<input::PointerNotice>,
+    input: mpsc::Receiver<input::Notice>,
     tick: tokio::time::Interval,
     terminate: tokio::signal::unix::Signal,
 }
@@ -71,7 +71,7 @@ pub struct Senders {
     /// Requests that took time.
     pub finished: mpsc::Sender<Finished>,
     /// From the input thread.
-    pub pointer: mpsc::Sender<input::PointerNotice>,
+    pub input: mpsc::Sender<input::Notice>,
 }
 
 /// Runs a session until it ends, and notes why. Blocks.
@@ -111,7 +111,7 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
     let (source_sender, source) = mpsc::channel(source::EVENT_QUEUE);
     let (started_sender, started) = mpsc::channel(1);
     let (finished_sender, finished) = mpsc::channel(QUEUE);
-    let (pointer_sender, pointer) = mpsc::channel(16);
+    let (input_sender, input) = mpsc::channel(16);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let terminate = signal(SignalKind::terminate())?;
@@ -120,9 +120,9 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
         source: source_sender,
         started: started_sender,
         finished: finished_sender,
-        pointer: pointer_sender,
+        input: input_sender,
     };
-    Ok((senders, Queues { ipc, reports, source, started, finished, pointer, tick, terminate }))
+    Ok((senders, Queues { ipc, reports, source, started, finished, input, tick, terminate }))
 }
 
 impl Queues {
@@ -135,7 +135,7 @@ impl Queues {
             Some(event) = self.source.recv() => Event::Source(event),
             Some(started) = self.started.recv() => Event::Started(started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
-            Some(notice) = self.pointer.recv() => Event::Pointer(notice),
+            Some(notice) = self.input.recv() => Event::Input(notice),
             () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
             _ = self.tick.tick() => Event::Tick,
             _ = self.terminate.recv() => Event::Terminate,
@@ -178,7 +178,7 @@ impl Control {
             (Event::Started(started), Some(session)) => return session.started(link, started),
             (Event::Source(event), Some(session)) => return session.source_event(link, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
-            (Event::Pointer(notice), Some(session)) => session.pointer(notice),
+            (Event::Input(notice), Some(session)) => session.input_notice(notice),
             (Event::Announce, Some(session)) => session.announce(link),
             (Event::Tick, Some(session)) => return session.tick(link),
         }

@@ -4,10 +4,11 @@
 //! shards, control loop ── Event ──▶ thread `input`: Router ─▶ Aggregator (per source) ─▶ Sink (X, …)
 //! ```
 //!
-//! The thread owns the aggregators and the sinks. Nothing is batched and nothing waits: an event reaches the
-//! sink as soon as the thread gets it.
+//! The thread owns the aggregators and the sinks. Nothing is batched: an event reaches the sink as soon as the thread
+//! gets it. Only what comes of somebody whose own text is being typed waits for that ([`lanes`]).
 
 pub mod aggregate;
+mod lanes;
 pub mod sink;
 
 use std::collections::BTreeMap;
@@ -17,12 +18,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::id::{SlotIndex, SourceName};
+use common::id::{PeerId, SlotIndex, SourceName};
 use common::input::{Actor, InputCommand, KeysMessage, MotionMessage, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::stats::Counter;
 use aggregate::Aggregator;
+use lanes::{Admission, Batch, Job, Lane, Lanes, Typing};
 use sink::{Action, Sink};
 
 /// Events on their way to the input thread: a second of several fast mice. When it is full, motion is
@@ -30,6 +32,8 @@ use sink::{Action, Sink};
 const QUEUE: usize = 4096;
 /// How often others are told where the pointer is, at most.
 const POINTER_NOTICE_INTERVAL: Duration = Duration::from_millis(33);
+/// Events taken between two slices of texts, at most: texts get on in the worst flood.
+const PER_TURN: usize = 256;
 
 /// Something for the input thread.
 pub enum Event {
@@ -55,6 +59,9 @@ pub enum CommandError {
     /// Nothing in this slot takes input.
     #[error("what slot {0} shows takes no input")]
     NoSink(SlotIndex),
+    /// Too much waits for texts that are being typed.
+    #[error("too much waits for the texts that are being typed; try again")]
+    Busy,
     /// The sink refused one; those before it have been carried out.
     #[error("event {index}: {error}")]
     Sink {
@@ -63,6 +70,15 @@ pub enum CommandError {
         /// Why.
         error: sink::Error,
     },
+}
+
+/// What the thread tells the control loop.
+#[derive(Debug, Clone, Copy)]
+pub enum Notice {
+    /// For the others.
+    Pointer(PointerNotice),
+    /// Something of this peer's was not carried out, as too much of its own waits.
+    Refused(PeerId),
 }
 
 /// Somebody moved the pointer.
@@ -126,13 +142,14 @@ impl Handle {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHandle<()>)> {
+pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()>)> {
     let (events, receiver) = sync_channel(QUEUE);
     let applied = Arc::new(Counter::default());
     let router = Router {
         targets: BTreeMap::new(),
         slots: BTreeMap::new(),
-        pointer,
+        lanes: Lanes::default(),
+        notices,
         last_notice: None,
         pending_notice: None,
         applied: applied.clone(),
@@ -149,8 +166,9 @@ struct Target {
 struct Router {
     targets: BTreeMap<SourceName, Target>,
     slots: BTreeMap<SlotIndex, SourceName>,
-    /// The control loop tells the others; a notice that does not fit is left out, a newer one follows.
-    pointer: mpsc::Sender<PointerNotice>,
+    lanes: Lanes,
+    /// To the control loop; a notice that does not fit is left out, a newer one follows.
+    notices: mpsc::Sender<Notice>,
     last_notice: Option<Instant>,
     /// The newest position, if it came too soon after the last notice.
     pending_notice: Option<PointerNotice>,
@@ -163,15 +181,22 @@ impl Router {
             let releases = self.targets.values().filter_map(|target| target.aggregator.deadline());
             let deadline = releases.chain(self.next_notice()).min();
             let event = match deadline {
+                _ if !self.lanes.is_empty() => events.recv_timeout(Duration::ZERO),
                 None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
-            let now = Instant::now();
             match event {
-                Ok(event) => self.handle(now, event),
+                Ok(event) => self.handle(Instant::now(), event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // All that has come goes before the next slice of a text.
+            events.try_iter().take(PER_TURN).for_each(|event| self.handle(Instant::now(), event));
+            if let Some((actor, mut lane)) = self.lanes.take() {
+                self.step(Instant::now(), actor, &mut lane);
+                self.lanes.put_back(actor, lane);
+            }
+            let now = Instant::now();
             let applied = &self.applied;
             for target in self.targets.values_mut() {
                 let actions = target.aggregator.timeout(now);
@@ -183,20 +208,21 @@ impl Router {
 
     fn handle(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Keys(actor, KeysMessage::Blur) | Event::Gone(actor) => {
+            Event::Gone(actor) => {
+                self.lanes.remove(actor);
                 self.everywhere(|aggregator| aggregator.gone(actor));
             }
-            Event::Forget(actor) => self.everywhere(|aggregator| aggregator.forget(actor)),
-            Event::Keys(actor, message) => {
-                let Some(slot) = slot_of(&message) else { return };
-                self.route(slot, actor, |aggregator| aggregator.keys(now, actor, message));
-            }
+            Event::Forget(actor) => self.submit(now, actor, Job::Forget),
+            Event::Keys(actor, message) => self.submit(now, actor, Job::Keys(message)),
             Event::Motion(actor, message) => {
                 let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
-                self.route(slot, actor, |aggregator| aggregator.motion(now, actor, message));
+                let Some(target) = target(&self.slots, &mut self.targets, slot) else { return };
+                let actions = target.aggregator.motion(now, actor, message);
+                target.apply_all(&self.applied, &actions);
+                self.moved(slot, actor, &actions);
             }
             Event::Commands(slot, commands, done) => {
-                let _ = done.send(self.commands(now, slot, commands));
+                self.submit(now, Actor::Api, Job::Commands(Batch::new(slot, commands, done)));
             }
             Event::Attach(source, slots, sink) => {
                 self.slots.extend(slots.into_iter().map(|slot| (slot, source.clone())));
@@ -216,33 +242,91 @@ impl Router {
         }
     }
 
-    fn route(&mut self, slot: SlotIndex, by: Actor, act: impl FnOnce(&mut Aggregator) -> Vec<Action>) {
-        let Some(target) = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source)) else {
-            return;
-        };
-        let actions = act(&mut target.aggregator);
-        target.apply_all(&self.applied, &actions);
-        self.moved(slot, by, &actions);
+    fn submit(&mut self, now: Instant, actor: Actor, job: Job) {
+        let lives = !matches!(job, Job::Forget);
+        match self.lanes.admit(actor, job) {
+            Admission::Now(job) => {
+                let mut lane = Lane::of(job);
+                while !lane.is_empty() {
+                    self.step(now, actor, &mut lane);
+                }
+            }
+            // It says so itself when it comes to its turn; until then what it holds must not be taken for forgotten.
+            Admission::Waits if lives => {
+                self.targets.values_mut().for_each(|target| target.aggregator.seen(now, actor));
+            }
+            Admission::Waits => {}
+            Admission::Refused { job: Job::Commands(batch), .. } => batch.finish(Err(CommandError::Busy)),
+            // A peer's next snapshot repairs what is held.
+            Admission::Refused { first, .. } => {
+                if let (true, Actor::Peer(peer)) = (first, actor) {
+                    let _ = self.notices.try_send(Notice::Refused(peer));
+                }
+            }
+        }
     }
 
-    fn commands(
-        &mut self,
-        now: Instant,
-        slot: SlotIndex,
-        commands: Vec<InputCommand>,
-    ) -> Result<(), CommandError> {
-        let target = self.slots.get(&slot).and_then(|source| self.targets.get_mut(source));
-        let target = target.ok_or(CommandError::NoSink(slot))?;
-        let mut moved = Vec::new();
-        for (index, command) in commands.into_iter().enumerate() {
-            let actions = target.aggregator.command(now, slot, command);
-            for action in &actions {
-                target.apply(&self.applied, action).map_err(|error| CommandError::Sink { index, error })?;
+    /// Carries out the next bit of what an actor wants: a slice of a text, or one command or message.
+    fn step(&mut self, now: Instant, actor: Actor, lane: &mut Lane) {
+        if let Some(typing) = lane.typing.take() {
+            lane.typing = self.type_slice(typing, &mut lane.batch);
+        } else if let Some(batch) = lane.batch.take() {
+            self.command(now, batch, lane);
+        } else {
+            match lane.next_job() {
+                Some(Job::Keys(KeysMessage::Blur)) => self.everywhere(|aggregator| aggregator.gone(actor)),
+                Some(Job::Keys(message)) => self.keys(now, actor, message, lane),
+                Some(Job::Commands(batch)) => lane.batch = Some(batch),
+                Some(Job::Forget) => self.everywhere(|aggregator| aggregator.forget(actor)),
+                None => {}
             }
-            moved = actions;
         }
-        self.moved(slot, Actor::Api, &moved);
-        Ok(())
+    }
+
+    /// Returns the text while there is more of it. Its end is told to the batch that it belongs to, if it failed.
+    fn type_slice(&mut self, mut typing: Typing, batch: &mut Option<Batch>) -> Option<Typing> {
+        let Some(target) = target(&self.slots, &mut self.targets, typing.slot) else {
+            if let Some(batch) = batch.take() {
+                batch.finish(Err(CommandError::NoSink(typing.slot)));
+            }
+            return None;
+        };
+        let result = target.sink.apply(&Action::Text(typing.slice().to_owned()));
+        match typing.typed(result) {
+            None => return Some(typing),
+            Some(Ok(())) => self.applied.add(1),
+            Some(Err(error)) => match batch.take() {
+                Some(batch) => batch.fail(error),
+                None => tracing::debug!(%error, "input not carried out"),
+            },
+        }
+        None
+    }
+
+    fn keys(&mut self, now: Instant, actor: Actor, message: KeysMessage, lane: &mut Lane) {
+        let Some(slot) = slot_of(&message) else { return };
+        let Some(target) = target(&self.slots, &mut self.targets, slot) else { return };
+        let mut actions = target.aggregator.keys(now, actor, message);
+        lane.typing = take_text(&mut actions).map(|text| Typing::new(slot, text));
+        target.apply_all(&self.applied, &actions);
+        self.moved(slot, actor, &actions);
+    }
+
+    /// Carries out one command of a batch. What is left of it goes back to the lane.
+    fn command(&mut self, now: Instant, mut batch: Batch, lane: &mut Lane) {
+        let slot = batch.slot;
+        let Some(target) = target(&self.slots, &mut self.targets, slot) else {
+            return batch.finish(Err(CommandError::NoSink(slot)));
+        };
+        let Some(command) = batch.next() else { return batch.finish(Ok(())) };
+        let mut actions = target.aggregator.command(now, slot, command);
+        lane.typing = take_text(&mut actions).map(|text| Typing::new(slot, text));
+        let result = actions.iter().try_for_each(|action| target.apply(&self.applied, action));
+        match result {
+            Ok(()) => lane.batch = Some(batch),
+            Err(error) => batch.fail(error),
+        }
+        self.moved(slot, Actor::Api, &actions);
     }
 
     fn moved(&mut self, slot: SlotIndex, by: Actor, actions: &[Action]) {
@@ -265,7 +349,7 @@ impl Router {
             && let Some(notice) = self.pending_notice.take()
         {
             self.last_notice = Some(now);
-            let _ = self.pointer.try_send(notice);
+            let _ = self.notices.try_send(Notice::Pointer(notice));
         }
     }
 }
@@ -286,6 +370,22 @@ impl Target {
     }
 }
 
+fn target<'a>(
+    slots: &BTreeMap<SlotIndex, SourceName>,
+    targets: &'a mut BTreeMap<SourceName, Target>,
+    slot: SlotIndex,
+) -> Option<&'a mut Target> {
+    targets.get_mut(slots.get(&slot)?)
+}
+
+/// The text among actions, which is then the only one.
+fn take_text(actions: &mut Vec<Action>) -> Option<String> {
+    match actions.pop_if(|action| matches!(action, Action::Text(_))) {
+        Some(Action::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// The slot that a message is for; `None` for those that are for all or none.
 fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
     match message {
@@ -302,7 +402,6 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::id::PeerId;
     use common::input::{Button, KeyAction, KeyCode};
     use sink::Press;
 
@@ -319,7 +418,7 @@ mod tests {
         }
     }
 
-    fn started() -> (Handle, Receiver<Action>, mpsc::Receiver<PointerNotice>) {
+    fn started() -> (Handle, Receiver<Action>, mpsc::Receiver<Notice>) {
         let (notices, noticed) = mpsc::channel(16);
         let (handle, _) = start(notices).unwrap();
         let (actions, done) = sync_channel(64);
@@ -369,7 +468,10 @@ mod tests {
         }
         let mut last = None;
         while last != Some(9.0) {
-            last = Some(noticed.blocking_recv().unwrap().at.x);
+            match noticed.blocking_recv().unwrap() {
+                Notice::Pointer(notice) => last = Some(notice.at.x),
+                Notice::Refused(peer) => panic!("{peer} was refused"),
+            }
         }
     }
 
@@ -384,5 +486,96 @@ mod tests {
         assert_eq!(done.recv().unwrap(), Action::Button(Button::LEFT, Press::Up));
         drop(handle);
         assert!(done.recv().is_err());
+    }
+
+    /// Actions until all handles are gone; the recorder has room for 64 that are not taken.
+    fn rest(handle: Handle, done: &Receiver<Action>) -> Vec<Action> {
+        drop(handle);
+        done.iter().collect()
+    }
+
+    fn text(text: &str) -> KeysMessage {
+        KeysMessage::Text { slot: 0, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_long_text_holds_up_nobody_but_its_own_peer() {
+        let (handle, done, _) = started();
+        let (a, b) = (Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique()));
+        let long: String = ('\u{4e00}'..).take(4096).collect();
+        let press =
+            |code: &str, down| KeysMessage::Key { slot: 0, code: KeyCode::parse(code).unwrap(), down };
+        handle.keys(a, text(&long)).unwrap();
+        handle.keys(a, press("KeyA", true)).unwrap();
+        handle.forget(a);
+        // The sink takes nothing now but what it has room for: most of the text is still to come.
+        handle.keys(b, press("KeyB", true)).unwrap();
+        handle.keys(b, press("KeyB", false)).unwrap();
+        let mut actions = Vec::new();
+        while actions.last() != Some(&Action::Key(KeyCode::parse("KeyA").unwrap(), Press::Up)) {
+            actions.push(done.recv().unwrap());
+        }
+        let key = |code: &str, press| Action::Key(KeyCode::parse(code).unwrap(), press);
+        let at = |wanted: Action| actions.iter().position(|action| *action == wanted).unwrap();
+        let other = at(key("KeyB", Press::Down));
+        assert!(other < 70, "the other's key came after {other} slices");
+        assert_eq!(at(key("KeyB", Press::Up)), other + 1);
+        let typed: String = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Text(slice) => Some(slice.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert!(typed == long);
+        assert_eq!(at(key("KeyA", Press::Down)), actions.len() - 2, "its own key comes after its text");
+    }
+
+    #[test]
+    fn a_program_is_answered_when_its_last_text_has_been_typed() {
+        let (handle, done, _) = started();
+        let long = "ä".repeat(1000);
+        let sequence = || {
+            let text = || InputCommand::Text { text: long.clone() };
+            vec![text(), key("KeyA", KeyAction::Tap, 0), text()]
+        };
+        let (sender, answer) = oneshot::channel();
+        handle.send(Event::Commands(0, sequence(), sender));
+        let (refused, second) = oneshot::channel();
+        handle.send(Event::Commands(0, vec![key("Nonsense", KeyAction::Tap, 0)], refused));
+        let answered = std::thread::spawn(move || answer.blocking_recv().unwrap());
+        // Two texts of 125 slices, and a key between them. The recorder has room for 64 that are not taken yet.
+        let (mut actions, all) = (Vec::new(), 2 * 125 + 2);
+        while actions.len() < all {
+            let early = answered.is_finished() && actions.len() + 65 < all;
+            assert!(!early, "answered after {} actions", actions.len());
+            actions.push(done.recv().unwrap());
+        }
+        answered.join().unwrap().unwrap();
+        assert!(matches!(actions[125], Action::Key(_, Press::Down)), "in order");
+        // The next request comes after the one before.
+        assert!(matches!(second.blocking_recv().unwrap(), Err(CommandError::Sink { index: 0, .. })));
+    }
+
+    #[test]
+    fn who_may_not_steer_any_more_types_no_further() {
+        let (handle, done, _) = started();
+        let actor = Actor::Peer(PeerId::unique());
+        handle.keys(actor, text(&"x".repeat(4096))).unwrap();
+        handle.gone(actor);
+        let slices = rest(handle, &done).len();
+        assert!(slices < 70, "{slices} slices were typed");
+    }
+
+    #[test]
+    fn a_peer_that_floods_a_session_with_texts_is_told_once() {
+        let (handle, done, mut noticed) = started();
+        let peer = PeerId::unique();
+        for _ in 0..1000 {
+            handle.keys(Actor::Peer(peer), text(&"x".repeat(4096))).unwrap();
+        }
+        assert!(matches!(noticed.blocking_recv(), Some(Notice::Refused(refused)) if refused == peer));
+        rest(handle, &done);
+        assert!(noticed.blocking_recv().is_none());
     }
 }

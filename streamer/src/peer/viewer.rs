@@ -548,9 +548,10 @@ mod tests {
         let video = |viewer: &Viewer, n: usize| viewer.slots[n].video.ssrc();
         let audio = viewer.slots[0].audio.ssrc();
         let (first, second) = (video(&viewer, 0), video(&viewer, 1));
-        for (ssrc, lost, sum) in [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)] {
-            let report =
-                Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
+        for (ssrc, lost, sum) in
+            [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)]
+        {
+            let report = Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
             viewer.feedback(now, report, &mut cx);
             assert_eq!(viewer.stats().0.lost, sum, "{ssrc} {lost}");
         }

@@ -12,6 +12,7 @@ use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, SlotSt
 use super::{MAIN_SLOT, Session};
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
+use crate::peer::connection::Channel;
 use crate::peer::{Audience, Begin, Command, Report, Srtp};
 use crate::peers::Presence;
 use crate::{input, requests};
@@ -252,8 +253,21 @@ impl Session {
         link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
     }
 
+    /// The input thread says something.
+    pub fn input_notice(&mut self, notice: input::Notice) {
+        match notice {
+            input::Notice::Pointer(notice) => self.pointer(notice),
+            input::Notice::Refused(peer) => {
+                let message = "too much waits for the text that is being typed".to_owned();
+                let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
+                let text = general(&GeneralMessage::Error { channel, code, message });
+                let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+            }
+        }
+    }
+
     /// Somebody moved the pointer: the others are shown where it is.
-    pub fn pointer(&mut self, notice: input::PointerNotice) {
+    fn pointer(&mut self, notice: input::PointerNotice) {
         let text = general(&GeneralMessage::CursorPosition { slot: notice.slot, at: notice.at });
         let to = match notice.by {
             Actor::Peer(peer) => Audience::AllBut(peer),

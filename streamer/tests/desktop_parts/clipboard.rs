@@ -213,8 +213,7 @@ fn a_text_of_ours_is_told_of_once_with_who_set_it() {
     set(&clipboard, "of a program", b).unwrap();
     set(&clipboard, "one", b).unwrap();
     heard.push(told(&mut events));
-    let expected =
-        [("one", Some(a)), ("two", Some(Actor::Api)), ("of a program", None), ("one", Some(b))];
+    let expected = [("one", Some(a)), ("two", Some(Actor::Api)), ("of a program", None), ("one", Some(b))];
     assert_eq!(heard, expected.map(|(text, by)| (text.to_owned(), by)));
 }
 

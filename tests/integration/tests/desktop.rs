@@ -1,4 +1,4 @@
-//! Desktops, seen over REST and from the X side. Nobody watches, but in the test of the clipboard's news.
+//! Desktops, seen over REST and from the X side. Nobody watches, where no peer is needed.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
@@ -96,6 +96,38 @@ fn what_an_agent_types_reaches_the_program_in_any_script() {
 }
 
 #[test]
+fn a_long_text_of_a_program_does_not_hold_up_the_keys_of_a_peer() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("typed");
+    server.create("demo", terminal(&format!("exec cat > {}", file.display())));
+    program(&server, "cat");
+    let mut peer = Watchers::join(&server, Role::Controller, 1);
+    // No key has any of these characters, and none comes twice: each has to be given a keycode first.
+    let chars: Vec<char> = ('\u{4e00}'..).take(2000).collect();
+    let text: String = chars.chunks(50).flat_map(|line| line.iter().chain(&['\n'])).collect();
+    let typed = || std::fs::read_to_string(&file).unwrap_or_default();
+    std::thread::scope(|scope| {
+        let events = json!({ "events": [{ "type": "text", "text": text }] });
+        let server = &server;
+        let program =
+            scope.spawn(move || server.post("/api/streamers/demo/input", &events).expect(204).status);
+        eventually("the first line is there", || typed().contains('\n').then_some(()));
+        for down in [true, false] {
+            let key = json!({ "type": "key", "slot": 0, "code": "KeyB", "down": down });
+            assert!(peer.peers.send_text(0, Channel::Keys, &key.to_string()));
+        }
+        let key_came = || typed().contains('b').then_some(());
+        eventually("the peer's key is there", key_came);
+        assert!(!program.is_finished(), "the text has been typed before it");
+    });
+    eventually("all of the text is there", || (typed().lines().count() == 40).then_some(()));
+    // That nothing is missing or comes twice. Whether each is the right one is for the sink's own tests: a terminal that
+    // gets no processor time looks a keycode up when it means the next character already.
+    assert_eq!(typed().replace('b', "").chars().count(), text.chars().count());
+}
+
+#[test]
 fn the_clipboard_is_that_of_the_session() {
     let server = Server::start();
     server.create("demo", terminal("exec cat"));
@@ -155,7 +187,9 @@ impl Watchers {
         let streamer = "demo".to_owned();
         let options = Options { server: server.address(), streamer, role, media: Media::Headers };
         let mut watchers = Self { peers: Swarm::new(options).unwrap(), told: vec![Vec::new(); count] };
-        (0..count).for_each(|_| drop(watchers.peers.join().unwrap()));
+        for _ in 0..count {
+            watchers.peers.join().unwrap();
+        }
         // Of three channels each.
         let mut open = 0;
         while open < 3 * count {
