@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::exit::ExitReason;
+use common::exit::{ExitReason, StreamerExit};
 use common::id::StreamerId;
 use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
 use common::spec::StreamerSpec;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::link::Link;
 use crate::peer::Report;
 use crate::session::{Finished, Session, Started};
-use crate::{input, ipc, monitor, process, source};
+use crate::{cleanup, input, ipc, monitor, process, source};
 
 /// Heartbeat and counters.
 const TICK: Duration = Duration::from_secs(1);
@@ -76,6 +76,7 @@ pub struct Senders {
 
 /// Runs a session until it ends, and notes why. Blocks.
 pub fn run(run_dir: &Path) -> ExitCode {
+    let monitor = rustix::process::getppid();
     let reason = match try_run(run_dir) {
         Ok(reason) => reason,
         Err(error) => ExitReason::Fatal { message: error.to_string() },
@@ -83,6 +84,14 @@ pub fn run(run_dir: &Path) -> ExitCode {
     tracing::info!(?reason, "the session has ended");
     if let Err(error) = monitor::write_reason(run_dir, &reason) {
         tracing::error!(%error, "the reason cannot be noted");
+    }
+    if rustix::process::getppid() != monitor {
+        // It was killed, which is why we were told to end. Nobody is left to do this.
+        let exit = StreamerExit { code: Some(1), signal: None, reason: cleanup::monitor_killed() };
+        if let Err(error) = cleanup::finish(run_dir, &exit) {
+            tracing::error!(%error, "the end cannot be noted");
+        }
+        return ExitCode::FAILURE;
     }
     match reason {
         ExitReason::Stopped => ExitCode::SUCCESS,

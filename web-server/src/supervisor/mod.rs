@@ -199,14 +199,16 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
 
 /// Starts a streamer and its supervisor.
 pub fn start(plan: Plan, events: Events) -> Handle {
-    let (handle, supervisor, bulk) = task::Supervisor::new(plan.id.clone(), events);
+    let (handle, supervisor, bulk) =
+        task::Supervisor::new(plan.id.clone(), plan.streamer_bin.clone(), events);
     tokio::spawn(supervisor.run_new(plan, bulk));
     handle
 }
 
 /// Supervises a streamer that was found running.
 pub fn resume(found: adopt::Found, events: Events) -> Handle {
-    let (handle, supervisor, bulk) = task::Supervisor::new(found.session.id.clone(), events);
+    let (id, streamer_bin) = (found.session.id.clone(), found.streamer_bin.clone());
+    let (handle, supervisor, bulk) = task::Supervisor::new(id, streamer_bin, events);
     tokio::spawn(supervisor.run_adopted(found, bulk));
     handle
 }
