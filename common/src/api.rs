@@ -138,7 +138,7 @@ pub struct PeerStats {
     pub packets: u64,
     /// Bytes sent.
     pub bytes: u64,
-    /// Packets it reported lost, in total.
+    /// Packets of video that it reported lost, in all slots together.
     pub lost: u64,
     /// Packets sent again on its request.
     pub retransmitted: u64,

@@ -1,13 +1,13 @@
 //! Why a streamer ended.
 //!
-//! A web-server that adopted a streamer is not its parent and cannot wait for it, so the monitor
-//! writes the reason to `exit.json` in the streamer's run directory.
+//! A web-server that adopted a streamer is not its parent and cannot wait for it, so the monitor, or whoever clears a
+//! session away in its place, writes the reason to `exit.json` in the streamer's run directory.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-/// File in the run directory that the monitor writes as the very last thing.
+/// File in the run directory that is written as the very last thing, when nothing else is left of the session.
 pub const EXIT_FILE: &str = "exit.json";
 
 /// How the streamer process ended, and why if it could say so.

@@ -347,7 +347,10 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_are_as_documented() {
-        let text = serde_json::to_string(&ServerMessage::StreamDeactivated { track_id: "video1".into(), reason: None });
+        let text = serde_json::to_string(&ServerMessage::StreamDeactivated {
+            track_id: "video1".into(),
+            reason: None,
+        });
         assert_eq!(text.unwrap(), r#"{"type":"stream-deactivated","trackId":"video1"}"#);
         let candidate = r#"{"type":"candidate","candidate":"x","sdpMid":"0","sdpMLineIndex":0}"#;
         assert!(serde_json::from_str::<ClientMessage>(candidate).is_ok());

@@ -187,7 +187,8 @@ mod tests {
         assert_eq!(named.source, SlotSource::Name("camera1".into()));
         let window: BindSlot = serde_json::from_str(r#"{"source":{"type":"window","window_id":7}}"#).unwrap();
         assert!(matches!(window.source, SlotSource::Spec(SourceSpec::Window(_))));
-        let error = serde_json::from_str::<BindSlot>(r#"{"source":{"type":"window","windowid":7}}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<BindSlot>(r#"{"source":{"type":"window","windowid":7}}"#).unwrap_err();
         assert!(error.to_string().contains("windowid"), "{error}");
     }
 }

@@ -13,12 +13,18 @@ pub struct Args {
     pub mode: Mode,
 }
 
-/// The two processes of a session.
+/// The two processes of a session, and what clears it away when both are gone.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
     /// Starts a session, outlives it, and cleans up after it.
     Monitor {
         /// Directory of the session, mode 0700, with the token file in it.
+        #[arg(long)]
+        run_dir: PathBuf,
+    },
+    /// Clears away a session whose monitor was killed.
+    Clean {
+        /// Directory of the session.
         #[arg(long)]
         run_dir: PathBuf,
     },

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
+pub mod cleanup;
 pub mod config;
 pub mod encode;
 pub mod feed;

@@ -1,4 +1,4 @@
-//! `streamer monitor` starts `streamer session` and cleans up after it.
+//! `streamer monitor` starts `streamer session` and cleans up after it; `streamer clean` does when the monitor cannot.
 
 use std::process::ExitCode;
 
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match Args::parse().mode {
         Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
+        Mode::Clean { run_dir } => streamer::cleanup::run(&run_dir),
         Mode::Session { run_dir } => {
             #[cfg(feature = "count-allocations")]
             streamer::allocations::report(&run_dir);

@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::process::{self, tree};
-use crate::source::desktop::xserver::{FOOTPRINT_FILE, Footprint};
+use crate::cleanup::{self, old_log};
+use crate::process;
 
 /// In the run directory: why the streamer ends, in its own words. Read by the monitor afterwards.
 const REASON_FILE: &str = "reason.json";
@@ -38,8 +38,6 @@ const MAX_LOG: u64 = 4 * 1024 * 1024;
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the streamer may take to end after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(10);
-/// How deep footprints are looked for: the run directory, a source's, and one to spare.
-const MAX_DEPTH: usize = 3;
 
 /// Runs a streamer in `run_dir` to its end, and cleans up after it. Fails only when it cannot say how that went.
 pub fn run(run_dir: &Path) -> ExitCode {
@@ -55,9 +53,7 @@ pub fn run(run_dir: &Path) -> ExitCode {
             reason: ExitReason::Fatal { message: format!("the streamer cannot be run: {error}") },
         },
     };
-    tree::kill_all_descendants();
-    clean(run_dir);
-    match write_json(run_dir, EXIT_FILE, &exit) {
+    match cleanup::finish(run_dir, &exit) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("writing {EXIT_FILE}: {error}");
@@ -79,7 +75,11 @@ fn read_reason(run_dir: &Path) -> ExitReason {
     serde_json::from_slice(&text).unwrap_or(ExitReason::Unknown)
 }
 
-fn write_json(run_dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<()> {
+/// Writes a file of the run directory; readers see all of it or nothing.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_json(run_dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<()> {
     let new = run_dir.join(format!("{name}.new"));
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(&serde_json::to_vec(value)?)?;
@@ -174,43 +174,6 @@ fn rotate(log: &Path, max: u64) -> io::Result<()> {
     File::options().write(true).open(log)?.set_len(0)
 }
 
-fn old_log(log: &Path) -> PathBuf {
-    log.with_extension("log.1")
-}
-
-/// Removes what the session has left: X sockets in `/tmp`, and all its files but the log.
-fn clean(run_dir: &Path) {
-    remove_footprints(run_dir, MAX_DEPTH);
-    let log = run_dir.join(LOG_FILE);
-    let keep = [log.clone(), old_log(&log)];
-    for entry in fs::read_dir(run_dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if keep.contains(&path) {
-            continue;
-        }
-        // Symbolic links are removed, never followed.
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        if let Err(error) = removed {
-            tracing::warn!("removing {}: {error}", path.display());
-        }
-    }
-}
-
-fn remove_footprints(dir: &Path, depth: usize) {
-    if let Some(footprint) = Footprint::read(dir) {
-        footprint.remove();
-        let _ = fs::remove_file(dir.join(FOOTPRINT_FILE));
-    }
-    if depth > 1 {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_footprints(&entry.path(), depth - 1);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,23 +202,5 @@ mod tests {
         writer.write_all(b"new\n").unwrap();
         assert_eq!(fs::read(old_log(&log)).unwrap(), b"short\nlong enough\n");
         assert_eq!(fs::read(&log).unwrap(), b"new\n");
-    }
-
-    #[test]
-    fn cleaning_keeps_the_log_and_follows_no_links() {
-        let outside = tempfile::tempdir().unwrap();
-        fs::write(outside.path().join("precious"), "").unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        for file in [LOG_FILE, "streamer.log.1", "ipc.sock", "token"] {
-            fs::write(dir.path().join(file), "").unwrap();
-        }
-        fs::create_dir_all(dir.path().join("source/xdg")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("source/link")).unwrap();
-        clean(dir.path());
-        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, [LOG_FILE, "streamer.log.1"]);
-        assert!(outside.path().join("precious").exists());
     }
 }

@@ -31,8 +31,31 @@ pub struct Entry {
     asked: BTreeMap<SlotIndex, String>,
     /// Proves that a new WebSocket belongs to it.
     resume_token: String,
-    /// Since when it has no WebSocket; `None` while it has one, or never had any (WHEP).
-    detached: Option<Instant>,
+    presence: Presence,
+}
+
+/// How a peer can be reached besides its connection.
+///
+/// ```text
+/// Attached { a } ──resume──▶ Attached { b }
+///    │ loss of a      ▲         ▲   (the loss of a, told late, is not b's)
+///    ▼                │         │
+/// Detached ──resume───┴─────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// By this WebSocket of the web-server's.
+    Attached {
+        /// Its number.
+        socket: u64,
+    },
+    /// Its WebSocket is gone.
+    Detached {
+        /// When it went.
+        since: Instant,
+    },
+    /// It has no WebSocket that could be lost: the web-server ends it by its id (WHEP, multistream).
+    Elsewhere,
 }
 
 /// All peers of a streamer.
@@ -43,7 +66,14 @@ pub struct Peers {
 
 impl Peers {
     /// A new peer with so many slots. Returns its id and its resume token.
-    pub fn add(&mut self, kind: PeerKind, role: Role, shard: usize, slots: u8) -> (PeerId, String) {
+    pub fn add(
+        &mut self,
+        kind: PeerKind,
+        presence: Presence,
+        role: Role,
+        shard: usize,
+        slots: u8,
+    ) -> (PeerId, String) {
         let id = PeerId::unique();
         let resume_token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let peer = Peer {
@@ -62,7 +92,7 @@ impl Peers {
             choices: BTreeMap::new(),
             asked: BTreeMap::new(),
             resume_token: resume_token.clone(),
-            detached: None,
+            presence,
         };
         self.entries.insert(id, entry);
         (id, resume_token)
@@ -119,34 +149,39 @@ impl Peers {
         }
     }
 
-    /// The peer that an earlier welcome gave `token` to, attached again. Its connection must be worth going on with.
-    pub fn resume(&mut self, token: &str) -> Option<&Entry> {
+    /// The peer that an earlier welcome gave `token` to, attached to this WebSocket from now on. Its connection must be
+    /// worth going on with.
+    pub fn resume(&mut self, token: &str, socket: u64) -> Option<&Entry> {
         let entry = self.entries.values_mut().find(|entry| entry.resume_token == token)?;
         if entry.peer.state == PeerState::Connecting {
             return None;
         }
-        entry.detached = None;
+        entry.presence = Presence::Attached { socket };
         Some(entry)
     }
 
-    /// A peer's WebSocket is gone.
-    pub fn detach(&mut self, now: Instant, id: PeerId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.detached = Some(now);
+    /// A peer's WebSocket is gone. Told of one that the peer has left for a newer one, nothing changes.
+    pub fn detach(&mut self, now: Instant, id: PeerId, socket: u64) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.presence == (Presence::Attached { socket })
+        {
+            entry.presence = Presence::Detached { since: now };
         }
     }
 
     /// Every WebSocket is gone, with the web-server.
     pub fn detach_all(&mut self, now: Instant) {
-        let by_socket = |entry: &&mut Entry| entry.peer.kind != PeerKind::Whep && entry.detached.is_none();
-        self.entries.values_mut().filter(by_socket).for_each(|entry| entry.detached = Some(now));
+        let attached = |entry: &&mut Entry| matches!(entry.presence, Presence::Attached { .. });
+        let detach = |entry: &mut Entry| entry.presence = Presence::Detached { since: now };
+        self.entries.values_mut().filter(attached).for_each(detach);
     }
 
     /// Peers that nobody will come back for.
     pub fn abandoned(&self, now: Instant) -> Vec<PeerId> {
         let gone = |entry: &&Entry| {
+            let overdue = |since| now >= since + RESUME_GRACE;
             entry.peer.state != PeerState::Connected
-                && entry.detached.is_some_and(|since| now >= since + RESUME_GRACE)
+                && matches!(entry.presence, Presence::Detached { since } if overdue(since))
         };
         self.entries.values().filter(gone).map(|entry| entry.peer.id).collect()
     }
@@ -192,21 +227,37 @@ mod tests {
     #[test]
     fn a_peer_is_resumed_by_its_token_alone_and_only_once_it_was_connected() {
         let mut peers = Peers::default();
-        let (id, token) = peers.add(PeerKind::Native, Role::Controller, 0, 4);
-        assert!(peers.resume(&token).is_none());
+        let (id, token) =
+            peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Controller, 0, 4);
+        assert!(peers.resume(&token, 2).is_none());
         peers.get_mut(id).unwrap().state = PeerState::Connected;
-        assert_eq!(peers.resume(&token).unwrap().peer.id, id);
-        assert!(peers.resume("").is_none());
+        assert_eq!(peers.resume(&token, 2).unwrap().peer.id, id);
+        assert!(peers.resume("", 3).is_none());
         peers.remove(id);
-        assert!(peers.resume(&token).is_none());
+        assert!(peers.resume(&token, 3).is_none());
+    }
+
+    #[test]
+    fn the_loss_of_a_websocket_that_was_left_for_a_newer_one_detaches_nobody() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let (id, token) = peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
+        peers.get_mut(id).unwrap().state = PeerState::Lost;
+        peers.resume(&token, 2).unwrap();
+        peers.detach(now, id, 1);
+        assert_eq!(peers.abandoned(now + RESUME_GRACE), []);
+        peers.detach(now, id, 2);
+        assert_eq!(peers.abandoned(now + RESUME_GRACE), [id]);
+        // Told twice, it is gone since the first time.
+        peers.detach(now + RESUME_GRACE, id, 2);
+        assert_eq!(peers.abandoned(now + RESUME_GRACE), [id]);
     }
 
     #[test]
     fn only_a_peer_without_websocket_and_connection_is_abandoned() {
         let (mut peers, now) = (Peers::default(), Instant::now());
-        let (a, _) = peers.add(PeerKind::Native, Role::Viewer, 0, 4);
-        let (b, _) = peers.add(PeerKind::Native, Role::Viewer, 0, 4);
-        let (whep, _) = peers.add(PeerKind::Whep, Role::Viewer, 0, 1);
+        let (a, _) = peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
+        let (b, _) = peers.add(PeerKind::Native, Presence::Attached { socket: 2 }, Role::Viewer, 0, 4);
+        let (whep, _) = peers.add(PeerKind::Whep, Presence::Elsewhere, Role::Viewer, 0, 4);
         peers.get_mut(b).unwrap().state = PeerState::Connected;
         peers.detach_all(now);
         assert_eq!(peers.abandoned(now + RESUME_GRACE / 2), []);

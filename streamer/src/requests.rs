@@ -67,6 +67,9 @@ pub fn input(
             Ok(Err(error @ CommandError::NoSink(_))) => {
                 Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
             }
+            Ok(Err(error @ CommandError::Busy)) => {
+                Err(RequestError::new(ErrorKind::Limit, "busy", error.to_string()))
+            }
             Ok(Err(error @ CommandError::Sink { error: input::sink::Error::NoSuchKey(_), .. })) => {
                 Err(RequestError::new(ErrorKind::Invalid, "invalid_input", error.to_string()))
             }
@@ -104,20 +107,11 @@ pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>) {
 }
 
 /// `PUT /clipboard`.
-pub fn set_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>, text: String) {
+pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, async move {
-        let set = tokio::task::spawn_blocking(move || clipboard.set(text)).await;
-        set.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
+        let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
+        set.map_err(source_failed)?;
         Ok(Reply::Done)
-    });
-}
-
-/// A peer sets the clipboard; there is nobody to answer.
-pub fn set_quietly(clipboard: Arc<dyn Clipboard>, text: String) {
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = clipboard.set(text) {
-            tracing::warn!(%error, "clipboard not set");
-        }
     });
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
-use common::input::CursorShape;
+use common::input::{Actor, CursorShape};
 use common::ipc::{ErrorKind, Reply, RequestError, ServerIpcMessage, SessionState, Settings};
 use common::spec::StreamerSpec;
 use common::stats::NetworkStats;
@@ -26,6 +26,7 @@ use common::stats::NetworkStats;
 use crate::ipc::ConnectionId;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
+use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::{Command, shard};
 use crate::peers::Peers;
@@ -57,7 +58,8 @@ pub struct Finished {
 }
 
 struct Shard {
-    handle: shard::Handle,
+    commands: Commands,
+    feeder: shard::Feeder,
     thread: JoinHandle<()>,
     peers: usize,
     network: NetworkStats,
@@ -80,8 +82,6 @@ pub struct Session {
     /// When the time of all feeds is zero.
     clock: Instant,
     shards: Vec<Shard>,
-    /// Shards whose counters are still missing from the report under way.
-    awaited_stats: usize,
     input: input::Handle,
     peers: Peers,
     joining: BTreeMap<PeerId, viewers::Joining>,
@@ -107,10 +107,11 @@ impl Session {
     ) -> io::Result<Self> {
         let clock = Instant::now();
         let identity = Identity::generate().map_err(io::Error::other)?;
-        let (input, _) = input::start(senders.pointer.clone())?;
+        let (input, _) = input::start(senders.input.clone())?;
         let mut shards = Vec::new();
-        for _ in 0..settings.shards.max(1) {
-            let (handle, thread) = shard::start(shard::Config {
+        for index in 0..settings.shards.max(1) as usize {
+            let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
+                index,
                 ips: settings.listen_ips.clone(),
                 slots: spec.slots,
                 clock,
@@ -118,7 +119,7 @@ impl Session {
                 input: input.clone(),
                 reports: senders.reports.clone(),
             })?;
-            shards.push(Shard { handle, thread, peers: 0, network: NetworkStats::default() });
+            shards.push(Shard { commands, feeder, thread, peers: 0, network: NetworkStats::default() });
         }
         let mut session = Self {
             id,
@@ -134,7 +135,6 @@ impl Session {
             counters: Arc::default(),
             clock,
             shards,
-            awaited_stats: 0,
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             input,
             peers: Peers::default(),
@@ -175,7 +175,7 @@ impl Session {
             ServerIpcMessage::StartSource { request } => self.start_session(link, to(request)),
             ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
             ServerIpcMessage::FromPeer { peer, message } => self.signal(link, peer, message.0),
-            ServerIpcMessage::DetachPeer { peer } => self.peers.detach(Instant::now(), peer),
+            ServerIpcMessage::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
             ServerIpcMessage::RemovePeer { request, peer, reason } => {
                 let known = self.tell(peer, Command::Remove { peer, reason });
                 link.reply(to(request), known.map(|()| Reply::Done));
@@ -230,10 +230,8 @@ impl Session {
             }
             ServerIpcMessage::SetClipboard { request, text } => {
                 let clipboard = self.clipboard();
-                (
-                    request,
-                    clipboard.map(|clipboard| requests::set_clipboard(to(request), done, clipboard, text)),
-                )
+                let set = clipboard.map(|clipboard| clipboard.set(text, Actor::Api));
+                (request, set.map(|set| requests::set_clipboard(to(request), done, set)))
             }
             ServerIpcMessage::Windows { request } => {
                 let windows = self.sources.main().and_then(|main| main.running()?.windows());
@@ -271,9 +269,8 @@ impl Session {
     }
 
     fn running(&self, source: Option<&str>, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
-        let nothing = || {
-            RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"))
-        };
+        let nothing =
+            || RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"));
         let entry = source.and_then(|name| self.sources.get(name)).ok_or_else(nothing)?;
         entry.running().ok_or_else(|| {
             let message = format!("what slot {slot} shows is not running");
@@ -292,8 +289,8 @@ impl Session {
 
     /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
     pub async fn end(self) {
-        let Session { shards, mut sources, input, .. } = self;
-        shards.iter().for_each(|shard| shard.handle.stop());
+        let Session { mut shards, mut sources, input, .. } = self;
+        shards.iter_mut().for_each(|shard| shard.commands.stop());
         let ended = tokio::task::spawn_blocking(move || {
             // Waits while the queue is full, as it may be when the X server hangs.
             input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::exit::ExitReason;
+use common::exit::{ExitReason, StreamerExit};
 use common::id::StreamerId;
 use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
 use common::spec::StreamerSpec;
@@ -26,7 +26,7 @@ use crate::link::Link;
 use crate::peer::Report;
 use crate::session::{Finished, Session, Started};
 use crate::source::SourceKey;
-use crate::{input, ipc, monitor, process, source};
+use crate::{cleanup, input, ipc, monitor, process, source};
 
 /// Heartbeat and counters.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ enum Event {
     Source(SourceKey, source::Event),
     Started(SourceKey, Started),
     Finished(Finished),
-    Pointer(input::PointerNotice),
+    Input(input::Notice),
     Announce,
     Tick,
     Terminate,
@@ -55,7 +55,7 @@ struct Queues {
     source: mpsc::Receiver<(SourceKey, source::Event)>,
     started: mpsc::Receiver<(SourceKey, Started)>,
     finished: mpsc::Receiver<Finished>,
-    pointer: mpsc::Receiver<input::PointerNotice>,
+    input: mpsc::Receiver<input::Notice>,
     tick: tokio::time::Interval,
     terminate: tokio::signal::unix::Signal,
 }
@@ -72,11 +72,12 @@ pub struct Senders {
     /// Requests that took time.
     pub finished: mpsc::Sender<Finished>,
     /// From the input thread.
-    pub pointer: mpsc::Sender<input::PointerNotice>,
+    pub input: mpsc::Sender<input::Notice>,
 }
 
 /// Runs a session until it ends, and notes why. Blocks.
 pub fn run(run_dir: &Path) -> ExitCode {
+    let monitor = rustix::process::getppid();
     let reason = match try_run(run_dir) {
         Ok(reason) => reason,
         Err(error) => ExitReason::Fatal { message: error.to_string() },
@@ -84,6 +85,14 @@ pub fn run(run_dir: &Path) -> ExitCode {
     tracing::info!(?reason, "the session has ended");
     if let Err(error) = monitor::write_reason(run_dir, &reason) {
         tracing::error!(%error, "the reason cannot be noted");
+    }
+    if rustix::process::getppid() != monitor {
+        // It was killed, which is why we were told to end. Nobody is left to do this.
+        let exit = StreamerExit { code: Some(1), signal: None, reason: cleanup::monitor_killed() };
+        if let Err(error) = cleanup::finish(run_dir, &exit) {
+            tracing::error!(%error, "the end cannot be noted");
+        }
+        return ExitCode::FAILURE;
     }
     match reason {
         ExitReason::Stopped => ExitCode::SUCCESS,
@@ -112,7 +121,7 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
     let (source_sender, source) = mpsc::channel(source::EVENT_QUEUE);
     let (started_sender, started) = mpsc::channel(16);
     let (finished_sender, finished) = mpsc::channel(QUEUE);
-    let (pointer_sender, pointer) = mpsc::channel(16);
+    let (input_sender, input) = mpsc::channel(16);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let terminate = signal(SignalKind::terminate())?;
@@ -121,9 +130,9 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
         source: source_sender,
         started: started_sender,
         finished: finished_sender,
-        pointer: pointer_sender,
+        input: input_sender,
     };
-    Ok((senders, Queues { ipc, reports, source, started, finished, pointer, tick, terminate }))
+    Ok((senders, Queues { ipc, reports, source, started, finished, input, tick, terminate }))
 }
 
 impl Queues {
@@ -136,7 +145,7 @@ impl Queues {
             Some((key, event)) = self.source.recv() => Event::Source(key, event),
             Some((key, started)) = self.started.recv() => Event::Started(key, started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
-            Some(notice) = self.pointer.recv() => Event::Pointer(notice),
+            Some(notice) = self.input.recv() => Event::Input(notice),
             () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
             _ = self.tick.tick() => Event::Tick,
             _ = self.terminate.recv() => Event::Terminate,
@@ -152,6 +161,9 @@ async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> Exit
         if let Some(reason) = control.handle(event) {
             control.end(&reason).await;
             return reason;
+        }
+        if let Some(session) = &mut control.session {
+            session.flush();
         }
     }
 }
@@ -176,7 +188,7 @@ impl Control {
             (Event::Started(key, started), Some(session)) => return session.started(link, key, started),
             (Event::Source(key, event), Some(session)) => return session.source_event(link, key, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
-            (Event::Pointer(notice), Some(session)) => session.pointer(notice),
+            (Event::Input(notice), Some(session)) => session.input_notice(notice),
             (Event::Announce, Some(session)) => session.announce(link),
             (Event::Tick, Some(session)) => return session.tick(link),
         }

@@ -15,7 +15,7 @@ use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use rustix::process::{Pid, Signal, kill_process};
 use streamer::source::desktop::session::{Session, Surroundings};
 use streamer::source::desktop::xserver::XServer;
-use streamer::{monitor, process};
+use streamer::{cleanup, monitor, process};
 
 /// Longer than anything here may take, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     // What a test runner asks first.
     if args.iter().any(|arg| arg == "--list") {
         if !args.iter().any(|arg| arg == "--ignored") {
-            println!("nothing_is_left_whatever_happens_to_the_streamer: test");
+            TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
         }
         return ExitCode::SUCCESS;
     }
@@ -78,18 +78,28 @@ fn session(run_dir: &Path) -> ExitCode {
     }
 }
 
+const TESTS: [(&str, fn()); 5] = [
+    ("a_killed_streamer_leaves_nothing", a_killed_streamer_leaves_nothing),
+    ("an_orderly_end_is_told_with_its_reason", an_orderly_end_is_told_with_its_reason),
+    ("the_monitor_passes_the_wish_to_stop_on", the_monitor_passes_the_wish_to_stop_on),
+    ("a_killed_monitor_takes_the_streamer_with_it", a_killed_monitor_takes_the_streamer_with_it),
+    (
+        "what_a_monitor_that_is_gone_could_not_do_is_done_by_clean",
+        what_a_monitor_that_is_gone_could_not_do_is_done_by_clean,
+    ),
+];
+
 fn test() -> ExitCode {
     // Should an assertion fail, what it left is still found.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let tests: [(&str, fn()); 4] = [
-        ("a killed streamer leaves nothing", a_killed_streamer_leaves_nothing),
-        ("an orderly end is told with its reason", an_orderly_end_is_told_with_its_reason),
-        ("the monitor passes the wish to stop on", the_monitor_passes_the_wish_to_stop_on),
-        ("a killed monitor takes the streamer with it", a_killed_monitor_takes_the_streamer_with_it),
-    ];
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let chosen: Vec<_> = TESTS.iter().filter(|(name, _)| name.contains(&filter)).collect();
+    if chosen.is_empty() {
+        println!("there is no test named {filter:?}");
+        return ExitCode::FAILURE;
+    }
     let mut failed = 0;
-    for (name, test) in tests.iter().filter(|(name, _)| name.replace(' ', "_").contains(&filter)) {
+    for (name, test) in chosen {
         let result = std::panic::catch_unwind(test);
         println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
         failed += u8::from(result.is_err());
@@ -146,6 +156,20 @@ impl Run {
         kill_process(Pid::from_child(&self.monitor), signal).unwrap();
     }
 
+    fn files(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        files.sort();
+        files
+    }
+
+    /// Waits for the end of the streamer, and of the X server with it.
+    fn streamer_ends(&self) {
+        until("the streamer's end", || {
+            (!is_there(self.pids["session"]) && !is_there(self.pids["x"])).then_some(())
+        });
+    }
+
     /// Waits for the monitor's end and checks that nothing else is left.
     fn finish(&mut self) -> StreamerExit {
         let status = until("the monitor's end", || self.monitor.try_wait().unwrap());
@@ -153,9 +177,7 @@ impl Run {
         let left: Vec<_> = self.pids.iter().filter(|(_, pid)| is_there(**pid)).collect();
         assert!(left.is_empty(), "left: {left:?}");
         assert!(self.display.is_empty() || !self.socket().exists());
-        let mut files: Vec<_> = fs::read_dir(&self.dir).unwrap().map(|e| e.unwrap().file_name()).collect();
-        files.sort();
-        assert_eq!(files, [EXIT_FILE, "streamer.log"]);
+        assert_eq!(self.files(), [EXIT_FILE, "streamer.log"]);
         serde_json::from_slice(&fs::read(self.dir.path().join(EXIT_FILE)).unwrap()).unwrap()
     }
 }
@@ -188,11 +210,29 @@ fn a_killed_monitor_takes_the_streamer_with_it() {
     let mut run = Run::start("wait");
     run.signal_monitor(Signal::KILL);
     run.monitor.wait().unwrap();
-    until("the streamer's end", || {
-        (!is_there(run.pids["session"]) && !is_there(run.pids["x"])).then_some(())
-    });
-    // With nobody to do it, the test removes what the X server left.
-    let _ = fs::remove_file(run.socket());
+    run.streamer_ends();
+    cleanup::run(run.dir.path());
+}
+
+fn what_a_monitor_that_is_gone_could_not_do_is_done_by_clean() {
+    let mut run = Run::start("wait");
+    // Another session, with the same programs.
+    let mut other = Run::start("wait");
+    run.signal_monitor(Signal::KILL);
+    run.monitor.wait().unwrap();
+    run.streamer_ends();
+    let left = ["child", "daemon", "stubborn"].map(|name| run.pids[name]);
+    assert!(run.socket().exists() && left.iter().any(|pid| is_there(*pid)), "there is something to do");
+    cleanup::run(run.dir.path());
+    let still_there: Vec<_> = left.into_iter().filter(|pid| is_there(*pid)).collect();
+    assert!(still_there.is_empty() && !run.socket().exists(), "{still_there:?}");
+    assert_eq!(run.files(), [EXIT_FILE, "streamer.log"]);
+    let exit: StreamerExit =
+        serde_json::from_slice(&fs::read(run.dir.path().join(EXIT_FILE)).unwrap()).unwrap();
+    assert_eq!(exit.reason, cleanup::monitor_killed());
+    assert!(other.pids.values().all(|pid| is_there(*pid)) && other.socket().exists(), "it is left alone");
+    other.signal_monitor(Signal::TERM);
+    other.finish();
 }
 
 fn read_pid(dir: &Path, name: &str) -> Option<i32> {

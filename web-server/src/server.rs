@@ -65,12 +65,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr().context("reading our address")?;
 
     let (handle, mut registry) = Registry::new(registry::Config {
-        streamer_bin: config.streamer_bin,
+        streamer_bin: config.streamer_bin.clone(),
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
     });
-    let found = adopt::scan(&run_root).await.with_context(|| format!("reading {}", run_root.display()))?;
+    let found = adopt::scan(&run_root, &config.streamer_bin)
+        .await
+        .with_context(|| format!("reading {}", run_root.display()))?;
     found.into_iter().for_each(|found| registry.adopt(found));
     let registry_task = tokio::spawn(registry.run());
 

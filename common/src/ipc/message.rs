@@ -115,10 +115,13 @@ pub enum ServerIpcMessage {
         /// What.
         message: Json<ClientMessage>,
     },
-    /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives.
+    /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives. Means nothing
+    /// when the peer has resumed on another WebSocket meanwhile.
     DetachPeer {
         /// Whose.
         peer: PeerId,
+        /// Which: the number that its [`Join::Native`] had.
+        socket: u64,
     },
     /// Ends a peer. Replied by [`Reply::Done`], or `peer_not_found`.
     RemovePeer {
@@ -246,7 +249,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { ice_servers: Vec::new(), listen_ips: Vec::new(), max_peers: 500, shards: 1, preallocate_slots: true }
+        Self {
+            ice_servers: Vec::new(),
+            listen_ips: Vec::new(),
+            max_peers: 500,
+            shards: 1,
+            preallocate_slots: true,
+        }
     }
 }
 
@@ -258,6 +267,8 @@ pub enum Join {
     Native {
         /// Token of an earlier welcome.
         resume: Option<String>,
+        /// Number of its WebSocket, which no other one of this web-server has.
+        socket: u64,
         /// What it may do.
         role: Role,
         /// What it can do.

@@ -165,7 +165,10 @@ impl FfmpegSpec {
             return Err(InvalidField::new("source.height", message));
         }
         if self.height.is_some() && self.video == VideoMode::Copy {
-            return Err(InvalidField::new("source.height", "a picture that is passed on as it is cannot be scaled"));
+            return Err(InvalidField::new(
+                "source.height",
+                "a picture that is passed on as it is cannot be scaled",
+            ));
         }
         super::validate_rates(super::default_fps(), self.bitrate_kbps)
     }
@@ -182,8 +185,12 @@ fn validate_input(field: &'static str, input: &SecretUrl) -> Result<(), InvalidF
         "" => Err(InvalidField::new(field, "must not be empty")),
         // ffmpeg would take it for an option.
         text if text.starts_with('-') => Err(InvalidField::new(field, "must not begin with '-'")),
-        text if text.len() > MAX_INPUT => Err(InvalidField::new(field, format!("must have at most {MAX_INPUT} bytes"))),
-        text if text.chars().any(char::is_control) => Err(InvalidField::new(field, "must have no control characters")),
+        text if text.len() > MAX_INPUT => {
+            Err(InvalidField::new(field, format!("must have at most {MAX_INPUT} bytes")))
+        }
+        text if text.chars().any(char::is_control) => {
+            Err(InvalidField::new(field, "must have no control characters"))
+        }
         _ => Ok(()),
     }
 }
@@ -401,12 +408,17 @@ mod tests {
         let SourceSpec::Rtsp(rtsp) = parse("rtsp://u:p@h:554/s1#transport=udp#audio=false").unwrap() else {
             panic!("rtsp")
         };
-        assert_eq!((rtsp.url.expose(), rtsp.transport, rtsp.audio), ("rtsp://u:p@h:554/s1", RtspTransport::Udp, false));
+        assert_eq!(
+            (rtsp.url.expose(), rtsp.transport, rtsp.audio),
+            ("rtsp://u:p@h:554/s1", RtspTransport::Udp, false)
+        );
         let SourceSpec::Ffmpeg(ffmpeg) = parse("ffmpeg:camera1#video=h264#height=360").unwrap() else {
             panic!("ffmpeg")
         };
         assert_eq!((ffmpeg.input.expose(), ffmpeg.height), ("camera1", Some(360)));
-        let SourceSpec::Exec(exec) = parse("exec:my-camera --fast 2>/dev/null").unwrap() else { panic!("exec") };
+        let SourceSpec::Exec(exec) = parse("exec:my-camera --fast 2>/dev/null").unwrap() else {
+            panic!("exec")
+        };
         assert_eq!(exec.command, Command::Shell("my-camera --fast 2>/dev/null".into()));
         assert!(matches!(parse("test:#width=320#height=180#fps=10"), Ok(SourceSpec::Test(_))));
     }

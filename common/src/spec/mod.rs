@@ -239,17 +239,23 @@ impl StreamerSpec {
         match &self.source {
             Some(source) => source.validate_alone()?,
             None if self.sources.is_empty() => {
-                return Err(InvalidField::new("source", "a streamer needs a source, or named ones in \"sources\""));
+                return Err(InvalidField::new(
+                    "source",
+                    "a streamer needs a source, or named ones in \"sources\"",
+                ));
             }
             None => {}
         }
         if self.sources.len() > MAX_SOURCES {
-            return Err(InvalidField::new("sources", format!("at most {MAX_SOURCES}, not {}", self.sources.len())));
+            return Err(InvalidField::new(
+                "sources",
+                format!("at most {MAX_SOURCES}, not {}", self.sources.len()),
+            ));
         }
         for (name, source) in &self.sources {
-            validate_name(name).and_then(|()| source.validate_alone()).map_err(|error| {
-                InvalidField::new("sources", format!("{name:?}: {error}"))
-            })?;
+            validate_name(name)
+                .and_then(|()| source.validate_alone())
+                .map_err(|error| InvalidField::new("sources", format!("{name:?}: {error}")))?;
         }
         Ok(())
     }
@@ -261,7 +267,10 @@ impl StreamerSpec {
 /// `name`, with the rule that it breaks.
 pub fn validate_name(name: &str) -> Result<(), InvalidField> {
     if name == MAIN_SOURCE {
-        return Err(InvalidField::new("name", format!("{MAIN_SOURCE:?} is what the streamer's own source is called")));
+        return Err(InvalidField::new(
+            "name",
+            format!("{MAIN_SOURCE:?} is what the streamer's own source is called"),
+        ));
     }
     StreamerId::parse(name).map(drop).map_err(|error| InvalidField::new("name", error.to_string()))
 }

@@ -97,7 +97,15 @@ impl VideoOutlet {
         publish: impl FnMut(Arc<VideoUnit>) + Send + 'static,
     ) -> Self {
         let (_, new_taps) = sync_channel(0);
-        Self { demand, clock, number: 0, last_time: None, publish: Box::new(publish), new_taps, taps: Vec::new() }
+        Self {
+            demand,
+            clock,
+            number: 0,
+            last_time: None,
+            publish: Box::new(publish),
+            new_taps,
+            taps: Vec::new(),
+        }
     }
 
     /// Lets others tap what is published here. Called once.

@@ -289,7 +289,7 @@ impl Aggregator {
     }
 
     /// A sign of life of a peer. Programs have none: what they hold ends by itself.
-    fn seen(&mut self, now: Instant, actor: Actor) {
+    pub fn seen(&mut self, now: Instant, actor: Actor) {
         if actor != Actor::Api {
             let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
             of_actor.flat_map(|(_, hands)| hands.held.values_mut()).for_each(|until| *until = now + SILENCE);

@@ -8,34 +8,30 @@
 //! is one sink per source, and so one after the other all that its windows are sent: before anything is
 //! carried out the sink is aimed at its window, after letting go of what is held in the one before.
 //!
-//! The thread owns the aggregators and the sinks. Nothing is batched and nothing waits: an event reaches the
-//! sink as soon as the thread gets it.
+//! The thread owns the aggregators and the sinks. Nothing is batched: an event reaches the sink as soon as the thread
+//! gets it. Only what comes of somebody whose own text is being typed waits for that ([`lanes`]).
 
 pub mod aggregate;
+mod lanes;
+mod router;
 pub mod sink;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use common::id::{SlotIndex, SourceName};
+use common::id::{PeerId, SlotIndex, SourceName};
 use common::input::{Actor, InputCommand, KeysMessage, MotionMessage, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::stats::Counter;
-use aggregate::Aggregator;
-use sink::{Action, Sink};
+use router::Router;
+use sink::Sink;
 
 /// Events on their way to the input thread: a second of several fast mice. When it is full, motion is
 /// left out (the next one makes it good) and keys are refused to their peer, whose snapshot repairs what is held.
 const QUEUE: usize = 4096;
-/// How often others are told where the pointer is, at most.
-const POINTER_NOTICE_INTERVAL: Duration = Duration::from_millis(33);
-/// Whoever types or clicks in a window keeps it in front of others' moving pointers for this long.
-const AIM_HOLDS: Duration = Duration::from_secs(1);
 
 /// Something for the input thread.
 pub enum Event {
@@ -74,6 +70,9 @@ pub enum CommandError {
     /// Nothing in this slot takes input.
     #[error("what slot {0} shows takes no input")]
     NoSink(SlotIndex),
+    /// Too much waits for texts that are being typed.
+    #[error("too much waits for the texts that are being typed; try again")]
+    Busy,
     /// The sink refused one; those before it have been carried out.
     #[error("event {index}: {error}")]
     Sink {
@@ -82,6 +81,15 @@ pub enum CommandError {
         /// Why.
         error: sink::Error,
     },
+}
+
+/// What the thread tells the control loop.
+#[derive(Debug, Clone, Copy)]
+pub enum Notice {
+    /// For the others.
+    Pointer(PointerNotice),
+    /// Something of this peer's was not carried out, as too much of its own waits.
+    Refused(PeerId),
 }
 
 /// Somebody moved the pointer.
@@ -145,317 +153,21 @@ impl Handle {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn start(pointer: mpsc::Sender<PointerNotice>) -> io::Result<(Handle, JoinHandle<()>)> {
+pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()>)> {
     let (events, receiver) = sync_channel(QUEUE);
     let applied = Arc::new(Counter::default());
-    let router = Router {
-        takers: BTreeMap::new(),
-        slots: BTreeMap::new(),
-        choices: BTreeMap::new(),
-        pointer,
-        last_notice: None,
-        pending_notice: None,
-        applied: applied.clone(),
-    };
+    let router = Router::new(notices, applied.clone());
     let thread = std::thread::Builder::new().name("input".into()).spawn(move || router.run(&receiver))?;
     Ok((Handle { events, applied }, thread))
 }
 
-/// A source that takes input.
-struct Taker {
-    aggregator: Aggregator,
-    sink: Box<dyn Sink>,
-    aim: Aim,
-}
-
-/// What a sink was aimed at last.
-#[derive(Default)]
-struct Aim {
-    window: Option<u32>,
-    /// Who did something else than to move the pointer there last, and when.
-    last: Option<(Actor, Instant)>,
-}
-
-impl Aim {
-    /// Whether somebody's event may turn the sink to another window. A pointer that merely moves over a window
-    /// must not take the keyboard from somebody who types in another.
-    fn yields(&self, now: Instant, window: Option<u32>, by: Actor, moves: bool) -> bool {
-        let in_use = |(actor, at): (Actor, Instant)| {
-            actor != by && now.saturating_duration_since(at) < AIM_HOLDS
-        };
-        self.window == window || !moves || !self.last.is_some_and(in_use)
-    }
-}
-
-struct Router {
-    takers: BTreeMap<SourceName, Taker>,
-    slots: BTreeMap<SlotIndex, Target>,
-    choices: BTreeMap<(Actor, SlotIndex), Option<Target>>,
-    /// The control loop tells the others; a notice that does not fit is left out, a newer one follows.
-    pointer: mpsc::Sender<PointerNotice>,
-    last_notice: Option<Instant>,
-    /// The newest position, if it came too soon after the last notice.
-    pending_notice: Option<PointerNotice>,
-    applied: Arc<Counter>,
-}
-
-impl Router {
-    fn run(mut self, events: &Receiver<Event>) {
-        loop {
-            let releases = self.takers.values().filter_map(|taker| taker.aggregator.deadline());
-            let deadline = releases.chain(self.next_notice()).min();
-            let event = match deadline {
-                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            let now = Instant::now();
-            match event {
-                Ok(event) => self.handle(now, event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            let applied = &self.applied;
-            for taker in self.takers.values_mut() {
-                let actions = taker.aggregator.timeout(now);
-                taker.apply_all(applied, &actions);
-            }
-            self.notice(now);
-        }
-    }
-
-    fn handle(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Keys(actor, KeysMessage::Blur) | Event::Gone(actor) => {
-                self.everywhere(|aggregator| aggregator.gone(actor));
-            }
-            Event::Forget(actor) => {
-                self.choices.retain(|(chooser, _), _| *chooser != actor);
-                self.everywhere(|aggregator| aggregator.forget(actor));
-            }
-            Event::Keys(actor, message) => {
-                let Some(slot) = slot_of(&message) else { return };
-                // A snapshot of what is held and a release change no aim by themselves.
-                let wants = wants_aim(&message);
-                self.route(now, slot, actor, wants, |aggregator| aggregator.keys(now, actor, message));
-            }
-            Event::Motion(actor, message) => {
-                let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
-                self.route(now, slot, actor, Wants::Motion, |aggregator| {
-                    aggregator.motion(now, actor, message)
-                });
-            }
-            Event::Commands(slot, commands, done) => {
-                let _ = done.send(self.commands(now, slot, commands));
-            }
-            Event::Attach(source, sink) => {
-                let taker = Taker { aggregator: Aggregator::default(), sink, aim: Aim::default() };
-                self.takers.insert(source, taker);
-            }
-            Event::Detach(source) => {
-                self.takers.remove(&source);
-            }
-            Event::Bind(slot, target) => {
-                let before = match target.clone() {
-                    Some(target) => self.slots.insert(slot, target),
-                    None => self.slots.remove(&slot),
-                };
-                if before != target {
-                    let choices = &self.choices;
-                    let follows = |actor: Actor| !choices.contains_key(&(actor, slot));
-                    let taker = before.and_then(|target| self.takers.get_mut(&target.source));
-                    if let Some(taker) = taker {
-                        let actions = taker.aggregator.rebound(slot, follows);
-                        taker.apply_all(&self.applied, &actions);
-                    }
-                }
-            }
-            Event::Switch(actor, slot, choice) => {
-                let before = self.target(actor, slot).cloned();
-                match choice {
-                    Some(target) => self.choices.insert((actor, slot), target),
-                    None => self.choices.remove(&(actor, slot)),
-                };
-                let changed = before.as_ref() != self.target(actor, slot);
-                let taker = before.filter(|_| changed).and_then(|target| self.takers.get_mut(&target.source));
-                if let Some(taker) = taker {
-                    let actions = taker.aggregator.rebound(slot, |holder| holder == actor);
-                    taker.apply_all(&self.applied, &actions);
-                }
-            }
-        }
-    }
-
-    fn target(&self, actor: Actor, slot: SlotIndex) -> Option<&Target> {
-        match self.choices.get(&(actor, slot)) {
-            Some(choice) => choice.as_ref(),
-            None => self.slots.get(&slot),
-        }
-    }
-
-    fn everywhere(&mut self, mut act: impl FnMut(&mut Aggregator) -> Vec<Action>) {
-        for taker in self.takers.values_mut() {
-            let actions = act(&mut taker.aggregator);
-            taker.apply_all(&self.applied, &actions);
-        }
-    }
-
-    fn route(
-        &mut self,
-        now: Instant,
-        slot: SlotIndex,
-        by: Actor,
-        wants: Wants,
-        act: impl FnOnce(&mut Aggregator) -> Vec<Action>,
-    ) {
-        let Some(Target { source, window }) = self.target(by, slot).cloned() else { return };
-        let Some(taker) = self.takers.get_mut(&source) else { return };
-        if wants != Wants::Nothing && !taker.take_aim(now, window, by, wants, &self.applied) {
-            return;
-        }
-        let actions = act(&mut taker.aggregator);
-        if taker.bring_up(&actions).is_ok() {
-            taker.apply_all(&self.applied, &actions);
-            self.moved(slot, by, &actions);
-        }
-    }
-
-    fn commands(
-        &mut self,
-        now: Instant,
-        slot: SlotIndex,
-        commands: Vec<InputCommand>,
-    ) -> Result<(), CommandError> {
-        let Target { source, window } =
-            self.target(Actor::Api, slot).cloned().ok_or(CommandError::NoSink(slot))?;
-        let taker = self.takers.get_mut(&source).ok_or(CommandError::NoSink(slot))?;
-        let mut moved = Vec::new();
-        for (index, command) in commands.into_iter().enumerate() {
-            taker.take_aim(now, window, Actor::Api, Wants::Aim, &self.applied);
-            let actions = taker.aggregator.command(now, slot, command);
-            taker.bring_up(&actions).map_err(|error| CommandError::Sink { index, error })?;
-            for action in &actions {
-                taker.apply(&self.applied, action).map_err(|error| CommandError::Sink { index, error })?;
-            }
-            moved = actions;
-        }
-        self.moved(slot, Actor::Api, &moved);
-        Ok(())
-    }
-
-    fn moved(&mut self, slot: SlotIndex, by: Actor, actions: &[Action]) {
-        let position = actions.iter().rev().find_map(|action| match action {
-            Action::PointerTo(at) => Some(*at),
-            _ => None,
-        });
-        if let Some(at) = position {
-            self.pending_notice = Some(PointerNotice { at, slot, by });
-        }
-    }
-
-    fn next_notice(&self) -> Option<Instant> {
-        self.pending_notice.and(self.last_notice).map(|last| last + POINTER_NOTICE_INTERVAL)
-    }
-
-    /// Tells where the pointer is, if it has moved and it is not too soon.
-    fn notice(&mut self, now: Instant) {
-        if self.next_notice().is_none_or(|at| now >= at)
-            && let Some(notice) = self.pending_notice.take()
-        {
-            self.last_notice = Some(now);
-            let _ = self.pointer.try_send(notice);
-        }
-    }
-}
-
-impl Taker {
-    /// Turns to the window that an event is for. What is held in the one before is let go of first, by
-    /// everybody, while it still reaches that. False when somebody else is using another window.
-    fn take_aim(
-        &mut self,
-        now: Instant,
-        window: Option<u32>,
-        by: Actor,
-        wants: Wants,
-        applied: &Counter,
-    ) -> bool {
-        if !self.aim.yields(now, window, by, wants == Wants::Motion) {
-            return false;
-        }
-        if self.aim.window != window {
-            let actions = self.aggregator.take_away();
-            self.apply_all(applied, &actions);
-            self.aim.window = window;
-        }
-        if wants == Wants::Aim {
-            self.aim.last = Some((by, now));
-        }
-        true
-    }
-
-    /// Before actions are carried out: the window that they are for may be covered by now, or gone.
-    fn bring_up(&mut self, actions: &[Action]) -> Result<(), sink::Error> {
-        if actions.is_empty() {
-            return Ok(());
-        }
-        self.sink.aim(self.aim.window).inspect_err(|error| tracing::debug!(%error, "input not carried out"))
-    }
-
-    fn apply(&mut self, applied: &Counter, action: &Action) -> Result<(), sink::Error> {
-        self.sink.apply(action)?;
-        applied.add(1);
-        Ok(())
-    }
-
-    fn apply_all(&mut self, applied: &Counter, actions: &[Action]) {
-        for action in actions {
-            if let Err(error) = self.apply(applied, action) {
-                tracing::debug!(%error, "input not carried out");
-            }
-        }
-    }
-}
-
-/// What an event wants of the sink's aim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    /// Its window in front.
-    Aim,
-    /// The same, if nobody else is using another one.
-    Motion,
-    /// Nothing: it lets go, or says again what is held.
-    Nothing,
-}
-
-fn wants_aim(message: &KeysMessage) -> Wants {
-    match message {
-        KeysMessage::Key { down: true, .. }
-        | KeysMessage::Char { down: true, .. }
-        | KeysMessage::Button { down: true, .. }
-        | KeysMessage::Text { .. }
-        | KeysMessage::Wheel { .. } => Wants::Aim,
-        _ => Wants::Nothing,
-    }
-}
-
-/// The slot that a message is for; `None` for those that are for all or none.
-fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
-    match message {
-        KeysMessage::Key { slot, .. }
-        | KeysMessage::Char { slot, .. }
-        | KeysMessage::Text { slot, .. }
-        | KeysMessage::Button { slot, .. }
-        | KeysMessage::Wheel { slot, .. }
-        | KeysMessage::Held { slot, .. } => Some(*slot),
-        KeysMessage::Blur | KeysMessage::Clipboard { .. } => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::sink::Action;
     use super::*;
-    use common::id::PeerId;
     use common::input::{Button, KeyAction, KeyCode};
     use sink::Press;
+    use std::sync::mpsc::Receiver;
 
     struct Recorder(SyncSender<Action>);
 
@@ -470,7 +182,7 @@ mod tests {
         }
     }
 
-    fn started() -> (Handle, Receiver<Action>, mpsc::Receiver<PointerNotice>) {
+    fn started() -> (Handle, Receiver<Action>, mpsc::Receiver<Notice>) {
         let (notices, noticed) = mpsc::channel(16);
         let (handle, _) = start(notices).unwrap();
         let (actions, done) = sync_channel(64);
@@ -521,7 +233,10 @@ mod tests {
         }
         let mut last = None;
         while last != Some(9.0) {
-            last = Some(noticed.blocking_recv().unwrap().at.x);
+            match noticed.blocking_recv().unwrap() {
+                Notice::Pointer(notice) => last = Some(notice.at.x),
+                Notice::Refused(peer) => panic!("{peer} was refused"),
+            }
         }
     }
 
@@ -536,5 +251,96 @@ mod tests {
         assert_eq!(done.recv().unwrap(), Action::Button(Button::LEFT, Press::Up));
         drop(handle);
         assert!(done.recv().is_err());
+    }
+
+    /// Actions until all handles are gone; the recorder has room for 64 that are not taken.
+    fn rest(handle: Handle, done: &Receiver<Action>) -> Vec<Action> {
+        drop(handle);
+        done.iter().collect()
+    }
+
+    fn text(text: &str) -> KeysMessage {
+        KeysMessage::Text { slot: 0, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_long_text_holds_up_nobody_but_its_own_peer() {
+        let (handle, done, _) = started();
+        let (a, b) = (Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique()));
+        let long: String = ('\u{4e00}'..).take(4096).collect();
+        let press =
+            |code: &str, down| KeysMessage::Key { slot: 0, code: KeyCode::parse(code).unwrap(), down };
+        handle.keys(a, text(&long)).unwrap();
+        handle.keys(a, press("KeyA", true)).unwrap();
+        handle.forget(a);
+        // The sink takes nothing now but what it has room for: most of the text is still to come.
+        handle.keys(b, press("KeyB", true)).unwrap();
+        handle.keys(b, press("KeyB", false)).unwrap();
+        let mut actions = Vec::new();
+        while actions.last() != Some(&Action::Key(KeyCode::parse("KeyA").unwrap(), Press::Up)) {
+            actions.push(done.recv().unwrap());
+        }
+        let key = |code: &str, press| Action::Key(KeyCode::parse(code).unwrap(), press);
+        let at = |wanted: Action| actions.iter().position(|action| *action == wanted).unwrap();
+        let other = at(key("KeyB", Press::Down));
+        assert!(other < 70, "the other's key came after {other} slices");
+        assert_eq!(at(key("KeyB", Press::Up)), other + 1);
+        let typed: String = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Text(slice) => Some(slice.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert!(typed == long);
+        assert_eq!(at(key("KeyA", Press::Down)), actions.len() - 2, "its own key comes after its text");
+    }
+
+    #[test]
+    fn a_program_is_answered_when_its_last_text_has_been_typed() {
+        let (handle, done, _) = started();
+        let long = "ä".repeat(1000);
+        let sequence = || {
+            let text = || InputCommand::Text { text: long.clone() };
+            vec![text(), key("KeyA", KeyAction::Tap, 0), text()]
+        };
+        let (sender, answer) = oneshot::channel();
+        handle.send(Event::Commands(0, sequence(), sender));
+        let (refused, second) = oneshot::channel();
+        handle.send(Event::Commands(0, vec![key("Nonsense", KeyAction::Tap, 0)], refused));
+        let answered = std::thread::spawn(move || answer.blocking_recv().unwrap());
+        // Two texts of 125 slices, and a key between them. The recorder has room for 64 that are not taken yet.
+        let (mut actions, all) = (Vec::new(), 2 * 125 + 2);
+        while actions.len() < all {
+            let early = answered.is_finished() && actions.len() + 65 < all;
+            assert!(!early, "answered after {} actions", actions.len());
+            actions.push(done.recv().unwrap());
+        }
+        answered.join().unwrap().unwrap();
+        assert!(matches!(actions[125], Action::Key(_, Press::Down)), "in order");
+        // The next request comes after the one before.
+        assert!(matches!(second.blocking_recv().unwrap(), Err(CommandError::Sink { index: 0, .. })));
+    }
+
+    #[test]
+    fn who_may_not_steer_any_more_types_no_further() {
+        let (handle, done, _) = started();
+        let actor = Actor::Peer(PeerId::unique());
+        handle.keys(actor, text(&"x".repeat(4096))).unwrap();
+        handle.gone(actor);
+        let slices = rest(handle, &done).len();
+        assert!(slices < 70, "{slices} slices were typed");
+    }
+
+    #[test]
+    fn a_peer_that_floods_a_session_with_texts_is_told_once() {
+        let (handle, done, mut noticed) = started();
+        let peer = PeerId::unique();
+        for _ in 0..1000 {
+            handle.keys(Actor::Peer(peer), text(&"x".repeat(4096))).unwrap();
+        }
+        rest(handle, &done);
+        assert!(matches!(noticed.blocking_recv(), Some(Notice::Refused(refused)) if refused == peer));
+        assert!(noticed.blocking_recv().is_none());
     }
 }

@@ -92,10 +92,15 @@ fn reception(report: &ReceptionReport) -> Feedback {
     Feedback::Report {
         ssrc: report.ssrc,
         fraction_lost: f32::from(report.fraction_lost) / 256.0,
-        lost: report.total_lost,
+        lost: total_lost(report.total_lost),
         last_report: report.last_sender_report,
         delay: report.delay,
     }
+}
+
+/// The field is signed and 24 bits long (RFC 3550 §6.4.1): with more duplicates than losses it is negative.
+fn total_lost(field: u32) -> u32 {
+    if field < 1 << 23 { field } else { 0 }
 }
 
 /// The only interceptor of our peer connections.
@@ -143,4 +148,18 @@ impl Interceptor for Tap {
     fn unbind_local_stream(&mut self, _: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_received_more_than_was_sent_has_lost_nothing() {
+        let lost = |total_lost| match reception(&ReceptionReport { total_lost, ..Default::default() }) {
+            Feedback::Report { lost, .. } => lost,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((lost(0), lost(12), lost(0x7f_ffff), lost(0xff_ffff)), (0, 12, 0x7f_ffff, 0));
+    }
 }

@@ -10,6 +10,7 @@
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
+pub mod commands;
 pub mod connection;
 mod demux;
 mod feedback;
@@ -209,6 +210,8 @@ pub enum Audience {
     AllBut(PeerId),
     /// Every controller.
     Controllers,
+    /// Every controller but this one.
+    ControllersBut(PeerId),
     /// One peer.
     One(PeerId),
 }
@@ -287,6 +290,8 @@ pub enum Report {
     },
     /// The shard's counters.
     Stats {
+        /// Which shard.
+        shard: usize,
         /// Of all its peers together.
         network: NetworkStats,
         /// Of each.

@@ -21,6 +21,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::mpsc;
 
+use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
 use super::demux;
 use super::feeds::Feeds;
@@ -34,55 +35,46 @@ use crate::input;
 /// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
 /// dropped; it sees the gap in the numbers and goes on with the next keyframe.
 const MEDIA_QUEUE: usize = 512;
-/// Commands on their way to a shard. The control loop waits when it is full.
-const COMMAND_QUEUE: usize = 1024;
-
 /// Media and commands taken in one turn at most: a shard that is behind still hears its peers and its end.
 const PER_TURN: usize = 64;
 
-/// The way to a shard, for every other thread.
+/// The way of media to a shard.
 #[derive(Clone)]
-pub struct Handle {
-    commands: SyncSender<Command>,
+pub struct Feeder {
     media: SyncSender<Media>,
     wake: Arc<OwnedFd>,
 }
 
-impl Handle {
+impl Feeder {
     /// Gives media to the shard. Never blocks; see [`MEDIA_QUEUE`].
-    pub fn media(&self, media: Media) {
+    pub fn send(&self, media: Media) {
         if let Err(TrySendError::Full(_)) = self.media.try_send(media) {
             tracing::warn!("a shard is behind: media dropped");
         }
-        self.wake();
-    }
-
-    /// Gives a command to the shard; waits while its queue is full. Ignored once the shard has ended.
-    pub fn command(&self, command: Command) {
-        let _ = self.commands.send(command);
-        self.wake();
-    }
-
-    /// Ends the shard. Never blocks: one so stuck that its queue is full is left behind.
-    pub fn stop(&self) {
-        if let Err(TrySendError::Full(_)) = self.commands.try_send(Command::Stop) {
-            tracing::error!("a shard is stuck: it is not told to stop");
-        }
-        self.wake();
-    }
-
-    fn wake(&self) {
         wake(&self.wake);
     }
 }
 
-fn wake(fd: &OwnedFd) {
+/// Ends a shard's wait.
+pub(super) fn wake(fd: &OwnedFd) {
     // Fails only when the counter would overflow, and then it is readable.
     let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
 }
 
+/// A shard that has been started.
+pub struct Started {
+    /// For the control loop.
+    pub commands: Commands,
+    /// For sources.
+    pub feeder: Feeder,
+    /// Its thread.
+    pub thread: JoinHandle<()>,
+}
+
 /// What a shard is given at its start.
 pub struct Config {
+    /// Which of the session's shards it is.
+    pub index: usize,
     /// Addresses to listen on and to offer; none: all of the machine.
     pub ips: Vec<IpAddr>,
     /// Slots of every peer.
@@ -101,12 +93,12 @@ pub struct Config {
 ///
 /// # Errors
 /// When nothing can be bound or no thread started.
-pub fn start(config: Config) -> io::Result<(Handle, JoinHandle<()>)> {
+pub fn start(config: Config) -> io::Result<Started> {
     let sockets = Sockets::bind(&config.ips)?;
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let (commands, command_receiver) = sync_channel(COMMAND_QUEUE);
+    let (commands, command_receiver) = Commands::new(wake.clone());
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
-    let handle = Handle { commands, media, wake: wake.clone() };
+    let feeder = Feeder { media, wake: wake.clone() };
     let shard = Shard {
         bindings: vec![None; usize::from(config.slots)],
         config,
@@ -127,7 +119,7 @@ pub fn start(config: Config) -> io::Result<(Handle, JoinHandle<()>)> {
         network: NetworkStats::default(),
     };
     let thread = std::thread::Builder::new().name("shard".into()).spawn(move || shard.run())?;
-    Ok((handle, thread))
+    Ok(Started { commands, feeder, thread })
 }
 
 /// Index of a viewer in its shard. Never used again, so that what is late for one cannot reach another.
@@ -273,7 +265,12 @@ impl Shard {
                     entry.viewer.bind(now, slot, binding, context!(self));
                     entry.viewer.transmit(&mut self.sockets, |_, _| {});
                 }
-                self.viewers.keys().copied().collect::<Vec<_>>().into_iter().for_each(|key| self.offer(now, key));
+                self.viewers
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|key| self.offer(now, key));
                 self.report_slots();
             }
             Command::Say { to, text } => self.say(now, to, &text),
@@ -411,6 +408,7 @@ impl Shard {
                 Audience::All => true,
                 Audience::AllBut(peer) => viewer.id != peer,
                 Audience::Controllers => viewer.role >= Role::Controller,
+                Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
                 Audience::One(peer) => viewer.id == peer,
             };
             if hears && viewer.say(now, text) {
@@ -549,7 +547,7 @@ impl Shard {
             add_stats(&mut network, &entry.viewer);
         }
         let peers = self.viewers.values().map(|entry| (entry.viewer.id, entry.viewer.stats().0)).collect();
-        report(&self.config, Report::Stats { network, peers });
+        report(&self.config, Report::Stats { shard: self.config.index, network, peers });
     }
 }
 

@@ -62,6 +62,8 @@ struct Slot {
     watched: Option<Binding>,
     /// What was told of it last; `None`: tell in any case.
     reported: Option<SlotState>,
+    /// Packets of its video that the peer has reported lost so far.
+    lost: u32,
 }
 
 /// What a viewer needs of its shard while it handles something.
@@ -154,8 +156,9 @@ impl Viewer {
         let mut slots = Vec::with_capacity(shown.len());
         for (n, (binding, own)) in shown.into_iter().enumerate() {
             let (video, audio) = (VideoWriter::new(seeds()), AudioWriter::new(seeds()));
-            let (reported, sender) = (Some(SlotState::Inactive), None);
-            let mut slot = Slot { binding, own, sender, video, audio, paused: false, watched: None, reported };
+            let (reported, sender, watched) = (Some(SlotState::Inactive), None, None);
+            let (paused, lost) = (false, 0);
+            let mut slot = Slot { binding, own, sender, video, audio, paused, watched, reported, lost };
             if binding.is_some() || begin != (Begin::Offer { preallocated: false }) {
                 // At most MAX_SLOTS.
                 slot.add_sections(&mut connection, n as SlotIndex)?;
@@ -378,7 +381,11 @@ impl Viewer {
     /// The source of a feed is lost: nothing that comes before its next keyframe can be shown.
     pub fn offline(&mut self, feed: FeedId) {
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.video == feed);
-        self.slots.iter_mut().filter(shows).filter(|slot| slot.video.is_live()).for_each(|slot| slot.video.wait());
+        self.slots
+            .iter_mut()
+            .filter(shows)
+            .filter(|slot| slot.video.is_live())
+            .for_each(|slot| slot.video.wait());
     }
 
     /// Sends a unit of a feed in every slot that shows it.
@@ -434,8 +441,10 @@ impl Viewer {
                 self.wants_keyframe(now, watched, cx);
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
-                if self.slots.iter().any(|slot| slot.video.ssrc() == ssrc) {
-                    self.stats.lost = self.stats.lost.max(u64::from(lost));
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
+                    // What came late after all is taken back by receivers; counters here only grow.
+                    slot.lost = slot.lost.max(lost);
+                    self.stats.lost = self.slots.iter().map(|slot| u64::from(slot.lost)).sum();
                     self.pace.report(now, fraction_lost);
                 }
                 self.stats.round_trip_ms = round_trip_ms(last_report, delay).or(self.stats.round_trip_ms);
@@ -629,4 +638,37 @@ fn round_trip_ms(last_report: u32, delay: u32) -> Option<f64> {
     let ticks = now.wrapping_sub(last_report).wrapping_sub(delay);
     // More than half the range is a clock that was set back, or a lie.
     (ticks < u32::MAX / 2).then(|| f64::from(ticks) * 1000.0 / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::connection::Srtp;
+
+    #[test]
+    fn what_a_peer_lost_is_the_sum_of_what_it_lost_in_each_slot() {
+        let now = Instant::now();
+        let setup = Setup {
+            id: PeerId::unique(),
+            role: Role::Viewer,
+            srtp: Srtp::Gcm,
+            identity: &Identity::generate().unwrap(),
+            ufrag: "ufrag",
+            candidates: &[],
+            bindings: &[None; 2],
+        };
+        let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
+        let (mut feeds, mut packets) = (Feeds::default(), Vec::new());
+        let mut cx = Context { feeds: &mut feeds, clock: now, packets: &mut packets };
+        let video = |viewer: &Viewer, n: usize| viewer.slots[n].video.ssrc();
+        let audio = viewer.slots[0].audio.ssrc();
+        let (first, second) = (video(&viewer, 0), video(&viewer, 1));
+        for (ssrc, lost, sum) in
+            [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)]
+        {
+            let report = Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
+            viewer.feedback(now, report, &mut cx);
+            assert_eq!(viewer.stats().0.lost, sum, "{ssrc} {lost}");
+        }
+    }
 }

@@ -98,6 +98,39 @@ pub fn kill_all_descendants() {
     }
 }
 
+/// True when some living process is so. `is_it` is given its id as `/proc` has it.
+pub fn exists(is_it: impl Fn(&str) -> bool) -> bool {
+    entries().iter().any(|entry| !entry.zombie && is_it(&number(entry.process.pid).to_string()))
+}
+
+/// Kills, from outside, the processes that are heads of something, what descends from them, and the marked ones with what
+/// descends from them.
+///
+/// Heads are halted first and killed last: they start nothing any more, and what is below can be found to the end.
+pub fn kill_remains(is_head: impl Fn(&str) -> bool, is_marked: impl Fn(&str) -> bool) {
+    let me = rustix::process::getpid();
+    let deadline = Instant::now() + KILL_TIME;
+    while Instant::now() < deadline {
+        let all = entries();
+        let living = all.iter().filter(|entry| !entry.zombie && entry.process.pid != me);
+        let named = living.map(|entry| (entry.process, number(entry.process.pid)));
+        let (heads, rest): (Vec<_>, Vec<_>) = named.partition(|(_, pid)| is_head(&pid.to_string()));
+        let marked = rest.into_iter().filter(|(_, pid)| is_marked(&pid.to_string()));
+        let seeds = heads.iter().copied().chain(marked).map(|(_, pid)| pid).collect();
+        let heads: HashSet<Process> = heads.into_iter().map(|(process, _)| process).collect();
+        let below: Vec<Process> =
+            closure(&all, seeds).into_iter().filter(|process| !heads.contains(process)).collect();
+        let heads: Vec<Process> = heads.into_iter().collect();
+        let victims = if below.is_empty() { &heads } else { &below };
+        if victims.is_empty() {
+            return;
+        }
+        signal(&heads, Signal::STOP);
+        signal(victims, Signal::KILL);
+        wait(victims, LOOK_AGAIN);
+    }
+}
+
 /// The root with its descendants and its session. Looked at once: later its id may be another's.
 fn find_root(target: Target<'_>) -> Vec<Process> {
     let Some(root) = target.root.map(number) else { return Vec::new() };

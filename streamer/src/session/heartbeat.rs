@@ -12,33 +12,35 @@ use crate::peer::Command;
 use crate::stats::process_stats;
 
 impl Session {
-    /// Each second: forgets the abandoned, and collects counters. A reason ends the session.
+    /// Each second: looks after shards, forgets the abandoned, and collects counters. A reason ends the session.
     pub fn tick(&mut self, link: &mut Link) -> Option<ExitReason> {
         if self.shards.iter().any(|shard| shard.thread.is_finished()) {
             // Its peers see nothing any more; a new process helps them, living on without it does not.
             return Some(ExitReason::Fatal { message: "a thread that serves peers has crashed".to_owned() });
         }
+        for (n, shard) in self.shards.iter().enumerate() {
+            if let Some(trouble) = shard.commands.trouble() {
+                let message = format!("shard {n}, a thread that serves peers: {trouble}");
+                return Some(ExitReason::Fatal { message });
+            }
+        }
         for peer in self.peers.abandoned(Instant::now()) {
             let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
         self.settle();
-        if self.awaited_stats > 0 {
-            // A shard is stuck; the heartbeat must go on.
+        if self.shards.iter().any(|shard| shard.commands.owes_answer()) {
+            // With the counters that it told last: the heartbeat must go on.
             self.heartbeat(link);
         }
-        for shard in &mut self.shards {
-            shard.network = NetworkStats::default();
-        }
-        self.awaited_stats = self.shards.len();
-        self.tell_all(|| Command::Stats);
+        self.shards.iter_mut().for_each(|shard| shard.commands.ask_stats());
         None
     }
 
-    pub(super) fn shard_counted(&mut self, link: &mut Link, network: NetworkStats) {
-        let Some(counted) = self.awaited_stats.checked_sub(1) else { return };
-        self.awaited_stats = counted;
-        self.shards[counted].network = network;
-        if counted == 0 {
+    pub(super) fn shard_counted(&mut self, link: &mut Link, shard: usize, network: NetworkStats) {
+        let counted = &mut self.shards[shard];
+        counted.commands.answered();
+        counted.network = network;
+        if !self.shards.iter().any(|shard| shard.commands.owes_answer()) {
             self.heartbeat(link);
         }
     }

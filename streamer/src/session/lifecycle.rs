@@ -137,17 +137,17 @@ impl Session {
     }
 
     fn video_outlet(&self, (feed, demand): (FeedId, Arc<crate::feed::Demand>)) -> VideoOutlet {
-        let shards: Vec<_> = self.shards.iter().map(|shard| shard.handle.clone()).collect();
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.feeder.clone()).collect();
         VideoOutlet::new(demand, self.clock, move |unit| {
-            shards.iter().for_each(|shard| shard.media(Media::Video(feed, unit.clone())));
+            shards.iter().for_each(|shard| shard.send(Media::Video(feed, unit.clone())));
         })
     }
 
     fn audio_outlet(&self, entry: &Entry) -> AudioOutlet {
-        let shards: Vec<_> = self.shards.iter().map(|shard| shard.handle.clone()).collect();
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.feeder.clone()).collect();
         let feed = entry.audio.id;
         AudioOutlet::new(entry.audio.demand.clone(), self.clock, move |unit| {
-            shards.iter().for_each(|shard| shard.media(Media::Audio(feed, unit.clone())));
+            shards.iter().for_each(|shard| shard.send(Media::Audio(feed, unit.clone())));
         })
     }
 
@@ -183,10 +183,12 @@ impl Session {
     fn start_failed(&mut self, link: &mut Link, name: &str, error: &source::Error) -> Option<ExitReason> {
         let message = error.to_string();
         let refusal = match error {
-            source::Error::Command(_) => RequestError::new(ErrorKind::Invalid, "command_failed", &message)
-                .with_field("source.command"),
+            source::Error::Command(_) => {
+                RequestError::new(ErrorKind::Invalid, "command_failed", &message).with_field("source.command")
+            }
             source::Error::NoWindow(_) => {
-                RequestError::new(ErrorKind::NotFound, "window_not_found", &message).with_field("source.window_id")
+                RequestError::new(ErrorKind::NotFound, "window_not_found", &message)
+                    .with_field("source.window_id")
             }
             _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
         };
@@ -214,10 +216,7 @@ impl Session {
             Event::Started => self.first_picture(link, &name),
             Event::Resized(_) | Event::Window(_) => self.source_changed(link, &name),
             Event::Cursor(shape) => self.cursor_changed(shape),
-            Event::Clipboard(text) => {
-                let text = general(&GeneralMessage::Clipboard { text });
-                self.tell_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
-            }
+            Event::Clipboard { text, by } => self.clipboard_changed(text, by),
             Event::Offline(reason) => self.source_offline(&name, reason),
             Event::Ended(message) => return self.source_ended(link, &name, message),
         }
@@ -281,12 +280,15 @@ impl Session {
         let missing: Vec<_> = missing
             .map(|(height, rendition)| (*height, rendition.feed.id, rendition.feed.demand.clone()))
             .collect();
-        let Some((frames, info)) = entry.running().and_then(|s| Some((s.frames()?, s.info()))) else { return };
+        let Some((frames, info)) = entry.running().and_then(|s| Some((s.frames()?, s.info()))) else {
+            return;
+        };
         for (height, feed, demand) in missing {
             let outlet = self.video_outlet((feed, demand));
             let settings = Settings { fps: info.fps, bitrate_kbps: None };
             let running = Rendition::start(frames.clone(), height, settings, outlet, counters.clone());
-            let running = running.inspect_err(|error| tracing::warn!(name, height, %error, "no rendition")).ok();
+            let running =
+                running.inspect_err(|error| tracing::warn!(name, height, %error, "no rendition")).ok();
             let entry = self.sources.get_mut(name).and_then(|entry| entry.renditions.get_mut(&height));
             if let Some(rendition) = entry {
                 rendition.running = running;
@@ -400,7 +402,8 @@ impl Session {
         common::spec::validate_name(&name).map_err(invalid)?;
         spec.validate_alone().map_err(invalid)?;
         if self.sources.all().len() >= common::spec::MAX_SOURCES {
-            let message = format!("this streamer has {} sources, the most it may have", self.sources.all().len());
+            let message =
+                format!("this streamer has {} sources, the most it may have", self.sources.all().len());
             return Err(RequestError::new(ErrorKind::Limit, "too_many_sources", message));
         }
         if self.sources.get(&name).is_some() {

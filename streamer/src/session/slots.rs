@@ -10,9 +10,9 @@ use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
 use common::spec::{CursorMode, SourceSpec};
 
+use super::Session;
 use super::sources::{Life, Shown, Waiter};
 use super::viewers::to_peer;
-use super::Session;
 use crate::input::{self, Target};
 use crate::link::{Link, ReplyTo};
 use crate::peer::{Command, Own, negotiate};
@@ -35,7 +35,13 @@ enum Unshowable {
 
 impl Session {
     /// `POST …/slots` and `PUT …/slots/{n}`.
-    pub(super) fn bind_slot(&mut self, link: &mut Link, to: ReplyTo, slot: Option<SlotIndex>, bind: BindSlot) {
+    pub(super) fn bind_slot(
+        &mut self,
+        link: &mut Link,
+        to: ReplyTo,
+        slot: Option<SlotIndex>,
+        bind: BindSlot,
+    ) {
         let bound = self.choose_slot(slot).and_then(|slot| {
             let shown = self.what_to_show(slot, bind)?;
             self.prepare(&shown).map_err(|error| failed(&error))?;
@@ -114,7 +120,8 @@ impl Session {
                     return Err(RequestError::new(ErrorKind::Conflict, "no_desktop", message));
                 }
                 let name = format!("window-{}", window.window_id);
-                let elsewhere = self.slots.iter().find(|(at, bound)| **at != slot && bound.shown.source == name);
+                let elsewhere =
+                    self.slots.iter().find(|(at, bound)| **at != slot && bound.shown.source == name);
                 let elsewhere = elsewhere.map(|(at, _)| *at);
                 let coming = self.sources.get(&name).is_some_and(|entry| !entry.waiting.is_empty());
                 if elsewhere.is_some() || coming {
@@ -151,7 +158,8 @@ impl Session {
     }
 
     pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo, slot: SlotIndex) {
-        let result = self.slots.get(&slot).map(|bound| Reply::Bound { stream_info: Json(bound.info.clone()) });
+        let result =
+            self.slots.get(&slot).map(|bound| Reply::Bound { stream_info: Json(bound.info.clone()) });
         link.reply(
             to,
             result.ok_or_else(|| RequestError::new(ErrorKind::Failed, "source_failed", "the source is gone")),
@@ -212,7 +220,13 @@ impl Session {
     }
 
     /// A peer wants to see something else in a slot.
-    pub(super) fn switch(&mut self, link: &mut Link, peer: PeerId, config: SlotConfig, request: Option<String>) {
+    pub(super) fn switch(
+        &mut self,
+        link: &mut Link,
+        peer: PeerId,
+        config: SlotConfig,
+        request: Option<String>,
+    ) {
         let SlotConfig { slot, stream, quality } = config;
         let slots = self.slots_of(peer);
         if slot >= slots {
@@ -280,7 +294,14 @@ impl Session {
                 Err(why) => {
                     let (status, error) = (SlotState::Error, Some(why.code().to_owned()));
                     let request_id = None;
-                    refused.push(ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id });
+                    refused.push(ServerMessage::SlotStatus {
+                        slot,
+                        stream,
+                        quality,
+                        status,
+                        error,
+                        request_id,
+                    });
                     None
                 }
             };
@@ -312,7 +333,11 @@ impl Session {
 
     /// True when a slot shows a source, to everybody or to a peer.
     pub(super) fn is_shown(&self, name: &str) -> bool {
-        self.slots.values().map(|bound| &bound.shown).chain(self.peers.choices()).any(|shown| shown.source == name)
+        self.slots
+            .values()
+            .map(|bound| &bound.shown)
+            .chain(self.peers.choices())
+            .any(|shown| shown.source == name)
     }
 
     /// Where what everybody sends to a slot goes.
@@ -370,10 +395,13 @@ impl Session {
         let source = shown.as_ref().and_then(|shown| self.sources.get(&shown.source));
         let error = match (status, source.map(|entry| &entry.life)) {
             (SlotState::Error, _) => Some("codec_unsupported".to_owned()),
-            (SlotState::Offline, Some(Life::Offline(_, reason) | Life::Ended(reason))) => Some(reason.clone()),
+            (SlotState::Offline, Some(Life::Offline(_, reason) | Life::Ended(reason))) => {
+                Some(reason.clone())
+            }
             _ => None,
         };
-        let (stream, quality) = shown.map(|shown| (shown.source.clone(), shown.quality())).unwrap_or_default();
+        let (stream, quality) =
+            shown.map(|shown| (shown.source.clone(), shown.quality())).unwrap_or_default();
         let request_id = self.peers.answered(peer, slot, status);
         ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id }
     }

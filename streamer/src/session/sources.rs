@@ -187,7 +187,9 @@ impl Entry {
 
     /// All feeds, renditions included.
     pub fn feeds(&self) -> impl Iterator<Item = &Feed> {
-        [&self.video, &self.audio].into_iter().chain(self.renditions.values().map(|rendition| &rendition.feed))
+        [&self.video, &self.audio]
+            .into_iter()
+            .chain(self.renditions.values().map(|rendition| &rendition.feed))
     }
 
     /// As REST shows it.

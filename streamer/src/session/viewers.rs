@@ -14,7 +14,9 @@ use common::spec::MAX_SLOTS;
 use super::Session;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
+use crate::peer::connection::Channel;
 use crate::peer::{Audience, Begin, Command, Own, Report, Srtp};
+use crate::peers::Presence;
 use crate::{input, requests};
 
 /// A peer that has offered, and waits for its answer.
@@ -26,9 +28,10 @@ pub struct Joining {
 
 impl Session {
     pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
-        if let Join::Native { resume: Some(token), role, .. } = &join
-            && let Some((peer, had)) = self.peers.resume(token).map(|entry| (entry.peer.id, entry.peer.role))
+        if let Join::Native { resume: Some(token), role, socket, .. } = &join
+            && let Some(entry) = self.peers.resume(token, *socket)
         {
+            let (peer, had) = (entry.peer.id, entry.peer.role);
             // A new WebSocket may have fewer rights than the one before; it cannot have more.
             let (role, token) = (had.min(*role), token.clone());
             link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
@@ -45,8 +48,10 @@ impl Session {
         }
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
+        let mut presence = Presence::Elsewhere;
         let (kind, role, srtp, slots) = match &join {
-            Join::Native { role, capabilities, .. } => {
+            Join::Native { role, capabilities, socket, .. } => {
+                presence = Presence::Attached { socket: *socket };
                 let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
                 (PeerKind::Native, *role, srtp, self.spec.slots)
             }
@@ -56,7 +61,7 @@ impl Session {
                 (PeerKind::Multistream, Role::Viewer, Srtp::Any, slots.len().min(MAX_SLOTS.into()) as u8)
             }
         };
-        let (peer, token) = self.peers.add(kind, role, shard, slots);
+        let (peer, token) = self.peers.add(kind, presence, role, shard, slots);
         let begin = match join {
             Join::Native { capabilities, .. } => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
@@ -75,7 +80,7 @@ impl Session {
                 Begin::Accept { offer, slots }
             }
         };
-        self.shards[shard].handle.command(Command::Join { peer, role, srtp, begin });
+        self.shards[shard].commands.send(Command::Join { peer, role, srtp, begin });
         self.settle();
         self.peer_changed(link, peer);
         self.participants(link);
@@ -120,12 +125,19 @@ impl Session {
             ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
             ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
             ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
-            ClientMessage::Bye => Command::Remove { peer, reason: "the peer said goodbye".to_owned() },
+            ClientMessage::Bye => {
+                let _ = self.tell(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
+                return;
+            }
             // The web-server makes a peer of it; a second one means nothing.
             ClientMessage::Hello { .. } => return,
         };
         // Late words of a peer that is gone are no error.
-        let _ = self.tell(peer, command);
+        let Some(entry) = self.peers.get(peer) else { return };
+        if self.shards[entry.shard].commands.offer(command).is_err() {
+            let message = "the session is behind with its peers; try again".to_owned();
+            to_peer(link, peer, ServerMessage::Error { code: "busy".to_owned(), message, request_id: None });
+        }
     }
 
     pub(super) fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
@@ -171,13 +183,13 @@ impl Session {
             }
             Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
             Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
-            Report::Stats { network, peers } => {
+            Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {
                     if let Some(known) = self.peers.get_mut(id) {
                         known.stats = stats;
                     }
                 }
-                self.shard_counted(link, network);
+                self.shard_counted(link, shard, network);
             }
         }
     }
@@ -200,19 +212,27 @@ impl Session {
         match self.shown_to(peer, slot) {
             // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
             Ok(source) => requests::report_failure("resize", source.resize(size)),
-            Err(error) => {
-                refuse(link, peer, error)
-            }
+            Err(error) => refuse(link, peer, error),
         }
     }
 
     pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
         match self.clipboard() {
-            Ok(clipboard) => requests::set_quietly(clipboard, text),
-            Err(error) => {
-                refuse(link, peer, error)
+            Ok(clipboard) => {
+                requests::report_failure("clipboard", clipboard.set(text, Actor::Peer(peer)));
             }
+            Err(error) => refuse(link, peer, error),
         }
+    }
+
+    /// There is a new text on the clipboard: controllers are told, but not the one who set it.
+    pub(super) fn clipboard_changed(&mut self, text: String, by: Option<Actor>) {
+        let to = match by {
+            Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
+            Some(Actor::Api) | None => Audience::Controllers,
+        };
+        let text = general(&GeneralMessage::Clipboard { text });
+        self.tell_all(|| Command::Say { to, text: text.clone() });
     }
 
     pub(super) fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {
@@ -256,8 +276,21 @@ impl Session {
         link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
     }
 
+    /// The input thread says something.
+    pub fn input_notice(&mut self, notice: input::Notice) {
+        match notice {
+            input::Notice::Pointer(notice) => self.pointer(notice),
+            input::Notice::Refused(peer) => {
+                let message = "too much waits for the text that is being typed".to_owned();
+                let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
+                let text = general(&GeneralMessage::Error { channel, code, message });
+                let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+            }
+        }
+    }
+
     /// Somebody moved the pointer: the others are shown where it is.
-    pub fn pointer(&mut self, notice: input::PointerNotice) {
+    fn pointer(&mut self, notice: input::PointerNotice) {
         let text = general(&GeneralMessage::CursorPosition { slot: notice.slot, at: notice.at });
         let to = match notice.by {
             Actor::Peer(peer) => Audience::AllBut(peer),
@@ -266,16 +299,21 @@ impl Session {
         self.tell_all(|| Command::Say { to, text: text.clone() });
     }
 
-    pub(super) fn tell(&self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+    pub(super) fn tell(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
         let entry = self.peers.get(peer).ok_or_else(|| {
             RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
         })?;
-        self.shards[entry.shard].handle.command(command);
+        self.shards[entry.shard].commands.send(command);
         Ok(())
     }
 
-    pub(super) fn tell_all(&self, command: impl Fn() -> Command) {
-        self.shards.iter().for_each(|shard| shard.handle.command(command()));
+    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
+        self.shards.iter_mut().for_each(|shard| shard.commands.send(command()));
+    }
+
+    /// Passes on what shards had no room for. After every event, as it may be a shard that has got on.
+    pub fn flush(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.commands.flush());
     }
 }
 

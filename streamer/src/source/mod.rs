@@ -14,7 +14,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::input::CursorShape;
+use common::input::{Actor, CursorShape};
 use common::media::VideoCodec;
 use common::slots::Window;
 use common::spec::{CursorMode, SourceSpec, WindowSpec};
@@ -83,8 +83,13 @@ pub enum Event {
     Resized(Size),
     /// The cursor has another shape; `None` when it is hidden.
     Cursor(Option<CursorShape>),
-    /// The clipboard has a new text that was not set by us.
-    Clipboard(String),
+    /// The clipboard has a new text.
+    Clipboard {
+        /// The text.
+        text: String,
+        /// Who set it; `None` when it was a program of the session.
+        by: Option<Actor>,
+    },
     /// Title or focus of the window are others.
     Window(WindowInfo),
     /// It is lost and tried again, and why. [`Event::Started`] says that it is back, with the [`Info`] of then.
@@ -212,18 +217,16 @@ pub trait Windows: Send + Sync {
     fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error>;
 }
 
-/// The clipboard of a session. Calls may take some milliseconds: not for the packet path.
+/// The clipboard of a session.
 pub trait Clipboard: Send + Sync {
-    /// The text on it; empty if there is none.
+    /// The text on it; empty if there is none. Blocks for as long as its owner takes.
     ///
     /// # Errors
     /// [`Error`] when the session is gone or the owner of the clipboard does not answer.
     fn get(&self) -> Result<String, Error>;
-    /// Puts a text on it.
-    ///
-    /// # Errors
-    /// As [`Clipboard::get`].
-    fn set(&self, text: String) -> Result<(), Error>;
+    /// Puts a text on it, after those before. It is told of by [`Event::Clipboard`] if it is another one than the last
+    /// that was told of. Never blocks; answered when it is there, or when it cannot be.
+    fn set(&self, text: String, by: Actor) -> oneshot::Receiver<Result<(), Error>>;
 }
 
 /// What a source may build on.

@@ -3,9 +3,10 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use common::input::MAX_TEXT;
+use common::id::PeerId;
+use common::input::{Actor, MAX_TEXT};
 use streamer::source::desktop::clipboard::XClipboard;
-use streamer::source::{Clipboard as _, Event, Events, SourceKey};
+use streamer::source::{Clipboard as _, Error, Event, Events, SourceKey};
 use tokio::sync::mpsc;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event as XEvent;
@@ -150,9 +151,14 @@ fn start(desk: &Desk) -> (XClipboard, mpsc::Receiver<(SourceKey, Event)>) {
     (XClipboard::start(desk.server.display(), events).unwrap(), receiver)
 }
 
-fn told(events: &mut mpsc::Receiver<(SourceKey, Event)>) -> String {
+fn set(clipboard: &XClipboard, text: &str, by: Actor) -> Result<(), Error> {
+    clipboard.set(text.to_owned(), by).blocking_recv().unwrap()
+}
+
+/// The next new text, and who set it.
+fn told(events: &mut mpsc::Receiver<(SourceKey, Event)>) -> (String, Option<Actor>) {
     until("the new clipboard", || match events.try_recv() {
-        Ok((_, Event::Clipboard(text))) => Some(text),
+        Ok((_, Event::Clipboard { text, by })) => Some((text, by)),
         Ok(other) => panic!("{other:?}"),
         Err(_) => None,
     })
@@ -172,25 +178,44 @@ fn long(len: usize) -> String {
 #[test]
 fn a_text_of_ours_is_given_to_programs() {
     let desk = Desk::start();
-    let (clipboard, mut events) = start(&desk);
+    let (clipboard, _events) = start(&desk);
     let program = Program::start(&desk);
     assert_eq!(clipboard.get().unwrap(), "", "nobody has put anything there");
     for text in ["Grüße", &long(100_000), &long(MAX_TEXT), ""] {
-        clipboard.set(text.to_owned()).unwrap();
+        set(&clipboard, text, Actor::Api).unwrap();
         let utf8 = program.atom("UTF8_STRING");
         assert_eq!(program.read("UTF8_STRING"), Some((utf8, text.as_bytes().to_vec())));
         assert_eq!(program.read("TEXT"), Some((utf8, text.as_bytes().to_vec())));
         assert_eq!(clipboard.get().unwrap(), text);
     }
-    clipboard.set("Grüße 漢".to_owned()).unwrap();
+    set(&clipboard, "Grüße 漢", Actor::Api).unwrap();
     assert_eq!(program.read("STRING").unwrap().1, b"Gr\xfc\xdfe ?");
     assert_eq!(program.read("image/png"), None);
     let targets = program.read("TARGETS").unwrap();
     let names: Vec<u32> = targets.1.as_chunks::<4>().0.iter().map(|atom| u32::from_ne_bytes(*atom)).collect();
     assert!(names.contains(&program.atom("UTF8_STRING")) && targets.0 == u32::from(AtomEnum::ATOM));
     assert_eq!(program.read("TIMESTAMP").unwrap().1.len(), 4);
-    assert!(clipboard.set("x".repeat(MAX_TEXT + 1)).is_err());
-    assert!(events.try_recv().is_err(), "what we put there ourselves is no news");
+    assert!(set(&clipboard, &"x".repeat(MAX_TEXT + 1), Actor::Api).is_err());
+}
+
+#[test]
+fn a_text_of_ours_is_told_of_once_with_who_set_it() {
+    let desk = Desk::start();
+    let (clipboard, mut events) = start(&desk);
+    let (a, b) = (Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique()));
+    // Given back by everybody who was told of it, it is no news.
+    for by in [a, b, Actor::Api] {
+        set(&clipboard, "one", by).unwrap();
+    }
+    set(&clipboard, "two", Actor::Api).unwrap();
+    let program = Program::start(&desk);
+    program.offer("of a program", Way::AtOnce);
+    let mut heard = vec![told(&mut events), told(&mut events), told(&mut events)];
+    set(&clipboard, "of a program", b).unwrap();
+    set(&clipboard, "one", b).unwrap();
+    heard.push(told(&mut events));
+    let expected = [("one", Some(a)), ("two", Some(Actor::Api)), ("of a program", None), ("one", Some(b))];
+    assert_eq!(heard, expected.map(|(text, by)| (text.to_owned(), by)));
 }
 
 #[test]
@@ -206,10 +231,11 @@ fn a_text_of_a_program_is_told_of_and_read() {
     ] {
         let program = Program::start(&desk);
         let served = program.offer(&text, way);
-        assert!(told(&mut events) == text, "told of another text of {} bytes", text.len());
+        assert!(told(&mut events) == (text.clone(), None), "told of another text of {} bytes", text.len());
         assert!(clipboard.get().unwrap() == text, "read another text of {} bytes", text.len());
         // Ours takes its place.
-        clipboard.set("ours".to_owned()).unwrap();
+        set(&clipboard, "ours", Actor::Api).unwrap();
+        assert_eq!(told(&mut events), ("ours".to_owned(), Some(Actor::Api)));
         served.join().unwrap();
     }
 }
@@ -229,7 +255,7 @@ fn a_text_that_is_too_long_or_does_not_come_is_an_error_and_not_the_end() {
     }
     let program = Program::start(&desk);
     program.offer("good", Way::AtOnce);
-    assert_eq!(told(&mut events), "good");
+    assert_eq!(told(&mut events), ("good".to_owned(), None));
     drop(desk);
     assert!(clipboard.get().is_err());
 }

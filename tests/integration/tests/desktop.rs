@@ -1,9 +1,12 @@
-//! Desktops, seen over REST and from the X side. Nobody watches: no peer in any of these.
+//! Desktops, seen over REST and from the X side. Nobody watches, where no peer is needed.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use common::signal::StreamerState;
+use std::time::Instant;
+
+use common::signal::{Role, StreamerState};
 use harness::{Display, Picture, Process, Server, eventually};
+use native_peer::{Channel, Event, Media, Options, Swarm};
 use serde_json::{Value, json};
 
 /// How far from its hot spot a cursor reaches, pixels.
@@ -93,6 +96,38 @@ fn what_an_agent_types_reaches_the_program_in_any_script() {
 }
 
 #[test]
+fn a_long_text_of_a_program_does_not_hold_up_the_keys_of_a_peer() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("typed");
+    server.create("demo", terminal(&format!("exec cat > {}", file.display())));
+    program(&server, "cat");
+    let mut peer = Watchers::join(&server, Role::Controller, 1);
+    // No key has any of these characters, and none comes twice: each has to be given a keycode first.
+    let chars: Vec<char> = ('\u{4e00}'..).take(2000).collect();
+    let text: String = chars.chunks(50).flat_map(|line| line.iter().chain(&['\n'])).collect();
+    let typed = || std::fs::read_to_string(&file).unwrap_or_default();
+    std::thread::scope(|scope| {
+        let events = json!({ "events": [{ "type": "text", "text": text }] });
+        let server = &server;
+        let program =
+            scope.spawn(move || server.post("/api/streamers/demo/input", &events).expect(204).status);
+        eventually("the first line is there", || typed().contains('\n').then_some(()));
+        for down in [true, false] {
+            let key = json!({ "type": "key", "slot": 0, "code": "KeyB", "down": down });
+            assert!(peer.peers.send_text(0, Channel::Keys, &key.to_string()));
+        }
+        let key_came = || typed().contains('b').then_some(());
+        eventually("the peer's key is there", key_came);
+        assert!(!program.is_finished(), "the text has been typed before it");
+    });
+    eventually("all of the text is there", || (typed().lines().count() == 40).then_some(()));
+    // That nothing is missing or comes twice. Whether each is the right one is for the sink's own tests: a terminal that
+    // gets no processor time looks a keycode up when it means the next character already.
+    assert_eq!(typed().replace('b', "").chars().count(), text.chars().count());
+}
+
+#[test]
 fn the_clipboard_is_that_of_the_session() {
     let server = Server::start();
     server.create("demo", terminal("exec cat"));
@@ -109,6 +144,81 @@ fn the_clipboard_is_that_of_the_session() {
         (text == json!({ "text": "from the session: é" })).then_some(())
     });
     drop(owner);
+}
+
+#[test]
+fn a_new_text_on_the_clipboard_is_told_to_all_controllers_but_the_one_who_set_it() {
+    let server = Server::start();
+    server.create("demo", json!({ "type": "desktop", "width": 320, "height": 240, "audio": false }));
+    let mut controllers = Watchers::join(&server, Role::Controller, 2);
+    let mut viewer = Watchers::join(&server, Role::Viewer, 1);
+    let set = |by: &mut Watchers, peer, text: &str| {
+        let message = json!({ "type": "clipboard", "text": text });
+        assert!(by.peers.send_text(peer, Channel::Keys, &message.to_string()));
+    };
+
+    set(&mut controllers, 0, "one");
+    controllers.until(|told| told[1] == ["one"]);
+    let url = "/api/streamers/demo/clipboard";
+    server.put(url, &json!({ "text": "two" })).expect(204);
+    controllers.until(|told| told[0] == ["two"] && told[1] == ["one", "two"]);
+    // Given back, as a page does that has put it on its viewer's clipboard, it goes no further.
+    set(&mut controllers, 0, "two");
+    set(&mut controllers, 1, "two");
+    set(&mut controllers, 0, "three");
+    controllers.until(|told| told[1].len() > 2);
+    assert_eq!(controllers.told, [vec!["two"], vec!["one", "two", "three"]]);
+    assert_eq!(server.get(url).expect(200).json::<Value>(), json!({ "text": "three" }));
+
+    // What comes on this channel comes in order: nothing was said to the viewer before.
+    assert!(viewer.peers.send_text(0, Channel::General, r#"{"type":"ping","token":7}"#));
+    viewer.until(|told| told[0].iter().any(|text| text == "pong"));
+    assert_eq!(viewer.told, [["pong"]]);
+}
+
+/// Peers, and what each was told of the clipboard (or `pong`).
+struct Watchers {
+    peers: Swarm,
+    told: Vec<Vec<String>>,
+}
+
+impl Watchers {
+    fn join(server: &Server, role: Role, count: usize) -> Self {
+        let streamer = "demo".to_owned();
+        let options = Options { server: server.address(), streamer, role, media: Media::Headers };
+        let mut watchers = Self { peers: Swarm::new(options).unwrap(), told: vec![Vec::new(); count] };
+        for _ in 0..count {
+            watchers.peers.join().unwrap();
+        }
+        // Of three channels each.
+        let mut open = 0;
+        while open < 3 * count {
+            open += usize::from(matches!(watchers.next(), (_, Event::Open(_))));
+        }
+        watchers
+    }
+
+    fn next(&mut self) -> (usize, Event) {
+        let deadline = Instant::now() + harness::wait::SOON;
+        self.peers.next(deadline).unwrap().expect("something is told in time")
+    }
+
+    fn until(&mut self, enough: impl Fn(&[Vec<String>]) -> bool) {
+        let deadline = Instant::now() + harness::wait::SOON;
+        while !enough(&self.told) {
+            assert!(Instant::now() < deadline, "told so far: {:?}", self.told);
+            if let (peer, Event::Message(Channel::General, text)) = self.next() {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                match message["type"].as_str() {
+                    Some("clipboard") => {
+                        self.told[peer].push(message["text"].as_str().unwrap().to_owned());
+                    }
+                    Some("pong") => self.told[peer].push("pong".to_owned()),
+                    _ => {}
+                }
+            }
+        }
+    }
 }
 
 #[test]

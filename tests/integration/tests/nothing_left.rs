@@ -13,8 +13,18 @@ use serde_json::{Value, json};
 /// A desktop whose command starts what likes to stay: a daemon in a session of its own with an empty environment,
 /// and programs that ignore every polite signal. `mark` is on their command lines.
 fn stubborn(mark: u32) -> Value {
+    desktop(mark, "env -i ")
+}
+
+/// The same, but that the daemon keeps its environment: by nothing else can it be known for the session's once all of its
+/// ancestors have been killed.
+fn marked_daemon(mark: u32) -> Value {
+    desktop(mark, "")
+}
+
+fn desktop(mark: u32, without_environment: &str) -> Value {
     let command = format!(
-        "setsid env -i sleep {mark}.1 & (trap '' TERM HUP INT; sleep {mark}.2) & exec sh -c 'trap \"\" TERM; xterm; sleep {mark}.3'"
+        "setsid {without_environment}sleep {mark}.1 & (trap '' TERM HUP INT; sleep {mark}.2) & exec sh -c 'trap \"\" TERM; xterm; sleep {mark}.3'"
     );
     json!({ "type": "desktop", "width": 640, "height": 480, "command": command })
 }
@@ -75,23 +85,72 @@ fn delete_ends_the_x_server_and_everything_started_in_it() {
 
 #[test]
 fn kill_9_of_the_streamer_leaves_nothing_but_the_reason() {
-    killed("streamer session", |reason| reason.contains("signal 9"));
+    killed(&["streamer session"], stubborn, |reason| reason.contains("signal 9"));
+}
+
+#[test]
+fn kill_9_of_the_monitor_ends_the_session_and_leaves_nothing_but_the_reason() {
+    killed(&["streamer monitor"], stubborn, |reason| reason.contains("monitor"));
+}
+
+#[test]
+fn kill_9_of_monitor_and_streamer_leaves_nothing_but_the_reason() {
+    killed(&["streamer monitor", "streamer session"], marked_daemon, |reason| reason.contains("monitor"));
+}
+
+#[test]
+fn kill_9_of_the_monitor_while_no_web_server_runs_leaves_nothing_either() {
+    let mut server = Server::start();
+    let mark = mark();
+    server.create("demo", stubborn(mark));
+    let mut footprint = footprint(&server, mark);
+    let log = |path: &Path| path.ends_with("streamer.log");
+    server.kill();
+    kill(&footprint, &["streamer monitor"]);
+    footprint.files.retain(|path, _| !log(path));
+    assert_nothing_left(&footprint, mark);
+    server.start_again();
+    assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn what_died_whole_while_no_web_server_ran_is_cleared_away_by_the_next() {
+    let mut server = Server::start();
+    let mark = mark();
+    server.create("demo", marked_daemon(mark));
+    let footprint = footprint(&server, mark);
+    server.kill();
+    kill(&footprint, &["streamer monitor", "streamer session"]);
+    server.start_again();
+    assert_nothing_left(&footprint, mark);
+    assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]
 fn kill_9_of_the_x_server_ends_the_session_with_its_reason() {
-    killed("Xvfb", |reason| reason.contains('X'));
+    killed(&["Xvfb"], stubborn, |reason| reason.contains('X'));
 }
 
-fn killed(victim: &str, is_right: impl Fn(&str) -> bool) {
+/// Kills processes of a session, all before any of them can act on the end of another.
+fn kill(footprint: &Footprint, victims: &[&str]) {
+    let pid = |victim: &&str| {
+        let found = footprint.processes.iter().find(|process| process.command_line.contains(victim));
+        Pid::from_raw(found.unwrap().pid).unwrap()
+    };
+    let pids: Vec<_> = victims.iter().map(pid).collect();
+    for signal in [Signal::STOP, Signal::KILL] {
+        pids.iter().for_each(|pid| kill_process(*pid, signal).unwrap());
+    }
+}
+
+fn killed(victims: &[&str], source: fn(u32) -> Value, is_right: impl Fn(&str) -> bool) {
     let server = Server::start();
     let mark = mark();
-    server.create("demo", stubborn(mark));
+    server.create("demo", source(mark));
     let mut footprint = footprint(&server, mark);
     // The log is what a failed streamer is asked for.
     footprint.files.retain(|path, _| !path.ends_with("streamer.log"));
-    let pid = footprint.processes.iter().find(|process| process.command_line.contains(victim)).unwrap().pid;
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    kill(&footprint, victims);
     let failed = server.state_until("demo", StreamerState::Failed);
     let reason = failed.reason.unwrap_or_default();
     assert!(is_right(&reason), "the reason is {reason:?}");

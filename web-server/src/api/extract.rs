@@ -57,7 +57,9 @@ impl FromRequest for Slot {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let text = request.match_info().query("slot");
         let slot = text.parse().map(Slot);
-        ready(slot.map_err(|_| ApiError::field("slot", format!("must be a small whole number, not {text:?}"))))
+        ready(
+            slot.map_err(|_| ApiError::field("slot", format!("must be a small whole number, not {text:?}"))),
+        )
     }
 }
 

@@ -50,7 +50,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(get().to(slots::sources))
                 .route(web::post().to(slots::add_source)),
         )
-        .service(at("/api/streamers/{id}/sources/{name}", "DELETE").route(web::delete().to(slots::remove_source)))
+        .service(
+            at("/api/streamers/{id}/sources/{name}", "DELETE").route(web::delete().to(slots::remove_source)),
+        )
         .service(at("/api/streamers/{id}/peers", "GET, HEAD").route(get().to(peers::list)))
         .service(
             at("/api/streamers/{id}/peers/{peer_id}", "PATCH, DELETE")

@@ -77,12 +77,7 @@ pub async fn bind_one(
     Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry).await?))
 }
 
-async fn bind(
-    id: &Id,
-    slot: Option<u8>,
-    bind: BindSlot,
-    registry: &Handle,
-) -> Result<StreamInfo, ApiError> {
+async fn bind(id: &Id, slot: Option<u8>, bind: BindSlot, registry: &Handle) -> Result<StreamInfo, ApiError> {
     if let SlotSource::Spec(source) = &bind.source {
         source.validate()?;
     }

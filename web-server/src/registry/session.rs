@@ -139,20 +139,22 @@ impl Session {
 
     /// A viewer is a peer now. An older WebSocket of the same peer is closed.
     pub fn attach(&mut self, peer: PeerId, socket: Socket, answer: JoinAnswer) {
-        if answer.send(Ok(peer)).is_err() {
-            // The viewer went away while it joined.
-            return self.handle.leave(peer, false);
-        }
-        if let Some(older) = self.sockets.insert(peer, socket) {
+        // The streamer goes by the newer one from now on, whether or not that is still there.
+        if let Some(older) = self.sockets.remove(&peer) {
             older.close(Close::Peer("replaced by a newer connection of this peer".into()));
         }
+        if answer.send(Ok(peer)).is_err() {
+            // The viewer went away while it joined.
+            return self.handle.leave(peer, socket.number(), false);
+        }
+        self.sockets.insert(peer, socket);
     }
 
     /// A WebSocket has ended, unless a newer one has taken its place.
     pub fn leave(&mut self, peer: PeerId, socket: u64, said_bye: bool) {
         if self.sockets.get(&peer).is_some_and(|current| current.number() == socket) {
             self.sockets.remove(&peer);
-            self.handle.leave(peer, said_bye);
+            self.handle.leave(peer, socket, said_bye);
         }
     }
 

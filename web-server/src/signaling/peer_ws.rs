@@ -155,7 +155,8 @@ impl Connection {
             match self.receive().await? {
                 Some(ClientMessage::Hello { resume, role, capabilities }) => {
                     let role = role.unwrap_or(Role::Controller);
-                    return Ok(Join::Native { resume, role, capabilities });
+                    let socket = self.socket.number();
+                    return Ok(Join::Native { resume, socket, role, capabilities });
                 }
                 Some(ClientMessage::Bye) => return Err(End::Bye),
                 Some(_) => self.error("hello_expected", "say hello first").await?,

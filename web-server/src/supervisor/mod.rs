@@ -166,14 +166,14 @@ impl Handle {
         self.control.send(Command::Tell(message)).await.map_err(|_| AskError::Gone)
     }
 
-    /// Says that a peer's WebSocket is gone, without waiting for an answer or for room: were it lost, the
-    /// streamer would notice by the peer's own silence, only later.
-    pub fn leave(&self, peer: PeerId, said_bye: bool) {
+    /// Says that a peer's WebSocket, of this number, is gone, without waiting for an answer or for room: were it
+    /// lost, the streamer would notice by the peer's own silence, only later.
+    pub fn leave(&self, peer: PeerId, socket: u64, said_bye: bool) {
         let command = if said_bye {
             let (answer, _) = oneshot::channel();
             Command::Ask { ask: Ask::RemovePeer { peer, reason: "left".into() }, answer }
         } else {
-            Command::Tell(ServerIpcMessage::DetachPeer { peer })
+            Command::Tell(ServerIpcMessage::DetachPeer { peer, socket })
         };
         if let Err(error) = self.control.try_send(command) {
             tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");
@@ -199,14 +199,16 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
 
 /// Starts a streamer and its supervisor.
 pub fn start(plan: Plan, events: Events) -> Handle {
-    let (handle, supervisor, bulk) = task::Supervisor::new(plan.id.clone(), events);
+    let (handle, supervisor, bulk) =
+        task::Supervisor::new(plan.id.clone(), plan.streamer_bin.clone(), events);
     tokio::spawn(supervisor.run_new(plan, bulk));
     handle
 }
 
 /// Supervises a streamer that was found running.
 pub fn resume(found: adopt::Found, events: Events) -> Handle {
-    let (handle, supervisor, bulk) = task::Supervisor::new(found.session.id.clone(), events);
+    let (id, streamer_bin) = (found.session.id.clone(), found.streamer_bin.clone());
+    let (handle, supervisor, bulk) = task::Supervisor::new(id, streamer_bin, events);
     tokio::spawn(supervisor.run_adopted(found, bulk));
     handle
 }

@@ -21,6 +21,8 @@ use super::rundir::{ProcessId, RunDir};
 const OUR_VARIABLES: &str = "ORIEL_";
 const LOG_VARIABLE: &str = "ORIEL_LOG";
 
+/// How long clearing away may take: a streamer that lost its monitor has eight seconds to end by itself.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
@@ -51,12 +53,7 @@ impl Monitor {
         let mut command = Command::new(streamer_bin);
         command.arg("monitor").arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_str().is_some_and(|n| n.starts_with(OUR_VARIABLES) && n != LOG_VARIABLE);
-            if ours {
-                command.env_remove(name);
-            }
-        }
+        without_our_variables(&mut command);
         // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid and
         // close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
@@ -134,21 +131,32 @@ impl Monitor {
     }
 }
 
-/// Kills what a monitor left behind that ended without cleaning up. `pid` is the streamer's.
-pub async fn kill_orphans(pid: u32) {
-    let Ok(pid) = i32::try_from(pid) else { return };
-    if !is_streamer(pid) {
-        return;
+/// Clears away what a monitor has left that ended without doing so: `streamer clean` knows what is the session's. Waits for
+/// that.
+pub async fn clean(streamer_bin: &Path, dir: &RunDir) {
+    tracing::warn!(dir = %dir.path().display(), "a monitor ended without clearing away its session");
+    let cleaned = async {
+        let log = dir.log()?;
+        let mut command = Command::new(streamer_bin);
+        command.arg("clean").arg("--run-dir").arg(dir.path());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        without_our_variables(&mut command);
+        command.status().await
+    };
+    match tokio::time::timeout(CLEAN_DEADLINE, cleaned).await {
+        Ok(Ok(status)) if status.success() => {}
+        Ok(Ok(status)) => tracing::error!(%status, "clearing away a session failed; its log says why"),
+        Ok(Err(error)) => tracing::error!(%error, "cannot clear away a session"),
+        Err(_) => tracing::error!("clearing away a session took too long"),
     }
-    tracing::warn!(pid, "the monitor ended before its streamer; killing what is left");
-    for _ in 0..KILL_ROUNDS {
-        let mut left = descendants(pid);
-        left.extend(is_streamer(pid).then_some(pid));
-        if left.is_empty() {
-            return;
+}
+
+fn without_our_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_str().is_some_and(|n| n.starts_with(OUR_VARIABLES) && n != LOG_VARIABLE);
+        if ours {
+            command.env_remove(name);
         }
-        left.into_iter().for_each(kill);
-        tokio::time::sleep(KILL_INTERVAL).await;
     }
 }
 
@@ -169,12 +177,6 @@ pub fn kill(pid: i32) {
     {
         tracing::warn!(?pid, %error, "cannot kill a process");
     }
-}
-
-/// A living streamer: the program's name tells it from what may have been given its pid since.
-fn is_streamer(pid: i32) -> bool {
-    let named = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == "streamer");
-    named && stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
 fn start_ticks(pid: i32) -> Option<u64> {

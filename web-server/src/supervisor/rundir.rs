@@ -6,7 +6,7 @@
 //! | `id.json` | us, once the process started | [`Meta`]: whose directory this is, and its monitor's pid |
 //! | `streamer.log` | the process | its standard output and error |
 //! | `ipc.sock` | the streamer | |
-//! | `exit.json` | the monitor, as its very last act | [`StreamerExit`] |
+//! | `exit.json` | whoever cleared the session away, as its very last act | [`StreamerExit`] |
 //!
 //! A socket's path must be short, so the directory's name is a hash of the streamer's id.
 //! All operations are a few small files on a local disk, and block for no longer than that.
@@ -132,7 +132,7 @@ impl RunDir {
         Ok(serde_json::from_slice(&fs::read(self.file(META_FILE))?)?)
     }
 
-    /// How the process ended; `None` when its monitor could not say.
+    /// How the process ended; `None` when nobody has cleared away after it yet.
     pub fn exit(&self) -> Option<StreamerExit> {
         let bytes = fs::read(self.file(EXIT_FILE)).ok()?;
         serde_json::from_slice(&bytes)

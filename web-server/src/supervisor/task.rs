@@ -1,6 +1,7 @@
 //! The supervisor's task: the life of one process, from its start or adoption to the removal of its
 //! run directory.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::id::StreamerId;
@@ -40,6 +41,8 @@ type BulkCommands = mpsc::Receiver<bulk::Command>;
 
 pub(super) struct Supervisor {
     id: StreamerId,
+    /// The program, which also clears away what a killed monitor has left.
+    streamer_bin: PathBuf,
     events: Events,
     commands: mpsc::Receiver<Command>,
     /// Why to stop, once we shall.
@@ -63,13 +66,14 @@ enum Lost {
 }
 
 impl Supervisor {
-    pub(super) fn new(id: StreamerId, events: Events) -> (Handle, Self, BulkCommands) {
+    pub(super) fn new(id: StreamerId, streamer_bin: PathBuf, events: Events) -> (Handle, Self, BulkCommands) {
         let (control, commands) = mpsc::channel(COMMANDS);
         let (bulk, bulk_commands) = mpsc::channel(BULK_COMMANDS);
         let (stop_sender, stop) = watch::channel(None);
         let pending = Pending::default();
         let supervisor = Self {
             id,
+            streamer_bin,
             events,
             commands,
             stop,
@@ -343,10 +347,8 @@ impl Supervisor {
         let exit = match dir.exit() {
             Some(exit) => exit,
             None => {
-                if let Some(pid) = self.streamer_pid {
-                    process::kill_orphans(pid).await;
-                }
-                process::exit_from_status(status)
+                process::clean(&self.streamer_bin, dir).await;
+                dir.exit().unwrap_or_else(|| process::exit_from_status(status))
             }
         };
         let error = self.start_error.take();

@@ -13,7 +13,7 @@ packets: number,
  */
 bytes: number, 
 /**
- * Packets it reported lost, in total.
+ * Packets of video that it reported lost, in all slots together.
  */
 lost: number, 
 /**

@@ -15,6 +15,8 @@ export class ClipboardBridge {
   readonly #send: (text: string) => boolean;
   /** What both sides have, as far as we know; it is not sent again. */
   #shared: string | null = null;
+  /** What the viewer's clipboard held when we last looked at it or wrote it. */
+  #seen: string | null = null;
 
   constructor(send: (text: string) => boolean) {
     this.#send = send;
@@ -30,11 +32,20 @@ export class ClipboardBridge {
     return { kind: "sent" };
   }
 
+  /** The viewer pastes this text, which is on its clipboard. */
+  pasted(text: string): void {
+    this.#seen = text;
+    this.give(text);
+  }
+
   /** Gives the viewer's clipboard to the session, if reading it needs no question to the viewer. */
   async giveIfAllowed(): Promise<void> {
     if (!(await mayRead())) return;
     try {
-      this.give(await navigator.clipboard.readText());
+      const text = await navigator.clipboard.readText();
+      // Nothing was copied here since: the session's newer text, which we may not have been allowed to write, stays.
+      if (text === this.#seen) return;
+      this.pasted(text);
     } catch {
       // Not focused any more, or no text in it.
     }
@@ -43,12 +54,15 @@ export class ClipboardBridge {
   /** Puts a text of the session on the viewer's clipboard; false when the browser does not allow it now. */
   async take(text: string): Promise<boolean> {
     this.#shared = text;
-    return copy(text);
+    const copied = await copy(text);
+    if (copied) this.#seen = text;
+    return copied;
   }
 
   /** Another session, or none: nothing is shared any more. */
   forget(): void {
     this.#shared = null;
+    this.#seen = null;
   }
 }
 

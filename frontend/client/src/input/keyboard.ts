@@ -201,7 +201,7 @@ export class KeyboardInput {
   #pasted(event: ClipboardEvent): void {
     event.preventDefault();
     if (!this.#context.active()) return;
-    this.#context.clipboard.give(event.clipboardData?.getData("text/plain") ?? "");
+    this.#context.clipboard.pasted(event.clipboardData?.getData("text/plain") ?? "");
     this.#flushPaste();
   }
 

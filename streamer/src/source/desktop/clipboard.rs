@@ -5,19 +5,21 @@
 //!                                                        └─ Event::Clipboard ─▶
 //! ```
 //!
-//! A thread owns a connection and a window. It tells of every new text that a program puts there, and, while a text
-//! of ours is there, gives it to whoever asks. Texts have at most [`MAX_TEXT`] bytes in both directions, so
+//! A thread owns a connection and a window. It tells of every new text, whoever puts it there, in the order in which
+//! they came, and, while a text of ours is there, gives it to whoever asks. A text that is the same as the last one is not
+//! told of again: what peers copy to their own clipboards and give back does not go round in circles. Texts have at most [`MAX_TEXT`] bytes in both directions, so
 //! ours always fit into one property; those of others may come in pieces (ICCCM §2.7.2, INCR).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::input::MAX_TEXT;
+use common::input::{Actor, MAX_TEXT};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
+use tokio::sync::oneshot;
 use x11rb::connection::Connection;
 use x11rb::errors::ReplyOrIdError;
 use x11rb::protocol::Event as XEvent;
@@ -36,7 +38,8 @@ use crate::source::{Clipboard, Error, Event, Events};
 const STEP_TIME: Duration = Duration::from_secs(1);
 /// How long who asks us waits: some steps, and ours.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// Requests that wait for the thread; who has one more waits until there is room.
+/// Requests that wait for the thread, which takes microseconds for each. Who reads one more waits until there is room;
+/// one more text is refused.
 const REQUESTS: usize = 8;
 
 x11rb::atom_manager! {
@@ -63,11 +66,11 @@ pub struct XClipboard {
 
 enum Request {
     Get(SyncSender<Result<String, Error>>),
-    Set(String, SyncSender<Result<(), Error>>),
+    Set(String, Actor, oneshot::Sender<Result<(), Error>>),
 }
 
 impl XClipboard {
-    /// Connects and begins to watch. New texts of programs are sent to `events` as [`Event::Clipboard`]; one
+    /// Connects and begins to watch. New texts are sent to `events` as [`Event::Clipboard`]; one
     /// that finds no room is dropped, and still there for [`Clipboard::get`].
     ///
     /// # Errors
@@ -108,11 +111,22 @@ impl Clipboard for XClipboard {
         self.ask(Request::Get)
     }
 
-    fn set(&self, text: String) -> Result<(), Error> {
-        if text.len() > MAX_TEXT {
-            return Err(too_long());
+    fn set(&self, text: String, by: Actor) -> oneshot::Receiver<Result<(), Error>> {
+        let (reply, receiver) = oneshot::channel();
+        let queued = match &self.requests {
+            Some(requests) if text.len() <= MAX_TEXT => requests.try_send(Request::Set(text, by, reply)),
+            Some(_) => {
+                let _ = reply.send(Err(too_long()));
+                return receiver;
+            }
+            None => return receiver,
+        };
+        // When the thread has ended the reply is dropped, which says so.
+        if let Err(TrySendError::Full(Request::Set(_, _, reply))) = queued {
+            let _ = reply.send(Err(Error::X("the clipboard is busy".into())));
         }
-        self.ask(|reply| Request::Set(text, reply))
+        self.wake();
+        receiver
     }
 }
 
@@ -143,7 +157,7 @@ struct Owner {
     ours: Option<Ours>,
     /// A transfer from another program.
     fetch: Option<Fetch>,
-    /// The text that was set by us or told of last: only another one is told of.
+    /// The text that was told of last: only another one is told of.
     known: String,
 }
 
@@ -191,7 +205,11 @@ impl Owner {
             let _ = rustix::io::read(wake, &mut [0; 8]);
             match requests.try_recv() {
                 Ok(Request::Get(reply)) => self.get(reply)?,
-                Ok(Request::Set(text, reply)) => self.set(text, reply)?,
+                Ok(Request::Set(text, by, reply)) => {
+                    let result = self.set(text, by)?;
+                    // Who asked has gone, if it fails.
+                    let _ = reply.send(result);
+                }
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
                     self.x.flush()?;
@@ -256,15 +274,25 @@ impl Owner {
         self.start_fetch(vec![reply], false)
     }
 
-    fn set(&mut self, text: String, reply: SyncSender<Result<(), Error>>) -> Result<(), ReplyOrIdError> {
-        self.known.clone_from(&text);
-        self.ours = Some(Ours { text, since: x11rb::CURRENT_TIME });
+    fn set(&mut self, text: String, by: Actor) -> Result<Result<(), Error>, ReplyOrIdError> {
+        self.ours = Some(Ours { text: text.clone(), since: x11rb::CURRENT_TIME });
         self.x.set_selection_owner(self.window, self.atoms.CLIPBOARD, x11rb::CURRENT_TIME)?;
         let owner = self.x.get_selection_owner(self.atoms.CLIPBOARD)?.reply()?.owner;
-        let result =
-            if owner == self.window { Ok(()) } else { Err(Error::X("the clipboard is taken".into())) };
-        let _ = reply.try_send(result);
-        Ok(())
+        if owner != self.window {
+            return Ok(Err(Error::X("the clipboard is taken".into())));
+        }
+        self.tell(text, Some(by));
+        Ok(Ok(()))
+    }
+
+    fn tell(&mut self, text: String, by: Option<Actor>) {
+        if text == self.known {
+            return;
+        }
+        self.known.clone_from(&text);
+        if self.events.try_send(Event::Clipboard { text, by }).is_err() {
+            tracing::debug!("nobody hears of the new clipboard");
+        }
     }
 
     /// Asks the owner for its text.
@@ -375,12 +403,8 @@ impl Owner {
             let _ = reply.try_send(copy(&result));
         }
         match result {
-            Ok(text) if fetch.tell && text != self.known && !text.is_empty() => {
-                self.known.clone_from(&text);
-                if self.events.try_send(Event::Clipboard(text)).is_err() {
-                    tracing::debug!("nobody hears of the new clipboard");
-                }
-            }
+            // While a text of ours is there, it has been told of.
+            Ok(text) if fetch.tell && self.ours.is_none() && !text.is_empty() => self.tell(text, None),
             Ok(_) => {}
             Err(error) => tracing::debug!("{error}"),
         }

@@ -32,7 +32,7 @@ const TAIL: usize = 1024;
 /// hold its output open.
 const DRAIN: Duration = Duration::from_millis(200);
 /// Set for every program of a session; tells its daemons from those of others.
-const MARK: &str = "ORIEL_SESSION";
+pub const MARK: &str = "ORIEL_SESSION";
 
 /// What a command runs in.
 #[derive(Debug)]
