@@ -20,6 +20,20 @@ pub struct I420 {
     v: Vec<u8>,
 }
 
+impl Clone for I420 {
+    fn clone(&self) -> Self {
+        Self { size: self.size, y: self.y.clone(), u: self.u.clone(), v: self.v.clone() }
+    }
+
+    /// Without new memory if there is enough.
+    fn clone_from(&mut self, other: &Self) {
+        self.size = other.size;
+        self.y.clone_from(&other.y);
+        self.u.clone_from(&other.u);
+        self.v.clone_from(&other.v);
+    }
+}
+
 impl I420 {
     /// A black picture.
     ///
@@ -42,6 +56,11 @@ impl I420 {
     /// Y, U and V.
     pub fn planes(&self) -> (&[u8], &[u8], &[u8]) {
         (&self.y, &self.u, &self.v)
+    }
+
+    /// Y, U and V, to be written to.
+    pub fn planes_mut(&mut self) -> (&mut [u8], &mut [u8], &mut [u8]) {
+        (&mut self.y, &mut self.u, &mut self.v)
     }
 
     /// Converts `rows`, which begin and end at even rows. `pixels` are these rows alone, BGRX, one

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Frame `n` is due at `start + n / fps`, whatever happened before, so the frame number is a clock.
-//! Unwatched, it draws 5 frames a second and encodes none; frame numbers then leave gaps.
+//! Unwatched, it draws 5 frames a second and encodes none; frame numbers then leave gaps. With readers of its
+//! pictures ([`Frames`]) it draws all of them.
 
 mod scene;
 mod tone;
@@ -24,7 +25,7 @@ use self::scene::Scene;
 use self::tone::Tone;
 use super::video::{Outbox, Settings, Video};
 use super::worker::{Inbox, Next, Request, Worker};
-use super::{Clipboard, Error, Event, Info, Outlets, Running};
+use super::{Clipboard, Error, Event, Frames, Info, Outlets, Running};
 use crate::encode::encoder::Content;
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
@@ -36,6 +37,7 @@ const UNWATCHED_FPS: u32 = 5;
 /// A running test source.
 pub struct Test {
     video: Worker<Request>,
+    frames: Arc<Frames>,
     _tone: Option<Tone>,
     size: watch::Receiver<Size>,
     fps: u32,
@@ -51,6 +53,8 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
     let size = Size { width: spec.width, height: spec.height };
     let settings = Settings { fps: spec.fps, bitrate_kbps: spec.bitrate_kbps };
     let counters = outlets.counters;
+    let frames = Arc::new(Frames::of(Arc::clone(outlets.video.demand())));
+    let shown = Arc::clone(&frames);
     let video = Video::new(settings, size, Content::Camera, outlets.video, Arc::clone(&counters))?;
     let tone = spec.audio.then(|| tone::start(timeline, outlets.audio, Arc::clone(&counters))).transpose()?;
     let (size_now, size) = watch::channel(size);
@@ -63,6 +67,7 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
             fps,
             scene,
             video,
+            frames: shown,
             counters,
             events,
             size: size_now,
@@ -74,7 +79,7 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
             show.events.send(Event::Ended(error.to_string()));
         }
     })?;
-    Ok(Test { video, _tone: tone, size, fps, audio: spec.audio })
+    Ok(Test { video, frames, _tone: tone, size, fps, audio: spec.audio })
 }
 
 impl Running for Test {
@@ -98,6 +103,10 @@ impl Running for Test {
 
     fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
         None
+    }
+
+    fn frames(&self) -> Option<Arc<Frames>> {
+        Some(Arc::clone(&self.frames))
     }
 }
 
@@ -131,6 +140,7 @@ struct Show {
     fps: u32,
     scene: Scene,
     video: Video,
+    frames: Arc<Frames>,
     counters: Arc<SourceCounters>,
     events: Outbox,
     size: watch::Sender<Size>,
@@ -152,12 +162,16 @@ impl Show {
                 Next::Empty => {
                     demand.drain();
                     keyframe |= demand.take_keyframe();
-                    let wanted = keyframe || demand.watchers() > 0;
+                    let encoded = keyframe || demand.watchers() > 0;
+                    let wanted = encoded || self.frames.wanted();
                     let now = Instant::now();
                     let due = self.due(wanted);
                     if now >= due {
                         self.draw(now, wanted);
                         if wanted {
+                            self.convert(now)?;
+                        }
+                        if encoded {
                             self.send(now, keyframe)?;
                             keyframe = false;
                         }
@@ -186,6 +200,7 @@ impl Show {
                     self.scene = Scene::new(size);
                     let now = Instant::now();
                     self.draw(now, true);
+                    self.convert(now)?;
                     self.size.send_replace(size);
                     self.events.send(Event::Resized(size));
                     self.send(now, true)?;
@@ -220,9 +235,16 @@ impl Show {
         self.counters.captured_bytes.add(self.scene.changed_bytes());
     }
 
-    /// Converts what has changed, and encodes.
-    fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
+    /// Converts what has changed, for whoever encodes it.
+    fn convert(&mut self, captured: Instant) -> Result<(), Error> {
         self.scene.take_changed(|rows, pixels, stride| self.video.convert(rows, pixels, stride))?;
+        if self.frames.wanted() {
+            self.frames.copy(self.video.picture(), captured);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
         self.video.send(captured, keyframe)?;
         if !self.started {
             self.started = true;

@@ -32,9 +32,16 @@ impl Settings {
 
 /// One encoding of a source.
 pub struct Video {
-    settings: Settings,
     picture: I420,
-    encoder: Encoder,
+    encoding: Encoding,
+}
+
+/// An encoder and where its access units go.
+pub struct Encoding {
+    settings: Settings,
+    content: Content,
+    /// `None` until the size of the pictures is known.
+    encoder: Option<Encoder>,
     outlet: VideoOutlet,
     counters: Arc<SourceCounters>,
 }
@@ -50,6 +57,58 @@ pub struct Sent {
     pub encoding: Duration,
 }
 
+impl Encoding {
+    /// Ready for its first picture, which will be a keyframe. The encoder is made for it.
+    pub fn new(
+        settings: Settings,
+        content: Content,
+        outlet: VideoOutlet,
+        counters: Arc<SourceCounters>,
+    ) -> Self {
+        Self { settings, content, encoder: None, outlet, counters }
+    }
+
+    /// What the peers want.
+    pub fn outlet(&self) -> &VideoOutlet {
+        &self.outlet
+    }
+
+    /// Starts again with pictures of this size and kind. The next one is a keyframe.
+    ///
+    /// # Errors
+    /// [`Error::Encode`]; the encoding is then as it was.
+    pub fn restart(&mut self, size: Size, content: Content) -> Result<(), Error> {
+        self.encoder = Some(encoder(self.settings, size, content)?);
+        self.content = content;
+        Ok(())
+    }
+
+    /// Encodes a picture and hands it to the feed. One of another size than before is a keyframe.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the encoder fails.
+    pub fn send(&mut self, picture: &I420, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
+        let size = picture.size();
+        self.encoder.take_if(|encoder| encoder.config().size != size);
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(encoder(self.settings, size, self.content)?),
+        };
+        let start = Instant::now();
+        let encoded = encoder.encode(picture, captured, keyframe)?;
+        let encoding = start.elapsed();
+        let (len_bytes, keyframe) = (encoded.data.len(), encoded.keyframe);
+        self.counters.encode_us.add_time(encoding);
+        self.counters.encoded.add(1);
+        self.counters.keyframes.add(u64::from(keyframe));
+        self.counters.encoded_bytes.add(len_bytes as u64);
+        if len_bytes > 0 {
+            self.outlet.publish(AccessUnit { data: encoded.data, keyframe, captured, size });
+        }
+        Ok(Sent { len_bytes, keyframe, encoding })
+    }
+}
+
 impl Video {
     /// Ready for its first picture, which will be a keyframe.
     ///
@@ -63,18 +122,29 @@ impl Video {
         counters: Arc<SourceCounters>,
     ) -> Result<Self, Error> {
         let picture = I420::new(size)?;
-        let encoder = encoder(settings, size, content)?;
-        Ok(Self { settings, picture, encoder, outlet, counters })
+        let mut encoding = Encoding::new(settings, content, outlet, counters);
+        encoding.restart(size, content)?;
+        Ok(Self { picture, encoding })
     }
 
     /// What the peers want.
     pub fn outlet(&self) -> &VideoOutlet {
-        &self.outlet
+        self.encoding.outlet()
+    }
+
+    /// The picture as of the last conversion.
+    pub fn picture(&self) -> &I420 {
+        &self.picture
+    }
+
+    /// Size of the picture.
+    pub fn size(&self) -> Size {
+        self.picture.size()
     }
 
     /// Target bitrate of now.
     pub fn bitrate_bps(&self) -> u32 {
-        self.encoder.config().bitrate_bps
+        self.encoding.settings.bitrate_bps(self.size())
     }
 
     /// Starts again with pictures of this size and kind. The next one is a keyframe. Without another
@@ -83,8 +153,8 @@ impl Video {
     /// # Errors
     /// [`Error::Encode`]; the encoding is then as it was.
     pub fn restart(&mut self, size: Size, content: Content) -> Result<(), Error> {
-        let resized = (size != self.picture.size()).then(|| I420::new(size)).transpose()?;
-        self.encoder = encoder(self.settings, size, content)?;
+        let resized = (size != self.size()).then(|| I420::new(size)).transpose()?;
+        self.encoding.restart(size, content)?;
         if let Some(picture) = resized {
             self.picture = picture;
         }
@@ -97,10 +167,11 @@ impl Video {
     /// [`Error::Encode`] when they are not rows of the picture.
     pub fn convert(&mut self, rows: Range<u32>, pixels: &[u8], stride: usize) -> Result<(), Error> {
         let start = Instant::now();
-        let len = rows.len() * self.picture.size().width as usize * 4;
+        let len = rows.len() * self.size().width as usize * 4;
         self.picture.convert(rows, pixels, stride)?;
-        self.counters.convert_us.add_time(start.elapsed());
-        self.counters.converted_bytes.add(len as u64);
+        let counters = &self.encoding.counters;
+        counters.convert_us.add_time(start.elapsed());
+        counters.converted_bytes.add(len as u64);
         Ok(())
     }
 
@@ -109,23 +180,7 @@ impl Video {
     /// # Errors
     /// [`Error::Encode`] when the encoder fails.
     pub fn send(&mut self, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
-        let start = Instant::now();
-        let encoded = self.encoder.encode(&self.picture, captured, keyframe)?;
-        let encoding = start.elapsed();
-        let (len_bytes, keyframe) = (encoded.data.len(), encoded.keyframe);
-        self.counters.encode_us.add_time(encoding);
-        self.counters.encoded.add(1);
-        self.counters.keyframes.add(u64::from(keyframe));
-        self.counters.encoded_bytes.add(len_bytes as u64);
-        if len_bytes > 0 {
-            self.outlet.publish(AccessUnit {
-                data: encoded.data,
-                keyframe,
-                captured,
-                size: self.picture.size(),
-            });
-        }
-        Ok(Sent { len_bytes, keyframe, encoding })
+        self.encoding.send(&self.picture, captured, keyframe)
     }
 }
 
@@ -151,10 +206,11 @@ impl Outbox {
         Self { events, waiting: VecDeque::new() }
     }
 
-    /// Sends an event now, or as soon as there is room. A newer cursor or size replaces one that waits.
+    /// Sends an event now, or as soon as there is room. A newer cursor, size or title replaces one
+    /// that waits.
     pub fn send(&mut self, event: Event) {
         let kind = std::mem::discriminant(&event);
-        if matches!(event, Event::Cursor(_) | Event::Resized(_)) {
+        if matches!(event, Event::Cursor(_) | Event::Resized(_) | Event::Window(_)) {
             self.waiting.retain(|waiting| std::mem::discriminant(waiting) != kind);
         }
         self.waiting.push_back(event);

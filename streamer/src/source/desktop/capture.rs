@@ -1,8 +1,8 @@
-//! The thread that captures and encodes a desktop.
+//! The thread that captures and encodes a desktop, or a window.
 //!
 //! ```text
-//! X damage ─▶ Screen: rows into shared memory ─▶ Video: convert rows, encode ─▶ feed
-//!                 │                                   ▲
+//! X damage ─▶ Surface: rows into shared memory ─▶ Video: convert rows ─▶ encode ─▶ feed
+//!                 │                                   ▲       └─▶ Frames ─▶ further renditions
 //!                 └─ cursor (embedded) drawn into ────┘ a copy of the rows that it covers
 //! ```
 //!
@@ -17,21 +17,22 @@ use tokio::sync::watch;
 
 use super::cursor::Cursor;
 use super::rows::Rows;
-use super::schedule::{Schedule, Step};
-use super::screen::{Change, Grab, Screen};
+use super::schedule::{Audience, Schedule, Step};
+use super::surface::{Change, Grab, Surface};
 use crate::encode::encoder::Content;
 use crate::encode::rate::Load;
 use crate::feed::VideoOutlet;
 use crate::media::{Picture, Size};
 use crate::source::video::{Outbox, Settings, Video};
 use crate::source::worker::{Inbox, Next, Request};
-use crate::source::{Error, Event};
+use crate::source::{Error, Event, Frames};
 use crate::stats::SourceCounters;
 
 /// State of the thread.
-pub struct Capture {
-    screen: Screen,
+pub struct Capture<S> {
+    surface: S,
     video: Video,
+    frames: Arc<Frames>,
     content: Content,
     load: Load,
     schedule: Schedule,
@@ -48,7 +49,8 @@ pub struct Capture {
 
 /// The mouse pointer as it is known here.
 struct Pointer {
-    mode: CursorMode,
+    /// `None` where the cursor is of no concern: a window's is that of its desktop.
+    mode: Option<CursorMode>,
     cursor: Option<Cursor>,
     /// The cursor has another shape by now.
     stale: bool,
@@ -56,38 +58,45 @@ struct Pointer {
     drawn_at: Option<(i32, i32)>,
 }
 
-/// What is encoded of a screen: its size, made even.
+/// What is encoded of a surface: its size, made even.
 pub fn even(size: Size) -> Size {
     Size { width: size.width & !1, height: size.height & !1 }
 }
 
-impl Capture {
-    /// Captures the whole screen once.
+impl<S: Surface> Capture<S> {
+    /// Captures everything once.
     ///
     /// # Errors
     /// [`Error`] when the X server is gone or the encoder does not start.
     pub fn new(
-        mut screen: Screen,
+        mut surface: S,
         settings: Settings,
-        cursor: CursorMode,
+        cursor: Option<CursorMode>,
         outlet: VideoOutlet,
+        frames: Arc<Frames>,
         counters: Arc<SourceCounters>,
         events: Outbox,
     ) -> Result<(Self, watch::Receiver<Size>), Error> {
-        if screen.grab(&Rows::all(screen.size().height))? == Grab::Resized {
-            screen.adopt_size()?;
-        }
-        let size = even(screen.size());
         let content = Content::Screen;
-        let video = Video::new(settings, size, content, outlet, Arc::clone(&counters))?;
+        // The encoder takes its time, which the surface can use to become ready.
+        let mut video = Video::new(settings, even(surface.size()), content, outlet, Arc::clone(&counters))?;
+        surface.prepare()?;
+        if surface.grab(&Rows::all(surface.size().height))? == Grab::Resized {
+            surface.adopt_size()?;
+        }
+        let size = even(surface.size());
+        if size != video.size() {
+            video.restart(size, content)?;
+        }
         let schedule = Schedule::new(settings.fps, video.bitrate_bps(), Instant::now());
         let unconverted = Rows::all(size.height);
         counters.captured.add(1);
         let (size, size_now) = watch::channel(size);
-        let pointer = Pointer { mode: cursor, cursor: None, stale: true, drawn_at: None };
+        let pointer = Pointer { mode: cursor, cursor: None, stale: cursor.is_some(), drawn_at: None };
         let capture = Self {
-            screen,
+            surface,
             video,
+            frames,
             content,
             load: Load::new(),
             schedule,
@@ -109,7 +118,7 @@ impl Capture {
     pub fn run(&mut self, inbox: &Inbox<Request>) -> Result<(), Error> {
         let demand = Arc::clone(self.video.outlet().demand());
         loop {
-            while let Some(change) = self.screen.next_change()? {
+            while let Some(change) = self.surface.next_change(Instant::now())? {
                 self.changed(change)?;
             }
             match inbox.next() {
@@ -121,7 +130,7 @@ impl Capture {
                 Next::Empty => {}
             }
             demand.drain();
-            self.schedule.watched(demand.watchers() > 0);
+            self.schedule.audience(self.audience(demand.watchers()));
             if demand.take_keyframe() {
                 self.schedule.want_keyframe();
             }
@@ -130,8 +139,16 @@ impl Capture {
                 continue;
             }
             let now = Instant::now();
+            if self.frames.take_newcomer() {
+                self.show(now)?;
+            }
             match self.schedule.next(now) {
-                Step::Capture => self.capture(now)?,
+                Step::Capture => {
+                    self.capture(now)?;
+                    if self.frames.wanted() {
+                        self.show(now)?;
+                    }
+                }
                 Step::Send { capture, keyframe } => {
                     if capture {
                         self.capture(now)?;
@@ -142,12 +159,21 @@ impl Capture {
                 }
                 Step::Sleep(until) => {
                     self.events.flush();
-                    let until = until.into_iter().chain(self.events.retry_at(now)).min();
+                    let others = [self.events.retry_at(now), self.surface.wake_at(now)];
+                    let until = until.into_iter().chain(others.into_iter().flatten()).min();
                     inbox
-                        .sleep(&[self.screen.fd(), demand.wake_fd()], until)
+                        .sleep(&[self.surface.fd(), demand.wake_fd()], until)
                         .map_err(|source| Error::Io { what: "waiting for the X server".into(), source })?;
                 }
             }
+        }
+    }
+
+    fn audience(&self, watchers: u32) -> Audience {
+        match watchers {
+            0 if self.frames.wanted() => Audience::Renditions,
+            0 => Audience::Nobody,
+            _ => Audience::Viewers,
         }
     }
 
@@ -161,6 +187,7 @@ impl Capture {
             Change::Damage | Change::Pointer => self.schedule.damaged(Instant::now()),
             Change::Cursor => self.pointer.stale = true,
             Change::Size => self.follow_size()?,
+            Change::Window(info) => self.events.send(Event::Window(info)),
         }
         Ok(())
     }
@@ -173,7 +200,7 @@ impl Capture {
                 let _ = answer.send(picture);
             }
             Request::Resize(size, answer) => {
-                let result = if size == *self.size.borrow() { Ok(()) } else { self.screen.set_size(size) };
+                let result = if size == *self.size.borrow() { Ok(()) } else { self.surface.set_size(size) };
                 self.follow_size()?;
                 let _ = answer.send(result);
             }
@@ -183,13 +210,13 @@ impl Capture {
 
     /// Takes over what was drawn.
     fn capture(&mut self, now: Instant) -> Result<(), Error> {
-        let rows = self.screen.take_damage()?;
+        let rows = self.surface.take_damage()?;
         if !rows.is_empty() {
-            if self.screen.grab(&rows)? == Grab::Resized {
+            if self.surface.grab(&rows)? == Grab::Resized {
                 return self.follow_size();
             }
             self.counters.captured.add(1);
-            self.counters.captured_bytes.add(rows.count() as u64 * self.screen.stride() as u64);
+            self.counters.captured_bytes.add(rows.count() as u64 * self.surface.stride() as u64);
             self.counters.capture_us.add_time(now.elapsed());
             self.unconverted.extend(&rows, self.size.borrow().height);
         }
@@ -199,10 +226,21 @@ impl Capture {
         Ok(())
     }
 
-    /// Converts what has changed, and encodes.
-    fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
+    /// Converts what has changed, for whoever encodes it.
+    fn show(&mut self, captured: Instant) -> Result<(), Error> {
         for strip in std::mem::take(&mut self.unconverted).strips() {
             self.convert(strip.clone())?;
+        }
+        if self.frames.wanted() {
+            self.frames.copy(self.video.picture(), captured);
+        }
+        Ok(())
+    }
+
+    /// Converts what has changed, and encodes.
+    fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
+        if !self.unconverted.is_empty() {
+            self.show(captured)?;
         }
         let sent = self.video.send(captured, keyframe)?;
         let now = Instant::now();
@@ -222,37 +260,39 @@ impl Capture {
     }
 
     fn convert(&mut self, rows: Range<u32>) -> Result<(), Error> {
-        let stride = self.screen.stride();
+        let stride = self.surface.stride();
         let bytes = rows.start as usize * stride..rows.end as usize * stride;
-        let pixels = &self.screen.pixels()[bytes];
+        let pixels = &self.surface.pixels()[bytes];
         let covered = match (&self.pointer.cursor, self.pointer.drawn_at) {
-            (Some(cursor), Some(at)) => Some((cursor, at, cursor.rows(at, self.screen.size()))),
+            (Some(cursor), Some(at)) => Some((cursor, at, cursor.rows(at, self.surface.size()))),
             _ => None,
         };
         match covered {
             Some((cursor, at, under)) if under.start < rows.end && rows.start < under.end => {
                 self.composed.clear();
                 self.composed.extend_from_slice(pixels);
-                cursor.draw(at, &mut self.composed, rows.start, self.screen.size().width);
+                cursor.draw(at, &mut self.composed, rows.start, self.surface.size().width);
                 self.video.convert(rows, &self.composed, stride)
             }
             _ => self.video.convert(rows, pixels, stride),
         }
     }
 
-    /// Starts again at another size, if the screen has one. What is published next is a keyframe of it.
+    /// Starts again at another size, if the surface has one. What is published next is a keyframe of it.
     fn follow_size(&mut self) -> Result<(), Error> {
-        if !self.screen.adopt_size()? {
+        if !self.surface.adopt_size()? {
+            // Its pixels may be other ones all the same.
+            self.schedule.damaged(Instant::now());
             return Ok(());
         }
-        let size = even(self.screen.size());
+        let size = even(self.surface.size());
         self.video.restart(size, self.content)?;
         let now = Instant::now();
         self.schedule.set_bitrate(self.video.bitrate_bps(), now);
         self.schedule.want_keyframe();
         self.unconverted = Rows::all(size.height);
         self.counters.captured.add(1);
-        self.counters.captured_bytes.add(self.screen.pixels().len() as u64);
+        self.counters.captured_bytes.add(self.surface.pixels().len() as u64);
         self.follow_pointer()?;
         self.size.send_replace(size);
         self.events.send(Event::Resized(size));
@@ -262,19 +302,20 @@ impl Capture {
     /// Looks up the shape of the cursor.
     fn look_at_cursor(&mut self) -> Result<(), Error> {
         self.pointer.stale = false;
-        let cursor = self.screen.cursor()?;
+        let cursor = self.surface.cursor()?;
         if cursor == self.pointer.cursor && self.started {
             return Ok(());
         }
         match self.pointer.mode {
-            CursorMode::Client => {
+            Some(CursorMode::Client) => {
                 let shape = cursor.as_ref().map(Cursor::shape).transpose()?;
                 self.events.send(Event::Cursor(shape));
             }
-            CursorMode::Embedded => {
+            Some(CursorMode::Embedded) => {
                 self.uncover();
                 self.schedule.damaged(Instant::now());
             }
+            None => {}
         }
         self.pointer.cursor = cursor;
         Ok(())
@@ -282,15 +323,15 @@ impl Capture {
 
     /// With an embedded cursor, moves it to where the pointer is. Answers whether it changed the picture.
     fn follow_pointer(&mut self) -> Result<bool, Error> {
-        let CursorMode::Embedded = self.pointer.mode else { return Ok(false) };
-        let at = self.screen.pointer()?;
+        let Some(CursorMode::Embedded) = self.pointer.mode else { return Ok(false) };
+        let at = self.surface.pointer()?;
         if self.pointer.drawn_at == Some(at) {
             return Ok(false);
         }
         self.uncover();
         self.pointer.drawn_at = Some(at);
         if let Some(cursor) = &self.pointer.cursor {
-            let rows = cursor.rows(at, self.screen.size());
+            let rows = cursor.rows(at, self.surface.size());
             self.unconverted.add(rows, self.size.borrow().height);
         }
         Ok(true)
@@ -299,20 +340,20 @@ impl Capture {
     /// The rows under the cursor are to be converted again without it.
     fn uncover(&mut self) {
         if let (Some(cursor), Some(at)) = (&self.pointer.cursor, self.pointer.drawn_at.take()) {
-            let rows = cursor.rows(at, self.screen.size());
+            let rows = cursor.rows(at, self.surface.size());
             self.unconverted.add(rows, self.size.borrow().height);
         }
     }
 
-    /// The screen as it is now, with the cursor.
+    /// The surface as it is now, with the cursor.
     fn picture(&mut self) -> Result<Picture, Error> {
         // What is newer than the last capture is still damaged, and so captured again for the encoder.
-        while self.screen.grab(&Rows::all(self.screen.size().height))? == Grab::Resized {
+        while self.surface.grab(&Rows::all(self.surface.size().height))? == Grab::Resized {
             self.follow_size()?;
         }
-        let mut picture = cut(self.screen.pixels(), self.screen.stride(), *self.size.borrow());
-        if let Some(cursor) = self.screen.cursor()? {
-            let at = self.screen.pointer()?;
+        let mut picture = cut(self.surface.pixels(), self.surface.stride(), *self.size.borrow());
+        if let Some(cursor) = self.surface.cursor()? {
+            let at = self.surface.pointer()?;
             cursor.draw(at, &mut picture.pixels, 0, picture.size.width);
         }
         Ok(picture)

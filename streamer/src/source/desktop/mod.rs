@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! XServer ◀── Session (command) ──▶ Sound ──▶ AudioOutlet
-//!    ▲  ▲  ▲
-//!    │  │  └── Capture (thread `desktop`): damage ▶ rows ▶ H.264 ──▶ VideoOutlet
-//!    │  └───── XClipboard
-//!    └──────── X11Sink ◀── input
+//!  ▲  ▲  ▲  ▲
+//!  │  │  │  └── Capture (thread `desktop`): damage ▶ rows ▶ H.264 ──▶ VideoOutlet
+//!  │  │  └───── XClipboard
+//!  │  └──────── X11Sink ◀── input
+//!  └─────────── XWindows: each window a source of its own
 //! ```
 //!
 //! [`start`] assembles them; dropping [`Desktop`] ends them. Attached to a display that is already
 //! there, the size of that screen is taken as it is, and its X server is left running.
 
+pub mod canvas;
 pub mod capture;
 pub mod clipboard;
 pub mod cursor;
@@ -22,6 +24,8 @@ pub mod screen;
 pub mod segment;
 pub mod session;
 pub mod sound;
+pub mod surface;
+pub mod windows;
 pub mod xserver;
 
 use std::sync::Arc;
@@ -38,10 +42,12 @@ use self::display::Display;
 use self::screen::Screen;
 use self::session::{Session, Surroundings};
 use self::sound::Sound;
+use self::surface::Surface as _;
+use self::windows::XWindows;
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
-use super::{Clipboard, Error, Event, Events, Info, Outlets, Running};
+use super::{Clipboard, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
 use crate::input::sink::Sink;
 use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
@@ -60,6 +66,8 @@ pub struct Desktop {
     _server: Option<XServer>,
     clipboard: Arc<XClipboard>,
     capture: Worker<Request>,
+    frames: Arc<Frames>,
+    windows: Arc<XWindows>,
     sound: Option<Sound>,
     size: watch::Receiver<Size>,
     fps: u32,
@@ -89,9 +97,12 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     }
     let settings = Settings { fps: spec.fps, bitrate_kbps: spec.bitrate_kbps };
     let outbox = Outbox::new(events.clone());
-    let (capture, size) = Capture::new(screen, settings, spec.cursor, video, counters, outbox)?;
+    let frames = Arc::new(Frames::of(Arc::clone(video.demand())));
+    let shown = Arc::clone(&frames);
+    let (capture, size) = Capture::new(screen, settings, Some(spec.cursor), video, shown, counters, outbox)?;
     let capture = spawn(capture, end.clone())?;
     let sink = X11Sink::new(&display)?;
+    let windows = Arc::new(XWindows::connect(&display)?);
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {
         sound.wait_ready(SOUND_PATIENCE);
@@ -107,6 +118,8 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         _server: server,
         clipboard,
         capture,
+        frames,
+        windows,
         sound,
         size,
         fps: spec.fps,
@@ -114,7 +127,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     })
 }
 
-fn spawn(mut capture: Capture, end: End) -> Result<Worker<Request>, Error> {
+fn spawn(mut capture: Capture<Screen>, end: End) -> Result<Worker<Request>, Error> {
     Worker::spawn("desktop", move |inbox| {
         if let Err(error) = capture.run(&inbox)
             && end.is_first()
@@ -145,6 +158,14 @@ impl Running for Desktop {
 
     fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
         Some(Arc::clone(&self.clipboard) as Arc<dyn Clipboard>)
+    }
+
+    fn windows(&self) -> Option<Arc<dyn Windows>> {
+        Some(Arc::clone(&self.windows) as Arc<dyn Windows>)
+    }
+
+    fn frames(&self) -> Option<Arc<Frames>> {
+        Some(Arc::clone(&self.frames))
     }
 }
 

@@ -8,7 +8,8 @@
 //!    └───────────────────────────────────────────────────────── until it changes no more ◀─┘
 //! ```
 //!
-//! Asleep there is no timer: an idle desktop costs nothing.
+//! Asleep there is no timer: an idle desktop costs nothing. Where nobody watches but further renditions want the
+//! picture, it is captured as often as if somebody watched.
 
 use std::time::{Duration, Instant};
 
@@ -45,13 +46,24 @@ pub enum Step {
     },
 }
 
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody.
+    Nobody,
+    /// Encoders of further renditions: they want the picture, and none of ours.
+    Renditions,
+    /// Viewers, and perhaps the others too.
+    Viewers,
+}
+
 /// Decides when.
 #[derive(Debug)]
 pub struct Schedule {
     pacer: Pacer,
     overshoot: Overshoot,
     interval: Duration,
-    watched: bool,
+    audience: Audience,
     keyframe: bool,
     /// Since when there has been damage that is not captured.
     damaged: Option<Instant>,
@@ -70,7 +82,7 @@ impl Schedule {
             pacer: Pacer::new(fps, now),
             overshoot: Overshoot::new(bitrate_bps, now),
             interval: Duration::from_secs(1) / fps.max(1),
-            watched: false,
+            audience: Audience::Nobody,
             keyframe: true,
             damaged: None,
             captured: None,
@@ -80,9 +92,9 @@ impl Schedule {
         }
     }
 
-    /// Whether anybody watches.
-    pub fn watched(&mut self, watched: bool) {
-        self.watched = watched;
+    /// Who watches.
+    pub fn audience(&mut self, audience: Audience) {
+        self.audience = audience;
     }
 
     /// The next frame is to be a keyframe, and soon.
@@ -106,9 +118,12 @@ impl Schedule {
         if self.keyframe {
             return Step::Send { capture, keyframe: true };
         }
-        if !self.watched {
+        if self.audience != Audience::Viewers {
             let Some(damaged) = self.damaged else { return Step::Sleep(None) };
-            let at = self.captured.map_or(damaged, |last| damaged.max(last + UNWATCHED));
+            let at = match self.audience {
+                Audience::Renditions => self.pacer.ready_at().max(damaged + COALESCE),
+                _ => self.captured.map_or(damaged, |last| damaged.max(last + UNWATCHED)),
+            };
             return if now >= at { Step::Capture } else { Step::Sleep(Some(at)) };
         }
         let ready = self.pacer.ready_at().max(self.overshoot.ready_at());
@@ -128,7 +143,10 @@ impl Schedule {
         let since = self.damaged.take();
         self.captured = Some(now);
         self.unsent |= changed;
-        let Some(since) = since.filter(|_| self.watched) else { return 0 };
+        if self.audience == Audience::Renditions {
+            self.pacer.took(now);
+        }
+        let Some(since) = since.filter(|_| self.audience == Audience::Viewers) else { return 0 };
         let due = self.pacer.ready_at().max(since + COALESCE);
         let late = self.overshoot.ready_at().min(now).saturating_duration_since(due);
         (late.as_nanos() / self.interval.as_nanos()) as u64
@@ -170,11 +188,11 @@ mod tests {
         let mut schedule = Schedule::new(30, 2_500_000, start);
         assert_eq!(schedule.next(start), Step::Send { capture: false, keyframe: true });
         schedule.sent(start, 20_000);
-        schedule.watched(true);
+        schedule.audience(Audience::Viewers);
         let later = start + Duration::from_secs(1);
         assert_eq!(schedule.next(later), SETTLE);
         schedule.sent(later, 50);
-        schedule.watched(watched);
+        schedule.audience(if watched { Audience::Viewers } else { Audience::Nobody });
         (schedule, later + Duration::from_secs(1))
     }
 
@@ -264,12 +282,32 @@ mod tests {
     }
 
     #[test]
+    fn for_renditions_it_captures_at_the_rate_and_sends_nothing() {
+        let (mut schedule, start) = settled(false);
+        schedule.audience(Audience::Renditions);
+        let mut captures = Vec::new();
+        for ms in 0..2000 {
+            let now = start + ms * MS;
+            schedule.damaged(now);
+            match schedule.next(now) {
+                Step::Capture => {
+                    captures.push(ms);
+                    schedule.captured(now, true);
+                }
+                step => assert!(matches!(step, Step::Sleep(Some(_))), "{step:?}"),
+            }
+        }
+        assert_eq!(captures[0], 1);
+        assert!((60..=66).contains(&captures.len()), "30 a second and a burst: {}", captures.len());
+    }
+
+    #[test]
     fn what_changed_unwatched_is_sent_to_the_first_watcher() {
         let (mut schedule, now) = settled(false);
         schedule.damaged(now);
         schedule.captured(now, true);
         assert_eq!(schedule.next(now), Step::Sleep(None));
-        schedule.watched(true);
+        schedule.audience(Audience::Viewers);
         assert_eq!(schedule.next(now), SETTLE);
     }
 

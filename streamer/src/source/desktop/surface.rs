@@ -1,0 +1,110 @@
+//! What [`Capture`](super::capture::Capture) captures: a screen or a window, as it needs to know it.
+
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use super::cursor::Cursor;
+use super::rows::Rows;
+use crate::media::Size;
+use crate::source::{Error, WindowInfo};
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Something was drawn.
+    Damage,
+    /// It may have another size.
+    Size,
+    /// The cursor has another shape.
+    Cursor,
+    /// The pointer has moved.
+    Pointer,
+    /// A window says something else of itself.
+    Window(WindowInfo),
+}
+
+/// How a capture went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grab {
+    /// The rows are there.
+    Done,
+    /// It has another size by now: [`Surface::adopt_size`].
+    Resized,
+}
+
+/// Something that an X server shows. Its pixels are in memory as of the last capture; what was drawn since is
+/// taken over by rows.
+pub trait Surface: Send {
+    /// Readable when the server has sent something.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Its size as it is captured.
+    fn size(&self) -> Size;
+
+    /// The picture as of the last capture: BGRX, rows of [`Surface::stride`] bytes.
+    fn pixels(&self) -> &[u8];
+
+    /// Bytes of a row.
+    fn stride(&self) -> usize;
+
+    /// The next thing that has changed, without waiting. Everything must be taken before sleeping on
+    /// [`Surface::fd`]: answers to requests bring events with them.
+    ///
+    /// # Errors
+    /// [`Error::X`] when the server is gone, [`Error::NoWindow`] when the window is.
+    fn next_change(&mut self, now: Instant) -> Result<Option<Change>, Error>;
+
+    /// When [`Surface::next_change`] is to be called again, whatever the server sends.
+    fn wake_at(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    /// Waits until the first picture is worth capturing; takes a few milliseconds at most.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`].
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The rows drawn to since the last call.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`].
+    fn take_damage(&mut self) -> Result<Rows, Error>;
+
+    /// Copies rows into our memory.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`].
+    fn grab(&self, rows: &Rows) -> Result<Grab, Error>;
+
+    /// Looks up its size. If it is another one, makes new memory for it and captures all of it; answers whether
+    /// it was.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`], or when the server has no memory.
+    fn adopt_size(&mut self) -> Result<bool, Error>;
+
+    /// Gives it another size. [`Surface::adopt_size`] follows it.
+    ///
+    /// # Errors
+    /// [`Error::X`] when that cannot be done; the size is then as it was.
+    fn set_size(&mut self, size: Size) -> Result<(), Error>;
+
+    /// The cursor over it; `None` if it is hidden or not shown here.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`].
+    fn cursor(&self) -> Result<Option<Cursor>, Error> {
+        Ok(None)
+    }
+
+    /// Where the pointer is.
+    ///
+    /// # Errors
+    /// As of [`Surface::next_change`].
+    fn pointer(&self) -> Result<(i32, i32), Error> {
+        Ok((0, 0))
+    }
+}

@@ -1,0 +1,139 @@
+//! The windows of a desktop: which there are, and each as a source of its own.
+//!
+//! ```text
+//! XWindows: list ── one connection
+//!    └─ open ─▶ thread `window`: WindowSurface ▶ Capture ▶ VideoOutlet     a connection each
+//! ```
+//!
+//! A shared window has no sound, and takes input by the sink of its desktop. Its end is told when it is closed.
+
+mod debounce;
+pub(crate) mod ewmh;
+mod list;
+mod surface;
+
+use std::sync::Arc;
+
+use common::media::VideoCodec;
+use common::slots::Window as Listed;
+use common::spec::{CursorMode, WindowSpec};
+use tokio::sync::{oneshot, watch};
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::Window;
+use x11rb::rust_connection::RustConnection;
+
+use self::ewmh::Atoms;
+use self::surface::WindowSurface;
+use super::canvas::x;
+use super::capture::Capture;
+use super::display::Display;
+use crate::input::sink::Sink;
+use crate::media::{Picture, Size};
+use crate::source::video::{Outbox, Settings};
+use crate::source::worker::{Request, Worker};
+use crate::source::{Clipboard, Error, Frames, Info, Outlets, Running, WindowInfo, Windows};
+
+/// The windows of one X server.
+pub struct XWindows {
+    display: Display,
+    connection: RustConnection,
+    root: Window,
+    atoms: Atoms,
+}
+
+impl XWindows {
+    /// Connects to a display.
+    ///
+    /// # Errors
+    /// [`Error::X`] when it cannot be reached.
+    pub fn connect(display: &Display) -> Result<Self, Error> {
+        let (connection, number) = display.connect()?;
+        let screen = connection.setup().roots.get(number).ok_or_else(|| x("it has no such screen"))?;
+        let root = screen.root;
+        let atoms = Atoms::new(&connection).map_err(x)?.reply().map_err(x)?;
+        Ok(Self { display: display.clone(), connection, root, atoms })
+    }
+}
+
+impl Windows for XWindows {
+    fn list(&self) -> Result<Vec<Listed>, Error> {
+        list::list(&self.connection, self.root, &self.atoms).map_err(x)
+    }
+
+    fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error> {
+        let found = self.list()?.into_iter().find(|window| window.id == spec.window_id);
+        let found = found.ok_or(Error::NoWindow(spec.window_id))?;
+        Ok(Box::new(SharedWindow::start(&self.display, found, spec, outlets)?))
+    }
+}
+
+/// A window that is captured. Dropping it ends that; the window stays as it is.
+struct SharedWindow {
+    capture: Worker<Request>,
+    frames: Arc<Frames>,
+    size: watch::Receiver<Size>,
+    window: watch::Receiver<WindowInfo>,
+    fps: u32,
+}
+
+impl SharedWindow {
+    fn start(display: &Display, found: Listed, spec: &WindowSpec, outlets: Outlets) -> Result<Self, Error> {
+        let id = found.id;
+        let (surface, window) = WindowSurface::open(display, found)?;
+        let settings = Settings { fps: spec.fps, bitrate_kbps: spec.bitrate_kbps };
+        let outbox = Outbox::new(outlets.events);
+        let frames = Arc::new(Frames::of(Arc::clone(outlets.video.demand())));
+        let (mut capture, size) = Capture::new(
+            surface,
+            settings,
+            None,
+            outlets.video,
+            Arc::clone(&frames),
+            outlets.counters,
+            outbox,
+        )?;
+        let capture = Worker::spawn("window", move |inbox| {
+            if let Err(error) = capture.run(&inbox) {
+                capture.ended(match error {
+                    Error::NoWindow(gone) if gone == id => "the window was closed".to_owned(),
+                    error => error.to_string(),
+                });
+            }
+        })?;
+        Ok(Self { capture, frames, size, window, fps: spec.fps })
+    }
+}
+
+impl Running for SharedWindow {
+    fn info(&self) -> Info {
+        Info {
+            size: *self.size.borrow(),
+            fps: self.fps,
+            audio: false,
+            cursor: CursorMode::Client,
+            input: true,
+            codec: VideoCodec::H264,
+            window: Some(self.window.borrow().clone()),
+        }
+    }
+
+    fn picture(&self) -> oneshot::Receiver<Picture> {
+        self.capture.picture()
+    }
+
+    fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
+        self.capture.resize(size)
+    }
+
+    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        None
+    }
+
+    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
+        None
+    }
+
+    fn frames(&self) -> Option<Arc<Frames>> {
+        Some(Arc::clone(&self.frames))
+    }
+}
