@@ -6,8 +6,11 @@
 //! as long as that takes: for the press of a character, the ones that choose between the characters of a key
 //! (Shift, AltGr), so that Ctrl+C remains one; for a text, all. Caps Lock is undone likewise.
 //!
+//! What is for one window of the display reaches that one: [`aim`].
+//!
 //! Everything that is still held when the sink is dropped is released.
 
+mod aim;
 mod codes;
 mod keymap;
 mod pool;
@@ -29,6 +32,7 @@ use x11rb::rust_connection::RustConnection;
 use super::{Action, Error, Press, Sink};
 use crate::source;
 use crate::source::desktop::display::Display;
+use aim::Aim;
 use keymap::Keymap;
 use pool::Pool;
 use typing::Borrowed;
@@ -61,6 +65,7 @@ pub struct X11Sink {
     borrowed: Borrowed,
     wheel: Wheel,
     moved: (Remainder, Remainder),
+    aim: Aim,
 }
 
 impl X11Sink {
@@ -77,6 +82,7 @@ impl X11Sink {
             }
         }
         let root = x.setup().roots.get(screen).ok_or_else(|| failed(&"no screen"))?.root;
+        let aim = Aim::new(&x, root).map_err(|e| failed(&e))?;
         let mut sink = Self {
             x,
             root,
@@ -91,6 +97,7 @@ impl X11Sink {
             borrowed: Borrowed::default(),
             wheel: Wheel::default(),
             moved: Default::default(),
+            aim,
         };
         sink.watch_keymap().and_then(|()| sink.refresh_keymap()).map_err(|e| failed(&e))?;
         Ok(sink)
@@ -144,14 +151,13 @@ impl X11Sink {
         }
     }
 
-    fn pointer_to(&self, at: Position) -> Result<(), Error> {
-        // The server keeps it on the screen; `as` saturates.
-        let (x, y) = (at.x.floor().max(0.0) as i16, at.y.floor().max(0.0) as i16);
-        self.fake_at(xproto::MOTION_NOTIFY_EVENT, ABSOLUTE, x, y)
+    fn pointer_to(&mut self, at: Position) -> Result<(), Error> {
+        let (x, y) = self.on_screen(at)?;
+        // The server keeps it on the screen.
+        self.fake_at(xproto::MOTION_NOTIFY_EVENT, ABSOLUTE, saturate(x.max(0)), saturate(y.max(0)))
     }
 
     fn pointer_by(&mut self, dx: f64, dy: f64) -> Result<(), Error> {
-        let saturate = |n: i32| n.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
         let (x, y) = (saturate(self.moved.0.add(dx)), saturate(self.moved.1.add(dy)));
         if (x, y) == (0, 0) { Ok(()) } else { self.fake_at(xproto::MOTION_NOTIFY_EVENT, RELATIVE, x, y) }
     }
@@ -178,6 +184,7 @@ impl X11Sink {
     /// Reads what the server has sent: changes of the keymap, and the end of the connection.
     fn listen(&mut self) -> Result<(), Error> {
         while let Some(event) = self.x.poll_for_event()? {
+            self.aim.note(&event);
             self.stale |= match event {
                 Event::XkbNewKeyboardNotify(_) => true,
                 Event::XkbMapNotify(change) => !self.is_our_change(&change),
@@ -266,6 +273,16 @@ impl Sink for X11Sink {
         self.x.flush()?;
         result
     }
+
+    fn aim(&mut self, window: Option<u32>) -> Result<(), Error> {
+        let result = self.aim_at(window);
+        self.x.flush()?;
+        result
+    }
+}
+
+fn saturate(n: i32) -> i16 {
+    n.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
 impl Drop for X11Sink {
