@@ -12,6 +12,7 @@ pub mod audio;
 pub mod convert;
 pub mod encoder;
 pub mod rate;
+pub mod scale;
 
 /// Why something could not be encoded.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@
 pub mod desktop;
 pub mod frames;
 pub mod rendition;
+pub mod schedule;
 pub mod test;
 pub mod video;
 pub mod worker;

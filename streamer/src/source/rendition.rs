@@ -1,27 +1,182 @@
-//! Further, smaller encodings of a source's pictures.
+//! A further, smaller encoding of a source's pictures.
+//!
+//! ```text
+//! Frames ──newest──▶ thread `rendition`: scale ▶ H.264 ──▶ VideoOutlet
+//! ```
+//!
+//! The thread has a [`Reader`] only while somebody watches: unwatched, the source keeps no pictures for it, and it
+//! sleeps. It follows the size of the source. Its first picture, and the first one after a pause, is that of then.
 
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::video::Settings;
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::frames::{Frame, Reader};
+use super::schedule::{Audience, Schedule, Step};
+use super::video::{Encoding, Settings};
+use super::worker::{Inbox, Next, Worker};
 use super::{Error, Frames};
+use crate::encode::convert::I420;
+use crate::encode::encoder::Content;
+use crate::encode::scale::{Scaler, fitted};
 use crate::feed::VideoOutlet;
+use crate::media::Size;
 use crate::stats::SourceCounters;
 
 /// A rendition. Dropping it ends its thread.
-pub struct Rendition(());
+pub struct Rendition {
+    _thread: Worker<Infallible>,
+}
 
 impl Rendition {
-    /// Starts it.
+    /// Starts one of this height in pixels; its width follows from the shape of the source's pictures, and it is never
+    /// larger than they are: [`Rendition::size`]. If the encoder fails, that is logged and the feed ends.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When the system has no more threads or descriptors.
     pub fn start(
-        _frames: Arc<Frames>,
-        _height: u32,
-        _settings: Settings,
-        _outlet: VideoOutlet,
-        _counters: Arc<SourceCounters>,
+        frames: Arc<Frames>,
+        height: u32,
+        settings: Settings,
+        outlet: VideoOutlet,
+        counters: Arc<SourceCounters>,
     ) -> Result<Self, Error> {
-        Err(Error::Unsupported { kind: "rendition", what: "thread" })
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let wake = wake.map_err(|e| Error::Io { what: "starting a rendition".into(), source: e.into() })?;
+        let mut encoder = Encoder {
+            frames,
+            height,
+            settings,
+            wake: Arc::new(wake),
+            reader: None,
+            waiting: None,
+            scaler: Scaler::default(),
+            picture: None,
+            last: None,
+            // Of no size that any source has: the first picture sets the bitrate.
+            schedule: Schedule::new(settings.fps, 1, Instant::now()),
+            encoding: Encoding::new(settings, Content::Camera, outlet, Arc::clone(&counters)),
+            counters,
+        };
+        let run = move |inbox: Inbox<Infallible>| {
+            if let Err(error) = encoder.run(&inbox) {
+                tracing::error!(height, %error, "a rendition ended");
+            }
+        };
+        Ok(Self { _thread: Worker::spawn("rendition", run)? })
+    }
+
+    /// The size of its pictures while those of the source have this size.
+    pub fn size(source: Size, height: u32) -> Size {
+        fitted(source, height)
+    }
+}
+
+/// State of the thread.
+struct Encoder {
+    frames: Arc<Frames>,
+    height: u32,
+    settings: Settings,
+    wake: Arc<OwnedFd>,
+    /// While somebody watches.
+    reader: Option<Reader>,
+    /// The newest frame, not yet scaled.
+    waiting: Option<Arc<Frame>>,
+    scaler: Scaler,
+    /// Scaled; `None` before the first frame and while nobody watches.
+    picture: Option<I420>,
+    /// Time of the last access unit.
+    last: Option<Instant>,
+    schedule: Schedule,
+    encoding: Encoding,
+    counters: Arc<SourceCounters>,
+}
+
+impl Encoder {
+    fn run(&mut self, inbox: &Inbox<Infallible>) -> Result<(), Error> {
+        let demand = Arc::clone(self.encoding.outlet().demand());
+        loop {
+            match inbox.next() {
+                Next::Command(never) => match never {},
+                Next::Stop => return Ok(()),
+                Next::Empty => {}
+            }
+            demand.drain();
+            self.follow_audience(demand.watchers() > 0);
+            if demand.take_keyframe() {
+                self.schedule.want_keyframe();
+            }
+            let now = Instant::now();
+            if let Some(frame) = self.reader.as_mut().and_then(Reader::take) {
+                self.waiting = Some(frame);
+                self.schedule.damaged(now);
+            }
+            let step = if self.waiting.is_some() || self.picture.is_some() {
+                self.schedule.next(now)
+            } else {
+                Step::Sleep(None)
+            };
+            match step {
+                Step::Send { keyframe, .. } => self.send(now, keyframe)?,
+                // Frames come only while somebody watches, and then they are sent.
+                Step::Capture => {
+                    self.waiting = None;
+                    self.schedule.captured(now, false);
+                }
+                Step::Sleep(until) => {
+                    let reader = self.reader.as_ref().map(|reader| reader.wake().as_fd());
+                    let others: Vec<_> = std::iter::once(demand.wake_fd()).chain(reader).collect();
+                    inbox
+                        .sleep(&others, until)
+                        .map_err(|source| Error::Io { what: "waiting for a frame".into(), source })?;
+                }
+            }
+        }
+    }
+
+    fn follow_audience(&mut self, watched: bool) {
+        if watched == self.reader.is_some() {
+            return;
+        }
+        // What was seen before is not what is there when somebody comes again.
+        (self.waiting, self.picture) = (None, None);
+        self.reader = watched.then(|| self.frames.read(Arc::clone(&self.wake)));
+        self.schedule.audience(if watched { Audience::Viewers } else { Audience::Nobody });
+    }
+
+    /// Scales the newest frame, if there is one, and encodes.
+    fn send(&mut self, now: Instant, keyframe: bool) -> Result<(), Error> {
+        let mut captured = now;
+        if let Some(frame) = self.waiting.take() {
+            captured = frame.captured;
+            self.scale(&frame.picture, now)?;
+        }
+        let Some(picture) = &self.picture else { return Ok(()) };
+        // A frame may have been taken before the one before it was sent again.
+        let captured = self.last.map_or(captured, |last| captured.max(last));
+        let sent = self.encoding.send(picture, captured, keyframe)?;
+        self.last = Some(captured);
+        self.schedule.sent(Instant::now(), sent.len_bytes);
+        Ok(())
+    }
+
+    fn scale(&mut self, frame: &I420, now: Instant) -> Result<(), Error> {
+        let size = fitted(frame.size(), self.height);
+        let mut picture = match self.picture.take() {
+            Some(picture) if picture.size() == size => picture,
+            _ => {
+                self.schedule.set_bitrate(self.settings.bitrate_bps(size), now);
+                I420::new(size)?
+            }
+        };
+        self.scaler.scale(frame, &mut picture)?;
+        self.counters.convert_us.add_time(now.elapsed());
+        self.picture = Some(picture);
+        let left_out = self.schedule.captured(now, true);
+        self.counters.dropped.add(left_out);
+        Ok(())
     }
 }

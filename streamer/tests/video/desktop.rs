@@ -55,22 +55,6 @@ fn server(stage: &Stage) -> [i32; 2] {
     [words.next().unwrap(), words.next().unwrap()]
 }
 
-/// How often the threads of all desktops have gone to sleep.
-fn sleeps() -> u64 {
-    let mut sum = 0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let path = task.unwrap().path();
-        // A thread of another test may be gone by now.
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        if name.trim() == "desktop" {
-            sum += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    sum
-}
-
 #[test]
 fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
     let alone = crate::alone();
@@ -87,10 +71,12 @@ fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
     let psnr = settled.psnr(&stage.snapshot());
     assert!(psnr > 42.0, "{psnr:.1} dB");
 
-    let (encoded, captured, slept) = (stage.counters.encoded.get(), stage.counters.captured.get(), sleeps());
+    let (encoded, captured, slept) =
+        (stage.counters.encoded.get(), stage.counters.captured.get(), crate::sleeps("desktop"));
     assert!(stage.video.recv_timeout(Duration::from_millis(700)).is_err(), "idle and still encoding");
     assert_eq!((stage.counters.encoded.get(), stage.counters.captured.get()), (encoded, captured));
-    assert!(slept > 0 && sleeps() - slept <= 1, "woke {} times while idle", sleeps() - slept);
+    let woke = crate::sleeps("desktop") - slept;
+    assert!(slept > 0 && woke <= 1, "woke {woke} times while idle");
     drop(alone);
 }
 

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod aiming;
 mod desktop;
+mod painter;
 mod picture;
+mod rendition;
 mod test_source;
+mod windows;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::spec::SourceSpec;
 use streamer::feed::{AudioOutlet, AudioUnit, Demand, VideoOutlet, VideoUnit};
 use streamer::media::{Picture, Size};
-use streamer::source::{EVENT_QUEUE, Event, Events, Outlets, Running, SourceKey, Upstream};
+use streamer::source::{EVENT_QUEUE, Error, Event, Events, Outlets, Running, SourceKey, Upstream};
 use streamer::stats::SourceCounters;
 
 use crate::picture::{Decoded, Decoder};
@@ -28,6 +32,33 @@ static STAGES: RwLock<()> = RwLock::new(());
 
 fn alone() -> RwLockWriteGuard<'static, ()> {
     STAGES.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The status files of this process's threads of a name.
+fn statuses(name: &str) -> Vec<String> {
+    let mut statuses = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let path = task.unwrap().path();
+        // A thread of another test may be gone by now.
+        let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        if comm.trim() == name {
+            statuses.extend(std::fs::read_to_string(path.join("status")));
+        }
+    }
+    statuses
+}
+
+fn threads(name: &str) -> usize {
+    statuses(name).len()
+}
+
+/// How often the threads of a name have gone to sleep.
+fn sleeps(name: &str) -> u64 {
+    let count = |status: &String| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line?.trim().parse().ok()
+    };
+    statuses(name).iter().filter_map(count).sum()
 }
 
 /// A running source and all that comes out of it. What ends last stands last.
@@ -51,6 +82,14 @@ impl Stage {
 
     fn start_beside(json: &str, beside: Option<RwLockReadGuard<'static, ()>>) -> Self {
         let spec: SourceSpec = serde_json::from_str(json).unwrap();
+        Self::of(beside, |outlets| streamer::source::start(&spec, Upstream::None, outlets)).unwrap()
+    }
+
+    /// What `start` makes of the outlets.
+    fn of(
+        beside: Option<RwLockReadGuard<'static, ()>>,
+        start: impl FnOnce(Outlets) -> Result<Box<dyn Running>, Error>,
+    ) -> Result<Self, Error> {
         let dir = tempfile::tempdir().unwrap();
         let clock = Instant::now();
         let (video_demand, audio_demand) =
@@ -71,9 +110,9 @@ impl Stage {
             events: Events::new(SourceKey::default(), event_sender),
             run_dir: dir.path().to_owned(),
         };
-        let source = streamer::source::start(&spec, Upstream::None, outlets).unwrap();
+        let source = start(outlets)?;
         let decoder = Decoder::new();
-        Self {
+        Ok(Self {
             source,
             video,
             audio,
@@ -84,7 +123,7 @@ impl Stage {
             decoder,
             dir,
             _beside: beside,
-        }
+        })
     }
 
     /// A peer comes to watch: it needs a keyframe.
@@ -135,6 +174,11 @@ impl Stage {
             assert!(Instant::now() < deadline, "waiting for the event {what}");
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Those that are there.
+    fn events_so_far(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).map(|(_, event)| event).collect()
     }
 
     fn started(&mut self) {

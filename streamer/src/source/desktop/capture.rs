@@ -17,12 +17,12 @@ use tokio::sync::watch;
 
 use super::cursor::Cursor;
 use super::rows::Rows;
-use super::schedule::{Audience, Schedule, Step};
 use super::surface::{Change, Grab, Surface};
 use crate::encode::encoder::Content;
 use crate::encode::rate::Load;
 use crate::feed::VideoOutlet;
 use crate::media::{Picture, Size};
+use crate::source::schedule::{Audience, Schedule, Step};
 use crate::source::video::{Outbox, Settings, Video};
 use crate::source::worker::{Inbox, Next, Request};
 use crate::source::{Error, Event, Frames};

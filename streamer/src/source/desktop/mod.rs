@@ -19,7 +19,6 @@ pub mod cursor;
 pub mod display;
 pub mod resize;
 pub mod rows;
-pub mod schedule;
 pub mod screen;
 pub mod segment;
 pub mod session;

@@ -1,4 +1,5 @@
-//! When a desktop is captured and encoded: pure decisions, the time is always passed in.
+//! When a picture that changes only now and then is captured and encoded (that of a desktop, a window, a
+//! rendition): pure decisions, the time is always passed in.
 //!
 //! ```text
 //!            damage, watched: after 1 ms, as the pacer and the bitrate allow
@@ -8,7 +9,7 @@
 //!    └───────────────────────────────────────────────────────── until it changes no more ◀─┘
 //! ```
 //!
-//! Asleep there is no timer: an idle desktop costs nothing. Where nobody watches but further renditions want the
+//! Asleep there is no timer: an idle one costs nothing. Where nobody watches but further renditions want the
 //! picture, it is captured as often as if somebody watched.
 
 use std::time::{Duration, Instant};
