@@ -10,13 +10,11 @@ use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 
+use crate::painter::{BLUE, RED};
 use crate::{PATIENCE, Stage};
 
 const DESKTOP: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false}"#;
 const EMBEDDED: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false,"cursor":"embedded"}"#;
-/// Red and blue, as RGB and as BT.709.
-const RED: (u32, [u8; 3]) = (0x00ff_0000, [63, 102, 240]);
-const BLUE: (u32, [u8; 3]) = (0x0000_00ff, [32, 240, 118]);
 
 /// Another program on the desktop, that draws on its root window.
 struct Painter {
