@@ -1,11 +1,15 @@
 /** Slots: what is shown changes in an instant, and the connection knows nothing of it. */
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { launch } from "./support/browser.js";
-import { join, type Viewer } from "./support/native.js";
-import { Server } from "./support/server.js";
+import { cleanUp } from "./support/cleanup.js";
+import { joinSlots, type Viewer } from "./support/native.js";
+import { fileWith, Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
 /** Streams and the widths that tell them apart. */
@@ -35,7 +39,7 @@ function width(stream: string): number {
 
 test("streams appear and vanish in a page that is already connected, without any negotiation", async () => {
   await streamer("share");
-  const page = await join(browser, server.url, "share");
+  const page = await joinSlots(browser, server.url, "share");
   const before = await page.negotiation();
   assert.deepEqual([before.state, before.offers], ["stable", 1]);
   assert.deepEqual((await page.messages("streams-info")).map(({ streams }) => streams), [[]], "nothing is shared yet");
@@ -54,7 +58,7 @@ test("streams appear and vanish in a page that is already connected, without any
   assert.deepEqual([refused.status, problem.code], [409, "no_free_slot"]);
   assert.match(problem.detail, /all 4 slots/);
 
-  const late = await join(browser, server.url, "share");
+  const late = await joinSlots(browser, server.url, "share");
   const [info] = await late.messages("streams-info");
   assert.deepEqual((info?.["streams"] as { source: string }[]).map(({ source }) => source), ["a", "b", "c", "d"]);
   for (const [slot, name] of ["a", "b", "c", "d"].entries()) await late.presents(slot, width(name));
@@ -79,7 +83,7 @@ test("streams appear and vanish in a page that is already connected, without any
 test("a peer chooses for itself what a slot shows, and is told when that cannot be", async () => {
   await streamer("choose");
   await put("choose", 0, "a");
-  const [page, other] = [await join(browser, server.url, "choose"), await join(browser, server.url, "choose")];
+  const [page, other] = [await joinSlots(browser, server.url, "choose"), await joinSlots(browser, server.url, "choose")];
   await Promise.all([page.presents(0, width("a")), other.presents(0, width("a"))]);
 
   await page.send({ type: "switch", slot: 0, stream: "b", requestId: "one" });
@@ -114,10 +118,72 @@ test("a peer chooses for itself what a slot shows, and is told when that cannot 
   await Promise.all([page.close(), other.close()]);
 });
 
+test("four windows are shared one after another, and each gets what is typed into its slot", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "oriel-windows-"));
+  cleanUp(() => {
+    rmSync(dir, { recursive: true, force: true });
+  });
+  // Of different sizes, all at one place: three of them are covered.
+  const terminals = [0, 1, 2, 3].map(
+    (n) => `xterm -T window${String(n)} -geometry ${String(30 + 4 * n)}x10+20+20 -e sh -c 'stty -echo; exec cat > ${dir}/${String(n)}' &`,
+  );
+  // Windows that are there before openbox has begun are lost to it.
+  writeFileSync(join(dir, "start"), terminals.join("\n"));
+  const command = ["openbox", "--startup", `sh ${join(dir, "start")}`];
+  await server.json("POST", "api/streamers?wait=running", {
+    id: "windows",
+    share: false,
+    source: { type: "desktop", width: 800, height: 600, audio: false, command },
+  });
+  const page = await joinSlots(browser, server.url, "windows");
+  type Window = { id: number; title: string; width: number };
+  const windows = await until("four windows", async () => {
+    const { windows } = await server.json<{ windows: Window[] }>("GET", "api/streamers/windows/windows");
+    const ours = windows.filter(({ title }) => /^window[0-3]$/.test(title)).sort((a, b) => a.title.localeCompare(b.title));
+    return ours.length === 4 ? ours : undefined;
+  });
+  const even = (width: number): number => width - (width % 2);
+  for (const [slot, { id, width, title }] of windows.entries()) {
+    const info = await server.json<{ slot: number; windowName: string; input: boolean }>(
+      "POST",
+      "api/streamers/windows/slots",
+      { source: { type: "window", window_id: id } },
+    );
+    assert.deepEqual([info.slot, info.windowName, info.input], [slot, title, true]);
+    await page.presents(slot, even(width), 1);
+  }
+  const again = await server.request("PUT", "api/streamers/windows/slots/1", { source: { type: "window", window_id: windows[0]?.id } });
+  assert.deepEqual([again.status, ((await again.json()) as { code: string }).code], [409, "already_shared"]);
+  const none = await server.request("PUT", "api/streamers/windows/slots/0", { source: { type: "window", window_id: 1 } });
+  assert.deepEqual([none.status, ((await none.json()) as { code: string }).code], [404, "window_not_found"]);
+  await page.presents(0, even(windows[0]?.width ?? 0), 0);
+
+  // In turn, letter by letter: each window gets exactly its own.
+  for (const letter of ["a", "b", "c"]) {
+    for (let slot = 0; slot < 4; slot++) {
+      const events = [{ type: "text", text: `${letter}${String(slot)}\n` }];
+      await server.json("POST", "api/streamers/windows/input", { slot, events });
+    }
+  }
+  for (let slot = 0; slot < 4; slot++) {
+    const n = String(slot);
+    await fileWith(join(dir, n), new RegExp(`^a${n}\nb${n}\nc${n}\n$`));
+  }
+
+  // A window that is closed leaves its slot, and says why.
+  await server.json("POST", "api/streamers/windows/input", { slot: 2, events: [{ type: "chord", codes: ["ControlLeft", "KeyD"] }] });
+  const left = await page.told("the end of slot 2", ({ type, trackId }) => type === "stream-deactivated" && trackId === "video2");
+  assert.match(String(left["reason"]), /window/);
+  const { state, offers } = await page.negotiation();
+  assert.deepEqual([state, offers], ["stable", 1]);
+  await page.close();
+  await server.delete("windows");
+});
+
 test("an older client, which cannot keep slots, follows by offers for what is there", async () => {
   await streamer("older");
   await put("older", 0, "a");
-  const page = await join(browser, server.url, "older", { preallocatedSlots: false });
+  const page = await joinSlots(browser, server.url, "older", { preallocatedSlots: false });
   const tracks = async (): Promise<number> =>
     (await page.negotiation()).sdp.split("m=video").filter((section) => section.includes("a=sendonly")).length;
   await page.presents(0, width("a"));
@@ -152,7 +218,7 @@ test("an older client, which cannot keep slots, follows by offers for what is th
 
 test("after 200 random steps every slot shows what it should, and nothing has leaked", async () => {
   await streamer("random", 10);
-  const viewers = [await join(browser, server.url, "random"), await join(browser, server.url, "random")];
+  const viewers = [await joinSlots(browser, server.url, "random"), await joinSlots(browser, server.url, "random")];
   const names = Object.keys(WIDTHS);
   const shared: (string | null)[] = [null, null, null, null];
   const chosen = viewers.map(() => [...shared]);

@@ -40,7 +40,7 @@ declare global {
 }
 
 /** Joins in a page of its own; resolves when the connection is up. */
-export async function join(browser: Browser, root: string, id: string, capabilities: object = {}): Promise<Viewer> {
+export async function joinSlots(browser: Browser, root: string, id: string, capabilities: object = {}): Promise<Viewer> {
   const page = await openPage(browser, new URL("healthz", root).href);
   const url = new URL(`api/streamers/${id}/peer`, root);
   url.protocol = "ws:";
