@@ -273,7 +273,10 @@ fn slot_configs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SlotCo
         quality: String,
     }
     let wishes = Vec::<Wish>::deserialize(deserializer)?;
-    Ok(wishes.into_iter().map(|Wish { slot, stream, quality }| SlotConfig { slot, stream, quality }).collect())
+    Ok(wishes
+        .into_iter()
+        .map(|Wish { slot, stream, quality }| SlotConfig { slot, stream, quality })
+        .collect())
 }
 
 /// How a message is laid out.
@@ -421,7 +424,10 @@ mod tests {
                     quality: "native".into(),
                 },
             ),
-            (json!({ "candidate": "candidate:1" }), ClientMessage::Ice { candidate: Candidate::Line("candidate:1".into()) }),
+            (
+                json!({ "candidate": "candidate:1" }),
+                ClientMessage::Ice { candidate: Candidate::Line("candidate:1".into()) },
+            ),
             (
                 json!({ "candidate": { "candidate": "c", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "u" } }),
                 ClientMessage::Ice {
