@@ -10,6 +10,7 @@ pub mod id;
 pub mod input;
 pub mod ipc;
 pub mod media;
+pub mod multistream;
 pub mod signal;
 pub mod slots;
 pub mod spec;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, input, signal, slots};
+use common::{api, input, multistream, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -23,6 +23,8 @@ fn export(dir: &Path) {
     export!(
         signal::ClientMessage,
         signal::ServerMessage,
+        multistream::ClientMessage,
+        multistream::ServerMessage,
         input::KeysMessage,
         input::MotionMessage,
         input::GeneralRequest,

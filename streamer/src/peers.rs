@@ -8,11 +8,14 @@ use chrono::Utc;
 use common::api::{Peer, PeerKind, PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::signal::{Participant, Role, SlotState};
+use common::slots::SlotConfig;
 
 use crate::session::sources::Shown;
 
 /// A peer whose WebSocket is gone and whose connection is not up is forgotten after this.
 const RESUME_GRACE: Duration = Duration::from_secs(30);
+/// A `multistream/*` client whose WebSocket is gone is forgotten after this, whether or not its connection is up.
+const MULTISTREAM_GRACE: Duration = Duration::from_secs(common::multistream::GRACE_S);
 
 /// One peer.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Entry {
     pub own_slots: bool,
     /// What it has chosen to see, by slot.
     choices: BTreeMap<SlotIndex, Shown>,
+    /// What it asked for when it came and cannot have, by slot, and why. A choice takes its place.
+    unfulfilled: BTreeMap<SlotIndex, (SlotConfig, &'static str)>,
     /// Its requests that are not answered yet, by slot.
     asked: BTreeMap<SlotIndex, String>,
     /// Proves that a new WebSocket belongs to it.
@@ -54,7 +59,7 @@ pub enum Presence {
         /// When it went.
         since: Instant,
     },
-    /// It has no WebSocket that could be lost: the web-server ends it by its id (WHEP, multistream).
+    /// It has no WebSocket that could be lost: the web-server ends it by its id (WHEP).
     Elsewhere,
 }
 
@@ -62,6 +67,8 @@ pub enum Presence {
 #[derive(Debug, Default)]
 pub struct Peers {
     entries: BTreeMap<PeerId, Entry>,
+    /// There is no web-server that anybody could come back to.
+    unreachable: bool,
 }
 
 impl Peers {
@@ -90,6 +97,7 @@ impl Peers {
             slots,
             own_slots: kind == PeerKind::Multistream,
             choices: BTreeMap::new(),
+            unfulfilled: BTreeMap::new(),
             asked: BTreeMap::new(),
             resume_token: resume_token.clone(),
             presence,
@@ -98,9 +106,30 @@ impl Peers {
         (id, resume_token)
     }
 
-    /// What a peer wants to see in a slot from now on; `None`: what everybody sees.
+    /// A peer is resumed by this token, which was given to it before it came.
+    pub fn set_resume_token(&mut self, id: PeerId, token: String) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.resume_token = token;
+        }
+    }
+
+    /// A peer came with a wish that cannot be fulfilled.
+    pub fn refuse(&mut self, id: PeerId, wish: SlotConfig, why: &'static str) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.unfulfilled.insert(wish.slot, (wish, why));
+        }
+    }
+
+    /// What a peer came with for a slot and cannot have, and why.
+    pub fn unfulfilled(&self, id: PeerId, slot: SlotIndex) -> Option<(&SlotConfig, &'static str)> {
+        self.entries.get(&id)?.unfulfilled.get(&slot).map(|(wish, why)| (wish, *why))
+    }
+
+    /// What a peer wants to see in a slot from now on; `None`: what everybody sees, or nothing if it has slots of
+    /// its own.
     pub fn choose(&mut self, id: PeerId, slot: SlotIndex, shown: Option<Shown>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.unfulfilled.remove(&slot);
         match shown {
             Some(shown) => entry.choices.insert(slot, shown),
             None => entry.choices.remove(&slot),
@@ -151,8 +180,9 @@ impl Peers {
 
     /// The peer that an earlier welcome gave `token` to, attached to this WebSocket from now on. Its connection must be
     /// worth going on with.
-    pub fn resume(&mut self, token: &str, socket: u64) -> Option<&Entry> {
-        let entry = self.entries.values_mut().find(|entry| entry.resume_token == token)?;
+    pub fn resume(&mut self, kind: PeerKind, token: &str, socket: u64) -> Option<&Entry> {
+        let known = |entry: &&mut Entry| entry.peer.kind == kind && entry.resume_token == token;
+        let entry = self.entries.values_mut().find(known)?;
         if entry.peer.state == PeerState::Connecting {
             return None;
         }
@@ -171,17 +201,29 @@ impl Peers {
 
     /// Every WebSocket is gone, with the web-server.
     pub fn detach_all(&mut self, now: Instant) {
+        self.unreachable = true;
         let attached = |entry: &&mut Entry| matches!(entry.presence, Presence::Attached { .. });
         let detach = |entry: &mut Entry| entry.presence = Presence::Detached { since: now };
         self.entries.values_mut().filter(attached).for_each(detach);
     }
 
+    /// There is a web-server again: those whose connection lives only by coming back have their time from now.
+    pub fn reachable(&mut self, now: Instant) {
+        self.unreachable = false;
+        for entry in self.entries.values_mut().filter(|entry| entry.peer.kind == PeerKind::Multistream) {
+            if let Presence::Detached { since } = &mut entry.presence {
+                *since = now;
+            }
+        }
+    }
+
     /// Peers that nobody will come back for.
     pub fn abandoned(&self, now: Instant) -> Vec<PeerId> {
         let gone = |entry: &&Entry| {
-            let overdue = |since| now >= since + RESUME_GRACE;
-            entry.peer.state != PeerState::Connected
-                && matches!(entry.presence, Presence::Detached { since } if overdue(since))
+            let Presence::Detached { since } = entry.presence else { return false };
+            let must_return = entry.peer.kind == PeerKind::Multistream && !self.unreachable;
+            must_return && now >= since + MULTISTREAM_GRACE
+                || entry.peer.state != PeerState::Connected && now >= since + RESUME_GRACE
         };
         self.entries.values().filter(gone).map(|entry| entry.peer.id).collect()
     }
@@ -229,12 +271,12 @@ mod tests {
         let mut peers = Peers::default();
         let (id, token) =
             peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Controller, 0, 4);
-        assert!(peers.resume(&token, 2).is_none());
+        assert!(peers.resume(PeerKind::Native, &token, 2).is_none());
         peers.get_mut(id).unwrap().state = PeerState::Connected;
-        assert_eq!(peers.resume(&token, 2).unwrap().peer.id, id);
-        assert!(peers.resume("", 3).is_none());
+        assert_eq!(peers.resume(PeerKind::Native, &token, 2).unwrap().peer.id, id);
+        assert!(peers.resume(PeerKind::Native, "", 3).is_none());
         peers.remove(id);
-        assert!(peers.resume(&token, 3).is_none());
+        assert!(peers.resume(PeerKind::Native, &token, 3).is_none());
     }
 
     #[test]
@@ -242,7 +284,7 @@ mod tests {
         let (mut peers, now) = (Peers::default(), Instant::now());
         let (id, token) = peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
         peers.get_mut(id).unwrap().state = PeerState::Lost;
-        peers.resume(&token, 2).unwrap();
+        peers.resume(PeerKind::Native, &token, 2).unwrap();
         peers.detach(now, id, 1);
         assert_eq!(peers.abandoned(now + RESUME_GRACE), []);
         peers.detach(now, id, 2);
@@ -263,5 +305,25 @@ mod tests {
         assert_eq!(peers.abandoned(now + RESUME_GRACE / 2), []);
         assert_eq!(peers.abandoned(now + RESUME_GRACE), [a]);
         assert!(peers.get(whep).is_some());
+    }
+
+    #[test]
+    fn a_multistream_client_must_come_back_soon_once_it_can() {
+        let (mut peers, start) = (Peers::default(), Instant::now());
+        let (id, _) = peers.add(PeerKind::Multistream, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
+        peers.set_resume_token(id, "secret".into());
+        peers.get_mut(id).unwrap().state = PeerState::Connected;
+        peers.detach(start, id, 1);
+        let late = start + MULTISTREAM_GRACE;
+        assert_eq!(peers.abandoned(late - Duration::from_millis(1)), []);
+        assert_eq!(peers.abandoned(late), [id]);
+        // Without a web-server it cannot.
+        peers.detach_all(start);
+        assert_eq!(peers.abandoned(late), []);
+        peers.reachable(late);
+        assert_eq!(peers.abandoned(late), []);
+        assert_eq!(peers.abandoned(late + MULTISTREAM_GRACE), [id]);
+        assert!(peers.resume(PeerKind::Multistream, "secret", 2).is_some());
+        assert_eq!(peers.abandoned(late + MULTISTREAM_GRACE), []);
     }
 }

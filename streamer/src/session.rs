@@ -153,6 +153,7 @@ impl Session {
     /// All there is to know, for a web-server that has just connected. The WebSockets of the one before are gone.
     pub fn adopted(&mut self) -> SessionState {
         self.web_server_gone();
+        self.peers.reachable(Instant::now());
         SessionState {
             id: self.id.clone(),
             spec: self.spec.clone(),

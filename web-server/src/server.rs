@@ -15,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 use crate::api::{self, edge};
 use crate::config::{Config, LogFormat};
 use crate::registry::{self, Registry};
+use crate::signaling::multistream;
+use crate::streams;
 use crate::supervisor::adopt;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
@@ -64,6 +66,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
 
+    let ice_servers = config.settings.ice_servers.clone();
     let (handle, mut registry) = Registry::new(registry::Config {
         streamer_bin: config.streamer_bin.clone(),
         run_root: run_root.clone(),
@@ -75,10 +78,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("reading {}", run_root.display()))?;
     found.into_iter().for_each(|found| registry.adopt(found));
     let registry_task = tokio::spawn(registry.run());
+    if let Some(spec) = config.streams.spec()
+        && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await
+    {
+        // The other streamers must not suffer for it.
+        tracing::error!(id = %config.streams.streamer, %error, "the configured streams cannot be started");
+    }
 
     let data = web::Data::new(handle.clone());
+    let multistream = web::Data::new(multistream::Config {
+        configured: !config.streams.sources.is_empty(),
+        streamer: config.streams.streamer,
+        protocol: multistream::ProtocolConfig { max_slots: config.streams.max_slots, ice_servers },
+    });
     let server = HttpServer::new(move || {
-        App::new().wrap(middleware::from_fn(edge::edge)).app_data(data.clone()).configure(api::routes)
+        App::new()
+            .wrap(middleware::from_fn(edge::edge))
+            .app_data(data.clone())
+            .app_data(multistream.clone())
+            .configure(api::routes)
     })
     .workers(HTTP_WORKERS)
     .disable_signals()

@@ -280,12 +280,26 @@ pub enum Join {
         offer: String,
     },
     /// By `multistream/*`: the client offers, and its video sections are the slots, each with a stream of its own.
-    /// The answer is in the reply, [`StreamerIpcMessage::ToPeer`] has what becomes of the slots.
+    /// The answer is in the reply; by [`StreamerIpcMessage::ToPeer`] follow a `slot-status` for each slot, and what
+    /// becomes of them.
     Multistream {
         /// SDP.
         offer: String,
         /// What the slots are to show, in order of the offer's video sections.
         slots: Vec<SlotConfig>,
+        /// Proves later that it is the same client. A secret that nobody can guess.
+        session: String,
+        /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
+        socket: u64,
+    },
+    /// A client of `multistream/*` has a new WebSocket. Its peer goes on: `welcome` with the number of its slots
+    /// and a `slot-status` for each of them follow by [`StreamerIpcMessage::ToPeer`]. Refused with
+    /// `session_not_found` when there is no such peer any more.
+    ResumeMultistream {
+        /// As it was when it came.
+        session: String,
+        /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
+        socket: u64,
     },
 }
 

@@ -271,6 +271,7 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: String) -> Result<String, Error> {
+        let sdp = negotiate::as_receiver(&sdp);
         self.count_candidates(sdp.matches("a=candidate:").count())?;
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
@@ -309,8 +310,9 @@ impl Connection {
         mid: Option<String>,
         index: Option<u16>,
     ) -> Result<(), Error> {
-        if candidate.contains(".local ") {
-            // A name that only multicast DNS knows; the peer's own checks tell us its address.
+        // A name that only multicast DNS knows: the peer's own checks tell us its address. Or one of a transport that
+        // goes unused, as all sections share that of the first.
+        if candidate.contains(".local ") || index.is_some_and(|section| section > 0) {
             return Ok(());
         }
         self.count_candidates(1)?;

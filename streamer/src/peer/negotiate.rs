@@ -167,8 +167,37 @@ pub fn with_simulcast(sdp: &str) -> String {
     out
 }
 
-/// Payload types of one sender, once offer and answer are in place.
+/// A peer's offer as `rtc` gets it. It takes the transport of the first section for all of them, as we bundle
+/// everything, and would refuse others that differ from it; and it finds no track of ours for a section in which
+/// the peer would like to send as well, which is a matter of the answer.
+pub fn as_receiver(offer: &str) -> String {
+    const TRANSPORT: [&str; 3] = ["a=candidate:", "a=ice-ufrag:", "a=ice-pwd:"];
+    let mut sections = 0;
+    let mut out = String::with_capacity(offer.len());
+    for line in offer.split_inclusive('\n') {
+        sections += usize::from(line.starts_with("m="));
+        if sections > 1 && TRANSPORT.iter().any(|name| line.starts_with(name)) {
+            continue;
+        }
+        match line.strip_prefix("a=sendrecv") {
+            Some(end) => out.extend(["a=recvonly", end]),
+            None => out.push_str(line),
+        }
+    }
+    out
+}
+
+/// True when a section of the offer was found for one of our senders.
+fn has_section(pc: &mut RTCPeerConnection, sender: usize) -> bool {
+    let id = pc.get_transceivers().nth(sender);
+    id.and_then(|id| pc.rtp_transceiver(id)).is_some_and(|transceiver| transceiver.mid().is_some())
+}
+
+/// Payload types of one sender, once offer and answer are in place; none if the peer did not offer to receive it.
 pub fn negotiated(pc: &mut RTCPeerConnection, sender: usize, codec: VideoCodec) -> Negotiated {
+    if !has_section(pc, sender) {
+        return Negotiated::default();
+    }
     let Some(mut sender) = pc.rtp_sender(RTCRtpSenderId::from(sender)) else { return Negotiated::default() };
     let codecs = &sender.get_parameters().rtp_parameters.codecs;
     let mime = VIDEO_CODECS.iter().find(|(c, ..)| *c == codec).map_or(MIME_TYPE_H264, |(_, mime, ..)| mime);
@@ -196,4 +225,20 @@ pub fn extension_id(pc: &mut RTCPeerConnection, sender: usize, uri: &str) -> Opt
 pub fn offered_mids(slot: SlotIndex) -> (String, String) {
     let video = 2 * u16::from(slot);
     (video.to_string(), (video + 1).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_has_one_transport_and_only_receives() {
+        let offer = "v=0\r\na=ice-options:trickle\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=candidate:1\r\na=sendrecv\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:c\r\na=ice-pwd:d\r\na=candidate:2\r\na=recvonly\r\n";
+        let expected = "v=0\r\na=ice-options:trickle\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=candidate:1\r\na=recvonly\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\n";
+        assert_eq!(as_receiver(offer), expected);
+    }
 }

@@ -31,7 +31,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const REPLAY_TIME: Duration = Duration::from_millis(250);
 /// Retransmissions per second: a NACK must not become an amplifier.
 const MAX_RETRANSMISSIONS: u32 = 1500;
-/// Keyframes per second that one peer can ask for; a receiver repeats its request until it has one.
+/// Keyframes per second and slot that one peer can ask for; a receiver repeats its request until it has one.
 const MAX_KEYFRAMES: u32 = 2;
 /// Data channel messages per second: a fast mouse sends 1000.
 const MAX_MESSAGES: u32 = 3000;
@@ -106,10 +106,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, slots: usize) -> Self {
+        // At most MAX_SLOTS.
+        let slots = slots.max(1) as u32;
         Self {
             retransmissions: Limit::new(now, MAX_RETRANSMISSIONS),
-            keyframes: Limit::new(now, MAX_KEYFRAMES),
+            keyframes: Limit::new(now, MAX_KEYFRAMES * slots),
             messages: Limit::new(now, MAX_MESSAGES),
             heavy: Limit::new(now, MAX_HEAVY),
         }
@@ -180,11 +182,11 @@ impl Viewer {
             role,
             connection,
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
+            limits: Limits::new(now, slots.len()),
             slots,
             offers,
             pace: Pace::new(now),
             next_report: now,
-            limits: Limits::new(now),
             stats: PeerStats::default(),
             not_retransmitted: 0,
         };
@@ -552,9 +554,9 @@ impl Viewer {
         (self.stats.clone(), self.not_retransmitted)
     }
 
-    /// What was told is told again.
+    /// What was told is told again, of every slot.
     pub fn forget_told(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.reported = Some(SlotState::Inactive));
+        self.slots.iter_mut().for_each(|slot| slot.reported = None);
     }
 
     /// Slots whose state is not what was last told.

@@ -274,44 +274,43 @@ impl Session {
         let _ = self.tell(peer, Command::Switch { peer, slot, own });
     }
 
+    /// A peer has no choice of its own any more: it sees what everybody does, or nothing if all of its slots are
+    /// its own.
     fn follow(&mut self, peer: PeerId, slot: SlotIndex) {
         self.peers.choose(peer, slot, None);
         self.input.send(input::Event::Switch(common::input::Actor::Peer(peer), slot, None));
-        let _ = self.tell(peer, Command::Switch { peer, slot, own: Own::Follow });
+        let alone = self.peers.get(peer).is_some_and(|entry| entry.own_slots);
+        let own = if alone { Own::Show(None) } else { Own::Follow };
+        let _ = self.tell(peer, Command::Switch { peer, slot, own });
     }
 
-    /// What the slots of a peer that comes with wishes of its own are to show, in their order; and what to say of
-    /// those that cannot be fulfilled.
+    /// What the slots of a peer that comes with wishes of its own are to show, in their order; and how each begins.
+    /// One that cannot be fulfilled leaves the others alone.
     pub(super) fn wishes(&mut self, peer: PeerId, wishes: Vec<SlotConfig>) -> (Vec<Own>, Vec<ServerMessage>) {
-        let (mut owns, mut refused) = (Vec::with_capacity(wishes.len()), Vec::new());
+        let (mut owns, mut told) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
         for (slot, SlotConfig { stream, quality, .. }) in (0..).zip(wishes) {
-            let own = match self.find(&stream, &quality) {
-                Ok(shown) => {
+            let found = (!stream.is_empty()).then(|| self.find(&stream, &quality));
+            let (own, status, error) = match found {
+                None => (None, SlotState::Inactive, None),
+                Some(Ok(shown)) => {
                     let binding = self.sources.binding(&shown);
                     self.peers.choose(peer, slot, Some(shown));
-                    binding
+                    (binding, SlotState::Pending, None)
                 }
-                Err(why) => {
-                    let (status, error) = (SlotState::Error, Some(why.code().to_owned()));
-                    let request_id = None;
-                    refused.push(ServerMessage::SlotStatus {
-                        slot,
-                        stream,
-                        quality,
-                        status,
-                        error,
-                        request_id,
-                    });
-                    None
+                Some(Err(why)) => {
+                    let wish = SlotConfig { slot, stream: stream.clone(), quality: quality.clone() };
+                    self.peers.refuse(peer, wish, why.code());
+                    (None, SlotState::Error, Some(why.code().to_owned()))
                 }
             };
+            told.push(ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id: None });
             owns.push(Own::Show(own));
         }
-        (owns, refused)
+        (owns, told)
     }
 
     /// How many slots a peer's connection has.
-    fn slots_of(&self, peer: PeerId) -> u8 {
+    pub(super) fn slots_of(&self, peer: PeerId) -> u8 {
         self.peers.get(peer).map_or(0, |entry| entry.slots)
     }
 
@@ -391,6 +390,11 @@ impl Session {
 
     /// How a slot of a peer is doing, with the names that it asked for.
     pub(super) fn slot_status(&mut self, peer: PeerId, slot: SlotIndex, status: SlotState) -> ServerMessage {
+        if let Some((wish, why)) = self.peers.unfulfilled(peer, slot).filter(|_| status == SlotState::Inactive) {
+            let SlotConfig { slot, stream, quality } = wish.clone();
+            let (status, error, request_id) = (SlotState::Error, Some(why.to_owned()), None);
+            return ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
+        }
         let shown = self.seen_by(peer, slot).cloned();
         let source = shown.as_ref().and_then(|shown| self.sources.get(&shown.source));
         let error = match (status, source.map(|entry| &entry.life)) {

@@ -22,14 +22,14 @@ use crate::{input, requests};
 /// A peer that has offered, and waits for its answer.
 pub struct Joining {
     to: ReplyTo,
-    /// Told once the answer is on its way: before it, nobody knows the peer.
-    refused: Vec<ServerMessage>,
+    /// How its slots begin. Told once the answer is on its way: before it, nobody knows the peer.
+    slots: Vec<ServerMessage>,
 }
 
 impl Session {
     pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
         if let Join::Native { resume: Some(token), role, socket, .. } = &join
-            && let Some(entry) = self.peers.resume(token, *socket)
+            && let Some(entry) = self.peers.resume(PeerKind::Native, token, *socket)
         {
             let (peer, had) = (entry.peer.id, entry.peer.role);
             // A new WebSocket may have fewer rights than the one before; it cannot have more.
@@ -42,12 +42,6 @@ impl Session {
             let _ = self.tell(peer, Command::TellSlots { peer });
             return;
         }
-        if self.peers.len() >= self.settings.max_peers as usize {
-            let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
-        }
-        let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
-        self.shards[shard].peers += 1;
         let mut presence = Presence::Elsewhere;
         let (kind, role, srtp, slots) = match &join {
             Join::Native { role, capabilities, socket, .. } => {
@@ -57,10 +51,20 @@ impl Session {
             }
             Join::Whep { .. } => (PeerKind::Whep, Role::Viewer, Srtp::Any, 1),
             // At most MAX_SLOTS: the web-server has a limit of its own, and what is more is cut here.
-            Join::Multistream { slots, .. } => {
+            Join::Multistream { slots, socket, .. } => {
+                presence = Presence::Attached { socket: *socket };
                 (PeerKind::Multistream, Role::Viewer, Srtp::Any, slots.len().min(MAX_SLOTS.into()) as u8)
             }
+            Join::ResumeMultistream { session, socket } => {
+                return self.resume_multistream(link, to, session, *socket);
+            }
         };
+        if self.peers.len() >= self.settings.max_peers as usize {
+            let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
+            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
+        }
+        let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
+        self.shards[shard].peers += 1;
         let (peer, token) = self.peers.add(kind, presence, role, shard, slots);
         let begin = match join {
             Join::Native { capabilities, .. } => {
@@ -70,20 +74,34 @@ impl Session {
                 Begin::Offer { preallocated }
             }
             Join::Whep { offer } => {
-                self.joining.insert(peer, Joining { to, refused: Vec::new() });
+                self.joining.insert(peer, Joining { to, slots: Vec::new() });
                 Begin::Accept { offer, slots: vec![Own::Follow] }
             }
-            Join::Multistream { offer, slots: mut wishes } => {
+            Join::Multistream { offer, slots: mut wishes, session, .. } => {
                 wishes.truncate(MAX_SLOTS.into());
-                let (slots, refused) = self.wishes(peer, wishes);
-                self.joining.insert(peer, Joining { to, refused });
+                self.peers.set_resume_token(peer, session);
+                let (slots, told) = self.wishes(peer, wishes);
+                self.joining.insert(peer, Joining { to, slots: told });
                 Begin::Accept { offer, slots }
             }
+            Join::ResumeMultistream { .. } => unreachable!("it has a peer already"),
         };
         self.shards[shard].commands.send(Command::Join { peer, role, srtp, begin });
         self.settle();
         self.peer_changed(link, peer);
         self.participants(link);
+    }
+
+    /// A client of `multistream/*` is back: its peer goes on.
+    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo, session: &str, socket: u64) {
+        let known = self.peers.resume(PeerKind::Multistream, session, socket);
+        let Some((peer, role)) = known.map(|entry| (entry.peer.id, entry.peer.role)) else {
+            let message = "that session has ended";
+            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "session_not_found", message)));
+        };
+        link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+        self.welcome(link, peer, role, session.to_owned(), true);
+        let _ = self.tell(peer, Command::TellSlots { peer });
     }
 
     pub(super) fn welcome(
@@ -99,7 +117,7 @@ impl Session {
             resume_token,
             resumed,
             role,
-            slots: self.spec.slots,
+            slots: self.slots_of(peer),
             ice_servers: self.settings.ice_servers.clone(),
             protocol: SIGNAL_PROTOCOL,
         };
@@ -195,11 +213,11 @@ impl Session {
     }
 
     fn offer_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
-        let Some(Joining { to, refused }) = self.joining.remove(&peer) else { return };
+        let Some(Joining { to, slots }) = self.joining.remove(&peer) else { return };
         match result {
             Ok(sdp) => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) }));
-                refused.into_iter().for_each(|status| to_peer(link, peer, status));
+                slots.into_iter().for_each(|status| to_peer(link, peer, status));
             }
             Err(message) => {
                 link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));

@@ -14,7 +14,7 @@ pub mod streamers;
 
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 
-use crate::signaling::{peer_ws, whep};
+use crate::signaling::{multistream, peer_ws, whep};
 use problem::ApiError;
 
 /// Every route.
@@ -66,6 +66,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::method(actix_web::http::Method::OPTIONS).to(whep::options)),
         )
         .service(at("/api/streamers/{id}/whep/{peer_id}", "DELETE").route(web::delete().to(whep::delete)))
+        .service(at("/api/ws", "GET").route(web::get().to(multistream::connect)))
         .service(at("/api/openapi.json", "GET, HEAD").route(get().to(openapi::openapi)))
         .service(at("/healthz", "GET, HEAD").route(get().to(health::healthz)))
         .service(at("/", "GET, HEAD").route(get().to(pages::index)))

@@ -329,7 +329,7 @@ impl Registry {
             Event::Session(state) => session.learn(*state),
             Event::Running => session.change(Utc::now(), Change::SourceRuns),
             Event::Said(message) => session.said(message),
-            Event::Joined { peer, socket, answer } => session.attach(peer, socket, answer),
+            Event::Joined { joined, socket, answer } => session.attach(joined, socket, answer),
             Event::Ended(failure) => session.change(Utc::now(), Change::Ended(failure)),
             Event::Gone => {}
         }

@@ -16,7 +16,7 @@ use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use crate::signaling::{Close, Socket, socket};
 use crate::supervisor::Handle;
-use crate::supervisor::ask::JoinAnswer;
+use crate::supervisor::ask::{JoinAnswer, Joined};
 
 /// A viewer that came before the source ran.
 pub(super) struct Joining {
@@ -138,12 +138,13 @@ impl Session {
     }
 
     /// A viewer is a peer now. An older WebSocket of the same peer is closed.
-    pub fn attach(&mut self, peer: PeerId, socket: Socket, answer: JoinAnswer) {
+    pub fn attach(&mut self, joined: Joined, socket: Socket, answer: JoinAnswer) {
+        let peer = joined.peer;
         // The streamer goes by the newer one from now on, whether or not that is still there.
         if let Some(older) = self.sockets.remove(&peer) {
             older.close(Close::Peer("replaced by a newer connection of this peer".into()));
         }
-        if answer.send(Ok(peer)).is_err() {
+        if answer.send(Ok(joined)).is_err() {
             // The viewer went away while it joined.
             return self.handle.leave(peer, socket.number(), false);
         }
@@ -230,7 +231,7 @@ impl Session {
 
     fn broadcast(&self, message: &ServerMessage) {
         let text = socket::to_text(message);
-        self.sockets.values().for_each(|socket| socket.send_text(text.clone()));
+        self.sockets.values().for_each(|socket| socket.broadcast(text.clone()));
     }
 
     /// Answers those who wait for the start, once it is decided.

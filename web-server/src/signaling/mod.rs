@@ -1,10 +1,12 @@
-//! What viewers speak: the native protocol on a WebSocket, and WHEP.
+//! What viewers speak: the native protocol and `multistream/*` on WebSockets, and WHEP.
 //!
-//! Both only relay. A streamer gives out peer ids, offers and answers; here is known which peer has
+//! All only relay. A streamer gives out peer ids, offers and answers; here is known which peer has
 //! which WebSocket, and nothing more.
 
+pub mod multistream;
 pub mod peer_ws;
 pub mod socket;
+pub mod websocket;
 pub mod whep;
 
 pub use socket::{Close, Out, Socket};

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 const QUEUE: usize = 128;
 
 /// What goes to a WebSocket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Out {
     /// A [`ServerMessage`] in JSON.
     Text(ByteString),
+    /// A message that the WebSocket's task puts into its own words.
+    Message(Box<ServerMessage>),
     /// Nothing follows; close.
     Close(Close),
 }
@@ -31,10 +33,20 @@ pub enum Close {
     Server,
 }
 
+/// What a viewer's WebSocket speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    /// The native protocol.
+    Native,
+    /// Another one: it is given messages, and only those that are for this viewer.
+    Other,
+}
+
 /// Sends to one viewer's WebSocket. Never waits.
 #[derive(Debug, Clone)]
 pub struct Socket {
     number: u64,
+    language: Language,
     queue: mpsc::Sender<Out>,
     kick: CancellationToken,
 }
@@ -49,13 +61,22 @@ pub struct Outbox {
 }
 
 impl Socket {
-    /// A socket that is not any other, and what the WebSocket's task reads.
+    /// A socket that is not any other, and what the WebSocket's task reads: texts of the native protocol.
     pub fn new() -> (Self, Outbox) {
+        Self::speaking(Language::Native)
+    }
+
+    /// The same for a protocol of its own: what the WebSocket's task reads are messages.
+    pub fn of_messages() -> (Self, Outbox) {
+        Self::speaking(Language::Other)
+    }
+
+    fn speaking(language: Language) -> (Self, Outbox) {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let kick = CancellationToken::new();
-        (Self { number, queue: sender, kick: kick.clone() }, Outbox { queue: receiver, kick })
+        (Self { number, language, queue: sender, kick: kick.clone() }, Outbox { queue: receiver, kick })
     }
 
     /// Tells the viewers' WebSockets of this process apart.
@@ -65,12 +86,17 @@ impl Socket {
 
     /// Sends `message`.
     pub fn send(&self, message: &ServerMessage) {
-        self.push(Out::Text(to_text(message)));
+        self.push(match self.language {
+            Language::Native => Out::Text(to_text(message)),
+            Language::Other => Out::Message(Box::new(message.clone())),
+        });
     }
 
-    /// Sends what [`to_text`] made, for a message that goes to many.
-    pub fn send_text(&self, text: ByteString) {
-        self.push(Out::Text(text));
+    /// Sends what [`to_text`] made of a message that goes to everybody: to native viewers.
+    pub fn broadcast(&self, text: ByteString) {
+        if self.language == Language::Native {
+            self.push(Out::Text(text));
+        }
     }
 
     /// Closes the WebSocket after what has been sent.

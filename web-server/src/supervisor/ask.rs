@@ -156,8 +156,17 @@ pub enum AskError {
 /// Where an answer goes.
 pub type Answer = oneshot::Sender<Result<Reply, AskError>>;
 
-/// Where the answer to a viewer's join goes: the peer that it is now.
-pub type JoinAnswer = oneshot::Sender<Result<PeerId, AskError>>;
+/// A viewer that has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The peer that it is now.
+    pub peer: PeerId,
+    /// SDP, if it had offered.
+    pub answer: Option<String>,
+}
+
+/// Where the answer to a viewer's join goes.
+pub type JoinAnswer = oneshot::Sender<Result<Joined, AskError>>;
 
 /// Who waits.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use common::spec::StreamerSpec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::signaling::Socket;
-use ask::{Answer, Ask, AskError, JoinAnswer};
+use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
 /// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
@@ -69,7 +69,7 @@ pub enum Event {
     /// A viewer is a peer now; what follows in [`Event::Said`] may be for it.
     Joined {
         /// Which peer.
-        peer: PeerId,
+        joined: Joined,
         /// Its WebSocket.
         socket: Socket,
         /// Waits to know.

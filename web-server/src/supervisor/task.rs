@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::adopt::Found;
-use super::ask::{Ask, AskError, Pending, Waiting};
+use super::ask::{Ask, AskError, Joined, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir};
@@ -253,8 +253,9 @@ impl Supervisor {
                     }
                 }
                 Some(Waiting::Join { socket, answer }) => match result {
-                    Ok(Reply::PeerAdded { peer, .. }) => {
-                        self.report(Event::Joined { peer, socket, answer }).await;
+                    Ok(Reply::PeerAdded { peer, answer: sdp }) => {
+                        let joined = Joined { peer, answer: sdp };
+                        self.report(Event::Joined { joined, socket, answer }).await;
                     }
                     Ok(_) => Waiting::Join { socket, answer }.fail(AskError::Unexpected),
                     Err(error) => Waiting::Join { socket, answer }.fail(AskError::Refused(error)),

@@ -1,0 +1,287 @@
+//! The configuration file, YAML or TOML by its extension. Read into [`File`], where absent stays absent; flags and
+//! environment go before it. `docs/CONFIG.md` describes it, `docs/oriel.example.yaml` is one.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use common::id::{SourceName, StreamerId};
+use common::signal::IceServer;
+use common::spec::StreamSpec;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{LogFormat, parse_ice_server};
+
+/// Longest configuration file, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+/// Names that differ more than this are not what was meant (Jaro–Winkler, 1 is equal).
+const SIMILAR: f64 = 0.75;
+
+/// A configuration file as it was written.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--port`.
+    pub port: Option<u16>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `--streamer-bin`.
+    pub streamer_bin: Option<PathBuf>,
+    /// `--listen-ip`.
+    #[serde(default)]
+    pub listen_ips: Vec<IpAddr>,
+    /// `--ice-server`.
+    #[serde(default)]
+    pub ice_servers: Vec<IceEntry>,
+    /// `--max-streamers`.
+    pub max_streamers: Option<std::num::NonZeroU32>,
+    /// `--max-peers`.
+    pub max_peers: Option<std::num::NonZeroU32>,
+    /// `--stop-streamers`.
+    pub stop_streamers: Option<bool>,
+    /// `--log`.
+    pub log: Option<String>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+    /// Cameras and the like by name: all of them together are one streamer that is always there.
+    #[serde(default)]
+    pub streams: BTreeMap<SourceName, StreamSpec>,
+    /// How the streams are served by `multistream/*`.
+    #[serde(default)]
+    pub multistream: Multistream,
+    /// How slots are negotiated.
+    #[serde(default)]
+    pub slots: Slots,
+}
+
+/// `multistream:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Multistream {
+    /// Name of the streamer of the streams.
+    pub streamer: Option<StreamerId>,
+    /// Most slots of one client.
+    pub max_slots: Option<u8>,
+}
+
+/// `slots:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slots {
+    /// Negotiate all slots with the first offer.
+    pub preallocate: Option<bool>,
+}
+
+/// One of `ice_servers:`, in full or as for `--ice-server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceEntry(pub IceServer);
+
+impl<'de> Deserialize<'de> for IceEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let entry = match Value::deserialize(deserializer)? {
+            Value::String(text) => {
+                parse_ice_server(&text).map_err(|message| D::Error::custom(format!("{text:?} {message}")))
+            }
+            other => serde_json::from_value(other).map_err(D::Error::custom),
+        };
+        entry.map(Self)
+    }
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Read(#[from] std::io::Error),
+    /// It is too long to be one.
+    #[error("has more than {MAX_FILE} bytes")]
+    TooLong,
+    /// It is of no kind that we know.
+    #[error("its name must end in .yaml, .yml or .toml")]
+    Kind,
+    /// It is no YAML or TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// A key or a value means nothing.
+    #[error("{path}: {message}")]
+    Value {
+        /// Where.
+        path: String,
+        /// What is wrong, and what may have been meant.
+        message: String,
+    },
+}
+
+impl File {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        if std::fs::metadata(path)?.len() > MAX_FILE {
+            return Err(FileError::TooLong);
+        }
+        let text = std::fs::read_to_string(path)?;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml" | "yml") => Self::from_value(yaml(&text)?),
+            Some("toml") => {
+                // Its own text would show the line, in which a password may stand.
+                let wrong = |error: toml::de::Error| {
+                    FileError::Syntax(position(&text, error.span(), error.message()))
+                };
+                Self::from_value(toml::from_str(&text).map_err(wrong)?)
+            }
+            _ => Err(FileError::Kind),
+        }
+    }
+
+    fn from_value(value: Value) -> Result<Self, FileError> {
+        // An empty file says nothing.
+        let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+        if !value.is_object() {
+            let message = "must be keys with their values".to_owned();
+            return Err(FileError::Value { path: "the file".into(), message });
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = match error.path().to_string() {
+                path if path == "." => "the file".to_owned(),
+                path => path,
+            };
+            FileError::Value { path, message: with_suggestion(&error.inner().to_string()) }
+        })
+    }
+}
+
+fn yaml(text: &str) -> Result<Value, FileError> {
+    let options = serde_saphyr::options! {
+        // "on" and "yes" are words; and the lines around an error may hold a password.
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| FileError::Syntax(error.to_string()))
+}
+
+fn position(text: &str, span: Option<std::ops::Range<usize>>, message: &str) -> String {
+    let line = span.and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    match line {
+        Some(line) => format!("line {line}: {message}"),
+        None => message.to_owned(),
+    }
+}
+
+/// Serde's error about an unknown name, with the known one that is most like it.
+fn with_suggestion(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let meant = names.next().filter(|_| message.starts_with("unknown ")).and_then(|unknown| {
+        let similar = names.map(|known| (strsim::jaro_winkler(unknown, known), known));
+        similar.filter(|(similarity, _)| *similarity > SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b))
+    });
+    match meant {
+        Some((_, known)) => format!("{message}; did you mean `{known}`?"),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::spec::SourceSpec;
+
+    fn read(name: &str, text: &str) -> Result<File, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        File::read(&path).map_err(|error| error.to_string())
+    }
+
+    const YAML: &str = r#"
+listen: 127.0.0.1:9000
+ice_servers: ["stun:s:3478", {urls: ["turn:t"], username: u, credential: c}]
+log_format: json
+streams:
+  front: rtsp://admin:pass@10.0.0.7/1
+  front-360p: ffmpeg:front#height=360
+  pattern: {type: test, width: 320, height: 180, fps: 10}
+multistream: {streamer: eyes, max_slots: 6}
+slots: {preallocate: false}
+"#;
+
+    const TOML: &str = r#"
+listen = "127.0.0.1:9000"
+ice_servers = ["stun:s:3478", { urls = ["turn:t"], username = "u", credential = "c" }]
+log_format = "json"
+[streams]
+front = "rtsp://admin:pass@10.0.0.7/1"
+front-360p = "ffmpeg:front#height=360"
+pattern = { type = "test", width = 320, height = 180, fps = 10 }
+[multistream]
+streamer = "eyes"
+max_slots = 6
+[slots]
+preallocate = false
+"#;
+
+    #[test]
+    fn yaml_and_toml_say_the_same() {
+        let file = read("a.yaml", YAML).unwrap();
+        assert_eq!(Ok(&file), read("a.toml", TOML).as_ref());
+        assert_eq!(file.listen, "127.0.0.1:9000".parse().ok());
+        assert_eq!(file.ice_servers.len(), 2);
+        assert_eq!(file.streams.keys().collect::<Vec<_>>(), ["front", "front-360p", "pattern"]);
+        assert!(matches!(&file.streams["pattern"].0, SourceSpec::Test(test) if test.width == 320));
+        assert_eq!((file.multistream.max_slots, file.slots.preallocate), (Some(6), Some(false)));
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        for name in ["a.yaml", "a.yml", "a.toml"] {
+            assert_eq!(read(name, "# nothing\n"), Ok(File::default()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_was_meant() {
+        for (text, parts) in [
+            ("lisen: 127.0.0.1:80", &["lisen", "did you mean `listen`"][..]),
+            ("multistream: {max_slot: 3}", &["multistream.max_slot", "did you mean `max_slots`"]),
+            ("slots: {prealocate: true}", &["slots.prealocate", "did you mean `preallocate`"]),
+            ("quantum: 1", &["quantum", "expected one of"]),
+            ("streams: {a: {type: test, widht: 320}}", &["streams.a", "did you mean `width`"]),
+            ("streams: {a: {type: tset}}", &["streams.a", "did you mean `test`"]),
+            ("streams: {a: \"ffmpeg:x#hight=360\"}", &["streams.a", "hight"]),
+            ("port: 80000", &["port"]),
+            ("max_peers: 0", &["max_peers"]),
+            ("listen: nowhere", &["listen"]),
+            ("log_format: xml", &["log_format"]),
+            ("multistream: {streamer: a b}", &["multistream.streamer"]),
+            ("ice_servers: [http://x]", &["ice_servers[0]", "stun:"]),
+            ("stop_streamers: yes", &["stop_streamers"]),
+            ("port: 1\nport: 2", &["port", "line 2"]),
+            ("a: [", &["line"]),
+            ("- 1", &["the file"]),
+        ] {
+            let error = read("a.yaml", text).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{text}: {error}");
+            }
+        }
+        let error = read("a.toml", "a = 1\nb = rtsp://u:secret@h").unwrap_err();
+        assert!(error.starts_with("line 2:") && !error.contains("secret"), "{error}");
+        assert!(read("a.json", "{}").unwrap_err().contains(".toml"));
+    }
+
+    #[test]
+    fn a_password_is_in_no_error() {
+        for text in
+            ["streams:\n  a: rtsp://u:secret@h/x\n  a: rtsp://u:secret@h/y", "a: \"rtsp://u:secret@h\n\tb: ]"]
+        {
+            let error = read("a.yaml", text).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! `WS /api/ws`: the `multistream/*` protocol, [`common::multistream`], for the configured streams.
+//!
+//! [`protocol`] decides; here its outputs are carried out. A client is a peer of the streamer from its offer on,
+//! and that streamer owns what becomes of it: when the WebSocket is lost it keeps the peer for 10 s, and a client
+//! that comes back with its `session` finds it as it was, also after this server was restarted.
+//!
+//! How a WebSocket ends is in [`super::websocket`]. Only 1002, 1008, 1009 and 1012 occur here: when a session ends,
+//! its WebSocket stays open for another one.
+
+mod protocol;
+
+use std::collections::VecDeque;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::id::{PeerId, StreamerId};
+use common::ipc::{self, Json, ServerIpcMessage};
+use common::multistream::ClientMessage;
+use common::signal::{MAX_MESSAGE, StreamerState};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use self::protocol::{Input, Join, Output, Protocol, Refusal};
+use super::socket::{Close, Out, Outbox, Socket};
+use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
+use crate::api::problem::ApiError;
+use crate::registry::request::Denied;
+use crate::registry::{self, Viewer};
+use crate::supervisor;
+use crate::supervisor::ask::AskError;
+
+pub use protocol::Config as ProtocolConfig;
+
+/// Longest message that is read at all, bytes. What is longer than a message may be but not than this is answered
+/// with an error; what is longer still ends the WebSocket.
+const MAX_READ: usize = 2 * 1024 * 1024;
+
+/// What this endpoint serves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The streamer of the configured streams.
+    pub streamer: StreamerId,
+    /// There are configured streams.
+    pub configured: bool,
+    /// For the conversation.
+    pub protocol: ProtocolConfig,
+}
+
+/// Watch many streams over one connection, by the `multistream/*` protocol.
+///
+/// # Errors
+/// It is no WebSocket.
+#[utoipa::path(
+    get, path = "/api/ws", tag = "signalling", operation_id = "multistream",
+    responses((status = 101, description = "WebSocket, JSON texts `multistream/*`")),
+)]
+pub async fn connect(
+    request: HttpRequest,
+    payload: web::Payload,
+    registry: web::Data<registry::Handle>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let (response, websocket) = WebSocket::open(&request, payload, &[], MAX_READ)?;
+    let connection = Connection {
+        registry: registry.get_ref().clone(),
+        protocol: Protocol::new(config.protocol.clone()),
+        config: config.into_inner(),
+        websocket,
+        peer: None,
+    };
+    actix_web::rt::spawn(connection.run());
+    Ok(response)
+}
+
+struct Connection {
+    config: std::sync::Arc<Config>,
+    registry: registry::Handle,
+    protocol: Protocol,
+    websocket: WebSocket,
+    peer: Option<Peer>,
+}
+
+/// What the client is while it has a session with a peer connection.
+struct Peer {
+    id: PeerId,
+    streamer: supervisor::Handle,
+    socket: Socket,
+    outbox: Outbox,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let end = match self.converse().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        tracing::debug!(?end, "multistream WebSocket ended");
+        self.leave(false).await;
+        self.websocket.close(end).await;
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
+        loop {
+            tokio::select! {
+                frame = self.websocket.receive() => {
+                    let input = read(frame?);
+                    self.step(input).await?;
+                }
+                out = next(&mut self.peer) => self.take(out?).await?,
+            }
+        }
+    }
+
+    /// What the registry has for this client.
+    async fn take(&mut self, out: Out) -> Result<(), End> {
+        match out {
+            Out::Message(message) => self.step(Input::Said(*message)).await,
+            Out::Close(Close::Peer(reason) | Close::Streamer(reason)) => {
+                // Whoever closes it has forgotten it already.
+                self.peer = None;
+                self.step(Input::Gone(reason)).await
+            }
+            Out::Close(Close::Server) => {
+                self.step(Input::Gone("the server is restarting".into())).await?;
+                Err(End::Closed(Close::Server))
+            }
+            // A socket of messages is given none.
+            Out::Text(_) => Ok(()),
+        }
+    }
+
+    /// Carries out what follows from `input`, and from that in turn.
+    async fn step(&mut self, input: Input) -> Result<(), End> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.protocol.handle(input) {
+                match output {
+                    Output::Say(text) => self.say(text).await?,
+                    Output::Check => inputs.push_back(Input::Checked(self.check().await)),
+                    Output::Join(join) => inputs.push_back(self.join(join).await),
+                    Output::Leave => self.leave(true).await,
+                    Output::Tell(message) => {
+                        if let Some(Peer { id: peer, streamer, .. }) = &self.peer {
+                            let message = ServerIpcMessage::FromPeer { peer: *peer, message: Json(message) };
+                            if let Err(error) = streamer.tell(message).await {
+                                self.peer = None;
+                                inputs.push_back(Input::Gone(error.to_string()));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, text: String) -> Result<(), End> {
+        let kick = self.peer.as_ref().map_or_else(CancellationToken::new, |peer| peer.outbox.kick.clone());
+        self.websocket.send(text.into(), &kick).await
+    }
+
+    /// A secret for a new session, if there is a streamer to have one with.
+    async fn check(&self) -> Result<String, String> {
+        let Config { streamer: id, configured, .. } = &*self.config;
+        let known = match self.registry.get(id).await {
+            Err(Denied::NotFound(_)) if !configured => {
+                return Err(
+                    "no streams are configured; name some in \"streams\" of the configuration file".into()
+                );
+            }
+            known => known.map_err(|error| error.to_string())?,
+        };
+        match known.state {
+            StreamerState::Failed | StreamerState::Stopping => {
+                let reason = known.reason.unwrap_or_default();
+                Err(format!("the streamer {id} does not run: {reason}"))
+            }
+            _ => secret(),
+        }
+    }
+
+    async fn join(&mut self, join: Join) -> Input {
+        let refused = |error: ApiError| {
+            let problem = error.problem("");
+            Input::Refused(Refusal { ended: problem.code == "session_not_found", message: problem.detail })
+        };
+        let (socket, outbox) = Socket::of_messages();
+        let (answer, answered) = oneshot::channel();
+        let number = socket.number();
+        let join = match join {
+            Join::Offer { sdp: offer, slots, session } => {
+                ipc::Join::Multistream { offer, slots, session, socket: number }
+            }
+            Join::Resume { session } => ipc::Join::ResumeMultistream { session, socket: number },
+        };
+        let viewer = Viewer { join, socket: socket.clone(), answer };
+        let joining = async {
+            let streamer = self.registry.join(&self.config.streamer, viewer).await?;
+            let joined = answered.await.unwrap_or(Err(AskError::Gone))?;
+            Ok::<_, ApiError>((streamer, joined))
+        };
+        match timeout(JOIN_DEADLINE, joining).await {
+            Err(_) => refused(AskError::Timeout(JOIN_DEADLINE).into()),
+            Ok(Err(error)) => refused(error),
+            Ok(Ok((streamer, joined))) => {
+                self.peer = Some(Peer { id: joined.peer, streamer, socket, outbox });
+                Input::Joined(joined.answer)
+            }
+        }
+    }
+
+    /// The client is no peer any more, or cannot be reached.
+    async fn leave(&mut self, said_bye: bool) {
+        if let Some(peer) = self.peer.take() {
+            self.registry.leave(&self.config.streamer, peer.id, peer.socket.number(), said_bye).await;
+        }
+    }
+}
+
+fn read(frame: Frame) -> Input {
+    match frame {
+        Frame::Text(text) if text.len() > MAX_MESSAGE => {
+            Input::Unreadable(format!("message: at most {MAX_MESSAGE} bytes, not {}", text.len()))
+        }
+        Frame::Text(text) => Input::Heard(ClientMessage::decode(&text)),
+        Frame::Binary => Input::Unreadable("message: must be a text in JSON, not binary".into()),
+    }
+}
+
+/// What comes next for the peer; never, while there is none. Cancel safe.
+async fn next(peer: &mut Option<Peer>) -> Result<Out, End> {
+    let Some(Peer { outbox, .. }) = peer else { return std::future::pending().await };
+    tokio::select! {
+        () = outbox.kick.cancelled() => Err(End::policy("you do not read")),
+        out = outbox.queue.recv() => match out {
+            Some(out) => Ok(out),
+            // The socket beside it keeps it open.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// 256 bits that nobody can guess.
+fn secret() -> Result<String, String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

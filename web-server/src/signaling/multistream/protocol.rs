@@ -1,0 +1,498 @@
+//! The `multistream/*` protocol of one client, without its WebSocket: what is said to whom when something happens.
+//! Pure; the I/O is [`super`]'s.
+//!
+//! ```text
+//!        init              there is a streamer             offer                joined, all slots told
+//! Idle ───────▶ Checking ──────────────────────▶ Ready ──────────▶ Offering ──────────────────────▶ Active
+//!  ▲               │                              ▲  ▲                │                               │ ▲
+//!  │               └─ it has a session ▶ Resuming ┘  └── refused ─────┘                               │ │
+//!  │                                        │ not there any more                                      │ │
+//!  │                                        └────────────── there, all slots told ────────────────────┼─┘
+//!  └──────────────────────────────────── close, or the peer is gone ──────────────────────────────────┘
+//! ```
+
+use std::collections::BTreeMap;
+
+use common::id::SlotIndex;
+use common::multistream::{
+    Candidate, ClientMessage, Malformed, RequestTag, ServerMessage, Shape, SlotOrAll, SlotStatus,
+};
+use common::signal::{self, IceServer, SlotState};
+use common::slots::{SlotConfig, rendition_name};
+
+/// Longest name of a stream or of a rendition, in bytes: that of a source, and a rendition's beside it.
+const MAX_NAME: usize = 128;
+
+/// What is the same for all clients.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Most slots of one client.
+    pub max_slots: u8,
+    /// For the clients.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The client says something.
+    Heard(Result<(ClientMessage, Shape), Malformed>),
+    /// The client has sent something that is none of our messages, and why.
+    Unreadable(String),
+    /// The answer to [`Output::Check`]: a secret for a new session, or why there can be none.
+    Checked(Result<String, String>),
+    /// The client is a peer now. SDP, if it had offered.
+    Joined(Option<String>),
+    /// The client did not become a peer.
+    Refused(Refusal),
+    /// The streamer says something to the peer.
+    Said(signal::ServerMessage),
+    /// The peer is gone, and why.
+    Gone(String),
+}
+
+/// Why a client did not become a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The session that it had has ended; it may have a new one.
+    pub ended: bool,
+    /// For people.
+    pub message: String,
+}
+
+/// What is to be done. In order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send this text to the client.
+    Say(String),
+    /// See whether the streamer is there. Answered by [`Input::Checked`].
+    Check,
+    /// Make the client a peer.
+    Join(Join),
+    /// Tell the streamer what the peer says.
+    Tell(signal::ClientMessage),
+    /// The peer is not needed any more.
+    Leave,
+}
+
+/// How a client becomes a peer. Answered by [`Input::Joined`] or [`Input::Refused`], until which the client is not
+/// listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Join {
+    /// It offers.
+    Offer {
+        /// SDP.
+        sdp: String,
+        /// What the video sections show, in order.
+        slots: Vec<SlotConfig>,
+        /// Proves later that it is the same client.
+        session: String,
+    },
+    /// It was one, and has lost its WebSocket.
+    Resume {
+        /// As it was when it offered.
+        session: String,
+    },
+}
+
+/// The slots of a session as the client named what they show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Slots(Vec<SlotConfig>);
+
+/// Where the conversation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// There is no session.
+    Idle,
+    /// The client has said `init`; whether there is a streamer is not known yet.
+    Checking { init: Init },
+    /// The client had a session before, and whether it is still there is not known yet.
+    Resuming { init: Init, fresh: String, count: Option<u8>, told: Told },
+    /// There is a session without a peer.
+    Ready { session: String, slots: Slots },
+    /// The client has offered.
+    Offering {
+        session: String,
+        slots: Slots,
+        request: Option<RequestTag>,
+        answer: Option<String>,
+        told: Told,
+    },
+    /// The client is a peer.
+    Active { slots: Slots },
+}
+
+/// A valid `init`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Init {
+    request: Option<RequestTag>,
+    session: Option<String>,
+    slots: Slots,
+}
+
+/// What has been said of each slot.
+type Told = BTreeMap<SlotIndex, SlotStatus>;
+
+/// One client.
+#[derive(Debug)]
+pub struct Protocol {
+    config: Config,
+    shape: Shape,
+    state: State,
+    out: Vec<Output>,
+}
+
+impl Protocol {
+    /// A client that has said nothing yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, shape: Shape::Plain, state: State::Idle, out: Vec::new() }
+    }
+
+    /// Takes what happens; returns what is to be done.
+    pub fn handle(&mut self, input: Input) -> Vec<Output> {
+        match input {
+            Input::Heard(Ok((message, shape))) => self.heard(message, shape),
+            Input::Heard(Err(malformed)) => self.error(malformed.to_string()),
+            Input::Unreadable(why) => self.error(why),
+            Input::Checked(result) => self.checked(result),
+            Input::Joined(answer) => self.joined(answer),
+            Input::Refused(refusal) => self.refused(refusal),
+            Input::Said(message) => self.said(message),
+            Input::Gone(reason) => self.gone(reason),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn say(&mut self, message: &ServerMessage) {
+        self.out.push(Output::Say(message.encode(self.shape)));
+    }
+
+    fn error(&mut self, value: String) {
+        self.say(&ServerMessage::Error { value });
+    }
+
+    fn heard(&mut self, message: ClientMessage, shape: Shape) {
+        let kind = message.kind();
+        let result = match message {
+            ClientMessage::Init { request_id, session, slots } => {
+                self.shape = shape;
+                self.init(request_id, session, slots)
+            }
+            ClientMessage::Offer { request_id, sdp } => self.offer(request_id, sdp),
+            ClientMessage::Switch { request_id, slot, stream, quality } => {
+                self.switch(request_id, SlotConfig { slot, stream, quality })
+            }
+            ClientMessage::Ice { candidate } => self.ice(candidate),
+            ClientMessage::Pause { slot } => self.each(slot, |slot| signal::ClientMessage::Pause { slot }),
+            ClientMessage::Resume { slot } => self.each(slot, |slot| signal::ClientMessage::Resume { slot }),
+            ClientMessage::Keyframe { slot } => {
+                self.each(slot, |slot| signal::ClientMessage::Keyframe { slot })
+            }
+            ClientMessage::Close => self.close(),
+        };
+        if let Err(message) = result {
+            self.error(format!("{kind}: {message}"));
+        }
+    }
+
+    fn init(
+        &mut self,
+        request: Option<RequestTag>,
+        session: Option<String>,
+        slots: Vec<SlotConfig>,
+    ) -> Result<(), String> {
+        if self.state != State::Idle {
+            return Err("session already initialized".into());
+        }
+        let slots = Slots::new(slots, self.config.max_slots)?;
+        if slots.0.is_empty() && session.is_none() {
+            return Err("no slots requested".into());
+        }
+        self.state = State::Checking { init: Init { request, session, slots } };
+        self.out.push(Output::Check);
+        Ok(())
+    }
+
+    fn checked(&mut self, result: Result<String, String>) {
+        let State::Checking { init } = std::mem::replace(&mut self.state, State::Idle) else { return };
+        match (result, init.session.clone()) {
+            (Err(message), _) => self.error(format!("multistream/init: {message}")),
+            (Ok(fresh), None) => self.ready(init, fresh),
+            (Ok(fresh), Some(session)) => {
+                self.state = State::Resuming { init, fresh, count: None, told: Told::new() };
+                self.out.push(Output::Join(Join::Resume { session }));
+            }
+        }
+    }
+
+    /// A new session.
+    fn ready(&mut self, init: Init, session: String) {
+        let Init { request: request_id, slots, .. } = init;
+        let told = slots.0.iter().map(Slots::pending).collect();
+        self.state = State::Ready { session: session.clone(), slots };
+        let ice_servers = self.config.ice_servers.clone();
+        self.say(&ServerMessage::Ready { request_id, session, resumed: false, ice_servers, slots: told });
+    }
+
+    fn offer(&mut self, request: Option<RequestTag>, sdp: String) -> Result<(), String> {
+        let State::Ready { session, slots } = &self.state else {
+            return Err(match self.state {
+                State::Active { .. } => "session already negotiated".into(),
+                _ => NOT_INITIALIZED.into(),
+            });
+        };
+        let (session, slots) = (session.clone(), slots.clone());
+        let sections = sdp.lines().filter(|line| line.starts_with("m=video ")).count();
+        if sections < slots.0.len() {
+            return Err(format!(
+                "{} slots need as many video sections, the offer has {sections}",
+                slots.0.len()
+            ));
+        }
+        let join = Join::Offer { sdp, slots: slots.0.clone(), session: session.clone() };
+        self.state = State::Offering { session, slots, request, answer: None, told: Told::new() };
+        self.out.push(Output::Join(join));
+        Ok(())
+    }
+
+    fn switch(&mut self, request: Option<RequestTag>, wish: SlotConfig) -> Result<(), String> {
+        self.active(wish.slot)?;
+        check_names(&wish)?;
+        if let State::Active { slots } = &mut self.state {
+            slots.0[usize::from(wish.slot)] = wish.clone();
+        }
+        let SlotConfig { slot, stream, quality } = wish;
+        let request_id = request.map(|tag| serde_json::to_string(&tag).expect("a number or a text"));
+        self.out.push(Output::Tell(signal::ClientMessage::Switch { slot, stream, quality, request_id }));
+        Ok(())
+    }
+
+    fn ice(&mut self, candidate: Candidate) -> Result<(), String> {
+        self.active(0)?;
+        let (candidate, sdp_mid, sdp_m_line_index) = match candidate {
+            Candidate::Line(candidate) => (candidate, None, None),
+            Candidate::Init { candidate, sdp_mid, sdp_m_line_index } => {
+                (candidate, sdp_mid, sdp_m_line_index)
+            }
+        };
+        let message = signal::ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index };
+        self.out.push(Output::Tell(message));
+        Ok(())
+    }
+
+    fn each(
+        &mut self,
+        slot: SlotOrAll,
+        message: impl Fn(SlotIndex) -> signal::ClientMessage,
+    ) -> Result<(), String> {
+        let (first, last) = match slot {
+            SlotOrAll::One(slot) => (slot, self.active(slot).map(|_| slot)?),
+            // A session has at least one slot.
+            SlotOrAll::All => (0, self.active(0)? - 1),
+        };
+        self.out.extend((first..=last).map(|slot| Output::Tell(message(slot))));
+        Ok(())
+    }
+
+    /// The number of slots, if there is a peer and it has this one.
+    fn active(&self, slot: SlotIndex) -> Result<SlotIndex, String> {
+        let slots = match &self.state {
+            State::Active { slots } => slots,
+            State::Ready { .. } | State::Offering { .. } => return Err("no active session".into()),
+            State::Idle | State::Checking { .. } | State::Resuming { .. } => {
+                return Err(NOT_INITIALIZED.into());
+            }
+        };
+        // At most as many as a connection can have.
+        let count = slots.0.len() as SlotIndex;
+        if slot < count { Ok(count) } else { Err(INVALID_SLOT.into()) }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => return Err(NOT_INITIALIZED.into()),
+            State::Checking { .. } | State::Ready { .. } => {}
+            State::Resuming { .. } | State::Offering { .. } | State::Active { .. } => {
+                self.out.push(Output::Leave);
+            }
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, sdp: Option<String>) {
+        match &mut self.state {
+            State::Offering { answer, .. } if sdp.is_some() => *answer = sdp,
+            State::Resuming { .. } => {}
+            // Nobody asked for it, or what was asked for is not what came.
+            State::Offering { .. }
+            | State::Idle
+            | State::Checking { .. }
+            | State::Ready { .. }
+            | State::Active { .. } => {
+                return self.out.push(Output::Leave);
+            }
+        }
+        self.settle();
+    }
+
+    fn refused(&mut self, refusal: Refusal) {
+        let message = refusal.message;
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Offering { session, slots, .. } => {
+                self.state = State::Ready { session, slots };
+                self.error(format!("multistream/offer: {message}"));
+            }
+            State::Resuming { init, fresh, .. } if refusal.ended && !init.slots.0.is_empty() => {
+                self.ready(init, fresh);
+            }
+            State::Resuming { .. } => self.error(format!("multistream/init: {message}")),
+            other => self.state = other,
+        }
+    }
+
+    fn said(&mut self, message: signal::ServerMessage) {
+        match message {
+            signal::ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id } => {
+                let named = SlotConfig { slot, stream, quality };
+                self.status(named, status, error, request_id);
+            }
+            signal::ServerMessage::Welcome { slots, .. } => {
+                if let State::Resuming { count, .. } = &mut self.state {
+                    *count = Some(slots);
+                    self.settle();
+                }
+            }
+            signal::ServerMessage::Candidate { candidate, .. } => {
+                self.say(&ServerMessage::Ice { value: candidate });
+            }
+            signal::ServerMessage::Error { code, message, .. } => {
+                let kind = if code == "bad_candidate" { "multistream/ice" } else { "multistream" };
+                self.error(format!("{kind}: {message}"));
+            }
+            // What is shown to everybody, who else is there: not for these clients.
+            signal::ServerMessage::Offer { .. }
+            | signal::ServerMessage::StreamsInfo { .. }
+            | signal::ServerMessage::StreamActivated { .. }
+            | signal::ServerMessage::StreamDeactivated { .. }
+            | signal::ServerMessage::StreamUpdated { .. }
+            | signal::ServerMessage::StreamerState { .. }
+            | signal::ServerMessage::Role { .. }
+            | signal::ServerMessage::Participants { .. } => {}
+        }
+    }
+
+    fn status(
+        &mut self,
+        named: SlotConfig,
+        status: SlotState,
+        error: Option<String>,
+        request: Option<String>,
+    ) {
+        let slot = named.slot;
+        match &mut self.state {
+            State::Offering { slots, told, .. } | State::Resuming { init: Init { slots, .. }, told, .. } => {
+                told.insert(slot, slots.as_asked(named, status, error));
+                self.settle();
+            }
+            State::Active { slots } => {
+                let status = slots.as_asked(named, status, error);
+                let request_id = request.and_then(|tag| serde_json::from_str(&tag).ok());
+                self.say(&ServerMessage::Status { request_id, slot, status });
+            }
+            // Late words about a session that is over.
+            State::Idle | State::Checking { .. } | State::Ready { .. } => {}
+        }
+    }
+
+    /// Goes on when all that was waited for has come.
+    fn settle(&mut self) {
+        match &mut self.state {
+            State::Offering { slots, request, answer: answer @ Some(_), told, .. }
+                if told.len() >= slots.0.len() =>
+            {
+                let (sdp, request_id) = (answer.take().unwrap_or_default(), request.take());
+                let (slots, told) = (slots.clone(), std::mem::take(told));
+                self.state = State::Active { slots };
+                let slots = told.into_values().collect();
+                self.say(&ServerMessage::Answer { request_id, sdp, slots });
+            }
+            State::Resuming { init, count: Some(count), told, .. } if told.len() >= usize::from(*count) => {
+                let session = init.session.take().unwrap_or_default();
+                let (request_id, told) = (init.request.take(), std::mem::take(told));
+                let slots = Slots(told.values().map(Slots::named).collect());
+                self.state = State::Active { slots };
+                let (slots, ice_servers) = (told.into_values().collect(), self.config.ice_servers.clone());
+                self.say(&ServerMessage::Ready { request_id, session, resumed: true, ice_servers, slots });
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, reason: String) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Offering { .. } | State::Resuming { .. } | State::Active { .. } => {
+                self.say(&ServerMessage::Disconnected { reason });
+            }
+            other => self.state = other,
+        }
+    }
+}
+
+const NOT_INITIALIZED: &str = "session not initialized";
+const INVALID_SLOT: &str = "invalid slot index";
+
+fn check_names(wish: &SlotConfig) -> Result<(), String> {
+    if wish.stream.len() > MAX_NAME || wish.quality.len() > MAX_NAME {
+        return Err(format!("the name of a stream has at most {MAX_NAME} bytes"));
+    }
+    Ok(())
+}
+
+impl Slots {
+    /// All slots up to the last one that is asked for, in order.
+    fn new(wishes: Vec<SlotConfig>, max: u8) -> Result<Self, String> {
+        if wishes.len() > usize::from(max) {
+            return Err("too many slots requested".into());
+        }
+        let mut by_slot = BTreeMap::new();
+        for wish in wishes {
+            check_names(&wish)?;
+            let slot = wish.slot;
+            if slot >= max {
+                return Err(INVALID_SLOT.into());
+            }
+            if by_slot.insert(slot, wish).is_some() {
+                return Err(format!("slot {slot} is requested twice"));
+            }
+        }
+        let count = by_slot.keys().last().map_or(0, |last| last + 1);
+        let empty = |slot| SlotConfig { slot, stream: String::new(), quality: String::new() };
+        Ok(Self((0..count).map(|slot| by_slot.remove(&slot).unwrap_or_else(|| empty(slot))).collect()))
+    }
+
+    /// How a slot is before anything is known of it.
+    fn pending(wish: &SlotConfig) -> SlotStatus {
+        let status = if wish.stream.is_empty() { SlotState::Inactive } else { SlotState::Pending };
+        let SlotConfig { slot, stream, quality } = wish.clone();
+        SlotStatus { slot, stream, quality, status, error: None }
+    }
+
+    fn named(status: &SlotStatus) -> SlotConfig {
+        let SlotStatus { slot, stream, quality, .. } = status.clone();
+        SlotConfig { slot, stream, quality }
+    }
+
+    /// The streamer's name for what a slot shows becomes the client's, if both mean the same: `camera1` in `360p`
+    /// may be a stream `camera1-360p`, and the other way round.
+    fn as_asked(&self, named: SlotConfig, status: SlotState, error: Option<String>) -> SlotStatus {
+        let means = |config: &SlotConfig| rendition_name(&config.stream, &config.quality);
+        let asked = self.0.get(usize::from(named.slot));
+        let same = asked.filter(|asked| means(asked) == means(&named));
+        let SlotConfig { slot, stream, quality } = same.cloned().unwrap_or(named);
+        SlotStatus { slot, stream, quality, status, error }
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;

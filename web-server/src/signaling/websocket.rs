@@ -1,0 +1,193 @@
+//! One WebSocket as the task that serves it holds it: frames in and out, pings, and how it ends. What is said on
+//! it belongs to the protocols.
+//!
+//! | close code | means |
+//! |---|---|
+//! | 1000 | the client has said goodbye |
+//! | 1002, 1009 | not WebSocket as it should be; a message too long |
+//! | 1008 | the client does not do its part: say hello, read, answer pings |
+//! | 1012 | the web-server ends; connect again and resume |
+//! | 4000 | the peer is gone: removed, or taken over by a newer WebSocket |
+//! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
+use bytestring::ByteString;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::socket::Close;
+use crate::api::problem::ApiError;
+
+/// From a viewer's first message to being a peer; covers the whole start of a streamer.
+pub const JOIN_DEADLINE: Duration = Duration::from_secs(60);
+/// Keeps proxies from closing an idle connection, and finds out that a client is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// A client that has not even answered a ping for this long is gone.
+const SILENCE: Duration = Duration::from_secs(45);
+/// For the last messages and the close frame.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// A close frame has room for 123 bytes of reason (RFC 6455 §5.5).
+const MAX_CLOSE_REASON: usize = 123;
+
+/// Why a WebSocket ends.
+#[derive(Debug)]
+pub enum End {
+    /// It was lost, or closed without a goodbye.
+    Lost,
+    /// The client has said goodbye.
+    Bye,
+    /// The client broke a rule of WebSockets, or of ours about them.
+    Protocol(CloseCode, String),
+    /// We close it.
+    Closed(Close),
+}
+
+impl End {
+    /// The client does not do its part.
+    pub fn policy(reason: &str) -> Self {
+        End::Protocol(CloseCode::Policy, reason.to_owned())
+    }
+
+    /// The streamer does not do what the client needs.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        End::Closed(Close::Streamer(reason.into()))
+    }
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A text.
+    Text(ByteString),
+    /// Bytes, which none of the protocols has.
+    Binary,
+}
+
+/// An open WebSocket.
+pub struct WebSocket {
+    session: Session,
+    incoming: AggregatedMessageStream,
+    /// Longest message that is read at all, in bytes.
+    longest: usize,
+    /// When the client last sent anything.
+    heard: Instant,
+    pings: Interval,
+}
+
+impl WebSocket {
+    /// Accepts the upgrade. `longest` is the longest message that is read at all, in bytes: a longer one ends the
+    /// WebSocket.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn open(
+        request: &HttpRequest,
+        payload: web::Payload,
+        protocols: &[&str],
+        longest: usize,
+    ) -> Result<(HttpResponse, Self), ApiError> {
+        let (response, session, incoming) = actix_ws::handle_with_protocols(request, payload, protocols)
+            .map_err(|error| ApiError::WebSocket(error.to_string()))?;
+        let incoming =
+            incoming.max_frame_size(longest).aggregate_continuations().max_continuation_size(longest);
+        let now = Instant::now();
+        let mut pings = interval_at(now + PING_INTERVAL, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok((response, Self { session, incoming, longest, heard: now, pings }))
+    }
+
+    /// What the client sends next; pings go and come meanwhile. Cancel safe: no message is lost.
+    ///
+    /// # Errors
+    /// How the WebSocket ended.
+    pub async fn receive(&mut self) -> Result<Frame, End> {
+        loop {
+            let message = tokio::select! {
+                // First: what waits to be read tells that the client is there.
+                biased;
+                message = receive(&mut self.incoming, self.longest) => message?,
+                _ = self.pings.tick() => {
+                    if self.heard.elapsed() > SILENCE {
+                        return Err(End::policy("you do not answer pings"));
+                    }
+                    self.session.ping(b"").await.map_err(|_| End::Lost)?;
+                    continue;
+                }
+            };
+            self.heard = Instant::now();
+            match message {
+                AggregatedMessage::Text(text) => return Ok(Frame::Text(text)),
+                AggregatedMessage::Binary(_) => return Ok(Frame::Binary),
+                AggregatedMessage::Ping(payload) => {
+                    self.session.pong(&payload).await.map_err(|_| End::Lost)?;
+                }
+                AggregatedMessage::Pong(_) => {}
+                AggregatedMessage::Close(_) => return Err(End::Lost),
+            }
+        }
+    }
+
+    /// Sends a text, unless `kick` is cancelled before there is room for it.
+    ///
+    /// # Errors
+    /// How the WebSocket ended.
+    pub async fn send(&mut self, text: ByteString, kick: &CancellationToken) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            () = kick.cancelled() => Err(End::policy("you do not read")),
+            sent = self.session.text(text) => sent.map_err(|_| End::Lost),
+        }
+    }
+
+    /// Says why, if there is still anybody to hear it.
+    pub async fn close(self, end: End) {
+        let reason = match end {
+            End::Lost => return,
+            End::Bye => CloseReason::from(CloseCode::Normal),
+            End::Protocol(code, reason) => close_reason(code, &reason),
+            End::Closed(Close::Peer(reason)) => close_reason(CloseCode::Other(4000), &reason),
+            End::Closed(Close::Streamer(reason)) => close_reason(CloseCode::Other(4001), &reason),
+            End::Closed(Close::Server) => close_reason(CloseCode::Restart, "the server is restarting"),
+        };
+        // A client that does not take even this is dropped.
+        let _ = timeout(CLOSE_DEADLINE, self.session.close(Some(reason))).await;
+    }
+}
+
+/// The next frame.
+async fn receive(incoming: &mut AggregatedMessageStream, longest: usize) -> Result<AggregatedMessage, End> {
+    match incoming.recv().await {
+        None => Err(End::Lost),
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(match error {
+            // A message in too many pieces is reported as an I/O error of no kind.
+            ProtocolError::Io(error) if error.kind() != std::io::ErrorKind::Other => End::Lost,
+            ProtocolError::Io(_) | ProtocolError::Overflow => {
+                End::Protocol(CloseCode::Size, format!("a message has at most {longest} bytes"))
+            }
+            error => End::Protocol(CloseCode::Protocol, error.to_string()),
+        }),
+    }
+}
+
+fn close_reason(code: CloseCode, reason: &str) -> CloseReason {
+    let mut end = reason.len().min(MAX_CLOSE_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    CloseReason { code, description: Some(reason[..end].to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let reason = close_reason(CloseCode::Normal, &"ä".repeat(100)).description.unwrap();
+        assert_eq!((reason.len(), reason.chars().count()), (122, 61));
+    }
+}
