@@ -62,6 +62,11 @@ pub enum Tapped {
 }
 
 impl Tap {
+    /// Asks for a keyframe: the reader has lost its place.
+    pub fn ask_keyframe(&self) {
+        self.demand.ask_keyframe();
+    }
+
     /// The next unit; waits for it, but not for longer than `patience`.
     pub fn next(&self, patience: Duration) -> Tapped {
         match self.units.recv_timeout(patience) {

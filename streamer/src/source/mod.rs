@@ -5,8 +5,11 @@
 //! feed's [`Demand`](crate::feed::Demand) tells it whether anybody does and when a keyframe is wanted.
 
 pub mod desktop;
+pub mod ffmpeg;
 pub mod frames;
+pub mod live;
 pub mod rendition;
+pub mod rtsp;
 pub mod schedule;
 pub mod test;
 pub mod video;
@@ -72,6 +75,13 @@ impl Events {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full((_, event))) => Err(event),
         }
+    }
+
+    /// Tells an event; waits for room. For tasks that can be dropped while they wait, as the control loop may itself wait
+    /// for their end.
+    pub async fn send(&self, event: Event) {
+        // Nobody listens any more: the streamer is ending.
+        let _ = self.queue.send((self.key, event)).await;
     }
 }
 
@@ -251,6 +261,11 @@ pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<
         (SourceSpec::Test(spec), _) => Ok(Box::new(test::start(spec, outlets)?)),
         (SourceSpec::Window(spec), Upstream::Desktop(desktop)) => desktop.open(spec, outlets),
         (SourceSpec::Window(_), _) => Err(Error::Unsupported { kind: "window", what: "desktop to be on" }),
-        (other, _) => Err(Error::Unsupported { kind: other.kind(), what: "implementation" }),
+        (SourceSpec::Rtsp(spec), _) => Ok(Box::new(rtsp::start(spec, outlets)?)),
+        (SourceSpec::Ffmpeg(spec), Upstream::Stream(tap)) => {
+            Ok(Box::new(ffmpeg::start(spec, Some(tap), outlets)?))
+        }
+        (SourceSpec::Ffmpeg(spec), _) => Ok(Box::new(ffmpeg::start(spec, None, outlets)?)),
+        (SourceSpec::Exec(spec), _) => Ok(Box::new(ffmpeg::start_program(spec, outlets)?)),
     }
 }

@@ -4,9 +4,11 @@
 
 mod aiming;
 mod desktop;
+mod ffmpeg;
 mod painter;
 mod picture;
 mod rendition;
+mod rtsp;
 mod test_source;
 mod windows;
 
@@ -15,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use common::spec::SourceSpec;
-use streamer::feed::{AudioOutlet, AudioUnit, Demand, VideoOutlet, VideoUnit};
+use streamer::feed::{AudioOutlet, AudioUnit, Demand, Tapping, VideoOutlet, VideoUnit};
 use streamer::media::{Picture, Size};
 use streamer::source::{EVENT_QUEUE, Error, Event, Events, Outlets, Running, SourceKey, Upstream};
 use streamer::stats::SourceCounters;
@@ -81,8 +83,22 @@ impl Stage {
     }
 
     fn start_beside(json: &str, beside: Option<RwLockReadGuard<'static, ()>>) -> Self {
+        Self::start_on(json, Upstream::None, beside).0
+    }
+
+    /// With a way to tap it.
+    fn start_on(
+        json: &str,
+        upstream: Upstream,
+        beside: Option<RwLockReadGuard<'static, ()>>,
+    ) -> (Self, Tapping) {
         let spec: SourceSpec = serde_json::from_str(json).unwrap();
-        Self::of(beside, |outlets| streamer::source::start(&spec, Upstream::None, outlets)).unwrap()
+        let mut tapping = None;
+        let stage = Self::of(beside, |mut outlets| {
+            tapping = Some(outlets.video.tapping());
+            streamer::source::start(&spec, upstream, outlets)
+        });
+        (stage.unwrap(), tapping.unwrap())
     }
 
     /// What `start` makes of the outlets.

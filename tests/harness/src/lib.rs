@@ -4,11 +4,13 @@
 //! * [`process`] reads `/proc`: which processes, sockets, files and shared memory a streamer has, and what is left
 //!   of them.
 //! * [`display`] looks at a session's X server as any X client could.
+//! * [`camera`] makes films and serves them by RTSP.
 //! * [`picture`] reads the PNGs that the server gives out.
 //! * [`wait`] waits for conditions, never for time.
 //!
 //! Everything here panics with what it saw when something is not as it should be: the caller is a test.
 
+pub mod camera;
 pub mod display;
 pub mod picture;
 pub mod process;

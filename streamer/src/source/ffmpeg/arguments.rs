@@ -1,0 +1,256 @@
+//! Command lines for ffmpeg: pure text, so that they can be looked at in tests.
+//!
+//! Picture and sound leave ffmpeg by a pipe of their own each: with both in one, its writer holds either back until
+//! it has one of the other.
+
+use std::os::fd::RawFd;
+
+use common::spec::VideoMode;
+
+use crate::encode::rate::default_bitrate;
+use crate::media::Size;
+
+/// What ffmpeg reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A URL.
+    Url(String),
+    /// A file, read at its own speed; `true`: again and again.
+    File(String, bool),
+    /// Its standard input, in this container; written by a program.
+    Program(Container),
+    /// Its standard input, FLV with times that are kept; written by us.
+    Ours,
+}
+
+/// What a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Container {
+    /// MPEG transport stream.
+    MpegTs,
+    /// Fragmented MP4.
+    Mp4,
+    /// H.264 without a container and so without times: they are those of arrival.
+    H264,
+    /// Something else; ffmpeg finds out.
+    Unknown,
+}
+
+impl Container {
+    /// How many bytes [`Container::of`] needs.
+    pub const SAMPLE: usize = 12;
+
+    /// The container of what begins so.
+    pub fn of(beginning: &[u8]) -> Self {
+        match beginning {
+            [0x47, ..] => Self::MpegTs,
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b's', b't', b'y', b'p', ..] => Self::Mp4,
+            [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Self::H264,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What becomes of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    /// Passed on or encoded.
+    pub mode: VideoMode,
+    /// Scaled to this height.
+    pub height: Option<u32>,
+    /// Encoded at this bitrate; chosen from the size if absent.
+    pub bitrate_kbps: Option<u32>,
+    /// Size and frame rate before scaling, where they are known.
+    pub known: Option<(Size, u32)>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What is read.
+    pub input: Input,
+    /// What becomes of the picture, which is written to this descriptor.
+    pub picture: Option<(Picture, RawFd)>,
+    /// Where sound is written to, as Opus; none if absent.
+    pub sound: Option<RawFd>,
+}
+
+/// What remote inputs may be fetched by. Files of this machine are not among them: a playlist from elsewhere must not
+/// name one.
+const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+/// What a file may name.
+const FILE_PROTOCOLS: &str = "file,crypto";
+/// Standard input alone.
+const PIPE_PROTOCOLS: &str = "pipe";
+/// Size that is assumed where none is known.
+const ASSUMED: (Size, u32) = (Size { width: 1280, height: 720 }, 30);
+/// Sound, bit per second: as our own encoder's.
+const SOUND_BPS: &str = "96k";
+/// A joiner waits for so long at most, and a seamless switch needs a cached GOP that is short.
+const KEYFRAMES: &str = "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))";
+
+impl Input {
+    /// From the text of a spec.
+    pub fn of(text: &str, repeat: bool) -> Self {
+        match text.split_once("://") {
+            Some(("file", path)) => Self::File(path.to_owned(), repeat),
+            Some(_) => Self::Url(text.to_owned()),
+            None => Self::File(text.to_owned(), repeat),
+        }
+    }
+}
+
+impl Plan {
+    /// What ffmpeg is started with.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut all = words("-hide_banner -nostdin -loglevel error");
+        self.push_input(&mut all);
+        if let Some((picture, fd)) = self.picture {
+            all.extend(words("-map 0:v:0 -an -sn -dn"));
+            push_picture(&mut all, picture);
+            push_output(&mut all, fd);
+        }
+        if let Some(fd) = self.sound {
+            all.extend(words("-map 0:a:0? -vn -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
+            all.extend(words("-c:a libopus -application lowdelay -frame_duration 20 -vbr on -b:a"));
+            all.push(SOUND_BPS.into());
+            push_output(&mut all, fd);
+        }
+        all
+    }
+
+    fn push_input(&self, all: &mut Vec<String>) {
+        let (protocols, options, input) = match &self.input {
+            Input::Url(url) if url.starts_with("rtsp") => {
+                (REMOTE_PROTOCOLS, "-rtsp_transport tcp", url.clone())
+            }
+            Input::Url(url) => (REMOTE_PROTOCOLS, "", url.clone()),
+            Input::File(path, false) => (FILE_PROTOCOLS, "-re", format!("file:{path}")),
+            Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
+            Input::Program(container) => (PIPE_PROTOCOLS, container.options(), "pipe:0".into()),
+            // Its packets say all about themselves, so there is nothing to wait for.
+            Input::Ours => (
+                PIPE_PROTOCOLS,
+                "-copyts -threads 1 -probesize 32 -analyzeduration 0 -fpsprobesize 0 -f flv",
+                "pipe:0".into(),
+            ),
+        };
+        all.extend(["-protocol_whitelist".to_owned(), protocols.to_owned()]);
+        all.extend(words(options));
+        all.extend(["-i".to_owned(), input]);
+    }
+}
+
+impl Container {
+    fn options(self) -> &'static str {
+        match self {
+            Self::MpegTs => "-fpsprobesize 0 -analyzeduration 1000000 -f mpegts",
+            Self::Mp4 => "-fpsprobesize 0 -analyzeduration 1000000 -f mp4",
+            Self::H264 => "-fpsprobesize 0 -analyzeduration 0 -use_wallclock_as_timestamps 1 -f h264",
+            Self::Unknown => "-fpsprobesize 0 -analyzeduration 1000000",
+        }
+    }
+}
+
+fn push_picture(all: &mut Vec<String>, picture: Picture) {
+    if picture.mode == VideoMode::Copy {
+        // Refuses what is not H.264, and says so.
+        return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb"));
+    }
+    let scale = picture.height.map_or_else(String::new, |height| format!("scale=-2:{height},"));
+    // Sides must be even, and lines whole.
+    all.extend([
+        "-vf".to_owned(),
+        format!("yadif=deint=interlaced,{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p"),
+    ]);
+    all.extend(words("-fps_mode passthrough -c:v libx264 -preset veryfast -tune zerolatency"));
+    all.extend(words("-profile:v baseline -bf 0 -sc_threshold 0 -g 600 -forced-idr 1 -force_key_frames"));
+    all.push(KEYFRAMES.into());
+    // Bits are counted by the times of pictures. By a frame rate, which ffmpeg makes up where none is told, there would be
+    // far too few or too many.
+    all.extend([
+        "-x264-params".to_owned(),
+        format!("fps={}:force-cfr=0", picture.known.map_or(ASSUMED.1, |(_, fps)| fps.max(1))),
+    ]);
+    let kbps = picture.bitrate_kbps.unwrap_or_else(|| default_kbps(picture));
+    // Half a second's worth may be sent at once: keyframes are large.
+    for (name, kbps) in [("-b:v", kbps), ("-maxrate", kbps), ("-bufsize", kbps / 2)] {
+        all.extend([name.to_owned(), format!("{}k", kbps.max(1))]);
+    }
+}
+
+fn default_kbps(picture: Picture) -> u32 {
+    let (size, fps) = picture.known.unwrap_or(ASSUMED);
+    let scaled = picture.height.map(|height| {
+        let width = u64::from(size.width) * u64::from(height) / u64::from(size.height.max(1));
+        Size { width: u32::try_from(width).unwrap_or(u32::MAX), height }
+    });
+    default_bitrate(scaled.unwrap_or(size), fps) / 1000
+}
+
+fn push_output(all: &mut Vec<String>, fd: RawFd) {
+    all.extend(words("-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0"));
+    all.extend(["-flush_packets".to_owned(), "1".to_owned(), format!("pipe:{fd}")]);
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(input: Input, mode: VideoMode, height: Option<u32>) -> String {
+        let picture = Picture { mode, height, bitrate_kbps: Some(800), known: None };
+        Plan { input, picture: Some((picture, 1)), sound: Some(5) }.arguments().join(" ")
+    }
+
+    #[test]
+    fn a_file_is_read_at_its_own_speed_and_may_name_nothing_remote() {
+        let line = line(Input::of("a b.mp4", true), VideoMode::H264, Some(360));
+        assert!(
+            line.contains("-protocol_whitelist file,crypto -re -stream_loop -1 -i file:a b.mp4 "),
+            "{line}"
+        );
+        assert!(line.contains("scale=-2:360,") && line.contains("-b:v 800k -maxrate 800k -bufsize 400k"));
+        assert!(line.ends_with("-flush_packets 1 pipe:5"));
+        assert_eq!(Input::of("file:///x.mp4", false), Input::File("/x.mp4".into(), false));
+    }
+
+    #[test]
+    fn a_url_may_not_name_a_file() {
+        let line = line(Input::of("https://h/list.m3u8", false), VideoMode::Copy, None);
+        assert!(!line.contains("file") && !line.contains("-re ") && !line.contains("libx264"), "{line}");
+    }
+
+    #[test]
+    fn a_program_is_known_by_its_first_bytes() {
+        for (bytes, container) in [
+            (&b"\x47\x40\x00\x10"[..], Container::MpegTs),
+            (b"\0\0\0\x18ftypisom", Container::Mp4),
+            (b"\0\0\0\x01\x67", Container::H264),
+            (b"\0\0\x01\x67", Container::H264),
+            (b"\x1a\x45\xdf\xa3", Container::Unknown),
+            (b"", Container::Unknown),
+        ] {
+            assert_eq!(Container::of(bytes), container);
+        }
+    }
+
+    #[test]
+    fn bits_are_counted_by_the_times_of_pictures() {
+        assert!(line(Input::Ours, VideoMode::H264, None).contains("-x264-params fps=30:force-cfr=0 "));
+    }
+
+    #[test]
+    fn the_bitrate_follows_the_size() {
+        let kbps = |height, known| {
+            default_kbps(Picture { mode: VideoMode::H264, height, bitrate_kbps: None, known })
+        };
+        let hd = Some((Size { width: 1920, height: 1080 }, 30));
+        assert!(kbps(None, hd) > kbps(Some(720), hd) && kbps(Some(720), hd) > kbps(Some(360), hd));
+        assert_eq!(kbps(None, None), 2500);
+        assert!(kbps(Some(360), Some((Size { width: 9, height: 0 }, 0))) > 0);
+    }
+}

@@ -1,0 +1,491 @@
+//! A running ffmpeg: what it is given, what it gives, and why it ended.
+//!
+//! ```text
+//! a program's output ─┐                        ┌─ pipe ▶ ts ▶ pictures
+//! FLV that we write ──┴─▶ stdin  ffmpeg  ──────┼─ pipe ▶ ts ▶ sound
+//!                                              └─ stderr ▶ last lines
+//! ```
+//!
+//! Like every child ([`crate::process`]) it is in a session of its own and dies with us; it has a small clean environment
+//! and no descriptors but these. Dropping [`Child`] kills it, with the program that feeds it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use super::arguments::{Input, Picture, Plan};
+use super::secrets::Secrets;
+use super::ts::{Demuxer, Packet};
+use crate::process::{self, exit_text, tree};
+use crate::source::live::h264::Obstacle;
+
+/// Read at once; as much as a pipe holds.
+const READ: usize = 64 * 1024;
+/// Room in the pipes for pictures: a keyframe should fit, so that ffmpeg need not wait for us.
+const PIPE_ROOM: usize = 512 * 1024;
+/// Most bytes that wait to be written to ffmpeg. When it does not keep up, [`Child::write`] refuses more.
+const MAX_WAITING: usize = 8 * 1024 * 1024;
+/// How much of what a program prints is remembered, in bytes.
+const TAIL: usize = 2048;
+/// Longest part of it in a reason.
+const REASON: usize = 300;
+/// How long to wait for the end of a process whose output has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for a program to end by itself.
+const GRACE: Duration = Duration::from_millis(300);
+/// The name of the program.
+const FFMPEG: &str = "ffmpeg";
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Output {
+    /// An access unit, Annex B.
+    Picture(Packet),
+    /// Opus in its MPEG-TS envelope.
+    Sound(Packet),
+}
+
+/// Why there is no ffmpeg, or no more of it. The texts have no passwords in them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// It ended as one does that has read all there is.
+    #[error("there is no more of it")]
+    Finished,
+    /// There is no sound to be read, but it was asked for.
+    #[error("there is no sound")]
+    NoSound,
+    /// It was to be passed on as it is, and that is of no use.
+    #[error("browsers cannot show {0}: have it encoded anew, with \"video\": \"h264\"")]
+    CannotBeShown(Obstacle),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// See the module.
+pub struct Child {
+    pictures: Option<Stream>,
+    sound: Option<Stream>,
+    messages: Option<pipe::Receiver>,
+    tail: Tail,
+    input: Option<pipe::Sender>,
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    ready: VecDeque<Output>,
+    buffer: Vec<u8>,
+    exit: Option<oneshot::Receiver<ExitStatus>>,
+    secrets: Secrets,
+    program: Option<Program>,
+    process: process::Child,
+}
+
+struct Stream {
+    pipe: pipe::Receiver,
+    demuxer: Demuxer,
+}
+
+/// What ffmpeg reads.
+pub enum Feed {
+    /// What the plan's input names.
+    Named,
+    /// Pieces given to [`Child::write`].
+    Ours,
+    /// The output of a program.
+    Program(Program),
+}
+
+impl Child {
+    /// Starts ffmpeg. Picture and sound, as asked for, each leave by a pipe.
+    ///
+    /// # Errors
+    /// [`End::Failed`] when there is no ffmpeg, or it cannot be run.
+    pub fn start(
+        input: Input,
+        feed: Feed,
+        picture: Option<Picture>,
+        sound: bool,
+        secrets: Secrets,
+    ) -> Result<Self, End> {
+        let path = process::search_path();
+        let ffmpeg = process::find_program(FFMPEG, &path)
+            .ok_or_else(|| End::Failed("ffmpeg is not installed: install the package \"ffmpeg\"".into()))?;
+        let start = || Self::spawn(ffmpeg, input, feed, picture, sound, secrets);
+        start().map_err(|error| End::Failed(format!("ffmpeg cannot be run: {error}")))
+    }
+
+    fn spawn(
+        ffmpeg: PathBuf,
+        input: Input,
+        feed: Feed,
+        picture: Option<Picture>,
+        sound: bool,
+        secrets: Secrets,
+    ) -> std::io::Result<Self> {
+        let (messages, stderr) = receiver()?;
+        let (first, stdout) = receiver()?;
+        let (mut pictures, mut sounds, mut keep) = (None, None, None);
+        let mut plan = Plan { input, picture: None, sound: None };
+        // The one that there always is goes by standard output, a second one by a pipe that is kept for it.
+        match picture {
+            Some(picture) => {
+                plan.picture = Some((picture, 1));
+                pictures = Some(Stream::new(first));
+                if sound {
+                    let (second, write) = receiver()?;
+                    plan.sound = Some(write.as_raw_fd());
+                    sounds = Some(Stream::new(second));
+                    keep = Some(write);
+                }
+            }
+            None => {
+                plan.sound = Some(1);
+                sounds = Some(Stream::new(first));
+            }
+        }
+        let mut command = Command::new(ffmpeg);
+        command.args(plan.arguments()).stdout(stdout).stderr(stderr);
+        clean(&mut command);
+        let (input, program) = match feed {
+            Feed::Named => (None, None),
+            Feed::Ours => {
+                let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+                command.stdin(read);
+                (Some(pipe::Sender::from_owned_fd(write)?), None)
+            }
+            Feed::Program(mut program) => {
+                command.stdin(program.output.take().map_or_else(Stdio::null, Stdio::from));
+                (None, Some(program))
+            }
+        };
+        let (process, exit) = spawn(FFMPEG, command, keep)?;
+        Ok(Self {
+            pictures,
+            sound: sounds,
+            messages: Some(messages),
+            tail: Tail::default(),
+            input,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            ready: VecDeque::new(),
+            buffer: vec![0; READ],
+            exit: Some(exit),
+            secrets,
+            program,
+            process,
+        })
+    }
+
+    /// Gives it a piece to read, if there is room: written by [`Child::next`]. False when it does not keep up.
+    pub fn write(&mut self, piece: Bytes) -> bool {
+        if self.waiting_bytes + piece.len() > MAX_WAITING {
+            return false;
+        }
+        self.waiting_bytes += piece.len();
+        self.waiting.push_back(piece);
+        true
+    }
+
+    /// The next thing that comes out. Cancel safe.
+    ///
+    /// # Errors
+    /// [`End`] when it has ended.
+    pub async fn next(&mut self) -> Result<Output, End> {
+        loop {
+            if let Some(output) = self.ready.pop_front() {
+                return Ok(output);
+            }
+            if self.pictures.is_none() && self.sound.is_none() {
+                return Err(self.ended().await);
+            }
+            tokio::select! {
+                biased;
+                () = readable(self.pictures.as_ref().map(|stream| &stream.pipe)) => {
+                    read(&mut self.pictures, &mut self.buffer, &mut self.ready, Output::Picture)?;
+                }
+                () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
+                    read(&mut self.sound, &mut self.buffer, &mut self.ready, Output::Sound)?;
+                }
+                () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.tail),
+                () = readable(self.program.as_ref().and_then(|program| program.messages.as_ref())) => {
+                    if let Some(program) = &mut self.program {
+                        read_messages(&mut program.messages, &mut program.tail);
+                    }
+                }
+                () = writable(self.input.as_ref().filter(|_| !self.waiting.is_empty())) => self.write_waiting(),
+            }
+        }
+    }
+
+    fn write_waiting(&mut self) {
+        let Some(input) = &self.input else { return };
+        while let Some(piece) = self.waiting.front_mut() {
+            match input.try_write(piece) {
+                Ok(written) => {
+                    self.waiting_bytes -= written;
+                    bytes::Buf::advance(piece, written);
+                    if piece.is_empty() {
+                        self.waiting.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // It reads no more: its outputs tell why.
+                Err(_) => return self.input = None,
+            }
+        }
+    }
+
+    /// Why it ended, once its outputs have.
+    async fn ended(&mut self) -> End {
+        let status = last_words(&mut self.messages, &mut self.tail, self.exit.take()).await;
+        let said = self.secrets.clean(&self.tail.last_line());
+        if said.contains("does not contain any stream") {
+            return End::NoSound;
+        }
+        if let Some(program) = &mut self.program
+            && let Some(reason) = program.ended().await
+        {
+            return End::Failed(self.secrets.clean(&reason));
+        }
+        match status {
+            Some(status) if status.success() => End::Finished,
+            _ if !said.is_empty() => End::Failed(format!("ffmpeg: {said}")),
+            Some(status) => End::Failed(format!("ffmpeg ended ({})", exit_text(status))),
+            None => End::Failed("ffmpeg closed its output".into()),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl Stream {
+    fn new(pipe: pipe::Receiver) -> Self {
+        // Fails only where pipes may not be so large; then it has to wait for us more often.
+        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_ROOM);
+        Self { pipe, demuxer: Demuxer::default() }
+    }
+}
+
+fn read(
+    stream: &mut Option<Stream>,
+    buffer: &mut [u8],
+    ready: &mut VecDeque<Output>,
+    output: fn(Packet) -> Output,
+) -> Result<(), End> {
+    let Some(Stream { pipe, demuxer }) = stream else { return Ok(()) };
+    match pipe.try_read(buffer) {
+        Ok(0) => *stream = None,
+        Ok(len) => demuxer
+            .push(&buffer[..len], |packet| ready.push_back(output(packet)))
+            .map_err(|error| End::Failed(error.to_string()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(End::Failed(format!("reading from ffmpeg: {error}"))),
+    }
+    Ok(())
+}
+
+/// A program whose output ffmpeg reads.
+pub struct Program {
+    process: process::Child,
+    output: Option<OwnedFd>,
+    exit: Option<oneshot::Receiver<ExitStatus>>,
+    messages: Option<pipe::Receiver>,
+    tail: Tail,
+}
+
+impl Program {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`End::Failed`] when there is no such program, or it cannot be run.
+    pub fn start(argv: &[String]) -> Result<Self, End> {
+        let (name, arguments) =
+            argv.split_first().ok_or_else(|| End::Failed("the command names no program".into()))?;
+        let failed = |why: String| End::Failed(format!("{name:?} {why}"));
+        let program = process::find_program(name, &process::search_path())
+            .ok_or_else(|| failed("is not a program that can be run".into()))?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null());
+        clean(&mut command);
+        let start = || {
+            let (messages, stderr) = receiver()?;
+            let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+            command.stdout(stdout).stderr(stderr);
+            let (process, exit) = spawn("exec", command, None)?;
+            Ok(Self {
+                process,
+                output: Some(output),
+                exit: Some(exit),
+                messages: Some(messages),
+                tail: Tail::default(),
+            })
+        };
+        start().map_err(|error: std::io::Error| failed(format!("cannot be run: {error}")))
+    }
+
+    /// Waits until it has written `len` bytes, or has ended, and looks at them. They stay in the pipe.
+    ///
+    /// # Errors
+    /// [`End::Failed`] when it ended without writing anything.
+    pub async fn peek(&mut self, len: usize) -> Result<Vec<u8>, End> {
+        let failed = |error: std::io::Error| End::Failed(format!("reading from the program: {error}"));
+        let Some(output) = self.output.take() else { return Ok(Vec::new()) };
+        let output = pipe::Receiver::from_owned_fd(output).map_err(failed)?;
+        output.readable().await.map_err(failed)?;
+        let sample = sample(&output, len).map_err(failed)?;
+        // ffmpeg must wait when there is nothing to read.
+        self.output = Some(output.into_blocking_fd().map_err(failed)?);
+        if sample.is_empty() {
+            let reason = self.ended().await;
+            return Err(End::Failed(
+                reason.unwrap_or_else(|| "the program ended without writing anything".into()),
+            ));
+        }
+        Ok(sample)
+    }
+
+    /// Why it ended, if it ended with an error.
+    async fn ended(&mut self) -> Option<String> {
+        let status = last_words(&mut self.messages, &mut self.tail, self.exit.take()).await?;
+        if status.success() {
+            return None;
+        }
+        let said = self.tail.last_line();
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        Some(format!("the program ended ({}){said}", exit_text(status)))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let root = self.process.exited().is_none().then(|| self.process.pid());
+        if root.is_some() {
+            tree::end(tree::Target { root, mark: None }, GRACE);
+        }
+    }
+}
+
+fn read_messages(messages: &mut Option<pipe::Receiver>, tail: &mut Tail) {
+    if messages.as_ref().is_some_and(|messages| !tail.read(messages)) {
+        *messages = None;
+    }
+}
+
+/// What a process says until it has ended, and how it ended; but waits for neither for ever.
+async fn last_words(
+    messages: &mut Option<pipe::Receiver>,
+    tail: &mut Tail,
+    exit: Option<oneshot::Receiver<ExitStatus>>,
+) -> Option<ExitStatus> {
+    let status = tokio::time::timeout(LAST_WORDS, exit?).await.ok()?.ok();
+    // What it left behind may hold its end open, so only what has been written is read.
+    read_messages(messages, tail);
+    status
+}
+
+/// The first bytes in a pipe, which stay in it.
+fn sample(pipe: &pipe::Receiver, len: usize) -> std::io::Result<Vec<u8>> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let len = rustix::pipe::tee(pipe, &write, len, rustix::pipe::SpliceFlags::NONBLOCK)?;
+    drop(write);
+    let mut sample = vec![0; len];
+    let len = rustix::io::read(&read, &mut sample[..])?;
+    sample.truncate(len);
+    Ok(sample)
+}
+
+/// A pipe whose reading end is ours.
+fn receiver() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((pipe::Receiver::from_owned_fd(read)?, write))
+}
+
+fn clean(command: &mut Command) {
+    let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
+    command.env_clear().env("PATH", process::search_path()).env("HOME", home).env("LANG", "C.UTF-8");
+}
+
+type Spawned = (process::Child, oneshot::Receiver<ExitStatus>);
+
+fn spawn(name: &str, command: Command, keep: Option<OwnedFd>) -> std::io::Result<Spawned> {
+    let (told, exit) = oneshot::channel();
+    let process = process::spawn(name, command, keep, move |status| {
+        // Nobody may want to know any more.
+        let _ = told.send(status);
+    })?;
+    Ok((process, exit))
+}
+
+/// Waits until it can be read from, or has ended; for ever if there is none.
+async fn readable(pipe: Option<&pipe::Receiver>) {
+    match pipe {
+        // An error shows when it is read from.
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(pipe: Option<&pipe::Sender>) {
+    match pipe {
+        Some(pipe) => drop(pipe.writable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The last of what a program printed.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    /// Reads what there is. False when there will be no more.
+    fn read(&mut self, pipe: &pipe::Receiver) -> bool {
+        let mut buffer = [0; 1024];
+        loop {
+            match pipe.try_read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(len) => self.push(&buffer[..len]),
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let over = self.0.len().saturating_sub(TAIL);
+        self.0.drain(..over);
+    }
+
+    fn last_line(&self) -> String {
+        let bytes: Vec<u8> = self.0.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        line.chars().filter(|c| !c.is_control()).take(REASON).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_remembered_however_much_is_printed() {
+        let mut tail = Tail::default();
+        for n in 0..1000 {
+            tail.push(format!("line {n}\n").as_bytes());
+        }
+        tail.push(b"the \x1b[31mend\n\n");
+        assert_eq!(tail.last_line(), "the [31mend");
+        assert!(tail.0.len() <= TAIL);
+        assert_eq!(Tail::default().last_line(), "");
+    }
+}

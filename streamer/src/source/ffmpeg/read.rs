@@ -1,0 +1,129 @@
+//! From what ffmpeg gives to what feeds take.
+
+use std::time::{Duration, Instant};
+
+use super::ts::{Packet, opus_packets};
+use crate::feed::packetize::nal_units;
+use crate::media::{AccessUnit, AudioPacket};
+use crate::source::live::clock::{Clock, SECOND, Track};
+use crate::source::live::h264::{Assembler, Format, Obstacle};
+use crate::source::live::opus;
+
+/// Ticks of MPEG-TS per second.
+const TICKS: i64 = 90_000;
+
+/// Whose times the packets have.
+#[derive(Debug)]
+pub enum Times {
+    /// Of somebody else: placed on our clock by when they come.
+    Theirs {
+        /// The mapping.
+        clock: Clock,
+        /// Of pictures.
+        picture: Track,
+        /// Of sound.
+        sound: Track,
+    },
+    /// Ours, since then.
+    Ours(Instant),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reader {
+    times: Times,
+    assembler: Assembler,
+    /// Pictures and sound of a feed must never go back.
+    picture: Track,
+    sound: Track,
+    /// What keeps pictures from being shown as they are.
+    obstacle: Option<Obstacle>,
+}
+
+impl Reader {
+    /// A reader of a new ffmpeg.
+    pub fn new(times: Times) -> Self {
+        let (picture, sound) = (Track::default(), Track::default());
+        Self { times, assembler: Assembler::default(), picture, sound, obstacle: None }
+    }
+
+    /// A reader of times that are not ours.
+    pub fn theirs() -> Self {
+        let clock = Clock::new(Instant::now());
+        Self::new(Times::Theirs { clock, picture: Track::default(), sound: Track::default() })
+    }
+
+    /// What was seen that browsers cannot show.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.obstacle
+    }
+
+    /// What the newest parameter set says.
+    pub fn format(&self) -> Option<Format> {
+        self.assembler.format()
+    }
+
+    /// A picture that has arrived `now`. `None` when there is none in it, or nothing says of which size it is.
+    pub fn picture(&mut self, packet: &Packet, now: Instant) -> Option<AccessUnit> {
+        let at = match &mut self.times {
+            Times::Theirs { clock, picture, .. } => clock.place(picture, now, nanos(packet.time)),
+            Times::Ours(began) => since(*began, packet.time),
+        };
+        let unit = self.assembler.assemble(nal_units(&packet.data))?;
+        let format = self.assembler.format()?;
+        let reordered = unit.bidirectional.then_some(Obstacle::Reordered);
+        self.obstacle = self.obstacle.or(format.obstacle).or(reordered);
+        let captured = self.picture.increasing(at);
+        Some(AccessUnit { data: unit.data, keyframe: unit.keyframe, captured, size: format.size })
+    }
+
+    /// The sound packets in a packet that has arrived `now`.
+    pub fn sound(&mut self, packet: &Packet, now: Instant) -> Vec<AudioPacket> {
+        let mut at = match &mut self.times {
+            Times::Theirs { clock, sound, .. } => clock.place(sound, now, nanos(packet.time)),
+            Times::Ours(began) => since(*began, packet.time),
+        };
+        let mut packets = Vec::new();
+        for data in opus_packets(packet.data.clone()) {
+            let Some(ticks) = opus::ticks(&data) else { continue };
+            packets.push(AudioPacket { data, captured: self.sound.increasing(at), ticks });
+            at += Duration::from_secs(ticks.into()) / common::media::AUDIO_CLOCK_HZ;
+        }
+        packets
+    }
+}
+
+fn nanos(ticks: i64) -> i64 {
+    ticks / TICKS * SECOND + ticks % TICKS * SECOND / TICKS
+}
+
+fn since(began: Instant, ticks: i64) -> Instant {
+    began + Duration::from_nanos(nanos(ticks.max(0)).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ticks_become_nanoseconds() {
+        assert_eq!(nanos(90_000 * 3600), 3600 * SECOND);
+        assert_eq!(nanos(9), 100_000);
+        let began = Instant::now();
+        assert_eq!(since(began, 90_000 * 3600 + 9) - began, Duration::from_micros(3_600_000_100));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_a_picture_or_nothing(
+            data in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0x67), Just(0x65), any::<u8>()], 0..200),
+            time in 0i64..1 << 34,
+        ) {
+            let mut reader = Reader::theirs();
+            let packet = Packet { time, data: data.into() };
+            let _ = reader.picture(&packet, Instant::now());
+            let _ = reader.sound(&packet, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Keeps passwords out of what programs print.
+
+use common::spec::SecretUrl;
+
+/// Texts that are not to be shown, with what is shown instead.
+#[derive(Clone, Default)]
+pub struct Secrets(Vec<(String, String)>);
+
+/// Shorter ones would make holes everywhere; what they are part of is replaced as a whole.
+const MIN_LEN: usize = 3;
+const HIDDEN: &str = "***";
+
+impl Secrets {
+    /// User and password of a URL, and the URL itself.
+    pub fn of(url: &SecretUrl) -> Self {
+        let mut all = Self::default();
+        let text = url.expose();
+        if url.to_string() != text {
+            all.hide(text, &url.to_string());
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+            if let Some((login, _)) = authority.rsplit_once('@') {
+                all.hide(login, HIDDEN);
+                all.hide_word(login.split_once(':').map_or("", |(_, password)| password));
+            }
+        }
+        all
+    }
+
+    /// Also hides this word, and what it is when it is not percent-encoded.
+    pub fn hide_word(&mut self, word: &str) {
+        self.hide(word, HIDDEN);
+        self.hide(&percent_decoded(word), HIDDEN);
+    }
+
+    fn hide(&mut self, text: &str, shown: &str) {
+        if text.len() >= MIN_LEN {
+            self.0.push((text.to_owned(), shown.to_owned()));
+        }
+    }
+
+    /// The text without them.
+    pub fn clean(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (secret, shown)| text.replace(secret, shown))
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// With `%41` as `A`; what is no such sequence stays.
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn neither_url_nor_password_is_shown() {
+        let url = SecretUrl::new("rtsp://admin:p%40ss%3Aw@10.0.0.7/a");
+        let secrets = Secrets::of(&url);
+        for line in [
+            "rtsp://admin:p%40ss%3Aw@10.0.0.7/a: Connection refused",
+            "tcp://admin:p%40ss%3Aw@10.0.0.7:554",
+            "wrong password p@ss:w for admin",
+            "wrong password p%40ss%3Aw",
+        ] {
+            let shown = secrets.clean(line);
+            assert!(!shown.contains("p@ss") && !shown.contains("p%40"), "{shown}");
+        }
+        assert_eq!(secrets.clean("rtsp://admin:p%40ss%3Aw@10.0.0.7/a: no"), "rtsp://***@10.0.0.7/a: no");
+        assert!(!format!("{secrets:?}").contains("ss"));
+        assert_eq!(Secrets::of(&SecretUrl::new("a.mp4")).clean("a.mp4: no"), "a.mp4: no");
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_decoded(text in "\\PC*") {
+            let decoded = percent_decoded(&text);
+            if !text.contains('%') {
+                prop_assert_eq!(decoded, text);
+            }
+        }
+
+        #[test]
+        fn a_password_is_never_shown(password in "[a-z0-9]{8,20}", line in "\\PC{0,20}") {
+            let secrets = Secrets::of(&SecretUrl::new(format!("http://u:{password}@h/x")));
+            let shown = secrets.clean(&format!("{line}{password}{line}"));
+            prop_assert!(!shown.contains(&password));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A variant of another stream of this streamer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::arguments::Picture;
+use super::child::End;
+use super::transcode::{self, Encoded, Transcoder};
+use crate::feed::{Tap, Tapped};
+use crate::media::{AccessUnit, Size};
+use crate::source::live::Publisher;
+
+/// Frame rate that a bitrate is chosen for.
+const USUAL_FPS: u32 = 30;
+/// How long it may take to notice that nobody reads the tap any more.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Runs until the other stream ends.
+pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
+    let mut units = match Units::start(tap) {
+        Ok(units) => units,
+        Err(error) => return publisher.ended(format!("no thread to read the stream: {error}")).await,
+    };
+    let mut variant = Variant { picture, transcoder: None, size: None };
+    loop {
+        let reason = match variant.attempt(&mut units, &mut publisher).await {
+            End::Finished => {
+                return publisher.ended("the stream that it is a variant of has ended".into()).await;
+            }
+            end => end.to_string(),
+        };
+        variant.transcoder = None;
+        let until = Instant::now() + publisher.lost(reason).await;
+        // What comes meanwhile is left out, so that the other stream is not asked for keyframes in vain.
+        while tokio::time::timeout_at(until, units.next()).await.is_ok_and(|unit| unit.is_some()) {}
+        units.ask_keyframe();
+    }
+}
+
+struct Variant {
+    picture: Picture,
+    transcoder: Option<Transcoder>,
+    /// Of what the transcoder is given.
+    size: Option<Size>,
+}
+
+impl Variant {
+    /// Goes on until ffmpeg fails, or there is no more to encode ([`End::Finished`]).
+    async fn attempt(&mut self, units: &mut Units, publisher: &mut Publisher) -> End {
+        loop {
+            tokio::select! {
+                biased;
+                encoded = transcode::next(&mut self.transcoder) => match encoded {
+                    Ok(Encoded::Picture(unit, format)) => publisher.video(unit, format).await,
+                    Ok(Encoded::Sound(packet)) => publisher.audio(packet),
+                    Err(End::Finished) => return End::Failed("ffmpeg ended".into()),
+                    Err(end) => return end,
+                },
+                unit = units.next() => match unit {
+                    Some(unit) => match self.push(&unit) {
+                        Ok(true) => {}
+                        Ok(false) => units.ask_keyframe(),
+                        Err(end) => return end,
+                    },
+                    None => return End::Finished,
+                },
+            }
+        }
+    }
+
+    /// False when it was left out.
+    fn push(&mut self, unit: &AccessUnit) -> Result<bool, End> {
+        // An encoder has one size: for another one there is another ffmpeg.
+        if unit.keyframe && self.size != Some(unit.size) {
+            self.transcoder = None;
+        }
+        let transcoder = match &mut self.transcoder {
+            Some(transcoder) => transcoder,
+            None if !unit.keyframe => return Ok(false),
+            none => {
+                let picture = Picture { known: Some((unit.size, USUAL_FPS)), ..self.picture };
+                self.size = Some(unit.size);
+                none.insert(Transcoder::pictures(picture, false, unit.captured)?)
+            }
+        };
+        Ok(transcoder.push_picture(unit))
+    }
+}
+
+/// The units of a tap, read by a thread, as a tap can only be waited for by one.
+struct Units {
+    units: mpsc::Receiver<AccessUnit>,
+    ask: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Units {
+    fn start(tap: Tap) -> std::io::Result<Self> {
+        // One waits here; the others in the tap, which knows what to do when there are too many.
+        let (sender, units) = mpsc::channel(1);
+        let ask = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&ask);
+        let read = move || {
+            while !sender.is_closed() {
+                if asked.swap(false, Ordering::AcqRel) {
+                    tap.ask_keyframe();
+                }
+                match tap.next(PATIENCE) {
+                    Tapped::Unit(unit) => drop(sender.blocking_send(unit)),
+                    Tapped::Nothing => {}
+                    Tapped::End => return,
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("tap".into()).spawn(read)?;
+        Ok(Self { units, ask, thread: Some(thread) })
+    }
+
+    /// The next unit; `None` at the end of the stream. Cancel safe.
+    async fn next(&mut self) -> Option<AccessUnit> {
+        self.units.recv().await
+    }
+
+    /// Nothing can be decoded before a keyframe.
+    fn ask_keyframe(&self) {
+        self.ask.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Units {
+    fn drop(&mut self) {
+        self.units.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of a tap panicked");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Media that we already have, encoded anew by an ffmpeg: pictures that browsers cannot show or that shall be
+//! smaller, sound that is not Opus. Times are kept: what comes out was captured when what went in was.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::arguments::{Input, Picture};
+use super::child::{Child, End, Feed, Output};
+use super::flv;
+use super::read::{Reader, Times};
+use super::secrets::Secrets;
+use crate::media::{AccessUnit, AudioPacket};
+use crate::source::live::h264::Format;
+
+/// Before the first time, so that those that are decoded earlier than they are shown have one too.
+const LEAD: Duration = Duration::from_secs(2);
+/// How much earlier than it is shown a picture may have to be decoded: more than any reordering takes.
+const REORDERING: u32 = 1000;
+/// What is given comes back at once. When nothing does for so long, ffmpeg hangs.
+const STALLED: Duration = Duration::from_secs(10);
+/// Times of FLV are milliseconds in 32 bits, 49 days. ffmpeg is started anew before.
+const LIFE: Duration = Duration::from_secs(40 * 24 * 3600);
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Encoded {
+    /// A picture, and what its parameter set says.
+    Picture(AccessUnit, Option<Format>),
+    /// Sound.
+    Sound(AudioPacket),
+}
+
+/// One ffmpeg that encodes either pictures or sound.
+pub struct Transcoder {
+    child: Child,
+    began: Instant,
+    reader: Reader,
+    /// Kind of sound, if it is sound.
+    sound: Option<flv::Sound>,
+    reordered: bool,
+    /// The newest configuration.
+    config: Bytes,
+    last_decoded: u32,
+    /// A picture was left out: nothing can be decoded before the next keyframe.
+    waits: bool,
+    /// When something was given and nothing has come out since.
+    unanswered: Option<Instant>,
+    ready: VecDeque<AudioPacket>,
+}
+
+impl Transcoder {
+    /// For pictures, the first of which is of `first`. They may come `reordered`, with the time at which they are to be
+    /// shown.
+    ///
+    /// # Errors
+    /// [`End`] when ffmpeg does not start.
+    pub fn pictures(picture: Picture, reordered: bool, first: Instant) -> Result<Self, End> {
+        let child = Child::start(Input::Ours, Feed::Ours, Some(picture), false, Secrets::default())?;
+        Ok(Self::new(child, None, reordered, first))
+    }
+
+    /// For sound, the first of which is of `first`. `config` is the `AudioSpecificConfig` of AAC.
+    ///
+    /// # Errors
+    /// [`End`] when ffmpeg does not start.
+    pub fn sound(kind: flv::Sound, config: &[u8], first: Instant) -> Result<Self, End> {
+        let child = Child::start(Input::Ours, Feed::Ours, None, true, Secrets::default())?;
+        let mut this = Self::new(child, Some(kind), false, first);
+        if kind == flv::Sound::Aac {
+            this.child.write(flv::aac_config(config));
+        }
+        Ok(this)
+    }
+
+    fn new(mut child: Child, sound: Option<flv::Sound>, reordered: bool, first: Instant) -> Self {
+        // There is room for it, as it is the first thing.
+        child.write(flv::header(sound.is_none()));
+        let began = first.checked_sub(LEAD).unwrap_or(first);
+        Self {
+            child,
+            began,
+            reader: Reader::new(Times::Ours(began)),
+            sound,
+            reordered,
+            config: Bytes::new(),
+            last_decoded: 0,
+            waits: true,
+            unanswered: None,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Gives it a picture. False when it was left out, and all that follow up to the next keyframe will be.
+    pub fn push_picture(&mut self, unit: &AccessUnit) -> bool {
+        if self.waits && !unit.keyframe {
+            return false;
+        }
+        let show = self.millis(unit.captured);
+        let decode = if self.reordered { show.saturating_sub(REORDERING) } else { show };
+        let decode = decode.max(self.last_decoded + 1);
+        if unit.keyframe {
+            let config = flv::video_config(0, &unit.data);
+            if config != self.config {
+                self.child.write(flv::video_config(decode, &unit.data));
+                self.config = config;
+            }
+        }
+        let taken = self.child.write(flv::video(decode, show.max(decode), unit.keyframe, &unit.data));
+        self.waits = !taken;
+        if taken {
+            self.last_decoded = decode;
+            self.given();
+        }
+        taken
+    }
+
+    /// Gives it a packet of sound, which is left out when it does not keep up.
+    pub fn push_sound(&mut self, data: &[u8], captured: Instant) {
+        let time = self.millis(captured);
+        if let Some(kind) = self.sound
+            && self.child.write(flv::sound(time, kind, data))
+        {
+            self.given();
+        }
+    }
+
+    fn given(&mut self) {
+        self.unanswered.get_or_insert_with(Instant::now);
+    }
+
+    fn millis(&self, at: Instant) -> u32 {
+        // It is started anew long before this saturates.
+        u32::try_from(at.saturating_duration_since(self.began).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// The next that comes out. Cancel safe.
+    ///
+    /// # Errors
+    /// [`End`] when ffmpeg has ended, or hangs.
+    pub async fn next(&mut self) -> Result<Encoded, End> {
+        let hangs = self.unanswered.map(|since| since + STALLED);
+        let deadline = hangs.unwrap_or(self.began + LIFE).min(self.began + LIFE);
+        let output = async {
+            loop {
+                if let Some(packet) = self.ready.pop_front() {
+                    return Ok(Encoded::Sound(packet));
+                }
+                let output = self.child.next().await?;
+                self.unanswered = None;
+                match output {
+                    Output::Picture(packet) => {
+                        if let Some(unit) = self.reader.picture(&packet, Instant::now()) {
+                            return Ok(Encoded::Picture(unit, self.reader.format()));
+                        }
+                    }
+                    Output::Sound(packet) => self.ready.extend(self.reader.sound(&packet, Instant::now())),
+                }
+            }
+        };
+        let timed_out = |_| Err(End::Failed("ffmpeg gives nothing any more".into()));
+        tokio::time::timeout_at(deadline.into(), output).await.unwrap_or_else(timed_out)
+    }
+}
+
+/// The next that comes out of a transcoder, if there is one; else it is waited for ever.
+///
+/// # Errors
+/// As [`Transcoder::next`].
+pub async fn next(transcoder: &mut Option<Transcoder>) -> Result<Encoded, End> {
+    match transcoder {
+        Some(transcoder) => transcoder.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,261 @@
+//! What all sources have in common that come from elsewhere: a thread of their own, what they publish, and
+//! how they are lost and come back.
+//!
+//! ```text
+//! thread `rtsp`, `ffmpeg`, …: task ──▶ Publisher ──▶ VideoOutlet, AudioOutlet
+//!            ▲                              └──▶ newest GOP ──(asked)──▶ picture
+//!  Live ─────┘ stop
+//!
+//!        first picture           lost, Event::Offline
+//!  Trying ───────────▶ Online ─────────────────────────▶ Trying …
+//!        Event::Started
+//! ```
+//!
+//! The task is asynchronous but has its thread to itself: what arrives is published on it at once. Such a source
+//! cannot be asked for a keyframe, as its encoder is not ours: joiners are served from the feed's cached GOP,
+//! or wait for the next keyframe.
+
+pub mod backoff;
+pub mod clock;
+pub mod h264;
+pub mod opus;
+pub mod still;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::media::VideoCodec;
+use common::spec::CursorMode;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use self::h264::Format;
+use self::still::Still;
+use super::{Clipboard, Error, Event, Events, Info, Outlets, Running};
+use crate::feed::{AudioOutlet, VideoOutlet};
+use crate::input::sink::Sink;
+use crate::media::{AccessUnit, AudioPacket, Picture, Size};
+use crate::stats::SourceCounters;
+
+/// Frame rate until anything says how many there are.
+const UNKNOWN_FPS: u32 = 25;
+/// Pictures between two estimates of the frame rate.
+const FPS_SAMPLE: u32 = 30;
+/// How long what ends by itself may take (saying goodbye to a camera).
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A source that comes from elsewhere. Dropping it stops its thread and waits for it.
+pub struct Live {
+    kind: &'static str,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread tells everybody else.
+#[derive(Debug)]
+struct Shared {
+    info: Mutex<Info>,
+    still: Arc<Still>,
+}
+
+impl Live {
+    /// Runs `task` on a thread called `kind` until it ends or the handle is dropped; it is dropped then, wherever
+    /// it waits. It gets what it publishes to.
+    ///
+    /// # Errors
+    /// When the system has no more threads or descriptors.
+    pub fn start<T, F>(kind: &'static str, outlets: Outlets, task: T) -> Result<Self, Error>
+    where
+        T: FnOnce(Publisher) -> F + Send + 'static,
+        F: Future<Output = ()>,
+    {
+        let failed = |source| Error::Io { what: format!("starting thread {kind:?}"), source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let info = Info {
+            size: Size { width: 0, height: 0 },
+            fps: UNKNOWN_FPS,
+            audio: false,
+            cursor: CursorMode::Embedded,
+            input: false,
+            codec: VideoCodec::H264,
+            window: None,
+        };
+        let shared = Arc::new(Shared { info: Mutex::new(info), still: Arc::default() });
+        let publisher = Publisher::new(outlets, Arc::clone(&shared));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let run = move || {
+            runtime.block_on(async {
+                stopped.run_until_cancelled(task(publisher)).await;
+                // A timeout only means that a camera does not answer any more.
+                let _ = tokio::time::timeout(GOODBYE, background()).await;
+            });
+        };
+        let thread = std::thread::Builder::new().name(kind.into()).spawn(run).map_err(failed)?;
+        Ok(Self { kind, shared, stop, thread: Some(thread) })
+    }
+}
+
+/// Waits for what runs beside the task.
+async fn background() {
+    const LOOK_AGAIN: Duration = Duration::from_millis(5);
+    while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(kind = self.kind, "a source's thread panicked");
+        }
+    }
+}
+
+impl Running for Live {
+    /// The size is 0×0 before the first [`Event::Started`].
+    fn info(&self) -> Info {
+        self.shared.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn picture(&self) -> oneshot::Receiver<Picture> {
+        self.shared.still.picture()
+    }
+
+    fn resize(&self, _: Size) -> oneshot::Receiver<Result<(), Error>> {
+        let (answer, done) = oneshot::channel();
+        // It is held below.
+        let _ = answer.send(Err(Error::Unsupported { kind: self.kind, what: "size of its own choice" }));
+        done
+    }
+
+    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        None
+    }
+
+    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
+        None
+    }
+}
+
+/// Where a task publishes; keeps whether the source is online. Owned by the task.
+pub struct Publisher {
+    video: VideoOutlet,
+    audio: AudioOutlet,
+    counters: Arc<SourceCounters>,
+    events: Events,
+    shared: Arc<Shared>,
+    state: State,
+    backoff: Backoff,
+    rate: Rate,
+}
+
+enum State {
+    /// No picture yet; why it was lost, as it was told.
+    Trying(Option<String>),
+    /// There are pictures, since then.
+    Online(Instant),
+}
+
+impl Publisher {
+    fn new(outlets: Outlets, shared: Arc<Shared>) -> Self {
+        let Outlets { video, audio, counters, events, run_dir: _ } = outlets;
+        let state = State::Trying(None);
+        let (backoff, rate) = (Backoff::default(), Rate::default());
+        Self { video, audio, counters, events, shared, state, backoff, rate }
+    }
+
+    /// Whether it has sound, from now on.
+    pub fn has_audio(&mut self, audio: bool) {
+        self.info(|info| info.audio = audio);
+    }
+
+    /// Publishes a picture. Those before the first keyframe (since it was lost) are left out. `format` is what
+    /// its parameter set says.
+    pub async fn video(&mut self, unit: AccessUnit, format: Option<Format>) {
+        if matches!(self.state, State::Trying(_)) && !unit.keyframe {
+            return;
+        }
+        self.counters.captured.add(1);
+        self.counters.captured_bytes.add(unit.data.len() as u64);
+        let counted = self.rate.picture(unit.captured);
+        let fps = match self.state {
+            State::Trying(_) => format.and_then(|format| format.fps),
+            State::Online(_) => counted,
+        };
+        let resized = self.info(|info| {
+            info.fps = fps.unwrap_or(info.fps);
+            std::mem::replace(&mut info.size, unit.size) != unit.size
+        });
+        self.shared.still.push(&unit, format.is_some_and(|format| format.full_range));
+        let size = unit.size;
+        self.video.publish(unit);
+        match self.state {
+            State::Trying(_) => {
+                self.state = State::Online(Instant::now());
+                self.events.send(Event::Started).await;
+            }
+            State::Online(_) if resized => self.events.send(Event::Resized(size)).await,
+            State::Online(_) => {}
+        }
+    }
+
+    /// Publishes sound.
+    pub fn audio(&mut self, packet: AudioPacket) {
+        self.counters.audio_captured.add(1);
+        self.counters.audio_bytes.add(packet.data.len() as u64);
+        self.audio.publish(packet);
+    }
+
+    /// It is lost. Says so, unless it was said already, and returns how long to wait before it is tried again.
+    pub async fn lost(&mut self, reason: String) -> Duration {
+        let online = match &self.state {
+            State::Online(since) => since.elapsed(),
+            State::Trying(_) => Duration::ZERO,
+        };
+        let known = matches!(&self.state, State::Trying(Some(told)) if *told == reason);
+        self.rate = Rate::default();
+        if !known {
+            tracing::warn!(%reason, "a source is lost");
+            self.state = State::Trying(Some(reason.clone()));
+            self.events.send(Event::Offline(reason)).await;
+        }
+        self.backoff.lost(online, backoff::random())
+    }
+
+    /// It is at its end.
+    pub async fn ended(&mut self, reason: String) {
+        self.events.send(Event::Ended(reason)).await;
+    }
+
+    fn info<T>(&self, change: impl FnOnce(&mut Info) -> T) -> T {
+        change(&mut self.shared.info.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Counts pictures per second.
+#[derive(Debug, Default)]
+struct Rate {
+    began: Option<Instant>,
+    pictures: u32,
+}
+
+impl Rate {
+    /// An estimate, whenever there is a new one.
+    fn picture(&mut self, captured: Instant) -> Option<u32> {
+        let began = *self.began.get_or_insert(captured);
+        self.pictures += 1;
+        if self.pictures <= FPS_SAMPLE {
+            return None;
+        }
+        let seconds = captured.saturating_duration_since(began).as_secs_f64();
+        *self = Self { began: Some(captured), pictures: 1 };
+        Some((f64::from(FPS_SAMPLE) / seconds.max(0.001)).round().clamp(1.0, 240.0) as u32)
+    }
+}

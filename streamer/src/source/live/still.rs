@@ -1,0 +1,123 @@
+//! The newest picture of a source that is not ours to capture: decoded from its last GOP when somebody asks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use openh264::decoder::{DecodedYUV, Decoder};
+use openh264::formats::YUVSource as _;
+use tokio::sync::oneshot;
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
+
+use crate::media::{AccessUnit, Picture, Size};
+
+/// Most units of a GOP that are kept: ten seconds at 60 frames a second. Of a longer one its beginning is
+/// kept, so that its picture is an older one until the next keyframe.
+const MAX_UNITS: usize = 600;
+/// Most bytes of a GOP that are kept.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Pictures with this many rows and more have the colours of HDTV, unless they say something else.
+const HD_ROWS: u32 = 720;
+
+/// The newest GOP. Shared by the thread that publishes and whoever asks for a picture.
+#[derive(Debug, Default)]
+pub struct Still {
+    gop: Mutex<Gop>,
+    /// A picture is being decoded; one at a time is enough, as it takes a core.
+    busy: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Gop {
+    units: Vec<Bytes>,
+    bytes: usize,
+    full: bool,
+    full_range: bool,
+}
+
+/// Says that nothing is being decoded any more.
+struct Busy(Arc<Still>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl Still {
+    /// Takes what has just been published.
+    pub fn push(&self, unit: &AccessUnit, full_range: bool) {
+        let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
+        if unit.keyframe {
+            *gop = Gop { full_range, ..Gop::default() };
+        } else if gop.units.is_empty() {
+            return;
+        }
+        gop.full |= gop.units.len() >= MAX_UNITS || gop.bytes + unit.data.len() > MAX_BYTES;
+        if !gop.full {
+            gop.bytes += unit.data.len();
+            gop.units.push(unit.data.clone());
+        }
+    }
+
+    /// Decodes it, on a thread of its own. The sender is dropped unsent when there is no picture yet, when it
+    /// cannot be decoded, or when one is being decoded already.
+    pub fn picture(self: &Arc<Self>) -> oneshot::Receiver<Picture> {
+        let (answer, picture) = oneshot::channel();
+        if self.busy.swap(true, Ordering::AcqRel) {
+            return picture;
+        }
+        let busy = Busy(Arc::clone(self));
+        let (units, full_range) = {
+            let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
+            (gop.units.clone(), gop.full_range)
+        };
+        let decode = move || {
+            let picture = decode(&units, full_range);
+            drop(busy);
+            match picture {
+                // The asker may have given up.
+                Ok(picture) => drop(answer.send(picture)),
+                Err(reason) => tracing::debug!(%reason, "no picture"),
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("still".into()).spawn(decode) {
+            tracing::warn!(%error, "no thread to decode a picture");
+        }
+        picture
+    }
+}
+
+fn decode(units: &[Bytes], full_range: bool) -> Result<Picture, String> {
+    let (last, before) = units.split_last().ok_or("nothing has been received")?;
+    let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
+    for unit in before {
+        // What it cannot decode may not matter for the last one.
+        let _ = decoder.decode(unit);
+    }
+    match decoder.decode(last).map_err(|error| error.to_string())? {
+        Some(decoded) => bgrx(&decoded, full_range),
+        None => Err("the decoder gives nothing".into()),
+    }
+}
+
+fn bgrx(decoded: &DecodedYUV<'_>, full_range: bool) -> Result<Picture, String> {
+    let ((width, height), strides) = (decoded.dimensions(), decoded.strides());
+    // Sides of pictures that openh264 decodes are far below.
+    let size = Size { width: width as u32, height: height as u32 };
+    let image = YuvPlanarImage {
+        y_plane: decoded.y(),
+        y_stride: strides.0 as u32,
+        u_plane: decoded.u(),
+        u_stride: strides.1 as u32,
+        v_plane: decoded.v(),
+        v_stride: strides.2 as u32,
+        width: size.width,
+        height: size.height,
+    };
+    let range = if full_range { YuvRange::Full } else { YuvRange::Limited };
+    let matrix = if size.height < HD_ROWS { YuvStandardMatrix::Bt601 } else { YuvStandardMatrix::Bt709 };
+    let mut pixels = vec![0; 4 * width * height];
+    yuv420_to_bgra(&image, &mut pixels, 4 * size.width, range, matrix).map_err(|error| error.to_string())?;
+    Ok(Picture { pixels, size })
+}

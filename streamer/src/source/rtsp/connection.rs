@@ -1,0 +1,226 @@
+//! The RTSP session with a camera: what it offers, and what of it is taken.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::spec::{RtspSpec, RtspTransport, SecretUrl};
+use futures_core::Stream as _;
+use retina::client::{
+    Credentials, InitialTimestampPolicy, PacketItem, PlayOptions, Playing, Session, SessionOptions,
+    SetupOptions, Stream, TcpTransportOptions, Transport, UdpTransportOptions,
+};
+use retina::codec::ParametersRef;
+use url::Url;
+
+use crate::source::ffmpeg::flv;
+use crate::source::ffmpeg::secrets::{Secrets, percent_decoded};
+
+/// How long a camera may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest reason in a message.
+const REASON: usize = 300;
+
+/// Where a camera is and how it is entered. Its password is in no text that this gives out.
+pub struct Address {
+    url: Url,
+    credentials: Option<Credentials>,
+    secrets: Secrets,
+}
+
+/// One medium of a camera.
+#[derive(Debug, Clone)]
+pub struct Track {
+    /// Its number in the session.
+    pub stream: usize,
+    /// Ticks of its RTP times per second.
+    pub rate: u32,
+}
+
+/// Sound of a camera.
+#[derive(Debug, Clone)]
+pub enum Sound {
+    /// Passed on as it is.
+    Opus,
+    /// Encoded anew. Frames have so many samples.
+    Aac {
+        /// `AudioSpecificConfig`.
+        config: Vec<u8>,
+        /// Samples of a frame.
+        frame: i64,
+    },
+    /// Encoded anew.
+    G711(flv::Sound),
+}
+
+/// A camera that sends.
+pub struct Connection {
+    session: Session<Playing>,
+    /// Its picture.
+    pub picture: Track,
+    /// NAL units that came with the description.
+    pub parameter_sets: Vec<Vec<u8>>,
+    /// Its sound, if there is some that can be taken and it is wanted.
+    pub sound: Option<(Track, Sound)>,
+}
+
+impl Address {
+    /// Takes user and password out of the URL.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(url: &SecretUrl) -> Result<Self, String> {
+        let secrets = Secrets::of(url);
+        let mut parsed =
+            Url::parse(url.expose()).map_err(|error| format!("the URL cannot be read: {error}"))?;
+        let credentials =
+            (!parsed.username().is_empty() || parsed.password().is_some()).then(|| Credentials {
+                username: percent_decoded(parsed.username()),
+                password: percent_decoded(parsed.password().unwrap_or_default()),
+            });
+        let cleared = parsed.set_username("").and_then(|()| parsed.set_password(None));
+        cleared.map_err(|()| "the URL names no host".to_owned())?;
+        Ok(Self { url: parsed, credentials, secrets })
+    }
+
+    fn reason(&self, error: &retina::Error) -> String {
+        if error.status_code() == Some(401) {
+            return match self.credentials {
+                Some(_) => "the camera refuses user or password (401)".into(),
+                None => "the camera wants a user and a password (401)".into(),
+            };
+        }
+        let text = self.secrets.clean(&error.to_string());
+        text.lines().next().unwrap_or_default().chars().take(REASON).collect()
+    }
+}
+
+impl Connection {
+    /// Connects, chooses what to take, and has it sent.
+    ///
+    /// # Errors
+    /// Why not, without passwords.
+    pub async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, String> {
+        let opened = tokio::time::timeout(ANSWER, Self::negotiate(address, spec)).await;
+        opened.unwrap_or_else(|_| Err(format!("the camera does not answer within {} s", ANSWER.as_secs())))
+    }
+
+    async fn negotiate(address: &Address, spec: &RtspSpec) -> Result<Self, String> {
+        let reason = |error: retina::Error| address.reason(&error);
+        let options = SessionOptions::default()
+            .creds(address.credentials.clone())
+            .user_agent(concat!("oriel/", env!("CARGO_PKG_VERSION")).into())
+            .session_group(Arc::default());
+        let mut session = Session::describe(address.url.clone(), options).await.map_err(reason)?;
+        let streams = session.streams();
+        let (picture, parameter_sets) = find_picture(streams)?;
+        let sound = if spec.audio { find_sound(streams) } else { None };
+        let transport = match spec.transport {
+            RtspTransport::Tcp => Transport::Tcp(TcpTransportOptions::default()),
+            RtspTransport::Udp => Transport::Udp(UdpTransportOptions::default()),
+        };
+        for track in std::iter::once(&picture).chain(sound.as_ref().map(|(track, _)| track)) {
+            let options = SetupOptions::default().transport(transport.clone());
+            session.setup(track.stream, options).await.map_err(reason)?;
+        }
+        let options = PlayOptions::default().initial_timestamp(InitialTimestampPolicy::Ignore);
+        let session = session.play(options).await.map_err(reason)?;
+        Ok(Self { session, picture, parameter_sets, sound })
+    }
+
+    /// The next packet. Cancel safe.
+    ///
+    /// # Errors
+    /// Why there are no more, without passwords.
+    pub async fn next(&mut self, address: &Address) -> Result<PacketItem, String> {
+        match std::future::poll_fn(|context| Pin::new(&mut self.session).poll_next(context)).await {
+            Some(Ok(item)) => Ok(item),
+            Some(Err(error)) => Err(address.reason(&error)),
+            None => Err("the camera has closed the connection".into()),
+        }
+    }
+}
+
+fn track(stream: usize, streams: &[Stream]) -> Track {
+    Track { stream, rate: streams[stream].clock_rate_hz() }
+}
+
+fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), String> {
+    let is_h264 = |stream: &Stream| stream.media() == "video" && stream.encoding_name() == "h264";
+    let Some(index) = streams.iter().position(is_h264) else {
+        let others: Vec<_> =
+            streams.iter().filter(|stream| stream.media() == "video").map(Stream::encoding_name).collect();
+        return Err(match &others[..] {
+            [] => "the camera has no video".into(),
+            others => format!(
+                "the camera's video is {}, not H.264: set the camera to H.264, or use a source of type \"ffmpeg\"",
+                others.join(" and ")
+            ),
+        });
+    };
+    let sets = match streams[index].parameters() {
+        // Lengths of four bytes would be those of an AVCDecoderConfigurationRecord: this is ours to take apart.
+        Some(ParametersRef::Video(parameters)) => match parameters.codec_params() {
+            retina::codec::VideoParametersCodec::H264 { sps, pps } => vec![sps.to_vec(), pps.to_vec()],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    Ok((track(index, streams), sets))
+}
+
+/// The best sound that there is.
+fn find_sound(streams: &[Stream]) -> Option<(Track, Sound)> {
+    let kinds = streams.iter().enumerate().filter(|(_, stream)| stream.media() == "audio").filter_map(
+        |(index, stream)| {
+            let found = sound(stream);
+            if found.is_none() {
+                tracing::info!(
+                    codec = stream.encoding_name(),
+                    "a camera's sound is left out: it cannot be taken"
+                );
+            }
+            found.map(|found| (track(index, streams), found))
+        },
+    );
+    kinds.min_by_key(|(_, sound)| match sound {
+        Sound::Opus => 0,
+        Sound::Aac { .. } => 1,
+        Sound::G711(_) => 2,
+    })
+}
+
+fn sound(stream: &Stream) -> Option<Sound> {
+    let is_telephone =
+        stream.clock_rate_hz() == 8000 && stream.channels().is_none_or(|channels| channels.get() == 1);
+    match stream.encoding_name() {
+        "opus" => Some(Sound::Opus),
+        "mpeg4-generic" => match stream.parameters() {
+            Some(ParametersRef::Audio(parameters)) if !parameters.extra_data().is_empty() => {
+                Some(Sound::Aac {
+                    config: parameters.extra_data().to_vec(),
+                    frame: parameters.frame_length().map_or(1024, |frame| frame.get().into()),
+                })
+            }
+            _ => None,
+        },
+        "pcma" if is_telephone => Some(Sound::G711(flv::Sound::PcmA)),
+        "pcmu" if is_telephone => Some(Sound::G711(flv::Sound::PcmU)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_of_the_url() {
+        let address = Address::of(&SecretUrl::new("rtsp://admin:p%40ss@10.0.0.7:554/a?b=c")).unwrap();
+        assert_eq!(address.url.as_str(), "rtsp://10.0.0.7:554/a?b=c");
+        let credentials = address.credentials.unwrap();
+        assert_eq!((&credentials.username[..], &credentials.password[..]), ("admin", "p@ss"));
+        assert!(Address::of(&SecretUrl::new("rtsp://h/x")).unwrap().credentials.is_none());
+        assert!(Address::of(&SecretUrl::new("rtsp://a b/x")).is_err());
+    }
+}

@@ -1,0 +1,340 @@
+//! An IP camera, by RTSP.
+//!
+//! ```text
+//! Connection ── RTP ──▶ depacketize ──▶ Assembler ──▶ Publisher          H.264 that browsers can show, Opus
+//!                 │                         └──▶ Transcoder ──▶ Publisher  other H.264
+//!                 │           └───── AAC, G.711 ──▶ Transcoder ──▶ Publisher
+//!                 └ RTCP ──▶ Sync, Clock: when it was captured
+//! ```
+//!
+//! Pictures are passed on as they are when browsers can show them: no encoder is called. Else they go through ffmpeg, which
+//! is started when that is seen. AAC and G.711 go through an ffmpeg too; when there is none, there is no sound.
+//! After a loss of packets (UDP) nothing is passed on up to the next keyframe: a picture stands still rather than
+//! falling apart. A camera that is lost is tried again (see [`crate::source::live`]).
+//!
+//! `retina` speaks no TLS: cameras at `rtsps://` are read by ffmpeg altogether.
+
+mod connection;
+pub mod depacketize;
+pub mod sync;
+pub mod watch;
+
+use std::time::{Duration, Instant};
+
+use common::spec::RtspSpec;
+use retina::client::PacketItem;
+use retina::rtcp::ReceivedCompoundPacket;
+use retina::rtp::ReceivedPacket;
+
+use self::connection::{Address, Connection, Sound, Track};
+use self::depacketize::{H264, Nals, Packet, aac_frames};
+use self::sync::{Sync, ntp_nanos};
+use self::watch::Watch;
+use super::ffmpeg::arguments::Picture;
+use super::ffmpeg::transcode::{self, Encoded, Transcoder};
+use super::ffmpeg::{self, flv};
+use super::live::clock::{self, Clock, nanos};
+use super::live::h264::{Assembler, Obstacle};
+use super::live::{Live, Publisher, opus};
+use super::{Error, Outlets};
+use crate::media::{AccessUnit, AudioPacket};
+
+/// A camera that sends nothing for so long is lost.
+const SILENT: Duration = Duration::from_secs(10);
+/// Frame rate that a bitrate is chosen for when the camera does not tell its own.
+const USUAL_FPS: u32 = 25;
+
+/// Starts a source of `type` `rtsp`. Returns at once; whether the camera is there is told by events.
+///
+/// # Errors
+/// [`Error`] when the URL cannot be read, or the system has no more threads.
+pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
+    if spec.url.expose().starts_with("rtsps:") {
+        return ffmpeg::start_camera(&spec.url, spec.audio, outlets);
+    }
+    let address = Address::of(&spec.url).map_err(|why| Error::Media(format!("source.url: {why}")))?;
+    let spec = spec.clone();
+    Live::start("rtsp", outlets, move |mut publisher| async move {
+        loop {
+            let reason = match Connection::open(&address, &spec).await {
+                Ok(connection) => {
+                    let mut camera = Camera::new(connection, &mut publisher);
+                    camera.run(&address).await
+                }
+                Err(reason) => reason,
+            };
+            let wait = publisher.lost(reason).await;
+            tokio::time::sleep(wait).await;
+        }
+    })
+}
+
+/// One connection with a camera.
+struct Camera<'p> {
+    connection: Connection,
+    publisher: &'p mut Publisher,
+    times: Times,
+    pictures: Pictures,
+    sound: Option<Sounds>,
+}
+
+/// When what arrives was captured.
+struct Times {
+    origin: Instant,
+    sync: Sync,
+    clock: Clock,
+}
+
+impl Times {
+    /// The time of the sender, and ours.
+    fn place(
+        &mut self,
+        track: &Track,
+        placed: &mut clock::Track,
+        ticks: i64,
+        now: Instant,
+    ) -> (i64, Instant) {
+        let arrived = nanos(now.saturating_duration_since(self.origin));
+        let time = self.sync.time(track.stream, track.rate, ticks, arrived);
+        (time, self.clock.place(placed, now, time))
+    }
+}
+
+/// The way of pictures.
+struct Pictures {
+    track: Track,
+    depacketizer: H264,
+    assembler: Assembler,
+    watch: Watch,
+    placed: clock::Track,
+    /// Packets were lost: nothing can be decoded before the next keyframe.
+    broken: bool,
+    /// Why they are encoded anew.
+    obstacle: Option<Obstacle>,
+    transcoder: Option<Transcoder>,
+}
+
+/// The way of sound.
+struct Sounds {
+    track: Track,
+    kind: Sound,
+    placed: clock::Track,
+    transcoder: Option<Transcoder>,
+}
+
+impl<'p> Camera<'p> {
+    fn new(connection: Connection, publisher: &'p mut Publisher) -> Self {
+        let now = Instant::now();
+        let mut assembler = Assembler::default();
+        connection.parameter_sets.iter().for_each(|set| assembler.add_parameter_set(set));
+        let pictures = Pictures {
+            track: connection.picture.clone(),
+            depacketizer: H264::default(),
+            assembler,
+            watch: Watch::new(now),
+            placed: clock::Track::default(),
+            broken: false,
+            obstacle: None,
+            transcoder: None,
+        };
+        let sound = connection.sound.clone().map(|(track, kind)| Sounds {
+            track,
+            kind,
+            placed: clock::Track::default(),
+            transcoder: None,
+        });
+        publisher.has_audio(sound.is_some());
+        let times = Times { origin: now, sync: Sync::default(), clock: Clock::new(now) };
+        Self { connection, publisher, times, pictures, sound }
+    }
+
+    /// Goes on until the camera is lost; why.
+    async fn run(&mut self, address: &Address) -> String {
+        let mut silent_at = tokio::time::Instant::now() + SILENT;
+        loop {
+            let sounds = self.sound.as_mut();
+            tokio::select! {
+                biased;
+                encoded = transcode::next(&mut self.pictures.transcoder) => match encoded {
+                    Ok(Encoded::Picture(unit, format)) => self.publisher.video(unit, format).await,
+                    Ok(Encoded::Sound(_)) => {}
+                    Err(end) => return end.to_string(),
+                },
+                encoded = next_sound(sounds) => match encoded {
+                    Ok(Encoded::Sound(packet)) => self.publisher.audio(packet),
+                    Ok(Encoded::Picture(..)) => {}
+                    Err(end) => self.no_sound(&end.to_string()),
+                },
+                item = self.connection.next(address) => {
+                    silent_at = tokio::time::Instant::now() + SILENT;
+                    let result = match item {
+                        Ok(PacketItem::Rtp(packet)) => self.packet(&packet).await,
+                        Ok(PacketItem::Rtcp(report)) => {
+                            self.report(&report);
+                            Ok(())
+                        }
+                        Ok(_) => Ok(()),
+                        Err(reason) => Err(reason),
+                    };
+                    if let Err(reason) = result {
+                        return reason;
+                    }
+                }
+                () = tokio::time::sleep_until(silent_at) => {
+                    return format!("the camera has sent nothing for {} s", SILENT.as_secs());
+                }
+            }
+        }
+    }
+
+    async fn packet(&mut self, packet: &ReceivedPacket) -> Result<(), String> {
+        let now = Instant::now();
+        if packet.stream_id() == self.pictures.track.stream {
+            let piece = Packet {
+                payload: packet.payload(),
+                ticks: packet.timestamp().timestamp(),
+                marker: packet.mark(),
+                loss: packet.loss() > 0,
+            };
+            for nals in self.pictures.depacketizer.push(piece) {
+                self.picture(&nals, now).await?;
+            }
+        } else if let Some(sounds) = &mut self.sound {
+            let pushed = sounds.push(packet, now, &mut self.times, self.publisher);
+            if let Err(reason) = pushed {
+                self.no_sound(&reason);
+            }
+        }
+        Ok(())
+    }
+
+    async fn picture(&mut self, nals: &Nals, now: Instant) -> Result<(), String> {
+        let Self { pictures, times, publisher, .. } = self;
+        let Some(unit) = pictures.assembler.assemble(nals.units.iter().map(|nal| &nal[..])) else {
+            return Ok(());
+        };
+        let format = pictures.assembler.format();
+        let (time, at) = times.place(&pictures.track, &mut pictures.placed, nals.ticks, now);
+        let obstacle = pictures.watch.see(now, time, &unit, format);
+        if let Some(obstacle) = obstacle
+            && pictures.obstacle.is_none()
+        {
+            tracing::info!(%obstacle, "a camera's pictures are encoded anew, as browsers cannot show them");
+            pictures.obstacle = Some(obstacle);
+        }
+        pictures.broken = (pictures.broken || nals.loss) && !unit.keyframe;
+        let Some(format) = format.filter(|_| !pictures.broken) else { return Ok(()) };
+        let unit = AccessUnit { data: unit.data, keyframe: unit.keyframe, captured: at, size: format.size };
+        if pictures.obstacle.is_some() {
+            return pictures.transcode(unit, format.fps);
+        }
+        let captured = pictures.placed.increasing(at);
+        publisher.video(AccessUnit { captured, ..unit }, Some(format)).await;
+        Ok(())
+    }
+
+    fn report(&mut self, packet: &ReceivedCompoundPacket) {
+        let report = packet.pkts().find_map(|packet| packet.as_sender_report().ok().flatten());
+        if let (Some(ticks), Some(report)) = (packet.rtp_timestamp(), report) {
+            let ntp = ntp_nanos(report.ntp_timestamp().0);
+            self.times.sync.report(packet.stream_id(), ticks.timestamp(), ntp);
+        }
+    }
+
+    fn no_sound(&mut self, reason: &str) {
+        tracing::warn!(%reason, "a camera goes on without sound");
+        self.sound = None;
+        self.publisher.has_audio(false);
+    }
+}
+
+impl Pictures {
+    fn transcode(&mut self, mut unit: AccessUnit, fps: Option<u32>) -> Result<(), String> {
+        let transcoder = match &mut self.transcoder {
+            Some(transcoder) => transcoder,
+            None => {
+                if self.obstacle == Some(Obstacle::NoKeyframes) && !unit.keyframe {
+                    unit = self.as_keyframe(unit);
+                }
+                if !unit.keyframe {
+                    return Ok(());
+                }
+                let picture = Picture {
+                    mode: common::spec::VideoMode::H264,
+                    height: None,
+                    bitrate_kbps: None,
+                    known: Some((unit.size, fps.unwrap_or(USUAL_FPS))),
+                };
+                let started = Transcoder::pictures(picture, true, unit.captured);
+                self.transcoder.insert(started.map_err(|end| end.to_string())?)
+            }
+        };
+        transcoder.push_picture(&unit);
+        Ok(())
+    }
+
+    /// With what a decoder needs to begin here. It shows a broken picture until all of it has been refreshed.
+    fn as_keyframe(&self, unit: AccessUnit) -> AccessUnit {
+        let mut data = Vec::with_capacity(unit.data.len() + 64);
+        for set in self.assembler.parameter_sets() {
+            data.extend_from_slice(&[0, 0, 0, 1]);
+            data.extend_from_slice(set);
+        }
+        data.extend_from_slice(&unit.data);
+        AccessUnit { data: data.into(), keyframe: true, ..unit }
+    }
+}
+
+impl Sounds {
+    fn push(
+        &mut self,
+        packet: &ReceivedPacket,
+        now: Instant,
+        times: &mut Times,
+        publisher: &mut Publisher,
+    ) -> Result<(), String> {
+        let ticks = packet.timestamp().timestamp();
+        let (_, at) = times.place(&self.track, &mut self.placed, ticks, now);
+        match self.kind.clone() {
+            Sound::Opus => {
+                if let Some(ticks) = opus::ticks(packet.payload()) {
+                    let data = bytes::Bytes::copy_from_slice(packet.payload());
+                    publisher.audio(AudioPacket { data, captured: self.placed.increasing(at), ticks });
+                }
+            }
+            Sound::Aac { config, frame } => {
+                let length = Duration::from_secs(frame.unsigned_abs()) / self.track.rate.max(1);
+                let transcoder = self.transcoder(flv::Sound::Aac, &config, at)?;
+                let mut at = at;
+                for data in aac_frames(packet.payload()) {
+                    transcoder.push_sound(data, at);
+                    at += length;
+                }
+            }
+            Sound::G711(kind) => self.transcoder(kind, &[], at)?.push_sound(packet.payload(), at),
+        }
+        Ok(())
+    }
+
+    fn transcoder(
+        &mut self,
+        kind: flv::Sound,
+        config: &[u8],
+        at: Instant,
+    ) -> Result<&mut Transcoder, String> {
+        match &mut self.transcoder {
+            Some(transcoder) => Ok(transcoder),
+            none => {
+                let started = Transcoder::sound(kind, config, at).map_err(|end| end.to_string())?;
+                Ok(none.insert(started))
+            }
+        }
+    }
+}
+
+async fn next_sound(sounds: Option<&mut Sounds>) -> Result<Encoded, ffmpeg::child::End> {
+    match sounds {
+        Some(sounds) => transcode::next(&mut sounds.transcoder).await,
+        None => std::future::pending().await,
+    }
+}

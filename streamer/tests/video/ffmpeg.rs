@@ -1,0 +1,286 @@
+//! Files, programs and variants of other streams, by ffmpeg.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::camera::{Clip, RtspServer, serve};
+use streamer::media::Size;
+use streamer::source::{Event, Upstream};
+
+use crate::rtsp::{count_up, ffmpegs, hear_the_tone, number_of, offline};
+use crate::{PATIENCE, Stage, alone};
+
+/// A source from a spec, whose texts may hold quotes.
+fn start(spec: &serde_json::Value) -> Stage {
+    Stage::start(&spec.to_string())
+}
+
+fn file(path: &Path, more: &[(&str, serde_json::Value)]) -> Stage {
+    let mut spec = serde_json::json!({ "type": "ffmpeg", "input": path });
+    spec.as_object_mut()
+        .unwrap()
+        .extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    start(&spec)
+}
+
+/// A shell command whose output is taken.
+fn program(command: &str, audio: bool) -> Stage {
+    start(&serde_json::json!({ "type": "exec", "command": command, "audio": audio }))
+}
+
+#[track_caller]
+fn ended(stage: &mut Stage) -> String {
+    stage.event("ended", |event| match event {
+        Event::Ended(reason) => Some(reason),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_file_is_played_at_its_own_speed_and_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip { seconds: 3, sound: Some("-c:a aac -ac 2"), ..Clip::default() };
+    let mut stage = file(&clip.make(dir.path(), "it's a film.mp4"), &[]);
+    stage.started();
+    let start = Instant::now();
+    assert_eq!(ended(&mut stage), "the file is at its end");
+    assert!(start.elapsed() > Duration::from_secs(2), "{:?}", start.elapsed());
+    let pictures = stage.counters.captured.get();
+    assert!((30..=36).contains(&pictures), "{pictures} pictures");
+    count_up(&mut stage, 30);
+    let seconds = stage.counters.audio_captured.get() as f64 * 0.02;
+    assert!((2.5..3.2).contains(&seconds), "{seconds} s of sound");
+    hear_the_tone(&stage);
+}
+
+#[test]
+fn a_file_can_begin_again_and_may_have_no_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip { seconds: 2, ..Clip::default() };
+    let mut stage = file(&clip.make(dir.path(), "film.mp4"), &[("loop", true.into())]);
+    stage.started();
+    // A film of two seconds is one round of its pictures.
+    count_up(&mut stage, 60);
+    assert!(!stage.source.info().audio);
+}
+
+#[test]
+fn a_file_is_scaled_and_no_larger_than_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = [("height", 90.into()), ("bitrate_kbps", 100.into())];
+    let mut stage = file(&Clip::default().make(dir.path(), "film.mp4"), &more);
+    stage.started();
+    assert_eq!(stage.next().size, Size { width: 160, height: 90 });
+    let start = stage.video.recv_timeout(PATIENCE).unwrap();
+    let units: Vec<_> = (0..60).map(|_| stage.video.recv_timeout(PATIENCE).unwrap()).collect();
+    let seconds = (units[59].captured - start.captured).as_secs_f64();
+    let bytes: usize = units.iter().map(|unit| unit.bytes).sum();
+    assert!(bytes as f64 * 8.0 / seconds < 130_000.0, "{bytes} bytes in {seconds} s");
+    assert!(units.iter().filter(|unit| unit.keyframe).count() >= 2, "every other second");
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let reason = offline(&mut start(&serde_json::json!({ "type": "ffmpeg", "input": "/no/such/film.mp4" })));
+    assert!(reason.contains("No such file"), "{reason}");
+    let dir = tempfile::tempdir().unwrap();
+    let noise = dir.path().join("noise.mp4");
+    std::fs::write(&noise, [7; 4000]).unwrap();
+    let reason = offline(&mut file(&noise, &[]));
+    assert!(reason.contains("Invalid data"), "{reason}");
+}
+
+#[test]
+fn a_playlist_from_elsewhere_may_not_name_files_of_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip { seconds: 2, ..Clip::default() }.make(dir.path(), "film.ts");
+    let list =
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{}\n#EXT-X-ENDLIST\n", film.display());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/list.m3u8", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = connection.read(&mut [0; 4096]);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", list.len());
+            let _ = connection.write_all((head + &list).as_bytes());
+        }
+    });
+    let mut stage = start(&serde_json::json!({ "type": "ffmpeg", "input": url, "audio": false }));
+    offline(&mut stage);
+    assert_eq!(stage.counters.captured.get(), 0);
+}
+
+#[test]
+fn a_camera_read_by_ffmpeg_keeps_its_password_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip { sound: Some("-c:a aac -ac 2"), ..Clip::default() };
+    let film = serve(&clip.make(dir.path(), "film.mp4"), Some("mpeg4-generic"));
+    let server = RtspServer::start_at(0, Some("admin:rightpass"), &[("film", film)]);
+    let source = |login: &str| {
+        let url = server.url("film").replace("rtsp://", &format!("rtsp://{login}@"));
+        start(&serde_json::json!({ "type": "ffmpeg", "input": url, "video": "copy" }))
+    };
+    let reason = offline(&mut source("admin:wrongpass"));
+    assert!(reason.contains("401") && !reason.contains("wrongpass"), "{reason}");
+    let mut stage = source("admin:rightpass");
+    stage.started();
+    count_up(&mut stage, 20);
+    hear_the_tone(&stage);
+}
+
+#[test]
+fn programs_are_read_in_every_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip::default().make(dir.path(), "film.mp4");
+    for (container, audio) in [
+        ("-f mpegts", false),
+        ("-f mpegts", true),
+        ("-f mp4 -movflags frag_keyframe+empty_moov+default_base_moof", false),
+        ("-bsf:v h264_mp4toannexb -f h264", false),
+        ("-f matroska", false),
+    ] {
+        let command =
+            format!("ffmpeg -v error -re -i {} -c copy -flush_packets 1 {container} -", film.display());
+        let mut stage = program(&command, audio);
+        stage.started();
+        count_up(&mut stage, 24);
+        assert_eq!(stage.source.info().size, Size { width: 320, height: 180 });
+        assert_eq!(stage.counters.encoded.get(), 0);
+    }
+}
+
+#[test]
+fn a_program_may_have_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip { sound: Some("-c:a aac -ac 2"), ..Clip::default() }.make(dir.path(), "film.mp4");
+    let mut stage = program(&format!("ffmpeg -v error -re -i {} -c copy -f mpegts -", film.display()), true);
+    stage.started();
+    count_up(&mut stage, 24);
+    hear_the_tone(&stage);
+}
+
+#[test]
+fn a_program_that_fails_is_told_with_its_last_words() {
+    let reason = offline(&mut program("echo first >&2; echo the lens is dirty >&2; exit 3", true));
+    assert_eq!(reason, "the program ended (exit code 3): the lens is dirty");
+    let spec = serde_json::json!({ "type": "exec", "command": ["no-such-camera-program", "x"] });
+    let reason = offline(&mut start(&spec));
+    assert_eq!(reason, "\"no-such-camera-program\" is not a program that can be run");
+    let reason = offline(&mut program("printf 'no film at all'; exit 0", true));
+    assert!(reason.contains("Invalid data"), "{reason}");
+}
+
+#[test]
+fn b_frames_of_a_program_are_refused_when_they_are_to_be_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let video = "-c:v libx264 -preset veryfast -bf 2 -b_strategy 0 -g 12 -pix_fmt yuv420p";
+    let film = Clip { video, ..Clip::default() }.make(dir.path(), "film.mp4");
+    let command = format!("ffmpeg -v error -re -i {} -c copy -f mpegts -", film.display());
+    let reason = offline(&mut program(&command, false));
+    assert!(reason.contains("B-frames") && reason.contains("\"h264\""), "{reason}");
+    let spec = serde_json::json!({ "type": "exec", "command": command, "audio": false, "video": "h264" });
+    let mut stage = start(&spec);
+    stage.started();
+    count_up(&mut stage, 30);
+}
+
+#[test]
+fn a_program_that_hangs_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip { seconds: 3, ..Clip::default() }.make(dir.path(), "film.mp4");
+    let mark = dir.path().join("hung");
+    // Hangs the first time.
+    let command = format!(
+        "ffmpeg -v error -i {} -c copy -f mpegts -; [ -e {mark} ] || {{ touch {mark}; exec sleep 1000; }}",
+        film.display(),
+        mark = mark.display()
+    );
+    let mut stage = program(&command, false);
+    stage.started();
+    assert_eq!(offline(&mut stage), "nothing comes any more");
+    stage.started();
+}
+
+#[test]
+fn an_ffmpeg_that_is_killed_is_started_again_and_none_is_left_behind() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip::default().make(dir.path(), "film.mp4");
+    let command = format!("ffmpeg -v error -re -i {} -c copy -f mpegts - | cat", film.display());
+    let spec = serde_json::json!({ "type": "exec", "command": command, "audio": false }).to_string();
+    let mut stage = Stage::start_beside(&spec, None);
+    stage.started();
+    let me = std::process::id().cast_signed();
+    let ours = harness::process::all().into_iter().find(|process| {
+        process.parent == me
+            && process.command_line.starts_with("ffmpeg") | process.command_line.starts_with("/")
+            && process.command_line.contains("pipe:1")
+    });
+    let ours = ours.expect("an ffmpeg of ours");
+    assert!(!ours.environment.iter().any(|variable| variable.starts_with("CARGO")), "{:?}", ours.environment);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(ours.pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    offline(&mut stage);
+    stage.started();
+    drop(stage);
+    assert_eq!(ffmpegs(), 0);
+    let left = harness::process::mentioning(dir.path());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_variant_of_another_stream_is_scaled_and_has_its_times() {
+    let beside = crate::STAGES.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let test = r#"{"type":"test","width":1280,"height":720,"fps":20,"audio":false}"#;
+    let (mut original, tapping) = Stage::start_on(test, Upstream::None, Some(beside));
+    original.started();
+    let spec = r#"{"type":"ffmpeg","input":"camera1","height":360}"#;
+    let (mut variant, _) = Stage::start_on(spec, Upstream::Stream(tapping.tap()), None);
+    variant.started();
+    assert_eq!(variant.source.info().size, Size { width: 640, height: 360 });
+    assert!(!variant.source.info().audio);
+    let mut frames = Vec::new();
+    for _ in 0..40 {
+        let unit = variant.video.recv_timeout(PATIENCE).unwrap();
+        let delay = unit.captured.elapsed();
+        assert!(delay < Duration::from_secs(2), "{delay:?}");
+        let decoded = variant.decoder.decode(&unit);
+        assert_eq!(decoded.size, Size { width: 640, height: 360 });
+        frames.push((unit.captured, decoded.code().map(|code| code.frame)));
+    }
+    let codes: Vec<_> = frames.iter().filter_map(|(_, code)| *code).collect();
+    assert!(codes.len() >= 36, "the code is read in {} of 40 pictures", codes.len());
+    assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    let originals: Vec<_> = original.video.try_iter().map(|unit| unit.captured).collect();
+    let near = |at: &Instant| {
+        originals.iter().any(|other| at.max(other).duration_since(*at.min(other)) < Duration::from_millis(2))
+    };
+    assert!(frames.iter().all(|(captured, _)| near(captured)), "they were captured when the originals were");
+    original.resize(640, 480);
+    let resized = variant.event("resized", |event| match event {
+        Event::Resized(size) => Some(size),
+        _ => None,
+    });
+    assert_eq!(resized, Size { width: 480, height: 360 });
+}
+
+#[test]
+fn a_variant_ends_with_its_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip { seconds: 2, ..Clip::default() }.make(dir.path(), "film.mp4");
+    let spec = serde_json::json!({ "type": "ffmpeg", "input": film }).to_string();
+    let (original, tapping) = Stage::start_on(&spec, Upstream::None, None);
+    let variant = r#"{"type":"ffmpeg","input":"camera1","height":90}"#;
+    let (mut variant, _) = Stage::start_on(variant, Upstream::Stream(tapping.tap()), None);
+    variant.started();
+    let first = number_of(&variant.next());
+    assert!(first < 24);
+    drop(original);
+    assert_eq!(ended(&mut variant), "the stream that it is a variant of has ended");
+}
