@@ -9,7 +9,14 @@
  * ```
  */
 
-export { Api, type CallOptions, type CreateRequest, type SnapshotOptions } from "./api";
+export {
+  Api,
+  type CallOptions,
+  type CreateRequest,
+  type SlotRequest,
+  type SnapshotOptions,
+  type SourceRequest,
+} from "./api";
 export {
   OrielClient,
   type ClientEvents,
@@ -24,6 +31,8 @@ export { copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
+export type { Negotiation } from "./link";
+export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
 export type { ConnectStep, EndReason } from "./session";
 export { peerSocketUrl } from "./signaling/socket";
