@@ -29,8 +29,9 @@ import type { NegotiatedTrack, SeenStream, SlotEvent, SlotTable } from "./peer/s
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
 import { SlotWishes } from "./peer/wishes";
-import { advance, type Command, type ConnectStep, endOfStreamer, type EndReason, IDLE } from "./session";
+import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
+import { type ClientState, publicState } from "./state";
 
 export type ClientOptions = {
   /** Which streamer. */
@@ -42,22 +43,6 @@ export type ClientOptions = {
   /** Keep sound and picture in step, at the price of latency. Default: false. */
   readonly lipSync?: boolean;
 };
-
-/** What the client is doing. */
-export type ClientState =
-  | { readonly kind: "idle" }
-  | { readonly kind: "connecting"; readonly step: ConnectStep }
-  | { readonly kind: "connected" }
-  | {
-      readonly kind: "reconnecting";
-      /** Counted from 1. */
-      readonly attempt: number;
-      /** From now; 0 while an attempt is under way. */
-      readonly retryInMs: number;
-      /** The picture still flows; only the signalling is being restored. */
-      readonly mediaFlows: boolean;
-    }
-  | { readonly kind: "ended"; readonly reason: EndReason };
 
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
 export type SlotView = {
@@ -576,21 +561,4 @@ type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
 function sameTracks(stream: MediaStream, tracks: readonly MediaStreamTrack[]): boolean {
   const held = stream.getTracks();
   return held.length === tracks.length && tracks.every((track) => held.includes(track));
-}
-
-function publicState(session: Session, now: number): ClientState {
-  switch (session.kind) {
-    case "idle":
-    case "connecting":
-    case "ended":
-      return session;
-    case "connected":
-      return { kind: "connected" };
-    case "waiting": {
-      const retryInMs = Math.max(0, session.retryAt - now);
-      return { kind: "reconnecting", attempt: session.attempt, retryInMs, mediaFlows: session.media };
-    }
-    case "retrying":
-      return { kind: "reconnecting", attempt: session.attempt, retryInMs: 0, mediaFlows: session.media };
-  }
 }

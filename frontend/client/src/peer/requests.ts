@@ -54,6 +54,12 @@ export class SwitchRequests {
     }
   }
 
+  /** A refusal came that does not say of what: answers come in order, so it is of the oldest. */
+  refuseOldest(message: string): void {
+    const [oldest] = this.#waiting.values();
+    oldest?.(new OrielError("refused", message));
+  }
+
   /** The connection is gone, and no answer will come. */
   abandon(): void {
     for (const settle of [...this.#waiting.values()]) {
