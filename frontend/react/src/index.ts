@@ -10,7 +10,7 @@
  */
 
 export { CameraGrid, type CameraGridProps } from "./CameraGrid";
-export { type GridSlot, normalise } from "./slots";
+export { type GridSlot, type Tone, TONES } from "./slots";
 export { StatusBadge } from "./StatusBadge";
 export { StreamView, type StreamViewProps } from "./StreamView";
 export { type MultiStream, useMultiStream } from "./useMultiStream";
