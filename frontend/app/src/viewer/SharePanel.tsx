@@ -106,7 +106,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
       {offers === null && <p className="quiet-text">Looking for what can be shared…</p>}
       {offers !== null && windows.length === 0 && sources.length === 0 && (
         <p className="quiet-text">
-          {shared.length === 0 ? "There is nothing that could be shared." : "Everything there is is shared."}
+          {shared.length === 0 ? "There is nothing that could be shared." : "There is nothing else to share."}
         </p>
       )}
     </section>

@@ -15,7 +15,7 @@ type OverlayProps = {
   readonly at: number;
   /** What is in the main view. */
   readonly slot: SlotView | null;
-  /** The server has said that no slot shows anything. */
+  /** The server has said that no slot shows anything, and there is room to say so. */
   readonly nothingShared: boolean;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;

@@ -191,7 +191,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         state={state}
         at={at}
         slot={slot}
-        nothingShared={nothingShared}
+        nothingShared={nothingShared && panel !== "share"}
         hasPicture={hasPicture}
         interrupted={interrupted}
         reached={client.peerId !== null}
@@ -199,7 +199,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           client.connect().catch(() => undefined);
         }}
         onShare={
-          role === "controller" && panel !== "share"
+          role === "controller"
             ? () => {
                 setPanel("share");
               }
