@@ -141,7 +141,11 @@ describe("the arrangement of slots", () => {
     expect(state.order).toEqual([0, 3, 1, 2]);
     expect(arrange(state, moved(0, 2)).order).toEqual([3, 1, 2, 0]);
     expect(arrange(state, moved(0, 9))).toBe(state);
-    expect([neighbour(state, 3, 1), neighbour(state, 3, -1), neighbour(state, 2, 1)]).toEqual([1, null, null]);
+    expect([neighbour(state, 3, 1), neighbour(state, 3, -1), neighbour(state, 2, 1)]).toEqual([
+      1,
+      null,
+      null,
+    ]);
   });
 });
 

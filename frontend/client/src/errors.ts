@@ -25,11 +25,7 @@ export class OrielError extends Error {
   /** With the reason `refused`: the server's code, such as `stream_not_found`. */
   readonly code: string | null;
 
-  constructor(
-    reason: ErrorReason,
-    message: string,
-    options: ErrorOptions & { readonly code?: string } = {},
-  ) {
+  constructor(reason: ErrorReason, message: string, options: ErrorOptions & { readonly code?: string } = {}) {
     super(message, options);
     this.name = "OrielError";
     this.reason = reason;

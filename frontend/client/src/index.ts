@@ -17,12 +17,7 @@ export {
   type SnapshotOptions,
   type SourceRequest,
 } from "./api";
-export {
-  OrielClient,
-  type ClientEvents,
-  type ClientOptions,
-  type SlotView,
-} from "./client";
+export { OrielClient, type ClientEvents, type ClientOptions, type SlotView } from "./client";
 export { OrielError, ProblemError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
 export type * from "./generated";

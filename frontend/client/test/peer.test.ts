@@ -147,7 +147,11 @@ describe("slots", () => {
 });
 
 describe("a switch", () => {
-  const status = (status: "pending" | "active" | "error", requestId: string, error?: string): ServerMessage => ({
+  const status = (
+    status: "pending" | "active" | "error",
+    requestId: string,
+    error?: string,
+  ): ServerMessage => ({
     type: "slot-status",
     slot: 0,
     stream: "b",

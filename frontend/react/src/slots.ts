@@ -26,7 +26,12 @@ export type Tile = {
 /** The tiles of a grid, in order; each has the slot of its place. */
 export function normalise(slots: readonly GridSlot[]): Tile[] {
   return slots.map((entry, slot) => {
-    const { stream, quality = "", enlargedQuality, label } = typeof entry === "string" ? { stream: entry } : entry;
+    const {
+      stream,
+      quality = "",
+      enlargedQuality,
+      label,
+    } = typeof entry === "string" ? { stream: entry } : entry;
     return {
       slot,
       stream,

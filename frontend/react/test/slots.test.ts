@@ -3,7 +3,10 @@ import { changedTiles, configsOf, explain, normalise } from "../src/slots";
 
 describe("the tiles of a grid", () => {
   it("come from names, or from more than names", () => {
-    const tiles = normalise(["door", { stream: "yard", quality: "360p", enlargedQuality: "native", label: "Yard" }]);
+    const tiles = normalise([
+      "door",
+      { stream: "yard", quality: "360p", enlargedQuality: "native", label: "Yard" },
+    ]);
     expect(tiles).toEqual([
       { slot: 0, stream: "door", quality: "", enlargedQuality: "", label: "door" },
       { slot: 1, stream: "yard", quality: "360p", enlargedQuality: "native", label: "Yard" },

@@ -40,7 +40,7 @@ function shown(page: Page): Promise<Shown[]> {
   return page.evaluate(() =>
     [...document.querySelectorAll<HTMLElement>(".tile")]
       .sort((a, b) => Number(b.classList.contains("main")) - Number(a.classList.contains("main")))
-      .filter((tile) => tile.checkVisibility())
+      .filter((tile) => tile.checkVisibility() && tile.getBoundingClientRect().height > 40)
       .map((tile) => {
         const video = tile.querySelector("video");
         return {

@@ -82,7 +82,6 @@ async function remove(api: Api, id: string): Promise<void> {
   }
 }
 
-
 function lifetime({ state, stats, created }: Streamer): string {
   if (state === "running" && stats !== null) return `up ${duration(stats.uptime_ms)}`;
   return `created ${duration(Date.now() - Date.parse(created))} ago`;

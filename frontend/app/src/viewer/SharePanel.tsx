@@ -77,7 +77,9 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
             <Row
               key={window.id}
               name={labelOfWindow(window)}
-              detail={[window.app, `${window.width} × ${window.height}`].filter((text) => text !== "").join(" · ")}
+              detail={[window.app, `${window.width} × ${window.height}`]
+                .filter((text) => text !== "")
+                .join(" · ")}
               action={busy === `window-${window.id}` ? "Sharing…" : "Share"}
               testId={`share-window-${window.id}`}
               disabled={busy !== null}
@@ -93,7 +95,12 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
           {sources.map(({ name, source, state, size }) => (
             <Row
               key={name}
-              name={labelOf({ source: name, windowName: null, appName: null, input: source.type === "desktop" })}
+              name={labelOf({
+                source: name,
+                windowName: null,
+                appName: null,
+                input: source.type === "desktop",
+              })}
               detail={size === null ? state : `${size[0]} × ${size[1]}`}
               action={busy === name ? "Sharing…" : "Share"}
               testId={`share-${name}`}
@@ -138,7 +145,13 @@ function Row({ name, detail, action, testId, disabled, onAction }: RowProps) {
         {name}
         <span className="quiet-text">{detail}</span>
       </span>
-      <button className="button small" type="button" disabled={disabled} data-testid={testId} onClick={onAction}>
+      <button
+        className="button small"
+        type="button"
+        disabled={disabled}
+        data-testid={testId}
+        onClick={onAction}
+      >
         {action}
       </button>
     </li>

@@ -30,7 +30,11 @@ export function Stage({ client, views, arrangement, dimmed, thumbnails }: StageP
   const row = thumbnails && inPlace.length > 1;
   return (
     <div className={row ? "stage with-row" : "stage"} data-testid="stage">
-      <div className="row-of-tiles" role={row ? "list" : undefined} aria-label={row ? "Also shared" : undefined}>
+      <div
+        className="row-of-tiles"
+        role={row ? "list" : undefined}
+        aria-label={row ? "Also shared" : undefined}
+      >
         {inPlace.map((slot) => (
           <Tile
             key={slot}

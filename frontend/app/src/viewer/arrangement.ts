@@ -81,7 +81,11 @@ function view(state: Arrangement, slot: number): Arrangement {
   const { main } = state;
   if (slot === main || !state.order.includes(slot)) return state;
   const earlier = main === null ? state.earlier : [main, ...state.earlier];
-  return { ...state, main: slot, earlier: earlier.filter((one, i) => one !== slot && earlier.indexOf(one) === i) };
+  return {
+    ...state,
+    main: slot,
+    earlier: earlier.filter((one, i) => one !== slot && earlier.indexOf(one) === i),
+  };
 }
 
 function deactivated(state: Arrangement, slot: number, label: string, reason: string | null): Arrangement {

@@ -9,11 +9,7 @@
  * ```
  */
 
-export {
-  MultiStreamClient,
-  type MultiStreamEvents,
-  type MultiStreamOptions,
-} from "./client";
+export { MultiStreamClient, type MultiStreamEvents, type MultiStreamOptions } from "./client";
 export type { SlotConfig, SlotStatus } from "./messages";
 export { multiSocketUrl } from "./socket";
 export { ALL_SLOTS } from "./wanted";

@@ -49,7 +49,11 @@ export class SwitchRequests {
     if (message.type === "error") {
       const { code, message: text, requestId } = message;
       this.#settle(requestId, new OrielError("refused", text, { code }));
-    } else if (message.type === "slot-status" && message.status !== "pending" && message.status !== "buffering") {
+    } else if (
+      message.type === "slot-status" &&
+      message.status !== "pending" &&
+      message.status !== "buffering"
+    ) {
       this.#settle(message.requestId, outcome(message));
     }
   }
