@@ -10,7 +10,7 @@ import { preferLatency } from "../peer/latency";
 export type SlotTracks = { readonly video: MediaStreamTrack; readonly audio: MediaStreamTrack };
 
 export type MultiPeerEvents = {
-  /** A candidate of ours; empty ends them. */
+  /** A candidate of ours; empty ends them. None comes before the answer: until then there is no peer to have it. */
   candidate: string;
   /** Media flows. */
   connected: undefined;
@@ -30,8 +30,9 @@ export class MultiPeer extends Emitter<MultiPeerEvents> {
   #interrupted: ReturnType<typeof setTimeout> | undefined;
   #over = false;
   #answered = false;
-  /** Candidates of the server that came before its answer had been applied. */
+  /** Candidates that came before the answer had been applied: the server's, and ours. */
   #early: string[] = [];
+  #unsent: string[] = [];
 
   constructor(slots: number) {
     super();
@@ -45,7 +46,9 @@ export class MultiPeer extends Emitter<MultiPeerEvents> {
       return { video, audio };
     });
     this.#pc.onicecandidate = ({ candidate }) => {
-      this.emit("candidate", candidate?.candidate ?? "");
+      const text = candidate?.candidate ?? "";
+      if (this.#answered) this.emit("candidate", text);
+      else this.#unsent.push(text);
     };
     this.#pc.onconnectionstatechange = () => {
       this.#connectionStateChanged();
@@ -84,6 +87,7 @@ export class MultiPeer extends Emitter<MultiPeerEvents> {
     }
     this.#answered = true;
     for (const candidate of this.#early.splice(0)) this.addCandidate(candidate);
+    for (const candidate of this.#unsent.splice(0)) this.emit("candidate", candidate);
   }
 
   addCandidate(candidate: string): void {
