@@ -1,10 +1,12 @@
 /** The viewer page with several slots: what is large, what is small, what is sent, and what people can do about it. */
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
-import { Server } from "./support/server.js";
+import { fileWith, Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
 /** Streams and the widths that tell them apart. */
@@ -173,5 +175,50 @@ test("thumbnails that nobody can see are not sent, and are there again at once",
   await page.click("[data-testid=tool-thumbnails]");
   await presents(page, "a", "b");
   await until("no pause", async () => (await status(1)) === "active");
+  await page.context().close();
+});
+
+test("windows are shared from the page, typed into in turn, followed, and missed when they close", async () => {
+  const terminal = (title: string, at: string): string =>
+    `xterm -T ${title} -geometry 40x10+${at}+40 -e sh -c 'read line; echo $line > ${server.dir}/${title}; read line' &`;
+  const script = join(server.dir, "windows.sh");
+  writeFileSync(script, `${terminal("One", "10")} ${terminal("Two", "330")} exec openbox\n`);
+  const source = { type: "desktop", width: 640, height: 360, audio: false, command: `exec sh ${script}` };
+  await server.json("POST", "api/streamers?wait=running", { id: "windows", share: false, source });
+  type Window = { id: number; title: string };
+  const windows = await until("both windows", async () => {
+    const list = await server.json<{ windows: Window[] }>("GET", "api/streamers/windows/windows");
+    return list.windows.length === 2 && list.windows;
+  });
+  const page = await open("windows");
+  await page.click("[data-testid=share-offer]");
+  for (const title of ["One", "Two"]) {
+    const row = `[data-testid=share-window-${String(windows.find((window) => window.title === title)?.id)}]`;
+    await page.click(row);
+    await page.waitForSelector(row, { state: "detached" });
+  }
+  await page.click("[data-testid=tool-share]");
+  const main = async (): Promise<string | null> => page.getAttribute("[data-testid=main-view]", "data-slot");
+  await until("a live picture", async () => (await page.getAttribute("[data-testid=viewer]", "data-live")) === "true");
+  assert.equal(await main(), "0");
+
+  // The keyboard goes to what is large.
+  await page.click("[data-testid=thumb-1]");
+  await page.keyboard.type("second\n");
+  await fileWith(join(server.dir, "Two"), /^second\n$/);
+  await page.click("[data-testid=thumb-0]");
+  await page.keyboard.type("first\n");
+  await fileWith(join(server.dir, "One"), /^first\n$/);
+
+  await page.hover("[data-testid=toolbar-handle]");
+  await page.click("[data-testid=tool-follow]");
+  // Somebody else types into the other window, which gets the focus by that.
+  await server.json("POST", "api/streamers/windows/input", { slot: 1, events: [{ type: "text", text: "x" }] });
+  await until("the view follows", async () => (await main()) === "1");
+  await server.json("POST", "api/streamers/windows/input", { slot: 1, events: [{ type: "text", text: "\n" }] });
+  const notice = await page.waitForSelector("[data-testid=notice]");
+  assert.match((await notice.textContent()) ?? "", /“Two” is gone: the window was closed/);
+  assert.equal(await main(), "0");
+  assert.deepEqual(await negotiated(page), { connections: 1, offers: 1, signalingState: "stable" });
   await page.context().close();
 });

@@ -15,8 +15,10 @@ type OverlayProps = {
   readonly at: number;
   /** What is in the main view. */
   readonly slot: SlotView | null;
-  /** The server has said that no slot shows anything, and there is room to say so. */
+  /** The server has said that no slot shows anything. */
   readonly nothingShared: boolean;
+  /** What can be shared is being looked at. */
+  readonly sharing: boolean;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;
   /** There has been a connection before. */
@@ -53,9 +55,9 @@ function Waiting({ text, detail }: { readonly text: string; readonly detail?: st
   );
 }
 
-function Connected({ slot, nothingShared, hasPicture, interrupted, onShare }: OverlayProps) {
+function Connected({ slot, nothingShared, sharing, hasPicture, interrupted, onShare }: OverlayProps) {
   if (interrupted) return <Waiting text="The network is interrupted" detail="Waiting for it to come back…" />;
-  if (nothingShared) return <NothingShared onShare={onShare} />;
+  if (nothingShared) return sharing ? null : <NothingShared onShare={onShare} />;
   switch (slot?.status) {
     case "error":
       return <Notice text={`This cannot be shown: ${slot.error ?? "unknown error"}`} />;

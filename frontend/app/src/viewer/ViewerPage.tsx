@@ -191,7 +191,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         state={state}
         at={at}
         slot={slot}
-        nothingShared={nothingShared && panel !== "share"}
+        nothingShared={nothingShared}
+        sharing={panel === "share"}
         hasPicture={hasPicture}
         interrupted={interrupted}
         reached={client.peerId !== null}
