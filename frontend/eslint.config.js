@@ -6,7 +6,7 @@ export default tseslint.config(
   { ignores: ["**/dist/", "**/node_modules/", "client/src/generated/"] },
   js.configs.recommended,
   {
-    files: ["client/**/*.ts", "app/**/*.{ts,tsx}"],
+    files: ["client/**/*.ts", "react/**/*.{ts,tsx}", "app/**/*.{ts,tsx}"],
     extends: [...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],
     languageOptions: {
       parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
@@ -27,7 +27,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["app/**/*.{ts,tsx}"],
+    files: ["react/**/*.{ts,tsx}", "app/**/*.{ts,tsx}"],
     extends: [reactHooks.configs.flat.recommended],
     rules: { "@typescript-eslint/explicit-module-boundary-types": "off" },
   },

@@ -5,12 +5,13 @@ import { defineConfig, type Plugin } from "vite";
 /** Where `npm run dev` finds a web-server. */
 const server = process.env.ORIEL_SERVER ?? "http://127.0.0.1:8080";
 
-/** Serves the viewer for every `s/{id}`, as the web-server does. */
+/** Serves the viewer for every `s/{id}`, and the grid without its ending, as the web-server does. */
 const viewerRoute: Plugin = {
   name: "oriel:viewer-route",
   configureServer({ middlewares }) {
     middlewares.use((request, _response, next) => {
       if (/^\/s\/[^/?]+\/?(\?|$)/.test(request.url ?? "")) request.url = "/s/index.html";
+      request.url = request.url?.replace(/^\/grid(?=\?|$)/, "/grid.html");
       next();
     });
   },
@@ -28,6 +29,8 @@ export default defineConfig({
     rolldownOptions: {
       input: {
         list: resolve(import.meta.dirname, "index.html"),
+        grid: resolve(import.meta.dirname, "grid.html"),
+        stream: resolve(import.meta.dirname, "stream.html"),
         viewer: resolve(import.meta.dirname, "s/index.html"),
       },
     },

@@ -1,9 +1,9 @@
 /**
- * Where the pages are: the list at the root of the web-server, a viewer at `s/{id}` below it. All addresses
- * are relative, so that a proxy can put both below any path. Pure.
+ * Where the pages are: the list, the grid and the page with one stream at the root of the web-server, a viewer
+ * at `s/{id}` below it. All addresses are relative, so that a proxy can put them below any path. Pure.
  */
 
-/** The root of the web-server, seen from the list. */
+/** The root of the web-server, seen from the list and its neighbours. */
 export function rootFromList(page: string): URL {
   return new URL(".", page);
 }
@@ -22,4 +22,36 @@ export function streamerIdOf(path: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** What the address of a grid asks for. */
+export type GridWish = {
+  /** Null: all there are. */
+  readonly streams: readonly string[] | null;
+  /** Whose streams; as the server's configuration names it. */
+  readonly streamer: string;
+  /** Rendition of the small pictures. */
+  readonly quality: string;
+};
+
+/** The streamer that has the configured cameras, unless the configuration says otherwise. */
+const CAMERAS = "cameras";
+
+/** `?streams=a,b,c&quality=360p`, all of it optional. */
+export function gridOf(search: string): GridWish {
+  const query = new URLSearchParams(search);
+  const names = (query.get("streams") ?? "").split(",").map((name) => name.trim());
+  const streams = names.filter((name) => name !== "");
+  return {
+    streams: streams.length === 0 ? null : streams,
+    streamer: query.get("streamer") ?? CAMERAS,
+    quality: query.get("quality") ?? "",
+  };
+}
+
+/** `?src=NAME&quality=`; null when no stream is named. */
+export function streamOf(search: string): { readonly stream: string; readonly quality: string } | null {
+  const query = new URLSearchParams(search);
+  const stream = query.get("src") ?? "";
+  return stream === "" ? null : { stream, quality: query.get("quality") ?? "" };
 }

@@ -1,7 +1,17 @@
+import type { StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
-import { rootFromList, rootFromViewer, streamerIdOf } from "../src/location";
+import { describeSource, shownSlot } from "../src/list/describe";
+import { gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
+import {
+  arrange,
+  type Arrangement,
+  type ArrangementEvent,
+  neighbour,
+  PRESUMED,
+} from "../src/viewer/arrangement";
+import { labelOf, labelOfWindow } from "../src/viewer/label";
 
 describe("an address", () => {
   it("leads to the root of the server, below any path", () => {
@@ -18,6 +28,127 @@ describe("an address", () => {
   });
 });
 
+describe("the address of a page with streams", () => {
+  it("names them, or leaves it open", () => {
+    expect(gridOf("?streams=a, b,,c&quality=360p")).toEqual({
+      streams: ["a", "b", "c"],
+      streamer: "cameras",
+      quality: "360p",
+    });
+    expect(gridOf("?streamer=yard")).toEqual({ streams: null, streamer: "yard", quality: "" });
+    expect(streamOf("?src=door&quality=360p")).toEqual({ stream: "door", quality: "360p" });
+    expect([streamOf(""), streamOf("?src=")]).toEqual([null, null]);
+  });
+});
+
+describe("a streamer in the list", () => {
+  const test = { type: "test", width: 640, height: 360, fps: 10, audio: true } as const;
+  const rtsp = { type: "rtsp", url: "rtsp://h/", transport: "tcp", audio: true, always_on: false } as const;
+  const spec = { share: true, slots: 4 };
+
+  it("is described by its main source, or by how many streams it has", () => {
+    const none = { slots: [], stats: null };
+    expect(describeSource({ ...none, spec: { ...spec, source: test } })).toBe("Test picture 640 × 360");
+    expect(describeSource({ ...none, spec: { ...spec, source: rtsp, sources: { a: rtsp } } })).toBe(
+      "Camera, 1 stream",
+    );
+    expect(describeSource({ ...none, spec: { ...spec, sources: { a: rtsp, b: rtsp } } })).toBe("2 streams");
+  });
+
+  it("is pictured by the first slot that shows something", () => {
+    const info = (slot: number): StreamInfo => ({
+      trackId: `video${slot}`,
+      mid: "0",
+      audioMid: null,
+      slot,
+      source: "main",
+      windowName: null,
+      appName: null,
+      isFocused: true,
+      width: 640,
+      height: 360,
+      codec: "H264",
+      fps: 10,
+      cursor: "client",
+      input: true,
+    });
+    expect(shownSlot({ slots: [info(2), info(1)] })).toBe(1);
+    expect(shownSlot({ slots: [] })).toBeNull();
+  });
+});
+
+describe("what a slot shows", () => {
+  const named = { source: "main", windowName: null, appName: null, input: true };
+
+  it("is called by the best name that it has", () => {
+    expect(labelOf({ ...named, windowName: "Editor", appName: "xed" })).toBe("Editor");
+    expect(labelOf({ ...named, windowName: "", appName: "xed" })).toBe("xed");
+    expect([labelOf(named), labelOf({ ...named, input: false })]).toEqual(["Desktop", "Main picture"]);
+    expect(labelOf({ ...named, source: "door" })).toBe("door");
+    expect(labelOfWindow({ title: "", app: "" })).toBe("A window without a title");
+  });
+});
+
+describe("the arrangement of slots", () => {
+  const run = (...events: ArrangementEvent[]): Arrangement =>
+    events.reduce<Arrangement>((state, event) => arrange(state, event), PRESUMED);
+  const known = (...slots: number[]): ArrangementEvent => ({ type: "known", slots });
+  const picked = (slot: number): ArrangementEvent => ({ type: "picked", slot });
+  const gone = (slot: number, reason: string | null = null): ArrangementEvent => ({
+    type: "deactivated",
+    slot,
+    label: `S${slot}`,
+    reason,
+  });
+
+  it("shows what is there first, and nothing when there is nothing", () => {
+    expect(run(known(2, 1))).toMatchObject({ main: 1, order: [1, 2] });
+    expect(run(known())).toMatchObject({ main: null, order: [] });
+    expect(run(known(), { type: "activated", slot: 3 })).toMatchObject({ main: 3, order: [3] });
+  });
+
+  it("keeps its main view when something new is shared", () => {
+    expect(run(known(1), { type: "activated", slot: 0 })).toMatchObject({ main: 1, order: [1, 0] });
+  });
+
+  it("falls back to what was looked at before, and says why", () => {
+    const state = run(known(0, 1, 2), picked(2), picked(1), gone(1, "the window was closed"));
+    expect(state).toMatchObject({ main: 2, order: [0, 2], notice: "“S1” is gone: the window was closed" });
+    expect(arrange(state, gone(2))).toMatchObject({ main: 0, notice: "“S2” is no longer shared" });
+    expect(run(known(0), gone(0))).toMatchObject({ main: null, order: [] });
+  });
+
+  it("is silent about what was not in the main view", () => {
+    expect(run(known(0, 1), gone(1))).toMatchObject({ main: 0, notice: null });
+  });
+
+  it("never falls back to what has gone meanwhile", () => {
+    expect(run(known(0, 1, 2), picked(1), picked(2), gone(1), gone(2)).main).toBe(0);
+  });
+
+  it("follows the focus while that is wanted", () => {
+    const focused: ArrangementEvent = { type: "focused", slot: 2 };
+    expect(run(known(0, 1, 2), focused).main).toBe(0);
+    const follow: ArrangementEvent = { type: "follow", on: true, focused: 1 };
+    expect(run(known(0, 1, 2), follow).main).toBe(1);
+    expect(run(known(0, 1, 2), follow, focused).main).toBe(2);
+    expect(run(known(0, 1, 2), follow, { ...follow, on: false }, focused).main).toBe(1);
+  });
+
+  it("is changed by dragging and by keys", () => {
+    const moved = (slot: number, to: number): ArrangementEvent => ({ type: "moved", slot, to });
+    const state = run(known(0, 1, 2, 3), moved(3, 1));
+    expect(state.order).toEqual([0, 3, 1, 2]);
+    expect(arrange(state, moved(0, 2)).order).toEqual([3, 1, 2, 0]);
+    expect(arrange(state, moved(0, 9))).toBe(state);
+    expect([neighbour(state, 3, 1), neighbour(state, 3, -1), neighbour(state, 2, 1)]).toEqual([
+      1,
+      null,
+      null,
+    ]);
+  });
+});
+
 describe("the form", () => {
   it("leaves out what was left empty", () => {
     expect(requestOf({ ...NEW_FORM, command: " ", id: "" })).toEqual({
@@ -27,6 +158,14 @@ describe("the form", () => {
       id: "a",
       source: { type: "test", width: 1280, height: 720, fps: 30 },
     });
+    expect(requestOf({ ...NEW_FORM, type: "rtsp", url: " rtsp://h/ " }).source).toEqual({
+      type: "rtsp",
+      url: "rtsp://h/",
+    });
+    expect(requestOf({ ...NEW_FORM, type: "ffmpeg", url: "a.mp4" }).source).toEqual({
+      type: "ffmpeg",
+      input: "a.mp4",
+    });
   });
 
   it("shows a problem at its field", () => {
@@ -35,6 +174,8 @@ describe("the form", () => {
     expect(fieldOf({ ...problem, field: "slots" }, "desktop")).toBeNull();
     expect(fieldOf({ ...problem, field: "source.command" }, "test")).toBeNull();
     expect(fieldOf({ ...problem, status: 409 }, "desktop")).toBe("id");
+    expect(fieldOf({ ...problem, field: "source.input" }, "ffmpeg")).toBe("url");
+    expect(fieldOf({ ...problem, field: "source.url" }, "rtsp")).toBe("url");
     expect(fieldOf(problem, "desktop")).toBeNull();
   });
 });

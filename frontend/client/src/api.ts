@@ -4,7 +4,17 @@
  */
 
 import { ProblemError } from "./errors";
-import type { CreateStreamer, Problem, Streamer, StreamerList } from "./generated";
+import type {
+  Problem,
+  Source,
+  SourceList,
+  SourceSpec,
+  Streamer,
+  StreamerList,
+  StreamInfo,
+  Window,
+  WindowList,
+} from "./generated";
 
 export type CallOptions = { readonly signal?: AbortSignal };
 
@@ -12,7 +22,25 @@ export type CallOptions = { readonly signal?: AbortSignal };
 export type CreateRequest = {
   readonly id?: string;
   readonly slots?: number;
-  readonly source: { readonly type: CreateStreamer["source"]["type"] } & Partial<CreateStreamer["source"]>;
+  /** What the session is about; a streamer of cameras has none. */
+  readonly source?: SourceRequest;
+  /** Further sources by name. */
+  readonly sources?: Readonly<Record<string, SourceRequest>>;
+  /** Show the main source in slot 0 from the start. */
+  readonly share?: boolean;
+};
+
+/** A source whose fields with a default may be left out. */
+export type SourceRequest = SourceRequestOf<SourceSpec>;
+type SourceRequestOf<S> = S extends { readonly type: infer Type }
+  ? { readonly type: Type } & Partial<Omit<S, "type">>
+  : never;
+
+/** What a slot is to show: a stream by its name, or a new source such as a window. */
+export type SlotRequest = {
+  readonly source: string | SourceRequest;
+  /** `""` or `"native"` for the stream itself, else as in `"360p"`. */
+  readonly quality?: string;
 };
 
 export type SnapshotOptions = {
@@ -44,6 +72,38 @@ export class Api {
 
   async remove(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("DELETE", streamerPath(id), undefined, options);
+  }
+
+  /** The windows of a streamer's desktop that can be shared, the topmost first. */
+  async windows(id: string, options: CallOptions = {}): Promise<Window[]> {
+    const list = (await this.#json("GET", `${streamerPath(id)}/windows`, undefined, options)) as WindowList;
+    return list.windows;
+  }
+
+  /** A streamer's sources, in order of their names. */
+  async sources(id: string, options: CallOptions = {}): Promise<Source[]> {
+    const list = (await this.#json("GET", `${streamerPath(id)}/sources`, undefined, options)) as SourceList;
+    return list.sources;
+  }
+
+  /** Shows something to everybody, in the first free slot; answers when its first picture is there. */
+  async share(id: string, request: SlotRequest, options: CallOptions = {}): Promise<StreamInfo> {
+    return (await this.#json("POST", `${streamerPath(id)}/slots`, request, options)) as StreamInfo;
+  }
+
+  /** Shows something to everybody in one slot, in place of what it shows now. */
+  async bindSlot(
+    id: string,
+    slot: number,
+    request: SlotRequest,
+    options: CallOptions = {},
+  ): Promise<StreamInfo> {
+    return (await this.#json("PUT", `${streamerPath(id)}/slots/${slot}`, request, options)) as StreamInfo;
+  }
+
+  /** Shows nothing in a slot any more, to nobody. */
+  async clearSlot(id: string, slot: number, options: CallOptions = {}): Promise<void> {
+    await this.#json("DELETE", `${streamerPath(id)}/slots/${slot}`, undefined, options);
   }
 
   /** A picture of what a streamer shows now. */

@@ -9,6 +9,7 @@ import { Api } from "./api";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "./events";
 import type {
+  CursorShape,
   GeneralMessage,
   KeysMessage,
   MotionMessage,
@@ -21,12 +22,16 @@ import type {
   StreamInfo,
 } from "./generated";
 import { InputController, type InputOptions } from "./input/controller";
-import { Link } from "./link";
+import { Link, type Negotiation } from "./link";
 import { Pinger } from "./peer/pinger";
-import { type NegotiatedTrack, type SlotTable, withMessage, withTracks } from "./peer/slots";
+import { SwitchRequests } from "./peer/requests";
+import type { NegotiatedTrack, SeenStream, SlotEvent, SlotTable } from "./peer/slots";
+import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
-import { advance, type Command, type ConnectStep, endOfStreamer, type EndReason, IDLE } from "./session";
+import { SlotWishes } from "./peer/wishes";
+import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
+import { type ClientState, publicState } from "./state";
 
 export type ClientOptions = {
   /** Which streamer. */
@@ -39,36 +44,33 @@ export type ClientOptions = {
   readonly lipSync?: boolean;
 };
 
-/** What the client is doing. */
-export type ClientState =
-  | { readonly kind: "idle" }
-  | { readonly kind: "connecting"; readonly step: ConnectStep }
-  | { readonly kind: "connected" }
-  | {
-      readonly kind: "reconnecting";
-      /** Counted from 1. */
-      readonly attempt: number;
-      /** From now; 0 while an attempt is under way. */
-      readonly retryInMs: number;
-      /** The picture still flows; only the signalling is being restored. */
-      readonly mediaFlows: boolean;
-    }
-  | { readonly kind: "ended"; readonly reason: EndReason };
-
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
 export type SlotView = {
   readonly slot: number;
   /** Null while it shows nothing. */
   readonly info: StreamInfo | null;
   readonly stream: MediaStream;
+  /** How it is doing at this client. */
   readonly status: SlotState | null;
+  /** What this client sees in it: its own choice after a switch, else what everybody sees. */
+  readonly seen: SeenStream | null;
   readonly error: string | null;
 };
+
+type SlotNews = { [E in SlotEvent as E["type"]]: E };
 
 export type ClientEvents = {
   state: ClientState;
   /** {@link OrielClient.slots} has changed. */
   slots: ReadonlyMap<number, SlotView>;
+  /** A slot shows something now. */
+  "slot-activated": SlotNews["slot-activated"];
+  /** What a slot shows has another size, title or focus. */
+  "slot-updated": SlotNews["slot-updated"];
+  /** A slot shows nothing any more; with the reason, if nobody asked for it. */
+  "slot-deactivated": SlotNews["slot-deactivated"];
+  /** How a slot is doing at this client. */
+  "slot-status": SlotNews["slot-status"];
   role: Role;
   participants: readonly Participant[];
   "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
@@ -107,6 +109,11 @@ export class OrielClient implements EventSource<ClientEvents> {
   #tracks: readonly NegotiatedTrack<MediaStreamTrack>[] = [];
   #table: SlotTable<MediaStreamTrack> = new Map();
   #slots: ReadonlyMap<number, SlotView> = new Map();
+  #streamsKnown = false;
+  readonly #requests = new SwitchRequests();
+  readonly #wishes = new SlotWishes();
+  /** The newest shape of the cursor over each slot, for whoever begins to show it. */
+  readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
   #peerId: PeerId | null = null;
   #participants: readonly Participant[] = [];
@@ -143,6 +150,21 @@ export class OrielClient implements EventSource<ClientEvents> {
   /** Every slot that has been negotiated or talked about, by its index. A new map after each change. */
   get slots(): ReadonlyMap<number, SlotView> {
     return this.#slots;
+  }
+
+  /** The server has said which slots show something: what {@link slots} says of it can be believed. */
+  get streamsKnown(): boolean {
+    return this.#streamsKnown;
+  }
+
+  /** What has been negotiated. Slots come and go without a new offer: one per connection is all there is. */
+  get negotiation(): Negotiation {
+    return this.#link.negotiation;
+  }
+
+  /** The cursor over a slot; null while it is hidden, undefined until something was said about it. */
+  cursorShape(slot: number): CursorShape | null | undefined {
+    return this.#cursors.get(slot);
   }
 
   /** What this client may do; null before the first welcome. */
@@ -194,14 +216,40 @@ export class OrielClient implements EventSource<ClientEvents> {
     this.#handle({ type: "end", reason: { kind: "left" } });
   }
 
-  /** Stops the sending of a slot to this client. */
+  /**
+   * Shows another stream in a slot, to this client alone.
+   * @param stream its name; empty: what everybody sees there.
+   * @param quality a rendition as in `"360p"`; empty: the stream itself.
+   * @returns how the slot is doing then, usually `active`.
+   * @throws {OrielError} `refused` with the server's code; the slot then shows what it showed before.
+   */
+  async switch(
+    slot: number,
+    stream: string,
+    quality = "",
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<SlotState> {
+    const state = await this.#requests.ask(
+      (requestId) => this.#link.send({ type: "switch", slot, stream, quality, requestId }),
+      options.signal,
+    );
+    this.#wishes.choose(slot, stream, quality);
+    return state;
+  }
+
+  /** Stops the sending of a slot to this client, until {@link resume}, also after a reconnection. */
   pause(slot: number): void {
-    this.#link.send({ type: "pause", slot });
+    if (this.#wishes.setPaused(slot, true)) this.#link.send({ type: "pause", slot });
   }
 
   /** Sends a paused slot again. */
   resume(slot: number): void {
-    this.#link.send({ type: "resume", slot });
+    if (this.#wishes.setPaused(slot, false)) this.#link.send({ type: "resume", slot });
+  }
+
+  /** This client has paused the slot. */
+  isPaused(slot: number): boolean {
+    return this.#wishes.isPaused(slot);
   }
 
   /** Asks for a keyframe in a slot. */
@@ -254,14 +302,19 @@ export class OrielClient implements EventSource<ClientEvents> {
     link.on("message", (message) => {
       this.#receive(message);
     });
+    link.on("new-peer", () => {
+      this.#repeatWishes();
+    });
     link.on("offered", () => {
       this.#handle({ type: "step", step: "transport" });
     });
     link.on("socket-lost", ({ welcomed }) => {
+      this.#requests.abandon();
       this.#handle({ type: "socket-lost", media: link.peer?.usable ?? false });
       if (!welcomed) void this.#askWhy();
     });
     link.on("resumed", () => {
+      this.#repeatWishes();
       this.#handle({ type: "connected" });
     });
     link.on("media-connected", () => {
@@ -286,8 +339,21 @@ export class OrielClient implements EventSource<ClientEvents> {
     });
   }
 
+  /** Says again what is wanted of the slots: the peer may be a new one, or have missed what was said meanwhile. */
+  #repeatWishes(): void {
+    for (const message of this.#wishes.messages()) this.#link.send(message);
+    for (const { slot, status } of this.#table.values()) {
+      if (status === "paused" && !this.#wishes.isPaused(slot)) this.#link.send({ type: "resume", slot });
+    }
+  }
+
   #receive(message: ServerMessage): void {
-    this.#setTable(withMessage(this.#table, this.#tracks, message));
+    this.#requests.receive(message);
+    const news = slotEvents(this.#table, message);
+    const first = message.type === "streams-info" && !this.#streamsKnown;
+    this.#streamsKnown ||= first;
+    this.#setTable(withMessage(this.#table, this.#tracks, message), first);
+    for (const event of news) this.#announce(event);
     switch (message.type) {
       case "welcome":
         this.#peerId = message.peerId;
@@ -305,7 +371,10 @@ export class OrielClient implements EventSource<ClientEvents> {
         this.#streamerState(message.state, message.reason);
         break;
       case "error":
-        this.#events.emit("refused", { code: message.code, message: message.message });
+        // What answers a request is for whoever made it.
+        if (message.requestId === undefined) {
+          this.#events.emit("refused", { code: message.code, message: message.message });
+        }
         if (message.code === "streamer_not_found") {
           this.#handle({ type: "end", reason: this.#absence() });
         } else if (FINAL_CODES.has(message.code)) {
@@ -313,6 +382,24 @@ export class OrielClient implements EventSource<ClientEvents> {
         }
         break;
       default:
+        break;
+    }
+  }
+
+  #announce(event: SlotEvent): void {
+    switch (event.type) {
+      case "slot-deactivated":
+        this.#cursors.delete(event.slot);
+        this.#events.emit(event.type, event);
+        break;
+      case "slot-activated":
+        this.#events.emit(event.type, event);
+        break;
+      case "slot-updated":
+        this.#events.emit(event.type, event);
+        break;
+      case "slot-status":
+        this.#events.emit(event.type, event);
         break;
     }
   }
@@ -329,6 +416,7 @@ export class OrielClient implements EventSource<ClientEvents> {
   #receiveGeneral(message: GeneralMessage): void {
     switch (message.type) {
       case "cursor":
+        this.#cursors.set(message.slot, message.shape);
         this.#events.emit("cursor", message);
         break;
       case "cursor-position":
@@ -452,15 +540,16 @@ export class OrielClient implements EventSource<ClientEvents> {
     this.#events.emit("interrupted", interrupted);
   }
 
-  #setTable(table: SlotTable<MediaStreamTrack>): void {
-    if (table === this.#table) return;
+  #setTable(table: SlotTable<MediaStreamTrack>, anyway = false): void {
+    if (table === this.#table && !anyway) return;
     this.#table = table;
     this.#slots = new Map(
       [...table].map(([slot, entry]) => {
         const tracks = [entry.video, entry.audio].filter((track) => track !== null);
         const old = this.#slots.get(slot)?.stream;
         const stream = old !== undefined && sameTracks(old, tracks) ? old : new MediaStream(tracks);
-        return [slot, { slot, info: entry.info, stream, status: entry.status, error: entry.error }];
+        const { info, status, seen, error } = entry;
+        return [slot, { slot, info, stream, status, seen, error }];
       }),
     );
     this.#events.emit("slots", this.#slots);
@@ -472,21 +561,4 @@ type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
 function sameTracks(stream: MediaStream, tracks: readonly MediaStreamTrack[]): boolean {
   const held = stream.getTracks();
   return held.length === tracks.length && tracks.every((track) => held.includes(track));
-}
-
-function publicState(session: Session, now: number): ClientState {
-  switch (session.kind) {
-    case "idle":
-    case "connecting":
-    case "ended":
-      return session;
-    case "connected":
-      return { kind: "connected" };
-    case "waiting": {
-      const retryInMs = Math.max(0, session.retryAt - now);
-      return { kind: "reconnecting", attempt: session.attempt, retryInMs, mediaFlows: session.media };
-    }
-    case "retrying":
-      return { kind: "reconnecting", attempt: session.attempt, retryInMs: 0, mediaFlows: session.media };
-  }
 }

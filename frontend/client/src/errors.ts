@@ -14,17 +14,22 @@ export type ErrorReason =
   | "protocol"
   /** ICE or DTLS failed, or the media path was lost. */
   | "transport"
-  /** There is no connection to do it on. */
-  | "not-connected";
+  /** There is no connection to do it on, or it was lost before an answer came. */
+  | "not-connected"
+  /** The server said no; the message says why, and {@link OrielError.code} says it to programs. */
+  | "refused";
 
 /** An error of the client. */
 export class OrielError extends Error {
   readonly reason: ErrorReason;
+  /** With the reason `refused`: the server's code, such as `stream_not_found`. */
+  readonly code: string | null;
 
-  constructor(reason: ErrorReason, message: string, options?: ErrorOptions) {
+  constructor(reason: ErrorReason, message: string, options: ErrorOptions & { readonly code?: string } = {}) {
     super(message, options);
     this.name = "OrielError";
     this.reason = reason;
+    this.code = options.code ?? null;
   }
 }
 

@@ -9,14 +9,15 @@
  * ```
  */
 
-export { Api, type CallOptions, type CreateRequest, type SnapshotOptions } from "./api";
 export {
-  OrielClient,
-  type ClientEvents,
-  type ClientOptions,
-  type ClientState,
-  type SlotView,
-} from "./client";
+  Api,
+  type CallOptions,
+  type CreateRequest,
+  type SlotRequest,
+  type SnapshotOptions,
+  type SourceRequest,
+} from "./api";
+export { OrielClient, type ClientEvents, type ClientOptions, type SlotView } from "./client";
 export { OrielError, ProblemError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
 export type * from "./generated";
@@ -24,6 +25,19 @@ export { copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
+export {
+  ALL_SLOTS,
+  multiSocketUrl,
+  MultiStreamClient,
+  type MultiStreamEvents,
+  type MultiStreamOptions,
+  type SlotConfig,
+  type SlotStatus,
+} from "./multistream";
+export { type Playing, playStream } from "./play";
+export type { Negotiation } from "./link";
+export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
 export type { ConnectStep, EndReason } from "./session";
+export type { ClientState } from "./state";
 export { peerSocketUrl } from "./signaling/socket";

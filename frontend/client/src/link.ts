@@ -18,6 +18,8 @@ export type LinkEvents = {
   "socket-lost": { readonly welcomed: boolean };
   /** A lost WebSocket was resumed, and the peer connection with it. */
   resumed: undefined;
+  /** The server has made a new peer for us, which knows nothing of an earlier one. */
+  "new-peer": undefined;
   offered: undefined;
   "media-connected": undefined;
   "media-interrupted": undefined;
@@ -32,6 +34,16 @@ export type LinkOptions = {
   readonly streamerId: string;
   readonly role: Role | null;
   readonly lipSync: boolean;
+};
+
+/** What has been negotiated, for those who want to see that nothing was. */
+export type Negotiation = {
+  /** Peer connections made since the client exists. */
+  readonly connections: number;
+  /** Offers that came for the present one. */
+  readonly offers: number;
+  /** Of the present one; null when there is none. */
+  readonly signalingState: RTCSignalingState | null;
 };
 
 /** Close codes of the server: the peer, or the whole streamer, is gone. */
@@ -49,6 +61,8 @@ export class Link extends Emitter<LinkEvents> {
   #peer: PeerConnection | null = null;
   #welcomed = false;
   #resumeToken: string | null = null;
+  #connections = 0;
+  #offers = 0;
   /** Turned off for good after the encryption with it could not be agreed on. */
   #srtpGcm = true;
 
@@ -59,6 +73,11 @@ export class Link extends Emitter<LinkEvents> {
 
   get peer(): PeerConnection | null {
     return this.#peer;
+  }
+
+  get negotiation(): Negotiation {
+    const signalingState = this.#peer?.signalingState ?? null;
+    return { connections: this.#connections, offers: this.#offers, signalingState };
   }
 
   /** Opens a WebSocket, and unless an earlier peer is resumed, makes a peer connection meanwhile. */
@@ -133,12 +152,14 @@ export class Link extends Emitter<LinkEvents> {
     }
     if (this.#peer === null || this.#peer.negotiated) this.#replacePeer();
     this.#peer?.setIceServers(welcome.iceServers);
+    this.emit("new-peer", undefined);
   }
 
   #answer(offer: string): void {
     const peer = this.#peer;
     if (peer === null) return;
     mark("offer");
+    this.#offers += 1;
     this.emit("offered", undefined);
     const send = (sdp: string): void => {
       if (peer !== this.#peer) return;
@@ -158,6 +179,8 @@ export class Link extends Emitter<LinkEvents> {
     this.#dropPeer();
     const peer = new PeerConnection({ lipSync: this.#options.lipSync });
     this.#peer = peer;
+    this.#connections += 1;
+    this.#offers = 0;
     peer.on("candidate", (candidate) => {
       this.send({
         type: "candidate",

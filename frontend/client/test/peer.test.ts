@@ -2,14 +2,19 @@ import { describe, expect, it } from "vitest";
 import type { StreamInfo } from "../src/generated";
 import { parseGeneral } from "../src/peer/connection";
 import { withoutLipSync, withStereo } from "../src/peer/sdp";
+import { OrielError } from "../src/errors";
+import type { ServerMessage } from "../src/generated";
+import { SwitchRequests } from "../src/peer/requests";
 import {
   type NegotiatedTrack,
+  slotEvents,
   slotOfTrackId,
   type SlotTable,
   withMessage,
   withTracks,
 } from "../src/peer/slots";
 import { readCounters, summarise } from "../src/peer/stats";
+import { SlotWishes } from "../src/peer/wishes";
 import { parseServerMessage } from "../src/signaling/messages";
 import { peerSocketUrl } from "../src/signaling/socket";
 
@@ -83,7 +88,50 @@ describe("slots", () => {
       status: "error",
       error: "codec_unsupported",
     });
-    expect(failed.get(3)).toMatchObject({ status: "error", error: "codec_unsupported" });
+    expect(failed.get(3)).toMatchObject({
+      status: "error",
+      error: "codec_unsupported",
+      seen: { stream: "main", quality: "" },
+    });
+  });
+
+  it("stay as they are when a switch is refused", () => {
+    const table = withTracks(NONE, TRACKS);
+    const refusal: ServerMessage = {
+      type: "slot-status",
+      slot: 0,
+      stream: "nowhere",
+      quality: "",
+      status: "error",
+      error: "stream_not_found",
+      requestId: "s1",
+    };
+    expect(withMessage(table, TRACKS, refusal)).toBe(table);
+    expect(slotEvents(table, refusal)).toEqual([]);
+  });
+
+  it("tell what comes, changes and goes", () => {
+    const window = { ...info(1, "2"), source: "window-7", windowName: "Editor" };
+    let table = withTracks(NONE, TRACKS);
+    const tell = (message: ServerMessage): string[] => {
+      const events = slotEvents(table, message);
+      table = withMessage(table, TRACKS, message);
+      return events.map((event) => `${event.type} ${event.slot}`);
+    };
+    expect(tell({ type: "streams-info", streams: [info(0, "0")] })).toEqual(["slot-activated 0"]);
+    expect(tell({ type: "streams-info", streams: [info(0, "0")] })).toEqual([]);
+    expect(tell({ type: "stream-activated", streamInfo: window })).toEqual(["slot-activated 1"]);
+    expect(tell({ type: "stream-updated", streamInfo: { ...window, isFocused: true } })).toEqual([
+      "slot-updated 1",
+    ]);
+    expect(tell({ type: "stream-updated", streamInfo: { ...window, isFocused: true } })).toEqual([]);
+    const closed: ServerMessage = { type: "stream-deactivated", trackId: "video1", reason: "closed" };
+    expect(slotEvents(table, closed)).toMatchObject([
+      { type: "slot-deactivated", slot: 1, reason: "closed", info: { windowName: "Editor" } },
+    ]);
+    expect(tell(closed)).toEqual(["slot-deactivated 1"]);
+    expect(tell(closed)).toEqual([]);
+    expect(tell({ type: "streams-info", streams: [] })).toEqual(["slot-deactivated 0"]);
   });
 
   it("are read from usual track ids only", () => {
@@ -95,6 +143,66 @@ describe("slots", () => {
       null,
       null,
     ]);
+  });
+});
+
+describe("a switch", () => {
+  const status = (
+    status: "pending" | "active" | "error",
+    requestId: string,
+    error?: string,
+  ): ServerMessage => ({
+    type: "slot-status",
+    slot: 0,
+    stream: "b",
+    quality: "",
+    status,
+    requestId,
+    ...(error === undefined ? {} : { error }),
+  });
+
+  it("is answered by the status that carries its id, once it is settled", async () => {
+    const requests = new SwitchRequests();
+    const ids: string[] = [];
+    const ask = (): Promise<string> => requests.ask((id) => ids.push(id) > 0);
+    const [first, second] = [ask(), ask()];
+    const [a = "", b = ""] = ids;
+    expect(a).not.toBe(b);
+    requests.receive(status("pending", a));
+    requests.receive(status("active", b));
+    requests.receive(status("error", a, "stream_not_found"));
+    await expect(second).resolves.toBe("active");
+    await expect(first).rejects.toMatchObject({ reason: "refused", code: "stream_not_found" });
+  });
+
+  it("is refused by an error, and given up with the connection", async () => {
+    const requests = new SwitchRequests();
+    let id = "";
+    const refused = requests.ask((requestId) => (id = requestId) !== "");
+    requests.receive({ type: "error", code: "slot_not_found", message: "there is no slot 9", requestId: id });
+    await expect(refused).rejects.toMatchObject({ code: "slot_not_found", message: "there is no slot 9" });
+    const lost = requests.ask(() => true);
+    requests.abandon();
+    await expect(lost).rejects.toBeInstanceOf(OrielError);
+    await expect(requests.ask(() => false)).rejects.toMatchObject({ reason: "not-connected" });
+    await expect(requests.ask(() => true, AbortSignal.abort())).rejects.toMatchObject({ reason: "aborted" });
+  });
+});
+
+describe("what a client wants of its slots", () => {
+  it("is told to a new peer, and no more than that", () => {
+    const wishes = new SlotWishes();
+    expect(wishes.messages()).toEqual([]);
+    expect([wishes.setPaused(2, true), wishes.setPaused(2, true)]).toEqual([true, false]);
+    wishes.choose(1, "camera1", "360p");
+    wishes.choose(3, "camera2", "");
+    wishes.choose(3, "", "");
+    expect(wishes.messages()).toEqual([
+      { type: "switch", slot: 1, stream: "camera1", quality: "360p", requestId: "again" },
+      { type: "pause", slot: 2 },
+    ]);
+    wishes.setPaused(2, false);
+    expect(wishes.messages()).toHaveLength(1);
   });
 });
 

@@ -70,6 +70,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/openapi.json", "GET, HEAD").route(get().to(openapi::openapi)))
         .service(at("/healthz", "GET, HEAD").route(get().to(health::healthz)))
         .service(at("/", "GET, HEAD").route(get().to(pages::index)))
+        .service(at("/grid", "GET, HEAD").route(get().to(pages::grid)))
+        .service(at("/stream.html", "GET, HEAD").route(get().to(pages::stream)))
         .service(at("/s/{id}", "GET, HEAD").route(get().to(pages::viewer)))
         .service(web::resource("/{file:.*}").route(get().to(pages::file)).default_service(nothing()));
 }

@@ -17,14 +17,37 @@ const LIST: &str = "index.html";
 /// The viewer of any streamer; its script looks at the path. It lies where it is served, below `s/`, so that
 /// the relative addresses in it are right.
 const VIEWER: &str = "s/index.html";
+/// The cameras, side by side.
+const GRID: &str = "grid.html";
+/// One stream and nothing else, for frames in other pages.
+const STREAM: &str = "stream.html";
 /// Its name holds a hash of its content, so it never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Ask each time whether it has changed.
 const REVALIDATE: &str = "no-cache";
-/// Scripts and connections of our own only.
+/// Scripts and connections of our own only. Who may put a page into a frame comes after it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
     media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
-    frame-ancestors 'self'";
+    frame-ancestors ";
+
+/// Who may put a page into a frame.
+#[derive(Clone, Copy)]
+enum Framing {
+    /// Pages of ours: a click on what is steered must be meant for it.
+    Ourselves,
+    /// Everybody: there is nothing in the page that could be clicked by mistake.
+    Anybody,
+}
+
+impl Framing {
+    fn policy(self) -> String {
+        let ancestors = match self {
+            Framing::Ourselves => "'self'",
+            Framing::Anybody => "*",
+        };
+        format!("{CONTENT_SECURITY_POLICY}{ancestors}")
+    }
+}
 
 /// Shown in place of a page that was not built.
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Oriel</title>\
@@ -33,14 +56,24 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Oriel</title>
 
 /// `/`: the list of streamers.
 pub async fn index(request: HttpRequest) -> HttpResponse {
-    page(&request, LIST)
+    page(&request, LIST, Framing::Ourselves)
 }
 
-fn page(request: &HttpRequest, name: &str) -> HttpResponse {
+/// `/grid`: cameras side by side.
+pub async fn grid(request: HttpRequest) -> HttpResponse {
+    page(&request, GRID, Framing::Ourselves)
+}
+
+/// `/stream.html`: one stream, which other sites may show in a frame.
+pub async fn stream(request: HttpRequest) -> HttpResponse {
+    page(&request, STREAM, Framing::Anybody)
+}
+
+fn page(request: &HttpRequest, name: &str, framing: Framing) -> HttpResponse {
     match Dist::get(name) {
         Some(file) => {
             let mut response = serve(request, name, file, REVALIDATE);
-            let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+            let policy = HeaderValue::from_str(&framing.policy()).expect("plain ASCII");
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
             response
         }
@@ -53,7 +86,7 @@ fn page(request: &HttpRequest, name: &str) -> HttpResponse {
 /// # Errors
 /// The id is not one.
 pub async fn viewer(request: HttpRequest, _id: Id) -> Result<HttpResponse, ApiError> {
-    Ok(page(&request, VIEWER))
+    Ok(page(&request, VIEWER, Framing::Ourselves))
 }
 
 /// Any other file of the page.

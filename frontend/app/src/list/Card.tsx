@@ -4,6 +4,7 @@ import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { count, duration } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { Pill, type Tone } from "../ui/Pill";
+import { describeSource, shownSlot } from "./describe";
 import { Thumbnail } from "./Thumbnail";
 
 const TONES: Record<StreamerState, Tone> = {
@@ -24,7 +25,7 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
   return (
     <li className="card" data-testid={`streamer-${id}`} data-state={state}>
       <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={`Watch ${id}`}>
-        <Thumbnail api={api} id={id} live={state === "running"} />
+        <Thumbnail api={api} id={id} slot={shownSlot(streamer)} live={state === "running"} />
         <Pill tone={TONES[state]} text={state} testId="state" />
       </a>
       <div className="card-text">
@@ -79,14 +80,6 @@ async function remove(api: Api, id: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof ProblemError && error.status === 404)) throw error;
   }
-}
-
-function describeSource({ spec, slots, stats }: Streamer): string {
-  const kind = spec.source.type === "desktop" ? "Desktop" : "Test picture";
-  const shown = slots.find(({ slot }) => slot === 0);
-  const width = shown?.width ?? stats?.video.width ?? spec.source.width;
-  const height = shown?.height ?? stats?.video.height ?? spec.source.height;
-  return `${kind} ${width} × ${height}`;
 }
 
 function lifetime({ state, stats, created }: Streamer): string {

@@ -1,7 +1,20 @@
 import { type Api, ProblemError } from "@oriel/client";
 import { type ReactNode, type SubmitEvent, useId, useState } from "react";
 import { Dialog } from "../ui/Dialog";
-import { type Field, fieldOf, type Form, NEW_FORM, requestOf } from "./form";
+import { type Field, fieldOf, type Form, hasField, type Kind, KINDS, NEW_FORM, requestOf } from "./form";
+
+const NAMES: Readonly<Record<Kind, string>> = {
+  desktop: "Desktop",
+  rtsp: "Camera",
+  ffmpeg: "File or URL",
+  test: "Test picture",
+};
+
+/** What the field for a URL is about. */
+const URL_FIELD: Readonly<Partial<Record<Kind, { readonly label: string; readonly hint: string }>>> = {
+  rtsp: { label: "Address", hint: "rtsp://user:password@host:554/path" },
+  ffmpeg: { label: "File or URL", hint: "Whatever ffmpeg on the server can read" },
+};
 
 const SIZES = ["1280 × 720", "1600 × 900", "1920 × 1080", "1024 × 768"];
 
@@ -33,13 +46,14 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
     }
   };
   const errorOf = (field: Field): string | null => (failure?.field === field ? failure.text : null);
+  const url = URL_FIELD[form.type];
 
   return (
     <Dialog title="New session" testId="create-dialog" onClose={onClose}>
       <form onSubmit={(event) => void submit(event)} noValidate>
         <fieldset className="choice">
           <legend>What to show</legend>
-          {(["desktop", "test"] as const).map((type) => (
+          {KINDS.map((type) => (
             <label key={type}>
               <input
                 type="radio"
@@ -50,7 +64,7 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
                   change({ type });
                 }}
               />
-              <span>{type === "desktop" ? "Desktop" : "Test picture"}</span>
+              <span>{NAMES[type]}</span>
             </label>
           ))}
         </fieldset>
@@ -64,54 +78,20 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
             change({ id });
           }}
         />
-        <div className="row">
+        {url !== undefined && (
           <TextField
-            label="Width"
-            numeric
-            value={form.width}
-            error={errorOf("width")}
-            testId="field-width"
-            onChange={(width) => {
-              change({ width });
+            label={url.label}
+            hint={url.hint}
+            value={form.url}
+            error={errorOf("url")}
+            testId="field-url"
+            onChange={(text) => {
+              change({ url: text });
             }}
           />
-          <TextField
-            label="Height"
-            numeric
-            value={form.height}
-            error={errorOf("height")}
-            testId="field-height"
-            onChange={(height) => {
-              change({ height });
-            }}
-          />
-          <TextField
-            label="Frames per second"
-            numeric
-            value={form.fps}
-            error={errorOf("fps")}
-            testId="field-fps"
-            onChange={(fps) => {
-              change({ fps });
-            }}
-          />
-        </div>
-        <div className="presets" role="group" aria-label="Usual sizes">
-          {SIZES.map((size) => (
-            <button
-              key={size}
-              type="button"
-              className="chip"
-              onClick={() => {
-                const [width = "", height = ""] = size.split(" × ");
-                change({ width, height });
-              }}
-            >
-              {size}
-            </button>
-          ))}
-        </div>
-        {form.type === "desktop" && (
+        )}
+        {hasField(form.type, "width") && <PictureFields form={form} errorOf={errorOf} change={change} />}
+        {hasField(form.type, "command") && (
           <TextField
             label="Command"
             hint="Run by the shell in the session, which ends with it; empty for a bare desktop"
@@ -138,6 +118,67 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         </div>
       </form>
     </Dialog>
+  );
+}
+
+type PictureFieldsProps = {
+  readonly form: Form;
+  readonly errorOf: (field: Field) => string | null;
+  readonly change: (part: Partial<Form>) => void;
+};
+
+/** Size and frame rate. */
+function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
+  return (
+    <>
+      <div className="row">
+        <TextField
+          label="Width"
+          numeric
+          value={form.width}
+          error={errorOf("width")}
+          testId="field-width"
+          onChange={(width) => {
+            change({ width });
+          }}
+        />
+        <TextField
+          label="Height"
+          numeric
+          value={form.height}
+          error={errorOf("height")}
+          testId="field-height"
+          onChange={(height) => {
+            change({ height });
+          }}
+        />
+        <TextField
+          label="Frames per second"
+          numeric
+          value={form.fps}
+          error={errorOf("fps")}
+          testId="field-fps"
+          onChange={(fps) => {
+            change({ fps });
+          }}
+        />
+      </div>
+      <div className="presets" role="group" aria-label="Usual sizes">
+        {SIZES.map((size) => (
+          <button
+            key={size}
+            type="button"
+            className="chip"
+            onClick={() => {
+              const [width = "", height = ""] = size.split(" × ");
+              change({ width, height });
+            }}
+          >
+            {size}
+          </button>
+        ))}
+      </div>
+    </>
   );
 }
 

@@ -1,5 +1,6 @@
 import { type Api, ProblemError, type Streamer } from "@oriel/client";
 import { useState } from "react";
+import { gridOf } from "../location";
 import { Icon } from "../ui/Icon";
 import { usePoll } from "../ui/usePoll";
 import { Card } from "./Card";
@@ -42,9 +43,16 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
         <h1>
           <img src="./favicon.svg" alt="" width="28" height="28" /> Oriel
         </h1>
-        <button className="button primary" type="button" data-testid="create" onClick={open}>
-          <Icon name="plus" /> New session
-        </button>
+        <nav>
+          {streamers.some(({ id, spec }) => id === gridOf("").streamer && spec.source === undefined) && (
+            <a className="button" href="grid" data-testid="to-grid">
+              <Icon name="grid" /> Cameras
+            </a>
+          )}
+          <button className="button primary" type="button" data-testid="create" onClick={open}>
+            <Icon name="plus" /> New session
+          </button>
+        </nav>
       </header>
       {stale !== null && (
         <p className="banner bad" role="alert" data-testid="list-error">

@@ -6,9 +6,17 @@ import { usePoll } from "../ui/usePoll";
 const PERIOD_MS = 5_000;
 const WIDTH_PX = 480;
 
+type ThumbnailProps = {
+  readonly api: Api;
+  readonly id: string;
+  /** Null: it shows nothing. */
+  readonly slot: number | null;
+  readonly live: boolean;
+};
+
 /** A picture of what a streamer shows, renewed while it can be seen. */
-export function Thumbnail(props: { readonly api: Api; readonly id: string; readonly live: boolean }) {
-  const { api, id, live } = props;
+export function Thumbnail(props: ThumbnailProps) {
+  const { api, id, slot, live } = props;
   const frame = useRef<HTMLDivElement>(null);
   const [inView, setInView] = useState(false);
   const [url, setUrl] = useState<string | null>(null);
@@ -34,21 +42,25 @@ export function Thumbnail(props: { readonly api: Api; readonly id: string; reado
 
   usePoll(
     async (signal) => {
+      if (slot === null) return;
       try {
-        const picture = await api.snapshot(id, { format: "jpeg", width: WIDTH_PX }, { signal });
+        const picture = await api.snapshot(id, { slot, format: "jpeg", width: WIDTH_PX }, { signal });
         if (!signal.aborted) setUrl(URL.createObjectURL(picture));
       } catch {
         // The last picture stays; the card's state says how the streamer is.
       }
     },
     PERIOD_MS,
-    live && inView,
+    live && inView && slot !== null,
   );
 
   return (
     <div className="thumbnail" ref={frame} data-testid="thumbnail">
-      {url === null ? (
-        <Icon name="window" />
+      {url === null || slot === null ? (
+        <span className="thumbnail-empty">
+          <Icon name="window" />
+          {live && slot === null && <span>Nothing is shared</span>}
+        </span>
       ) : (
         <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />
       )}

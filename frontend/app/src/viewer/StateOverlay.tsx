@@ -13,12 +13,19 @@ type OverlayProps = {
   readonly state: ClientState;
   /** When the state began. */
   readonly at: number;
+  /** What is in the main view. */
   readonly slot: SlotView | null;
+  /** The server has said that no slot shows anything. */
+  readonly nothingShared: boolean;
+  /** What can be shared is being looked at. */
+  readonly sharing: boolean;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;
   /** There has been a connection before. */
   readonly reached: boolean;
   readonly onRetry: () => void;
+  /** Opens what can be shared; null when this viewer may not share. */
+  readonly onShare: (() => void) | null;
 };
 
 /** Says what is going on whenever the picture is not live. It never takes the keyboard. */
@@ -48,8 +55,9 @@ function Waiting({ text, detail }: { readonly text: string; readonly detail?: st
   );
 }
 
-function Connected({ slot, hasPicture, interrupted }: OverlayProps) {
+function Connected({ slot, nothingShared, sharing, hasPicture, interrupted, onShare }: OverlayProps) {
   if (interrupted) return <Waiting text="The network is interrupted" detail="Waiting for it to come back…" />;
+  if (nothingShared) return sharing ? null : <NothingShared onShare={onShare} />;
   switch (slot?.status) {
     case "error":
       return <Notice text={`This cannot be shown: ${slot.error ?? "unknown error"}`} />;
@@ -60,6 +68,22 @@ function Connected({ slot, hasPicture, interrupted }: OverlayProps) {
     default:
       return hasPicture ? null : <Waiting text="Waiting for the first picture…" />;
   }
+}
+
+function NothingShared({ onShare }: Pick<OverlayProps, "onShare">) {
+  return (
+    <div className="overlay" role="status" data-testid="nothing-shared">
+      <h1>Nothing is shared yet</h1>
+      <p className="quiet-text">You will see it here as soon as somebody shares something.</p>
+      {onShare !== null && (
+        <div className="overlay-actions">
+          <button className="button primary" type="button" onClick={onShare} data-testid="share-offer">
+            Share something
+          </button>
+        </div>
+      )}
+    </div>
+  );
 }
 
 function Notice({ text }: { readonly text: string }) {

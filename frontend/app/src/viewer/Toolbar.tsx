@@ -19,6 +19,8 @@ export type Tool = {
 
 type ToolbarProps = {
   readonly name: string;
+  /** What is in the main view; null when there is no need to say. */
+  readonly subject: string | null;
   readonly listUrl: string;
   readonly tone: Tone;
   readonly status: string;
@@ -54,8 +56,9 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
         <a className="icon-button" href={props.listUrl} aria-label="All sessions" title="All sessions">
           <Icon name="back" />
         </a>
-        <span className="toolbar-name" title={props.name}>
+        <span className="toolbar-name" title={props.subject ?? props.name}>
           {props.name}
+          {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
         <Pill tone={props.tone} text={props.status} testId="state" />
         <span className="watchers" title={`${props.watchers} watching`} data-testid="watchers">

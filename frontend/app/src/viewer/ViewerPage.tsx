@@ -3,52 +3,60 @@ import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
 import { ClipboardPanel } from "./ClipboardPanel";
-import { useClientState, useClientValue, useInput, useLatest, useShownSlot } from "./hooks";
+import { useClientState, useClientValue, useLatest, useViews } from "./hooks";
+import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
+import { SharePanel } from "./SharePanel";
 import { Stage } from "./Stage";
 import { StateOverlay } from "./StateOverlay";
 import { StatsPanel } from "./StatsPanel";
 import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
-import { useFitting, useHasPicture, useInputEvents } from "./useViewing";
+import { useFitting, useInputEvents } from "./useViewing";
 import "./viewer.css";
 
 /** One streamer, watched and steered. */
 export function ViewerPage({ model }: { readonly model: ViewerModel }) {
-  const { client, meter, screen } = model;
+  const { client, views } = model;
+  const [stage, setStage] = useState<HTMLElement | null>(null);
   const [page, setPage] = useState<HTMLElement | null>(null);
   const [toolbar, setToolbar] = useState<HTMLElement | null>(null);
 
   const { state, at } = useClientState(client);
-  const slot = useShownSlot(client);
+  const { arrangement, input, hasPicture } = useViews(views);
+  const slots = useClientValue(client, "slots", (current) => current.slots);
+  const slot = arrangement.main === null ? null : (slots.get(arrangement.main) ?? null);
+  const info = slot?.info ?? null;
   const role = useClientValue(client, "role", (current) => current.role);
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const interrupted = useLatest(client, "interrupted", false);
-  const input = useInput(screen);
-  const hasPicture = useHasPicture(client, meter);
   const { fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
 
   const [muted, setMuted] = useState(true);
-  const [panel, setPanel] = useState<"none" | "clipboard">("none");
+  const [panel, setPanel] = useState<"none" | "clipboard" | "share">("none");
   const [statsShown, setStatsShown] = useState(false);
   const [fitting, setFitting] = useState(false);
   const [watchOnly, setWatchOnly] = useState(false);
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
-  useFitting(client, page, fitting && role === "controller");
+  const [thumbnails, setThumbnails] = useState(true);
+  const resizable = info?.input === true && info.windowName === null;
+  useFitting(client, stage, fitting && resizable && role === "controller" ? info.slot : null);
 
   useEffect(() => {
     document.title = `${client.streamerId} – Oriel`;
   }, [client]);
   useEffect(() => {
-    screen.setMuted(muted);
-  }, [screen, muted]);
+    views.setMuted(muted);
+  }, [views, muted]);
   useEffect(() => {
     if (input !== null) apply(input, !watchOnly, keyboardMode);
   }, [input, watchOnly, keyboardMode]);
 
   const steers = role === "controller" && !watchOnly;
-  const hasSound = slot?.info?.audioMid !== undefined && slot.info.audioMid !== null;
+  const hasSound = info !== null && info.audioMid !== null;
+  const several = arrangement.order.length > 1;
+  const windows = [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null);
   const live = state.kind === "connected" || (state.kind === "reconnecting" && state.mediaFlows);
   const toPicture = (): void => {
     setPanel("none");
@@ -95,9 +103,39 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       icon: "fit",
       label: "Fit the session to the window",
       pressed: fitting,
-      disabled: !steers,
+      disabled: !steers || !resizable,
       use: () => {
         setFitting(!fitting);
+      },
+    },
+    {
+      id: "share",
+      icon: "share",
+      label: "Share windows and streams",
+      pressed: panel === "share",
+      disabled: role !== "controller",
+      use: () => {
+        setPanel(panel === "share" ? "none" : "share");
+      },
+    },
+    {
+      id: "thumbnails",
+      icon: "thumbnails",
+      label: thumbnails ? "Hide what else is shared" : "Show what else is shared",
+      pressed: thumbnails && several,
+      disabled: !several,
+      use: () => {
+        setThumbnails(!thumbnails);
+      },
+    },
+    {
+      id: "follow",
+      icon: "follow",
+      label: "Follow the window that has the keyboard",
+      pressed: arrangement.followFocus,
+      disabled: !windows && !arrangement.followFocus,
+      use: () => {
+        views.follow(!arrangement.followFocus);
       },
     },
     {
@@ -127,7 +165,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       use: toggleFullscreen,
     },
   ];
-  const { tone, text } = describe(state, live, interrupted, hasPicture);
+  const nothingShared = arrangement.main === null;
+  const { tone, text } = describe(state, live, interrupted, hasPicture, nothingShared);
 
   return (
     <div
@@ -137,20 +176,42 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       data-state={state.kind}
       data-live={live && hasPicture}
     >
-      <Stage screen={screen} dimmed={!live || interrupted} />
+      <div className="stage-area" ref={setStage}>
+        <Stage
+          client={client}
+          views={views}
+          arrangement={arrangement}
+          dimmed={!live || interrupted}
+          thumbnails={thumbnails}
+        />
+      </div>
       <StateOverlay
         streamerId={client.streamerId}
         listUrl={model.root.href}
         state={state}
         at={at}
         slot={slot}
+        nothingShared={nothingShared}
+        sharing={panel === "share"}
         hasPicture={hasPicture}
         interrupted={interrupted}
         reached={client.peerId !== null}
         onRetry={() => {
           client.connect().catch(() => undefined);
         }}
+        onShare={
+          role === "controller"
+            ? () => {
+                setPanel("share");
+              }
+            : null
+        }
       />
+      {arrangement.notice !== null && (
+        <p className="notice" role="status" data-testid="notice">
+          {arrangement.notice}
+        </p>
+      )}
       {statsShown && <StatsPanel model={model} />}
       {hasSound && muted && live && (
         <button
@@ -169,6 +230,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       )}
       <Toolbar
         name={client.streamerId}
+        subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}
         listUrl={model.root.href}
         tone={tone}
         status={text}
@@ -176,13 +238,14 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         tools={tools}
         keyboardMode={keyboardMode}
         onKeyboardMode={setKeyboardMode}
-        hold={panel !== "none" || offered !== null || !live}
+        hold={panel !== "none" || offered !== null || !live || nothingShared}
         setElement={setToolbar}
         onLeave={toPicture}
       >
         {panel === "clipboard" && (
           <ClipboardPanel input={input} fromSession={fromSession} onDone={toPicture} />
         )}
+        {panel === "share" && <SharePanel client={client} />}
       </Toolbar>
     </div>
   );
@@ -196,7 +259,13 @@ function apply(input: InputController, enabled: boolean, mode: KeyboardMode): vo
 
 type Status = { readonly tone: Tone; readonly text: string };
 
-function describe(state: ClientState, live: boolean, interrupted: boolean, hasPicture: boolean): Status {
+function describe(
+  state: ClientState,
+  live: boolean,
+  interrupted: boolean,
+  hasPicture: boolean,
+  nothingShared: boolean,
+): Status {
   switch (state.kind) {
     case "idle":
       return { tone: "quiet", text: "idle" };
@@ -204,6 +273,7 @@ function describe(state: ClientState, live: boolean, interrupted: boolean, hasPi
       return { tone: "busy", text: "connecting" };
     case "connected":
       if (interrupted) return { tone: "busy", text: "interrupted" };
+      if (nothingShared) return { tone: "quiet", text: "nothing shared" };
       return hasPicture ? { tone: "good", text: "live" } : { tone: "busy", text: "waiting" };
     case "reconnecting":
       return { tone: "busy", text: live ? "live, reconnecting" : "reconnecting" };

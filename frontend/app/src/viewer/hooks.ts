@@ -1,8 +1,9 @@
 /** React's view of the client: its state as values that change. */
 
-import type { ClientEvents, ClientState, InputController, OrielClient, SlotView } from "@oriel/client";
+import type { ClientEvents, ClientState, InputController, OrielClient } from "@oriel/client";
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { type Screen, SHOWN_SLOT } from "./screen";
+import type { Arrangement } from "./arrangement";
+import type { Views } from "./views";
 
 /** A value of the client that changes with one of its events; `read` gives the same value until then. */
 export function useClientValue<T>(
@@ -27,10 +28,6 @@ export function useClientState(client: OrielClient): { readonly state: ClientSta
   return entry;
 }
 
-export function useShownSlot(client: OrielClient): SlotView | null {
-  return useClientValue(client, "slots", ({ slots }) => slots.get(SHOWN_SLOT) ?? null);
-}
-
 /** The last payload of an event, or `initial`. */
 export function useLatest<K extends keyof ClientEvents>(
   client: OrielClient,
@@ -42,10 +39,18 @@ export function useLatest<K extends keyof ClientEvents>(
   return value;
 }
 
-/** The input of the shown slot, for as long as its element exists. */
-export function useInput(screen: Screen): InputController | null {
-  const subscribe = useCallback((changed: () => void) => screen.onInputChange(changed), [screen]);
-  return useSyncExternalStore(subscribe, () => screen.input);
+/** What the page shows of the slots, and the input of the one in the main view. */
+export function useViews(views: Views): {
+  readonly arrangement: Arrangement;
+  readonly input: InputController | null;
+  readonly hasPicture: boolean;
+} {
+  const subscribe = useCallback((changed: () => void) => views.subscribe(changed), [views]);
+  return {
+    arrangement: useSyncExternalStore(subscribe, () => views.arrangement),
+    input: useSyncExternalStore(subscribe, () => views.input),
+    hasPicture: useSyncExternalStore(subscribe, () => views.hasPicture),
+  };
 }
 
 /** `performance.now()`, as it was at the last tick of a clock that runs while active. */

@@ -1,13 +1,12 @@
-/** What the viewer page shows: the client and the meter of its frames, made before anything is rendered. */
+/** What the viewer page shows: the client and its views, made before anything is rendered. */
 
 import { type ConnectionStats, OrielClient } from "@oriel/client";
-import { FrameMeter } from "./meter";
-import { Screen, SHOWN_SLOT } from "./screen";
+import { Views } from "./views";
 
 export type ViewerStats = {
   /** Null while there is no connection. */
   readonly connection: ConnectionStats | null;
-  /** Frames presented since the page was opened. */
+  /** Frames that the main view's slot has presented since the page was opened. */
   readonly presented: number;
   readonly presentedFps: number;
   /** Over the data channel; null when nothing answers. */
@@ -20,8 +19,7 @@ export type ViewerModel = {
   readonly client: OrielClient;
   /** Root of the web-server: the list of all streamers. */
   readonly root: URL;
-  readonly meter: FrameMeter;
-  readonly screen: Screen;
+  readonly views: Views;
   readonly stats: () => Promise<ViewerStats>;
 };
 
@@ -38,26 +36,26 @@ declare global {
  */
 export function createViewer(streamerId: string, root: URL): ViewerModel {
   const client = new OrielClient({ streamerId, baseUrl: root });
-  const meter = new FrameMeter();
-  const screen = new Screen(client, meter);
-  const stats = (): Promise<ViewerStats> => readStats(client, meter);
+  const views = new Views(client);
+  const stats = (): Promise<ViewerStats> => readStats(client, views);
   // How it went is the client's state, which the page shows.
   client.connect().catch(() => undefined);
   window.oriel = { client, stats };
-  return { client, root, meter, screen, stats };
+  return { client, root, views, stats };
 }
 
-async function readStats(client: OrielClient, meter: FrameMeter): Promise<ViewerStats> {
+async function readStats(client: OrielClient, views: Views): Promise<ViewerStats> {
+  const screen = views.main;
   const [connection, roundTripMs] = await Promise.all([
-    client.stats(SHOWN_SLOT),
+    screen === null ? null : client.stats(screen.slot),
     client.ping().catch(() => null),
   ]);
   const now = performance.now();
   return {
     connection,
     roundTripMs,
-    presented: meter.presented,
-    presentedFps: meter.fps(now),
+    presented: screen?.meter.presented ?? 0,
+    presentedFps: screen?.meter.fps(now) ?? 0,
     firstFrameMs: firstFrameMs(),
   };
 }

@@ -1,87 +1,96 @@
 /**
- * The video element of the viewer and what belongs to it: the stream that it plays, the last picture of the
- * connection before, the meter of its frames and the input taken from it.
+ * The video element of one slot and what belongs to it: the stream that it plays, the last picture of the
+ * connection before, the meter of its frames.
  *
  * A new connection brings a new stream, and a video without frames is black: until its first frame the last
- * picture of the old one stays, drawn on a canvas above.
+ * picture of the old one stays, drawn on a canvas above. Each slot keeps its element wherever on the page it is
+ * shown, since an element that begins to play a stream at rest would be black until its next frame.
  */
 
-import type { InputController, OrielClient } from "@oriel/client";
-import type { FrameMeter } from "./meter";
-
-/** The slot that the page shows. */
-export const SHOWN_SLOT = 0;
+import { type OrielClient, playStream } from "@oriel/client";
+import { FrameMeter } from "./meter";
 
 export class Screen {
+  readonly slot: number;
+  readonly meter = new FrameMeter();
   readonly #client: OrielClient;
-  readonly #meter: FrameMeter;
-  readonly #listeners = new Set<() => void>();
+  readonly #changed: () => void;
   #video: HTMLVideoElement | null = null;
   #still: HTMLCanvasElement | null = null;
-  #input: InputController | null = null;
+  #hasPicture = false;
   #muted = true;
 
-  constructor(client: OrielClient, meter: FrameMeter) {
+  /** @param changed called when {@link video} or {@link hasPicture} has changed. */
+  constructor(client: OrielClient, slot: number, changed: () => void) {
+    this.slot = slot;
     this.#client = client;
-    this.#meter = meter;
+    this.#changed = changed;
     client.on("slots", () => {
       this.#showStream();
     });
-    meter.onFrame(() => {
-      this.#hideStill();
+    client.on("state", (state) => {
+      if (state.kind === "connecting" || (state.kind === "reconnecting" && !state.mediaFlows))
+        this.#setHasPicture(false);
     });
     client.on("media-closing", () => {
       this.#keepPicture();
       // A video whose tracks have ended presents a black frame, which is none of the session.
-      this.#meter.detach();
+      this.meter.detach();
     });
+    this.meter.onFrame(() => {
+      if (this.#still !== null) this.#still.hidden = true;
+      this.#setHasPicture(true);
+    });
+  }
+
+  /** Null while the slot is not on the page. */
+  get video(): HTMLVideoElement | null {
+    return this.#video;
+  }
+
+  /** A picture of the present connection has been on screen. */
+  get hasPicture(): boolean {
+    return this.#hasPicture;
   }
 
   /** Takes the element that shows the picture; null when it is going. */
   readonly setVideo = (video: HTMLVideoElement | null): void => {
-    this.#meter.detach();
-    this.#input?.detach();
+    this.meter.detach();
     this.#video = video;
-    this.#input = video === null ? null : this.#client.attachInput(video, { slot: SHOWN_SLOT });
-    if (video !== null) {
+    if (video === null) {
+      this.#hasPicture = false;
+    } else {
       video.muted = this.#muted;
       this.#showStream();
     }
-    for (const listener of [...this.#listeners]) listener();
+    this.#changed();
   };
 
   /** Takes the canvas for the last picture. */
   readonly setStill = (canvas: HTMLCanvasElement | null): void => {
     this.#still = canvas;
-    this.#hideStill();
+    if (canvas !== null) canvas.hidden = true;
   };
-
-  /** Keyboard, pointer and clipboard of the shown slot; null while there is no element. */
-  get input(): InputController | null {
-    return this.#input;
-  }
-
-  /** Calls back when {@link input} has changed. */
-  onInputChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
-  }
 
   setMuted(muted: boolean): void {
     this.#muted = muted;
     if (this.#video !== null) this.#video.muted = muted;
   }
 
+  #setHasPicture(has: boolean): void {
+    if (has === this.#hasPicture) return;
+    this.#hasPicture = has;
+    this.#changed();
+  }
+
   #showStream(): void {
     const video = this.#video;
-    const stream = this.#client.slots.get(SHOWN_SLOT)?.stream ?? null;
+    const stream = this.#client.slots.get(this.slot)?.stream ?? null;
     if (video === null || stream === null || video.srcObject === stream) return;
     this.#keepPicture();
     video.srcObject = stream;
-    this.#meter.attach(video);
-    void play(video);
+    this.meter.attach(video);
+    void playStream(video, stream);
   }
 
   #keepPicture(): void {
@@ -93,19 +102,5 @@ export class Screen {
     canvas.height = video.videoHeight;
     canvas.getContext("2d")?.drawImage(video, 0, 0);
     canvas.hidden = false;
-  }
-
-  #hideStill(): void {
-    if (this.#still !== null) this.#still.hidden = true;
-  }
-}
-
-async function play(video: HTMLVideoElement): Promise<void> {
-  try {
-    await video.play();
-  } catch {
-    // Sound without a click is not allowed everywhere; the picture always is.
-    video.muted = true;
-    await video.play().catch(() => undefined);
   }
 }

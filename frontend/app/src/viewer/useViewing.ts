@@ -2,30 +2,6 @@
 
 import { copyToClipboard, type InputController, type OrielClient } from "@oriel/client";
 import { useEffect, useState } from "react";
-import type { FrameMeter } from "./meter";
-import { SHOWN_SLOT } from "./screen";
-
-/** The picture of the present connection has been on screen. */
-export function useHasPicture(client: OrielClient, meter: FrameMeter): boolean {
-  const [has, setHas] = useState(false);
-  useEffect(() => {
-    const stops = [
-      meter.onFrame(() => {
-        setHas(true);
-      }),
-      client.on("state", (state) => {
-        if (state.kind === "connecting" || (state.kind === "reconnecting" && !state.mediaFlows))
-          setHas(false);
-      }),
-    ];
-    return () => {
-      stops.forEach((stop) => {
-        stop();
-      });
-    };
-  }, [client, meter]);
-  return has;
-}
 
 /** What the input tells the page, and the two things that the page does about it. */
 export function useInputEvents(
@@ -86,15 +62,18 @@ export function useInputEvents(
 /** A window that is being resized is asked about once it has come to rest. */
 const REST_MS = 300;
 
-/** Keeps the session's desktop at the size of the window while active. */
-export function useFitting(client: OrielClient, element: HTMLElement | null, active: boolean): void {
+/**
+ * Keeps the desktop in a slot at the size of an element.
+ * @param slot null: leave it as it is.
+ */
+export function useFitting(client: OrielClient, element: HTMLElement | null, slot: number | null): void {
   useEffect(() => {
-    if (!active || element === null) return undefined;
+    if (slot === null || element === null) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const observer = new ResizeObserver(() => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        client.resize(SHOWN_SLOT, element.clientWidth, element.clientHeight);
+        client.resize(slot, element.clientWidth, element.clientHeight);
       }, REST_MS);
     });
     observer.observe(element);
@@ -102,5 +81,5 @@ export function useFitting(client: OrielClient, element: HTMLElement | null, act
       clearTimeout(timer);
       observer.disconnect();
     };
-  }, [client, element, active]);
+  }, [client, element, slot]);
 }

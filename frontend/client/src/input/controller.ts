@@ -84,6 +84,8 @@ export class InputController implements EventSource<InputEvents> {
     this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal);
     this.#listenToClient(signal);
     this.#listenToPage(signal);
+    const shape = client.cursorShape(options.slot);
+    if (shape !== undefined) this.#cursor.setShape(shape);
     this.#layout();
   }
 
@@ -151,6 +153,7 @@ export class InputController implements EventSource<InputEvents> {
     this.releaseAll();
     this.#stop.abort();
     this.#cursor.destroy();
+    this.#surface.style.touchAction = "";
     if (this.locked) document.exitPointerLock();
   }
 

@@ -6,6 +6,7 @@
 import { OrielError } from "../errors";
 import { Emitter } from "../events";
 import type { GeneralMessage, GeneralRequest, IceServer, KeysMessage, MotionMessage } from "../generated";
+import { preferLatency } from "./latency";
 import { withoutLipSync, withStereo } from "./sdp";
 import type { NegotiatedTrack } from "./slots";
 
@@ -99,6 +100,10 @@ export class PeerConnection extends Emitter<PeerEvents> {
   /** An offer has been applied: this connection belongs to one peer of the streamer. */
   get negotiated(): boolean {
     return this.#pc.remoteDescription !== null;
+  }
+
+  get signalingState(): RTCSignalingState {
+    return this.#pc.signalingState;
   }
 
   get inputOpen(): boolean {
@@ -233,17 +238,6 @@ export class PeerConnection extends Emitter<PeerEvents> {
   #dtlsFailed(): boolean {
     return this.#pc.getReceivers().some((receiver) => receiver.transport?.state === "failed");
   }
-}
-
-/** Plays as soon as possible: what is steered cannot be looked at later. */
-function preferLatency(receiver: RTCRtpReceiver): void {
-  if (receiver.track.kind !== "video") return;
-  const tunable = receiver as RTCRtpReceiver & {
-    jitterBufferTarget?: number | null;
-    playoutDelayHint?: number | null;
-  };
-  if ("jitterBufferTarget" in tunable) tunable.jitterBufferTarget = 0;
-  if ("playoutDelayHint" in tunable) tunable.playoutDelayHint = 0;
 }
 
 function sendOn(channel: RTCDataChannel, message: unknown, backlog: number): boolean {

@@ -23,10 +23,37 @@ export type SlotEntry<T> = {
   readonly info: StreamInfo | null;
   readonly video: T | null;
   readonly audio: T | null;
-  /** How it is doing, as far as the server has said. */
+  /** How it is doing at this client, as far as the server has said. */
   readonly status: SlotState | null;
+  /** What this client sees in it: its own choice after a `switch`, else what everybody sees. */
+  readonly seen: SeenStream | null;
   readonly error: string | null;
 };
+
+/** A stream by its name, in a rendition. */
+export type SeenStream = { readonly stream: string; readonly quality: string };
+
+/** News of one slot. */
+export type SlotEvent =
+  /** It shows something now. */
+  | { readonly type: "slot-activated"; readonly slot: number; readonly info: StreamInfo }
+  /** What it shows has another size, title or focus. */
+  | { readonly type: "slot-updated"; readonly slot: number; readonly info: StreamInfo }
+  /** It shows nothing any more. `info`: what it showed last; `reason`: why, if nobody asked for it. */
+  | {
+      readonly type: "slot-deactivated";
+      readonly slot: number;
+      readonly info: StreamInfo;
+      readonly reason: string | null;
+    }
+  /** How it is doing at this client. */
+  | {
+      readonly type: "slot-status";
+      readonly slot: number;
+      readonly status: SlotState;
+      readonly seen: SeenStream;
+      readonly error: string | null;
+    };
 
 export type SlotTable<T> = ReadonlyMap<number, SlotEntry<T>>;
 
@@ -70,13 +97,66 @@ export function withMessage<T>(
       return gone === undefined ? table : sorted(new Map(table).set(gone.slot, { ...gone, info: null }));
     }
     case "slot-status": {
-      const entry = table.get(message.slot) ?? empty<T>(message.slot);
-      const error = message.error ?? null;
-      return sorted(new Map(table).set(message.slot, { ...entry, status: message.status, error }));
+      if (isRefusedSwitch(message)) return table;
+      const { slot, status, stream, quality } = message;
+      const entry = table.get(slot) ?? empty<T>(slot);
+      const seen = stream === "" ? null : { stream, quality };
+      return sorted(new Map(table).set(slot, { ...entry, status, seen, error: message.error ?? null }));
     }
     default:
       return table;
   }
+}
+
+/** What a message changes, slot by slot, for those who listen. `before`: the table without it. */
+export function slotEvents<T>(before: SlotTable<T>, message: ServerMessage): readonly SlotEvent[] {
+  switch (message.type) {
+    case "streams-info": {
+      const listed = new Set(message.streams.map(({ slot }) => slot));
+      const gone = [...before.values()].flatMap(({ slot, info }): SlotEvent[] =>
+        info === null || listed.has(slot) ? [] : [{ type: "slot-deactivated", slot, info, reason: null }],
+      );
+      return [...gone, ...message.streams.flatMap((info) => eventsOfInfo(before, info))];
+    }
+    case "stream-activated":
+      return [{ type: "slot-activated", slot: message.streamInfo.slot, info: message.streamInfo }];
+    case "stream-updated":
+      return eventsOfInfo(before, message.streamInfo);
+    case "stream-deactivated": {
+      const gone = [...before.values()].find(({ info }) => info?.trackId === message.trackId);
+      if (gone === undefined || gone.info === null) return [];
+      const { slot, info } = gone;
+      return [{ type: "slot-deactivated", slot, info, reason: message.reason ?? null }];
+    }
+    case "slot-status": {
+      if (isRefusedSwitch(message)) return [];
+      const { slot, status, stream, quality } = message;
+      const error = message.error ?? null;
+      return [{ type: "slot-status", slot, status, seen: { stream, quality }, error }];
+    }
+    default:
+      return [];
+  }
+}
+
+/** A switch to what cannot be shown leaves its slot as it was: such a status is about the request alone. */
+function isRefusedSwitch(message: ServerMessage & { type: "slot-status" }): boolean {
+  return message.requestId !== undefined && message.status === "error" && message.error !== CODEC_UNSUPPORTED;
+}
+
+/** This browser cannot decode what the slot shows; the slot does show it. */
+const CODEC_UNSUPPORTED = "codec_unsupported";
+
+function eventsOfInfo<T>(before: SlotTable<T>, info: StreamInfo): readonly SlotEvent[] {
+  const { slot } = info;
+  const known = before.get(slot)?.info ?? null;
+  if (known?.source !== info.source) return [{ type: "slot-activated", slot, info }];
+  return isSameInfo(known, info) ? [] : [{ type: "slot-updated", slot, info }];
+}
+
+function isSameInfo(a: StreamInfo, b: StreamInfo): boolean {
+  const names = Object.keys({ ...a, ...b }) as (keyof StreamInfo)[];
+  return names.every((name) => a[name] === b[name]);
 }
 
 function withInfo<T>(
@@ -105,7 +185,7 @@ function slotOfMid<T>(table: SlotTable<T>, track: NegotiatedTrack<T>): number | 
 }
 
 function empty<T>(slot: number): SlotEntry<T> {
-  return { slot, info: null, video: null, audio: null, status: null, error: null };
+  return { slot, info: null, video: null, audio: null, status: null, seen: null, error: null };
 }
 
 function sorted<T>(table: SlotTable<T>): SlotTable<T> {

@@ -30,6 +30,8 @@ declare global {
         state: { kind: string };
         role: string | null;
         peerId: string | null;
+        slots: ReadonlyMap<number, { status: string | null; info: { mid: string } | null }>;
+        negotiation: { connections: number; offers: number; signalingState: string };
         on(type: string, listener: (value: unknown) => void): () => void;
       };
       stats(): Promise<{ presented: number; presentedFps: number; roundTripMs: number | null; firstFrameMs: number | null }>;

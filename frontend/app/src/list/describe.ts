@@ -1,0 +1,33 @@
+/** What a streamer is, in a few words. Pure. */
+
+import type { SourceSpec, Streamer } from "@oriel/client";
+import { count } from "../ui/format";
+
+const KINDS: Readonly<Record<SourceSpec["type"], string>> = {
+  desktop: "Desktop",
+  test: "Test picture",
+  window: "Window",
+  rtsp: "Camera",
+  ffmpeg: "ffmpeg",
+  exec: "Program",
+};
+
+type Described = Pick<Streamer, "spec" | "slots" | "stats">;
+
+/** The main source with its size, and how many others there are. */
+export function describeSource({ spec, slots, stats }: Described): string {
+  const others = Object.keys(spec.sources ?? {}).length;
+  if (spec.source === undefined) return count(others, "stream", "streams");
+  const kind = KINDS[spec.source.type];
+  const shown = slots.find(({ source }) => source === "main");
+  const size = [shown, stats?.video, spec.source].find(
+    (candidate) => candidate !== undefined && "width" in candidate && candidate.width > 0,
+  );
+  const main = size !== undefined && "width" in size ? `${kind} ${size.width} × ${size.height}` : kind;
+  return others === 0 ? main : `${main}, ${count(others, "stream", "streams")}`;
+}
+
+/** The slot whose picture stands for the streamer; null while it shows nothing. */
+export function shownSlot({ slots }: Pick<Streamer, "slots">): number | null {
+  return slots.length === 0 ? null : Math.min(...slots.map(({ slot }) => slot));
+}

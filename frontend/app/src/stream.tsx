@@ -1,0 +1,16 @@
+/** Entry point of the page with one stream, for frames in other pages. */
+
+import { StreamView } from "@oriel/react";
+import "@oriel/react/styles.css";
+import { rootFromList, streamOf } from "./location";
+import { Message } from "./ui/Message";
+import { mount } from "./ui/mount";
+
+const shown = streamOf(location.search);
+
+if (shown === null) {
+  mount(<Message title="Which stream? Add ?src=NAME to the address." />);
+} else {
+  document.title = shown.stream;
+  mount(<StreamView server={rootFromList(location.href)} stream={shown.stream} quality={shown.quality} />);
+}

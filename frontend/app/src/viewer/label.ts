@@ -1,0 +1,19 @@
+/** What people call what a slot shows. Pure. */
+
+import type { StreamInfo } from "@oriel/client";
+
+type Named = Pick<StreamInfo, "source" | "windowName" | "appName" | "input">;
+
+/** The title of a window, else its program, else the name of the source. */
+export function labelOf({ source, windowName, appName, input }: Named): string {
+  const named = [windowName, appName].find((name) => name !== null && name !== "");
+  if (named !== undefined && named !== null) return named;
+  if (source !== "main") return source;
+  return input ? "Desktop" : "Main picture";
+}
+
+/** What a window is called before it is shared. */
+export function labelOfWindow(window: { readonly title: string; readonly app: string }): string {
+  if (window.title !== "") return window.title;
+  return window.app === "" ? "A window without a title" : window.app;
+}

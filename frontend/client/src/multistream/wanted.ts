@@ -1,0 +1,97 @@
+/**
+ * What the slots of a multistream session are to show. Owned by the client, so that a session that has to be
+ * begun anew begins where the last one was. Pure.
+ */
+
+import type { MultiClientMessage, SlotConfig } from "./messages";
+
+/** All slots, where a message or a call names one. */
+export const ALL_SLOTS = -1;
+
+type Wanted = { readonly stream: string; readonly quality: string; readonly paused: boolean };
+
+export class WantedSlots {
+  readonly #slots: Wanted[];
+  /** Changed since the server was told last, as there was no connection. */
+  readonly #untold = new Set<number>();
+
+  /** @throws {RangeError} unless the slots are 0, 1, 2 … in any order, each of them once. */
+  constructor(configs: readonly SlotConfig[]) {
+    const inOrder = [...configs].sort((a, b) => a.slot - b.slot);
+    if (inOrder.length === 0 || inOrder.some(({ slot }, i) => slot !== i)) {
+      const named = configs.map(({ slot }) => slot).join(", ");
+      throw new RangeError(`slots must be numbered 0, 1, 2 … without a gap, not: ${named}`);
+    }
+    this.#slots = inOrder.map(({ stream, quality }) => ({ stream, quality: quality ?? "", paused: false }));
+  }
+
+  get count(): number {
+    return this.#slots.length;
+  }
+
+  get configs(): Required<SlotConfig>[] {
+    return this.#slots.map(({ stream, quality }, slot) => ({ slot, stream, quality }));
+  }
+
+  isPaused(slot: number): boolean {
+    return this.#slots[slot]?.paused ?? false;
+  }
+
+  /** @throws {RangeError} when there is no such slot. */
+  switch(slot: number, stream: string, quality: string): void {
+    this.#change(slot, { stream, quality });
+  }
+
+  /** @throws {RangeError} when there is no such slot. */
+  setPaused(slot: number, paused: boolean): void {
+    for (const one of this.indices(slot)) this.#change(one, { paused });
+  }
+
+  /**
+   * The slots that a number means.
+   * @throws {RangeError} when there is no such slot.
+   */
+  indices(slot: number): number[] {
+    if (slot === ALL_SLOTS) return [...this.#slots.keys()];
+    if (this.#slots[slot] === undefined) {
+      throw new RangeError(`there is no slot ${slot}; this session has ${this.#slots.length}`);
+    }
+    return [slot];
+  }
+
+  /** The server could not be told of a slot's last change. */
+  noteUntold(slot: number): void {
+    for (const one of this.indices(slot)) this.#untold.add(one);
+  }
+
+  /** What a session that goes on has missed. */
+  missed(requestId: () => string): MultiClientMessage[] {
+    const messages = [...this.#untold].flatMap((slot): MultiClientMessage[] => {
+      const wanted = this.#slots[slot];
+      if (wanted === undefined) return [];
+      const { stream, quality, paused } = wanted;
+      return [
+        { type: "multistream/switch", request_id: requestId(), slot, stream, quality },
+        { type: paused ? "multistream/pause" : "multistream/resume", slot },
+      ];
+    });
+    this.#untold.clear();
+    return messages;
+  }
+
+  /** What a new session has to be told after its `init`, which names the streams. */
+  afterInit(): MultiClientMessage[] {
+    this.#untold.clear();
+    return this.#slots.flatMap(({ paused }, slot): MultiClientMessage[] =>
+      paused ? [{ type: "multistream/pause", slot }] : [],
+    );
+  }
+
+  #change(slot: number, change: Partial<Wanted>): void {
+    const old = this.#slots[slot];
+    if (old === undefined) {
+      throw new RangeError(`there is no slot ${slot}; this session has ${this.#slots.length}`);
+    }
+    this.#slots[slot] = { ...old, ...change };
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * What this client wants of its slots, apart from what everybody sees: paused, or another stream. A new peer
+ * of the streamer knows nothing of it, so it is said again after a reconnection. Pure.
+ */
+
+import type { ClientMessage } from "../generated";
+import type { SeenStream } from "./slots";
+
+export class SlotWishes {
+  readonly #paused = new Set<number>();
+  readonly #choices = new Map<number, SeenStream>();
+
+  isPaused(slot: number): boolean {
+    return this.#paused.has(slot);
+  }
+
+  /** Notes it; false when it was so already. */
+  setPaused(slot: number, paused: boolean): boolean {
+    if (this.#paused.has(slot) === paused) return false;
+    if (paused) this.#paused.add(slot);
+    else this.#paused.delete(slot);
+    return true;
+  }
+
+  /** What was chosen instead of what everybody sees; null when nothing was. */
+  choice(slot: number): SeenStream | null {
+    return this.#choices.get(slot) ?? null;
+  }
+
+  /** @param stream empty: what everybody sees. */
+  choose(slot: number, stream: string, quality: string): void {
+    if (stream === "") this.#choices.delete(slot);
+    else this.#choices.set(slot, { stream, quality });
+  }
+
+  /** What a new peer has to be told. */
+  messages(): ClientMessage[] {
+    const switches = [...this.#choices].map(([slot, seen]): ClientMessage => ({
+      type: "switch",
+      slot,
+      ...seen,
+      // Tells a refusal of it from an error of the slot.
+      requestId: "again",
+    }));
+    const pauses = [...this.#paused].map((slot): ClientMessage => ({ type: "pause", slot }));
+    return [...switches, ...pauses];
+  }
+}

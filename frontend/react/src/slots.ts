@@ -1,0 +1,96 @@
+/** What a grid is asked to show, as plain data. Pure. */
+
+import type { SlotConfig, SlotState, SlotStatus } from "@oriel/client";
+
+/** A stream by its name, or with more said about it. */
+export type GridSlot =
+  | string
+  | {
+      readonly stream: string;
+      /** In the grid; `""` or `"native"` for the stream itself. */
+      readonly quality?: string;
+      /** While it is enlarged; the same as in the grid when absent. */
+      readonly enlargedQuality?: string;
+      /** Shown in place of the stream's name. */
+      readonly label?: string;
+    };
+
+export type Tile = {
+  readonly slot: number;
+  readonly stream: string;
+  readonly quality: string;
+  readonly enlargedQuality: string;
+  readonly label: string;
+};
+
+/** The tiles of a grid, in order; each has the slot of its place. */
+export function normalise(slots: readonly GridSlot[]): Tile[] {
+  return slots.map((entry, slot) => {
+    const {
+      stream,
+      quality = "",
+      enlargedQuality,
+      label,
+    } = typeof entry === "string" ? { stream: entry } : entry;
+    return {
+      slot,
+      stream,
+      quality,
+      enlargedQuality: enlargedQuality ?? quality,
+      label: label ?? stream,
+    };
+  });
+}
+
+/** What the slots of a new session are to show. */
+export function configsOf(tiles: readonly Tile[]): SlotConfig[] {
+  return tiles.map(({ slot, stream, quality }) => ({ slot, stream, quality }));
+}
+
+/** Tiles that show another stream than before: the others are left alone. */
+export function changedTiles(before: readonly Tile[], now: readonly Tile[]): Tile[] {
+  return now.filter((tile, slot) => {
+    const old = before[slot];
+    return old?.stream !== tile.stream || old.quality !== tile.quality;
+  });
+}
+
+export type Tone = "good" | "busy" | "bad" | "quiet";
+
+export const TONES: Readonly<Record<SlotState, Tone>> = {
+  pending: "busy",
+  active: "good",
+  buffering: "busy",
+  offline: "bad",
+  error: "bad",
+  inactive: "quiet",
+  paused: "quiet",
+};
+
+const ERRORS: Readonly<Record<string, string>> = {
+  stream_not_found: "There is no stream of this name",
+  codec_unsupported: "This browser cannot decode it",
+  connection_lost: "Connection lost, trying again…",
+  source_failed: "The source failed",
+};
+
+/** What a person is told of a slot beyond the word of its state; null when there is nothing to say. */
+export function explain(status: SlotStatus | null): string | null {
+  if (status === null) return "Connecting…";
+  switch (status.status) {
+    case "active":
+    case "buffering":
+    case "paused":
+      return null;
+    case "pending":
+      return "Waiting for the first picture…";
+    case "inactive":
+      return "Nothing is shown here";
+    case "error":
+    case "offline": {
+      const { error } = status;
+      if (error === null) return status.status === "offline" ? "The source is offline" : "It cannot be shown";
+      return ERRORS[error] ?? error;
+    }
+  }
+}

@@ -1,0 +1,156 @@
+/** Pages with many streams over one connection: the grid, the page for frames, and the example in React. */
+
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { before, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { launch, openPage } from "./support/browser.js";
+import { cleanUp } from "./support/cleanup.js";
+import { ended, Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+/** Streams and the widths that tell them apart. */
+const WIDTHS: Readonly<Record<string, number>> = { a: 320, b: 336, c: 352, d: 368, e: 384, f: 400 };
+const FRONTEND = resolve(import.meta.dirname, "../../../frontend");
+
+let server: Server;
+let browser: Browser;
+
+before(async () => {
+  server = await Server.start();
+  const sources = Object.fromEntries(
+    Object.entries(WIDTHS).map(([name, width]) => [name, { type: "test", width, height: 192, fps: 12 }]),
+  );
+  await server.json("POST", "api/streamers?wait=running", { id: "cameras", share: false, sources });
+  ({ browser } = await launch());
+});
+
+type TileState = { stream: string; status: string; width: number; presented: number; muted: boolean; large: boolean };
+
+function tiles(page: Page): Promise<TileState[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>("[data-testid^=tile-]")].map((tile) => {
+      const video = tile.querySelector("video");
+      return {
+        stream: tile.dataset["stream"] ?? "",
+        status: tile.querySelector<HTMLElement>("[data-testid=slot-status]")?.dataset["status"] ?? "",
+        width: video?.videoWidth ?? 0,
+        presented: video?.getVideoPlaybackQuality().totalVideoFrames ?? 0,
+        muted: video?.muted ?? false,
+        large: tile.getAttribute("aria-pressed") === "true",
+      };
+    }),
+  );
+}
+
+/** Waits until the tiles of these streams present moving pictures of their own. */
+async function presents(page: Page, ...names: string[]): Promise<void> {
+  const of = async (): Promise<TileState[]> => (await tiles(page)).filter(({ stream }) => names.includes(stream));
+  const start = await of();
+  assert.equal(start.length, names.length, `tiles of ${names.join()}`);
+  await until(`moving pictures of ${names.join()}`, async () =>
+    (await of()).every(
+      ({ stream, status, width, presented }, i) =>
+        status === "active" && width === WIDTHS[stream] && presented > (start[i]?.presented ?? 0) + 2,
+    ),
+  );
+}
+
+function grid(query: string): Promise<Page> {
+  return openPage(browser, new URL(`grid${query}`, server.url).href);
+}
+
+test("a grid shows its streams over one connection, and one that is not there harms no other", async () => {
+  const page = await grid("?streams=a,b,nowhere,c");
+  await page.waitForSelector("[data-testid=tile-3]");
+  await presents(page, "a", "b", "c");
+  const missing = page.locator("[data-testid=tile-2]");
+  assert.match((await missing.textContent()) ?? "", /no stream of this name/);
+  assert.ok((await tiles(page)).every(({ muted }) => muted), "a grid is silent");
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
+  await page.context().close();
+});
+
+test("a click enlarges a camera, with its sound, and Escape goes back", async () => {
+  const page = await grid("");
+  await page.waitForSelector("[data-testid=tile-5]");
+  await presents(page, ...Object.keys(WIDTHS));
+  const height = async (): Promise<number> => (await page.locator("[data-testid=tile-4]").boundingBox())?.height ?? 0;
+  const small = await height();
+  await page.click("[data-testid=tile-4]");
+  await until("a large tile", async () => (await height()) > 1.3 * small);
+  assert.deepEqual(
+    (await tiles(page)).filter(({ large }) => large).map(({ stream }) => stream),
+    ["e"],
+  );
+  await until("its sound, and no other", async () =>
+    (await tiles(page)).every(({ muted, large }) => muted !== large),
+  );
+  await presents(page, "e");
+  await page.keyboard.press("Escape");
+  await until("the grid", async () => (await tiles(page)).every(({ large, muted }) => !large && muted));
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
+  await page.context().close();
+});
+
+test("a grid says which cameras there are not", async () => {
+  const page = await grid("?streamer=nobody");
+  const error = await page.waitForSelector("[data-testid=grid-error]");
+  assert.match((await error.textContent()) ?? "", /no session is called “nobody”/);
+  await page.context().close();
+});
+
+test("one stream can be shown in frames of other sites, and the other pages cannot", async () => {
+  const policy = async (path: string): Promise<string> =>
+    (await server.request("GET", path)).headers.get("content-security-policy") ?? "";
+  assert.match(await policy("stream.html?src=a"), /frame-ancestors \*$/);
+  for (const path of ["", "grid", "s/cameras"]) assert.match(await policy(path), /frame-ancestors 'self'$/);
+
+  const page = await openPage(browser, new URL("stream.html?src=b", server.url).href);
+  const video = (): Promise<{ width: number; muted: boolean; presented: number } | undefined> =>
+    page.evaluate(() => {
+      const found = document.querySelector("video");
+      if (found === null) return undefined;
+      const presented = found.getVideoPlaybackQuality().totalVideoFrames;
+      return { width: found.videoWidth, muted: found.muted, presented };
+    });
+  await until("its picture", async () => {
+    const now = await video();
+    return now?.width === WIDTHS["b"] && now?.presented !== undefined && now.presented > 5;
+  });
+  assert.equal((await video())?.muted, true, "silent until it is clicked");
+  await page.click("[data-testid=sound]");
+  await until("sound", async () => (await video())?.muted === false);
+  await page.click("[data-testid=sound]");
+  await until("silence", async () => (await video())?.muted === true);
+  await page.context().close();
+});
+
+test("the example in React compiles, and shows its cameras", async () => {
+  const out = join(server.dir, "example");
+  const vite = join(FRONTEND, "node_modules/.bin/vite");
+  const example = join(FRONTEND, "react/example");
+  execFileSync(vite, ["build", example, "--outDir", out, "--logLevel", "warn"], { cwd: FRONTEND });
+  const child = spawn(vite, ["preview", example, "--outDir", out, "--host", "127.0.0.1", "--port", "0"], {
+    cwd: FRONTEND,
+    env: { ...process.env, ORIEL_SERVER: server.url, NO_COLOR: "1" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  cleanUp(() => ended(child, "SIGTERM"));
+  const page = await openPage(browser, `${await urlOf(child)}?streams=a,f`);
+  await page.waitForSelector("[data-testid=tile-1]");
+  await presents(page, "a", "f");
+  await page.context().close();
+});
+
+/** Where the preview says that it is. */
+async function urlOf(child: ChildProcess): Promise<string> {
+  assert.ok(child.stdout !== null);
+  for await (const line of createInterface(child.stdout)) {
+    const url = /http:\/\/127\.0\.0\.1:\d+\//.exec(line)?.[0];
+    if (url !== undefined) return url;
+  }
+  throw new Error("the preview did not start");
+}
