@@ -94,6 +94,33 @@ impl Server {
     /// When it does not come up.
     #[track_caller]
     pub fn start() -> Self {
+        let mut server = Self::new();
+        server.start_again();
+        server
+    }
+
+    /// Starts one with a configuration in YAML.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_configured(yaml: &str) -> Self {
+        let mut server = Self::new();
+        server.configure(yaml);
+        server.start_again();
+        server
+    }
+
+    /// What is configured from the next start on.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, yaml: &str) {
+        std::fs::write(self.config_file(), yaml).expect("the configuration");
+    }
+
+    #[track_caller]
+    fn new() -> Self {
         let state = tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -101,9 +128,7 @@ impl Server {
             .expect("a free port");
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
-        let mut server = Self { child: None, address, agent: config.build().into(), state };
-        server.start_again();
-        server
+        Self { child: None, address, agent: config.build().into(), state }
     }
 
     /// Starts a web-server on the same state directory and address, after [`Self::kill`].
@@ -115,7 +140,11 @@ impl Server {
         assert!(self.child.is_none(), "it still runs");
         let open = std::fs::OpenOptions::new().append(true).create(true).open(self.log_file());
         let log = open.expect("the log of the web-server");
-        let child = Command::new(binary("web-server"))
+        let mut command = Command::new(binary("web-server"));
+        if self.config_file().exists() {
+            command.arg("--config").arg(self.config_file());
+        }
+        let child = command
             .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1", "--state-dir"])
             .arg(self.state.path())
             .stdin(Stdio::null())
@@ -256,6 +285,10 @@ impl Server {
 }
 
 impl Server {
+    fn config_file(&self) -> PathBuf {
+        self.state.path().join("oriel.yaml")
+    }
+
     fn log_file(&self) -> PathBuf {
         self.state.path().join("web-server.log")
     }

@@ -20,6 +20,8 @@ export type Probe = {
   readonly connections: RTCPeerConnection[];
   /** All texts that have come on `general`. */
   readonly general: string[];
+  /** The frame number in the picture that a video shows now. */
+  readonly read: (video: HTMLVideoElement) => number | null;
 };
 
 declare global {
@@ -40,7 +42,7 @@ declare global {
 }
 
 export function installProbe(): void {
-  const probe: Probe = { frames: [], decode: true, channels: [], connections: [], general: [] };
+  const probe: Probe = { frames: [], decode: true, channels: [], connections: [], general: [], read: (video) => read(video) };
   window.probe = probe;
 
   window.RTCPeerConnection = class extends RTCPeerConnection {

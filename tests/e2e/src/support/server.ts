@@ -1,7 +1,7 @@
 /** The real web-server, in a state directory of its own, and its REST API. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -25,18 +25,21 @@ export type Streamer = {
 export class Server {
   url = "";
   readonly dir = mkdtempSync(join(tmpdir(), "oriel-e2e-"));
+  readonly #config = join(this.dir, "oriel.yaml");
   #child: ChildProcess | null = null;
 
-  /** Starts one that ends with the test file. */
-  static async start(): Promise<Server> {
+  /** Starts one that ends with the test file, with a configuration in YAML if there is one. */
+  static async start(config?: string): Promise<Server> {
     const server = new Server();
     cleanUp(() => server.#end());
+    if (config !== undefined) writeFileSync(server.#config, config);
     await server.run("0");
     return server;
   }
 
   async run(port: string): Promise<void> {
     const options = ["--port", port, "--state-dir", join(this.dir, "state"), "--stop-streamers"];
+    if (existsSync(this.#config)) options.push("--config", this.#config);
     const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     child.stderr.pipe(createWriteStream(join(this.dir, "server.log"), { flags: "a" }));
