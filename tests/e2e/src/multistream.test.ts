@@ -111,6 +111,7 @@ test("paused slots get nothing, and a slot can begin empty", async () => {
   assert.deepEqual(slots.map(({ status }) => status), ["pending", "inactive", "pending"]);
   await Promise.all([client.presents(0, width("a")), client.presents(2, width("c"))]);
 
+  // The empty one as well.
   await client.send({ type: "multistream/pause", slot: -1 });
   await Promise.all([client.status(0, "a", "paused"), client.status(2, "c", "paused")]);
   const witness = await watching(["b"]);
@@ -120,7 +121,7 @@ test("paused slots get nothing, and a slot can begin empty", async () => {
   await witness.client.presents(0, width("b"), 15);
   assert.deepEqual(await client.bytes("video"), paused);
 
-  await client.send({ type: "multistream/resume", slot: 2 });
+  for (const slot of [1, 2]) await client.send({ type: "multistream/resume", slot });
   await client.presents(2, width("c"));
   await client.send({ type: "multistream/keyframe", slot: -1 });
   await client.send({ type: "multistream/switch", slot: 1, stream: "d", quality: "" });

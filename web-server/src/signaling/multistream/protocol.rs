@@ -268,7 +268,10 @@ impl Protocol {
     }
 
     fn ice(&mut self, candidate: Candidate) -> Result<(), String> {
-        self.active(0)?;
+        // The peer is there before its answer is complete, and candidates follow the offer at once.
+        if !matches!(self.state, State::Offering { answer: Some(_), .. }) {
+            self.active(0)?;
+        }
         let (candidate, sdp_mid, sdp_m_line_index) = match candidate {
             Candidate::Line(candidate) => (candidate, None, None),
             Candidate::Init { candidate, sdp_mid, sdp_m_line_index } => {

@@ -118,6 +118,13 @@ fn a_session_begins_with_init_and_offer() {
     // The answer is told once all slots are known, in whatever order these things come.
     assert_eq!(talk.0.handle(Input::Joined(Some("answer".into()))), []);
     assert_eq!(talk.streamer(0, "a", "", SlotState::Pending), []);
+    let candidate = json!({ "type": "multistream/ice", "candidate": "candidate:1" });
+    let told = signal::ClientMessage::Candidate {
+        candidate: "candidate:1".into(),
+        sdp_mid: None,
+        sdp_m_line_index: None,
+    };
+    assert_eq!(talk.hear(candidate), [Output::Tell(told)]);
     assert_eq!(
         said(talk.streamer(1, "b", "360p", SlotState::Error)),
         json!({ "type": "multistream/answer", "request_id": "o", "sdp": "answer", "slots": [
