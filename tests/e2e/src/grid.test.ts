@@ -47,6 +47,7 @@ function tiles(page: Page): Promise<TileState[]> {
 
 /** Waits until the tiles of these streams present moving pictures of their own. */
 async function presents(page: Page, ...names: string[]): Promise<void> {
+  await page.waitForSelector("[data-testid=camera-grid]");
   const of = async (): Promise<TileState[]> => (await tiles(page)).filter(({ stream }) => names.includes(stream));
   const start = await of();
   assert.equal(start.length, names.length, `tiles of ${names.join()}`);
@@ -95,6 +96,24 @@ test("a click enlarges a camera, with its sound, and Escape goes back", async ()
   await page.context().close();
 });
 
+test("a grid that loses its WebSocket goes on with the same pictures, and can be switched again", async () => {
+  const page = await grid("?streams=a,b");
+  await presents(page, "a", "b");
+  const resumed = page.waitForEvent("websocket").then((socket) =>
+    socket.waitForEvent("framereceived", ({ payload }) => /"multistream\/ready".*"resumed":true/.test(String(payload))),
+  );
+  await page.evaluate(() => {
+    window.probe.sockets.at(-1)?.close();
+  });
+  await resumed;
+  await presents(page, "a", "b");
+  const made = await page.evaluate(() => [window.probe.sockets.length, window.probe.connections.length]);
+  assert.deepEqual(made, [2, 1]);
+  await page.click("[data-testid=tile-0]");
+  await presents(page, "a", "b");
+  await page.context().close();
+});
+
 test("a grid says which cameras there are not", async () => {
   const page = await grid("?streamer=nobody");
   const error = await page.waitForSelector("[data-testid=grid-error]");
@@ -132,7 +151,7 @@ test("the example in React compiles, and shows its cameras", async () => {
   const out = join(server.dir, "example");
   const vite = join(FRONTEND, "node_modules/.bin/vite");
   const example = join(FRONTEND, "react/example");
-  execFileSync(vite, ["build", example, "--outDir", out, "--logLevel", "warn"], { cwd: FRONTEND });
+  execFileSync(vite, ["build", example, "--outDir", out, "--emptyOutDir", "--logLevel", "warn"], { cwd: FRONTEND });
   const child = spawn(vite, ["preview", example, "--outDir", out, "--host", "127.0.0.1", "--port", "0"], {
     cwd: FRONTEND,
     env: { ...process.env, ORIEL_SERVER: server.url, NO_COLOR: "1" },

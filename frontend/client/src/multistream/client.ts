@@ -8,11 +8,11 @@
 
 import { OrielError } from "../errors";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
-import type { SlotState } from "../generated";
+import type { MultistreamClientMessage, SlotState } from "../generated";
 import { SwitchRequests } from "../peer/requests";
 import { advance, type Command, IDLE, type Session, type SessionEvent } from "../session";
 import { type ClientState, publicState } from "../state";
-import type { MultiClientMessage, MultiServerMessage, SlotConfig, SlotStatus } from "./messages";
+import type { MultiServerMessage, SlotConfig, SlotStatus } from "./messages";
 import { MultiPeer } from "./peer";
 import { multiSocketUrl, MultiSocket } from "./socket";
 import { ALL_SLOTS, WantedSlots } from "./wanted";
@@ -177,7 +177,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
   }
 
   /** Tells the server of a change in a slot, now or when it can be told. */
-  #tell(message: MultiClientMessage & { readonly slot: number }): boolean {
+  #tell(message: MultistreamClientMessage & { readonly slot: number }): boolean {
     const told = this.#greeted && (this.#socket?.send(message) ?? false);
     if (!told) this.#wanted.noteUntold(message.slot);
     return told;

@@ -3,7 +3,7 @@
  * shape; a server that wraps everything but `type` in `value` is understood as well.
  */
 
-import type { IceServer, SlotState } from "../generated";
+import type { IceServer, MultistreamServerMessage, SlotState } from "../generated";
 
 /** What a slot is to show. */
 export type SlotConfig = {
@@ -26,24 +26,7 @@ export type SlotStatus = {
   readonly error: string | null;
 };
 
-export type MultiClientMessage =
-  | {
-      readonly type: "multistream/init";
-      readonly request_id: string;
-      readonly slots: readonly Required<SlotConfig>[];
-      /** Of the `ready` of a session to go on with. */
-      readonly session?: string;
-    }
-  | { readonly type: "multistream/offer"; readonly request_id: string; readonly sdp: string }
-  | ({ readonly type: "multistream/switch"; readonly request_id: string } & Required<SlotConfig>)
-  | { readonly type: "multistream/ice"; readonly candidate: string }
-  /** `slot: -1` is all of them. */
-  | {
-      readonly type: "multistream/pause" | "multistream/resume" | "multistream/keyframe";
-      readonly slot: number;
-    }
-  | { readonly type: "multistream/close" };
-
+/** A message of the server, as the rest of the client sees it. */
 export type MultiServerMessage =
   | {
       readonly type: "ready";
@@ -97,15 +80,20 @@ export function parseMultiMessage(text: string): ParsedMulti {
   }
   const outer = fieldsOf(parsed);
   if (outer === null || typeof outer.type !== "string") return { kind: "malformed", why: "no type" };
-  const read = Object.hasOwn(READERS, outer.type) ? READERS[outer.type] : undefined;
-  if (read === undefined) return { kind: "unknown", type: outer.type };
-  const message = read({ ...outer, ...fieldsOf(outer.value) });
+  if (!Object.hasOwn(READERS, outer.type)) return { kind: "unknown", type: outer.type };
+  const message = READERS[outer.type as MultistreamServerMessage["type"]]({
+    ...outer,
+    ...fieldsOf(outer.value),
+  });
   return message === null
     ? { kind: "malformed", why: `${outer.type} lacks a field` }
     : { kind: "message", message };
 }
 
-const READERS: Readonly<Record<string, (fields: Fields) => MultiServerMessage | null>> = {
+/** The compiler sees to it that there is one for each message of the server. */
+const READERS: Readonly<
+  Record<MultistreamServerMessage["type"], (fields: Fields) => MultiServerMessage | null>
+> = {
   "multistream/ready": ({ request_id, session, resumed, ice_servers, slots }) => ({
     type: "ready",
     requestId: textOr(request_id, ""),

@@ -1,7 +1,8 @@
 /** One WebSocket of the `multistream/*` protocol: opened at once, speaks first, dies once. */
 
 import { Emitter } from "../events";
-import { type MultiClientMessage, type MultiServerMessage, parseMultiMessage } from "./messages";
+import type { MultistreamClientMessage } from "../generated";
+import { type MultiServerMessage, parseMultiMessage } from "./messages";
 
 export type MultiSocketEvents = {
   message: MultiServerMessage;
@@ -25,7 +26,7 @@ export class MultiSocket extends Emitter<MultiSocketEvents> {
   #over = false;
 
   /** @param init sent as soon as the socket is open. */
-  constructor(url: URL, init: MultiClientMessage) {
+  constructor(url: URL, init: MultistreamClientMessage) {
     super();
     this.#socket = new WebSocket(url);
     this.#openTimer = setTimeout(() => {
@@ -47,7 +48,7 @@ export class MultiSocket extends Emitter<MultiSocketEvents> {
   }
 
   /** False when the socket is not open, and the message is lost. */
-  send(message: MultiClientMessage): boolean {
+  send(message: MultistreamClientMessage): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;

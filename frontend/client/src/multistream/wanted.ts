@@ -3,7 +3,8 @@
  * begun anew begins where the last one was. Pure.
  */
 
-import type { MultiClientMessage, SlotConfig } from "./messages";
+import type { MultistreamClientMessage } from "../generated";
+import type { SlotConfig } from "./messages";
 
 /** All slots, where a message or a call names one. */
 export const ALL_SLOTS = -1;
@@ -65,8 +66,8 @@ export class WantedSlots {
   }
 
   /** What a session that goes on has missed. */
-  missed(requestId: () => string): MultiClientMessage[] {
-    const messages = [...this.#untold].flatMap((slot): MultiClientMessage[] => {
+  missed(requestId: () => string): MultistreamClientMessage[] {
+    const messages = [...this.#untold].flatMap((slot): MultistreamClientMessage[] => {
       const wanted = this.#slots[slot];
       if (wanted === undefined) return [];
       const { stream, quality, paused } = wanted;
@@ -80,9 +81,9 @@ export class WantedSlots {
   }
 
   /** What a new session has to be told after its `init`, which names the streams. */
-  afterInit(): MultiClientMessage[] {
+  afterInit(): MultistreamClientMessage[] {
     this.#untold.clear();
-    return this.#slots.flatMap(({ paused }, slot): MultiClientMessage[] =>
+    return this.#slots.flatMap(({ paused }, slot): MultistreamClientMessage[] =>
       paused ? [{ type: "multistream/pause", slot }] : [],
     );
   }

@@ -18,6 +18,7 @@ export type Probe = {
   decode: boolean;
   readonly channels: RTCDataChannel[];
   readonly connections: RTCPeerConnection[];
+  readonly sockets: WebSocket[];
   /** All texts that have come on `general`. */
   readonly general: string[];
   /** The frame number in the picture that a video shows now. */
@@ -42,7 +43,15 @@ declare global {
 }
 
 export function installProbe(): void {
-  const probe: Probe = { frames: [], decode: true, channels: [], connections: [], general: [], read: (video) => read(video) };
+  const probe: Probe = {
+    frames: [],
+    decode: true,
+    channels: [],
+    connections: [],
+    sockets: [],
+    general: [],
+    read: (video) => read(video),
+  };
   window.probe = probe;
 
   window.RTCPeerConnection = class extends RTCPeerConnection {
@@ -57,6 +66,13 @@ export function installProbe(): void {
         channel.addEventListener("message", ({ data }) => probe.general.push(String(data)));
       }
       return channel;
+    }
+  };
+
+  window.WebSocket = class extends WebSocket {
+    constructor(url: string | URL, protocols?: string | string[]) {
+      super(url, protocols);
+      probe.sockets.push(this);
     }
   };
 
