@@ -390,7 +390,9 @@ impl Session {
 
     /// How a slot of a peer is doing, with the names that it asked for.
     pub(super) fn slot_status(&mut self, peer: PeerId, slot: SlotIndex, status: SlotState) -> ServerMessage {
-        if let Some((wish, why)) = self.peers.unfulfilled(peer, slot).filter(|_| status == SlotState::Inactive) {
+        if let Some((wish, why)) =
+            self.peers.unfulfilled(peer, slot).filter(|_| status == SlotState::Inactive)
+        {
             let SlotConfig { slot, stream, quality } = wish.clone();
             let (status, error, request_id) = (SlotState::Error, Some(why.to_owned()), None);
             return ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };

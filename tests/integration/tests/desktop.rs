@@ -251,9 +251,10 @@ fn the_end_of_the_command_ends_the_session_with_its_reason() {
     server.create("demo", terminal("read line"));
     // Its shell starts when its window is there and takes keys.
     program(&server, "sh");
-    server
-        .post("/api/streamers/demo/input", &json!({ "events": [{ "type": "text", "text": "\n" }] }))
-        .expect(204);
+    // The session may be gone before it can say that the text has been typed.
+    let body = json!({ "events": [{ "type": "text", "text": "\n" }] });
+    let answer = server.post("/api/streamers/demo/input", &body);
+    assert!(answer.status == 204 || answer.problem().code == "streamer_gone", "{}", answer.status);
     let reason = server.state_until("demo", StreamerState::Failed).reason.unwrap_or_default();
     assert!(reason.contains("the command ended"), "the reason is {reason:?}");
     eventually("nothing of it runs", || server.session_processes().is_empty().then_some(()));

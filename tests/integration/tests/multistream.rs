@@ -99,7 +99,11 @@ fn whatever_is_wrong_is_told_and_the_connection_lives() {
     socket.refused(offer("nonsense\r\nm=video 9\r\n"), "multistream/offer: ");
 
     let answer = socket.ask(serde_json::from_str(&offer(OFFER)).unwrap());
-    assert_eq!((&answer["type"], &answer["request_id"]), (&json!("multistream/answer"), &json!(7)), "{answer}");
+    assert_eq!(
+        (&answer["type"], &answer["request_id"]),
+        (&json!("multistream/answer"), &json!(7)),
+        "{answer}"
+    );
     assert_eq!(answer["slots"], json!([{ "slot": 0, "stream": "a", "status": "pending" }]));
     assert!(answer["sdp"].as_str().unwrap().contains("a=candidate:"));
     let far = json!({ "type": "multistream/switch", "slot": 1, "stream": "b" }).to_string();
