@@ -127,6 +127,12 @@ fn a_camera_read_by_ffmpeg_keeps_its_password_to_itself() {
     assert!(reason.contains("401") && !reason.contains("wrongpass"), "{reason}");
     let mut stage = source("admin:rightpass");
     stage.started();
+    let me = std::process::id().cast_signed();
+    let ours = harness::process::all()
+        .into_iter()
+        .find(|process| process.parent == me && process.command_line.contains("pipe:1"));
+    let line = ours.expect("an ffmpeg of ours").command_line;
+    assert!(!line.contains("rightpass"), "everybody can see arguments: {line}");
     count_up(&mut stage, 20);
     hear_the_tone(&stage);
 }

@@ -5,7 +5,7 @@
 
 use std::os::fd::RawFd;
 
-use common::spec::VideoMode;
+use common::spec::{SecretUrl, VideoMode};
 
 use crate::encode::rate::default_bitrate;
 use crate::media::Size;
@@ -15,6 +15,9 @@ use crate::media::Size;
 pub enum Input {
     /// A URL.
     Url(String),
+    /// A URL with a password in it: told by its standard input ([`playlist`]), as everybody on this machine can see
+    /// arguments.
+    Secret(String),
     /// A file, read at its own speed; `true`: again and again.
     File(String, bool),
     /// Its standard input, in this container; written by a program.
@@ -78,6 +81,8 @@ pub struct Plan {
 /// What remote inputs may be fetched by. Files of this machine are not among them: a playlist from elsewhere must not
 /// name one.
 const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+/// The same for a playlist that we write.
+const PLAYLIST_PROTOCOLS: &str = "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
 /// What a file may name.
 const FILE_PROTOCOLS: &str = "file,crypto";
 /// Standard input alone.
@@ -91,13 +96,21 @@ const KEYFRAMES: &str = "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))"
 
 impl Input {
     /// From the text of a spec.
-    pub fn of(text: &str, repeat: bool) -> Self {
+    pub fn of(input: &SecretUrl, repeat: bool) -> Self {
+        let text = input.expose();
         match text.split_once("://") {
             Some(("file", path)) => Self::File(path.to_owned(), repeat),
+            Some(_) if input.redacted() != *input => Self::Secret(text.to_owned()),
             Some(_) => Self::Url(text.to_owned()),
             None => Self::File(text.to_owned(), repeat),
         }
     }
+}
+
+/// A playlist, as ffmpeg's demuxer `concat` reads it, of this URL alone.
+pub fn playlist(url: &str) -> String {
+    let options = if url.starts_with("rtsp") { "option rtsp_transport tcp\n" } else { "" };
+    format!("ffconcat version 1.0\nfile '{}'\n{options}", url.replace('\'', r"'\''"))
 }
 
 impl Plan {
@@ -125,6 +138,7 @@ impl Plan {
                 (REMOTE_PROTOCOLS, "-rtsp_transport tcp", url.clone())
             }
             Input::Url(url) => (REMOTE_PROTOCOLS, "", url.clone()),
+            Input::Secret(_) => (PLAYLIST_PROTOCOLS, "-f concat -safe 0", "pipe:0".into()),
             Input::File(path, false) => (FILE_PROTOCOLS, "-re", format!("file:{path}")),
             Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
             Input::Program(container) => (PIPE_PROTOCOLS, container.options(), "pipe:0".into()),
@@ -201,6 +215,10 @@ fn words(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn of(text: &str, repeat: bool) -> Input {
+        Input::of(&SecretUrl::new(text), repeat)
+    }
+
     fn line(input: Input, mode: VideoMode, height: Option<u32>) -> String {
         let picture = Picture { mode, height, bitrate_kbps: Some(800), known: None };
         Plan { input, picture: Some((picture, 1)), sound: Some(5) }.arguments().join(" ")
@@ -208,20 +226,33 @@ mod tests {
 
     #[test]
     fn a_file_is_read_at_its_own_speed_and_may_name_nothing_remote() {
-        let line = line(Input::of("a b.mp4", true), VideoMode::H264, Some(360));
+        let line = line(of("a b.mp4", true), VideoMode::H264, Some(360));
         assert!(
             line.contains("-protocol_whitelist file,crypto -re -stream_loop -1 -i file:a b.mp4 "),
             "{line}"
         );
         assert!(line.contains("scale=-2:360,") && line.contains("-b:v 800k -maxrate 800k -bufsize 400k"));
         assert!(line.ends_with("-flush_packets 1 pipe:5"));
-        assert_eq!(Input::of("file:///x.mp4", false), Input::File("/x.mp4".into(), false));
+        assert_eq!(of("file:///x.mp4", false), Input::File("/x.mp4".into(), false));
     }
 
     #[test]
     fn a_url_may_not_name_a_file() {
-        let line = line(Input::of("https://h/list.m3u8", false), VideoMode::Copy, None);
+        let line = line(of("https://h/list.m3u8", false), VideoMode::Copy, None);
         assert!(!line.contains("file") && !line.contains("-re ") && !line.contains("libx264"), "{line}");
+    }
+
+    #[test]
+    fn a_password_is_no_argument() {
+        let input = of("rtsp://u:it's@h/x", false);
+        let line = line(input.clone(), VideoMode::Copy, None);
+        assert!(line.contains("-f concat -safe 0 -i pipe:0 ") && !line.contains("it's"), "{line}");
+        let Input::Secret(url) = input else { panic!("secret") };
+        let list = r"ffconcat version 1.0
+file 'rtsp://u:it'\''s@h/x'
+option rtsp_transport tcp
+";
+        assert_eq!(playlist(&url), list);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! and no descriptors but these. Dropping [`Child`] kills it, with the program that feeds it.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -20,7 +21,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use super::arguments::{Input, Picture, Plan};
+use super::arguments::{Input, Picture, Plan, playlist};
 use super::secrets::Secrets;
 use super::ts::{Demuxer, Packet};
 use crate::process::{self, exit_text, tree};
@@ -129,48 +130,39 @@ impl Child {
         secrets: Secrets,
     ) -> std::io::Result<Self> {
         let (messages, stderr) = receiver()?;
-        let (first, stdout) = receiver()?;
-        let (mut pictures, mut sounds, mut keep) = (None, None, None);
-        let mut plan = Plan { input, picture: None, sound: None };
-        // The one that there always is goes by standard output, a second one by a pipe that is kept for it.
-        match picture {
-            Some(picture) => {
-                plan.picture = Some((picture, 1));
-                pictures = Some(Stream::new(first));
-                if sound {
-                    let (second, write) = receiver()?;
-                    plan.sound = Some(write.as_raw_fd());
-                    sounds = Some(Stream::new(second));
-                    keep = Some(write);
-                }
-            }
-            None => {
-                plan.sound = Some(1);
-                sounds = Some(Stream::new(first));
-            }
-        }
+        let (outputs, plan, stdout) = Outputs::open(&input, picture, sound)?;
         let mut command = Command::new(ffmpeg);
         command.args(plan.arguments()).stdout(stdout).stderr(stderr);
         clean(&mut command);
-        let (input, program) = match feed {
-            Feed::Named => (None, None),
-            Feed::Ours => {
+        let (mut writer, mut program) = (None, None);
+        match (feed, input) {
+            (Feed::Named, Input::Secret(url)) => {
+                let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+                // A URL is far shorter than what a pipe holds.
+                std::fs::File::from(write).write_all(playlist(&url).as_bytes())?;
+                command.stdin(read);
+            }
+            (Feed::Named, _) => {
+                command.stdin(Stdio::null());
+            }
+            (Feed::Ours, _) => {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
                 command.stdin(read);
-                (Some(pipe::Sender::from_owned_fd(write)?), None)
+                writer = Some(pipe::Sender::from_owned_fd(write)?);
             }
-            Feed::Program(mut program) => {
-                command.stdin(program.output.take().map_or_else(Stdio::null, Stdio::from));
-                (None, Some(program))
+            (Feed::Program(mut started), _) => {
+                command.stdin(started.output.take().map_or_else(Stdio::null, Stdio::from));
+                program = Some(started);
             }
-        };
+        }
+        let Outputs { pictures, sound, keep } = outputs;
         let (process, exit) = spawn(FFMPEG, command, keep)?;
         Ok(Self {
             pictures,
-            sound: sounds,
+            sound,
             messages: Some(messages),
             tail: Tail::default(),
-            input,
+            input: writer,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ready: VecDeque::new(),
@@ -265,6 +257,35 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.process.kill();
+    }
+}
+
+/// Where ffmpeg writes to, and the ends that are ours.
+struct Outputs {
+    pictures: Option<Stream>,
+    sound: Option<Stream>,
+    /// A pipe's end that ffmpeg inherits.
+    keep: Option<OwnedFd>,
+}
+
+impl Outputs {
+    /// With the plan that has them in it, and standard output.
+    fn open(input: &Input, picture: Option<Picture>, sound: bool) -> std::io::Result<(Self, Plan, OwnedFd)> {
+        let (first, stdout) = receiver()?;
+        let mut outputs = Self { pictures: None, sound: None, keep: None };
+        let mut plan = Plan { input: input.clone(), picture: None, sound: None };
+        let Some(picture) = picture else {
+            (plan.sound, outputs.sound) = (Some(1), Some(Stream::new(first)));
+            return Ok((outputs, plan, stdout));
+        };
+        (plan.picture, outputs.pictures) = (Some((picture, 1)), Some(Stream::new(first)));
+        if sound {
+            // By a pipe of its own, that ffmpeg inherits.
+            let (second, write) = receiver()?;
+            (plan.sound, outputs.sound) = (Some(write.as_raw_fd()), Some(Stream::new(second)));
+            outputs.keep = Some(write);
+        }
+        Ok((outputs, plan, stdout))
     }
 }
 

@@ -13,7 +13,7 @@
 //! as only its first ffmpeg finds out.
 //!
 //! Remote inputs may be fetched by RTSP, HTTP, HLS and the protocols below them, and may not name files of this
-//! machine; files may name other files. The URL is an argument of ffmpeg, which other users of this machine can see.
+//! machine; files may name other files. A URL with a password is told to ffmpeg by a pipe.
 
 pub mod arguments;
 pub mod child;
@@ -51,7 +51,7 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
     match upstream {
         Some(tap) => Live::start("ffmpeg", outlets, move |publisher| tapped::run(tap, picture, publisher)),
         None => {
-            let input = Input::of(spec.input.expose(), spec.repeat);
+            let input = Input::of(&spec.input, spec.repeat);
             let from = From::Named { input, secrets: Secrets::of(&spec.input) };
             let job = Job { from, picture, sound: spec.audio, adapts: false };
             Live::start("ffmpeg", outlets, move |publisher| job.run(publisher))
@@ -65,7 +65,7 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
 /// As [`start`].
 pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Live, Error> {
     let picture = Picture { mode: VideoMode::Copy, height: None, bitrate_kbps: None, known: None };
-    let from = From::Named { input: Input::Url(url.expose().to_owned()), secrets: Secrets::of(url) };
+    let from = From::Named { input: Input::of(url, false), secrets: Secrets::of(url) };
     let job = Job { from, picture, sound, adapts: true };
     Live::start("rtsp", outlets, move |publisher| job.run(publisher))
 }
