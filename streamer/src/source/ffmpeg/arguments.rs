@@ -61,6 +61,8 @@ pub struct Picture {
     pub mode: VideoMode,
     /// Scaled to this height.
     pub height: Option<u32>,
+    /// Made of half pictures, which are put together. That takes one picture more of delay.
+    pub interlaced: bool,
     /// Encoded at this bitrate; chosen from the size if absent.
     pub bitrate_kbps: Option<u32>,
     /// Size and frame rate before scaling, where they are known.
@@ -172,11 +174,10 @@ fn push_picture(all: &mut Vec<String>, picture: Picture) {
         return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb"));
     }
     let scale = picture.height.map_or_else(String::new, |height| format!("scale=-2:{height},"));
-    // Sides must be even, and lines whole.
-    all.extend([
-        "-vf".to_owned(),
-        format!("yadif=deint=interlaced,{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p"),
-    ]);
+    let whole = if picture.interlaced { "yadif," } else { "" };
+    // Sides must be even.
+    let filters = format!("{whole}{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p");
+    all.extend(["-vf".to_owned(), filters]);
     all.extend(words("-fps_mode passthrough -c:v libx264 -preset veryfast -tune zerolatency"));
     all.extend(words("-profile:v baseline -bf 0 -sc_threshold 0 -g 600 -forced-idr 1 -force_key_frames"));
     all.push(KEYFRAMES.into());
@@ -220,7 +221,7 @@ mod tests {
     }
 
     fn line(input: Input, mode: VideoMode, height: Option<u32>) -> String {
-        let picture = Picture { mode, height, bitrate_kbps: Some(800), known: None };
+        let picture = Picture { mode, height, interlaced: false, bitrate_kbps: Some(800), known: None };
         Plan { input, picture: Some((picture, 1)), sound: Some(5) }.arguments().join(" ")
     }
 
@@ -277,7 +278,13 @@ option rtsp_transport tcp
     #[test]
     fn the_bitrate_follows_the_size() {
         let kbps = |height, known| {
-            default_kbps(Picture { mode: VideoMode::H264, height, bitrate_kbps: None, known })
+            default_kbps(Picture {
+                mode: VideoMode::H264,
+                height,
+                interlaced: false,
+                bitrate_kbps: None,
+                known,
+            })
         };
         let hd = Some((Size { width: 1920, height: 1080 }, 30));
         assert!(kbps(None, hd) > kbps(Some(720), hd) && kbps(Some(720), hd) > kbps(Some(360), hd));

@@ -46,8 +46,13 @@ const FIRST: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Error`] when the system has no more threads. That there is nothing to read is told by events.
 pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Result<Live, Error> {
-    let picture =
-        Picture { mode: spec.video, height: spec.height, bitrate_kbps: spec.bitrate_kbps, known: None };
+    let picture = Picture {
+        mode: spec.video,
+        height: spec.height,
+        interlaced: false,
+        bitrate_kbps: spec.bitrate_kbps,
+        known: None,
+    };
     match upstream {
         Some(tap) => Live::start("ffmpeg", outlets, move |publisher| tapped::run(tap, picture, publisher)),
         None => {
@@ -64,7 +69,8 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
 /// # Errors
 /// As [`start`].
 pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Live, Error> {
-    let picture = Picture { mode: VideoMode::Copy, height: None, bitrate_kbps: None, known: None };
+    let picture =
+        Picture { mode: VideoMode::Copy, height: None, interlaced: false, bitrate_kbps: None, known: None };
     let from = From::Named { input: Input::of(url, false), secrets: Secrets::of(url) };
     let job = Job { from, picture, sound, adapts: true };
     Live::start("rtsp", outlets, move |publisher| job.run(publisher))
@@ -75,7 +81,8 @@ pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Li
 /// # Errors
 /// [`Error`] when the system has no more threads. That the program gives nothing is told by events.
 pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
-    let picture = Picture { mode: spec.video, height: None, bitrate_kbps: None, known: None };
+    let picture =
+        Picture { mode: spec.video, height: None, interlaced: false, bitrate_kbps: None, known: None };
     let job = Job { from: From::Program(spec.command.argv()), picture, sound: spec.audio, adapts: false };
     Live::start("exec", outlets, move |publisher| job.run(publisher))
 }

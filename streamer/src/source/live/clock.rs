@@ -74,6 +74,13 @@ impl Clock {
         let placed = time.saturating_add(least).clamp(0, now);
         self.origin + Duration::from_nanos(placed.unsigned_abs())
     }
+
+    /// The same for what came before and was kept for a while, by what is known by now.
+    pub fn placed(&self, now: Instant, time: i64) -> Instant {
+        let now = nanos(now.saturating_duration_since(self.origin));
+        let used = self.least.as_ref().map_or(0, |least| least.used);
+        self.origin + Duration::from_nanos(time.saturating_add(used).clamp(0, now).unsigned_abs())
+    }
 }
 
 impl Least {
@@ -194,6 +201,16 @@ mod tests {
         let times: Vec<f64> =
             [0.0, 120.0, 40.0, 80.0].iter().map(|&time| link.at(200.0 + time, time) - 200.0).collect();
         assert_eq!(times.iter().map(|time| time.round()).collect::<Vec<_>>(), [0.0, 120.0, 40.0, 80.0]);
+    }
+
+    #[test]
+    fn what_was_kept_for_a_while_is_placed_by_what_is_known_by_now() {
+        let mut link = Link::new();
+        link.at(1000.0, 0.0);
+        link.at(1010.0, 40.0);
+        let now = link.origin + Duration::from_secs(2);
+        let placed = |time: i64| (link.clock.placed(now, time * MS) - link.origin).as_millis();
+        assert_eq!([placed(0), placed(40), placed(5000), placed(-5000)], [970, 1010, 2000, 0]);
     }
 
     #[test]

@@ -85,7 +85,20 @@ struct Times {
     clock: Clock,
 }
 
+/// Between two packets of a stream; more is a clock that was set.
+const LONGEST_GAP: i64 = 5 * clock::SECOND;
+
 impl Times {
+    /// The time of the sender as one of ours: it runs evenly, as what an encoder is given must.
+    fn even(&self, time: i64) -> Instant {
+        self.origin + Duration::from_nanos(time.max(0).unsigned_abs())
+    }
+
+    /// When that was captured.
+    fn uneven(&self, even: Instant) -> Instant {
+        self.clock.placed(Instant::now(), nanos(even.saturating_duration_since(self.origin)))
+    }
+
     /// The time of the sender, and ours.
     fn place(
         &mut self,
@@ -111,6 +124,8 @@ struct Pictures {
     broken: bool,
     /// Why they are encoded anew.
     obstacle: Option<Obstacle>,
+    /// The sender's time of the last one that was.
+    last: Option<i64>,
     transcoder: Option<Transcoder>,
 }
 
@@ -119,6 +134,8 @@ struct Sounds {
     track: Track,
     kind: Sound,
     placed: clock::Track,
+    /// The sender's time of the last packet.
+    last: Option<i64>,
     transcoder: Option<Transcoder>,
 }
 
@@ -135,12 +152,14 @@ impl<'p> Camera<'p> {
             placed: clock::Track::default(),
             broken: false,
             obstacle: None,
+            last: None,
             transcoder: None,
         };
         let sound = connection.sound.clone().map(|(track, kind)| Sounds {
             track,
             kind,
             placed: clock::Track::default(),
+            last: None,
             transcoder: None,
         });
         publisher.has_audio(sound.is_some());
@@ -156,12 +175,15 @@ impl<'p> Camera<'p> {
             tokio::select! {
                 biased;
                 encoded = transcode::next(&mut self.pictures.transcoder) => match encoded {
-                    Ok(Encoded::Picture(unit, format)) => self.publisher.video(unit, format).await,
+                    Ok(Encoded::Picture(unit, format)) => {
+                        let captured = self.pictures.placed.increasing(self.times.uneven(unit.captured));
+                        self.publisher.video(AccessUnit { captured, ..unit }, format).await;
+                    }
                     Ok(Encoded::Sound(_)) => {}
                     Err(end) => return end.to_string(),
                 },
                 encoded = next_sound(sounds) => match encoded {
-                    Ok(Encoded::Sound(packet)) => self.publisher.audio(packet),
+                    Ok(Encoded::Sound(packet)) => self.encoded_sound(packet),
                     Ok(Encoded::Picture(..)) => {}
                     Err(end) => self.no_sound(&end.to_string()),
                 },
@@ -226,11 +248,21 @@ impl<'p> Camera<'p> {
         let Some(format) = format.filter(|_| !pictures.broken) else { return Ok(()) };
         let unit = AccessUnit { data: unit.data, keyframe: unit.keyframe, captured: at, size: format.size };
         if pictures.obstacle.is_some() {
-            return pictures.transcode(unit, format.fps);
+            if jumped(pictures.last.replace(time), time) {
+                pictures.transcoder = None;
+            }
+            return pictures.transcode(AccessUnit { captured: times.even(time), ..unit }, format.fps);
         }
         let captured = pictures.placed.increasing(at);
         publisher.video(AccessUnit { captured, ..unit }, Some(format)).await;
         Ok(())
+    }
+
+    fn encoded_sound(&mut self, packet: AudioPacket) {
+        if let Some(sounds) = &mut self.sound {
+            let captured = sounds.placed.increasing(self.times.uneven(packet.captured));
+            self.publisher.audio(AudioPacket { captured, ..packet });
+        }
     }
 
     fn report(&mut self, packet: &ReceivedCompoundPacket) {
@@ -262,6 +294,7 @@ impl Pictures {
                 let picture = Picture {
                     mode: common::spec::VideoMode::H264,
                     height: None,
+                    interlaced: self.obstacle == Some(Obstacle::Interlaced),
                     bitrate_kbps: None,
                     known: Some((unit.size, fps.unwrap_or(USUAL_FPS))),
                 };
@@ -294,7 +327,11 @@ impl Sounds {
         publisher: &mut Publisher,
     ) -> Result<(), String> {
         let ticks = packet.timestamp().timestamp();
-        let (_, at) = times.place(&self.track, &mut self.placed, ticks, now);
+        let (time, at) = times.place(&self.track, &mut self.placed, ticks, now);
+        if jumped(self.last.replace(time), time) {
+            self.transcoder = None;
+        }
+        let even = times.even(time);
         match self.kind.clone() {
             Sound::Opus => {
                 if let Some(ticks) = opus::ticks(packet.payload()) {
@@ -304,14 +341,14 @@ impl Sounds {
             }
             Sound::Aac { config, frame } => {
                 let length = Duration::from_secs(frame.unsigned_abs()) / self.track.rate.max(1);
-                let transcoder = self.transcoder(flv::Sound::Aac, &config, at)?;
-                let mut at = at;
+                let transcoder = self.transcoder(flv::Sound::Aac, &config, even)?;
+                let mut at = even;
                 for data in aac_frames(packet.payload()) {
                     transcoder.push_sound(data, at);
                     at += length;
                 }
             }
-            Sound::G711(kind) => self.transcoder(kind, &[], at)?.push_sound(packet.payload(), at),
+            Sound::G711(kind) => self.transcoder(kind, &[], even)?.push_sound(packet.payload(), even),
         }
         Ok(())
     }
@@ -330,6 +367,11 @@ impl Sounds {
             }
         }
     }
+}
+
+/// An encoder cannot go on over this: a new one is begun.
+fn jumped(last: Option<i64>, time: i64) -> bool {
+    last.is_some_and(|last| time.saturating_sub(last).saturating_abs() > LONGEST_GAP)
 }
 
 async fn next_sound(sounds: Option<&mut Sounds>) -> Result<Encoded, ffmpeg::child::End> {
