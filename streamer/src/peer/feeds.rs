@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::FeedId;
 use crate::feed::gop::{Continuity, Gop};
 use crate::feed::keyframe::KeyframeRequests;
 use crate::feed::{Demand, VideoUnit};
+
+/// A picture that nobody has watched since is not too old to be shown. A window that is shared is bound as soon as its
+/// first keyframe is there; asking for another one would have to wait for [`KeyframeRequests`]' turn.
+const FRESH: Duration = Duration::from_millis(300);
 
 /// One feed.
 pub struct Feed {
@@ -78,12 +82,14 @@ impl Feeds {
         }
     }
 
-    /// One more viewer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe.
+    /// One more viewer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe;
+    /// unless the source has just begun: its first keyframe is what is shown.
     pub fn watch(&mut self, now: Instant, id: FeedId) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
-        let first = feed.demand.watchers() == 0;
+        let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
+        let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
-        if first || feed.gop.replay(usize::MAX).is_none() {
+        if stale || feed.gop.replay(usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
     }
@@ -156,6 +162,21 @@ mod tests {
         let (mut feeds, demand) = feeds();
         feeds.listen(FEED);
         assert_eq!((demand.watchers(), demand.asked(), feeds.deadline()), (1, 0, None));
+    }
+
+    #[test]
+    fn the_first_keyframe_of_a_source_is_shown_and_an_old_one_is_replaced() {
+        let keyframe = |captured| {
+            let payloads = vec![bytes::Bytes::from_static(&[1])];
+            Arc::new(VideoUnit { number: 0, keyframe: true, captured, time: 0, payloads, bytes: 1 })
+        };
+        let now = Instant::now();
+        for (age, asked) in [(FRESH / 2, false), (FRESH, true)] {
+            let (mut feeds, demand) = feeds();
+            feeds.push(now, FEED, &keyframe(now));
+            feeds.watch(now + age, FEED);
+            assert_eq!(demand.asked() > 0 || feeds.deadline().is_some(), asked, "{age:?}");
+        }
     }
 
     #[test]
