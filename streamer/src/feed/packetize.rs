@@ -9,12 +9,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// bytes, which passes every path that WebRTC is used on (IPv6's 1280 less tunnels).
 pub const MAX_PAYLOAD: usize = 1152;
 
-const TYPE_MASK: u8 = 0x1f;
+/// `nal_unit_type` in the first byte of a NAL unit (H.264 §7.3.1).
+pub const TYPE_MASK: u8 = 0x1f;
+/// Type of a payload of several NAL units (RFC 6184 §5.7.1).
+pub const STAP_A: u8 = 24;
+/// Type of a payload with a part of a NAL unit (RFC 6184 §5.8).
+pub const FU_A: u8 = 28;
+/// In an FU header: its first part.
+pub const FU_START: u8 = 0x80;
+/// In an FU header: its last part.
+pub const FU_END: u8 = 0x40;
 const NRI_MASK: u8 = 0x60;
-const STAP_A: u8 = 24;
-const FU_A: u8 = 28;
-const FU_START: u8 = 0x80;
-const FU_END: u8 = 0x40;
 const SPS: u8 = 7;
 const PPS: u8 = 8;
 const ACCESS_UNIT_DELIMITER: u8 = 9;

@@ -11,13 +11,13 @@ use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
 use common::slots::SourceList;
 use common::spec::SourceSpec;
 
-use super::sources::{Entry, Life, RenditionEntry, Waiter};
+use super::sources::{Entry, Feed, Life, RenditionEntry, Waiter};
 use super::viewers::general;
 use super::{MAIN_SLOT, Session};
 use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::input;
 use crate::link::{Link, ReplyTo};
-use crate::peer::{Audience, Command, FeedId, Media};
+use crate::peer::{Audience, Command, Media};
 use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
 use crate::source::{self, Event, Events, Outlets, Running, SourceKey, Upstream};
@@ -93,7 +93,6 @@ impl Session {
         let Some((entry, outlets)) = self.sources.get_mut(name).zip(outlets) else { return };
         entry.key = key;
         entry.life = Life::Starting { keyframe: false };
-        let feeds: Vec<_> = entry.feeds().map(|feed| feed.id).collect();
         let (spec, started) = (entry.spec.clone(), self.senders.started.clone());
         // Its own thread, not one of a pool: children that are to end with their parent are tied to the
         // thread that started them.
@@ -101,9 +100,7 @@ impl Session {
         let spawned = thread.spawn(move || {
             let _ = started.blocking_send((key, source::start(&spec, upstream, outlets)));
         });
-        for feed in feeds {
-            self.tell_all(|| Command::FeedOnline { feed, online: true });
-        }
+        self.tell_online(name, true);
         if let Err(error) = spawned {
             let started = self.senders.started.clone();
             tokio::spawn(async move {
@@ -125,28 +122,25 @@ impl Session {
     }
 
     fn outlets(&mut self, name: &str, key: SourceKey) -> Option<Outlets> {
-        let (video, audio) = {
-            let entry = self.sources.get(name)?;
-            let video = (entry.video.id, entry.video.demand.clone());
-            (self.video_outlet(video), self.audio_outlet(entry))
-        };
-        let (mut video, audio) = (video, audio);
+        let entry = self.sources.get(name)?;
+        let (mut video, audio) = (self.video_outlet(&entry.video), self.audio_outlet(&entry.audio));
         let events = Events::new(key, self.senders.source.clone());
         self.sources.get_mut(name)?.tapping = Some(video.tapping());
         Some(Outlets { video, audio, counters: self.counters.clone(), events, run_dir: self.run_dir.clone() })
     }
 
-    fn video_outlet(&self, (feed, demand): (FeedId, Arc<crate::feed::Demand>)) -> VideoOutlet {
+    fn video_outlet(&self, feed: &Feed) -> VideoOutlet {
         let shards: Vec<_> = self.shards.iter().map(|shard| shard.feeder.clone()).collect();
+        let (feed, demand) = (feed.id, feed.demand.clone());
         VideoOutlet::new(demand, self.clock, move |unit| {
             shards.iter().for_each(|shard| shard.send(Media::Video(feed, unit.clone())));
         })
     }
 
-    fn audio_outlet(&self, entry: &Entry) -> AudioOutlet {
+    fn audio_outlet(&self, feed: &Feed) -> AudioOutlet {
         let shards: Vec<_> = self.shards.iter().map(|shard| shard.feeder.clone()).collect();
-        let feed = entry.audio.id;
-        AudioOutlet::new(entry.audio.demand.clone(), self.clock, move |unit| {
+        let (feed, demand) = (feed.id, feed.demand.clone());
+        AudioOutlet::new(demand, self.clock, move |unit| {
             shards.iter().for_each(|shard| shard.send(Media::Audio(feed, unit.clone())));
         })
     }
@@ -242,11 +236,8 @@ impl Session {
         let Life::Warming(source) = std::mem::replace(&mut entry.life, Life::Idle) else { return };
         entry.life = Life::Running(source);
         entry.since = Some(Utc::now());
-        let (feeds, waiting) = (entry.feeds().map(|feed| feed.id).collect::<Vec<_>>(), &mut entry.waiting);
-        let waiting = std::mem::take(waiting);
-        for feed in feeds {
-            self.tell_all(|| Command::FeedOnline { feed, online: true });
-        }
+        let waiting = std::mem::take(&mut entry.waiting);
+        self.tell_online(name, true);
         self.start_renditions(name);
         self.source_changed(link, name);
         for waiter in waiting {
@@ -276,15 +267,13 @@ impl Session {
     pub(super) fn start_renditions(&mut self, name: &str) {
         let counters = self.counters.clone();
         let Some(entry) = self.sources.get(name).filter(|entry| entry.is_running()) else { return };
-        let missing = entry.renditions.iter().filter(|(_, rendition)| rendition.running.is_none());
-        let missing: Vec<_> = missing
-            .map(|(height, rendition)| (*height, rendition.feed.id, rendition.feed.demand.clone()))
-            .collect();
         let Some((frames, info)) = entry.running().and_then(|s| Some((s.frames()?, s.info()))) else {
             return;
         };
-        for (height, feed, demand) in missing {
-            let outlet = self.video_outlet((feed, demand));
+        let missing = entry.renditions.iter().filter(|(_, rendition)| rendition.running.is_none());
+        let missing: Vec<_> =
+            missing.map(|(height, rendition)| (*height, self.video_outlet(&rendition.feed))).collect();
+        for (height, outlet) in missing {
             let settings = Settings { fps: info.fps, bitrate_kbps: None };
             let running = Rendition::start(frames.clone(), height, settings, outlet, counters.clone());
             let running =
@@ -340,8 +329,14 @@ impl Session {
             // It is told again once it has been started.
             other => entry.life = other,
         }
-        for feed in entry.feeds().map(|feed| feed.id).collect::<Vec<_>>() {
-            self.tell_all(|| Command::FeedOnline { feed, online: false });
+        self.tell_online(name, false);
+    }
+
+    /// Whether a source gives pictures, for whoever shows one of its feeds.
+    fn tell_online(&mut self, name: &str, online: bool) {
+        let feeds = self.sources.get(name).into_iter().flat_map(Entry::feeds);
+        for feed in feeds.map(|feed| feed.id).collect::<Vec<_>>() {
+            self.tell_all(|| Command::FeedOnline { feed, online });
         }
     }
 
@@ -368,9 +363,7 @@ impl Session {
         let Some(entry) = self.sources.get_mut(name) else { return };
         let temporary = entry.temporary;
         entry.life = Life::Ended(reason.clone());
-        for feed in entry.feeds().map(|feed| feed.id).collect::<Vec<_>>() {
-            self.tell_all(|| Command::FeedOnline { feed, online: false });
-        }
+        self.tell_online(name, false);
         if temporary {
             self.clear_all_of(link, name, &reason);
             self.drop_source(name);

@@ -52,9 +52,7 @@ impl Session {
             Err(error) => return link.reply(to, Err(error)),
         };
         let Some(entry) = self.sources.get_mut(&shown.source) else { return };
-        if matches!(entry.life, Life::Ended(_)) {
-            entry.life = Life::Idle;
-        }
+        entry.ask_anew();
         // What comes from elsewhere may be long in coming: the slot is theirs already, and shows its state.
         if entry.is_running() || !entry.has_frames() {
             self.show(link, slot, shown);
@@ -258,10 +256,8 @@ impl Session {
     fn find(&mut self, stream: &str, quality: &str) -> Result<Shown, Unshowable> {
         let shown = self.sources.resolve(stream, quality).ok_or(Unshowable::NotFound)?;
         self.prepare(&shown).map_err(Unshowable::Failed)?;
-        if let Some(entry) = self.sources.get_mut(&shown.source)
-            && matches!(entry.life, Life::Ended(_))
-        {
-            entry.life = Life::Idle;
+        if let Some(entry) = self.sources.get_mut(&shown.source) {
+            entry.ask_anew();
         }
         Ok(shown)
     }

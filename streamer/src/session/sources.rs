@@ -155,6 +155,13 @@ impl Entry {
         }
     }
 
+    /// Somebody asks for it: what has ended may begin again.
+    pub fn ask_anew(&mut self) {
+        if matches!(self.life, Life::Ended(_)) {
+            self.life = Life::Idle;
+        }
+    }
+
     /// True while pictures come.
     pub fn is_running(&self) -> bool {
         matches!(self.life, Life::Running(_))

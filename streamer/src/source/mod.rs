@@ -169,9 +169,13 @@ pub trait Running: Send {
     /// Changes the size of the picture. Answered when frames have the new size.
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>>;
     /// Where input goes; `None` if it takes none. Asked for once.
-    fn take_sink(&mut self) -> Option<Box<dyn Sink>>;
+    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        None
+    }
     /// Its clipboard, if it has one.
-    fn clipboard(&self) -> Option<Arc<dyn Clipboard>>;
+    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
+        None
+    }
     /// Its windows, if it is a desktop.
     fn windows(&self) -> Option<Arc<dyn Windows>> {
         None

@@ -25,9 +25,8 @@ use self::scene::Scene;
 use self::tone::Tone;
 use super::video::{Outbox, Settings, Video};
 use super::worker::{Inbox, Next, Request, Worker};
-use super::{Clipboard, Error, Event, Frames, Info, Outlets, Running};
+use super::{Error, Event, Frames, Info, Outlets, Running};
 use crate::encode::encoder::Content;
-use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
 
@@ -95,14 +94,6 @@ impl Running for Test {
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
         self.video.resize(size)
-    }
-
-    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
-        None
-    }
-
-    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
-        None
     }
 
     fn frames(&self) -> Option<Arc<Frames>> {

@@ -2,6 +2,7 @@
 
 import { Emitter } from "../events";
 import type { MultistreamClientMessage } from "../generated";
+import { webSocketUrl } from "../signaling/socket";
 import { type MultiServerMessage, parseMultiMessage } from "./messages";
 
 export type MultiSocketEvents = {
@@ -15,9 +16,7 @@ const OPEN_TIMEOUT_MS = 8_000;
 
 /** Where the socket is, below the root of the web-server. */
 export function multiSocketUrl(baseUrl: string | URL): URL {
-  const url = new URL("api/ws", new URL(".", baseUrl));
-  url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
-  return url;
+  return webSocketUrl(baseUrl, "api/ws");
 }
 
 export class MultiSocket extends Emitter<MultiSocketEvents> {

@@ -20,7 +20,12 @@ const OPEN_TIMEOUT_MS = 8_000;
 
 /** Where a streamer's peer socket is, below the root of the web-server. */
 export function peerSocketUrl(baseUrl: string | URL, streamerId: string): URL {
-  const url = new URL(`api/streamers/${encodeURIComponent(streamerId)}/peer`, new URL(".", baseUrl));
+  return webSocketUrl(baseUrl, `api/streamers/${encodeURIComponent(streamerId)}/peer`);
+}
+
+/** A WebSocket below the root of the web-server, as safe as the page is. */
+export function webSocketUrl(baseUrl: string | URL, path: string): URL {
+  const url = new URL(path, new URL(".", baseUrl));
   url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
   return url;
 }

@@ -1,6 +1,5 @@
 //! The X side of capturing a screen: the pixels of its root window, its damage, its size, its cursor.
 
-use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use x11rb::connection::Connection as _;
@@ -55,20 +54,8 @@ impl Screen {
 }
 
 impl Surface for Screen {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.canvas.fd()
-    }
-
-    fn size(&self) -> Size {
-        self.canvas.area().size
-    }
-
-    fn pixels(&self) -> &[u8] {
-        self.canvas.pixels()
-    }
-
-    fn stride(&self) -> usize {
-        self.canvas.stride()
+    fn canvas(&self) -> &Canvas {
+        &self.canvas
     }
 
     fn next_change(&mut self, _now: Instant) -> Result<Option<Change>, Error> {

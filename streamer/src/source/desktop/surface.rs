@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
+use super::canvas::Canvas;
 use super::cursor::Cursor;
 use super::rows::Rows;
 use crate::media::Size;
@@ -35,17 +36,28 @@ pub enum Grab {
 /// Something that an X server shows. Its pixels are in memory as of the last capture; what was drawn since is
 /// taken over by rows.
 pub trait Surface: Send {
+    /// What holds its pixels.
+    fn canvas(&self) -> &Canvas;
+
     /// Readable when the server has sent something.
-    fn fd(&self) -> BorrowedFd<'_>;
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.canvas().fd()
+    }
 
     /// Its size as it is captured.
-    fn size(&self) -> Size;
+    fn size(&self) -> Size {
+        self.canvas().area().size
+    }
 
     /// The picture as of the last capture: BGRX, rows of [`Surface::stride`] bytes.
-    fn pixels(&self) -> &[u8];
+    fn pixels(&self) -> &[u8] {
+        self.canvas().pixels()
+    }
 
     /// Bytes of a row.
-    fn stride(&self) -> usize;
+    fn stride(&self) -> usize {
+        self.canvas().stride()
+    }
 
     /// The next thing that has changed, without waiting. Everything must be taken before sleeping on
     /// [`Surface::fd`]: answers to requests bring events with them.

@@ -33,9 +33,8 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 use self::h264::Format;
 use self::still::Still;
-use super::{Clipboard, Error, Event, Events, Info, Outlets, Running};
+use super::{Error, Event, Events, Info, Outlets, Running};
 use crate::feed::{AudioOutlet, VideoOutlet};
-use crate::input::sink::Sink;
 use crate::media::{AccessUnit, AudioPacket, Picture, Size};
 use crate::stats::SourceCounters;
 
@@ -133,14 +132,6 @@ impl Running for Live {
         // It is held below.
         let _ = answer.send(Err(Error::Unsupported { kind: self.kind, what: "size of its own choice" }));
         done
-    }
-
-    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
-        None
-    }
-
-    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
-        None
     }
 }
 

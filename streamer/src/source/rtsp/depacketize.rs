@@ -4,17 +4,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::feed::packetize::nal_units;
+use crate::feed::packetize::{FU_A, FU_END, FU_START, STAP_A, TYPE_MASK, nal_units};
 use crate::source::live::h264::{MAX_UNIT, is_slice};
 
 /// NAL units of an access unit; real ones have a few dozen.
 const MAX_NALS: usize = 1024;
-
-const TYPE_MASK: u8 = 0x1f;
-const STAP_A: u8 = 24;
-const FU_A: u8 = 28;
-const FU_START: u8 = 0x80;
-const FU_END: u8 = 0x40;
 
 /// One RTP packet of H.264.
 #[derive(Debug, Clone, Copy)]

@@ -27,11 +27,10 @@ use self::surface::WindowSurface;
 use super::canvas::x;
 use super::capture::Capture;
 use super::display::Display;
-use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 use crate::source::video::{Outbox, Settings};
 use crate::source::worker::{Request, Worker};
-use crate::source::{Clipboard, Error, Frames, Info, Outlets, Running, WindowInfo, Windows};
+use crate::source::{Error, Frames, Info, Outlets, Running, WindowInfo, Windows};
 
 /// The windows of one X server.
 pub struct XWindows {
@@ -123,14 +122,6 @@ impl Running for SharedWindow {
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
         self.capture.resize(size)
-    }
-
-    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
-        None
-    }
-
-    fn clipboard(&self) -> Option<Arc<dyn Clipboard>> {
-        None
     }
 
     fn frames(&self) -> Option<Arc<Frames>> {

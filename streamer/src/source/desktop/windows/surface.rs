@@ -10,7 +10,6 @@
 //! there again. What a program draws over its window with windows of their own (menus) is not in it.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use common::slots::Window as Listed;
@@ -203,20 +202,8 @@ impl WindowSurface {
 }
 
 impl Surface for WindowSurface {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.canvas.fd()
-    }
-
-    fn size(&self) -> Size {
-        self.canvas.area().size
-    }
-
-    fn pixels(&self) -> &[u8] {
-        self.canvas.pixels()
-    }
-
-    fn stride(&self) -> usize {
-        self.canvas.stride()
+    fn canvas(&self) -> &Canvas {
+        &self.canvas
     }
 
     fn next_change(&mut self, now: Instant) -> Result<Option<Change>, Error> {
