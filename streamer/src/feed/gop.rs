@@ -30,6 +30,20 @@ pub struct Gop {
     keyframe: Option<u64>,
 }
 
+/// A unit of a feed, whichever life of its source it is from: these count from 0, but time goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    number: u64,
+    time: u64,
+}
+
+impl Place {
+    /// Where a unit is.
+    pub fn of(unit: &VideoUnit) -> Self {
+        Self { number: unit.number, time: unit.time }
+    }
+}
+
 /// What a new unit is to those that went before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Continuity {
@@ -76,10 +90,19 @@ impl Gop {
         }
     }
 
-    /// The current GOP from its keyframe on, if it is complete and within the bounds of a replay:
+    /// What brings a peer up to date: the current GOP from its keyframe on or, for one that has had everything up to
+    /// `place`, what came after that. `None` when it is not complete, or beyond the bounds of a replay:
     /// [`MAX_REPLAY_UNITS`], [`MAX_REPLAY_BYTES`] and `max_bytes`, what the peer can take quickly.
-    pub fn replay(&self, max_bytes: usize) -> Option<impl Iterator<Item = &Arc<VideoUnit>>> {
-        let first = self.index_of(self.keyframe?)?;
+    pub fn replay(
+        &self,
+        place: Option<Place>,
+        max_bytes: usize,
+    ) -> Option<impl Iterator<Item = &Arc<VideoUnit>>> {
+        let keyframe = self.keyframe.and_then(|number| self.index_of(number));
+        let missed = place
+            .and_then(|place| self.index_of(place.number).filter(|n| Place::of(&self.units[*n]) == place));
+        // A keyframe that the peer has had is no way on, and one that it has not is the shorter way.
+        let first = missed.map(|had| had + 1).max(keyframe)?;
         let units = self.units.range(first..);
         let bytes: usize = units.clone().map(|unit| unit.bytes).sum();
         let short = units.len() <= MAX_REPLAY_UNITS && bytes <= MAX_REPLAY_BYTES.min(max_bytes);
@@ -114,7 +137,7 @@ mod tests {
     }
 
     fn replayed(gop: &Gop) -> Option<Vec<u64>> {
-        gop.replay(usize::MAX).map(|units| units.map(|u| u.number).collect())
+        gop.replay(None, usize::MAX).map(|units| units.map(|u| u.number).collect())
     }
 
     #[test]
@@ -136,8 +159,8 @@ mod tests {
         assert_eq!(replayed(&gop), None);
         let mut gop = Gop::default();
         gop.push(unit(0, true, now, 1000));
-        assert!(gop.replay(999).is_none());
-        assert!(gop.replay(1000).is_some());
+        assert!(gop.replay(None, 999).is_none());
+        assert!(gop.replay(None, 1000).is_some());
     }
 
     #[test]
@@ -146,6 +169,26 @@ mod tests {
         gop.push(unit(0, true, now, 10));
         gop.push(unit(1, false, now + Duration::from_secs(3600), 10));
         assert_eq!(replayed(&gop), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn who_has_had_a_part_gets_the_rest_unless_a_keyframe_is_the_shorter_way() {
+        let (mut gop, now) = (Gop::default(), Instant::now());
+        for (number, keyframe) in [(0, true), (1, false), (2, false)] {
+            gop.push(unit(number, keyframe, now, 10));
+        }
+        let after = |gop: &Gop, place: Place| {
+            gop.replay(Some(place), usize::MAX).map(|units| units.map(|u| u.number).collect::<Vec<_>>())
+        };
+        let had = Place { number: 1, time: 0 };
+        assert_eq!(after(&gop, had), Some(vec![2]));
+        assert_eq!(after(&gop, Place { number: 2, time: 0 }), Some(vec![]));
+        // The same number of an earlier life of the source.
+        assert_eq!(after(&gop, Place { number: 1, time: 99 }), Some(vec![0, 1, 2]));
+        gop.push(unit(3, true, now, 10));
+        gop.push(unit(4, false, now, 10));
+        assert_eq!(after(&gop, had), Some(vec![3, 4]));
+        assert_eq!(after(&gop, Place { number: 3, time: 0 }), Some(vec![4]));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Feeds {
         let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
         let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
-        if stale || feed.gop.replay(usize::MAX).is_none() {
+        if stale || feed.gop.replay(None, usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
     }

@@ -7,8 +7,11 @@
 //!     ▲                ▲                                    │
 //!     └── unbind ──────┴── gap in the feed, skip, resume ───┘
 //! ```
+//!
+//! A writer knows its [`Place`] in the feed also while it sends nothing: when it resumes, it goes on from there if it can,
+//! and never back to pictures that the receiver has shown already.
 
-use crate::feed::gop::Gop;
+use crate::feed::gop::{Gop, Place};
 use crate::feed::{AudioUnit, VideoUnit};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -85,8 +88,10 @@ pub struct VideoWriter {
     rtx_sequence: u16,
     /// Added to times on the streamer's clock, so that timestamps begin anywhere (RFC 3550 §5.1).
     offset: u32,
-    /// Time of the last unit sent, on the streamer's clock.
+    /// Time under which the last unit was sent, on the streamer's clock.
     last_time: Option<u64>,
+    /// The last unit sent, if the receiver can go on from it.
+    place: Option<Place>,
     /// Empty until something is sent: most slots of most peers never show anything.
     sent: Box<[Option<Sent>]>,
     packets: u32,
@@ -118,6 +123,7 @@ impl VideoWriter {
             rtx_sequence: seeds.sequence ^ 0x5555,
             offset: seeds.offset,
             last_time: None,
+            place: None,
             sent: Box::default(),
             packets: 0,
             octets: 0,
@@ -152,6 +158,12 @@ impl VideoWriter {
     /// The slot shows another feed: what was sent of the one before cannot be sent again.
     pub fn forget_sent(&mut self) {
         self.sent.fill(None);
+        self.forget_place();
+    }
+
+    /// What was sent may not have arrived: only a keyframe is a beginning.
+    pub fn forget_place(&mut self) {
+        self.place = None;
     }
 
     /// The peer can decode what the slot shows.
@@ -169,16 +181,17 @@ impl VideoWriter {
         matches!(self.state, State::Live { .. })
     }
 
-    /// Begins with the cached GOP, if there is a short enough one: all frames at once, the newest at
-    /// `now` (time on the streamer's clock). False when there is none and a keyframe must be waited for.
+    /// Begins with the cached GOP, or with what it has of it since the last unit sent, if that is short enough: all
+    /// frames at once, the newest at `now` (time on the streamer's clock). False when it is not and a keyframe must be
+    /// waited for.
     pub fn replay(&mut self, now: u64, gop: &Gop, max_bytes: usize, out: &mut Vec<Packet>) -> bool {
-        let Some(units) = gop.replay(max_bytes) else { return false };
+        let Some(units) = gop.replay(self.place, max_bytes) else { return false };
         let Some(behind) = gop.newest().map(|unit| unit.number) else { return false };
         for unit in units {
             let early = (behind - unit.number) * REPLAY_STEP;
             self.put(unit, now.saturating_sub(early), true, out);
-            self.state = State::Live { next: unit.number + 1 };
         }
+        self.state = State::Live { next: behind + 1 };
         true
     }
 
@@ -206,6 +219,7 @@ impl VideoWriter {
         }
         let time = self.last_time.map_or(time, |last| time.max(last + 1));
         self.last_time = Some(time);
+        self.place = Some(Place::of(unit));
         let timestamp = (time as u32).wrapping_add(self.offset);
         let last = unit.payloads.len() - 1;
         for (n, payload) in unit.payloads.iter().enumerate() {
@@ -390,6 +404,37 @@ mod tests {
         assert_eq!(times, [899_820, 899_910, 900_000, 900_001]);
         let first = out[0].sequence;
         assert!(out.iter().enumerate().all(|(n, p)| p.sequence == first.wrapping_add(n as u16)));
+    }
+
+    #[test]
+    fn a_writer_that_resumes_goes_on_where_it_was() {
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        let sent = |out: &mut Vec<Packet>| {
+            out.drain(..).filter(|p| p.marker).map(|p| p.payload[0]).collect::<Vec<_>>()
+        };
+        writer.wait();
+        for n in 0..3 {
+            gop.push(unit(n, n == 0, n * 3000));
+            writer.write(&unit(n, n == 0, n * 3000), &mut out);
+        }
+        assert_eq!(sent(&mut out), [0, 1, 2]);
+        writer.stop();
+        gop.push(unit(3, false, 9000));
+        writer.wait();
+        assert!(writer.replay(9000, &gop, usize::MAX, &mut out));
+        assert_eq!(sent(&mut out), [3]);
+        // Nothing has come meanwhile: there is nothing to send, and the next unit follows.
+        writer.stop();
+        writer.wait();
+        assert!(writer.replay(9000, &gop, usize::MAX, &mut out));
+        assert_eq!(writer.write(&unit(4, false, 12_000), &mut out), Written::Sent);
+        assert_eq!(sent(&mut out), [4]);
+        gop.push(unit(4, false, 12_000));
+        // What was sent may be lost: from the keyframe.
+        writer.forget_place();
+        writer.wait();
+        assert!(writer.replay(15_000, &gop, usize::MAX, &mut out));
+        assert_eq!(sent(&mut out), [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -318,6 +318,7 @@ impl Viewer {
     pub fn lost(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.phase = Phase::Lost;
         for n in 0..self.slots.len() {
+            self.slots[n].video.forget_place();
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }

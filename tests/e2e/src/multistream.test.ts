@@ -1,7 +1,7 @@
 /** `multistream/*`: many streams over one connection that the browser offers, and no negotiation after it. */
 
 import assert from "node:assert/strict";
-import { before, test } from "node:test";
+import { afterEach, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { launch } from "./support/browser.js";
 import { type Client, open, type Wish } from "./support/multistream.js";
@@ -19,6 +19,12 @@ before(async () => {
   const streams = NAMES.map((name) => `  ${name}: test:#width=${String(width(name))}#height=96#fps=10`);
   server = await Server.start(`streams:\n${streams.join("\n")}\n`);
   ({ browser } = await launch());
+});
+
+// One test's failure is not that of those after it.
+afterEach(async () => {
+  await Promise.all(browser.contexts().map((context) => context.close()));
+  await until("nobody is left", async () => (await peers()).length === 0, 20_000);
 });
 
 function width(stream: string): number {
@@ -114,7 +120,8 @@ test("paused slots get nothing, and a slot can begin empty", async () => {
   // The empty one as well.
   await client.send({ type: "multistream/pause", slot: -1 });
   await Promise.all([client.status(0, "a", "paused"), client.status(2, "c", "paused")]);
-  const witness = await watching(["b"]);
+  // It keeps the other stream going, too, so that what comes back could begin with pictures that were shown already.
+  const witness = await watching(["b", "c"]);
   // What was under way when they were told has arrived by the time the other page presents.
   await witness.client.presents(0, width("b"));
   const paused = await client.bytes("video");
@@ -122,7 +129,8 @@ test("paused slots get nothing, and a slot can begin empty", async () => {
   assert.deepEqual(await client.bytes("video"), paused);
 
   for (const slot of [1, 2]) await client.send({ type: "multistream/resume", slot });
-  await client.presents(2, width("c"));
+  // What it showed before is among the numbers that must grow.
+  await client.presents(2, width("c"), 10);
   await client.send({ type: "multistream/keyframe", slot: -1 });
   await client.send({ type: "multistream/switch", slot: 1, stream: "d", quality: "" });
   await client.presents(1, width("d"));

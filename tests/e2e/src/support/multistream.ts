@@ -20,7 +20,10 @@ export type Shown = {
   /** Size of the last one. */
   width: number;
   height: number;
-  /** Frame numbers that were read in pictures of this width, in order. */
+  /**
+   * Frame numbers that were read in pictures of this width, in order; each once, as what is read when a frame is presented may
+   * be the next one already.
+   */
   codes: number[];
 };
 
@@ -99,7 +102,7 @@ async function negotiate({ slots, audio, data, direction }: Offer & { slots: num
       if (shown.width !== width) shown.codes = [];
       Object.assign(shown, { count: shown.count + 1, width, height });
       const code = window.probe.read(video);
-      if (code !== null) shown.codes.push(code);
+      if (code !== null && code !== shown.codes.at(-1)) shown.codes.push(code);
       follow(video, shown);
     });
   };
