@@ -5,6 +5,7 @@
 //! (bounds, validation, framing).
 
 pub mod api;
+pub mod audit;
 pub mod exit;
 pub mod id;
 pub mod input;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, input, multistream, signal, slots};
+use common::{api, audit, input, multistream, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -35,6 +35,7 @@ fn export(dir: &Path) {
         api::ClipboardBody,
         api::ResizeRequest,
         api::Problem,
+        audit::AuditList,
         slots::BindSlot,
         slots::SlotConfig,
         slots::WindowList,

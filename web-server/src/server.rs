@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::api::{self, edge};
 use crate::config::{Config, LogFormat};
+use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
@@ -61,22 +62,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     make_private(&config.state_dir)?;
     let _lock = lock(&config.state_dir)?;
     make_private(&run_root)?;
+    let (store, remembered) = Store::open(&config.state_dir)
+        .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
     // Bound before anything is adopted: a taken port changes nothing.
     let listener = std::net::TcpListener::bind(config.listen)
         .with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
 
     let ice_servers = config.settings.ice_servers.clone();
-    let (handle, mut registry) = Registry::new(registry::Config {
+    let registry_config = registry::Config {
         streamer_bin: config.streamer_bin.clone(),
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
-    });
+    };
+    let (handle, mut registry) = Registry::new(registry_config, store);
     let found = adopt::scan(&run_root, &config.streamer_bin)
         .await
         .with_context(|| format!("reading {}", run_root.display()))?;
-    found.into_iter().for_each(|found| registry.adopt(found));
+    registry.resume(found, remembered, &config.streams);
     let registry_task = tokio::spawn(registry.run());
     if let Some(spec) = config.streams.spec()
         && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await

@@ -110,6 +110,7 @@ fn kill_9_of_the_monitor_while_no_web_server_runs_leaves_nothing_either() {
     footprint.files.retain(|path, _| !log(path));
     assert_nothing_left(&footprint, mark);
     server.start_again();
+    server.delete("/api/streamers/demo").expect(204);
     assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
 }
 
@@ -122,6 +123,8 @@ fn what_died_whole_while_no_web_server_ran_is_cleared_away_by_the_next() {
     server.kill();
     kill(&footprint, &["streamer monitor", "streamer session"]);
     server.start_again();
+    // It is wanted, so it is started again.
+    server.delete("/api/streamers/demo").expect(204);
     assert_nothing_left(&footprint, mark);
     assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
 }

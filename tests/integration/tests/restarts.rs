@@ -49,7 +49,7 @@ fn a_killed_web_server_that_starts_again_finds_its_session_as_it_was() {
 }
 
 #[test]
-fn a_session_that_died_meanwhile_is_cleared_away() {
+fn a_session_that_died_meanwhile_is_cleared_away_and_started_again() {
     let mut server = Server::start();
     server.create("demo", test_source());
     let process = session(&server);
@@ -58,8 +58,9 @@ fn a_session_that_died_meanwhile_is_cleared_away() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     eventually("monitor and streamer have ended", || server.session_processes().is_empty().then_some(()));
     server.start_again();
-    assert!(server.streamer("demo").is_none(), "nobody is left to tell of it");
-    assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
+    server.state_until("demo", StreamerState::Running);
+    assert_ne!(session(&server).pid, process.pid);
+    assert_eq!(server.run_dirs().len(), 1);
     server.create("other", test_source());
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP side: one file per resource, each parsing the request, making one call, and mapping its error.
 
+pub mod audit;
 pub mod edge;
 pub mod extract;
 pub mod guard;
@@ -30,6 +31,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(get().to(streamers::get))
                 .route(web::delete().to(streamers::delete)),
         )
+        .service(at("/api/streamers/{id}/audit", "GET, HEAD").route(get().to(audit::audit)))
         .service(at("/api/streamers/{id}/snapshot", "GET, HEAD").route(get().to(session::snapshot)))
         .service(at("/api/streamers/{id}/input", "POST").route(web::post().to(session::input)))
         .service(

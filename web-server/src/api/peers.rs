@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use common::api::{Peer, PeerPatch};
+use common::audit::AuditAction;
 
 use super::extract::{self, Body, Id, Json};
 use super::problem::ApiError;
@@ -43,8 +44,11 @@ pub async fn patch(
     body: Body<PeerPatch>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let ask = Ask::UpdatePeer { peer: peer.0, role: body.0.role };
-    done(registry.reach(&id.0).await?.ask(ask).await?)
+    let role = body.0.role;
+    let reply = registry.reach(&id.0).await?.ask(Ask::UpdatePeer { peer: peer.0, role }).await?;
+    let detail = format!("peer {}: {}", peer.0, format!("{role:?}").to_lowercase());
+    registry.audit(&id.0, AuditAction::RoleChanged, "api", Some(detail));
+    done(reply)
 }
 
 /// Remove a peer.
@@ -65,5 +69,7 @@ pub async fn remove(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let ask = Ask::RemovePeer { peer: peer.0, reason: "removed".into() };
-    done(registry.reach(&id.0).await?.ask(ask).await?)
+    let reply = registry.reach(&id.0).await?.ask(ask).await?;
+    registry.audit(&id.0, AuditAction::Removed, "api", Some(format!("peer {}", peer.0)));
+    done(reply)
 }

@@ -144,6 +144,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        Denied::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "state_unreadable"),
     }
 }
 

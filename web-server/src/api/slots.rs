@@ -13,6 +13,7 @@ use super::problem::ApiError;
 use super::session::done;
 use super::streamers::locate_source;
 use crate::registry::Handle;
+use crate::registry::arrangement::Arranged;
 use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for BindSlot {
@@ -81,8 +82,11 @@ async fn bind(id: &Id, slot: Option<u8>, bind: BindSlot, registry: &Handle) -> R
     if let SlotSource::Spec(source) = &bind.source {
         source.validate()?;
     }
-    match registry.reach(&id.0).await?.ask(Ask::BindSlot { slot, bind }).await? {
-        Reply::Bound { stream_info } => Ok(stream_info.0),
+    match registry.reach(&id.0).await?.ask(Ask::BindSlot { slot, bind: bind.clone() }).await? {
+        Reply::Bound { stream_info } => {
+            registry.arranged(&id.0, Arranged::Bound(stream_info.0.slot, bind)).await;
+            Ok(stream_info.0)
+        }
         _ => Err(AskError::Unexpected.into()),
     }
 }
@@ -100,7 +104,9 @@ async fn bind(id: &Id, slot: Option<u8>, bind: BindSlot, registry: &Handle) -> R
     responses((status = 204, description = "It shows nothing")),
 )]
 pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    done(registry.reach(&id.0).await?.ask(Ask::ClearSlot { slot: slot.0 }).await?)
+    let reply = registry.reach(&id.0).await?.ask(Ask::ClearSlot { slot: slot.0 }).await?;
+    registry.arranged(&id.0, Arranged::Cleared(slot.0)).await;
+    done(reply)
 }
 
 /// The windows that can be shared.
@@ -156,7 +162,10 @@ pub async fn add_source(
     let AddSource { name, source } = body.0;
     validate_name(&name)?;
     source.validate_alone()?;
-    done(registry.reach(&id.0).await?.ask(Ask::AddSource { name, source }).await?)
+    let ask = Ask::AddSource { name: name.clone(), source: source.clone() };
+    let reply = registry.reach(&id.0).await?.ask(ask).await?;
+    registry.arranged(&id.0, Arranged::Added(name, source)).await;
+    done(reply)
 }
 
 /// Remove a named source.
@@ -178,5 +187,7 @@ pub async fn remove_source(
     name: SourceName,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    done(registry.reach(&id.0).await?.ask(Ask::RemoveSource { name: name.0 }).await?)
+    let reply = registry.reach(&id.0).await?.ask(Ask::RemoveSource { name: name.0.clone() }).await?;
+    registry.arranged(&id.0, Arranged::Removed(name.0)).await;
+    done(reply)
 }

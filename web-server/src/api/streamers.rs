@@ -3,6 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::audit::AuditAction;
 use common::spec::{DesktopSpec, ExecSpec, FfmpegSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -43,6 +44,9 @@ pub async fn create(
     let (id, spec) = body.0.into_spec();
     spec.validate()?;
     let mut created = registry.create(id, spec).await?;
+    if created.how == Admission::Create {
+        registry.audit(&created.streamer.id, AuditAction::Created, "api", None);
+    }
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -92,6 +96,7 @@ pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, Ap
 )]
 pub async fn delete(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     registry.delete(&id.0).await?;
+    registry.audit(&id.0, AuditAction::Deleted, "api", None);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -4,32 +4,43 @@
 //! It takes calls from `api` and `signaling`, and events from the supervisors. It never waits for any
 //! of them, so that no streamer and no viewer can hold up another.
 
+pub mod arrangement;
 pub mod request;
 mod session;
 pub mod state;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use common::api::{PeerKind, Streamer};
+use common::audit::{AuditAction, AuditEntry};
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Settings};
 use common::spec::StreamerSpec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
 
+use crate::config::Streams;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::{self, Event, Failure, Plan, adopt};
+use arrangement::{Arranged, Arrangement};
 use request::{Admission, Denied};
 use session::{Joining, Session};
 use state::Change;
+use store::{Audit, Health, Record, Store, Wanted};
 
 /// Calls that wait. Each is answered in microseconds; when it is full, callers wait.
 const CALLS: usize = 256;
 /// Events that wait. Each is taken in within microseconds; when it is full, supervisors wait, and with
 /// them what their streamers say.
 const EVENTS: usize = 1024;
+/// How often it is looked whether what was lost to a full disk would fit now.
+const STORE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the registry needs to start streamers.
 #[derive(Debug, Clone)]
@@ -88,6 +99,7 @@ enum Call {
     PeerKind { id: StreamerId, peer: PeerId, answer: Answer<Option<PeerKind>> },
     Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
+    Arranged { id: StreamerId, arranged: Arranged },
     Shutdown { stop_streamers: bool, done: oneshot::Sender<()> },
 }
 
@@ -95,15 +107,20 @@ enum Call {
 #[derive(Clone)]
 pub struct Handle {
     calls: mpsc::Sender<Call>,
+    store: Store,
 }
 
 impl Handle {
-    /// Starts a streamer, or finds it running.
+    /// Starts a streamer, or finds it running. When this returns it will be started again after a restart of the machine.
     ///
     /// # Errors
     /// See [`Denied`].
     pub async fn create(&self, id: Option<StreamerId>, spec: StreamerSpec) -> Result<Created, Denied> {
-        self.call(|answer| Call::Create { id, spec, answer }).await?
+        let created = self.call(|answer| Call::Create { id, spec, answer }).await??;
+        if created.how == Admission::Create {
+            self.store.settled().await;
+        }
+        Ok(created)
     }
 
     /// Returns when the registry has answered.
@@ -144,7 +161,10 @@ impl Handle {
     /// There is none of that id.
     pub async fn delete(&self, id: &StreamerId) -> Result<(), Denied> {
         let gone = self.call(|answer| Call::Delete { id: id.clone(), answer }).await??;
-        gone.await.map_err(|_| Denied::ShuttingDown)
+        gone.await.map_err(|_| Denied::ShuttingDown)?;
+        // Else a web-server that dies now would be followed by one that starts the streamer again.
+        self.store.settled().await;
+        Ok(())
     }
 
     /// The way to a running streamer.
@@ -178,6 +198,39 @@ impl Handle {
         let _ = self.calls.send(Call::Leave { id: id.clone(), peer, socket, said_bye }).await;
     }
 
+    /// A streamer has done something that its next process shall do again.
+    pub async fn arranged(&self, id: &StreamerId, arranged: Arranged) {
+        // Without a registry nobody needs to know.
+        let _ = self.calls.send(Call::Arranged { id: id.clone(), arranged }).await;
+    }
+
+    /// Adds to the audit trail of a streamer. `by`: who did it, as [`AuditEntry::by`] has it. Never waits.
+    pub fn audit(&self, id: &StreamerId, action: AuditAction, by: &str, detail: Option<String>) {
+        audit(&self.store, id, action, by, detail);
+    }
+
+    /// The audit trail of a streamer, also of one that is gone: at most `limit` entries from before `before`, the newest first.
+    ///
+    /// # Errors
+    /// There is no trail, or it cannot be read.
+    pub async fn trail(
+        &self,
+        id: &StreamerId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, Denied> {
+        let trail = self.store.trail(id.clone(), before, limit).await.map_err(Denied::Store)?;
+        if trail.is_empty() && before.is_none() {
+            self.get(id).await?;
+        }
+        Ok(trail)
+    }
+
+    /// Whether what is known of streamers is kept on the disk.
+    pub fn store_health(&self) -> watch::Receiver<Health> {
+        self.store.health()
+    }
+
     /// Closes every WebSocket; returns when that is under way, and the streamers are gone if they shall be.
     pub async fn shutdown(&self, stop_streamers: bool) {
         // A registry that has ended already needs no shutdown.
@@ -191,9 +244,16 @@ impl Handle {
     }
 }
 
+fn audit(store: &Store, id: &StreamerId, action: AuditAction, by: &str, detail: Option<String>) {
+    store.audit(Audit { at: Utc::now(), streamer: id.clone(), action, by: by.to_owned(), detail });
+}
+
 /// The task's state.
 pub struct Registry {
     config: Config,
+    store: Store,
+    /// Turns of those that start.
+    starts: Arc<Semaphore>,
     sessions: BTreeMap<StreamerId, Session>,
     calls: mpsc::Receiver<Call>,
     events: mpsc::Receiver<(StreamerId, Event)>,
@@ -209,27 +269,74 @@ struct Shutdown {
 
 impl Registry {
     /// A registry without streamers, and the way to it.
-    pub fn new(config: Config) -> (Handle, Self) {
+    pub fn new(config: Config, store: Store) -> (Handle, Self) {
         let (calls_sender, calls) = mpsc::channel(CALLS);
         let (events_sender, events) = mpsc::channel(EVENTS);
         let sessions = BTreeMap::new();
-        (
-            Handle { calls: calls_sender },
-            Self { config, sessions, calls, events, events_sender, shutdown: None },
-        )
+        let starts = Arc::new(Semaphore::new(supervisor::starts_at_once()));
+        let handle = Handle { calls: calls_sender, store: store.clone() };
+        (handle, Self { config, store, starts, sessions, calls, events, events_sender, shutdown: None })
     }
 
-    /// Takes over a streamer that ran before we did.
-    pub fn adopt(&mut self, found: adopt::Found) {
+    /// Takes over the streamers that ran before we did, and starts those that are `remembered` to be wanted and do not run, as
+    /// after a restart of the machine. Of the configured streams, what is configured now counts.
+    pub fn resume(&mut self, found: Vec<adopt::Found>, remembered: Vec<Record>, streams: &Streams) {
+        let mut remembered: BTreeMap<_, _> =
+            remembered.into_iter().map(|record| (record.id.clone(), record)).collect();
+        for found in found {
+            let record = remembered.remove(&found.session.id);
+            self.adopt(found, record);
+        }
+        for record in remembered.into_values() {
+            let reconfigured = record.id == streams.streamer
+                && streams.spec().is_some_and(|configured| configured != record.spec);
+            if record.wanted == Wanted::Ended || reconfigured {
+                self.store.remove(record.id);
+            } else {
+                tracing::info!(id = %record.id, "starting a streamer that is to run");
+                audit(&self.store, &record.id, AuditAction::Restarted, "server", None);
+                self.start(record);
+            }
+        }
+    }
+
+    fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
         let (state, created) = (found.session.clone(), found.created);
         let handle = supervisor::resume(found, self.events_sender.clone());
-        self.sessions.insert(state.id.clone(), Session::adopted(state, created, handle));
+        let arrangement = record.map(|record| record.arrangement).unwrap_or_default();
+        let session = Session::adopted(state, created, handle, arrangement, self.store.clone());
+        audit(&self.store, &session.id, AuditAction::Adopted, "server", None);
+        // It may have been made and not been kept any more.
+        self.store.put(session.record());
+        self.sessions.insert(session.id.clone(), session);
+    }
+
+    fn start(&mut self, record: Record) {
+        let plan = Plan {
+            id: record.id.clone(),
+            created: record.created,
+            spec: record.spec.clone(),
+            settings: self.config.settings.clone(),
+            streamer_bin: self.config.streamer_bin.clone(),
+            run_root: self.config.run_root.clone(),
+            starts: self.starts.clone(),
+        };
+        let handle = supervisor::start(plan, self.events_sender.clone());
+        self.store.put(record.clone());
+        let session = Session::new(record, Utc::now(), handle, self.store.clone());
+        self.sessions.insert(session.id.clone(), session);
     }
 
     /// Works until every [`Handle`] is gone.
     pub async fn run(mut self) {
+        let mut store_tick = interval(STORE_INTERVAL);
+        store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let health = self.store.health();
         loop {
             tokio::select! {
+                _ = store_tick.tick() => if *health.borrow() != Health::Good {
+                    self.store.replace_all(self.sessions.values().filter_map(Session::kept).collect());
+                },
                 call = self.calls.recv() => match call {
                     Some(call) => self.call(call),
                     None => return,
@@ -285,6 +392,11 @@ impl Registry {
                     session.leave(peer, socket, said_bye);
                 }
             }
+            Call::Arranged { id, arranged } => {
+                if let Ok(session) = self.session(&id) {
+                    session.arranged(arranged);
+                }
+            }
             Call::Shutdown { stop_streamers, done } => self.begin_shutdown(stop_streamers, done),
         }
     }
@@ -301,17 +413,8 @@ impl Registry {
         let holder = self.sessions.get(&id).map(|session| (&session.life, &session.spec));
         let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers)?;
         if how == Admission::Create {
-            let now = Utc::now();
-            let plan = Plan {
-                id: id.clone(),
-                created: now,
-                spec: spec.clone(),
-                settings: self.config.settings.clone(),
-                streamer_bin: self.config.streamer_bin.clone(),
-                run_root: self.config.run_root.clone(),
-            };
-            let handle = supervisor::start(plan, self.events_sender.clone());
-            self.sessions.insert(id.clone(), Session::new(id.clone(), spec, now, handle));
+            let (created, wanted) = (Utc::now(), Wanted::Running);
+            self.start(Record { id: id.clone(), created, spec, wanted, arrangement: Arrangement::default() });
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
     }

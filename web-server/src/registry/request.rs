@@ -32,6 +32,9 @@ pub enum Denied {
     /// We are about to end.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// What is kept on the disk cannot be read.
+    #[error("the state directory cannot be read: {0}")]
+    Store(String),
 }
 
 /// How `POST /api/streamers` is granted.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerKind, Streamer};
+use common::audit::AuditAction;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, SessionState, StreamerIpcMessage};
 use common::signal::{ServerMessage, StreamInfo};
@@ -12,8 +13,10 @@ use common::stats::StreamerStats;
 use tokio::sync::oneshot;
 
 use super::StartError;
+use super::arrangement::{Arranged, Arrangement};
 use super::request::Denied;
 use super::state::{Change, Life, Stage};
+use super::store::{Record, Store, Wanted};
 use crate::signaling::{Close, Socket, socket};
 use crate::supervisor::Handle;
 use crate::supervisor::ask::{JoinAnswer, Joined};
@@ -33,6 +36,10 @@ pub(super) struct Session {
     pub life: Life,
     pub handle: Handle,
     created: DateTime<Utc>,
+    arrangement: Arrangement,
+    /// The process does not have the arrangement yet.
+    arrange: bool,
+    store: Store,
     slots: Vec<StreamInfo>,
     peers: BTreeMap<PeerId, Peer>,
     stats: Option<StreamerStats>,
@@ -44,13 +51,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(id: StreamerId, spec: StreamerSpec, now: DateTime<Utc>, handle: Handle) -> Self {
+    /// A streamer that is being started.
+    pub fn new(record: Record, now: DateTime<Utc>, handle: Handle, store: Store) -> Self {
+        let Record { id, created, spec, arrangement, wanted: _ } = record;
         Self {
             id,
             spec,
             life: Life::new(now),
             handle,
-            created: now,
+            created,
+            arrangement,
+            arrange: true,
+            store,
             slots: Vec::new(),
             peers: BTreeMap::new(),
             stats: None,
@@ -62,14 +74,58 @@ impl Session {
     }
 
     /// A streamer that ran before we did.
-    pub fn adopted(state: SessionState, created: DateTime<Utc>, handle: Handle) -> Self {
-        let mut session = Self::new(state.id.clone(), state.spec.clone(), created, handle);
-        session.life = match state.running_since {
-            Some(since) => Life { since, stage: Stage::Running },
-            None => Life::new(state.started),
-        };
+    pub fn adopted(
+        state: SessionState,
+        created: DateTime<Utc>,
+        handle: Handle,
+        arrangement: Arrangement,
+        store: Store,
+    ) -> Self {
+        let (id, spec, wanted) = (state.id.clone(), state.spec.clone(), Wanted::Running);
+        let mut session =
+            Self::new(Record { id, created, spec, wanted, arrangement }, state.started, handle, store);
+        if let Some(since) = state.running_since {
+            session.life = Life { since, stage: Stage::Running };
+            // Whoever started it has seen to that.
+            session.arrange = false;
+        }
         session.learn(state);
         session
+    }
+
+    /// As it is to be kept.
+    pub fn record(&self) -> Record {
+        Record {
+            id: self.id.clone(),
+            created: self.created,
+            spec: self.spec.clone(),
+            wanted: match self.life.stage {
+                Stage::Failed(_) => Wanted::Ended,
+                _ => Wanted::Running,
+            },
+            arrangement: self.arrangement.clone(),
+        }
+    }
+
+    /// The same, unless it is about to be deleted.
+    pub fn kept(&self) -> Option<Record> {
+        self.deleting.is_empty().then(|| self.record())
+    }
+
+    /// It has done something that its next process shall do again.
+    pub fn arranged(&mut self, arranged: Arranged) {
+        self.arrangement.take(&self.spec, arranged);
+        self.keep();
+    }
+
+    fn keep(&self) {
+        if let Some(record) = self.kept() {
+            self.store.put(record);
+        }
+    }
+
+    fn audit(&self, action: AuditAction, by: &str, detail: Option<String>) {
+        super::audit(&self.store, &self.id, action, by, detail);
     }
 
     /// Takes what a streamer says about itself for the truth.
@@ -113,12 +169,31 @@ impl Session {
         self.joining.iter().for_each(|joining| joining.socket.send(&message));
         self.broadcast(&message);
         self.settle();
-        if let Stage::Failed(failure) = &self.life.stage {
-            let reason = failure.reason.clone();
-            self.slots.clear();
-            self.peers.clear();
-            self.close_sockets(&Close::Streamer(reason));
+        match &self.life.stage {
+            Stage::Running if std::mem::take(&mut self.arrange) => self.rearrange(),
+            Stage::Failed(failure) => {
+                let reason = failure.reason.clone();
+                self.audit(AuditAction::Ended, "server", Some(reason.clone()));
+                self.keep();
+                self.slots.clear();
+                self.peers.clear();
+                self.close_sockets(&Close::Streamer(reason));
+            }
+            _ => {}
         }
+    }
+
+    /// Gives a new process what an earlier one had at run time.
+    fn rearrange(&self) {
+        let (id, handle, asks) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
+        tokio::spawn(async move {
+            for ask in asks {
+                let what = format!("{ask:?}");
+                if let Err(error) = handle.ask(ask).await {
+                    tracing::warn!(%id, what, %error, "a new process cannot be what the old one was");
+                }
+            }
+        });
     }
 
     /// Answers when the source runs, or never will.
@@ -162,6 +237,7 @@ impl Session {
     /// Answers when everything is gone.
     pub fn delete(&mut self, now: DateTime<Utc>, reason: &str, gone: oneshot::Sender<()>) {
         self.deleting.push(gone);
+        self.store.remove(self.id.clone());
         self.stop(now, reason);
     }
 
@@ -197,12 +273,12 @@ impl Session {
                 }
             }
             StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
-            StreamerIpcMessage::PeerState { peer } => {
-                self.peers.insert(peer.0.id, peer.0);
-            }
+            StreamerIpcMessage::PeerState { peer } => self.peer_state(peer.0),
             StreamerIpcMessage::PeerGone { peer, reason } => {
                 tracing::info!(id = %self.id, %peer, reason, "peer gone");
-                self.peers.remove(&peer);
+                if self.peers.remove(&peer).is_some() {
+                    self.audit(AuditAction::Left, &format!("peer {peer}"), Some(reason.clone()));
+                }
                 if let Some(socket) = self.sockets.remove(&peer) {
                     socket.close(Close::Peer(reason));
                 }
@@ -222,6 +298,13 @@ impl Session {
             | StreamerIpcMessage::Reply { .. }) => {
                 tracing::debug!(id = %self.id, ?other, "unexpected from a streamer");
             }
+        }
+    }
+
+    fn peer_state(&mut self, peer: Peer) {
+        let (id, kind) = (peer.id, peer.kind);
+        if self.peers.insert(id, peer).is_none() {
+            self.audit(AuditAction::Joined, &format!("peer {id}"), Some(format!("{kind:?}").to_lowercase()));
         }
     }
 

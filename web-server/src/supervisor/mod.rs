@@ -29,7 +29,7 @@ use common::exit::StreamerExit;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
 use common::spec::StreamerSpec;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::signaling::Socket;
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
@@ -55,6 +55,14 @@ pub struct Plan {
     pub streamer_bin: PathBuf,
     /// Directory of run directories.
     pub run_root: PathBuf,
+    /// Turns of those that start: see [`starts_at_once`].
+    pub starts: Arc<Semaphore>,
+}
+
+/// How many streamers start at the same time. Starting takes a processor, and must be done within a deadline: when all start
+/// again after a restart of the machine, or hundreds are created at once, the others wait for their turn.
+pub fn starts_at_once() -> usize {
+    4 + 2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What a supervisor tells the registry, with the streamer's id. [`Event::Gone`] is the last.

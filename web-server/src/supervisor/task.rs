@@ -8,7 +8,7 @@ use common::id::StreamerId;
 use common::ipc::{
     ErrorKind, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState, StreamerIpcMessage,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,6 +37,9 @@ const MAX_RECONNECTS: u32 = 5;
 /// From the death of a streamer to the end of its monitor, which cleans up in between.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The longest turn of a streamer that starts. One that takes longer waits for something else than a processor.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
+
 type BulkCommands = mpsc::Receiver<bulk::Command>;
 
 pub(super) struct Supervisor {
@@ -53,6 +56,8 @@ pub(super) struct Supervisor {
     /// What the source said instead of starting.
     start_error: Option<RequestError>,
     streamer_pid: Option<u32>,
+    /// Its turn to start, while it lasts.
+    turn: Option<AbortOnDropHandle<()>>,
 }
 
 /// Why serving a connection ended.
@@ -81,11 +86,17 @@ impl Supervisor {
             deadline: None,
             start_error: None,
             streamer_pid: None,
+            turn: None,
         };
         (Handle { control, bulk, stop: stop_sender.into() }, supervisor, bulk_commands)
     }
 
     pub(super) async fn run_new(mut self, plan: Plan, bulk: BulkCommands) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            turn = plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
+            _ = wanted(stop) => return self.finish(None, Failure::new("stopped before it started")).await,
+        }
         let dir = match RunDir::create(&plan.run_root, &self.id) {
             Ok(dir) => dir,
             Err(error) => {
@@ -287,6 +298,7 @@ impl Supervisor {
     }
 
     async fn source_runs(&mut self) {
+        self.turn = None;
         if self.stop.borrow().is_none() {
             self.deadline = None;
         }
@@ -363,6 +375,7 @@ impl Supervisor {
 
     /// Reports the end. The run directory, with its log, stays until we are told to stop.
     async fn finish(mut self, dir: Option<RunDir>, failure: Failure) {
+        self.turn = None;
         if self.stop.borrow().is_none() {
             tracing::warn!(id = %self.id, reason = failure.reason, "the streamer ended");
             self.report(Event::Ended(failure)).await;
@@ -393,6 +406,14 @@ impl Supervisor {
         // Without a registry the whole server is ending, and us with it.
         let _ = self.events.send((self.id.clone(), event)).await;
     }
+}
+
+/// Gives the turn back when it is dropped, or has lasted too long.
+fn hold(turn: OwnedSemaphorePermit) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        sleep(LONGEST_TURN).await;
+        drop(turn);
+    }))
 }
 
 fn refuse(command: Command) {

@@ -1,0 +1,154 @@
+//! What was changed of a streamer at run time: sources that were added or removed, and what slots show. Kept so that a
+//! new process of the streamer can be given it again.
+//!
+//! Windows are not: those of a new X server are others. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::id::{SlotIndex, SourceName};
+use common::slots::{BindSlot, SlotSource};
+use common::spec::{SourceSpec, StreamerSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::supervisor::ask::Ask;
+
+/// The differences from what the spec says.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Arrangement {
+    /// Sources that were added.
+    added: BTreeMap<SourceName, SourceSpec>,
+    /// Sources of the spec that were removed.
+    removed: BTreeSet<SourceName>,
+    /// What slots were told to show; `None`: nothing.
+    slots: BTreeMap<SlotIndex, Option<BindSlot>>,
+}
+
+/// Something that a streamer has done, and that its next process shall do again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Arranged {
+    /// A source was added.
+    Added(SourceName, SourceSpec),
+    /// A source was removed.
+    Removed(SourceName),
+    /// A slot shows something else.
+    Bound(SlotIndex, BindSlot),
+    /// A slot shows nothing.
+    Cleared(SlotIndex),
+}
+
+impl Arrangement {
+    /// Takes in what has been done to a streamer of `spec`.
+    pub fn take(&mut self, spec: &StreamerSpec, arranged: Arranged) {
+        match arranged {
+            Arranged::Added(name, source) => {
+                self.added.insert(name, source);
+            }
+            Arranged::Removed(name) => {
+                self.added.remove(&name);
+                if spec.sources.contains_key(&name) {
+                    self.removed.insert(name.clone());
+                }
+                // It has left every slot that showed it.
+                self.slots.retain(|_, bound| !bound.as_ref().is_some_and(|bound| shows(bound, &name)));
+            }
+            Arranged::Bound(slot, BindSlot { source: SlotSource::Spec(SourceSpec::Window(_)), .. }) => {
+                self.slots.remove(&slot);
+            }
+            Arranged::Bound(slot, bind) => {
+                self.slots.insert(slot, Some(bind));
+            }
+            Arranged::Cleared(slot) => {
+                self.slots.insert(slot, None);
+            }
+        }
+    }
+
+    /// What to ask of a new process, in this order, once its source runs.
+    pub fn replay(&self) -> Vec<Ask> {
+        let removed = self.removed.iter().map(|name| Ask::RemoveSource { name: name.clone() });
+        let added = self.added.iter();
+        let added = added.map(|(name, source)| Ask::AddSource { name: name.clone(), source: source.clone() });
+        let slots = self.slots.iter().map(|(slot, bound)| match bound {
+            Some(bind) => Ask::BindSlot { slot: Some(*slot), bind: bind.clone() },
+            None => Ask::ClearSlot { slot: *slot },
+        });
+        removed.chain(added).chain(slots).collect()
+    }
+}
+
+fn shows(bound: &BindSlot, name: &str) -> bool {
+    matches!(&bound.source, SlotSource::Name(shown) if shown == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> SourceSpec {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn camera() -> SourceSpec {
+        source(r#"{"type":"rtsp","url":"rtsp://user:secret@10.0.0.7/1"}"#)
+    }
+
+    fn named(name: &str) -> BindSlot {
+        BindSlot { source: SlotSource::Name(name.into()), quality: String::new() }
+    }
+
+    fn spec() -> StreamerSpec {
+        let mut spec = StreamerSpec::new(source(r#"{"type":"test"}"#));
+        spec.sources.insert("door".into(), camera());
+        spec
+    }
+
+    fn after(done: impl IntoIterator<Item = Arranged>) -> Arrangement {
+        let mut arrangement = Arrangement::default();
+        done.into_iter().for_each(|arranged| arrangement.take(&spec(), arranged));
+        arrangement
+    }
+
+    #[test]
+    fn a_new_process_is_asked_for_what_the_old_one_had_become() {
+        let arrangement = after([
+            Arranged::Added("yard".into(), camera()),
+            Arranged::Bound(1, named("yard")),
+            Arranged::Bound(2, named("door")),
+            Arranged::Removed("door".into()),
+            Arranged::Cleared(0),
+        ]);
+        assert_eq!(
+            arrangement.replay(),
+            [
+                Ask::RemoveSource { name: "door".into() },
+                Ask::AddSource { name: "yard".into(), source: camera() },
+                Ask::ClearSlot { slot: 0 },
+                Ask::BindSlot { slot: Some(1), bind: named("yard") },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_added_and_removed_again_leaves_no_trace() {
+        let done = [Arranged::Added("yard".into(), camera()), Arranged::Removed("yard".into())];
+        assert_eq!(after(done), Arrangement::default());
+    }
+
+    #[test]
+    fn windows_are_not_asked_for_again() {
+        let window = source(r#"{"type":"window","window_id":7}"#);
+        let bind = BindSlot { source: SlotSource::Spec(window), quality: String::new() };
+        let arrangement = after([Arranged::Bound(1, named("door")), Arranged::Bound(1, bind)]);
+        assert_eq!(arrangement.replay(), []);
+    }
+
+    #[test]
+    fn it_is_read_back_as_it_was_with_its_passwords() {
+        let arrangement = after([Arranged::Added("yard".into(), camera()), Arranged::Cleared(0)]);
+        let text = serde_json::to_string(&arrangement).unwrap();
+        assert!(text.contains("secret"), "{text}");
+        assert_eq!(serde_json::from_str::<Arrangement>(&text).unwrap(), arrangement);
+        assert_eq!(serde_json::from_str::<Arrangement>("{}").unwrap(), Arrangement::default());
+    }
+}
