@@ -4,8 +4,10 @@
 //! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
 //! (bounds, validation, framing).
 
+pub mod access;
 pub mod api;
 pub mod audit;
+pub mod control;
 pub mod exit;
 pub mod id;
 pub mod input;
