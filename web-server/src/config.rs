@@ -2,6 +2,7 @@
 //! into [`Options`] and [`File`] (where absent stays absent), then merged with the defaults into a plain [`Config`]
 //! that is passed by value. A flag goes before its variable, and both before the file.
 
+pub mod access;
 pub mod file;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,9 @@ use common::signal::IceServer;
 use common::spec::{DEFAULT_SLOTS, InvalidField, MAX_SLOTS, SourceSpec, StreamSpec, StreamerSpec};
 use serde::Deserialize;
 
+pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::file::{File, FileError};
+use crate::limits;
 use crate::supervisor::rundir;
 
 /// Longest path of a Unix socket on Linux, `sun_path` without its closing NUL.
@@ -76,6 +79,10 @@ pub struct Options {
     /// How to log, on standard error [default: text]
     #[arg(long, env = "ORIEL_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
+
+    /// Who may reach it, and as whom.
+    #[command(flatten)]
+    pub access: access::Options,
 }
 
 /// Shape of a log line.
@@ -110,6 +117,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The configured streams, which one streamer has together.
     pub streams: Streams,
+    /// Who may reach the server, and as whom.
+    pub access: Access,
+    /// How often somebody may ask, join, guess and talk.
+    pub limits: limits::Config,
 }
 
 /// What `multistream/*` serves.
@@ -135,12 +146,9 @@ impl Streams {
 /// Why there is no configuration to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Somebody else could reach the server.
-    #[error(
-        "refusing to listen on {0}: access control is not built yet, so only loopback addresses are \
-         allowed (for example --listen 127.0.0.1:8080); use an SSH tunnel to reach it from elsewhere"
-    )]
-    NotLoopback(SocketAddr),
+    /// Who may reach the server is not said, or not in a way that could be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nothing to start streamers with.
     #[error("no streamer binary at {}: build it (cargo build -p streamer) or name it with --streamer-bin", .0.display())]
     NoStreamer(PathBuf),
@@ -174,7 +182,7 @@ pub enum ConfigError {
 impl Options {
     /// These, with what they leave open from `file`; and what else there is in it.
     fn over(self, file: File) -> (Self, Rest) {
-        let File { streams, multistream, slots, .. } = file;
+        let File { streams, multistream, slots, auth, http, tls, limits, .. } = file;
         let or_listed = |flags: Vec<_>, listed: Vec<file::IceEntry>| {
             if flags.is_empty() { listed.into_iter().map(|entry| entry.0).collect() } else { flags }
         };
@@ -192,8 +200,9 @@ impl Options {
             stop_streamers: self.stop_streamers.or(file.stop_streamers),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
+            access: self.access,
         };
-        (options, Rest { streams, multistream, slots })
+        (options, Rest { streams, multistream, slots, auth, http, tls, limits })
     }
 }
 
@@ -202,6 +211,10 @@ struct Rest {
     streams: BTreeMap<SourceName, StreamSpec>,
     multistream: file::Multistream,
     slots: file::Slots,
+    auth: access::AuthFile,
+    http: access::HttpFile,
+    tls: access::TlsFile,
+    limits: limits::File,
 }
 
 impl Rest {
@@ -231,7 +244,8 @@ impl Config {
     pub fn load() -> Result<Self, ConfigError> {
         let xdg = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
         let exe = std::env::current_exe().map_err(|e| ConfigError::Io("finding this program's file", e))?;
-        let options = Options::parse();
+        let mut options = Options::parse();
+        options.access.admin_secret = std::env::var(access::SECRET_VARIABLE).ok();
         let file = match &options.config {
             Some(path) => {
                 File::read(path).map_err(|error| ConfigError::File { path: path.clone(), error })?
@@ -263,9 +277,8 @@ impl Config {
         if let Some(port) = options.port {
             listen.set_port(port);
         }
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(listen));
-        }
+        let limits = limits::Config::merge(rest.limits)?;
+        let access = Access::merge(options.access, rest.auth, rest.http, rest.tls, listen)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
             None => PathBuf::from(".oriel"),
@@ -282,6 +295,7 @@ impl Config {
                 ice_servers: options.ice_server,
                 listen_ips: options.listen_ip,
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
+                data_messages_per_second: limits.data_messages_per_second,
                 preallocate_slots: rest.slots.preallocate.unwrap_or(defaults.preallocate_slots),
                 ..defaults
             },
@@ -290,6 +304,8 @@ impl Config {
             log: options.log.unwrap_or_else(|| "info".into()),
             log_format: options.log_format.unwrap_or_default(),
             streams,
+            access,
+            limits,
         };
         config.check_socket_path()?;
         Ok(config)
@@ -363,12 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_can_reach_is_refused_with_the_reason() {
+    fn an_address_that_others_can_reach_needs_a_secret() {
         for address in ["0.0.0.0:8080", "192.168.1.2:80", "[::]:8080"] {
             let error = merge(&["--listen", address]).unwrap_err();
-            assert!(matches!(error, ConfigError::NotLoopback(_)), "{error}");
-            assert!(error.to_string().contains("access control"), "{error}");
+            assert!(matches!(error, ConfigError::Access(AccessError::Open(_))), "{error}");
         }
+        let with_secret = file("listen: 0.0.0.0:80\nauth: {admin_secrets: [a-secret-of-enough-length]}");
+        assert!(!merge_over(&[], with_secret).unwrap().access.secrets.is_empty());
     }
 
     #[test]

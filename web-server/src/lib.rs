@@ -12,9 +12,12 @@
 //! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see.
 
 pub mod api;
+pub mod auth;
 pub mod config;
+pub mod limits;
 pub mod registry;
 pub mod server;
 pub mod signaling;
 pub mod streams;
 pub mod supervisor;
+pub mod tls;

@@ -11,6 +11,9 @@ use common::spec::StreamSpec;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::limits;
+
+use super::access::{AuthFile, HttpFile, TlsFile};
 use super::{LogFormat, parse_ice_server};
 
 /// Longest configuration file, in bytes.
@@ -55,6 +58,18 @@ pub struct File {
     /// How slots are negotiated.
     #[serde(default)]
     pub slots: Slots,
+    /// Who is an admin, and what those may start.
+    #[serde(default)]
+    pub auth: AuthFile,
+    /// By which names and through which proxies the server is reached.
+    #[serde(default)]
+    pub http: HttpFile,
+    /// HTTPS.
+    #[serde(default)]
+    pub tls: TlsFile,
+    /// How often somebody may ask, join, guess and talk.
+    #[serde(default)]
+    pub limits: limits::File,
 }
 
 /// `multistream:`.

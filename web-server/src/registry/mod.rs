@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use common::api::{PeerKind, Streamer};
+use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Settings};
@@ -96,7 +96,7 @@ enum Call {
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
     Reach { id: StreamerId, answer: Answer<supervisor::Handle> },
-    PeerKind { id: StreamerId, peer: PeerId, answer: Answer<Option<PeerKind>> },
+    Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
     Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
     Arranged { id: StreamerId, arranged: Arranged },
@@ -175,12 +175,12 @@ impl Handle {
         self.call(|answer| Call::Reach { id: id.clone(), answer }).await?
     }
 
-    /// How a peer came; `None` when it is not known (yet).
+    /// One peer; `None` when it is not known (yet).
     ///
     /// # Errors
     /// There is no streamer of that id.
-    pub async fn peer_kind(&self, id: &StreamerId, peer: PeerId) -> Result<Option<PeerKind>, Denied> {
-        self.call(|answer| Call::PeerKind { id: id.clone(), peer, answer }).await?
+    pub async fn peer(&self, id: &StreamerId, peer: PeerId) -> Result<Option<Peer>, Denied> {
+        self.call(|answer| Call::Peer { id: id.clone(), peer, answer }).await?
     }
 
     /// Brings a viewer; waits while the streamer is starting. The way to the streamer is returned when the
@@ -380,8 +380,8 @@ impl Registry {
                         .and_then(|session| request::reach(&session.life).map(|()| session.handle.clone())),
                 );
             }
-            Call::PeerKind { id, peer, answer } => {
-                let _ = answer.send(self.session(&id).map(|session| session.peer_kind(peer)));
+            Call::Peer { id, peer, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.peer(peer)));
             }
             Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
                 Ok(session) => session.join(Joining { join, socket, granted, answer }),

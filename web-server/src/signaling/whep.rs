@@ -3,11 +3,13 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::api::PeerKind;
+use common::api::{Peer, PeerKind};
 use common::ipc::{Join, Reply, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
+use crate::api::site::{Caller, Site};
+use crate::auth::Right;
 use crate::registry::Handle;
 use crate::supervisor::ask::{Ask, AskError};
 
@@ -32,6 +34,8 @@ pub async fn create(
     request: HttpRequest,
     id: Id,
     payload: web::Payload,
+    caller: Caller,
+    site: web::Data<Site>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     if !has_media_type(&request, SDP) {
@@ -44,11 +48,13 @@ pub async fn create(
     let offer = std::str::from_utf8(&offer)
         .map_err(|_| ApiError::Unreadable("an offer is UTF-8 text".into()))?
         .to_owned();
-    let join = Join::Whep { offer };
+    let right = caller.right?;
+    tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
+    let join = Join::Whep { offer, token_id: right.token() };
     match registry.reach(&id.0).await?.ask(Ask::AddPeer(join)).await? {
         Reply::PeerAdded { peer, answer: Some(answer) } => Ok(HttpResponse::Created()
             .content_type(SDP)
-            .insert_header((header::LOCATION, format!("/api/streamers/{}/whep/{peer}", id.0)))
+            .insert_header((header::LOCATION, site.path(&format!("/api/streamers/{}/whep/{peer}", id.0))))
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(answer)),
         _ => Err(AskError::Unexpected.into()),
@@ -70,12 +76,19 @@ pub async fn create(
 pub async fn delete(
     id: Id,
     peer: extract::Peer,
+    caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let kind = registry.peer_kind(&id.0, peer.0).await?;
-    if matches!(kind, Some(kind) if kind != PeerKind::Whep) {
+    let right = caller.right?;
+    let known = registry.peer(&id.0, peer.0).await?;
+    // Others' are as good as not there.
+    let ours = |known: &Peer| {
+        known.kind == PeerKind::Whep && (right == Right::Admin || known.token_id == right.token())
+    };
+    if known.as_ref().map_or(right != Right::Admin, |known| !ours(known)) {
         let kind = common::ipc::ErrorKind::NotFound;
-        let error = RequestError::new(kind, "peer_not_found", "this peer did not come by WHEP");
+        let error =
+            RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
         return Err(AskError::Refused(error).into());
     }
     let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };
