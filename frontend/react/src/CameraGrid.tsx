@@ -1,4 +1,4 @@
-import type { MultiStreamClient, SlotStatus } from "@oriel/client";
+import type { MultiStreamClient, SlotStatus, TokenSource } from "@oriel/client";
 import { type CSSProperties, useEffect, useMemo, useRef, useState } from "react";
 import { explain, type GridSlot, normalise, type Tile } from "./slots";
 import { StatusBadge } from "./StatusBadge";
@@ -8,6 +8,8 @@ import { useMultiStream } from "./useMultiStream";
 export type CameraGridProps = {
   /** Root of the web-server. */
   readonly server: string | URL;
+  /** Shown to the server, where it asks for one. */
+  readonly token?: TokenSource;
   /** What to show, in order. Another stream in a place is a switch, not another connection. */
   readonly slots: readonly GridSlot[];
   /** Sound of the enlarged stream off. Default: true. In the grid all are silent. */
@@ -22,7 +24,8 @@ export type CameraGridProps = {
  * Many streams over one connection. A click enlarges one, in its better quality if it has one; what is scrolled
  * out of view is not sent.
  */
-export function CameraGrid({ server, slots, muted = true, columns, onClient }: CameraGridProps) {
+export function CameraGrid(props: CameraGridProps) {
+  const { server, token = null, slots, muted = true, columns, onClient } = props;
   // By content: a list that is made anew on each rendering is still the same list.
   const key = JSON.stringify(slots);
   const base = useMemo(() => normalise(JSON.parse(key) as GridSlot[]), [key]);
@@ -32,7 +35,7 @@ export function CameraGrid({ server, slots, muted = true, columns, onClient }: C
     () => base.map((tile) => (tile.slot === shown ? { ...tile, quality: tile.enlargedQuality } : tile)),
     [base, shown],
   );
-  const { client, statuses, refused } = useMultiStream(server, tiles);
+  const { client, statuses, refused } = useMultiStream(server, tiles, token);
   useEffect(() => {
     if (client !== null) onClient?.(client);
   }, [client, onClient]);

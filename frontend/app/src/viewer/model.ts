@@ -33,9 +33,10 @@ declare global {
 /**
  * Makes the client and connects it.
  * @param root of the web-server.
+ * @param token for it; null: none.
  */
-export function createViewer(streamerId: string, root: URL): ViewerModel {
-  const client = new OrielClient({ streamerId, baseUrl: root });
+export function createViewer(streamerId: string, root: URL, token: string | null): ViewerModel {
+  const client = new OrielClient({ streamerId, baseUrl: root, token });
   const views = new Views(client);
   const stats = (): Promise<ViewerStats> => readStats(client, views);
   // How it went is the client's state, which the page shows.
