@@ -144,6 +144,10 @@ pub async fn read(payload: web::Payload, max: usize) -> Result<Bytes, ApiError> 
 }
 
 fn decode<T: Json>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for the fields of an object in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::Json("must be an object, not a list".into()));
+    }
     let mut decoder = serde_json::Deserializer::from_slice(bytes);
     let decoded = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
         let path = error.path().to_string();
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_from_what_breaks_a_rule() {
-        for body in ["", "{", "{\"width\":", "nonsense", r#"{"width":16,"height":16}x"#] {
+        for body in ["", "{", "{\"width\":", "nonsense", "[]", " [0, 16, 16]", r#"{"width":16,"height":16}x"#] {
             let problem = problem::<ResizeRequest>(body);
             assert_eq!((problem.status, problem.code.as_str()), (400, "malformed_json"), "{body}");
         }

@@ -5,7 +5,7 @@ use common::access::Need;
 use common::api::Problem;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 /// The description of the whole API.
@@ -36,7 +36,7 @@ use utoipa::{Modify, OpenApi};
         super::health::healthz,
     ),
     components(schemas(Problem)),
-    modifiers(&Problems, &Access),
+    modifiers(&Problems, &Access, &Tagged),
 )]
 pub struct ApiDoc;
 
@@ -86,6 +86,36 @@ impl Modify for Access {
             }
         }
     }
+}
+
+/// A variant of a tagged enum is described as its struct *and* the tag. A struct that forbids what it does not know would
+/// forbid the tag, and nothing could be both.
+struct Tagged;
+
+impl Modify for Tagged {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let Some(components) = &mut openapi.components else { return };
+        let variants: Vec<String> = components.schemas.values().flat_map(variants).collect();
+        for name in variants {
+            if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&name) {
+                object.additional_properties = None;
+            }
+        }
+    }
+}
+
+/// The schemas that are variants of a tagged enum.
+fn variants(schema: &RefOr<Schema>) -> Vec<String> {
+    let RefOr::T(Schema::OneOf(tagged)) = schema else { return Vec::new() };
+    let both = tagged.items.iter().filter_map(|variant| match variant {
+        RefOr::T(Schema::AllOf(both)) => Some(&both.items),
+        _ => None,
+    });
+    let names = both.flatten().filter_map(|part| match part {
+        RefOr::Ref(part) => part.ref_location.strip_prefix("#/components/schemas/"),
+        RefOr::T(_) => None,
+    });
+    names.map(str::to_owned).collect()
 }
 
 fn add_problem(operation: &mut Operation) {
