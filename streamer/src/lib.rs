@@ -25,4 +25,5 @@ mod snapshot;
 pub mod source;
 pub mod stats;
 pub mod streamer;
+pub mod thread;
 mod throttle;

@@ -12,13 +12,14 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::api::{self, edge};
+use crate::api::{self, edge, health};
 use crate::config::{Config, LogFormat};
+use crate::metrics::Metrics;
 use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
-use crate::supervisor::adopt;
+use crate::supervisor::{LogSettings, adopt};
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
 const LOCK_FILE: &str = "web-server.lock";
@@ -40,12 +41,13 @@ pub struct Locked {
     holder: String,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT or SIGTERM. `warnings` are for the log.
 ///
 /// # Errors
 /// It cannot start: the state directory or the address cannot be used.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     log_to_stderr(&config);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_WORKERS)
         .enable_all()
@@ -69,12 +71,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
 
-    let ice_servers = config.settings.ice_servers.clone();
+    let ice = web::Data::new(config.ice);
+    let metrics = Metrics::default();
+    let health = web::Data::new(health::Config {
+        state_dir: config.state_dir.clone(),
+        streamer_bin: config.streamer_bin.clone(),
+        per_peer: config.metrics_per_peer,
+    });
     let registry_config = registry::Config {
         streamer_bin: config.streamer_bin.clone(),
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
+        log: LogSettings { filter: config.log, json: config.log_format == LogFormat::Json },
+        metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
     let found = adopt::scan(&run_root, &config.streamer_bin)
@@ -90,16 +100,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
 
     let data = web::Data::new(handle.clone());
+    let metrics = web::Data::new(metrics);
     let multistream = web::Data::new(multistream::Config {
         configured: !config.streams.sources.is_empty(),
         streamer: config.streams.streamer,
-        protocol: multistream::ProtocolConfig { max_slots: config.streams.max_slots, ice_servers },
+        max_slots: config.streams.max_slots,
     });
     let server = HttpServer::new(move || {
         App::new()
             .wrap(middleware::from_fn(edge::edge))
             .app_data(data.clone())
             .app_data(multistream.clone())
+            .app_data(metrics.clone())
+            .app_data(ice.clone())
+            .app_data(health.clone())
             .configure(api::routes)
     })
     .workers(HTTP_WORKERS)

@@ -49,6 +49,11 @@ export function gridOf(search: string): GridWish {
   };
 }
 
+/** `?relay`: the viewer uses TURN servers only, to see whether they work. */
+export function transportOf(search: string): RTCIceTransportPolicy {
+  return new URLSearchParams(search).has("relay") ? "relay" : "all";
+}
+
 /** `?src=NAME&quality=`; null when no stream is named. */
 export function streamOf(search: string): { readonly stream: string; readonly quality: string } | null {
   const query = new URLSearchParams(search);

@@ -12,7 +12,7 @@
 
 pub mod commands;
 pub mod connection;
-mod demux;
+pub mod demux;
 mod feedback;
 mod feeds;
 mod limit;
@@ -35,6 +35,7 @@ use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
+pub use socket::Network;
 
 /// A feed within its streamer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,8 +9,12 @@
 //! mid 2N+3        application        data channels keys, motion, general
 //! ```
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use common::id::SlotIndex;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
+use common::nat;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::{
@@ -130,6 +134,34 @@ pub fn add_slot(
     Ok(index)
 }
 
+/// The description with `public` addresses in its candidates in place of our own; see [`nat::offered`]. Of those that are
+/// the same then, the first stays, which has the highest priority.
+pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
+    if public.is_empty() {
+        return sdp.to_owned();
+    }
+    let mut lines = Vec::new();
+    let mut offered = HashSet::new();
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            offered.clear();
+        }
+        // foundation component transport priority address port typ …
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let own = words.get(4).and_then(|address| address.parse().ok());
+        let (Some(own), true) = (own, line.starts_with("a=candidate:")) else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let address = nat::offered(own, public).to_string();
+        if offered.insert((address.clone(), words.get(5).copied().unwrap_or_default().to_owned())) {
+            words[4] = &address;
+            lines.push(words.join(" "));
+        }
+    }
+    lines.concat()
+}
+
 /// Whether the next offer sends in the sections of a slot, whose video sender is `index`.
 pub fn set_sending(pc: &mut RTCPeerConnection, index: usize, sending: bool) {
     let direction =
@@ -230,6 +262,22 @@ pub fn offered_mids(slot: SlotIndex) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn candidates_bear_the_public_address_once() {
+        let sdp = "v=0\r\nm=video 9 x\r\na=candidate:1 1 udp 2130706431 10.0.0.2 5000 typ host\r\n\
+                   a=candidate:2 1 udp 2130706175 10.1.0.2 5000 typ host\r\n\
+                   a=candidate:3 1 udp 2130705919 fd00::2 5001 typ host\r\n\
+                   a=candidate:4 1 udp 2130705663 127.0.0.1 5000 typ host\r\nm=audio 9 x\r\n";
+        let public = with_public_ips(sdp, &["203.0.113.7".parse().unwrap()]);
+        assert_eq!(
+            public,
+            "v=0\r\nm=video 9 x\r\na=candidate:1 1 udp 2130706431 203.0.113.7 5000 typ host\r\n\
+             a=candidate:3 1 udp 2130705919 fd00::2 5001 typ host\r\n\
+             a=candidate:4 1 udp 2130705663 127.0.0.1 5000 typ host\r\nm=audio 9 x\r\n"
+        );
+        assert_eq!(with_public_ips(sdp, &[]), sdp);
+    }
 
     #[test]
     fn an_offer_has_one_transport_and_only_receives() {

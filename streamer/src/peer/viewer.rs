@@ -1,7 +1,7 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
@@ -132,6 +132,8 @@ pub struct Setup<'a> {
     pub ufrag: &'a str,
     /// Our host candidates.
     pub candidates: &'a [SocketAddr],
+    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    pub public_ips: &'a [IpAddr],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
 }
@@ -142,8 +144,9 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, bindings } = setup;
+        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
+        connection.set_public_ips(public_ips);
         let shown: Vec<_> = match &begin {
             Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
             Begin::Accept { slots, .. } => {
@@ -406,8 +409,9 @@ impl Viewer {
                 slot.video.wait();
             }
             let written = if blocked { Written::Lost } else { slot.video.write(unit, cx.packets) };
-            if written != Written::Sent {
-                self.stats.skipped_units += 1;
+            match written {
+                Written::Sent => self.stats.frames += 1,
+                _ => self.stats.skipped_units += 1,
             }
             // Also while it waits: the moment of the loss may have been too soon to ask.
             if matches!(written, Written::Lost | Written::Skipped) && self.pace.may_ask_keyframe(now) {
@@ -658,6 +662,7 @@ mod tests {
             identity: &Identity::generate().unwrap(),
             ufrag: "ufrag",
             candidates: &[],
+            public_ips: &[],
             bindings: &[None; 2],
         };
         let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();

@@ -7,11 +7,12 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, ResponseError};
+use actix_web::{Error, HttpResponse, ResponseError, web};
 use uuid::Uuid;
 
 use super::guard::{self, Facts};
 use super::problem::{self, ApiError};
+use crate::metrics::Metrics;
 
 /// Names the request in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,7 +45,11 @@ pub async fn edge(
     let (status, request) = (response.status().as_u16(), response.request());
     // The path only: a query may hold what is nobody's business.
     let (method, path) = (request.method(), request.path());
-    let ms = started.elapsed().as_secs_f64() * 1e3;
+    let took = started.elapsed();
+    if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
+        metrics.request(method.as_str(), request.match_pattern(), status, took);
+    }
+    let ms = took.as_secs_f64() * 1e3;
     if status >= 500 {
         tracing::warn!(request_id = id, %method, path, status, ms, "request failed");
     } else {

@@ -71,6 +71,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/ws", "GET").route(web::get().to(multistream::connect)))
         .service(at("/api/openapi.json", "GET, HEAD").route(get().to(openapi::openapi)))
         .service(at("/healthz", "GET, HEAD").route(get().to(health::healthz)))
+        .service(at("/readyz", "GET, HEAD").route(get().to(health::readyz)))
+        .service(at("/metrics", "GET, HEAD").route(get().to(health::metrics)))
         .service(at("/", "GET, HEAD").route(get().to(pages::index)))
         .service(at("/grid", "GET, HEAD").route(get().to(pages::grid)))
         .service(at("/stream.html", "GET, HEAD").route(get().to(pages::stream)))

@@ -29,7 +29,7 @@ use utoipa::{Modify, OpenApi};
         super::peers::list, super::peers::patch, super::peers::remove,
         crate::signaling::peer_ws::connect, crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::delete,
-        super::health::healthz,
+        super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem)),
     modifiers(&Problems),

@@ -12,6 +12,8 @@ mod protocol;
 use std::collections::VecDeque;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::Utc;
+use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, ServerIpcMessage};
 use common::multistream::ClientMessage;
@@ -19,17 +21,19 @@ use common::signal::{MAX_MESSAGE, StreamerState};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
 use super::socket::{Close, Out, Outbox, Socket};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
+use crate::ice;
+use crate::metrics::Metrics;
 use crate::registry::request::Denied;
 use crate::registry::{self, Viewer};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
-
-pub use protocol::Config as ProtocolConfig;
 
 /// Longest message that is read at all, bytes. What is longer than a message may be but not than this is answered
 /// with an error; what is longer still ends the WebSocket.
@@ -42,8 +46,8 @@ pub struct Config {
     pub streamer: StreamerId,
     /// There are configured streams.
     pub configured: bool,
-    /// For the conversation.
-    pub protocol: ProtocolConfig,
+    /// Most slots of one client.
+    pub max_slots: u8,
 }
 
 /// Watch many streams over one connection, by the `multistream/*` protocol.
@@ -59,22 +63,29 @@ pub async fn connect(
     payload: web::Payload,
     registry: web::Data<registry::Handle>,
     config: web::Data<Config>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
     let (response, websocket) = WebSocket::open(&request, payload, &[], MAX_READ)?;
+    // Its first message, in which it may ask for a session, is due at once.
+    let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = Connection {
         registry: registry.get_ref().clone(),
-        protocol: Protocol::new(config.protocol.clone()),
-        config: config.into_inner(),
+        protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
+        metrics: metrics.get_ref().clone(),
         websocket,
         peer: None,
+        config: config.into_inner(),
     };
-    actix_web::rt::spawn(connection.run());
+    let span = tracing::info_span!("multistream", streamer = %connection.config.streamer, peer = Empty);
+    actix_web::rt::spawn(connection.run().instrument(span));
     Ok(response)
 }
 
 struct Connection {
     config: std::sync::Arc<Config>,
     registry: registry::Handle,
+    metrics: Metrics,
     protocol: Protocol,
     websocket: WebSocket,
     peer: Option<Peer>,
@@ -199,10 +210,13 @@ impl Connection {
             let joined = answered.await.unwrap_or(Err(AskError::Gone))?;
             Ok::<_, ApiError>((streamer, joined))
         };
-        match timeout(JOIN_DEADLINE, joining).await {
+        let joining = timeout(JOIN_DEADLINE, joining).await;
+        self.metrics.join(PeerKind::Multistream, matches!(joining, Ok(Ok(_))));
+        match joining {
             Err(_) => refused(AskError::Timeout(JOIN_DEADLINE).into()),
             Ok(Err(error)) => refused(error),
             Ok(Ok((streamer, joined))) => {
+                Span::current().record("peer", display(joined.peer));
                 self.peer = Some(Peer { id: joined.peer, streamer, socket, outbox });
                 Input::Joined(joined.answer)
             }

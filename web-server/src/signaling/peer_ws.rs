@@ -10,22 +10,29 @@
 //!
 //! How it ends is in [`super::websocket`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytestring::ByteString;
+use chrono::Utc;
+use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Json, ServerIpcMessage};
 use common::signal::{ClientMessage, MAX_MESSAGE, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::extract::Id;
 use crate::api::problem::ApiError;
+use crate::ice;
+use crate::metrics::Metrics;
 use crate::registry::{self, Viewer};
 use crate::supervisor;
 
@@ -49,6 +56,8 @@ pub async fn connect(
     id: Id,
     payload: web::Payload,
     registry: web::Data<registry::Handle>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
     registry.get(&id.0).await?;
     let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
@@ -59,15 +68,19 @@ pub async fn connect(
     }
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_MESSAGE)?;
     let (socket, outbox) = Socket::new();
-    let registry = registry.get_ref().clone();
-    let connection = Connection { id: id.0, registry, websocket, socket, outbox };
-    actix_web::rt::spawn(connection.run());
+    let (registry, metrics) = (registry.get_ref().clone(), metrics.get_ref().clone());
+    let span = tracing::info_span!("peer", streamer = %id.0, socket = socket.number(), peer = Empty);
+    let ice = ice.into_inner();
+    let connection = Connection { id: id.0, registry, metrics, ice, websocket, socket, outbox };
+    actix_web::rt::spawn(connection.run().instrument(span));
     Ok(response)
 }
 
 struct Connection {
     id: StreamerId,
     registry: registry::Handle,
+    metrics: Metrics,
+    ice: Arc<ice::Config>,
     websocket: WebSocket,
     socket: Socket,
     outbox: Outbox,
@@ -79,14 +92,17 @@ impl Connection {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        tracing::debug!(id = %self.id, socket = self.socket.number(), ?end, "WebSocket ended");
+        tracing::debug!(?end, "WebSocket ended");
         self.websocket.close(end).await;
     }
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
         let hello = timeout(HELLO_DEADLINE, self.hello()).await;
         let join = hello.unwrap_or_else(|_| Err(End::policy("no hello within 10 s")))?;
-        let (streamer, peer) = self.join(join).await?;
+        let joined = self.join(join).await;
+        self.metrics.join(PeerKind::Native, joined.is_ok());
+        let (streamer, peer) = joined?;
+        Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
         let said_bye = matches!(end, Err(End::Bye));
         self.registry.leave(&self.id, peer, self.socket.number(), said_bye).await;
@@ -199,7 +215,10 @@ impl Connection {
     async fn write(&mut self, out: Out) -> Result<(), End> {
         let text = match out {
             Out::Text(text) => text,
-            Out::Message(message) => to_text(&message),
+            Out::Message(mut message) => {
+                self.ice.complete(Utc::now(), &mut message);
+                to_text(&message)
+            }
             Out::Close(why) => return Err(End::Closed(why)),
         };
         self.websocket.send(text, &self.outbox.kick).await

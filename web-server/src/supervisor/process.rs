@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use common::exit::{ExitReason, StreamerExit};
+use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -17,15 +18,23 @@ use tokio::process::{Child, Command};
 
 use super::rundir::{ProcessId, RunDir};
 
-/// Our variables may hold secrets, and mean nothing to a session; its log filter does.
+/// Our variables may hold secrets, and mean nothing to a session.
 const OUR_VARIABLES: &str = "ORIEL_";
-const LOG_VARIABLE: &str = "ORIEL_LOG";
 
 /// How long clearing away may take: a streamer that lost its monitor has eight seconds to end by itself.
 const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How a streamer logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Filter of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// One JSON object per line, not text.
+    pub json: bool,
+}
 
 /// A running monitor.
 #[derive(Debug)]
@@ -48,12 +57,14 @@ impl Monitor {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn spawn(streamer_bin: &Path, dir: &RunDir) -> io::Result<Self> {
-        let log = dir.log()?;
+    pub fn spawn(streamer_bin: &Path, dir: &RunDir, log: &LogSettings) -> io::Result<Self> {
+        let output = dir.log()?;
         let mut command = Command::new(streamer_bin);
         command.arg("monitor").arg("--run-dir").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         without_our_variables(&mut command);
+        command.env(LOG_VARIABLE, &log.filter);
+        command.env(LOG_FORMAT_VARIABLE, if log.json { "json" } else { "text" });
         // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid and
         // close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
@@ -153,7 +164,7 @@ pub async fn clean(streamer_bin: &Path, dir: &RunDir) {
 
 fn without_our_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        let ours = name.to_str().is_some_and(|n| n.starts_with(OUR_VARIABLES) && n != LOG_VARIABLE);
+        let ours = name.to_str().is_some_and(|n| n.starts_with(OUR_VARIABLES));
         if ours {
             command.env_remove(name);
         }

@@ -33,9 +33,14 @@ declare global {
 /**
  * Makes the client and connects it.
  * @param root of the web-server.
+ * @param iceTransportPolicy which paths media may take.
  */
-export function createViewer(streamerId: string, root: URL): ViewerModel {
-  const client = new OrielClient({ streamerId, baseUrl: root });
+export function createViewer(
+  streamerId: string,
+  root: URL,
+  iceTransportPolicy: RTCIceTransportPolicy,
+): ViewerModel {
+  const client = new OrielClient({ streamerId, baseUrl: root, iceTransportPolicy });
   const views = new Views(client);
   const stats = (): Promise<ViewerStats> => readStats(client, views);
   // How it went is the client's state, which the page shows.

@@ -20,6 +20,8 @@ import { ALL_SLOTS, WantedSlots } from "./wanted";
 export type MultiStreamOptions = {
   /** Used beside those that the server names. */
   readonly iceServers?: readonly RTCIceServer[];
+  /** `relay`: through a TURN server or not at all. Default: `all`. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy;
 };
 
 export type MultiStreamEvents = {
@@ -303,7 +305,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
 
   #replacePeer(): void {
     this.#peer?.close();
-    const peer = new MultiPeer(this.#wanted.count);
+    const peer = new MultiPeer(this.#wanted.count, this.#options.iceTransportPolicy ?? "all");
     this.#peer = peer;
     peer.on("candidate", (candidate) => {
       this.#socket?.send({ type: "multistream/ice", candidate });

@@ -117,7 +117,7 @@ impl Units {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("tap".into()).spawn(read)?;
+        let thread = crate::thread::spawn("tap", read)?;
         Ok(Self { units, ask, thread: Some(thread) })
     }
 

@@ -93,7 +93,7 @@ impl Live {
                 let _ = tokio::time::timeout(GOODBYE, background()).await;
             });
         };
-        let thread = std::thread::Builder::new().name(kind.into()).spawn(run).map_err(failed)?;
+        let thread = crate::thread::spawn(kind, run).map_err(failed)?;
         Ok(Self { kind, shared, stop, thread: Some(thread) })
     }
 }

@@ -81,7 +81,7 @@ impl Still {
                 Err(reason) => tracing::debug!(%reason, "no picture"),
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("still".into()).spawn(decode) {
+        if let Err(error) = crate::thread::spawn("still", decode) {
             tracing::warn!(%error, "no thread to decode a picture");
         }
         picture
