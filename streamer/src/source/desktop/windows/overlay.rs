@@ -64,6 +64,7 @@ struct Place {
     height: u16,
 }
 
+#[derive(Clone, Copy)]
 struct Whole {
     pixmap: Pixmap,
     size: Size,
@@ -139,7 +140,8 @@ impl Overlay {
             place.add_rows(&mut self.dirty, own.size);
             let known = before.iter().position(|layer| layer.place.window == place.window);
             let kept = known.map(|known| before.swap_remove(known));
-            self.layers.extend(self.layer(connection, place, kept, own.size)?);
+            let layer = self.layer(connection, place, kept, own.size)?;
+            self.layers.extend(layer);
         }
         for gone in before {
             gone.place.add_rows(&mut self.dirty, own.size);
@@ -159,7 +161,7 @@ impl Overlay {
         if self.layers.is_empty() {
             return Ok(own);
         }
-        let whole = match &self.whole {
+        let whole = match self.whole {
             Some(whole) => whole,
             None => {
                 let pixmap = connection.generate_id().map_err(x)?;
@@ -169,7 +171,7 @@ impl Overlay {
                 made.map_err(x)?;
                 // Nothing is in it yet.
                 self.dirty = Rows::all(own.size.height);
-                self.whole.insert(Whole { pixmap, size: own.size })
+                *self.whole.insert(Whole { pixmap, size: own.size })
             }
         };
         Ok(Area { drawable: whole.pixmap, origin: (0, 0), size: own.size })
