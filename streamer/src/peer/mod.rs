@@ -29,7 +29,6 @@ use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
-use common::media::VideoCodec;
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
 
@@ -48,8 +47,6 @@ pub struct Binding {
     pub video: FeedId,
     /// Its sound, if it has any.
     pub audio: Option<FeedId>,
-    /// Codec of the picture.
-    pub codec: VideoCodec,
 }
 
 /// What a feed has made.

@@ -30,7 +30,7 @@ use rtc::rtp_transceiver::{
 };
 use rtc::shared::error::Error;
 
-use super::slot::Negotiated;
+use super::slot::{Codecs, PayloadTypes};
 
 /// Lets the receiver show frames without smoothing their timing.
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -225,23 +225,39 @@ fn has_section(pc: &mut RTCPeerConnection, sender: usize) -> bool {
     id.and_then(|id| pc.rtp_transceiver(id)).is_some_and(|transceiver| transceiver.mid().is_some())
 }
 
-/// Payload types of one sender, once offer and answer are in place; none if the peer did not offer to receive it.
-pub fn negotiated(pc: &mut RTCPeerConnection, sender: usize, codec: VideoCodec) -> Negotiated {
+/// Codecs that one sender may send, once offer and answer are in place; none if the peer did not offer to receive them.
+fn negotiated(pc: &mut RTCPeerConnection, sender: usize) -> Vec<RTCRtpCodecParameters> {
     if !has_section(pc, sender) {
-        return Negotiated::default();
+        return Vec::new();
     }
-    let Some(mut sender) = pc.rtp_sender(RTCRtpSenderId::from(sender)) else { return Negotiated::default() };
-    let codecs = &sender.get_parameters().rtp_parameters.codecs;
-    let mime = VIDEO_CODECS.iter().find(|(c, ..)| *c == codec).map_or(MIME_TYPE_H264, |(_, mime, ..)| mime);
-    let fits = |c: &&RTCRtpCodecParameters| {
-        let is = |mime: &str| c.rtp_codec.mime_type.eq_ignore_ascii_case(mime);
-        let mode_0 = is(MIME_TYPE_H264) && !c.rtp_codec.sdp_fmtp_line.contains("packetization-mode=1");
-        (is(mime) || is(MIME_TYPE_OPUS)) && !mode_0
-    };
-    let Some(chosen) = codecs.iter().find(fits) else { return Negotiated::default() };
-    let apt = format!("apt={}", chosen.payload_type);
-    let rtx = codecs.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
-    Negotiated { payload_type: Some(chosen.payload_type), rtx_payload_type: rtx.map(|c| c.payload_type) }
+    let sender = pc.rtp_sender(RTCRtpSenderId::from(sender));
+    sender.map(|mut sender| sender.get_parameters().rtp_parameters.codecs.clone()).unwrap_or_default()
+}
+
+/// Payload types of a video sender.
+pub fn video_codecs(pc: &mut RTCPeerConnection, sender: usize) -> Codecs {
+    let negotiated = negotiated(pc, sender);
+    let mut codecs = Codecs::default();
+    for (codec, mime, ..) in VIDEO_CODECS {
+        let fits = |c: &&RTCRtpCodecParameters| {
+            let mode_0 =
+                mime == MIME_TYPE_H264 && !c.rtp_codec.sdp_fmtp_line.contains("packetization-mode=1");
+            c.rtp_codec.mime_type.eq_ignore_ascii_case(mime) && !mode_0
+        };
+        let types = negotiated.iter().find(fits).map(|chosen| {
+            let apt = format!("apt={}", chosen.payload_type);
+            let rtx = negotiated.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
+            PayloadTypes { media: chosen.payload_type, rtx: rtx.map(|rtx| rtx.payload_type) }
+        });
+        codecs.set(codec, types);
+    }
+    codecs
+}
+
+/// Payload type of a sound sender.
+pub fn audio_payload_type(pc: &mut RTCPeerConnection, sender: usize) -> Option<u8> {
+    let is_opus = |c: &&RTCRtpCodecParameters| c.rtp_codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_OPUS);
+    negotiated(pc, sender).iter().find(is_opus).map(|opus| opus.payload_type)
 }
 
 /// Id of a negotiated header extension at one sender.

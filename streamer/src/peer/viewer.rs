@@ -245,10 +245,10 @@ impl Viewer {
 
     fn negotiate_slot(&mut self, n: usize) {
         let slot = &mut self.slots[n];
-        let (Some(binding), Some(index)) = (slot.binding, slot.sender) else { return };
+        let (Some(_), Some(index)) = (slot.binding, slot.sender) else { return };
         let pc = self.connection.pc();
-        slot.video.set_negotiated(negotiate::negotiated(pc, index, binding.codec));
-        slot.audio.set_negotiated(negotiate::negotiated(pc, index + 1, binding.codec));
+        slot.video.set_codecs(negotiate::video_codecs(pc, index));
+        slot.audio.set_payload_type(negotiate::audio_payload_type(pc, index + 1));
     }
 
     /// What a slot shows to everybody has changed.
@@ -569,10 +569,11 @@ impl Viewer {
         let connected = self.phase == Phase::Connected;
         let mut changed = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
+            let codec = slot.binding.and_then(|binding| feeds.codec(binding.video));
             let state = match slot.binding {
                 None => SlotState::Inactive,
                 Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
-                Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
+                Some(_) if self.connection.is_answered() && !slot.video.supports(codec) => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
                 Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,

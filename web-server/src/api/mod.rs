@@ -12,6 +12,7 @@ pub mod problem;
 pub mod session;
 pub mod slots;
 pub mod streamers;
+pub mod streams;
 
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 
@@ -68,6 +69,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::method(actix_web::http::Method::OPTIONS).to(whep::options)),
         )
         .service(at("/api/streamers/{id}/whep/{peer_id}", "DELETE").route(web::delete().to(whep::delete)))
+        .service(at("/api/streams", "GET, HEAD").route(get().to(streams::list)))
         .service(at("/api/ws", "GET").route(web::get().to(multistream::connect)))
         .service(at("/api/openapi.json", "GET, HEAD").route(get().to(openapi::openapi)))
         .service(at("/healthz", "GET, HEAD").route(get().to(health::healthz)))

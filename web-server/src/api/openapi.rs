@@ -26,6 +26,7 @@ use utoipa::{Modify, OpenApi};
         super::session::put_clipboard, super::session::resize,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
         super::slots::sources, super::slots::add_source, super::slots::remove_source,
+        super::streams::list,
         super::peers::list, super::peers::patch, super::peers::remove,
         crate::signaling::peer_ws::connect, crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::delete,
