@@ -152,6 +152,9 @@ pub struct PeerStats {
     pub retransmitted: u64,
     /// PLI and FIR it sent.
     pub keyframe_requests: u64,
+    /// Access units sent to it, of all slots together.
+    #[serde(default)]
+    pub frames: u64,
     /// Access units not sent to it, as it could not keep up.
     pub skipped_units: u64,
     /// Round trip, milliseconds, from its last receiver report.

@@ -14,6 +14,7 @@ pub mod input;
 pub mod ipc;
 pub mod media;
 pub mod multistream;
+pub mod nat;
 pub mod signal;
 pub mod slots;
 pub mod spec;

@@ -44,6 +44,7 @@ fn export(dir: &Path) {
         slots::WindowList,
         slots::AddSource,
         slots::SourceList,
+        slots::StreamList,
     );
     let index: String = files(dir)
         .keys()

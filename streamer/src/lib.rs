@@ -26,4 +26,5 @@ mod snapshot;
 pub mod source;
 pub mod stats;
 pub mod streamer;
+pub mod thread;
 mod throttle;

@@ -30,7 +30,7 @@ use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
-use crate::peer::{Command, shard};
+use crate::peer::{Command, Network, shard};
 use crate::peers::Peers;
 use crate::source::{self, Running};
 use crate::stats::SourceCounters;
@@ -115,7 +115,7 @@ impl Session {
         for index in 0..settings.shards.max(1) as usize {
             let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
                 index,
-                ips: settings.listen_ips.clone(),
+                network: Network::of(&settings),
                 slots: spec.slots,
                 messages: settings.data_messages_per_second,
                 clock,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use clap::Args;
 use common::spec::InvalidField;
 use serde::Deserialize;
 
@@ -31,6 +32,49 @@ pub struct File {
     pub messages_per_second: Option<u32>,
     /// Messages on the data channels of one peer.
     pub data_messages_per_second: Option<u32>,
+}
+
+/// Flags and environment, and what they leave open from the file.
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct Options {
+    /// Requests of one address, per second; admins are not counted [default: 50]
+    #[arg(long, env = "ORIEL_REQUESTS_PER_SECOND", value_name = "N")]
+    pub requests_per_second: Option<u32>,
+
+    /// WebSockets and WHEP offers of one address, per minute; admins are not counted [default: 120]
+    #[arg(long, env = "ORIEL_JOINS_PER_MINUTE", value_name = "N")]
+    pub joins_per_minute: Option<u32>,
+
+    /// Wrong tokens of one address, per minute [default: 10]
+    #[arg(long, env = "ORIEL_FAILED_LOGINS_PER_MINUTE", value_name = "N")]
+    pub failed_logins_per_minute: Option<u32>,
+
+    /// Longest message of a peer's WebSocket [default: 262144]
+    #[arg(long, env = "ORIEL_MESSAGE_BYTES", value_name = "BYTES")]
+    pub message_bytes: Option<u32>,
+
+    /// Messages of one WebSocket, per second [default: 200]
+    #[arg(long, env = "ORIEL_MESSAGES_PER_SECOND", value_name = "N")]
+    pub messages_per_second: Option<u32>,
+
+    /// Messages on the data channels of one peer, per second [default: 3000]
+    #[arg(long, env = "ORIEL_DATA_MESSAGES_PER_SECOND", value_name = "N")]
+    pub data_messages_per_second: Option<u32>,
+}
+
+impl Options {
+    /// These, with what they leave open from the file.
+    pub fn over(self, file: File) -> Self {
+        Self {
+            requests_per_second: self.requests_per_second.or(file.requests_per_second),
+            joins_per_minute: self.joins_per_minute.or(file.joins_per_minute),
+            failed_logins_per_minute: self.failed_logins_per_minute.or(file.failed_logins_per_minute),
+            message_bytes: self.message_bytes.or(file.message_bytes),
+            messages_per_second: self.messages_per_second.or(file.messages_per_second),
+            data_messages_per_second: self.data_messages_per_second.or(file.data_messages_per_second),
+        }
+    }
 }
 
 /// All decided.
@@ -64,11 +108,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the file says, and the defaults where it says nothing.
+    /// What was given, and the defaults where nothing was.
     ///
     /// # Errors
     /// A value makes no sense.
-    pub fn merge(file: File) -> Result<Self, InvalidField> {
+    pub fn merge(file: &Options) -> Result<Self, InvalidField> {
         let default = Self::default();
         let within =
             |field, value: Option<u32>, default: u32, min: u32, max: u32| match value.unwrap_or(default) {
@@ -389,13 +433,13 @@ mod tests {
 
     #[test]
     fn values_that_make_no_sense_are_refused_by_name() {
-        assert_eq!(Config::merge(File::default()), Ok(Config::default()));
+        assert_eq!(Config::merge(&Options::default()), Ok(Config::default()));
         for (file, field) in [
-            (File { joins_per_minute: Some(0), ..File::default() }, "limits.joins_per_minute"),
-            (File { message_bytes: Some(10), ..File::default() }, "limits.message_bytes"),
-            (File { messages_per_second: Some(1), ..File::default() }, "limits.messages_per_second"),
+            (Options { joins_per_minute: Some(0), ..Options::default() }, "limits.joins_per_minute"),
+            (Options { message_bytes: Some(10), ..Options::default() }, "limits.message_bytes"),
+            (Options { messages_per_second: Some(1), ..Options::default() }, "limits.messages_per_second"),
         ] {
-            assert_eq!(Config::merge(file).unwrap_err().field, field);
+            assert_eq!(Config::merge(&file).unwrap_err().field, field);
         }
     }
 }

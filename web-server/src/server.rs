@@ -12,15 +12,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::site::Site;
-use crate::api::{self, edge};
+use crate::api::{self, edge, health};
 use crate::auth::Auth;
 use crate::config::{Config, LogFormat};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
-use crate::supervisor::adopt;
+use crate::supervisor::{LogSettings, adopt};
 use crate::tls::Certificate;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
@@ -43,12 +44,13 @@ pub struct Locked {
     holder: String,
 }
 
-/// Serves until SIGINT or SIGTERM.
+/// Serves until SIGINT or SIGTERM. `warnings` are for the log.
 ///
 /// # Errors
 /// It cannot start: the state directory or the address cannot be used.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     log_to_stderr(&config);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_WORKERS)
         .enable_all()
@@ -80,12 +82,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
 
-    let ice_servers = config.settings.ice_servers.clone();
+    let ice = web::Data::new(config.ice);
+    let metrics = Metrics::default();
+    let health = web::Data::new(health::Config {
+        state_dir: config.state_dir.clone(),
+        streamer_bin: config.streamer_bin.clone(),
+        per_peer: config.metrics_per_peer,
+    });
     let registry_config = registry::Config {
         streamer_bin: config.streamer_bin.clone(),
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
+        log: LogSettings { filter: config.log, json: config.log_format == LogFormat::Json },
+        metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
     let found = adopt::scan(&run_root, &config.streamer_bin)
@@ -101,10 +111,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
 
     let data = web::Data::new(handle.clone());
+    let metrics = web::Data::new(metrics);
     let multistream = web::Data::new(multistream::Config {
         configured: !config.streams.sources.is_empty(),
         streamer: config.streams.streamer,
-        protocol: multistream::ProtocolConfig { max_slots: config.streams.max_slots, ice_servers },
+        max_slots: config.streams.max_slots,
     });
     let base_path = site.access.base_path.clone();
     let base = base_path.clone();
@@ -116,6 +127,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .app_data(auth.clone())
             .app_data(limits.clone())
             .app_data(site.clone())
+            .app_data(metrics.clone())
+            .app_data(ice.clone())
+            .app_data(health.clone())
             .configure(|routes| below(&base_path, routes))
     })
     .workers(HTTP_WORKERS)

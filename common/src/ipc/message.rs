@@ -11,7 +11,8 @@ use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
 use crate::control::{Control, ControlChange};
 use crate::exit::ExitReason;
 use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
-use crate::signal::{Capabilities, ClientMessage, IceServer, Role, ServerMessage, StreamInfo};
+use crate::nat::PortRange;
+use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
 use crate::slots::{BindSlot, SlotConfig, SourceList, WindowList};
 use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
@@ -243,10 +244,14 @@ pub enum ServerIpcMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// For the peers and for our own gathering.
-    pub ice_servers: Vec<IceServer>,
     /// Addresses to offer and listen on; empty: every address of this machine, loopback included.
     pub listen_ips: Vec<std::net::IpAddr>,
+    /// Network interfaces whose addresses these are when none are named; see [`crate::nat::interface_wanted`].
+    pub interfaces: Vec<String>,
+    /// UDP ports to take, one for each thread that sends to peers; `None`: any free one.
+    pub udp_ports: Option<PortRange>,
+    /// Addresses that a 1:1 NAT gives us outside, at most one of each family: offered in place of our own.
+    pub public_ips: Vec<std::net::IpAddr>,
     /// Most peers at once.
     pub max_peers: u32,
     /// Threads that send to peers.
@@ -260,8 +265,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            ice_servers: Vec::new(),
             listen_ips: Vec::new(),
+            interfaces: Vec::new(),
+            udp_ports: None,
+            public_ips: Vec::new(),
             max_peers: 500,
             shards: 1,
             // A fast mouse sends 1000.

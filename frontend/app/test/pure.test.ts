@@ -2,7 +2,7 @@ import type { StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { describeSource, shownSlot } from "../src/list/describe";
-import { gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
+import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { splitToken } from "../src/token";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
 import {
@@ -43,10 +43,12 @@ describe("the address of a page with streams", () => {
   it("names them, or leaves it open", () => {
     expect(gridOf("?streams=a, b,,c&quality=360p")).toEqual({
       streams: ["a", "b", "c"],
-      streamer: "cameras",
       quality: "360p",
     });
-    expect(gridOf("?streamer=yard")).toEqual({ streams: null, streamer: "yard", quality: "" });
+    expect(gridOf("")).toEqual({ streams: null, quality: "" });
+    const arranged = arrangedGrid("http://h/oriel/grid?quality=360p&streams=a,b", ["b", "a c"]);
+    expect(gridOf(arranged.search)).toEqual({ streams: ["b", "a c"], quality: "360p" });
+    expect(arranged.pathname).toBe("/oriel/grid");
     expect(streamOf("?src=door&quality=360p")).toEqual({ stream: "door", quality: "360p" });
     expect([streamOf(""), streamOf("?src=")]).toEqual([null, null]);
   });

@@ -15,6 +15,7 @@ import type {
   Streamer,
   StreamerList,
   StreamInfo,
+  StreamList,
   Token,
   Window,
   WindowList,
@@ -107,6 +108,11 @@ export class Api {
   async sources(id: string, options: CallOptions = {}): Promise<Source[]> {
     const list = (await this.#json("GET", `${streamerPath(id)}/sources`, undefined, options)) as SourceList;
     return list.sources;
+  }
+
+  /** The streams that multistream clients of this server can ask for, and how many of them at once. */
+  async streams(options: CallOptions = {}): Promise<StreamList> {
+    return (await this.#json("GET", "api/streams", undefined, options)) as StreamList;
   }
 
   /** Shows something to everybody, in the first free slot; answers when its first picture is there. */

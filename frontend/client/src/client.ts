@@ -45,6 +45,8 @@ export type ClientOptions = {
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
   readonly lipSync?: boolean;
+  /** `relay`: through a TURN server or not at all. Default: `all`. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy;
 };
 
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
@@ -141,6 +143,7 @@ export class OrielClient implements EventSource<ClientEvents> {
       role: options.role ?? null,
       token,
       lipSync: options.lipSync ?? false,
+      iceTransportPolicy: options.iceTransportPolicy ?? "all",
     });
     this.#pinger = new Pinger((token) => this.#link.peer?.sendGeneral({ type: "ping", token }) ?? false);
     this.#listenToLink();

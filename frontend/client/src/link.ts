@@ -36,6 +36,7 @@ export type LinkOptions = {
   readonly role: Role | null;
   readonly token: TokenSource;
   readonly lipSync: boolean;
+  readonly iceTransportPolicy: RTCIceTransportPolicy;
 };
 
 /** What has been negotiated, for those who want to see that nothing was. */
@@ -146,6 +147,8 @@ export class Link extends Emitter<LinkEvents> {
     this.#welcomed = true;
     this.#resumeToken = welcome.resumeToken;
     if (welcome.resumed && this.#peer?.usable === true) {
+      // Credentials of TURN servers end; these are new.
+      this.#peer.setIceServers(welcome.iceServers);
       this.emit("resumed", undefined);
       return;
     }
@@ -181,7 +184,8 @@ export class Link extends Emitter<LinkEvents> {
 
   #replacePeer(): void {
     this.#dropPeer();
-    const peer = new PeerConnection({ lipSync: this.#options.lipSync });
+    const { lipSync, iceTransportPolicy } = this.#options;
+    const peer = new PeerConnection({ lipSync, iceTransportPolicy });
     this.#peer = peer;
     this.#connections += 1;
     this.#offers = 0;

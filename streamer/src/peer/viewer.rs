@@ -1,7 +1,7 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
@@ -130,6 +130,8 @@ pub struct Setup<'a> {
     pub ufrag: &'a str,
     /// Our host candidates.
     pub candidates: &'a [SocketAddr],
+    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    pub public_ips: &'a [IpAddr],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
     /// Data channel messages that it may send per second.
@@ -142,8 +144,9 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, bindings, messages } = setup;
+        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings, messages } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
+        connection.set_public_ips(public_ips);
         let shown: Vec<_> = match &begin {
             Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
             Begin::Accept { slots, .. } => {
@@ -242,10 +245,10 @@ impl Viewer {
 
     fn negotiate_slot(&mut self, n: usize) {
         let slot = &mut self.slots[n];
-        let (Some(binding), Some(index)) = (slot.binding, slot.sender) else { return };
+        let (Some(_), Some(index)) = (slot.binding, slot.sender) else { return };
         let pc = self.connection.pc();
-        slot.video.set_negotiated(negotiate::negotiated(pc, index, binding.codec));
-        slot.audio.set_negotiated(negotiate::negotiated(pc, index + 1, binding.codec));
+        slot.video.set_codecs(negotiate::video_codecs(pc, index));
+        slot.audio.set_payload_type(negotiate::audio_payload_type(pc, index + 1));
     }
 
     /// What a slot shows to everybody has changed.
@@ -406,8 +409,9 @@ impl Viewer {
                 slot.video.wait();
             }
             let written = if blocked { Written::Lost } else { slot.video.write(unit, cx.packets) };
-            if written != Written::Sent {
-                self.stats.skipped_units += 1;
+            match written {
+                Written::Sent => self.stats.frames += 1,
+                _ => self.stats.skipped_units += 1,
             }
             // Also while it waits: the moment of the loss may have been too soon to ask.
             if matches!(written, Written::Lost | Written::Skipped) && self.pace.may_ask_keyframe(now) {
@@ -565,10 +569,11 @@ impl Viewer {
         let connected = self.phase == Phase::Connected;
         let mut changed = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
+            let codec = slot.binding.and_then(|binding| feeds.codec(binding.video));
             let state = match slot.binding {
                 None => SlotState::Inactive,
                 Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
-                Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
+                Some(_) if self.connection.is_answered() && !slot.video.supports(codec) => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
                 Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,
@@ -658,6 +663,7 @@ mod tests {
             identity: &Identity::generate().unwrap(),
             ufrag: "ufrag",
             candidates: &[],
+            public_ips: &[],
             bindings: &[None; 2],
             messages: 1,
         };

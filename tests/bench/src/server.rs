@@ -64,6 +64,8 @@ impl Server {
                 "--stop-streamers",
                 "--listen-ip",
                 "127.0.0.1",
+                "--ice-server",
+                "none",
                 "--state-dir",
             ])
             .arg(state.path())

@@ -162,7 +162,9 @@ impl Server {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command
-            .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1", "--state-dir"])
+            .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1"])
+            // Tests do not talk to the world.
+            .args(["--ice-server", "none", "--state-dir"])
             .arg(self.state.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second descriptor"))

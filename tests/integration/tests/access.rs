@@ -143,9 +143,10 @@ fn every_route_serves_exactly_those_who_may_use_it() {
                 headers.extend(comer.shows.iter().map(|token| ("authorization", format!("Bearer {token}"))));
                 headers.extend(origin.iter().map(|origin| ("origin", origin.clone())));
                 let (status, code) = ask(&server, &entry, &headers);
-                // The WebSocket of the cameras is about another streamer than the tokens are.
-                let foreign = entry.path == "/api/ws" && matches!(comer.is, Is::At(r) if r < Need::Admin);
-                let own = entry.path == "/api/ws" && comer.is == Is::Foreign;
+                // The cameras are another streamer than the one that the tokens are for.
+                let cameras = ["/api/streams", "/api/ws"].contains(&entry.path);
+                let foreign = cameras && matches!(comer.is, Is::At(r) if r < Need::Admin);
+                let own = cameras && comer.is == Is::Foreign;
                 let stand_in = |is| Comer { name: comer.name, shows: None, is };
                 let seen = match (foreign, own) {
                     (true, _) => expected(&entry, &stand_in(Is::Foreign), n == 2),

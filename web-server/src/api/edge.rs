@@ -19,6 +19,7 @@ use super::problem::{self, ApiError};
 use super::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::signaling::multistream;
 
 /// Names the request in the log.
@@ -60,7 +61,11 @@ pub async fn edge(
     let (status, request) = (response.status().as_u16(), response.request());
     // The path only: a query may hold what is nobody's business.
     let (method, path) = (request.method(), request.path());
-    let ms = started.elapsed().as_secs_f64() * 1e3;
+    let took = started.elapsed();
+    if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
+        metrics.request(method.as_str(), request.match_pattern(), status, took);
+    }
+    let ms = took.as_secs_f64() * 1e3;
     if status >= 500 {
         tracing::warn!(request_id = id, %method, path, status, ms, "request failed");
     } else {
@@ -136,10 +141,13 @@ fn permitted(request: &ServiceRequest, need: Need, in_band: bool) -> Result<(), 
     if in_band && *right == Right::Nobody {
         return Ok(());
     }
-    let named = request.match_info().get("id").and_then(|id| StreamerId::parse(id).ok());
-    let cameras =
-        || request.app_data::<web::Data<multistream::Config>>().map(|config| config.streamer.clone());
-    right.permits(need, named.or_else(|| cameras().filter(|_| in_band)).as_ref())
+    // What names no streamer is about the one of the configured streams.
+    let cameras = request.app_data::<web::Data<multistream::Config>>();
+    let streamer = match request.match_info().get("id") {
+        Some(id) => StreamerId::parse(id).ok(),
+        None => cameras.map(|config| config.streamer.clone()),
+    };
+    right.permits(need, streamer.as_ref())
 }
 
 /// The origin of a request from a page of another site that may use us.

@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_from_what_breaks_a_rule() {
-        for body in ["", "{", "{\"width\":", "nonsense", "[]", " [0, 16, 16]", r#"{"width":16,"height":16}x"#] {
+        for body in ["", "{", "{\"width\":", "nonsense", "[]", " [0, 16, 16]", r#"{"width":16,"height":16}x"#]
+        {
             let problem = problem::<ResizeRequest>(body);
             assert_eq!((problem.status, problem.code.as_str()), (400, "malformed_json"), "{body}");
         }

@@ -16,6 +16,7 @@ pub mod site;
 pub mod slots;
 pub mod sources;
 pub mod streamers;
+pub mod streams;
 pub mod tokens;
 
 use actix_web::middleware::from_fn;
@@ -82,10 +83,13 @@ pub fn table() -> Vec<Entry> {
         entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
         // The one that the same token made, unless it is an admin who asks.
         entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
-        // Of the streamer of the configured streams.
+        // Of the streamer of the configured streams, as the next.
+        entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
         websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),
         entry("GET", "/api/openapi.json", Nothing, || web::route().to(openapi::openapi)),
         entry("GET", "/healthz", Nothing, || web::route().to(health::healthz)),
+        entry("GET", "/readyz", Nothing, || web::route().to(health::readyz)),
+        entry("GET", "/metrics", Admin, || web::route().to(health::metrics)),
         // The pages hold nothing; they ask with the token that their reader has.
         entry("GET", "/", Nothing, || web::route().to(pages::index)),
         entry("GET", "/grid", Nothing, || web::route().to(pages::grid)),

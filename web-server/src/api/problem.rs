@@ -103,6 +103,9 @@ pub enum ApiError {
     /// A token cannot be revoked.
     #[error(transparent)]
     Revocation(#[from] Full),
+    /// The server cannot take on work.
+    #[error("{0}")]
+    NotReady(String),
 }
 
 impl ApiError {
@@ -149,6 +152,7 @@ impl ApiError {
             ApiError::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", None),
             ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
+            ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", None),
             ApiError::Forbidden(forbidden) => {
                 let code = match forbidden {
                     Forbidden::Host(_) => "host_not_allowed",

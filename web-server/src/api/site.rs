@@ -48,9 +48,16 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Refused>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Set before any route is reached.
-        ready(request.extensions().get::<Caller>().cloned().ok_or(Refused::NoToken))
+        ready(caller(request))
     }
+}
+
+/// Who sent a request.
+///
+/// # Errors
+/// Never, behind the middleware, which leaves it there before any route is reached.
+pub fn caller(request: &HttpRequest) -> Result<Caller, Refused> {
+    request.extensions().get::<Caller>().cloned().ok_or(Refused::NoToken)
 }
 
 impl actix_web::ResponseError for Refused {

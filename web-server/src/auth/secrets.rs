@@ -57,6 +57,11 @@ impl Secrets {
         self.0.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Is this one of them? Takes the same time whatever is right about it.
     pub fn contain(&self, shown: &str) -> bool {
         let shown = hash(shown);

@@ -11,36 +11,49 @@ use crate::auth::secrets::Secrets;
 
 /// Longest file with secrets, bytes.
 const MAX_SECRETS_FILE: u64 = 64 * 1024;
-/// Variable with one admin secret. There is no flag for it: everybody can read those.
-pub const SECRET_VARIABLE: &str = "ORIEL_ADMIN_SECRET";
 
-/// Flags and environment.
-#[derive(Debug, Default, Args)]
+/// Flags and environment, and what they leave open from the file.
+#[derive(Default, Args)]
 #[group(skip)]
 pub struct Options {
-    /// Value of [`SECRET_VARIABLE`].
-    #[arg(skip)]
-    pub admin_secret: Option<String>,
+    /// Admin secret; better by its variable or --admin-secret-file, as everybody on this machine sees flags; separated by
+    /// commas
+    #[arg(
+        long,
+        env = "ORIEL_ADMIN_SECRET",
+        value_name = "SECRET",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub admin_secret: Option<Vec<String>>,
 
-    /// File with admin secrets, one a line; ORIEL_ADMIN_SECRET holds one itself
+    /// File with admin secrets, one a line
     #[arg(long, env = "ORIEL_ADMIN_SECRET_FILE", value_name = "FILE")]
     pub admin_secret_file: Option<PathBuf>,
+
+    /// Program that admins may run by REST; repeatable [default: all]
+    #[arg(long, env = "ORIEL_ALLOWED_COMMANDS", value_name = "PROGRAM", value_delimiter = ',')]
+    pub allowed_command: Option<Vec<String>>,
+
+    /// How URLs and files that admins name by REST must begin; repeatable [default: in any way]
+    #[arg(long, env = "ORIEL_ALLOWED_INPUTS", value_name = "BEGINNING", value_delimiter = ',')]
+    pub allowed_input: Option<Vec<String>>,
 
     /// Serve everything below this path, as a proxy in front passes it on: /oriel
     #[arg(long, env = "ORIEL_BASE_PATH", value_name = "PATH")]
     pub base_path: Option<String>,
 
     /// Name by which the server is reached, besides addresses and localhost; repeatable
-    #[arg(long, env = "ORIEL_ALLOWED_HOST", value_name = "NAME", value_delimiter = ',')]
-    pub allowed_host: Vec<String>,
+    #[arg(long, env = "ORIEL_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    pub allowed_host: Option<Vec<String>>,
 
     /// Origin of pages, besides our own, that may use the server: https://app.example; repeatable
-    #[arg(long, env = "ORIEL_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
-    pub allowed_origin: Vec<String>,
+    #[arg(long, env = "ORIEL_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origin: Option<Vec<String>>,
 
     /// Address or network of proxies whose X-Forwarded-For is believed; repeatable
-    #[arg(long, env = "ORIEL_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
-    pub trusted_proxy: Vec<Network>,
+    #[arg(long, env = "ORIEL_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxy: Option<Vec<Network>>,
 
     /// Serve HTTPS with this certificate chain (PEM)
     #[arg(long, env = "ORIEL_TLS_CERT", value_name = "FILE")]
@@ -56,8 +69,7 @@ pub struct Options {
 #[serde(deny_unknown_fields)]
 pub struct AuthFile {
     /// Those who show one of these are admins.
-    #[serde(default)]
-    pub admin_secrets: Vec<String>,
+    pub admin_secrets: Option<Vec<String>>,
     /// `--admin-secret-file`.
     pub admin_secrets_file: Option<PathBuf>,
     /// Programs that may be run by REST; absent: all.
@@ -68,7 +80,9 @@ pub struct AuthFile {
 
 impl std::fmt::Debug for AuthFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthFile").field("admin_secrets", &self.admin_secrets.len()).finish_non_exhaustive()
+        f.debug_struct("AuthFile")
+            .field("admin_secrets", &self.admin_secrets.as_ref().map(Vec::len))
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,14 +93,11 @@ pub struct HttpFile {
     /// `--base-path`.
     pub base_path: Option<String>,
     /// `--allowed-host`.
-    #[serde(default)]
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Option<Vec<String>>,
     /// `--allowed-origin`.
-    #[serde(default)]
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Option<Vec<String>>,
     /// `--trusted-proxy`.
-    #[serde(default)]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Option<Vec<Network>>,
 }
 
 /// `tls:`.
@@ -104,6 +115,8 @@ pub struct TlsFile {
 pub struct Access {
     /// Of admins; without any, everybody on this machine is one.
     pub secrets: Secrets,
+    /// Where more of them were read from.
+    pub secrets_file: Option<PathBuf>,
     /// Before every path: empty, or `/oriel`.
     pub base_path: String,
     /// Names by which the server is reached, in lower case.
@@ -165,35 +178,53 @@ pub enum AccessError {
     Invalid(#[from] InvalidField),
 }
 
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("base_path", &self.base_path).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// These, with what they leave open from the file.
+    pub(super) fn over(self, auth: AuthFile, http: HttpFile, tls: TlsFile) -> Self {
+        // One place that names secrets goes before another, whichever of the two ways it names them by.
+        let named = self.admin_secret.is_some() || self.admin_secret_file.is_some();
+        Self {
+            admin_secret: self.admin_secret.or(auth.admin_secrets.filter(|_| !named)),
+            admin_secret_file: self.admin_secret_file.or(auth.admin_secrets_file.filter(|_| !named)),
+            allowed_command: self.allowed_command.or(auth.allowed_commands),
+            allowed_input: self.allowed_input.or(auth.allowed_inputs),
+            base_path: self.base_path.or(http.base_path),
+            allowed_host: self.allowed_host.or(http.allowed_hosts),
+            allowed_origin: self.allowed_origin.or(http.allowed_origins),
+            trusted_proxy: self.trusted_proxy.or(http.trusted_proxies),
+            tls_cert: self.tls_cert.or(tls.cert),
+            tls_key: self.tls_key.or(tls.key),
+        }
+    }
+}
+
 impl Access {
-    /// What flags and environment say, with what they leave open from the file.
+    /// All decided.
     ///
     /// # Errors
     /// It cannot be, or is not safe on `listen`.
-    pub fn merge(
-        options: Options,
-        auth: AuthFile,
-        http: HttpFile,
-        tls: TlsFile,
-        listen: std::net::SocketAddr,
-    ) -> Result<Self, AccessError> {
-        let or_listed = |flags: Vec<String>, listed| if flags.is_empty() { listed } else { flags };
-        let secrets_file = options.admin_secret_file.or(auth.admin_secrets_file);
-        let mut secrets: Vec<_> = options.admin_secret.map_or(auth.admin_secrets, |secret| vec![secret]);
-        if let Some(path) = secrets_file {
+    pub fn decide(options: Options, listen: std::net::SocketAddr) -> Result<Self, AccessError> {
+        let mut secrets = options.admin_secret.unwrap_or_default();
+        if let Some(path) = options.admin_secret_file.clone() {
             secrets.extend(read_secrets(&path).map_err(|error| AccessError::File { path, error })?);
         }
         let secrets = Secrets::new(secrets)
             .map_err(|unfit| InvalidField::new("auth.admin_secrets", unfit.to_string()))?;
-        let trusted = options.trusted_proxy;
         let access = Self {
             secrets,
-            base_path: base_path(options.base_path.or(http.base_path).unwrap_or_default())?,
-            hosts: hosts(or_listed(options.allowed_host, http.allowed_hosts))?,
-            origins: origins(or_listed(options.allowed_origin, http.allowed_origins))?,
-            trusted_proxies: if trusted.is_empty() { http.trusted_proxies } else { trusted },
-            tls: tls_files(options.tls_cert.or(tls.cert), options.tls_key.or(tls.key))?,
-            allowed: Allowed { commands: auth.allowed_commands, inputs: auth.allowed_inputs },
+            secrets_file: options.admin_secret_file,
+            base_path: base_path(options.base_path.unwrap_or_default())?,
+            hosts: hosts(options.allowed_host.unwrap_or_default())?,
+            origins: origins(options.allowed_origin.unwrap_or_default())?,
+            trusted_proxies: options.trusted_proxy.unwrap_or_default(),
+            tls: tls_files(options.tls_cert, options.tls_key)?,
+            allowed: Allowed { commands: options.allowed_command, inputs: options.allowed_input },
         };
         access.check(listen)?;
         Ok(access)
@@ -288,17 +319,12 @@ mod tests {
     const SECRET: &str = "a-secret-of-enough-length";
 
     fn merge(options: Options, http: HttpFile, listen: &str) -> Result<Access, AccessError> {
-        Access::merge(
-            options,
-            AuthFile::default(),
-            http,
-            TlsFile::default(),
-            listen.parse().expect("an address"),
-        )
+        let options = options.over(AuthFile::default(), http, TlsFile::default());
+        Access::decide(options, listen.parse().expect("an address"))
     }
 
     fn secret() -> Options {
-        Options { admin_secret: Some(SECRET.into()), ..Options::default() }
+        Options { admin_secret: Some(vec![SECRET.into()]), ..Options::default() }
     }
 
     #[test]
@@ -312,8 +338,8 @@ mod tests {
         assert!(merge(Options::default(), HttpFile::default(), "[::1]:80").unwrap().secrets.is_empty());
         for http in [
             HttpFile { base_path: Some("/x".into()), ..HttpFile::default() },
-            HttpFile { allowed_hosts: vec!["a.example".into()], ..HttpFile::default() },
-            HttpFile { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..HttpFile::default() },
+            HttpFile { allowed_hosts: Some(vec!["a.example".into()]), ..HttpFile::default() },
+            HttpFile { trusted_proxies: Some(vec!["127.0.0.1".parse().unwrap()]), ..HttpFile::default() },
         ] {
             let error = merge(Options::default(), http, "127.0.0.1:80").unwrap_err();
             assert!(matches!(error, AccessError::Proxied(_)), "{error}");

@@ -25,9 +25,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Streams;
+use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::ask::JoinAnswer;
-use crate::supervisor::{self, Event, Failure, Plan, adopt};
+use crate::supervisor::{self, Event, Failure, LogSettings, Plan, adopt};
 use arrangement::{Arranged, Arrangement};
 use request::{Admission, Denied};
 use session::{Joining, Session};
@@ -53,6 +54,10 @@ pub struct Config {
     pub settings: Settings,
     /// Most streamers at once.
     pub max_streamers: usize,
+    /// How streamers log.
+    pub log: LogSettings,
+    /// Told of what is created and what fails.
+    pub metrics: Metrics,
 }
 
 /// Why a streamer is not running after its start.
@@ -90,7 +95,7 @@ type Answer<T, E = Denied> = oneshot::Sender<Result<T, E>>;
 
 enum Call {
     Create { id: Option<StreamerId>, spec: StreamerSpec, answer: Answer<Created> },
-    Ping { answer: oneshot::Sender<()> },
+    Ping { answer: oneshot::Sender<bool> },
     List { answer: oneshot::Sender<Vec<Streamer>> },
     Get { id: StreamerId, answer: Answer<Streamer> },
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
@@ -123,11 +128,11 @@ impl Handle {
         Ok(created)
     }
 
-    /// Returns when the registry has answered.
+    /// Returns when the registry has answered: whether it takes on work, which it does until it is shut down.
     ///
     /// # Errors
-    /// We are shutting down.
-    pub async fn ping(&self) -> Result<(), Denied> {
+    /// It has ended.
+    pub async fn ping(&self) -> Result<bool, Denied> {
         self.call(|answer| Call::Ping { answer }).await
     }
 
@@ -319,6 +324,7 @@ impl Registry {
             settings: self.config.settings.clone(),
             streamer_bin: self.config.streamer_bin.clone(),
             run_root: self.config.run_root.clone(),
+            log: self.config.log.clone(),
             starts: self.starts.clone(),
         };
         let handle = supervisor::start(plan, self.events_sender.clone());
@@ -355,7 +361,7 @@ impl Registry {
                 let _ = answer.send(created);
             }
             Call::Ping { answer } => {
-                let _ = answer.send(());
+                let _ = answer.send(self.shutdown.is_none());
             }
             Call::List { answer } => {
                 let _ = answer.send(self.sessions.values().map(Session::view).collect());
@@ -415,6 +421,7 @@ impl Registry {
         if how == Admission::Create {
             let (created, wanted) = (Utc::now(), Wanted::Running);
             self.start(Record { id: id.clone(), created, spec, wanted, arrangement: Arrangement::default() });
+            self.config.metrics.created();
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
     }
@@ -425,6 +432,9 @@ impl Registry {
                 session.gone();
             }
             return self.finish_shutdown();
+        }
+        if matches!(event, Event::Ended(_)) {
+            self.config.metrics.failed();
         }
         // A session is removed only by the last event of its supervisor.
         let Ok(session) = self.session(&id) else { return };

@@ -1,8 +1,11 @@
 //! Lets a WebSocket in: by what its request brought, or by the token in its first message.
 
+use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
 use common::access::Need;
 use common::id::StreamerId;
 
@@ -20,14 +23,26 @@ pub struct Gate {
     right: Right,
 }
 
+impl FromRequest for Gate {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
+        let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
+        let (auth, limits) = (Arc::clone(auth), Arc::clone(limits));
+        let opened = site::caller(request).and_then(|Caller { address, direct, right }| {
+            // Something that is not valid is not as good as nothing.
+            Ok(Self { auth, limits, address, direct, right: right? })
+        });
+        ready(opened.map_err(ApiError::from))
+    }
+}
+
 impl Gate {
-    /// For who has opened it.
-    ///
-    /// # Errors
-    /// The request brought something that is not valid.
-    pub fn new(caller: Caller, auth: Arc<Auth>, limits: Arc<Limits>) -> Result<Self, Refused> {
-        let Caller { address, direct, right } = caller;
-        Ok(Self { auth, limits, address, direct, right: right? })
+    /// The bounds of what comes through it.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits)
     }
 
     /// Whoever has opened it has still to say who that is.

@@ -16,21 +16,24 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytestring::ByteString;
+use chrono::Utc;
+use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Json, ServerIpcMessage};
 use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use super::gate::Gate;
 use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::extract::Id;
 use crate::api::problem::ApiError;
-use crate::api::site::Caller;
-use crate::auth::Auth;
-use crate::limits::Limits;
+use crate::ice;
+use crate::metrics::Metrics;
 use crate::registry::{self, Viewer};
 use crate::supervisor;
 
@@ -54,13 +57,12 @@ pub async fn connect(
     request: HttpRequest,
     id: Id,
     payload: web::Payload,
-    caller: Caller,
-    auth: web::Data<Auth>,
-    limits: web::Data<Limits>,
+    gate: Gate,
     registry: web::Data<registry::Handle>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
-    let limits = limits.into_inner();
-    let gate = Gate::new(caller, auth.into_inner(), Arc::clone(&limits))?;
+    let limits = gate.limits();
     // Whoever is nobody yet is not even told which streamers there are.
     if !gate.is_open_to_nobody() {
         registry.get(&id.0).await?;
@@ -74,9 +76,11 @@ pub async fn connect(
     let longest = limits.config().message_bytes as usize;
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], longest, limits)?;
     let (socket, outbox) = Socket::new();
-    let registry = registry.get_ref().clone();
-    let connection = Connection { id: id.0, gate, registry, websocket, socket, outbox };
-    actix_web::rt::spawn(connection.run());
+    let (registry, metrics) = (registry.get_ref().clone(), metrics.get_ref().clone());
+    let span = tracing::info_span!("peer", streamer = %id.0, socket = socket.number(), peer = Empty);
+    let ice = ice.into_inner();
+    let connection = Connection { id: id.0, gate, registry, metrics, ice, websocket, socket, outbox };
+    actix_web::rt::spawn(connection.run().instrument(span));
     Ok(response)
 }
 
@@ -84,6 +88,8 @@ struct Connection {
     id: StreamerId,
     gate: Gate,
     registry: registry::Handle,
+    metrics: Metrics,
+    ice: Arc<ice::Config>,
     websocket: WebSocket,
     socket: Socket,
     outbox: Outbox,
@@ -95,14 +101,17 @@ impl Connection {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        tracing::debug!(id = %self.id, socket = self.socket.number(), ?end, "WebSocket ended");
+        tracing::debug!(?end, "WebSocket ended");
         self.websocket.close(end).await;
     }
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
         let hello = timeout(HELLO_DEADLINE, self.hello()).await;
         let join = hello.unwrap_or_else(|_| Err(End::policy("no hello within 10 s")))?;
-        let (streamer, peer) = self.join(join).await?;
+        let joined = self.join(join).await;
+        self.metrics.join(PeerKind::Native, joined.is_ok());
+        let (streamer, peer) = joined?;
+        Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
         let said_bye = matches!(end, Err(End::Bye));
         self.registry.leave(&self.id, peer, self.socket.number(), said_bye).await;
@@ -227,7 +236,10 @@ impl Connection {
     async fn write(&mut self, out: Out) -> Result<(), End> {
         let text = match out {
             Out::Text(text) => text,
-            Out::Message(message) => to_text(&message),
+            Out::Message(mut message) => {
+                self.ice.complete(Utc::now(), &mut message);
+                to_text(&message)
+            }
             Out::Close(why) => return Err(End::Closed(why)),
         };
         self.websocket.send(text, &self.outbox.kick).await

@@ -30,8 +30,11 @@ use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::signaling::Socket;
+pub use process::LogSettings;
+
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
@@ -55,6 +58,8 @@ pub struct Plan {
     pub streamer_bin: PathBuf,
     /// Directory of run directories.
     pub run_root: PathBuf,
+    /// How it logs.
+    pub log: LogSettings,
     /// Turns of those that start: see [`starts_at_once`].
     pub starts: Arc<Semaphore>,
 }
@@ -209,14 +214,16 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
 pub fn start(plan: Plan, events: Events) -> Handle {
     let (handle, supervisor, bulk) =
         task::Supervisor::new(plan.id.clone(), plan.streamer_bin.clone(), events);
-    tokio::spawn(supervisor.run_new(plan, bulk));
+    let span = tracing::info_span!("streamer", id = %plan.id);
+    tokio::spawn(supervisor.run_new(plan, bulk).instrument(span));
     handle
 }
 
 /// Supervises a streamer that was found running.
 pub fn resume(found: adopt::Found, events: Events) -> Handle {
     let (id, streamer_bin) = (found.session.id.clone(), found.streamer_bin.clone());
+    let span = tracing::info_span!("streamer", %id);
     let (handle, supervisor, bulk) = task::Supervisor::new(id, streamer_bin, events);
-    tokio::spawn(supervisor.run_adopted(found, bulk));
+    tokio::spawn(supervisor.run_adopted(found, bulk).instrument(span));
     handle
 }

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use common::exit::{ExitReason, StreamerExit};
+use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,12 +19,11 @@ use tokio::process::{Child, Command};
 use super::rundir::{ProcessId, RunDir};
 
 /// What a session may know of our environment; anything else may be a secret.
-const PASSED_VARIABLES: [&str; 13] = [
+const PASSED_VARIABLES: [&str; 12] = [
     "HOME",
     "LANG",
     "LD_LIBRARY_PATH",
     "LOGNAME",
-    "ORIEL_LOG",
     "PATH",
     "RUST_BACKTRACE",
     "SHELL",
@@ -39,6 +39,15 @@ const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How a streamer logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Filter of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// One JSON object per line, not text.
+    pub json: bool,
+}
 
 /// A running monitor.
 #[derive(Debug)]
@@ -61,12 +70,14 @@ impl Monitor {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn spawn(streamer_bin: &Path, dir: &RunDir) -> io::Result<Self> {
-        let log = dir.log()?;
+    pub fn spawn(streamer_bin: &Path, dir: &RunDir, log: &LogSettings) -> io::Result<Self> {
+        let output = dir.log()?;
         let mut command = Command::new(streamer_bin);
         command.arg("monitor").arg("--run-dir").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         with_passed_variables(&mut command);
+        command.env(LOG_VARIABLE, &log.filter);
+        command.env(LOG_FORMAT_VARIABLE, if log.json { "json" } else { "text" });
         // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid, prctl,
         // setrlimit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.

@@ -123,7 +123,7 @@ impl Supervisor {
     }
 
     fn launch(&self, plan: &Plan, dir: &RunDir) -> std::io::Result<Monitor> {
-        let monitor = Monitor::spawn(&plan.streamer_bin, dir)?;
+        let monitor = Monitor::spawn(&plan.streamer_bin, dir, &plan.log)?;
         tracing::info!(id = %self.id, pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
         let meta = Meta { id: self.id.clone(), created: plan.created, monitor: monitor.id() };
         if let Err(error) = dir.write_meta(&meta) {

@@ -1,6 +1,5 @@
 import { type Api, ProblemError, type Streamer } from "@oriel/client";
-import { useState } from "react";
-import { gridOf } from "../location";
+import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import { TokenForm } from "../ui/TokenForm";
 import { usePoll } from "../ui/usePoll";
@@ -16,6 +15,25 @@ type Listing =
   /** The server wants to know who asks; with what it says. */
   | { readonly kind: "locked"; readonly why: string }
   | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
+
+/** The streamer of the cameras, as the server names it; null while that is not known. */
+function useCameras(api: Api): string | null {
+  const [cameras, setCameras] = useState<string | null>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    api.streams({ signal: stop.signal }).then(
+      ({ streamer }) => {
+        setCameras(streamer);
+      },
+      // The list says itself when the server cannot be reached.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+    };
+  }, [api]);
+  return cameras;
+}
 
 /** All streamers, with a picture of each. */
 export function ListPage({ api, root }: { readonly api: Api; readonly root: URL }) {
@@ -37,6 +55,7 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
     }
   };
   usePoll(refresh, POLL_MS, listing.kind !== "locked");
+  const cameras = useCameras(api);
 
   const open = (): void => {
     setCreating(true);
@@ -52,7 +71,7 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
           <img src="./favicon.svg" alt="" width="28" height="28" /> Oriel
         </h1>
         <nav>
-          {streamers.some(({ id, spec }) => id === gridOf("").streamer && spec.source === undefined) && (
+          {streamers.some(({ id, spec }) => id === cameras && spec.source === undefined) && (
             <a className="button" href="grid" data-testid="to-grid">
               <Icon name="grid" /> Cameras
             </a>

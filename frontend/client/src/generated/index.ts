@@ -59,6 +59,7 @@ export * from "./SourceList";
 export * from "./SourceSpec";
 export * from "./SourceState";
 export * from "./StreamInfo";
+export * from "./StreamList";
 export * from "./Streamer";
 export * from "./StreamerExit";
 export * from "./StreamerId";

@@ -23,6 +23,8 @@ export type MultiStreamOptions = {
   readonly iceServers?: readonly RTCIceServer[];
   /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
   readonly token?: TokenSource;
+  /** `relay`: through a TURN server or not at all. Default: `all`. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy;
 };
 
 export type MultiStreamEvents = {
@@ -308,7 +310,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
 
   #replacePeer(): void {
     this.#peer?.close();
-    const peer = new MultiPeer(this.#wanted.count);
+    const peer = new MultiPeer(this.#wanted.count, this.#options.iceTransportPolicy ?? "all");
     this.#peer = peer;
     peer.on("candidate", (candidate) => {
       this.#socket?.send({ type: "multistream/ice", candidate });

@@ -40,9 +40,11 @@ export class Server {
   }
 
   async run(port: string): Promise<void> {
+    // Tests do not talk to the world, unless they configure it.
+    const env = { ORIEL_ICE_SERVERS: "none", ...process.env };
     const options = ["--port", port, "--state-dir", join(this.dir, "state"), "--stop-streamers"];
     if (existsSync(this.#config)) options.push("--config", this.#config);
-    const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"], env });
     this.#child = child;
     child.stderr.pipe(createWriteStream(join(this.dir, "server.log"), { flags: "a" }));
     const lines = createInterface(child.stdout);
