@@ -30,7 +30,7 @@ impl FromRequest for Gate {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
         let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
-        let (auth, limits) = (Arc::clone(auth), Arc::clone(limits));
+        let (auth, limits) = (auth.clone().into_inner(), limits.clone().into_inner());
         let opened = site::caller(request).and_then(|Caller { address, direct, right }| {
             // Something that is not valid is not as good as nothing.
             Ok(Self { auth, limits, address, direct, right: right? })
