@@ -55,6 +55,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
             join: Json(Join::Native {
                 resume: None,
                 socket: 3,
+                token_id: None,
                 role: Role::Controller,
                 capabilities: Capabilities::default(),
             }),

@@ -11,7 +11,7 @@ use common::id::StreamerId;
 
 use crate::api::problem::ApiError;
 use crate::api::site::{self, Caller};
-use crate::auth::{Auth, Refused, Right};
+use crate::auth::{Auth, Right};
 use crate::limits::Limits;
 
 /// Of one WebSocket.
