@@ -10,6 +10,7 @@ pub mod targets;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
@@ -119,12 +120,12 @@ impl Change {
     }
 }
 
-/// Runs a target: the corpus and the seeds as they are, then changed, until its time is over.
+/// Runs a target: what is in its folder of `corpus` and its seeds as they are, then changed, until its time is over.
 ///
 /// # Panics
 /// When the target does, with the name of the file that shows it.
-pub fn fuzz(target: &Target) {
-    let folder = corpus().join(target.name);
+pub fn fuzz(target: &Target, corpus: &Path) {
+    let folder = corpus.join(target.name);
     let mut seeds = (target.seeds)();
     for file in files(&folder) {
         seeds.push(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
@@ -142,11 +143,12 @@ pub fn fuzz(target: &Target) {
             changes.iter().for_each(|change| change.apply(&mut input, &pool));
             input
         });
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let mut inputs = 0;
+    let inputs = AtomicU64::new(0);
     while Instant::now() < deadline {
-        let result = runner.run(&input, |input| {
+        // A runner is for so many cases in all, however often it is run.
+        let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+        let result = TestRunner::new(config).run(&input, |input| {
+            inputs.fetch_add(1, Relaxed);
             (target.run)(&input);
             Ok(())
         });
@@ -155,12 +157,13 @@ pub fn fuzz(target: &Target) {
             let kept = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &input));
             panic!("{}: {reason}; the input is {} ({kept:?})", target.name, file.display());
         }
-        inputs += CASES;
     }
+    let inputs = inputs.into_inner();
     eprintln!("{}: {count} seeds, {inputs} inputs", target.name);
 }
 
-fn corpus() -> PathBuf {
+/// The corpus that is kept.
+pub fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 

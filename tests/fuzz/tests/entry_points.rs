@@ -4,7 +4,7 @@ use fuzz::targets::TARGETS;
 
 fn fuzz(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name);
-    fuzz::fuzz(target.unwrap_or_else(|| panic!("there is no target {name}")));
+    fuzz::fuzz(target.unwrap_or_else(|| panic!("there is no target {name}")), &fuzz::corpus());
 }
 
 macro_rules! targets {
