@@ -12,6 +12,7 @@ pub mod input;
 pub mod ipc;
 pub mod media;
 pub mod multistream;
+pub mod restart;
 pub mod signal;
 pub mod slots;
 pub mod spec;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, audit, input, multistream, signal, slots};
+use common::{api, audit, input, multistream, restart, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -36,6 +36,7 @@ fn export(dir: &Path) {
         api::ResizeRequest,
         api::Problem,
         audit::AuditList,
+        restart::LogTail,
         slots::BindSlot,
         slots::SlotConfig,
         slots::WindowList,

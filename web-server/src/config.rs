@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 use common::id::{SourceName, StreamerId};
 use common::ipc::{SOCKET_FILE, Settings};
 use common::multistream::{DEFAULT_MAX_SLOTS, DEFAULT_STREAMER};
+use common::restart::RestartSpec;
 use common::signal::IceServer;
 use common::spec::{DEFAULT_SLOTS, InvalidField, MAX_SLOTS, SourceSpec, StreamSpec, StreamerSpec};
 use serde::Deserialize;
@@ -126,8 +127,13 @@ pub struct Streams {
 impl Streams {
     /// What their streamer is made from, if there are any.
     pub fn spec(&self) -> Option<StreamerSpec> {
-        let spec =
-            StreamerSpec { source: None, sources: self.sources.clone(), share: false, slots: DEFAULT_SLOTS };
+        let spec = StreamerSpec {
+            source: None,
+            sources: self.sources.clone(),
+            share: false,
+            slots: DEFAULT_SLOTS,
+            restart: RestartSpec::default(),
+        };
         (!self.sources.is_empty()).then_some(spec)
     }
 }

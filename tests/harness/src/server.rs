@@ -40,6 +40,8 @@ pub struct Server {
     address: SocketAddr,
     agent: ureq::Agent,
     state: TempDir,
+    /// For its log and its configuration.
+    beside: TempDir,
 }
 
 /// What came back.
@@ -111,6 +113,23 @@ impl Server {
         server
     }
 
+    /// Starts one whose state directory is made in `folder`. Its own log is elsewhere.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_in(folder: &Path) -> Self {
+        let mut server = Self::new();
+        server.state = tempfile::Builder::new().prefix("state").tempdir_in(folder).expect("a directory");
+        server.start_again();
+        server
+    }
+
+    /// What the web-server has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
     /// What is configured from the next start on.
     ///
     /// # Panics
@@ -121,14 +140,16 @@ impl Server {
 
     #[track_caller]
     fn new() -> Self {
-        let state = tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let folder =
+            || tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let (state, beside) = (folder(), folder());
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
-        Self { child: None, address, agent: config.build().into(), state }
+        Self { child: None, address, agent: config.build().into(), state, beside }
     }
 
     /// Starts a web-server on the same state directory and address, after [`Self::kill`].
@@ -286,11 +307,11 @@ impl Server {
 
 impl Server {
     fn config_file(&self) -> PathBuf {
-        self.state.path().join("oriel.yaml")
+        self.beside.path().join("oriel.yaml")
     }
 
     fn log_file(&self) -> PathBuf {
-        self.state.path().join("web-server.log")
+        self.beside.path().join("web-server.log")
     }
 
     /// Asks the monitors to end their streamers, and kills what does not obey.

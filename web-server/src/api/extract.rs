@@ -3,6 +3,7 @@
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -11,11 +12,14 @@ use actix_web::{FromRequest, HttpRequest, web};
 use common::id::{PeerId, SlotIndex, StreamerId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::problem::ApiError;
 
 /// Longest body in bytes: room for the longest clipboard with every character escaped.
 const MAX_BODY: usize = 1024 * 1024;
+/// How long a client may take to send a body: what is slower is no client but an attempt to hold connections.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The streamer that the path names, `{id}`.
 #[derive(Debug, Clone)]
@@ -115,11 +119,12 @@ pub fn has_media_type(request: &HttpRequest, expected: &str) -> bool {
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// It is longer, or the connection ended.
+/// It is longer, too slow, or the connection ended.
 pub async fn read(payload: web::Payload, max: usize) -> Result<Bytes, ApiError> {
-    match payload.to_bytes_limited(max).await {
-        Err(_) => Err(ApiError::TooLarge { max }),
-        Ok(bytes) => bytes.map_err(|error| ApiError::Unreadable(error.to_string())),
+    match timeout(BODY_DEADLINE, payload.to_bytes_limited(max)).await {
+        Err(_) => Err(ApiError::TooSlow(BODY_DEADLINE)),
+        Ok(Err(_)) => Err(ApiError::TooLarge { max }),
+        Ok(Ok(bytes)) => bytes.map_err(|error| ApiError::Unreadable(error.to_string())),
     }
 }
 

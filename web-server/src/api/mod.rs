@@ -12,6 +12,7 @@ pub mod problem;
 pub mod session;
 pub mod slots;
 pub mod streamers;
+pub mod supervision;
 
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 
@@ -32,6 +33,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(streamers::delete)),
         )
         .service(at("/api/streamers/{id}/audit", "GET, HEAD").route(get().to(audit::audit)))
+        .service(at("/api/streamers/{id}/restart", "POST").route(web::post().to(supervision::restart)))
+        .service(at("/api/streamers/{id}/logs", "GET, HEAD").route(get().to(supervision::logs)))
         .service(at("/api/streamers/{id}/snapshot", "GET, HEAD").route(get().to(session::snapshot)))
         .service(at("/api/streamers/{id}/input", "POST").route(web::post().to(session::input)))
         .service(

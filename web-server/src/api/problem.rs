@@ -4,6 +4,8 @@
 //! A handler returns an [`ApiError`]; the middleware of [`super::edge`] makes the body of it, as only it
 //! knows the request's id.
 
+use std::time::Duration;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
@@ -45,6 +47,9 @@ pub enum ApiError {
     /// The body could not be read.
     #[error("the body could not be read: {0}")]
     Unreadable(String),
+    /// The body took too long to come.
+    #[error("the body did not come within {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// The body is too long.
     #[error("the body has at most {max} bytes")]
     TooLarge {
@@ -116,6 +121,7 @@ impl ApiError {
             ApiError::Field { field, .. } => (StatusCode::BAD_REQUEST, "invalid_field", Some(field)),
             ApiError::Json(_) => (StatusCode::BAD_REQUEST, "malformed_json", None),
             ApiError::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable_body", None),
+            ApiError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_too_slow", None),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
             ApiError::MediaType { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", None)
@@ -141,6 +147,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Exists(_) => (StatusCode::CONFLICT, "streamer_exists"),
         Denied::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streamers"),
         Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
+        Denied::Restarting(_) => (StatusCode::CONFLICT, "streamer_restarting"),
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -222,7 +229,6 @@ mod tests {
     use super::*;
     use crate::supervisor::Failure;
     use common::id::StreamerId;
-    use std::time::Duration;
 
     #[test]
     fn each_error_has_its_status_and_code() {
@@ -260,7 +266,7 @@ mod tests {
     fn the_source_of_a_streamer_says_itself_why_it_did_not_start() {
         let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
             .with_field("source.command");
-        let failure = Failure { reason: error.message.clone(), exit: None, error: Some(error) };
+        let failure = Failure { error: Some(error), ..Failure::new("no program \"x\"") };
         let problem = ApiError::from(StartError::Failed(Box::new(failure))).problem("r");
         assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
+use super::descriptors;
 use super::rundir::{ProcessId, RunDir};
 
 /// Our variables may hold secrets, and mean nothing to a session; its log filter does.
@@ -54,12 +55,13 @@ impl Monitor {
         command.arg("monitor").arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         without_our_variables(&mut command);
-        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid and
-        // close_range are bare system calls that neither allocate nor take locks. close_range only marks
+        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid, those
+        // of the limit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
         unsafe {
             command.pre_exec(|| {
                 rustix::process::setsid()?;
+                descriptors::restore()?;
                 let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
                 match libc::close_range(3, libc::c_uint::MAX, flags) {
                     0 => Ok(()),
