@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::control::Control;
 use crate::exit::StreamerExit;
-use crate::id::{PeerId, SlotIndex, SourceName, StreamerId};
+use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
@@ -83,6 +84,9 @@ pub struct Streamer {
     pub slots: Vec<StreamInfo>,
     /// Who watches.
     pub peers: Vec<Peer>,
+    /// Who may steer.
+    #[serde(default)]
+    pub control: Control,
     /// Its counters, at most about a second old; absent before the first report.
     pub stats: Option<StreamerStats>,
 }
@@ -107,6 +111,10 @@ pub struct Peer {
     pub state: PeerState,
     /// When it joined.
     pub joined: DateTime<Utc>,
+    /// The token that it came with, if it was one of [`CreateToken`]: removed when that is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub token_id: Option<TokenId>,
     /// Its counters.
     pub stats: PeerStats,
 }
@@ -152,6 +160,9 @@ pub struct PeerStats {
     pub retransmitted: u64,
     /// PLI and FIR it sent.
     pub keyframe_requests: u64,
+    /// Access units sent to it, of all slots together.
+    #[serde(default)]
+    pub frames: u64,
     /// Access units not sent to it, as it could not keep up.
     pub skipped_units: u64,
     /// Round trip, milliseconds, from its last receiver report.
@@ -196,6 +207,38 @@ pub struct ResizeRequest {
 pub struct PeerPatch {
     /// What it may do from now on.
     pub role: Role,
+}
+
+/// `POST /api/streamers/{id}/tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What it permits.
+    pub role: Role,
+    /// For how long, seconds: 10..=604800.
+    #[serde(default = "default_token_life")]
+    #[schema(minimum = 10, maximum = 604800)]
+    pub expires_in_s: u32,
+}
+
+/// Shortest and longest life of a token, seconds.
+pub const TOKEN_LIFE_S: std::ops::RangeInclusive<u32> = 10..=7 * 24 * 3600;
+
+fn default_token_life() -> u32 {
+    3600
+}
+
+/// The answer to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Token {
+    /// The secret: `Authorization: Bearer …`.
+    pub token: String,
+    /// For revoking it.
+    pub token_id: TokenId,
+    /// What it permits.
+    pub role: Role,
+    /// Until when.
+    pub expires: DateTime<Utc>,
 }
 
 /// Picture format of a snapshot.

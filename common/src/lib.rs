@@ -4,14 +4,17 @@
 //! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
 //! (bounds, validation, framing).
 
+pub mod access;
 pub mod api;
 pub mod audit;
+pub mod control;
 pub mod exit;
 pub mod id;
 pub mod input;
 pub mod ipc;
 pub mod media;
 pub mod multistream;
+pub mod nat;
 pub mod restart;
 pub mod signal;
 pub mod slots;

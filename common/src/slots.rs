@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use crate::id::{SlotIndex, SourceName};
+use crate::id::{SlotIndex, SourceName, StreamerId};
 use crate::media::VideoCodec;
 use crate::spec::SourceSpec;
 
@@ -109,6 +109,17 @@ pub struct AddSource {
 pub struct SourceList {
     /// In order of names.
     pub sources: Vec<Source>,
+}
+
+/// `GET /api/streams`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct StreamList {
+    /// The streamer that has them.
+    pub streamer: StreamerId,
+    /// Most slots of one multistream client.
+    pub max_slots: SlotIndex,
+    /// In order of names.
+    pub streams: Vec<Source>,
 }
 
 /// A source of a streamer.

@@ -91,6 +91,9 @@ pub struct NetworkStats {
     pub skipped_units: u64,
     /// Datagrams dropped because a socket was full.
     pub send_drops: u64,
+    /// Access units and sound packets dropped because a sending thread was behind.
+    #[serde(default)]
+    pub media_drops: u64,
 }
 
 /// Of one process, from /proc.
@@ -121,6 +124,7 @@ impl NetworkStats {
             keyframe_requests: self.keyframe_requests + other.keyframe_requests,
             skipped_units: self.skipped_units + other.skipped_units,
             send_drops: self.send_drops + other.send_drops,
+            media_drops: self.media_drops + other.media_drops,
         }
     }
 }

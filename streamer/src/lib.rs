@@ -9,6 +9,7 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
+mod control;
 pub mod encode;
 pub mod feed;
 pub mod input;
@@ -25,4 +26,5 @@ mod snapshot;
 pub mod source;
 pub mod stats;
 pub mod streamer;
+pub mod thread;
 mod throttle;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
 use streamer::config::{Args, Mode};
 use tracing_subscriber::EnvFilter;
 
@@ -15,13 +16,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static ALLOCATOR: streamer::allocations::Counting<mimalloc::MiMalloc> =
     streamer::allocations::Counting(mimalloc::MiMalloc);
 
-/// What the WebRTC crates say at these levels is one line per packet of a strange client.
+/// What the WebRTC crates say at other levels is one line per packet of a strange client. A filter that names them
+/// goes before this.
 const QUIET: &str =
-    "info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_srtp=error,rtc_interceptor=error";
+    "rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_srtp=error,rtc_interceptor=error";
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("ORIEL_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log_to_stderr();
     match Args::parse().mode {
         Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
         Mode::Clean { run_dir } => streamer::cleanup::run(&run_dir),
@@ -30,5 +31,16 @@ fn main() -> ExitCode {
             streamer::allocations::report(&run_dir);
             streamer::streamer::run(&run_dir)
         }
+    }
+}
+
+/// As the web-server has been told to log; it has checked what it passes on.
+fn log_to_stderr() {
+    let filter = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::new(format!("{QUIET},{filter}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
+        Ok("json") => builder.json().init(),
+        _ => builder.with_ansi(false).init(),
     }
 }

@@ -3,18 +3,32 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use common::media::VideoCodec;
 
-/// One encoded picture: all its NAL units.
+/// One encoded picture.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
-    /// H.264 Annex B, with start codes. A keyframe begins with its SPS and PPS.
+    /// How it is encoded. May change with a keyframe.
+    pub codec: VideoCodec,
+    /// H.264 and H.265: Annex B, with start codes; a keyframe begins with its parameter sets. VP8, VP9: what one frame of a
+    /// container holds. AV1: a temporal unit, with the lengths of its OBUs.
     pub data: Bytes,
-    /// Decodable alone (IDR).
+    /// Decodable alone.
     pub keyframe: bool,
     /// When the frame was taken from the source. Strictly increasing within a feed.
     pub captured: Instant,
     /// Size of the picture in pixels.
     pub size: Size,
+}
+
+#[cfg(test)]
+impl AccessUnit {
+    /// Something of H.264, taken now.
+    pub fn sample(data: &[u8], keyframe: bool) -> Self {
+        let size = Size { width: 16, height: 16 };
+        let (codec, data, captured) = (VideoCodec::H264, Bytes::copy_from_slice(data), Instant::now());
+        Self { codec, data, keyframe, captured, size }
+    }
 }
 
 /// One Opus packet of 48 kHz stereo.

@@ -21,6 +21,7 @@ use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcM
 use common::spec::StreamerSpec;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::link::Link;
 use crate::peer::Report;
@@ -154,7 +155,8 @@ impl Queues {
 }
 
 async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> ExitReason {
-    let mut control = Control { run_dir, senders, link: Link::default(), session: None };
+    let (link, span) = (Link::default(), Span::none());
+    let mut control = Control { run_dir, senders, link, span, session: None };
     loop {
         let announcement = control.session.as_ref().and_then(Session::announcement_due);
         let event = queues.next(announcement).await;
@@ -172,6 +174,8 @@ struct Control {
     run_dir: PathBuf,
     senders: Senders,
     link: Link,
+    /// Of all that is said of the session, by its threads too.
+    span: Span,
     /// `None` until `Init`.
     session: Option<Session>,
 }
@@ -179,6 +183,7 @@ struct Control {
 impl Control {
     /// Handles one event. A reason ends the session.
     fn handle(&mut self, event: Event) -> Option<ExitReason> {
+        let _entered = self.span.clone().entered();
         let link = &mut self.link;
         match (event, self.session.as_mut()) {
             (Event::Ipc(event), _) => return self.ipc(event),
@@ -236,8 +241,11 @@ impl Control {
 
     fn init(&mut self, id: StreamerId, spec: StreamerSpec, settings: Settings) -> Result<(), String> {
         spec.validate().map_err(|error| error.to_string())?;
+        self.span = tracing::info_span!("streamer", %id);
+        let _entered = self.span.clone().entered();
         let session = Session::new(id, spec, settings, self.run_dir.clone(), self.senders.clone());
         self.session = Some(session.map_err(|error| error.to_string())?);
+        tracing::info!("the session begins");
         Ok(())
     }
 

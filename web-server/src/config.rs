@@ -1,24 +1,35 @@
 //! What the web-server was asked for: flags, `ORIEL_…` environment variables and a configuration file, read once
 //! into [`Options`] and [`File`] (where absent stays absent), then merged with the defaults into a plain [`Config`]
-//! that is passed by value. A flag goes before its variable, and both before the file.
+//! that is passed by value. A flag goes before its variable, and both before the file. [`keys`] lists all settings.
 
+pub mod access;
 pub mod file;
+pub mod keys;
+mod network;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use common::id::{SourceName, StreamerId};
 use common::ipc::{SOCKET_FILE, Settings};
 use common::multistream::{DEFAULT_MAX_SLOTS, DEFAULT_STREAMER};
+use common::nat::PortRange;
 use common::restart::RestartSpec;
 use common::signal::IceServer;
 use common::spec::{DEFAULT_SLOTS, InvalidField, MAX_SLOTS, SourceSpec, StreamSpec, StreamerSpec};
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
 
+pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::file::{File, FileError};
+use self::keys::Origins;
+pub use self::secret::Secret;
+use crate::ice;
+use crate::limits;
 use crate::supervisor::rundir;
 
 /// Longest path of a Unix socket on Linux, `sun_path` without its closing NUL.
@@ -52,10 +63,11 @@ pub struct Options {
     #[arg(long, env = "ORIEL_LISTEN_IP", value_name = "IP", value_delimiter = ',')]
     pub listen_ip: Vec<IpAddr>,
 
-    /// STUN or TURN server: URL, or URL,USER,CREDENTIAL; repeatable, separated by spaces in the environment
-    #[arg(long, env = "ORIEL_ICE_SERVER", value_name = "URL[,USER,CREDENTIAL]", value_delimiter = ' ',
-          value_parser = parse_ice_server)]
-    pub ice_server: Vec<IceServer>,
+    /// STUN or TURN server for peers: URL, or URL,USER,CREDENTIAL; repeatable, separated by spaces in the environment;
+    /// `none` for none [default: a public STUN server]
+    #[arg(long, env = "ORIEL_ICE_SERVERS", value_name = "URL[,USER,CREDENTIAL]", value_delimiter = ' ',
+          hide_env_values = true, value_parser = parse_ice_option)]
+    pub ice_server: Option<Vec<IceOption>>,
 
     /// Most streamers at once [default: 64]
     #[arg(long, env = "ORIEL_MAX_STREAMERS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,7 +89,95 @@ pub struct Options {
     /// How to log, on standard error [default: text]
     #[arg(long, env = "ORIEL_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
+
+    /// Stream by its name, as under `streams` in the file, all of which it replaces; repeatable, one a line in the environment
+    #[arg(long, env = "ORIEL_STREAMS", value_name = "NAME=SOURCE", value_delimiter = '\n', hide_env_values = true,
+          value_parser = parse_stream)]
+    pub stream: Option<Vec<(SourceName, StreamSpec)>>,
+
+    /// Name of the streamer that has the streams [default: cameras]
+    #[arg(long, env = "ORIEL_MULTISTREAM_STREAMER", value_name = "ID", value_parser = parse_streamer_id)]
+    pub multistream_streamer: Option<StreamerId>,
+
+    /// Most slots of one `multistream/*` client, 1..=16 [default: 9]
+    #[arg(long, env = "ORIEL_MULTISTREAM_MAX_SLOTS", value_name = "N")]
+    pub multistream_max_slots: Option<u8>,
+
+    /// Negotiate all slots with the first offer; otherwise active ones only, and a new offer with each change [default: true]
+    #[arg(long, env = "ORIEL_PREALLOCATE_SLOTS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    pub preallocate_slots: Option<bool>,
+
+    /// URL of a TURN server that shares a secret with us, from which each peer gets credentials that end; repeatable, separated
+    /// by spaces in the environment
+    #[arg(long, env = "ORIEL_TURN_URLS", value_name = "URL", value_delimiter = ' ')]
+    pub turn_url: Option<Vec<String>>,
+
+    /// That secret, `static-auth-secret` of coturn; better by --turn-secret-file, as everybody on this machine sees flags
+    #[arg(long, env = "ORIEL_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub turn_secret: Option<String>,
+
+    /// File with that secret
+    #[arg(long, env = "ORIEL_TURN_SECRET_FILE", value_name = "FILE")]
+    pub turn_secret_file: Option<PathBuf>,
+
+    /// For how long such credentials are good, seconds [default: 43200]
+    #[arg(long, env = "ORIEL_TURN_TTL_S", value_name = "SECONDS")]
+    pub turn_ttl_s: Option<u64>,
+
+    /// UDP ports for streamers, one each [default: any free one]
+    #[arg(long, env = "ORIEL_WEBRTC_UDP_PORTS", value_name = "FIRST-LAST")]
+    pub webrtc_udp_ports: Option<PortRange>,
+
+    /// Address that a 1:1 NAT gives this machine outside: offered to peers in place of its own; at most one of IPv4 and one of
+    /// IPv6
+    #[arg(long, env = "ORIEL_WEBRTC_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
+    pub webrtc_public_ip: Option<Vec<IpAddr>>,
+
+    /// Network interface whose addresses are offered when --listen-ip names none; `*` stands for any characters, and a name
+    /// after `!` is left out; repeatable [default: all]
+    #[arg(long, env = "ORIEL_WEBRTC_INTERFACES", value_name = "NAME", value_delimiter = ',')]
+    pub webrtc_interface: Option<Vec<String>>,
+
+    /// Show each peer in `/metrics`, which makes as many series as there are peers [default: false]
+    #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    pub metrics_per_peer: Option<bool>,
+
+    /// Who may reach it, and as whom.
+    #[command(flatten)]
+    pub access: access::Options,
+
+    /// How often somebody may ask, join, guess and talk.
+    #[command(flatten)]
+    pub limits: limits::Options,
 }
+
+/// The whole command line. What is said before a command may be said after it as well.
+#[derive(Debug, Parser)]
+#[command(name = "web-server", version, about = "Oriel's control plane: REST, signalling and the web page")]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do other than to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Says whether the server would start with this configuration, and ends
+    CheckConfig,
+    /// Shows every setting and where it comes from, secrets hidden, and ends
+    PrintConfig,
+}
+
+/// `--ice-server`: one server, or the word that there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceOption(Option<IceServer>);
+
+/// A public STUN server: it tells a browser its address as the internet sees it.
+const DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 
 /// Shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
@@ -101,6 +201,10 @@ pub struct Config {
     pub streamer_bin: PathBuf,
     /// Handed to each streamer.
     pub settings: Settings,
+    /// STUN and TURN servers for peers.
+    pub ice: ice::Config,
+    /// Where the secret of the TURN servers was read from.
+    pub turn_secret_file: Option<PathBuf>,
     /// Most streamers at once.
     pub max_streamers: usize,
     /// End all streamers on shutdown.
@@ -111,6 +215,12 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The configured streams, which one streamer has together.
     pub streams: Streams,
+    /// Show each peer in `/metrics`.
+    pub metrics_per_peer: bool,
+    /// Who may reach the server, and as whom.
+    pub access: Access,
+    /// How often somebody may ask, join, guess and talk.
+    pub limits: limits::Config,
 }
 
 /// What `multistream/*` serves.
@@ -141,12 +251,9 @@ impl Streams {
 /// Why there is no configuration to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Somebody else could reach the server.
-    #[error(
-        "refusing to listen on {0}: access control is not built yet, so only loopback addresses are \
-         allowed (for example --listen 127.0.0.1:8080); use an SSH tunnel to reach it from elsewhere"
-    )]
-    NotLoopback(SocketAddr),
+    /// Who may reach the server is not said, or not in a way that could be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nothing to start streamers with.
     #[error("no streamer binary at {}: build it (cargo build -p streamer) or name it with --streamer-bin", .0.display())]
     NoStreamer(PathBuf),
@@ -178,13 +285,14 @@ pub enum ConfigError {
 }
 
 impl Options {
-    /// These, with what they leave open from `file`; and what else there is in it.
-    fn over(self, file: File) -> (Self, Rest) {
-        let File { streams, multistream, slots, .. } = file;
-        let or_listed = |flags: Vec<_>, listed: Vec<file::IceEntry>| {
-            if flags.is_empty() { listed.into_iter().map(|entry| entry.0).collect() } else { flags }
+    /// These, with what they leave open from `file`.
+    fn over(self, file: File) -> Self {
+        let or_listed = |options: Option<Vec<_>>, listed: Option<Vec<file::IceEntry>>| {
+            let listed = || Some(listed?.into_iter().map(|entry| IceOption(Some(entry.0))).collect());
+            options.or_else(listed)
         };
-        let options = Self {
+        let listed_streams = (!file.streams.is_empty()).then(|| file.streams.into_iter().collect());
+        Self {
             config: self.config,
             // A port belongs to the address that it stands beside.
             port: self.port.or(if self.listen.is_some() { None } else { file.port }),
@@ -198,25 +306,43 @@ impl Options {
             stop_streamers: self.stop_streamers.or(file.stop_streamers),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
-        };
-        (options, Rest { streams, multistream, slots })
+            stream: self.stream.or(listed_streams),
+            multistream_streamer: self.multistream_streamer.or(file.multistream.streamer),
+            multistream_max_slots: self.multistream_max_slots.or(file.multistream.max_slots),
+            preallocate_slots: self.preallocate_slots.or(file.slots.preallocate),
+            metrics_per_peer: self.metrics_per_peer.or(file.metrics.per_peer),
+            turn_url: self.turn_url.or(file.turn.urls),
+            // One place that names the secret goes before another, whichever of the two ways it names it by.
+            turn_secret: self
+                .turn_secret
+                .clone()
+                .or(file.turn.secret.filter(|_| self.turn_secret_file.is_none())),
+            turn_secret_file: self
+                .turn_secret_file
+                .or(file.turn.secret_file.filter(|_| self.turn_secret.is_none())),
+            turn_ttl_s: self.turn_ttl_s.or(file.turn.ttl_s),
+            webrtc_udp_ports: self.webrtc_udp_ports.or(file.webrtc.udp_ports),
+            webrtc_public_ip: self
+                .webrtc_public_ip
+                .or(file.webrtc.public_ip.map(|one_or_more| one_or_more.0)),
+            webrtc_interface: self.webrtc_interface.or(file.webrtc.interfaces),
+            access: self.access.over(file.auth, file.http, file.tls),
+            limits: self.limits.over(file.limits),
+        }
     }
-}
 
-/// What there is only in a configuration file.
-struct Rest {
-    streams: BTreeMap<SourceName, StreamSpec>,
-    multistream: file::Multistream,
-    slots: file::Slots,
-}
-
-impl Rest {
     fn streams(&self) -> Result<Streams, InvalidField> {
         let default = || StreamerId::parse(DEFAULT_STREAMER).expect("a valid id");
+        let mut sources = BTreeMap::new();
+        for (name, stream) in self.stream.iter().flatten() {
+            if sources.insert(name.clone(), stream.0.clone()).is_some() {
+                return Err(InvalidField::new("streams", format!("{name} stands twice")));
+            }
+        }
         let streams = Streams {
-            streamer: self.multistream.streamer.clone().unwrap_or_else(default),
-            sources: self.streams.iter().map(|(name, stream)| (name.clone(), stream.0.clone())).collect(),
-            max_slots: self.multistream.max_slots.unwrap_or(DEFAULT_MAX_SLOTS),
+            streamer: self.multistream_streamer.clone().unwrap_or_else(default),
+            sources,
+            max_slots: self.multistream_max_slots.unwrap_or(DEFAULT_MAX_SLOTS),
         };
         if !(1..=MAX_SLOTS).contains(&streams.max_slots) {
             let message = format!("must be from 1 to {MAX_SLOTS}, not {}", streams.max_slots);
@@ -229,28 +355,51 @@ impl Rest {
     }
 }
 
-impl Config {
-    /// Reads flags and environment; `--help` and wrong flags end the process here, as is usual.
+/// What the process was started for.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All settings.
+    pub config: Config,
+    /// Where they come from.
+    pub origins: Origins,
+    /// Something else than to serve.
+    pub command: Option<Command>,
+    /// What is odd, and harms nothing.
+    pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads flags, environment and file; `--help` and wrong flags end the process here, as is usual.
     ///
     /// # Errors
     /// What was asked for cannot be done.
-    pub fn load() -> Result<Self, ConfigError> {
+    pub fn from_process() -> Result<Self, ConfigError> {
         let xdg = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
         let exe = std::env::current_exe().map_err(|e| ConfigError::Io("finding this program's file", e))?;
-        let options = Options::parse();
-        let file = match &options.config {
+        let matches = CommandLine::command().mut_args(|arg| arg.global(true)).get_matches();
+        let command = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+        // A command has the flags that were given before and after it.
+        let matches = matches.subcommand().map_or(&matches, |(_, of_command)| of_command);
+        let options = Options::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+        let (path, file) = match &options.config {
             Some(path) => {
-                File::read(path).map_err(|error| ConfigError::File { path: path.clone(), error })?
+                let read = File::read(path).map_err(|error| ConfigError::File { path: path.clone(), error });
+                (Some(path.clone()), read?)
             }
-            None => File::default(),
+            None => (None, File::default()),
         };
-        let config = Self::merge(options, file, xdg.as_deref(), &exe)?;
+        let origins = keys::origins(matches, path.as_ref().map(|path| (path, &file.given)));
+        let config = Config::merge(options, file, xdg.as_deref(), &exe)?;
         if !config.streamer_bin.is_file() {
             return Err(ConfigError::NoStreamer(config.streamer_bin));
         }
-        Ok(config)
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let warnings = keys::unknown_variables(names);
+        Ok(Self { config, origins, command, warnings })
     }
+}
 
+impl Config {
     /// Fills in what `options` leave open from `file`, and what that leaves open from the defaults. `xdg_state` is
     /// `$XDG_STATE_HOME`, `exe` this program's file.
     ///
@@ -262,16 +411,21 @@ impl Config {
         xdg_state: Option<&Path>,
         exe: &Path,
     ) -> Result<Self, ConfigError> {
-        let (options, rest) = options.over(file);
-        let streams = rest.streams()?;
+        let options = options.over(file);
+        let streams = options.streams()?;
+        let max_streamers = options.max_streamers.unwrap_or(64);
+        let (turn, public_ips) = (network::turn(&options)?, network::public_ips(&options)?);
+        let (udp_ports, interfaces) = (
+            network::udp_ports(&options, max_streamers)?,
+            options.webrtc_interface.clone().unwrap_or_default(),
+        );
         let defaults = Settings::default();
         let mut listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         if let Some(port) = options.port {
             listen.set_port(port);
         }
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(listen));
-        }
+        let limits = limits::Config::merge(&options.limits)?;
+        let access = Access::decide(options.access, listen)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
             None => PathBuf::from(".oriel"),
@@ -280,22 +434,38 @@ impl Config {
         let absolute = |path: PathBuf| {
             std::path::absolute(path).map_err(|e| ConfigError::Io("finding the current directory", e))
         };
+        let log = options.log.unwrap_or_else(|| "info".into());
+        if let Err(error) = EnvFilter::builder().parse(&log) {
+            return Err(InvalidField::new("log", error.to_string()).into());
+        }
+        let servers = match options.ice_server {
+            Some(servers) => servers.into_iter().filter_map(|option| option.0).collect(),
+            None => vec![stun(DEFAULT_STUN)],
+        };
         let config = Self {
             listen,
             state_dir: absolute(state_dir)?,
             streamer_bin: absolute(streamer_bin)?,
             settings: Settings {
-                ice_servers: options.ice_server,
                 listen_ips: options.listen_ip,
+                interfaces,
+                udp_ports,
+                public_ips,
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
-                preallocate_slots: rest.slots.preallocate.unwrap_or(defaults.preallocate_slots),
+                data_messages_per_second: limits.data_messages_per_second,
+                preallocate_slots: options.preallocate_slots.unwrap_or(defaults.preallocate_slots),
                 ..defaults
             },
-            max_streamers: options.max_streamers.unwrap_or(64) as usize,
+            ice: ice::Config { servers, turn },
+            turn_secret_file: options.turn_secret_file,
+            max_streamers: max_streamers as usize,
             stop_streamers: options.stop_streamers.unwrap_or_default(),
-            log: options.log.unwrap_or_else(|| "info".into()),
+            log,
             log_format: options.log_format.unwrap_or_default(),
             streams,
+            metrics_per_peer: options.metrics_per_peer.unwrap_or_default(),
+            access,
+            limits,
         };
         config.check_socket_path()?;
         Ok(config)
@@ -313,6 +483,26 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+fn stun(url: &str) -> IceServer {
+    IceServer { urls: vec![url.to_owned()], username: None, credential: None }
+}
+
+fn parse_ice_option(text: &str) -> Result<IceOption, String> {
+    if text == "none" {
+        return Ok(IceOption(None));
+    }
+    parse_ice_server(text).map(|server| IceOption(Some(server)))
+}
+
+fn parse_stream(text: &str) -> Result<(SourceName, StreamSpec), String> {
+    let (name, source) = text.split_once('=').ok_or("must be NAME=SOURCE")?;
+    Ok((name.to_owned(), source.parse().map_err(|error: common::spec::InvalidStream| error.to_string())?))
+}
+
+fn parse_streamer_id(text: &str) -> Result<StreamerId, String> {
+    StreamerId::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_ice_server(text: &str) -> Result<IceServer, String> {
@@ -360,6 +550,7 @@ mod tests {
         assert_eq!(config.streamer_bin, Path::new("/opt/oriel/streamer"));
         assert!(config.state_dir.is_absolute() && config.state_dir.ends_with(".oriel"));
         assert_eq!(config.settings, Settings::default());
+        assert_eq!(config.ice, ice::Config { servers: vec![stun(DEFAULT_STUN)], turn: None });
     }
 
     #[test]
@@ -369,12 +560,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_can_reach_is_refused_with_the_reason() {
+    fn an_address_that_others_can_reach_needs_a_secret() {
         for address in ["0.0.0.0:8080", "192.168.1.2:80", "[::]:8080"] {
             let error = merge(&["--listen", address]).unwrap_err();
-            assert!(matches!(error, ConfigError::NotLoopback(_)), "{error}");
-            assert!(error.to_string().contains("access control"), "{error}");
+            assert!(matches!(error, ConfigError::Access(AccessError::Open(_))), "{error}");
         }
+        let with_secret = file("listen: 0.0.0.0:80\nauth: {admin_secrets: [a-secret-of-enough-length]}");
+        assert!(!merge_over(&[], with_secret).unwrap().access.secrets.is_empty());
     }
 
     #[test]
@@ -398,12 +590,15 @@ mod tests {
     fn ice_servers_carry_their_credentials() {
         let config =
             merge(&["--ice-server", "stun:s:3478", "--ice-server", "turn:t:3478,user,se,cret"]).unwrap();
-        let servers = config.settings.ice_servers;
+        let servers = config.ice.servers;
         assert_eq!(servers[0].urls, ["stun:s:3478"]);
         assert_eq!(servers[1].username.as_deref(), Some("user"));
         assert_eq!(servers[1].credential.as_deref(), Some("se,cret"));
         for bad in ["http://s", "turn:t:3478", ""] {
             assert!(parse_ice_server(bad).is_err(), "{bad}");
+        }
+        for none in [merge(&["--ice-server", "none"]), merge_over(&[], file("ice_servers: []"))] {
+            assert!(none.unwrap().ice.servers.is_empty());
         }
     }
 
@@ -418,7 +613,7 @@ mod tests {
             (7, true, "debug")
         );
         assert_eq!(config.settings.listen_ips, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(config.settings.ice_servers[0].urls, ["stun:s"]);
+        assert_eq!(config.ice.servers[0].urls, ["stun:s"]);
         assert!(!config.settings.preallocate_slots);
         let flags = [
             "--listen",
@@ -436,7 +631,7 @@ mod tests {
             "the file's port is that of its own address"
         );
         assert_eq!((config.settings.max_peers, config.stop_streamers), (8, false));
-        assert_eq!(config.settings.ice_servers[0].urls, ["stun:t"]);
+        assert_eq!(config.ice.servers[0].urls, ["stun:t"]);
         assert!(merge(&["--stop-streamers"]).unwrap().stop_streamers);
         assert!(!merge(&[]).unwrap().stop_streamers);
     }
@@ -449,9 +644,23 @@ mod tests {
         let spec = streams.spec().unwrap();
         assert_eq!((spec.source, spec.sources.len()), (None, 2));
         assert_eq!(merge(&[]).unwrap().streams.spec(), None);
+        let flags =
+            ["--stream", "c=rtsp://h/x?a=b", "--multistream-streamer", "eyes", "--preallocate-slots=false"];
+        let config =
+            merge_over(&flags, file("streams: {a: 'test:'}\nmultistream: {streamer: cameras}")).unwrap();
+        assert_eq!(
+            config.streams.sources.keys().collect::<Vec<_>>(),
+            ["c"],
+            "flags replace all of the file's"
+        );
+        assert_eq!((config.streams.streamer.as_str(), config.settings.preallocate_slots), ("eyes", false));
+        assert!(
+            merge(&["--stream", "c=test:", "--stream", "c=test:"]).unwrap_err().to_string().contains("twice")
+        );
         for (text, field) in [
             ("multistream: {max_slots: 0}", "multistream.max_slots"),
             ("multistream: {max_slots: 17}", "multistream.max_slots"),
+            ("log: 'info,='", "log"),
             ("streams: {main: 'test:'}", "streams"),
             ("streams: {'a b': 'test:'}", "streams"),
         ] {

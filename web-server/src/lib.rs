@@ -9,12 +9,18 @@
 //!
 //! Read in this order: [`config`] says what was asked for, [`server`] assembles the parts,
 //! [`registry`] owns what is known about every streamer, [`supervisor`] owns one process and the
-//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see.
+//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see,
+//! [`metrics`] what operators do.
 
 pub mod api;
+pub mod auth;
 pub mod config;
+pub mod ice;
+pub mod limits;
+pub mod metrics;
 pub mod registry;
 pub mod server;
 pub mod signaling;
 pub mod streams;
 pub mod supervisor;
+pub mod tls;

@@ -2,17 +2,32 @@
 
 use std::process::ExitCode;
 
-use web_server::{config::Config, server};
+use web_server::config::{Command, Loaded, keys};
+use web_server::server;
 
 fn main() -> ExitCode {
-    let config = match Config::load() {
-        Ok(config) => config,
+    let loaded = match Loaded::from_process() {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("web-server: {error}");
             return ExitCode::from(2);
         }
     };
-    match server::run(config) {
+    if loaded.command.is_some() {
+        loaded.warnings.iter().for_each(|warning| eprintln!("web-server: {warning}"));
+    }
+    match loaded.command {
+        Some(Command::CheckConfig) => {
+            println!("the configuration is good");
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::PrintConfig) => {
+            print!("{}", keys::print(&loaded.config, &loaded.origins));
+            return ExitCode::SUCCESS;
+        }
+        None => {}
+    }
+    match server::run(loaded.config, &loaded.warnings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("web-server: {error:#}");

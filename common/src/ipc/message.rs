@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
+use crate::control::{Control, ControlChange};
 use crate::exit::ExitReason;
-use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId};
-use crate::signal::{Capabilities, ClientMessage, IceServer, Role, ServerMessage, StreamInfo};
+use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
+use crate::nat::PortRange;
+use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
 use crate::slots::{BindSlot, SlotConfig, SourceList, WindowList};
 use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
@@ -229,20 +231,33 @@ pub enum ServerIpcMessage {
         /// Told to the peers.
         reason: String,
     },
+    /// Changes who may steer; an empty change asks. Replied by [`Reply::Control`], or `not_a_controller`.
+    Control {
+        /// Names the reply.
+        request: RequestId,
+        /// What is to be.
+        change: Json<ControlChange>,
+    },
 }
 
 /// Server-wide settings that a streamer needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// For the peers and for our own gathering.
-    pub ice_servers: Vec<IceServer>,
     /// Addresses to offer and listen on; empty: every address of this machine, loopback included.
     pub listen_ips: Vec<std::net::IpAddr>,
+    /// Network interfaces whose addresses these are when none are named; see [`crate::nat::interface_wanted`].
+    pub interfaces: Vec<String>,
+    /// UDP ports to take, one for each thread that sends to peers; `None`: any free one.
+    pub udp_ports: Option<PortRange>,
+    /// Addresses that a 1:1 NAT gives us outside, at most one of each family: offered in place of our own.
+    pub public_ips: Vec<std::net::IpAddr>,
     /// Most peers at once.
     pub max_peers: u32,
     /// Threads that send to peers.
     pub shards: u32,
+    /// Messages on the data channels of one peer, per second.
+    pub data_messages_per_second: u32,
     /// Negotiate all slots with the first offer. `false`: active ones only, and a new offer with each change.
     pub preallocate_slots: bool,
 }
@@ -250,10 +265,14 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            ice_servers: Vec::new(),
             listen_ips: Vec::new(),
+            interfaces: Vec::new(),
+            udp_ports: None,
+            public_ips: Vec::new(),
             max_peers: 500,
             shards: 1,
+            // A fast mouse sends 1000.
+            data_messages_per_second: 3000,
             preallocate_slots: true,
         }
     }
@@ -273,11 +292,17 @@ pub enum Join {
         role: Role,
         /// What it can do.
         capabilities: Capabilities,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// By WHEP: the offer of a player. The answer is in the reply.
     Whep {
         /// SDP.
         offer: String,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// By `multistream/*`: the client offers, and its video sections are the slots, each with a stream of its own.
     /// The answer is in the reply; by [`StreamerIpcMessage::ToPeer`] follow a `slot-status` for each slot, and what
@@ -291,6 +316,9 @@ pub enum Join {
         session: String,
         /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
         socket: u64,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// A client of `multistream/*` has a new WebSocket. Its peer goes on: `welcome` with the number of its slots
     /// and a `slot-status` for each of them follow by [`StreamerIpcMessage::ToPeer`]. Refused with
@@ -389,6 +417,9 @@ pub struct SessionState {
     pub slots: Vec<StreamInfo>,
     /// Who is there.
     pub peers: Vec<Peer>,
+    /// Who may steer.
+    #[serde(default)]
+    pub control: Control,
 }
 
 /// The good answers.
@@ -426,6 +457,8 @@ pub enum Reply {
         /// Empty when it holds no text.
         text: String,
     },
+    /// Who may steer.
+    Control(Json<Control>),
 }
 
 /// A request that was refused or failed.

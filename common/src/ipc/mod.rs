@@ -24,3 +24,7 @@ pub const SOCKET_FILE: &str = "ipc.sock";
 pub const TOKEN_FILE: &str = "token";
 /// What the streamer and the monitor print.
 pub const LOG_FILE: &str = "streamer.log";
+/// In the environment of a streamer: its log filter.
+pub const LOG_VARIABLE: &str = "ORIEL_LOG";
+/// In the environment of a streamer: `text` or `json`.
+pub const LOG_FORMAT_VARIABLE: &str = "ORIEL_LOG_FORMAT";

@@ -118,7 +118,9 @@ pub enum VideoMode {
     /// Encoded anew as H.264.
     #[default]
     H264,
-    /// Passed on as it is, which must be H.264 without B-frames.
+    /// Encoded anew as VP8.
+    Vp8,
+    /// Passed on as it is, which must be H.264 without B-frames, VP8, VP9 or AV1.
     Copy,
 }
 
@@ -279,7 +281,8 @@ impl<'a> Options<'a> {
     }
 }
 
-const VIDEO_WORDS: [(&str, VideoMode); 2] = [("h264", VideoMode::H264), ("copy", VideoMode::Copy)];
+const VIDEO_WORDS: [(&str, VideoMode); 3] =
+    [("h264", VideoMode::H264), ("vp8", VideoMode::Vp8), ("copy", VideoMode::Copy)];
 const TRANSPORT_WORDS: [(&str, RtspTransport); 2] =
     [("tcp", RtspTransport::Tcp), ("udp", RtspTransport::Udp)];
 
@@ -430,7 +433,7 @@ mod tests {
             ("rtsp:///x", "source.url"),
             ("ffmpeg:x#hight=360", "\"hight\""),
             ("ffmpeg:x#height=big", "height"),
-            ("ffmpeg:x#video=vp6", "h264 or copy"),
+            ("ffmpeg:x#video=vp6", "h264 or vp8 or copy"),
             ("ffmpeg:x#height=360#height=180", "twice"),
             ("ffmpeg:-y", "begin with '-'"),
             ("exec:", "source.command"),

@@ -231,6 +231,20 @@ impl StreamerSpec {
         }
     }
 
+    /// The same without what it runs and reads: command lines, environments and addresses hold secrets.
+    #[must_use]
+    pub fn without_programs(&self) -> Self {
+        Self {
+            source: self.source.as_ref().map(SourceSpec::without_programs),
+            sources: self
+                .sources
+                .iter()
+                .map(|(name, spec)| (name.clone(), spec.without_programs()))
+                .collect(),
+            ..*self
+        }
+    }
+
     /// Checks every bound.
     ///
     /// # Errors
@@ -342,6 +356,21 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
             SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
             SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
+        }
+        shown
+    }
+
+    fn without_programs(&self) -> Self {
+        let mut shown = self.clone();
+        match &mut shown {
+            SourceSpec::Desktop(spec) => {
+                spec.command = None;
+                spec.env.clear();
+            }
+            SourceSpec::Rtsp(spec) => spec.url = SecretUrl::new("***"),
+            SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
+            SourceSpec::Exec(spec) => spec.command = Command::Argv(vec!["***".into()]),
+            SourceSpec::Test(_) | SourceSpec::Window(_) => {}
         }
         shown
     }

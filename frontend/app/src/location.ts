@@ -28,14 +28,9 @@ export function streamerIdOf(path: string): string | null {
 export type GridWish = {
   /** Null: all there are. */
   readonly streams: readonly string[] | null;
-  /** Whose streams; as the server's configuration names it. */
-  readonly streamer: string;
   /** Rendition of the small pictures. */
   readonly quality: string;
 };
-
-/** The streamer that has the configured cameras, unless the configuration says otherwise. */
-const CAMERAS = "cameras";
 
 /** `?streams=a,b,c&quality=360p`, all of it optional. */
 export function gridOf(search: string): GridWish {
@@ -44,9 +39,20 @@ export function gridOf(search: string): GridWish {
   const streams = names.filter((name) => name !== "");
   return {
     streams: streams.length === 0 ? null : streams,
-    streamer: query.get("streamer") ?? CAMERAS,
     quality: query.get("quality") ?? "",
   };
+}
+
+/** `?relay`: the viewer uses TURN servers only, to see whether they work. */
+export function transportOf(search: string): RTCIceTransportPolicy {
+  return new URLSearchParams(search).has("relay") ? "relay" : "all";
+}
+
+/** The address of a grid with its streams in another order; the rest of it stays. */
+export function arrangedGrid(page: string, streams: readonly string[]): URL {
+  const url = new URL(page);
+  url.searchParams.set("streams", streams.join(","));
+  return url;
 }
 
 /** `?src=NAME&quality=`; null when no stream is named. */

@@ -2,7 +2,8 @@ import type { StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { describeSource, shownSlot } from "../src/list/describe";
-import { gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
+import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
+import { splitToken } from "../src/token";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
 import {
   arrange,
@@ -21,6 +22,16 @@ describe("an address", () => {
     expect(rootFromViewer("http://h/oriel/s/demo/?a#b").href).toBe("http://h/oriel/");
   });
 
+  it("is rid of its token, and of nothing else", () => {
+    expect(splitToken("#token=a.b-c_d")).toEqual({ token: "a.b-c_d", hash: "" });
+    expect(splitToken("#here&token=a%2Eb&there=1")).toEqual({ token: "a.b", hash: "#here&there=1" });
+    expect(splitToken("#token=%E0%A4%A")).toEqual({ token: "%E0%A4%A", hash: "" });
+    for (const hash of ["", "#", "#here", "#token=", "#mytoken=x"]) {
+      expect(splitToken(hash).token, hash).toBeNull();
+    }
+    expect(splitToken("#here").hash).toBe("#here");
+  });
+
   it("of a viewer names its streamer", () => {
     expect(streamerIdOf("/s/demo")).toBe("demo");
     expect(streamerIdOf("/oriel/s/a%2Db/")).toBe("a-b");
@@ -32,10 +43,12 @@ describe("the address of a page with streams", () => {
   it("names them, or leaves it open", () => {
     expect(gridOf("?streams=a, b,,c&quality=360p")).toEqual({
       streams: ["a", "b", "c"],
-      streamer: "cameras",
       quality: "360p",
     });
-    expect(gridOf("?streamer=yard")).toEqual({ streams: null, streamer: "yard", quality: "" });
+    expect(gridOf("")).toEqual({ streams: null, quality: "" });
+    const arranged = arrangedGrid("http://h/oriel/grid?quality=360p&streams=a,b", ["b", "a c"]);
+    expect(gridOf(arranged.search)).toEqual({ streams: ["b", "a c"], quality: "360p" });
+    expect(arranged.pathname).toBe("/oriel/grid");
     expect(streamOf("?src=door&quality=360p")).toEqual({ stream: "door", quality: "360p" });
     expect([streamOf(""), streamOf("?src=")]).toEqual([null, null]);
   });

@@ -4,6 +4,7 @@
  * machine and reports what happens; it decides nothing about retrying.
  */
 
+import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
 import type { ClientMessage, GeneralMessage, Role, ServerMessage } from "./generated";
@@ -33,7 +34,9 @@ export type LinkOptions = {
   readonly baseUrl: string | URL;
   readonly streamerId: string;
   readonly role: Role | null;
+  readonly token: TokenSource;
   readonly lipSync: boolean;
+  readonly iceTransportPolicy: RTCIceTransportPolicy;
 };
 
 /** What has been negotiated, for those who want to see that nothing was. */
@@ -83,13 +86,15 @@ export class Link extends Emitter<LinkEvents> {
   /** Opens a WebSocket, and unless an earlier peer is resumed, makes a peer connection meanwhile. */
   open(resume: boolean): void {
     this.#closeSocket(false);
-    const token = resume && this.#peer !== null ? this.#resumeToken : null;
+    const resumed = resume && this.#peer !== null ? this.#resumeToken : null;
     const { baseUrl, streamerId, role } = this.#options;
+    const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(baseUrl, streamerId), {
       type: "hello",
       capabilities: { preallocatedSlots: true, srtpGcm: this.#srtpGcm },
-      ...(token === null ? {} : { resume: token }),
+      ...(token === null ? {} : { token }),
+      ...(resumed === null ? {} : { resume: resumed }),
       ...(role === null ? {} : { role }),
     });
     this.#socket = socket;
@@ -103,7 +108,7 @@ export class Link extends Emitter<LinkEvents> {
       if (code === PEER_GONE || code === STREAMER_GONE) this.#peer?.abandon();
       this.emit("socket-lost", { welcomed: this.#welcomed });
     });
-    if (token === null) this.#replacePeer();
+    if (resumed === null) this.#replacePeer();
   }
 
   close(keepMedia: boolean): void {
@@ -142,6 +147,8 @@ export class Link extends Emitter<LinkEvents> {
     this.#welcomed = true;
     this.#resumeToken = welcome.resumeToken;
     if (welcome.resumed && this.#peer?.usable === true) {
+      // Credentials of TURN servers end; these are new.
+      this.#peer.setIceServers(welcome.iceServers);
       this.emit("resumed", undefined);
       return;
     }
@@ -177,7 +184,8 @@ export class Link extends Emitter<LinkEvents> {
 
   #replacePeer(): void {
     this.#dropPeer();
-    const peer = new PeerConnection({ lipSync: this.#options.lipSync });
+    const { lipSync, iceTransportPolicy } = this.#options;
+    const peer = new PeerConnection({ lipSync, iceTransportPolicy });
     this.#peer = peer;
     this.#connections += 1;
     this.#offers = 0;

@@ -1,6 +1,14 @@
-import type { MultiStreamClient, SlotStatus } from "@oriel/client";
-import { type CSSProperties, useEffect, useMemo, useRef, useState } from "react";
-import { explain, type GridSlot, normalise, type Tile } from "./slots";
+import type { MultiStreamClient, SlotStatus, TokenSource } from "@oriel/client";
+import {
+  type CSSProperties,
+  type DragEvent,
+  type KeyboardEvent as TileKeyEvent,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
+import { explain, type GridSlot, moved, normalise, type Tile } from "./slots";
 import { StatusBadge } from "./StatusBadge";
 import { StreamVideo } from "./StreamVideo";
 import { useMultiStream } from "./useMultiStream";
@@ -8,31 +16,51 @@ import { useMultiStream } from "./useMultiStream";
 export type CameraGridProps = {
   /** Root of the web-server. */
   readonly server: string | URL;
+  /** Shown to the server, where it asks for one. */
+  readonly token?: TokenSource;
   /** What to show, in order. Another stream in a place is a switch, not another connection. */
   readonly slots: readonly GridSlot[];
   /** Sound of the enlarged stream off. Default: true. In the grid all are silent. */
   readonly muted?: boolean;
   /** Columns; chosen from the number of streams when absent. */
   readonly columns?: number;
+  /** Called with the streams in their new order when somebody has dragged a tile to another place. */
+  readonly onRearrange?: (streams: readonly string[]) => void;
   /** Gets the connection, for what the components do not show. */
   readonly onClient?: (client: MultiStreamClient) => void;
 };
 
+/** Marks what is dragged as a tile of a grid. */
+const DRAG_TYPE = "application/x-oriel-tile";
+
 /**
- * Many streams over one connection. A click enlarges one, in its better quality if it has one; what is scrolled
- * out of view is not sent.
+ * Many streams over one connection. A click enlarges one, in its better quality if it has one; dragging puts one to the
+ * place of another; what is scrolled out of view is not sent.
+ *
+ * Each slot keeps its element in the same place of the document, and style alone moves it: a video that is taken out of
+ * the document stops.
  */
-export function CameraGrid({ server, slots, muted = true, columns, onClient }: CameraGridProps) {
+export function CameraGrid(props: CameraGridProps) {
+  const { server, token = null, slots, muted = true, columns, onClient, onRearrange } = props;
   // By content: a list that is made anew on each rendering is still the same list.
   const key = JSON.stringify(slots);
   const base = useMemo(() => normalise(JSON.parse(key) as GridSlot[]), [key]);
   const [enlarged, setEnlarged] = useState<number | null>(null);
+  // Of other streams than those that were arranged, it means nothing.
+  const [arranged, setArranged] = useState<{ key: string; order: readonly number[] } | null>(null);
+  const order = arranged?.key === key ? arranged.order : base.map(({ slot }) => slot);
+  const move = (from: number, to: number): void => {
+    const after = moved(order, from, to);
+    if (after === order) return;
+    setArranged({ key, order: after });
+    onRearrange?.(after.flatMap((slot) => base[slot]?.stream ?? []));
+  };
   const shown = enlarged !== null && enlarged < base.length ? enlarged : null;
   const tiles = useMemo(
     () => base.map((tile) => (tile.slot === shown ? { ...tile, quality: tile.enlargedQuality } : tile)),
     [base, shown],
   );
-  const { client, statuses, refused } = useMultiStream(server, tiles);
+  const { client, statuses, refused } = useMultiStream(server, tiles, token);
   useEffect(() => {
     if (client !== null) onClient?.(client);
   }, [client, onClient]);
@@ -67,6 +95,11 @@ export function CameraGrid({ server, slots, muted = true, columns, onClient }: C
           client={client}
           status={statuses.get(tile.slot) ?? null}
           large={tile.slot === shown}
+          place={order.indexOf(tile.slot)}
+          onMove={move}
+          onStep={(step) => {
+            move(tile.slot, order[order.indexOf(tile.slot) + step] ?? tile.slot);
+          }}
           muted={muted || tile.slot !== shown}
           onToggle={() => {
             setEnlarged(tile.slot === shown ? null : tile.slot);
@@ -82,22 +115,42 @@ type GridTileProps = {
   readonly client: MultiStreamClient | null;
   readonly status: SlotStatus | null;
   readonly large: boolean;
+  /** Its place among the others. */
+  readonly place: number;
   readonly muted: boolean;
   readonly onToggle: () => void;
+  /** Puts a tile to the place of another. */
+  readonly onMove: (from: number, to: number) => void;
+  /** Puts this tile one place on, or back. */
+  readonly onStep: (step: 1 | -1) => void;
 };
 
-function GridTile({ tile, client, status, large, muted, onToggle }: GridTileProps) {
-  const element = useRef<HTMLButtonElement>(null);
+/** A button in all but its element: not all browsers drag buttons. */
+function GridTile({ tile, client, status, large, place, muted, onToggle, onMove, onStep }: GridTileProps) {
+  const element = useRef<HTMLDivElement>(null);
+  const [over, setOver] = useState(false);
   usePausedOutOfView(client, tile.slot, element);
   const text = explain(status);
+  const key = (event: TileKeyEvent): void => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : null;
+    if (event.ctrlKey && step !== null) onStep(step);
+    else if (event.key === "Enter" || event.key === " ") onToggle();
+    else return;
+    event.preventDefault();
+  };
   return (
-    <button
+    <div
       ref={element}
-      className={large ? "oriel-tile oriel-large" : "oriel-tile"}
-      type="button"
+      className={["oriel-tile", large ? "oriel-large" : "", over ? "oriel-over" : ""].join(" ").trim()}
+      style={large ? undefined : { order: place }}
+      role="button"
+      tabIndex={0}
+      draggable={!large}
       onClick={onToggle}
+      onKeyDown={key}
+      {...dragging(tile.slot, setOver, onMove)}
       aria-pressed={large}
-      title={large ? "Back to the grid" : `Enlarge ${tile.label}`}
+      title={large ? "Back to the grid" : `${tile.label} – click to enlarge, drag to rearrange`}
       data-testid={`tile-${tile.slot}`}
       data-stream={tile.stream}
     >
@@ -111,8 +164,33 @@ function GridTile({ tile, client, status, large, muted, onToggle }: GridTileProp
         <span className="oriel-label">{tile.label}</span>
         <StatusBadge status={status?.status ?? "pending"} />
       </span>
-    </button>
+    </div>
   );
+}
+
+/** Dragging a tile to the place of another. */
+function dragging(slot: number, setOver: (over: boolean) => void, onMove: (from: number, to: number) => void) {
+  const isTile = (event: DragEvent): boolean => event.dataTransfer.types.includes(DRAG_TYPE);
+  return {
+    onDragStart: (event: DragEvent): void => {
+      event.dataTransfer.setData(DRAG_TYPE, String(slot));
+      event.dataTransfer.effectAllowed = "move";
+    },
+    onDragOver: (event: DragEvent): void => {
+      if (!isTile(event)) return;
+      event.preventDefault();
+      setOver(true);
+    },
+    onDragLeave: (): void => {
+      setOver(false);
+    },
+    onDrop: (event: DragEvent): void => {
+      if (!isTile(event)) return;
+      event.preventDefault();
+      setOver(false);
+      onMove(Number(event.dataTransfer.getData(DRAG_TYPE)), slot);
+    },
+  };
 }
 
 /** What nobody can see is not sent. */

@@ -42,6 +42,15 @@ export function normalise(slots: readonly GridSlot[]): Tile[] {
   });
 }
 
+/** The order after one of its members was put to the place of another; the same if either is none. */
+export function moved(order: readonly number[], from: number, to: number): readonly number[] {
+  const [place, target] = [order.indexOf(from), order.indexOf(to)];
+  if (place < 0 || target < 0 || place === target) return order;
+  const after = order.filter((one) => one !== from);
+  after.splice(target, 0, from);
+  return after;
+}
+
 /** What the slots of a new session are to show. */
 export function configsOf(tiles: readonly Tile[]): SlotConfig[] {
   return tiles.map(({ slot, stream, quality }) => ({ slot, stream, quality }));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { changedTiles, configsOf, explain, normalise } from "../src/slots";
+import { changedTiles, configsOf, explain, moved, normalise } from "../src/slots";
 
 describe("the tiles of a grid", () => {
   it("come from names, or from more than names", () => {
@@ -25,6 +25,20 @@ describe("the tiles of a grid", () => {
       [2, "c"],
     ]);
     expect(changedTiles(now, now)).toEqual([]);
+  });
+});
+
+describe("the order of tiles", () => {
+  it("changes by putting one to the place of another", () => {
+    expect(moved([0, 1, 2, 3], 0, 2)).toEqual([1, 2, 0, 3]);
+    expect(moved([0, 1, 2, 3], 3, 1)).toEqual([0, 3, 1, 2]);
+    for (const [from, to] of [
+      [1, 1],
+      [7, 1],
+      [1, 7],
+    ] as const) {
+      expect(moved([0, 1], from, to)).toEqual([0, 1]);
+    }
   });
 });
 

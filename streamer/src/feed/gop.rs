@@ -133,7 +133,8 @@ mod tests {
 
     fn unit(number: u64, keyframe: bool, at: Instant, bytes: usize) -> Arc<VideoUnit> {
         let payloads = vec![Bytes::from(vec![number as u8; bytes])];
-        Arc::new(VideoUnit { number, keyframe, captured: at, time: 0, payloads, bytes })
+        let codec = common::media::VideoCodec::H264;
+        Arc::new(VideoUnit { number, codec, keyframe, captured: at, time: 0, payloads, bytes })
     }
 
     fn replayed(gop: &Gop) -> Option<Vec<u64>> {

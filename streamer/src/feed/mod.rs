@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
+use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
 
 pub use demand::Demand;
 pub use tap::{Tap, Tapped};
@@ -31,6 +31,8 @@ use tap::TapSender;
 pub struct VideoUnit {
     /// Counts the units of the feed from 0 without gaps: a gap at a receiver is a loss.
     pub number: u64,
+    /// What the payloads are of.
+    pub codec: VideoCodec,
     /// Decodable alone.
     pub keyframe: bool,
     /// When the frame was taken.
@@ -124,7 +126,7 @@ impl VideoOutlet {
     pub fn publish(&mut self, unit: AccessUnit) {
         self.taps.extend(self.new_taps.try_iter());
         self.taps.retain_mut(|tap| tap.send(&unit));
-        let payloads = packetize::h264(&unit.data);
+        let payloads = packetize::payloads(&unit, self.number);
         if payloads.is_empty() {
             return;
         }
@@ -134,8 +136,8 @@ impl VideoOutlet {
         let bytes = payloads.iter().map(Bytes::len).sum();
         let number = self.number;
         self.number += 1;
-        let unit =
-            VideoUnit { number, keyframe: unit.keyframe, captured: unit.captured, time, payloads, bytes };
+        let AccessUnit { codec, keyframe, captured, .. } = unit;
+        let unit = VideoUnit { number, codec, keyframe, captured, time, payloads, bytes };
         (self.publish)(Arc::new(unit));
     }
 }
@@ -192,7 +194,6 @@ pub fn ticks(elapsed: Duration, hz: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Size;
     use std::sync::mpsc;
 
     fn demand() -> Arc<Demand> {
@@ -205,12 +206,8 @@ mod tests {
         let start = Instant::now();
         let mut outlet = VideoOutlet::new(demand(), start, move |unit| sent.send(unit).unwrap());
         for ms in [0, 0, 33] {
-            outlet.publish(AccessUnit {
-                data: Bytes::from_static(&[0, 0, 1, 0x65, 1]),
-                keyframe: true,
-                captured: start + Duration::from_millis(ms),
-                size: Size { width: 16, height: 16 },
-            });
+            let captured = start + Duration::from_millis(ms);
+            outlet.publish(AccessUnit { captured, ..AccessUnit::sample(&[0, 0, 1, 0x65, 1], true) });
         }
         drop(outlet);
         let seen: Vec<_> = units.iter().map(|unit| (unit.number, unit.time)).collect();

@@ -86,13 +86,9 @@ impl Drop for Tap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Size;
-    use bytes::Bytes;
-    use std::time::Instant;
 
     fn unit(keyframe: bool) -> AccessUnit {
-        let size = Size { width: 16, height: 16 };
-        AccessUnit { data: Bytes::from_static(&[0, 0, 1, 0x65]), keyframe, captured: Instant::now(), size }
+        AccessUnit::sample(&[0, 0, 1, 0x65], keyframe)
     }
 
     #[test]

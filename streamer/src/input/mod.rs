@@ -157,7 +157,7 @@ pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()
     let (events, receiver) = sync_channel(QUEUE);
     let applied = Arc::new(Counter::default());
     let router = Router::new(notices, applied.clone());
-    let thread = std::thread::Builder::new().name("input".into()).spawn(move || router.run(&receiver))?;
+    let thread = crate::thread::spawn("input", move || router.run(&receiver))?;
     Ok((Handle { events, applied }, thread))
 }
 

@@ -8,7 +8,7 @@
 //!    └───────────── expires ────┘                  └── channels closed ──┘
 //! ```
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -172,6 +172,7 @@ pub struct Connection {
     ice_connected: bool,
     playout_delay: Option<u8>,
     remote_candidates: usize,
+    public_ips: Vec<IpAddr>,
 }
 
 impl Connection {
@@ -215,7 +216,14 @@ impl Connection {
             ice_connected: false,
             playout_delay: None,
             remote_candidates: 0,
+            public_ips: Vec::new(),
         })
+    }
+
+    /// Offers candidates with these addresses in place of our own of the same family: behind a 1:1 NAT, what comes to
+    /// them comes to us.
+    pub fn set_public_ips(&mut self, ips: &[IpAddr]) {
+        self.public_ips = ips.to_vec();
     }
 
     /// For adding media sections and for what was negotiated in them.
@@ -249,7 +257,7 @@ impl Connection {
     /// When `rtc` refuses.
     pub fn reoffer(&mut self, now: Instant) -> Result<String, Error> {
         let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
-        let sdp = negotiate::with_simulcast(&offer.sdp);
+        let sdp = negotiate::with_public_ips(&negotiate::with_simulcast(&offer.sdp), &self.public_ips);
         self.pc.set_local_description(now, offer).map_err(failed("offer"))?;
         Ok(sdp)
     }
@@ -276,7 +284,7 @@ impl Connection {
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
-        let sdp = answer.sdp.clone();
+        let sdp = negotiate::with_public_ips(&answer.sdp, &self.public_ips);
         self.pc.set_local_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
         Ok(sdp)

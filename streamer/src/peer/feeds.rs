@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::media::VideoCodec;
+
 use super::FeedId;
 use crate::feed::gop::{Continuity, Gop};
 use crate::feed::keyframe::KeyframeRequests;
@@ -23,6 +25,8 @@ pub struct Feed {
     watchers: u32,
     /// Its source gives pictures.
     online: bool,
+    /// Codec of its newest picture.
+    codec: Option<VideoCodec>,
 }
 
 /// All feeds, by id.
@@ -35,7 +39,8 @@ impl Feeds {
     /// A feed that may be bound to slots from now on.
     pub fn add(&mut self, id: FeedId, demand: Arc<Demand>) {
         let (gop, requests) = (Gop::default(), KeyframeRequests::default());
-        self.feeds.insert(id, Feed { gop, requests, demand, watchers: 0, online: true });
+        let (watchers, online, codec) = (0, true, None);
+        self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec });
     }
 
     /// A feed that nothing is bound to any more.
@@ -59,6 +64,11 @@ impl Feeds {
         self.feeds.get(&id).is_some_and(|feed| feed.online)
     }
 
+    /// Codec of the newest picture of a feed; `None` while there was none.
+    pub fn codec(&self, id: FeedId) -> Option<VideoCodec> {
+        self.feeds.get(&id)?.codec
+    }
+
     /// One feed.
     pub fn get(&self, id: FeedId) -> Option<&Feed> {
         self.feeds.get(&id)
@@ -67,6 +77,7 @@ impl Feeds {
     /// Takes a unit of a feed. After a loss the source is asked for a keyframe.
     pub fn push(&mut self, now: Instant, id: FeedId, unit: &Arc<VideoUnit>) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
+        feed.codec = Some(unit.codec);
         if unit.keyframe {
             feed.requests.made(now);
         }
@@ -168,7 +179,8 @@ mod tests {
     fn the_first_keyframe_of_a_source_is_shown_and_an_old_one_is_replaced() {
         let keyframe = |captured| {
             let payloads = vec![bytes::Bytes::from_static(&[1])];
-            Arc::new(VideoUnit { number: 0, keyframe: true, captured, time: 0, payloads, bytes: 1 })
+            let (number, codec) = (0, VideoCodec::H264);
+            Arc::new(VideoUnit { number, codec, keyframe: true, captured, time: 0, payloads, bytes: 1 })
         };
         let now = Instant::now();
         for (age, asked) in [(FRESH / 2, false), (FRESH, true)] {

@@ -12,7 +12,7 @@
 
 pub mod commands;
 pub mod connection;
-mod demux;
+pub mod demux;
 mod feedback;
 mod feeds;
 mod limit;
@@ -28,13 +28,14 @@ mod viewer;
 use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
+use common::control::Control;
 use common::id::{PeerId, SlotIndex};
-use common::media::VideoCodec;
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
+pub use socket::Network;
 
 /// A feed within its streamer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,8 +48,6 @@ pub struct Binding {
     pub video: FeedId,
     /// Its sound, if it has any.
     pub audio: Option<FeedId>,
-    /// Codec of the picture.
-    pub codec: VideoCodec,
 }
 
 /// What a feed has made.
@@ -155,6 +154,8 @@ pub enum Command {
         /// What it may do.
         role: Role,
     },
+    /// Who may steer from now on, besides what roles permit.
+    Control(Control),
     /// Ends a peer.
     Remove {
         /// Whom.

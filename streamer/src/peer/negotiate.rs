@@ -9,8 +9,12 @@
 //! mid 2N+3        application        data channels keys, motion, general
 //! ```
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use common::id::SlotIndex;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
+use common::nat;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::configuration::media_engine::{
@@ -26,7 +30,7 @@ use rtc::rtp_transceiver::{
 };
 use rtc::shared::error::Error;
 
-use super::slot::Negotiated;
+use super::slot::{Codecs, PayloadTypes};
 
 /// Lets the receiver show frames without smoothing their timing.
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -130,6 +134,34 @@ pub fn add_slot(
     Ok(index)
 }
 
+/// The description with `public` addresses in its candidates in place of our own; see [`nat::offered`]. Of those that are
+/// the same then, the first stays, which has the highest priority.
+pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
+    if public.is_empty() {
+        return sdp.to_owned();
+    }
+    let mut lines = Vec::new();
+    let mut offered = HashSet::new();
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            offered.clear();
+        }
+        // foundation component transport priority address port typ …
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let own = words.get(4).and_then(|address| address.parse().ok());
+        let (Some(own), true) = (own, line.starts_with("a=candidate:")) else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let address = nat::offered(own, public).to_string();
+        if offered.insert((address.clone(), words.get(5).copied().unwrap_or_default().to_owned())) {
+            words[4] = &address;
+            lines.push(words.join(" "));
+        }
+    }
+    lines.concat()
+}
+
 /// Whether the next offer sends in the sections of a slot, whose video sender is `index`.
 pub fn set_sending(pc: &mut RTCPeerConnection, index: usize, sending: bool) {
     let direction =
@@ -193,23 +225,39 @@ fn has_section(pc: &mut RTCPeerConnection, sender: usize) -> bool {
     id.and_then(|id| pc.rtp_transceiver(id)).is_some_and(|transceiver| transceiver.mid().is_some())
 }
 
-/// Payload types of one sender, once offer and answer are in place; none if the peer did not offer to receive it.
-pub fn negotiated(pc: &mut RTCPeerConnection, sender: usize, codec: VideoCodec) -> Negotiated {
+/// Codecs that one sender may send, once offer and answer are in place; none if the peer did not offer to receive them.
+fn negotiated(pc: &mut RTCPeerConnection, sender: usize) -> Vec<RTCRtpCodecParameters> {
     if !has_section(pc, sender) {
-        return Negotiated::default();
+        return Vec::new();
     }
-    let Some(mut sender) = pc.rtp_sender(RTCRtpSenderId::from(sender)) else { return Negotiated::default() };
-    let codecs = &sender.get_parameters().rtp_parameters.codecs;
-    let mime = VIDEO_CODECS.iter().find(|(c, ..)| *c == codec).map_or(MIME_TYPE_H264, |(_, mime, ..)| mime);
-    let fits = |c: &&RTCRtpCodecParameters| {
-        let is = |mime: &str| c.rtp_codec.mime_type.eq_ignore_ascii_case(mime);
-        let mode_0 = is(MIME_TYPE_H264) && !c.rtp_codec.sdp_fmtp_line.contains("packetization-mode=1");
-        (is(mime) || is(MIME_TYPE_OPUS)) && !mode_0
-    };
-    let Some(chosen) = codecs.iter().find(fits) else { return Negotiated::default() };
-    let apt = format!("apt={}", chosen.payload_type);
-    let rtx = codecs.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
-    Negotiated { payload_type: Some(chosen.payload_type), rtx_payload_type: rtx.map(|c| c.payload_type) }
+    let sender = pc.rtp_sender(RTCRtpSenderId::from(sender));
+    sender.map(|mut sender| sender.get_parameters().rtp_parameters.codecs.clone()).unwrap_or_default()
+}
+
+/// Payload types of a video sender.
+pub fn video_codecs(pc: &mut RTCPeerConnection, sender: usize) -> Codecs {
+    let negotiated = negotiated(pc, sender);
+    let mut codecs = Codecs::default();
+    for (codec, mime, ..) in VIDEO_CODECS {
+        let fits = |c: &&RTCRtpCodecParameters| {
+            let mode_0 =
+                mime == MIME_TYPE_H264 && !c.rtp_codec.sdp_fmtp_line.contains("packetization-mode=1");
+            c.rtp_codec.mime_type.eq_ignore_ascii_case(mime) && !mode_0
+        };
+        let types = negotiated.iter().find(fits).map(|chosen| {
+            let apt = format!("apt={}", chosen.payload_type);
+            let rtx = negotiated.iter().find(|c| c.rtp_codec.sdp_fmtp_line == apt);
+            PayloadTypes { media: chosen.payload_type, rtx: rtx.map(|rtx| rtx.payload_type) }
+        });
+        codecs.set(codec, types);
+    }
+    codecs
+}
+
+/// Payload type of a sound sender.
+pub fn audio_payload_type(pc: &mut RTCPeerConnection, sender: usize) -> Option<u8> {
+    let is_opus = |c: &&RTCRtpCodecParameters| c.rtp_codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_OPUS);
+    negotiated(pc, sender).iter().find(is_opus).map(|opus| opus.payload_type)
 }
 
 /// Id of a negotiated header extension at one sender.
@@ -230,6 +278,22 @@ pub fn offered_mids(slot: SlotIndex) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn candidates_bear_the_public_address_once() {
+        let sdp = "v=0\r\nm=video 9 x\r\na=candidate:1 1 udp 2130706431 10.0.0.2 5000 typ host\r\n\
+                   a=candidate:2 1 udp 2130706175 10.1.0.2 5000 typ host\r\n\
+                   a=candidate:3 1 udp 2130705919 fd00::2 5001 typ host\r\n\
+                   a=candidate:4 1 udp 2130705663 127.0.0.1 5000 typ host\r\nm=audio 9 x\r\n";
+        let public = with_public_ips(sdp, &["203.0.113.7".parse().unwrap()]);
+        assert_eq!(
+            public,
+            "v=0\r\nm=video 9 x\r\na=candidate:1 1 udp 2130706431 203.0.113.7 5000 typ host\r\n\
+             a=candidate:3 1 udp 2130705919 fd00::2 5001 typ host\r\n\
+             a=candidate:4 1 udp 2130705663 127.0.0.1 5000 typ host\r\nm=audio 9 x\r\n"
+        );
+        assert_eq!(with_public_ips(sdp, &[]), sdp);
+    }
 
     #[test]
     fn an_offer_has_one_transport_and_only_receives() {

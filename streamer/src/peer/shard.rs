@@ -6,13 +6,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::api::PeerState;
+use common::control::Control;
 use common::id::PeerId;
 use common::input::Actor;
 use common::signal::Role;
@@ -20,6 +21,7 @@ use common::stats::NetworkStats;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
@@ -27,10 +29,11 @@ use super::demux;
 use super::feeds::Feeds;
 use super::messages::{self, Order};
 use super::slot::Packet;
-use super::socket::{Inbox, Sockets};
+use super::socket::{Inbox, Network, Sockets};
 use super::viewer::{Context, Setup, Viewer};
 use super::{Audience, Begin, Binding, Command, Media, Report};
 use crate::input;
+use crate::stats::Counter;
 
 /// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
 /// dropped; it sees the gap in the numbers and goes on with the next keyframe.
@@ -43,13 +46,15 @@ const PER_TURN: usize = 64;
 pub struct Feeder {
     media: SyncSender<Media>,
     wake: Arc<OwnedFd>,
+    dropped: Arc<Counter>,
 }
 
 impl Feeder {
     /// Gives media to the shard. Never blocks; see [`MEDIA_QUEUE`].
     pub fn send(&self, media: Media) {
         if let Err(TrySendError::Full(_)) = self.media.try_send(media) {
-            tracing::warn!("a shard is behind: media dropped");
+            tracing::debug!("a shard is behind: media dropped");
+            self.dropped.add(1);
         }
         wake(&self.wake);
     }
@@ -75,10 +80,12 @@ pub struct Started {
 pub struct Config {
     /// Which of the session's shards it is.
     pub index: usize,
-    /// Addresses to listen on and to offer; none: all of the machine.
-    pub ips: Vec<IpAddr>,
+    /// Where to listen, and what to offer.
+    pub network: Network,
     /// Slots of every peer.
     pub slots: u8,
+    /// Data channel messages of one peer, per second.
+    pub messages: u32,
     /// When the time of all feeds is zero.
     pub clock: Instant,
     /// Our certificate.
@@ -94,18 +101,21 @@ pub struct Config {
 /// # Errors
 /// When nothing can be bound or no thread started.
 pub fn start(config: Config) -> io::Result<Started> {
-    let sockets = Sockets::bind(&config.ips)?;
+    let sockets = Sockets::bind(&config.network)?;
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (commands, command_receiver) = Commands::new(wake.clone());
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
-    let feeder = Feeder { media, wake: wake.clone() };
+    let dropped = Arc::<Counter>::default();
+    let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
     let shard = Shard {
         bindings: vec![None; usize::from(config.slots)],
+        control: Control::default(),
         config,
         sockets,
         wake,
         commands: command_receiver,
         media: media_receiver,
+        dropped,
         feeds: Feeds::default(),
         viewers: BTreeMap::new(),
         next_key: 0,
@@ -118,7 +128,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         events: Vec::new(),
         network: NetworkStats::default(),
     };
-    let thread = std::thread::Builder::new().name("shard".into()).spawn(move || shard.run())?;
+    let thread = crate::thread::spawn("shard", move || shard.run())?;
     Ok(Started { commands, feeder, thread })
 }
 
@@ -128,6 +138,7 @@ type Key = u64;
 struct Entry {
     viewer: Viewer,
     ufrag: String,
+    span: Span,
     /// The earliest of its timers in the heap.
     scheduled: Option<Instant>,
 }
@@ -138,8 +149,12 @@ struct Shard {
     wake: Arc<OwnedFd>,
     commands: Receiver<Command>,
     media: Receiver<Media>,
+    /// Media that did not fit the queue.
+    dropped: Arc<Counter>,
     feeds: Feeds,
     bindings: Vec<Option<Binding>>,
+    /// Who may steer, besides what roles permit.
+    control: Control,
     viewers: BTreeMap<Key, Entry>,
     next_key: Key,
     by_peer: HashMap<PeerId, Key>,
@@ -273,6 +288,7 @@ impl Shard {
                     .for_each(|key| self.offer(now, key));
                 self.report_slots();
             }
+            Command::Control(control) => self.set_control(control),
             Command::Say { to, text } => self.say(now, to, &text),
             Command::Stats => self.stats(),
             Command::Answer { peer, .. }
@@ -292,6 +308,16 @@ impl Shard {
         }
     }
 
+    /// Whoever may not steer any more lets go of what it held.
+    fn set_control(&mut self, control: Control) {
+        for viewer in self.viewers.values().map(|entry| &entry.viewer) {
+            if self.control.admits(viewer.id) && !control.admits(viewer.id) {
+                self.config.input.gone(Actor::Peer(viewer.id));
+            }
+        }
+        self.control = control;
+    }
+
     fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
         // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
         let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
@@ -303,7 +329,9 @@ impl Shard {
             identity: &self.config.identity,
             ufrag: &ufrag,
             candidates: self.sockets.candidates(),
+            public_ips: &self.config.network.public_ips,
             bindings: &self.bindings,
+            messages: self.config.messages,
         };
         match Viewer::new(now, setup, begin) {
             Ok((viewer, sdp)) => {
@@ -311,7 +339,8 @@ impl Shard {
                 self.next_key += 1;
                 self.by_peer.insert(peer, key);
                 self.by_ufrag.insert(ufrag.clone(), key);
-                self.viewers.insert(key, Entry { viewer, ufrag, scheduled: None });
+                let span = tracing::info_span!("peer", id = %peer);
+                self.viewers.insert(key, Entry { viewer, ufrag, span, scheduled: None });
                 if offers {
                     report(&self.config, Report::Offer { peer, sdp });
                 } else {
@@ -333,6 +362,7 @@ impl Shard {
     }
 
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
+        let _entered = self.viewers.get(&key).map(|entry| entry.span.clone().entered());
         let refused = match command {
             Command::Answer { sdp, .. } => self.with(key, |viewer, cx| {
                 if !viewer.awaits_answer() {
@@ -428,6 +458,7 @@ impl Shard {
             let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
             let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
             if let Some(entry) = self.viewers.get_mut(&key) {
+                let _entered = entry.span.clone().entered();
                 entry.viewer.connection().receive(now, local, from, data);
                 self.after_input(now, key);
             }
@@ -450,6 +481,7 @@ impl Shard {
                 continue;
             };
             entry.scheduled = None;
+            let _entered = entry.span.clone().entered();
             if entry.viewer.timeout(now, self.config.clock) {
                 self.after_input(now, key);
             } else {
@@ -507,7 +539,7 @@ impl Shard {
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
-        match messages::take(now, &mut entry.viewer, channel, bytes) {
+        match messages::take(now, &mut entry.viewer, &self.control, channel, bytes) {
             Ok(None) => {}
             Ok(Some(Order::Keys(message))) => {
                 let by = Actor::Peer(entry.viewer.id);
@@ -542,6 +574,7 @@ impl Shard {
         let counts = self.sockets.counts();
         (network.sent_bytes, network.send_calls, network.send_drops) =
             (counts.bytes, counts.calls, counts.drops);
+        network.media_drops = self.dropped.get();
         for entry in self.viewers.values() {
             network.peers += u32::from(entry.viewer.state() == PeerState::Connected);
             add_stats(&mut network, &entry.viewer);

@@ -11,9 +11,11 @@
 //! A writer knows its [`Place`] in the feed also while it sends nothing: when it resumes, it goes on from there if it can,
 //! and never back to pictures that the receiver has shown already.
 
-use crate::feed::gop::{Gop, Place};
-use crate::feed::{AudioUnit, VideoUnit};
 use bytes::{BufMut, Bytes, BytesMut};
+use common::media::VideoCodec;
+
+use crate::feed::gop::{Gop, Place};
+use crate::feed::{AudioUnit, VideoUnit, packetize};
 
 /// One RTP packet to send, without header extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +36,40 @@ pub struct Packet {
     pub payload: Bytes,
 }
 
-/// What the SDP fixed for one sender.
+/// What the SDP fixed for one codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadTypes {
+    /// Of the codec.
+    pub media: u8,
+    /// Of its retransmissions (RFC 4588), if the peer takes any.
+    pub rtx: Option<u8>,
+}
+
+/// What the SDP fixed for one video sender: every codec that the peer takes. What is sent may change from one to
+/// another at any keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Negotiated {
-    /// Payload type of the codec; `None` when the peer does not take this track.
-    pub payload_type: Option<u8>,
-    /// Payload type of its retransmissions (RFC 4588).
-    pub rtx_payload_type: Option<u8>,
+pub struct Codecs([Option<PayloadTypes>; 5]);
+
+impl Codecs {
+    /// Payload types of a codec; `None` when the peer does not take it.
+    pub fn get(&self, codec: VideoCodec) -> Option<PayloadTypes> {
+        self.0[index(codec)]
+    }
+
+    /// With these of a codec.
+    pub fn set(&mut self, codec: VideoCodec, types: Option<PayloadTypes>) {
+        self.0[index(codec)] = types;
+    }
+}
+
+fn index(codec: VideoCodec) -> usize {
+    match codec {
+        VideoCodec::H264 => 0,
+        VideoCodec::H265 => 1,
+        VideoCodec::AV1 => 2,
+        VideoCodec::VP8 => 3,
+        VideoCodec::VP9 => 4,
+    }
 }
 
 /// Packets that can be asked for again: at 2.5 Mbit/s about four seconds.
@@ -54,6 +83,8 @@ struct Sent {
     sequence: u16,
     unit: u64,
     packet: u16,
+    /// Number of its picture, if its codec has one.
+    picture: u16,
     timestamp: u32,
 }
 
@@ -82,7 +113,7 @@ pub enum Written {
 pub struct VideoWriter {
     ssrc: u32,
     rtx_ssrc: u32,
-    negotiated: Negotiated,
+    codecs: Codecs,
     state: State,
     sequence: u16,
     rtx_sequence: u16,
@@ -92,6 +123,8 @@ pub struct VideoWriter {
     last_time: Option<u64>,
     /// The last unit sent, if the receiver can go on from it.
     place: Option<Place>,
+    /// Number of the next picture, in codecs that have one: without gaps, whatever feed it is of.
+    next_picture: Option<u16>,
     /// Empty until something is sent: most slots of most peers never show anything.
     sent: Box<[Option<Sent>]>,
     packets: u32,
@@ -117,13 +150,14 @@ impl VideoWriter {
         Self {
             ssrc: seeds.ssrc,
             rtx_ssrc: seeds.rtx_ssrc,
-            negotiated: Negotiated::default(),
+            codecs: Codecs::default(),
             state: State::Inactive,
             sequence: seeds.sequence,
             rtx_sequence: seeds.sequence ^ 0x5555,
             offset: seeds.offset,
             last_time: None,
             place: None,
+            next_picture: None,
             sent: Box::default(),
             packets: 0,
             octets: 0,
@@ -141,8 +175,8 @@ impl VideoWriter {
     }
 
     /// What the SDP says.
-    pub fn set_negotiated(&mut self, negotiated: Negotiated) {
-        self.negotiated = negotiated;
+    pub fn set_codecs(&mut self, codecs: Codecs) {
+        self.codecs = codecs;
     }
 
     /// The slot shows a feed from its next keyframe on; [`VideoWriter::replay`] may be quicker.
@@ -166,9 +200,9 @@ impl VideoWriter {
         self.place = None;
     }
 
-    /// The peer can decode what the slot shows.
-    pub fn is_supported(&self) -> bool {
-        self.negotiated.payload_type.is_some()
+    /// The peer takes this codec; or any, where it is not known.
+    pub fn supports(&self, codec: Option<VideoCodec>) -> bool {
+        codec.map_or(self.codecs != Codecs::default(), |codec| self.codecs.get(codec).is_some())
     }
 
     /// Waits for a keyframe.
@@ -213,7 +247,7 @@ impl VideoWriter {
     }
 
     fn put(&mut self, unit: &VideoUnit, time: u64, playout_delay: bool, out: &mut Vec<Packet>) {
-        let Some(payload_type) = self.negotiated.payload_type else { return };
+        let Some(PayloadTypes { media: payload_type, .. }) = self.codecs.get(unit.codec) else { return };
         if self.sent.is_empty() {
             self.sent = vec![None; SENT_RING].into_boxed_slice();
         }
@@ -222,15 +256,17 @@ impl VideoWriter {
         self.place = Some(Place::of(unit));
         let timestamp = (time as u32).wrapping_add(self.offset);
         let last = unit.payloads.len() - 1;
+        let picture = self.next_picture.unwrap_or_else(|| packetize::picture_id(unit.number));
+        self.next_picture = Some(packetize::picture_id(u64::from(picture) + 1));
         for (n, payload) in unit.payloads.iter().enumerate() {
             let sequence = self.sequence;
             self.sequence = sequence.wrapping_add(1);
             // Units have far fewer than 65536 packets: the largest is bounded by the encoder's output.
-            let sent = Sent { sequence, unit: unit.number, packet: n as u16, timestamp };
+            let sent = Sent { sequence, unit: unit.number, packet: n as u16, picture, timestamp };
             self.sent[usize::from(sequence) % SENT_RING] = Some(sent);
             self.packets = self.packets.wrapping_add(1);
             self.octets = self.octets.wrapping_add(payload.len() as u32);
-            let (ssrc, payload) = (self.ssrc, payload.clone());
+            let (ssrc, payload) = (self.ssrc, renumbered(unit, payload, picture));
             let marker = n == last;
             out.push(Packet { payload_type, marker, sequence, timestamp, ssrc, playout_delay, payload });
         }
@@ -238,13 +274,14 @@ impl VideoWriter {
 
     /// The packet that went out as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
     pub fn retransmit(&mut self, sequence: u16, gop: &Gop) -> Option<Packet> {
-        let payload_type = self.negotiated.rtx_payload_type?;
         let sent = *self.sent.get(usize::from(sequence) % SENT_RING)?;
         let sent = sent.filter(|sent| sent.sequence == sequence)?;
         let (unit, original) = gop.packet(sent.unit, sent.packet)?;
+        let payload_type = self.codecs.get(unit.codec)?.rtx?;
+        let original = renumbered(unit, original, sent.picture);
         let mut payload = BytesMut::with_capacity(2 + original.len());
         payload.put_u16(sequence);
-        payload.put_slice(original);
+        payload.put_slice(&original);
         let rtx = self.rtx_sequence;
         self.rtx_sequence = rtx.wrapping_add(1);
         Some(Packet {
@@ -266,6 +303,16 @@ impl VideoWriter {
     }
 }
 
+/// The payload as this peer gets it: its picture's number is another one after a switch or a pause.
+fn renumbered(unit: &VideoUnit, payload: &Bytes, picture: u16) -> Bytes {
+    match packetize::picture_id_at(unit.codec) {
+        Some(at) if picture != packetize::picture_id(unit.number) => {
+            packetize::with_picture_id(payload, at, picture)
+        }
+        _ => payload.clone(),
+    }
+}
+
 /// Numbers of a sender report (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
@@ -283,7 +330,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct AudioWriter {
     ssrc: u32,
-    negotiated: Negotiated,
+    payload_type: Option<u8>,
     active: bool,
     sequence: u16,
     offset: u32,
@@ -295,15 +342,7 @@ impl AudioWriter {
     /// A writer that sends nothing yet.
     pub fn new(seeds: Seeds) -> Self {
         let Seeds { ssrc, sequence, offset, .. } = seeds;
-        Self {
-            ssrc,
-            negotiated: Negotiated::default(),
-            active: false,
-            sequence,
-            offset,
-            packets: 0,
-            octets: 0,
-        }
+        Self { ssrc, payload_type: None, active: false, sequence, offset, packets: 0, octets: 0 }
     }
 
     /// SSRC of the sound.
@@ -311,9 +350,9 @@ impl AudioWriter {
         self.ssrc
     }
 
-    /// What the SDP says.
-    pub fn set_negotiated(&mut self, negotiated: Negotiated) {
-        self.negotiated = negotiated;
+    /// What the SDP says; `None` when the peer does not take this track.
+    pub fn set_payload_type(&mut self, payload_type: Option<u8>) {
+        self.payload_type = payload_type;
     }
 
     /// Sends from now on, or stops.
@@ -323,7 +362,7 @@ impl AudioWriter {
 
     /// The next packet of the feed; `None` when none is to be sent.
     pub fn write(&mut self, unit: &AudioUnit) -> Option<Packet> {
-        let payload_type = self.negotiated.payload_type.filter(|_| self.active)?;
+        let payload_type = self.payload_type.filter(|_| self.active)?;
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
@@ -350,18 +389,23 @@ impl AudioWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::AccessUnit;
     use std::sync::Arc;
     use std::time::Instant;
 
     fn unit(number: u64, keyframe: bool, time: u64) -> Arc<VideoUnit> {
         let payloads = vec![Bytes::from(vec![number as u8; 10]), Bytes::from(vec![number as u8; 5])];
-        Arc::new(VideoUnit { number, keyframe, captured: Instant::now(), time, payloads, bytes: 15 })
+        let (codec, captured) = (VideoCodec::H264, Instant::now());
+        Arc::new(VideoUnit { number, codec, keyframe, captured, time, payloads, bytes: 15 })
     }
 
     fn writer() -> VideoWriter {
         let mut writer =
             VideoWriter::new(Seeds { ssrc: 1, rtx_ssrc: 2, sequence: u16::MAX, offset: u32::MAX });
-        writer.set_negotiated(Negotiated { payload_type: Some(102), rtx_payload_type: Some(103) });
+        let mut codecs = Codecs::default();
+        codecs.set(VideoCodec::H264, Some(PayloadTypes { media: 102, rtx: Some(103) }));
+        codecs.set(VideoCodec::VP8, Some(PayloadTypes { media: 96, rtx: Some(97) }));
+        writer.set_codecs(codecs);
         writer
     }
 
@@ -435,6 +479,36 @@ mod tests {
         writer.wait();
         assert!(writer.replay(15_000, &gop, usize::MAX, &mut out));
         assert_eq!(sent(&mut out), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_slot_goes_from_one_codec_to_another_and_its_pictures_are_numbered_through() {
+        let vp8 = |number| {
+            let unit = AccessUnit { codec: VideoCodec::VP8, ..AccessUnit::sample(&[0; 20], true) };
+            let (payloads, bytes) = (packetize::payloads(&unit, number), 24);
+            let (codec, keyframe, captured) = (VideoCodec::VP8, number % 2 == 0, unit.captured);
+            Arc::new(VideoUnit { number, codec, keyframe, captured, time: number, payloads, bytes })
+        };
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        writer.wait();
+        writer.write(&unit(0, true, 0), &mut out);
+        // Another feed, and later once more another one.
+        for number in [700, 701, 20] {
+            if number != 701 {
+                writer.forget_sent();
+                writer.wait();
+            }
+            writer.write(&vp8(number), &mut out);
+        }
+        gop.push(vp8(20));
+        let types: Vec<_> = out.iter().map(|packet| packet.payload_type).collect();
+        assert_eq!(types, [102, 102, 96, 96, 96]);
+        let numbers: Vec<_> = out[2..].iter().map(|packet| packet.payload[2..4].to_vec()).collect();
+        assert_eq!(numbers, [[0x80, 1], [0x80, 2], [0x80, 3]]);
+        let rtx = writer.retransmit(out[4].sequence, &gop).unwrap();
+        assert_eq!((rtx.payload_type, &rtx.payload[2..]), (97, &out[4].payload[..]));
+        assert!(writer.supports(Some(VideoCodec::VP8)) && writer.supports(None));
+        assert!(!writer.supports(Some(VideoCodec::AV1)));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use common::ipc::Settings;
+use common::nat::{self, PortRange};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 
 /// Kernel buffers asked for: a keyframe to each of hundreds of peers in one go.
@@ -12,6 +14,47 @@ const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const MAX_DATAGRAM: usize = 65_000;
 /// Segments in one send. The kernel takes 64.
 const MAX_SEGMENTS: usize = 64;
+
+/// Where to listen, and what to offer to peers.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Addresses to listen on; none: those of the machine's interfaces.
+    pub ips: Vec<IpAddr>,
+    /// Which interfaces; see [`nat::interface_wanted`].
+    pub interfaces: Vec<String>,
+    /// Ports to choose from; `None`: any.
+    pub ports: Option<PortRange>,
+    /// What stands in for our own addresses in what is offered; see [`nat::offered`].
+    pub public_ips: Vec<IpAddr>,
+}
+
+impl Network {
+    /// As it is configured.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            ips: settings.listen_ips.clone(),
+            interfaces: settings.interfaces.clone(),
+            ports: settings.udp_ports,
+            public_ips: settings.public_ips.clone(),
+        }
+    }
+
+    /// Addresses to listen on, and to offer as host candidates.
+    fn own(&self) -> io::Result<Vec<IpAddr>> {
+        if !self.ips.is_empty() {
+            return Ok(self.ips.clone());
+        }
+        let ips = machine_ips(&self.interfaces)?;
+        if ips.is_empty() {
+            let message = format!(
+                "no interface of this machine fits webrtc.interfaces ({})",
+                self.interfaces.join(", ")
+            );
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
+        }
+        Ok(ips)
+    }
+}
 
 /// A datagram that has arrived.
 #[derive(Debug, Clone, Copy)]
@@ -91,24 +134,29 @@ struct Batch {
 }
 
 impl Sockets {
-    /// Binds one port on `ips`; with none, on every address that this machine has, loopback included.
+    /// Binds one port; when `network` names neither addresses nor interfaces, on every address that this machine has,
+    /// loopback included.
     ///
     /// # Errors
-    /// When nothing can be bound.
-    pub fn bind(ips: &[IpAddr]) -> io::Result<Self> {
-        let candidates_ips = if ips.is_empty() { machine_ips()? } else { ips.to_vec() };
-        let has = |v4: bool| candidates_ips.iter().any(|ip| ip.is_ipv4() == v4);
-        let mut sockets = Vec::new();
-        if has(true) {
-            sockets.push(Socket::bind(bind_ip(ips, IpAddr::V4(Ipv4Addr::UNSPECIFIED)))?);
-        }
-        if has(false) {
-            match Socket::bind(bind_ip(ips, IpAddr::V6(Ipv6Addr::UNSPECIFIED))) {
-                Ok(socket) => sockets.push(socket),
-                Err(error) if sockets.is_empty() => return Err(error),
-                Err(error) => tracing::info!(%error, "no IPv6"),
+    /// When nothing can be bound, or no port of the range is free.
+    pub fn bind(network: &Network) -> io::Result<Self> {
+        let candidates_ips = network.own()?;
+        let sockets = match network.ports {
+            None => bind_families(&candidates_ips, 0)?,
+            Some(range) => {
+                let mut ports = range.ports();
+                loop {
+                    let Some(port) = ports.next() else {
+                        let message = format!("no UDP port of webrtc.udp_ports ({range}) is free");
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+                    };
+                    match bind_families(&candidates_ips, port) {
+                        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                        bound => break bound?,
+                    }
+                }
             }
-        }
+        };
         let port_of = |ip: &IpAddr| {
             let socket = sockets.iter().find(|socket| socket.local.is_ipv4() == ip.is_ipv4())?;
             Some(SocketAddr::new(*ip, socket.local.port()))
@@ -198,17 +246,38 @@ fn max_segments(sockets: &[Socket]) -> usize {
     limits.min().unwrap_or(1).clamp(1, MAX_SEGMENTS)
 }
 
-fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> IpAddr {
+/// A socket for each family of addresses, on this port of both; 0: on any of each.
+fn bind_families(ips: &[IpAddr], port: u16) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    if let Some(ip) = bind_ip(ips, IpAddr::V4(Ipv4Addr::UNSPECIFIED)) {
+        sockets.push(Socket::bind(SocketAddr::new(ip, port))?);
+    }
+    if let Some(ip) = bind_ip(ips, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        match Socket::bind(SocketAddr::new(ip, port)) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if sockets.is_empty() || error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(error);
+            }
+            Err(error) => tracing::info!(%error, "no IPv6"),
+        }
+    }
+    Ok(sockets)
+}
+
+/// What to bind for all of `ips` that are of the family of `unspecified`.
+fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> Option<IpAddr> {
     let mut of_family = ips.iter().filter(|ip| ip.is_ipv4() == unspecified.is_ipv4());
     match (of_family.next(), of_family.next()) {
-        (Some(only), None) => *only,
-        _ => unspecified,
+        (None, _) => None,
+        (Some(only), None) => Some(*only),
+        _ => Some(unspecified),
     }
 }
 
 /// Loopback last: it is of use only to viewers on this machine.
-fn machine_ips() -> io::Result<Vec<IpAddr>> {
-    let interfaces = if_addrs::get_if_addrs()?;
+fn machine_ips(filters: &[String]) -> io::Result<Vec<IpAddr>> {
+    let mut interfaces = if_addrs::get_if_addrs()?;
+    interfaces.retain(|interface| nat::interface_wanted(filters, &interface.name));
     let usable = |ip: &IpAddr| match ip {
         IpAddr::V4(ip) => !ip.is_link_local(),
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
@@ -220,8 +289,8 @@ fn machine_ips() -> io::Result<Vec<IpAddr>> {
 }
 
 impl Socket {
-    fn bind(ip: IpAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind((ip, 0))?;
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
         let state = UdpSocketState::new((&socket).into())?;
         // More than the system allows is cut to what it allows.
         let _ = state.set_send_buffer_size((&socket).into(), BUFFER_BYTES);
@@ -266,11 +335,47 @@ impl Batch {
 mod tests {
     use super::*;
 
+    fn loopback() -> Network {
+        Network { ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..Network::default() }
+    }
+
+    #[test]
+    fn ports_come_from_the_range_each_once() {
+        // Two that are free now, and beside each other.
+        let (first, range) = loop {
+            let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            let next =
+                port.checked_add(1).filter(|next| UdpSocket::bind((Ipv4Addr::LOCALHOST, *next)).is_ok());
+            if let Some(next) = next {
+                break (port, format!("{port}-{next}"));
+            }
+        };
+        let network = Network { ports: Some(range.parse().unwrap()), ..loopback() };
+        let one = Sockets::bind(&network).unwrap();
+        let two = Sockets::bind(&network).unwrap();
+        let ports = [one.candidates()[0].port(), two.candidates()[0].port()];
+        assert_eq!(ports, [first, first + 1]);
+        let error = Sockets::bind(&network).err().unwrap();
+        assert!(error.to_string().contains(&format!("webrtc.udp_ports ({range})")), "{error}");
+    }
+
+    #[test]
+    fn interfaces_can_be_left_out() {
+        let only = |filter: &str| Network { interfaces: vec![filter.to_owned()], ..Network::default() };
+        let sockets = Sockets::bind(&only("lo")).unwrap();
+        assert!(
+            sockets.candidates().iter().all(|address| address.ip().is_loopback()),
+            "{:?}",
+            sockets.candidates()
+        );
+        let error = Sockets::bind(&only("none-such")).err().unwrap();
+        assert!(error.to_string().contains("webrtc.interfaces (none-such)"), "{error}");
+    }
+
     #[test]
     fn equal_datagrams_leave_in_one_call_and_arrive_as_they_were() {
-        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (mut sender, mut receiver) =
-            (Sockets::bind(&[localhost]).unwrap(), Sockets::bind(&[localhost]).unwrap());
+            (Sockets::bind(&loopback()).unwrap(), Sockets::bind(&loopback()).unwrap());
         let (local, to) = (sender.candidates()[0], receiver.candidates()[0]);
         let sent: Vec<Vec<u8>> =
             [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
@@ -292,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_address_of_the_machine_is_a_candidate_when_none_is_named() {
-        let sockets = Sockets::bind(&[]).unwrap();
+        let sockets = Sockets::bind(&Network::default()).unwrap();
         let ports: Vec<_> = sockets.candidates().iter().map(SocketAddr::port).collect();
         assert!(sockets.candidates().iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert!(ports.iter().all(|&port| port != 0));

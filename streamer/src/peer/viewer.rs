@@ -1,7 +1,7 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
@@ -33,9 +33,7 @@ const REPLAY_TIME: Duration = Duration::from_millis(250);
 const MAX_RETRANSMISSIONS: u32 = 1500;
 /// Keyframes per second and slot that one peer can ask for; a receiver repeats its request until it has one.
 const MAX_KEYFRAMES: u32 = 2;
-/// Data channel messages per second: a fast mouse sends 1000.
-const MAX_MESSAGES: u32 = 3000;
-/// Of these, the ones that keep the session busy for a while: clipboard, resize.
+/// Of the messages on data channels, the ones that keep the session busy for a while: clipboard, resize.
 const MAX_HEAVY: u32 = 10;
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
@@ -106,13 +104,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn new(now: Instant, slots: usize) -> Self {
+    fn new(now: Instant, slots: usize, messages: u32) -> Self {
         // At most MAX_SLOTS.
         let slots = slots.max(1) as u32;
         Self {
             retransmissions: Limit::new(now, MAX_RETRANSMISSIONS),
             keyframes: Limit::new(now, MAX_KEYFRAMES * slots),
-            messages: Limit::new(now, MAX_MESSAGES),
+            messages: Limit::new(now, messages),
             heavy: Limit::new(now, MAX_HEAVY),
         }
     }
@@ -132,8 +130,12 @@ pub struct Setup<'a> {
     pub ufrag: &'a str,
     /// Our host candidates.
     pub candidates: &'a [SocketAddr],
+    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    pub public_ips: &'a [IpAddr],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
+    /// Data channel messages that it may send per second.
+    pub messages: u32,
 }
 
 impl Viewer {
@@ -142,8 +144,9 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, bindings } = setup;
+        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings, messages } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
+        connection.set_public_ips(public_ips);
         let shown: Vec<_> = match &begin {
             Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
             Begin::Accept { slots, .. } => {
@@ -182,7 +185,7 @@ impl Viewer {
             role,
             connection,
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
-            limits: Limits::new(now, slots.len()),
+            limits: Limits::new(now, slots.len(), messages),
             slots,
             offers,
             pace: Pace::new(now),
@@ -242,10 +245,10 @@ impl Viewer {
 
     fn negotiate_slot(&mut self, n: usize) {
         let slot = &mut self.slots[n];
-        let (Some(binding), Some(index)) = (slot.binding, slot.sender) else { return };
+        let (Some(_), Some(index)) = (slot.binding, slot.sender) else { return };
         let pc = self.connection.pc();
-        slot.video.set_negotiated(negotiate::negotiated(pc, index, binding.codec));
-        slot.audio.set_negotiated(negotiate::negotiated(pc, index + 1, binding.codec));
+        slot.video.set_codecs(negotiate::video_codecs(pc, index));
+        slot.audio.set_payload_type(negotiate::audio_payload_type(pc, index + 1));
     }
 
     /// What a slot shows to everybody has changed.
@@ -406,8 +409,9 @@ impl Viewer {
                 slot.video.wait();
             }
             let written = if blocked { Written::Lost } else { slot.video.write(unit, cx.packets) };
-            if written != Written::Sent {
-                self.stats.skipped_units += 1;
+            match written {
+                Written::Sent => self.stats.frames += 1,
+                _ => self.stats.skipped_units += 1,
             }
             // Also while it waits: the moment of the loss may have been too soon to ask.
             if matches!(written, Written::Lost | Written::Skipped) && self.pace.may_ask_keyframe(now) {
@@ -565,10 +569,11 @@ impl Viewer {
         let connected = self.phase == Phase::Connected;
         let mut changed = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
+            let codec = slot.binding.and_then(|binding| feeds.codec(binding.video));
             let state = match slot.binding {
                 None => SlotState::Inactive,
                 Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
-                Some(_) if self.connection.is_answered() && !slot.video.is_supported() => SlotState::Error,
+                Some(_) if self.connection.is_answered() && !slot.video.supports(codec) => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
                 Some(_) if !connected => SlotState::Pending,
                 Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,
@@ -658,7 +663,9 @@ mod tests {
             identity: &Identity::generate().unwrap(),
             ufrag: "ufrag",
             candidates: &[],
+            public_ips: &[],
             bindings: &[None; 2],
+            messages: 1,
         };
         let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
         let (mut feeds, mut packets) = (Feeds::default(), Vec::new());

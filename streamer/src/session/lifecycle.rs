@@ -96,8 +96,9 @@ impl Session {
         let (spec, started) = (entry.spec.clone(), self.senders.started.clone());
         // Its own thread, not one of a pool: children that are to end with their parent are tied to the
         // thread that started them.
-        let thread = std::thread::Builder::new().name("source-start".into());
-        let spawned = thread.spawn(move || {
+        let span = tracing::info_span!("source", name);
+        let spawned = crate::thread::spawn("source-start", move || {
+            let _entered = span.entered();
             let _ = started.blocking_send((key, source::start(&spec, upstream, outlets)));
         });
         self.tell_online(name, true);

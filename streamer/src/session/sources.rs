@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
-use common::media::VideoCodec;
 use common::slots::{self, SourceState, rendition_height, rendition_name};
 use common::spec::SourceSpec;
 
@@ -316,11 +315,7 @@ impl Sources {
             Some(upstream) => Some(upstream.audio.id),
             None => sounds.then_some(entry.audio.id),
         };
-        let codec = match shown.height {
-            None => info.map_or(VideoCodec::H264, |info| info.codec),
-            Some(_) => VideoCodec::H264,
-        };
-        Some(Binding { video, audio, codec })
+        Some(Binding { video, audio })
     }
 
     /// Sources that are to be started, and those that are to be stopped, given those that are shown to somebody.

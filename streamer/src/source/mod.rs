@@ -91,7 +91,7 @@ impl Events {
 pub enum Event {
     /// The first keyframe has been published: the source is known to work.
     Started,
-    /// Pictures have another size from now on.
+    /// Pictures have another size or codec from now on.
     Resized(Size),
     /// The cursor has another shape; `None` when it is hidden.
     Cursor(Option<CursorShape>),

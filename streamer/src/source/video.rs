@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::media::VideoCodec;
+
 use super::{Error, Event, Events};
 use crate::encode::convert::I420;
 use crate::encode::encoder::{Config, Content, Encoder};
@@ -103,7 +105,8 @@ impl Encoding {
         self.counters.keyframes.add(u64::from(keyframe));
         self.counters.encoded_bytes.add(len_bytes as u64);
         if len_bytes > 0 {
-            self.outlet.publish(AccessUnit { data: encoded.data, keyframe, captured, size });
+            let (codec, data) = (VideoCodec::H264, encoded.data);
+            self.outlet.publish(AccessUnit { codec, data, keyframe, captured, size });
         }
         Ok(Sent { len_bytes, keyframe, encoding })
     }

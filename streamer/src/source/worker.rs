@@ -53,7 +53,7 @@ impl<C: Send + 'static> Worker<C> {
         let wake = Arc::new(wake.map_err(|e| failed(e.into()))?);
         let (commands, receiver) = sync_channel(QUEUE);
         let inbox = Inbox { commands: receiver, wake: Arc::clone(&wake) };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(inbox));
+        let thread = crate::thread::spawn(name, move || run(inbox));
         Ok(Self { commands: Some(commands), wake, thread: Some(thread.map_err(failed)?) })
     }
 

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use common::input::{Button, Position};
-use common::spec::Command;
+use common::input::{Button, KeyCode, Position};
+use common::spec::{Command, WindowSpec};
 use streamer::input::sink::x11::X11Sink;
 use streamer::input::sink::{Action, Error, Press, Sink as _};
+use streamer::source::Event as SourceEvent;
 use streamer::source::desktop::session::{Session, Surroundings};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
-use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, EventMask};
+use x11rb::protocol::xproto::{
+    ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, EventMask, GetGeometryReply, MapState,
+};
 
 use crate::Stage;
 use crate::painter::{BARE, BLUE, MANAGED, Program, RED, until};
@@ -130,6 +133,70 @@ fn clicks_reach_a_window_that_is_covered_or_off_the_screen_in_its_own_coordinate
         sink.aim(None).unwrap();
         sink.apply(&Action::PointerTo(Position { x: 7.0, y: 9.0 })).unwrap();
         until("the pointer", || (program.pointer_in(program.root) == (7, 9)).then_some(()));
+    });
+}
+
+/// What the program of a window has put over it.
+fn menu_over(program: &Program, window: u32) -> Option<(u32, GetGeometryReply)> {
+    let children = program.x.query_tree(program.root).unwrap().reply().unwrap().children;
+    children.into_iter().rev().find_map(|other| {
+        let attributes = program.x.get_window_attributes(other).unwrap().reply().ok()?;
+        let is_menu = attributes.override_redirect && attributes.map_state == MapState::VIEWABLE;
+        let geometry = program.x.get_geometry(other).unwrap().reply().ok()?;
+        (is_menu && other != window && geometry.width > 20 && geometry.height > 40)
+            .then_some((other, geometry))
+    })
+}
+
+#[test]
+fn the_menu_of_a_terminal_is_seen_in_its_slot_and_takes_what_is_chosen_there() {
+    on_both(|stage, program, mut sink, _| {
+        let terminal = Terminal::open(stage, program, "terminal");
+        let spec = WindowSpec { window_id: terminal.window, fps: 30, bitrate_kbps: Some(4000) };
+        let windows = stage.source.windows().unwrap();
+        let mut shared = Stage::of(None, |outlets| windows.open(&spec, outlets)).unwrap();
+        shared.watch();
+        shared.next();
+        let before = shared.snapshot();
+        sink.aim(Some(terminal.window)).unwrap();
+        let press = |sink: &mut X11Sink, press: Press| {
+            sink.apply(&Action::Button(Button::LEFT, press)).unwrap();
+        };
+        let control = KeyCode::parse("ControlLeft").unwrap();
+        sink.apply(&Action::Key(control.clone(), Press::Down)).unwrap();
+        sink.apply(&Action::PointerTo(Position { x: 30.0, y: 20.0 })).unwrap();
+        press(&mut sink, Press::Down);
+        let (_, menu) = until("xterm's main menu", || menu_over(program, terminal.window));
+        let (x, y) = program.place(terminal.window);
+        let at = (i32::from(menu.x - x), i32::from(menu.y - y));
+        // The menu is drawn with another colour, or with text, somewhere in its rectangle.
+        until("the menu in the picture of the window", || {
+            let now = shared.snapshot();
+            let stride = 4 * now.size.width as usize;
+            let (left, top) = (at.0.max(0) as usize + 8, at.1.max(0) as usize + 8);
+            let differs = |row: usize| {
+                let span = row * stride + 4 * left..row * stride + 4 * (left + 60);
+                now.pixels[span.clone()] != before.pixels[span]
+            };
+            (now.size == before.size && (top..top + 40).filter(|row| differs(*row)).count() > 15)
+                .then_some(())
+        });
+        // Its last line ends the program.
+        let last = Position { x: f64::from(at.0 + 20), y: f64::from(at.1 + i32::from(menu.height) - 8) };
+        assert!(
+            last.y < f64::from(before.size.height),
+            "the menu's end is within the window: {last:?} {before:?}",
+            before = before.size
+        );
+        sink.aim(Some(terminal.window)).unwrap();
+        sink.apply(&Action::PointerTo(last)).unwrap();
+        press(&mut sink, Press::Up);
+        sink.apply(&Action::Key(control, Press::Up)).unwrap();
+        let reason = shared.event("the end", |event| match event {
+            SourceEvent::Ended(reason) => Some(reason),
+            _ => None,
+        });
+        assert_eq!(reason, "the window was closed");
     });
 }
 

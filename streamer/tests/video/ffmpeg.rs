@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::media::VideoCodec;
 use harness::camera::{Clip, RtspServer, serve};
+use streamer::feed::Tapping;
 use streamer::media::Size;
 use streamer::source::{Event, Upstream};
 
@@ -274,6 +276,82 @@ fn a_variant_of_another_stream_is_scaled_and_has_its_times() {
         _ => None,
     });
     assert_eq!(resized, Size { width: 480, height: 360 });
+}
+
+/// Takes so many pictures of a VP8 source, none of which is missing.
+fn vp8_units(stage: &Stage, pictures: usize) {
+    let units: Vec<_> = (0..pictures).map(|_| stage.video.recv_timeout(PATIENCE).unwrap()).collect();
+    for unit in &units {
+        assert_eq!(unit.codec, VideoCodec::VP8);
+        // RFC 6386 §9.1, behind the four bytes of RFC 7741: a keyframe has this bit clear.
+        assert_eq!(unit.keyframe, unit.payloads[0][4] & 1 == 0);
+    }
+    assert!(units.windows(2).all(|pair| pair[0].time < pair[1].time && pair[0].number + 1 == pair[1].number));
+    let keyframes = units.iter().filter(|unit| unit.keyframe).count();
+    assert!(keyframes >= 2, "{keyframes} of {pictures} pictures are keyframes");
+}
+
+/// What a VP8 source shows, decoded and encoded anew as H.264, counts on; and so do snapshots of it.
+fn vp8_shows_the_film(stage: &Stage, tapping: &Tapping) {
+    let spec = r#"{"type":"ffmpeg","input":"camera1"}"#;
+    let (mut variant, _) = Stage::start_on(spec, Upstream::Stream(tapping.tap()), None);
+    variant.started();
+    assert_eq!(variant.source.info().codec, VideoCodec::H264);
+    count_up(&mut variant, 20);
+    let picture = stage.snapshot();
+    assert_eq!(picture.size, Size { width: 320, height: 180 });
+    let centre = picture.pixels[4 * (90 * 320 + 160)..][..3].to_vec();
+    assert!(centre.iter().all(|value| value.abs_diff(centre[0]) < 8), "grey, not {centre:?}");
+}
+
+#[test]
+fn a_file_can_be_encoded_anew_as_vp8() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = Clip::default().make(dir.path(), "film.mp4");
+    let spec = serde_json::json!({ "type": "ffmpeg", "input": film, "video": "vp8", "audio": false });
+    let (mut stage, tapping) = Stage::start_on(&spec.to_string(), Upstream::None, None);
+    stage.started();
+    assert_eq!(stage.source.info().size, Size { width: 320, height: 180 });
+    vp8_units(&stage, 36);
+    vp8_shows_the_film(&stage, &tapping);
+}
+
+#[test]
+fn vp8_is_passed_on_from_files_and_from_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip { video: "-c:v libvpx -deadline realtime -cpu-used 8 -g 12 -b:v 1M", ..Clip::default() };
+    let film = clip.make(dir.path(), "film.webm");
+    let pipe = |container: &str| {
+        let command =
+            format!("ffmpeg -v error -re -i {} -c copy -flush_packets 1 {container} -", film.display());
+        serde_json::json!({ "type": "exec", "command": command, "audio": false })
+    };
+    let file = serde_json::json!({ "type": "ffmpeg", "input": film, "video": "copy", "audio": false });
+    for spec in [file, pipe("-f ivf"), pipe("-f webm -cluster_time_limit 100")] {
+        let (mut stage, tapping) = Stage::start_on(&spec.to_string(), Upstream::None, None);
+        stage.started();
+        let info = stage.source.info();
+        assert_eq!((info.codec, info.size), (VideoCodec::VP8, Size { width: 320, height: 180 }));
+        vp8_units(&stage, 24);
+        vp8_shows_the_film(&stage, &tapping);
+    }
+}
+
+#[test]
+fn a_variant_of_another_stream_can_be_vp8() {
+    let test = r#"{"type":"test","width":320,"height":180,"fps":20,"audio":false}"#;
+    let (mut original, tapping) = Stage::start_on(test, Upstream::None, None);
+    original.started();
+    let spec = r#"{"type":"ffmpeg","input":"camera1","video":"vp8"}"#;
+    let (mut variant, _) = Stage::start_on(spec, Upstream::Stream(tapping.tap()), None);
+    variant.started();
+    let captured: Vec<_> = (0..50).map(|_| variant.video.recv_timeout(PATIENCE).unwrap().captured).collect();
+    let originals: Vec<_> = original.video.try_iter().map(|unit| unit.captured).collect();
+    let near = |at: &Instant| {
+        originals.iter().any(|other| at.max(other).duration_since(*at.min(other)) < Duration::from_millis(2))
+    };
+    assert!(captured.iter().all(near), "they were captured when the originals were");
+    assert_eq!(variant.source.info().codec, VideoCodec::VP8);
 }
 
 #[test]

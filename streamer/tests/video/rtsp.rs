@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use common::media::VideoCodec;
 use harness::camera::{Clip, RtspServer, STEPS, number, serve};
 use streamer::media::Size;
 use streamer::source::Event;
@@ -232,11 +233,25 @@ fn what_a_camera_does_not_have_is_told() {
     let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{}"}}"#, server.url("other")));
     let reason = offline(&mut stage);
     assert!(reason.contains("404"), "{reason}");
-    let pipeline = "videotestsrc is-live=true ! jpegenc ! rtpjpegpay name=pay0 pt=26".to_owned();
-    let server = RtspServer::start(&[("jpeg", pipeline)]);
-    let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{}"}}"#, server.url("jpeg")));
-    let reason = offline(&mut stage);
-    assert!(reason.contains("jpeg, not H.264"), "{reason}");
+}
+
+#[test]
+fn a_camera_that_sends_something_else_is_passed_on_if_browsers_know_it_and_encoded_anew_if_not() {
+    // RTP takes JPEG in blocks of eight.
+    let live = "videotestsrc is-live=true ! video/x-raw,width=320,height=176,framerate=12/1";
+    let server = RtspServer::start(&[
+        ("vp8", format!("{live} ! vp8enc deadline=1 keyframe-max-dist=12 ! rtpvp8pay name=pay0 pt=96")),
+        ("jpeg", format!("{live} ! jpegenc ! rtpjpegpay name=pay0 pt=26")),
+    ]);
+    for (name, codec) in [("vp8", VideoCodec::VP8), ("jpeg", VideoCodec::H264)] {
+        let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{}"}}"#, server.url(name)));
+        stage.started();
+        let info = stage.source.info();
+        assert_eq!((info.codec, info.size), (codec, Size { width: 320, height: 176 }), "{name}");
+        let units: Vec<_> = (0..30).map(|_| stage.video.recv_timeout(PATIENCE).unwrap()).collect();
+        assert!(units[0].keyframe && units.iter().all(|unit| unit.codec == codec), "{name}");
+        assert_eq!(stage.counters.encoded.get(), 0);
+    }
 }
 
 #[test]

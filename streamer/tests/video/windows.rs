@@ -8,7 +8,8 @@ use streamer::media::Size;
 use streamer::source::{Error, Event};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{
-    AtomEnum, ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, PropMode, WindowClass,
+    AtomEnum, ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, PropMode,
+    WindowClass,
 };
 use x11rb::wrapper::ConnectionExt as _;
 
@@ -262,6 +263,68 @@ fn its_end_is_told_when_it_is_closed() {
         });
         assert_eq!(reason, "the window was closed");
         assert!(matches!(try_share(desktop, window), Err(Error::NoWindow(_))));
+    });
+}
+
+/// A window that the window manager leaves alone, as menus are.
+fn popup(program: &Program, colour: Colour, at: (i16, i16), size: (u16, u16)) -> u32 {
+    let popup = program.create("popup", colour, at, size);
+    let aux = ChangeWindowAttributesAux::new().override_redirect(1);
+    program.x.change_window_attributes(popup, &aux).unwrap();
+    program.show(popup);
+    popup
+}
+
+#[test]
+fn its_menus_are_in_its_picture_at_their_places_and_other_programs_are_not() {
+    on_both(|desktop, program| {
+        let window = program.open("window", RED, (100, 100), (300, 200));
+        let mut shared = share(desktop, window);
+        shared.until("red", |decoded| is_all(decoded, RED));
+        let (x, y) = program.place(window);
+        let menu = popup(program, GREEN, (x + 50, y + 40), (80, 60));
+        let inside = |decoded: &Decoded, colour: Colour| decoded.shows(90, 70, colour.1);
+        let outside = |decoded: &Decoded| {
+            [(46, 70), (134, 70), (90, 36), (90, 104), (2, 2)]
+                .into_iter()
+                .all(|(x, y)| decoded.shows(x, y, RED.1))
+        };
+        shared.until("the menu", |decoded| inside(decoded, GREEN) && outside(decoded));
+        program.paint(menu, BLUE);
+        shared.until("what is drawn in it", |decoded| inside(decoded, BLUE) && outside(decoded));
+        let snapshot = shared.snapshot();
+        assert_eq!(snapshot.pixels[4 * (70 * 300 + 90)..][..3], [255, 0, 0], "in snapshots too");
+        // Of another program, it is over the window and not of it.
+        let stranger = Program::on(desktop, false);
+        let tooltip = popup(&stranger, GREEN, (x + 200, y + 100), (50, 50));
+        // A part of it is beyond the edge.
+        program.configure(menu, &ConfigureWindowAux::new().x(i32::from(x) - 20).y(i32::from(y) + 170));
+        let clipped = shared.until("the menu elsewhere", |decoded| decoded.shows(20, 190, BLUE.1));
+        assert!(inside(&clipped, RED) && clipped.shows(66, 190, RED.1) && clipped.shows(225, 125, RED.1));
+        stranger.close(tooltip);
+        // What a window of the program is there for is where that is.
+        let dialog = program.create("dialog", GREEN, (x + 200, y + 20), (60, 40));
+        let (name, kind) = (AtomEnum::WM_TRANSIENT_FOR, AtomEnum::WINDOW);
+        program.x.change_property32(PropMode::REPLACE, dialog, name, kind, &[window]).unwrap();
+        program.show(dialog);
+        let (dx, dy) = program.place(dialog);
+        let (dx, dy) = (i32::from(dx - x) + 30, i32::from(dy - y) + 20);
+        let within = (0..300).contains(&dx) && (0..200).contains(&dy);
+        if within {
+            let at = (dx.cast_unsigned(), dy.cast_unsigned());
+            shared.until("the dialog", |decoded| decoded.shows(at.0, at.1, GREEN.1));
+        }
+        program.close(dialog);
+        program.close(menu);
+        shared.until("the window alone", |decoded| is_all(decoded, RED));
+        // And once more while its size changes.
+        let menu = popup(program, GREEN, (x + 50, y + 40), (80, 60));
+        program.resize(window, 340, 240);
+        shared.until("both", |decoded| {
+            decoded.size == size(340, 240) && inside(decoded, GREEN) && decoded.shows(330, 230, RED.1)
+        });
+        program.close(menu);
+        shared.until("the window alone", |decoded| is_all(decoded, RED));
     });
 }
 

@@ -88,6 +88,50 @@ pub fn slots(root: &str, id: &str, what: &str, count: usize, shown: &[String]) -
     run("slots.mjs", &[&arguments, shown].concat())
 }
 
+/// Pages that show the streams of `multistream/*` in one connection, one after the other: milliseconds until all present.
+///
+/// # Errors
+/// When a page fails.
+pub fn connect(root: &str, count: usize, streams: &[String]) -> Result<Vec<f64>> {
+    #[derive(Deserialize)]
+    struct Connected {
+        connected_ms: Vec<f64>,
+    }
+    let arguments = [root.to_owned(), "connect".to_owned(), count.to_string()];
+    Ok(run::<Connected>("cameras.mjs", &[&arguments, streams].concat())?.connected_ms)
+}
+
+/// Pages that show cameras.
+pub struct Cameras(LineProcess);
+
+impl Cameras {
+    /// Opens one page with all of them (`"one"`), or a page for each (`"six"`); returns when all are presented.
+    ///
+    /// # Errors
+    /// When a page fails.
+    pub fn open(root: &str, how: &str, streams: &[String]) -> Result<Self> {
+        let arguments = [root.to_owned(), how.to_owned()];
+        let mut process = script("cameras.mjs", &[&arguments, streams].concat())?;
+        process.hear::<Ready>().map(|Ready {}| ())?;
+        Ok(Self(process))
+    }
+
+    /// Ends them; the browser's memory before, bytes.
+    ///
+    /// # Errors
+    /// When a page has failed.
+    pub fn end(mut self) -> Result<f64> {
+        #[derive(Deserialize)]
+        struct Ended {
+            memory_bytes: f64,
+        }
+        self.0.say("stop")?;
+        let Ended { memory_bytes } = self.0.hear()?;
+        self.0.finish()?;
+        Ok(memory_bytes)
+    }
+}
+
 /// A page that reads the time code of each frame.
 pub struct Glass(LineProcess);
 

@@ -260,6 +260,8 @@ fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> 
             "--stop-streamers",
             "--listen-ip",
             "127.0.0.1",
+            "--ice-server",
+            "none",
             "--max-streamers",
             "1000",
             "--state-dir",

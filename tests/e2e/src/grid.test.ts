@@ -114,10 +114,45 @@ test("a grid that loses its WebSocket goes on with the same pictures, and can be
   await page.context().close();
 });
 
-test("a grid says which cameras there are not", async () => {
-  const page = await grid("?streamer=nobody");
-  const error = await page.waitForSelector("[data-testid=grid-error]");
-  assert.match((await error.textContent()) ?? "", /no session is called “nobody”/);
+test("tiles are dragged to other places, also by keys, and the address keeps them there", async () => {
+  const page = await grid("?streams=a,b,c");
+  await presents(page, "a", "b", "c");
+  const places = async (): Promise<string[]> => {
+    const boxes = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("[data-testid^=tile-]")].map((tile) => {
+        const { x, y } = tile.getBoundingClientRect();
+        return { name: tile.dataset["stream"] ?? "", x, y };
+      }),
+    );
+    return boxes.sort((one, other) => one.y - other.y || one.x - other.x).map(({ name }) => name);
+  };
+  assert.deepEqual(await places(), ["a", "b", "c"]);
+  await page.dragAndDrop("[data-testid=tile-0]", "[data-testid=tile-2]");
+  await until("a in the last place", async () => (await places()).join() === "b,c,a");
+  await page.focus("[data-testid=tile-0]");
+  await page.keyboard.press("Control+ArrowLeft");
+  await until("a in the midst", async () => (await places()).join() === "b,a,c");
+  await presents(page, "a", "b", "c");
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
+  assert.equal(new URL(page.url()).searchParams.get("streams"), "b,a,c");
+  await page.reload();
+  await presents(page, "a", "b", "c");
+  assert.deepEqual(await places(), ["b", "a", "c"]);
+  await page.context().close();
+});
+
+test("a grid asks the server whose streams there are, and says when there are none", async () => {
+  const yard = await Server.start("multistream:\n  streamer: yard\n");
+  const empty = await openPage(browser, new URL("grid", yard.url).href);
+  assert.match((await (await empty.waitForSelector("[data-testid=no-streams]")).textContent()) ?? "", /“yard” has no streams/);
+  await empty.context().close();
+  const gate = { type: "test", width: 416, height: 192, fps: 12 };
+  await yard.json("POST", "api/streamers?wait=running", { id: "yard", share: false, sources: { gate } });
+  const list = await yard.json<{ streamer: string; max_slots: number; streams: { name: string }[] }>("GET", "api/streams");
+  assert.deepEqual([list.streamer, list.max_slots, list.streams.map(({ name }) => name)], ["yard", 9, ["gate"]]);
+  const page = await openPage(browser, new URL("grid", yard.url).href);
+  await page.waitForSelector("[data-testid=tile-0]");
+  await until("its picture", async () => (await tiles(page))[0]?.width === 416);
   await page.context().close();
 });
 

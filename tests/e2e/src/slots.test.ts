@@ -118,6 +118,41 @@ test("a peer chooses for itself what a slot shows, and is told when that cannot 
   await Promise.all([page.close(), other.close()]);
 });
 
+test("a slot goes from H.264 to VP8 and back, and the connection knows nothing of it", async () => {
+  const test = (width: number): object => ({ type: "test", width, height: 96, fps: 15, audio: false });
+  const vp8 = { type: "ffmpeg", input: "b", video: "vp8", bitrate_kbps: 800, audio: false };
+  await server.json("POST", "api/streamers?wait=running", { id: "codecs", sources: { a: test(160), b: test(176), v: vp8 } });
+  await put("codecs", 0, "a");
+  const page = await joinSlots(browser, server.url, "codecs");
+  const old = await joinSlots(browser, server.url, "codecs", {}, "video/H264");
+  const before = await page.negotiation();
+  // Both have started once, so that what is seen below is a switch and not the start of an ffmpeg.
+  await put("codecs", 1, "v");
+  await page.presents(1, width("b"));
+  for (let round = 0; round < 3; round++) {
+    await Promise.all([page.presents(0, width("a")), old.presents(0, width("a"))]);
+    assert.equal(await until("its codec", () => page.codec(0)), "video/H264");
+    await put("codecs", 0, "v");
+    await page.presents(0, width("b"), 10);
+    assert.equal(await page.codec(0), "video/VP8");
+    const refused = await old.told("that it cannot be decoded", ({ type, slot, status }) => type === "slot-status" && slot === 0 && status === "error");
+    assert.deepEqual([refused["stream"], refused["error"]], ["v", "codec_unsupported"]);
+    await put("codecs", 0, "a");
+  }
+  await Promise.all([page.presents(0, width("a")), old.presents(0, width("a"))]);
+  const { state, offers, sdp } = await page.negotiation();
+  assert.deepEqual([state, offers, sdp === before.sdp], ["stable", 1, true]);
+  const last = (await old.messages("slot-status")).findLast(({ slot }) => slot === 0);
+  assert.equal(last?.["status"], "active");
+  // A picture of it for those who have no connection.
+  const snapshot = await server.request("GET", "api/streamers/codecs/snapshot?slot=1&format=png");
+  const png = Buffer.from(await snapshot.arrayBuffer());
+  assert.deepEqual([snapshot.status, png.readUInt32BE(16), png.readUInt32BE(20)], [200, width("b"), 96]);
+  const { sources } = await server.json<{ sources: { name: string; codec: string }[] }>("GET", "api/streamers/codecs/sources");
+  assert.deepEqual(sources.map(({ name, codec }) => [name, codec]), [["a", "H264"], ["b", "H264"], ["v", "VP8"]]);
+  await Promise.all([page.close(), old.close()]);
+});
+
 test("four windows are shared one after another, and each gets what is typed into its slot", async () => {
   const dir = mkdtempSync(join(tmpdir(), "oriel-windows-"));
   cleanUp(() => {

@@ -1,17 +1,20 @@
 //! The configuration file, YAML or TOML by its extension. Read into [`File`], where absent stays absent; flags and
 //! environment go before it. `docs/CONFIG.md` describes it, `docs/oriel.example.yaml` is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use common::id::{SourceName, StreamerId};
+use common::nat::PortRange;
 use common::signal::IceServer;
 use common::spec::StreamSpec;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{LogFormat, parse_ice_server};
+use super::access::{AuthFile, HttpFile, TlsFile};
+use super::{LogFormat, keys, parse_ice_server};
+use crate::limits;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -22,6 +25,9 @@ const SIMILAR: f64 = 0.75;
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
+    /// Which settings it has; see [`keys::KEYS`].
+    #[serde(skip)]
+    pub given: BTreeSet<&'static str>,
     /// `--listen`.
     pub listen: Option<SocketAddr>,
     /// `--port`.
@@ -34,8 +40,7 @@ pub struct File {
     #[serde(default)]
     pub listen_ips: Vec<IpAddr>,
     /// `--ice-server`.
-    #[serde(default)]
-    pub ice_servers: Vec<IceEntry>,
+    pub ice_servers: Option<Vec<IceEntry>>,
     /// `--max-streamers`.
     pub max_streamers: Option<std::num::NonZeroU32>,
     /// `--max-peers`.
@@ -50,11 +55,41 @@ pub struct File {
     #[serde(default)]
     pub streams: BTreeMap<SourceName, StreamSpec>,
     /// How the streams are served by `multistream/*`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "section")]
     pub multistream: Multistream,
     /// How slots are negotiated.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "section")]
     pub slots: Slots,
+    /// TURN servers with credentials that end.
+    #[serde(default, deserialize_with = "section")]
+    pub turn: Turn,
+    /// Ports and addresses of streamers.
+    #[serde(default, deserialize_with = "section")]
+    pub webrtc: Webrtc,
+    /// What `/metrics` shows.
+    #[serde(default, deserialize_with = "section")]
+    pub metrics: Metrics,
+    /// Who is an admin, and what those may start.
+    #[serde(default, deserialize_with = "section")]
+    pub auth: AuthFile,
+    /// By which names and through which proxies the server is reached.
+    #[serde(default, deserialize_with = "section")]
+    pub http: HttpFile,
+    /// HTTPS.
+    #[serde(default, deserialize_with = "section")]
+    pub tls: TlsFile,
+    /// How often somebody may ask, join, guess and talk.
+    #[serde(default, deserialize_with = "section")]
+    pub limits: limits::File,
+}
+
+/// A section may be there without keys.
+fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// `multistream:`.
@@ -75,6 +110,66 @@ pub struct Slots {
     pub preallocate: Option<bool>,
 }
 
+/// `turn:`.
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    /// `--turn-url`.
+    pub urls: Option<Vec<String>>,
+    /// `--turn-secret`.
+    pub secret: Option<String>,
+    /// `--turn-secret-file`.
+    pub secret_file: Option<PathBuf>,
+    /// `--turn-ttl-s`.
+    pub ttl_s: Option<u64>,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { urls, secret_file, ttl_s, .. } = self;
+        let mut shown = f.debug_struct("Turn");
+        shown
+            .field("urls", urls)
+            .field("secret_file", secret_file)
+            .field("ttl_s", ttl_s)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `webrtc:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webrtc {
+    /// `--webrtc-udp-ports`.
+    pub udp_ports: Option<PortRange>,
+    /// `--webrtc-public-ip`.
+    pub public_ip: Option<Addresses>,
+    /// `--webrtc-interface`.
+    pub interfaces: Option<Vec<String>>,
+}
+
+/// One address, or a list of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Addresses(pub Vec<IpAddr>);
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = match Value::deserialize(deserializer)? {
+            one @ Value::String(_) => Value::Array(vec![one]),
+            other => other,
+        };
+        serde_json::from_value(value).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// `metrics:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// `--metrics-per-peer`.
+    pub per_peer: Option<bool>,
+}
+
 /// One of `ice_servers:`, in full or as for `--ice-server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IceEntry(pub IceServer);
@@ -90,6 +185,15 @@ impl<'de> Deserialize<'de> for IceEntry {
         };
         entry.map(Self)
     }
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// YAML 1.2.
+    Yaml,
+    /// TOML 1.1.
+    Toml,
 }
 
 /// Why a configuration file cannot be used.
@@ -128,32 +232,44 @@ impl File {
         }
         let text = std::fs::read_to_string(path)?;
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("yaml" | "yml") => Self::from_value(yaml(&text)?),
-            Some("toml") => {
-                // Its own text would show the line, in which a password may stand.
-                let wrong = |error: toml::de::Error| {
-                    FileError::Syntax(position(&text, error.span(), error.message()))
-                };
-                Self::from_value(toml::from_str(&text).map_err(wrong)?)
-            }
+            Some("yaml" | "yml") => Self::parse(&text, Format::Yaml),
+            Some("toml") => Self::parse(&text, Format::Toml),
             _ => Err(FileError::Kind),
         }
     }
 
-    fn from_value(value: Value) -> Result<Self, FileError> {
+    /// What `text` says.
+    ///
+    /// # Errors
+    /// [`FileError`], in which no part of `text` stands that may be a password.
+    pub fn parse(text: &str, format: Format) -> Result<Self, FileError> {
+        match format {
+            Format::Yaml => Self::from_value(yaml(text)?),
+            Format::Toml => {
+                // Its own text would show the line, in which a password may stand.
+                let wrong =
+                    |error: toml::de::Error| FileError::Syntax(position(text, error.span(), error.message()));
+                Self::from_value(toml::from_str(text).map_err(wrong)?)
+            }
+        }
+    }
+
+    pub(super) fn from_value(value: Value) -> Result<Self, FileError> {
         // An empty file says nothing.
         let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
         if !value.is_object() {
             let message = "must be keys with their values".to_owned();
             return Err(FileError::Value { path: "the file".into(), message });
         }
-        serde_path_to_error::deserialize(value).map_err(|error| {
+        let given = keys::given(&value);
+        let file: Self = serde_path_to_error::deserialize(value).map_err(|error| {
             let path = match error.path().to_string() {
                 path if path == "." => "the file".to_owned(),
                 path => path,
             };
             FileError::Value { path, message: with_suggestion(&error.inner().to_string()) }
-        })
+        })?;
+        Ok(Self { given, ..file })
     }
 }
 
@@ -177,14 +293,28 @@ fn position(text: &str, span: Option<std::ops::Range<usize>>, message: &str) -> 
 /// Serde's error about an unknown name, with the known one that is most like it.
 fn with_suggestion(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    let meant = names.next().filter(|_| message.starts_with("unknown ")).and_then(|unknown| {
-        let similar = names.map(|known| (strsim::jaro_winkler(unknown, known), known));
-        similar.filter(|(similarity, _)| *similarity > SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b))
-    });
+    let meant = names
+        .next()
+        .filter(|_| message.starts_with("unknown "))
+        .and_then(|unknown| most_similar(unknown, names, 0));
     match meant {
-        Some((_, known)) => format!("{message}; did you mean `{known}`?"),
+        Some(known) => format!("{message}; did you mean `{known}`?"),
         None => message.to_owned(),
     }
+}
+
+/// The known name that may have been meant by one that is not. The first `prefix` bytes are in all of them.
+pub(super) fn most_similar<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    prefix: usize,
+) -> Option<&'a str> {
+    let own = |name: &'a str| name.get(prefix..).unwrap_or(name);
+    let meant = name.get(prefix..).unwrap_or(name);
+    let similar = known.map(|known| (strsim::jaro_winkler(meant, own(known)), known));
+    let (_, known) =
+        similar.filter(|(similarity, _)| *similarity > SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    Some(known)
 }
 
 #[cfg(test)]
@@ -231,7 +361,8 @@ preallocate = false
         let file = read("a.yaml", YAML).unwrap();
         assert_eq!(Ok(&file), read("a.toml", TOML).as_ref());
         assert_eq!(file.listen, "127.0.0.1:9000".parse().ok());
-        assert_eq!(file.ice_servers.len(), 2);
+        assert_eq!(file.ice_servers.as_ref().map(Vec::len), Some(2));
+        assert!(file.given.contains("slots.preallocate") && !file.given.contains("port"));
         assert_eq!(file.streams.keys().collect::<Vec<_>>(), ["front", "front-360p", "pattern"]);
         assert!(matches!(&file.streams["pattern"].0, SourceSpec::Test(test) if test.width == 320));
         assert_eq!((file.multistream.max_slots, file.slots.preallocate), (Some(6), Some(false)));

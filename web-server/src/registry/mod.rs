@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use common::api::{PeerKind, Streamer};
+use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
 use common::exit::StreamerExit;
 use common::id::{PeerId, StreamerId};
@@ -26,11 +26,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
+use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::rundir::RunDir;
-use crate::supervisor::{self, Event, Failure, LOG_LINES, Plan};
+use crate::supervisor::{self, Event, Failure, LOG_LINES, LogSettings, Plan};
 use arrangement::Arranged;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
@@ -56,6 +57,10 @@ pub struct Config {
     pub settings: Settings,
     /// Most streamers at once.
     pub max_streamers: usize,
+    /// How streamers log.
+    pub log: LogSettings,
+    /// Told of what is created and what fails.
+    pub metrics: Metrics,
 }
 
 /// Why a streamer is not running after its start.
@@ -93,13 +98,13 @@ type Answer<T, E = Denied> = oneshot::Sender<Result<T, E>>;
 
 enum Call {
     Create { id: Option<StreamerId>, spec: StreamerSpec, answer: Answer<Created> },
-    Ping { answer: oneshot::Sender<()> },
+    Ping { answer: oneshot::Sender<bool> },
     List { answer: oneshot::Sender<Vec<Streamer>> },
     Get { id: StreamerId, answer: Answer<Streamer> },
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
     Reach { id: StreamerId, answer: Answer<supervisor::Handle> },
-    PeerKind { id: StreamerId, peer: PeerId, answer: Answer<Option<PeerKind>> },
+    Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
     Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
     Arranged { id: StreamerId, arranged: Arranged },
@@ -128,11 +133,11 @@ impl Handle {
         Ok(created)
     }
 
-    /// Returns when the registry has answered.
+    /// Returns when the registry has answered: whether it takes on work, which it does until it is shut down.
     ///
     /// # Errors
-    /// We are shutting down.
-    pub async fn ping(&self) -> Result<(), Denied> {
+    /// It has ended.
+    pub async fn ping(&self) -> Result<bool, Denied> {
         self.call(|answer| Call::Ping { answer }).await
     }
 
@@ -180,12 +185,12 @@ impl Handle {
         self.call(|answer| Call::Reach { id: id.clone(), answer }).await?
     }
 
-    /// How a peer came; `None` when it is not known (yet).
+    /// One peer; `None` when it is not known (yet).
     ///
     /// # Errors
     /// There is no streamer of that id.
-    pub async fn peer_kind(&self, id: &StreamerId, peer: PeerId) -> Result<Option<PeerKind>, Denied> {
-        self.call(|answer| Call::PeerKind { id: id.clone(), peer, answer }).await?
+    pub async fn peer(&self, id: &StreamerId, peer: PeerId) -> Result<Option<Peer>, Denied> {
+        self.call(|answer| Call::Peer { id: id.clone(), peer, answer }).await?
     }
 
     /// Brings a viewer; waits while the streamer is starting. The way to the streamer is returned when the
@@ -395,6 +400,7 @@ impl Registry {
             settings: self.config.settings.clone(),
             streamer_bin: self.config.streamer_bin.clone(),
             run_root: self.config.run_root.clone(),
+            log: self.config.log.clone(),
             starts: self.starts.clone(),
         }
     }
@@ -432,7 +438,7 @@ impl Registry {
                 let _ = answer.send(created);
             }
             Call::Ping { answer } => {
-                let _ = answer.send(());
+                let _ = answer.send(self.shutdown.is_none());
             }
             Call::List { answer } => {
                 let _ = answer.send(self.sessions.values().map(Session::view).collect());
@@ -457,8 +463,8 @@ impl Registry {
                         .and_then(|session| request::reach(&session.life).map(|()| session.handle.clone())),
                 );
             }
-            Call::PeerKind { id, peer, answer } => {
-                let _ = answer.send(self.session(&id).map(|session| session.peer_kind(peer)));
+            Call::Peer { id, peer, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.peer(peer)));
             }
             Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
                 Ok(session) => session.join(Joining { join, socket, granted, answer }),
@@ -499,6 +505,7 @@ impl Registry {
         let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers)?;
         if how == Admission::Create {
             self.start(Record::new(id.clone(), Utc::now(), spec));
+            self.config.metrics.created();
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
     }
@@ -509,6 +516,9 @@ impl Registry {
                 session.gone();
             }
             return self.finish_shutdown();
+        }
+        if matches!(event, Event::Ended(_)) {
+            self.config.metrics.failed();
         }
         // A session is removed only by the last event of its supervisor.
         let Ok(session) = self.session(&id) else { return };

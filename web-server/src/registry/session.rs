@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::api::{Peer, PeerKind, Streamer};
+use common::api::{Peer, Streamer};
 use common::audit::AuditAction;
+use common::control::Control;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, SessionState, StreamerIpcMessage};
 use common::restart::{LastEnd, Restarts};
@@ -74,6 +75,7 @@ pub(super) struct Session {
     store: Store,
     slots: Vec<StreamInfo>,
     peers: BTreeMap<PeerId, Peer>,
+    control: Control,
     stats: Option<StreamerStats>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
@@ -101,6 +103,7 @@ impl Session {
             store,
             slots: Vec::new(),
             peers: BTreeMap::new(),
+            control: Control::default(),
             stats: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
@@ -176,6 +179,7 @@ impl Session {
     pub fn learn(&mut self, state: SessionState) {
         self.slots = state.slots;
         self.set_peers(state.peers);
+        self.control = state.control;
     }
 
     /// As clients see it.
@@ -195,6 +199,7 @@ impl Session {
             spec: self.spec.redacted(),
             slots: self.slots.clone(),
             peers: self.peers.values().cloned().collect(),
+            control: self.control.clone(),
             stats: self.stats.clone(),
         }
     }
@@ -207,9 +212,9 @@ impl Session {
         Restarts { count: self.history.count, next, last: self.history.last.clone() }
     }
 
-    /// How a peer came, if it is known.
-    pub fn peer_kind(&self, peer: PeerId) -> Option<PeerKind> {
-        self.peers.get(&peer).map(|peer| peer.kind)
+    /// A peer, if it is known.
+    pub fn peer(&self, peer: PeerId) -> Option<Peer> {
+        self.peers.get(&peer).cloned()
     }
 
     /// Goes on with its life, and tells everybody whom it concerns.
@@ -422,7 +427,12 @@ impl Session {
                     socket.send(&message.0);
                 }
             }
-            StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
+            StreamerIpcMessage::Broadcast { message } => {
+                if let ServerMessage::Control(control) = &message.0 {
+                    self.control_changed(control.clone());
+                }
+                self.broadcast(&message.0);
+            }
             StreamerIpcMessage::PeerState { peer } => self.peer_state(peer.0),
             StreamerIpcMessage::PeerGone { peer, reason } => {
                 tracing::info!(id = %self.id, %peer, reason, "peer gone");
@@ -452,9 +462,20 @@ impl Session {
     }
 
     fn peer_state(&mut self, peer: Peer) {
-        let (id, kind) = (peer.id, peer.kind);
+        let (id, kind, token) = (peer.id, peer.kind, peer.token_id);
         if self.peers.insert(id, peer).is_none() {
-            self.audit(AuditAction::Joined, &format!("peer {id}"), Some(format!("{kind:?}").to_lowercase()));
+            let by = token.map(|token| format!(" by token {token}")).unwrap_or_default();
+            let detail = format!("{}{by}", format!("{kind:?}").to_lowercase());
+            self.audit(AuditAction::Joined, &format!("peer {id}"), Some(detail));
+        }
+    }
+
+    fn control_changed(&mut self, control: Control) {
+        let before = std::mem::replace(&mut self.control, control).holder;
+        match self.control.holder {
+            holder if holder == before => {}
+            Some(holder) => self.audit(AuditAction::ControlChanged, &format!("peer {holder}"), None),
+            None => self.audit(AuditAction::ControlChanged, "server", Some("nobody has control".into())),
         }
     }
 

@@ -10,26 +10,32 @@
 mod protocol;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::id::{PeerId, StreamerId};
+use chrono::Utc;
+use common::api::PeerKind;
+use common::id::{PeerId, StreamerId, TokenId};
 use common::ipc::{self, Json, ServerIpcMessage};
-use common::multistream::ClientMessage;
+use common::multistream::{ClientMessage, SUBPROTOCOL};
 use common::signal::{MAX_MESSAGE, StreamerState};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
+use super::gate::Gate;
 use super::socket::{Close, Out, Outbox, Socket};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
+use crate::ice;
+use crate::metrics::Metrics;
 use crate::registry::request::Denied;
 use crate::registry::{self, Viewer};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
-
-pub use protocol::Config as ProtocolConfig;
 
 /// Longest message that is read at all, bytes. What is longer than a message may be but not than this is answered
 /// with an error; what is longer still ends the WebSocket.
@@ -42,8 +48,8 @@ pub struct Config {
     pub streamer: StreamerId,
     /// There are configured streams.
     pub configured: bool,
-    /// For the conversation.
-    pub protocol: ProtocolConfig,
+    /// Most slots of one client.
+    pub max_slots: u8,
 }
 
 /// Watch many streams over one connection, by the `multistream/*` protocol.
@@ -57,24 +63,37 @@ pub struct Config {
 pub async fn connect(
     request: HttpRequest,
     payload: web::Payload,
+    gate: Gate,
     registry: web::Data<registry::Handle>,
     config: web::Data<Config>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
-    let (response, websocket) = WebSocket::open(&request, payload, &[], MAX_READ)?;
+    let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_READ, gate.limits())?;
+    // Its first message, in which it may ask for a session, is due at once.
+    let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = Connection {
+        gate,
+        token_id: None,
         registry: registry.get_ref().clone(),
-        protocol: Protocol::new(config.protocol.clone()),
-        config: config.into_inner(),
+        protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
+        metrics: metrics.get_ref().clone(),
         websocket,
         peer: None,
+        config: config.into_inner(),
     };
-    actix_web::rt::spawn(connection.run());
+    let span = tracing::info_span!("multistream", streamer = %connection.config.streamer, peer = Empty);
+    actix_web::rt::spawn(connection.run().instrument(span));
     Ok(response)
 }
 
 struct Connection {
-    config: std::sync::Arc<Config>,
+    gate: Gate,
+    /// By which token it came, once it has.
+    token_id: Option<TokenId>,
+    config: Arc<Config>,
     registry: registry::Handle,
+    metrics: Metrics,
     protocol: Protocol,
     websocket: WebSocket,
     peer: Option<Peer>,
@@ -136,7 +155,9 @@ impl Connection {
             for output in self.protocol.handle(input) {
                 match output {
                     Output::Say(text) => self.say(text).await?,
-                    Output::Check => inputs.push_back(Input::Checked(self.check().await)),
+                    Output::Check { token } => {
+                        inputs.push_back(Input::Checked(self.check(token.as_deref()).await));
+                    }
                     Output::Join(join) => inputs.push_back(self.join(join).await),
                     Output::Leave => self.leave(true).await,
                     Output::Tell(message) => {
@@ -159,9 +180,12 @@ impl Connection {
         self.websocket.send(text.into(), &kick).await
     }
 
-    /// A secret for a new session, if there is a streamer to have one with.
-    async fn check(&self) -> Result<String, String> {
+    /// A secret for a new session, if the client may have one and there is a streamer to have it with.
+    async fn check(&mut self, token: Option<&str>) -> Result<String, String> {
         let Config { streamer: id, configured, .. } = &*self.config;
+        let right = self.gate.enter(token, id).map_err(|refused| refused.problem("").detail)?;
+        tracing::info!(%id, by = right.name(), "joining by multistream");
+        self.token_id = right.token();
         let known = match self.registry.get(id).await {
             Err(Denied::NotFound(_)) if !configured => {
                 return Err(
@@ -189,7 +213,8 @@ impl Connection {
         let number = socket.number();
         let join = match join {
             Join::Offer { sdp: offer, slots, session } => {
-                ipc::Join::Multistream { offer, slots, session, socket: number }
+                let token_id = self.token_id;
+                ipc::Join::Multistream { offer, slots, session, socket: number, token_id }
             }
             Join::Resume { session } => ipc::Join::ResumeMultistream { session, socket: number },
         };
@@ -199,10 +224,13 @@ impl Connection {
             let joined = answered.await.unwrap_or(Err(AskError::Gone))?;
             Ok::<_, ApiError>((streamer, joined))
         };
-        match timeout(JOIN_DEADLINE, joining).await {
+        let joining = timeout(JOIN_DEADLINE, joining).await;
+        self.metrics.join(PeerKind::Multistream, matches!(joining, Ok(Ok(_))));
+        match joining {
             Err(_) => refused(AskError::Timeout(JOIN_DEADLINE).into()),
             Ok(Err(error)) => refused(error),
             Ok(Ok((streamer, joined))) => {
+                Span::current().record("peer", display(joined.peer));
                 self.peer = Some(Peer { id: joined.peer, streamer, socket, outbox });
                 Input::Joined(joined.answer)
             }

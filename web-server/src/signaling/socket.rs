@@ -16,7 +16,7 @@ const QUEUE: usize = 128;
 pub enum Out {
     /// A [`ServerMessage`] in JSON.
     Text(ByteString),
-    /// A message that the WebSocket's task puts into its own words.
+    /// A message that the WebSocket's task completes, or puts into its own words.
     Message(Box<ServerMessage>),
     /// Nothing follows; close.
     Close(Close),
@@ -86,9 +86,12 @@ impl Socket {
 
     /// Sends `message`.
     pub fn send(&self, message: &ServerMessage) {
-        self.push(match self.language {
-            Language::Native => Out::Text(to_text(message)),
-            Language::Other => Out::Message(Box::new(message.clone())),
+        self.push(match (self.language, message) {
+            // A welcome is not complete yet.
+            (Language::Other, _) | (Language::Native, ServerMessage::Welcome { .. }) => {
+                Out::Message(Box::new(message.clone()))
+            }
+            (Language::Native, _) => Out::Text(to_text(message)),
         });
     }
 

@@ -3,11 +3,16 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::api::PeerKind;
+use chrono::Utc;
+use common::api::{Peer, PeerKind};
 use common::ipc::{Join, Reply, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
+use crate::api::site::{self, Caller, Site};
+use crate::auth::Right;
+use crate::ice;
+use crate::metrics::Metrics;
 use crate::registry::Handle;
 use crate::supervisor::ask::{Ask, AskError};
 
@@ -26,13 +31,17 @@ const MAX_OFFER: usize = 256 * 1024;
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body(content = String, content_type = "application/sdp", description = "The player's offer"),
     responses((status = 201, description = "The answer", body = String, content_type = "application/sdp",
-        headers(("Location" = String, description = "Path of this viewer, to DELETE it")))),
+        headers(("Location" = String, description = "Path of this viewer, to DELETE it"),
+                ("Link" = String, description = "STUN and TURN servers, `rel=\"ice-server\"`")))),
 )]
 pub async fn create(
     request: HttpRequest,
     id: Id,
     payload: web::Payload,
+    here: web::Data<Site>,
     registry: web::Data<Handle>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
     if !has_media_type(&request, SDP) {
         return Err(ApiError::MediaType { expected: SDP });
@@ -44,13 +53,24 @@ pub async fn create(
     let offer = std::str::from_utf8(&offer)
         .map_err(|_| ApiError::Unreadable("an offer is UTF-8 text".into()))?
         .to_owned();
-    let join = Join::Whep { offer };
-    match registry.reach(&id.0).await?.ask(Ask::AddPeer(join)).await? {
-        Reply::PeerAdded { peer, answer: Some(answer) } => Ok(HttpResponse::Created()
-            .content_type(SDP)
-            .insert_header((header::LOCATION, format!("/api/streamers/{}/whep/{peer}", id.0)))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(answer)),
+    let right = site::caller(&request)?.right?;
+    tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
+    let join = Join::Whep { offer, token_id: right.token() };
+    let streamer = registry.reach(&id.0).await?;
+    let joined = streamer.ask(Ask::AddPeer(join)).await;
+    metrics.join(PeerKind::Whep, joined.is_ok());
+    match joined? {
+        Reply::PeerAdded { peer, answer: Some(answer) } => {
+            let mut created = HttpResponse::Created();
+            for link in ice::links(&ice.servers(Utc::now(), &peer.to_string())) {
+                created.append_header((header::LINK, link));
+            }
+            Ok(created
+                .content_type(SDP)
+                .insert_header((header::LOCATION, here.path(&format!("/api/streamers/{}/whep/{peer}", id.0))))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(answer))
+        }
         _ => Err(AskError::Unexpected.into()),
     }
 }
@@ -70,12 +90,19 @@ pub async fn create(
 pub async fn delete(
     id: Id,
     peer: extract::Peer,
+    caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let kind = registry.peer_kind(&id.0, peer.0).await?;
-    if matches!(kind, Some(kind) if kind != PeerKind::Whep) {
+    let right = caller.right?;
+    let known = registry.peer(&id.0, peer.0).await?;
+    // Others' are as good as not there.
+    let ours = |known: &Peer| {
+        known.kind == PeerKind::Whep && (right == Right::Admin || known.token_id == right.token())
+    };
+    if known.as_ref().map_or(right != Right::Admin, |known| !ours(known)) {
         let kind = common::ipc::ErrorKind::NotFound;
-        let error = RequestError::new(kind, "peer_not_found", "this peer did not come by WHEP");
+        let error =
+            RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
         return Err(AskError::Refused(error).into());
     }
     let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };

@@ -33,8 +33,11 @@ use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::signaling::Socket;
+pub use process::LogSettings;
+
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
@@ -61,6 +64,8 @@ pub struct Plan {
     pub streamer_bin: PathBuf,
     /// Directory of run directories.
     pub run_root: PathBuf,
+    /// How it logs.
+    pub log: LogSettings,
     /// Turns of those that start: see [`starts_at_once`].
     pub starts: Arc<Semaphore>,
 }
@@ -241,7 +246,8 @@ pub fn rest(plan: Plan, events: Events) -> Handle {
 }
 
 fn supervise(plan: Plan, begin: task::Begin, events: Events) -> Handle {
+    let span = tracing::info_span!("streamer", id = %plan.id);
     let (handle, supervisor, bulk) = task::Supervisor::new(plan, events);
-    tokio::spawn(supervisor.run(begin, bulk));
+    tokio::spawn(supervisor.run(begin, bulk).instrument(span));
     handle
 }

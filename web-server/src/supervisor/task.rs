@@ -167,7 +167,7 @@ impl Supervisor {
     }
 
     fn launch(&self, dir: &RunDir) -> std::io::Result<Monitor> {
-        let monitor = Monitor::spawn(&self.plan.streamer_bin, dir)?;
+        let monitor = Monitor::spawn(&self.plan.streamer_bin, dir, &self.plan.log)?;
         tracing::info!(id = %self.id, pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
         let (id, created) = (self.id.clone(), self.plan.created);
         let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };

@@ -1,33 +1,45 @@
 import { type Api, ProblemError } from "@oriel/client";
 import { CameraGrid } from "@oriel/react";
 import { useEffect, useState } from "react";
-import type { GridWish } from "../location";
+import { arrangedGrid, type GridWish } from "../location";
 import { Icon } from "../ui/Icon";
 import "./grid.css";
 
 type Listing =
   | { readonly kind: "loading" }
-  | { readonly kind: "loaded"; readonly streams: readonly string[] }
+  | {
+      readonly kind: "loaded";
+      readonly streams: readonly string[];
+      /** Whose they are; null when the address has named them. */
+      readonly streamer: string | null;
+      /** Streams that there is no slot for. */
+      readonly left: number;
+    }
   | { readonly kind: "failed"; readonly why: string };
 
-type GridPageProps = { readonly api: Api; readonly root: URL; readonly wish: GridWish };
+type GridPageProps = {
+  readonly api: Api;
+  readonly root: URL;
+  readonly token: string | null;
+  readonly wish: GridWish;
+};
 
 /** Cameras side by side, over one connection: those that the address names, else all there are. */
-export function GridPage({ api, root, wish }: GridPageProps) {
-  const { streams, streamer, quality } = wish;
+export function GridPage({ api, root, token, wish }: GridPageProps) {
+  const { streams, quality } = wish;
   const [listing, setListing] = useState<Listing>(
-    streams === null ? { kind: "loading" } : { kind: "loaded", streams },
+    streams === null ? { kind: "loading" } : { kind: "loaded", streams, streamer: null, left: 0 },
   );
   useEffect(() => {
     if (streams !== null) return undefined;
     const stop = new AbortController();
-    void listStreams(api, streamer, stop.signal).then((found) => {
+    void listStreams(api, stop.signal).then((found) => {
       if (!stop.signal.aborted) setListing(found);
     });
     return () => {
       stop.abort();
     };
-  }, [api, streams, streamer]);
+  }, [api, streams]);
 
   return (
     <div className="grid-page">
@@ -46,29 +58,38 @@ export function GridPage({ api, root, wish }: GridPageProps) {
         )}
         {listing.kind === "loaded" && listing.streams.length === 0 && (
           <p className="quiet-text" data-testid="no-streams">
-            “{streamer}” has no streams yet.
+            “{listing.streamer}” has no streams yet.
           </p>
         )}
         {listing.kind === "loaded" && listing.streams.length > 0 && (
           <CameraGrid
             server={root}
+            token={token}
             muted={false}
             slots={listing.streams.map((stream) => ({ stream, quality, enlargedQuality: "" }))}
+            onRearrange={(arranged) => {
+              history.replaceState(null, "", arrangedGrid(location.href, arranged));
+            }}
           />
+        )}
+        {listing.kind === "loaded" && listing.left > 0 && (
+          <p className="quiet-text" data-testid="streams-left">
+            {listing.left} more can be shown by name: <code>?streams=a,b,c</code>
+          </p>
         )}
       </main>
     </div>
   );
 }
 
-async function listStreams(api: Api, streamer: string, signal: AbortSignal): Promise<Listing> {
+async function listStreams(api: Api, signal: AbortSignal): Promise<Listing> {
   try {
-    const sources = await api.sources(streamer, { signal });
-    return { kind: "loaded", streams: sources.map(({ name }) => name) };
+    const { streamer, streams, max_slots: most } = await api.streams({ signal });
+    const names = streams.map(({ name }) => name);
+    const left = Math.max(0, names.length - most);
+    return { kind: "loaded", streams: names.slice(0, most), streamer, left };
   } catch (error) {
-    if (!(error instanceof ProblemError)) return { kind: "failed", why: "The server cannot be reached." };
-    return error.status === 404
-      ? { kind: "failed", why: `There are no cameras: no session is called “${streamer}”.` }
-      : { kind: "failed", why: error.message };
+    const why = error instanceof ProblemError ? error.message : "The server cannot be reached.";
+    return { kind: "failed", why };
   }
 }

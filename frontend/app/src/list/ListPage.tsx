@@ -1,7 +1,7 @@
 import { type Api, ProblemError, type Streamer } from "@oriel/client";
-import { useState } from "react";
-import { gridOf } from "../location";
+import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
+import { TokenForm } from "../ui/TokenForm";
 import { usePoll } from "../ui/usePoll";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
@@ -12,7 +12,28 @@ const POLL_MS = 2_000;
 
 type Listing =
   | { readonly kind: "loading" }
+  /** The server wants to know who asks; with what it says. */
+  | { readonly kind: "locked"; readonly why: string }
   | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
+
+/** The streamer of the cameras, as the server names it; null while that is not known. */
+function useCameras(api: Api): string | null {
+  const [cameras, setCameras] = useState<string | null>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    api.streams({ signal: stop.signal }).then(
+      ({ streamer }) => {
+        setCameras(streamer);
+      },
+      // The list says itself when the server cannot be reached.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+    };
+  }, [api]);
+  return cameras;
+}
 
 /** All streamers, with a picture of each. */
 export function ListPage({ api, root }: { readonly api: Api; readonly root: URL }) {
@@ -25,11 +46,16 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
       setListing({ kind: "loaded", streamers, stale: null });
     } catch (error) {
       if (signal?.aborted === true) return;
+      if (error instanceof ProblemError && (error.status === 401 || error.status === 403)) {
+        setListing({ kind: "locked", why: error.message });
+        return;
+      }
       const stale = error instanceof ProblemError ? error.message : "The server cannot be reached.";
       setListing((old) => ({ kind: "loaded", streamers: old.kind === "loaded" ? old.streamers : [], stale }));
     }
   };
-  usePoll(refresh, POLL_MS);
+  usePoll(refresh, POLL_MS, listing.kind !== "locked");
+  const cameras = useCameras(api);
 
   const open = (): void => {
     setCreating(true);
@@ -37,6 +63,7 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
   const streamers = listing.kind === "loaded" ? listing.streamers : [];
   const stale = listing.kind === "loaded" ? listing.stale : null;
 
+  if (listing.kind === "locked") return <TokenForm why={listing.why} />;
   return (
     <div className="list-page">
       <header className="list-header">
@@ -44,7 +71,7 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
           <img src="./favicon.svg" alt="" width="28" height="28" /> Oriel
         </h1>
         <nav>
-          {streamers.some(({ id, spec }) => id === gridOf("").streamer && spec.source === undefined) && (
+          {streamers.some(({ id, spec }) => id === cameras && spec.source === undefined) && (
             <a className="button" href="grid" data-testid="to-grid">
               <Icon name="grid" /> Cameras
             </a>

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
 import { ClipboardPanel } from "./ClipboardPanel";
+import { ControlBar } from "./ControlBar";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
@@ -54,7 +55,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     if (input !== null) apply(input, !watchOnly, keyboardMode);
   }, [input, watchOnly, keyboardMode]);
 
-  const steers = role === "controller" && !watchOnly;
+  const inControl = useClientValue(client, "control", (current) => current.inControl);
+  const steers = role === "controller" && inControl && !watchOnly;
   const hasSound = info !== null && info.audioMid !== null;
   const several = arrangement.order.length > 1;
   const windows = [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null);
@@ -214,6 +216,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {arrangement.notice}
         </p>
       )}
+      {live && <ControlBar client={client} />}
       {statsShown && <StatsPanel model={model} />}
       {hasSound && muted && live && (
         <button

@@ -39,4 +39,8 @@ skipped_units: number,
 /**
  * Datagrams dropped because a socket was full.
  */
-send_drops: number, };
+send_drops: number, 
+/**
+ * Access units and sound packets dropped because a sending thread was behind.
+ */
+media_drops: number, };

@@ -25,6 +25,10 @@ retransmitted: number,
  */
 keyframe_requests: number, 
 /**
+ * Access units sent to it, of all slots together.
+ */
+frames: number, 
+/**
  * Access units not sent to it, as it could not keep up.
  */
 skipped_units: number, 

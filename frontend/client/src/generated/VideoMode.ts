@@ -3,4 +3,4 @@
 /**
  * What becomes of a picture that comes from elsewhere.
  */
-export type VideoMode = "h264" | "copy";
+export type VideoMode = "h264" | "vp8" | "copy";

@@ -34,9 +34,9 @@ export class MultiPeer extends Emitter<MultiPeerEvents> {
   #early: string[] = [];
   #unsent: string[] = [];
 
-  constructor(slots: number) {
+  constructor(slots: number, iceTransportPolicy: RTCIceTransportPolicy) {
     super();
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceTransportPolicy });
     this.tracks = Array.from({ length: slots }, () => {
       const [video, audio] = (["video", "audio"] as const).map((kind) => {
         const { receiver } = this.#pc.addTransceiver(kind, { direction: "recvonly" });

@@ -32,6 +32,8 @@ export type PeerEvents = {
 export type PeerOptions = {
   /** Keep sound and picture in step, at the price of latency. */
   readonly lipSync: boolean;
+  /** Which candidates may be used. */
+  readonly iceTransportPolicy: RTCIceTransportPolicy;
 };
 
 /** Labels and ids of the data channels; agreed beforehand, so that they open without a handshake. */
@@ -63,7 +65,8 @@ export class PeerConnection extends Emitter<PeerEvents> {
   constructor(options: PeerOptions) {
     super();
     this.#options = options;
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const { iceTransportPolicy } = options;
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceTransportPolicy });
     this.#keys = this.#openChannel("keys");
     this.#motion = this.#openChannel("motion");
     this.#general = this.#openChannel("general");

@@ -13,7 +13,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::input::{Actor, MAX_TEXT};
@@ -88,7 +88,7 @@ impl XClipboard {
                 tracing::debug!("the clipboard ended: {error}");
             }
         };
-        let thread = thread::Builder::new().name("clipboard".into()).spawn(run).map_err(io)?;
+        let thread = crate::thread::spawn("clipboard", run).map_err(io)?;
         Ok(Self { requests: Some(requests), wake, thread: Mutex::new(Some(thread)) })
     }
 

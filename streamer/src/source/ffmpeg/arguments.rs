@@ -22,8 +22,10 @@ pub enum Input {
     File(String, bool),
     /// Its standard input, in this container; written by a program.
     Program(Container),
-    /// Its standard input, FLV with times that are kept; written by us.
-    Ours,
+    /// Its standard input, written by us, with times that are kept: H.264 and sound in FLV.
+    OurFlv,
+    /// The same: VP8, VP9 or AV1 in IVF.
+    OurIvf,
 }
 
 /// What a program writes.
@@ -35,6 +37,8 @@ pub enum Container {
     Mp4,
     /// H.264 without a container and so without times: they are those of arrival.
     H264,
+    /// VP8, VP9 or AV1, frame by frame.
+    Ivf,
     /// Something else; ffmpeg finds out.
     Unknown,
 }
@@ -49,8 +53,52 @@ impl Container {
             [0x47, ..] => Self::MpegTs,
             [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b's', b't', b'y', b'p', ..] => Self::Mp4,
             [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Self::H264,
+            [b'D', b'K', b'I', b'F', ..] => Self::Ivf,
             _ => Self::Unknown,
         }
+    }
+}
+
+/// Passed on or encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Passed on; refused if it is not of these codecs.
+    Copy(Codecs),
+    /// Encoded anew by this.
+    Encode(Encoder),
+}
+
+/// Codecs that can be passed on. They leave ffmpeg in containers that hold no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codecs {
+    /// H.264, in MPEG-TS.
+    H264,
+    /// VP8, VP9 and AV1, in IVF.
+    Open,
+}
+
+/// An encoder of ffmpeg's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoder {
+    /// H.264, by libx264.
+    H264,
+    /// VP8, by libvpx.
+    Vp8,
+}
+
+impl Action {
+    /// From a spec's word. Copying begins with the usual codec; which one it is, is seen when ffmpeg refuses it.
+    pub fn of(mode: VideoMode) -> Self {
+        match mode {
+            VideoMode::H264 => Self::Encode(Encoder::H264),
+            VideoMode::Vp8 => Self::Encode(Encoder::Vp8),
+            VideoMode::Copy => Self::Copy(Codecs::H264),
+        }
+    }
+
+    /// The picture leaves ffmpeg in IVF, not in MPEG-TS.
+    pub fn gives_ivf(self) -> bool {
+        matches!(self, Self::Copy(Codecs::Open) | Self::Encode(Encoder::Vp8))
     }
 }
 
@@ -58,7 +106,7 @@ impl Container {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
     /// Passed on or encoded.
-    pub mode: VideoMode,
+    pub action: Action,
     /// Scaled to this height.
     pub height: Option<u32>,
     /// Made of half pictures, which are put together. That takes one picture more of delay.
@@ -123,13 +171,13 @@ impl Plan {
         if let Some((picture, fd)) = self.picture {
             all.extend(words("-map 0:v:0 -an -sn -dn"));
             push_picture(&mut all, picture);
-            push_output(&mut all, fd);
+            push_output(&mut all, picture.action.gives_ivf(), fd);
         }
         if let Some(fd) = self.sound {
             all.extend(words("-map 0:a:0? -vn -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
             all.extend(words("-c:a libopus -application lowdelay -frame_duration 20 -vbr on -b:a"));
             all.push(SOUND_BPS.into());
-            push_output(&mut all, fd);
+            push_output(&mut all, false, fd);
         }
         all
     }
@@ -145,9 +193,14 @@ impl Plan {
             Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
             Input::Program(container) => (PIPE_PROTOCOLS, container.options(), "pipe:0".into()),
             // Its packets say all about themselves, so there is nothing to wait for.
-            Input::Ours => (
+            Input::OurFlv => (
                 PIPE_PROTOCOLS,
                 "-copyts -threads 1 -probesize 32 -analyzeduration 0 -fpsprobesize 0 -f flv",
+                "pipe:0".into(),
+            ),
+            Input::OurIvf => (
+                PIPE_PROTOCOLS,
+                "-copyts -threads 1 -probesize 32 -analyzeduration 0 -fpsprobesize 0 -f ivf",
                 "pipe:0".into(),
             ),
         };
@@ -163,30 +216,40 @@ impl Container {
             Self::MpegTs => "-fpsprobesize 0 -analyzeduration 1000000 -f mpegts",
             Self::Mp4 => "-fpsprobesize 0 -analyzeduration 1000000 -f mp4",
             Self::H264 => "-fpsprobesize 0 -analyzeduration 0 -use_wallclock_as_timestamps 1 -f h264",
+            Self::Ivf => "-fpsprobesize 0 -analyzeduration 0 -f ivf",
             Self::Unknown => "-fpsprobesize 0 -analyzeduration 1000000",
         }
     }
 }
 
 fn push_picture(all: &mut Vec<String>, picture: Picture) {
-    if picture.mode == VideoMode::Copy {
+    let encoder = match picture.action {
         // Refuses what is not H.264, and says so.
-        return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb"));
-    }
+        Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
+        Action::Copy(Codecs::Open) => return all.extend(words("-c:v copy")),
+        Action::Encode(encoder) => encoder,
+    };
     let scale = picture.height.map_or_else(String::new, |height| format!("scale=-2:{height},"));
     let whole = if picture.interlaced { "yadif," } else { "" };
     // Sides must be even.
     let filters = format!("{whole}{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p");
     all.extend(["-vf".to_owned(), filters]);
-    all.extend(words("-fps_mode passthrough -c:v libx264 -preset veryfast -tune zerolatency"));
-    all.extend(words("-profile:v baseline -bf 0 -sc_threshold 0 -g 600 -forced-idr 1 -force_key_frames"));
+    all.extend(words("-fps_mode passthrough -g 600 -force_key_frames"));
     all.push(KEYFRAMES.into());
     // Bits are counted by the times of pictures. By a frame rate, which ffmpeg makes up where none is told, there would be
     // far too few or too many.
-    all.extend([
-        "-x264-params".to_owned(),
-        format!("fps={}:force-cfr=0", picture.known.map_or(ASSUMED.1, |(_, fps)| fps.max(1))),
-    ]);
+    match encoder {
+        Encoder::H264 => {
+            all.extend(words("-c:v libx264 -preset veryfast -tune zerolatency"));
+            all.extend(words("-profile:v baseline -bf 0 -sc_threshold 0 -forced-idr 1 -x264-params"));
+            all.push(format!("fps={}:force-cfr=0", picture.known.map_or(ASSUMED.1, |(_, fps)| fps.max(1))));
+        }
+        Encoder::Vp8 => {
+            all.extend(words("-c:v libvpx -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0"));
+            // Times of its container are in units of the encoder's, and those are of a frame where nothing else is said.
+            all.extend(words("-error-resilient 1 -enc_time_base 1:1000"));
+        }
+    }
     let kbps = picture.bitrate_kbps.unwrap_or_else(|| default_kbps(picture));
     // Half a second's worth may be sent at once: keyframes are large.
     for (name, kbps) in [("-b:v", kbps), ("-maxrate", kbps), ("-bufsize", kbps / 2)] {
@@ -203,8 +266,9 @@ fn default_kbps(picture: Picture) -> u32 {
     default_bitrate(scaled.unwrap_or(size), fps) / 1000
 }
 
-fn push_output(all: &mut Vec<String>, fd: RawFd) {
-    all.extend(words("-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0"));
+fn push_output(all: &mut Vec<String>, ivf: bool, fd: RawFd) {
+    const TS: &str = "-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0";
+    all.extend(words(if ivf { "-f ivf" } else { TS }));
     all.extend(["-flush_packets".to_owned(), "1".to_owned(), format!("pipe:{fd}")]);
 }
 
@@ -221,7 +285,8 @@ mod tests {
     }
 
     fn line(input: Input, mode: VideoMode, height: Option<u32>) -> String {
-        let picture = Picture { mode, height, interlaced: false, bitrate_kbps: Some(800), known: None };
+        let action = Action::of(mode);
+        let picture = Picture { action, height, interlaced: false, bitrate_kbps: Some(800), known: None };
         Plan { input, picture: Some((picture, 1)), sound: Some(5) }.arguments().join(" ")
     }
 
@@ -263,6 +328,7 @@ option rtsp_transport tcp
             (b"\0\0\0\x18ftypisom", Container::Mp4),
             (b"\0\0\0\x01\x67", Container::H264),
             (b"\0\0\x01\x67", Container::H264),
+            (b"DKIF\0\0\x20\0VP80", Container::Ivf),
             (b"\x1a\x45\xdf\xa3", Container::Unknown),
             (b"", Container::Unknown),
         ] {
@@ -272,14 +338,24 @@ option rtsp_transport tcp
 
     #[test]
     fn bits_are_counted_by_the_times_of_pictures() {
-        assert!(line(Input::Ours, VideoMode::H264, None).contains("-x264-params fps=30:force-cfr=0 "));
+        assert!(line(Input::OurFlv, VideoMode::H264, None).contains("-x264-params fps=30:force-cfr=0 "));
+    }
+
+    #[test]
+    fn each_codec_leaves_in_a_container_that_holds_it() {
+        let sound = "-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0 -flush_packets 1 pipe:5";
+        let h264 = line(Input::OurFlv, VideoMode::Copy, None);
+        assert!(h264.contains("-c:v copy -bsf:v h264_mp4toannexb -f mpegts ") && h264.ends_with(sound));
+        let vp8 = line(of("a.mp4", false), VideoMode::Vp8, None);
+        assert!(vp8.contains("-c:v libvpx -deadline realtime ") && vp8.ends_with(sound), "{vp8}");
+        assert!(vp8.contains(" -f ivf -flush_packets 1 pipe:1 ") && !vp8.contains("x264"), "{vp8}");
     }
 
     #[test]
     fn the_bitrate_follows_the_size() {
         let kbps = |height, known| {
             default_kbps(Picture {
-                mode: VideoMode::H264,
+                action: Action::Encode(Encoder::H264),
                 height,
                 interlaced: false,
                 bitrate_kbps: None,

@@ -1,8 +1,8 @@
 //! A running ffmpeg: what it is given, what it gives, and why it ended.
 //!
 //! ```text
-//! a program's output ─┐                        ┌─ pipe ▶ ts ▶ pictures
-//! FLV that we write ──┴─▶ stdin  ffmpeg  ──────┼─ pipe ▶ ts ▶ sound
+//! a program's output ─┐                        ┌─ pipe ▶ ts, ivf ▶ pictures
+//! FLV, IVF of ours ───┴─▶ stdin  ffmpeg  ──────┼─ pipe ▶ ts ▶ sound
 //!                                              └─ stderr ▶ last lines
 //! ```
 //!
@@ -21,9 +21,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use super::arguments::{Input, Picture, Plan, playlist};
+use super::arguments::{Action, Codecs, Input, Picture, Plan, playlist};
+use super::ivf;
 use super::secrets::Secrets;
-use super::ts::{Demuxer, Packet};
+use super::ts::{self, Packet};
 use crate::process::{self, exit_text, tree};
 use crate::source::live::h264::Obstacle;
 
@@ -42,13 +43,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time for a program to end by itself.
 const GRACE: Duration = Duration::from_millis(300);
 /// The name of the program.
-const FFMPEG: &str = "ffmpeg";
+pub(super) const FFMPEG: &str = "ffmpeg";
 
 /// What comes out.
 #[derive(Debug)]
 pub enum Output {
     /// An access unit, Annex B.
     Picture(Packet),
+    /// A frame of another codec than H.264.
+    Frame(ivf::Format, Packet),
     /// Opus in its MPEG-TS envelope.
     Sound(Packet),
 }
@@ -62,6 +65,9 @@ pub enum End {
     /// There is no sound to be read, but it was asked for.
     #[error("there is no sound")]
     NoSound,
+    /// It was to be passed on as it is, and is of other codecs than those expected.
+    #[error("it is not of the codec that it was taken for")]
+    OtherCodec,
     /// It was to be passed on as it is, and that is of no use.
     #[error("browsers cannot show {0}: have it encoded anew, with \"video\": \"h264\"")]
     CannotBeShown(Obstacle),
@@ -81,6 +87,8 @@ pub struct Child {
     waiting_bytes: usize,
     ready: VecDeque<Output>,
     buffer: Vec<u8>,
+    /// What becomes of the picture, if there is one.
+    action: Option<Action>,
     exit: Option<oneshot::Receiver<ExitStatus>>,
     secrets: Secrets,
     program: Option<Program>,
@@ -90,6 +98,29 @@ pub struct Child {
 struct Stream {
     pipe: pipe::Receiver,
     demuxer: Demuxer,
+}
+
+/// What cuts a pipe's bytes.
+enum Demuxer {
+    Pictures(ts::Demuxer),
+    Frames(ivf::Demuxer),
+    Sound(ts::Demuxer),
+}
+
+impl Demuxer {
+    fn push(&mut self, bytes: &[u8], ready: &mut VecDeque<Output>) -> Result<(), String> {
+        match self {
+            Self::Pictures(ts) => {
+                ts.push(bytes, |packet| ready.push_back(Output::Picture(packet))).map_err(|e| e.to_string())
+            }
+            Self::Frames(ivf) => ivf
+                .push(bytes, |format, packet| ready.push_back(Output::Frame(format, packet)))
+                .map_err(|e| e.to_string()),
+            Self::Sound(ts) => {
+                ts.push(bytes, |packet| ready.push_back(Output::Sound(packet))).map_err(|e| e.to_string())
+            }
+        }
+    }
 }
 
 /// What ffmpeg reads.
@@ -167,6 +198,7 @@ impl Child {
             waiting_bytes: 0,
             ready: VecDeque::new(),
             buffer: vec![0; READ],
+            action: picture.map(|picture| picture.action),
             exit: Some(exit),
             secrets,
             program,
@@ -199,10 +231,10 @@ impl Child {
             tokio::select! {
                 biased;
                 () = readable(self.pictures.as_ref().map(|stream| &stream.pipe)) => {
-                    read(&mut self.pictures, &mut self.buffer, &mut self.ready, Output::Picture)?;
+                    read(&mut self.pictures, &mut self.buffer, &mut self.ready)?;
                 }
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
-                    read(&mut self.sound, &mut self.buffer, &mut self.ready, Output::Sound)?;
+                    read(&mut self.sound, &mut self.buffer, &mut self.ready)?;
                 }
                 () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.tail),
                 () = readable(self.program.as_ref().and_then(|program| program.messages.as_ref())) => {
@@ -240,6 +272,16 @@ impl Child {
         if said.contains("does not contain any stream") {
             return End::NoSound;
         }
+        let refused = |message: &str| self.tail.text().contains(message);
+        match self.action {
+            Some(Action::Copy(Codecs::H264)) if refused("is not supported by the bitstream filter") => {
+                return End::OtherCodec;
+            }
+            Some(Action::Copy(Codecs::Open)) if refused("Currently only VP8, VP9 and AV1 are supported") => {
+                return End::CannotBeShown(Obstacle::Codec);
+            }
+            _ => {}
+        }
         if let Some(program) = &mut self.program
             && let Some(reason) = program.ended().await
         {
@@ -275,14 +317,15 @@ impl Outputs {
         let mut outputs = Self { pictures: None, sound: None, keep: None };
         let mut plan = Plan { input: input.clone(), picture: None, sound: None };
         let Some(picture) = picture else {
-            (plan.sound, outputs.sound) = (Some(1), Some(Stream::new(first)));
+            (plan.sound, outputs.sound) = (Some(1), Some(Stream::sound(first)));
             return Ok((outputs, plan, stdout));
         };
-        (plan.picture, outputs.pictures) = (Some((picture, 1)), Some(Stream::new(first)));
+        plan.picture = Some((picture, 1));
+        outputs.pictures = Some(Stream::pictures(first, picture.action));
         if sound {
             // By a pipe of its own, that ffmpeg inherits.
             let (second, write) = receiver()?;
-            (plan.sound, outputs.sound) = (Some(write.as_raw_fd()), Some(Stream::new(second)));
+            (plan.sound, outputs.sound) = (Some(write.as_raw_fd()), Some(Stream::sound(second)));
             outputs.keep = Some(write);
         }
         Ok((outputs, plan, stdout))
@@ -290,25 +333,31 @@ impl Outputs {
 }
 
 impl Stream {
-    fn new(pipe: pipe::Receiver) -> Self {
+    fn new(pipe: pipe::Receiver, demuxer: Demuxer) -> Self {
         // Fails only where pipes may not be so large; then it has to wait for us more often.
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_ROOM);
-        Self { pipe, demuxer: Demuxer::default() }
+        Self { pipe, demuxer }
+    }
+
+    fn sound(pipe: pipe::Receiver) -> Self {
+        Self::new(pipe, Demuxer::Sound(ts::Demuxer::default()))
+    }
+
+    fn pictures(pipe: pipe::Receiver, action: Action) -> Self {
+        let demuxer = if action.gives_ivf() {
+            Demuxer::Frames(ivf::Demuxer::default())
+        } else {
+            Demuxer::Pictures(ts::Demuxer::default())
+        };
+        Self::new(pipe, demuxer)
     }
 }
 
-fn read(
-    stream: &mut Option<Stream>,
-    buffer: &mut [u8],
-    ready: &mut VecDeque<Output>,
-    output: fn(Packet) -> Output,
-) -> Result<(), End> {
+fn read(stream: &mut Option<Stream>, buffer: &mut [u8], ready: &mut VecDeque<Output>) -> Result<(), End> {
     let Some(Stream { pipe, demuxer }) = stream else { return Ok(()) };
     match pipe.try_read(buffer) {
         Ok(0) => *stream = None,
-        Ok(len) => demuxer
-            .push(&buffer[..len], |packet| ready.push_back(output(packet)))
-            .map_err(|error| End::Failed(error.to_string()))?,
+        Ok(len) => demuxer.push(&buffer[..len], ready).map_err(End::Failed)?,
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
         Err(error) => return Err(End::Failed(format!("reading from ffmpeg: {error}"))),
     }
@@ -431,7 +480,8 @@ fn receiver() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
 }
 
-fn clean(command: &mut Command) {
+/// The environment that every one of them has.
+pub(super) fn clean(command: &mut Command) {
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
     command.env_clear().env("PATH", process::search_path()).env("HOME", home).env("LANG", "C.UTF-8");
 }
@@ -486,9 +536,13 @@ impl Tail {
         self.0.drain(..over);
     }
 
-    fn last_line(&self) -> String {
+    fn text(&self) -> String {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn last_line(&self) -> String {
+        let text = self.text();
         let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         line.chars().filter(|c| !c.is_control()).take(REASON).collect()
     }

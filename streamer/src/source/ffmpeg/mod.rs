@@ -4,7 +4,7 @@
 //! ```text
 //! URL, file ────────────────────────┐
 //! program ──pipe────────────────────┼──▶ Child (ffmpeg) ──▶ Reader ──▶ Publisher
-//! another stream ── Tap ── FLV ─────┘
+//! another stream ── Tap ── FLV, IVF ┘
 //! ```
 //!
 //! When it ends, for whatever reason, it is started again after a while; only a file has an end. A variant of another
@@ -18,8 +18,10 @@
 pub mod arguments;
 pub mod child;
 pub mod flv;
+pub mod ivf;
 pub mod read;
 pub mod secrets;
+pub mod still;
 mod tapped;
 pub mod transcode;
 pub mod ts;
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use common::spec::{ExecSpec, FfmpegSpec, SecretUrl, VideoMode};
 
-use self::arguments::{Container, Input, Picture};
+use self::arguments::{Action, Codecs, Container, Encoder, Input, Picture};
 use self::child::{Child, End, Feed, Output, Program};
 use self::read::Reader;
 use self::secrets::Secrets;
@@ -47,7 +49,7 @@ const FIRST: Duration = Duration::from_secs(30);
 /// [`Error`] when the system has no more threads. That there is nothing to read is told by events.
 pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Result<Live, Error> {
     let picture = Picture {
-        mode: spec.video,
+        action: Action::of(spec.video),
         height: spec.height,
         interlaced: false,
         bitrate_kbps: spec.bitrate_kbps,
@@ -69,11 +71,18 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
 /// # Errors
 /// As [`start`].
 pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Live, Error> {
-    let picture =
-        Picture { mode: VideoMode::Copy, height: None, interlaced: false, bitrate_kbps: None, known: None };
+    let url = url.clone();
+    Live::start("rtsp", outlets, move |publisher| async move { run_camera(&url, sound, publisher).await })
+}
+
+/// The same, on a thread that there is already. Runs for as long as the camera is wanted.
+pub async fn run_camera(url: &SecretUrl, sound: bool, publisher: Publisher) {
     let from = From::Named { input: Input::of(url, false), secrets: Secrets::of(url) };
-    let job = Job { from, picture, sound, adapts: true };
-    Live::start("rtsp", outlets, move |publisher| job.run(publisher))
+    Job { from, picture: unscaled(VideoMode::Copy), sound, adapts: true }.run(publisher).await;
+}
+
+fn unscaled(mode: VideoMode) -> Picture {
+    Picture { action: Action::of(mode), height: None, interlaced: false, bitrate_kbps: None, known: None }
 }
 
 /// Starts a source of `type` `exec`.
@@ -81,8 +90,7 @@ pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Li
 /// # Errors
 /// [`Error`] when the system has no more threads. That the program gives nothing is told by events.
 pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
-    let picture =
-        Picture { mode: spec.video, height: None, interlaced: false, bitrate_kbps: None, known: None };
+    let picture = unscaled(spec.video);
     let job = Job { from: From::Program(spec.command.argv()), picture, sound: spec.audio, adapts: false };
     Live::start("exec", outlets, move |publisher| job.run(publisher))
 }
@@ -110,7 +118,10 @@ impl Job {
             };
             match (end, &self.from) {
                 (End::NoSound, _) if self.sound => self.sound = false,
-                (End::CannotBeShown(_), _) if self.adapts => self.picture.mode = VideoMode::H264,
+                (End::OtherCodec, _) => self.picture.action = Action::Copy(Codecs::Open),
+                (End::CannotBeShown(_), _) if self.adapts => {
+                    self.picture.action = Action::Encode(Encoder::H264);
+                }
                 (End::Finished, From::Named { input: Input::File(..), .. }) => {
                     return publisher.ended(Ended::Finished("the file is at its end".into())).await;
                 }
@@ -134,11 +145,18 @@ impl Job {
             match output {
                 Output::Picture(packet) => {
                     let Some(unit) = reader.picture(&packet, now) else { continue };
-                    if let Some(obstacle) = reader.obstacle().filter(|_| self.picture.mode == VideoMode::Copy)
+                    let obstacle = reader.obstacle();
+                    if let Some(obstacle) =
+                        obstacle.filter(|_| matches!(self.picture.action, Action::Copy(_)))
                     {
                         return Err(End::CannotBeShown(obstacle));
                     }
                     publisher.video(unit, reader.format()).await;
+                }
+                Output::Frame(format, packet) => {
+                    if let Some(unit) = reader.frame(format, &packet, now) {
+                        publisher.video(unit, None).await;
+                    }
                 }
                 Output::Sound(packet) => {
                     reader.sound(&packet, now).into_iter().for_each(|packet| publisher.audio(packet));

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::ivf;
 use super::ts::{Packet, opus_packets};
+use common::media::VideoCodec;
+
 use crate::feed::packetize::nal_units;
-use crate::media::{AccessUnit, AudioPacket};
+use crate::media::{AccessUnit, AudioPacket, Size};
 use crate::source::live::clock::{Clock, SECOND, Track};
 use crate::source::live::h264::{Assembler, Format, Obstacle};
-use crate::source::live::opus;
+use crate::source::live::{open_codecs, opus};
 
 /// Ticks of MPEG-TS per second.
 const TICKS: i64 = 90_000;
@@ -36,6 +39,8 @@ pub struct Reader {
     /// Pictures and sound of a feed must never go back.
     picture: Track,
     sound: Track,
+    /// Of the newest keyframe of a codec that tells it only there.
+    size: Option<Size>,
     /// What keeps pictures from being shown as they are.
     obstacle: Option<Obstacle>,
 }
@@ -44,7 +49,7 @@ impl Reader {
     /// A reader of a new ffmpeg.
     pub fn new(times: Times) -> Self {
         let (picture, sound) = (Track::default(), Track::default());
-        Self { times, assembler: Assembler::default(), picture, sound, obstacle: None }
+        Self { times, assembler: Assembler::default(), picture, sound, size: None, obstacle: None }
     }
 
     /// A reader of times that are not ours.
@@ -65,16 +70,32 @@ impl Reader {
 
     /// A picture that has arrived `now`. `None` when there is none in it, or nothing says of which size it is.
     pub fn picture(&mut self, packet: &Packet, now: Instant) -> Option<AccessUnit> {
-        let at = match &mut self.times {
-            Times::Theirs { clock, picture, .. } => clock.place(picture, now, nanos(packet.time)),
-            Times::Ours(began) => since(*began, packet.time),
-        };
+        let at = self.place(packet, now);
         let unit = self.assembler.assemble(nal_units(&packet.data))?;
         let format = self.assembler.format()?;
         let reordered = unit.bidirectional.then_some(Obstacle::Reordered);
         self.obstacle = self.obstacle.or(format.obstacle).or(reordered);
         let captured = self.picture.increasing(at);
-        Some(AccessUnit { data: unit.data, keyframe: unit.keyframe, captured, size: format.size })
+        let (codec, size) = (VideoCodec::H264, format.size);
+        Some(AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured, size })
+    }
+
+    /// A frame of another codec that has arrived `now`. `None` when there is no picture in it.
+    pub fn frame(&mut self, format: ivf::Format, packet: &Packet, now: Instant) -> Option<AccessUnit> {
+        let at = self.place(packet, now);
+        let open_codecs::Header { keyframe, size } = open_codecs::header(format.codec, &packet.data)?;
+        if keyframe {
+            self.size = size;
+        }
+        let (size, captured) = (self.size.unwrap_or(format.size), self.picture.increasing(at));
+        Some(AccessUnit { codec: format.codec, data: packet.data.clone(), keyframe, captured, size })
+    }
+
+    fn place(&mut self, packet: &Packet, now: Instant) -> Instant {
+        match &mut self.times {
+            Times::Theirs { clock, picture, .. } => clock.place(picture, now, nanos(packet.time)),
+            Times::Ours(began) => since(*began, packet.time),
+        }
     }
 
     /// The sound packets in a packet that has arrived `now`.

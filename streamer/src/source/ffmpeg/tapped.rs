@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use common::media::VideoCodec;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
             return publisher.ended(Ended::Failed(format!("no thread to read the stream: {error}"))).await;
         }
     };
-    let mut variant = Variant { picture, transcoder: None, size: None };
+    let mut variant = Variant { picture, transcoder: None, given: None };
     loop {
         let reason = match variant.attempt(&mut units, &mut publisher).await {
             End::Finished => {
@@ -51,7 +52,7 @@ struct Variant {
     picture: Picture,
     transcoder: Option<Transcoder>,
     /// Of what the transcoder is given.
-    size: Option<Size>,
+    given: Option<(VideoCodec, Size)>,
 }
 
 impl Variant {
@@ -80,8 +81,9 @@ impl Variant {
 
     /// False when it was left out.
     fn push(&mut self, unit: &AccessUnit) -> Result<bool, End> {
-        // An encoder has one size: for another one there is another ffmpeg.
-        if unit.keyframe && self.size != Some(unit.size) {
+        // An encoder has one size, and a container one codec: for another one there is another ffmpeg.
+        let given = Some((unit.codec, unit.size));
+        if unit.keyframe && self.given != given {
             self.transcoder = None;
         }
         let transcoder = match &mut self.transcoder {
@@ -89,8 +91,8 @@ impl Variant {
             None if !unit.keyframe => return Ok(false),
             none => {
                 let picture = Picture { known: Some((unit.size, USUAL_FPS)), ..self.picture };
-                self.size = Some(unit.size);
-                none.insert(Transcoder::pictures(picture, false, unit.captured)?)
+                self.given = given;
+                none.insert(Transcoder::pictures(picture, false, unit)?)
             }
         };
         Ok(transcoder.push_picture(unit))
@@ -122,7 +124,7 @@ impl Units {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("tap".into()).spawn(read)?;
+        let thread = crate::thread::spawn("tap", read)?;
         Ok(Self { units, ask, thread: Some(thread) })
     }
 

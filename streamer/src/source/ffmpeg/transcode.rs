@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::media::VideoCodec;
 
 use super::arguments::{Input, Picture};
 use super::child::{Child, End, Feed, Output};
-use super::flv;
 use super::read::{Reader, Times};
 use super::secrets::Secrets;
+use super::{flv, ivf};
 use crate::media::{AccessUnit, AudioPacket};
 use crate::source::live::h264::Format;
 
@@ -51,14 +52,19 @@ pub struct Transcoder {
 }
 
 impl Transcoder {
-    /// For pictures, the first of which is of `first`. They may come `reordered`, with the time at which they are to be
-    /// shown.
+    /// For pictures like `first`, the first of them: of its codec, and of its size where the container has it. They may come
+    /// `reordered`, with the time at which they are to be shown.
     ///
     /// # Errors
     /// [`End`] when ffmpeg does not start.
-    pub fn pictures(picture: Picture, reordered: bool, first: Instant) -> Result<Self, End> {
-        let child = Child::start(Input::Ours, Feed::Ours, Some(picture), false, Secrets::default())?;
-        Ok(Self::new(child, None, reordered, first))
+    pub fn pictures(picture: Picture, reordered: bool, first: &AccessUnit) -> Result<Self, End> {
+        let (input, header) = match ivf::header(first.codec, first.size) {
+            Some(header) => (Input::OurIvf, header),
+            None if first.codec == VideoCodec::H264 => (Input::OurFlv, flv::header(true)),
+            None => return Err(End::Failed(format!("{:?} cannot be encoded anew", first.codec))),
+        };
+        let child = Child::start(input, Feed::Ours, Some(picture), false, Secrets::default())?;
+        Ok(Self::new(child, header, None, reordered, first.captured))
     }
 
     /// For sound, the first of which is of `first`. `config` is the `AudioSpecificConfig` of AAC.
@@ -66,17 +72,23 @@ impl Transcoder {
     /// # Errors
     /// [`End`] when ffmpeg does not start.
     pub fn sound(kind: flv::Sound, config: &[u8], first: Instant) -> Result<Self, End> {
-        let child = Child::start(Input::Ours, Feed::Ours, None, true, Secrets::default())?;
-        let mut this = Self::new(child, Some(kind), false, first);
+        let child = Child::start(Input::OurFlv, Feed::Ours, None, true, Secrets::default())?;
+        let mut this = Self::new(child, flv::header(false), Some(kind), false, first);
         if kind == flv::Sound::Aac {
             this.child.write(flv::aac_config(config));
         }
         Ok(this)
     }
 
-    fn new(mut child: Child, sound: Option<flv::Sound>, reordered: bool, first: Instant) -> Self {
+    fn new(
+        mut child: Child,
+        header: Bytes,
+        sound: Option<flv::Sound>,
+        reordered: bool,
+        first: Instant,
+    ) -> Self {
         // There is room for it, as it is the first thing.
-        child.write(flv::header(sound.is_none()));
+        child.write(header);
         let began = first.checked_sub(LEAD).unwrap_or(first);
         Self {
             child,
@@ -100,14 +112,19 @@ impl Transcoder {
         let show = self.millis(unit.captured);
         let decode = if self.reordered { show.saturating_sub(REORDERING) } else { show };
         let decode = decode.max(self.last_decoded + 1);
-        if unit.keyframe {
+        let framed = unit.codec != VideoCodec::H264;
+        if unit.keyframe && !framed {
             let config = flv::video_config(0, &unit.data);
             if config != self.config {
                 self.child.write(flv::video_config(decode, &unit.data));
                 self.config = config;
             }
         }
-        let taken = self.child.write(flv::video(decode, show.max(decode), unit.keyframe, &unit.data));
+        let taken = self.child.write(if framed {
+            ivf::frame(decode, &unit.data)
+        } else {
+            flv::video(decode, show.max(decode), unit.keyframe, &unit.data)
+        });
         self.waits = !taken;
         if taken {
             self.last_decoded = decode;
@@ -153,6 +170,11 @@ impl Transcoder {
                     Output::Picture(packet) => {
                         if let Some(unit) = self.reader.picture(&packet, Instant::now()) {
                             return Ok(Encoded::Picture(unit, self.reader.format()));
+                        }
+                    }
+                    Output::Frame(format, packet) => {
+                        if let Some(unit) = self.reader.frame(format, &packet, Instant::now()) {
+                            return Ok(Encoded::Picture(unit, None));
                         }
                     }
                     Output::Sound(packet) => self.ready.extend(self.reader.sound(&packet, Instant::now())),

@@ -56,6 +56,8 @@ pub enum Obstacle {
     Reordered,
     /// There are no pictures that can be decoded alone.
     NoKeyframes,
+    /// Of a codec that they do not decode.
+    Codec,
 }
 
 impl std::fmt::Display for Obstacle {
@@ -65,6 +67,7 @@ impl std::fmt::Display for Obstacle {
             Self::Interlaced => f.write_str("interlaced pictures"),
             Self::Reordered => f.write_str("B-frames"),
             Self::NoKeyframes => f.write_str("no IDR pictures"),
+            Self::Codec => f.write_str("a codec other than H.264, VP8, VP9 and AV1"),
         }
     }
 }

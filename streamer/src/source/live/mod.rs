@@ -18,6 +18,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod h264;
+pub mod open_codecs;
 pub mod opus;
 pub mod still;
 
@@ -93,7 +94,7 @@ impl Live {
                 let _ = tokio::time::timeout(GOODBYE, background()).await;
             });
         };
-        let thread = std::thread::Builder::new().name(kind.into()).spawn(run).map_err(failed)?;
+        let thread = crate::thread::spawn(kind, run).map_err(failed)?;
         Ok(Self { kind, shared, stop, thread: Some(thread) })
     }
 }
@@ -180,9 +181,10 @@ impl Publisher {
             State::Trying(_) => format.and_then(|format| format.fps),
             State::Online(_) => counted,
         };
-        let resized = self.info(|info| {
+        let changed = self.info(|info| {
             info.fps = fps.unwrap_or(info.fps);
-            std::mem::replace(&mut info.size, unit.size) != unit.size
+            let recoded = std::mem::replace(&mut info.codec, unit.codec) != unit.codec;
+            std::mem::replace(&mut info.size, unit.size) != unit.size || recoded
         });
         self.shared.still.push(&unit, format.is_some_and(|format| format.full_range));
         let size = unit.size;
@@ -192,7 +194,7 @@ impl Publisher {
                 self.state = State::Online(Instant::now());
                 self.events.send(Event::Started).await;
             }
-            State::Online(_) if resized => self.events.send(Event::Resized(size)).await,
+            State::Online(_) if changed => self.events.send(Event::Resized(size)).await,
             State::Online(_) => {}
         }
     }

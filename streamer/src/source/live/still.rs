@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use common::media::VideoCodec;
 use openh264::decoder::{DecodedYUV, Decoder};
 use openh264::formats::YUVSource as _;
 use tokio::sync::oneshot;
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 use crate::media::{AccessUnit, Picture, Size};
+use crate::source::ffmpeg;
 
 /// Most units of a GOP that are kept: ten seconds at 60 frames a second. Of a longer one its beginning is
 /// kept, so that its picture is an older one until the next keyframe.
@@ -33,6 +35,8 @@ struct Gop {
     bytes: usize,
     full: bool,
     full_range: bool,
+    /// Codec and size, as its keyframe has them.
+    kind: Option<(VideoCodec, Size)>,
 }
 
 /// Says that nothing is being decoded any more.
@@ -49,7 +53,7 @@ impl Still {
     pub fn push(&self, unit: &AccessUnit, full_range: bool) {
         let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
         if unit.keyframe {
-            *gop = Gop { full_range, ..Gop::default() };
+            *gop = Gop { full_range, kind: Some((unit.codec, unit.size)), ..Gop::default() };
         } else if gop.units.is_empty() {
             return;
         }
@@ -68,12 +72,17 @@ impl Still {
             return picture;
         }
         let busy = Busy(Arc::clone(self));
-        let (units, full_range) = {
+        let (units, full_range, kind) = {
             let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
-            (gop.units.clone(), gop.full_range)
+            (gop.units.clone(), gop.full_range, gop.kind)
         };
         let decode = move || {
-            let picture = decode(&units, full_range);
+            let picture = match kind {
+                Some((codec, size)) if codec != VideoCodec::H264 => {
+                    ffmpeg::still::newest(codec, size, &units)
+                }
+                _ => decode(&units, full_range),
+            };
             drop(busy);
             match picture {
                 // The asker may have given up.
@@ -81,7 +90,7 @@ impl Still {
                 Err(reason) => tracing::debug!(%reason, "no picture"),
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("still".into()).spawn(decode) {
+        if let Err(error) = crate::thread::spawn("still", decode) {
             tracing::warn!(%error, "no thread to decode a picture");
         }
         picture

@@ -53,6 +53,21 @@ pub enum Sound {
     G711(flv::Sound),
 }
 
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Refused {
+    /// Its video is of these codecs, which are not taken apart here.
+    OtherCodec(String),
+    /// Anything else, without passwords.
+    Failed(String),
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
 /// A camera that sends.
 pub struct Connection {
     session: Session<Playing>,
@@ -99,13 +114,14 @@ impl Connection {
     /// Connects, chooses what to take, and has it sent.
     ///
     /// # Errors
-    /// Why not, without passwords.
-    pub async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, String> {
+    /// [`Refused`].
+    pub async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
         let opened = tokio::time::timeout(ANSWER, Self::negotiate(address, spec)).await;
-        opened.unwrap_or_else(|_| Err(format!("the camera does not answer within {} s", ANSWER.as_secs())))
+        let late = || format!("the camera does not answer within {} s", ANSWER.as_secs());
+        opened.unwrap_or_else(|_| Err(late().into()))
     }
 
-    async fn negotiate(address: &Address, spec: &RtspSpec) -> Result<Self, String> {
+    async fn negotiate(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
         let reason = |error: retina::Error| address.reason(&error);
         let options = SessionOptions::default()
             .creds(address.credentials.clone())
@@ -145,17 +161,14 @@ fn track(stream: usize, streams: &[Stream]) -> Track {
     Track { stream, rate: streams[stream].clock_rate_hz() }
 }
 
-fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), String> {
+fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), Refused> {
     let is_h264 = |stream: &Stream| stream.media() == "video" && stream.encoding_name() == "h264";
     let Some(index) = streams.iter().position(is_h264) else {
         let others: Vec<_> =
             streams.iter().filter(|stream| stream.media() == "video").map(Stream::encoding_name).collect();
         return Err(match &others[..] {
-            [] => "the camera has no video".into(),
-            others => format!(
-                "the camera's video is {}, not H.264: set the camera to H.264, or use a source of type \"ffmpeg\"",
-                others.join(" and ")
-            ),
+            [] => Refused::Failed("the camera has no video".into()),
+            others => Refused::OtherCodec(others.join(" and ")),
         });
     };
     let sets = match streams[index].parameters() {

@@ -4,7 +4,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::feed::packetize::{FU_A, FU_END, FU_START, STAP_A, TYPE_MASK, nal_units};
+use crate::feed::packetize::h264::{FU_A, FU_END, FU_START, STAP_A, TYPE_MASK};
+use crate::feed::packetize::nal_units;
 use crate::source::live::h264::{MAX_UNIT, is_slice};
 
 /// NAL units of an access unit; real ones have a few dozen.
@@ -166,7 +167,7 @@ mod tests {
         let large: Vec<u8> = [0x65].into_iter().chain((0..5000).map(|i| (i % 250 + 1) as u8)).collect();
         let nals: [&[u8]; 4] = [&[0x67, 1, 2, 3], &[0x68, 4, 5], &large, &[0x65, 9]];
         let annex_b: Vec<u8> = nals.iter().flat_map(|nal| [&[0, 0, 0, 1], *nal].concat()).collect();
-        let payloads = packetize::h264(&annex_b);
+        let payloads = packetize::h264::payloads(&annex_b);
         let mut h264 = H264::default();
         let (last, before) = payloads.split_last().unwrap();
         for payload in before {

@@ -12,7 +12,8 @@
 //! After a loss of packets (UDP) nothing is passed on up to the next keyframe: a picture stands still rather than
 //! falling apart. A camera that is lost is tried again (see [`crate::source::live`]).
 //!
-//! `retina` speaks no TLS: cameras at `rtsps://` are read by ffmpeg altogether.
+//! `retina` speaks no TLS, and of its codecs only H.264 is taken apart here: cameras at `rtsps://`, and those that send something
+//! else, are read by ffmpeg altogether.
 
 mod connection;
 pub mod depacketize;
@@ -21,16 +22,17 @@ pub mod watch;
 
 use std::time::{Duration, Instant};
 
+use common::media::VideoCodec;
 use common::spec::RtspSpec;
 use retina::client::PacketItem;
 use retina::rtcp::ReceivedCompoundPacket;
 use retina::rtp::ReceivedPacket;
 
-use self::connection::{Address, Connection, Sound, Track};
+use self::connection::{Address, Connection, Refused, Sound, Track};
 use self::depacketize::{H264, Nals, Packet, aac_frames};
 use self::sync::{Sync, ntp_nanos};
 use self::watch::Watch;
-use super::ffmpeg::arguments::Picture;
+use super::ffmpeg::arguments::{Action, Encoder, Picture};
 use super::ffmpeg::transcode::{self, Encoded, Transcoder};
 use super::ffmpeg::{self, flv};
 use super::live::clock::{self, Clock, nanos};
@@ -61,7 +63,11 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
                     let mut camera = Camera::new(connection, &mut publisher);
                     camera.run(&address).await
                 }
-                Err(reason) => reason,
+                Err(Refused::Failed(reason)) => reason,
+                Err(Refused::OtherCodec(codec)) => {
+                    tracing::info!(%codec, "a camera's video is not H.264: it is read by ffmpeg");
+                    return ffmpeg::run_camera(&spec.url, spec.audio, publisher).await;
+                }
             };
             let wait = publisher.lost(reason).await;
             tokio::time::sleep(wait).await;
@@ -246,7 +252,8 @@ impl<'p> Camera<'p> {
         }
         pictures.broken = (pictures.broken || nals.loss) && !unit.keyframe;
         let Some(format) = format.filter(|_| !pictures.broken) else { return Ok(()) };
-        let unit = AccessUnit { data: unit.data, keyframe: unit.keyframe, captured: at, size: format.size };
+        let (codec, size) = (VideoCodec::H264, format.size);
+        let unit = AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured: at, size };
         if pictures.obstacle.is_some() {
             if jumped(pictures.last.replace(time), time) {
                 pictures.transcoder = None;
@@ -292,13 +299,13 @@ impl Pictures {
                     return Ok(());
                 }
                 let picture = Picture {
-                    mode: common::spec::VideoMode::H264,
+                    action: Action::Encode(Encoder::H264),
                     height: None,
                     interlaced: self.obstacle == Some(Obstacle::Interlaced),
                     bitrate_kbps: None,
                     known: Some((unit.size, fps.unwrap_or(USUAL_FPS))),
                 };
-                let started = Transcoder::pictures(picture, true, unit.captured);
+                let started = Transcoder::pictures(picture, true, &unit);
                 self.transcoder.insert(started.map_err(|end| end.to_string())?)
             }
         };

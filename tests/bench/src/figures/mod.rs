@@ -1,5 +1,6 @@
 //! The figures, by name.
 
+mod cameras;
 mod fanout;
 mod glass;
 mod join;
@@ -45,7 +46,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 14] = [
+pub const FIGURES: [Figure; 15] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -83,6 +84,11 @@ pub const FIGURES: [Figure; 14] = [
         name: "slots",
         about: "a switch, and a window shared, to the first frame presented",
         measure: slots::slots,
+    },
+    Figure {
+        name: "cameras",
+        about: "six cameras: one connection, and six pages with one each",
+        measure: cameras::cameras,
     },
     Figure {
         name: "adopt",

@@ -40,17 +40,24 @@ declare global {
 }
 
 /** Joins in a page of its own; resolves when the connection is up. */
-export async function joinSlots(browser: Browser, root: string, id: string, capabilities: object = {}): Promise<Viewer> {
+export async function joinSlots(
+  browser: Browser,
+  root: string,
+  id: string,
+  capabilities: object = {},
+  /** Takes video of this codec alone, as in `"video/H264"`. */
+  only: string | null = null,
+): Promise<Viewer> {
   const page = await openPage(browser, new URL("healthz", root).href);
   const url = new URL(`api/streamers/${id}/peer`, root);
   url.protocol = "ws:";
-  await page.evaluate(connect, { url: url.href, capabilities });
+  await page.evaluate(connect, { url: url.href, capabilities, only });
   const viewer = new Viewer(page);
   await until("the connection", () => page.evaluate(() => window.native.connection.connectionState === "connected"));
   return viewer;
 }
 
-function connect({ url, capabilities }: { url: string; capabilities: object }): void {
+function connect({ url, capabilities, only }: { url: string; capabilities: object; only: string | null }): void {
   const connection = new RTCPeerConnection();
   let open = false;
   const socket = new WebSocket(url, "oriel.v1");
@@ -109,6 +116,11 @@ function connect({ url, capabilities }: { url: string; capabilities: object }): 
     open = true;
     void (async () => {
       await connection.setRemoteDescription({ type: "offer", sdp: message.sdp ?? "" });
+      const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+      const taken = codecs.filter(({ mimeType }) => mimeType === only || mimeType === "video/rtx");
+      for (const transceiver of connection.getTransceivers()) {
+        if (only !== null && transceiver.receiver.track.kind === "video") transceiver.setCodecPreferences(taken);
+      }
       await connection.setLocalDescription();
       open = false;
       native.send({ type: "answer", sdp: connection.localDescription?.sdp ?? "" });
@@ -158,6 +170,16 @@ export class Viewer {
       offers: window.native.offers,
       sdp: window.native.connection.remoteDescription?.sdp ?? "",
     }));
+  }
+
+  /** Codec of what a slot receives now, as in `"video/VP8"`. */
+  async codec(slot: number): Promise<string | undefined> {
+    return this.page.evaluate(async (mid) => {
+      type Entry = { id: string; type: string; kind: string; mid: string; codecId: string; mimeType: string };
+      const report = (await window.native.connection.getStats()) as unknown as Map<string, Entry>;
+      const inbound = [...report.values()].find((entry) => entry.type === "inbound-rtp" && entry.kind === "video" && entry.mid === mid);
+      return report.get(inbound?.codecId ?? "")?.mimeType;
+    }, String(2 * slot));
   }
 
   /** Bytes of video received in a slot. */

@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -56,7 +56,7 @@ impl Sound {
         let ready = Arc::new(Ready::default());
         let (dir, told) = (run_dir.to_owned(), Arc::clone(&ready));
         let work = Work { dir, socket, stop: Arc::clone(&stop), ready: told, outlet, counters };
-        let thread = thread::Builder::new().name("sound".into()).spawn(move || work.run()).map_err(failed)?;
+        let thread = crate::thread::spawn("sound", move || work.run()).map_err(failed)?;
         Ok(Self { address, stop, ready, thread: Some(thread) })
     }
 

@@ -58,7 +58,11 @@ fn unmanaged(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Wind
 }
 
 /// The window in a frame that a window manager has put it into: it has a `WM_STATE`.
-fn client_in(x: &RustConnection, top: Window, atoms: &Atoms) -> Result<Option<Window>, ConnectionError> {
+pub(super) fn client_in(
+    x: &RustConnection,
+    top: Window,
+    atoms: &Atoms,
+) -> Result<Option<Window>, ConnectionError> {
     let mut level = vec![top];
     for _ in 0..=FRAMES {
         let mut below = Vec::new();

@@ -10,6 +10,7 @@
 mod debounce;
 pub(crate) mod ewmh;
 mod list;
+mod overlay;
 mod surface;
 
 use std::sync::Arc;

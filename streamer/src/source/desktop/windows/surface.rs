@@ -7,7 +7,7 @@
 //!
 //! The picture is the window's content without its frame, at most [`MAX_WIDTH`]×[`MAX_HEIGHT`] of it. A window that is
 //! not on the screen (minimised), or has a side shorter than [`MIN_SIDE`], keeps its last picture until it is
-//! there again. What a program draws over its window with windows of their own (menus) is not in it.
+//! there again. What its program draws over it with windows of their own (menus) is put together with it: [`Overlay`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use x11rb::rust_connection::RustConnection;
 
 use super::debounce::Debounce;
 use super::ewmh::{self, Atoms, Names, of_window};
+use super::overlay::Overlay;
 use crate::media::Size;
 use crate::source::desktop::canvas::{self, Area, Canvas, check_format, x};
 use crate::source::desktop::display::Display;
@@ -55,6 +56,9 @@ pub struct WindowSurface {
     root: Window,
     window: Window,
     pixmap: Pixmap,
+    /// What the window itself shows.
+    own: Area,
+    overlay: Overlay,
     /// Size of the window as it was told last.
     told: Size,
     resized: Debounce,
@@ -110,12 +114,15 @@ impl WindowSurface {
             named.filter(|(_, area)| is_picture(area.size)).ok_or(Error::NoWindow(window))?;
         let info = WindowInfo { id: window, title, app, focused };
         let (info, info_now) = watch::channel(info);
-        let surface = Self {
+        let overlay = Overlay::watch(&connection, screen.root, window, geometry.depth)?;
+        let mut surface = Self {
             canvas: Canvas::new(connection, window, area)?,
             atoms,
             root: screen.root,
             window,
             pixmap,
+            own: area,
+            overlay,
             told: Size { width, height },
             resized: Debounce::default(),
             info,
@@ -124,11 +131,24 @@ impl WindowSurface {
             redirected,
             waiting: VecDeque::new(),
         };
+        surface.look_over()?;
         Ok((surface, info_now))
+    }
+
+    /// Looks what is over the window. Answers whether the picture is another one by that.
+    fn look_over(&mut self) -> Result<bool, Error> {
+        let Some(target) = self.overlay.look(self.canvas.connection(), &self.atoms, self.own)? else {
+            return Ok(false);
+        };
+        self.canvas.retarget(target)?;
+        Ok(true)
     }
 
     /// Takes note of an event.
     fn note(&mut self, event: &XEvent, now: Instant) -> Result<Option<Change>, Error> {
+        if self.overlay.note(self.canvas.connection(), event, self.own.size)? {
+            return Ok(Some(Change::Damage));
+        }
         match event {
             XEvent::DamageNotify(_) => return Ok(Some(Change::Damage)),
             XEvent::ConfigureNotify(event) if event.window == self.window => {
@@ -188,7 +208,9 @@ impl WindowSurface {
             return Ok(false);
         }
         let resized = area.size != self.canvas.area().size;
-        self.canvas.retarget(area)?;
+        let target = self.overlay.target(self.canvas.connection(), area)?;
+        self.canvas.retarget(target)?;
+        self.own = area;
         free(self.canvas.connection(), std::mem::replace(&mut self.pixmap, pixmap))?;
         self.renewed = true;
         Ok(resized)
@@ -223,6 +245,9 @@ impl Surface for WindowSurface {
         if self.resized.take(now) {
             return Ok(Some(Change::Size));
         }
+        if self.look_over()? {
+            return Ok(Some(Change::Damage));
+        }
         if self.retitled.take(now)
             && let Some(info) = self.look()?
         {
@@ -242,7 +267,9 @@ impl Surface for WindowSurface {
         let mut until = latest;
         loop {
             while let Some(event) = self.canvas.connection().poll_for_event().map_err(x)? {
-                if let XEvent::DamageNotify(_) = event {
+                if let XEvent::DamageNotify(event) = &event
+                    && event.drawable == self.window
+                {
                     self.canvas.take_damage()?;
                     until = latest.min(Instant::now() + PAINTED);
                 } else {
@@ -265,12 +292,14 @@ impl Surface for WindowSurface {
     }
 
     fn take_damage(&mut self) -> Result<Rows, Error> {
-        let rows = self.canvas.take_damage()?;
+        let mut rows = self.canvas.take_damage()?;
+        rows.extend(&self.overlay.take_dirty(), self.own.size.height);
         let renewed = std::mem::take(&mut self.renewed);
         Ok(if renewed { Rows::all(self.size().height) } else { rows })
     }
 
     fn grab(&self, rows: &Rows) -> Result<Grab, Error> {
+        self.overlay.compose(self.canvas.connection(), self.own, rows)?;
         self.canvas.grab(rows)
     }
 

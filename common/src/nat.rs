@@ -1,0 +1,140 @@
+//! What a streamer must know of the network that it is in: which ports it may take, which interfaces count, and by which
+//! addresses the world reaches it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// UDP ports, from the first to the last. Written `50000-50100`, or as one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// Each of them, in order.
+    pub fn ports(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+
+    /// How many there are.
+    pub fn count(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+}
+
+/// Why a text is no range of ports.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be FIRST-LAST with ports from 1 to 65535, like 50000-50100")]
+pub struct InvalidPorts;
+
+impl FromStr for PortRange {
+    type Err = InvalidPorts;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPorts> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port != 0);
+        match (port(first), port(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(InvalidPorts),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl Serialize for PortRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Is the interface `name` one of those that `filters` name? A filter is a name in which `*` stands for any characters; one
+/// that begins with `!` names what is left out. Without any that names what is wanted, all is.
+pub fn interface_wanted(filters: &[String], name: &str) -> bool {
+    let unwanted = filters.iter().filter_map(|filter| filter.strip_prefix('!'));
+    let mut wanted = filters.iter().filter(|filter| !filter.starts_with('!')).peekable();
+    let all = wanted.peek().is_none();
+    (all || wanted.any(|filter| matches(filter, name)))
+        && !unwanted.into_iter().any(|filter| matches(filter, name))
+}
+
+/// `pattern` with `*` for any characters. Takes time of at most the product of both lengths.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    let mut rest = rest;
+    for part in middle {
+        let Some(found) = rest.find(part) else { return false };
+        rest = &rest[found + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// The address to offer for `own`: through a 1:1 NAT, the public one of the same family. Loopback stays what it is, as
+/// no NAT leads there but one that is on this machine itself.
+pub fn offered(own: IpAddr, public: &[IpAddr]) -> IpAddr {
+    let of_family = |ip: &&IpAddr| ip.is_ipv4() == own.is_ipv4();
+    match public.iter().find(of_family) {
+        Some(public) if !own.is_loopback() || public.is_loopback() => *public,
+        _ => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_and_written_back() {
+        for (text, count) in [("50000-50100", 101), ("7-7", 1), ("9", 1), ("1 - 65535", 65535)] {
+            let range: PortRange = text.parse().unwrap();
+            assert_eq!(range.count(), count, "{text}");
+            assert_eq!(range.to_string().parse(), Ok(range));
+            assert_eq!(range.ports().count(), count);
+        }
+        for text in ["", "0-5", "5-4", "1-65536", "a-b", "1-2-3", "-"] {
+            assert_eq!(text.parse::<PortRange>(), Err(InvalidPorts), "{text}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_taken_and_left_out_by_name() {
+        let wanted = |filters: &[&str], name| {
+            interface_wanted(&filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>(), name)
+        };
+        assert!(wanted(&[], "eth0"));
+        assert!(wanted(&["eth*"], "eth0") && !wanted(&["eth*"], "wlan0") && !wanted(&["eth"], "eth0"));
+        assert!(wanted(&["!docker*"], "eth0") && !wanted(&["!docker*"], "docker0"));
+        assert!(wanted(&["e*", "!*1"], "eth0") && !wanted(&["e*", "!*1"], "eth1"));
+        assert!(wanted(&["*"], "") && wanted(&["a*b*c"], "aXbYbZc") && !wanted(&["a*b*c"], "acb"));
+        assert!(!wanted(&["ab*ba"], "aba"));
+    }
+
+    #[test]
+    fn public_addresses_stand_for_those_of_their_family() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let public = [ip("203.0.113.7"), ip("2001:db8::7")];
+        assert_eq!(offered(ip("10.0.0.2"), &public), public[0]);
+        assert_eq!(offered(ip("fd00::2"), &public), public[1]);
+        assert_eq!(offered(ip("fd00::2"), &public[..1]), ip("fd00::2"));
+        assert_eq!(offered(ip("127.0.0.1"), &public), ip("127.0.0.1"));
+        assert_eq!(offered(ip("127.0.0.1"), &[ip("127.0.0.9")]), ip("127.0.0.9"));
+        assert_eq!(offered(ip("10.0.0.2"), &[]), ip("10.0.0.2"));
+    }
+}

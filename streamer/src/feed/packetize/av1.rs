@@ -1,0 +1,184 @@
+//! AV1, the AOM's «RTP Payload Format For AV1», without a dependency descriptor: one layer.
+//!
+//! A temporal unit comes as its low-overhead bitstream (AV1 §5.2): OBUs with their lengths. On the wire each OBU is an
+//! element behind its length (W = 0) and has none itself; delimiters, padding and tile lists do not travel.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Cut, MAX_PAYLOAD};
+
+/// In the aggregation header: Z, the first element goes on with one of the packet before.
+const CONTINUES: u8 = 0x80;
+/// In the aggregation header: Y, the last element goes on in the next packet.
+const CONTINUED: u8 = 0x40;
+/// In the aggregation header: N, a coded video sequence begins.
+const SEQUENCE: u8 = 0x08;
+/// In an OBU's header: there is a byte of extension.
+const HAS_EXTENSION: u8 = 0x04;
+/// In an OBU's header: there is a length.
+const HAS_SIZE: u8 = 0x02;
+/// Types of OBUs, AV1 §6.2.2.
+const TEMPORAL_DELIMITER: u8 = 2;
+const TILE_LIST: u8 = 8;
+const PADDING: u8 = 15;
+
+/// The RTP payloads of one temporal unit. What follows something that cannot be read is left out.
+pub fn payloads(temporal_unit: &[u8], keyframe: bool) -> Vec<Bytes> {
+    let mut elements = Vec::new();
+    let mut rest = temporal_unit;
+    while let Some((element, after)) = next_obu(rest) {
+        elements.extend(element);
+        rest = after;
+    }
+    let mut cut = Cut::of(temporal_unit.len());
+    let mut packet = Packet { elements: BytesMut::new(), header: if keyframe { SEQUENCE } else { 0 } };
+    for element in &elements {
+        packet.put(element, &mut cut);
+    }
+    if !packet.elements.is_empty() {
+        packet.end(0, &mut cut);
+    }
+    cut.finish()
+}
+
+struct Packet {
+    elements: BytesMut,
+    header: u8,
+}
+
+impl Packet {
+    /// Puts an element into this packet, and the rest of it into as many others as it needs.
+    fn put(&mut self, mut element: &[u8], cut: &mut Cut) {
+        while !element.is_empty() {
+            let room = MAX_PAYLOAD - 1 - self.elements.len();
+            // The length of what is at most MAX_PAYLOAD long takes two bytes.
+            let now = element.len().min(room.saturating_sub(2));
+            if now == 0 {
+                self.end(0, cut);
+                continue;
+            }
+            let (part, later) = element.split_at(now);
+            put_leb128(&mut self.elements, part.len());
+            self.elements.put_slice(part);
+            element = later;
+            if !element.is_empty() {
+                self.end(CONTINUED, cut);
+                self.header = CONTINUES;
+            }
+        }
+    }
+
+    fn end(&mut self, flags: u8, cut: &mut Cut) {
+        let header = std::mem::take(&mut self.header) | flags;
+        cut.payload(&[&[header], &self.elements]);
+        self.elements.clear();
+    }
+}
+
+/// The next OBU, without its length, and what follows; no element if it does not travel.
+fn next_obu(bytes: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
+    let (&header, mut rest) = bytes.split_first()?;
+    let mut element = vec![header & !HAS_SIZE];
+    if header & HAS_EXTENSION != 0 {
+        let (&extension, after) = rest.split_first()?;
+        element.push(extension);
+        rest = after;
+    }
+    let len = if header & HAS_SIZE == 0 {
+        rest.len()
+    } else {
+        let (len, after) = leb128(rest)?;
+        rest = after;
+        len
+    };
+    let (payload, after) = rest.split_at_checked(len)?;
+    element.extend_from_slice(payload);
+    let travels = !matches!(obu_type(header), TEMPORAL_DELIMITER | TILE_LIST | PADDING);
+    Some((travels.then_some(element), after))
+}
+
+fn obu_type(header: u8) -> u8 {
+    header >> 3 & 0x0f
+}
+
+/// AV1 §4.10.5.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let len = bytes.iter().take(8).position(|byte| byte & 0x80 == 0)? + 1;
+    let (number, rest) = bytes.split_at(len);
+    let value = number.iter().rev().fold(0u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((usize::try_from(value).ok()?, rest))
+}
+
+fn put_leb128(buffer: &mut BytesMut, mut value: usize) {
+    while value >= 0x80 {
+        buffer.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    buffer.put_u8(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn small_units_travel_together_without_their_lengths_and_delimiters() {
+        // Temporal delimiter; sequence header of 3 bytes; frame of 2 bytes with an extension.
+        let unit = [0x12, 0, 0x0a, 3, 1, 2, 3, 0x36, 0x20, 2, 8, 9];
+        let element = [0x08, 4, 0x08, 1, 2, 3, 4, 0x34, 0x20, 8, 9];
+        assert_eq!(payloads(&unit, true), [element.to_vec()]);
+        assert_eq!(payloads(&unit[7..], false), [vec![0x00, 4, 0x34, 0x20, 8, 9]]);
+    }
+
+    #[test]
+    fn a_long_unit_goes_on_in_the_next_packet() {
+        let mut unit = vec![0x32, 0xd0, 0x0f];
+        unit.extend([7; 2000]);
+        let cut = payloads(&unit, true);
+        // 1149 bytes are 0xfd 0x08, 852 are 0xd4 0x06; the OBU's header counts.
+        assert_eq!((&cut[0][..5], cut[0].len()), (&[0x48, 0xfd, 0x08, 0x30, 7][..], MAX_PAYLOAD));
+        assert_eq!((&cut[1][..4], cut[1].len()), (&[0x80, 0xd4, 0x06, 7][..], 855));
+        assert_eq!(cut.len(), 2);
+    }
+
+    /// The receiver's side, written from the document.
+    fn depacketize(payloads: &[Bytes]) -> Vec<Vec<u8>> {
+        let mut elements: Vec<Vec<u8>> = Vec::new();
+        for payload in payloads {
+            let (mut continues, mut rest) = (payload[0] & 0x80 != 0, &payload[1..]);
+            while !rest.is_empty() {
+                let (len, after) = leb128(rest).unwrap();
+                let (part, later) = after.split_at(len);
+                if std::mem::take(&mut continues) {
+                    elements.last_mut().unwrap().extend(part);
+                } else {
+                    elements.push(part.to_vec());
+                }
+                rest = later;
+            }
+        }
+        elements
+    }
+
+    proptest! {
+        #[test]
+        fn every_obu_arrives_whole(lens in proptest::collection::vec(0usize..4000, 1..6)) {
+            let (mut unit, mut expected) = (BytesMut::new(), Vec::new());
+            for len in lens {
+                unit.put_u8(0x32);
+                put_leb128(&mut unit, len);
+                unit.put_bytes(5, len);
+                expected.push([vec![0x30], vec![5; len]].concat());
+            }
+            let cut = payloads(&unit, false);
+            prop_assert!(cut.iter().all(|payload| payload.len() <= MAX_PAYLOAD));
+            prop_assert_eq!(depacketize(&cut), expected);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
+            payloads(&bytes, true);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Cuts access units into RTP payloads, once per feed: H.264 (RFC 6184), H.265 (RFC 7798), VP8 (RFC 7741), VP9 (RFC 9628)
+//! and AV1 (the AOM's RTP payload specification).
+//!
+//! The parts of a picture that needs more than one packet are of equal size but for the last, so that they can leave in
+//! one segmented send. All payloads of a unit lie in one buffer. Nothing is kept from one unit to the next.
+
+mod annex_b;
+mod av1;
+pub mod h264;
+mod h265;
+mod vp8;
+mod vp9;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use common::media::VideoCodec;
+
+use crate::media::AccessUnit;
+pub use annex_b::nal_units;
+
+/// Longest payload, in bytes. With RTP header, extensions and the SRTP tag a datagram stays within 1200
+/// bytes, which passes every path that WebRTC is used on (IPv6's 1280 less tunnels).
+pub const MAX_PAYLOAD: usize = 1152;
+
+/// Numbers of pictures have so many bits on the wire (VP8, VP9).
+const PICTURE_ID_BITS: u16 = 0x7fff;
+/// In front of them: there are 15 bits, not 7.
+const LONG_PICTURE_ID: u16 = 0x8000;
+
+/// The RTP payloads of the `number`th unit of a feed; none when there is nothing in it that a receiver needs.
+pub fn payloads(unit: &AccessUnit, number: u64) -> Vec<Bytes> {
+    match unit.codec {
+        VideoCodec::H264 => h264::payloads(&unit.data),
+        VideoCodec::H265 => h265::payloads(&unit.data),
+        VideoCodec::VP8 => vp8::payloads(&unit.data, picture_id(number)),
+        VideoCodec::VP9 => vp9::payloads(&unit.data, unit.keyframe, picture_id(number)),
+        VideoCodec::AV1 => av1::payloads(&unit.data, unit.keyframe),
+    }
+}
+
+/// The number that the payloads of the `number`th unit of a feed bear, if their codec has one.
+pub fn picture_id(number: u64) -> u16 {
+    // The low bits are what is meant.
+    number as u16 & PICTURE_ID_BITS
+}
+
+/// Where in a payload the number of its picture is.
+pub fn picture_id_at(codec: VideoCodec) -> Option<usize> {
+    match codec {
+        VideoCodec::VP8 => Some(vp8::PICTURE_ID_AT),
+        VideoCodec::VP9 => Some(vp9::PICTURE_ID_AT),
+        VideoCodec::H264 | VideoCodec::H265 | VideoCodec::AV1 => None,
+    }
+}
+
+/// The same payload with another number at `at`, where [`picture_id_at`] has it.
+pub fn with_picture_id(payload: &Bytes, at: usize, id: u16) -> Bytes {
+    let mut renumbered = BytesMut::from(&payload[..]);
+    if let Some(bytes) = renumbered.get_mut(at..at + 2) {
+        bytes.copy_from_slice(&long_picture_id(id));
+    }
+    renumbered.freeze()
+}
+
+fn long_picture_id(id: u16) -> [u8; 2] {
+    (id | LONG_PICTURE_ID).to_be_bytes()
+}
+
+/// Payloads that are being written, one after another into one buffer.
+struct Cut {
+    buffer: BytesMut,
+    ends: Vec<usize>,
+}
+
+impl Cut {
+    /// With room for a unit of so many bytes.
+    fn of(len: usize) -> Self {
+        let buffer = BytesMut::with_capacity(len + len / 128 + 64);
+        Self { buffer, ends: Vec::with_capacity(len / MAX_PAYLOAD + 4) }
+    }
+
+    /// One payload of these pieces.
+    fn payload(&mut self, pieces: &[&[u8]]) {
+        pieces.iter().for_each(|piece| self.buffer.put_slice(piece));
+        self.ends.push(self.buffer.len());
+    }
+
+    /// One payload of `header` and all of these, each behind its length in two bytes (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
+    /// False when there are fewer than two or they do not fit.
+    fn aggregate(&mut self, header: &[u8], units: &[&[u8]]) -> bool {
+        let total = header.len() + units.iter().map(|unit| 2 + unit.len()).sum::<usize>();
+        if units.len() < 2 || total > MAX_PAYLOAD {
+            return false;
+        }
+        self.buffer.put_slice(header);
+        for unit in units {
+            // Fits: the total is at most MAX_PAYLOAD.
+            self.buffer.put_u16(unit.len() as u16);
+            self.buffer.put_slice(unit);
+        }
+        self.ends.push(self.buffer.len());
+        true
+    }
+
+    /// Cuts `data` into parts of equal size that fit behind headers of `header` bytes. `put` is told whether a part is the
+    /// first and whether it is the last.
+    fn fragments(&mut self, data: &[u8], header: usize, mut put: impl FnMut(bool, bool, &[u8], &mut Self)) {
+        if data.is_empty() {
+            return;
+        }
+        let parts = data.len().div_ceil(MAX_PAYLOAD - header);
+        let size = data.len().div_ceil(parts);
+        let last = data.len().div_ceil(size) - 1;
+        for (n, part) in data.chunks(size).enumerate() {
+            put(n == 0, n == last, part, self);
+        }
+    }
+
+    fn finish(self) -> Vec<Bytes> {
+        let all = self.buffer.freeze();
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| all.slice(start..end)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_number_of_a_picture_is_changed() {
+        for (codec, first) in [(VideoCodec::VP8, [0x90, 0x80]), (VideoCodec::VP9, [0x8c, 0x80])] {
+            let unit = AccessUnit { codec, ..AccessUnit::sample(&[0xa2; 2000], true) };
+            let payload = &payloads(&unit, 0x1_8003)[0];
+            let at = picture_id_at(codec).unwrap();
+            assert_eq!((payload[0], payload[at..at + 2].to_vec()), (first[0] & payload[0], vec![0x80, 3]));
+            let other = with_picture_id(payload, at, 0x7ffe);
+            assert_eq!(other[at..at + 2], [0xff, 0xfe]);
+            assert_eq!((&other[..at], &other[at + 2..]), (&payload[..at], &payload[at + 2..]));
+        }
+        assert_eq!(with_picture_id(&Bytes::from_static(&[1, 2]), 2, 5)[..], [1, 2], "too short for one");
+    }
+}

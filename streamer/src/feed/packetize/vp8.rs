@@ -1,0 +1,50 @@
+//! VP8, RFC 7741, with the 15 bits of a picture's number and no layers.
+
+use bytes::Bytes;
+
+use super::{Cut, long_picture_id};
+
+/// In the descriptor: X, there are extensions.
+const EXTENDED: u8 = 0x80;
+/// In the descriptor: S, a partition begins here. A picture travels as one partition.
+const START: u8 = 0x10;
+/// In the extensions: I, there is a number.
+const HAS_PICTURE_ID: u8 = 0x80;
+/// Length of the descriptor.
+const DESCRIPTOR: usize = 4;
+/// Where the number is.
+pub const PICTURE_ID_AT: usize = 2;
+
+/// The RTP payloads of one picture.
+pub fn payloads(picture: &[u8], id: u16) -> Vec<Bytes> {
+    let mut cut = Cut::of(picture.len());
+    let [high, low] = long_picture_id(id);
+    cut.fragments(picture, DESCRIPTOR, |first, _, part, cut| {
+        let start = if first { START } else { 0 };
+        cut.payload(&[&[EXTENDED | start, HAS_PICTURE_ID, high, low], part]);
+    });
+    cut.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::packetize::MAX_PAYLOAD;
+
+    #[test]
+    fn a_small_picture_is_one_payload() {
+        assert_eq!(payloads(&[0x10, 2, 3], 0x1234), [[0x90, 0x80, 0x92, 0x34, 0x10, 2, 3][..].to_vec()]);
+        assert!(payloads(&[], 0).is_empty());
+    }
+
+    #[test]
+    fn only_the_first_payload_begins_a_partition_and_all_bear_the_number() {
+        let picture: Vec<u8> = (0..3000).map(|n| n as u8).collect();
+        let payloads = payloads(&picture, 0x7fff);
+        let headers: Vec<_> = payloads.iter().map(|payload| payload[..4].to_vec()).collect();
+        assert_eq!(headers, [[0x90, 0x80, 0xff, 0xff], [0x80, 0x80, 0xff, 0xff], [0x80, 0x80, 0xff, 0xff]]);
+        assert_eq!(payloads.iter().map(Bytes::len).collect::<Vec<_>>(), [1004, 1004, 1004]);
+        assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD));
+        assert_eq!(payloads.iter().flat_map(|payload| payload[4..].to_vec()).collect::<Vec<_>>(), picture);
+    }
+}

@@ -1,0 +1,389 @@
+//! What a program draws over its window with windows of their own: menus, tooltips, dialogs.
+//!
+//! ```text
+//! pixmap of the window ──┐
+//! pixmaps of those over ─┴─▶ a pixmap of ours, put together by the X server ──▶ Canvas
+//! ```
+//!
+//! They are those above the window that its program has told the window manager to leave alone (`override_redirect`), or
+//! that are said to be there for it (`WM_TRANSIENT_FOR`). One that is there for another window is left out, and so is one
+//! whose pixels are of another depth. While there are none, the window's own pixmap is what is captured, and this
+//! costs nothing.
+
+use x11rb::connection::Connection as _;
+use x11rb::protocol::Event;
+use x11rb::protocol::composite::{ConnectionExt as _, Redirect};
+use x11rb::protocol::damage::{self, ConnectionExt as _};
+use x11rb::protocol::xproto::{
+    AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, EventMask, Gcontext,
+    GetGeometryReply, MapState, Pixmap, Window, WindowClass,
+};
+use x11rb::rust_connection::RustConnection;
+
+use super::ewmh::{self, Atoms, of_window};
+use super::list;
+use crate::media::Size;
+use crate::source::Error;
+use crate::source::desktop::canvas::{Area, x};
+use crate::source::desktop::rows::Rows;
+
+/// More windows than this over one are not looked at: menus of menus, and a tooltip.
+const MOST: usize = 16;
+
+/// See the module.
+pub struct Overlay {
+    root: Window,
+    window: Window,
+    depth: u8,
+    /// The child of the root that the window is in, as it was last seen.
+    top: Window,
+    layers: Vec<Layer>,
+    /// Where it is all put together, while there is something over the window.
+    whole: Option<Whole>,
+    gc: Gcontext,
+    /// Windows have come, gone or moved.
+    stale: bool,
+    /// Rows of the picture that are to be captured anew.
+    dirty: Rows,
+}
+
+/// A window over the window.
+struct Layer {
+    place: Place,
+    pixmap: Pixmap,
+    damage: damage::Damage,
+}
+
+/// Which window it is, and where it is in the picture, its border included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    window: Window,
+    x: i32,
+    y: i32,
+    width: u16,
+    height: u16,
+}
+
+#[derive(Clone, Copy)]
+struct Whole {
+    pixmap: Pixmap,
+    size: Size,
+}
+
+impl Overlay {
+    /// Begins to watch windows come and go. `depth` is that of the window.
+    ///
+    /// # Errors
+    /// [`Error::X`] when the server is gone.
+    pub fn watch(
+        connection: &RustConnection,
+        root: Window,
+        window: Window,
+        depth: u8,
+    ) -> Result<Self, Error> {
+        let events = ChangeWindowAttributesAux::new().event_mask(EventMask::SUBSTRUCTURE_NOTIFY);
+        connection.change_window_attributes(root, &events).map_err(x)?;
+        let gc = connection.generate_id().map_err(x)?;
+        // Copying tells of what could not be copied, else.
+        connection.create_gc(gc, window, &CreateGCAux::new().graphics_exposures(0)).map_err(x)?;
+        let (layers, whole, dirty) = (Vec::new(), None, Rows::default());
+        Ok(Self { root, window, depth, top: window, layers, whole, gc, stale: true, dirty })
+    }
+
+    /// Takes note of an event. True when something over the window was drawn to.
+    pub fn note(&mut self, connection: &RustConnection, event: &Event, size: Size) -> Result<bool, Error> {
+        match event {
+            Event::MapNotify(event) if event.event == self.root => self.stale = true,
+            Event::UnmapNotify(event) => self.stale |= self.shows(event.window),
+            Event::DestroyNotify(event) => self.stale |= self.shows(event.window),
+            Event::ReparentNotify(event) => self.stale |= event.window == self.window,
+            Event::ConfigureNotify(event) => {
+                self.stale |= event.window == self.top || self.shows(event.window);
+            }
+            Event::DamageNotify(event) => {
+                let Some(layer) = self.layers.iter().find(|layer| layer.damage == event.damage) else {
+                    return Ok(false);
+                };
+                connection.damage_subtract(layer.damage, x11rb::NONE, x11rb::NONE).map_err(x)?;
+                layer.place.add_rows(&mut self.dirty, size);
+                return Ok(true);
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn shows(&self, window: Window) -> bool {
+        self.layers.iter().any(|layer| layer.place.window == window)
+    }
+
+    /// Looks what is over the window, if that may be something else than before. `own` is what is captured while there
+    /// is nothing; answers with what is to be captured from now on, if that has changed.
+    ///
+    /// # Errors
+    /// [`Error::X`] when the server is gone.
+    pub fn look(
+        &mut self,
+        connection: &RustConnection,
+        atoms: &Atoms,
+        own: Area,
+    ) -> Result<Option<Area>, Error> {
+        if !std::mem::take(&mut self.stale) {
+            return Ok(None);
+        }
+        let places = self.places(connection, atoms, own.size)?;
+        if self.layers.iter().map(|layer| layer.place).eq(places.iter().copied()) {
+            return Ok(None);
+        }
+        let mut before = std::mem::take(&mut self.layers);
+        for place in places {
+            place.add_rows(&mut self.dirty, own.size);
+            let known = before.iter().position(|layer| layer.place.window == place.window);
+            let kept = known.map(|known| before.swap_remove(known));
+            let layer = self.layer(connection, place, kept, own.size)?;
+            self.layers.extend(layer);
+        }
+        for gone in before {
+            gone.place.add_rows(&mut self.dirty, own.size);
+            gone.end(connection)?;
+        }
+        self.target(connection, own).map(Some)
+    }
+
+    /// What is to be captured of a window whose own picture is `own`.
+    ///
+    /// # Errors
+    /// [`Error::X`] when the server is gone.
+    pub fn target(&mut self, connection: &RustConnection, own: Area) -> Result<Area, Error> {
+        if let Some(whole) = self.whole.take_if(|whole| self.layers.is_empty() || whole.size != own.size) {
+            connection.free_pixmap(whole.pixmap).map_err(x)?.ignore_error();
+        }
+        if self.layers.is_empty() {
+            return Ok(own);
+        }
+        let whole = match self.whole {
+            Some(whole) => whole,
+            None => {
+                let pixmap = connection.generate_id().map_err(x)?;
+                // At most MAX_WIDTH and MAX_HEIGHT.
+                let (width, height) = (own.size.width as u16, own.size.height as u16);
+                let made = connection.create_pixmap(self.depth, pixmap, self.window, width, height);
+                made.map_err(x)?;
+                // Nothing is in it yet.
+                self.dirty = Rows::all(own.size.height);
+                *self.whole.insert(Whole { pixmap, size: own.size })
+            }
+        };
+        Ok(Area { drawable: whole.pixmap, origin: (0, 0), size: own.size })
+    }
+
+    /// Puts rows together, if there is something over the window.
+    ///
+    /// # Errors
+    /// [`Error::X`] when the server is gone.
+    pub fn compose(&self, connection: &RustConnection, own: Area, rows: &Rows) -> Result<(), Error> {
+        let Some(Whole { pixmap: whole, size }) = &self.whole else { return Ok(()) };
+        for strip in rows.strips() {
+            // Sides are at most MAX_WIDTH and MAX_HEIGHT.
+            let (top, height) = (strip.start as i16, (strip.end - strip.start) as u16);
+            let (left, from) = (own.origin.0, own.origin.1 + top);
+            connection
+                .copy_area(own.drawable, *whole, self.gc, left, from, 0, top, size.width as u16, height)
+                .map_err(x)?;
+        }
+        for Layer { place, pixmap, .. } in &self.layers {
+            // Those that overlap the picture have places that fit.
+            let (x_, y_) = (place.x as i16, place.y as i16);
+            connection
+                .copy_area(*pixmap, *whole, self.gc, 0, 0, x_, y_, place.width, place.height)
+                .map_err(x)?;
+        }
+        Ok(())
+    }
+
+    /// Rows that are to be captured anew.
+    pub fn take_dirty(&mut self) -> Rows {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// A layer at a place: the one that was there, if it is of the same size; `None` when the window is gone again or of
+    /// another depth.
+    fn layer(
+        &mut self,
+        connection: &RustConnection,
+        place: Place,
+        kept: Option<Layer>,
+        size: Size,
+    ) -> Result<Option<Layer>, Error> {
+        if let Some(kept) = kept {
+            kept.place.add_rows(&mut self.dirty, size);
+            if (kept.place.width, kept.place.height) == (place.width, place.height) {
+                return Ok(Some(Layer { place, ..kept }));
+            }
+            kept.end(connection)?;
+        }
+        let (pixmap, damage) = (connection.generate_id().map_err(x)?, connection.generate_id().map_err(x)?);
+        let redirected =
+            connection.composite_redirect_window(place.window, Redirect::AUTOMATIC).map_err(x)?;
+        let named = connection.composite_name_window_pixmap(place.window, pixmap).map_err(x)?;
+        let level = damage::ReportLevel::NON_EMPTY;
+        let watched = connection.damage_create(damage, place.window, level).map_err(x)?;
+        connection.damage_subtract(damage, x11rb::NONE, x11rb::NONE).map_err(x)?.ignore_error();
+        let geometry = connection.get_geometry(pixmap).map_err(x)?;
+        redirected.ignore_error();
+        let watched = of_window(watched.check()).map_err(x)?.is_some();
+        let named = of_window(named.check()).map_err(x)?.is_some();
+        let geometry = of_window(geometry.reply()).map_err(x)?;
+        let layer = Layer { place, pixmap, damage };
+        let fits = |geometry: GetGeometryReply| {
+            (geometry.width, geometry.height, geometry.depth) == (place.width, place.height, self.depth)
+        };
+        if watched && named && geometry.is_some_and(fits) {
+            return Ok(Some(layer));
+        }
+        // It has gone or changed meanwhile, which an event tells.
+        layer.end(connection)?;
+        Ok(None)
+    }
+
+    /// The windows over the window, the topmost last.
+    fn places(
+        &mut self,
+        connection: &RustConnection,
+        atoms: &Atoms,
+        size: Size,
+    ) -> Result<Vec<Place>, Error> {
+        let mut top = self.window;
+        loop {
+            let tree = of_window(connection.query_tree(top).map_err(x)?.reply()).map_err(x)?;
+            // Its end is told by an event.
+            let Some(tree) = tree else { return Ok(Vec::new()) };
+            if tree.parent == self.root || tree.parent == x11rb::NONE {
+                break;
+            }
+            top = tree.parent;
+        }
+        self.top = top;
+        let at = connection.translate_coordinates(self.window, self.root, 0, 0).map_err(x)?;
+        let tree = connection.query_tree(self.root).map_err(x)?;
+        let Some(at) = of_window(at.reply()).map_err(x)? else { return Ok(Vec::new()) };
+        let children = tree.reply().map_err(x)?.children;
+        let above = children.iter().rev().take_while(|other| **other != top);
+        let mut asked = Vec::new();
+        for other in above {
+            let attributes = connection.get_window_attributes(*other).map_err(x)?;
+            let geometry = connection.get_geometry(*other).map_err(x)?;
+            let transient = ewmh::property(connection, *other, AtomEnum::WM_TRANSIENT_FOR).map_err(x)?;
+            asked.push((*other, attributes, geometry, transient));
+        }
+        // What belongs to a menu may be there for the menu: the lowest first.
+        let mut owners = vec![self.window];
+        let mut places = Vec::new();
+        for (other, attributes, geometry, transient) in asked.into_iter().rev() {
+            let attributes = of_window(attributes.reply()).map_err(x)?;
+            let geometry = of_window(geometry.reply()).map_err(x)?;
+            let transient = ewmh::words(transient).map_err(x)?;
+            let (Some(attributes), Some(geometry)) = (attributes, geometry) else { continue };
+            if attributes.map_state != MapState::VIEWABLE || attributes.class != WindowClass::INPUT_OUTPUT {
+                continue;
+            }
+            let place = Place::of(other, &geometry, (at.dst_x, at.dst_y));
+            if !place.overlaps(size) || places.len() == MOST {
+                continue;
+            }
+            let there_for = match transient.first() {
+                Some(owner) => Some(*owner),
+                None if attributes.override_redirect => None,
+                None => self.framed_for(connection, other, atoms)?,
+            };
+            let belongs = match there_for {
+                Some(owner) => owners.contains(&owner),
+                None => attributes.override_redirect && self.is_of_the_program(connection, other),
+            };
+            if belongs {
+                owners.push(other);
+                places.push(place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// What the window in a frame of the window manager is there for.
+    fn framed_for(
+        &self,
+        connection: &RustConnection,
+        frame: Window,
+        atoms: &Atoms,
+    ) -> Result<Option<Window>, Error> {
+        let Some(client) = list::client_in(connection, frame, atoms).map_err(x)? else { return Ok(None) };
+        let transient = ewmh::property(connection, client, AtomEnum::WM_TRANSIENT_FOR).map_err(x)?;
+        Ok(ewmh::words(transient).map_err(x)?.first().copied())
+    }
+
+    /// Made by the connection that has made the window: the server gives each the numbers of its own range.
+    fn is_of_the_program(&self, connection: &RustConnection, other: Window) -> bool {
+        let mask = !connection.setup().resource_id_mask;
+        other & mask == self.window & mask
+    }
+}
+
+impl Layer {
+    fn end(self, connection: &RustConnection) -> Result<(), Error> {
+        // All of it may be gone already.
+        connection.damage_destroy(self.damage).map_err(x)?.ignore_error();
+        connection.free_pixmap(self.pixmap).map_err(x)?.ignore_error();
+        let unredirected = connection.composite_unredirect_window(self.place.window, Redirect::AUTOMATIC);
+        unredirected.map_err(x)?.ignore_error();
+        Ok(())
+    }
+}
+
+impl Place {
+    /// `origin`: where the picture is on the screen.
+    fn of(window: Window, geometry: &GetGeometryReply, origin: (i16, i16)) -> Self {
+        let side = |inner: u16| inner.saturating_add(geometry.border_width.saturating_mul(2));
+        Self {
+            window,
+            x: i32::from(geometry.x) - i32::from(origin.0),
+            y: i32::from(geometry.y) - i32::from(origin.1),
+            width: side(geometry.width),
+            height: side(geometry.height),
+        }
+    }
+
+    fn overlaps(&self, size: Size) -> bool {
+        let axis = |at: i32, len: u16, all: u32| i64::from(at) < i64::from(all) && at + i32::from(len) > 0;
+        axis(self.x, self.width, size.width) && axis(self.y, self.height, size.height)
+    }
+
+    /// Adds the rows of the picture that it covers.
+    fn add_rows(&self, rows: &mut Rows, size: Size) {
+        let (top, bottom) = (self.y.max(0), (self.y + i32::from(self.height)).max(0));
+        rows.add(top.cast_unsigned()..bottom.cast_unsigned(), size.height);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_within_the_picture_by_its_rows() {
+        let size = Size { width: 300, height: 200 };
+        let geometry =
+            GetGeometryReply { x: 90, y: 80, width: 50, height: 40, border_width: 1, ..Default::default() };
+        let place = |origin| Place::of(7, &geometry, origin);
+        assert_eq!(place((100, 100)), Place { window: 7, x: -10, y: -20, width: 52, height: 42 });
+        for (origin, overlaps, strips) in [
+            ((100, 100), true, vec![0..22]),
+            ((60, 40), true, vec![40..82]),
+            ((200, 100), false, vec![0..22]),
+            ((60, 122), false, vec![]),
+            ((60, -119), true, vec![198..200]),
+        ] {
+            let mut rows = Rows::default();
+            place(origin).add_rows(&mut rows, size);
+            assert_eq!((place(origin).overlaps(size), rows.strips()), (overlaps, &strips[..]), "{origin:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The newest picture of a GOP in a codec that we have no decoder of, decoded by an ffmpeg that ends with it.
+
+use std::io::{Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::media::VideoCodec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::child::FFMPEG;
+use super::ivf;
+use crate::media::{Picture, Size};
+use crate::process;
+
+/// How long it may take. Ten seconds of 1080p are decoded in two.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Of the pictures at the end of the GOP, so many are given out: not every unit is a picture that is shown.
+const LAST: usize = 8;
+
+/// Decodes a GOP of pictures of this size and gives its last one. Blocks while ffmpeg runs.
+///
+/// # Errors
+/// Why there is none.
+pub fn newest(codec: VideoCodec, size: Size, units: &[Bytes]) -> Result<Picture, String> {
+    decode(codec, size, units).map_err(|error| format!("decoding by ffmpeg: {error}"))
+}
+
+fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Picture> {
+    let other = std::io::Error::other;
+    let ffmpeg = process::find_program(FFMPEG, &process::search_path());
+    let ffmpeg = ffmpeg.ok_or_else(|| other("it is not installed"))?;
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut command = Command::new(ffmpeg);
+    let format = if codec == VideoCodec::H265 { "hevc" } else { "ivf" };
+    let select = format!("select=gte(n\\,{})", units.len().saturating_sub(LAST));
+    command.args(["-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-f", format]);
+    command.args(["-i", "pipe:0", "-map", "0:v:0", "-vf", &select, "-fps_mode", "passthrough"]);
+    command.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
+    command.stdin(input(codec, size, units)?).stdout(write).stderr(Stdio::null());
+    super::child::clean(&mut command);
+    let process = process::spawn(FFMPEG, command, None, |_| {})?;
+    let pixels = last_picture(&read, size, Instant::now() + PATIENCE);
+    process.kill();
+    Ok(Picture { pixels: pixels?, size })
+}
+
+/// All of it as a file without a name, so that nothing has to be written while there is something to be read.
+fn input(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<std::fs::File> {
+    let mut file = std::fs::File::from(memfd_create("gop", MemfdFlags::CLOEXEC)?);
+    let header = ivf::header(codec, size);
+    file.write_all(header.as_deref().unwrap_or_default())?;
+    for (time, unit) in (0..).zip(units) {
+        if header.is_some() {
+            file.write_all(&ivf::frame(time, unit))?;
+        } else {
+            file.write_all(unit)?;
+        }
+    }
+    file.rewind()?;
+    Ok(file)
+}
+
+fn last_picture(pipe: &OwnedFd, size: Size, deadline: Instant) -> std::io::Result<Vec<u8>> {
+    let other = std::io::Error::other;
+    let len = 4 * size.width as usize * size.height as usize;
+    let (mut last, mut next, mut buffer) = (Vec::new(), Vec::with_capacity(len), vec![0; 256 * 1024]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| other("it takes too long"))?;
+        if poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))? == 0 {
+            return Err(other("it takes too long"));
+        }
+        let read = rustix::io::read(pipe, &mut buffer[..])?;
+        if read == 0 {
+            break;
+        }
+        let mut bytes = &buffer[..read];
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(len.saturating_sub(next.len()).max(1)));
+            next.extend_from_slice(now);
+            bytes = later;
+            if next.len() >= len {
+                last = std::mem::replace(&mut next, Vec::with_capacity(len));
+            }
+        }
+    }
+    if last.is_empty() || !next.is_empty() {
+        return Err(other("it gives no whole picture"));
+    }
+    Ok(last)
+}

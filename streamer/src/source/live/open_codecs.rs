@@ -1,0 +1,112 @@
+//! VP8, VP9 and AV1 that others have encoded: what a picture says of itself. It is passed on as it is.
+
+use common::media::VideoCodec;
+
+use crate::media::Size;
+
+/// What the beginning of a picture says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Decodable alone.
+    pub keyframe: bool,
+    /// Its size, where the header has it in a place that is easily found.
+    pub size: Option<Size>,
+}
+
+/// Reads it. `None` for what is no picture of this codec.
+pub fn header(codec: VideoCodec, picture: &[u8]) -> Option<Header> {
+    match codec {
+        VideoCodec::VP8 => vp8(picture),
+        VideoCodec::VP9 => vp9(picture),
+        VideoCodec::AV1 => av1(picture),
+        VideoCodec::H264 | VideoCodec::H265 => None,
+    }
+}
+
+/// RFC 6386 §9.1.
+fn vp8(picture: &[u8]) -> Option<Header> {
+    const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
+    /// The two highest bits of each side scale it, which nobody does.
+    const SIDE: u16 = 0x3fff;
+    let [tag, _, _, rest @ ..] = picture else { return None };
+    if tag & 1 != 0 {
+        return Some(Header { keyframe: false, size: None });
+    }
+    let [a, b, c, w0, w1, h0, h1, ..] = *rest else { return None };
+    if [a, b, c] != START_CODE {
+        return None;
+    }
+    let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & SIDE);
+    let size = Size { width: side(w0, w1), height: side(h0, h1) };
+    (size.width > 0 && size.height > 0).then_some(Header { keyframe: true, size: Some(size) })
+}
+
+/// VP9 bitstream specification §6.2; of a superframe, that of its first frame.
+fn vp9(picture: &[u8]) -> Option<Header> {
+    let first = *picture.first()?;
+    let bit = |n: u32| first >> (7 - n) & 1;
+    if first >> 6 != 2 {
+        return None;
+    }
+    // Profile 3 has a reserved bit more.
+    let at = if bit(2) == 1 && bit(3) == 1 { 5 } else { 4 };
+    let (shows_existing, frame_type) = (bit(at), bit(at + 1));
+    Some(Header { keyframe: shows_existing == 0 && frame_type == 0, size: None })
+}
+
+/// A temporal unit with a sequence header begins with a keyframe, in what encoders for streaming write (AV1 §7.5).
+fn av1(unit: &[u8]) -> Option<Header> {
+    const SEQUENCE_HEADER: u8 = 1;
+    const TEMPORAL_DELIMITER: u8 = 2;
+    let mut rest = unit;
+    // A delimiter is of two bytes: its header, and its length of zero.
+    while let [first, 0, after @ ..] = rest
+        && first >> 3 & 0x0f == TEMPORAL_DELIMITER
+    {
+        rest = after;
+    }
+    let keyframe = rest.first()? >> 3 & 0x0f == SEQUENCE_HEADER;
+    Some(Header { keyframe, size: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keyframes_are_known() {
+        let size = Some(Size { width: 320, height: 180 });
+        // As libvpx writes them.
+        for (codec, picture, expected) in [
+            (
+                VideoCodec::VP8,
+                &[0x30, 0x51, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0, 0x47][..],
+                Some((true, size)),
+            ),
+            (VideoCodec::VP8, &[0xb1, 2, 0, 7], Some((false, None))),
+            (VideoCodec::VP8, &[0x30, 0x51, 0, 1, 2, 3, 0x40, 1, 0xb4, 0], None),
+            (VideoCodec::VP8, &[], None),
+            (VideoCodec::VP9, &[0x82, 0x49, 0x83, 0x42], Some((true, None))),
+            (VideoCodec::VP9, &[0x86, 0], Some((false, None))),
+            (VideoCodec::VP9, &[0x8a], Some((false, None))),
+            (VideoCodec::VP9, &[0x12], None),
+            (VideoCodec::AV1, &[0x12, 0, 0x0a, 10, 0], Some((true, None))),
+            (VideoCodec::AV1, &[0x12, 0, 0x32, 10, 0], Some((false, None))),
+            (VideoCodec::AV1, &[0x12, 0], None),
+            (VideoCodec::H264, &[0x65], None),
+        ] {
+            let read = header(codec, picture).map(|header| (header.keyframe, header.size));
+            assert_eq!(read, expected, "{codec:?} {picture:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
+            for codec in [VideoCodec::VP8, VideoCodec::VP9, VideoCodec::AV1] {
+                let _ = header(codec, &bytes);
+            }
+        }
+    }
+}

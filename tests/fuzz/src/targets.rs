@@ -1,0 +1,291 @@
+//! Everything that takes bytes from outside: from peers, REST clients, cameras, ffmpeg, the IPC socket, and whoever writes the
+//! configuration. What these make of an input is checked as far as it is said somewhere: what was read can be written and
+//! read again.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::api::{CreateStreamer, InputRequest};
+use common::input::{decode_general, decode_keys, decode_motion};
+use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
+use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
+use common::spec::StreamSpec;
+use serde::de::DeserializeOwned;
+use streamer::feed::packetize;
+use streamer::peer::connection::{Connection, Identity, Srtp};
+use streamer::peer::{demux, negotiate};
+use streamer::source::ffmpeg::{read::Reader, ts};
+use streamer::source::live::{h264, opus};
+use streamer::source::rtsp::depacketize;
+use web_server::config::File;
+use web_server::config::file::Format;
+
+use crate::Target;
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "ipc", seeds: ipc_seeds, run: ipc },
+    Target { name: "signalling", seeds: Vec::new, run: signalling },
+    Target { name: "channels", seeds: Vec::new, run: channels },
+    Target { name: "rest", seeds: Vec::new, run: rest },
+    Target { name: "config", seeds: Vec::new, run: config },
+    Target { name: "streams", seeds: Vec::new, run: streams },
+    Target { name: "sdp", seeds: sdp_seeds, run: sdp },
+    Target { name: "candidates", seeds: Vec::new, run: candidates },
+    Target { name: "datagrams", seeds: datagram_seeds, run: datagrams },
+    Target { name: "rtp", seeds: rtp_seeds, run: rtp },
+    Target { name: "h264", seeds: Vec::new, run: annex_b },
+    Target { name: "mpegts", seeds: Vec::new, run: mpegts },
+];
+
+fn ipc_seeds() -> Vec<Vec<u8>> {
+    use common::ipc::{ErrorKind, Join, Json, Purpose, Ready, Reply, RequestError, Settings};
+    let id = || common::id::StreamerId::parse("demo").expect("a valid id");
+    let spec = serde_json::from_str(r#"{"source":{"type":"test"},"sources":{},"share":true,"slots":4}"#);
+    let hello = Hello { protocol: 1, build: "0.1.0".into(), token: "0123".into(), purpose: Purpose::Control };
+    let request = serde_json::from_str("7").expect("a request id");
+    let server = [
+        ServerIpcMessage::Init {
+            id: id(),
+            spec: Json(spec.expect("a spec")),
+            settings: Json(Settings::default()),
+        },
+        ServerIpcMessage::AddPeer {
+            request,
+            join: Json(Join::Native {
+                resume: None,
+                socket: 3,
+                token_id: None,
+                role: Role::Controller,
+                capabilities: Capabilities::default(),
+            }),
+        },
+        ServerIpcMessage::SetClipboard { request, text: "grüße".into() },
+    ];
+    let streamer = [
+        StreamerIpcMessage::Ready(Box::new(Json(Ready { session: None, pid: 7 }))),
+        StreamerIpcMessage::Reply {
+            request,
+            result: Ok(Reply::Snapshot { image: vec![7; 40], width: 2, height: 5 }),
+        },
+        StreamerIpcMessage::Reply { request, result: Err(RequestError::new(ErrorKind::Limit, "c", "m")) },
+    ];
+    let frame = "a small message is a frame";
+    let mut seeds = vec![encode(&hello).expect(frame).to_vec()];
+    seeds.push(server.iter().flat_map(|message| encode(message).expect(frame).to_vec()).collect());
+    seeds.push(streamer.iter().flat_map(|message| encode(message).expect(frame).to_vec()).collect());
+    seeds
+}
+
+fn ipc(input: &[u8]) {
+    fn all<T: DeserializeOwned>(input: &[u8]) {
+        let mut decoder = Decoder::default();
+        decoder.buffer().extend_from_slice(input);
+        while let Ok(Some(_)) = decoder.next_message::<T>() {}
+        // Whatever it says.
+        let _ = decoder.finish();
+    }
+    all::<Hello>(input);
+    all::<ServerIpcMessage>(input);
+    all::<StreamerIpcMessage>(input);
+}
+
+fn signalling(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(message) = serde_json::from_str::<ClientMessage>(text) {
+        again(&message);
+    }
+    if let Ok(message) = serde_json::from_str::<ServerMessage>(text) {
+        again(&message);
+    }
+    let _ = common::multistream::ClientMessage::decode(text);
+}
+
+/// What was read can be written, and reads as the same.
+fn again<T: serde::Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
+    let text = serde_json::to_string(value).expect("what was read can be written");
+    assert_eq!(&serde_json::from_str::<T>(&text).expect("what was written can be read"), value);
+}
+
+fn channels(input: &[u8]) {
+    let _ = (decode_keys(input), decode_motion(input), decode_general(input));
+}
+
+fn rest(input: &[u8]) {
+    if let Ok(create) = serde_json::from_slice::<CreateStreamer>(input) {
+        let (_, spec) = create.into_spec();
+        if spec.validate().is_ok() {
+            again(&spec);
+        }
+        let _ = spec.redacted();
+    }
+    if let Ok(request) = serde_json::from_slice::<InputRequest>(input) {
+        request.events.iter().for_each(|event| drop(event.validate()));
+    }
+}
+
+fn config(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for format in [Format::Yaml, Format::Toml] {
+        let _ = File::parse(text, format).map_err(|error| error.to_string());
+    }
+}
+
+fn streams(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(stream) = text.parse::<StreamSpec>() {
+        again(&stream.0);
+        let _ = stream.0.redacted();
+    }
+}
+
+/// A connection that has offered, and its offer.
+fn offered(identity: &Identity) -> (Connection, String) {
+    let now = Instant::now();
+    let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+    let connection = Connection::new(now, identity, "0123456789abcdef", Srtp::Any, &[address]);
+    let mut connection = connection.expect("settings that are good");
+    for slot in 0..2 {
+        let first = 10 * u32::from(slot);
+        negotiate::add_slot(connection.pc(), slot, (first + 1, first + 2), first + 3).expect("a slot");
+    }
+    let offer = connection.offer(now).expect("an offer");
+    (connection, offer)
+}
+
+thread_local! {
+    /// Making a key for each input would be most of the work.
+    static IDENTITY: Identity = Identity::generate().expect("randomness");
+}
+
+fn sdp_seeds() -> Vec<Vec<u8>> {
+    IDENTITY.with(|identity| vec![offered(identity).1.into_bytes()])
+}
+
+fn sdp(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    IDENTITY.with(|identity| {
+        let now = Instant::now();
+        let (mut connection, _) = offered(identity);
+        if connection.answer(now, text.to_owned()).is_ok() {
+            poll(&mut connection);
+        }
+        // As a player's or a multistream client's offer.
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let connection = Connection::new(now, identity, "0123456789abcdef", Srtp::Any, &[address]);
+        let mut connection = connection.expect("settings that are good");
+        negotiate::add_slot(connection.pc(), 0, (1, 2), 3).expect("a slot");
+        if connection.accept(now, text.to_owned()).is_ok() {
+            poll(&mut connection);
+        }
+        let _ = negotiate::with_public_ips(text, &[[203, 0, 113, 7].into()]);
+    });
+}
+
+/// Lets a connection do what it wants to, for a while.
+fn poll(connection: &mut Connection) {
+    let mut now = Instant::now();
+    for _ in 0..4 {
+        connection.poll(now, &mut Vec::new());
+        while connection.transmit().is_some() {}
+        now += Duration::from_millis(20);
+        connection.timeout(now);
+    }
+}
+
+fn candidates(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    IDENTITY.with(|identity| {
+        let (mut connection, offer) = offered(identity);
+        let mut other = Connection::new(Instant::now(), identity, "fedcba9876543210", Srtp::Any, &[])
+            .expect("settings that are good");
+        negotiate::add_slot(other.pc(), 0, (1, 2), 3).expect("a slot");
+        if let Ok(answer) = other.accept(Instant::now(), offer) {
+            let _ = connection.answer(Instant::now(), answer);
+        }
+        for line in text.lines() {
+            let _ = connection.add_candidate(line.to_owned(), Some("0".into()), Some(0));
+        }
+        poll(&mut connection);
+    });
+}
+
+/// A binding request that names us, and the beginning of a DTLS handshake.
+fn datagram_seeds() -> Vec<Vec<u8>> {
+    let mut request = vec![0, 1, 0, 28, 0x21, 0x12, 0xa4, 0x42];
+    request.extend(*b"transaction!");
+    request.extend([0, 6, 0, 21]);
+    request.extend(*b"0123456789abcdef:peer\0\0\0");
+    let hello =
+        [&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 30, 1, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 18][..], &[7; 18]];
+    let rtcp = vec![0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2];
+    vec![request, hello.concat(), rtcp]
+}
+
+fn datagrams(input: &[u8]) {
+    let _ = (demux::our_ufrag(input), demux::proves_address(input));
+    IDENTITY.with(|identity| {
+        let (mut connection, _) = offered(identity);
+        let (local, from) =
+            (SocketAddr::from(([127, 0, 0, 1], 5000)), SocketAddr::from(([127, 0, 0, 1], 6000)));
+        connection.receive(Instant::now(), local, from, input);
+        poll(&mut connection);
+    });
+}
+
+/// RTP packets one after the other: flags, two bytes of length, payload.
+fn rtp_seeds() -> Vec<Vec<u8>> {
+    let units = [vec![0x67, 66, 0xc0, 30, 1, 2, 3], vec![0x68, 0xce, 1], vec![0x65; 3000]];
+    let annex_b: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
+    let payloads = packetize::h264::payloads(&annex_b);
+    let last = payloads.len() - 1;
+    let packet = |(n, payload): (usize, &bytes::Bytes)| {
+        // At most the size of a datagram.
+        let len = payload.len() as u16;
+        [&[u8::from(n == last)][..], &len.to_be_bytes(), payload].concat()
+    };
+    vec![payloads.iter().enumerate().flat_map(packet).collect()]
+}
+
+fn rtp(input: &[u8]) {
+    let mut access_units = depacketize::H264::default();
+    let mut assembler = h264::Assembler::default();
+    let mut rest = input;
+    let mut ticks = 0;
+    while let Some((&[flags, high, low], behind)) = rest.split_first_chunk::<3>() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(behind.len());
+        let (payload, next) = behind.split_at(len);
+        rest = next;
+        let packet = depacketize::Packet { payload, ticks, marker: flags & 1 != 0, loss: flags & 2 != 0 };
+        for nals in access_units.push(packet) {
+            let _ = assembler.assemble(nals.units.iter().map(|unit| &unit[..]));
+        }
+        depacketize::aac_frames(payload).for_each(drop);
+        let _ = opus::ticks(payload);
+        ticks += if flags & 4 != 0 { 3000 } else { 0 };
+    }
+}
+
+fn annex_b(input: &[u8]) {
+    let mut assembler = h264::Assembler::default();
+    if let Some(unit) = assembler.assemble(packetize::nal_units(input)) {
+        packetize::h264::payloads(&unit.data).iter().for_each(drop);
+    }
+    let _ = (assembler.format(), assembler.parameter_sets().count());
+}
+
+fn mpegts(input: &[u8]) {
+    let mut demuxer = ts::Demuxer::default();
+    let mut reader = Reader::theirs();
+    let now = Instant::now();
+    // As it comes through a pipe.
+    for part in input.chunks(1000) {
+        let pushed = demuxer.push(part, |packet| {
+            let _ = reader.picture(&packet, now);
+            let _ = reader.sound(&packet, now);
+        });
+        if pushed.is_err() {
+            break;
+        }
+    }
+}

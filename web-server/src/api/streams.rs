@@ -1,0 +1,38 @@
+//! The streams that `multistream/*` clients can ask for, so that pages need to know no names.
+
+use actix_web::{HttpResponse, web};
+use common::ipc::Reply;
+use common::slots::{Source, StreamList};
+
+use super::problem::ApiError;
+use crate::registry::Handle;
+use crate::registry::request::Denied;
+use crate::signaling::multistream::Config;
+use crate::supervisor::ask::{Ask, AskError};
+
+/// The streams of `WS /api/ws`.
+///
+/// These are the sources of one streamer, the one that the configuration names; none while there is no such streamer.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streams", tag = "slots", operation_id = "list_streams",
+    responses((status = 200, description = "In order of names, without passwords", body = StreamList)),
+)]
+pub async fn list(registry: web::Data<Handle>, config: web::Data<Config>) -> Result<HttpResponse, ApiError> {
+    let streams = match registry.reach(&config.streamer).await {
+        Ok(streamer) => sources(streamer.ask(Ask::Sources).await?)?,
+        Err(Denied::NotFound(_)) => Vec::new(),
+        Err(denied) => return Err(denied.into()),
+    };
+    let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
+    Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
+}
+
+fn sources(reply: Reply) -> Result<Vec<Source>, AskError> {
+    match reply {
+        Reply::Sources(list) => Ok(list.0.sources),
+        _ => Err(AskError::Unexpected),
+    }
+}

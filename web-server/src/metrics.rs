@@ -1,0 +1,223 @@
+//! What `GET /metrics` shows: counters of this server, and what each streamer reported last.
+//!
+//! Numbers of streamers come from their heartbeat of each second, as the registry holds it, and are put into words only
+//! when somebody asks: a streamer that is gone leaves no series behind. What has a label is bounded: routes
+//! are patterns, streamers are at most `max_streamers`, and peers appear only where `metrics.per_peer` says so.
+
+mod process;
+mod table;
+
+use std::fmt;
+use std::time::Duration;
+
+use common::api::{PeerKind, PeerState, Streamer};
+use common::signal::StreamerState;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use self::table::{Kind, Metric};
+
+/// What [`Metrics::text`] is.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Upper bounds of request times, seconds. A list of streamers takes one millisecond, a start some seconds.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// All states, so that each has a number, if only zero.
+const STREAMER_STATES: [(StreamerState, &str); 5] = [
+    (StreamerState::Starting, "starting"),
+    (StreamerState::Running, "running"),
+    (StreamerState::Restarting, "restarting"),
+    (StreamerState::Failed, "failed"),
+    (StreamerState::Stopping, "stopping"),
+];
+const PEER_KINDS: [(PeerKind, &str); 3] =
+    [(PeerKind::Native, "native"), (PeerKind::Whep, "whep"), (PeerKind::Multistream, "multistream")];
+const PEER_STATES: [(PeerState, &str); 3] =
+    [(PeerState::Connecting, "connecting"), (PeerState::Connected, "connected"), (PeerState::Lost, "lost")];
+
+/// The counters of this server. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<Request, Histogram, fn() -> Histogram>,
+    responses: Family<Response, Counter>,
+    joins: Family<Join, Counter>,
+    created: Counter,
+    failures: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Response {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Join {
+    kind: &'static str,
+    result: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            responses: Family::default(),
+            joins: Family::default(),
+            created: Counter::default(),
+            failures: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A request was answered. `route` is the pattern that it matched.
+    pub fn request(&self, method: &str, route: Option<String>, status: u16, took: Duration) {
+        let method = known_method(method);
+        let route = route.unwrap_or_else(|| "none".to_owned());
+        self.requests.get_or_create(&Request { method, route: route.clone() }).observe(took.as_secs_f64());
+        self.responses.get_or_create(&Response { method, route, status }).inc();
+    }
+
+    /// Somebody joined, or was not let in.
+    pub fn join(&self, kind: PeerKind, joined: bool) {
+        let result = if joined { "joined" } else { "refused" };
+        self.joins.get_or_create(&Join { kind: name_of(&PEER_KINDS, kind), result }).inc();
+    }
+
+    /// A streamer was created.
+    pub fn created(&self) {
+        self.created.inc();
+    }
+
+    /// A streamer ended without having been told to.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// Everything, for Prometheus.
+    pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
+        let mut registry = Registry::with_prefix("oriel");
+        registry.register("http_request_seconds", "Time until a request was answered", self.requests.clone());
+        registry.register("http_responses", "Answers by status", self.responses.clone());
+        registry.register("joins", "Viewers that joined or were refused", self.joins.clone());
+        registry.register("streamers_created", "Streamers that were created", self.created.clone());
+        registry.register(
+            "streamer_failures",
+            "Ends of streamers that nobody asked for",
+            self.failures.clone(),
+        );
+        registry.register_collector(Box::new(Snapshot { streamers, per_peer }));
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &registry).expect("a String takes all that is written to it");
+        text
+    }
+}
+
+fn known_method(method: &str) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    // Anybody can make up others, and each would be a series.
+    known.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+fn name_of<T: PartialEq + Copy>(names: &[(T, &'static str)], of: T) -> &'static str {
+    names.iter().find(|(value, _)| *value == of).map_or("other", |(_, name)| name)
+}
+
+/// What the registry knew when it was asked.
+#[derive(Debug)]
+struct Snapshot {
+    streamers: Vec<Streamer>,
+    per_peer: bool,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let streamers = &self.streamers;
+        let states = STREAMER_STATES.map(|(state, name)| {
+            let count = streamers.iter().filter(|streamer| streamer.state == state).count();
+            ([("state", name)], count as f64)
+        });
+        family(&mut encoder, Kind::Gauge, "streamers", "Streamers by state", states)?;
+        let peers = || streamers.iter().flat_map(|streamer| &streamer.peers);
+        let by_state = PEER_KINDS.iter().flat_map(|(kind, kind_name)| {
+            PEER_STATES.map(|(state, state_name)| {
+                let count = peers().filter(|peer| peer.kind == *kind && peer.state == state).count();
+                ([("kind", *kind_name), ("state", state_name)], count as f64)
+            })
+        });
+        family(&mut encoder, Kind::Gauge, "peers", "Peers of all streamers", by_state)?;
+        let version = [([("version", env!("CARGO_PKG_VERSION"))], 1.0)];
+        family(&mut encoder, Kind::Gauge, "build_info", "Version of the web-server", version)?;
+        let ours = process::read();
+        for Metric { name, help, kind, value } in process::METRICS {
+            let values = value(&ours).map(|value| (NO_LABELS, value));
+            family(&mut encoder, *kind, name, help, values)?;
+        }
+        for Metric { name, help, kind, value } in table::STREAMER {
+            let values = streamers
+                .iter()
+                .filter_map(|streamer| Some(([("streamer", streamer.id.as_str())], value(streamer)?)));
+            family(&mut encoder, *kind, name, help, values)?;
+        }
+        if self.per_peer {
+            let peers: Vec<_> = streamers
+                .iter()
+                .flat_map(|streamer| streamer.peers.iter().map(move |peer| (streamer, peer)))
+                .map(|(streamer, peer)| (streamer.id.as_str(), peer.id.to_string(), peer))
+                .collect();
+            for Metric { name, help, kind, value } in table::PEER {
+                let values = peers.iter().filter_map(|(streamer, id, peer)| {
+                    Some(([("streamer", *streamer), ("peer", id.as_str())], value(peer)?))
+                });
+                family(&mut encoder, *kind, name, help, values)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All values of one metric. One that has none is left out.
+fn family<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    kind: Kind,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, f64)>,
+) -> fmt::Result {
+    let mut values = values.into_iter().peekable();
+    if values.peek().is_none() {
+        return Ok(());
+    }
+    let of = match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+    };
+    let mut metric = encoder.encode_descriptor(name, help, None, of)?;
+    for (labels, value) in values {
+        let one = metric.encode_family(&labels)?;
+        match kind {
+            Kind::Counter => ConstCounter::new(value).encode(one)?,
+            Kind::Gauge => ConstGauge::new(value).encode(one)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
