@@ -103,6 +103,14 @@ pub struct LastEnd {
     pub log: Vec<String>,
 }
 
+impl LastEnd {
+    /// The same for whoever may not see logs.
+    #[must_use]
+    pub fn without_log(self) -> Self {
+        Self { log: Vec::new(), ..self }
+    }
+}
+
 /// `GET /api/streamers/{id}/logs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct LogTail {

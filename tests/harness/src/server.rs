@@ -141,11 +141,6 @@ impl Server {
         server
     }
 
-    /// What the web-server has logged.
-    pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
-    }
-
     /// What is configured from the next start on.
     ///
     /// # Panics

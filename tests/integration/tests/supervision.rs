@@ -256,13 +256,13 @@ fn while_the_state_directory_is_full_sessions_go_on_and_afterwards_all_is_kept()
         let body = json!({ "name": format!("n{note}"), "source": test_source() });
         // Some fit into what the database has already.
         server.post("/api/streamers/demo/sources", &body);
-        server.log().contains("the state of streamers is not kept").then_some(())
+        server.logs().contains("the state of streamers is not kept").then_some(())
     });
     server.stats_until("demo", "it goes on", |stats| stats.uptime_ms > uptime);
     server.get("/api/streamers/demo/snapshot").expect(200);
 
     fs::remove_file(filler).unwrap();
-    eventually("it is kept again", || server.log().contains("is kept again").then_some(()));
+    eventually("it is kept again", || server.logs().contains("is kept again").then_some(()));
     server.kill();
     server.start_again();
     server.state_until("demo", StreamerState::Running);

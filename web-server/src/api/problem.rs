@@ -4,8 +4,6 @@
 //! A handler returns an [`ApiError`]; the middleware of [`super::edge`] makes the body of it, as only it
 //! knows the request's id.
 
-use std::time::Duration;
-
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
@@ -285,6 +283,7 @@ mod tests {
     use super::*;
     use crate::supervisor::Failure;
     use common::id::StreamerId;
+    use std::time::Duration;
 
     #[test]
     fn each_error_has_its_status_and_code() {

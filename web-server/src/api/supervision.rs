@@ -6,6 +6,7 @@ use common::restart::LogTail;
 
 use super::extract::{Id, Query};
 use super::problem::ApiError;
+use super::site::Caller;
 use crate::registry::Handle;
 
 /// Lines of a log when the request does not say how many.
@@ -28,8 +29,8 @@ const MAX_TAIL: usize = 5000;
         (status = 409, description = "The streamer is stopping"),
     ),
 )]
-pub async fn restart(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Accepted().json(registry.restart(&id.0, "api").await?))
+pub async fn restart(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Accepted().json(registry.restart(&id.0, &caller.right?.name()).await?))
 }
 
 /// The end of a streamer's log.

@@ -317,6 +317,7 @@ impl Session {
     fn process_gone(&mut self, reason: &str) {
         self.slots.clear();
         self.peers.clear();
+        self.control = Control::default();
         self.stats = None;
         self.close_sockets(&Close::Streamer(reason.to_owned()));
     }
