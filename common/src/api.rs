@@ -11,6 +11,7 @@ use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
+use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
@@ -37,6 +38,10 @@ pub struct CreateStreamer {
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
     pub slots: u8,
+    /// How it is started again when it has ended by itself.
+    #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
+    #[ts(as = "Option<RestartSpec>", optional)]
+    pub restart: RestartSpec,
 }
 
 fn default_slots() -> u8 {
@@ -50,8 +55,8 @@ fn yes() -> bool {
 impl CreateStreamer {
     /// The spec in it, not validated.
     pub fn into_spec(self) -> (Option<StreamerId>, StreamerSpec) {
-        let Self { id, source, sources, share, slots } = self;
-        (id, StreamerSpec { source, sources, share, slots })
+        let Self { id, source, sources, share, slots, restart } = self;
+        (id, StreamerSpec { source, sources, share, slots, restart })
     }
 }
 
@@ -70,6 +75,9 @@ pub struct Streamer {
     pub created: DateTime<Utc>,
     /// How its process ended, once it has.
     pub exit: Option<StreamerExit>,
+    /// How often it was started again, and why.
+    #[serde(default)]
+    pub restarts: Restarts,
     /// What it was created from.
     pub spec: StreamerSpec,
     /// Active slots.

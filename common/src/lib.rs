@@ -15,6 +15,7 @@ pub mod ipc;
 pub mod media;
 pub mod multistream;
 pub mod nat;
+pub mod restart;
 pub mod signal;
 pub mod slots;
 pub mod spec;

@@ -18,6 +18,7 @@ use common::id::{SourceName, StreamerId};
 use common::ipc::{SOCKET_FILE, Settings};
 use common::multistream::{DEFAULT_MAX_SLOTS, DEFAULT_STREAMER};
 use common::nat::PortRange;
+use common::restart::RestartSpec;
 use common::signal::IceServer;
 use common::spec::{DEFAULT_SLOTS, InvalidField, MAX_SLOTS, SourceSpec, StreamSpec, StreamerSpec};
 use serde::Deserialize;
@@ -236,8 +237,13 @@ pub struct Streams {
 impl Streams {
     /// What their streamer is made from, if there are any.
     pub fn spec(&self) -> Option<StreamerSpec> {
-        let spec =
-            StreamerSpec { source: None, sources: self.sources.clone(), share: false, slots: DEFAULT_SLOTS };
+        let spec = StreamerSpec {
+            source: None,
+            sources: self.sources.clone(),
+            share: false,
+            slots: DEFAULT_SLOTS,
+            restart: RestartSpec::default(),
+        };
         (!self.sources.is_empty()).then_some(spec)
     }
 }

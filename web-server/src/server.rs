@@ -21,7 +21,7 @@ use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
-use crate::supervisor::{LogSettings, adopt};
+use crate::supervisor::{LogSettings, adopt, descriptors};
 use crate::tls::Certificate;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
@@ -50,6 +50,7 @@ pub struct Locked {
 /// It cannot start: the state directory or the address cannot be used.
 pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     log_to_stderr(&config);
+    descriptors::raise();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_WORKERS)
@@ -98,10 +99,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
-    let found = adopt::scan(&run_root, &config.streamer_bin)
+    let scan = adopt::scan(&run_root, &config.streamer_bin)
         .await
         .with_context(|| format!("reading {}", run_root.display()))?;
-    registry.resume(found, remembered, &config.streams);
+    registry.resume(scan, remembered, &config.streams);
     let registry_task = tokio::spawn(registry.run());
     if let Some(spec) = config.streams.spec()
         && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await

@@ -16,6 +16,7 @@ pub use camera::{
 };
 
 use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
+use crate::restart::RestartSpec;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
@@ -55,6 +56,10 @@ pub struct StreamerSpec {
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
     pub slots: u8,
+    /// How it is started again when it has ended by itself.
+    #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
+    #[ts(as = "Option<RestartSpec>", optional)]
+    pub restart: RestartSpec,
 }
 
 fn default_slots() -> u8 {
@@ -212,7 +217,8 @@ impl InvalidField {
 impl StreamerSpec {
     /// A spec with this source and all defaults.
     pub fn new(source: SourceSpec) -> Self {
-        Self { source: Some(source), sources: BTreeMap::new(), share: true, slots: DEFAULT_SLOTS }
+        let (sources, restart) = (BTreeMap::new(), RestartSpec::default());
+        Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart }
     }
 
     /// The same without passwords, for everybody to see.
@@ -250,6 +256,7 @@ impl StreamerSpec {
                 format!("must be from 1 to {MAX_SLOTS}, not {}", self.slots),
             ));
         }
+        self.restart.validate()?;
         match &self.source {
             Some(source) => source.validate_alone()?,
             None if self.sources.is_empty() => {

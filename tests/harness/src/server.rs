@@ -40,6 +40,8 @@ pub struct Server {
     address: SocketAddr,
     agent: ureq::Agent,
     state: TempDir,
+    /// For its log and its configuration.
+    beside: TempDir,
     /// Shown with every request, if any.
     token: Option<String>,
     /// Of its environment.
@@ -115,6 +117,18 @@ impl Server {
         server
     }
 
+    /// Starts one whose state directory is made in `folder`. Its own log is elsewhere.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_in(folder: &Path) -> Self {
+        let mut server = Self::new();
+        server.state = tempfile::Builder::new().prefix("state").tempdir_in(folder).expect("a directory");
+        server.start_again();
+        server
+    }
+
     /// Starts one with these variables besides its own.
     ///
     /// # Panics
@@ -137,14 +151,17 @@ impl Server {
 
     #[track_caller]
     fn new() -> Self {
-        let state = tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let folder =
+            || tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let (state, beside) = (folder(), folder());
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
-        Self { child: None, address, agent: config.build().into(), state, token: None, variables: Vec::new() }
+        let agent = config.build().into();
+        Self { child: None, address, agent, state, beside, token: None, variables: Vec::new() }
     }
 
     /// Starts a web-server on the same state directory and address, after [`Self::kill`].
@@ -325,7 +342,7 @@ impl Server {
 
 impl Server {
     fn config_file(&self) -> PathBuf {
-        self.state.path().join("oriel.yaml")
+        self.beside.path().join("oriel.yaml")
     }
 
     fn log_files(&self) -> Vec<PathBuf> {
@@ -335,7 +352,7 @@ impl Server {
     }
 
     fn log_file(&self) -> PathBuf {
-        self.state.path().join("web-server.log")
+        self.beside.path().join("web-server.log")
     }
 
     /// Asks the monitors to end their streamers, and kills what does not obey.

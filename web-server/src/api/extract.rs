@@ -134,7 +134,7 @@ pub fn has_media_type(request: &HttpRequest, expected: &str) -> bool {
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// It is longer, or the connection ended.
+/// It is longer, too slow, or the connection ended.
 pub async fn read(payload: web::Payload, max: usize) -> Result<Bytes, ApiError> {
     let read = timeout(BODY_DEADLINE, payload.to_bytes_limited(max)).await;
     match read.map_err(|_| ApiError::Slow(BODY_DEADLINE))? {

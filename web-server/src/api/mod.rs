@@ -17,6 +17,7 @@ pub mod slots;
 pub mod sources;
 pub mod streamers;
 pub mod streams;
+pub mod supervision;
 pub mod tokens;
 
 use actix_web::middleware::from_fn;
@@ -56,6 +57,8 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}", Viewer, || web::route().to(streamers::get)),
         entry("DELETE", "/api/streamers/{id}", Admin, || web::route().to(streamers::delete)),
         entry("GET", "/api/streamers/{id}/audit", Admin, || web::route().to(audit::audit)),
+        entry("POST", "/api/streamers/{id}/restart", Admin, || web::route().to(supervision::restart)),
+        entry("GET", "/api/streamers/{id}/logs", Admin, || web::route().to(supervision::logs)),
         entry("GET", "/api/streamers/{id}/snapshot", Viewer, || web::route().to(session::snapshot)),
         entry("POST", "/api/streamers/{id}/input", Controller, || web::route().to(session::input)),
         entry("GET", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::get_clipboard)),

@@ -24,7 +24,7 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::delete,
-        super::audit::audit,
+        super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,

@@ -190,6 +190,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Exists(_) => (StatusCode::CONFLICT, "streamer_exists"),
         Denied::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streamers"),
         Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
+        Denied::Restarting(_) => (StatusCode::CONFLICT, "streamer_restarting"),
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -325,7 +326,7 @@ mod tests {
     fn the_source_of_a_streamer_says_itself_why_it_did_not_start() {
         let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
             .with_field("source.command");
-        let failure = Failure { reason: error.message.clone(), exit: None, error: Some(error) };
+        let failure = Failure { error: Some(error), ..Failure::new("no program \"x\"") };
         let problem = ApiError::from(StartError::Failed(Box::new(failure))).problem("r");
         assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));

@@ -4,6 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
 use common::audit::AuditAction;
+use common::restart::LastEnd;
 use common::spec::{DesktopSpec, ExecSpec, FfmpegSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -95,6 +96,8 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
     if caller.right? != Right::Admin {
         // How it was made is between admins: environments and command lines hold secrets.
         streamer.spec = streamer.spec.without_programs();
+        // So may logs, of programs that are not ours.
+        streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
     }
     Ok(HttpResponse::Ok().json(streamer))
 }

@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
+use super::descriptors;
 use super::rundir::{ProcessId, RunDir};
 
 /// What a session may know of our environment; anything else may be a secret.
@@ -79,11 +80,12 @@ impl Monitor {
         command.env(LOG_VARIABLE, &log.filter);
         command.env(LOG_FORMAT_VARIABLE, if log.json { "json" } else { "text" });
         // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid, prctl,
-        // setrlimit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
+        // getrlimit, setrlimit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
         unsafe {
             command.pre_exec(|| {
                 rustix::process::setsid()?;
+                descriptors::restore()?;
                 // Nothing in a session becomes more than it is, by no set-user-id program; and a crash leaves no
                 // memory, with keys and what was on a screen in it, in a file.
                 let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

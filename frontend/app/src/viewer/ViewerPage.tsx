@@ -4,7 +4,7 @@ import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
 import { ClipboardPanel } from "./ClipboardPanel";
 import { ControlBar } from "./ControlBar";
-import { useClientState, useClientValue, useLatest, useViews } from "./hooks";
+import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
 import { SharePanel } from "./SharePanel";
@@ -31,6 +31,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const role = useClientValue(client, "role", (current) => current.role);
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const interrupted = useLatest(client, "interrupted", false);
+  const restarting = useRestart(client);
   const { fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
 
@@ -197,6 +198,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         sharing={panel === "share"}
         hasPicture={hasPicture}
         interrupted={interrupted}
+        restarting={restarting}
         reached={client.peerId !== null}
         onRetry={() => {
           client.connect().catch(() => undefined);
