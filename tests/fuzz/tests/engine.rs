@@ -6,10 +6,13 @@ use std::panic::catch_unwind;
 
 use fuzz::{Target, fuzz};
 
-/// Rare enough that it is not found among the first few changes.
+/// Takes three changes: hardly ever found among the first inputs, and soon after.
 fn fragile(input: &[u8]) {
     let brackets = input.iter().filter(|byte| **byte == b'[').count();
-    assert!(brackets < 4 || !input.windows(3).any(|three| three == b"]]]"), "a bug");
+    assert!(
+        brackets < 5 || !input.contains(&b'7') || !input.windows(3).any(|three| three == b"]]]"),
+        "a bug"
+    );
 }
 
 #[test]
