@@ -79,8 +79,9 @@ fn comers(server: &Server, own: &str, other: &str) -> Vec<Comer> {
 
 /// A path of this route, about streamer `a` where it is about one.
 fn path(entry: &Entry) -> String {
-    // What an admin deletes is not there.
-    let id = if (entry.method, entry.path) == ("DELETE", "/api/streamers/{id}") { "missing" } else { "a" };
+    // What an admin deletes or restarts is not there: the others still need it.
+    let ends = [("DELETE", "/api/streamers/{id}"), ("POST", "/api/streamers/{id}/restart")];
+    let id = if ends.contains(&(entry.method, entry.path)) { "missing" } else { "a" };
     let uuid = "01890000-0000-7000-8000-000000000000";
     let path = entry.path.replace("{id}", id).replace("{slot}", "0").replace("{name}", "none");
     path.replace("{peer_id}", uuid).replace("{token_id}", uuid).replace("{file:.*}", "favicon.svg")
