@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::control::Control;
 use crate::exit::StreamerExit;
-use crate::id::{PeerId, SlotIndex, SourceName, StreamerId};
+use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
+use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
@@ -36,6 +38,10 @@ pub struct CreateStreamer {
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
     pub slots: u8,
+    /// How it is started again when it has ended by itself.
+    #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
+    #[ts(as = "Option<RestartSpec>", optional)]
+    pub restart: RestartSpec,
 }
 
 fn default_slots() -> u8 {
@@ -49,8 +55,8 @@ fn yes() -> bool {
 impl CreateStreamer {
     /// The spec in it, not validated.
     pub fn into_spec(self) -> (Option<StreamerId>, StreamerSpec) {
-        let Self { id, source, sources, share, slots } = self;
-        (id, StreamerSpec { source, sources, share, slots })
+        let Self { id, source, sources, share, slots, restart } = self;
+        (id, StreamerSpec { source, sources, share, slots, restart })
     }
 }
 
@@ -69,12 +75,18 @@ pub struct Streamer {
     pub created: DateTime<Utc>,
     /// How its process ended, once it has.
     pub exit: Option<StreamerExit>,
+    /// How often it was started again, and why.
+    #[serde(default)]
+    pub restarts: Restarts,
     /// What it was created from.
     pub spec: StreamerSpec,
     /// Active slots.
     pub slots: Vec<StreamInfo>,
     /// Who watches.
     pub peers: Vec<Peer>,
+    /// Who may steer.
+    #[serde(default)]
+    pub control: Control,
     /// Its counters, at most about a second old; absent before the first report.
     pub stats: Option<StreamerStats>,
 }
@@ -99,6 +111,10 @@ pub struct Peer {
     pub state: PeerState,
     /// When it joined.
     pub joined: DateTime<Utc>,
+    /// The token that it came with, if it was one of [`CreateToken`]: removed when that is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub token_id: Option<TokenId>,
     /// Its counters.
     pub stats: PeerStats,
 }
@@ -191,6 +207,38 @@ pub struct ResizeRequest {
 pub struct PeerPatch {
     /// What it may do from now on.
     pub role: Role,
+}
+
+/// `POST /api/streamers/{id}/tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What it permits.
+    pub role: Role,
+    /// For how long, seconds: 10..=604800.
+    #[serde(default = "default_token_life")]
+    #[schema(minimum = 10, maximum = 604800)]
+    pub expires_in_s: u32,
+}
+
+/// Shortest and longest life of a token, seconds.
+pub const TOKEN_LIFE_S: std::ops::RangeInclusive<u32> = 10..=7 * 24 * 3600;
+
+fn default_token_life() -> u32 {
+    3600
+}
+
+/// The answer to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Token {
+    /// The secret: `Authorization: Bearer …`.
+    pub token: String,
+    /// For revoking it.
+    pub token_id: TokenId,
+    /// What it permits.
+    pub role: Role,
+    /// Until when.
+    pub expires: DateTime<Utc>,
 }
 
 /// Picture format of a snapshot.

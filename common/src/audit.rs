@@ -21,7 +21,7 @@ pub struct AuditEntry {
     pub at: DateTime<Utc>,
     /// What.
     pub action: AuditAction,
-    /// Who: `server`, `api`, or `peer` with its id.
+    /// Who: `server`, `admin`, or `peer` or `token` with its id.
     pub by: String,
     /// More about it, if there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,23 @@ pub enum ExitReason {
         /// What happened.
         message: String,
     },
+    /// The source was done, as it is when all is well: the command exited with code 0, the file is at its end.
+    Finished {
+        /// What happened.
+        message: String,
+    },
+    /// The session's X server died.
+    XServerDied {
+        /// What happened.
+        message: String,
+    },
+    /// It was killed as there was no memory left for it: told where its control group counts that.
+    OutOfMemory,
+    /// It did not answer any more, and was killed for that.
+    Hung {
+        /// What happened.
+        message: String,
+    },
     /// It found that it cannot go on.
     Fatal {
         /// What happened.
@@ -53,12 +70,57 @@ impl std::fmt::Display for StreamerExit {
             (
                 ExitReason::SourceFailed { message }
                 | ExitReason::SourceEnded { message }
+                | ExitReason::Finished { message }
+                | ExitReason::XServerDied { message }
+                | ExitReason::Hung { message }
                 | ExitReason::Fatal { message },
                 ..,
             ) => f.write_str(message),
-            (ExitReason::Unknown, Some(signal), _) => write!(f, "killed by signal {signal}"),
+            (ExitReason::OutOfMemory, ..) => f.write_str("killed, as there was no memory left for it"),
+            (ExitReason::Unknown, Some(signal), _) => match signal_name(signal) {
+                Some((name, how)) => write!(f, "{how} (signal {signal}, {name})"),
+                None => write!(f, "killed by signal {signal}"),
+            },
+            // As Rust ends a program that panics.
+            (ExitReason::Unknown, None, Some(101)) => f.write_str("panicked (exit code 101)"),
             (ExitReason::Unknown, None, Some(code)) => write!(f, "exited with code {code}"),
             (ExitReason::Unknown, None, None) => f.write_str("ended for an unknown reason"),
+        }
+    }
+}
+
+/// Name of a signal that ends programs, on every Linux that we run on, and what it means.
+fn signal_name(signal: i32) -> Option<(&'static str, &'static str)> {
+    let (name, how) = match signal {
+        4 => ("SIGILL", "crashed"),
+        6 => ("SIGABRT", "aborted"),
+        7 => ("SIGBUS", "crashed"),
+        8 => ("SIGFPE", "crashed"),
+        9 => ("SIGKILL", "killed"),
+        11 => ("SIGSEGV", "crashed"),
+        15 => ("SIGTERM", "killed"),
+        _ => return None,
+    };
+    Some((name, how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_without_a_word_are_told_apart() {
+        let end = |code, signal| StreamerExit { code, signal, reason: ExitReason::Unknown }.to_string();
+        for (code, signal, text) in [
+            (None, Some(9), "killed (signal 9, SIGKILL)"),
+            (None, Some(11), "crashed (signal 11, SIGSEGV)"),
+            (None, Some(6), "aborted (signal 6, SIGABRT)"),
+            (None, Some(31), "killed by signal 31"),
+            (Some(101), None, "panicked (exit code 101)"),
+            (Some(3), None, "exited with code 3"),
+            (None, None, "ended for an unknown reason"),
+        ] {
+            assert_eq!(end(code, signal), text);
         }
     }
 }

@@ -104,6 +104,25 @@ impl fmt::Display for PeerId {
     }
 }
 
+/// Names a token that the web-server gave out, without being it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
+#[schema(value_type = String, format = "uuid")]
+#[ts(type = "string")]
+pub struct TokenId(pub Uuid);
+
+impl TokenId {
+    /// A new id that no other token has.
+    pub fn unique() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Joins a reply to its request within one IPC connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);

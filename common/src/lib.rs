@@ -4,8 +4,10 @@
 //! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
 //! (bounds, validation, framing).
 
+pub mod access;
 pub mod api;
 pub mod audit;
+pub mod control;
 pub mod exit;
 pub mod id;
 pub mod input;
@@ -13,6 +15,7 @@ pub mod ipc;
 pub mod media;
 pub mod multistream;
 pub mod nat;
+pub mod restart;
 pub mod signal;
 pub mod slots;
 pub mod spec;

@@ -28,6 +28,8 @@ use crate::id::SlotIndex;
 use crate::signal::{IceServer, SlotState};
 use crate::slots::SlotConfig;
 
+/// WebSocket subprotocol, for those who offer any: browsers that bring a token in that way must.
+pub const SUBPROTOCOL: &str = "oriel.multistream";
 /// Slots that a client may ask for when the configuration does not say.
 pub const DEFAULT_MAX_SLOTS: u8 = 9;
 /// Name of the streamer of the configured streams when the configuration does not say.
@@ -52,6 +54,10 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         session: Option<String>,
+        /// Proves what this client may do, where a token is needed and none came with the WebSocket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        token: Option<String>,
         /// One for each video section that will be offered. A slot in between that is left out shows nothing yet.
         #[serde(deserialize_with = "slot_configs")]
         slots: Vec<SlotConfig>,
@@ -403,6 +409,7 @@ mod tests {
                 ClientMessage::Init {
                     request_id: text("a"),
                     session: None,
+                    token: None,
                     slots: vec![slot(0, "camera1", "360p"), slot(1, "camera2", "")],
                 },
             ),
@@ -411,6 +418,7 @@ mod tests {
                 ClientMessage::Init {
                     request_id: Some(RequestTag::Number(7)),
                     session: Some("s".into()),
+                    token: None,
                     slots: vec![],
                 },
             ),

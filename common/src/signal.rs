@@ -16,11 +16,14 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::control::Control;
 use crate::id::{PeerId, SlotIndex};
 use crate::media::VideoCodec;
 
 /// WebSocket subprotocol of this version.
 pub const SUBPROTOCOL: &str = "oriel.v1";
+/// A WebSocket may bring its access token as one more subprotocol, which begins with this. It is never chosen.
+pub const TOKEN_SUBPROTOCOL: &str = "oriel.token.";
 /// Longest signalling message from a client, in bytes. An answer with 16 slots has about 60 KB.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
@@ -30,6 +33,10 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 pub enum ClientMessage {
     /// First message: who I am and what I can do.
     Hello {
+        /// Proves what this client may do, where a token is needed and none came with the WebSocket.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        token: Option<String>,
         /// The `resumeToken` of an earlier welcome: go on as the same peer, if it is still there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
@@ -86,6 +93,17 @@ pub enum ClientMessage {
     Keyframe {
         /// Which.
         slot: SlotIndex,
+    },
+    /// I want control, where one at a time has it. Granted at once when nobody has it; else the holder is told.
+    ControlRequest,
+    /// I take control from whoever has it.
+    ControlTake,
+    /// I do not want control any more, or no longer ask for it.
+    ControlRelease,
+    /// I hand my control to somebody.
+    ControlGrant {
+        /// To whom.
+        peer_id: PeerId,
     },
     /// I am leaving; do not wait for me.
     Bye,
@@ -211,6 +229,8 @@ pub enum ServerMessage {
         /// What it may do now.
         role: Role,
     },
+    /// Who may steer, after a change and when joining.
+    Control(Control),
     /// Who watches.
     Participants {
         /// Everyone, this peer included.
@@ -340,8 +360,12 @@ mod tests {
     #[test]
     fn a_bare_hello_has_every_default() {
         let hello: ClientMessage = serde_json::from_str(r#"{"type":"hello"}"#).unwrap();
-        let expected =
-            ClientMessage::Hello { resume: None, role: None, capabilities: Capabilities::default() };
+        let expected = ClientMessage::Hello {
+            token: None,
+            resume: None,
+            role: None,
+            capabilities: Capabilities::default(),
+        };
         assert_eq!(hello, expected);
     }
 

@@ -65,6 +65,9 @@ pub struct AudioStats {
     pub encoded: u64,
     /// Bytes of all packets.
     pub encoded_bytes: u64,
+    /// Times that the sound server died and was started again.
+    #[serde(default)]
+    pub restarts: u64,
 }
 
 /// What leaves and enters by the peers' sockets.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, audit, input, multistream, signal, slots};
+use common::{api, audit, control, input, multistream, restart, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -34,8 +34,12 @@ fn export(dir: &Path) {
         api::InputRequest,
         api::ClipboardBody,
         api::ResizeRequest,
+        api::CreateToken,
+        api::Token,
         api::Problem,
         audit::AuditList,
+        control::ControlChange,
+        restart::LogTail,
         slots::BindSlot,
         slots::SlotConfig,
         slots::WindowList,

@@ -4,7 +4,7 @@
 //! connection: a web-server that does not read can connect again and is told everything by `Ready`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::ipc::{
@@ -19,12 +19,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 /// Messages waiting for the web-server on one connection, before it counts as not reading.
 const OUT_QUEUE: usize = 1024;
 /// A connection that has not introduced itself by then is closed.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the socket can still be found: a web-server that starts must find it.
+const SOCKET_LOOK: Duration = Duration::from_secs(1);
 
 /// Number of a connection, to tell an old one's end from a new one's.
 pub type ConnectionId = u64;
@@ -87,16 +90,37 @@ enum Error {
 /// When the socket cannot be bound.
 pub fn listen(run_dir: &Path, token: String, events: mpsc::Sender<Event>) -> io::Result<()> {
     let path = run_dir.join(SOCKET_FILE);
-    let name = path.to_fs_name::<GenericFilePath>()?;
-    let listener = ListenerOptions::new().name(name).create_tokio()?;
-    tokio::spawn(accept(listener, token.into(), events));
+    let listener = bind(&path)?;
+    tokio::spawn(accept(listener, path, token.into(), events));
     Ok(())
 }
 
-async fn accept(listener: Listener, token: Arc<str>, events: mpsc::Sender<Event>) {
+fn bind(path: &Path) -> io::Result<Listener> {
+    ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>()?).create_tokio()
+}
+
+async fn accept(mut listener: Listener, path: PathBuf, token: Arc<str>, events: mpsc::Sender<Event>) {
     let mut next_id = 0;
+    let mut look = interval(SOCKET_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = look.tick() => {
+                if !path.exists() {
+                    match bind(&path) {
+                        Ok(again) => {
+                            tracing::warn!("ipc: the socket was deleted; listening again");
+                            // Its drop would remove the file by its name, which is the new one's now.
+                            std::mem::replace(&mut listener, again).do_not_reclaim_name_on_drop();
+                        }
+                        Err(error) => tracing::error!(%error, "ipc: the socket was deleted"),
+                    }
+                }
+                continue;
+            }
+        };
+        match accepted {
             Ok(stream) => {
                 next_id += 1;
                 tokio::spawn(serve(stream, next_id, token.clone(), events.clone()));

@@ -9,6 +9,7 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
+mod control;
 pub mod encode;
 pub mod feed;
 pub mod input;

@@ -28,13 +28,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cleanup::{self, old_log};
-use crate::process;
+use crate::process::{self, memory::OomKills};
 
 /// In the run directory: why the streamer ends, in its own words. Read by the monitor afterwards.
 const REASON_FILE: &str = "reason.json";
 /// Length at which the log is rotated, bytes.
 const MAX_LOG: u64 = 4 * 1024 * 1024;
-/// How often the length of the log is looked at.
+/// How often the length of the log is looked at, and what was killed.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the streamer may take to end after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -42,10 +42,13 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// Runs a streamer in `run_dir` to its end, and cleans up after it. Fails only when it cannot say how that went.
 pub fn run(run_dir: &Path) -> ExitCode {
     let exit = match supervise(run_dir) {
-        Ok(status) => StreamerExit {
+        Ok(Ended { status, out_of_memory }) => StreamerExit {
             code: status.exit_status(),
             signal: status.terminating_signal(),
-            reason: read_reason(run_dir),
+            reason: match read_reason(run_dir) {
+                ExitReason::Unknown if out_of_memory => ExitReason::OutOfMemory,
+                reason => reason,
+            },
         },
         Err(error) => StreamerExit {
             code: None,
@@ -87,8 +90,15 @@ pub(crate) fn write_json(run_dir: &Path, name: &str, value: &impl serde::Seriali
     fs::rename(new, run_dir.join(name))
 }
 
+/// How the streamer ended.
+struct Ended {
+    status: WaitStatus,
+    /// By SIGKILL, when the kernel had just killed in our control group for want of memory.
+    out_of_memory: bool,
+}
+
 /// Starts the streamer and waits for its end.
-fn supervise(run_dir: &Path) -> io::Result<WaitStatus> {
+fn supervise(run_dir: &Path) -> io::Result<Ended> {
     for stale in [REASON_FILE, EXIT_FILE] {
         match fs::remove_file(run_dir.join(stale)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -101,13 +111,17 @@ fn supervise(run_dir: &Path) -> io::Result<WaitStatus> {
     runtime.block_on(watch(run_dir))
 }
 
-async fn watch(run_dir: &Path) -> io::Result<WaitStatus> {
+async fn watch(run_dir: &Path) -> io::Result<Ended> {
     // Before the start, so that none is missed.
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let log = run_dir.join(LOG_FILE);
+    let oom_kills = OomKills::here();
+    let count = || oom_kills.as_ref().and_then(OomKills::count);
+    // Looked at again and again: what was killed earlier in the same control group means nothing.
+    let mut killed_before = count();
     let streamer = start(run_dir, &log)?;
 
     let mut kill_at: Option<Instant> = None;
@@ -116,7 +130,8 @@ async fn watch(run_dir: &Path) -> io::Result<WaitStatus> {
     loop {
         tokio::select! {
             _ = child_ended.recv() => if let Some(status) = reap(streamer) {
-                return Ok(status);
+                let killed = status.terminating_signal() == Some(Signal::KILL.as_raw());
+                return Ok(Ended { status, out_of_memory: killed && count() > killed_before });
             },
             _ = terminate.recv() => stop(streamer, &mut kill_at),
             _ = interrupt.recv() => stop(streamer, &mut kill_at),
@@ -127,9 +142,12 @@ async fn watch(run_dir: &Path) -> io::Result<WaitStatus> {
                 let _ = rustix::process::kill_process(streamer, Signal::KILL);
                 kill_at = None;
             }
-            _ = look.tick() => if let Err(error) = rotate(&log, MAX_LOG) {
-                tracing::warn!("rotating the log: {error}");
-            },
+            _ = look.tick() => {
+                if let Err(error) = rotate(&log, MAX_LOG) {
+                    tracing::warn!("rotating the log: {error}");
+                }
+                killed_before = count();
+            }
         }
     }
 }

@@ -89,6 +89,7 @@ impl Peers {
             role,
             state: PeerState::Connecting,
             joined: Utc::now(),
+            token_id: None,
             stats: PeerStats::default(),
         };
         let entry = Entry {

@@ -3,6 +3,7 @@
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
 //! comes back as [`Finished`] or [`Started`].
 
+mod control;
 mod heartbeat;
 mod lifecycle;
 mod slots;
@@ -23,6 +24,7 @@ use common::ipc::{ErrorKind, Reply, RequestError, ServerIpcMessage, SessionState
 use common::spec::StreamerSpec;
 use common::stats::NetworkStats;
 
+use crate::control::Arbiter;
 use crate::ipc::ConnectionId;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
@@ -84,6 +86,7 @@ pub struct Session {
     shards: Vec<Shard>,
     input: input::Handle,
     peers: Peers,
+    control: Arbiter,
     joining: BTreeMap<PeerId, viewers::Joining>,
     participants: Throttle,
     sources: Sources,
@@ -114,6 +117,7 @@ impl Session {
                 index,
                 network: Network::of(&settings),
                 slots: spec.slots,
+                messages: settings.data_messages_per_second,
                 clock,
                 identity: identity.clone(),
                 input: input.clone(),
@@ -138,6 +142,7 @@ impl Session {
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             input,
             peers: Peers::default(),
+            control: Arbiter::default(),
             joining: BTreeMap::new(),
             sources: Sources::default(),
             slots: BTreeMap::new(),
@@ -161,6 +166,7 @@ impl Session {
             running_since: self.running_since,
             slots: self.slots.values().map(|bound| bound.info.clone()).collect(),
             peers: self.peers.list(),
+            control: self.control.control().clone(),
         }
     }
 
@@ -202,6 +208,10 @@ impl Session {
                 link.reply(to(request), result.map(|()| Reply::Done));
                 self.settle();
             }
+            ServerIpcMessage::Control { request, change } => {
+                let result = self.change_control(link, change.0);
+                link.reply(to(request), result);
+            }
             ServerIpcMessage::Sources { request } => link.reply(to(request), Ok(self.list_sources())),
             ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
                 unreachable!("handled by the control loop")
@@ -214,9 +224,11 @@ impl Session {
     fn request(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
         let to = |request| ReplyTo { connection: from, request };
         let done = self.senders.finished.clone();
+        let free = self.free_for_programs();
         let (asked, result) = match message {
             ServerIpcMessage::Input { request, input } => {
-                (request, requests::input(to(request), done, &self.input, input.0))
+                let input = free.and_then(|()| requests::input(to(request), done, &self.input, input.0));
+                (request, input)
             }
             ServerIpcMessage::Snapshot { request, slot, format, width } => {
                 let picture = self.shown_in(slot).map(|source| source.picture());
@@ -230,7 +242,7 @@ impl Session {
                 (request, clipboard.map(|clipboard| requests::get_clipboard(to(request), done, clipboard)))
             }
             ServerIpcMessage::SetClipboard { request, text } => {
-                let clipboard = self.clipboard();
+                let clipboard = free.and_then(|()| self.clipboard());
                 let set = clipboard.map(|clipboard| clipboard.set(text, Actor::Api));
                 (request, set.map(|set| requests::set_clipboard(to(request), done, set)))
             }
@@ -243,7 +255,9 @@ impl Session {
                 (request, windows.map(|windows| requests::windows(to(request), done, windows)))
             }
             ServerIpcMessage::Resize { request, slot, width, height } => {
-                let resized = self.shown_in(slot).map(|source| source.resize(Size { width, height }));
+                let resized = free
+                    .and_then(|()| self.shown_in(slot))
+                    .map(|source| source.resize(Size { width, height }));
                 (request, resized.map(|resized| requests::resize(to(request), done, resized)))
             }
             other => {

@@ -42,6 +42,7 @@ pub struct SourceCounters {
     pub audio_captured: Counter,
     pub audio_encoded: Counter,
     pub audio_bytes: Counter,
+    pub sound_restarts: Counter,
 }
 
 /// This process, read from /proc. Zeros where it cannot be read.

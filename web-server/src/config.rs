@@ -2,6 +2,7 @@
 //! into [`Options`] and [`File`] (where absent stays absent), then merged with the defaults into a plain [`Config`]
 //! that is passed by value. A flag goes before its variable, and both before the file. [`keys`] lists all settings.
 
+pub mod access;
 pub mod file;
 pub mod keys;
 mod network;
@@ -17,15 +18,18 @@ use common::id::{SourceName, StreamerId};
 use common::ipc::{SOCKET_FILE, Settings};
 use common::multistream::{DEFAULT_MAX_SLOTS, DEFAULT_STREAMER};
 use common::nat::PortRange;
+use common::restart::RestartSpec;
 use common::signal::IceServer;
 use common::spec::{DEFAULT_SLOTS, InvalidField, MAX_SLOTS, SourceSpec, StreamSpec, StreamerSpec};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::file::{File, FileError};
 use self::keys::Origins;
 pub use self::secret::Secret;
 use crate::ice;
+use crate::limits;
 use crate::supervisor::rundir;
 
 /// Longest path of a Unix socket on Linux, `sun_path` without its closing NUL.
@@ -139,6 +143,14 @@ pub struct Options {
     #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = FalseyValueParser::new())]
     pub metrics_per_peer: Option<bool>,
+
+    /// Who may reach it, and as whom.
+    #[command(flatten)]
+    pub access: access::Options,
+
+    /// How often somebody may ask, join, guess and talk.
+    #[command(flatten)]
+    pub limits: limits::Options,
 }
 
 /// The whole command line. What is said before a command may be said after it as well.
@@ -205,6 +217,10 @@ pub struct Config {
     pub streams: Streams,
     /// Show each peer in `/metrics`.
     pub metrics_per_peer: bool,
+    /// Who may reach the server, and as whom.
+    pub access: Access,
+    /// How often somebody may ask, join, guess and talk.
+    pub limits: limits::Config,
 }
 
 /// What `multistream/*` serves.
@@ -221,8 +237,13 @@ pub struct Streams {
 impl Streams {
     /// What their streamer is made from, if there are any.
     pub fn spec(&self) -> Option<StreamerSpec> {
-        let spec =
-            StreamerSpec { source: None, sources: self.sources.clone(), share: false, slots: DEFAULT_SLOTS };
+        let spec = StreamerSpec {
+            source: None,
+            sources: self.sources.clone(),
+            share: false,
+            slots: DEFAULT_SLOTS,
+            restart: RestartSpec::default(),
+        };
         (!self.sources.is_empty()).then_some(spec)
     }
 }
@@ -230,12 +251,9 @@ impl Streams {
 /// Why there is no configuration to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Somebody else could reach the server.
-    #[error(
-        "refusing to listen on {0}: access control is not built yet, so only loopback addresses are \
-         allowed (for example --listen 127.0.0.1:8080); use an SSH tunnel to reach it from elsewhere"
-    )]
-    NotLoopback(SocketAddr),
+    /// Who may reach the server is not said, or not in a way that could be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nothing to start streamers with.
     #[error("no streamer binary at {}: build it (cargo build -p streamer) or name it with --streamer-bin", .0.display())]
     NoStreamer(PathBuf),
@@ -308,6 +326,8 @@ impl Options {
                 .webrtc_public_ip
                 .or(file.webrtc.public_ip.map(|one_or_more| one_or_more.0)),
             webrtc_interface: self.webrtc_interface.or(file.webrtc.interfaces),
+            access: self.access.over(file.auth, file.http, file.tls),
+            limits: self.limits.over(file.limits),
         }
     }
 
@@ -404,9 +424,8 @@ impl Config {
         if let Some(port) = options.port {
             listen.set_port(port);
         }
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback(listen));
-        }
+        let limits = limits::Config::merge(&options.limits)?;
+        let access = Access::decide(options.access, listen)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
             None => PathBuf::from(".oriel"),
@@ -433,6 +452,7 @@ impl Config {
                 udp_ports,
                 public_ips,
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
+                data_messages_per_second: limits.data_messages_per_second,
                 preallocate_slots: options.preallocate_slots.unwrap_or(defaults.preallocate_slots),
                 ..defaults
             },
@@ -444,6 +464,8 @@ impl Config {
             log_format: options.log_format.unwrap_or_default(),
             streams,
             metrics_per_peer: options.metrics_per_peer.unwrap_or_default(),
+            access,
+            limits,
         };
         config.check_socket_path()?;
         Ok(config)
@@ -538,12 +560,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_can_reach_is_refused_with_the_reason() {
+    fn an_address_that_others_can_reach_needs_a_secret() {
         for address in ["0.0.0.0:8080", "192.168.1.2:80", "[::]:8080"] {
             let error = merge(&["--listen", address]).unwrap_err();
-            assert!(matches!(error, ConfigError::NotLoopback(_)), "{error}");
-            assert!(error.to_string().contains("access control"), "{error}");
+            assert!(matches!(error, ConfigError::Access(AccessError::Open(_))), "{error}");
         }
+        let with_secret = file("listen: 0.0.0.0:80\nauth: {admin_secrets: [a-secret-of-enough-length]}");
+        assert!(!merge_over(&[], with_secret).unwrap().access.secrets.is_empty());
     }
 
     #[test]

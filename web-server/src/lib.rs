@@ -13,11 +13,14 @@
 //! [`metrics`] what operators do.
 
 pub mod api;
+pub mod auth;
 pub mod config;
 pub mod ice;
+pub mod limits;
 pub mod metrics;
 pub mod registry;
 pub mod server;
 pub mod signaling;
 pub mod streams;
 pub mod supervisor;
+pub mod tls;

@@ -2,7 +2,6 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,14 +11,18 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::api::site::Site;
 use crate::api::{self, edge, health};
+use crate::auth::Auth;
 use crate::config::{Config, LogFormat};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
-use crate::supervisor::{LogSettings, adopt};
+use crate::supervisor::{LogSettings, adopt, descriptors};
+use crate::tls::Certificate;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
 const LOCK_FILE: &str = "web-server.lock";
@@ -47,6 +50,7 @@ pub struct Locked {
 /// It cannot start: the state directory or the address cannot be used.
 pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     log_to_stderr(&config);
+    descriptors::raise();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_WORKERS)
@@ -63,6 +67,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let run_root = config.run_root();
     make_private(&config.state_dir)?;
     let _lock = lock(&config.state_dir)?;
+    let certificate =
+        config.access.tls.clone().map(Certificate::load).transpose().context("setting up HTTPS")?;
+    let auth =
+        Auth::new(config.access.secrets.clone(), &config.state_dir).context("reading what tokens need")?;
+    let auth = web::Data::new(auth);
+    let limits = web::Data::new(Limits::new(config.limits));
+    let public = !config.listen.ip().is_loopback();
+    let site = web::Data::new(Site { access: config.access, public });
     make_private(&run_root)?;
     let (store, remembered) = Store::open(&config.state_dir)
         .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
@@ -87,10 +99,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
-    let found = adopt::scan(&run_root, &config.streamer_bin)
+    let scan = adopt::scan(&run_root, &config.streamer_bin)
         .await
         .with_context(|| format!("reading {}", run_root.display()))?;
-    registry.resume(found, remembered, &config.streams);
+    registry.resume(scan, remembered, &config.streams);
     let registry_task = tokio::spawn(registry.run());
     if let Some(spec) = config.streams.spec()
         && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await
@@ -106,25 +118,34 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         streamer: config.streams.streamer,
         max_slots: config.streams.max_slots,
     });
+    let base_path = site.access.base_path.clone();
+    let base = base_path.clone();
     let server = HttpServer::new(move || {
         App::new()
             .wrap(middleware::from_fn(edge::edge))
             .app_data(data.clone())
             .app_data(multistream.clone())
+            .app_data(auth.clone())
+            .app_data(limits.clone())
+            .app_data(site.clone())
             .app_data(metrics.clone())
             .app_data(ice.clone())
             .app_data(health.clone())
-            .configure(api::routes)
+            .configure(|routes| below(&base_path, routes))
     })
     .workers(HTTP_WORKERS)
     .disable_signals()
-    .shutdown_timeout(SHUTDOWN_DEADLINE_S)
-    .listen(listener)
-    .context("listening")?
-    .run();
+    .shutdown_timeout(SHUTDOWN_DEADLINE_S);
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let server = match &certificate {
+        Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
+        None => server.listen(listener),
+    };
+    let server = server.context("listening")?.run();
+    let watch = certificate.map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
     let server_task = tokio::spawn(server);
-    announce(address);
+    announce(&format!("{scheme}://{address}{base}/"));
 
     let signal = wait_for_signal().await?;
     tracing::info!(signal, stop_streamers = config.stop_streamers, "shutting down");
@@ -135,14 +156,30 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     server_handle.stop(true).await;
     server_task.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     registry_task.abort();
+    if let Some(watch) = watch {
+        watch.abort();
+    }
     Ok(())
 }
 
+/// All routes, below the base path if there is one.
+fn below(base_path: &str, routes: &mut web::ServiceConfig) {
+    match base_path {
+        "" => api::routes(routes),
+        base => {
+            let to = format!("{base}/");
+            routes.service(web::redirect(base.to_owned(), to));
+            routes.service(web::scope(base).configure(api::routes));
+            routes.default_service(web::route().to(edge::no_route));
+        }
+    }
+}
+
 /// One line on standard output, for people and for programs that start us with port 0.
-fn announce(address: SocketAddr) {
-    tracing::info!(%address, "listening");
+fn announce(url: &str) {
+    tracing::info!(url, "listening");
     // Whoever started us may have closed standard output; the log has it too.
-    let _ = writeln!(io::stdout(), "Oriel is ready at http://{address}/");
+    let _ = writeln!(io::stdout(), "Oriel is ready at {url}");
 }
 
 async fn wait_for_signal() -> anyhow::Result<&'static str> {

@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
+use crate::control::{Control, ControlChange};
 use crate::exit::ExitReason;
-use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId};
+use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::nat::PortRange;
 use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
 use crate::slots::{BindSlot, SlotConfig, SourceList, WindowList};
@@ -230,6 +231,13 @@ pub enum ServerIpcMessage {
         /// Told to the peers.
         reason: String,
     },
+    /// Changes who may steer; an empty change asks. Replied by [`Reply::Control`], or `not_a_controller`.
+    Control {
+        /// Names the reply.
+        request: RequestId,
+        /// What is to be.
+        change: Json<ControlChange>,
+    },
 }
 
 /// Server-wide settings that a streamer needs.
@@ -248,6 +256,8 @@ pub struct Settings {
     pub max_peers: u32,
     /// Threads that send to peers.
     pub shards: u32,
+    /// Messages on the data channels of one peer, per second.
+    pub data_messages_per_second: u32,
     /// Negotiate all slots with the first offer. `false`: active ones only, and a new offer with each change.
     pub preallocate_slots: bool,
 }
@@ -261,6 +271,8 @@ impl Default for Settings {
             public_ips: Vec::new(),
             max_peers: 500,
             shards: 1,
+            // A fast mouse sends 1000.
+            data_messages_per_second: 3000,
             preallocate_slots: true,
         }
     }
@@ -280,11 +292,17 @@ pub enum Join {
         role: Role,
         /// What it can do.
         capabilities: Capabilities,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// By WHEP: the offer of a player. The answer is in the reply.
     Whep {
         /// SDP.
         offer: String,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// By `multistream/*`: the client offers, and its video sections are the slots, each with a stream of its own.
     /// The answer is in the reply; by [`StreamerIpcMessage::ToPeer`] follow a `slot-status` for each slot, and what
@@ -298,6 +316,9 @@ pub enum Join {
         session: String,
         /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
         socket: u64,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
     },
     /// A client of `multistream/*` has a new WebSocket. Its peer goes on: `welcome` with the number of its slots
     /// and a `slot-status` for each of them follow by [`StreamerIpcMessage::ToPeer`]. Refused with
@@ -396,6 +417,9 @@ pub struct SessionState {
     pub slots: Vec<StreamInfo>,
     /// Who is there.
     pub peers: Vec<Peer>,
+    /// Who may steer.
+    #[serde(default)]
+    pub control: Control,
 }
 
 /// The good answers.
@@ -433,6 +457,8 @@ pub enum Reply {
         /// Empty when it holds no text.
         text: String,
     },
+    /// Who may steer.
+    Control(Json<Control>),
 }
 
 /// A request that was refused or failed.

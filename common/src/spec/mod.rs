@@ -16,6 +16,7 @@ pub use camera::{
 };
 
 use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
+use crate::restart::RestartSpec;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
@@ -55,6 +56,10 @@ pub struct StreamerSpec {
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
     pub slots: u8,
+    /// How it is started again when it has ended by itself.
+    #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
+    #[ts(as = "Option<RestartSpec>", optional)]
+    pub restart: RestartSpec,
 }
 
 fn default_slots() -> u8 {
@@ -212,7 +217,8 @@ impl InvalidField {
 impl StreamerSpec {
     /// A spec with this source and all defaults.
     pub fn new(source: SourceSpec) -> Self {
-        Self { source: Some(source), sources: BTreeMap::new(), share: true, slots: DEFAULT_SLOTS }
+        let (sources, restart) = (BTreeMap::new(), RestartSpec::default());
+        Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart }
     }
 
     /// The same without passwords, for everybody to see.
@@ -221,6 +227,20 @@ impl StreamerSpec {
         Self {
             source: self.source.as_ref().map(SourceSpec::redacted),
             sources: self.sources.iter().map(|(name, source)| (name.clone(), source.redacted())).collect(),
+            ..*self
+        }
+    }
+
+    /// The same without what it runs and reads: command lines, environments and addresses hold secrets.
+    #[must_use]
+    pub fn without_programs(&self) -> Self {
+        Self {
+            source: self.source.as_ref().map(SourceSpec::without_programs),
+            sources: self
+                .sources
+                .iter()
+                .map(|(name, spec)| (name.clone(), spec.without_programs()))
+                .collect(),
             ..*self
         }
     }
@@ -236,6 +256,7 @@ impl StreamerSpec {
                 format!("must be from 1 to {MAX_SLOTS}, not {}", self.slots),
             ));
         }
+        self.restart.validate()?;
         match &self.source {
             Some(source) => source.validate_alone()?,
             None if self.sources.is_empty() => {
@@ -335,6 +356,21 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
             SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
             SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
+        }
+        shown
+    }
+
+    fn without_programs(&self) -> Self {
+        let mut shown = self.clone();
+        match &mut shown {
+            SourceSpec::Desktop(spec) => {
+                spec.command = None;
+                spec.env.clear();
+            }
+            SourceSpec::Rtsp(spec) => spec.url = SecretUrl::new("***"),
+            SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
+            SourceSpec::Exec(spec) => spec.command = Command::Argv(vec!["***".into()]),
+            SourceSpec::Test(_) | SourceSpec::Window(_) => {}
         }
         shown
     }

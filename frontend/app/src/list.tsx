@@ -3,7 +3,9 @@
 import { Api } from "@oriel/client";
 import { ListPage } from "./list/ListPage";
 import { rootFromList } from "./location";
+import { takeToken } from "./token";
 import { mount } from "./ui/mount";
 
+const token = takeToken();
 const root = rootFromList(location.href);
-mount(<ListPage api={new Api(root)} root={root} />);
+mount(<ListPage api={new Api(root, token)} root={root} />);

@@ -1,6 +1,7 @@
 /** Entry point of the viewer of one streamer. */
 
 import { rootFromViewer, streamerIdOf, transportOf } from "./location";
+import { takeToken } from "./token";
 import { Message } from "./ui/Message";
 import { mount } from "./ui/mount";
 import { createViewer } from "./viewer/model";
@@ -19,5 +20,5 @@ if (streamerId === null) {
   );
 } else {
   // Connects before anything is rendered, so that the picture does not wait for the page.
-  mount(<ViewerPage model={createViewer(streamerId, root, transportOf(location.search))} />);
+  mount(<ViewerPage model={createViewer(streamerId, root, takeToken(), transportOf(location.search))} />);
 }

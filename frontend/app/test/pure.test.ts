@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
+import { splitToken } from "../src/token";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
 import {
   arrange,
@@ -19,6 +20,16 @@ describe("an address", () => {
     expect(rootFromList("http://h/oriel/?a=b").href).toBe("http://h/oriel/");
     expect(rootFromViewer("http://h/s/demo").href).toBe("http://h/");
     expect(rootFromViewer("http://h/oriel/s/demo/?a#b").href).toBe("http://h/oriel/");
+  });
+
+  it("is rid of its token, and of nothing else", () => {
+    expect(splitToken("#token=a.b-c_d")).toEqual({ token: "a.b-c_d", hash: "" });
+    expect(splitToken("#here&token=a%2Eb&there=1")).toEqual({ token: "a.b", hash: "#here&there=1" });
+    expect(splitToken("#token=%E0%A4%A")).toEqual({ token: "%E0%A4%A", hash: "" });
+    for (const hash of ["", "#", "#here", "#token=", "#mytoken=x"]) {
+      expect(splitToken(hash).token, hash).toBeNull();
+    }
+    expect(splitToken("#here").hash).toBe("#here");
   });
 
   it("of a viewer names its streamer", () => {

@@ -5,6 +5,9 @@
 
 import { ProblemError } from "./errors";
 import type {
+  Control,
+  ControlChange,
+  CreateToken,
   Problem,
   Source,
   SourceList,
@@ -13,9 +16,24 @@ import type {
   StreamerList,
   StreamInfo,
   StreamList,
+  Token,
   Window,
   WindowList,
 } from "./generated";
+
+/** What proves who asks: a token, or what gives the newest one; null for none. */
+export type TokenSource = string | (() => string | null) | null;
+
+/** The token that a source gives now. */
+export function readToken(source: TokenSource): string | null {
+  return typeof source === "function" ? source() : source;
+}
+
+/** What `POST …/tokens` is given. */
+export type TokenRequest = Pick<CreateToken, "role"> & { readonly expires_in_s?: number };
+
+/** What `PUT …/control` is given: what is absent stays as it is. */
+export type ControlRequest = Partial<ControlChange>;
 
 export type CallOptions = { readonly signal?: AbortSignal };
 
@@ -52,10 +70,15 @@ export type SnapshotOptions = {
 
 export class Api {
   readonly #base: URL;
+  readonly #token: TokenSource;
 
-  /** @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. */
-  constructor(baseUrl: string | URL = document.baseURI) {
+  /**
+   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`.
+   * @param token shown with every request, where the server asks for one.
+   */
+  constructor(baseUrl: string | URL = document.baseURI, token: TokenSource = null) {
     this.#base = new URL(".", baseUrl);
+    this.#token = token;
   }
 
   async streamers(options: CallOptions = {}): Promise<Streamer[]> {
@@ -112,6 +135,26 @@ export class Api {
     await this.#json("DELETE", `${streamerPath(id)}/slots/${slot}`, undefined, options);
   }
 
+  /** Makes a token for one streamer and role. */
+  async createToken(id: string, request: TokenRequest, options: CallOptions = {}): Promise<Token> {
+    return (await this.#json("POST", `${streamerPath(id)}/tokens`, request, options)) as Token;
+  }
+
+  /** Revokes a token; whoever came with it is removed. */
+  async revokeToken(id: string, tokenId: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("DELETE", `${streamerPath(id)}/tokens/${tokenId}`, undefined, options);
+  }
+
+  /** Who may steer a streamer. */
+  async control(id: string, options: CallOptions = {}): Promise<Control> {
+    return (await this.#json("GET", `${streamerPath(id)}/control`, undefined, options)) as Control;
+  }
+
+  /** Changes who may steer it. */
+  async changeControl(id: string, change: ControlRequest, options: CallOptions = {}): Promise<Control> {
+    return (await this.#json("PUT", `${streamerPath(id)}/control`, change, options)) as Control;
+  }
+
   /** A picture of what a streamer shows now. */
   async snapshot(id: string, snapshot: SnapshotOptions = {}, options: CallOptions = {}): Promise<Blob> {
     const query = new URLSearchParams();
@@ -126,10 +169,13 @@ export class Api {
   }
 
   async #fetch(method: string, path: string, body: unknown, { signal }: CallOptions): Promise<Response> {
-    const init: RequestInit = { method, signal: signal ?? null, cache: "no-store" };
+    const headers = new Headers();
+    const init: RequestInit = { method, signal: signal ?? null, cache: "no-store", headers };
+    const token = readToken(this.#token);
+    if (token !== null) headers.set("authorization", `Bearer ${token}`);
     if (body !== undefined) {
       init.body = JSON.stringify(body);
-      init.headers = { "content-type": "application/json" };
+      headers.set("content-type", "application/json");
     }
     const response = await fetch(new URL(path, this.#base), init);
     if (!response.ok) throw new ProblemError(await readProblem(response));

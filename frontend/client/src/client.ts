@@ -5,10 +5,11 @@
  * from the state machine in `session.ts`, and both leave as events.
  */
 
-import { Api } from "./api";
+import { Api, type TokenSource } from "./api";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "./events";
 import type {
+  Control,
   CursorShape,
   GeneralMessage,
   KeysMessage,
@@ -40,6 +41,8 @@ export type ClientOptions = {
   readonly baseUrl?: string | URL;
   /** Ask for less than this connection may have. */
   readonly role?: Role;
+  /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
+  readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
   readonly lipSync?: boolean;
   /** `relay`: through a TURN server or not at all. Default: `all`. */
@@ -74,6 +77,8 @@ export type ClientEvents = {
   /** How a slot is doing at this client. */
   "slot-status": SlotNews["slot-status"];
   role: Role;
+  /** Who may steer has changed. */
+  control: Control;
   participants: readonly Participant[];
   "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
   /** The media path is about to be closed: the last moment to keep its last picture. */
@@ -98,6 +103,9 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "protocol_mismatch",
 ]);
 
+/** As it is until the server says otherwise. */
+const SHARED: Control = { mode: "shared", holder: null, requests: [] };
+
 export class OrielClient implements EventSource<ClientEvents> {
   readonly streamerId: string;
   readonly api: Api;
@@ -117,6 +125,7 @@ export class OrielClient implements EventSource<ClientEvents> {
   /** The newest shape of the cursor over each slot, for whoever begins to show it. */
   readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
+  #control: Control = SHARED;
   #peerId: PeerId | null = null;
   #participants: readonly Participant[] = [];
   #interrupted = false;
@@ -126,11 +135,13 @@ export class OrielClient implements EventSource<ClientEvents> {
   constructor(options: ClientOptions) {
     const baseUrl = options.baseUrl ?? document.baseURI;
     this.streamerId = options.streamerId;
-    this.api = new Api(baseUrl);
+    const token = options.token ?? null;
+    this.api = new Api(baseUrl, token);
     this.#link = new Link({
       baseUrl,
       streamerId: options.streamerId,
       role: options.role ?? null,
+      token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
     });
@@ -183,9 +194,40 @@ export class OrielClient implements EventSource<ClientEvents> {
     return this.#participants;
   }
 
+  /** Who may steer: everybody whose role permits it, or one at a time. */
+  get control(): Control {
+    return this.#control;
+  }
+
+  /** This client may steer: by its role, and where one at a time does, as the one who has control. */
+  get inControl(): boolean {
+    const { mode, holder } = this.#control;
+    return this.#role === "controller" && (mode === "shared" || holder === this.#peerId);
+  }
+
   /** Input would arrive now. */
   get inputOpen(): boolean {
-    return this.#role === "controller" && (this.#link.peer?.inputOpen ?? false);
+    return this.inControl && (this.#link.peer?.inputOpen ?? false);
+  }
+
+  /** Asks for control: granted at once when nobody has it, else the holder is told. */
+  requestControl(): void {
+    this.#link.send({ type: "control-request" });
+  }
+
+  /** Takes control from whoever has it. */
+  takeControl(): void {
+    this.#link.send({ type: "control-take" });
+  }
+
+  /** Gives control up, or asks for it no longer. */
+  releaseControl(): void {
+    this.#link.send({ type: "control-release" });
+  }
+
+  /** Hands this client's control to another one. */
+  grantControl(peerId: PeerId): void {
+    this.#link.send({ type: "control-grant", peerId });
   }
 
   /**
@@ -360,11 +402,15 @@ export class OrielClient implements EventSource<ClientEvents> {
     switch (message.type) {
       case "welcome":
         this.#peerId = message.peerId;
+        this.#setControl(SHARED);
         this.#setRole(message.role);
         this.#handle({ type: "step", step: "streamer" });
         break;
       case "role":
         this.#setRole(message.role);
+        break;
+      case "control":
+        this.#setControl({ mode: message.mode, holder: message.holder, requests: message.requests });
         break;
       case "participants":
         this.#participants = message.participants;
@@ -528,6 +574,13 @@ export class OrielClient implements EventSource<ClientEvents> {
       },
       { signal },
     );
+  }
+
+  #setControl(control: Control): void {
+    if (control.mode === "shared" && this.#control.mode === "shared") return;
+    this.#control = control;
+    this.#events.emit("control", control);
+    this.#events.emit("input", this.inputOpen);
   }
 
   #setRole(role: Role): void {

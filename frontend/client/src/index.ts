@@ -12,10 +12,13 @@
 export {
   Api,
   type CallOptions,
+  type ControlRequest,
   type CreateRequest,
   type SlotRequest,
   type SnapshotOptions,
   type SourceRequest,
+  type TokenRequest,
+  type TokenSource,
 } from "./api";
 export { OrielClient, type ClientEvents, type ClientOptions, type SlotView } from "./client";
 export { OrielError, ProblemError, type ErrorReason } from "./errors";

@@ -4,6 +4,7 @@
  * machine and reports what happens; it decides nothing about retrying.
  */
 
+import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
 import type { ClientMessage, GeneralMessage, Role, ServerMessage } from "./generated";
@@ -33,6 +34,7 @@ export type LinkOptions = {
   readonly baseUrl: string | URL;
   readonly streamerId: string;
   readonly role: Role | null;
+  readonly token: TokenSource;
   readonly lipSync: boolean;
   readonly iceTransportPolicy: RTCIceTransportPolicy;
 };
@@ -84,13 +86,15 @@ export class Link extends Emitter<LinkEvents> {
   /** Opens a WebSocket, and unless an earlier peer is resumed, makes a peer connection meanwhile. */
   open(resume: boolean): void {
     this.#closeSocket(false);
-    const token = resume && this.#peer !== null ? this.#resumeToken : null;
+    const resumed = resume && this.#peer !== null ? this.#resumeToken : null;
     const { baseUrl, streamerId, role } = this.#options;
+    const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(baseUrl, streamerId), {
       type: "hello",
       capabilities: { preallocatedSlots: true, srtpGcm: this.#srtpGcm },
-      ...(token === null ? {} : { resume: token }),
+      ...(token === null ? {} : { token }),
+      ...(resumed === null ? {} : { resume: resumed }),
       ...(role === null ? {} : { role }),
     });
     this.#socket = socket;
@@ -104,7 +108,7 @@ export class Link extends Emitter<LinkEvents> {
       if (code === PEER_GONE || code === STREAMER_GONE) this.#peer?.abandon();
       this.emit("socket-lost", { welcomed: this.#welcomed });
     });
-    if (token === null) this.#replacePeer();
+    if (resumed === null) this.#replacePeer();
   }
 
   close(keepMedia: boolean): void {

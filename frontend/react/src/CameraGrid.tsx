@@ -1,4 +1,4 @@
-import type { MultiStreamClient, SlotStatus } from "@oriel/client";
+import type { MultiStreamClient, SlotStatus, TokenSource } from "@oriel/client";
 import {
   type CSSProperties,
   type DragEvent,
@@ -16,6 +16,8 @@ import { useMultiStream } from "./useMultiStream";
 export type CameraGridProps = {
   /** Root of the web-server. */
   readonly server: string | URL;
+  /** Shown to the server, where it asks for one. */
+  readonly token?: TokenSource;
   /** What to show, in order. Another stream in a place is a switch, not another connection. */
   readonly slots: readonly GridSlot[];
   /** Sound of the enlarged stream off. Default: true. In the grid all are silent. */
@@ -39,7 +41,7 @@ const DRAG_TYPE = "application/x-oriel-tile";
  * the document stops.
  */
 export function CameraGrid(props: CameraGridProps) {
-  const { server, slots, muted = true, columns, onClient, onRearrange } = props;
+  const { server, token = null, slots, muted = true, columns, onClient, onRearrange } = props;
   // By content: a list that is made anew on each rendering is still the same list.
   const key = JSON.stringify(slots);
   const base = useMemo(() => normalise(JSON.parse(key) as GridSlot[]), [key]);
@@ -58,7 +60,7 @@ export function CameraGrid(props: CameraGridProps) {
     () => base.map((tile) => (tile.slot === shown ? { ...tile, quality: tile.enlargedQuality } : tile)),
     [base, shown],
   );
-  const { client, statuses, refused } = useMultiStream(server, tiles);
+  const { client, statuses, refused } = useMultiStream(server, tiles, token);
   useEffect(() => {
     if (client !== null) onClient?.(client);
   }, [client, onClient]);

@@ -1,3 +1,4 @@
+import type { TokenSource } from "@oriel/client";
 import { type MouseEvent, useMemo, useState } from "react";
 import { explain, normalise } from "./slots";
 import { StatusBadge } from "./StatusBadge";
@@ -7,6 +8,8 @@ import { useMultiStream } from "./useMultiStream";
 export type StreamViewProps = {
   /** Root of the web-server. */
   readonly server: string | URL;
+  /** Shown to the server, where it asks for one. */
+  readonly token?: TokenSource;
   /** Name of the stream; another one is a switch, not another connection. */
   readonly stream: string;
   /** `""` or `"native"`: the stream itself; else a rendition as in `"360p"`. */
@@ -19,10 +22,10 @@ export type StreamViewProps = {
 
 /** One stream, as large as its parent. */
 export function StreamView(props: StreamViewProps) {
-  const { server, stream, quality = "", badge = false } = props;
+  const { server, stream, quality = "", badge = false, token = null } = props;
   const [muted, setMuted] = useState(props.muted ?? true);
   const tiles = useMemo(() => normalise([{ stream, quality }]), [stream, quality]);
-  const { client, statuses, refused } = useMultiStream(server, tiles);
+  const { client, statuses, refused } = useMultiStream(server, tiles, token);
   const status = statuses.get(0) ?? null;
   const text = refused ?? explain(status);
   const toggle = (event: MouseEvent): void => {

@@ -1,6 +1,12 @@
 /** React's view of a multistream session: one connection that lives as long as the component. */
 
-import { type ClientState, MultiStreamClient, OrielError, type SlotStatus } from "@oriel/client";
+import {
+  type ClientState,
+  MultiStreamClient,
+  OrielError,
+  type SlotStatus,
+  type TokenSource,
+} from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
 import { changedTiles, configsOf, type Tile } from "./slots";
 
@@ -21,7 +27,11 @@ const IDLE: ClientState = { kind: "idle" };
  * Connects to a server and shows tiles in slots. Another stream in a tile is a switch; another number of tiles,
  * or another server, is another connection.
  */
-export function useMultiStream(server: string | URL, tiles: readonly Tile[]): MultiStream {
+export function useMultiStream(
+  server: string | URL,
+  tiles: readonly Tile[],
+  token: TokenSource = null,
+): MultiStream {
   const [session, setSession] = useState<MultiStream>({
     client: null,
     state: IDLE,
@@ -33,13 +43,20 @@ export function useMultiStream(server: string | URL, tiles: readonly Tile[]): Mu
   const count = tiles.length;
   // What the session that is about to be made shows; later changes are switches.
   const latest = useRef(tiles);
+  // Read at each connection: another token is no reason to make another one.
+  const latestToken = useRef(token);
   useEffect(() => {
     latest.current = tiles;
+    latestToken.current = token;
   });
 
   useEffect(() => {
     if (count === 0) return undefined;
-    const client = new MultiStreamClient(url);
+    const shownToken = (): string | null => {
+      const source = latestToken.current;
+      return typeof source === "function" ? source() : source;
+    };
+    const client = new MultiStreamClient(url, { token: shownToken });
     shown.current = latest.current;
     const change = (part: Partial<MultiStream>): void => {
       setSession((old) => {

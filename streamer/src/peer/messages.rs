@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use common::access::Steers;
+use common::control::Control;
 use common::input::{
     GeneralMessage, GeneralRequest, InvalidInput, KeysMessage, MotionMessage, decode_general, decode_keys,
     decode_motion,
 };
-use common::signal::Role;
 
 use super::Report;
 use super::connection::Channel;
@@ -45,6 +46,7 @@ impl From<InvalidInput> for Refused {
 pub fn take(
     now: Instant,
     viewer: &mut Viewer,
+    control: &Control,
     channel: Channel,
     bytes: &[u8],
 ) -> Result<Option<Order>, Refused> {
@@ -54,30 +56,50 @@ pub fn take(
     }
     let peer = viewer.id;
     let order = match channel {
-        Channel::Keys => match decode_keys(bytes)? {
-            KeysMessage::Clipboard { text } => {
-                heavy(now, viewer)?;
-                Order::Report(Report::Clipboard { peer, text })
+        Channel::Keys => {
+            let message = decode_keys(bytes)?;
+            may_say(viewer, control, &message)?;
+            match message {
+                KeysMessage::Clipboard { text } => {
+                    heavy(now, viewer)?;
+                    Order::Report(Report::Clipboard { peer, text })
+                }
+                message => Order::Keys(message),
             }
-            message => Order::Keys(message),
-        },
-        Channel::Motion => Order::Motion(decode_motion(bytes)?),
-        Channel::General => match decode_general(bytes)? {
-            GeneralRequest::Ping { token } => {
-                viewer.say(now, &json(&GeneralMessage::Pong { token }));
-                return Ok(None);
+        }
+        Channel::Motion => {
+            let message = decode_motion(bytes)?;
+            may_say(viewer, control, &message)?;
+            Order::Motion(message)
+        }
+        Channel::General => {
+            let message = decode_general(bytes)?;
+            may_say(viewer, control, &message)?;
+            match message {
+                GeneralRequest::Ping { token } => {
+                    viewer.say(now, &json(&GeneralMessage::Pong { token }));
+                    return Ok(None);
+                }
+                GeneralRequest::Resize { slot, width, height } => {
+                    heavy(now, viewer)?;
+                    Order::Report(Report::Resize { peer, slot, width, height })
+                }
             }
-            GeneralRequest::Resize { slot, width, height } => {
-                heavy(now, viewer)?;
-                Order::Report(Report::Resize { peer, slot, width, height })
-            }
-        },
+        }
     };
-    if viewer.role < Role::Controller {
+    Ok(Some(order))
+}
+
+fn may_say(viewer: &Viewer, control: &Control, message: &impl Steers) -> Result<(), Refused> {
+    if viewer.role < message.needs() {
         let message = "this peer is a viewer: it may watch, not steer".to_owned();
         return Err(Refused { code: "not_a_controller", message });
     }
-    Ok(Some(order))
+    if message.steers() && !control.admits(viewer.id) {
+        let message = "another has control: ask for it, or take it".to_owned();
+        return Err(Refused { code: "not_in_control", message });
+    }
+    Ok(())
 }
 
 fn heavy(now: Instant, viewer: &mut Viewer) -> Result<(), Refused> {

@@ -28,6 +28,7 @@ mod viewer;
 use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
+use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
@@ -153,6 +154,8 @@ pub enum Command {
         /// What it may do.
         role: Role,
     },
+    /// Who may steer from now on, besides what roles permit.
+    Control(Control),
     /// Ends a peer.
     Remove {
         /// Whom.

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::api::PeerState;
+use common::control::Control;
 use common::id::PeerId;
 use common::input::Actor;
 use common::signal::Role;
@@ -83,6 +84,8 @@ pub struct Config {
     pub network: Network,
     /// Slots of every peer.
     pub slots: u8,
+    /// Data channel messages of one peer, per second.
+    pub messages: u32,
     /// When the time of all feeds is zero.
     pub clock: Instant,
     /// Our certificate.
@@ -106,6 +109,7 @@ pub fn start(config: Config) -> io::Result<Started> {
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
     let shard = Shard {
         bindings: vec![None; usize::from(config.slots)],
+        control: Control::default(),
         config,
         sockets,
         wake,
@@ -149,6 +153,8 @@ struct Shard {
     dropped: Arc<Counter>,
     feeds: Feeds,
     bindings: Vec<Option<Binding>>,
+    /// Who may steer, besides what roles permit.
+    control: Control,
     viewers: BTreeMap<Key, Entry>,
     next_key: Key,
     by_peer: HashMap<PeerId, Key>,
@@ -282,6 +288,7 @@ impl Shard {
                     .for_each(|key| self.offer(now, key));
                 self.report_slots();
             }
+            Command::Control(control) => self.set_control(control),
             Command::Say { to, text } => self.say(now, to, &text),
             Command::Stats => self.stats(),
             Command::Answer { peer, .. }
@@ -301,6 +308,16 @@ impl Shard {
         }
     }
 
+    /// Whoever may not steer any more lets go of what it held.
+    fn set_control(&mut self, control: Control) {
+        for viewer in self.viewers.values().map(|entry| &entry.viewer) {
+            if self.control.admits(viewer.id) && !control.admits(viewer.id) {
+                self.config.input.gone(Actor::Peer(viewer.id));
+            }
+        }
+        self.control = control;
+    }
+
     fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
         // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
         let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
@@ -314,6 +331,7 @@ impl Shard {
             candidates: self.sockets.candidates(),
             public_ips: &self.config.network.public_ips,
             bindings: &self.bindings,
+            messages: self.config.messages,
         };
         match Viewer::new(now, setup, begin) {
             Ok((viewer, sdp)) => {
@@ -521,7 +539,7 @@ impl Shard {
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
-        match messages::take(now, &mut entry.viewer, channel, bytes) {
+        match messages::take(now, &mut entry.viewer, &self.control, channel, bytes) {
             Ok(None) => {}
             Ok(Some(Order::Keys(message))) => {
                 let by = Actor::Peer(entry.viewer.id);

@@ -33,9 +33,7 @@ const REPLAY_TIME: Duration = Duration::from_millis(250);
 const MAX_RETRANSMISSIONS: u32 = 1500;
 /// Keyframes per second and slot that one peer can ask for; a receiver repeats its request until it has one.
 const MAX_KEYFRAMES: u32 = 2;
-/// Data channel messages per second: a fast mouse sends 1000.
-const MAX_MESSAGES: u32 = 3000;
-/// Of these, the ones that keep the session busy for a while: clipboard, resize.
+/// Of the messages on data channels, the ones that keep the session busy for a while: clipboard, resize.
 const MAX_HEAVY: u32 = 10;
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
@@ -106,13 +104,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn new(now: Instant, slots: usize) -> Self {
+    fn new(now: Instant, slots: usize, messages: u32) -> Self {
         // At most MAX_SLOTS.
         let slots = slots.max(1) as u32;
         Self {
             retransmissions: Limit::new(now, MAX_RETRANSMISSIONS),
             keyframes: Limit::new(now, MAX_KEYFRAMES * slots),
-            messages: Limit::new(now, MAX_MESSAGES),
+            messages: Limit::new(now, messages),
             heavy: Limit::new(now, MAX_HEAVY),
         }
     }
@@ -136,6 +134,8 @@ pub struct Setup<'a> {
     pub public_ips: &'a [IpAddr],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
+    /// Data channel messages that it may send per second.
+    pub messages: u32,
 }
 
 impl Viewer {
@@ -144,7 +144,7 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings } = setup;
+        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings, messages } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
         connection.set_public_ips(public_ips);
         let shown: Vec<_> = match &begin {
@@ -185,7 +185,7 @@ impl Viewer {
             role,
             connection,
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
-            limits: Limits::new(now, slots.len()),
+            limits: Limits::new(now, slots.len(), messages),
             slots,
             offers,
             pace: Pace::new(now),
@@ -665,6 +665,7 @@ mod tests {
             candidates: &[],
             public_ips: &[],
             bindings: &[None; 2],
+            messages: 1,
         };
         let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
         let (mut feeds, mut packets) = (Feeds::default(), Vec::new());

@@ -5,6 +5,7 @@
 //! noticed at once. What children leave behind as orphans comes to us ([`become_subreaper`]), so that
 //! [`tree`] can find and end it.
 
+pub mod memory;
 pub mod tree;
 
 use std::collections::HashSet;

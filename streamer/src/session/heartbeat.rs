@@ -77,6 +77,7 @@ impl Session {
                 captured: counters.audio_captured.get(),
                 encoded: counters.audio_encoded.get(),
                 encoded_bytes: counters.audio_bytes.get(),
+                restarts: counters.sound_restarts.get(),
             },
             network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
             input_events: self.input.applied(),

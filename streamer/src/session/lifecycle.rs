@@ -20,7 +20,7 @@ use crate::link::{Link, ReplyTo};
 use crate::peer::{Audience, Command, Media};
 use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
-use crate::source::{self, Event, Events, Outlets, Running, SourceKey, Upstream};
+use crate::source::{self, Ended, Event, Events, Outlets, Running, SourceKey, Upstream};
 
 /// The outcome of starting a source.
 pub type Started = Result<Box<dyn Running>, source::Error>;
@@ -213,7 +213,7 @@ impl Session {
             Event::Cursor(shape) => self.cursor_changed(shape),
             Event::Clipboard { text, by } => self.clipboard_changed(text, by),
             Event::Offline(reason) => self.source_offline(&name, reason),
-            Event::Ended(message) => return self.source_ended(link, &name, message),
+            Event::Ended(end) => return self.source_ended(link, &name, end),
         }
         None
     }
@@ -341,7 +341,8 @@ impl Session {
         }
     }
 
-    fn source_ended(&mut self, link: &mut Link, name: &str, message: String) -> Option<ExitReason> {
+    fn source_ended(&mut self, link: &mut Link, name: &str, end: Ended) -> Option<ExitReason> {
+        let message = end.message().to_owned();
         if name != MAIN_SOURCE {
             let refusal = RequestError::new(ErrorKind::Failed, "source_failed", &message);
             self.refuse_waiting(link, name, &refusal);
@@ -350,7 +351,7 @@ impl Session {
         }
         link.send(StreamerIpcMessage::SourceLost { reason: message.clone() });
         if self.running_since.is_some() {
-            return Some(ExitReason::SourceEnded { message });
+            return Some(end.into_reason());
         }
         self.refuse_waiting(link, name, &RequestError::new(ErrorKind::Failed, "source_failed", &message));
         Some(ExitReason::SourceFailed { message })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::api::{PeerKind, PeerState};
+use common::control::ControlMode;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
@@ -12,6 +13,7 @@ use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
 use super::Session;
+use crate::control::Wish;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::connection::Channel;
@@ -28,12 +30,15 @@ pub struct Joining {
 
 impl Session {
     pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
-        if let Join::Native { resume: Some(token), role, socket, .. } = &join
+        if let Join::Native { resume: Some(token), role, socket, token_id, .. } = &join
             && let Some(entry) = self.peers.resume(PeerKind::Native, token, *socket)
         {
             let (peer, had) = (entry.peer.id, entry.peer.role);
             // A new WebSocket may have fewer rights than the one before; it cannot have more.
             let (role, token) = (had.min(*role), token.clone());
+            if let Some(known) = self.peers.get_mut(peer) {
+                known.token_id = *token_id;
+            }
             link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
             self.welcome(link, peer, role, token, true);
             if role != had {
@@ -42,6 +47,12 @@ impl Session {
             let _ = self.tell(peer, Command::TellSlots { peer });
             return;
         }
+        let token_id = match &join {
+            Join::Native { token_id, .. }
+            | Join::Whep { token_id, .. }
+            | Join::Multistream { token_id, .. } => *token_id,
+            Join::ResumeMultistream { .. } => None,
+        };
         let mut presence = Presence::Elsewhere;
         let (kind, role, srtp, slots) = match &join {
             Join::Native { role, capabilities, socket, .. } => {
@@ -66,6 +77,9 @@ impl Session {
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
         let (peer, token) = self.peers.add(kind, presence, role, shard, slots);
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.token_id = token_id;
+        }
         let begin = match join {
             Join::Native { capabilities, .. } => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
@@ -73,7 +87,7 @@ impl Session {
                 let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
                 Begin::Offer { preallocated }
             }
-            Join::Whep { offer } => {
+            Join::Whep { offer, .. } => {
                 self.joining.insert(peer, Joining { to, slots: Vec::new() });
                 Begin::Accept { offer, slots: vec![Own::Follow] }
             }
@@ -125,6 +139,10 @@ impl Session {
         to_peer(link, peer, welcome);
         let streams = self.slots.values().map(|bound| bound.info.clone()).collect();
         to_peer(link, peer, ServerMessage::StreamsInfo { streams });
+        let control = self.control.control();
+        if control.mode != ControlMode::Shared {
+            to_peer(link, peer, ServerMessage::Control(control.clone()));
+        }
     }
 
     /// A peer's signalling.
@@ -148,6 +166,12 @@ impl Session {
                 let _ = self.tell(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
                 return;
             }
+            ClientMessage::ControlRequest => return self.control_wish(link, peer, Wish::Request),
+            ClientMessage::ControlTake => return self.control_wish(link, peer, Wish::Take),
+            ClientMessage::ControlRelease => return self.control_wish(link, peer, Wish::Release),
+            ClientMessage::ControlGrant { peer_id } => {
+                return self.control_wish(link, peer, Wish::Grant(peer_id));
+            }
             // The web-server makes a peer of it; a second one means nothing.
             ClientMessage::Hello { .. } => return,
         };
@@ -163,6 +187,9 @@ impl Session {
         self.tell(peer, Command::SetRole { peer, role })?;
         if let Some(known) = self.peers.get_mut(peer) {
             known.role = role;
+        }
+        if role < Role::Controller {
+            self.out_of_control(link, peer);
         }
         to_peer(link, peer, ServerMessage::Role { role });
         self.peer_changed(link, peer);
@@ -264,6 +291,7 @@ impl Session {
         }
         tracing::info!(%peer, reason, "gone");
         link.send(StreamerIpcMessage::PeerGone { peer, reason });
+        self.out_of_control(link, peer);
         self.settle();
         self.participants(link);
     }
@@ -336,7 +364,7 @@ impl Session {
     }
 }
 
-fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
+pub(super) fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
     let (code, message, request_id) = (error.code, error.message, None);
     to_peer(link, peer, ServerMessage::Error { code, message, request_id });
 }

@@ -18,6 +18,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
 use common::media::VideoCodec;
 use common::slots::Window;
@@ -106,7 +107,35 @@ pub enum Event {
     /// It is lost and tried again, and why. [`Event::Started`] says that it is back, with the [`Info`] of then.
     Offline(String),
     /// It ended by itself, and why. Nothing follows.
-    Ended(String),
+    Ended(Ended),
+}
+
+/// How a source ended by itself, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was done, as it is when all is well.
+    Finished(String),
+    /// Its X server died.
+    XServer(String),
+    /// Anything else.
+    Failed(String),
+}
+
+impl Ended {
+    /// What happened.
+    pub fn message(&self) -> &str {
+        let (Ended::Finished(message) | Ended::XServer(message) | Ended::Failed(message)) = self;
+        message
+    }
+
+    /// Why a session ends whose main source has ended so.
+    pub fn into_reason(self) -> ExitReason {
+        match self {
+            Ended::Finished(message) => ExitReason::Finished { message },
+            Ended::XServer(message) => ExitReason::XServerDied { message },
+            Ended::Failed(message) => ExitReason::SourceEnded { message },
+        }
+    }
 }
 
 /// Why a source could not be started, or a request to it failed.

@@ -25,7 +25,7 @@ use self::scene::Scene;
 use self::tone::Tone;
 use super::video::{Outbox, Settings, Video};
 use super::worker::{Inbox, Next, Request, Worker};
-use super::{Error, Event, Frames, Info, Outlets, Running};
+use super::{Ended, Error, Event, Frames, Info, Outlets, Running};
 use crate::encode::encoder::Content;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
@@ -75,7 +75,7 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
             started: false,
         };
         if let Err(error) = show.run(&inbox) {
-            show.events.send(Event::Ended(error.to_string()));
+            show.events.send(Event::Ended(Ended::Failed(error.to_string())));
         }
     })?;
     Ok(Test { video, frames, _tone: tone, size, fps, audio: spec.audio })

@@ -95,7 +95,7 @@ impl Terminal {
         let argv = ["xterm", "-u8", "-geometry", "80x24+0+0", "-e", "sh", "-c", &line];
         let command = Command::Argv(argv.map(str::to_owned).to_vec());
         let around = Surroundings { display: desk.server.display(), sound: None, run_dir: desk.path() };
-        let session = Session::start(&command, &BTreeMap::new(), &around, |why| panic!("{why}")).unwrap();
+        let session = Session::start(&command, &BTreeMap::new(), &around, |why| panic!("{why:?}")).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         // Without a window manager the window under the pointer has the focus.
         sink.apply(&Action::PointerTo(Position { x: 100.0, y: 100.0 })).unwrap();

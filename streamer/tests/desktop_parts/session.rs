@@ -24,7 +24,7 @@ fn start(
     let display = Display { name: ":7".into(), xauthority: Some(dir.join("Xauthority")) };
     let around = Surroundings { display: &display, sound: Some("unix:/somewhere"), run_dir: dir };
     let env = BTreeMap::from([("EXTRA".to_owned(), "from the spec".to_owned())]);
-    Session::start(command, &env, &around, on_exit)
+    Session::start(command, &env, &around, |ended| on_exit(ended.message().to_owned()))
 }
 
 fn number(server: &XServer) -> String {

@@ -194,7 +194,7 @@ fn the_menu_of_a_terminal_is_seen_in_its_slot_and_takes_what_is_chosen_there() {
         press(&mut sink, Press::Up);
         sink.apply(&Action::Key(control, Press::Up)).unwrap();
         let reason = shared.event("the end", |event| match event {
-            SourceEvent::Ended(reason) => Some(reason),
+            SourceEvent::Ended(ended) => Some(ended.message().to_owned()),
             _ => None,
         });
         assert_eq!(reason, "the window was closed");

@@ -215,7 +215,7 @@ fn the_end_of_the_command_or_of_the_server_is_told_once() {
         r#"{"type":"desktop","width":640,"height":480,"audio":false,"command":"sleep 0.2; exit 3"}"#,
     );
     let reason = stage.event("ended", |event| match event {
-        Event::Ended(reason) => Some(reason),
+        Event::Ended(ended) => Some(ended.message().to_owned()),
         _ => None,
     });
     assert!(reason.contains('3'), "{reason}");
@@ -227,7 +227,7 @@ fn the_end_of_the_command_or_of_the_server_is_told_once() {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     let reason = stage.event("ended", |event| match event {
-        Event::Ended(reason) => Some(reason),
+        Event::Ended(ended) => Some(ended.message().to_owned()),
         _ => None,
     });
     assert!(reason.contains("X server"), "{reason}");

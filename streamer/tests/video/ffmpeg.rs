@@ -33,7 +33,7 @@ fn program(command: &str, audio: bool) -> Stage {
 #[track_caller]
 fn ended(stage: &mut Stage) -> String {
     stage.event("ended", |event| match event {
-        Event::Ended(reason) => Some(reason),
+        Event::Ended(ended) => Some(ended.message().to_owned()),
         _ => None,
     })
 }

@@ -258,7 +258,7 @@ fn its_end_is_told_when_it_is_closed() {
         shared.next();
         program.close(window);
         let reason = shared.event("the end", |event| match event {
-            Event::Ended(reason) => Some(reason),
+            Event::Ended(ended) => Some(ended.message().to_owned()),
             _ => None,
         });
         assert_eq!(reason, "the window was closed");
@@ -348,7 +348,7 @@ fn windows_that_come_resize_and_go_at_random_break_nothing() {
         program.close(window);
         let mut shared = shared;
         let reason = shared.event("the end", |event| match event {
-            Event::Ended(reason) => Some(reason),
+            Event::Ended(ended) => Some(ended.message().to_owned()),
             _ => None,
         });
         assert_eq!(reason, "the window was closed", "round {round}");

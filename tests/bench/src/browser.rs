@@ -43,6 +43,19 @@ pub fn join(url: &str, count: usize) -> Result<Vec<Join>> {
     Ok(run::<Joins>("join.mjs", &[url.to_owned(), count.to_string()])?.joins)
 }
 
+/// Kills a streamer again and again while a page watches it: milliseconds from its death to the first presented frame of its
+/// successor.
+///
+/// # Errors
+/// When the page does not come back.
+pub fn revive(root: &str, id: &str, count: usize) -> Result<Vec<f64>> {
+    #[derive(Deserialize)]
+    struct Revived {
+        ms: Vec<f64>,
+    }
+    Ok(run::<Revived>("revive.mjs", &[root.to_owned(), id.to_owned(), count.to_string()])?.ms)
+}
+
 /// Keys and their echoes: milliseconds from the event in the page to the changed pixel.
 ///
 /// # Errors

@@ -42,6 +42,8 @@ pub struct Allocations {
 /// A running web-server; dropping it ends it and its streamers.
 pub struct Server {
     child: Child,
+    /// Name of the streamer's binary.
+    streamer: String,
     address: SocketAddr,
     agent: ureq::Agent,
     state: TempDir,
@@ -56,37 +58,45 @@ impl Server {
         let state = tempfile::Builder::new().prefix("oriel-bench").tempdir()?;
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let log = std::fs::File::create(state.path().join("web-server.log"))?;
-        let child = Command::new(binary("web-server")?)
-            .args([
-                "--listen",
-                &address.to_string(),
-                "--stop-streamers",
-                "--listen-ip",
-                "127.0.0.1",
-                "--ice-server",
-                "none",
-                "--state-dir",
-            ])
-            .arg(state.path())
-            .arg("--streamer-bin")
-            .arg(binary(streamer)?)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting the web-server")?;
+        let child = spawn(address, &state, streamer)?;
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
-        let server = Self { child, address, agent: config.build().into(), state };
+        let agent = config.build().into();
+        let server = Self { child, streamer: streamer.to_owned(), address, agent, state };
+        server.wait()?;
+        Ok(server)
+    }
+
+    fn wait(&self) -> Result<()> {
         let deadline = Instant::now() + START_DEADLINE;
-        while server.agent.get(server.url("/healthz")).call().is_err() {
+        while self.agent.get(self.url("/healthz")).call().is_err() {
             if Instant::now() > deadline {
                 bail!("the web-server does not answer");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(server)
+        Ok(())
+    }
+
+    /// Ends the web-server as a crash would. Its streamers go on.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after [`Self::kill`]; it answers when this returns. Tells when it was started.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_again(&mut self) -> Result<Instant> {
+        let begin = Instant::now();
+        self.child = spawn(self.address, &self.state, &self.streamer)?;
+        self.wait()?;
+        Ok(begin)
     }
 
     /// Where it listens.
@@ -144,6 +154,21 @@ impl Server {
     /// When it is refused.
     pub fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
         Ok(self.agent.get(self.url(path)).call()?.body_mut().read_json()?)
+    }
+
+    /// `GET`, as it comes.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn text(&self, path: &str) -> Result<String> {
+        Ok(self
+            .agent
+            .get(self.url(path))
+            .call()?
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_string()?)
     }
 
     /// A streamer as it is now.
@@ -224,6 +249,31 @@ impl Server {
     pub fn pid_in_session(&self, id: &str, name: &str) -> Result<u32> {
         cpu::find(self.pid(id)?, name)
     }
+}
+
+fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(state.path().join("web-server.log"))?;
+    let child = Command::new(binary("web-server")?)
+        .args([
+            "--listen",
+            &address.to_string(),
+            "--stop-streamers",
+            "--listen-ip",
+            "127.0.0.1",
+            "--ice-server",
+            "none",
+            "--max-streamers",
+            "1000",
+            "--state-dir",
+        ])
+        .arg(state.path())
+        .arg("--streamer-bin")
+        .arg(binary(streamer)?)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn();
+    child.context("starting the web-server")
 }
 
 fn done(mut response: ureq::http::Response<ureq::Body>, path: &str) -> Result<()> {

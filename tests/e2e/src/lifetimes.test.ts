@@ -71,6 +71,32 @@ test("a page watches and types on while the web-server is killed and started aga
   await server.delete("moving");
 });
 
+test("the page of a session that is killed says so, and is back by itself with the new one", async () => {
+  await server.create("killed", { type: "test", width: 320, height: 180, fps: 30 });
+  const page = await watch(browser, server.url, "killed");
+  const { stats } = await server.streamer("killed");
+  assert.ok(stats !== null);
+  const notices: string[] = [];
+  await page.exposeFunction("noticed", (text: string) => notices.push(text));
+  await page.evaluate(() => {
+    const noticed = (window as unknown as { noticed: (text: string) => void }).noticed;
+    new MutationObserver(() => {
+      for (const overlay of document.querySelectorAll("[data-testid=overlay]")) noticed(String(overlay.textContent));
+    }).observe(document, { childList: true, subtree: true, characterData: true });
+  });
+  await forgetFrames(page);
+  process.kill(stats.process.pid, "SIGKILL");
+  await until("another process runs", async () => {
+    const now = await server.streamer("killed");
+    return now.state === "running" && now.stats !== null && now.stats.process.pid !== stats.process.pid;
+  });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await advancing(page, 5);
+  assert.ok(notices.some((text) => text.includes("started again") && text.includes("SIGKILL")), notices.join("\n"));
+  await page.context().close();
+  await server.delete("killed");
+});
+
 test("a page of no session says so", async () => {
   const page = await openPage(browser, new URL("s/nothing", server.url).href);
   await page.waitForSelector("[data-testid=ended][data-reason=not-found]");
@@ -92,6 +118,7 @@ test("the page of a session whose command fails shows why", async () => {
   await server.json("POST", "api/streamers", {
     id: "broken",
     source: { type: "desktop", width: 320, height: 180, audio: false, command },
+    restart: { policy: "never" },
   });
   const page = await openPage(browser, new URL("s/broken", server.url).href);
   const notice = await page.waitForSelector("[data-testid=ended][data-reason=failed]", { timeout: 15_000 });

@@ -55,6 +55,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
             join: Json(Join::Native {
                 resume: None,
                 socket: 3,
+                token_id: None,
                 role: Role::Controller,
                 capabilities: Capabilities::default(),
             }),
@@ -236,7 +237,7 @@ fn datagrams(input: &[u8]) {
 fn rtp_seeds() -> Vec<Vec<u8>> {
     let units = [vec![0x67, 66, 0xc0, 30, 1, 2, 3], vec![0x68, 0xce, 1], vec![0x65; 3000]];
     let annex_b: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
-    let payloads = packetize::h264(&annex_b);
+    let payloads = packetize::h264::payloads(&annex_b);
     let last = payloads.len() - 1;
     let packet = |(n, payload): (usize, &bytes::Bytes)| {
         // At most the size of a datagram.
@@ -268,7 +269,7 @@ fn rtp(input: &[u8]) {
 fn annex_b(input: &[u8]) {
     let mut assembler = h264::Assembler::default();
     if let Some(unit) = assembler.assemble(packetize::nal_units(input)) {
-        packetize::h264(&unit.data).iter().for_each(drop);
+        packetize::h264::payloads(&unit.data).iter().for_each(drop);
     }
     let _ = (assembler.format(), assembler.parameter_sets().count());
 }

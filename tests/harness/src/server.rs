@@ -40,6 +40,12 @@ pub struct Server {
     address: SocketAddr,
     agent: ureq::Agent,
     state: TempDir,
+    /// For its log and its configuration.
+    beside: TempDir,
+    /// Shown with every request, if any.
+    token: Option<String>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
 }
 
 /// What came back.
@@ -111,6 +117,30 @@ impl Server {
         server
     }
 
+    /// Starts one whose state directory is made in `folder`. Its own log is elsewhere.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_in(folder: &Path) -> Self {
+        let mut server = Self::new();
+        server.state = tempfile::Builder::new().prefix("state").tempdir_in(folder).expect("a directory");
+        server.start_again();
+        server
+    }
+
+    /// Starts one with these variables besides its own.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::new();
+        server.variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        server.start_again();
+        server
+    }
+
     /// What is configured from the next start on.
     ///
     /// # Panics
@@ -121,14 +151,17 @@ impl Server {
 
     #[track_caller]
     fn new() -> Self {
-        let state = tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let folder =
+            || tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
+        let (state, beside) = (folder(), folder());
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
-        Self { child: None, address, agent: config.build().into(), state }
+        let agent = config.build().into();
+        Self { child: None, address, agent, state, beside, token: None, variables: Vec::new() }
     }
 
     /// Starts a web-server on the same state directory and address, after [`Self::kill`].
@@ -144,6 +177,7 @@ impl Server {
         if self.config_file().exists() {
             command.arg("--config").arg(self.config_file());
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command
             .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1"])
             // Tests do not talk to the world.
@@ -193,6 +227,12 @@ impl Server {
         self.state.path()
     }
 
+    /// All that it and its streamers have logged, as far as their directories are still there.
+    pub fn logs(&self) -> String {
+        let read = |file: PathBuf| std::fs::read(file).unwrap_or_default();
+        self.log_files().into_iter().map(|file| String::from_utf8_lossy(&read(file)).into_owned()).collect()
+    }
+
     /// All run directories there are.
     pub fn run_dirs(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.state.path().join("run"));
@@ -210,12 +250,26 @@ impl Server {
     /// When nothing comes back.
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Answer {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(self.url(path))
-            .header("content-type", content_type)
-            .body(body)
-            .expect("a request");
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let authorization = bearer.as_deref().map(|bearer| ("authorization", bearer));
+        let headers: Vec<_> = [("content-type", content_type)].into_iter().chain(authorization).collect();
+        self.send_with(method, path, &headers, body)
+    }
+
+    /// Shows this token with every request from now on.
+    pub fn use_token(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
+    }
+
+    /// Sends a request with these headers, and no token but what is in them.
+    ///
+    /// # Panics
+    /// When nothing comes back.
+    #[track_caller]
+    pub fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let request = ureq::http::Request::builder().method(method).uri(self.url(path));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(body).expect("a request");
         let mut response = self.agent.run(request).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let header =
             |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -288,11 +342,17 @@ impl Server {
 
 impl Server {
     fn config_file(&self) -> PathBuf {
-        self.state.path().join("oriel.yaml")
+        self.beside.path().join("oriel.yaml")
+    }
+
+    fn log_files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.log_file()];
+        files.extend(self.run_dirs().into_iter().map(|dir| dir.join(common::ipc::LOG_FILE)));
+        files
     }
 
     fn log_file(&self) -> PathBuf {
-        self.state.path().join("web-server.log")
+        self.beside.path().join("web-server.log")
     }
 
     /// Asks the monitors to end their streamers, and kills what does not obey.
@@ -322,9 +382,7 @@ impl Server {
     }
 
     fn show_logs(&self) {
-        let mut files = vec![self.log_file()];
-        files.extend(self.run_dirs().into_iter().map(|dir| dir.join(common::ipc::LOG_FILE)));
-        for file in files {
+        for file in self.log_files() {
             let text = std::fs::read(&file).unwrap_or_default();
             let tail = &text[text.len().saturating_sub(LOG_TAIL)..];
             eprintln!("---- {}\n{}", file.display(), String::from_utf8_lossy(tail));

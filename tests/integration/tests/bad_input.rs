@@ -101,8 +101,8 @@ fn a_command_that_cannot_run_or_ends_at_once_is_told_with_its_reason() {
     ] {
         let source =
             json!({ "type": "desktop", "width": 320, "height": 240, "audio": false, "command": command });
-        let answer = server.post(STREAMERS, &json!({ "id": id, "source": source }));
-        answer.expect(201);
+        let body = json!({ "id": id, "source": source, "restart": { "policy": "never" } });
+        server.post(STREAMERS, &body).expect(201);
         let failed = server.state_until(id, StreamerState::Failed);
         let said = failed.reason.unwrap_or_default();
         assert!(said.contains(reason), "{id}: {said:?}");

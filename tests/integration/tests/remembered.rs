@@ -16,22 +16,24 @@ fn test_source(width: u32) -> Value {
     json!({ "type": "test", "width": width, "height": 90, "fps": 10, "audio": false })
 }
 
-/// Ends the web-server and every session at once, as the loss of power would; what is in the state directory stays.
+/// Ends the web-server and every session at once, as the loss of power would, and starts the machine again as far as anybody can see;
+/// what is in the state directory stays.
 fn lose_power(server: &mut Server) {
     server.kill();
-    loop {
-        let left = server.session_processes();
-        // Those that clear away after others first.
-        let (monitors, others): (Vec<_>, Vec<_>) =
-            left.iter().partition(|process| process.command_line.contains(" monitor "));
-        if left.is_empty() {
-            break;
-        }
-        for process in monitors.into_iter().chain(others) {
-            // It may have ended meanwhile.
-            let _ = kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL);
+    for dir in server.run_dirs() {
+        let file = dir.join("id.json");
+        let mut meta: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        meta["boot"] = json!("the one before");
+        fs::write(file, meta.to_string()).unwrap();
+    }
+    let sessions = server.session_processes();
+    // All are stopped before any of them can act on the end of another.
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in &sessions {
+            kill_process(Pid::from_raw(process.pid).unwrap(), signal).unwrap();
         }
     }
+    eventually("all have ended", || sessions.iter().all(|process| !process.is_alive()).then_some(()));
 }
 
 fn trail(server: &Server, id: &str) -> Vec<AuditAction> {
@@ -74,7 +76,7 @@ fn after_a_loss_of_power_all_that_was_there_is_there_again_as_it_was_left() {
 
 #[test]
 fn the_configured_streams_come_back_as_they_are_configured_now() {
-    let stream = |width: u32| format!("streams: {{one: 'test:#width={width}&height=90'}}");
+    let stream = |width: u32| format!("streams: {{one: 'test:#width={width}#height=90'}}");
     let mut server = Server::start_configured(&stream(160));
     server.state_until("cameras", StreamerState::Running);
     lose_power(&mut server);

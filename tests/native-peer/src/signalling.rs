@@ -41,8 +41,8 @@ impl Signalling {
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = tungstenite::client(request, stream).map_err(failed)?;
         let mut signalling = Self { socket };
-        let (resume, capabilities) = (None, Capabilities::default());
-        signalling.send(&ClientMessage::Hello { resume, role: Some(role), capabilities })?;
+        let (token, resume, capabilities) = (None, None, Capabilities::default());
+        signalling.send(&ClientMessage::Hello { token, resume, role: Some(role), capabilities })?;
         signalling.socket.get_ref().set_nonblocking(true).map_err(|e| Error::Io("setting O_NONBLOCK", e))?;
         Ok(signalling)
     }

@@ -3,6 +3,7 @@
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -11,11 +12,14 @@ use actix_web::{FromRequest, HttpRequest, web};
 use common::id::{PeerId, SlotIndex, StreamerId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::problem::ApiError;
 
 /// Longest body in bytes: room for the longest clipboard with every character escaped.
 const MAX_BODY: usize = 1024 * 1024;
+/// A body that comes slower than this keeps a connection for nothing.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The streamer that the path names, `{id}`.
 #[derive(Debug, Clone)]
@@ -43,6 +47,21 @@ impl FromRequest for Peer {
         let text = request.match_info().query("peer_id");
         let id = text.parse().map(|uuid| Peer(PeerId(uuid)));
         ready(id.map_err(|_| ApiError::field("peer_id", format!("must be a UUID, not {text:?}"))))
+    }
+}
+
+/// The token that the path names, `{token_id}`.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenId(pub common::id::TokenId);
+
+impl FromRequest for TokenId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = request.match_info().query("token_id");
+        let id = text.parse().map(|uuid| TokenId(common::id::TokenId(uuid)));
+        ready(id.map_err(|_| ApiError::field("token_id", format!("must be a UUID, not {text:?}"))))
     }
 }
 
@@ -115,15 +134,20 @@ pub fn has_media_type(request: &HttpRequest, expected: &str) -> bool {
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// It is longer, or the connection ended.
+/// It is longer, too slow, or the connection ended.
 pub async fn read(payload: web::Payload, max: usize) -> Result<Bytes, ApiError> {
-    match payload.to_bytes_limited(max).await {
+    let read = timeout(BODY_DEADLINE, payload.to_bytes_limited(max)).await;
+    match read.map_err(|_| ApiError::Slow(BODY_DEADLINE))? {
         Err(_) => Err(ApiError::TooLarge { max }),
         Ok(bytes) => bytes.map_err(|error| ApiError::Unreadable(error.to_string())),
     }
 }
 
 fn decode<T: Json>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for the fields of an object in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::Json("must be an object, not a list".into()));
+    }
     let mut decoder = serde_json::Deserializer::from_slice(bytes);
     let decoded = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
         let path = error.path().to_string();
@@ -186,7 +210,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_from_what_breaks_a_rule() {
-        for body in ["", "{", "{\"width\":", "nonsense", r#"{"width":16,"height":16}x"#] {
+        for body in ["", "{", "{\"width\":", "nonsense", "[]", " [0, 16, 16]", r#"{"width":16,"height":16}x"#]
+        {
             let problem = problem::<ResizeRequest>(body);
             assert_eq!((problem.status, problem.code.as_str()), (400, "malformed_json"), "{body}");
         }

@@ -1,21 +1,27 @@
-//! Keeps other web sites out of a server that trusts everybody on this machine.
+//! Keeps other web sites out, whatever a browser that is here could do for them.
 //!
-//! A page of another site, open in a browser here, can send requests to loopback. What it cannot do is lie
+//! A page of another site can send requests to us, also where only this machine reaches us. What it cannot do is lie
 //! about its `Origin`, or about the name by which it reached us in `Host`: a name of its own that it
-//! rebinds to 127.0.0.1 (DNS rebinding) is not a loopback name.
+//! rebinds to our address (DNS rebinding) is none of ours.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::http::Method;
 
+use super::site::Site;
+
 /// Why a request is not even looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
     /// Reached by a name that is not of this machine.
-    #[error("this server is reached as localhost, 127.0.0.1 or [::1] only, not as {0:?} (Host)")]
+    #[error(
+        "this server is not known as {0:?} (Host); http.allowed_hosts of the configuration names how it is reached"
+    )]
     Host(String),
     /// Sent by a page of another site.
-    #[error("requests from pages of another site ({0}) are not allowed (Origin)")]
+    #[error(
+        "requests from pages of another site ({0}) are not allowed (Origin); http.allowed_origins permits some"
+    )]
     Origin(String),
 }
 
@@ -36,16 +42,23 @@ pub struct Facts<'a> {
 ///
 /// # Errors
 /// The reason why not.
-pub fn check(facts: Facts<'_>) -> Result<(), Forbidden> {
+pub fn check(facts: Facts<'_>, site: &Site) -> Result<(), Forbidden> {
     let host = facts.host.unwrap_or_default();
-    if !is_loopback(host) {
+    if !is_ours(host, site) {
         return Err(Forbidden::Host(host.to_owned()));
     }
     let harmless = matches!(*facts.method, Method::GET | Method::HEAD | Method::OPTIONS) && !facts.websocket;
     match facts.origin {
-        Some(origin) if !harmless && !is_same(origin, host) => Err(Forbidden::Origin(origin.to_owned())),
+        Some(origin) if !harmless && !is_same(origin, host) && !is_allowed(origin, site) => {
+            Err(Forbidden::Origin(origin.to_owned()))
+        }
         _ => Ok(()),
     }
+}
+
+/// True for an origin that is configured to do what our own pages may.
+pub fn is_allowed(origin: &str, site: &Site) -> bool {
+    site.access.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
 }
 
 fn is_same(origin: &str, host: &str) -> bool {
@@ -53,20 +66,23 @@ fn is_same(origin: &str, host: &str) -> bool {
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-/// `host` as in the header: with a port or without.
-fn is_loopback(host: &str) -> bool {
+/// `host` as in the header: with a port or without. A name that an attacker rebinds to our address is his own; an
+/// address is nobody's, and ours if we can be reached by it.
+fn is_ours(host: &str, site: &Site) -> bool {
+    let is_address = |ip: IpAddr| site.public || ip.is_loopback();
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) => {
-                let loopback = address.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback());
-                return loopback && is_port(port);
+                let ours = address.parse::<Ipv6Addr>().is_ok_and(|ip| is_address(ip.into()));
+                return ours && is_port(port);
             }
             None => return false,
         },
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
     let known = name.eq_ignore_ascii_case("localhost")
-        || matches!(name.parse::<IpAddr>(), Ok(IpAddr::V4(ip)) if ip.is_loopback());
+        || site.access.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+        || matches!(name.parse::<IpAddr>(), Ok(ip @ IpAddr::V4(_)) if is_address(ip));
     known && is_port(port)
 }
 
@@ -78,6 +94,29 @@ fn is_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(facts: Facts<'_>) -> Result<(), Forbidden> {
+        super::check(facts, &Site::default())
+    }
+
+    #[test]
+    fn configured_names_and_origins_are_ours_and_addresses_where_we_have_some() {
+        let access = crate::config::Access {
+            hosts: vec!["oriel.example".into()],
+            origins: vec!["https://app.example".into()],
+            ..Default::default()
+        };
+        let mut site = Site { access, public: false };
+        let ok = |site: &Site, host, origin| super::check(facts(host, origin, &Method::POST), site).is_ok();
+        assert!(ok(&site, "Oriel.Example:8443", None) && !ok(&site, "x.oriel.example", None));
+        assert!(ok(&site, "oriel.example", Some("https://app.example")));
+        assert!(!ok(&site, "oriel.example", Some("http://app.example")));
+        assert!(!ok(&site, "oriel.example", Some("https://oriel.example.evil")));
+        assert!(!ok(&site, "10.0.0.1", None));
+        site.public = true;
+        assert!(ok(&site, "10.0.0.1:80", None) && ok(&site, "[2001:db8::1]", None));
+        assert!(!ok(&site, "evil.example", None));
+    }
 
     fn facts<'a>(host: &'a str, origin: Option<&'a str>, method: &'a Method) -> Facts<'a> {
         Facts { host: Some(host), origin, method, websocket: false }

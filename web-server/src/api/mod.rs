@@ -1,6 +1,8 @@
-//! The HTTP side: one file per resource, each parsing the request, making one call, and mapping its error.
+//! The HTTP side: one file per resource, each parsing the request, making one call, and mapping its error. Which routes
+//! there are, and what who uses them must be, is the table in here.
 
 pub mod audit;
+pub mod control;
 pub mod edge;
 pub mod extract;
 pub mod guard;
@@ -10,90 +12,128 @@ pub mod pages;
 pub mod peers;
 pub mod problem;
 pub mod session;
+pub mod site;
 pub mod slots;
+pub mod sources;
 pub mod streamers;
 pub mod streams;
+pub mod supervision;
+pub mod tokens;
 
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
+use common::access::Need;
 
 use crate::signaling::{multistream, peer_ws, whep};
 use problem::ApiError;
 
-/// Every route.
+/// One route: what is needed for it cannot be forgotten.
+pub struct Entry {
+    /// HTTP method; `GET` is also `HEAD` (RFC 9110 §9.3.2).
+    pub method: &'static str,
+    /// Pattern of the path, below the base path.
+    pub path: &'static str,
+    /// What whoever uses it must be, of the streamer `{id}` if the path has one.
+    pub need: Need,
+    /// It is a WebSocket, which may bring its token with the first message.
+    pub in_band: bool,
+    route: fn() -> Route,
+}
+
+fn entry(method: &'static str, path: &'static str, need: Need, route: fn() -> Route) -> Entry {
+    Entry { method, path, need, in_band: false, route }
+}
+
+fn websocket(path: &'static str, need: Need, route: fn() -> Route) -> Entry {
+    Entry { method: "GET", path, need, in_band: true, route }
+}
+
+/// Every route. Those with the same path follow each other; of two that fit a path the first is taken.
+pub fn table() -> Vec<Entry> {
+    use Need::{Admin, Controller, Nothing, Viewer};
+    vec![
+        entry("GET", "/api/streamers", Admin, || web::route().to(streamers::list)),
+        entry("POST", "/api/streamers", Admin, || web::route().to(streamers::create)),
+        entry("GET", "/api/streamers/{id}", Viewer, || web::route().to(streamers::get)),
+        entry("DELETE", "/api/streamers/{id}", Admin, || web::route().to(streamers::delete)),
+        entry("GET", "/api/streamers/{id}/audit", Admin, || web::route().to(audit::audit)),
+        entry("POST", "/api/streamers/{id}/restart", Admin, || web::route().to(supervision::restart)),
+        entry("GET", "/api/streamers/{id}/logs", Admin, || web::route().to(supervision::logs)),
+        entry("GET", "/api/streamers/{id}/snapshot", Viewer, || web::route().to(session::snapshot)),
+        entry("POST", "/api/streamers/{id}/input", Controller, || web::route().to(session::input)),
+        entry("GET", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::get_clipboard)),
+        entry("PUT", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::put_clipboard)),
+        entry("POST", "/api/streamers/{id}/resize", Controller, || web::route().to(session::resize)),
+        entry("GET", "/api/streamers/{id}/windows", Controller, || web::route().to(slots::windows)),
+        // A name or a window; a source of another kind: admins only.
+        entry("POST", "/api/streamers/{id}/slots", Controller, || web::route().to(slots::bind_free)),
+        entry("PUT", "/api/streamers/{id}/slots/{slot}", Controller, || web::route().to(slots::bind_one)),
+        entry("DELETE", "/api/streamers/{id}/slots/{slot}", Controller, || web::route().to(slots::clear)),
+        entry("GET", "/api/streamers/{id}/sources", Viewer, || web::route().to(slots::sources)),
+        entry("POST", "/api/streamers/{id}/sources", Admin, || web::route().to(slots::add_source)),
+        entry("DELETE", "/api/streamers/{id}/sources/{name}", Admin, || {
+            web::route().to(slots::remove_source)
+        }),
+        entry("GET", "/api/streamers/{id}/peers", Viewer, || web::route().to(peers::list)),
+        entry("PATCH", "/api/streamers/{id}/peers/{peer_id}", Admin, || web::route().to(peers::patch)),
+        entry("DELETE", "/api/streamers/{id}/peers/{peer_id}", Admin, || web::route().to(peers::remove)),
+        entry("POST", "/api/streamers/{id}/tokens", Admin, || web::route().to(tokens::create)),
+        entry("DELETE", "/api/streamers/{id}/tokens/{token_id}", Admin, || web::route().to(tokens::revoke)),
+        entry("GET", "/api/streamers/{id}/control", Viewer, || web::route().to(control::get)),
+        entry("PUT", "/api/streamers/{id}/control", Admin, || web::route().to(control::put)),
+        websocket("/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
+        entry("POST", "/api/streamers/{id}/whep", Viewer, || web::route().to(whep::create)),
+        entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
+        // The one that the same token made, unless it is an admin who asks.
+        entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
+        // Of the streamer of the configured streams, as the next.
+        entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
+        websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),
+        entry("GET", "/api/openapi.json", Nothing, || web::route().to(openapi::openapi)),
+        entry("GET", "/healthz", Nothing, || web::route().to(health::healthz)),
+        entry("GET", "/readyz", Nothing, || web::route().to(health::readyz)),
+        entry("GET", "/metrics", Admin, || web::route().to(health::metrics)),
+        // The pages hold nothing; they ask with the token that their reader has.
+        entry("GET", "/", Nothing, || web::route().to(pages::index)),
+        entry("GET", "/grid", Nothing, || web::route().to(pages::grid)),
+        entry("GET", "/stream.html", Nothing, || web::route().to(pages::stream)),
+        entry("GET", "/s/{id}", Nothing, || web::route().to(pages::viewer)),
+        entry("GET", "/{file:.*}", Nothing, || web::route().to(pages::file)),
+    ]
+}
+
+/// Serves [`table`].
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            at("/api/streamers", "GET, HEAD, POST")
-                .route(get().to(streamers::list))
-                .route(web::post().to(streamers::create)),
-        )
-        .service(
-            at("/api/streamers/{id}", "GET, HEAD, DELETE")
-                .route(get().to(streamers::get))
-                .route(web::delete().to(streamers::delete)),
-        )
-        .service(at("/api/streamers/{id}/audit", "GET, HEAD").route(get().to(audit::audit)))
-        .service(at("/api/streamers/{id}/snapshot", "GET, HEAD").route(get().to(session::snapshot)))
-        .service(at("/api/streamers/{id}/input", "POST").route(web::post().to(session::input)))
-        .service(
-            at("/api/streamers/{id}/clipboard", "GET, HEAD, PUT")
-                .route(get().to(session::get_clipboard))
-                .route(web::put().to(session::put_clipboard)),
-        )
-        .service(at("/api/streamers/{id}/resize", "POST").route(web::post().to(session::resize)))
-        .service(at("/api/streamers/{id}/windows", "GET, HEAD").route(get().to(slots::windows)))
-        .service(at("/api/streamers/{id}/slots", "POST").route(web::post().to(slots::bind_free)))
-        .service(
-            at("/api/streamers/{id}/slots/{slot}", "PUT, DELETE")
-                .route(web::put().to(slots::bind_one))
-                .route(web::delete().to(slots::clear)),
-        )
-        .service(
-            at("/api/streamers/{id}/sources", "GET, HEAD, POST")
-                .route(get().to(slots::sources))
-                .route(web::post().to(slots::add_source)),
-        )
-        .service(
-            at("/api/streamers/{id}/sources/{name}", "DELETE").route(web::delete().to(slots::remove_source)),
-        )
-        .service(at("/api/streamers/{id}/peers", "GET, HEAD").route(get().to(peers::list)))
-        .service(
-            at("/api/streamers/{id}/peers/{peer_id}", "PATCH, DELETE")
-                .route(web::patch().to(peers::patch))
-                .route(web::delete().to(peers::remove)),
-        )
-        .service(at("/api/streamers/{id}/peer", "GET").route(web::get().to(peer_ws::connect)))
-        .service(
-            at("/api/streamers/{id}/whep", whep::ALLOW)
-                .route(web::post().to(whep::create))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(whep::options)),
-        )
-        .service(at("/api/streamers/{id}/whep/{peer_id}", "DELETE").route(web::delete().to(whep::delete)))
-        .service(at("/api/streams", "GET, HEAD").route(get().to(streams::list)))
-        .service(at("/api/ws", "GET").route(web::get().to(multistream::connect)))
-        .service(at("/api/openapi.json", "GET, HEAD").route(get().to(openapi::openapi)))
-        .service(at("/healthz", "GET, HEAD").route(get().to(health::healthz)))
-        .service(at("/readyz", "GET, HEAD").route(get().to(health::readyz)))
-        .service(at("/metrics", "GET, HEAD").route(get().to(health::metrics)))
-        .service(at("/", "GET, HEAD").route(get().to(pages::index)))
-        .service(at("/grid", "GET, HEAD").route(get().to(pages::grid)))
-        .service(at("/stream.html", "GET, HEAD").route(get().to(pages::stream)))
-        .service(at("/s/{id}", "GET, HEAD").route(get().to(pages::viewer)))
-        .service(web::resource("/{file:.*}").route(get().to(pages::file)).default_service(nothing()));
+    for entries in table().chunk_by(|a, b| a.path == b.path) {
+        let mut resource = web::resource(entries[0].path);
+        for entry in entries {
+            resource = resource.route(route(entry));
+        }
+        config.service(otherwise(resource, entries));
+    }
 }
 
-/// A resource that knows only the methods `allow`, which its routes must be.
-fn at(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(
-        web::route().to(move || async move { Err::<HttpResponse, _>(ApiError::Method { allow }) }),
-    )
+fn route(entry: &Entry) -> Route {
+    let (need, in_band) = (entry.need, entry.in_band);
+    let route = (entry.route)().wrap(from_fn(move |request, next| edge::admit(request, next, need, in_band)));
+    match entry.method {
+        "GET" if !in_band => route.guard(by::Any(by::Get()).or(by::Head())),
+        method => route.guard(by::Method(method.parse().expect("a method of the table"))),
+    }
 }
 
-/// GET, and HEAD with it (RFC 9110 §9.3.2).
-fn get() -> Route {
-    web::route().guard(by::Any(by::Get()).or(by::Head()))
-}
-
-fn nothing() -> Route {
-    web::route().to(edge::no_route)
+/// What is answered to methods that are not in the table.
+fn otherwise(resource: Resource, entries: &[Entry]) -> Resource {
+    if entries[0].path.starts_with("/{") {
+        return resource.default_service(web::route().to(edge::no_route));
+    }
+    let with_head = |entry: &Entry| match entry.method {
+        "GET" if !entry.in_band => "GET, HEAD",
+        method => method,
+    };
+    let allow = entries.iter().map(with_head).collect::<Vec<_>>().join(", ");
+    resource.default_service(web::route().to(move || {
+        let allow = allow.clone();
+        async move { Err::<HttpResponse, _>(ApiError::Method { allow }) }
+    }))
 }

@@ -1,9 +1,11 @@
 //! `/api/openapi.json`: OpenAPI 3.1, generated from the handlers and committed as `docs/openapi.json`.
 
 use actix_web::HttpResponse;
+use common::access::Need;
 use common::api::Problem;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 /// The description of the whole API.
@@ -17,23 +19,25 @@ use utoipa::{Modify, OpenApi};
         (name = "slots", description = "What is shown, and what can be"),
         (name = "peers", description = "Who watches"),
         (name = "signalling", description = "How viewers connect"),
+        (name = "access", description = "Who may do what"),
         (name = "operation", description = "For operators"),
     ),
     paths(
         super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::delete,
-        super::audit::audit,
+        super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
         super::slots::sources, super::slots::add_source, super::slots::remove_source,
         super::streams::list,
         super::peers::list, super::peers::patch, super::peers::remove,
+        super::tokens::create, super::tokens::revoke, super::control::get, super::control::put,
         crate::signaling::peer_ws::connect, crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::delete,
         super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem)),
-    modifiers(&Problems),
+    modifiers(&Problems, &Access, &Tagged),
 )]
 pub struct ApiDoc;
 
@@ -48,6 +52,71 @@ impl Modify for Problems {
             operations.into_iter().flatten().for_each(add_problem);
         }
     }
+}
+
+/// Every operation says what it needs, as the table of routes does.
+struct Access;
+
+/// Name of the security scheme.
+const BEARER: &str = "token";
+
+impl Modify for Access {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An admin secret, or a token of `POST /api/streamers/{id}/tokens`. Not needed where no secret is configured.",
+        ));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(scheme.build()));
+        for entry in super::table() {
+            let Some(item) = openapi.paths.paths.get_mut(entry.path) else { continue };
+            let operation = match entry.method {
+                "GET" => &mut item.get,
+                "PUT" => &mut item.put,
+                "POST" => &mut item.post,
+                "PATCH" => &mut item.patch,
+                "DELETE" => &mut item.delete,
+                _ => continue,
+            };
+            if let Some(operation) = operation
+                && entry.need != Need::Nothing
+            {
+                let scopes: [&str; 0] = [];
+                operation.security = Some(vec![SecurityRequirement::new(BEARER, scopes)]);
+                let told = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();
+                operation.description = Some(format!("{told}Needs the role `{}`.", entry.need));
+            }
+        }
+    }
+}
+
+/// A variant of a tagged enum is described as its struct *and* the tag. A struct that forbids what it does not know would
+/// forbid the tag, and nothing could be both.
+struct Tagged;
+
+impl Modify for Tagged {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let Some(components) = &mut openapi.components else { return };
+        let variants: Vec<String> = components.schemas.values().flat_map(variants).collect();
+        for name in variants {
+            if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(&name) {
+                object.additional_properties = None;
+            }
+        }
+    }
+}
+
+/// The schemas that are variants of a tagged enum.
+fn variants(schema: &RefOr<Schema>) -> Vec<String> {
+    let RefOr::T(Schema::OneOf(tagged)) = schema else { return Vec::new() };
+    let both = tagged.items.iter().filter_map(|variant| match variant {
+        RefOr::T(Schema::AllOf(both)) => Some(&both.items),
+        _ => None,
+    });
+    let names = both.flatten().filter_map(|part| match part {
+        RefOr::Ref(part) => part.ref_location.strip_prefix("#/components/schemas/"),
+        RefOr::T(_) => None,
+    });
+    names.map(str::to_owned).collect()
 }
 
 fn add_problem(operation: &mut Operation) {

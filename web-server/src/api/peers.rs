@@ -7,6 +7,7 @@ use common::audit::AuditAction;
 use super::extract::{self, Body, Id, Json};
 use super::problem::ApiError;
 use super::session::done;
+use super::site::Caller;
 use crate::registry::Handle;
 use crate::supervisor::ask::Ask;
 
@@ -42,12 +43,13 @@ pub async fn patch(
     id: Id,
     peer: extract::Peer,
     body: Body<PeerPatch>,
+    caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let role = body.0.role;
     let reply = registry.reach(&id.0).await?.ask(Ask::UpdatePeer { peer: peer.0, role }).await?;
     let detail = format!("peer {}: {}", peer.0, format!("{role:?}").to_lowercase());
-    registry.audit(&id.0, AuditAction::RoleChanged, "api", Some(detail));
+    registry.audit(&id.0, AuditAction::RoleChanged, &caller.right?.name(), Some(detail));
     done(reply)
 }
 
@@ -66,10 +68,11 @@ pub async fn patch(
 pub async fn remove(
     id: Id,
     peer: extract::Peer,
+    caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let ask = Ask::RemovePeer { peer: peer.0, reason: "removed".into() };
     let reply = registry.reach(&id.0).await?.ask(ask).await?;
-    registry.audit(&id.0, AuditAction::Removed, "api", Some(format!("peer {}", peer.0)));
+    registry.audit(&id.0, AuditAction::Removed, &caller.right?.name(), Some(format!("peer {}", peer.0)));
     done(reply)
 }

@@ -12,6 +12,9 @@ use common::ipc::{ErrorKind, RequestError};
 use common::spec::InvalidField;
 
 use super::guard::Forbidden;
+use crate::auth::Refused;
+use crate::auth::revoked::Full;
+use crate::limits::Exceeded;
 use crate::registry::StartError;
 use crate::registry::request::Denied;
 use crate::supervisor::ask::AskError;
@@ -70,7 +73,7 @@ pub enum ApiError {
     #[error("this path knows only {allow}")]
     Method {
         /// These.
-        allow: &'static str,
+        allow: String,
     },
     /// Only a WebSocket makes sense here.
     #[error("connect to this path by WebSocket: {0}")]
@@ -78,6 +81,28 @@ pub enum ApiError {
     /// It came from another web site.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// Whoever asks may not do this.
+    #[error(transparent)]
+    Access(#[from] Refused),
+    /// Too often.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+    /// The body comes too slowly.
+    #[error("the body did not come within {} s", .0.as_secs())]
+    Slow(std::time::Duration),
+    /// An admin may do this, but not with what is configured.
+    #[error("{message}; the configuration allows {allowed}")]
+    NotAllowed {
+        /// Path of the field.
+        field: String,
+        /// What is not.
+        message: String,
+        /// What is.
+        allowed: String,
+    },
+    /// A token cannot be revoked.
+    #[error(transparent)]
+    Revocation(#[from] Full),
     /// The server cannot take on work.
     #[error("{0}")]
     NotReady(String),
@@ -135,6 +160,26 @@ impl ApiError {
                 };
                 (StatusCode::FORBIDDEN, code, None)
             }
+            ApiError::Access(Refused::Role(_) | Refused::OtherStreamer) => {
+                (StatusCode::FORBIDDEN, "forbidden", None)
+            }
+            ApiError::Access(_) => (StatusCode::UNAUTHORIZED, "unauthorized", None),
+            ApiError::Limit(exceeded) => {
+                let code = match exceeded {
+                    Exceeded::Requests => "too_many_requests",
+                    Exceeded::Joins => "too_many_joins",
+                    Exceeded::Logins => "too_many_failed_logins",
+                };
+                (StatusCode::TOO_MANY_REQUESTS, code, None)
+            }
+            ApiError::Slow(_) => (StatusCode::REQUEST_TIMEOUT, "body_too_slow", None),
+            ApiError::NotAllowed { field, .. } => (StatusCode::FORBIDDEN, "not_allowed", Some(field)),
+            ApiError::Revocation(Full::TooMany) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_revocations", None)
+            }
+            ApiError::Revocation(Full::Io(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "revocation_not_kept", None)
+            }
         }
     }
 }
@@ -145,6 +190,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Exists(_) => (StatusCode::CONFLICT, "streamer_exists"),
         Denied::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streamers"),
         Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
+        Denied::Restarting(_) => (StatusCode::CONFLICT, "streamer_restarting"),
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -177,9 +223,20 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         match self {
-            ApiError::Method { allow } => response.insert_header((header::ALLOW, *allow)),
+            ApiError::Method { allow } => response.insert_header((header::ALLOW, allow.as_str())),
+            // Joins and guesses come back one by one, within a minute.
+            ApiError::Limit(Exceeded::Joins | Exceeded::Logins) => {
+                response.insert_header((header::RETRY_AFTER, "10"))
+            }
+            ApiError::Access(Refused::NoToken | Refused::Forwarded) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"oriel\""))
+            }
+            ApiError::Access(Refused::Wrong | Refused::Expired | Refused::Revoked) => response
+                .insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"oriel\", error=\"invalid_token\"")),
             ApiError::WebSocket(_) => response.insert_header((header::UPGRADE, "websocket")),
-            ApiError::Ask(AskError::Busy) => response.insert_header((header::RETRY_AFTER, "1")),
+            ApiError::Limit(Exceeded::Requests) | ApiError::Ask(AskError::Busy) => {
+                response.insert_header((header::RETRY_AFTER, "1"))
+            }
             _ => &mut response,
         };
         response.finish()
@@ -248,7 +305,12 @@ mod tests {
             (AskError::Timeout(Duration::from_secs(10)).into(), 504, "streamer_timeout"),
             (ApiError::Json("x".into()), 400, "malformed_json"),
             (ApiError::NoRoute, 404, "route_not_found"),
-            (ApiError::Method { allow: "GET" }, 405, "method_not_allowed"),
+            (Refused::NoToken.into(), 401, "unauthorized"),
+            (Refused::Expired.into(), 401, "unauthorized"),
+            (Refused::OtherStreamer.into(), 403, "forbidden"),
+            (Exceeded::Logins.into(), 429, "too_many_failed_logins"),
+            (Full::TooMany.into(), 429, "too_many_revocations"),
+            (ApiError::Method { allow: "GET".into() }, 405, "method_not_allowed"),
             (ApiError::MediaType { expected: "x" }, 415, "unsupported_media_type"),
         ] {
             let error: ApiError = error;
@@ -264,7 +326,7 @@ mod tests {
     fn the_source_of_a_streamer_says_itself_why_it_did_not_start() {
         let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
             .with_field("source.command");
-        let failure = Failure { reason: error.message.clone(), exit: None, error: Some(error) };
+        let failure = Failure { error: Some(error), ..Failure::new("no program \"x\"") };
         let problem = ApiError::from(StartError::Failed(Box::new(failure))).problem("r");
         assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));
@@ -273,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_wrong_method_names_the_right_ones_in_a_header() {
-        let response = ApiError::Method { allow: "GET, HEAD" }.error_response();
+        let response = ApiError::Method { allow: "GET, HEAD".into() }.error_response();
         assert_eq!(response.headers().get(header::ALLOW).unwrap(), "GET, HEAD");
     }
 }

@@ -2,15 +2,18 @@
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
+use common::access::Need;
 use common::ipc::Reply;
 use common::signal::StreamInfo;
 use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
-use common::spec::validate_name;
+use common::spec::{SourceSpec, validate_name};
 use serde_json::Value;
 
 use super::extract::{Body, Id, Json, Slot, SourceName};
 use super::problem::ApiError;
 use super::session::done;
+use super::site::{Caller, Site};
+use super::sources::allowed;
 use super::streamers::locate_source;
 use crate::registry::Handle;
 use crate::registry::arrangement::Arranged;
@@ -49,10 +52,13 @@ impl Json for AddSource {
 pub async fn bind_free(
     id: Id,
     body: Body<BindSlot>,
+    caller: Caller,
+    site: web::Data<Site>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
+    may_show(&body.0, &caller, &site)?;
     let info = bind(&id, None, body.0, &registry).await?;
-    let location = format!("/api/streamers/{}/slots/{}", id.0, info.slot);
+    let location = site.path(&format!("/api/streamers/{}/slots/{}", id.0, info.slot));
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(info))
 }
 
@@ -73,9 +79,24 @@ pub async fn bind_one(
     id: Id,
     slot: Slot,
     body: Body<BindSlot>,
+    caller: Caller,
+    site: web::Data<Site>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
+    may_show(&body.0, &caller, &site)?;
     Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry).await?))
+}
+
+/// What is there can be shown by whoever steers, and so can windows; what would be started is for admins.
+fn may_show(bind: &BindSlot, caller: &Caller, site: &Site) -> Result<(), ApiError> {
+    match &bind.source {
+        SlotSource::Name(_) | SlotSource::Spec(SourceSpec::Window(_)) => Ok(()),
+        SlotSource::Spec(source) => {
+            let right = caller.right.as_ref().map_err(Clone::clone)?;
+            right.permits(Need::Admin, None)?;
+            allowed(source, "source", site)
+        }
+    }
 }
 
 async fn bind(id: &Id, slot: Option<u8>, bind: BindSlot, registry: &Handle) -> Result<StreamInfo, ApiError> {
@@ -157,11 +178,13 @@ pub async fn sources(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 pub async fn add_source(
     id: Id,
     body: Body<AddSource>,
+    site: web::Data<Site>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let AddSource { name, source } = body.0;
     validate_name(&name)?;
     source.validate_alone()?;
+    allowed(&source, "source", &site)?;
     let ask = Ask::AddSource { name: name.clone(), source: source.clone() };
     let reply = registry.reach(&id.0).await?.ask(ask).await?;
     registry.arranged(&id.0, Arranged::Added(name, source)).await;

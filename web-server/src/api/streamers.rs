@@ -4,12 +4,16 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
 use common::audit::AuditAction;
+use common::restart::LastEnd;
 use common::spec::{DesktopSpec, ExecSpec, FfmpegSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::extract::{Body, Id, Json, Query};
 use super::problem::ApiError;
+use super::site::{Caller, Site};
+use super::sources::allowed;
+use crate::auth::Right;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
 
@@ -34,6 +38,8 @@ use crate::registry::request::Admission;
 pub async fn create(
     request: HttpRequest,
     body: Body<CreateStreamer>,
+    caller: Caller,
+    site: web::Data<Site>,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let wait = match Query::of(&request, &["wait"])?.get("wait") {
@@ -43,9 +49,15 @@ pub async fn create(
     };
     let (id, spec) = body.0.into_spec();
     spec.validate()?;
+    for (name, source) in &spec.sources {
+        allowed(source, &format!("sources.{name}"), &site)?;
+    }
+    if let Some(source) = &spec.source {
+        allowed(source, "source", &site)?;
+    }
     let mut created = registry.create(id, spec).await?;
     if created.how == Admission::Create {
-        registry.audit(&created.streamer.id, AuditAction::Created, "api", None);
+        registry.audit(&created.streamer.id, AuditAction::Created, &caller.right?.name(), None);
     }
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
@@ -54,7 +66,7 @@ pub async fn create(
         Admission::Create => HttpResponse::Created(),
         Admission::Existing => HttpResponse::Ok(),
     };
-    let location = format!("/api/streamers/{}", created.streamer.id);
+    let location = site.path(&format!("/api/streamers/{}", created.streamer.id));
     Ok(response.insert_header((header::LOCATION, location)).json(created.streamer))
 }
 
@@ -79,8 +91,15 @@ pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError>
     params(("id" = String, Path, description = "Its name")),
     responses((status = 200, description = "State, slots, peers and counters", body = Streamer)),
 )]
-pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(registry.get(&id.0).await?))
+pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    let mut streamer = registry.get(&id.0).await?;
+    if caller.right? != Right::Admin {
+        // How it was made is between admins: environments and command lines hold secrets.
+        streamer.spec = streamer.spec.without_programs();
+        // So may logs, of programs that are not ours.
+        streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
+    }
+    Ok(HttpResponse::Ok().json(streamer))
 }
 
 /// End a streamer and everything it started.
@@ -94,9 +113,10 @@ pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, Ap
     params(("id" = String, Path, description = "Its name")),
     responses((status = 204, description = "Gone")),
 )]
-pub async fn delete(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+pub async fn delete(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    let by = caller.right?.name();
     registry.delete(&id.0).await?;
-    registry.audit(&id.0, AuditAction::Deleted, "api", None);
+    registry.audit(&id.0, AuditAction::Deleted, &by, None);
     Ok(HttpResponse::NoContent().finish())
 }
 

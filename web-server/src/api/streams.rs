@@ -26,7 +26,7 @@ pub async fn list(registry: web::Data<Handle>, config: web::Data<Config>) -> Res
         Err(Denied::NotFound(_)) => Vec::new(),
         Err(denied) => return Err(denied.into()),
     };
-    let (streamer, max_slots) = (config.streamer.clone(), config.protocol.max_slots);
+    let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
     Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
 }
 

@@ -12,7 +12,9 @@ use common::spec::StreamSpec;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::access::{AuthFile, HttpFile, TlsFile};
 use super::{LogFormat, keys, parse_ice_server};
+use crate::limits;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -67,6 +69,18 @@ pub struct File {
     /// What `/metrics` shows.
     #[serde(default, deserialize_with = "section")]
     pub metrics: Metrics,
+    /// Who is an admin, and what those may start.
+    #[serde(default, deserialize_with = "section")]
+    pub auth: AuthFile,
+    /// By which names and through which proxies the server is reached.
+    #[serde(default, deserialize_with = "section")]
+    pub http: HttpFile,
+    /// HTTPS.
+    #[serde(default, deserialize_with = "section")]
+    pub tls: TlsFile,
+    /// How often somebody may ask, join, guess and talk.
+    #[serde(default, deserialize_with = "section")]
+    pub limits: limits::File,
 }
 
 /// A section may be there without keys.

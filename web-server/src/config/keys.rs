@@ -63,6 +63,28 @@ pub const KEYS: &[Key] = &[
     key("webrtc.public_ip", "webrtc_public_ip", |c| json!(c.settings.public_ips)),
     key("webrtc.interfaces", "webrtc_interface", |c| json!(c.settings.interfaces)),
     key("metrics.per_peer", "metrics_per_peer", |c| json!(c.metrics_per_peer)),
+    key("auth.admin_secrets", "admin_secret", |c| json!(vec![HIDDEN; c.access.secrets.len()])),
+    key("auth.admin_secrets_file", "admin_secret_file", |c| json!(c.access.secrets_file)),
+    key("auth.allowed_commands", "allowed_command", |c| json!(c.access.allowed.commands)),
+    key("auth.allowed_inputs", "allowed_input", |c| json!(c.access.allowed.inputs)),
+    key("http.base_path", "base_path", |c| json!(c.access.base_path)),
+    key("http.allowed_hosts", "allowed_host", |c| json!(c.access.hosts)),
+    key("http.allowed_origins", "allowed_origin", |c| json!(c.access.origins)),
+    key("http.trusted_proxies", "trusted_proxy", |c| {
+        c.access.trusted_proxies.iter().map(|network| json!(network.to_string())).collect()
+    }),
+    key("tls.cert", "tls_cert", |c| json!(c.access.tls.as_ref().map(|tls| &tls.cert))),
+    key("tls.key", "tls_key", |c| json!(c.access.tls.as_ref().map(|tls| &tls.key))),
+    key("limits.requests_per_second", "requests_per_second", |c| json!(c.limits.requests_per_second)),
+    key("limits.joins_per_minute", "joins_per_minute", |c| json!(c.limits.joins_per_minute)),
+    key("limits.failed_logins_per_minute", "failed_logins_per_minute", |c| {
+        json!(c.limits.failed_logins_per_minute)
+    }),
+    key("limits.message_bytes", "message_bytes", |c| json!(c.limits.message_bytes)),
+    key("limits.messages_per_second", "messages_per_second", |c| json!(c.limits.messages_per_second)),
+    key("limits.data_messages_per_second", "data_messages_per_second", |c| {
+        json!(c.limits.data_messages_per_second)
+    }),
 ];
 
 fn ice_server(server: &IceServer) -> Value {

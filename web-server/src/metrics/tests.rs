@@ -18,6 +18,7 @@ fn streamer(id: &str) -> Streamer {
         state: PeerState::Connected,
         joined: now,
         stats: PeerStats { round_trip_ms: Some(12.5), lost: 3, frames: 60, ..PeerStats::default() },
+        token_id: None,
     };
     let value = json!({
         "id": StreamerId::parse(id).unwrap(), "state": "running", "since": now, "reason": null, "created": now,

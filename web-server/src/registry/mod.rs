@@ -11,27 +11,30 @@ pub mod state;
 pub mod store;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use common::api::{PeerKind, Streamer};
+use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
+use common::exit::StreamerExit;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Settings};
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
 use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
+use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
-use crate::supervisor::{self, Event, Failure, LogSettings, Plan, adopt};
-use arrangement::{Arranged, Arrangement};
+use crate::supervisor::rundir::RunDir;
+use crate::supervisor::{self, Event, Failure, LOG_LINES, LogSettings, Plan};
+use arrangement::Arranged;
 use request::{Admission, Denied};
-use session::{Joining, Session};
+use session::{Joining, Moment, Session};
 use state::Change;
 use store::{Audit, Health, Record, Store, Wanted};
 
@@ -101,10 +104,11 @@ enum Call {
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
     Reach { id: StreamerId, answer: Answer<supervisor::Handle> },
-    PeerKind { id: StreamerId, peer: PeerId, answer: Answer<Option<PeerKind>> },
+    Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
     Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
     Arranged { id: StreamerId, arranged: Arranged },
+    Restart { id: StreamerId, by: String, answer: Answer<Streamer> },
     Shutdown { stop_streamers: bool, done: oneshot::Sender<()> },
 }
 
@@ -113,6 +117,7 @@ enum Call {
 pub struct Handle {
     calls: mpsc::Sender<Call>,
     store: Store,
+    run_root: Arc<Path>,
 }
 
 impl Handle {
@@ -180,12 +185,12 @@ impl Handle {
         self.call(|answer| Call::Reach { id: id.clone(), answer }).await?
     }
 
-    /// How a peer came; `None` when it is not known (yet).
+    /// One peer; `None` when it is not known (yet).
     ///
     /// # Errors
     /// There is no streamer of that id.
-    pub async fn peer_kind(&self, id: &StreamerId, peer: PeerId) -> Result<Option<PeerKind>, Denied> {
-        self.call(|answer| Call::PeerKind { id: id.clone(), peer, answer }).await?
+    pub async fn peer(&self, id: &StreamerId, peer: PeerId) -> Result<Option<Peer>, Denied> {
+        self.call(|answer| Call::Peer { id: id.clone(), peer, answer }).await?
     }
 
     /// Brings a viewer; waits while the streamer is starting. The way to the streamer is returned when the
@@ -201,6 +206,26 @@ impl Handle {
     pub async fn leave(&self, id: &StreamerId, peer: PeerId, socket: u64, said_bye: bool) {
         // Without a registry nobody needs to know.
         let _ = self.calls.send(Call::Leave { id: id.clone(), peer, socket, said_bye }).await;
+    }
+
+    /// Another process shall take the place of a streamer's present one, or of its last. `by`: whose wish that is, for the audit
+    /// trail.
+    ///
+    /// # Errors
+    /// It is stopping, or there is none of that id.
+    pub async fn restart(&self, id: &StreamerId, by: &str) -> Result<Streamer, Denied> {
+        self.call(|answer| Call::Restart { id: id.clone(), by: by.to_owned(), answer }).await?
+    }
+
+    /// The last lines of a streamer's log, in order.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn log(&self, id: &StreamerId, lines: usize) -> Result<Vec<String>, Denied> {
+        self.get(id).await?;
+        let dir = RunDir::of(&self.run_root, id);
+        let read = tokio::task::spawn_blocking(move || dir.log_tail(lines));
+        read.await.map_err(|_| Denied::ShuttingDown)
     }
 
     /// A streamer has done something that its next process shall do again.
@@ -279,45 +304,96 @@ impl Registry {
         let (events_sender, events) = mpsc::channel(EVENTS);
         let sessions = BTreeMap::new();
         let starts = Arc::new(Semaphore::new(supervisor::starts_at_once()));
-        let handle = Handle { calls: calls_sender, store: store.clone() };
+        let run_root = config.run_root.as_path().into();
+        let handle = Handle { calls: calls_sender, store: store.clone(), run_root };
         (handle, Self { config, store, starts, sessions, calls, events, events_sender, shutdown: None })
     }
 
-    /// Takes over the streamers that ran before we did, and starts those that are `remembered` to be wanted and do not run, as
-    /// after a restart of the machine. Of the configured streams, what is configured now counts.
-    pub fn resume(&mut self, found: Vec<adopt::Found>, remembered: Vec<Record>, streams: &Streams) {
+    /// Takes over the streamers that ran before we did, and sees to those that are `remembered` and do not run: by their policy when
+    /// they ended meanwhile, at once when that was with the whole machine. Of the configured streams, what is configured now counts.
+    pub fn resume(&mut self, scan: adopt::Scan, remembered: Vec<Record>, streams: &Streams) {
         let mut remembered: BTreeMap<_, _> =
             remembered.into_iter().map(|record| (record.id.clone(), record)).collect();
-        for found in found {
+        for found in scan.found {
             let record = remembered.remove(&found.session.id);
             self.adopt(found, record);
         }
+        let mut ended: BTreeMap<_, _> =
+            scan.ended.into_iter().map(|ended| (ended.dir.path().to_owned(), ended)).collect();
         for record in remembered.into_values() {
             let reconfigured = record.id == streams.streamer
                 && streams.spec().is_some_and(|configured| configured != record.spec);
-            if record.wanted == Wanted::Ended || reconfigured {
+            if reconfigured {
                 self.store.remove(record.id);
-            } else {
-                tracing::info!(id = %record.id, "starting a streamer that is to run");
-                audit(&self.store, &record.id, AuditAction::Restarted, "server", None);
-                self.start(record);
+                continue;
+            }
+            let dir = RunDir::of(&self.config.run_root, &record.id);
+            match ended.remove(dir.path()) {
+                Some(Ended { exit: Some(exit), dir }) => self.ended_meanwhile(record, exit, &dir),
+                _ if record.wanted == Wanted::Ended => self.rest(record),
+                _ => self.restore(record),
+            }
+        }
+        for Ended { dir, exit } in ended.into_values() {
+            let exit = exit.map(|exit| exit.to_string());
+            tracing::info!(dir = %dir.path().display(), exit, "removing the run directory of a streamer that is gone");
+            if let Err(error) = dir.remove() {
+                tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
             }
         }
     }
 
     fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
-        let (state, created) = (found.session.clone(), found.created);
-        let handle = supervisor::resume(found, self.events_sender.clone());
-        let arrangement = record.map(|record| record.arrangement).unwrap_or_default();
-        let session = Session::adopted(state, created, handle, arrangement, self.store.clone());
+        let state = found.session.clone();
+        let mut record =
+            record.unwrap_or_else(|| Record::new(state.id.clone(), found.created, state.spec.clone()));
+        (record.spec, record.wanted) = (state.spec.clone(), Wanted::Running);
+        let handle = supervisor::resume(found, self.plan(&record), self.events_sender.clone());
+        let session = Session::adopted(state, record, handle, self.store.clone());
         audit(&self.store, &session.id, AuditAction::Adopted, "server", None);
         // It may have been made and not been kept any more.
+        self.insert(session);
+    }
+
+    /// Starts one that is to run, as after a restart of the machine.
+    fn restore(&mut self, mut record: Record) {
+        tracing::info!(id = %record.id, "starting a streamer that is to run");
+        audit(&self.store, &record.id, AuditAction::Restarted, "server", None);
+        record.history.started_again();
+        self.start(record);
+    }
+
+    /// One that has failed for good stays to be looked at.
+    fn rest(&mut self, record: Record) {
+        let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
+        let session = Session::failed(record, Utc::now(), handle, self.store.clone());
+        self.insert(session);
+    }
+
+    fn ended_meanwhile(&mut self, record: Record, exit: StreamerExit, dir: &RunDir) {
+        if record.wanted == Wanted::Ended {
+            return self.rest(record);
+        }
+        let (reason, log) = (exit.to_string(), dir.log_tail(LOG_LINES));
+        let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
+        let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
+        let mut session = Session::new(record, Utc::now(), handle, self.store.clone());
+        session.ended(Moment::now(), failure);
+        self.insert(session);
+    }
+
+    fn start(&mut self, record: Record) {
+        let handle = supervisor::start(self.plan(&record), self.events_sender.clone());
+        self.insert(Session::new(record, Utc::now(), handle, self.store.clone()));
+    }
+
+    fn insert(&mut self, session: Session) {
         self.store.put(session.record());
         self.sessions.insert(session.id.clone(), session);
     }
 
-    fn start(&mut self, record: Record) {
-        let plan = Plan {
+    fn plan(&self, record: &Record) -> Plan {
+        Plan {
             id: record.id.clone(),
             created: record.created,
             spec: record.spec.clone(),
@@ -326,11 +402,7 @@ impl Registry {
             run_root: self.config.run_root.clone(),
             log: self.config.log.clone(),
             starts: self.starts.clone(),
-        };
-        let handle = supervisor::start(plan, self.events_sender.clone());
-        self.store.put(record.clone());
-        let session = Session::new(record, Utc::now(), handle, self.store.clone());
-        self.sessions.insert(session.id.clone(), session);
+        }
     }
 
     /// Works until every [`Handle`] is gone.
@@ -339,7 +411,12 @@ impl Registry {
         store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let health = self.store.health();
         loop {
+            let due = self.sessions.values().filter_map(Session::due).min();
             tokio::select! {
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                    let now = Moment::now();
+                    self.sessions.values_mut().for_each(|session| session.start_if_due(now));
+                }
                 _ = store_tick.tick() => if *health.borrow() != Health::Good {
                     self.store.replace_all(self.sessions.values().filter_map(Session::kept).collect());
                 },
@@ -376,7 +453,7 @@ impl Registry {
             Call::Delete { id, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| {
                     let (sender, receiver) = oneshot::channel();
-                    session.delete(Utc::now(), "the streamer was deleted", sender);
+                    session.delete(Moment::now(), "the streamer was deleted", sender);
                     receiver
                 }));
             }
@@ -386,8 +463,8 @@ impl Registry {
                         .and_then(|session| request::reach(&session.life).map(|()| session.handle.clone())),
                 );
             }
-            Call::PeerKind { id, peer, answer } => {
-                let _ = answer.send(self.session(&id).map(|session| session.peer_kind(peer)));
+            Call::Peer { id, peer, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.peer(peer)));
             }
             Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
                 Ok(session) => session.join(Joining { join, socket, granted, answer }),
@@ -402,6 +479,14 @@ impl Registry {
                 if let Ok(session) = self.session(&id) {
                     session.arranged(arranged);
                 }
+            }
+            Call::Restart { id, by, answer } => {
+                let stopping = self.shutdown.is_some();
+                let _ = answer.send(match self.session(&id) {
+                    Ok(_) if stopping => Err(Denied::ShuttingDown),
+                    Ok(session) => session.restart(Moment::now(), &by).map(|()| session.view()),
+                    Err(denied) => Err(denied),
+                });
             }
             Call::Shutdown { stop_streamers, done } => self.begin_shutdown(stop_streamers, done),
         }
@@ -419,8 +504,7 @@ impl Registry {
         let holder = self.sessions.get(&id).map(|session| (&session.life, &session.spec));
         let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers)?;
         if how == Admission::Create {
-            let (created, wanted) = (Utc::now(), Wanted::Running);
-            self.start(Record { id: id.clone(), created, spec, wanted, arrangement: Arrangement::default() });
+            self.start(Record::new(id.clone(), Utc::now(), spec));
             self.config.metrics.created();
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
@@ -440,10 +524,10 @@ impl Registry {
         let Ok(session) = self.session(&id) else { return };
         match event {
             Event::Session(state) => session.learn(*state),
-            Event::Running => session.change(Utc::now(), Change::SourceRuns),
+            Event::Running => session.change(Moment::now(), Change::SourceRuns),
             Event::Said(message) => session.said(message),
             Event::Joined { joined, socket, answer } => session.attach(joined, socket, answer),
-            Event::Ended(failure) => session.change(Utc::now(), Change::Ended(failure)),
+            Event::Ended(failure) => session.ended(Moment::now(), failure),
             Event::Gone => {}
         }
     }
@@ -453,7 +537,7 @@ impl Registry {
         shutdown.done.push(done);
         for session in self.sessions.values_mut() {
             if stop_streamers {
-                session.stop(Utc::now(), "the server is shutting down");
+                session.stop(Moment::now(), "the server is shutting down");
             } else {
                 session.close_sockets(&Close::Server);
             }

@@ -23,6 +23,9 @@ pub enum Denied {
     /// It has not started yet.
     #[error("the streamer is still starting")]
     Starting,
+    /// It has ended, and another process is being started.
+    #[error("the streamer is being started again: {0}")]
+    Restarting(String),
     /// It ended by itself.
     #[error("the streamer has failed: {0}")]
     Failed(String),
@@ -74,6 +77,7 @@ pub fn reach(life: &Life) -> Result<(), Denied> {
     match &life.stage {
         Stage::Running => Ok(()),
         Stage::Starting => Err(Denied::Starting),
+        Stage::Restarting { reason, .. } => Err(Denied::Restarting(reason.clone())),
         Stage::Failed(failure) => Err(Denied::Failed(failure.reason.clone())),
         Stage::Stopping { .. } => Err(Denied::Stopping),
     }
@@ -94,7 +98,7 @@ mod tests {
     }
 
     fn failed() -> Stage {
-        Stage::Failed(Failure { reason: "why".into(), exit: None, error: None })
+        Stage::Failed(Failure::new("why"))
     }
 
     #[test]

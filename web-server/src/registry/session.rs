@@ -1,13 +1,16 @@
 //! All that is known about one streamer: its life, what it last said, and who waits for what.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
-use chrono::{DateTime, Utc};
-use common::api::{Peer, PeerKind, Streamer};
+use chrono::{DateTime, TimeDelta, Utc};
+use common::api::{Peer, Streamer};
 use common::audit::AuditAction;
+use common::control::Control;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, SessionState, StreamerIpcMessage};
-use common::signal::{ServerMessage, StreamInfo};
+use common::restart::{LastEnd, Restarts};
+use common::signal::{ServerMessage, StreamInfo, StreamerState};
 use common::spec::StreamerSpec;
 use common::stats::StreamerStats;
 use tokio::sync::oneshot;
@@ -18,8 +21,18 @@ use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
 use crate::signaling::{Close, Socket, socket};
-use crate::supervisor::Handle;
 use crate::supervisor::ask::{JoinAnswer, Joined};
+use crate::supervisor::restart::{History, Verdict, Why};
+use crate::supervisor::{Failure, Generation, Handle};
+
+/// Why a streamer is started again that need not be.
+const ASKED: &str = "a restart was asked for";
+
+/// From 0 to 1, for jitter.
+fn random() -> f64 {
+    // Without randomness all come back at once, which is bearable.
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
 
 /// A viewer that came before the source ran.
 pub(super) struct Joining {
@@ -28,6 +41,19 @@ pub(super) struct Joining {
     /// Told when it has been passed on to the streamer, or that it never will.
     pub granted: oneshot::Sender<Result<Handle, Denied>>,
     pub answer: JoinAnswer,
+}
+
+/// A moment on both clocks: what is measured is measured on one, what is told is told on the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub instant: Instant,
+    pub time: DateTime<Utc>,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: Utc::now() }
+    }
 }
 
 pub(super) struct Session {
@@ -39,9 +65,17 @@ pub(super) struct Session {
     arrangement: Arrangement,
     /// The process does not have the arrangement yet.
     arrange: bool,
+    history: History,
+    /// Which of its processes is, or was, the last.
+    generation: Generation,
+    /// When another process is to be started, while that is waited for.
+    due: Option<Instant>,
+    /// Who has had its process told to end for another one.
+    asked: Option<String>,
     store: Store,
     slots: Vec<StreamInfo>,
     peers: BTreeMap<PeerId, Peer>,
+    control: Control,
     stats: Option<StreamerStats>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
@@ -53,7 +87,7 @@ pub(super) struct Session {
 impl Session {
     /// A streamer that is being started.
     pub fn new(record: Record, now: DateTime<Utc>, handle: Handle, store: Store) -> Self {
-        let Record { id, created, spec, arrangement, wanted: _ } = record;
+        let Record { id, created, spec, arrangement, history, wanted: _ } = record;
         Self {
             id,
             spec,
@@ -62,9 +96,14 @@ impl Session {
             created,
             arrangement,
             arrange: true,
+            history,
+            generation: 0,
+            due: None,
+            asked: None,
             store,
             slots: Vec::new(),
             peers: BTreeMap::new(),
+            control: Control::default(),
             stats: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
@@ -74,22 +113,29 @@ impl Session {
     }
 
     /// A streamer that ran before we did.
-    pub fn adopted(
-        state: SessionState,
-        created: DateTime<Utc>,
-        handle: Handle,
-        arrangement: Arrangement,
-        store: Store,
-    ) -> Self {
-        let (id, spec, wanted) = (state.id.clone(), state.spec.clone(), Wanted::Running);
-        let mut session =
-            Self::new(Record { id, created, spec, wanted, arrangement }, state.started, handle, store);
+    pub fn adopted(state: SessionState, record: Record, handle: Handle, store: Store) -> Self {
+        let mut session = Self::new(record, state.started, handle, store);
         if let Some(since) = state.running_since {
             session.life = Life { since, stage: Stage::Running };
+            // For as long as we know.
+            session.history.runs(Instant::now());
             // Whoever started it has seen to that.
             session.arrange = false;
         }
         session.learn(state);
+        session
+    }
+
+    /// A streamer that failed for good before we came.
+    pub fn failed(record: Record, now: DateTime<Utc>, handle: Handle, store: Store) -> Self {
+        let mut session = Self::new(record, now, handle, store);
+        let last = session.history.last.clone();
+        let failure = match last {
+            Some(last) => Failure { exit: last.exit, log: last.log, ..Failure::new(last.reason) },
+            None => Failure::new("it ended for good"),
+        };
+        let since = session.history.last.as_ref().map_or(now, |last| last.at);
+        session.life = Life { since, stage: Stage::Failed(failure) };
         session
     }
 
@@ -104,6 +150,7 @@ impl Session {
                 _ => Wanted::Running,
             },
             arrangement: self.arrangement.clone(),
+            history: self.history.clone(),
         }
     }
 
@@ -132,6 +179,7 @@ impl Session {
     pub fn learn(&mut self, state: SessionState) {
         self.slots = state.slots;
         self.set_peers(state.peers);
+        self.control = state.control;
     }
 
     /// As clients see it.
@@ -147,39 +195,147 @@ impl Session {
             reason: self.life.reason().map(str::to_owned),
             created: self.created,
             exit,
+            restarts: self.restarts(),
             spec: self.spec.redacted(),
             slots: self.slots.clone(),
             peers: self.peers.values().cloned().collect(),
+            control: self.control.clone(),
             stats: self.stats.clone(),
         }
     }
 
-    /// How a peer came, if it is known.
-    pub fn peer_kind(&self, peer: PeerId) -> Option<PeerKind> {
-        self.peers.get(&peer).map(|peer| peer.kind)
+    fn restarts(&self) -> Restarts {
+        let next = match &self.life.stage {
+            Stage::Restarting { next, .. } => *next,
+            _ => None,
+        };
+        Restarts { count: self.history.count, next, last: self.history.last.clone() }
+    }
+
+    /// A peer, if it is known.
+    pub fn peer(&self, peer: PeerId) -> Option<Peer> {
+        self.peers.get(&peer).cloned()
     }
 
     /// Goes on with its life, and tells everybody whom it concerns.
-    pub fn change(&mut self, now: DateTime<Utc>, change: Change) {
-        let Some(life) = self.life.after(now, change) else { return };
+    pub fn change(&mut self, now: Moment, change: Change) {
+        let Some(life) = self.life.after(now.time, change) else { return };
         self.life = life;
-        let state = self.life.state();
-        tracing::info!(id = %self.id, ?state, reason = self.life.reason(), "streamer");
-        let message = ServerMessage::StreamerState { state, reason: self.life.reason().map(str::to_owned) };
-        self.joining.iter().for_each(|joining| joining.socket.send(&message));
-        self.broadcast(&message);
-        self.settle();
+        let (state, reason) = (self.life.state(), self.life.reason().map(str::to_owned));
+        tracing::info!(id = %self.id, ?state, reason, "streamer");
+        self.joining.iter().for_each(|joining| joining.socket.send(&self.news_for_joiners()));
+        self.broadcast(&ServerMessage::StreamerState { state, reason: reason.clone() });
         match &self.life.stage {
-            Stage::Running if std::mem::take(&mut self.arrange) => self.rearrange(),
-            Stage::Failed(failure) => {
-                let reason = failure.reason.clone();
-                self.audit(AuditAction::Ended, "server", Some(reason.clone()));
+            Stage::Running => {
+                self.history.runs(now.instant);
                 self.keep();
-                self.slots.clear();
-                self.peers.clear();
-                self.close_sockets(&Close::Streamer(reason));
+                if std::mem::take(&mut self.arrange) {
+                    self.rearrange();
+                }
             }
-            _ => {}
+            Stage::Failed(_) | Stage::Restarting { .. } => self.process_gone(&reason.unwrap_or_default()),
+            Stage::Starting | Stage::Stopping { .. } => {}
+        }
+        self.settle();
+    }
+
+    /// The process has ended without having been told to stop: another one takes its place, or none.
+    pub fn ended(&mut self, now: Moment, failure: Failure) {
+        if matches!(self.life.stage, Stage::Stopping { .. }) {
+            return;
+        }
+        if let Some(by) = self.asked.take() {
+            return self.start_again(now, &by, ASKED);
+        }
+        let Failure { reason, exit, log, .. } = failure.clone();
+        self.audit(AuditAction::Ended, "server", Some(reason.clone()));
+        let verdict = self.history.ended(now.instant, &self.spec.restart, exit.as_ref(), random());
+        self.history.last = Some(LastEnd { at: now.time, reason: reason.clone(), exit, log });
+        match verdict {
+            Verdict::Again { after } => {
+                self.due = Some(now.instant + after);
+                let next = TimeDelta::from_std(after).ok().map(|after| now.time + after);
+                self.fail_waiting(&failure);
+                self.change(now, Change::Restart { reason, next });
+            }
+            Verdict::Stays(Why::CrashLoop { ends }) => {
+                let reason = format!("it ended {ends} times in a row, the last time: {reason}");
+                self.change(now, Change::Ended(Failure { reason, ..failure }));
+            }
+            Verdict::Stays(Why::Policy | Why::Finished | Why::NeverRan) => {
+                self.change(now, Change::Ended(failure));
+            }
+        }
+        self.keep();
+    }
+
+    /// Another process shall take the place of this one, or of the last.
+    ///
+    /// # Errors
+    /// It is stopping.
+    pub fn restart(&mut self, now: Moment, by: &str) -> Result<(), Denied> {
+        self.history.forgive();
+        match &self.life.stage {
+            Stage::Stopping { .. } => return Err(Denied::Stopping),
+            Stage::Failed(_) | Stage::Restarting { next: Some(_), .. } => {
+                self.start_again(now, by, ASKED);
+            }
+            Stage::Starting | Stage::Running | Stage::Restarting { next: None, .. } => {
+                self.asked = Some(by.to_owned());
+                self.handle.again(self.generation);
+                self.change(now, Change::Restart { reason: ASKED.to_owned(), next: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// When [`Self::start_if_due`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Starts another process, if its time has come.
+    pub fn start_if_due(&mut self, now: Moment) {
+        if self.due.is_some_and(|due| due <= now.instant) {
+            let reason = self.life.reason().unwrap_or_default().to_owned();
+            self.start_again(now, "server", &reason);
+        }
+    }
+
+    fn start_again(&mut self, now: Moment, by: &str, reason: &str) {
+        self.due = None;
+        self.arrange = true;
+        self.history.started_again();
+        self.audit(AuditAction::Restarted, by, Some(reason.to_owned()));
+        self.handle.again(self.generation);
+        self.generation += 1;
+        self.change(now, Change::Restart { reason: reason.to_owned(), next: None });
+        self.keep();
+    }
+
+    /// What the process had is gone with it.
+    fn process_gone(&mut self, reason: &str) {
+        self.slots.clear();
+        self.peers.clear();
+        self.control = Control::default();
+        self.stats = None;
+        self.close_sockets(&Close::Streamer(reason.to_owned()));
+    }
+
+    /// To whoever is not yet a peer, one process is as good as another: only whether it is worth waiting matters.
+    fn news_for_joiners(&self) -> ServerMessage {
+        let state = match self.life.state() {
+            StreamerState::Restarting => StreamerState::Starting,
+            state => state,
+        };
+        ServerMessage::StreamerState { state, reason: self.life.reason().map(str::to_owned) }
+    }
+
+    /// Whoever waits for the start is told why it did not work, even if it is tried again.
+    fn fail_waiting(&mut self, failure: &Failure) {
+        for answer in std::mem::take(&mut self.waiting) {
+            // Whoever has stopped waiting does not miss it.
+            let _ = answer.send(Err(StartError::Failed(Box::new(failure.clone()))));
         }
     }
 
@@ -204,9 +360,8 @@ impl Session {
 
     /// Brings a viewer to the streamer, at once or when its source runs.
     pub fn join(&mut self, joining: Joining) {
-        if matches!(self.life.stage, Stage::Starting) {
-            let state = self.life.state();
-            joining.socket.send(&ServerMessage::StreamerState { state, reason: None });
+        if matches!(self.life.stage, Stage::Starting | Stage::Restarting { .. }) {
+            joining.socket.send(&self.news_for_joiners());
         }
         self.joining.push(joining);
         self.settle();
@@ -235,14 +390,15 @@ impl Session {
     }
 
     /// Answers when everything is gone.
-    pub fn delete(&mut self, now: DateTime<Utc>, reason: &str, gone: oneshot::Sender<()>) {
+    pub fn delete(&mut self, now: Moment, reason: &str, gone: oneshot::Sender<()>) {
         self.deleting.push(gone);
         self.store.remove(self.id.clone());
         self.stop(now, reason);
     }
 
     /// Ends the streamer.
-    pub fn stop(&mut self, now: DateTime<Utc>, reason: &str) {
+    pub fn stop(&mut self, now: Moment, reason: &str) {
+        self.due = None;
         self.change(now, Change::Stop { reason: reason.to_owned() });
         self.handle.stop(reason);
     }
@@ -272,7 +428,12 @@ impl Session {
                     socket.send(&message.0);
                 }
             }
-            StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
+            StreamerIpcMessage::Broadcast { message } => {
+                if let ServerMessage::Control(control) = &message.0 {
+                    self.control_changed(control.clone());
+                }
+                self.broadcast(&message.0);
+            }
             StreamerIpcMessage::PeerState { peer } => self.peer_state(peer.0),
             StreamerIpcMessage::PeerGone { peer, reason } => {
                 tracing::info!(id = %self.id, %peer, reason, "peer gone");
@@ -302,9 +463,20 @@ impl Session {
     }
 
     fn peer_state(&mut self, peer: Peer) {
-        let (id, kind) = (peer.id, peer.kind);
+        let (id, kind, token) = (peer.id, peer.kind, peer.token_id);
         if self.peers.insert(id, peer).is_none() {
-            self.audit(AuditAction::Joined, &format!("peer {id}"), Some(format!("{kind:?}").to_lowercase()));
+            let by = token.map(|token| format!(" by token {token}")).unwrap_or_default();
+            let detail = format!("{}{by}", format!("{kind:?}").to_lowercase());
+            self.audit(AuditAction::Joined, &format!("peer {id}"), Some(detail));
+        }
+    }
+
+    fn control_changed(&mut self, control: Control) {
+        let before = std::mem::replace(&mut self.control, control).holder;
+        match self.control.holder {
+            holder if holder == before => {}
+            Some(holder) => self.audit(AuditAction::ControlChanged, &format!("peer {holder}"), None),
+            None => self.audit(AuditAction::ControlChanged, "server", Some("nobody has control".into())),
         }
     }
 
@@ -320,7 +492,7 @@ impl Session {
     /// Answers those who wait for the start, once it is decided.
     fn settle(&mut self) {
         let decided = match &self.life.stage {
-            Stage::Starting => return,
+            Stage::Starting | Stage::Restarting { .. } => return,
             Stage::Running => Ok(()),
             Stage::Failed(failure) => Err(StartError::Failed(Box::new(failure.clone()))),
             Stage::Stopping { .. } => Err(StartError::Denied(Denied::Stopping)),

@@ -1,9 +1,9 @@
 //! The life of a streamer as the registry sees it.
 //!
 //! ```text
-//! starting ──source runs──▶ running
-//!    │  │                    │  │
-//!    │  └──────ended─────────┼──┴─▶ failed
+//! starting ──source runs──▶ running ◀──source runs── restarting ──▶ (ended again: restarting, or failed)
+//!    │  │                    │  │  └──ended──────────────▲   ▲
+//!    │  └──────ended─────────┼──┴─▶ failed ──asked for───┘   └── from starting too
 //!    │                       │         │
 //!    └─────────stop──────────┴─▶ stopping ──gone──▶ (removed)
 //! ```
@@ -29,6 +29,13 @@ pub enum Stage {
     Starting,
     /// Its source has produced a keyframe.
     Running,
+    /// Its process ended, or is being ended, and another one is or will be started.
+    Restarting {
+        /// Why.
+        reason: String,
+        /// When it will be, while that is waited for.
+        next: Option<DateTime<Utc>>,
+    },
     /// Its process ended, or never began.
     Failed(Failure),
     /// It was told to end.
@@ -43,8 +50,15 @@ pub enum Stage {
 pub enum Change {
     /// The source has produced a keyframe.
     SourceRuns,
-    /// The process ended, though nobody told it to.
+    /// The process ended, though nobody told it to, and is not started again.
     Ended(Failure),
+    /// Another process takes its place.
+    Restart {
+        /// Why.
+        reason: String,
+        /// When it will be started, if that is waited for.
+        next: Option<DateTime<Utc>>,
+    },
     /// It shall end.
     Stop {
         /// Why.
@@ -61,14 +75,15 @@ impl Life {
     /// What becomes of it; `None` when it stays as it is.
     pub fn after(&self, now: DateTime<Utc>, change: Change) -> Option<Self> {
         let stage = match (&self.stage, change) {
-            (Stage::Starting, Change::SourceRuns) => Stage::Running,
-            (Stage::Starting | Stage::Running, Change::Ended(failure)) => Stage::Failed(failure),
-            (Stage::Starting | Stage::Running | Stage::Failed(_), Change::Stop { reason }) => {
-                Stage::Stopping { reason }
+            (Stage::Stopping { .. }, _)
+            | (Stage::Running | Stage::Failed(_), Change::SourceRuns)
+            | (Stage::Failed(_), Change::Ended(_)) => return None,
+            (Stage::Starting | Stage::Restarting { .. }, Change::SourceRuns) => Stage::Running,
+            (Stage::Starting | Stage::Running | Stage::Restarting { .. }, Change::Ended(failure)) => {
+                Stage::Failed(failure)
             }
-            (Stage::Running | Stage::Failed(_) | Stage::Stopping { .. }, Change::SourceRuns)
-            | (Stage::Failed(_) | Stage::Stopping { .. }, Change::Ended(_))
-            | (Stage::Stopping { .. }, Change::Stop { .. }) => return None,
+            (_, Change::Restart { reason, next }) => Stage::Restarting { reason, next },
+            (_, Change::Stop { reason }) => Stage::Stopping { reason },
         };
         Some(Self { since: now, stage })
     }
@@ -78,6 +93,7 @@ impl Life {
         match self.stage {
             Stage::Starting => StreamerState::Starting,
             Stage::Running => StreamerState::Running,
+            Stage::Restarting { .. } => StreamerState::Restarting,
             Stage::Failed(_) => StreamerState::Failed,
             Stage::Stopping { .. } => StreamerState::Stopping,
         }
@@ -88,7 +104,7 @@ impl Life {
         match &self.stage {
             Stage::Starting | Stage::Running => None,
             Stage::Failed(failure) => Some(&failure.reason),
-            Stage::Stopping { reason } => Some(reason),
+            Stage::Restarting { reason, .. } | Stage::Stopping { reason } => Some(reason),
         }
     }
 }
@@ -102,7 +118,7 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure { reason: "killed by signal 9".into(), exit: None, error: None }
+        Failure { reason: "killed by signal 9".into(), exit: None, error: None, log: Vec::new() }
     }
 
     fn stop() -> Change {
@@ -115,15 +131,19 @@ mod tests {
         let running = Life { since: at(0), stage: Stage::Running };
         let failed = Life { since: at(0), stage: Stage::Failed(failure()) };
         let stopping = Life { since: at(0), stage: Stage::Stopping { reason: "r".into() } };
-        for (life, runs, ended, stopped) in [
-            (Life::new(at(0)), Some(S::Running), Some(S::Failed), Some(S::Stopping)),
-            (running, None, Some(S::Failed), Some(S::Stopping)),
-            (failed, None, None, Some(S::Stopping)),
-            (stopping, None, None, None),
+        let restarting = Life { since: at(0), stage: Stage::Restarting { reason: "r".into(), next: None } };
+        let restart = || Change::Restart { reason: "r".into(), next: Some(at(9)) };
+        for (life, runs, ended, restarted, stopped) in [
+            (Life::new(at(0)), Some(S::Running), Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
+            (running, None, Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
+            (restarting, Some(S::Running), Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
+            (failed, None, None, Some(S::Restarting), Some(S::Stopping)),
+            (stopping, None, None, None, None),
         ] {
             let after = |change| life.after(at(1), change).map(|l| l.state());
             assert_eq!(after(Change::SourceRuns), runs, "{life:?}");
             assert_eq!(after(Change::Ended(failure())), ended, "{life:?}");
+            assert_eq!(after(restart()), restarted, "{life:?}");
             assert_eq!(after(stop()), stopped, "{life:?}");
         }
     }

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::arrangement::Arrangement;
+use crate::supervisor::restart::History;
 
 /// The file in the state directory.
 pub const FILE: &str = "state.db";
@@ -113,6 +114,16 @@ pub struct Record {
     pub wanted: Wanted,
     /// What was changed at run time.
     pub arrangement: Arrangement,
+    /// How it ended and was started again.
+    pub history: History,
+}
+
+impl Record {
+    /// One that is created now.
+    pub fn new(id: StreamerId, created: DateTime<Utc>, spec: StreamerSpec) -> Self {
+        let (arrangement, history) = (Arrangement::default(), History::default());
+        Self { id, created, spec, wanted: Wanted::Running, arrangement, history }
+    }
 }
 
 /// Something for the audit trail.

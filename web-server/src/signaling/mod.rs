@@ -3,6 +3,7 @@
 //! All only relay. A streamer gives out peer ids, offers and answers; here is known which peer has
 //! which WebSocket, and nothing more.
 
+pub mod gate;
 pub mod multistream;
 pub mod peer_ws;
 pub mod socket;

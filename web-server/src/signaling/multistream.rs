@@ -10,13 +10,14 @@
 mod protocol;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::PeerKind;
-use common::id::{PeerId, StreamerId};
+use common::id::{PeerId, StreamerId, TokenId};
 use common::ipc::{self, Json, ServerIpcMessage};
-use common::multistream::ClientMessage;
+use common::multistream::{ClientMessage, SUBPROTOCOL};
 use common::signal::{MAX_MESSAGE, StreamerState};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -25,6 +26,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
+use super::gate::Gate;
 use super::socket::{Close, Out, Outbox, Socket};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
@@ -61,15 +63,18 @@ pub struct Config {
 pub async fn connect(
     request: HttpRequest,
     payload: web::Payload,
+    gate: Gate,
     registry: web::Data<registry::Handle>,
     config: web::Data<Config>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
-    let (response, websocket) = WebSocket::open(&request, payload, &[], MAX_READ)?;
+    let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_READ, gate.limits())?;
     // Its first message, in which it may ask for a session, is due at once.
     let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = Connection {
+        gate,
+        token_id: None,
         registry: registry.get_ref().clone(),
         protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
         metrics: metrics.get_ref().clone(),
@@ -83,7 +88,10 @@ pub async fn connect(
 }
 
 struct Connection {
-    config: std::sync::Arc<Config>,
+    gate: Gate,
+    /// By which token it came, once it has.
+    token_id: Option<TokenId>,
+    config: Arc<Config>,
     registry: registry::Handle,
     metrics: Metrics,
     protocol: Protocol,
@@ -147,7 +155,9 @@ impl Connection {
             for output in self.protocol.handle(input) {
                 match output {
                     Output::Say(text) => self.say(text).await?,
-                    Output::Check => inputs.push_back(Input::Checked(self.check().await)),
+                    Output::Check { token } => {
+                        inputs.push_back(Input::Checked(self.check(token.as_deref()).await));
+                    }
                     Output::Join(join) => inputs.push_back(self.join(join).await),
                     Output::Leave => self.leave(true).await,
                     Output::Tell(message) => {
@@ -170,9 +180,12 @@ impl Connection {
         self.websocket.send(text.into(), &kick).await
     }
 
-    /// A secret for a new session, if there is a streamer to have one with.
-    async fn check(&self) -> Result<String, String> {
+    /// A secret for a new session, if the client may have one and there is a streamer to have it with.
+    async fn check(&mut self, token: Option<&str>) -> Result<String, String> {
         let Config { streamer: id, configured, .. } = &*self.config;
+        let right = self.gate.enter(token, id).map_err(|refused| refused.problem("").detail)?;
+        tracing::info!(%id, by = right.name(), "joining by multistream");
+        self.token_id = right.token();
         let known = match self.registry.get(id).await {
             Err(Denied::NotFound(_)) if !configured => {
                 return Err(
@@ -200,7 +213,8 @@ impl Connection {
         let number = socket.number();
         let join = match join {
             Join::Offer { sdp: offer, slots, session } => {
-                ipc::Join::Multistream { offer, slots, session, socket: number }
+                let token_id = self.token_id;
+                ipc::Join::Multistream { offer, slots, session, socket: number, token_id }
             }
             Join::Resume { session } => ipc::Join::ResumeMultistream { session, socket: number },
         };

@@ -20,13 +20,14 @@ use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Json, ServerIpcMessage};
-use common::signal::{ClientMessage, MAX_MESSAGE, Role, SUBPROTOCOL, ServerMessage};
+use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
+use super::gate::Gate;
 use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::extract::Id;
@@ -47,7 +48,8 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
     get, path = "/api/streamers/{id}/peer", tag = "signalling",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
-        ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`oriel.v1`"),
+        ("Sec-WebSocket-Protocol" = Option<String>, Header,
+         description = "`oriel.v1`; a token may stand beside it, as `oriel.token.…`, or come in `hello`"),
     ),
     responses((status = 101, description = "WebSocket, subprotocol `oriel.v1`")),
 )]
@@ -55,29 +57,36 @@ pub async fn connect(
     request: HttpRequest,
     id: Id,
     payload: web::Payload,
+    gate: Gate,
     registry: web::Data<registry::Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
-    registry.get(&id.0).await?;
+    let limits = gate.limits();
+    // Whoever is nobody yet is not even told which streamers there are.
+    if !gate.is_open_to_nobody() {
+        registry.get(&id.0).await?;
+    }
     let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
     if let Some(offered) = offered.map(|value| value.to_str().unwrap_or_default())
         && !offered.split(',').any(|protocol| protocol.trim() == SUBPROTOCOL)
     {
-        return Err(ApiError::WebSocket(format!("its subprotocol is {SUBPROTOCOL}, not {offered:?}")));
+        return Err(ApiError::WebSocket(format!("its subprotocol is {SUBPROTOCOL}")));
     }
-    let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_MESSAGE)?;
+    let longest = limits.config().message_bytes as usize;
+    let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], longest, limits)?;
     let (socket, outbox) = Socket::new();
     let (registry, metrics) = (registry.get_ref().clone(), metrics.get_ref().clone());
     let span = tracing::info_span!("peer", streamer = %id.0, socket = socket.number(), peer = Empty);
     let ice = ice.into_inner();
-    let connection = Connection { id: id.0, registry, metrics, ice, websocket, socket, outbox };
+    let connection = Connection { id: id.0, gate, registry, metrics, ice, websocket, socket, outbox };
     actix_web::rt::spawn(connection.run().instrument(span));
     Ok(response)
 }
 
 struct Connection {
     id: StreamerId,
+    gate: Gate,
     registry: registry::Handle,
     metrics: Metrics,
     ice: Arc<ice::Config>,
@@ -113,16 +122,28 @@ impl Connection {
     async fn hello(&mut self) -> Result<Join, End> {
         loop {
             match self.receive().await? {
-                Some(ClientMessage::Hello { resume, role, capabilities }) => {
-                    let role = role.unwrap_or(Role::Controller);
-                    let socket = self.socket.number();
-                    return Ok(Join::Native { resume, socket, role, capabilities });
+                Some(ClientMessage::Hello { token, resume, role, capabilities }) => {
+                    let right = match self.gate.enter(token.as_deref(), &self.id) {
+                        Ok(right) => right,
+                        Err(refused) => return Err(self.refuse(refused).await?),
+                    };
+                    let role = role.unwrap_or(Role::Controller).min(right.role());
+                    let (socket, token_id) = (self.socket.number(), right.token());
+                    tracing::info!(id = %self.id, socket, ?role, by = right.name(), "joining");
+                    return Ok(Join::Native { resume, socket, role, capabilities, token_id });
                 }
                 Some(ClientMessage::Bye) => return Err(End::Bye),
                 Some(_) => self.error("hello_expected", "say hello first").await?,
                 None => {}
             }
         }
+    }
+
+    /// Tells why, and how it ends by that.
+    async fn refuse(&mut self, refused: ApiError) -> Result<End, End> {
+        let problem = refused.problem("");
+        self.error(&problem.code, &problem.detail).await?;
+        Ok(End::refused(problem.detail))
     }
 
     async fn join(&mut self, join: Join) -> Result<(supervisor::Handle, PeerId), End> {

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | 1000 | the client has said goodbye |
 //! | 1002, 1009 | not WebSocket as it should be; a message too long |
-//! | 1008 | the client does not do its part: say hello, read, answer pings |
+//! | 1008 | the client does not do its part: say hello, read, answer pings, or says too much |
 //! | 1012 | the web-server ends; connect again and resume |
 //! | 4000 | the peer is gone: removed, or taken over by a newer WebSocket |
 //! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::socket::Close;
 use crate::api::problem::ApiError;
+use crate::limits::{Bucket, Limits};
 
 /// From a viewer's first message to being a peer; covers the whole start of a streamer.
 pub const JOIN_DEADLINE: Duration = Duration::from_secs(60);
@@ -75,6 +78,10 @@ pub struct WebSocket {
     /// When the client last sent anything.
     heard: Instant,
     pings: Interval,
+    limits: Arc<Limits>,
+    /// Messages per second that it may send, and at once.
+    rate: f64,
+    messages: Bucket,
 }
 
 impl WebSocket {
@@ -88,6 +95,7 @@ impl WebSocket {
         payload: web::Payload,
         protocols: &[&str],
         longest: usize,
+        limits: Arc<Limits>,
     ) -> Result<(HttpResponse, Self), ApiError> {
         let (response, session, incoming) = actix_ws::handle_with_protocols(request, payload, protocols)
             .map_err(|error| ApiError::WebSocket(error.to_string()))?;
@@ -96,7 +104,9 @@ impl WebSocket {
         let now = Instant::now();
         let mut pings = interval_at(now + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok((response, Self { session, incoming, longest, heard: now, pings }))
+        let rate = f64::from(limits.config().messages_per_second);
+        let messages = Bucket::new(now.into_std(), rate);
+        Ok((response, Self { session, incoming, longest, heard: now, pings, limits, rate, messages }))
     }
 
     /// What the client sends next; pings go and come meanwhile. Cancel safe: no message is lost.
@@ -118,6 +128,11 @@ impl WebSocket {
                 }
             };
             self.heard = Instant::now();
+            // Pings and pongs count as well: each is work.
+            if !self.messages.take(self.heard.into_std(), self.rate, self.rate) {
+                self.limits.counters().messages.fetch_add(1, Ordering::Relaxed);
+                return Err(End::policy("too many messages (limits.messages_per_second)"));
+            }
             match message {
                 AggregatedMessage::Text(text) => return Ok(Frame::Text(text)),
                 AggregatedMessage::Binary(_) => return Ok(Frame::Binary),

@@ -4,11 +4,13 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
-use common::api::PeerKind;
+use common::api::{Peer, PeerKind};
 use common::ipc::{Join, Reply, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
+use crate::api::site::{self, Caller, Site};
+use crate::auth::Right;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::Handle;
@@ -36,6 +38,7 @@ pub async fn create(
     request: HttpRequest,
     id: Id,
     payload: web::Payload,
+    here: web::Data<Site>,
     registry: web::Data<Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
@@ -50,7 +53,9 @@ pub async fn create(
     let offer = std::str::from_utf8(&offer)
         .map_err(|_| ApiError::Unreadable("an offer is UTF-8 text".into()))?
         .to_owned();
-    let join = Join::Whep { offer };
+    let right = site::caller(&request)?.right?;
+    tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
+    let join = Join::Whep { offer, token_id: right.token() };
     let streamer = registry.reach(&id.0).await?;
     let joined = streamer.ask(Ask::AddPeer(join)).await;
     metrics.join(PeerKind::Whep, joined.is_ok());
@@ -62,7 +67,7 @@ pub async fn create(
             }
             Ok(created
                 .content_type(SDP)
-                .insert_header((header::LOCATION, format!("/api/streamers/{}/whep/{peer}", id.0)))
+                .insert_header((header::LOCATION, here.path(&format!("/api/streamers/{}/whep/{peer}", id.0))))
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(answer))
         }
@@ -85,12 +90,19 @@ pub async fn create(
 pub async fn delete(
     id: Id,
     peer: extract::Peer,
+    caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let kind = registry.peer_kind(&id.0, peer.0).await?;
-    if matches!(kind, Some(kind) if kind != PeerKind::Whep) {
+    let right = caller.right?;
+    let known = registry.peer(&id.0, peer.0).await?;
+    // Others' are as good as not there.
+    let ours = |known: &Peer| {
+        known.kind == PeerKind::Whep && (right == Right::Admin || known.token_id == right.token())
+    };
+    if known.as_ref().map_or(right != Right::Admin, |known| !ours(known)) {
         let kind = common::ipc::ErrorKind::NotFound;
-        let error = RequestError::new(kind, "peer_not_found", "this peer did not come by WHEP");
+        let error =
+            RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
         return Err(AskError::Refused(error).into());
     }
     let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };

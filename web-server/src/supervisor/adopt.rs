@@ -4,17 +4,18 @@
 //! token and knows its session is adopted; what is dead is cleared away, what is alive and of no use is killed.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::exit::{ExitReason, StreamerExit};
 use common::ipc::{Ready, SessionState};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::link::Connection;
 use super::process::{self, Monitor};
-use super::rundir::RunDir;
+use super::rundir::{RunDir, boot};
 use super::task;
 
 /// How long a streamer may take to answer before it is given up; all are asked at once.
@@ -26,11 +27,32 @@ pub struct Found {
     pub(super) monitor: Monitor,
     pub(super) connection: Connection,
     pub(super) pid: u32,
-    pub(super) streamer_bin: PathBuf,
     /// All about it.
     pub session: SessionState,
     /// When it was created.
     pub created: DateTime<Utc>,
+}
+
+/// What there was in the run directories.
+#[derive(Default)]
+pub struct Scan {
+    /// Those that run.
+    pub found: Vec<Found>,
+    /// Directories of those that do not, cleared of all but their logs.
+    pub ended: Vec<Ended>,
+}
+
+/// A streamer that ended while no web-server was there.
+pub struct Ended {
+    /// Its directory.
+    pub dir: RunDir,
+    /// How it ended; `None` when that was with the whole machine.
+    pub exit: Option<StreamerExit>,
+}
+
+enum Examined {
+    Runs(Box<Found>),
+    Ended(Ended),
 }
 
 /// Looks through every run directory under `root`. `streamer_bin` clears away what is left of the dead.
@@ -38,27 +60,38 @@ pub struct Found {
 /// # Errors
 /// `root` cannot be read. Trouble with a single directory is logged and does not keep the others from being
 /// adopted.
-pub async fn scan(root: &Path, streamer_bin: &Path) -> io::Result<Vec<Found>> {
-    let found = join_all(RunDir::all(root)?.into_iter().map(|dir| examine(dir, streamer_bin))).await;
-    Ok(found.into_iter().flatten().collect())
+pub async fn scan(root: &Path, streamer_bin: &Path) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    for examined in join_all(RunDir::all(root)?.into_iter().map(|dir| examine(dir, streamer_bin))).await {
+        match examined {
+            Examined::Runs(found) => scan.found.push(*found),
+            Examined::Ended(ended) => scan.ended.push(ended),
+        }
+    }
+    Ok(scan)
 }
 
-async fn examine(dir: RunDir, streamer_bin: &Path) -> Option<Found> {
+async fn examine(dir: RunDir, streamer_bin: &Path) -> Examined {
     let path = dir.path().to_owned();
     let meta = dir.meta().inspect_err(|error| {
         // As an ended streamer's monitor leaves it.
         tracing::debug!(dir = %path.display(), %error, "a run directory says not whose it is");
     });
-    let monitor = meta.as_ref().ok().and_then(|meta| Monitor::adopt(meta.monitor));
-    let (Ok(meta), Some(mut monitor)) = (meta, monitor) else {
-        discard(&dir, streamer_bin).await;
-        return None;
+    let meta = meta.ok();
+    // A pid of before a restart of the machine is somebody else's now.
+    let rebooted = meta.as_ref().is_some_and(|meta| meta.boot != boot());
+    let monitor = meta.as_ref().filter(|_| !rebooted).and_then(|meta| Monitor::adopt(meta.monitor));
+    let (Some(meta), Some(mut monitor)) = (meta.as_ref(), monitor) else {
+        // Nobody came to say whose it is: its process was never started.
+        let started = meta.is_some() || dir.exit().is_some();
+        let exit = clear(&dir, streamer_bin).await;
+        return Examined::Ended(Ended { dir, exit: exit.filter(|_| started && !rebooted) });
     };
     let problem = match timeout(ANSWER_DEADLINE, task::open(&dir)).await {
         Ok(Ok((connection, Ready { session: Some(session), pid }))) => {
             tracing::info!(id = %session.id, pid, peers = session.peers.len(), "adopted a streamer");
-            let (created, streamer_bin) = (meta.created, streamer_bin.to_owned());
-            return Some(Found { dir, monitor, connection, pid, streamer_bin, session, created });
+            let created = meta.created;
+            return Examined::Runs(Box::new(Found { dir, monitor, connection, pid, session, created }));
         }
         Ok(Ok(_)) => "it was never told what to be".to_owned(),
         Ok(Err(error)) => error.to_string(),
@@ -66,17 +99,15 @@ async fn examine(dir: RunDir, streamer_bin: &Path) -> Option<Found> {
     };
     tracing::warn!(id = %meta.id, problem, "a streamer that runs cannot be adopted; killing it");
     monitor.kill().await;
-    discard(&dir, streamer_bin).await;
-    None
+    clear(&dir, streamer_bin).await;
+    let message = format!("it could not be adopted by a new web-server: {problem}");
+    let exit = StreamerExit { code: None, signal: Some(9), reason: ExitReason::Hung { message } };
+    Examined::Ended(Ended { dir, exit: Some(exit) })
 }
 
-async fn discard(dir: &RunDir, streamer_bin: &Path) {
+async fn clear(dir: &RunDir, streamer_bin: &Path) -> Option<StreamerExit> {
     if dir.exit().is_none() {
         process::clean(streamer_bin, dir).await;
     }
-    let exit = dir.exit().map(|exit| exit.to_string());
-    tracing::info!(dir = %dir.path().display(), exit, "removing the run directory of a streamer that is gone");
-    if let Err(error) = dir.remove() {
-        tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
-    }
+    dir.exit()
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::api::{InputRequest, SnapshotFormat};
+use common::control::ControlChange;
 use common::id::{PeerId, RequestId, SlotIndex, SourceName};
 use common::ipc::{Join, Json, Reply, RequestError, ServerIpcMessage};
 use common::signal::Role;
@@ -82,6 +83,8 @@ pub enum Ask {
         /// Its name.
         name: SourceName,
     },
+    /// Change who may steer, or ask.
+    Control(ControlChange),
     /// Resize a desktop.
     Resize {
         /// Slot whose source is resized.
@@ -127,6 +130,7 @@ impl Ask {
             Ask::AddSource { name, source } => {
                 ServerIpcMessage::AddSource { request, name, source: Json(source) }
             }
+            Ask::Control(change) => ServerIpcMessage::Control { request, change: Json(change) },
             Ask::RemoveSource { name } => ServerIpcMessage::RemoveSource { request, name },
             Ask::Resize { slot, width, height } => ServerIpcMessage::Resize { request, slot, width, height },
         }

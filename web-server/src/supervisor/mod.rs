@@ -3,10 +3,11 @@
 //!
 //! ```text
 //!  new:     make run dir ─▶ spawn monitor ─▶ connect ─▶ Init, StartSource ─┐
-//!  adopted: connected by [`adopt`] ────────────────────────────────────────┴▶ serve ─▶ (process gone)
-//!                                                                              │ ▲            │
-//!                                                               connection lost▼ │            ▼
-//!                                                                            reconnect    Ended, unless told to stop;
+//!      ▲    adopted: connected by [`adopt`] ───────────────────────────────┴▶ serve ─▶ (process gone)
+//!      │                                                                       │ ▲            │
+//!      │                                                        connection lost▼ │            ▼
+//!      │                                                                     reconnect    Ended, unless told to stop;
+//!      └───────────────── told to start again ───────────────────────────────────────────── rest
 //!                                                                                         on stop: remove run dir, Gone
 //! ```
 //!
@@ -16,8 +17,10 @@
 pub mod adopt;
 pub mod ask;
 mod bulk;
+pub mod descriptors;
 pub mod link;
 pub mod process;
+pub mod restart;
 pub mod rundir;
 mod task;
 
@@ -42,6 +45,9 @@ use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 const COMMANDS: usize = 256;
 /// Snapshots that wait for their connection; more are refused with [`AskError::Busy`].
 const BULK_COMMANDS: usize = 16;
+
+/// Lines of the log that are told with an end.
+pub const LOG_LINES: usize = 20;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -88,7 +94,7 @@ pub enum Event {
         /// Waits to know.
         answer: JoinAnswer,
     },
-    /// The process ended without having been told to.
+    /// The process ended without having been told to stop. It can be told to start again.
     Ended(Failure),
     /// The process and its run directory are gone, as was asked.
     Gone,
@@ -106,13 +112,19 @@ pub struct Failure {
     pub exit: Option<StreamerExit>,
     /// The source's own error, if it could not be started.
     pub error: Option<RequestError>,
+    /// The last lines of the log.
+    pub log: Vec<String>,
 }
 
 impl Failure {
-    fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), exit: None, error: None }
+    /// One of which nothing more is known.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), exit: None, error: None, log: Vec::new() }
     }
 }
+
+/// Which of a streamer's processes: counts from 0 in each web-server.
+pub type Generation = u64;
 
 enum Command {
     Ask { ask: Ask, answer: Answer },
@@ -126,6 +138,8 @@ pub struct Handle {
     control: mpsc::Sender<Command>,
     bulk: mpsc::Sender<bulk::Command>,
     stop: Arc<watch::Sender<Option<String>>>,
+    /// The generation that another one shall follow.
+    again: Arc<watch::Sender<Option<Generation>>>,
 }
 
 impl std::fmt::Debug for Command {
@@ -193,6 +207,12 @@ impl Handle {
         }
     }
 
+    /// Another process shall take the place of this one: of one that has ended, at once; of one that runs, when it has ended as
+    /// it was told by this, which [`Event::Ended`] tells as well. Means nothing when a later one runs already.
+    pub fn again(&self, after: Generation) {
+        self.again.send_replace(Some(after));
+    }
+
     /// Tells the streamer to end, gracefully at first; [`Event::Gone`] follows in any case.
     pub fn stop(&self, reason: &str) {
         self.stop.send_if_modified(|stop| {
@@ -212,18 +232,22 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
 
 /// Starts a streamer and its supervisor.
 pub fn start(plan: Plan, events: Events) -> Handle {
-    let (handle, supervisor, bulk) =
-        task::Supervisor::new(plan.id.clone(), plan.streamer_bin.clone(), events);
-    let span = tracing::info_span!("streamer", id = %plan.id);
-    tokio::spawn(supervisor.run_new(plan, bulk).instrument(span));
-    handle
+    supervise(plan, task::Begin::New, events)
 }
 
 /// Supervises a streamer that was found running.
-pub fn resume(found: adopt::Found, events: Events) -> Handle {
-    let (id, streamer_bin) = (found.session.id.clone(), found.streamer_bin.clone());
-    let span = tracing::info_span!("streamer", %id);
-    let (handle, supervisor, bulk) = task::Supervisor::new(id, streamer_bin, events);
-    tokio::spawn(supervisor.run_adopted(found, bulk).instrument(span));
+pub fn resume(found: adopt::Found, plan: Plan, events: Events) -> Handle {
+    supervise(plan, task::Begin::Adopted(Box::new(found)), events)
+}
+
+/// Supervises a streamer that has ended, and waits to be told to start it again.
+pub fn rest(plan: Plan, events: Events) -> Handle {
+    supervise(plan, task::Begin::Resting, events)
+}
+
+fn supervise(plan: Plan, begin: task::Begin, events: Events) -> Handle {
+    let span = tracing::info_span!("streamer", id = %plan.id);
+    let (handle, supervisor, bulk) = task::Supervisor::new(plan, events);
+    tokio::spawn(supervisor.run(begin, bulk).instrument(span));
     handle
 }

@@ -16,10 +16,24 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
+use super::descriptors;
 use super::rundir::{ProcessId, RunDir};
 
-/// Our variables may hold secrets, and mean nothing to a session.
-const OUR_VARIABLES: &str = "ORIEL_";
+/// What a session may know of our environment; anything else may be a secret.
+const PASSED_VARIABLES: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "RUST_BACKTRACE",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+];
 
 /// How long clearing away may take: a streamer that lost its monitor has eight seconds to end by itself.
 const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
@@ -62,15 +76,24 @@ impl Monitor {
         let mut command = Command::new(streamer_bin);
         command.arg("monitor").arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        without_our_variables(&mut command);
+        with_passed_variables(&mut command);
         command.env(LOG_VARIABLE, &log.filter);
         command.env(LOG_FORMAT_VARIABLE, if log.json { "json" } else { "text" });
-        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid and
-        // close_range are bare system calls that neither allocate nor take locks. close_range only marks
+        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid, prctl,
+        // getrlimit, setrlimit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
         // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
         unsafe {
             command.pre_exec(|| {
                 rustix::process::setsid()?;
+                descriptors::restore()?;
+                // Nothing in a session becomes more than it is, by no set-user-id program; and a crash leaves no
+                // memory, with keys and what was on a screen in it, in a file.
+                let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                    || libc::setrlimit(libc::RLIMIT_CORE, &raw const none) != 0
+                {
+                    return Err(io::Error::last_os_error());
+                }
                 let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
                 match libc::close_range(3, libc::c_uint::MAX, flags) {
                     0 => Ok(()),
@@ -151,7 +174,7 @@ pub async fn clean(streamer_bin: &Path, dir: &RunDir) {
         let mut command = Command::new(streamer_bin);
         command.arg("clean").arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        without_our_variables(&mut command);
+        with_passed_variables(&mut command);
         command.status().await
     };
     match tokio::time::timeout(CLEAN_DEADLINE, cleaned).await {
@@ -162,11 +185,11 @@ pub async fn clean(streamer_bin: &Path, dir: &RunDir) {
     }
 }
 
-fn without_our_variables(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let ours = name.to_str().is_some_and(|n| n.starts_with(OUR_VARIABLES));
-        if ours {
-            command.env_remove(name);
+fn with_passed_variables(command: &mut Command) {
+    command.env_clear();
+    for name in PASSED_VARIABLES {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
         }
     }
 }

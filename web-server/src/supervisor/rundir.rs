@@ -12,7 +12,7 @@
 //! All operations are a few small files on a local disk, and block for no longer than that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,11 @@ pub const NAME_LEN: usize = 16;
 /// Tells whose directory it is.
 const META_FILE: &str = "id.json";
 
+/// How much of the end of a log is looked at, bytes.
+pub const LOG_TAIL: u64 = 256 * 1024;
+/// Longest line of a log that is shown whole, characters.
+const MAX_LINE: usize = 1000;
+
 /// What a later web-server must know of a process before it can talk to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
@@ -38,6 +43,14 @@ pub struct Meta {
     pub created: DateTime<Utc>,
     /// Its monitor process.
     pub monitor: ProcessId,
+    /// Of which run of this machine its pid is: after a reboot the same number and time may be another's.
+    #[serde(default)]
+    pub boot: String,
+}
+
+/// Tells this run of the machine from all others.
+pub fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// A process that cannot be mistaken for a later one that was given the same pid.
@@ -56,19 +69,41 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory for `id` under `root`, with a fresh token in it.
-    ///
-    /// # Errors
-    /// Also when the directory is already there.
-    pub fn create(root: &Path, id: &StreamerId) -> io::Result<Self> {
-        let dir = Self { path: root.join(name(id)) };
-        DirBuilder::new().mode(0o700).create(&dir.path)?;
+    fn write_token(&self) -> io::Result<()> {
         let mut token = [0u8; 32];
         getrandom::fill(&mut token).map_err(io::Error::other)?;
         let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.file(TOKEN_FILE))?;
-        file.write_all(hex(&token).as_bytes())?;
-        Ok(dir)
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file(TOKEN_FILE))?;
+        file.write_all(hex(&token).as_bytes())
+    }
+
+    /// That of `id` under `root`, whether or not it is there.
+    pub fn of(root: &Path, id: &StreamerId) -> Self {
+        Self { path: root.join(name(id)) }
+    }
+
+    /// Makes it ready for another process: a fresh token, and nothing of the last one but its log.
+    ///
+    /// # Errors
+    /// It cannot be made, or something in it cannot be removed.
+    pub fn renew(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(LOG_FILE) {
+                continue;
+            }
+            // Symbolic links are removed, never followed.
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        self.write_token()
     }
 
     /// Every run directory under `root`.
@@ -110,6 +145,19 @@ impl RunDir {
     /// The file cannot be made.
     pub fn log(&self) -> io::Result<File> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(self.file(LOG_FILE))
+    }
+
+    /// The last `count` lines of the log, in order. At most [`LOG_TAIL`] bytes are read, and of a long line its beginning is shown.
+    pub fn log_tail(&self, count: usize) -> Vec<String> {
+        let log = self.file(LOG_FILE);
+        let mut lines = last_lines(&log);
+        if lines.len() < count {
+            let mut older = last_lines(&log.with_extension("log.1"));
+            older.append(&mut lines);
+            lines = older;
+        }
+        lines.drain(..lines.len().saturating_sub(count));
+        lines
     }
 
     /// Says whose directory it is. Readers see all of it or nothing.
@@ -156,6 +204,22 @@ impl RunDir {
     }
 }
 
+fn last_lines(log: &Path) -> Vec<String> {
+    let read = || {
+        let mut file = File::open(log)?;
+        let skipped = file.metadata()?.len().saturating_sub(LOG_TAIL);
+        file.seek(SeekFrom::Start(skipped))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_TAIL).read_to_end(&mut bytes)?;
+        // The first line is likely to be cut.
+        let start =
+            if skipped == 0 { 0 } else { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) };
+        io::Result::Ok(String::from_utf8_lossy(&bytes[start..]).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    text.lines().map(|line| line.chars().take(MAX_LINE).collect()).collect()
+}
+
 fn name(id: &StreamerId) -> String {
     let mut name = hex(&Sha256::digest(id.as_str()));
     name.truncate(NAME_LEN);
@@ -175,10 +239,16 @@ mod tests {
         StreamerId::parse(text).unwrap()
     }
 
+    fn made(root: &Path) -> RunDir {
+        let dir = RunDir::of(root, &id("demo"));
+        dir.renew().unwrap();
+        dir
+    }
+
     #[test]
     fn only_the_owner_can_enter_it_or_read_the_token() {
         let root = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(root.path(), &id("demo")).unwrap();
+        let dir = made(root.path());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(dir.path()), 0o700);
         assert_eq!(mode(&dir.file(TOKEN_FILE)), 0o600);
@@ -195,27 +265,49 @@ mod tests {
     }
 
     #[test]
-    fn a_second_directory_for_the_same_id_is_refused_until_the_first_is_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(root.path(), &id("demo")).unwrap();
-        let again = RunDir::create(root.path(), &id("demo")).unwrap_err();
-        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
-        dir.remove().unwrap();
-        assert!(!dir.path().exists());
-        dir.remove().unwrap();
-        let fresh = RunDir::create(root.path(), &id("demo")).unwrap();
-        assert_eq!(RunDir::all(root.path()).unwrap(), [fresh]);
-    }
-
-    #[test]
     fn what_it_says_about_its_owner_is_read_back() {
         let root = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(root.path(), &id("demo")).unwrap();
+        let dir = made(root.path());
         assert!(dir.meta().is_err());
         assert_eq!(dir.exit(), None);
         let monitor = ProcessId { pid: 7, start_ticks: 99 };
-        let meta = Meta { id: id("demo"), created: Utc::now(), monitor };
+        let meta = Meta { id: id("demo"), created: Utc::now(), monitor, boot: boot() };
         dir.write_meta(&meta).unwrap();
         assert_eq!(dir.meta().unwrap(), meta);
+    }
+
+    #[test]
+    fn another_process_gets_a_fresh_token_and_finds_the_log() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = made(root.path());
+        let token = dir.token().unwrap();
+        dir.log().unwrap().write_all(b"one\ntwo\n").unwrap();
+        fs::create_dir(dir.file("source")).unwrap();
+        fs::write(dir.file(EXIT_FILE), "{}").unwrap();
+        dir.renew().unwrap();
+        assert_ne!(dir.token().unwrap(), token);
+        assert_eq!(dir.log_tail(10), ["one", "two"]);
+        assert!(!dir.file("source").exists() && !dir.file(EXIT_FILE).exists());
+        assert_eq!(RunDir::all(root.path()).unwrap(), std::slice::from_ref(&dir));
+        dir.remove().unwrap();
+        dir.remove().unwrap();
+        assert!(!dir.path().exists());
+        dir.renew().unwrap();
+        assert!(dir.token().is_ok());
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_bounded_and_goes_on_before_its_rotation() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = made(root.path());
+        assert_eq!(dir.log_tail(5), Vec::<String>::new());
+        fs::write(dir.file("streamer.log.1"), "a\nb\n").unwrap();
+        fs::write(dir.file(LOG_FILE), format!("c\n{}\n", "x".repeat(5000))).unwrap();
+        let tail = dir.log_tail(3);
+        assert_eq!((tail[0].as_str(), tail[1].as_str(), tail[2].len()), ("b", "c", MAX_LINE));
+        let many = "a line\n".repeat(100_000);
+        fs::write(dir.file(LOG_FILE), many).unwrap();
+        let tail = dir.log_tail(1_000_000);
+        assert!(tail.len() < 50_000 && tail[2..].iter().all(|line| line == "a line"), "{}", tail.len());
     }
 }

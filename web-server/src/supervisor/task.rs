@@ -1,9 +1,9 @@
-//! The supervisor's task: the life of one process, from its start or adoption to the removal of its
-//! run directory.
+//! The supervisor's task: the lives of a streamer's processes, one after the other, from the first start or adoption to the
+//! removal of the run directory.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use common::exit::ExitReason;
 use common::id::StreamerId;
 use common::ipc::{
     ErrorKind, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState, StreamerIpcMessage,
@@ -16,8 +16,10 @@ use super::adopt::Found;
 use super::ask::{Ask, AskError, Joined, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
-use super::rundir::{Meta, RunDir};
-use super::{BULK_COMMANDS, COMMANDS, Command, Event, Events, Failure, Handle, Plan, bulk};
+use super::rundir::{Meta, RunDir, boot};
+use super::{
+    BULK_COMMANDS, COMMANDS, Command, Event, Events, Failure, Generation, Handle, LOG_LINES, Plan, bulk,
+};
 
 /// From the start of the process to its socket. It does next to nothing before it listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,16 +42,23 @@ const CLEANUP_DEADLINE: Duration = Duration::from_secs(3);
 /// The longest turn of a streamer that starts. One that takes longer waits for something else than a processor.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
+/// A streamer says something each second. One that has been silent for so long does not work any more, however busy the machine is.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(10);
+/// What a silent one may have said that we have not read yet, as we were stopped or busy ourselves.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 type BulkCommands = mpsc::Receiver<bulk::Command>;
 
 pub(super) struct Supervisor {
     id: StreamerId,
-    /// The program, which also clears away what a killed monitor has left.
-    streamer_bin: PathBuf,
+    /// What each process is made from.
+    plan: Plan,
     events: Events,
     commands: mpsc::Receiver<Command>,
     /// Why to stop, once we shall.
     stop: watch::Receiver<Option<String>>,
+    /// Which process another one shall follow.
+    again: watch::Receiver<Option<Generation>>,
+    generation: Generation,
     pending: Pending,
     /// When the process must have got on: started its source, or ended. Past it, it is killed.
     deadline: Option<(Instant, &'static str)>,
@@ -60,72 +69,108 @@ pub(super) struct Supervisor {
     turn: Option<AbortOnDropHandle<()>>,
 }
 
+/// What there is of a streamer when its supervision begins.
+pub(super) enum Begin {
+    /// Nothing.
+    New,
+    /// A process, and a connection to it.
+    Adopted(Box<Found>),
+    /// What an ended process has left.
+    Resting,
+}
+
 /// Why serving a connection ended.
 enum Lost {
     /// The monitor has ended.
     Ended,
     /// The deadline is over.
     Overdue(&'static str),
+    /// Nothing has been heard of it for too long.
+    Silent,
     /// The connection is of no more use.
     Link(LinkError),
 }
 
+/// Why a process is killed.
+enum Forced {
+    /// It did not answer.
+    Hung(String),
+    /// It did not do in time what it had to.
+    Overdue(String),
+}
+
 impl Supervisor {
-    pub(super) fn new(id: StreamerId, streamer_bin: PathBuf, events: Events) -> (Handle, Self, BulkCommands) {
+    pub(super) fn new(plan: Plan, events: Events) -> (Handle, Self, BulkCommands) {
         let (control, commands) = mpsc::channel(COMMANDS);
         let (bulk, bulk_commands) = mpsc::channel(BULK_COMMANDS);
         let (stop_sender, stop) = watch::channel(None);
-        let pending = Pending::default();
+        let (again_sender, again) = watch::channel(None);
         let supervisor = Self {
-            id,
-            streamer_bin,
+            id: plan.id.clone(),
+            plan,
             events,
             commands,
             stop,
-            pending,
+            again,
+            generation: 0,
+            pending: Pending::default(),
             deadline: None,
             start_error: None,
             streamer_pid: None,
             turn: None,
         };
-        (Handle { control, bulk, stop: stop_sender.into() }, supervisor, bulk_commands)
+        let handle = Handle { control, bulk, stop: stop_sender.into(), again: again_sender.into() };
+        (handle, supervisor, bulk_commands)
     }
 
-    pub(super) async fn run_new(mut self, plan: Plan, bulk: BulkCommands) {
+    pub(super) async fn run(mut self, begin: Begin, bulk: BulkCommands) {
+        let dir = RunDir::of(&self.plan.run_root, &self.id);
+        let _bulk = AbortOnDropHandle::new(tokio::spawn(bulk::run(dir.clone(), bulk)));
+        let mut failure = match begin {
+            Begin::New => Some(self.new_life(&dir).await),
+            Begin::Adopted(found) => Some(self.adopted_life(*found).await),
+            Begin::Resting => None,
+        };
+        while self.rest(failure.take()).await {
+            self.generation += 1;
+            failure = Some(self.new_life(&dir).await);
+        }
+        self.finish(&dir).await;
+    }
+
+    async fn new_life(&mut self, dir: &RunDir) -> Failure {
+        (self.deadline, self.start_error, self.streamer_pid) = (None, None, None);
         let stop = self.stop.clone();
         tokio::select! {
-            turn = plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
-            _ = wanted(stop) => return self.finish(None, Failure::new("stopped before it started")).await,
+            turn = self.plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
+            _ = wanted(stop) => return Failure::new("stopped before it started"),
         }
-        let dir = match RunDir::create(&plan.run_root, &self.id) {
-            Ok(dir) => dir,
-            Err(error) => {
-                let reason = format!("cannot make a run directory in {}: {error}", plan.run_root.display());
-                return self.finish(None, Failure::new(reason)).await;
-            }
+        if let Err(error) = dir.renew() {
+            return Failure::new(format!("cannot make the run directory {}: {error}", dir.path().display()));
+        }
+        let failure = match self.launch(dir) {
+            Ok(monitor) => self.live(dir, monitor, None).await,
+            Err(error) => Failure::new(format!("cannot start {}: {error}", self.plan.streamer_bin.display())),
         };
-        let failure = match self.launch(&plan, &dir) {
-            Ok(monitor) => self.live(&dir, monitor, None, Some(plan), bulk).await,
-            Err(error) => Failure::new(format!("cannot start {}: {error}", plan.streamer_bin.display())),
-        };
-        self.finish(Some(dir), failure).await;
+        self.turn = None;
+        failure
     }
 
-    pub(super) async fn run_adopted(mut self, found: Found, bulk: BulkCommands) {
+    async fn adopted_life(&mut self, found: Found) -> Failure {
         self.streamer_pid = Some(found.pid);
         let Found { dir, monitor, mut connection, session, .. } = found;
         if session.running_since.is_none() {
             // It may have been given its spec and nothing more; if it is starting already, it says so.
             self.start_source(&mut connection);
         }
-        let failure = self.live(&dir, monitor, Some(connection), None, bulk).await;
-        self.finish(Some(dir), failure).await;
+        self.live(&dir, monitor, Some(connection)).await
     }
 
-    fn launch(&self, plan: &Plan, dir: &RunDir) -> std::io::Result<Monitor> {
-        let monitor = Monitor::spawn(&plan.streamer_bin, dir, &plan.log)?;
+    fn launch(&self, dir: &RunDir) -> std::io::Result<Monitor> {
+        let monitor = Monitor::spawn(&self.plan.streamer_bin, dir, &self.plan.log)?;
         tracing::info!(id = %self.id, pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
-        let meta = Meta { id: self.id.clone(), created: plan.created, monitor: monitor.id() };
+        let (id, created) = (self.id.clone(), self.plan.created);
+        let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };
         if let Err(error) = dir.write_meta(&meta) {
             process::kill(monitor.id().pid);
             return Err(error);
@@ -134,22 +179,14 @@ impl Supervisor {
     }
 
     /// From the first connection to the end of the process.
-    async fn live(
-        &mut self,
-        dir: &RunDir,
-        mut monitor: Monitor,
-        connection: Option<Connection>,
-        plan: Option<Plan>,
-        bulk: BulkCommands,
-    ) -> Failure {
-        let _bulk = AbortOnDropHandle::new(tokio::spawn(bulk::run(dir.clone(), bulk)));
+    async fn live(&mut self, dir: &RunDir, mut monitor: Monitor, connection: Option<Connection>) -> Failure {
         let mut forced = None;
         let mut next = match connection {
             Some(connection) => Some(connection),
-            None => match self.first_connection(dir, &mut monitor, plan).await {
+            None => match self.first_connection(dir, &mut monitor).await {
                 Ok(connection) => connection,
                 Err(reason) => {
-                    forced = Some(reason);
+                    forced = Some(Forced::Overdue(reason));
                     None
                 }
             },
@@ -160,13 +197,17 @@ impl Supervisor {
             self.pending.fail_all();
             match lost {
                 Lost::Ended => break,
-                Lost::Overdue(reason) => forced = Some(reason.to_owned()),
+                Lost::Overdue(reason) => forced = Some(Forced::Overdue(reason.to_owned())),
+                Lost::Silent => {
+                    let seconds = SILENCE_DEADLINE.as_secs();
+                    forced = Some(Forced::Hung(format!("it hung: nothing was heard of it for {seconds} s")));
+                }
                 Lost::Link(error) => {
                     tracing::debug!(id = %self.id, %error, "the control connection ended");
                     reconnects += 1;
                     match self.reconnect(dir, &mut monitor, reconnects).await {
                         Ok(connection) => next = connection,
-                        Err(reason) => forced = Some(format!("{reason} ({error})")),
+                        Err(reason) => forced = Some(Forced::Hung(format!("{reason} ({error})"))),
                     }
                 }
             }
@@ -185,18 +226,18 @@ impl Supervisor {
         &mut self,
         dir: &RunDir,
         monitor: &mut Monitor,
-        plan: Option<Plan>,
     ) -> Result<Option<Connection>, String> {
+        let again = self.again.clone();
         let (mut connection, ready) = tokio::select! {
             result = connect(dir) => result.map_err(|error| format!("the streamer does not listen: {error}"))?,
             _ = monitor.ended() => return Ok(None),
             _ = self.stop.wait_for(Option::is_some) => return Err("stopped while it started".into()),
+            () = follows(again, self.generation) => return Err("started again while it started".into()),
         };
         self.streamer_pid = Some(ready.pid);
-        if let Some(Plan { id, spec, settings, .. }) = plan {
-            let init = ServerIpcMessage::Init { id, spec: Json(spec), settings: Json(settings) };
-            connection.queue(&init).map_err(|error| format!("cannot send the spec: {error}"))?;
-        }
+        let Plan { id, spec, settings, .. } = self.plan.clone();
+        let init = ServerIpcMessage::Init { id, spec: Json(spec), settings: Json(settings) };
+        connection.queue(&init).map_err(|error| format!("cannot send the spec: {error}"))?;
         self.start_source(&mut connection);
         Ok(Some(connection))
     }
@@ -211,11 +252,15 @@ impl Supervisor {
     /// Moves messages and commands until the connection or the process is gone.
     async fn serve(&mut self, connection: &mut Connection, monitor: &mut Monitor) -> Lost {
         let mut told_to_stop = false;
+        let mut heard = Instant::now();
         loop {
-            let stop = self.stop.clone();
+            let (stop, again) = (self.stop.clone(), self.again.clone());
             tokio::select! {
                 message = connection.next() => match message {
-                    Ok(message) => self.heard(connection, message).await,
+                    Ok(message) => {
+                        heard = Instant::now();
+                        self.heard(connection, message).await;
+                    }
                     Err(error) => return Lost::Link(error),
                 },
                 Some(command) = self.commands.recv(), if connection.has_room() => {
@@ -226,7 +271,21 @@ impl Supervisor {
                     self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
                     self.queue(connection, &ServerIpcMessage::Stop { reason });
                 }
+                () = follows(again, self.generation), if !told_to_stop => {
+                    told_to_stop = true;
+                    self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
+                    let reason = "the streamer is started again".into();
+                    self.queue(connection, &ServerIpcMessage::Stop { reason });
+                }
                 reason = overdue(self.deadline) => return Lost::Overdue(reason),
+                () = sleep_until(heard + SILENCE_DEADLINE) => match timeout(LAST_LOOK, connection.next()).await {
+                    Err(_) => return Lost::Silent,
+                    Ok(Err(error)) => return Lost::Link(error),
+                    Ok(Ok(message)) => {
+                        heard = Instant::now();
+                        self.heard(connection, message).await;
+                    }
+                },
                 _ = monitor.ended() => return Lost::Ended,
             }
         }
@@ -355,47 +414,55 @@ impl Supervisor {
     }
 
     /// Finds out why the process ended. The monitor is gone, or goes in a moment.
-    async fn autopsy(&mut self, dir: &RunDir, mut monitor: Monitor, forced: Option<String>) -> Failure {
+    async fn autopsy(&mut self, dir: &RunDir, mut monitor: Monitor, forced: Option<Forced>) -> Failure {
         let status = monitor.ended().await;
-        let exit = match dir.exit() {
+        let mut exit = match dir.exit() {
             Some(exit) => exit,
             None => {
-                process::clean(&self.streamer_bin, dir).await;
+                process::clean(&self.plan.streamer_bin, dir).await;
                 dir.exit().unwrap_or_else(|| process::exit_from_status(status))
             }
         };
         let error = self.start_error.take();
         let reason = match (&error, forced) {
             (Some(error), _) => error.message.clone(),
-            (None, Some(forced)) => forced,
+            (None, Some(Forced::Hung(message))) => {
+                exit.reason = ExitReason::Hung { message: message.clone() };
+                message
+            }
+            (None, Some(Forced::Overdue(reason))) => reason,
             (None, None) => exit.to_string(),
         };
-        Failure { reason, exit: Some(exit), error }
+        Failure { reason, exit: Some(exit), error, log: dir.log_tail(LOG_LINES) }
     }
 
-    /// Reports the end. The run directory, with its log, stays until we are told to stop.
-    async fn finish(mut self, dir: Option<RunDir>, failure: Failure) {
-        self.turn = None;
-        if self.stop.borrow().is_none() {
+    /// Reports the end, and waits: true when another process shall follow, false when nothing shall be left. The run directory,
+    /// with its log, stays.
+    async fn rest(&mut self, failure: Option<Failure>) -> bool {
+        if self.stop.borrow().is_some() {
+            return false;
+        }
+        if let Some(failure) = failure {
             tracing::warn!(id = %self.id, reason = failure.reason, "the streamer ended");
             self.report(Event::Ended(failure)).await;
-            let stop = self.stop.clone();
-            let stopped = wanted(stop);
-            tokio::pin!(stopped);
-            loop {
-                tokio::select! {
-                    _ = &mut stopped => break,
-                    Some(command) = self.commands.recv() => refuse(command),
-                }
+        }
+        let (stopped, again) = (wanted(self.stop.clone()), follows(self.again.clone(), self.generation));
+        tokio::pin!(stopped, again);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => return false,
+                () = &mut again => return true,
+                Some(command) = self.commands.recv() => refuse(command),
             }
         }
+    }
+
+    async fn finish(mut self, dir: &RunDir) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
             refuse(command);
         }
-        if let Some(dir) = dir
-            && let Err(error) = dir.remove()
-        {
+        if let Err(error) = dir.remove() {
             tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
         }
         tracing::info!(id = %self.id, "the streamer is gone");
@@ -429,6 +496,13 @@ async fn wanted(mut stop: watch::Receiver<Option<String>>) -> String {
     match stop.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
         Ok(reason) => reason.unwrap_or_default(),
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Resolves once another process shall follow that of this generation.
+async fn follows(mut again: watch::Receiver<Option<Generation>>, generation: Generation) {
+    if again.wait_for(|after| *after == Some(generation)).await.is_err() {
+        std::future::pending().await
     }
 }
 

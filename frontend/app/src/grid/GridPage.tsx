@@ -17,10 +17,15 @@ type Listing =
     }
   | { readonly kind: "failed"; readonly why: string };
 
-type GridPageProps = { readonly api: Api; readonly root: URL; readonly wish: GridWish };
+type GridPageProps = {
+  readonly api: Api;
+  readonly root: URL;
+  readonly token: string | null;
+  readonly wish: GridWish;
+};
 
 /** Cameras side by side, over one connection: those that the address names, else all there are. */
-export function GridPage({ api, root, wish }: GridPageProps) {
+export function GridPage({ api, root, token, wish }: GridPageProps) {
   const { streams, quality } = wish;
   const [listing, setListing] = useState<Listing>(
     streams === null ? { kind: "loading" } : { kind: "loaded", streams, streamer: null, left: 0 },
@@ -59,6 +64,7 @@ export function GridPage({ api, root, wish }: GridPageProps) {
         {listing.kind === "loaded" && listing.streams.length > 0 && (
           <CameraGrid
             server={root}
+            token={token}
             muted={false}
             slots={listing.streams.map((stream) => ({ stream, quality, enlargedQuality: "" }))}
             onRearrange={(arranged) => {

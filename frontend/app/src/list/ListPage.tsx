@@ -1,6 +1,7 @@
 import { type Api, ProblemError, type Streamer } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
+import { TokenForm } from "../ui/TokenForm";
 import { usePoll } from "../ui/usePoll";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
@@ -11,6 +12,8 @@ const POLL_MS = 2_000;
 
 type Listing =
   | { readonly kind: "loading" }
+  /** The server wants to know who asks; with what it says. */
+  | { readonly kind: "locked"; readonly why: string }
   | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
 
 /** The streamer of the cameras, as the server names it; null while that is not known. */
@@ -43,11 +46,15 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
       setListing({ kind: "loaded", streamers, stale: null });
     } catch (error) {
       if (signal?.aborted === true) return;
+      if (error instanceof ProblemError && (error.status === 401 || error.status === 403)) {
+        setListing({ kind: "locked", why: error.message });
+        return;
+      }
       const stale = error instanceof ProblemError ? error.message : "The server cannot be reached.";
       setListing((old) => ({ kind: "loaded", streamers: old.kind === "loaded" ? old.streamers : [], stale }));
     }
   };
-  usePoll(refresh, POLL_MS);
+  usePoll(refresh, POLL_MS, listing.kind !== "locked");
   const cameras = useCameras(api);
 
   const open = (): void => {
@@ -56,6 +63,7 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
   const streamers = listing.kind === "loaded" ? listing.streamers : [];
   const stale = listing.kind === "loaded" ? listing.stale : null;
 
+  if (listing.kind === "locked") return <TokenForm why={listing.why} />;
   return (
     <div className="list-page">
       <header className="list-header">

@@ -21,6 +21,8 @@ type OverlayProps = {
   readonly sharing: boolean;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;
+  /** Why the session is being started again; null while it is not. */
+  readonly restarting: string | null;
   /** There has been a connection before. */
   readonly reached: boolean;
   readonly onRetry: () => void;
@@ -39,7 +41,12 @@ export function StateOverlay(props: OverlayProps) {
     case "connected":
       return <Connected {...props} />;
     case "reconnecting":
-      return state.mediaFlows ? null : <Reconnecting state={state} at={props.at} reached={props.reached} />;
+      if (state.mediaFlows) return null;
+      return props.restarting === null ? (
+        <Reconnecting state={state} at={props.at} reached={props.reached} />
+      ) : (
+        <Waiting text="The session is being started again" detail={props.restarting} />
+      );
     case "ended":
       return <Ended {...props} reason={state.reason} />;
   }

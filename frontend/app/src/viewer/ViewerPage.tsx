@@ -3,7 +3,8 @@ import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
 import { ClipboardPanel } from "./ClipboardPanel";
-import { useClientState, useClientValue, useLatest, useViews } from "./hooks";
+import { ControlBar } from "./ControlBar";
+import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
 import { SharePanel } from "./SharePanel";
@@ -30,6 +31,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const role = useClientValue(client, "role", (current) => current.role);
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const interrupted = useLatest(client, "interrupted", false);
+  const restarting = useRestart(client);
   const { fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
 
@@ -53,7 +55,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     if (input !== null) apply(input, !watchOnly, keyboardMode);
   }, [input, watchOnly, keyboardMode]);
 
-  const steers = role === "controller" && !watchOnly;
+  const inControl = useClientValue(client, "control", (current) => current.inControl);
+  const steers = role === "controller" && inControl && !watchOnly;
   const hasSound = info !== null && info.audioMid !== null;
   const several = arrangement.order.length > 1;
   const windows = [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null);
@@ -195,6 +198,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         sharing={panel === "share"}
         hasPicture={hasPicture}
         interrupted={interrupted}
+        restarting={restarting}
         reached={client.peerId !== null}
         onRetry={() => {
           client.connect().catch(() => undefined);
@@ -212,6 +216,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {arrangement.notice}
         </p>
       )}
+      {live && <ControlBar client={client} />}
       {statsShown && <StatsPanel model={model} />}
       {hasSound && muted && live && (
         <button

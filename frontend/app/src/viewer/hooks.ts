@@ -39,6 +39,28 @@ export function useLatest<K extends keyof ClientEvents>(
   return value;
 }
 
+/** Why the session is being started again; null while it is not, or nothing is known of it. */
+export function useRestart(client: OrielClient): string | null {
+  const [reason, setReason] = useState<string | null>(null);
+  useEffect(() => {
+    const stops = [
+      client.on("streamer-state", ({ state, reason }) => {
+        setReason(state === "restarting" || state === "starting" ? reason : null);
+      }),
+      // What is lost after this is another matter.
+      client.on("state", ({ kind }) => {
+        if (kind === "connected") setReason(null);
+      }),
+    ];
+    return () => {
+      stops.forEach((stop) => {
+        stop();
+      });
+    };
+  }, [client]);
+  return reason;
+}
+
 /** What the page shows of the slots, and the input of the one in the main view. */
 export function useViews(views: Views): {
   readonly arrangement: Arrangement;

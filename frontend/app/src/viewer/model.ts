@@ -33,14 +33,16 @@ declare global {
 /**
  * Makes the client and connects it.
  * @param root of the web-server.
+ * @param token for it; null: none.
  * @param iceTransportPolicy which paths media may take.
  */
 export function createViewer(
   streamerId: string,
   root: URL,
+  token: string | null,
   iceTransportPolicy: RTCIceTransportPolicy,
 ): ViewerModel {
-  const client = new OrielClient({ streamerId, baseUrl: root, iceTransportPolicy });
+  const client = new OrielClient({ streamerId, baseUrl: root, token, iceTransportPolicy });
   const views = new Views(client);
   const stats = (): Promise<ViewerStats> => readStats(client, views);
   // How it went is the client's state, which the page shows.

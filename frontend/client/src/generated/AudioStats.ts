@@ -15,4 +15,8 @@ encoded: number,
 /**
  * Bytes of all packets.
  */
-encoded_bytes: number, };
+encoded_bytes: number, 
+/**
+ * Times that the sound server died and was started again.
+ */
+restarts: number, };

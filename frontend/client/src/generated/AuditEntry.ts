@@ -18,7 +18,7 @@ at: string,
  */
 action: AuditAction, 
 /**
- * Who: `server`, `api`, or `peer` with its id.
+ * Who: `server`, `admin`, or `peer` or `token` with its id.
  */
 by: string, 
 /**

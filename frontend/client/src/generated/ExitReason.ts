@@ -11,6 +11,18 @@ message: string, } | { "kind": "source-ended",
 /**
  * What happened.
  */
+message: string, } | { "kind": "finished", 
+/**
+ * What happened.
+ */
+message: string, } | { "kind": "x-server-died", 
+/**
+ * What happened.
+ */
+message: string, } | { "kind": "out-of-memory" } | { "kind": "hung", 
+/**
+ * What happened.
+ */
 message: string, } | { "kind": "fatal", 
 /**
  * What happened.

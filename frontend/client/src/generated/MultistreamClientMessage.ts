@@ -18,6 +18,10 @@ request_id?: RequestTag,
  */
 session?: string, 
 /**
+ * Proves what this client may do, where a token is needed and none came with the WebSocket.
+ */
+token?: string, 
+/**
  * One for each video section that will be offered. A slot in between that is left out shows nothing yet.
  */
 slots: Array<SlotConfig>, } | { "type": "multistream/offer", 

@@ -4,6 +4,7 @@ import type { PeerKind } from "./PeerKind";
 import type { PeerState } from "./PeerState";
 import type { PeerStats } from "./PeerStats";
 import type { Role } from "./Role";
+import type { TokenId } from "./TokenId";
 
 /**
  * A peer of a streamer.
@@ -29,6 +30,10 @@ state: PeerState,
  * When it joined.
  */
 joined: string, 
+/**
+ * The token that it came with, if it was one of [`CreateToken`]: removed when that is revoked.
+ */
+token_id?: TokenId, 
 /**
  * Its counters.
  */

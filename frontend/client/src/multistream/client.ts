@@ -6,6 +6,7 @@
  * comes from the socket and the peer connection, decisions from the state machine in `session.ts`.
  */
 
+import { readToken, type TokenSource } from "../api";
 import { OrielError } from "../errors";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
 import type { MultistreamClientMessage, SlotState } from "../generated";
@@ -20,6 +21,8 @@ import { ALL_SLOTS, WantedSlots } from "./wanted";
 export type MultiStreamOptions = {
   /** Used beside those that the server names. */
   readonly iceServers?: readonly RTCIceServer[];
+  /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
+  readonly token?: TokenSource;
   /** `relay`: through a TURN server or not at all. Default: `all`. */
   readonly iceTransportPolicy?: RTCIceTransportPolicy;
 };
@@ -194,10 +197,12 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     this.#closeSocket();
     const session = resume && this.#peer !== null ? this.#token : null;
     if (session === null) this.#replacePeer();
+    const token = readToken(this.#options.token ?? null);
     const socket = new MultiSocket(this.#url, {
       type: "multistream/init",
       request_id: this.#nextRequest(),
       slots: this.#wanted.configs,
+      ...(token === null ? {} : { token }),
       ...(session === null ? {} : { session }),
     });
     this.#socket = socket;

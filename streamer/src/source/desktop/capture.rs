@@ -25,7 +25,7 @@ use crate::media::{Picture, Size};
 use crate::source::schedule::{Audience, Schedule, Step};
 use crate::source::video::{Outbox, Settings, Video};
 use crate::source::worker::{Inbox, Next, Request};
-use crate::source::{Error, Event, Frames};
+use crate::source::{Ended, Error, Event, Frames};
 use crate::stats::SourceCounters;
 
 /// State of the thread.
@@ -179,7 +179,7 @@ impl<S: Surface> Capture<S> {
 
     /// Tells why it ended.
     pub fn ended(mut self, reason: String) {
-        self.events.send(Event::Ended(reason));
+        self.events.send(Event::Ended(Ended::Failed(reason)));
     }
 
     fn changed(&mut self, change: Change) -> Result<(), Error> {

@@ -29,7 +29,8 @@ pub mod xserver;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
 use common::spec::{CursorMode, DesktopSpec};
@@ -46,7 +47,7 @@ use self::windows::XWindows;
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
-use super::{Clipboard, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
+use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
 use crate::input::sink::Sink;
 use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
@@ -54,6 +55,10 @@ use crate::media::{Picture, Size};
 /// The session's command is started without sound when that takes longer than this; it takes about 0.1 s,
 /// most of which is over by then.
 const SOUND_PATIENCE: Duration = Duration::from_secs(1);
+/// From the moment at which the clients of a dead X server notice to that at which its death is known: milliseconds.
+const X_SERVER_PATIENCE: Duration = Duration::from_millis(200);
+/// How often it is looked whether it is.
+const X_SERVER_LOOK: Duration = Duration::from_millis(5);
 
 /// A running desktop. Its parts end in the order in which they stand here: the X server before the threads
 /// that talk to it, as they would wait for one that does not answer any more.
@@ -79,9 +84,12 @@ pub struct Desktop {
 /// [`Error`] when a part of it does not come up; those before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let Outlets { video, audio, counters, events, run_dir } = outlets;
-    let end = End::new(events.clone());
+    let end = End::new(events.clone(), spec.display.is_none());
     let server = match &spec.display {
-        None => Some(XServer::start(&run_dir, end.callback())?),
+        None => {
+            let died = end.callback();
+            Some(XServer::start(&run_dir, move |message| died(Ended::XServer(message)))?)
+        }
         Some(_) => None,
     };
     let display = match (&server, &spec.display) {
@@ -128,10 +136,11 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
 
 fn spawn(mut capture: Capture<Screen>, end: End) -> Result<Worker<Request>, Error> {
     Worker::spawn("desktop", move |inbox| {
-        if let Err(error) = capture.run(&inbox)
-            && end.is_first()
-        {
-            capture.ended(error.to_string());
+        if let Err(error) = capture.run(&inbox) {
+            end.let_x_server_speak();
+            if end.is_first() {
+                capture.ended(error.to_string());
+            }
         }
     })
 }
@@ -172,24 +181,38 @@ impl Running for Desktop {
 #[derive(Clone)]
 struct End {
     told: Arc<AtomicBool>,
+    /// The X server is ours, and its end is told.
+    x_server: bool,
     events: Events,
 }
 
 impl End {
-    fn new(events: Events) -> Self {
-        Self { told: Arc::new(AtomicBool::new(false)), events }
+    fn new(events: Events, x_server: bool) -> Self {
+        Self { told: Arc::new(AtomicBool::new(false)), x_server, events }
+    }
+
+    /// When an X server dies its clients notice by their lost connections, often before it is known to have died. Waits
+    /// a moment, so that what is told is the cause and not what follows from it.
+    fn let_x_server_speak(&self) {
+        let deadline = Instant::now() + X_SERVER_PATIENCE;
+        while self.x_server && !self.told.load(Ordering::Acquire) && Instant::now() < deadline {
+            thread::sleep(X_SERVER_LOOK);
+        }
     }
 
     fn is_first(&self) -> bool {
         !self.told.swap(true, Ordering::AcqRel)
     }
 
-    /// To be called with the reason, on a thread that does not belong to what is ended.
-    fn callback(&self) -> impl FnOnce(String) + Send + 'static {
+    /// To be called with what happened, on a thread that does not belong to what is ended.
+    fn callback(&self) -> impl FnOnce(Ended) + Send + 'static {
         let end = self.clone();
-        move |reason| {
+        move |ended| {
+            if matches!(ended, Ended::Failed(_)) {
+                end.let_x_server_speak();
+            }
             if end.is_first()
-                && let Err(event) = end.events.try_send(Event::Ended(reason))
+                && let Err(event) = end.events.try_send(Event::Ended(ended))
             {
                 tracing::error!(?event, "the end of the desktop could not be told");
             }

@@ -20,7 +20,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::display::Display;
 use crate::process::{self, Child, exit_text, tree};
-use crate::source::Error;
+use crate::source::{Ended, Error};
 
 /// Time for programs to end by themselves after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts `command` with `env` on top of the environment of a session. `on_exit` is told why when it ends
+    /// Starts `command` with `env` on top of the environment of a session. `on_exit` is told how when it ends
     /// by itself.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Session {
         command: &spec::Command,
         env: &BTreeMap<String, String>,
         around: &Surroundings<'_>,
-        on_exit: impl FnOnce(String) + Send + 'static,
+        on_exit: impl FnOnce(Ended) + Send + 'static,
     ) -> Result<Self, Error> {
         let failed = Error::Command;
         let mark = around.run_dir.to_string_lossy().into_owned();
@@ -117,13 +117,14 @@ fn no_such_program(name: &str) -> String {
     }
 }
 
-fn ended(status: ExitStatus, tail: &str) -> String {
+fn ended(status: ExitStatus, tail: &str) -> Ended {
     let how = exit_text(status);
-    if tail.is_empty() {
+    let message = if tail.is_empty() {
         format!("the command ended ({how})")
     } else {
         format!("the command ended ({how}): {tail}")
-    }
+    };
+    if status.success() { Ended::Finished(message) } else { Ended::Failed(message) }
 }
 
 fn home() -> PathBuf {

@@ -35,7 +35,7 @@ use self::child::{Child, End, Feed, Output, Program};
 use self::read::Reader;
 use self::secrets::Secrets;
 use super::live::{Live, Publisher};
-use super::{Error, Outlets};
+use super::{Ended, Error, Outlets};
 use crate::feed::Tap;
 
 /// What gives nothing for so long is started again.
@@ -123,7 +123,7 @@ impl Job {
                     self.picture.action = Action::Encode(Encoder::H264);
                 }
                 (End::Finished, From::Named { input: Input::File(..), .. }) => {
-                    return publisher.ended("the file is at its end".into()).await;
+                    return publisher.ended(Ended::Finished("the file is at its end".into())).await;
                 }
                 (end, _) => {
                     let wait = publisher.lost(end.to_string()).await;

@@ -14,6 +14,7 @@ use super::child::End;
 use super::transcode::{self, Encoded, Transcoder};
 use crate::feed::{Tap, Tapped};
 use crate::media::{AccessUnit, Size};
+use crate::source::Ended;
 use crate::source::live::Publisher;
 
 /// Frame rate that a bitrate is chosen for.
@@ -25,13 +26,17 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
     let mut units = match Units::start(tap) {
         Ok(units) => units,
-        Err(error) => return publisher.ended(format!("no thread to read the stream: {error}")).await,
+        Err(error) => {
+            return publisher.ended(Ended::Failed(format!("no thread to read the stream: {error}"))).await;
+        }
     };
     let mut variant = Variant { picture, transcoder: None, given: None };
     loop {
         let reason = match variant.attempt(&mut units, &mut publisher).await {
             End::Finished => {
-                return publisher.ended("the stream that it is a variant of has ended".into()).await;
+                return publisher
+                    .ended(Ended::Failed("the stream that it is a variant of has ended".into()))
+                    .await;
             }
             end => end.to_string(),
         };

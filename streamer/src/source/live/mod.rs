@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 use self::h264::Format;
 use self::still::Still;
-use super::{Error, Event, Events, Info, Outlets, Running};
+use super::{Ended, Error, Event, Events, Info, Outlets, Running};
 use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::media::{AccessUnit, AudioPacket, Picture, Size};
 use crate::stats::SourceCounters;
@@ -223,8 +223,8 @@ impl Publisher {
     }
 
     /// It is at its end.
-    pub async fn ended(&mut self, reason: String) {
-        self.events.send(Event::Ended(reason)).await;
+    pub async fn ended(&mut self, end: Ended) {
+        self.events.send(Event::Ended(end)).await;
     }
 
     fn info<T>(&self, change: impl FnOnce(&mut Info) -> T) -> T {

@@ -6,6 +6,7 @@ mod glass;
 mod join;
 mod load;
 mod rest;
+mod restart;
 mod slots;
 
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 12] = [
+pub const FIGURES: [Figure; 15] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -89,6 +90,17 @@ pub const FIGURES: [Figure; 12] = [
         about: "six cameras: one connection, and six pages with one each",
         measure: cameras::cameras,
     },
+    Figure {
+        name: "adopt",
+        about: "web-server restarted, to all streamers adopted",
+        measure: restart::adopt,
+    },
+    Figure {
+        name: "revive",
+        about: "streamer killed, to running and presented again",
+        measure: restart::revive,
+    },
+    Figure { name: "many", about: "200 streamers: listed, made, ended", measure: restart::many },
     Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
 ];
 

@@ -24,6 +24,8 @@ export type Streamer = {
 
 export class Server {
   url = "";
+  /** Shown with every request, if any. */
+  token: string | null = null;
   readonly dir = mkdtempSync(join(tmpdir(), "oriel-e2e-"));
   readonly #config = join(this.dir, "oriel.yaml");
   #child: ChildProcess | null = null;
@@ -67,11 +69,13 @@ export class Server {
   }
 
   async request(method: string, path: string, body?: unknown): Promise<Response> {
+    const headers = new Headers();
+    if (this.token !== null) headers.set("authorization", `Bearer ${this.token}`);
+    if (body !== undefined) headers.set("content-type", "application/json");
     return fetch(new URL(path, this.url), {
       method,
-      ...(body === undefined
-        ? {}
-        : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   }
 

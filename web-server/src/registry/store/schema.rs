@@ -10,7 +10,8 @@ const APPLICATION_ID: i32 = 0x4f72_6965;
 
 /// Each makes the tables of the next version from those of the one before; the first from nothing. What has been released
 /// is never changed, only followed by another.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE streamer (
         id TEXT PRIMARY KEY,
         created TEXT NOT NULL,
@@ -29,7 +30,12 @@ const MIGRATIONS: [&str; 1] = ["
         detail TEXT
     ) STRICT;
     CREATE INDEX audit_of_streamer ON audit (streamer, seq);
-"];
+",
+    "
+    -- JSON: how it ended and was started again
+    ALTER TABLE streamer ADD COLUMN history TEXT NOT NULL DEFAULT '{}';
+",
+];
 
 /// Version of the tables of this build.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

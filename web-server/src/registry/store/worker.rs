@@ -163,7 +163,7 @@ fn commit(
 fn put(transaction: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
     let json = "specs have string keys and finite numbers";
     transaction.prepare_cached(
-        "INSERT OR REPLACE INTO streamer (id, created, wanted, spec, arrangement) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO streamer (id, created, wanted, spec, arrangement, history) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
         record.id.as_str(),
@@ -174,6 +174,7 @@ fn put(transaction: &Transaction<'_>, record: &Record) -> Result<(), StoreError>
         },
         serde_json::to_string(&record.spec).expect(json),
         serde_json::to_string(&record.arrangement).expect(json),
+        serde_json::to_string(&record.history).expect(json),
     ])?;
     Ok(())
 }
@@ -243,15 +244,15 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Option<AuditEntry>> {
 /// # Errors
 /// A row that means nothing is not skipped: it would be lost with the next write.
 pub fn records(connection: &Connection) -> Result<Vec<Record>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT id, created, wanted, spec, arrangement FROM streamer ORDER BY id")?;
+    let mut statement = connection
+        .prepare("SELECT id, created, wanted, spec, arrangement, history FROM streamer ORDER BY id")?;
     let texts = statement.query_map([], |row| {
-        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, String>(4)?])
+        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get::<_, String>(5)?])
     })?;
     texts.map(|texts| record(&texts?)).collect()
 }
 
-fn record([id, created, wanted, spec, arrangement]: &[String; 5]) -> Result<Record, StoreError> {
+fn record([id, created, wanted, spec, arrangement, history]: &[String; 6]) -> Result<Record, StoreError> {
     let bad = |message: String| StoreError::Row { id: id.clone(), message };
     Ok(Record {
         id: StreamerId::parse(id.as_str()).map_err(|error| bad(error.to_string()))?,
@@ -264,6 +265,7 @@ fn record([id, created, wanted, spec, arrangement]: &[String; 5]) -> Result<Reco
         spec: serde_json::from_str(spec).map_err(|error| bad(format!("spec: {error}")))?,
         arrangement: serde_json::from_str(arrangement)
             .map_err(|error| bad(format!("arrangement: {error}")))?,
+        history: serde_json::from_str(history).map_err(|error| bad(format!("history: {error}")))?,
     })
 }
 

@@ -65,8 +65,11 @@ pub struct Refusal {
 pub enum Output {
     /// Send this text to the client.
     Say(String),
-    /// See whether the streamer is there. Answered by [`Input::Checked`].
-    Check,
+    /// See whether the client may have a session, and the streamer is there. Answered by [`Input::Checked`].
+    Check {
+        /// What the client shows for it.
+        token: Option<String>,
+    },
     /// Make the client a peer.
     Join(Join),
     /// Tell the streamer what the peer says.
@@ -174,9 +177,9 @@ impl Protocol {
     fn heard(&mut self, message: ClientMessage, shape: Shape) {
         let kind = message.kind();
         let result = match message {
-            ClientMessage::Init { request_id, session, slots } => {
+            ClientMessage::Init { request_id, session, token, slots } => {
                 self.shape = shape;
-                self.init(request_id, session, slots)
+                self.init(request_id, session, token, slots)
             }
             ClientMessage::Offer { request_id, sdp } => self.offer(request_id, sdp),
             ClientMessage::Switch { request_id, slot, stream, quality } => {
@@ -199,6 +202,7 @@ impl Protocol {
         &mut self,
         request: Option<RequestTag>,
         session: Option<String>,
+        token: Option<String>,
         slots: Vec<SlotConfig>,
     ) -> Result<(), String> {
         if self.state != State::Idle {
@@ -209,7 +213,7 @@ impl Protocol {
             return Err("no slots requested".into());
         }
         self.state = State::Checking { init: Init { request, session, slots } };
-        self.out.push(Output::Check);
+        self.out.push(Output::Check { token });
         Ok(())
     }
 
@@ -380,6 +384,7 @@ impl Protocol {
             | signal::ServerMessage::StreamUpdated { .. }
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
+            | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Participants { .. } => {}
         }
     }

@@ -48,7 +48,7 @@ impl Talk {
     /// With a session of two slots, and no peer.
     fn ready() -> Self {
         let mut talk = Self::new();
-        assert_eq!(talk.hear(init()), [Output::Check]);
+        assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
         talk.0.handle(Input::Checked(Ok("secret".into())));
         talk
     }
@@ -101,7 +101,7 @@ fn welcome(slots: u8) -> Input {
 #[test]
 fn a_session_begins_with_init_and_offer() {
     let mut talk = Talk::new();
-    assert_eq!(talk.hear(init()), [Output::Check]);
+    assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
     let ready = said(talk.0.handle(Input::Checked(Ok("secret".into()))));
     assert_eq!(
         ready,
@@ -199,7 +199,10 @@ fn a_client_that_wraps_is_answered_in_kind() {
     let mut talk = Talk::new();
     let mut fields = init();
     fields.as_object_mut().unwrap().remove("type");
-    assert_eq!(talk.hear(json!({ "type": "multistream/init", "value": fields })), [Output::Check]);
+    assert_eq!(
+        talk.hear(json!({ "type": "multistream/init", "value": fields })),
+        [Output::Check { token: None }]
+    );
     let ready = said(talk.0.handle(Input::Checked(Ok("secret".into()))));
     assert_eq!(ready["value"]["session"], "secret");
     talk.refused(init(), "multistream/init: session already initialized");
@@ -211,7 +214,7 @@ fn without_a_streamer_there_is_no_session() {
     talk.hear(init());
     let error = said(talk.0.handle(Input::Checked(Err("no streams are configured".into()))));
     assert_eq!(error["value"], "multistream/init: no streams are configured");
-    assert_eq!(talk.hear(init()), [Output::Check]);
+    assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
 }
 
 #[test]
@@ -273,13 +276,13 @@ fn all_slots_can_be_meant_at_once() {
 fn a_session_that_ends_makes_room_for_another() {
     let mut talk = Talk::active();
     assert_eq!(talk.hear(close()), [Output::Leave]);
-    assert_eq!(talk.hear(init()), [Output::Check]);
+    assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
     let mut talk = Talk::active();
     let told = said(talk.0.handle(Input::Gone("removed".into())));
     assert_eq!(told, json!({ "type": "multistream/disconnected", "reason": "removed" }));
     // Late words.
     assert_eq!(talk.streamer(0, "a", "", SlotState::Active), []);
-    assert_eq!(talk.hear(init()), [Output::Check]);
+    assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
 }
 
 #[test]
@@ -288,7 +291,7 @@ fn a_client_that_comes_back_finds_its_slots() {
     let resume = || [Output::Join(Join::Resume { session: "old".into() })];
     let checked = || Input::Checked(Ok("fresh".into()));
     let mut talk = Talk::new();
-    assert_eq!(talk.hear(back(json!([]))), [Output::Check]);
+    assert_eq!(talk.hear(back(json!([]))), [Output::Check { token: None }]);
     assert_eq!(talk.0.handle(checked()), resume());
     assert_eq!(talk.0.handle(Input::Joined(None)), []);
     assert_eq!(talk.0.handle(welcome(2)), []);
@@ -314,7 +317,7 @@ fn a_client_that_comes_back_finds_its_slots() {
     talk.hear(back(json!([])));
     talk.0.handle(checked());
     assert_eq!(said(talk.0.handle(ended()))["value"], "multistream/init: that session has ended");
-    assert_eq!(talk.hear(init()), [Output::Check]);
+    assert_eq!(talk.hear(init()), [Output::Check { token: None }]);
 }
 
 #[test]

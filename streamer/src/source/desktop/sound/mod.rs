@@ -158,6 +158,7 @@ impl Work {
             if started.elapsed() >= GOOD_RUN {
                 backoff = MIN_BACKOFF;
             }
+            self.counters.sound_restarts.add(1);
             self.stop.sleep(backoff);
             backoff = (backoff * 2).min(MAX_BACKOFF);
             if self.stop.is_stopped() {

@@ -1,0 +1,132 @@
+//! Who may do what: the roles, and what each message of a peer needs.
+//!
+//! Every message has its row here, as the matches name them all: a new one does not compile without. The rows of
+//! REST are where its routes are, in the web-server's `api/mod.rs`; `docs/SECURITY.md` shows both.
+
+use std::fmt;
+
+use crate::input::{GeneralRequest, KeysMessage, MotionMessage};
+use crate::signal::{ClientMessage, Role};
+
+/// The least that somebody must be. In order: whoever may do more, may do less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// Nobody in particular: it tells nothing and changes nothing.
+    Nothing,
+    /// May watch the streamer.
+    Viewer,
+    /// May watch and steer it.
+    Controller,
+    /// May do everything.
+    Admin,
+}
+
+impl From<Role> for Need {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Viewer => Need::Viewer,
+            Role::Controller => Need::Controller,
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Need::Nothing => "nothing",
+            Need::Viewer => "viewer",
+            Need::Controller => "controller",
+            Need::Admin => "admin",
+        })
+    }
+}
+
+impl ClientMessage {
+    /// What the peer that says it must be.
+    pub fn needs(&self) -> Role {
+        match self {
+            ClientMessage::Hello { .. }
+            | ClientMessage::Answer { .. }
+            | ClientMessage::Candidate { .. }
+            | ClientMessage::Switch { .. }
+            | ClientMessage::Pause { .. }
+            | ClientMessage::Resume { .. }
+            | ClientMessage::Keyframe { .. }
+            | ClientMessage::Bye => Role::Viewer,
+            ClientMessage::ControlRequest
+            | ClientMessage::ControlTake
+            | ClientMessage::ControlRelease
+            | ClientMessage::ControlGrant { .. } => Role::Controller,
+        }
+    }
+}
+
+/// What messages on data channels must be said by. Where one at a time has control, it also needs that, if it
+/// [steers](Steers::steers).
+pub trait Steers {
+    /// What the peer that says it must be.
+    fn needs(&self) -> Role;
+
+    /// It changes what the session does.
+    fn steers(&self) -> bool {
+        self.needs() >= Role::Controller
+    }
+}
+
+impl Steers for KeysMessage {
+    fn needs(&self) -> Role {
+        match self {
+            KeysMessage::Key { .. }
+            | KeysMessage::Char { .. }
+            | KeysMessage::Text { .. }
+            | KeysMessage::Button { .. }
+            | KeysMessage::Wheel { .. }
+            | KeysMessage::Held { .. }
+            | KeysMessage::Blur
+            | KeysMessage::Clipboard { .. } => Role::Controller,
+        }
+    }
+
+    fn steers(&self) -> bool {
+        // Letting go is nothing that anybody must be kept from.
+        !matches!(self, KeysMessage::Blur)
+    }
+}
+
+impl Steers for MotionMessage {
+    fn needs(&self) -> Role {
+        match self {
+            MotionMessage::Pointer { .. } | MotionMessage::Relative { .. } => Role::Controller,
+        }
+    }
+}
+
+impl Steers for GeneralRequest {
+    fn needs(&self) -> Role {
+        match self {
+            GeneralRequest::Ping { .. } => Role::Viewer,
+            GeneralRequest::Resize { .. } => Role::Controller,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_do_more_may_do_less() {
+        assert!(Need::Admin > Need::Controller && Need::Controller > Need::Viewer);
+        assert!(Need::Viewer > Need::Nothing);
+        assert_eq!(Need::from(Role::Controller), Need::Controller);
+    }
+
+    #[test]
+    fn a_viewer_watches_and_no_more() {
+        assert_eq!(ClientMessage::Pause { slot: 0 }.needs(), Role::Viewer);
+        assert_eq!(ClientMessage::ControlTake.needs(), Role::Controller);
+        assert_eq!(KeysMessage::Clipboard { text: String::new() }.needs(), Role::Controller);
+        assert_eq!(GeneralRequest::Ping { token: 1 }.needs(), Role::Viewer);
+        assert!(!GeneralRequest::Ping { token: 1 }.steers() && !KeysMessage::Blur.steers());
+    }
+}

@@ -1,0 +1,39 @@
+import { type SyntheticEvent, useState } from "react";
+import { keepToken } from "../token";
+import { Message } from "./Message";
+
+/** Asks for the token that a server wants, and begins again with it. */
+export function TokenForm({ why }: { readonly why: string }) {
+  const [token, setToken] = useState("");
+  const submit = (event: SyntheticEvent): void => {
+    event.preventDefault();
+    keepToken(token.trim());
+    location.reload();
+  };
+  return (
+    <Message title="Who is there?">
+      <p className="reason" role="alert" data-testid="locked">
+        {why}
+      </p>
+      <form className="token-form" onSubmit={submit}>
+        <label>
+          Admin secret{" "}
+          <input
+            type="password"
+            name="token"
+            autoComplete="current-password"
+            required
+            value={token}
+            data-testid="token"
+            onChange={(event) => {
+              setToken(event.target.value);
+            }}
+          />
+        </label>
+        <button className="button primary" type="submit">
+          Enter
+        </button>
+      </form>
+    </Message>
+  );
+}

@@ -1,0 +1,63 @@
+//! Who may steer: wishes of peers and of administrators become what shards go by and everybody is told.
+
+use common::control::{ControlChange, ControlMode};
+use common::id::PeerId;
+use common::ipc::{ErrorKind, Json, Reply, RequestError};
+use common::signal::{Role, ServerMessage};
+
+use super::Session;
+use super::viewers::refuse;
+use crate::control::Wish;
+use crate::link::Link;
+use crate::peer::Command;
+
+impl Session {
+    /// A peer wants control, or no more.
+    pub(super) fn control_wish(&mut self, link: &mut Link, peer: PeerId, wish: Wish) {
+        let peers = &self.peers;
+        let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
+        match self.control.wish(peer, wish, may_steer) {
+            Ok(true) => self.control_changed(link),
+            Ok(false) => {}
+            Err(error) => refuse(link, peer, error),
+        }
+    }
+
+    /// An administrator changes it, or asks.
+    pub(super) fn change_control(
+        &mut self,
+        link: &mut Link,
+        change: ControlChange,
+    ) -> Result<Reply, RequestError> {
+        let peers = &self.peers;
+        let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
+        if self.control.change(change, may_steer)? {
+            self.control_changed(link);
+        }
+        Ok(Reply::Control(Json(self.control.control().clone())))
+    }
+
+    /// A peer is gone, or may not steer any more.
+    pub(super) fn out_of_control(&mut self, link: &mut Link, peer: PeerId) {
+        if self.control.leave(peer) {
+            self.control_changed(link);
+        }
+    }
+
+    /// Programs steer by REST while no peer has control for itself.
+    pub(super) fn free_for_programs(&self) -> Result<(), RequestError> {
+        let control = self.control.control();
+        if control.mode == ControlMode::Shared || control.holder.is_none() {
+            return Ok(());
+        }
+        let message = "a peer has control of this streamer; PUT …/control releases it";
+        Err(RequestError::new(ErrorKind::Conflict, "not_in_control", message))
+    }
+
+    fn control_changed(&mut self, link: &mut Link) {
+        let control = self.control.control().clone();
+        tracing::info!(mode = ?control.mode, holder = ?control.holder, "control");
+        self.tell_all(|| Command::Control(control.clone()));
+        self.broadcast(link, ServerMessage::Control(control));
+    }
+}

@@ -1,0 +1,178 @@
+//! Many at once: streamers, slow clients, peers. Short here; `ORIEL_SOAK=1` (scripts/soak) makes them as many as the server is
+//! made for.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::api::StreamerList;
+use common::signal::{Role, StreamerState};
+use harness::{Server, eventually};
+use native_peer::{Event, Media, Options, Swarm};
+use serde_json::{Value, json};
+
+/// Requests under way at once.
+const CLIENTS: usize = 8;
+const MIB: u64 = 1024 * 1024;
+
+fn many(short: usize, full: usize) -> usize {
+    if std::env::var_os("ORIEL_SOAK").is_some() { full } else { short }
+}
+
+fn tiny() -> Value {
+    json!({ "type": "test", "width": 64, "height": 36, "fps": 1, "audio": false })
+}
+
+fn ids(server: &Server) -> BTreeSet<String> {
+    let list: StreamerList = server.get("/api/streamers").expect(200).json();
+    list.streamers.iter().map(|streamer| streamer.id.to_string()).collect()
+}
+
+/// Calls `work` with each number below `count`, a few at a time.
+fn concurrently(count: usize, work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        number if number < count => work(number),
+                        _ => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn streamers_that_come_and_go_in_crowds_are_neither_lost_nor_doubled() {
+    let count = many(24, 200);
+    let server = Server::start_configured("max_streamers: 1000");
+    let path = |number: usize| format!("/api/streamers/s{number}");
+    let begin = Instant::now();
+    concurrently(count, |number| {
+        let body = json!({ "id": format!("s{number}"), "source": tiny() });
+        // Twice: the second finds the first.
+        let statuses = [0, 1].map(|_| server.post("/api/streamers", &body).status);
+        assert_eq!(statuses, [201, 200]);
+    });
+    let expected: BTreeSet<_> = (0..count).map(|number| format!("s{number}")).collect();
+    assert_eq!(ids(&server), expected);
+    for number in 0..count {
+        let id = format!("s{number}");
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while server.streamer(&id).unwrap().state != StreamerState::Running {
+            assert!(Instant::now() < deadline, "{id} does not run");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let created = begin.elapsed();
+    let sessions = server.session_processes().into_iter();
+    let sessions = sessions.filter(|process| process.command_line.starts_with("streamer session")).count();
+    assert_eq!(sessions, count, "one process each");
+    let resident = server.process().resident_bytes();
+
+    let begin = Instant::now();
+    concurrently(count, |number| drop(server.delete(&path(number)).expect(204)));
+    println!(
+        "{count} streamers: running after {created:?}, gone after {:?}; web-server {} MiB",
+        begin.elapsed(),
+        resident / MIB
+    );
+    assert_eq!(ids(&server), BTreeSet::new());
+    assert_eq!(server.session_processes(), []);
+    assert_eq!(server.run_dirs(), Vec::<std::path::PathBuf>::new());
+    assert!(resident < 256 * MIB, "the web-server has {resident} bytes");
+}
+
+#[test]
+fn clients_that_send_next_to_nothing_keep_nobody_out() {
+    let count = many(300, 1000);
+    let server = Server::start();
+    server.create("demo", tiny());
+    let before = server.process().resident_bytes();
+    let mut slow: Vec<_> = (0..count)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            let start: &[u8] = match number % 3 {
+                0 => b"GET /api/streamers HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+                1 => b"POST /api/streamers HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{",
+                _ => b"",
+            };
+            stream.write_all(start).unwrap();
+            stream
+        })
+        .collect();
+    let begin = Instant::now();
+    let mut longest = Duration::ZERO;
+    for round in 0..50 {
+        // A byte from each, now and then.
+        if round % 10 == 0 {
+            slow.iter_mut().for_each(|stream| drop(stream.write_all(b"a")));
+        }
+        let asked = Instant::now();
+        server.get("/api/streamers").expect(200);
+        longest = longest.max(asked.elapsed());
+    }
+    let grown = server.process().resident_bytes().saturating_sub(before);
+    println!("{count} slow clients: longest answer to others {longest:?}, {} MiB more", grown / MIB);
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(grown < 64 * MIB, "{grown} bytes for {count} slow clients");
+    // None of them is kept for ever.
+    for stream in &mut slow {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut end = Vec::new();
+        // Closed, with or without a last word.
+        let closed = match stream.read_to_end(&mut end) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(closed, "a slow client is still there after {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn a_crowd_of_peers_watches_one_streamer_and_is_listed() {
+    let count = many(40, 200);
+    let server = Server::start();
+    server.create("demo", json!({ "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false }));
+    let options = Options {
+        server: server.address(),
+        streamer: "demo".into(),
+        role: Role::Viewer,
+        media: Media::Headers,
+    };
+    let mut swarm = Swarm::new(options).unwrap();
+    let (mut connected, mut receiving) = (BTreeSet::new(), BTreeSet::new());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut joined = 0;
+    while receiving.len() < count {
+        assert!(
+            Instant::now() < deadline,
+            "{} of {count} connected, {} receive",
+            connected.len(),
+            receiving.len()
+        );
+        if joined < count && joined - connected.len() < 16 {
+            swarm.join().unwrap();
+            joined += 1;
+        }
+        match swarm.next(Instant::now() + Duration::from_millis(20)).unwrap() {
+            Some((peer, Event::Connected)) => drop(connected.insert(peer)),
+            Some((peer, Event::Rtp(_))) => drop(receiving.insert(peer)),
+            Some((peer, Event::Closed(why))) => panic!("peer {peer} was closed: {why}"),
+            _ => {}
+        }
+    }
+    assert_eq!(server.streamer("demo").unwrap().peers.len(), count);
+    drop(swarm);
+    eventually("all of them have left or are lost", || {
+        let peers = server.streamer("demo")?.peers;
+        peers.iter().all(|peer| peer.state != common::api::PeerState::Connected).then_some(())
+    });
+}

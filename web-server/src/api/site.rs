@@ -1,0 +1,148 @@
+//! Where this server is, as its clients see it: behind which proxies, by which names, below which path.
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use actix_web::HttpMessage as _;
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{FromRequest, HttpRequest};
+use chrono::Utc;
+use common::signal::TOKEN_SUBPROTOCOL;
+
+use crate::auth::address::{self, FORWARDING};
+use crate::auth::{Auth, Refused, Right};
+use crate::config::Access;
+use crate::limits::{Exceeded, Limits};
+
+/// What of the configuration requests are looked at with.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    /// The configuration.
+    pub access: Access,
+    /// Others than this machine can reach it by its addresses.
+    pub public: bool,
+}
+
+impl Site {
+    /// A path of ours, as clients must ask for it.
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.access.base_path)
+    }
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Address, as far as it can be believed.
+    pub address: IpAddr,
+    /// No proxy has forwarded it.
+    pub direct: bool,
+    /// What it may do.
+    pub right: Result<Right, Refused>,
+}
+
+impl FromRequest for Caller {
+    type Error = Refused;
+    type Future = Ready<Result<Self, Refused>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request))
+    }
+}
+
+/// Who sent a request.
+///
+/// # Errors
+/// Never, behind the middleware, which leaves it there before any route is reached.
+pub fn caller(request: &HttpRequest) -> Result<Caller, Refused> {
+    request.extensions().get::<Caller>().cloned().ok_or(Refused::NoToken)
+}
+
+impl actix_web::ResponseError for Refused {
+    fn status_code(&self) -> actix_web::http::StatusCode {
+        super::problem::ApiError::from(self.clone()).status_code()
+    }
+}
+
+/// The address that a request comes from, and whether it came without a proxy.
+pub fn origin_of(request: &ServiceRequest, site: &Site) -> (IpAddr, bool) {
+    let unknown = IpAddr::from([0, 0, 0, 0]);
+    let peer = request.peer_addr().map_or(unknown, |address| address.ip());
+    let headers = request.headers();
+    let forwarded_for: Vec<_> =
+        headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+    let direct = FORWARDING.iter().all(|name| !headers.contains_key(*name));
+    (address::client(peer, &forwarded_for, &site.access.trusted_proxies), direct)
+}
+
+/// What whoever shows this may do. Wrong tokens are counted, and after too many none is looked at.
+///
+/// # Errors
+/// Too many were wrong.
+pub fn login(
+    auth: &Auth,
+    limits: &Limits,
+    shown: Option<&str>,
+    address: IpAddr,
+    direct: bool,
+) -> Result<Result<Right, Refused>, Exceeded> {
+    let now = Instant::now();
+    if shown.is_some() {
+        limits.login(now, address)?;
+    }
+    let right = auth.identify(shown, direct, Utc::now());
+    if right == Err(Refused::Wrong) {
+        limits.login_failed(now, address);
+        tracing::warn!(%address, "a wrong token");
+    }
+    Ok(right)
+}
+
+/// The token that a request brings: in `Authorization`, or as a subprotocol of a WebSocket.
+pub fn token_of(headers: &HeaderMap) -> Option<&str> {
+    let bearer = |value: &'static str, text: &str| {
+        text.get(..value.len()).is_some_and(|s| s.eq_ignore_ascii_case(value))
+    };
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // What is of another scheme is for somebody else, such as a proxy that passes it on.
+    let authorization = authorization.filter(|text| bearer("bearer ", text)).map(|text| text[7..].trim());
+    authorization.or_else(|| {
+        let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+        offered.flat_map(|list| list.split(',')).find_map(|item| item.trim().strip_prefix(TOKEN_SUBPROTOCOL))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderName;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_token_comes_in_a_header_or_as_a_subprotocol_and_nowhere_else() {
+        let token = |headers: &[(&'static str, &str)]| {
+            let request = headers.iter().fold(TestRequest::default(), |request, (name, value)| {
+                request.append_header((HeaderName::from_static(name), *value))
+            });
+            token_of(request.to_http_request().headers()).map(str::to_owned)
+        };
+        for (headers, expected) in [
+            (&[("authorization", "Bearer abc")][..], Some("abc")),
+            (&[("authorization", "bearer  abc ")], Some("abc")),
+            (&[("authorization", "Basic abc")], None),
+            (&[("authorization", "Bearer")], None),
+            (&[("sec-websocket-protocol", "oriel.v1, oriel.token.a.b.c")], Some("a.b.c")),
+            (
+                &[("sec-websocket-protocol", "oriel.v1"), ("sec-websocket-protocol", "oriel.token.x")],
+                Some("x"),
+            ),
+            (&[("sec-websocket-protocol", "oriel.v1")], None),
+            (&[("cookie", "token=abc")], None),
+            (&[], None),
+        ] {
+            assert_eq!(token(headers).as_deref(), expected, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `/api/streamers/{id}/restart` and `/api/streamers/{id}/logs`: what operators do with a streamer that misbehaves.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::api::Streamer;
+use common::restart::LogTail;
+
+use super::extract::{Id, Query};
+use super::problem::ApiError;
+use super::site::Caller;
+use crate::registry::Handle;
+
+/// Lines of a log when the request does not say how many.
+const TAIL: usize = 100;
+/// Most lines of a log.
+const MAX_TAIL: usize = 5000;
+
+/// Put another process in the place of a streamer's present one.
+///
+/// It has the same spec, and the sources and slots of run time. A streamer that has failed is started again, as often as it takes.
+/// Answers at once; state `restarting` becomes `running`.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/restart", tag = "streamers",
+    params(("id" = String, Path, description = "Its name")),
+    responses(
+        (status = 202, description = "It is being done", body = Streamer),
+        (status = 409, description = "The streamer is stopping"),
+    ),
+)]
+pub async fn restart(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Accepted().json(registry.restart(&id.0, &caller.right?.name()).await?))
+}
+
+/// The end of a streamer's log.
+///
+/// It goes on from one process to the next, and back to where it was last rotated: up to 8 MiB are kept, of which the last 512 KiB are
+/// looked at.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/logs", tag = "streamers",
+    params(
+        ("id" = String, Path, description = "Its name"),
+        ("tail" = Option<u16>, Query, description = "How many lines, 1..=5000; 100 if absent"),
+    ),
+    responses((status = 200, description = "The last lines", body = LogTail)),
+)]
+pub async fn logs(
+    request: HttpRequest,
+    id: Id,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let tail = Query::of(&request, &["tail"])?.number("tail")?.unwrap_or(TAIL);
+    if !(1..=MAX_TAIL).contains(&tail) {
+        return Err(ApiError::field("tail", format!("must be from 1 to {MAX_TAIL}, not {tail}")));
+    }
+    Ok(HttpResponse::Ok().json(LogTail { lines: registry.log(&id.0, tail).await? }))
+}

@@ -1,0 +1,92 @@
+//! `/api/streamers/{id}/tokens`: short-lived tokens for one streamer and role.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use chrono::Utc;
+use common::access::Need;
+use common::api::{CreateToken, TOKEN_LIFE_S, Token};
+use common::audit::AuditAction;
+
+use super::extract::{Body, Id, Json, TokenId};
+use super::problem::ApiError;
+use super::session::done;
+use super::site::Caller;
+use crate::auth::Auth;
+use crate::registry::Handle;
+use crate::registry::request::Denied;
+use crate::supervisor::ask::{Ask, AskError};
+
+impl Json for CreateToken {}
+
+/// Make a token.
+///
+/// Whoever shows it may watch, or watch and steer, this streamer until it expires or is revoked.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/streamers/{id}/tokens", tag = "access",
+    params(("id" = String, Path, description = "Name of the streamer")),
+    request_body = CreateToken,
+    responses((status = 201, description = "Made; this is the only time that it is shown", body = Token)),
+)]
+pub async fn create(
+    id: Id,
+    body: Body<CreateToken>,
+    caller: Caller,
+    auth: web::Data<Auth>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let wish = body.0;
+    if !TOKEN_LIFE_S.contains(&wish.expires_in_s) {
+        let (min, max) = TOKEN_LIFE_S.into_inner();
+        let message = format!("must be from {min} to {max}, not {}", wish.expires_in_s);
+        return Err(ApiError::field("expires_in_s", message));
+    }
+    registry.get(&id.0).await?;
+    let token: Token = auth.issue(&id.0, wish, Utc::now());
+    let detail = format!("token {} for a {}", token.token_id, Need::from(wish.role));
+    registry.audit(&id.0, AuditAction::TokenIssued, &caller.right?.name(), Some(detail));
+    Ok(HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(token))
+}
+
+/// Revoke a token.
+///
+/// Whoever came with it is removed. Revoking what was never made, or has expired, is harmless.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/streamers/{id}/tokens/{token_id}", tag = "access",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("token_id" = String, Path, description = "Which token: its `token_id`"),
+    ),
+    responses((status = 204, description = "It is good for nothing any more")),
+)]
+pub async fn revoke(
+    id: Id,
+    token: TokenId,
+    caller: Caller,
+    auth: web::Data<Auth>,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let auth = auth.into_inner();
+    let revoked = web::block(move || auth.revoke(token.0, Utc::now())).await;
+    revoked.map_err(|error| ApiError::Unreadable(error.to_string()))??;
+    let detail = Some(format!("token {}", token.0));
+    registry.audit(&id.0, AuditAction::TokenRevoked, &caller.right?.name(), detail);
+    let streamer = match registry.get(&id.0).await {
+        Err(Denied::NotFound(_)) => return Ok(HttpResponse::NoContent().finish()),
+        streamer => streamer?,
+    };
+    for peer in streamer.peers.iter().filter(|peer| peer.token_id == Some(token.0)) {
+        let ask = Ask::RemovePeer { peer: peer.id, reason: "the token was revoked".into() };
+        match registry.reach(&id.0).await?.ask(ask).await {
+            // It has left meanwhile.
+            Err(AskError::Refused(error)) if error.code == "peer_not_found" => {}
+            answer => drop(done(answer?)?),
+        }
+    }
+    Ok(HttpResponse::NoContent().finish())
+}

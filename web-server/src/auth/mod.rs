@@ -1,0 +1,260 @@
+//! Who asks, and what they may do. Decisions are plain functions; `api/edge.rs` asks them for every request, and what is
+//! needed where is in the table of `api/mod.rs`.
+//!
+//! ```text
+//! Authorization, subprotocol, or hello ──▶ Auth::identify ──▶ Right ──▶ Right::permits(Need, streamer)
+//!     admin secrets (configuration) ──────────▲   ▲
+//!     signed tokens (token.rs) less the revoked ──┘ (revoked.rs, kept in the state directory)
+//! ```
+//!
+//! Without a configured secret everybody who comes directly from this machine is an admin. A request that a proxy has
+//! forwarded is not: who sent it is not known.
+
+pub mod address;
+pub mod key;
+pub mod revoked;
+pub mod secrets;
+pub mod token;
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use common::access::Need;
+use common::api::{CreateToken, Token};
+use common::id::{StreamerId, TokenId};
+use common::signal::Role;
+
+use key::Key;
+use revoked::{Full, Revoked};
+use secrets::Secrets;
+use token::Claims;
+
+/// What somebody may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Right {
+    /// Nothing that needs anything.
+    Nobody,
+    /// What a token permits.
+    Streamer {
+        /// Where.
+        id: StreamerId,
+        /// What.
+        role: Role,
+        /// By which token.
+        token: TokenId,
+    },
+    /// Everything.
+    Admin,
+}
+
+/// Why somebody may not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nothing says who it is.
+    #[error("this needs a token: Authorization: Bearer …")]
+    NoToken,
+    /// The same, of a request that came by a proxy to a server without secrets.
+    #[error(
+        "requests that a proxy forwards need a token, and this server has none: configure an admin secret \
+         (ORIEL_ADMIN_SECRET)"
+    )]
+    Forwarded,
+    /// It is none of ours.
+    #[error("the token is not valid")]
+    Wrong,
+    /// It was one of ours.
+    #[error("the token has expired")]
+    Expired,
+    /// It was one of ours.
+    #[error("the token has been revoked")]
+    Revoked,
+    /// It is somebody who may not do this.
+    #[error("this needs the role {0}")]
+    Role(Need),
+    /// It is for another streamer.
+    #[error("the token is for another streamer")]
+    OtherStreamer,
+}
+
+impl Right {
+    /// May it do what needs this much, of the streamer that it is about, if it is about one?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn permits(&self, need: Need, streamer: Option<&StreamerId>) -> Result<(), Refused> {
+        match self {
+            _ if need == Need::Nothing => Ok(()),
+            Right::Admin => Ok(()),
+            Right::Nobody => Err(Refused::NoToken),
+            Right::Streamer { id, role, .. } => {
+                if need == Need::Admin {
+                    Err(Refused::Role(need))
+                } else if streamer != Some(id) {
+                    Err(Refused::OtherStreamer)
+                } else if Need::from(*role) < need {
+                    Err(Refused::Role(need))
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// The most that it may be as a peer of a streamer that it is permitted to watch.
+    pub fn role(&self) -> Role {
+        match self {
+            Right::Admin => Role::Controller,
+            Right::Streamer { role, .. } => *role,
+            Right::Nobody => Role::Viewer,
+        }
+    }
+
+    /// By which token, if it is by one that can be revoked.
+    pub fn token(&self) -> Option<TokenId> {
+        match self {
+            Right::Streamer { token, .. } => Some(*token),
+            Right::Nobody | Right::Admin => None,
+        }
+    }
+
+    /// Short, for the log.
+    pub fn name(&self) -> String {
+        match self {
+            Right::Nobody => "nobody".into(),
+            Right::Admin => "admin".into(),
+            Right::Streamer { token, .. } => format!("token {token}"),
+        }
+    }
+}
+
+/// Knows the secrets.
+#[derive(Debug)]
+pub struct Auth {
+    secrets: Secrets,
+    key: Key,
+    revoked: Revoked,
+}
+
+impl Auth {
+    /// With these admin secrets; what it keeps is in the state directory.
+    ///
+    /// # Errors
+    /// A file there cannot be read or made.
+    pub fn new(secrets: Secrets, state_dir: &Path) -> std::io::Result<Self> {
+        let key = Key::load(state_dir)?;
+        let revoked = Revoked::load(state_dir, Utc::now())?;
+        Ok(Self { secrets, key, revoked })
+    }
+
+    /// What somebody may do who shows this, or nothing. `direct`: no proxy has forwarded it.
+    ///
+    /// # Errors
+    /// What is shown is not valid, or more is needed to be anybody.
+    pub fn identify(&self, shown: Option<&str>, direct: bool, now: DateTime<Utc>) -> Result<Right, Refused> {
+        let Some(shown) = shown else {
+            return match (self.secrets.is_empty(), direct) {
+                (true, true) => Ok(Right::Admin),
+                (true, false) => Err(Refused::Forwarded),
+                (false, _) => Ok(Right::Nobody),
+            };
+        };
+        if self.secrets.contain(shown) {
+            return Ok(Right::Admin);
+        }
+        let claims = token::verify(&self.key, shown, now).map_err(|error| match error {
+            token::Invalid::Wrong => Refused::Wrong,
+            token::Invalid::Expired => Refused::Expired,
+        })?;
+        if self.revoked.contains(claims.token) {
+            return Err(Refused::Revoked);
+        }
+        Ok(Right::Streamer { id: claims.streamer, role: claims.role, token: claims.token })
+    }
+
+    /// A new token for a streamer.
+    pub fn issue(&self, id: &StreamerId, wish: CreateToken, now: DateTime<Utc>) -> Token {
+        let expires = token::whole_seconds(now + chrono::Duration::seconds(wish.expires_in_s.into()));
+        let token_id = TokenId::unique();
+        let claims = Claims { streamer: id.clone(), role: wish.role, token: token_id, expires };
+        Token { token: token::sign(&self.key, &claims, now), token_id, role: wish.role, expires }
+    }
+
+    /// A token is good for nothing from now on. Returns when that is on disk.
+    ///
+    /// # Errors
+    /// No more can be remembered, or it cannot be written.
+    pub fn revoke(&self, token: TokenId, now: DateTime<Utc>) -> Result<(), Full> {
+        self.revoked.add(token, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> StreamerId {
+        StreamerId::parse(text).unwrap()
+    }
+
+    fn auth(secrets: &[&str]) -> (Auth, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(secrets.iter().map(ToString::to_string).collect()).unwrap();
+        (Auth::new(secrets, dir.path()).unwrap(), dir)
+    }
+
+    const SECRET: &str = "a-secret-of-enough-length";
+
+    #[test]
+    fn a_token_permits_its_role_on_its_streamer_and_nothing_else() {
+        let viewer = Right::Streamer { id: id("a"), role: Role::Viewer, token: TokenId::unique() };
+        let controller = Right::Streamer { id: id("a"), role: Role::Controller, token: TokenId::unique() };
+        let (a, b) = (id("a"), id("b"));
+        for (right, need, streamer, expected) in [
+            (&viewer, Need::Nothing, None, Ok(())),
+            (&viewer, Need::Viewer, Some(&a), Ok(())),
+            (&viewer, Need::Controller, Some(&a), Err(Refused::Role(Need::Controller))),
+            (&viewer, Need::Viewer, Some(&b), Err(Refused::OtherStreamer)),
+            (&viewer, Need::Viewer, None, Err(Refused::OtherStreamer)),
+            (&viewer, Need::Admin, Some(&a), Err(Refused::Role(Need::Admin))),
+            (&controller, Need::Viewer, Some(&a), Ok(())),
+            (&controller, Need::Controller, Some(&a), Ok(())),
+            (&controller, Need::Controller, Some(&b), Err(Refused::OtherStreamer)),
+            (&controller, Need::Admin, None, Err(Refused::Role(Need::Admin))),
+            (&Right::Admin, Need::Admin, Some(&b), Ok(())),
+            (&Right::Nobody, Need::Nothing, Some(&a), Ok(())),
+            (&Right::Nobody, Need::Viewer, Some(&a), Err(Refused::NoToken)),
+        ] {
+            assert_eq!(right.permits(need, streamer), expected, "{right:?} {need} {streamer:?}");
+        }
+    }
+
+    #[test]
+    fn without_secrets_only_who_comes_directly_is_an_admin() {
+        let (auth, _dir) = auth(&[]);
+        let now = Utc::now();
+        assert_eq!(auth.identify(None, true, now), Ok(Right::Admin));
+        assert_eq!(auth.identify(None, false, now), Err(Refused::Forwarded));
+        assert_eq!(auth.identify(Some("guess"), true, now), Err(Refused::Wrong));
+    }
+
+    #[test]
+    fn with_a_secret_it_or_a_token_must_be_shown() {
+        let (auth, dir) = auth(&[SECRET]);
+        let now = Utc::now();
+        assert_eq!(auth.identify(None, true, now), Ok(Right::Nobody));
+        assert_eq!(auth.identify(Some(SECRET), false, now), Ok(Right::Admin));
+        assert_eq!(auth.identify(Some("another"), true, now), Err(Refused::Wrong));
+        let token = auth.issue(&id("a"), CreateToken { role: Role::Viewer, expires_in_s: 60 }, now);
+        let right = Right::Streamer { id: id("a"), role: Role::Viewer, token: token.token_id };
+        assert_eq!(auth.identify(Some(&token.token), true, now), Ok(right.clone()));
+        assert_eq!(auth.identify(Some(&token.token), true, token.expires), Err(Refused::Expired));
+        // The key and what is revoked survive.
+        let secrets = || Secrets::new(vec![SECRET.into()]).unwrap();
+        let again = Auth::new(secrets(), dir.path()).unwrap();
+        assert_eq!(again.identify(Some(&token.token), true, now), Ok(right));
+        again.revoke(token.token_id, now).unwrap();
+        assert_eq!(again.identify(Some(&token.token), true, now), Err(Refused::Revoked));
+        let again = Auth::new(secrets(), dir.path()).unwrap();
+        assert_eq!(again.identify(Some(&token.token), true, now), Err(Refused::Revoked));
+    }
+}

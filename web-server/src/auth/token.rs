@@ -1,0 +1,183 @@
+//! Tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256 (`HS256`, RFC 7518 §3.2). Pure.
+//!
+//! Only tokens of ours are ever read, so there is one algorithm and one header, compared as a whole: nothing in a token
+//! chooses how it is checked.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use common::id::{StreamerId, TokenId};
+use common::signal::Role;
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::key::Key;
+
+const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+/// Told from tokens that others sign with the same key, should anybody ever do so.
+const ISSUER: &str = "oriel";
+/// Longest token that is looked at, bytes. Ours have about 330.
+const MAX_TOKEN: usize = 1024;
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// For which streamer.
+    pub streamer: StreamerId,
+    /// What it permits.
+    pub role: Role,
+    /// Which token it is.
+    pub token: TokenId,
+    /// It is good before this moment, which is a whole second.
+    pub expires: DateTime<Utc>,
+}
+
+/// Why a token is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// It is none of ours.
+    Wrong,
+    /// Its time is over.
+    Expired,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    iss: String,
+    sub: StreamerId,
+    role: Role,
+    jti: TokenId,
+    iat: i64,
+    exp: i64,
+}
+
+/// The token that says `claims`.
+pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
+    let payload = Payload {
+        iss: ISSUER.into(),
+        sub: claims.streamer.clone(),
+        role: claims.role,
+        jti: claims.token,
+        iat: now.timestamp(),
+        exp: claims.expires.timestamp(),
+    };
+    let payload = serde_json::to_vec(&payload).expect("texts and numbers");
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(payload));
+    let signature = URL_SAFE_NO_PAD.encode(mac(key, &signed).finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+/// What a token says, if it is one of ours and good at `now`.
+///
+/// # Errors
+/// Why it is not.
+pub fn verify(key: &Key, token: &str, now: DateTime<Utc>) -> Result<Claims, Invalid> {
+    if token.len() > MAX_TOKEN {
+        return Err(Invalid::Wrong);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Wrong)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Invalid::Wrong)?;
+    // In constant time; before anything else in it is looked at.
+    mac(key, signed).verify_slice(&signature).map_err(|_| Invalid::Wrong)?;
+    let (header, payload) = signed.split_once('.').ok_or(Invalid::Wrong)?;
+    if header != URL_SAFE_NO_PAD.encode(HEADER) {
+        return Err(Invalid::Wrong);
+    }
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Invalid::Wrong)?;
+    let payload: Payload = serde_json::from_slice(&payload).map_err(|_| Invalid::Wrong)?;
+    let expires = DateTime::from_timestamp(payload.exp, 0).ok_or(Invalid::Wrong)?;
+    if payload.iss != ISSUER {
+        return Err(Invalid::Wrong);
+    }
+    if now >= expires {
+        return Err(Invalid::Expired);
+    }
+    Ok(Claims { streamer: payload.sub, role: payload.role, token: payload.jti, expires })
+}
+
+/// `time` without its fraction of a second, which a token cannot say.
+pub fn whole_seconds(time: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time)
+}
+
+fn mac(key: &Key, signed: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
+    mac.update(signed.as_bytes());
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Duration;
+
+    fn claims(now: DateTime<Utc>) -> Claims {
+        Claims {
+            streamer: StreamerId::parse("demo").unwrap(),
+            role: Role::Viewer,
+            token: TokenId::unique(),
+            expires: whole_seconds(now + Duration::seconds(60)),
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_it_was_made_to_say_until_its_time_is_over() {
+        let (key, now) = (Key::of(1), Utc::now());
+        let claims = claims(now);
+        let token = sign(&key, &claims, now);
+        assert_eq!(verify(&key, &token, now), Ok(claims.clone()));
+        assert_eq!(verify(&key, &token, claims.expires - Duration::nanoseconds(1)), Ok(claims.clone()));
+        assert_eq!(verify(&key, &token, claims.expires), Err(Invalid::Expired));
+        assert!(token.len() < MAX_TOKEN / 2, "{}", token.len());
+        // It must be possible as a WebSocket subprotocol: a token of RFC 9110 §5.6.2.
+        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{token}");
+    }
+
+    #[test]
+    fn a_token_that_anybody_else_has_touched_is_wrong() {
+        let (key, now) = (Key::of(1), Utc::now());
+        let token = sign(&key, &claims(now), now);
+        assert_eq!(verify(&Key::of(2), &token, now), Err(Invalid::Wrong));
+        for n in 0..token.len() {
+            let mut touched = token.clone().into_bytes();
+            touched[n] = if touched[n] == b'A' { b'B' } else { b'A' };
+            let touched = String::from_utf8(touched).unwrap();
+            assert_eq!(verify(&key, &touched, now), Err(Invalid::Wrong), "at {n}");
+        }
+        let parts: Vec<_> = token.split('.').collect();
+        let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+        for wrong in [
+            String::new(),
+            "..".into(),
+            parts[0].into(),
+            format!("{}.{}", parts[0], parts[1]),
+            format!("{}.{}.", parts[0], parts[1]),
+            format!("{none}.{}.", parts[1]),
+            format!("{none}.{}.{}", parts[1], parts[2]),
+            format!("{token}."),
+            format!("{token}="),
+            "a".repeat(MAX_TOKEN + 1),
+        ] {
+            assert_eq!(verify(&key, &wrong, now), Err(Invalid::Wrong), "{wrong}");
+        }
+    }
+
+    /// Signed with the right key, by somebody who says something else.
+    #[test]
+    fn another_header_or_issuer_is_wrong_whatever_its_signature() {
+        let (key, now) = (Key::of(1), Utc::now());
+        let token = sign(&key, &claims(now), now);
+        let (payload, header) = (token.split('.').nth(1).unwrap(), token.split('.').next().unwrap());
+        let resign = |signed: String| {
+            let signature = URL_SAFE_NO_PAD.encode(mac(&key, &signed).finalize().into_bytes());
+            format!("{signed}.{signature}")
+        };
+        assert!(verify(&key, &resign(format!("{header}.{payload}")), now).is_ok());
+        let other = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS512","typ":"JWT"}"#);
+        assert_eq!(verify(&key, &resign(format!("{other}.{payload}")), now), Err(Invalid::Wrong));
+        let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        let issuer = URL_SAFE_NO_PAD.encode(claims.replace("oriel", "other"));
+        assert_eq!(verify(&key, &resign(format!("{header}.{issuer}")), now), Err(Invalid::Wrong));
+    }
+}

@@ -1,0 +1,445 @@
+//! How often somebody may ask, join, guess and talk. Addresses that a provider gives to one customer together, an IPv6
+//! network of 64 bits, are one. Decisions are pure; admins are not counted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use clap::Args;
+use common::spec::InvalidField;
+use serde::Deserialize;
+
+/// Addresses that are known apart, about 1 MB. Those that come while there are so many busy ones share one bucket.
+const MAX_ADDRESSES: usize = 10_000;
+/// Requests may come this many seconds' worth at once: a page asks for all of its files together.
+const REQUEST_BURST_S: f64 = 4.0;
+
+/// `limits:` of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Requests of one address.
+    pub requests_per_second: Option<u32>,
+    /// WebSockets and WHEP offers of one address.
+    pub joins_per_minute: Option<u32>,
+    /// Wrong tokens of one address.
+    pub failed_logins_per_minute: Option<u32>,
+    /// Longest message of a WebSocket, bytes.
+    pub message_bytes: Option<u32>,
+    /// Messages of one WebSocket.
+    pub messages_per_second: Option<u32>,
+    /// Messages on the data channels of one peer.
+    pub data_messages_per_second: Option<u32>,
+}
+
+/// Flags and environment, and what they leave open from the file.
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct Options {
+    /// Requests of one address, per second; admins are not counted [default: 50]
+    #[arg(long, env = "ORIEL_REQUESTS_PER_SECOND", value_name = "N")]
+    pub requests_per_second: Option<u32>,
+
+    /// WebSockets and WHEP offers of one address, per minute; admins are not counted [default: 120]
+    #[arg(long, env = "ORIEL_JOINS_PER_MINUTE", value_name = "N")]
+    pub joins_per_minute: Option<u32>,
+
+    /// Wrong tokens of one address, per minute [default: 10]
+    #[arg(long, env = "ORIEL_FAILED_LOGINS_PER_MINUTE", value_name = "N")]
+    pub failed_logins_per_minute: Option<u32>,
+
+    /// Longest message of a peer's WebSocket [default: 262144]
+    #[arg(long, env = "ORIEL_MESSAGE_BYTES", value_name = "BYTES")]
+    pub message_bytes: Option<u32>,
+
+    /// Messages of one WebSocket, per second [default: 200]
+    #[arg(long, env = "ORIEL_MESSAGES_PER_SECOND", value_name = "N")]
+    pub messages_per_second: Option<u32>,
+
+    /// Messages on the data channels of one peer, per second [default: 3000]
+    #[arg(long, env = "ORIEL_DATA_MESSAGES_PER_SECOND", value_name = "N")]
+    pub data_messages_per_second: Option<u32>,
+}
+
+impl Options {
+    /// These, with what they leave open from the file.
+    pub fn over(self, file: File) -> Self {
+        Self {
+            requests_per_second: self.requests_per_second.or(file.requests_per_second),
+            joins_per_minute: self.joins_per_minute.or(file.joins_per_minute),
+            failed_logins_per_minute: self.failed_logins_per_minute.or(file.failed_logins_per_minute),
+            message_bytes: self.message_bytes.or(file.message_bytes),
+            messages_per_second: self.messages_per_second.or(file.messages_per_second),
+            data_messages_per_second: self.data_messages_per_second.or(file.data_messages_per_second),
+        }
+    }
+}
+
+/// All decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Requests of one address, per second.
+    pub requests_per_second: u32,
+    /// WebSockets and WHEP offers of one address, per minute.
+    pub joins_per_minute: u32,
+    /// Wrong tokens of one address, per minute.
+    pub failed_logins_per_minute: u32,
+    /// Longest message of a WebSocket, bytes.
+    pub message_bytes: u32,
+    /// Messages of one WebSocket, per second.
+    pub messages_per_second: u32,
+    /// Messages on the data channels of one peer, per second.
+    pub data_messages_per_second: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 50,
+            joins_per_minute: 120,
+            failed_logins_per_minute: 10,
+            message_bytes: common::signal::MAX_MESSAGE as u32,
+            messages_per_second: 200,
+            data_messages_per_second: common::ipc::Settings::default().data_messages_per_second,
+        }
+    }
+}
+
+impl Config {
+    /// What was given, and the defaults where nothing was.
+    ///
+    /// # Errors
+    /// A value makes no sense.
+    pub fn merge(file: &Options) -> Result<Self, InvalidField> {
+        let default = Self::default();
+        let within =
+            |field, value: Option<u32>, default: u32, min: u32, max: u32| match value.unwrap_or(default) {
+                value if (min..=max).contains(&value) => Ok(value),
+                value => Err(InvalidField::new(field, format!("must be from {min} to {max}, not {value}"))),
+            };
+        let some = |field, value, default| within(field, value, default, 1, 1_000_000);
+        Ok(Self {
+            requests_per_second: some(
+                "limits.requests_per_second",
+                file.requests_per_second,
+                default.requests_per_second,
+            )?,
+            joins_per_minute: some(
+                "limits.joins_per_minute",
+                file.joins_per_minute,
+                default.joins_per_minute,
+            )?,
+            failed_logins_per_minute: some(
+                "limits.failed_logins_per_minute",
+                file.failed_logins_per_minute,
+                default.failed_logins_per_minute,
+            )?,
+            // An answer with 16 slots must fit.
+            message_bytes: within(
+                "limits.message_bytes",
+                file.message_bytes,
+                default.message_bytes,
+                64 * 1024,
+                default.message_bytes,
+            )?,
+            messages_per_second: within(
+                "limits.messages_per_second",
+                file.messages_per_second,
+                default.messages_per_second,
+                // Joining takes about twenty at once.
+                50,
+                1_000_000,
+            )?,
+            data_messages_per_second: within(
+                "limits.data_messages_per_second",
+                file.data_messages_per_second,
+                default.data_messages_per_second,
+                // Fewer would be felt.
+                100,
+                1_000_000,
+            )?,
+        })
+    }
+}
+
+/// Why something is not looked at now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// Of one address.
+    #[error("too many requests from this address; try again later (limits.requests_per_second)")]
+    Requests,
+    /// Of one address.
+    #[error("too many joins from this address; try again later (limits.joins_per_minute)")]
+    Joins,
+    /// Of one address.
+    #[error("too many wrong tokens from this address; try again later (limits.failed_logins_per_minute)")]
+    Logins,
+}
+
+/// What was refused since the start, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests over their limit.
+    pub requests: AtomicU64,
+    /// Joins over their limit.
+    pub joins: AtomicU64,
+    /// Wrong tokens.
+    pub failed_logins: AtomicU64,
+    /// Tokens that were not looked at after too many wrong ones.
+    pub logins: AtomicU64,
+    /// WebSockets closed for too many messages.
+    pub messages: AtomicU64,
+}
+
+/// Counts by address.
+#[derive(Debug)]
+pub struct Limits {
+    config: Config,
+    requests: Mutex<Buckets>,
+    joins: Mutex<Buckets>,
+    failures: Mutex<Buckets>,
+    counters: Counters,
+}
+
+impl Limits {
+    /// Nothing has been used yet.
+    pub fn new(config: Config) -> Self {
+        let per_minute = |n: u32| Mutex::new(Buckets::new(f64::from(n) / 60.0, f64::from(n)));
+        let requests = f64::from(config.requests_per_second);
+        Self {
+            config,
+            requests: Mutex::new(Buckets::new(requests, requests * REQUEST_BURST_S)),
+            joins: per_minute(config.joins_per_minute),
+            failures: per_minute(config.failed_logins_per_minute),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The bounds.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What was refused.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// A request of somebody who is no admin.
+    ///
+    /// # Errors
+    /// One too many.
+    pub fn request(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
+        take(&self.requests, now, address).or_else(|()| refuse(&self.counters.requests, Exceeded::Requests))
+    }
+
+    /// Somebody who is no admin opens a WebSocket, or offers.
+    ///
+    /// # Errors
+    /// One too many.
+    pub fn join(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
+        take(&self.joins, now, address).or_else(|()| refuse(&self.counters.joins, Exceeded::Joins))
+    }
+
+    /// Before a token is looked at.
+    ///
+    /// # Errors
+    /// Too many from this address were wrong: whether this one is right is not told.
+    pub fn login(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
+        match lock(&self.failures).has_one(now, address) {
+            true => Ok(()),
+            false => refuse(&self.counters.logins, Exceeded::Logins),
+        }
+    }
+
+    /// A token was wrong.
+    pub fn login_failed(&self, now: Instant, address: IpAddr) {
+        self.counters.failed_logins.fetch_add(1, Ordering::Relaxed);
+        // What is empty already need not be emptier.
+        let _ = take(&self.failures, now, address);
+    }
+}
+
+fn take(buckets: &Mutex<Buckets>, now: Instant, address: IpAddr) -> Result<(), ()> {
+    if lock(buckets).take(now, address) { Ok(()) } else { Err(()) }
+}
+
+fn refuse(counter: &AtomicU64, why: Exceeded) -> Result<(), Exceeded> {
+    counter.fetch_add(1, Ordering::Relaxed);
+    Err(why)
+}
+
+/// Held for some arithmetic only; what a panic leaves behind is whole.
+fn lock(buckets: &Mutex<Buckets>) -> MutexGuard<'_, Buckets> {
+    buckets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A token bucket: `burst` at once after a rest, `per_second` of them in the long run.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    left: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(now: Instant, burst: f64) -> Self {
+        Self { left: burst, filled: now }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Instant, per_second: f64, burst: f64) -> bool {
+        self.fill(now, per_second, burst);
+        let there = self.left >= 1.0;
+        if there {
+            self.left -= 1.0;
+        }
+        there
+    }
+
+    fn fill(&mut self, now: Instant, per_second: f64, burst: f64) {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = now.max(self.filled);
+        self.left = (self.left + elapsed * per_second).min(burst);
+    }
+}
+
+/// One bucket for each address.
+#[derive(Debug)]
+struct Buckets {
+    per_second: f64,
+    burst: f64,
+    known: HashMap<IpAddr, Bucket>,
+    /// Of addresses for which there was no room.
+    others: Option<Bucket>,
+}
+
+impl Buckets {
+    fn new(per_second: f64, burst: f64) -> Self {
+        Self { per_second, burst, known: HashMap::new(), others: None }
+    }
+
+    fn take(&mut self, now: Instant, address: IpAddr) -> bool {
+        let (per_second, burst) = (self.per_second, self.burst);
+        self.bucket(now, address).take(now, per_second, burst)
+    }
+
+    fn has_one(&mut self, now: Instant, address: IpAddr) -> bool {
+        let (per_second, burst) = (self.per_second, self.burst);
+        // An address that is not known has all of them.
+        let known = self.known.get_mut(&network(address));
+        known.is_none_or(|bucket| {
+            bucket.fill(now, per_second, burst);
+            bucket.left >= 1.0
+        })
+    }
+
+    fn bucket(&mut self, now: Instant, address: IpAddr) -> &mut Bucket {
+        let (per_second, burst, address) = (self.per_second, self.burst, network(address));
+        if self.known.len() >= MAX_ADDRESSES && !self.known.contains_key(&address) {
+            // Those that are full again are as good as unknown.
+            self.known.retain(|_, bucket| {
+                bucket.fill(now, per_second, burst);
+                bucket.left < burst
+            });
+            if self.known.len() >= MAX_ADDRESSES {
+                return self.others.get_or_insert(Bucket::new(now, burst));
+            }
+        }
+        self.known.entry(address).or_insert(Bucket::new(now, burst))
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn limits() -> Limits {
+        let config = Config {
+            requests_per_second: 5,
+            joins_per_minute: 3,
+            failed_logins_per_minute: 2,
+            ..Config::default()
+        };
+        Limits::new(config)
+    }
+
+    #[test]
+    fn each_address_has_its_own_and_time_gives_them_back() {
+        let (limits, now) = (limits(), Instant::now());
+        let (a, b) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let burst = (0..100).filter(|_| limits.request(now, a).is_ok()).count();
+        assert_eq!(burst, 20);
+        assert_eq!(limits.request(now, a), Err(Exceeded::Requests));
+        assert_eq!(limits.request(now, b), Ok(()));
+        let later = now + Duration::from_secs(1);
+        assert_eq!((0..100).filter(|_| limits.request(later, a).is_ok()).count(), 5);
+        assert_eq!(limits.counters().requests.load(Ordering::Relaxed), 80 + 1 + 95);
+        assert_eq!((0..9).filter(|_| limits.join(now, a).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn after_too_many_wrong_tokens_none_is_looked_at() {
+        let (limits, now, a) = (limits(), Instant::now(), ip("10.0.0.1"));
+        for _ in 0..2 {
+            assert_eq!(limits.login(now, a), Ok(()));
+            limits.login_failed(now, a);
+        }
+        assert_eq!(limits.login(now, a), Err(Exceeded::Logins));
+        assert_eq!(limits.login(now, ip("10.0.0.2")), Ok(()));
+        assert_eq!(limits.login(now + Duration::from_secs(29), a), Err(Exceeded::Logins));
+        assert_eq!(limits.login(now + Duration::from_secs(31), a), Ok(()));
+    }
+
+    #[test]
+    fn neighbours_in_a_network_of_version_6_are_one() {
+        let (limits, now) = (limits(), Instant::now());
+        for n in 0..3 {
+            assert!(limits.join(now, ip(&format!("2001:db8::{n}"))).is_ok());
+        }
+        assert!(limits.join(now, ip("2001:db8::ffff:1")).is_err());
+        assert!(limits.join(now, ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_a_flood_of_them_frees_nobody() {
+        let (mut buckets, now) = (Buckets::new(1.0, 2.0), Instant::now());
+        let busy = ip("9.9.9.9");
+        assert!(buckets.take(now, busy) && buckets.take(now, busy) && !buckets.take(now, busy));
+        for n in 0..2 * MAX_ADDRESSES as u32 {
+            buckets.take(now, Ipv4Addr::from(n).into());
+        }
+        assert_eq!(buckets.known.len(), MAX_ADDRESSES);
+        assert!(!buckets.take(now, busy), "it is still known");
+        assert!(!buckets.take(now, ip("8.8.8.8")), "the others share what is left, which is nothing");
+        let rested = now + Duration::from_secs(5);
+        assert!(buckets.take(rested, ip("8.8.8.8")) && buckets.known.len() < 10);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused_by_name() {
+        assert_eq!(Config::merge(&Options::default()), Ok(Config::default()));
+        for (file, field) in [
+            (Options { joins_per_minute: Some(0), ..Options::default() }, "limits.joins_per_minute"),
+            (Options { message_bytes: Some(10), ..Options::default() }, "limits.message_bytes"),
+            (Options { messages_per_second: Some(1), ..Options::default() }, "limits.messages_per_second"),
+        ] {
+            assert_eq!(Config::merge(&file).unwrap_err().field, field);
+        }
+    }
+}

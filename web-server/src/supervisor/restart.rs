@@ -1,0 +1,202 @@
+//! Whether, and when, a streamer that has ended by itself is started again: backoff with jitter, and an end to it when nothing
+//! helps. Pure: time and chance are passed in.
+
+use std::time::{Duration, Instant};
+
+use common::exit::{ExitReason, StreamerExit};
+use common::restart::{LastEnd, RestartPolicy, RestartSpec};
+use serde::{Deserialize, Serialize};
+
+/// One that ran for so long was fine: what happens to it then is a first failure again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// What is remembered of a streamer's restarts.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// How often it was started again since it was created.
+    pub count: u32,
+    /// How its process last ended.
+    pub last: Option<LastEnd>,
+    /// Its source has run in some process: the spec is known to work.
+    ran: bool,
+    /// Ends in a row that came soon.
+    quick: u32,
+    /// Since when its source runs.
+    #[serde(skip)]
+    running_since: Option<Instant>,
+}
+
+/// What follows from an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is started again.
+    Again {
+        /// After so long.
+        after: Duration,
+    },
+    /// It is not.
+    Stays(Why),
+}
+
+/// Why a streamer is not started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its policy says so.
+    Policy,
+    /// It was done.
+    Finished,
+    /// It has never run: the spec does not work.
+    NeverRan,
+    /// It has ended too often in too short a time.
+    CrashLoop {
+        /// How often in a row.
+        ends: u32,
+    },
+}
+
+impl History {
+    /// Its source runs.
+    pub fn runs(&mut self, now: Instant) {
+        self.ran = true;
+        self.running_since = Some(now);
+    }
+
+    /// Its process has ended by itself, or could not be started. `random` is from 0 to 1.
+    pub fn ended(
+        &mut self,
+        now: Instant,
+        spec: &RestartSpec,
+        exit: Option<&StreamerExit>,
+        random: f64,
+    ) -> Verdict {
+        let ran_for = self.running_since.take().map(|since| now.saturating_duration_since(since));
+        if ran_for.is_some_and(|time| time >= STABLE) {
+            self.quick = 0;
+        }
+        let finished = exit.is_some_and(|exit| matches!(exit.reason, ExitReason::Finished { .. }));
+        match spec.policy {
+            RestartPolicy::Never => return Verdict::Stays(Why::Policy),
+            RestartPolicy::OnFailure if finished => return Verdict::Stays(Why::Finished),
+            RestartPolicy::OnFailure if !self.ran => return Verdict::Stays(Why::NeverRan),
+            RestartPolicy::OnFailure | RestartPolicy::Always => {}
+        }
+        self.quick += 1;
+        if self.quick > spec.attempts {
+            return Verdict::Stays(Why::CrashLoop { ends: self.quick });
+        }
+        Verdict::Again { after: delay(spec, self.quick, random) }
+    }
+
+    /// It is started again.
+    pub fn started_again(&mut self) {
+        self.count = self.count.saturating_add(1);
+        self.running_since = None;
+    }
+
+    /// Somebody wants it to be started again, whatever was before.
+    pub fn forgive(&mut self) {
+        self.quick = 0;
+    }
+}
+
+/// The pause before the `n`th restart in a row: doubled each time, and a quarter more or less, so that many do not come at once.
+fn delay(spec: &RestartSpec, n: u32, random: f64) -> Duration {
+    let doubled = u64::from(spec.delay_ms).saturating_mul(1 << (n - 1).min(32));
+    let ms = doubled.min(u64::from(spec.max_delay_ms)) as f64;
+    Duration::from_secs_f64(ms / 1000.0 * (0.75 + random.clamp(0.0, 1.0) / 2.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(reason: ExitReason) -> Option<StreamerExit> {
+        Some(StreamerExit { code: None, signal: Some(9), reason })
+    }
+
+    fn with(policy: RestartPolicy) -> RestartSpec {
+        RestartSpec { policy, ..RestartSpec::default() }
+    }
+
+    /// What follows for one that ran, or never did, for each kind of end.
+    #[test]
+    fn policies_decide_by_how_it_ended() {
+        use RestartPolicy::{Always, Never, OnFailure};
+        let message = || "m".to_owned();
+        let ends = [
+            (ExitReason::Unknown, true),
+            (ExitReason::OutOfMemory, true),
+            (ExitReason::Hung { message: message() }, true),
+            (ExitReason::XServerDied { message: message() }, true),
+            (ExitReason::SourceEnded { message: message() }, true),
+            (ExitReason::Fatal { message: message() }, true),
+            // By somebody else than us.
+            (ExitReason::Stopped, true),
+            (ExitReason::Finished { message: message() }, false),
+        ];
+        for (reason, is_failure) in ends {
+            let verdict = |policy, ran| {
+                let mut history = History::default();
+                let start = Instant::now();
+                if ran {
+                    history.runs(start);
+                }
+                history.ended(start, &with(policy), exit(reason.clone()).as_ref(), 0.5)
+            };
+            let again = Verdict::Again { after: Duration::from_millis(250) };
+            assert_eq!(verdict(Never, true), Verdict::Stays(Why::Policy));
+            assert_eq!(verdict(Always, true), again);
+            assert_eq!(verdict(Always, false), again);
+            let expected = if is_failure { again } else { Verdict::Stays(Why::Finished) };
+            assert_eq!(verdict(OnFailure, true), expected, "{reason:?}");
+            if is_failure {
+                assert_eq!(verdict(OnFailure, false), Verdict::Stays(Why::NeverRan));
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_after_too_many_it_is_left_alone() {
+        let spec = RestartSpec { max_delay_ms: 1500, ..RestartSpec::default() };
+        let mut history = History::default();
+        let mut now = Instant::now();
+        for expected in [250, 500, 1000, 1500, 1500] {
+            history.runs(now);
+            now += Duration::from_secs(59);
+            let verdict = history.ended(now, &spec, exit(ExitReason::Unknown).as_ref(), 0.5);
+            assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(expected) });
+            history.started_again();
+        }
+        history.runs(now);
+        let verdict = history.ended(now, &spec, None, 0.5);
+        assert_eq!(verdict, Verdict::Stays(Why::CrashLoop { ends: 6 }));
+        assert_eq!(history.count, 5);
+        history.forgive();
+        history.started_again();
+        let verdict = history.ended(now, &spec, None, 0.5);
+        assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(250) });
+    }
+
+    #[test]
+    fn one_that_ran_for_a_minute_counts_anew() {
+        let spec = RestartSpec::default();
+        let mut history = History::default();
+        let mut now = Instant::now();
+        for _ in 0..20 {
+            history.runs(now);
+            now += STABLE;
+            let verdict = history.ended(now, &spec, None, 0.5);
+            assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(250) });
+        }
+    }
+
+    #[test]
+    fn chance_spreads_a_pause_by_a_quarter_either_way() {
+        let spec = RestartSpec { delay_ms: 1000, ..RestartSpec::default() };
+        let ms = |random| delay(&spec, 1, random).as_millis();
+        assert_eq!((ms(0.0), ms(0.5), ms(1.0)), (750, 1000, 1250));
+        let longest = RestartSpec { delay_ms: 3_600_000, max_delay_ms: 3_600_000, ..spec };
+        assert_eq!(delay(&longest, u32::MAX, 0.5), Duration::from_secs(3600));
+    }
+}
