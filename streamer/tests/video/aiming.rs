@@ -37,11 +37,11 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(stage: &Stage, program: &Program, title: &str) -> Self {
+    fn open(stage: &Stage, program: &Program, title: &str, geometry: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("typed");
         let line = format!("stty -echo; echo ready > {0}; exec cat >> {0}", file.display());
-        let argv = ["xterm", "-u8", "-T", title, "-geometry", "60x20+30+30", "-e", "sh", "-c", &line];
+        let argv = ["xterm", "-u8", "-T", title, "-geometry", geometry, "-e", "sh", "-c", &line];
         let command = Command::Argv(argv.map(str::to_owned).to_vec());
         let around = Surroundings { display: &program.display, sound: None, run_dir: dir.path() };
         let session = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
@@ -64,7 +64,8 @@ impl Terminal {
 #[test]
 fn two_windows_over_each_other_each_get_exactly_their_own_text() {
     on_both(|stage, program, mut sink, _| {
-        let terminals = [Terminal::open(stage, program, "one"), Terminal::open(stage, program, "two")];
+        let open = |title| Terminal::open(stage, program, title, "60x20+30+30");
+        let terminals = [open("one"), open("two")];
         let cover = program.open("cover", BLUE, (0, 0), (800, 600));
         let mut expected = [String::new(), String::new()];
         for round in 0..10 {
@@ -151,7 +152,7 @@ fn menu_over(program: &Program, window: u32) -> Option<(u32, GetGeometryReply)> 
 #[test]
 fn the_menu_of_a_terminal_is_seen_in_its_slot_and_takes_what_is_chosen_there() {
     on_both(|stage, program, mut sink, _| {
-        let terminal = Terminal::open(stage, program, "terminal");
+        let terminal = Terminal::open(stage, program, "terminal", "60x40+30+30");
         let spec = WindowSpec { window_id: terminal.window, fps: 30, bitrate_kbps: Some(4000) };
         let windows = stage.source.windows().unwrap();
         let mut shared = Stage::of(None, |outlets| windows.open(&spec, outlets)).unwrap();
@@ -169,17 +170,17 @@ fn the_menu_of_a_terminal_is_seen_in_its_slot_and_takes_what_is_chosen_there() {
         let (_, menu) = until("xterm's main menu", || menu_over(program, terminal.window));
         let (x, y) = program.place(terminal.window);
         let at = (i32::from(menu.x - x), i32::from(menu.y - y));
-        // The menu is drawn with another colour, or with text, somewhere in its rectangle.
+        // Both are white: it is the lines of its text that are new.
         until("the menu in the picture of the window", || {
             let now = shared.snapshot();
             let stride = 4 * now.size.width as usize;
-            let (left, top) = (at.0.max(0) as usize + 8, at.1.max(0) as usize + 8);
-            let differs = |row: usize| {
-                let span = row * stride + 4 * left..row * stride + 4 * (left + 60);
+            let columns = 4 * at.0.max(0) as usize..4 * (at.0 + i32::from(menu.width)).max(0) as usize;
+            let rows = at.1.max(0) as usize..(at.1 + i32::from(menu.height)).max(0) as usize;
+            let differs = |row: &usize| {
+                let span = row * stride + columns.start..row * stride + columns.end.min(stride);
                 now.pixels[span.clone()] != before.pixels[span]
             };
-            (now.size == before.size && (top..top + 40).filter(|row| differs(*row)).count() > 15)
-                .then_some(())
+            (now.size == before.size && rows.filter(differs).count() > 100).then_some(())
         });
         // Its last line ends the program.
         let last = Position { x: f64::from(at.0 + 20), y: f64::from(at.1 + i32::from(menu.height) - 8) };

@@ -238,7 +238,7 @@ fn what_a_camera_does_not_have_is_told() {
 #[test]
 fn a_camera_that_sends_something_else_is_passed_on_if_browsers_know_it_and_encoded_anew_if_not() {
     // RTP takes JPEG in blocks of eight.
-    let live = "videotestsrc is-live=true ! video/x-raw,width=320,height=176,framerate=12/1";
+    let live = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=176,framerate=12/1";
     let server = RtspServer::start(&[
         ("vp8", format!("{live} ! vp8enc deadline=1 keyframe-max-dist=12 ! rtpvp8pay name=pay0 pt=96")),
         ("jpeg", format!("{live} ! jpegenc ! rtpjpegpay name=pay0 pt=26")),
