@@ -227,6 +227,11 @@ impl Server {
         self.state.path()
     }
 
+    /// What the web-server has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
     /// All that it and its streamers have logged, as far as their directories are still there.
     pub fn logs(&self) -> String {
         let read = |file: PathBuf| std::fs::read(file).unwrap_or_default();

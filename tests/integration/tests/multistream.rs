@@ -154,7 +154,7 @@ fn a_configuration_that_cannot_be_ends_the_start_with_its_reason() {
         ("lisen: 127.0.0.1:0", "did you mean `listen`?"),
         ("streams: {a: 'rtsp:///nowhere'}", "streams.a"),
         ("multistream: {max_slots: 99}", "multistream.max_slots: must be from 1 to 16"),
-        ("listen: 0.0.0.0:0", "only loopback addresses"),
+        ("listen: 0.0.0.0:0", "without an admin secret"),
     ] {
         std::fs::write(&file, yaml).unwrap();
         let output =

@@ -111,17 +111,18 @@ fn both_processes_log_json_in_which_the_streamer_is_named() {
     let server = Server::start_configured("log: debug\nlog_format: json");
     server.create("demo", test_source());
     let run_dir = server.run_dirs().remove(0);
-    let named = |file: &Path| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+    let named = |text: &str| {
         // The last line may be half written.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines: Vec<Value> =
-            // On standard output, which is in the same file.
-            whole.lines().filter(|line| !line.starts_with("Oriel is ready")).map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+        // On standard output, which is in the same file.
+        let lines = whole.lines().filter(|line| !line.starts_with("Oriel is ready"));
+        let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let lines: Vec<Value> = lines.map(line).collect();
         lines.into_iter().find(|line| line["span"]["id"] == "demo" || line["spans"][0]["id"] == "demo")
     };
-    let of_server =
-        eventually("the web-server names it", || named(&server.state_dir().join("web-server.log")));
+    let of_server = eventually("the web-server names it", || named(&server.log()));
     assert_eq!(of_server["spans"][0]["name"], "streamer", "{of_server}");
-    eventually("the streamer names itself", || named(&run_dir.join(common::ipc::LOG_FILE)));
+    eventually("the streamer names itself", || {
+        named(&std::fs::read_to_string(run_dir.join(common::ipc::LOG_FILE)).unwrap_or_default())
+    });
 }
