@@ -25,7 +25,7 @@ test("a session runs on when all pages have closed, and is joined again", async 
   await server.create("alone", { type: "desktop", width: 640, height: 360, audio: false, command });
   const ticks = (): number => (existsSync(file) ? readFileSync(file, "utf8").split("\n").length : 0);
   const pages = [await watch(browser, server.url, "alone"), await watch(browser, server.url, "alone")];
-  const process = (await server.streamer("alone")).stats?.process.pid;
+  const process = await server.pid("alone");
   await Promise.all(pages.map((page) => page.context().close()));
   await until("nobody watches", async () => (await server.peers("alone")).length === 0);
   const left = ticks();
@@ -36,7 +36,7 @@ test("a session runs on when all pages have closed, and is joined again", async 
   const { firstFrameMs } = await until("statistics", () => page.evaluate(() => window.oriel?.stats()));
   assert.ok(firstFrameMs !== null && firstFrameMs > 0 && firstFrameMs < 5_000, `first frame: ${String(firstFrameMs)} ms`);
   assert.ok(process !== undefined);
-  assert.equal((await server.streamer("alone")).stats?.process.pid, process, "still the same process");
+  assert.equal(await server.pid("alone"), process, "still the same process");
   await page.context().close();
   await server.delete("alone");
 });
@@ -74,8 +74,7 @@ test("a page watches and types on while the web-server is killed and started aga
 test("the page of a session that is killed says so, and is back by itself with the new one", async () => {
   await server.create("killed", { type: "test", width: 320, height: 180, fps: 30 });
   const page = await watch(browser, server.url, "killed");
-  const { stats } = await server.streamer("killed");
-  assert.ok(stats !== null);
+  const killed = await server.pid("killed");
   const notices: string[] = [];
   await page.exposeFunction("noticed", (text: string) => notices.push(text));
   await page.evaluate(() => {
@@ -85,10 +84,10 @@ test("the page of a session that is killed says so, and is back by itself with t
     }).observe(document, { childList: true, subtree: true, characterData: true });
   });
   await forgetFrames(page);
-  process.kill(stats.process.pid, "SIGKILL");
+  process.kill(killed, "SIGKILL");
   await until("another process runs", async () => {
     const now = await server.streamer("killed");
-    return now.state === "running" && now.stats !== null && now.stats.process.pid !== stats.process.pid;
+    return now.state === "running" && now.stats !== null && now.stats.process.pid !== killed;
   });
   await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
   await advancing(page, 5);

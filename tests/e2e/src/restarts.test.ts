@@ -46,7 +46,7 @@ test("a web-server that is killed again and again costs a page no picture", asyn
   const page = await watch(browser, server.url, "counted");
   const port = new URL(server.url).port;
   const [{ id: peer } = { id: "" }] = await server.peers("counted");
-  const pid = (await server.streamer("counted")).stats?.process.pid;
+  const pid = await server.pid("counted");
 
   const control: Seen[] = [];
   const killed: Seen[] = [];
@@ -67,8 +67,7 @@ test("a web-server that is killed again and again costs a page no picture", asyn
     await period(Math.random() * 500);
     killed.push(await seen(page));
   }
-  const after = await server.streamer("counted");
-  assert.equal(after.stats?.process.pid ?? pid, pid, "the same process");
+  assert.equal(await server.pid("counted"), pid, "the same process");
   assert.equal(await page.evaluate(() => window.probe.connections.length), 1, "one connection all the time");
 
   const show = (runs: Seen[]): string =>

@@ -95,6 +95,11 @@ export class Server {
     return this.json("GET", `api/streamers/${id}`);
   }
 
+  /** The process of a session, once it has said something of itself. */
+  async pid(id: string): Promise<number> {
+    return until(`${id} reports`, async () => (await this.streamer(id)).stats?.process.pid);
+  }
+
   async peers(id: string): Promise<Peer[]> {
     return (await this.streamer(id)).peers;
   }
