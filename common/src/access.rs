@@ -82,6 +82,9 @@ impl Steers for KeysMessage {
             | KeysMessage::Button { .. }
             | KeysMessage::Wheel { .. }
             | KeysMessage::Held { .. }
+            | KeysMessage::Touch { .. }
+            | KeysMessage::Pad { .. }
+            | KeysMessage::PadGone { .. }
             | KeysMessage::Blur
             | KeysMessage::Clipboard { .. } => Role::Controller,
         }
@@ -96,7 +99,10 @@ impl Steers for KeysMessage {
 impl Steers for MotionMessage {
     fn needs(&self) -> Role {
         match self {
-            MotionMessage::Pointer { .. } | MotionMessage::Relative { .. } => Role::Controller,
+            MotionMessage::Pointer { .. }
+            | MotionMessage::Relative { .. }
+            | MotionMessage::Touch { .. }
+            | MotionMessage::Pad { .. } => Role::Controller,
         }
     }
 }

@@ -30,6 +30,10 @@ pub const MAX_TEXT: usize = 128 * 1024;
 pub const MAX_TYPED: usize = 4096;
 /// Most keys or buttons in one snapshot of what a peer holds; hands have fewer fingers.
 pub const MAX_HELD: usize = 64;
+/// Most gamepads of one client, numbered from 0.
+pub const MAX_PADS: u8 = 4;
+/// Most fingers of one client on one slot.
+pub const MAX_TOUCHES: usize = 10;
 /// Most events in one `POST /input`.
 pub const MAX_EVENTS: usize = 1024;
 /// How long an API client may hold something without saying so again.
@@ -138,6 +142,12 @@ pub enum InvalidInput {
     /// No such button.
     #[error("button: must be from 1 to 9, not {0}")]
     Button(u8),
+    /// No such gamepad.
+    #[error("pad: must be less than {MAX_PADS}, not {0}")]
+    Pad(u8),
+    /// A trigger or stick that is further than it goes.
+    #[error("{0}: must be finite and at most 1 from the middle")]
+    Axis(&'static str),
     /// A coordinate or distance that is no finite number, or is absurdly large.
     #[error("{0}: must be a finite number of at most {MAX_COORDINATE}")]
     Number(&'static str),
@@ -235,6 +245,39 @@ pub enum KeysMessage {
         chars: Vec<char>,
         /// Mouse buttons.
         buttons: Vec<Button>,
+        /// Fingers.
+        #[serde(default)]
+        touches: Vec<u32>,
+    },
+    /// A finger touches the picture, or no longer.
+    Touch {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Which finger: the client's number for it.
+        touch: u32,
+        /// Down, or up.
+        down: bool,
+        /// Where.
+        at: Position,
+    },
+    /// All that a gamepad says. The first one says that it is there. Sent at once when a button changes, and every
+    /// [`HELD_REPEAT_MS`] while the gamepad is not at rest.
+    Pad {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Which of this client's, less than [`MAX_PADS`].
+        pad: u8,
+        /// What it is.
+        kind: PadKind,
+        /// How it stands.
+        state: PadState,
+    },
+    /// A gamepad was unplugged.
+    PadGone {
+        /// Slot whose source had it.
+        slot: SlotIndex,
+        /// Which of this client's.
+        pad: u8,
     },
     /// The client lost the focus: all that it holds is released.
     Blur,
@@ -243,6 +286,36 @@ pub enum KeysMessage {
         /// At most [`MAX_TEXT`] bytes.
         text: String,
     },
+}
+
+/// A make of gamepads: which letters and colours its buttons have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum PadKind {
+    /// Any other.
+    #[default]
+    Unknown,
+    /// Microsoft's.
+    Xbox,
+    /// Sony's.
+    PlayStation,
+    /// Nintendo's.
+    Nintendo,
+    /// Valve's.
+    Steam,
+}
+
+/// How a gamepad stands, as the standard mapping of the Gamepad API has it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct PadState {
+    /// Bit `n` is button `n` of the mapping: 0–3 bottom, right, left, top; 4 and 5 shoulders; 6 and 7 triggers;
+    /// 8 and 9 back and start; 10 and 11 sticks; 12–15 up, down, left, right; 16 guide.
+    pub buttons: u32,
+    /// Left and right, 0 to 1.
+    pub triggers: [f32; 2],
+    /// Left stick, right stick: each to the right and down, -1 to 1.
+    pub sticks: [f32; 4],
 }
 
 /// A point of a slot's picture.
@@ -280,6 +353,52 @@ pub enum MotionMessage {
         /// Running total down, pixels.
         total_y: f64,
     },
+    /// A finger is at a position.
+    Touch {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Counts this client's motion messages.
+        seq: u32,
+        /// Which finger.
+        touch: u32,
+        /// Where.
+        at: Position,
+    },
+    /// Triggers and sticks of a gamepad that is known by [`KeysMessage::Pad`].
+    Pad {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Counts this client's motion messages.
+        seq: u32,
+        /// Which of this client's.
+        pad: u8,
+        /// Left and right, 0 to 1.
+        triggers: [f32; 2],
+        /// Left stick, right stick: each to the right and down, -1 to 1.
+        sticks: [f32; 4],
+    },
+}
+
+impl MotionMessage {
+    /// Slot whose source gets it.
+    pub fn slot(&self) -> SlotIndex {
+        match self {
+            MotionMessage::Pointer { slot, .. }
+            | MotionMessage::Relative { slot, .. }
+            | MotionMessage::Touch { slot, .. }
+            | MotionMessage::Pad { slot, .. } => *slot,
+        }
+    }
+
+    /// Its number among this client's motion messages.
+    pub fn seq(&self) -> u32 {
+        match self {
+            MotionMessage::Pointer { seq, .. }
+            | MotionMessage::Relative { seq, .. }
+            | MotionMessage::Touch { seq, .. }
+            | MotionMessage::Pad { seq, .. } => *seq,
+        }
+    }
 }
 
 /// Client to streamer on `general`.
@@ -324,6 +443,17 @@ pub enum GeneralMessage {
     Clipboard {
         /// At most [`MAX_TEXT`] bytes.
         text: String,
+    },
+    /// A gamepad of this client is to shake, until told otherwise.
+    Rumble {
+        /// Slot it plays in.
+        slot: SlotIndex,
+        /// Which of this client's.
+        pad: u8,
+        /// The slow, strong motor, 0 to 1.
+        strong: f32,
+        /// The fast, weak motor, 0 to 1.
+        weak: f32,
     },
     /// The answer to a ping.
     Pong {
@@ -513,10 +643,16 @@ impl KeysMessage {
             KeysMessage::Text { text, .. } => validate_typed(text),
             KeysMessage::Button { at, .. } => at.map_or(Ok(()), Position::validate),
             KeysMessage::Wheel { dx, dy, .. } => validate_wheel(*dx, *dy),
-            KeysMessage::Held { codes, chars, buttons, .. } => {
-                let len = codes.len() + chars.len() + buttons.len();
+            KeysMessage::Held { codes, chars, buttons, touches, .. } => {
+                let len = codes.len() + chars.len() + buttons.len() + touches.len();
                 if len > MAX_HELD { Err(InvalidInput::Held) } else { Ok(()) }
             }
+            KeysMessage::Touch { at, .. } => at.validate(),
+            KeysMessage::Pad { pad, state, .. } => {
+                validate_pad(*pad)?;
+                validate_axes(&state.triggers, &state.sticks)
+            }
+            KeysMessage::PadGone { pad, .. } => validate_pad(*pad),
             KeysMessage::Clipboard { text } => validate_clipboard(text),
             KeysMessage::Key { .. } | KeysMessage::Char { .. } | KeysMessage::Blur => Ok(()),
         }
@@ -529,6 +665,11 @@ impl MotionMessage {
             MotionMessage::Pointer { at, .. } => at.validate(),
             MotionMessage::Relative { total_x, total_y, .. } => {
                 finite("totalX", *total_x).and(finite("totalY", *total_y))
+            }
+            MotionMessage::Touch { at, .. } => at.validate(),
+            MotionMessage::Pad { pad, triggers, sticks, .. } => {
+                validate_pad(*pad)?;
+                validate_axes(triggers, sticks)
             }
         }
     }
@@ -598,6 +739,21 @@ fn validate_wheel(dx: f64, dy: f64) -> Result<(), InvalidInput> {
     Ok(())
 }
 
+fn validate_pad(pad: u8) -> Result<(), InvalidInput> {
+    if pad < MAX_PADS { Ok(()) } else { Err(InvalidInput::Pad(pad)) }
+}
+
+fn validate_axes(triggers: &[f32; 2], sticks: &[f32; 4]) -> Result<(), InvalidInput> {
+    // What is no number is in no range.
+    if !triggers.iter().all(|trigger| (0.0..=1.0).contains(trigger)) {
+        return Err(InvalidInput::Axis("triggers"));
+    }
+    if !sticks.iter().all(|stick| (-1.0..=1.0).contains(stick)) {
+        return Err(InvalidInput::Axis("sticks"));
+    }
+    Ok(())
+}
+
 fn validate_hold(hold_ms: u32) -> Result<(), InvalidInput> {
     if hold_ms > MAX_HOLD_MS { Err(InvalidInput::Hold) } else { Ok(()) }
 }
@@ -624,6 +780,12 @@ mod tests {
             (r#"{"type":"button","slot":0,"button":10,"down":true}"#, "button"),
             (r#"{"type":"button","slot":0,"button":0,"down":true}"#, "button"),
             (r#"{"type":"wheel","slot":0,"dx":0,"dy":1e30}"#, "dy"),
+            (r#"{"type":"pad-gone","slot":0,"pad":4}"#, "pad"),
+            (
+                r#"{"type":"pad","slot":0,"pad":0,"kind":"xbox","state":{"buttons":0,"triggers":[0,2],"sticks":[0,0,0,0]}}"#,
+                "triggers",
+            ),
+            (r#"{"type":"touch","slot":0,"touch":1,"down":true,"at":{"x":1e300,"y":0}}"#, "at.x"),
             (r#"{"type":"kye"}"#, "kye"),
             ("{", "EOF"),
             ("", "EOF"),

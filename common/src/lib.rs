@@ -9,6 +9,7 @@ pub mod api;
 pub mod audit;
 pub mod control;
 pub mod exit;
+pub mod hosts;
 pub mod id;
 pub mod input;
 pub mod ipc;

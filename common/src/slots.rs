@@ -139,6 +139,58 @@ pub struct Source {
     pub codec: Option<VideoCodec>,
     /// Slots of viewers that show it, renditions included.
     pub watchers: u32,
+    /// How the stream of a Moonlight host does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub host: Option<HostStream>,
+}
+
+/// The stream of a Moonlight host.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
+pub struct HostStream {
+    /// How far it is.
+    pub stage: HostStage,
+    /// How the network between the host and this server does; absent while it is not known.
+    pub quality: Option<LinkQuality>,
+    /// The code by which the host ended the stream last, as in `0x80030023`.
+    pub termination: Option<String>,
+    /// Frames that came whole, in this session with the host.
+    pub frames: u64,
+    /// Frames that are lost.
+    pub lost_frames: u64,
+    /// Frames that came and could not be decoded, as one before them was lost.
+    pub skipped_frames: u64,
+    /// Packets that parity has replaced.
+    pub recovered_packets: u64,
+    /// Keyframes that the host was asked for.
+    pub keyframe_requests: u64,
+    /// Round trip to the host, milliseconds.
+    pub round_trip_ms: Option<f64>,
+}
+
+/// How far the stream of a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostStage {
+    /// The host is asked to begin.
+    #[default]
+    Connecting,
+    /// It streams.
+    Streaming,
+    /// It was lost, and is tried again after a while.
+    Lost,
+    /// It has ended the stream for good.
+    Ended,
+}
+
+/// How a network does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkQuality {
+    /// All frames arrive.
+    Ok,
+    /// Frames were lost in the last seconds.
+    Poor,
 }
 
 /// Life of a source.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, audit, control, input, multistream, restart, signal, slots};
+use common::{api, audit, control, hosts, input, multistream, restart, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -37,6 +37,10 @@ fn export(dir: &Path) {
         api::CreateToken,
         api::Token,
         api::Problem,
+        hosts::AddHost,
+        hosts::HostList,
+        hosts::PairStarted,
+        hosts::HostAppList,
         audit::AuditList,
         control::ControlChange,
         restart::LogTail,

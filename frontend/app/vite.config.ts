@@ -5,13 +5,13 @@ import { defineConfig, type Plugin } from "vite";
 /** Where `npm run dev` finds a web-server. */
 const server = process.env.ORIEL_SERVER ?? "http://127.0.0.1:8080";
 
-/** Serves the viewer for every `s/{id}`, and the grid without its ending, as the web-server does. */
+/** Serves the viewer for every `s/{id}`, and the grid and the hosts without their ending, as the web-server does. */
 const viewerRoute: Plugin = {
   name: "oriel:viewer-route",
   configureServer({ middlewares }) {
     middlewares.use((request, _response, next) => {
       if (/^\/s\/[^/?]+\/?(\?|$)/.test(request.url ?? "")) request.url = "/s/index.html";
-      request.url = request.url?.replace(/^\/grid(?=\?|$)/, "/grid.html");
+      request.url = request.url?.replace(/^\/(grid|hosts)(?=\?|$)/, "/$1.html");
       next();
     });
   },
@@ -30,6 +30,7 @@ export default defineConfig({
       input: {
         list: resolve(import.meta.dirname, "index.html"),
         grid: resolve(import.meta.dirname, "grid.html"),
+        hosts: resolve(import.meta.dirname, "hosts.html"),
         stream: resolve(import.meta.dirname, "stream.html"),
         viewer: resolve(import.meta.dirname, "s/index.html"),
       },

@@ -161,7 +161,7 @@ impl Session {
         self.peers.reachable(Instant::now());
         SessionState {
             id: self.id.clone(),
-            spec: self.spec.clone(),
+            spec: self.spec.clone().as_given(),
             started: self.created,
             running_since: self.running_since,
             slots: self.slots.values().map(|bound| bound.info.clone()).collect(),

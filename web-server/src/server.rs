@@ -15,6 +15,7 @@ use crate::api::site::Site;
 use crate::api::{self, edge, health};
 use crate::auth::Auth;
 use crate::config::{Config, LogFormat};
+use crate::hosts::Hosts;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Store};
@@ -26,6 +27,8 @@ use crate::tls::Certificate;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
 const LOCK_FILE: &str = "web-server.lock";
+/// What is known about Moonlight hosts, in the state directory.
+const HOSTS_DIR: &str = "moonlight";
 /// Threads that serve HTTP; all work behind them is done elsewhere.
 const HTTP_WORKERS: usize = 2;
 /// For requests that are being served when a signal comes. Streamers that must be stopped have had theirs.
@@ -83,6 +86,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
 
+    let hosts_dir = config.state_dir.join(HOSTS_DIR);
+    let hosts = Hosts::open(hosts_dir.clone())
+        .with_context(|| format!("reading the Moonlight hosts in {}", hosts_dir.display()))?;
     let ice = web::Data::new(config.ice);
     let metrics = Metrics::default();
     let health = web::Data::new(health::Config {
@@ -95,6 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
+        hosts: hosts.clone(),
         log: LogSettings { filter: config.log, json: config.log_format == LogFormat::Json },
         metrics: metrics.clone(),
     };
@@ -112,6 +119,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
 
     let data = web::Data::new(handle.clone());
+    let hosts = web::Data::new(hosts);
     let metrics = web::Data::new(metrics);
     let multistream = web::Data::new(multistream::Config {
         configured: !config.streams.sources.is_empty(),
@@ -124,6 +132,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         App::new()
             .wrap(middleware::from_fn(edge::edge))
             .app_data(data.clone())
+            .app_data(hosts.clone())
             .app_data(multistream.clone())
             .app_data(auth.clone())
             .app_data(limits.clone())

@@ -7,21 +7,24 @@ use common::spec::StreamerSpec;
 use crate::registry::Handle;
 use crate::registry::request::Denied;
 
+/// Who does it, in the audit trail.
+const BY: &str = "server";
+
 /// Starts the streamer `id`. One that runs with this spec already goes on, with its viewers; any other is ended first.
 ///
 /// # Errors
 /// Why it cannot be.
 pub async fn apply(registry: &Handle, id: &StreamerId, spec: &StreamerSpec) -> Result<(), Denied> {
-    match registry.create(Some(id.clone()), spec.clone()).await {
+    match registry.create(Some(id.clone()), spec.clone(), BY).await {
         Ok(created) if created.streamer.state != StreamerState::Failed => return Ok(()),
         Ok(_) | Err(Denied::Exists(_) | Denied::Stopping) => {}
         Err(denied) => return Err(denied),
     }
     tracing::info!(%id, "the streams are not as they are configured: starting their streamer anew");
-    match registry.delete(id).await {
+    match registry.delete(id, BY).await {
         // It may have ended by itself.
         Ok(()) | Err(Denied::NotFound(_)) => {}
         Err(denied) => return Err(denied),
     }
-    registry.create(Some(id.clone()), spec.clone()).await.map(drop)
+    registry.create(Some(id.clone()), spec.clone(), BY).await.map(drop)
 }

@@ -488,7 +488,12 @@ pub enum ErrorKind {
     Limit,
     /// It should have worked and did not.
     Failed,
+    /// Somebody else, a host on the network, did not answer in time.
+    Timeout,
 }
+
+/// Code of the answer to a second [`ServerIpcMessage::StartSource`].
+pub const ALREADY_STARTED: &str = "already_started";
 
 impl RequestError {
     /// An error of this kind.

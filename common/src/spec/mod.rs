@@ -4,6 +4,7 @@
 //! again in the streamer that runs it.
 
 mod camera;
+mod moonlight;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 pub use camera::{
     ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, SecretUrl, StreamSpec, VideoMode,
 };
+pub use moonlight::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 
 use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
 use crate::restart::RestartSpec;
@@ -82,6 +84,8 @@ pub enum SourceSpec {
     Ffmpeg(FfmpegSpec),
     /// A program that writes MPEG-TS, fragmented MP4 or H.264 to its standard output.
     Exec(ExecSpec),
+    /// A Moonlight host.
+    Moonlight(MoonlightSpec),
 }
 
 /// A Linux desktop: an X server of its own with a command in it, or a display that already runs.
@@ -231,6 +235,23 @@ impl StreamerSpec {
         }
     }
 
+    /// The same with every source put through `change`.
+    ///
+    /// # Errors
+    /// The first one of `change`.
+    pub fn try_map_sources<E>(self, change: impl Fn(SourceSpec) -> Result<SourceSpec, E>) -> Result<Self, E> {
+        let source = self.source.map(&change).transpose()?;
+        let sources = self.sources.into_iter().map(|(name, source)| Ok((name, change(source)?)));
+        Ok(Self { source, sources: sources.collect::<Result<_, E>>()?, ..self })
+    }
+
+    /// The same as a client has given it: without what the web-server adds for the streamer.
+    #[must_use]
+    pub fn as_given(self) -> Self {
+        let given = self.try_map_sources(|source| Ok::<_, std::convert::Infallible>(source.as_given()));
+        given.unwrap_or_else(|never| match never {})
+    }
+
     /// The same without what it runs and reads: command lines, environments and addresses hold secrets.
     #[must_use]
     pub fn without_programs(&self) -> Self {
@@ -306,13 +327,17 @@ impl SourceSpec {
             SourceSpec::Rtsp(_) => "rtsp",
             SourceSpec::Ffmpeg(_) => "ffmpeg",
             SourceSpec::Exec(_) => "exec",
+            SourceSpec::Moonlight(_) => "moonlight",
         }
     }
 
     /// True for what runs whether or not anybody watches.
     pub fn is_always_on(&self) -> bool {
         match self {
-            SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) => true,
+            SourceSpec::Desktop(_)
+            | SourceSpec::Test(_)
+            | SourceSpec::Window(_)
+            | SourceSpec::Moonlight(_) => true,
             SourceSpec::Rtsp(spec) => spec.always_on,
             SourceSpec::Ffmpeg(spec) => spec.always_on,
             SourceSpec::Exec(spec) => spec.always_on,
@@ -331,6 +356,7 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.validate(),
             SourceSpec::Ffmpeg(spec) => spec.validate(),
             SourceSpec::Exec(spec) => spec.validate(),
+            SourceSpec::Moonlight(spec) => spec.validate(),
         }
     }
 
@@ -348,6 +374,15 @@ impl SourceSpec {
         }
     }
 
+    /// The same as a client has given it: without what the web-server adds for the streamer.
+    #[must_use]
+    pub fn as_given(mut self) -> Self {
+        if let SourceSpec::Moonlight(spec) = &mut self {
+            spec.access = None;
+        }
+        self
+    }
+
     /// The same without passwords, for everybody to see.
     #[must_use]
     pub fn redacted(&self) -> Self {
@@ -355,6 +390,7 @@ impl SourceSpec {
         match &mut shown {
             SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
             SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
+            SourceSpec::Moonlight(spec) => spec.access = None,
             SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
         }
         shown
@@ -370,6 +406,7 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.url = SecretUrl::new("***"),
             SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
             SourceSpec::Exec(spec) => spec.command = Command::Argv(vec!["***".into()]),
+            SourceSpec::Moonlight(spec) => spec.access = None,
             SourceSpec::Test(_) | SourceSpec::Window(_) => {}
         }
         shown
@@ -526,6 +563,20 @@ mod tests {
             (r#"{"source":{"type":"ffmpeg","input":""}}"#, "source.input"),
             (r#"{"source":{"type":"ffmpeg","input":"camera1","height":7}}"#, "source.height"),
             (r#"{"source":{"type":"exec","command":[]}}"#, "source.command"),
+            (r#"{"source":{"type":"moonlight","host_id":"","app":1}}"#, "source.host_id"),
+            (r#"{"source":{"type":"moonlight","host_id":"h","app":""}}"#, "source.app"),
+            (
+                r#"{"source":{"type":"moonlight","host_id":"h","app":1,"packet_size":1000}}"#,
+                "source.packet_size",
+            ),
+            (
+                r#"{"source":{"type":"moonlight","host_id":"h","app":1,"video_queue":1}}"#,
+                "source.video_queue",
+            ),
+            (
+                r#"{"source":{"type":"moonlight","host_id":"h","app":1,"client_unique_id":"x"}}"#,
+                "source.client_unique_id",
+            ),
             ("{}", "source"),
             (r#"{"sources":{"main":{"type":"test"}}}"#, "sources"),
             (r#"{"sources":{"a b":{"type":"test"}}}"#, "sources"),
@@ -533,5 +584,17 @@ mod tests {
         ] {
             assert_eq!(spec(json).unwrap().validate().unwrap_err().field, field, "{json}");
         }
+    }
+
+    #[test]
+    fn how_a_host_is_reached_is_shown_to_nobody() {
+        let json = r#"{"source":{"type":"moonlight","host_id":"h","app":"Desktop","access":{"address":"a",
+            "https_port":1,"unique_id":"u","host_certificate":"c","certificate":"c","key":"secret"}}}"#;
+        let spec = spec(json).unwrap();
+        assert!(!format!("{spec:?}").contains("secret"));
+        for shown in [spec.redacted(), spec.clone().as_given()] {
+            assert!(!serde_json::to_string(&shown).unwrap().contains("access"));
+        }
+        assert!(serde_json::to_string(&spec).unwrap().contains("secret"), "but the streamer must know");
     }
 }

@@ -1,5 +1,5 @@
 /**
- * Where the pages are: the list, the grid and the page with one stream at the root of the web-server, a viewer
+ * Where the pages are: the list, the grid, the hosts and the page with one stream at the root of the web-server, a viewer
  * at `s/{id}` below it. All addresses are relative, so that a proxy can put them below any path. Pure.
  */
 

@@ -5,9 +5,15 @@
 
 import { ProblemError } from "./errors";
 import type {
+  AddHost,
   Control,
   ControlChange,
   CreateToken,
+  Host,
+  HostApp,
+  HostAppList,
+  HostList,
+  PairStarted,
   Problem,
   Source,
   SourceList,
@@ -54,6 +60,9 @@ export type SourceRequest = SourceRequestOf<SourceSpec>;
 type SourceRequestOf<S> = S extends { readonly type: infer Type }
   ? { readonly type: Type } & Partial<Omit<S, "type">>
   : never;
+
+/** A Moonlight host: a name or an IP address, and the port of its HTTP if it is not the usual one. */
+export type AddHostRequest = Pick<AddHost, "address"> & Partial<AddHost>;
 
 /** What a slot is to show: a stream by its name, or a new source such as a window. */
 export type SlotRequest = {
@@ -163,6 +172,50 @@ export class Api {
     return response.blob();
   }
 
+  /** The Moonlight hosts that are known. */
+  async hosts(options: CallOptions = {}): Promise<readonly Host[]> {
+    const list = (await this.#json("GET", "api/hosts", undefined, options)) as HostList;
+    return list.hosts;
+  }
+
+  async host(id: string, options: CallOptions = {}): Promise<Host> {
+    return (await this.#json("GET", hostPath(id), undefined, options)) as Host;
+  }
+
+  async addHost(request: AddHostRequest, options: CallOptions = {}): Promise<Host> {
+    return (await this.#json("POST", "api/hosts", request, options)) as Host;
+  }
+
+  /** Forgets a host, and the pairing with it. */
+  async removeHost(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("DELETE", hostPath(id), undefined, options);
+  }
+
+  /** Begins to pair: somebody has to type the PIN on the host. How it goes is in `pairing` of the host. */
+  async pairHost(id: string, options: CallOptions = {}): Promise<PairStarted> {
+    return (await this.#json("POST", `${hostPath(id)}/pair`, undefined, options)) as PairStarted;
+  }
+
+  async hostApps(id: string, options: CallOptions = {}): Promise<readonly HostApp[]> {
+    const list = (await this.#json("GET", `${hostPath(id)}/apps`, undefined, options)) as HostAppList;
+    return list.apps;
+  }
+
+  /** Where the picture of an app is. */
+  hostAppImage(app: HostApp): string {
+    return new URL(app.image.replace(/^\/+/, ""), this.#base).href;
+  }
+
+  /** Wakes a host that sleeps. */
+  async wakeHost(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("POST", `${hostPath(id)}/wake`, undefined, options);
+  }
+
+  /** Ends what runs on a host. */
+  async quitHostApp(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("POST", `${hostPath(id)}/cancel`, undefined, options);
+  }
+
   async #json(method: string, path: string, body: unknown, options: CallOptions): Promise<unknown> {
     const response = await this.#fetch(method, path, body, options);
     return response.status === 204 ? undefined : response.json();
@@ -185,6 +238,10 @@ export class Api {
 
 function streamerPath(id: string): string {
   return `api/streamers/${encodeURIComponent(id)}`;
+}
+
+function hostPath(id: string): string {
+  return `api/hosts/${encodeURIComponent(id)}`;
 }
 
 /** The problem in a response; a made-up one when something in between answered with a page of its own. */

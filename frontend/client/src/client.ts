@@ -89,6 +89,8 @@ export type ClientEvents = {
   input: boolean;
   cursor: Extract<GeneralMessage, { type: "cursor" }>;
   "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
+  /** A gamepad is to shake. */
+  rumble: Extract<GeneralMessage, { type: "rumble" }>;
   /** The session's clipboard has changed. */
   clipboard: string;
   /** The server or the streamer refused something. */
@@ -473,6 +475,9 @@ export class OrielClient implements EventSource<ClientEvents> {
         break;
       case "clipboard":
         this.#events.emit("clipboard", message.text);
+        break;
+      case "rumble":
+        this.#events.emit("rumble", message);
         break;
       case "pong":
         this.#pinger.pong(message.token);

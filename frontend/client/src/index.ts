@@ -10,6 +10,7 @@
  */
 
 export {
+  type AddHostRequest,
   Api,
   type CallOptions,
   type ControlRequest,
@@ -28,6 +29,7 @@ export { copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
+export type { TouchMode } from "./input/pointer";
 export {
   ALL_SLOTS,
   multiSocketUrl,

@@ -185,7 +185,8 @@ describe("what is held", () => {
     held.pressKey("ShiftLeft", code("ShiftLeft"));
     held.pressKey("KeyA", char("A"));
     held.pressButton(1);
-    expect(held.snapshot()).toEqual({ codes: ["ShiftLeft"], chars: ["A"], buttons: [1] });
+    held.pressTouch(7);
+    expect(held.snapshot()).toEqual({ codes: ["ShiftLeft"], chars: ["A"], buttons: [1], touches: [7] });
   });
 
   it("lets go of all but modifiers when Cmd goes up", () => {

@@ -22,9 +22,11 @@ use common::input::{
     Position,
 };
 
+use super::devices::Devices;
 use super::sink::{Action, Press};
 
-const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
+/// How long what is held stays so without a sign of life.
+pub(super) const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
 
 /// Something that is down or up. Ordered so that modifiers, which are codes, are let go last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +47,7 @@ impl Held {
 }
 
 /// Somebody, at one of its slots.
-type Holder = (Actor, SlotIndex);
+pub(super) type Holder = (Actor, SlotIndex);
 
 /// What one holder does.
 #[derive(Debug, Default)]
@@ -79,6 +81,8 @@ pub struct Aggregator {
     hands: BTreeMap<Holder, Hands>,
     /// Who put the pointer where it is.
     pointer: Option<Holder>,
+    /// Fingers and gamepads, which nobody shares.
+    devices: Devices,
 }
 
 impl Aggregator {
@@ -101,12 +105,20 @@ impl Aggregator {
             }
             KeysMessage::Text { text, .. } => out.push(Action::Text(text)),
             KeysMessage::Wheel { dx, dy, .. } => out.push(Action::Wheel { dx, dy }),
-            KeysMessage::Held { slot, codes, chars, buttons } => {
+            KeysMessage::Held { slot, codes, chars, buttons, touches } => {
+                out = self.devices.lift_all_but((actor, slot), &touches);
                 let snapshot = codes.into_iter().map(Held::Code);
                 let snapshot = snapshot.chain(chars.into_iter().map(Held::Char));
                 let snapshot = snapshot.chain(buttons.into_iter().map(Held::Button)).collect();
                 self.reconcile(now, (actor, slot), snapshot, &mut out);
             }
+            KeysMessage::Touch { slot, touch, down, at } => {
+                out = self.devices.touch(now, (actor, slot), touch, down, at);
+            }
+            KeysMessage::Pad { slot, pad, kind, state } => {
+                out = self.devices.pad(now, (actor, slot), pad, kind, state);
+            }
+            KeysMessage::PadGone { slot, pad } => out = self.devices.unplug((actor, slot), pad),
             KeysMessage::Blur => out = self.gone(actor),
             KeysMessage::Clipboard { .. } => {}
         }
@@ -117,11 +129,7 @@ impl Aggregator {
     /// A message of the lossy channel `motion`: one that was overtaken does nothing.
     pub fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) -> Vec<Action> {
         self.seen(now, actor);
-        let (slot, seq) = match &message {
-            MotionMessage::Pointer { slot, seq, .. } | MotionMessage::Relative { slot, seq, .. } => {
-                (*slot, *seq)
-            }
-        };
+        let (slot, seq) = (message.slot(), message.seq());
         let motion = &mut self.hands.entry((actor, slot)).or_default().motion;
         // Serial number arithmetic (RFC 1982): older is more than half the circle ahead.
         if motion.newest.is_some_and(|newest| seq.wrapping_sub(newest).wrapping_sub(1) > u32::MAX / 2) {
@@ -143,6 +151,10 @@ impl Aggregator {
                 let before = motion.total.replace((total_x, total_y));
                 let by = before.map(|(x, y)| Action::PointerBy { dx: total_x - x, dy: total_y - y });
                 by.into_iter().collect()
+            }
+            MotionMessage::Touch { touch, at, .. } => self.devices.touch_moved((actor, slot), touch, at),
+            MotionMessage::Pad { pad, triggers, sticks, .. } => {
+                self.devices.pad_moved(now, (actor, slot), pad, triggers, sticks)
             }
         }
     }
@@ -187,7 +199,14 @@ impl Aggregator {
     pub fn gone(&mut self, actor: Actor) -> Vec<Action> {
         let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
         of_actor.for_each(|(_, hands)| hands.motion.total = None);
-        self.release_all(|holder| holder.0 == actor)
+        let mut out = self.release_all(|holder| holder.0 == actor);
+        out.extend(self.devices.rest(|holder| holder.0 == actor));
+        out
+    }
+
+    /// Whose a gamepad is, by its number among all peers': who, in which slot, and which of its own.
+    pub fn pad_of(&self, number: u8) -> Option<(Actor, SlotIndex, u8)> {
+        self.devices.owner(number).map(|((actor, slot), pad)| (actor, slot, pad))
     }
 
     /// A slot shows something else now to `whom`: what they held in it is released.
@@ -205,7 +224,8 @@ impl Aggregator {
             of(holder).then(|| (*holder, hands.held.keys().cloned().collect::<BTreeSet<_>>()))
         };
         let taken: Vec<_> = self.hands.iter().filter_map(of_these).collect();
-        let out = self.release_all(of);
+        let mut out = self.release_all(&of);
+        out.extend(self.devices.leave(&of));
         for (holder, held) in taken {
             let hands = self.hands.entry(holder).or_default();
             hands.taken.extend(held);
@@ -223,7 +243,7 @@ impl Aggregator {
             hands.held.iter().filter(|(_, until)| **until <= now).map(|(held, _)| held.clone()).collect()
         };
         let late: Vec<_> = self.hands.iter().map(|(holder, hands)| (*holder, late(hands))).collect();
-        let mut out = Vec::new();
+        let mut out = self.devices.timeout(now);
         for (holder, held) in late {
             held.into_iter().for_each(|held| self.set(holder, held, None, &mut out));
         }
@@ -232,7 +252,8 @@ impl Aggregator {
 
     /// When [`Aggregator::timeout`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.hands.values().flat_map(|hands| hands.held.values()).min().copied()
+        let held = self.hands.values().flat_map(|hands| hands.held.values()).min().copied();
+        held.into_iter().chain(self.devices.deadline()).min()
     }
 
     fn press(
@@ -293,6 +314,7 @@ impl Aggregator {
         if actor != Actor::Api {
             let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
             of_actor.flat_map(|(_, hands)| hands.held.values_mut()).for_each(|until| *until = now + SILENCE);
+            self.devices.seen(now, actor);
         }
     }
 
@@ -309,7 +331,8 @@ impl Aggregator {
 
     /// A peer is gone for good: forgets it after releasing what it held.
     pub fn forget(&mut self, actor: Actor) -> Vec<Action> {
-        let out = self.gone(actor);
+        let mut out = self.gone(actor);
+        out.extend(self.devices.leave(|holder| holder.0 == actor));
         self.hands.retain(|holder, _| holder.0 != actor);
         out
     }
@@ -369,6 +392,7 @@ mod tests {
             codes: vec![KeyCode::parse("KeyA").unwrap()],
             chars: Vec::new(),
             buttons: Vec::new(),
+            touches: Vec::new(),
         };
         input.keys(now, peer(1), key("KeyA", true));
         assert_eq!(input.take_away(), [up("KeyA")]);
@@ -388,6 +412,7 @@ mod tests {
             codes: vec![KeyCode::parse("KeyB").unwrap(), KeyCode::parse("KeyC").unwrap()],
             chars: vec![],
             buttons: vec![],
+            touches: vec![],
         };
         let later = start + Duration::from_millis(1900);
         assert_eq!(input.keys(later, peer(1), held), [up("KeyA"), down("KeyC")]);
@@ -511,7 +536,7 @@ mod tests {
                     Step::Held(p, codes) => {
                         model.insert(p, (codes.iter().copied().collect(), now));
                         let codes = codes.iter().map(|&c| KeyCode::parse(CODES[c]).unwrap()).collect();
-                        let held = KeysMessage::Held { slot: 0, codes, chars: vec![], buttons: vec![] };
+                        let held = KeysMessage::Held { slot: 0, codes, chars: vec![], buttons: vec![], touches: vec![] };
                         input.keys(now, peer(p), held)
                     }
                     Step::Blur(p) => { model.remove(&p); input.keys(now, peer(p), KeysMessage::Blur) }

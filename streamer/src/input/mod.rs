@@ -12,6 +12,7 @@
 //! gets it. Only what comes of somebody whose own text is being typed waits for that ([`lanes`]).
 
 pub mod aggregate;
+mod devices;
 mod lanes;
 mod router;
 pub mod sink;
@@ -51,8 +52,19 @@ pub enum Event {
     Detach(SourceName),
     /// Where what is sent to a slot goes from now on, for everybody who has not chosen otherwise.
     Bind(SlotIndex, Option<Target>),
+    /// A source shakes a gamepad, by its number in [`sink::Action::Pad`].
+    Rumble(SourceName, u8, Motors),
     /// What somebody has chosen for a slot; `None`: what everybody has.
     Switch(Actor, SlotIndex, Option<Option<Target>>),
+}
+
+/// How strong a gamepad's motors turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Motors {
+    /// The slow one, 0 to 1.
+    pub strong: f32,
+    /// The fast one, 0 to 1.
+    pub weak: f32,
 }
 
 /// Where input goes.
@@ -90,6 +102,8 @@ pub enum Notice {
     Pointer(PointerNotice),
     /// Something of this peer's was not carried out, as too much of its own waits.
     Refused(PeerId),
+    /// A gamepad of this peer's shakes: in which slot, and which of its own.
+    Rumble(PeerId, SlotIndex, u8, Motors),
 }
 
 /// Somebody moved the pointer.
@@ -138,6 +152,11 @@ impl Handle {
         let _ = self.events.try_send(Event::Forget(actor));
     }
 
+    /// A source shakes a gamepad; left out when the queue is full, as the source says it again.
+    pub fn rumble(&self, source: SourceName, pad: u8, motors: Motors) {
+        let _ = self.events.try_send(Event::Rumble(source, pad, motors));
+    }
+
     /// Anything; waits while the queue is full. Not for shards.
     pub fn send(&self, event: Event) {
         let _ = self.events.send(event);
@@ -165,7 +184,7 @@ pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()
 mod tests {
     use super::sink::Action;
     use super::*;
-    use common::input::{Button, KeyAction, KeyCode};
+    use common::input::{Button, KeyAction, KeyCode, PadKind, PadState};
     use sink::Press;
     use std::sync::mpsc::Receiver;
 
@@ -235,7 +254,7 @@ mod tests {
         while last != Some(9.0) {
             match noticed.blocking_recv().unwrap() {
                 Notice::Pointer(notice) => last = Some(notice.at.x),
-                Notice::Refused(peer) => panic!("{peer} was refused"),
+                other => panic!("{other:?} instead of a position"),
             }
         }
     }
@@ -251,6 +270,31 @@ mod tests {
         assert_eq!(done.recv().unwrap(), Action::Button(Button::LEFT, Press::Up));
         drop(handle);
         assert!(done.recv().is_err());
+    }
+
+    #[test]
+    fn a_gamepad_shakes_where_it_is_held_and_is_unplugged_when_its_peer_leaves() {
+        let (handle, done, mut noticed) = started();
+        let [a, b] = [PeerId::unique(), PeerId::unique()];
+        let (kind, state) = (PadKind::Xbox, PadState { buttons: 1, ..PadState::default() });
+        let plugged = |pad| KeysMessage::Pad { slot: 0, pad, kind, state };
+        handle.keys(Actor::Peer(a), plugged(0)).unwrap();
+        handle.keys(Actor::Peer(b), plugged(2)).unwrap();
+        assert_eq!(done.recv().unwrap(), Action::Pad(0, kind, state));
+        assert_eq!(done.recv().unwrap(), Action::Pad(1, kind, state));
+        let motors = Motors { strong: 1.0, weak: 0.5 };
+        // Nobody has number 5.
+        [5, 1].into_iter().for_each(|number| handle.send(Event::Rumble("main".into(), number, motors)));
+        let notice = noticed.blocking_recv().unwrap();
+        assert!(
+            matches!(notice, Notice::Rumble(peer, 0, 2, felt) if peer == b && felt == motors),
+            "{notice:?}"
+        );
+        handle.forget(Actor::Peer(b));
+        assert_eq!(done.recv().unwrap(), Action::Pad(1, kind, PadState::default()));
+        assert_eq!(done.recv().unwrap(), Action::PadGone(1));
+        handle.send(Event::Bind(0, None));
+        assert_eq!(done.recv().unwrap(), Action::PadGone(0), "the slot shows something else");
     }
 
     /// Actions until all handles are gone; the recorder has room for 64 that are not taken.

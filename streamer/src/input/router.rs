@@ -124,6 +124,13 @@ impl Router {
                 self.takers.remove(&source);
             }
             Event::Bind(slot, target) => self.bind(slot, target),
+            Event::Rumble(source, number, motors) => {
+                let owner = self.takers.get(&source).and_then(|taker| taker.aggregator.pad_of(number));
+                if let Some((Actor::Peer(peer), slot, pad)) = owner {
+                    // A game says it again while it lasts.
+                    let _ = self.notices.try_send(Notice::Rumble(peer, slot, pad, motors));
+                }
+            }
             Event::Switch(actor, slot, choice) => self.switch(actor, slot, choice),
         }
     }
@@ -251,7 +258,7 @@ impl Router {
     }
 
     fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) {
-        let (MotionMessage::Pointer { slot, .. } | MotionMessage::Relative { slot, .. }) = message;
+        let slot = message.slot();
         let Some((target, taker)) = taker(&self.slots, &self.choices, &mut self.takers, actor, slot) else {
             return;
         };
@@ -414,6 +421,7 @@ fn wants_aim(message: &KeysMessage) -> Wants {
         KeysMessage::Key { down: true, .. }
         | KeysMessage::Char { down: true, .. }
         | KeysMessage::Button { down: true, .. }
+        | KeysMessage::Touch { down: true, .. }
         | KeysMessage::Text { .. }
         | KeysMessage::Wheel { .. } => Wants::Aim,
         _ => Wants::Nothing,
@@ -436,6 +444,9 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
         | KeysMessage::Text { slot, .. }
         | KeysMessage::Button { slot, .. }
         | KeysMessage::Wheel { slot, .. }
+        | KeysMessage::Touch { slot, .. }
+        | KeysMessage::Pad { slot, .. }
+        | KeysMessage::PadGone { slot, .. }
         | KeysMessage::Held { slot, .. } => Some(*slot),
         KeysMessage::Blur | KeysMessage::Clipboard { .. } => None,
     }

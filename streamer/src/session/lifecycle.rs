@@ -7,7 +7,7 @@ use chrono::Utc;
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
 use common::input::{CursorShape, GeneralMessage};
-use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{ALREADY_STARTED, ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
 use common::slots::SourceList;
 use common::spec::SourceSpec;
 
@@ -58,7 +58,7 @@ impl Session {
     pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo) {
         if self.start_asked.replace(Instant::now()).is_some() {
             let error =
-                RequestError::new(ErrorKind::Conflict, "already_started", "the source has been started");
+                RequestError::new(ErrorKind::Conflict, ALREADY_STARTED, "the source has been started");
             return link.reply(asked, Err(error));
         }
         match self.sources.get_mut(MAIN_SOURCE) {
@@ -185,6 +185,7 @@ impl Session {
                 RequestError::new(ErrorKind::NotFound, "window_not_found", &message)
                     .with_field("source.window_id")
             }
+            source::Error::Host { code, kind, .. } => RequestError::new(*kind, code, &message),
             _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
         };
         self.refuse_waiting(link, name, &refusal);
@@ -212,6 +213,7 @@ impl Session {
             Event::Resized(_) | Event::Window(_) => self.source_changed(link, &name),
             Event::Cursor(shape) => self.cursor_changed(shape),
             Event::Clipboard { text, by } => self.clipboard_changed(text, by),
+            Event::Rumble(pad, motors) => self.input.rumble(name, pad, motors),
             Event::Offline(reason) => self.source_offline(&name, reason),
             Event::Ended(end) => return self.source_ended(link, &name, end),
         }

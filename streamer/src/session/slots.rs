@@ -342,7 +342,9 @@ impl Session {
 
     fn target_of(&self, shown: &Shown) -> Option<Target> {
         match &self.sources.get(&shown.source)?.spec {
-            SourceSpec::Desktop(_) => Some(Target { source: shown.source.clone(), window: None }),
+            SourceSpec::Desktop(_) | SourceSpec::Moonlight(_) => {
+                Some(Target { source: shown.source.clone(), window: None })
+            }
             SourceSpec::Window(spec) => {
                 Some(Target { source: MAIN_SOURCE.to_owned(), window: Some(spec.window_id) })
             }

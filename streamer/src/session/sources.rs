@@ -210,6 +210,7 @@ impl Entry {
             reason,
             size: info.as_ref().map(|info| (info.size.width, info.size.height)),
             codec: info.map(|info| info.codec),
+            host: self.running().and_then(|source| source.host()),
             watchers: pictures.map(|feed| feed.demand.watchers()).sum(),
         }
     }

@@ -333,6 +333,10 @@ impl Session {
                 let text = general(&GeneralMessage::Error { channel, code, message });
                 let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
             }
+            input::Notice::Rumble(peer, slot, pad, input::Motors { strong, weak }) => {
+                let text = general(&GeneralMessage::Rumble { slot, pad, strong, weak });
+                let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+            }
         }
     }
 

@@ -8,6 +8,7 @@ pub mod desktop;
 pub mod ffmpeg;
 pub mod frames;
 pub mod live;
+pub mod moonlight;
 pub mod rendition;
 pub mod rtsp;
 pub mod schedule;
@@ -20,12 +21,14 @@ use std::sync::Arc;
 
 use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
+use common::ipc::ErrorKind;
 use common::media::VideoCodec;
-use common::slots::Window;
+use common::slots::{HostStream, Window};
 use common::spec::{CursorMode, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::feed::{AudioOutlet, Tap, VideoOutlet};
+use crate::input::Motors;
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
@@ -104,6 +107,8 @@ pub enum Event {
     },
     /// Title or focus of the window are others.
     Window(WindowInfo),
+    /// A gamepad is to shake, by its number among all peers'.
+    Rumble(u8, Motors),
     /// It is lost and tried again, and why. [`Event::Started`] says that it is back, with the [`Info`] of then.
     Offline(String),
     /// It ended by itself, and why. Nothing follows.
@@ -184,6 +189,16 @@ pub enum Error {
     /// A camera, file or program gives nothing that can be shown. The message has no passwords in it.
     #[error("{0}")]
     Media(String),
+    /// A Moonlight host does not do what it was asked.
+    #[error("{message}")]
+    Host {
+        /// Stable, for programs.
+        code: &'static str,
+        /// Which kind of failure it is.
+        kind: ErrorKind,
+        /// For people.
+        message: String,
+    },
     /// The source has ended.
     #[error("the source has ended")]
     Ended,
@@ -211,6 +226,10 @@ pub trait Running: Send {
     }
     /// Its newest picture as encoders take it, for further renditions; `None` if it has no raw pictures.
     fn frames(&self) -> Option<Arc<Frames>> {
+        None
+    }
+    /// How it does, if it is a Moonlight host.
+    fn host(&self) -> Option<HostStream> {
         None
     }
 }
@@ -300,5 +319,6 @@ pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<
         }
         (SourceSpec::Ffmpeg(spec), _) => Ok(Box::new(ffmpeg::start(spec, None, outlets)?)),
         (SourceSpec::Exec(spec), _) => Ok(Box::new(ffmpeg::start_program(spec, outlets)?)),
+        (SourceSpec::Moonlight(spec), _) => Ok(Box::new(moonlight::start(spec, outlets)?)),
     }
 }

@@ -5,6 +5,7 @@
 mod aiming;
 mod desktop;
 mod ffmpeg;
+mod moonlight;
 mod painter;
 mod picture;
 mod rendition;

@@ -4,6 +4,7 @@
 //! * [`process`] reads `/proc`: which processes, sockets, files and shared memory a streamer has, and what is left
 //!   of them.
 //! * [`display`] looks at a session's X server as any X client could.
+//! * [`gamestream`] starts a Moonlight host that does as it is told.
 //! * [`camera`] makes films and serves them by RTSP.
 //! * [`picture`] reads the PNGs that the server gives out.
 //! * [`wait`] waits for conditions, never for time.
@@ -12,12 +13,14 @@
 
 pub mod camera;
 pub mod display;
+pub mod gamestream;
 pub mod picture;
 pub mod process;
 pub mod server;
 pub mod wait;
 
 pub use display::Display;
+pub use gamestream::FakeHost;
 pub use picture::Picture;
 pub use process::{Footprint, Process};
 pub use server::{Answer, Server};

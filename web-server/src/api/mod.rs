@@ -7,6 +7,7 @@ pub mod edge;
 pub mod extract;
 pub mod guard;
 pub mod health;
+pub mod hosts;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
@@ -86,6 +87,15 @@ pub fn table() -> Vec<Entry> {
         entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
         // The one that the same token made, unless it is an admin who asks.
         entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
+        entry("GET", "/api/hosts", Admin, || web::route().to(hosts::list)),
+        entry("POST", "/api/hosts", Admin, || web::route().to(hosts::add)),
+        entry("GET", "/api/hosts/{id}", Admin, || web::route().to(hosts::get)),
+        entry("DELETE", "/api/hosts/{id}", Admin, || web::route().to(hosts::remove)),
+        entry("POST", "/api/hosts/{id}/pair", Admin, || web::route().to(hosts::pair)),
+        entry("GET", "/api/hosts/{id}/apps", Admin, || web::route().to(hosts::apps)),
+        entry("GET", "/api/hosts/{id}/apps/{app}/image", Admin, || web::route().to(hosts::image)),
+        entry("POST", "/api/hosts/{id}/wake", Admin, || web::route().to(hosts::wake)),
+        entry("POST", "/api/hosts/{id}/cancel", Admin, || web::route().to(hosts::cancel)),
         // Of the streamer of the configured streams, as the next.
         entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
         websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),
@@ -96,6 +106,7 @@ pub fn table() -> Vec<Entry> {
         // The pages hold nothing; they ask with the token that their reader has.
         entry("GET", "/", Nothing, || web::route().to(pages::index)),
         entry("GET", "/grid", Nothing, || web::route().to(pages::grid)),
+        entry("GET", "/hosts", Nothing, || web::route().to(pages::hosts)),
         entry("GET", "/stream.html", Nothing, || web::route().to(pages::stream)),
         entry("GET", "/s/{id}", Nothing, || web::route().to(pages::viewer)),
         entry("GET", "/{file:.*}", Nothing, || web::route().to(pages::file)),

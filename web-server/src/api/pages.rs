@@ -19,6 +19,8 @@ const LIST: &str = "index.html";
 const VIEWER: &str = "s/index.html";
 /// The cameras, side by side.
 const GRID: &str = "grid.html";
+/// Moonlight hosts: pairing, and what they can play.
+const HOSTS: &str = "hosts.html";
 /// One stream and nothing else, for frames in other pages.
 const STREAM: &str = "stream.html";
 /// Its name holds a hash of its content, so it never changes.
@@ -62,6 +64,11 @@ pub async fn index(request: HttpRequest) -> HttpResponse {
 /// `/grid`: cameras side by side.
 pub async fn grid(request: HttpRequest) -> HttpResponse {
     page(&request, GRID, Framing::Ourselves)
+}
+
+/// `/hosts`: Moonlight hosts.
+pub async fn hosts(request: HttpRequest) -> HttpResponse {
+    page(&request, HOSTS, Framing::Ourselves)
 }
 
 /// `/stream.html`: one stream, which other sites may show in a frame.

@@ -14,6 +14,7 @@ use common::spec::InvalidField;
 use super::guard::Forbidden;
 use crate::auth::Refused;
 use crate::auth::revoked::Full;
+use crate::hosts;
 use crate::limits::Exceeded;
 use crate::registry::StartError;
 use crate::registry::request::Denied;
@@ -81,6 +82,9 @@ pub enum ApiError {
     /// It came from another web site.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// A Moonlight host is not there, or does not do it.
+    #[error(transparent)]
+    Host(#[from] hosts::Error),
     /// Whoever asks may not do this.
     #[error(transparent)]
     Access(#[from] Refused),
@@ -160,6 +164,7 @@ impl ApiError {
                 };
                 (StatusCode::FORBIDDEN, code, None)
             }
+            ApiError::Host(error) => classify_host(error),
             ApiError::Access(Refused::Role(_) | Refused::OtherStreamer) => {
                 (StatusCode::FORBIDDEN, "forbidden", None)
             }
@@ -198,6 +203,31 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
     }
 }
 
+fn classify_host(error: &hosts::Error) -> (StatusCode, &'static str, Option<&'static str>) {
+    use gamestream::http::Error as Http;
+    use gamestream::reply::Error as Reply;
+    let (status, code) = match error {
+        hosts::Error::NotFound(_) => (StatusCode::NOT_FOUND, "host_not_found"),
+        hosts::Error::NotPaired(_) => (StatusCode::BAD_REQUEST, "host_not_paired"),
+        hosts::Error::Busy(_) => (StatusCode::CONFLICT, "host_busy"),
+        hosts::Error::Http(Http::Timeout { .. } | Http::Unreachable { .. }) => {
+            (StatusCode::GATEWAY_TIMEOUT, "host_timeout")
+        }
+        hosts::Error::Http(Http::CertificateChanged(_)) => {
+            (StatusCode::BAD_GATEWAY, "host_certificate_changed")
+        }
+        hosts::Error::Http(Http::Malformed { .. }) => (StatusCode::BAD_GATEWAY, "host_protocol"),
+        hosts::Error::Reply(Reply::Refused { .. }) => (StatusCode::BAD_GATEWAY, "host_refused"),
+        hosts::Error::Reply(Reply::Malformed(_)) => (StatusCode::BAD_GATEWAY, "host_protocol"),
+        hosts::Error::NoImage(_) => (StatusCode::NOT_FOUND, "app_not_found"),
+        hosts::Error::NoMac(_) => (StatusCode::CONFLICT, "host_has_no_mac"),
+        hosts::Error::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_hosts"),
+        hosts::Error::Address(_) => return (StatusCode::BAD_REQUEST, "invalid_field", Some("address")),
+        hosts::Error::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "hosts_failed"),
+    };
+    (status, code, None)
+}
+
 fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
     let status = match error.kind {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
@@ -205,6 +235,7 @@ fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Limit => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
     };
     (status, &error.code, error.field.as_deref())
 }
@@ -300,6 +331,10 @@ mod tests {
             (refused(ErrorKind::Conflict).into(), 409, "its_code"),
             (refused(ErrorKind::Limit).into(), 429, "its_code"),
             (refused(ErrorKind::Failed).into(), 500, "its_code"),
+            (refused(ErrorKind::Timeout).into(), 504, "its_code"),
+            (hosts::Error::NotFound("h".into()).into(), 404, "host_not_found"),
+            (hosts::Error::NotPaired("h".into()).into(), 400, "host_not_paired"),
+            (hosts::Error::Busy("h".into()).into(), 409, "host_busy"),
             (AskError::Gone.into(), 502, "streamer_gone"),
             (AskError::Busy.into(), 503, "streamer_busy"),
             (AskError::Timeout(Duration::from_secs(10)).into(), 504, "streamer_timeout"),

@@ -15,6 +15,7 @@ use super::session::done;
 use super::site::{Caller, Site};
 use super::sources::allowed;
 use super::streamers::locate_source;
+use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::arrangement::Arranged;
 use crate::supervisor::ask::{Ask, AskError};
@@ -55,9 +56,10 @@ pub async fn bind_free(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
+    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     may_show(&body.0, &caller, &site)?;
-    let info = bind(&id, None, body.0, &registry).await?;
+    let info = bind(&id, None, body.0, &registry, &hosts).await?;
     let location = site.path(&format!("/api/streamers/{}/slots/{}", id.0, info.slot));
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(info))
 }
@@ -82,9 +84,10 @@ pub async fn bind_one(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
+    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     may_show(&body.0, &caller, &site)?;
-    Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry).await?))
+    Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry, &hosts).await?))
 }
 
 /// What is there can be shown by whoever steers, and so can windows; what would be started is for admins.
@@ -99,13 +102,28 @@ fn may_show(bind: &BindSlot, caller: &Caller, site: &Site) -> Result<(), ApiErro
     }
 }
 
-async fn bind(id: &Id, slot: Option<u8>, bind: BindSlot, registry: &Handle) -> Result<StreamInfo, ApiError> {
-    if let SlotSource::Spec(source) = &bind.source {
-        source.validate()?;
-    }
-    match registry.reach(&id.0).await?.ask(Ask::BindSlot { slot, bind: bind.clone() }).await? {
+async fn bind(
+    id: &Id,
+    slot: Option<u8>,
+    bind: BindSlot,
+    registry: &Handle,
+    hosts: &Hosts,
+) -> Result<StreamInfo, ApiError> {
+    let BindSlot { source, quality } = bind;
+    // How a host is reached is for the streamer alone: it is not kept.
+    let (kept, source) = match source {
+        SlotSource::Spec(source) => {
+            let source = source.as_given();
+            source.validate()?;
+            (SlotSource::Spec(source.clone()), SlotSource::Spec(hosts.resolve(source)?))
+        }
+        name => (name.clone(), name),
+    };
+    let ask = Ask::BindSlot { slot, bind: BindSlot { source, quality: quality.clone() } };
+    match registry.reach(&id.0).await?.ask(ask).await? {
         Reply::Bound { stream_info } => {
-            registry.arranged(&id.0, Arranged::Bound(stream_info.0.slot, bind)).await;
+            let kept = BindSlot { source: kept, quality };
+            registry.arranged(&id.0, Arranged::Bound(stream_info.0.slot, kept)).await;
             Ok(stream_info.0)
         }
         _ => Err(AskError::Unexpected.into()),
@@ -180,12 +198,14 @@ pub async fn add_source(
     body: Body<AddSource>,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
+    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     let AddSource { name, source } = body.0;
+    let source = source.as_given();
     validate_name(&name)?;
     source.validate_alone()?;
     allowed(&source, "source", &site)?;
-    let ask = Ask::AddSource { name: name.clone(), source: source.clone() };
+    let ask = Ask::AddSource { name: name.clone(), source: hosts.resolve(source.clone())? };
     let reply = registry.reach(&id.0).await?.ask(ask).await?;
     registry.arranged(&id.0, Arranged::Added(name, source)).await;
     done(reply)

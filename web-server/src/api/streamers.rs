@@ -3,9 +3,10 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
-use common::audit::AuditAction;
 use common::restart::LastEnd;
-use common::spec::{DesktopSpec, ExecSpec, FfmpegSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec};
+use common::spec::{
+    DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -14,6 +15,7 @@ use super::problem::ApiError;
 use super::site::{Caller, Site};
 use super::sources::allowed;
 use crate::auth::Right;
+use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
 
@@ -41,6 +43,7 @@ pub async fn create(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
+    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     let wait = match Query::of(&request, &["wait"])?.get("wait") {
         None => false,
@@ -48,6 +51,7 @@ pub async fn create(
         Some(other) => return Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
     };
     let (id, spec) = body.0.into_spec();
+    let spec = spec.as_given();
     spec.validate()?;
     for (name, source) in &spec.sources {
         allowed(source, &format!("sources.{name}"), &site)?;
@@ -55,10 +59,9 @@ pub async fn create(
     if let Some(source) = &spec.source {
         allowed(source, "source", &site)?;
     }
-    let mut created = registry.create(id, spec).await?;
-    if created.how == Admission::Create {
-        registry.audit(&created.streamer.id, AuditAction::Created, &caller.right?.name(), None);
-    }
+    // What is found wrong here needs no streamer to find it out. It is resolved again when one is started.
+    spec.clone().try_map_sources(|source| hosts.resolve(source))?;
+    let mut created = registry.create(id, spec, &caller.right?.name()).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -115,8 +118,7 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
 )]
 pub async fn delete(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let by = caller.right?.name();
-    registry.delete(&id.0).await?;
-    registry.audit(&id.0, AuditAction::Deleted, &by, None);
+    registry.delete(&id.0, &by).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -132,6 +134,7 @@ pub(super) fn locate_source(source: &Value, path: &str) -> Option<(String, Strin
         Some("rtsp") => error_in::<RtspSpec>(fields.into()),
         Some("ffmpeg") => error_in::<FfmpegSpec>(fields.into()),
         Some("exec") => error_in::<ExecSpec>(fields.into()),
+        Some("moonlight") => error_in::<MoonlightSpec>(fields.into()),
         _ => {
             let error = serde_json::from_value::<SourceSpec>(source.clone()).err()?;
             Some(("type".into(), error.to_string()))

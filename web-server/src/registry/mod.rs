@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
+use crate::hosts::Hosts;
 use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
@@ -47,7 +48,7 @@ const EVENTS: usize = 1024;
 const STORE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the registry needs to start streamers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The program.
     pub streamer_bin: PathBuf,
@@ -57,6 +58,8 @@ pub struct Config {
     pub settings: Settings,
     /// Most streamers at once.
     pub max_streamers: usize,
+    /// How streamers reach Moonlight hosts.
+    pub hosts: Hosts,
     /// How streamers log.
     pub log: LogSettings,
     /// Told of what is created and what fails.
@@ -121,13 +124,19 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts a streamer, or finds it running. When this returns it will be started again after a restart of the machine.
+    /// Starts a streamer for `by`, as [`AuditEntry::by`] has it, or finds it running. When this returns it will be started again after a restart of the machine.
     ///
     /// # Errors
     /// See [`Denied`].
-    pub async fn create(&self, id: Option<StreamerId>, spec: StreamerSpec) -> Result<Created, Denied> {
+    pub async fn create(
+        &self,
+        id: Option<StreamerId>,
+        spec: StreamerSpec,
+        by: &str,
+    ) -> Result<Created, Denied> {
         let created = self.call(|answer| Call::Create { id, spec, answer }).await??;
         if created.how == Admission::Create {
+            self.audit(&created.streamer.id, AuditAction::Created, by, None);
             self.store.settled().await;
         }
         Ok(created)
@@ -169,9 +178,10 @@ impl Handle {
     ///
     /// # Errors
     /// There is none of that id.
-    pub async fn delete(&self, id: &StreamerId) -> Result<(), Denied> {
+    pub async fn delete(&self, id: &StreamerId, by: &str) -> Result<(), Denied> {
         let gone = self.call(|answer| Call::Delete { id: id.clone(), answer }).await??;
         gone.await.map_err(|_| Denied::ShuttingDown)?;
+        self.audit(id, AuditAction::Deleted, by, None);
         // Else a web-server that dies now would be followed by one that starts the streamer again.
         self.store.settled().await;
         Ok(())
@@ -349,7 +359,7 @@ impl Registry {
             record.unwrap_or_else(|| Record::new(state.id.clone(), found.created, state.spec.clone()));
         (record.spec, record.wanted) = (state.spec.clone(), Wanted::Running);
         let handle = supervisor::resume(found, self.plan(&record), self.events_sender.clone());
-        let session = Session::adopted(state, record, handle, self.store.clone());
+        let session = Session::adopted(state, record, handle, self.store.clone(), self.config.hosts.clone());
         audit(&self.store, &session.id, AuditAction::Adopted, "server", None);
         // It may have been made and not been kept any more.
         self.insert(session);
@@ -366,7 +376,8 @@ impl Registry {
     /// One that has failed for good stays to be looked at.
     fn rest(&mut self, record: Record) {
         let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
-        let session = Session::failed(record, Utc::now(), handle, self.store.clone());
+        let session =
+            Session::failed(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone());
         self.insert(session);
     }
 
@@ -377,14 +388,15 @@ impl Registry {
         let (reason, log) = (exit.to_string(), dir.log_tail(LOG_LINES));
         let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
         let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
-        let mut session = Session::new(record, Utc::now(), handle, self.store.clone());
+        let mut session =
+            Session::new(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone());
         session.ended(Moment::now(), failure);
         self.insert(session);
     }
 
     fn start(&mut self, record: Record) {
         let handle = supervisor::start(self.plan(&record), self.events_sender.clone());
-        self.insert(Session::new(record, Utc::now(), handle, self.store.clone()));
+        self.insert(Session::new(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone()));
     }
 
     fn insert(&mut self, session: Session) {
@@ -402,6 +414,7 @@ impl Registry {
             run_root: self.config.run_root.clone(),
             log: self.config.log.clone(),
             starts: self.starts.clone(),
+            hosts: self.config.hosts.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, SessionState, StreamerIpcMessage};
 use common::restart::{LastEnd, Restarts};
 use common::signal::{ServerMessage, StreamInfo, StreamerState};
+use common::slots::{BindSlot, SlotSource};
 use common::spec::StreamerSpec;
 use common::stats::StreamerStats;
 use tokio::sync::oneshot;
@@ -20,8 +21,9 @@ use super::arrangement::{Arranged, Arrangement};
 use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
+use crate::hosts::{self, Hosts};
 use crate::signaling::{Close, Socket, socket};
-use crate::supervisor::ask::{JoinAnswer, Joined};
+use crate::supervisor::ask::{Ask, JoinAnswer, Joined};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};
 
@@ -32,6 +34,18 @@ const ASKED: &str = "a restart was asked for";
 fn random() -> f64 {
     // Without randomness all come back at once, which is bearable.
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+/// With what a streamer needs to know of Moonlight hosts.
+fn resolved(ask: Ask, hosts: &Hosts) -> Result<Ask, hosts::Error> {
+    Ok(match ask {
+        Ask::AddSource { name, source } => Ask::AddSource { name, source: hosts.resolve(source)? },
+        Ask::BindSlot { slot, bind: BindSlot { source: SlotSource::Spec(source), quality } } => {
+            let source = SlotSource::Spec(hosts.resolve(source)?);
+            Ask::BindSlot { slot, bind: BindSlot { source, quality } }
+        }
+        ask => ask,
+    })
 }
 
 /// A viewer that came before the source ran.
@@ -73,6 +87,7 @@ pub(super) struct Session {
     /// Who has had its process told to end for another one.
     asked: Option<String>,
     store: Store,
+    hosts: Hosts,
     slots: Vec<StreamInfo>,
     peers: BTreeMap<PeerId, Peer>,
     control: Control,
@@ -86,7 +101,7 @@ pub(super) struct Session {
 
 impl Session {
     /// A streamer that is being started.
-    pub fn new(record: Record, now: DateTime<Utc>, handle: Handle, store: Store) -> Self {
+    pub fn new(record: Record, now: DateTime<Utc>, handle: Handle, store: Store, hosts: Hosts) -> Self {
         let Record { id, created, spec, arrangement, history, wanted: _ } = record;
         Self {
             id,
@@ -101,6 +116,7 @@ impl Session {
             due: None,
             asked: None,
             store,
+            hosts,
             slots: Vec::new(),
             peers: BTreeMap::new(),
             control: Control::default(),
@@ -113,8 +129,8 @@ impl Session {
     }
 
     /// A streamer that ran before we did.
-    pub fn adopted(state: SessionState, record: Record, handle: Handle, store: Store) -> Self {
-        let mut session = Self::new(record, state.started, handle, store);
+    pub fn adopted(state: SessionState, record: Record, handle: Handle, store: Store, hosts: Hosts) -> Self {
+        let mut session = Self::new(record, state.started, handle, store, hosts);
         if let Some(since) = state.running_since {
             session.life = Life { since, stage: Stage::Running };
             // For as long as we know.
@@ -127,8 +143,8 @@ impl Session {
     }
 
     /// A streamer that failed for good before we came.
-    pub fn failed(record: Record, now: DateTime<Utc>, handle: Handle, store: Store) -> Self {
-        let mut session = Self::new(record, now, handle, store);
+    pub fn failed(record: Record, now: DateTime<Utc>, handle: Handle, store: Store, hosts: Hosts) -> Self {
+        let mut session = Self::new(record, now, handle, store, hosts);
         let last = session.history.last.clone();
         let failure = match last {
             Some(last) => Failure { exit: last.exit, log: last.log, ..Failure::new(last.reason) },
@@ -342,10 +358,15 @@ impl Session {
     /// Gives a new process what an earlier one had at run time.
     fn rearrange(&self) {
         let (id, handle, asks) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
+        let hosts = self.hosts.clone();
         tokio::spawn(async move {
             for ask in asks {
                 let what = format!("{ask:?}");
-                if let Err(error) = handle.ask(ask).await {
+                let done = match resolved(ask, &hosts) {
+                    Ok(ask) => handle.ask(ask).await.map(drop).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Err(error) = done {
                     tracing::warn!(%id, what, %error, "a new process cannot be what the old one was");
                 }
             }

@@ -35,6 +35,7 @@ use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
 
+use crate::hosts::Hosts;
 use crate::signaling::Socket;
 pub use process::LogSettings;
 
@@ -50,7 +51,7 @@ const BULK_COMMANDS: usize = 16;
 pub const LOG_LINES: usize = 20;
 
 /// What to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     /// Its name.
     pub id: StreamerId,
@@ -64,6 +65,8 @@ pub struct Plan {
     pub streamer_bin: PathBuf,
     /// Directory of run directories.
     pub run_root: PathBuf,
+    /// How it reaches Moonlight hosts.
+    pub hosts: Hosts,
     /// How it logs.
     pub log: LogSettings,
     /// Turns of those that start: see [`starts_at_once`].

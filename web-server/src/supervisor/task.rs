@@ -6,7 +6,8 @@ use std::time::Duration;
 use common::exit::ExitReason;
 use common::id::StreamerId;
 use common::ipc::{
-    ErrorKind, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState, StreamerIpcMessage,
+    ALREADY_STARTED, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState,
+    StreamerIpcMessage,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -235,7 +236,9 @@ impl Supervisor {
             () = follows(again, self.generation) => return Err("started again while it started".into()),
         };
         self.streamer_pid = Some(ready.pid);
-        let Plan { id, spec, settings, .. } = self.plan.clone();
+        let Plan { id, spec, settings, hosts, .. } = self.plan.clone();
+        // Blocks only if the identity is not made yet, and then there is no host that knows us.
+        let spec = spec.try_map_sources(|source| hosts.resolve(source)).map_err(|e| e.to_string())?;
         let init = ServerIpcMessage::Init { id, spec: Json(spec), settings: Json(settings) };
         connection.queue(&init).map_err(|error| format!("cannot send the spec: {error}"))?;
         self.start_source(&mut connection);
@@ -348,7 +351,7 @@ impl Supervisor {
         match result {
             Ok(_) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
-            Err(error) if error.kind == ErrorKind::Conflict => {}
+            Err(error) if error.code == ALREADY_STARTED => {}
             Err(error) => {
                 self.start_error = Some(error);
                 self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));

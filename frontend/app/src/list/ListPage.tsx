@@ -76,6 +76,9 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
               <Icon name="grid" /> Cameras
             </a>
           )}
+          <a className="button" href="hosts" data-testid="to-hosts">
+            <Icon name="gamepad" /> Hosts
+          </a>
           <button className="button primary" type="button" data-testid="create" onClick={open}>
             <Icon name="plus" /> New session
           </button>

@@ -10,6 +10,7 @@ const KINDS: Readonly<Record<SourceSpec["type"], string>> = {
   rtsp: "Camera",
   ffmpeg: "ffmpeg",
   exec: "Program",
+  moonlight: "Moonlight",
 };
 
 type Described = Pick<Streamer, "spec" | "slots" | "stats">;

@@ -1,4 +1,4 @@
-import type { ClientState, InputController, KeyboardMode } from "@oriel/client";
+import type { ClientState, InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
@@ -15,6 +15,8 @@ import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
 import { useFitting, useInputEvents } from "./useViewing";
 import "./viewer.css";
+
+const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
 
 /** One streamer, watched and steered. */
 export function ViewerPage({ model }: { readonly model: ViewerModel }) {
@@ -41,6 +43,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const [fitting, setFitting] = useState(false);
   const [watchOnly, setWatchOnly] = useState(false);
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
+  const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
   const [thumbnails, setThumbnails] = useState(true);
   const resizable = info?.input === true && info.windowName === null;
   useFitting(client, stage, fitting && resizable && role === "controller" ? info.slot : null);
@@ -52,8 +55,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     views.setMuted(muted);
   }, [views, muted]);
   useEffect(() => {
-    if (input !== null) apply(input, !watchOnly, keyboardMode);
-  }, [input, watchOnly, keyboardMode]);
+    if (input !== null) apply(input, !watchOnly, keyboardMode, touchMode);
+  }, [input, watchOnly, keyboardMode, touchMode]);
 
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const steers = role === "controller" && inControl && !watchOnly;
@@ -78,6 +81,16 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       });
     },
   };
+  const touchTool: Tool = {
+    id: "touch",
+    icon: "touch",
+    label: touchMode === "mouse" ? "Fingers are the mouse" : "Fingers are fingers",
+    pressed: touchMode === "touch",
+    disabled: !steers,
+    use: () => {
+      setTouchMode(touchMode === "mouse" ? "touch" : "mouse");
+    },
+  };
   const tools: readonly Tool[] = [
     {
       id: "sound",
@@ -100,6 +113,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         input?.lockPointer().catch(() => undefined);
       },
     },
+    ...(TOUCH_SCREEN ? [touchTool] : []),
     clipboardTool,
     {
       id: "fit",
@@ -257,9 +271,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
 }
 
 /** Hands the page's settings to the input. */
-function apply(input: InputController, enabled: boolean, mode: KeyboardMode): void {
+function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode, touch: TouchMode): void {
   input.enabled = enabled;
-  input.keyboardMode = mode;
+  input.keyboardMode = keyboard;
+  input.touchMode = touch;
 }
 
 type Status = { readonly tone: Tone; readonly text: string };

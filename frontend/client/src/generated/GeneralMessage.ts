@@ -25,7 +25,23 @@ at: Position, } | { "type": "clipboard",
 /**
  * At most [`MAX_TEXT`] bytes.
  */
-text: string, } | { "type": "pong", 
+text: string, } | { "type": "rumble", 
+/**
+ * Slot it plays in.
+ */
+slot: number, 
+/**
+ * Which of this client's.
+ */
+pad: number, 
+/**
+ * The slow, strong motor, 0 to 1.
+ */
+strong: number, 
+/**
+ * The fast, weak motor, 0 to 1.
+ */
+weak: number, } | { "type": "pong", 
 /**
  * The ping's token.
  */

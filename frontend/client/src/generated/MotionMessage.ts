@@ -33,4 +33,40 @@ totalX: number,
 /**
  * Running total down, pixels.
  */
-totalY: number, };
+totalY: number, } | { "type": "touch", 
+/**
+ * Slot whose source gets it.
+ */
+slot: number, 
+/**
+ * Counts this client's motion messages.
+ */
+seq: number, 
+/**
+ * Which finger.
+ */
+touch: number, 
+/**
+ * Where.
+ */
+at: Position, } | { "type": "pad", 
+/**
+ * Slot whose source gets it.
+ */
+slot: number, 
+/**
+ * Counts this client's motion messages.
+ */
+seq: number, 
+/**
+ * Which of this client's.
+ */
+pad: number, 
+/**
+ * Left and right, 0 to 1.
+ */
+triggers: [number, number], 
+/**
+ * Left stick, right stick: each to the right and down, -1 to 1.
+ */
+sticks: [number, number, number, number], };

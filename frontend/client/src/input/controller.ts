@@ -10,10 +10,11 @@ import type { OrielClient } from "../client";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
 import { ClipboardBridge, type ClipboardOutcome } from "./clipboard";
 import { CursorView } from "./cursor";
+import { GamepadInput } from "./gamepads";
 import { Held } from "./held";
 import { KeyboardInput } from "./keyboard";
 import type { KeyboardMode } from "./keys";
-import { PointerInput } from "./pointer";
+import { PointerInput, type TouchMode } from "./pointer";
 
 /** How often a client repeats what it holds; after four times as long in silence it is released. */
 const HELD_REPEAT_MS = 500;
@@ -21,6 +22,7 @@ const HELD_REPEAT_MS = 500;
 export type InputOptions = {
   readonly slot: number;
   readonly keyboardMode?: KeyboardMode;
+  readonly touchMode?: TouchMode;
 };
 
 export type InputEvents = {
@@ -46,6 +48,7 @@ export class InputController implements EventSource<InputEvents> {
   readonly #pointer: PointerInput;
   readonly #keyboard: KeyboardInput;
   readonly #clipboard: ClipboardBridge;
+  readonly #gamepads: GamepadInput;
   #enabled = true;
   #repeat: ReturnType<typeof setInterval> | undefined;
 
@@ -81,6 +84,8 @@ export class InputController implements EventSource<InputEvents> {
     };
     const { signal } = this.#stop;
     this.#pointer = new PointerInput(shared, signal);
+    this.#pointer.touchMode = options.touchMode ?? "mouse";
+    this.#gamepads = new GamepadInput(shared, signal);
     this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal);
     this.#listenToClient(signal);
     this.#listenToPage(signal);
@@ -107,6 +112,17 @@ export class InputController implements EventSource<InputEvents> {
     this.#keyboard.mode = mode;
   }
 
+  /** What fingers are for the session. */
+  get touchMode(): TouchMode {
+    return this.#pointer.touchMode;
+  }
+
+  set touchMode(mode: TouchMode) {
+    if (mode === this.#pointer.touchMode) return;
+    this.releaseAll();
+    this.#pointer.touchMode = mode;
+  }
+
   /** False: watch only; whatever was held is released. */
   get enabled(): boolean {
     return this.#enabled;
@@ -114,7 +130,10 @@ export class InputController implements EventSource<InputEvents> {
 
   set enabled(enabled: boolean) {
     if (enabled === this.#enabled) return;
-    if (!enabled) this.releaseAll();
+    if (!enabled) {
+      this.releaseAll();
+      this.#gamepads.unplug();
+    }
     this.#enabled = enabled;
     this.#layout();
   }
@@ -144,13 +163,16 @@ export class InputController implements EventSource<InputEvents> {
 
   /** Lets go of everything that is held. */
   releaseAll(): void {
-    if (!this.#held.empty) this.#client.sendKeys({ type: "blur" });
+    // Gamepads come to rest by it as well.
+    if (!this.#held.empty || this.#gamepads.any) this.#client.sendKeys({ type: "blur" });
+    this.#gamepads.reset();
     this.#forgetHeld();
   }
 
   /** Ends it: everything is released, listeners and elements are removed. */
   detach(): void {
     this.releaseAll();
+    this.#gamepads.unplug();
     this.#stop.abort();
     this.#cursor.destroy();
     this.#surface.style.touchAction = "";

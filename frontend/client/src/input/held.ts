@@ -1,5 +1,5 @@
 /**
- * What this client holds: keys by place, keys by character, mouse buttons. Owns that state and nothing else;
+ * What this client holds: keys by place, keys by character, mouse buttons, fingers. Owns that state and nothing else;
  * every release goes to where its press went, whatever has changed meanwhile.
  */
 
@@ -9,6 +9,7 @@ export type HeldSnapshot = {
   readonly codes: string[];
   readonly chars: string[];
   readonly buttons: number[];
+  readonly touches: number[];
 };
 
 /** A key that has to be released. */
@@ -16,14 +17,17 @@ export type Release = Press;
 
 /** The bound of the server on everything held together. */
 const MOST_HELD = 64;
+/** And on fingers. */
+const MOST_TOUCHES = 10;
 
 export class Held {
   /** By the physical key that was pressed: what was sent for it. */
   readonly #keys = new Map<string, Press>();
   readonly #buttons = new Set<number>();
+  readonly #touches = new Set<number>();
 
   get empty(): boolean {
-    return this.#keys.size === 0 && this.#buttons.size === 0;
+    return this.#keys.size === 0 && this.#buttons.size === 0 && this.#touches.size === 0;
   }
 
   /** Notes a press; false when it is held already, or when more is held than hands can hold. */
@@ -61,9 +65,25 @@ export class Held {
     return this.#buttons.delete(button);
   }
 
+  /** Notes a finger that comes down; false when there are too many. */
+  pressTouch(touch: number): boolean {
+    if (this.#touches.size >= MOST_TOUCHES || this.#full()) return false;
+    this.#touches.add(touch);
+    return true;
+  }
+
+  releaseTouch(touch: number): boolean {
+    return this.#touches.delete(touch);
+  }
+
+  holdsTouch(touch: number): boolean {
+    return this.#touches.has(touch);
+  }
+
   clear(): void {
     this.#keys.clear();
     this.#buttons.clear();
+    this.#touches.clear();
   }
 
   snapshot(): HeldSnapshot {
@@ -73,11 +93,12 @@ export class Held {
       codes: presses.flatMap((press) => (press.kind === "code" ? [press.code] : [])),
       chars: [...new Set(chars)],
       buttons: [...this.#buttons],
+      touches: [...this.#touches],
     };
   }
 
   #full(): boolean {
-    return this.#keys.size + this.#buttons.size >= MOST_HELD;
+    return this.#keys.size + this.#buttons.size + this.#touches.size >= MOST_HELD;
   }
 }
 

@@ -18,6 +18,9 @@ const MOTION_GAP_MS = 4;
 /** Motion may be lost, so that the last position is said twice, unless somebody else has moved meanwhile. */
 const SETTLE_MS = 60;
 
+/** What fingers are for the session: a mouse with one button, or fingers. */
+export type TouchMode = "mouse" | "touch";
+
 export type PointerContext = {
   readonly client: OrielClient;
   readonly slot: number;
@@ -34,6 +37,8 @@ export type PointerContext = {
 };
 
 export class PointerInput {
+  /** Applies to fingers that come down from now on. */
+  touchMode: TouchMode = "mouse";
   readonly #context: PointerContext;
   readonly #wheel = new WheelNormaliser();
   readonly #rawUpdates = "onpointerrawupdate" in window;
@@ -88,10 +93,15 @@ export class PointerInput {
       this.#context.focus();
       if (!this.#context.active()) return;
       if (event.pointerType !== "mouse" || !this.locked) this.#capture(event);
-      this.#pressed(event);
+      if (event.pointerType === "touch" && this.touchMode === "touch") this.#touched(event, true);
+      else this.#pressed(event);
     });
     on("pointermove", (event) => {
       if (!this.#context.active()) return;
+      if (this.#context.held.holdsTouch(event.pointerId)) {
+        if (!this.#rawUpdates) this.#touchMoved(event);
+        return;
+      }
       // Further buttons of a mouse come as moves.
       if (event.buttons !== this.#buttons) this.#pressed(event);
       else if (!this.locked) this.#moved(event);
@@ -99,13 +109,20 @@ export class PointerInput {
     });
     on("pointerrawupdate", (event) => {
       if (!(event instanceof PointerEvent)) return;
-      if (!this.#context.active() || event.buttons !== this.#buttons) return;
+      if (!this.#context.active()) return;
+      if (this.#context.held.holdsTouch(event.pointerId)) {
+        this.#touchMoved(event);
+        return;
+      }
+      if (event.buttons !== this.#buttons) return;
       if (this.locked) this.#movedBy(event);
       else if (performance.now() - this.#lastSent >= MOTION_GAP_MS) this.#moved(event);
     });
     for (const type of ["pointerup", "pointercancel"] as const)
       on(type, (event) => {
-        this.#pressed(event);
+        if (this.#context.held.holdsTouch(event.pointerId)) this.#touched(event, false);
+        // A finger that was lifted for it, by a blur, is nothing to the mouse.
+        else if (event.pointerType !== "touch" || this.touchMode === "mouse") this.#pressed(event);
       });
     on("wheel", (event) => {
       event.preventDefault();
@@ -156,6 +173,19 @@ export class PointerInput {
       }
     }
     this.#context.heldChanged();
+  }
+
+  #touched(event: PointerEvent, down: boolean): void {
+    const { client, slot, held } = this.#context;
+    const touch = event.pointerId;
+    const changed = down ? held.pressTouch(touch) : held.releaseTouch(touch);
+    if (changed) client.sendKeys({ type: "touch", slot, touch, down, at: this.#position(event) });
+    this.#context.heldChanged();
+  }
+
+  #touchMoved(event: PointerEvent): void {
+    const { client, slot } = this.#context;
+    client.sendMotion({ type: "touch", slot, touch: event.pointerId, at: this.#position(event) });
   }
 
   #moved(event: PointerEvent): void {

@@ -258,6 +258,8 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
   cursor: ({ slot, shape }) => typeof slot === "number" && typeof shape === "object",
   "cursor-position": ({ slot, at }) => typeof slot === "number" && typeof at === "object" && at !== null,
   clipboard: ({ text }) => typeof text === "string",
+  rumble: ({ slot, pad, strong, weak }) =>
+    [slot, pad, strong, weak].every((value) => typeof value === "number"),
   pong: ({ token }) => typeof token === "number",
   error: ({ code, message }) => typeof code === "string" && typeof message === "string",
 };

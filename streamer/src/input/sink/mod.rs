@@ -2,7 +2,7 @@
 
 pub mod x11;
 
-use common::input::{Button, KeyCode, Position};
+use common::input::{Button, KeyCode, PadKind, PadState, Position};
 
 /// What a sink does: the output of the aggregator. A sink sees each key and button go down once and up once.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,27 @@ pub enum Action {
         /// Down.
         dy: f64,
     },
+    /// A finger, by a number that no other finger has now.
+    Touch(u32, TouchPhase, Position),
+    /// How a gamepad stands, by its number among all peers' (less than [`MAX_PADS`]). A number that is new, or that
+    /// was gone, is a gamepad that has just been plugged in.
+    Pad(u8, PadKind, PadState),
+    /// A gamepad was unplugged.
+    PadGone(u8),
+}
+
+/// Most gamepads of all peers together.
+pub const MAX_PADS: u8 = 16;
+
+/// What a finger does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TouchPhase {
+    /// It comes down.
+    Begin,
+    /// It moves.
+    Move,
+    /// It is lifted.
+    End,
 }
 
 /// Down or up.

@@ -1,0 +1,248 @@
+import type { Api, Host, HostApp } from "@oriel/client";
+import { useEffect, useState } from "react";
+import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { Icon } from "../ui/Icon";
+import { Pill } from "../ui/Pill";
+import { type Quality, RATES, SIZES, startOf, stateOf, USUAL } from "./form";
+import { said } from "./HostsPage";
+import { PairDialog } from "./PairDialog";
+
+type HostCardProps = { readonly api: Api; readonly host: Host; readonly onChanged: () => Promise<void> };
+
+type Open = "nothing" | "pairing" | "removing" | "quitting";
+
+/** One host: how it is, what it can play, and a way to pair with it. */
+export function HostCard({ api, host, onChanged }: HostCardProps) {
+  const [open, setOpen] = useState<Open>("nothing");
+  const [failure, setFailure] = useState<string | null>(null);
+  const { tone, text } = stateOf(host);
+  const close = (): void => {
+    setOpen("nothing");
+    void onChanged();
+  };
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    setFailure(null);
+    try {
+      await work();
+      await onChanged();
+    } catch (error) {
+      setFailure(said(error));
+    }
+  };
+  return (
+    <li className="host" data-testid={`host-${host.id}`} data-paired={host.paired} data-state={host.state}>
+      <header>
+        <div>
+          <h2>{host.name === "" ? host.address : host.name}</h2>
+          <p className="quiet-text">
+            {host.address}:{host.http_port}
+          </p>
+        </div>
+        <Pill tone={tone} text={text} testId="host-state" />
+        <span className="toolbar-gap" />
+        {host.state === "offline" && (
+          <button
+            className="button"
+            type="button"
+            data-testid="wake"
+            onClick={() => void attempt(() => api.wakeHost(host.id))}
+          >
+            <Icon name="power" /> Wake
+          </button>
+        )}
+        {host.paired && host.current_app !== null && (
+          <button
+            className="button"
+            type="button"
+            data-testid="quit-app"
+            onClick={() => {
+              setOpen("quitting");
+            }}
+          >
+            <Icon name="stop" /> Quit {host.current_app.name}
+          </button>
+        )}
+        {!host.paired && host.state === "online" && (
+          <button
+            className="button primary"
+            type="button"
+            data-testid="pair"
+            onClick={() => {
+              setOpen("pairing");
+            }}
+          >
+            Pair
+          </button>
+        )}
+        <button
+          className="icon-button"
+          type="button"
+          aria-label={`Remove ${host.name}`}
+          title="Remove"
+          data-testid="remove-host"
+          onClick={() => {
+            setOpen("removing");
+          }}
+        >
+          <Icon name="trash" />
+        </button>
+      </header>
+      {failure !== null && (
+        <p className="field-error" role="alert" data-testid="host-error">
+          {failure}
+        </p>
+      )}
+      {host.paired && host.state === "online" && <Apps api={api} host={host} />}
+      {open === "pairing" && <PairDialog api={api} host={host} onClose={close} />}
+      {open === "removing" && (
+        <ConfirmDialog
+          title={`Remove ${host.name}?`}
+          text="It has to be paired again before it can be used again. What plays goes on."
+          action="Remove"
+          onConfirm={() => api.removeHost(host.id)}
+          onClose={close}
+        />
+      )}
+      {open === "quitting" && (
+        <ConfirmDialog
+          title={`Quit ${host.current_app?.name ?? "what runs"}?`}
+          text="It ends on the host, for everybody who watches. What is not saved is lost."
+          action="Quit"
+          onConfirm={() => api.quitHostApp(host.id)}
+          onClose={close}
+        />
+      )}
+    </li>
+  );
+}
+
+type Listing =
+  | { readonly kind: "loading" }
+  | { readonly kind: "loaded"; readonly apps: readonly HostApp[] }
+  | { readonly kind: "failed"; readonly why: string };
+
+/** What a host can play, as tiles. */
+function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
+  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+  const [quality, setQuality] = useState<Quality>(USUAL);
+  const [starting, setStarting] = useState<number | null>(null);
+  const [failure, setFailure] = useState<string | null>(null);
+  const { id } = host;
+  useEffect(() => {
+    const stop = new AbortController();
+    const load = async (): Promise<Listing> => {
+      try {
+        return { kind: "loaded", apps: await api.hostApps(id, { signal: stop.signal }) };
+      } catch (error) {
+        return { kind: "failed", why: said(error) };
+      }
+    };
+    void load().then((found) => {
+      if (!stop.signal.aborted) setListing(found);
+    });
+    return () => {
+      stop.abort();
+    };
+  }, [api, id]);
+
+  const start = async (app: HostApp): Promise<void> => {
+    setStarting(app.id);
+    setFailure(null);
+    try {
+      const streamer = await api.create(startOf(host, app.id, quality));
+      location.assign(`s/${encodeURIComponent(streamer.id)}`);
+    } catch (error) {
+      setStarting(null);
+      setFailure(said(error));
+    }
+  };
+  if (listing.kind === "loading") return <p className="quiet-text">Loading…</p>;
+  if (listing.kind === "failed")
+    return (
+      <p className="field-error" role="alert" data-testid="apps-error">
+        {listing.why}
+      </p>
+    );
+  return (
+    <>
+      <div className="quality" role="group" aria-label="How it is streamed">
+        <Choice
+          label="Size"
+          values={SIZES}
+          value={quality.size}
+          onChange={(size) => {
+            setQuality({ ...quality, size });
+          }}
+        />
+        <Choice
+          label="Frames per second"
+          values={RATES}
+          value={quality.fps}
+          onChange={(fps) => {
+            setQuality({ ...quality, fps });
+          }}
+        />
+        <label>
+          Mbit/s
+          <input
+            type="number"
+            min="0.5"
+            max="150"
+            step="0.5"
+            value={quality.mbps}
+            data-testid="mbps"
+            onChange={(event) => {
+              setQuality({ ...quality, mbps: event.target.value });
+            }}
+          />
+        </label>
+      </div>
+      {failure !== null && (
+        <p className="field-error" role="alert" data-testid="start-error">
+          {failure}
+        </p>
+      )}
+      <ul className="apps" data-testid="apps">
+        {listing.apps.map((app) => (
+          <li key={app.id}>
+            <button
+              type="button"
+              className={host.current_app?.id === app.id ? "app running" : "app"}
+              disabled={starting !== null}
+              data-testid={`app-${app.id}`}
+              onClick={() => void start(app)}
+            >
+              <img src={api.hostAppImage(app)} alt="" loading="lazy" />
+              <span>{starting === app.id ? "Starting…" : app.name === "" ? `App ${app.id}` : app.name}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+type ChoiceProps = {
+  readonly label: string;
+  readonly values: readonly string[];
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+};
+
+function Choice({ label, values, value, onChange }: ChoiceProps) {
+  return (
+    <label>
+      {label}
+      <select
+        value={value}
+        onChange={(event) => {
+          onChange(event.target.value);
+        }}
+      >
+        {values.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+      </select>
+    </label>
+  );
+}

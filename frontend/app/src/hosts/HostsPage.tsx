@@ -1,0 +1,126 @@
+import { type Api, type Host, ProblemError } from "@oriel/client";
+import { type SubmitEvent, useId, useState } from "react";
+import "../list/list.css";
+import { usePoll } from "../ui/usePoll";
+import { addressOf } from "./form";
+import { HostCard } from "./HostCard";
+import "./hosts.css";
+
+const POLL_MS = 2_000;
+
+type Listing =
+  | { readonly kind: "loading" }
+  | { readonly kind: "loaded"; readonly hosts: readonly Host[]; readonly stale: string | null };
+
+/** Moonlight hosts: adding, pairing, and starting what they can play. */
+export function HostsPage({ api, root }: { readonly api: Api; readonly root: URL }) {
+  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+
+  const refresh = async (signal?: AbortSignal): Promise<void> => {
+    try {
+      const hosts = await api.hosts(signal === undefined ? {} : { signal });
+      setListing({ kind: "loaded", hosts, stale: null });
+    } catch (error) {
+      if (signal?.aborted === true) return;
+      const stale = said(error);
+      setListing((old) => ({ kind: "loaded", hosts: old.kind === "loaded" ? old.hosts : [], stale }));
+    }
+  };
+  usePoll(refresh, POLL_MS);
+
+  const hosts = listing.kind === "loaded" ? listing.hosts : [];
+  const stale = listing.kind === "loaded" ? listing.stale : null;
+  return (
+    <div className="list-page hosts-page">
+      <header className="list-header">
+        <h1>
+          <img src="./favicon.svg" alt="" width="28" height="28" /> Moonlight hosts
+        </h1>
+        <nav>
+          <a className="button" href={root.href}>
+            All sessions
+          </a>
+        </nav>
+      </header>
+      {stale !== null && (
+        <p className="banner bad" role="alert" data-testid="hosts-error">
+          {stale} Trying again…
+        </p>
+      )}
+      <main>
+        <AddHost api={api} onAdded={refresh} />
+        {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
+        {listing.kind === "loaded" && hosts.length === 0 && stale === null && (
+          <p className="quiet-text" data-testid="no-hosts">
+            No hosts yet. Add the computer on which Sunshine or another GameStream host runs.
+          </p>
+        )}
+        <ul className="hosts" data-testid="hosts">
+          {hosts.map((host) => (
+            <HostCard key={host.id} api={api} host={host} onChanged={refresh} />
+          ))}
+        </ul>
+      </main>
+    </div>
+  );
+}
+
+function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => Promise<void> }) {
+  const id = useId();
+  const [text, setText] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [failure, setFailure] = useState<string | null>(null);
+
+  const submit = async (event: SubmitEvent<HTMLFormElement>): Promise<void> => {
+    event.preventDefault();
+    const request = addressOf(text);
+    if (request === null) {
+      setFailure("A name or an IP address, and a port behind a colon if it is not 47989.");
+      return;
+    }
+    setBusy(true);
+    try {
+      await api.addHost(request);
+      setText("");
+      await onAdded();
+    } catch (error) {
+      setFailure(said(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <form className="add-host" onSubmit={(event) => void submit(event)} noValidate>
+      <div className={failure === null ? "field" : "field invalid"}>
+        <label htmlFor={id}>Address of a host</label>
+        <div className="row">
+          <input
+            id={id}
+            value={text}
+            placeholder="192.168.1.20"
+            autoComplete="off"
+            spellCheck={false}
+            data-testid="host-address"
+            aria-invalid={failure !== null}
+            onChange={(event) => {
+              setText(event.target.value);
+              setFailure(null);
+            }}
+          />
+          <button className="button primary" type="submit" data-testid="add-host" disabled={busy}>
+            {busy ? "Looking…" : "Add"}
+          </button>
+        </div>
+        {failure !== null && (
+          <p className="field-error" role="alert" data-testid="add-host-error">
+            {failure}
+          </p>
+        )}
+      </div>
+    </form>
+  );
+}
+
+/** What an error says to people. */
+export function said(error: unknown): string {
+  return error instanceof ProblemError ? error.message : "The server cannot be reached.";
+}

@@ -1,0 +1,58 @@
+//! The thread that receives sound.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gamestream::audio::Receiver;
+
+use super::pictures::Unwrapped;
+use super::session::Session;
+use super::video::{PING, is_nothing};
+use super::{End, Life};
+use crate::feed::AudioOutlet;
+use crate::media::AudioPacket;
+use crate::source::live::clock::{Clock, SECOND, Track};
+use crate::source::live::opus;
+use crate::stats::SourceCounters;
+
+/// Longer than any packet.
+const BUFFER: usize = 2048;
+
+/// Works until the session is over.
+pub fn run(session: &Session, outlet: &mut AudioOutlet, counters: &Arc<SourceCounters>, life: &Life) {
+    let key = session.encryption.audio.then(|| session.crypto.clone());
+    let mut receiver = Receiver::new(key, session.audio_ms);
+    let (mut clock, mut track) = (Clock::new(Instant::now()), Track::default());
+    let (mut millis, mut buffer) = (Unwrapped::default(), [0; BUFFER]);
+    // The first ping was sent when the stream was set up.
+    let (mut next_ping, mut pings) = (Instant::now(), 1);
+    while !life.is_over() {
+        let now = Instant::now();
+        if now >= next_ping {
+            pings += 1;
+            next_ping = now + PING;
+            // Whether the host hears it is seen by what it sends.
+            let _ = session.audio.socket.send(&session.audio.setup.ping(pings));
+        }
+        match session.audio.socket.recv(&mut buffer) {
+            Ok(len) => {
+                if let Err(error) = receiver.push(&buffer[..len]) {
+                    tracing::debug!(%error, "an audio packet");
+                }
+            }
+            Err(error) if is_nothing(error.kind()) => {}
+            Err(error) => return life.end(End::Lost(format!("receiving sound: {error}"))),
+        }
+        let now = Instant::now();
+        while let Some(packet) = receiver.pop() {
+            let Some(ticks) = opus::ticks(&packet.data) else { continue };
+            let time = millis.next(packet.timestamp).saturating_mul(SECOND / 1000);
+            let placed = clock.place(&mut track, now, time);
+            let captured = track.increasing(placed);
+            counters.audio_captured.add(1);
+            counters.audio_bytes.add(packet.data.len() as u64);
+            outlet.publish(AudioPacket { data: Bytes::from(packet.data), captured, ticks });
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The thread of the control stream: input to the host, wishes for keyframes, signs of life, what the host says.
+//!
+//! ENet carries the messages; there is one connection with many channels, and one counter that all messages are
+//! sealed by, so that there can only be one thread.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use gamestream::control::{CHANNELS, GENERIC, HostMessage, Message, Opener, Sealer, URGENT};
+use gamestream::input::Input;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rusty_enet::{Event as Enet, EventNoRef, Host, HostSettings, MTU_MAX, Packet, PacketReceived, Socket};
+
+use super::session::Session;
+use super::sink::{Pressed, Steering};
+use super::video::is_nothing;
+use super::{End, Life, Shared};
+use crate::feed::Demand;
+use crate::feed::keyframe::KeyframeRequests;
+use crate::input::Motors;
+use crate::source::{Ended, Event, Events};
+
+/// Hosts give up clients that say nothing for 10 s.
+const PING: Duration = Duration::from_millis(100);
+/// ENet has to look at its clock this often, to send again what was not acknowledged.
+const SERVICE: Duration = Duration::from_millis(25);
+/// For a connection, and without an acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A host acknowledges every ping. One that has said nothing for so long has not closed the stream on purpose.
+const SILENT: Duration = Duration::from_secs(3);
+/// What hosts and their networks take.
+const MTU: u16 = 900;
+/// Inputs sent before anything else is looked at.
+const PER_TURN: usize = 256;
+
+/// What the thread that receives video wants of the control stream.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    idr: AtomicBool,
+    keyframes: AtomicU64,
+}
+
+impl Wishes {
+    /// An IDR frame is wanted, as frames were lost. True when that is new.
+    pub fn want(&self) -> bool {
+        !self.idr.swap(true, Ordering::AcqRel)
+    }
+
+    /// One came.
+    pub fn keyframe_came(&self) {
+        self.idr.store(false, Ordering::Release);
+        self.keyframes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Hears the host and nobody else.
+struct Connected {
+    socket: UdpSocket,
+    host: SocketAddr,
+    /// When it said something last.
+    heard: Instant,
+}
+
+impl Socket for Connected {
+    type Address = SocketAddr;
+    type Error = std::io::Error;
+
+    fn send(&mut self, _: SocketAddr, buffer: &[u8]) -> std::io::Result<usize> {
+        match self.socket.send(buffer) {
+            Err(error) if is_nothing(error.kind()) => Ok(0),
+            sent => sent,
+        }
+    }
+
+    fn receive(
+        &mut self,
+        buffer: &mut [u8; MTU_MAX],
+    ) -> std::io::Result<Option<(SocketAddr, PacketReceived)>> {
+        match self.socket.recv(buffer) {
+            Ok(len) => {
+                self.heard = Instant::now();
+                Ok(Some((self.host, PacketReceived::Complete(len))))
+            }
+            Err(error) if is_nothing(error.kind()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What the thread shares with others.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Where input comes from, with the receiving end of it.
+    pub steering: &'a Steering,
+    /// What viewers want.
+    pub demand: &'a Demand,
+    /// Of this session.
+    pub life: &'a Life,
+    /// Of the thread that receives video.
+    pub wishes: &'a Wishes,
+    /// What everybody is told.
+    pub shared: &'a Shared,
+    /// To the control loop.
+    pub events: &'a Events,
+}
+
+/// Works until the session is over.
+pub fn run(session: &Session, inputs: &mut Receiver<Input>, around: Around<'_>) {
+    let end = match Thread::new(session, inputs, around) {
+        Ok(mut thread) => thread.run(),
+        Err(reason) => End::Lost(reason),
+    };
+    around.steering.disconnected();
+    around.life.end(end);
+}
+
+struct Thread<'a> {
+    inputs: &'a mut Receiver<Input>,
+    around: Around<'a>,
+    /// The same socket, to wait on.
+    socket: UdpSocket,
+    enet: Host<Connected>,
+    peer: rusty_enet::PeerID,
+    sealer: Sealer,
+    opener: Opener,
+    began: Instant,
+    connected: bool,
+    next_ping: Instant,
+    requests: KeyframeRequests,
+    keyframes: u64,
+    pressed: Pressed,
+    /// The host takes touches.
+    touch: bool,
+}
+
+impl<'a> Thread<'a> {
+    fn new(
+        session: &'a Session,
+        inputs: &'a mut Receiver<Input>,
+        around: Around<'a>,
+    ) -> Result<Self, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("the control stream: {error}");
+        let host = session.control;
+        let any = if host.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).map_err(|e| failed(&e))?;
+        socket.connect(host).map_err(|e| failed(&e))?;
+        socket.set_nonblocking(true).map_err(|e| failed(&e))?;
+        let waiting = socket.try_clone().map_err(|e| failed(&e))?;
+        let began = Instant::now();
+        let settings = HostSettings {
+            peer_limit: 1,
+            channel_limit: CHANNELS,
+            // Its own clock may be set.
+            time: Box::new(move || began.elapsed()),
+            ..HostSettings::default()
+        };
+        let mut enet =
+            Host::new(Connected { socket, host, heard: began }, settings).map_err(|e| failed(&e))?;
+        enet.set_mtu(MTU).map_err(|e| failed(&e))?;
+        let peer = enet.connect(host, CHANNELS, session.connect_data).map_err(|e| failed(&e))?;
+        let patience = PATIENCE.as_millis() as u32;
+        peer.set_timeout(2, patience, patience);
+        let peer = peer.id();
+        let version = session.encryption.control;
+        Ok(Self {
+            inputs,
+            around,
+            socket: waiting,
+            enet,
+            peer,
+            sealer: Sealer::new(session.crypto.clone(), version),
+            opener: Opener::new(session.crypto.clone(), version),
+            began,
+            connected: false,
+            next_ping: began,
+            requests: KeyframeRequests::default(),
+            keyframes: 0,
+            pressed: Pressed::default(),
+            touch: session.touch,
+        })
+    }
+
+    fn run(&mut self) -> End {
+        while !self.around.life.is_over() {
+            if let Some(end) = self.service() {
+                return end;
+            }
+            let now = Instant::now();
+            if self.connected {
+                self.send_inputs();
+                self.ask_keyframe(now);
+                if now >= self.next_ping {
+                    self.next_ping = now + PING;
+                    self.send(GENERIC, &Message::Ping);
+                    self.report();
+                }
+            } else if now > self.began + PATIENCE {
+                return End::Lost("the host's control stream does not answer".into());
+            }
+            self.enet.flush();
+            if let Err(error) = self.sleep() {
+                return End::Lost(format!("waiting for the control stream: {error}"));
+            }
+        }
+        self.enet.peer_mut(self.peer).disconnect_now(0);
+        End::Stopped
+    }
+
+    /// Lets ENet work, and hears what the host says.
+    fn service(&mut self) -> Option<End> {
+        let mut gone = false;
+        loop {
+            let event = match self.enet.service() {
+                Ok(event) => event.map(Enet::no_ref),
+                Err(error) => return Some(End::Lost(format!("the control stream: {error}"))),
+            };
+            match event {
+                Some(EventNoRef::Connect { .. }) => self.greet(),
+                // A reason for it may stand in the queue behind it.
+                Some(EventNoRef::Disconnect { .. }) => gone = true,
+                Some(EventNoRef::Receive { packet, .. }) => {
+                    if let Some(end) = self.heard(packet.data()) {
+                        return Some(end);
+                    }
+                }
+                // ENet says the same when it gives up a host that is silent.
+                None if gone && self.enet.socket().heard.elapsed() > SILENT => {
+                    return Some(End::Lost("the host does not answer any more".into()));
+                }
+                None if gone => return Some(End::Closed),
+                None => return None,
+            }
+        }
+    }
+
+    fn greet(&mut self) {
+        self.connected = true;
+        self.around.steering.connected(self.touch);
+        self.send(URGENT, &Message::RequestIdr);
+        self.send(URGENT, &Message::Start);
+        let rumble = Input::EnableRumble.encode();
+        self.send(rumble.channel, &Message::Input(&rumble.payload));
+    }
+
+    fn heard(&mut self, sealed: &[u8]) -> Option<End> {
+        match self.opener.open(sealed) {
+            Ok(HostMessage::Terminated(why)) => {
+                let code = format!("0x{:08x}", why.0);
+                self.around.shared.stream(|stream| stream.termination = Some(code));
+                let reason = why.to_string();
+                return Some(if why.is_graceful() {
+                    End::Over(Ended::Finished(reason))
+                } else {
+                    End::Lost(reason)
+                });
+            }
+            Ok(HostMessage::Rumble { pad, low, high }) => {
+                let part = |motor: u16| f32::from(motor) / f32::from(u16::MAX);
+                let motors = Motors { strong: part(low), weak: part(high) };
+                // One that finds no room is followed by another.
+                let _ = self.around.events.try_send(Event::Rumble(pad.try_into().unwrap_or(u8::MAX), motors));
+            }
+            Ok(other) => tracing::trace!(?other, "the host says"),
+            Err(error) => tracing::debug!(%error, "a message of the host"),
+        }
+        None
+    }
+
+    fn send_inputs(&mut self) {
+        for _ in 0..PER_TURN {
+            let Ok(input) = self.inputs.try_recv() else { break };
+            self.input(input);
+        }
+        if self.around.steering.take_overflow() {
+            // Something was left out, perhaps a release: what is held is let go.
+            self.pressed.take().into_iter().for_each(|release| self.input(release));
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.pressed.see(&input);
+        let encoded = input.encode();
+        self.send(encoded.channel, &Message::Input(&encoded.payload));
+    }
+
+    /// Asks for an IDR frame when one is wanted: by viewers, or as frames were lost. Not too often.
+    fn ask_keyframe(&mut self, now: Instant) {
+        let keyframes = self.around.wishes.keyframes.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.keyframes, keyframes) != keyframes {
+            self.requests.made(now);
+        }
+        let wanted =
+            self.around.demand.take_keyframe() | self.around.wishes.idr.swap(false, Ordering::AcqRel);
+        if (wanted && self.requests.request(now)) || self.requests.due(now) {
+            self.around.shared.stream(|stream| stream.keyframe_requests += 1);
+            self.send(URGENT, &Message::RequestIdr);
+        }
+    }
+
+    fn send(&mut self, channel: u8, message: &Message<'_>) {
+        let sealed = self.sealer.seal(message);
+        // A connection that takes nothing any more ends by itself.
+        let _ = self.enet.peer_mut(self.peer).send(channel, &Packet::reliable(sealed));
+    }
+
+    fn report(&self) {
+        let round_trip = self.enet.peer(self.peer).round_trip_time();
+        self.around.shared.stream(|stream| stream.round_trip_ms = Some(round_trip.as_secs_f64() * 1000.0));
+    }
+
+    /// Until there is something to do.
+    fn sleep(&self) -> Result<(), rustix::io::Errno> {
+        let now = Instant::now();
+        let mut left = SERVICE;
+        if self.connected {
+            left = left.min(self.next_ping.saturating_duration_since(now));
+        }
+        if let Some(deadline) = self.requests.deadline() {
+            left = left.min(deadline.saturating_duration_since(now));
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.around.steering.wake_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.around.demand.wake_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        self.around.steering.drain();
+        // Before the wish itself is looked at, so that none is missed.
+        self.around.demand.drain();
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! A Moonlight host: its picture and sound are passed on as they are, what viewers do is sent to it.
+//!
+//! ```text
+//! thread `moonlight`: Session::open (launch or resume, RTSP) ──▶ streams until it is lost ──▶ tries again
+//!     ├── `ml-video`    UDP ──▶ FEC ──▶ frames ──▶ VideoOutlet          these three live as long
+//!     ├── `ml-audio`    UDP ──▶ FEC ──▶ Opus ────▶ AudioOutlet          as one session with the host
+//!     └── `ml-control`  ENet ◀── input (Sink), wishes for keyframes, signs of life
+//! ```
+//!
+//! The protocol itself is in the crate `gamestream`; here are sockets, threads and clocks. Each medium has a
+//! thread and a large receive buffer, so that a burst of packets is not lost while another one is worked on.
+//! The app goes on running on the host when the source ends: `POST /api/hosts/{id}/cancel` ends it.
+
+mod audio;
+mod control;
+mod pictures;
+mod session;
+mod sink;
+mod video;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::media::VideoCodec;
+use common::slots::{HostStage, HostStream};
+use common::spec::{CursorMode, HostAccess, MoonlightSpec};
+use gamestream::input::Input;
+use tokio::sync::oneshot;
+
+use self::pictures::Pictures;
+use self::session::{Failure, Session};
+use self::sink::Steering;
+use super::live::backoff::{self, Backoff};
+use super::live::still::Still;
+use super::{Ended, Error, Event, Events, Info, Outlets, Running};
+use crate::feed::AudioOutlet;
+use crate::input::sink::Sink;
+use crate::media::{Picture, Size};
+use crate::stats::SourceCounters;
+
+/// How often a thread looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// For a first connection: before it is over whoever started the streamer gives it up.
+const FIRST_PATIENCE: Duration = Duration::from_secs(25);
+/// For every further one: apps take their time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running source. Dropping it ends the session with the host, and waits for the threads.
+pub struct Moonlight {
+    shared: Arc<Shared>,
+    steering: Option<Arc<Steering>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the threads tell everybody else.
+struct Shared {
+    info: Mutex<Info>,
+    stream: Mutex<HostStream>,
+    still: Arc<Still>,
+    /// The handle is gone.
+    stop: AtomicBool,
+}
+
+impl Shared {
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn stream<T>(&self, change: impl FnOnce(&mut HostStream) -> T) -> T {
+        change(&mut self.stream.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stage(&self, stage: HostStage) {
+        self.stream(|stream| stream.stage = stage);
+    }
+}
+
+/// How a session with a host ended.
+enum End {
+    /// We were told to.
+    Stopped,
+    /// There is nothing more to come, and why.
+    Over(Ended),
+    /// It is to be tried again, and why.
+    Lost(String),
+    /// The host has ended it without a word: it was told to end the app, or has ended itself.
+    Closed,
+}
+
+/// What the threads of one session have in common.
+struct Life {
+    over: AtomicBool,
+    ends: SyncSender<End>,
+}
+
+impl Life {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The first reason counts; later ones find no room.
+    fn end(&self, end: End) {
+        let _ = self.ends.try_send(end);
+    }
+}
+
+/// Starts a source of `type` `moonlight`. Blocks until the host streams, or does not.
+///
+/// # Errors
+/// [`Error::Host`], with a code that says why; or the system has no more threads or descriptors.
+pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error> {
+    let Some(access) = spec.access.clone() else {
+        return Err(Error::Media(
+            "source.access: the web-server has not said how the host is reached".into(),
+        ));
+    };
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |source| Error::Io { what, source }
+    };
+    let session = Session::open(spec, &access, false, Instant::now() + FIRST_PATIENCE)?;
+    let Outlets { video, audio, counters, events, run_dir: _ } = outlets;
+    let info = Info {
+        size: Size { width: spec.width, height: spec.height },
+        fps: spec.fps,
+        audio: true,
+        cursor: CursorMode::Embedded,
+        input: true,
+        codec: VideoCodec::H264,
+        window: None,
+    };
+    let shared = Arc::new(Shared {
+        info: Mutex::new(info),
+        stream: Mutex::default(),
+        still: Arc::default(),
+        stop: AtomicBool::new(false),
+    });
+    let (steering, inputs) = Steering::new(spec.width, spec.height).map_err(failed("making an eventfd"))?;
+    let steering = Arc::new(steering);
+    let pictures = Pictures::new(video, Arc::clone(&counters), events.clone(), Arc::clone(&shared));
+    let worker = Worker {
+        spec: spec.clone(),
+        access,
+        shared: Arc::clone(&shared),
+        steering: Arc::clone(&steering),
+        inputs,
+        pictures,
+        audio,
+        counters,
+        events,
+        backoff: Backoff::default(),
+    };
+    let run = move || worker.run(session);
+    let thread = crate::thread::spawn("moonlight", run);
+    let thread = Some(thread.map_err(failed("starting thread \"moonlight\""))?);
+    Ok(Moonlight { shared, steering: Some(steering), thread })
+}
+
+impl Drop for Moonlight {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of a Moonlight host panicked");
+        }
+    }
+}
+
+impl Running for Moonlight {
+    fn info(&self) -> Info {
+        self.shared.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn picture(&self) -> oneshot::Receiver<Picture> {
+        self.shared.still.picture()
+    }
+
+    fn resize(&self, _: Size) -> oneshot::Receiver<Result<(), Error>> {
+        let (answer, done) = oneshot::channel();
+        // It is held below.
+        let _ = answer.send(Err(Error::Unsupported { kind: "moonlight", what: "size of its own choice" }));
+        done
+    }
+
+    fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        self.steering.take().map(|steering| Box::new(sink::Remote::new(steering)) as Box<dyn Sink>)
+    }
+
+    fn host(&self) -> Option<HostStream> {
+        Some(self.shared.stream(|stream| stream.clone()))
+    }
+}
+
+/// What the thread `moonlight` owns, and lends to the threads of a session.
+struct Worker {
+    spec: MoonlightSpec,
+    access: Box<HostAccess>,
+    shared: Arc<Shared>,
+    steering: Arc<Steering>,
+    inputs: Receiver<Input>,
+    pictures: Pictures,
+    audio: AudioOutlet,
+    counters: Arc<SourceCounters>,
+    events: Events,
+    backoff: Backoff,
+}
+
+impl Worker {
+    fn run(mut self, mut session: Session) {
+        loop {
+            let began = Instant::now();
+            // An app that does not run any more was ended on purpose, unless the host itself was away.
+            let mut may_be_quit = false;
+            let reason = match self.stream(&session) {
+                End::Stopped => return,
+                End::Over(ended) => return self.ended(ended),
+                End::Lost(reason) => reason,
+                End::Closed => {
+                    may_be_quit = true;
+                    "the host has closed the stream".into()
+                }
+            };
+            self.pictures.offline();
+            self.offline(reason);
+            let mut online = began.elapsed();
+            session = loop {
+                let wait = self.backoff.lost(online, backoff::random());
+                online = Duration::ZERO;
+                if !self.rest(wait) {
+                    return;
+                }
+                self.shared.stage(HostStage::Connecting);
+                match Session::open(&self.spec, &self.access, may_be_quit, Instant::now() + PATIENCE) {
+                    Ok(session) => break session,
+                    Err(Failure::Quit) => return self.ended(Ended::Finished(Failure::Quit.to_string())),
+                    Err(failure) => {
+                        may_be_quit &= !failure.is_unreachable();
+                        self.offline(failure.to_string());
+                    }
+                }
+            };
+        }
+    }
+
+    /// Streams one session until its end.
+    fn stream(&mut self, session: &Session) -> End {
+        let (ends, ended) = sync_channel(1);
+        let life = Life { over: AtomicBool::new(false), ends };
+        let wishes = control::Wishes::default();
+        self.pictures.begin();
+        let Self { shared, steering, inputs, pictures, audio, counters, events, .. } = self;
+        let demand = Arc::clone(pictures.demand());
+        // Whatever was meant for the session before.
+        inputs.try_iter().for_each(drop);
+        std::thread::scope(|scope| {
+            let (life, wishes, steering) = (&life, &wishes, &**steering);
+            let around = control::Around { steering, demand: &demand, life, wishes, shared, events };
+            let spawned = [
+                named("ml-video", scope, move || video::run(session, pictures, life, wishes, steering)),
+                named("ml-audio", scope, move || audio::run(session, audio, counters, life)),
+                named("ml-control", scope, move || control::run(session, inputs, around)),
+            ];
+            let end = match spawned.into_iter().find_map(Result::err) {
+                Some(error) => End::Lost(format!("the system has no thread for it: {error}")),
+                None => wait(&ended, shared),
+            };
+            life.over.store(true, Ordering::Release);
+            steering.wake();
+            end
+        })
+    }
+
+    /// Waits; false when we are to end.
+    fn rest(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while !self.shared.stops() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+        false
+    }
+
+    fn offline(&self, reason: String) {
+        tracing::warn!(%reason, "a Moonlight host is lost");
+        self.shared.stage(HostStage::Lost);
+        self.tell(Event::Offline(reason));
+    }
+
+    fn ended(&self, ended: Ended) {
+        self.shared.stage(HostStage::Ended);
+        self.tell(Event::Ended(ended));
+    }
+
+    /// Waits for room, as long as anybody is interested.
+    fn tell(&self, event: Event) {
+        let mut event = Some(event);
+        while let Some(this) = event.take().filter(|_| !self.shared.stops()) {
+            event = self.events.try_send(this).err();
+            if event.is_some() {
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+}
+
+fn named<'scope>(
+    name: &str,
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    run: impl FnOnce() + Send + 'scope,
+) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.into()).spawn_scoped(scope, run).map(drop)
+}
+
+fn wait(ended: &Receiver<End>, shared: &Shared) -> End {
+    loop {
+        match ended.recv_timeout(LOOK) {
+            Ok(end) => return end,
+            _ if shared.stops() => return End::Stopped,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return End::Lost("its threads have ended".into()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The thread that receives video.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use common::slots::LinkQuality;
+use gamestream::video::{OVERHEAD, PREFIX, Receiver, open};
+
+use super::control::Wishes;
+use super::pictures::Pictures;
+use super::session::Session;
+use super::sink::Steering;
+use super::{End, Life};
+use crate::feed::packetize::nal_units;
+use crate::source::Ended;
+
+/// Keeps the way through routers open, and tells the host where to send.
+pub const PING: Duration = Duration::from_millis(500);
+/// A host that has sent nothing by then has not begun.
+const BEGIN: Duration = Duration::from_secs(10);
+/// Between two looks at how the network does.
+const COUNT: Duration = Duration::from_secs(1);
+/// It does well again after so many looks without a loss.
+const CALM: u32 = 3;
+/// `nal_unit_type` of an IDR slice.
+const IDR: u8 = 5;
+
+/// Works until the session is over.
+pub fn run(session: &Session, pictures: &mut Pictures, life: &Life, wishes: &Wishes, steering: &Steering) {
+    let is_idr = |data: &[u8]| nal_units(data).any(|nal| nal.first().is_some_and(|byte| byte & 0x1f == IDR));
+    let receiver = Receiver::new(session.packet_size, session.long_header, is_idr);
+    let began = Instant::now();
+    Thread { session, pictures, life, wishes, steering, receiver, began, looked: began, bad: 0, lost: 0 }
+        .run();
+}
+
+struct Thread<'a> {
+    session: &'a Session,
+    pictures: &'a mut Pictures,
+    life: &'a Life,
+    wishes: &'a Wishes,
+    steering: &'a Steering,
+    receiver: Receiver,
+    began: Instant,
+    looked: Instant,
+    /// Looks for which the network counts as bad.
+    bad: u32,
+    lost: u64,
+}
+
+impl Thread<'_> {
+    fn run(mut self) {
+        let mut buffer = vec![0; self.session.packet_size + OVERHEAD + PREFIX + 1];
+        let (mut next_ping, mut pings) = (self.began, 0);
+        while !self.life.is_over() {
+            let now = Instant::now();
+            if now >= next_ping {
+                pings += 1;
+                next_ping = now + PING;
+                // Whether the host hears it is seen by what it sends.
+                let _ = self.session.video.socket.send(&self.session.video.setup.ping(pings));
+            }
+            match self.session.video.socket.recv(&mut buffer) {
+                Ok(len) => self.datagram(&mut buffer[..len]),
+                Err(error) if is_nothing(error.kind()) => {}
+                Err(error) => return self.life.end(End::Lost(format!("receiving video: {error}"))),
+            }
+            if now >= self.looked + COUNT {
+                self.look(now);
+            }
+        }
+    }
+
+    fn datagram(&mut self, bytes: &mut [u8]) {
+        let packet = match self.session.encryption.video {
+            true => match open(&self.session.crypto, bytes) {
+                Ok(packet) => packet,
+                Err(error) => return tracing::debug!(%error, "a video packet"),
+            },
+            false => bytes,
+        };
+        if let Err(error) = self.receiver.push(packet) {
+            return tracing::debug!(%error, "a video packet");
+        }
+        while let Some(frame) = self.receiver.pop() {
+            match self.pictures.publish(&frame) {
+                Ok(true) => self.wishes.keyframe_came(),
+                Ok(false) => {}
+                Err(obstacle) => {
+                    let reason = format!("the host sends what browsers cannot show: {obstacle}");
+                    return self.life.end(End::Over(Ended::Failed(reason)));
+                }
+            }
+        }
+        if self.receiver.wants_idr() && self.wishes.want() {
+            self.steering.wake();
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let counts = self.receiver.counts();
+        let lost = counts.lost + counts.skipped;
+        self.bad = if lost > self.lost { CALM } else { self.bad.saturating_sub(1) };
+        self.looked = now;
+        self.lost = lost;
+        let quality = if self.bad > 0 { LinkQuality::Poor } else { LinkQuality::Ok };
+        self.pictures.shared().stream(|stream| {
+            stream.quality = Some(quality);
+            stream.frames = counts.frames;
+            stream.lost_frames = counts.lost;
+            stream.skipped_frames = counts.skipped;
+            stream.recovered_packets = counts.recovered;
+        });
+        if now > self.began + BEGIN && counts.frames == 0 {
+            let what = if counts.packets == 0 { "no video" } else { "no whole picture" };
+            let reason = format!("the host has sent {what} within {} s", BEGIN.as_secs());
+            self.life.end(End::Lost(reason));
+        }
+    }
+}
+
+/// Nothing came, or the host's port was closed for a moment.
+pub fn is_nothing(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted | ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,171 @@
+/** A Moonlight host in two pages: paired and started by hand, watched and steered by both. */
+
+import assert from "node:assert/strict";
+import { before, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { advancing, launch, openPage, watch } from "./support/browser.js";
+import { FakeHost } from "./support/host.js";
+import { installPad, type Standing } from "./support/pad.js";
+import { Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+let server: Server;
+let browser: Browser;
+let host: FakeHost;
+/** Name of the streamer that the first page has started. */
+let id: string;
+let a: Page;
+let b: Page;
+
+/** What `Key A` is for Windows, and so for the host. */
+const VK_A = 0x41;
+
+before(async () => {
+  server = await Server.start();
+  // Two pages decode as well, on a machine that may be busy.
+  host = await FakeHost.start({ max_fps: 12, noise: 0.02 });
+  ({ browser } = await launch());
+});
+
+test("a host is added, and a wrong PIN is explained", async () => {
+  a = await openPage(browser, new URL("hosts", server.url).href);
+  await a.addInitScript(installPad);
+  await a.fill("[data-testid=host-address]", `127.0.0.1:${String(host.port)}`);
+  await a.click("[data-testid=add-host]");
+  await a.waitForSelector("[data-testid=host-state]:has-text('not paired')");
+  await a.click("[data-testid=pair]");
+  const pin = await shownPin(a);
+  await host.type(pin === "0000" ? "1111" : "0000");
+  await a.waitForSelector("[data-testid=pair-step][data-step=failed]", { timeout: 20_000 });
+  assert.equal((await host.state()).paired_clients, 0);
+});
+
+test("it is paired with the PIN that the page shows, and its apps have pictures", async () => {
+  await a.click("[data-testid=pair-again]");
+  await host.type(await shownPin(a));
+  await a.waitForSelector("[data-testid=pair-step][data-step=paired]", { timeout: 20_000 });
+  await a.click("[data-testid=pair-close]");
+  await a.waitForSelector("[data-testid=app-1]");
+  assert.equal((await host.state()).paired_clients, 1);
+  await until("the picture of the first app", () =>
+    a.evaluate(() => (document.querySelector<HTMLImageElement>("[data-testid=app-1] img")?.naturalWidth ?? 0) > 0),
+  );
+});
+
+test("an app is started by a click, and two pages present it", async () => {
+  await a.click("[data-testid=app-1]");
+  await a.waitForURL(/\/s\/[^/]+$/, { timeout: 20_000 });
+  id = decodeURIComponent(new URL(a.url()).pathname.split("/").at(-1) ?? "");
+  await a.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  b = await openPage(browser, new URL("hosts", server.url).href);
+  await b.addInitScript(installPad);
+  await b.goto(new URL(`s/${id}`, server.url).href);
+  await b.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  const seen = await Promise.all([a, b].map((page) => advancing(page, 20, 30_000)));
+  const [first, second] = seen.map((codes) => ({ first: codes[0] ?? 0, last: codes.at(-1) ?? 0 }));
+  assert.ok(first !== undefined && second !== undefined);
+  assert.ok(first.first <= second.last && second.first <= first.last, "the same pictures");
+  assert.equal((await host.state()).session?.width, 1280);
+});
+
+test("keys held in two pages are pressed once and released with the last of them", async () => {
+  const presses = async (): Promise<unknown[]> =>
+    (await host.inputs("key")).filter(({ vk }) => vk === VK_A).map(({ down }) => down);
+  const fence = async (page: Page, key: string, vk: number): Promise<void> => {
+    await page.keyboard.press(key);
+    await host.gets(`the key ${key}`, (input) => input.kind === "key" && input["vk"] === vk && input["down"] === false);
+  };
+  for (const page of [a, b]) await page.click("[data-testid=surface]", { position: { x: 300, y: 200 } });
+  await a.keyboard.down("a");
+  await host.gets("the key", ({ kind, vk, down }) => kind === "key" && vk === VK_A && down === true);
+  await b.keyboard.down("a");
+  await fence(b, "1", 0x31);
+  await a.keyboard.up("a");
+  await fence(a, "2", 0x32);
+  assert.deepEqual(await presses(), [true], "still held by the other page");
+  await b.keyboard.up("a");
+  await until("it is released", async () => (await presses()).length === 2);
+  assert.deepEqual(await presses(), [true, false]);
+});
+
+test("pointer, buttons and wheel arrive", async () => {
+  const box = await a.locator("[data-testid=surface]").boundingBox();
+  assert.ok(box !== null);
+  await a.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const at = await host.gets("the position", ({ kind, x, width }) => {
+    return kind === "position" && Math.abs(Number(x) / Number(width) - 0.5) < 0.02;
+  });
+  assert.ok(Math.abs(Number(at["y"]) / Number(at["height"]) - 0.5) < 0.02, JSON.stringify(at));
+  await a.mouse.down({ button: "right" });
+  await host.gets("the press", ({ kind, button, down }) => kind === "button" && button === 3 && down === true);
+  await a.mouse.up({ button: "right" });
+  await host.gets("the release", ({ kind, button, down }) => kind === "button" && button === 3 && down === false);
+  await a.mouse.wheel(0, 120);
+  await host.gets("the wheel", ({ kind, amount }) => kind === "wheel" && Number(amount) < 0);
+});
+
+test("each page has its gamepad, and shakes by itself", async () => {
+  await a.bringToFront();
+  await stand(a, { buttons: { 0: 1, 7: 0.5 }, axes: [0, 1, 0, 0] });
+  const ofA = await host.gets("the pad of the first page", ({ kind, buttons }) => kind === "pad" && buttons === 0x1000);
+  const settled = await host.gets("its stick", ({ kind, number, ly }) => {
+    return kind === "pad" && number === ofA["number"] && Number(ly) < -32_000;
+  });
+  assert.ok(Math.abs(Number(settled["rt"]) - 128) <= 2, JSON.stringify(settled));
+  await b.bringToFront();
+  await stand(b, { buttons: { 1: 1 }, axes: [0, 0, 0, 0] });
+  const ofB = await host.gets("the pad of the second page", ({ kind, buttons }) => kind === "pad" && buttons === 0x2000);
+  assert.notEqual(ofA["number"], ofB["number"]);
+  await host.act({ action: "rumble", pad: ofB["number"], low: 65535, high: 0 });
+  const shaken = await until("the second page shakes", () => b.evaluate(() => window.fakePad.shaken[0]));
+  assert.ok(shaken.strong > 0.99 && shaken.weak === 0, JSON.stringify(shaken));
+  assert.equal(await a.evaluate(() => window.fakePad.shaken.length), 0);
+});
+
+test("what a page held is released when it leaves, and its gamepad is unplugged", async () => {
+  await b.keyboard.down("z");
+  await host.gets("the key", ({ kind, vk, down }) => kind === "key" && vk === 0x5a && down === true);
+  await b.context().close();
+  await host.gets("its release", ({ kind, vk, down }) => kind === "key" && vk === 0x5a && down === false);
+  await host.gets("the pad is gone", ({ kind, mask, number }) => {
+    return kind === "pad" && number === 1 && (Number(mask) & 2) === 0;
+  });
+  await a.bringToFront();
+  await advancing(a, 10, 30_000);
+});
+
+test("the host was asked for few keyframes, and has nothing to complain of", async () => {
+  const { counters, complaints } = await host.state();
+  // One for each page that joined; more only while nothing is shown yet.
+  assert.ok(counters.keyframe_requests <= 6, JSON.stringify(counters));
+  assert.deepEqual(complaints, []);
+});
+
+test("a stream goes on with nobody watching, and a host that restarts is come back to", async () => {
+  await a.context().close();
+  await until("nobody watches", async () => (await server.peers(id)).length === 0);
+  const { frames } = (await host.state()).counters;
+  await until("more frames are sent", async () => (await host.state()).counters.frames > frames + 10);
+  a = await watch(browser, server.url, id);
+  await advancing(a, 5, 30_000);
+  const { sessions } = (await host.state()).counters;
+  await host.act({ action: "restart", down_ms: 500 });
+  await until("a new session", async () => (await host.state()).counters.sessions > sessions, 40_000);
+  await advancing(a, 10, 40_000);
+  await a.context().close();
+  await server.delete(id);
+  await until("the session has ended", async () => (await host.state()).session === null, 20_000);
+});
+
+async function shownPin(page: Page): Promise<string> {
+  await page.waitForSelector("[data-testid=pair-step][data-step=waiting]", { timeout: 20_000 });
+  const pin = await page.textContent("[data-testid=pin]");
+  assert.match(pin ?? "", /^\d{4}$/);
+  return pin ?? "";
+}
+
+async function stand(page: Page, standing: Standing): Promise<void> {
+  await page.evaluate((standing) => {
+    window.fakePad.stand(standing);
+  }, standing);
+}

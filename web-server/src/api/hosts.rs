@@ -1,0 +1,156 @@
+//! `/api/hosts`: Moonlight hosts.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::hosts::{AddHost, Host, HostAppList, HostList, PairStarted};
+
+use super::extract::{Body, Json};
+use super::problem::ApiError;
+use crate::hosts::Hosts;
+
+impl Json for AddHost {}
+
+fn id(request: &HttpRequest) -> &str {
+    request.match_info().query("id")
+}
+
+/// Add a host.
+///
+/// It must answer. Repeating the request is harmless: the host that is there is returned.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/hosts", tag = "hosts", request_body = AddHost,
+    responses(
+        (status = 201, description = "Added", body = Host,
+         headers(("Location" = String, description = "Path of the host"))),
+        (status = 200, description = "It is already there", body = Host),
+        (status = 504, description = "`host_timeout`: it does not answer"),
+    ),
+)]
+pub async fn add(body: Body<AddHost>, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    let (new, host) = hosts.add(body.0).await?;
+    let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    let location = format!("/api/hosts/{}", host.id);
+    Ok(response.insert_header((header::LOCATION, location)).json(host))
+}
+
+/// List the hosts.
+///
+/// Each is asked how it is, for some seconds at most.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/hosts", tag = "hosts",
+    responses((status = 200, description = "In the order in which they were added", body = HostList)),
+)]
+pub async fn list(hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(HostList { hosts: hosts.list().await? }))
+}
+
+/// Get one host, as it is now.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/hosts/{id}", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 200, description = "State, pairing and what runs", body = Host),
+              (status = 404, description = "`host_not_found`")),
+)]
+pub async fn get(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(hosts.get(id(&request)).await?))
+}
+
+/// Forget a host.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    delete, path = "/api/hosts/{id}", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 204, description = "Forgotten")),
+)]
+pub async fn remove(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    hosts.remove(id(&request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Pair with a host.
+///
+/// Answers at once with the PIN that is to be typed on the host; how it goes on is seen in `pairing` of the host.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/hosts/{id}/pair", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 202, description = "Type the PIN on the host", body = PairStarted)),
+)]
+pub async fn pair(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Accepted().json(hosts.pair(id(&request)).await?))
+}
+
+/// List the apps of a host.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/hosts/{id}/apps", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 200, description = "In the host's order", body = HostAppList),
+              (status = 400, description = "`host_not_paired`")),
+)]
+pub async fn apps(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(hosts.apps(id(&request)).await?))
+}
+
+/// Get the picture of an app.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/hosts/{id}/apps/{app}/image", tag = "hosts",
+    params(("id" = String, Path, description = "Name of the host in this API"),
+           ("app" = u32, Path, description = "Number of the app")),
+    responses((status = 200, description = "A picture", content_type = "image/png"),
+              (status = 404, description = "`app_not_found`")),
+)]
+pub async fn image(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    let text = request.match_info().query("app");
+    let app = text.parse().map_err(|_| ApiError::field("app", format!("must be a number, not {text:?}")))?;
+    let image = hosts.image(id(&request), app).await?;
+    Ok(HttpResponse::Ok().content_type("image/png").body(image))
+}
+
+/// Wake a host that sleeps.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/hosts/{id}/wake", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 204, description = "It was called"),
+              (status = 409, description = "`host_has_no_mac`: it has not told how")),
+)]
+pub async fn wake(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    hosts.wake(id(&request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// End the app that runs on a host.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    post, path = "/api/hosts/{id}/cancel", tag = "hosts",
+    params(("id" = String, Path, description = "Its name in this API")),
+    responses((status = 204, description = "It has ended"),
+              (status = 409, description = "`host_busy`: streams must end first")),
+)]
+pub async fn cancel(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+    hosts.cancel(id(&request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,145 @@
+//! One attempt to pair, on a thread of its own, as a host answers only when somebody has typed the PIN there.
+
+use std::time::Duration;
+
+use common::hosts::{Pairing as View, PairingState};
+use gamestream::http;
+use gamestream::identity::Identity;
+use gamestream::pairing::{self, Pairing, Random, Step};
+use gamestream::reply;
+use rustls::pki_types::CertificateDer;
+
+use super::Error;
+use super::requests::Client;
+
+/// For somebody to walk to the host and type four digits.
+const TYPING: Duration = Duration::from_secs(300);
+/// For what the host has ready.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why an attempt has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The host does not answer.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The host or we say no.
+    #[error(transparent)]
+    Pairing(#[from] pairing::Error),
+    /// Something of ours.
+    #[error("{0}")]
+    Ours(String),
+}
+
+impl Failure {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Http(http::Error::Timeout { .. } | http::Error::Unreachable { .. }) => "host_timeout",
+            Self::Http(http::Error::CertificateChanged(_)) => "host_certificate_changed",
+            Self::Http(http::Error::Malformed { .. }) => "host_protocol",
+            Self::Pairing(pairing::Error::WrongPin) => "wrong_pin",
+            Self::Pairing(pairing::Error::Busy) => "host_pairing_busy",
+            Self::Pairing(pairing::Error::Forged) => "host_forged",
+            Self::Pairing(pairing::Error::Refused | pairing::Error::Reply(reply::Error::Refused { .. })) => {
+                "host_refused"
+            }
+            Self::Pairing(_) => "host_protocol",
+            Self::Ours(_) => "hosts_state",
+        }
+    }
+
+    /// As REST shows it.
+    pub fn view(&self) -> View {
+        View {
+            state: PairingState::Failed,
+            pin: None,
+            error: Some(self.to_string()),
+            code: Some(self.code().to_owned()),
+        }
+    }
+}
+
+/// Four digits, all equally likely.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn pin() -> Result<String, Error> {
+    // The largest multiple of 10,000 that fits: what is above would make small numbers likelier.
+    const FAIR: u32 = u32::MAX / 10_000 * 10_000;
+    loop {
+        let number = getrandom::u32().map_err(|error| Error::State(error.to_string()))?;
+        if number < FAIR {
+            return Ok(format!("{:04}", number % 10_000));
+        }
+    }
+}
+
+/// Pairs, and returns the host's certificate. `verifying` is called when the PIN was typed.
+///
+/// # Errors
+/// [`Failure`]. The host has been told to forget us then.
+pub fn run(
+    client: &Client<'_>,
+    identity: &Identity,
+    pin: &str,
+    mut verifying: impl FnMut(),
+) -> Result<CertificateDer<'static>, Failure> {
+    let result = match attempt(client, identity, pin, &mut verifying) {
+        // An attempt that was left half finished is in the way, once.
+        Err(Failure::Pairing(pairing::Error::Reply(reply::Error::Refused { status: 400, .. }))) => {
+            attempt(client, identity, pin, &mut verifying)
+        }
+        other => other,
+    };
+    if result.is_err() {
+        // Hosts without it do not need it.
+        let _ = client.plain("unpair", "", PATIENCE);
+    }
+    result
+}
+
+fn attempt(
+    client: &Client<'_>,
+    identity: &Identity,
+    pin: &str,
+    verifying: &mut impl FnMut(),
+) -> Result<CertificateDer<'static>, Failure> {
+    let random = Random { salt: random()?, challenge: random()?, secret: random()? };
+    let (mut pairing, mut step) = Pairing::start(identity, pin, random);
+    let mut patience = TYPING;
+    loop {
+        let answer = match step {
+            Step::Ask(parameters) => client.plain("pair", &parameters, patience)?,
+            Step::AskOverTls(parameters, certificate) => {
+                let tls = identity.tls(certificate).map_err(|error| Failure::Ours(error.to_string()))?;
+                client.secure(&tls, "pair", &parameters, patience)?.text()
+            }
+            Step::Paired(certificate) => return Ok(certificate),
+        };
+        if patience == TYPING {
+            verifying();
+            patience = PATIENCE;
+        }
+        step = pairing.answer(&answer)?;
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::Ours(error.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_has_four_digits() {
+        for _ in 0..100 {
+            let pin = pin().unwrap();
+            assert!(pin.len() == 4 && pin.bytes().all(|b| b.is_ascii_digit()), "{pin}");
+        }
+    }
+}
