@@ -124,7 +124,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Starts a streamer for `by`, as [`AuditEntry::by`] has it, or finds it running. When this returns it will be started again after a restart of the machine.
+    /// Starts a streamer for `by`, as [`AuditEntry::by`] has it, or finds it running. When this returns it will be started
+    /// again after a restart of the machine.
     ///
     /// # Errors
     /// See [`Denied`].
