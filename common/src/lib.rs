@@ -7,6 +7,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod cgroup;
 pub mod control;
 pub mod exit;
 pub mod hosts;

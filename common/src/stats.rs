@@ -21,6 +21,9 @@ pub struct StreamerStats {
     pub network: NetworkStats,
     /// Input that reached the sink.
     pub input_events: u64,
+    /// Joins refused as there were as many peers as may be.
+    #[serde(default)]
+    pub peers_refused: u64,
     /// The streamer process alone, without the X server and what runs in it.
     pub process: ProcessStats,
 }
@@ -94,6 +97,9 @@ pub struct NetworkStats {
     /// Access units and sound packets dropped because a sending thread was behind.
     #[serde(default)]
     pub media_drops: u64,
+    /// Messages on data channels that were more than a peer may send in a second.
+    #[serde(default)]
+    pub messages_dropped: u64,
 }
 
 /// Of one process, from /proc.
@@ -125,6 +131,7 @@ impl NetworkStats {
             skipped_units: self.skipped_units + other.skipped_units,
             send_drops: self.send_drops + other.send_drops,
             media_drops: self.media_drops + other.media_drops,
+            messages_dropped: self.messages_dropped + other.messages_dropped,
         }
     }
 }

@@ -148,11 +148,13 @@ async fn run(
     token: &str,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Error> {
-    let same_user = stream.peer_creds()?.euid() == Some(rustix::process::geteuid().as_raw());
+    // Root starts sessions as another user than itself, and could do anything with them anyway.
+    let may_connect = [rustix::process::geteuid().as_raw(), 0];
+    let right_user = stream.peer_creds()?.euid().is_some_and(|user| may_connect.contains(&user));
     let mut reader = Reader { stream: &stream, decoder: Decoder::default() };
     let hello = timeout(HELLO_DEADLINE, reader.next::<Hello>()).await.map_err(|_| Error::Silent)??;
     let Some(hello) = hello else { return Ok(()) };
-    if let Some(refusal) = refusal(&hello, token, same_user) {
+    if let Some(refusal) = refusal(&hello, token, right_user) {
         write(&stream, &HelloReply::Refused(refusal.clone())).await?;
         return Err(Error::Refused(refusal));
     }
@@ -178,7 +180,7 @@ async fn run(
     }
 }
 
-fn refusal(hello: &Hello, token: &str, same_user: bool) -> Option<Refusal> {
+fn refusal(hello: &Hello, token: &str, right_user: bool) -> Option<Refusal> {
     if hello.protocol != PROTOCOL {
         return Some(Refusal::Protocol { streamer: PROTOCOL, server: hello.protocol });
     }
@@ -187,7 +189,7 @@ fn refusal(hello: &Hello, token: &str, same_user: bool) -> Option<Refusal> {
     if hello.token.len() != token.len() || differ != 0 || token.is_empty() {
         return Some(Refusal::Token);
     }
-    (!same_user).then_some(Refusal::User)
+    (!right_user).then_some(Refusal::User)
 }
 
 async fn read_all(

@@ -12,7 +12,8 @@ mod viewers;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
 use common::input::{Actor, CursorShape};
-use common::ipc::{ErrorKind, Reply, RequestError, ServerIpcMessage, SessionState, Settings};
+use common::ipc::{ErrorKind, Reply, RequestError, SHARED_DIR, ServerIpcMessage, SessionState, Settings};
 use common::spec::StreamerSpec;
 use common::stats::NetworkStats;
 
@@ -32,6 +33,7 @@ use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::{Command, Network, shard};
 use crate::peers::Peers;
+use crate::process::confine;
 use crate::source::{self, Running};
 use crate::stats::SourceCounters;
 use crate::streamer::Senders;
@@ -72,7 +74,8 @@ pub struct Session {
     id: StreamerId,
     spec: StreamerSpec,
     settings: Settings,
-    run_dir: PathBuf,
+    /// For what desktops share with their programs.
+    shared_dir: PathBuf,
     senders: Senders,
     process_start: Instant,
     created: DateTime<Utc>,
@@ -87,6 +90,7 @@ pub struct Session {
     input: input::Handle,
     peers: Peers,
     control: Arbiter,
+    peers_refused: u64,
     joining: BTreeMap<PeerId, viewers::Joining>,
     participants: Throttle,
     sources: Sources,
@@ -105,10 +109,13 @@ impl Session {
         id: StreamerId,
         spec: StreamerSpec,
         settings: Settings,
-        run_dir: PathBuf,
+        run_dir: &Path,
         senders: Senders,
     ) -> io::Result<Self> {
         let clock = Instant::now();
+        let shared_dir = run_dir.join(SHARED_DIR);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shared_dir)?;
+        confine::configure(settings.isolation, &settings.hidden, &shared_dir);
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.input.clone())?;
         let mut shards = Vec::new();
@@ -129,7 +136,7 @@ impl Session {
             id,
             spec,
             settings,
-            run_dir,
+            shared_dir,
             senders,
             process_start: clock,
             created: Utc::now(),
@@ -143,6 +150,7 @@ impl Session {
             input,
             peers: Peers::default(),
             control: Arbiter::default(),
+            peers_refused: 0,
             joining: BTreeMap::new(),
             sources: Sources::default(),
             slots: BTreeMap::new(),

@@ -243,7 +243,7 @@ impl Control {
         spec.validate().map_err(|error| error.to_string())?;
         self.span = tracing::info_span!("streamer", %id);
         let _entered = self.span.clone().entered();
-        let session = Session::new(id, spec, settings, self.run_dir.clone(), self.senders.clone());
+        let session = Session::new(id, spec, settings, &self.run_dir, self.senders.clone());
         self.session = Some(session.map_err(|error| error.to_string())?);
         tracing::info!("the session begins");
         Ok(())

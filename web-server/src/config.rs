@@ -7,6 +7,7 @@ pub mod file;
 pub mod keys;
 mod network;
 mod secret;
+pub mod sessions;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::FalseyValueParser;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use common::id::{SourceName, StreamerId};
-use common::ipc::{SOCKET_FILE, Settings};
+use common::ipc::Settings;
 use common::multistream::{DEFAULT_MAX_SLOTS, DEFAULT_STREAMER};
 use common::nat::PortRange;
 use common::restart::RestartSpec;
@@ -28,12 +29,15 @@ pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::file::{File, FileError};
 use self::keys::Origins;
 pub use self::secret::Secret;
+pub use self::sessions::Sessions;
 use crate::ice;
 use crate::limits;
 use crate::supervisor::rundir;
 
 /// Longest path of a Unix socket on Linux, `sun_path` without its closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
+/// Of those in a run directory: a sound server's, in [`common::ipc::SHARED_DIR`].
+const LONGEST_SOCKET: &str = "shared/pulse.sock";
 
 /// Flags and environment as they were given.
 #[derive(Debug, Default, Parser)]
@@ -151,6 +155,10 @@ pub struct Options {
     /// How often somebody may ask, join, guess and talk.
     #[command(flatten)]
     pub limits: limits::Options,
+
+    /// As whom sessions run, and what they may take.
+    #[command(flatten)]
+    pub sessions: sessions::Options,
 }
 
 /// The whole command line. What is said before a command may be said after it as well.
@@ -221,6 +229,8 @@ pub struct Config {
     pub access: Access,
     /// How often somebody may ask, join, guess and talk.
     pub limits: limits::Config,
+    /// As whom sessions run, and what they may take.
+    pub sessions: Sessions,
 }
 
 /// What `multistream/*` serves.
@@ -328,6 +338,7 @@ impl Options {
             webrtc_interface: self.webrtc_interface.or(file.webrtc.interfaces),
             access: self.access.over(file.auth, file.http, file.tls),
             limits: self.limits.over(file.limits),
+            sessions: self.sessions.over(file.sessions),
         }
     }
 
@@ -425,6 +436,7 @@ impl Config {
             listen.set_port(port);
         }
         let limits = limits::Config::merge(&options.limits)?;
+        let sessions = Sessions::decide(&options.sessions)?;
         let access = Access::decide(options.access, listen)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
@@ -442,9 +454,14 @@ impl Config {
             Some(servers) => servers.into_iter().filter_map(|option| option.0).collect(),
             None => vec![stun(DEFAULT_STUN)],
         };
+        let state_dir = absolute(state_dir)?;
+        let own_files = [&options.config, &access.secrets_file, &options.turn_secret_file];
+        let keys = access.tls.as_ref().map(|tls| &tls.key);
+        let hidden = own_files.into_iter().flatten().chain(keys).cloned().map(absolute);
+        let hidden = std::iter::once(Ok(state_dir.clone())).chain(hidden).collect::<Result<_, _>>()?;
         let config = Self {
             listen,
-            state_dir: absolute(state_dir)?,
+            state_dir,
             streamer_bin: absolute(streamer_bin)?,
             settings: Settings {
                 listen_ips: options.listen_ip,
@@ -454,6 +471,8 @@ impl Config {
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
                 data_messages_per_second: limits.data_messages_per_second,
                 preallocate_slots: options.preallocate_slots.unwrap_or(defaults.preallocate_slots),
+                isolation: sessions.isolation,
+                hidden,
                 ..defaults
             },
             ice: ice::Config { servers, turn },
@@ -466,6 +485,7 @@ impl Config {
             metrics_per_peer: options.metrics_per_peer.unwrap_or_default(),
             access,
             limits,
+            sessions,
         };
         config.check_socket_path()?;
         Ok(config)
@@ -477,7 +497,7 @@ impl Config {
     }
 
     fn check_socket_path(&self) -> Result<(), ConfigError> {
-        let path = self.run_root().join("0".repeat(rundir::NAME_LEN)).join(SOCKET_FILE);
+        let path = self.run_root().join("0".repeat(rundir::NAME_LEN)).join(LONGEST_SOCKET);
         match path.as_os_str().len() {
             len if len > MAX_SOCKET_PATH => Err(ConfigError::StateDirTooLong { path, len }),
             _ => Ok(()),
@@ -549,7 +569,8 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.streamer_bin, Path::new("/opt/oriel/streamer"));
         assert!(config.state_dir.is_absolute() && config.state_dir.ends_with(".oriel"));
-        assert_eq!(config.settings, Settings::default());
+        let hidden = vec![config.state_dir.clone()];
+        assert_eq!(config.settings, Settings { hidden, ..Settings::default() });
         assert_eq!(config.ice, ice::Config { servers: vec![stun(DEFAULT_STUN)], turn: None });
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
@@ -178,19 +178,63 @@ pub enum Exceeded {
     Logins,
 }
 
-/// What was refused since the start, for metrics.
+/// Every limit of this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Streamers at once.
+    Streamers,
+    /// Requests of one address.
+    Requests,
+    /// Joins of one address.
+    Joins,
+    /// Wrong tokens of one address: those that were not looked at any more.
+    FailedLogins,
+    /// Length of a message of a WebSocket.
+    MessageBytes,
+    /// Messages of one WebSocket.
+    Messages,
+}
+
+/// All of them, each with its key in the configuration.
+pub const LIMITS: [(Limit, &str); 6] = [
+    (Limit::Streamers, "max_streamers"),
+    (Limit::Requests, "limits.requests_per_second"),
+    (Limit::Joins, "limits.joins_per_minute"),
+    (Limit::FailedLogins, "limits.failed_logins_per_minute"),
+    (Limit::MessageBytes, "limits.message_bytes"),
+    (Limit::Messages, "limits.messages_per_second"),
+];
+
+/// How often each limit was met since the start, for metrics. All clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals(Arc<Counters>);
+
 #[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests over their limit.
-    pub requests: AtomicU64,
-    /// Joins over their limit.
-    pub joins: AtomicU64,
-    /// Wrong tokens.
-    pub failed_logins: AtomicU64,
-    /// Tokens that were not looked at after too many wrong ones.
-    pub logins: AtomicU64,
-    /// WebSockets closed for too many messages.
-    pub messages: AtomicU64,
+struct Counters {
+    refused: [AtomicU64; LIMITS.len()],
+    failed_logins: AtomicU64,
+}
+
+impl Refusals {
+    /// Something was one too many.
+    pub fn refused(&self, limit: Limit) {
+        self.counter(limit).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that happened.
+    pub fn of(&self, limit: Limit) -> u64 {
+        self.counter(limit).load(Ordering::Relaxed)
+    }
+
+    /// Wrong tokens that were looked at.
+    pub fn failed_logins(&self) -> u64 {
+        self.0.failed_logins.load(Ordering::Relaxed)
+    }
+
+    fn counter(&self, limit: Limit) -> &AtomicU64 {
+        // In the order of their declaration, as LIMITS is; a test holds them together.
+        &self.0.refused[limit as usize]
+    }
 }
 
 /// Counts by address.
@@ -200,12 +244,12 @@ pub struct Limits {
     requests: Mutex<Buckets>,
     joins: Mutex<Buckets>,
     failures: Mutex<Buckets>,
-    counters: Counters,
+    refusals: Refusals,
 }
 
 impl Limits {
     /// Nothing has been used yet.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, refusals: Refusals) -> Self {
         let per_minute = |n: u32| Mutex::new(Buckets::new(f64::from(n) / 60.0, f64::from(n)));
         let requests = f64::from(config.requests_per_second);
         Self {
@@ -213,7 +257,7 @@ impl Limits {
             requests: Mutex::new(Buckets::new(requests, requests * REQUEST_BURST_S)),
             joins: per_minute(config.joins_per_minute),
             failures: per_minute(config.failed_logins_per_minute),
-            counters: Counters::default(),
+            refusals,
         }
     }
 
@@ -223,8 +267,8 @@ impl Limits {
     }
 
     /// What was refused.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// A request of somebody who is no admin.
@@ -232,7 +276,7 @@ impl Limits {
     /// # Errors
     /// One too many.
     pub fn request(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
-        take(&self.requests, now, address).or_else(|()| refuse(&self.counters.requests, Exceeded::Requests))
+        take(&self.requests, now, address).or_else(|()| self.refuse(Limit::Requests, Exceeded::Requests))
     }
 
     /// Somebody who is no admin opens a WebSocket, or offers.
@@ -240,7 +284,7 @@ impl Limits {
     /// # Errors
     /// One too many.
     pub fn join(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
-        take(&self.joins, now, address).or_else(|()| refuse(&self.counters.joins, Exceeded::Joins))
+        take(&self.joins, now, address).or_else(|()| self.refuse(Limit::Joins, Exceeded::Joins))
     }
 
     /// Before a token is looked at.
@@ -250,25 +294,25 @@ impl Limits {
     pub fn login(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         match lock(&self.failures).has_one(now, address) {
             true => Ok(()),
-            false => refuse(&self.counters.logins, Exceeded::Logins),
+            false => self.refuse(Limit::FailedLogins, Exceeded::Logins),
         }
     }
 
     /// A token was wrong.
     pub fn login_failed(&self, now: Instant, address: IpAddr) {
-        self.counters.failed_logins.fetch_add(1, Ordering::Relaxed);
+        self.refusals.0.failed_logins.fetch_add(1, Ordering::Relaxed);
         // What is empty already need not be emptier.
         let _ = take(&self.failures, now, address);
+    }
+
+    fn refuse(&self, limit: Limit, why: Exceeded) -> Result<(), Exceeded> {
+        self.refusals.refused(limit);
+        Err(why)
     }
 }
 
 fn take(buckets: &Mutex<Buckets>, now: Instant, address: IpAddr) -> Result<(), ()> {
     if lock(buckets).take(now, address) { Ok(()) } else { Err(()) }
-}
-
-fn refuse(counter: &AtomicU64, why: Exceeded) -> Result<(), Exceeded> {
-    counter.fetch_add(1, Ordering::Relaxed);
-    Err(why)
 }
 
 /// Held for some arithmetic only; what a panic leaves behind is whole.
@@ -376,7 +420,14 @@ mod tests {
             failed_logins_per_minute: 2,
             ..Config::default()
         };
-        Limits::new(config)
+        Limits::new(config, Refusals::default())
+    }
+
+    #[test]
+    fn each_limit_has_its_own_counter() {
+        for (at, (limit, _)) in LIMITS.into_iter().enumerate() {
+            assert_eq!(limit as usize, at);
+        }
     }
 
     #[test]
@@ -389,7 +440,7 @@ mod tests {
         assert_eq!(limits.request(now, b), Ok(()));
         let later = now + Duration::from_secs(1);
         assert_eq!((0..100).filter(|_| limits.request(later, a).is_ok()).count(), 5);
-        assert_eq!(limits.counters().requests.load(Ordering::Relaxed), 80 + 1 + 95);
+        assert_eq!(limits.refusals().of(Limit::Requests), 80 + 1 + 95);
         assert_eq!((0..9).filter(|_| limits.join(now, a).is_ok()).count(), 3);
     }
 

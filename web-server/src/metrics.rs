@@ -22,6 +22,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::table::{Kind, Metric};
+use crate::limits::{LIMITS, Refusals};
 
 /// What [`Metrics::text`] is.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -52,6 +53,7 @@ pub struct Metrics {
     joins: Family<Join, Counter>,
     created: Counter,
     failures: Counter,
+    refusals: Refusals,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,6 +83,7 @@ impl Default for Metrics {
             joins: Family::default(),
             created: Counter::default(),
             failures: Counter::default(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -110,6 +113,11 @@ impl Metrics {
         self.failures.inc();
     }
 
+    /// Where limits count what they refuse.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// Everything, for Prometheus.
     pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
         let mut registry = Registry::with_prefix("oriel");
@@ -122,7 +130,7 @@ impl Metrics {
             "Ends of streamers that nobody asked for",
             self.failures.clone(),
         );
-        registry.register_collector(Box::new(Snapshot { streamers, per_peer }));
+        registry.register_collector(Box::new(Snapshot { streamers, per_peer, refusals: self.refusals.clone() }));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry).expect("a String takes all that is written to it");
         text
@@ -144,6 +152,7 @@ fn name_of<T: PartialEq + Copy>(names: &[(T, &'static str)], of: T) -> &'static 
 struct Snapshot {
     streamers: Vec<Streamer>,
     per_peer: bool,
+    refusals: Refusals,
 }
 
 impl Collector for Snapshot {
@@ -164,6 +173,10 @@ impl Collector for Snapshot {
         family(&mut encoder, Kind::Gauge, "peers", "Peers of all streamers", by_state)?;
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1.0)];
         family(&mut encoder, Kind::Gauge, "build_info", "Version of the web-server", version)?;
+        let refused = LIMITS.map(|(limit, key)| ([("limit", key)], self.refusals.of(limit) as f64));
+        family(&mut encoder, Kind::Counter, "refusals", "What was over a limit, by the key of that", refused)?;
+        let wrong = [(NO_LABELS, self.refusals.failed_logins() as f64)];
+        family(&mut encoder, Kind::Counter, "wrong_tokens", "Tokens and secrets that were wrong", wrong)?;
         let ours = process::read();
         for Metric { name, help, kind, value } in process::METRICS {
             let values = value(&ours).map(|value| (NO_LABELS, value));

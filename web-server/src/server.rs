@@ -1,9 +1,10 @@
 //! Assembly: lock the state directory, adopt what runs, serve, and on a signal end in order.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, middleware, web};
@@ -14,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::api::site::Site;
 use crate::api::{self, edge, health};
 use crate::auth::Auth;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Sessions};
 use crate::hosts::Hosts;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -22,7 +23,8 @@ use crate::registry::store::{self, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
-use crate::supervisor::{LogSettings, adopt, descriptors};
+use crate::supervisor::cgroup::Groups;
+use crate::supervisor::{Launcher, LogSettings, adopt, descriptors};
 use crate::tls::Certificate;
 
 /// Holds the pid of the web-server that works in the state directory, and its lock.
@@ -68,17 +70,18 @@ pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let run_root = config.run_root();
-    make_private(&config.state_dir)?;
+    make_private(&config.state_dir, &config.sessions)?;
     let _lock = lock(&config.state_dir)?;
     let certificate =
         config.access.tls.clone().map(Certificate::load).transpose().context("setting up HTTPS")?;
     let auth =
         Auth::new(config.access.secrets.clone(), &config.state_dir).context("reading what tokens need")?;
     let auth = web::Data::new(auth);
-    let limits = web::Data::new(Limits::new(config.limits));
+    let metrics = Metrics::default();
+    let limits = web::Data::new(Limits::new(config.limits, metrics.refusals().clone()));
     let public = !config.listen.ip().is_loopback();
     let site = web::Data::new(Site { access: config.access, public });
-    make_private(&run_root)?;
+    make_private(&run_root, &config.sessions)?;
     let (store, remembered) = Store::open(&config.state_dir)
         .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
     // Bound before anything is adopted: a taken port changes nothing.
@@ -90,23 +93,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hosts = Hosts::open(hosts_dir.clone())
         .with_context(|| format!("reading the Moonlight hosts in {}", hosts_dir.display()))?;
     let ice = web::Data::new(config.ice);
-    let metrics = Metrics::default();
     let health = web::Data::new(health::Config {
         state_dir: config.state_dir.clone(),
         streamer_bin: config.streamer_bin.clone(),
         per_peer: config.metrics_per_peer,
     });
+    let log = LogSettings { filter: config.log, json: config.log_format == LogFormat::Json };
+    let launcher = Arc::new(launcher(config.streamer_bin, log, config.sessions, &run_root));
     let registry_config = registry::Config {
-        streamer_bin: config.streamer_bin.clone(),
+        launcher: launcher.clone(),
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
         hosts: hosts.clone(),
-        log: LogSettings { filter: config.log, json: config.log_format == LogFormat::Json },
         metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
-    let scan = adopt::scan(&run_root, &config.streamer_bin)
+    let scan = adopt::scan(&run_root, &launcher)
         .await
         .with_context(|| format!("reading {}", run_root.display()))?;
     registry.resume(scan, remembered, &config.streams);
@@ -200,12 +203,28 @@ async fn wait_for_signal() -> anyhow::Result<&'static str> {
     })
 }
 
-fn make_private(dir: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("making the directory {}", dir.display()))
+/// Makes a directory in which only we can look around; another user's sessions can go through it to what is theirs.
+fn make_private(dir: &Path, sessions: &Sessions) -> anyhow::Result<()> {
+    let make = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        if sessions.user.is_some() {
+            fs::set_permissions(dir, Permissions::from_mode(0o711))?;
+        }
+        io::Result::Ok(())
+    };
+    make().with_context(|| format!("making the directory {}", dir.display()))
+}
+
+/// What starts sessions. Limits that cannot be held to are no reason not to serve, but one to say so.
+fn launcher(streamer_bin: PathBuf, log: LogSettings, sessions: Sessions, run_root: &Path) -> Launcher {
+    let Sessions { user, limits, .. } = sessions;
+    let groups = limits.any().then(|| Groups::find(&limits, run_root));
+    let groups = groups.transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "sessions are not held to the limits of `sessions`: no control group can be made for them");
+        None
+    });
+    let user_processes = limits.processes.filter(|_| groups.is_none() && user.is_some());
+    Launcher { streamer_bin, log, user, groups, user_processes }
 }
 
 /// Takes the lock, which lasts as long as the file is open: until we end, in whatever way.
@@ -224,8 +243,10 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(what),
     }
-    file.set_len(0).with_context(what)?;
-    write!(file, "pid {}", std::process::id()).with_context(what)?;
+    // The lock is what counts; a full disk is no reason not to serve.
+    if let Err(error) = file.set_len(0).and_then(|()| write!(file, "pid {}", std::process::id())) {
+        tracing::warn!(%error, "our pid cannot be written into {}", path.display());
+    }
     Ok(file)
 }
 

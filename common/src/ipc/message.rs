@@ -260,6 +260,23 @@ pub struct Settings {
     pub data_messages_per_second: u32,
     /// Negotiate all slots with the first offer. `false`: active ones only, and a new offer with each change.
     pub preallocate_slots: bool,
+    /// Whether the programs of a session are kept from [`Settings::hidden`].
+    pub isolation: Isolation,
+    /// The server's own directories and files, absolute.
+    pub hidden: Vec<std::path::PathBuf>,
+}
+
+/// Whether programs of a session are kept from what is the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Where the system allows it.
+    #[default]
+    Auto,
+    /// Always: where the system does not allow it, no program is started.
+    Required,
+    /// Not at all.
+    Off,
 }
 
 impl Default for Settings {
@@ -274,6 +291,8 @@ impl Default for Settings {
             // A fast mouse sends 1000.
             data_messages_per_second: 3000,
             preallocate_slots: true,
+            isolation: Isolation::default(),
+            hidden: Vec::new(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub const PROTOCOL: u16 = 2;
 pub const SOCKET_FILE: &str = "ipc.sock";
 /// The token in the run directory, 64 hexadecimal digits, mode 0600.
 pub const TOKEN_FILE: &str = "token";
+/// Below the run directory: what a session shares with its programs. They reach nothing else of it.
+pub const SHARED_DIR: &str = "shared";
 /// What the streamer and the monitor print.
 pub const LOG_FILE: &str = "streamer.log";
 /// In the environment of a streamer: its log filter.

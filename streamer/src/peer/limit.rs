@@ -8,13 +8,14 @@ pub struct Limit {
     per_second: f64,
     left: f64,
     filled: Instant,
+    refused: u64,
 }
 
 impl Limit {
     /// A limit that nothing has been used of.
     pub fn new(now: Instant, per_second: u32) -> Self {
         let per_second = f64::from(per_second);
-        Self { per_second, left: per_second, filled: now }
+        Self { per_second, left: per_second, filled: now, refused: 0 }
     }
 
     /// Whether it may be done now; if so, it is counted.
@@ -25,8 +26,15 @@ impl Limit {
         let admitted = self.left >= 1.0;
         if admitted {
             self.left -= 1.0;
+        } else {
+            self.refused += 1;
         }
         admitted
+    }
+
+    /// How often it could not be done.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 }
 
@@ -43,5 +51,6 @@ mod tests {
         assert_eq!(burst(&mut limit, start), 10);
         assert_eq!(burst(&mut limit, start + Duration::from_millis(550)), 5);
         assert_eq!(burst(&mut limit, start + Duration::from_secs(60)), 10);
+        assert_eq!(limit.refused(), 300 - 25);
     }
 }

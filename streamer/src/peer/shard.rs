@@ -591,6 +591,7 @@ fn add_stats(network: &mut NetworkStats, viewer: &Viewer) {
     network.not_retransmitted += not_retransmitted;
     network.keyframe_requests += stats.keyframe_requests;
     network.skipped_units += stats.skipped_units;
+    network.messages_dropped += viewer.messages_dropped();
 }
 
 /// Sets the timer of a viewer if it has to run earlier than is planned.

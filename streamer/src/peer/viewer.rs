@@ -498,6 +498,11 @@ impl Viewer {
         &mut self.limits
     }
 
+    /// Messages on its data channels that were one too many.
+    pub fn messages_dropped(&self) -> u64 {
+        self.limits.messages.refused()
+    }
+
     /// Queues a text on the channel `general`. False when it had to be left out.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
         self.connection.send_text(now, Channel::General, text)

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// Where control groups are found.
-const ROOT: &str = "/sys/fs/cgroup";
+use common::cgroup;
 
 /// The counter of a control group, v1 or v2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,22 +25,17 @@ impl OomKills {
     }
 }
 
-/// Where the counter may be, by `cgroups(7)`: `0::/path` is v2, `4:memory:/path` v1. Within a container the path may be the
-/// host's, and the group itself is at the root.
+/// Where the counter may be. Within a container the path may be the host's, and the group itself is at the root.
 fn files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        let (base, file) = match controllers {
-            "" => (PathBuf::from(ROOT), "memory.events"),
-            list if list.split(',').any(|name| name == "memory") => {
-                (PathBuf::from(ROOT).join("memory"), "memory.oom_control")
-            }
+    for group in cgroup::memberships(groups) {
+        let (mount, file) = match group {
+            group if group.is_v2() => (PathBuf::from(cgroup::ROOT), "memory.events"),
+            group if group.has("memory") => (PathBuf::from(cgroup::ROOT).join("memory"), "memory.oom_control"),
             _ => continue,
         };
-        files.push(base.join(path.trim_start_matches('/')).join(file));
-        files.push(base.join(file));
+        files.push(group.directory(&mount).join(file));
+        files.push(mount.join(file));
     }
     files
 }

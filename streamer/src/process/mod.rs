@@ -5,6 +5,7 @@
 //! noticed at once. What children leave behind as orphans comes to us ([`become_subreaper`]), so that
 //! [`tree`] can find and end it.
 
+pub mod confine;
 pub mod memory;
 pub mod tree;
 
@@ -133,6 +134,24 @@ pub fn spawn(
             Err(error)
         }
     }
+}
+
+/// Like [`spawn`], for programs that are not ours: kept from what is the server's, see [`confine`].
+///
+/// # Errors
+/// Likewise, and when it must be confined and cannot be.
+pub fn spawn_confined(
+    name: &str,
+    mut command: Command,
+    keep: Option<OwnedFd>,
+    on_exit: impl FnOnce(ExitStatus) + Send + 'static,
+) -> io::Result<Child> {
+    let outcome = confine::confine(&mut command)?;
+    let child = spawn(name, command, keep, on_exit)?;
+    if let Some(error) = outcome.failure() {
+        tracing::warn!(name, %error, "a program is not kept from the server's files: the system does not allow it");
+    }
+    Ok(child)
 }
 
 /// A child has been waited for.

@@ -81,6 +81,7 @@ impl Session {
             },
             network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
             input_events: self.input.applied(),
+            peers_refused: self.peers_refused,
             process: process_stats(),
         }
     }

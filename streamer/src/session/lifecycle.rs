@@ -127,7 +127,8 @@ impl Session {
         let (mut video, audio) = (self.video_outlet(&entry.video), self.audio_outlet(&entry.audio));
         let events = Events::new(key, self.senders.source.clone());
         self.sources.get_mut(name)?.tapping = Some(video.tapping());
-        Some(Outlets { video, audio, counters: self.counters.clone(), events, run_dir: self.run_dir.clone() })
+        let (counters, shared_dir) = (self.counters.clone(), self.shared_dir.clone());
+        Some(Outlets { video, audio, counters, events, shared_dir })
     }
 
     fn video_outlet(&self, feed: &Feed) -> VideoOutlet {

@@ -71,6 +71,7 @@ impl Session {
             }
         };
         if self.peers.len() >= self.settings.max_peers as usize {
+            self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
             return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
         }

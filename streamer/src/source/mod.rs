@@ -45,8 +45,8 @@ pub struct Outlets {
     pub counters: Arc<SourceCounters>,
     /// What it has to say.
     pub events: Events,
-    /// A directory of its own (mode 0700) that is removed after the streamer has ended.
-    pub run_dir: PathBuf,
+    /// The session's directory (mode 0700) that its programs can reach; it is removed after the streamer has ended.
+    pub shared_dir: PathBuf,
 }
 
 /// Room for events of all sources; cursors change most often, at most once per capture.

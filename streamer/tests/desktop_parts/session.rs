@@ -22,7 +22,7 @@ fn start(
     on_exit: impl FnOnce(String) + Send + 'static,
 ) -> Result<Session, streamer::source::Error> {
     let display = Display { name: ":7".into(), xauthority: Some(dir.join("Xauthority")) };
-    let around = Surroundings { display: &display, sound: Some("unix:/somewhere"), run_dir: dir };
+    let around = Surroundings { display: &display, sound: Some("unix:/somewhere"), dir };
     let env = BTreeMap::from([("EXTRA".to_owned(), "from the spec".to_owned())]);
     Session::start(command, &env, &around, |ended| on_exit(ended.message().to_owned()))
 }

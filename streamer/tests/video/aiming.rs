@@ -43,7 +43,7 @@ impl Terminal {
         let line = format!("stty -echo; echo ready > {0}; exec cat >> {0}", file.display());
         let argv = ["xterm", "-u8", "-T", title, "-geometry", geometry, "-e", "sh", "-c", &line];
         let command = Command::Argv(argv.map(str::to_owned).to_vec());
-        let around = Surroundings { display: &program.display, sound: None, run_dir: dir.path() };
+        let around = Surroundings { display: &program.display, sound: None, dir: dir.path() };
         let session = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         let windows = stage.source.windows().unwrap();

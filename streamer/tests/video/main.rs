@@ -125,7 +125,7 @@ impl Stage {
             }),
             counters: Arc::clone(&counters),
             events: Events::new(SourceKey::default(), event_sender),
-            run_dir: dir.path().to_owned(),
+            shared_dir: dir.path().to_owned(),
         };
         let source = start(outlets)?;
         let decoder = Decoder::new();

@@ -10,7 +10,7 @@ use chrono::{Duration, Utc};
 use common::access::Need;
 use common::api::{Streamer, Token};
 use common::id::{StreamerId, TokenId};
-use common::signal::Role;
+use common::signal::{Role, StreamerState};
 use harness::{Server, eventually};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
@@ -326,6 +326,14 @@ fn control_is_exclusive_to_one_and_survives_the_web_server() {
     let path = format!("/api/streamers/a/peers/{}", b_id.as_str().unwrap());
     server.send("PATCH", &path, "application/json", br#"{"role":"viewer"}"#).expect(204);
     assert_eq!(server.get("/api/streamers/a/control").json::<Value>()["holder"], Value::Null);
+    // A new process of the streamer, in which nobody is a peer yet, is as exclusive as the one before.
+    server.post("/api/streamers/a/restart", &json!({})).expect(202);
+    let (mut c, _) = eventually("it runs again", || {
+        let now = server.streamer("a")?;
+        (now.restarts.count == 1 && now.state == StreamerState::Running).then(|| join(&server))
+    });
+    c.say(&json!({"type": "control-take"}));
+    assert_eq!(c.hear(&["control", "error"])["mode"], "exclusive");
 }
 
 #[test]

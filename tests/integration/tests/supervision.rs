@@ -245,10 +245,13 @@ fn while_the_state_directory_is_full_sessions_go_on_and_afterwards_all_is_kept()
     let _unmount = Unmount(disk.path().to_owned());
     let mut server = Server::start_in(disk.path());
     server.create("demo", test_source());
-    let filler = disk.path().join("filler");
-    let full = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).output();
-    assert!(!full.unwrap().status.success(), "it is full");
-
+    let fill = |name: &str| {
+        let filler = disk.path().join(name);
+        let full = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).output();
+        assert!(!full.unwrap().status.success(), "it is full");
+        filler
+    };
+    let filler = fill("filler");
     let uptime = server.stats_until("demo", "it reports", |_| true).uptime_ms;
     let mut note = 0;
     eventually("that nothing is kept is told", || {
@@ -261,7 +264,17 @@ fn while_the_state_directory_is_full_sessions_go_on_and_afterwards_all_is_kept()
     server.stats_until("demo", "it goes on", |stats| stats.uptime_ms > uptime);
     server.get("/api/streamers/demo/snapshot").expect(200);
 
+    // Also a web-server that starts now, and finds no room for any file, serves what runs and what is wanted.
+    server.kill();
+    fs::remove_file(server.state_dir().join("state.db-shm")).unwrap();
+    let more = fill("more");
+    server.start_again();
+    server.state_until("demo", StreamerState::Running);
+    server.get("/api/streamers/demo/snapshot").expect(200);
+    assert!(server.logs().contains("full or broken"), "{}", server.logs());
+
     fs::remove_file(filler).unwrap();
+    fs::remove_file(more).unwrap();
     eventually("it is kept again", || server.logs().contains("is kept again").then_some(()));
     server.kill();
     server.start_again();

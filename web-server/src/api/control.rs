@@ -9,6 +9,7 @@ use super::extract::{Body, Id, Json};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::registry::Handle;
+use crate::registry::arrangement::Arranged;
 use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for ControlChange {}
@@ -46,6 +47,9 @@ pub async fn put(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let answer = ask(&id, body.0, &registry).await?;
+    if let Some(mode) = body.0.mode {
+        registry.arranged(&id.0, Arranged::Control(mode)).await;
+    }
     let detail = serde_json::to_string(&body.0).ok();
     registry.audit(&id.0, AuditAction::ControlChanged, &caller.right?.name(), detail);
     Ok(answer)

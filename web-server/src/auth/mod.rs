@@ -23,6 +23,7 @@ use common::access::Need;
 use common::api::{CreateToken, Token};
 use common::id::{StreamerId, TokenId};
 use common::signal::Role;
+use tokio::sync::watch;
 
 use key::Key;
 use revoked::{Full, Revoked};
@@ -133,6 +134,8 @@ pub struct Auth {
     secrets: Secrets,
     key: Key,
     revoked: Revoked,
+    /// Told of each revocation.
+    revocations: watch::Sender<()>,
 }
 
 impl Auth {
@@ -143,7 +146,7 @@ impl Auth {
     pub fn new(secrets: Secrets, state_dir: &Path) -> std::io::Result<Self> {
         let key = Key::load(state_dir)?;
         let revoked = Revoked::load(state_dir, Utc::now())?;
-        Ok(Self { secrets, key, revoked })
+        Ok(Self { secrets, key, revoked, revocations: watch::Sender::new(()) })
     }
 
     /// What somebody may do who shows this, or nothing. `direct`: no proxy has forwarded it.
@@ -184,7 +187,23 @@ impl Auth {
     /// # Errors
     /// No more can be remembered, or it cannot be written.
     pub fn revoke(&self, token: TokenId, now: DateTime<Utc>) -> Result<(), Full> {
-        self.revoked.add(token, now)
+        self.revoked.add(token, now)?;
+        self.revocations.send_replace(());
+        Ok(())
+    }
+
+    /// Whether this token, if it is by one, is good for nothing any more.
+    pub fn is_revoked(&self, token: Option<TokenId>) -> bool {
+        token.is_some_and(|token| self.revoked.contains(token))
+    }
+
+    /// Waits until it is. Cancel safe.
+    pub async fn revoked(&self, token: Option<TokenId>) {
+        let mut revocations = self.revocations.subscribe();
+        while !self.is_revoked(token) {
+            // We hold the other end.
+            let _ = revocations.changed().await;
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::access::{AuthFile, HttpFile, TlsFile};
-use super::{LogFormat, keys, parse_ice_server};
+use super::{LogFormat, keys, parse_ice_server, sessions};
 use crate::limits;
 
 /// Longest configuration file, in bytes.
@@ -81,6 +81,9 @@ pub struct File {
     /// How often somebody may ask, join, guess and talk.
     #[serde(default, deserialize_with = "section")]
     pub limits: limits::File,
+    /// As whom sessions run, and what they may take.
+    #[serde(default, deserialize_with = "section")]
+    pub sessions: sessions::File,
 }
 
 /// A section may be there without keys.

@@ -83,6 +83,12 @@ pub(super) const STREAMER: &[Metric<Streamer>] = &[
     counter("media_queue_drops", "Units and sound packets dropped as a sending thread was behind", |s| {
         whole(stats(s)?.network.media_drops)
     }),
+    counter("peers_refused", "Joins refused as there were max_peers already", |s| {
+        whole(stats(s)?.peers_refused)
+    }),
+    counter("data_messages_dropped", "Messages over limits.data_messages_per_second", |s| {
+        whole(stats(s)?.network.messages_dropped)
+    }),
     counter("input_events", "Input that reached the session", |s| whole(stats(s)?.input_events)),
     counter("streamer_cpu_seconds", "CPU time of the streamer's process", |s| {
         seconds(stats(s)?.process.cpu_us)

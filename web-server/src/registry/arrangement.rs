@@ -1,10 +1,11 @@
-//! What was changed of a streamer at run time: sources that were added or removed, and what slots show. Kept so that a
-//! new process of the streamer can be given it again.
+//! What was changed of a streamer at run time: sources that were added or removed, what slots show, and whether one at a time has
+//! control. Kept so that a new process of the streamer can be given it again.
 //!
 //! Windows are not: those of a new X server are others. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::control::{ControlChange, ControlMode};
 use common::id::{SlotIndex, SourceName};
 use common::slots::{BindSlot, SlotSource};
 use common::spec::{SourceSpec, StreamerSpec};
@@ -22,6 +23,8 @@ pub struct Arrangement {
     removed: BTreeSet<SourceName>,
     /// What slots were told to show; `None`: nothing.
     slots: BTreeMap<SlotIndex, Option<BindSlot>>,
+    /// How controllers share it.
+    control: ControlMode,
 }
 
 /// Something that a streamer has done, and that its next process shall do again.
@@ -35,6 +38,8 @@ pub enum Arranged {
     Bound(SlotIndex, BindSlot),
     /// A slot shows nothing.
     Cleared(SlotIndex),
+    /// Controllers share it in this way.
+    Control(ControlMode),
 }
 
 impl Arrangement {
@@ -61,7 +66,14 @@ impl Arrangement {
             Arranged::Cleared(slot) => {
                 self.slots.insert(slot, None);
             }
+            Arranged::Control(mode) => self.control = mode,
         }
+    }
+
+    /// What a new process must know before anybody joins it, or for a moment all would steer where one at a time may.
+    pub fn replay_first(&self) -> Option<Ask> {
+        let change = ControlChange { mode: Some(self.control), ..ControlChange::default() };
+        (self.control != ControlMode::default()).then_some(Ask::Control(change))
     }
 
     /// What to ask of a new process, in this order, once its source runs.
@@ -133,6 +145,15 @@ mod tests {
     fn what_was_added_and_removed_again_leaves_no_trace() {
         let done = [Arranged::Added("yard".into(), camera()), Arranged::Removed("yard".into())];
         assert_eq!(after(done), Arrangement::default());
+    }
+
+    #[test]
+    fn who_may_steer_is_said_before_anybody_joins() {
+        assert_eq!(after([]).replay_first(), None);
+        let arrangement = after([Arranged::Control(ControlMode::Exclusive)]);
+        let change = ControlChange { mode: Some(ControlMode::Exclusive), ..ControlChange::default() };
+        assert_eq!(arrangement.replay_first(), Some(Ask::Control(change)));
+        assert_eq!(arrangement.replay(), []);
     }
 
     #[test]

@@ -27,12 +27,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
 use crate::hosts::Hosts;
+use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::rundir::RunDir;
-use crate::supervisor::{self, Event, Failure, LOG_LINES, LogSettings, Plan};
+use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
 use arrangement::Arranged;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
@@ -50,8 +51,8 @@ const STORE_INTERVAL: Duration = Duration::from_secs(2);
 /// What the registry needs to start streamers.
 #[derive(Clone)]
 pub struct Config {
-    /// The program.
-    pub streamer_bin: PathBuf,
+    /// What starts their processes.
+    pub launcher: Arc<Launcher>,
     /// Directory of run directories.
     pub run_root: PathBuf,
     /// For each streamer.
@@ -60,8 +61,6 @@ pub struct Config {
     pub max_streamers: usize,
     /// How streamers reach Moonlight hosts.
     pub hosts: Hosts,
-    /// How streamers log.
-    pub log: LogSettings,
     /// Told of what is created and what fails.
     pub metrics: Metrics,
 }
@@ -411,9 +410,8 @@ impl Registry {
             created: record.created,
             spec: record.spec.clone(),
             settings: self.config.settings.clone(),
-            streamer_bin: self.config.streamer_bin.clone(),
+            launcher: self.config.launcher.clone(),
             run_root: self.config.run_root.clone(),
-            log: self.config.log.clone(),
             starts: self.starts.clone(),
             hosts: self.config.hosts.clone(),
         }
@@ -516,7 +514,12 @@ impl Registry {
         }
         let id = id.unwrap_or_else(StreamerId::unique);
         let holder = self.sessions.get(&id).map(|session| (&session.life, &session.spec));
-        let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers)?;
+        let how = request::create(&id, &spec, holder, self.sessions.len(), self.config.max_streamers);
+        let how = how.inspect_err(|denied| {
+            if matches!(denied, Denied::TooMany { .. }) {
+                self.config.metrics.refusals().refused(Limit::Streamers);
+            }
+        })?;
         if how == Admission::Create {
             self.start(Record::new(id.clone(), Utc::now(), spec));
             self.config.metrics.created();

@@ -359,6 +359,11 @@ impl Session {
     fn rearrange(&self) {
         let (id, handle, asks) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
         let hosts = self.hosts.clone();
+        // Commands are passed on in their order, and joins come after this one.
+        let first = self.arrangement.replay_first().map(|ask| self.handle.put(ask));
+        if let Some(Err(error)) = first {
+            tracing::warn!(%id, %error, "a new process is not told who may steer");
+        }
         tokio::spawn(async move {
             for ask in asks {
                 let what = format!("{ask:?}");

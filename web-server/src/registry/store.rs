@@ -17,7 +17,7 @@ mod worker;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -187,12 +187,13 @@ impl Store {
     /// See [`StoreError`].
     pub fn open(state_dir: &Path) -> Result<(Self, Vec<Record>), StoreError> {
         let path = state_dir.join(FILE);
-        let mut connection = open(&path)?;
-        schema::prepare(&mut connection)?;
-        // Only now that the file is known to be ours. An answered request must survive a loss of power.
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let records = worker::records(&connection)?;
+        let (connection, records) = match prepare(&path, Sharing::Others) {
+            Err(StoreError::Sqlite(error)) if is_trouble_with_the_disk(&error) => {
+                tracing::warn!(%error, "the state directory's disk is full or broken: the database is used without its shared memory");
+                prepare(&path, Sharing::Nobody)?
+            }
+            prepared => prepared?,
+        };
         let (writes, queue) = mpsc::channel(QUEUE);
         let health = watch::Sender::new(Health::Good);
         let worker = worker::Worker::new(connection, queue, health.clone());
@@ -274,7 +275,36 @@ fn degrade(health: &watch::Sender<Health>, reason: &str) {
     });
 }
 
-fn open(path: &PathBuf) -> Result<Connection, StoreError> {
+/// Who else may read the database at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// An operator who makes a copy, by a file of shared memory.
+    Others,
+    /// Nobody: SQLite then needs no such file, which a full disk has no room for.
+    Nobody,
+}
+
+fn prepare(path: &Path, sharing: Sharing) -> Result<(Connection, Vec<Record>), StoreError> {
+    let mut connection = open(path)?;
+    if sharing == Sharing::Nobody {
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
+    schema::prepare(&mut connection)?;
+    // Only now that the file is known to be ours. An answered request must survive a loss of power.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let records = worker::records(&connection)?;
+    Ok((connection, records))
+}
+
+fn is_trouble_with_the_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+    )
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
     // SQLite gives its other files the mode of this one.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),

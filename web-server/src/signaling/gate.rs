@@ -50,6 +50,16 @@ impl Gate {
         self.right == Right::Nobody
     }
 
+    /// Waits until what it was opened by is revoked: a join may have been under way just then. Cancel safe.
+    pub async fn revoked(&self) {
+        self.auth.revoked(self.right.token()).await;
+    }
+
+    /// Whether that has happened.
+    pub fn is_revoked(&self) -> bool {
+        self.auth.is_revoked(self.right.token())
+    }
+
     /// What the first message, with this token in it, gives the right to.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use common::api::PeerKind;
 use common::id::{PeerId, StreamerId, TokenId};
 use common::ipc::{self, Json, ServerIpcMessage};
 use common::multistream::{ClientMessage, SUBPROTOCOL};
-use common::signal::{MAX_MESSAGE, StreamerState};
+use common::signal::StreamerState;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ use crate::registry::{self, Viewer};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
 
-/// Longest message that is read at all, bytes. What is longer than a message may be but not than this is answered
+/// Longest message that is read at all, bytes. What is longer than `limits.message_bytes` but not than this is answered
 /// with an error; what is longer still ends the WebSocket.
 const MAX_READ: usize = 2 * 1024 * 1024;
 
@@ -70,6 +70,7 @@ pub async fn connect(
     ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_READ, gate.limits())?;
+    let longest = gate.limits().config().message_bytes as usize;
     // Its first message, in which it may ask for a session, is due at once.
     let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = Connection {
@@ -79,6 +80,7 @@ pub async fn connect(
         protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
         metrics: metrics.get_ref().clone(),
         websocket,
+        longest,
         peer: None,
         config: config.into_inner(),
     };
@@ -96,6 +98,8 @@ struct Connection {
     metrics: Metrics,
     protocol: Protocol,
     websocket: WebSocket,
+    /// Longest message, bytes.
+    longest: usize,
     peer: Option<Peer>,
 }
 
@@ -114,7 +118,7 @@ impl Connection {
             Err(end) => end,
         };
         tracing::debug!(?end, "multistream WebSocket ended");
-        self.leave(false).await;
+        self.leave(self.gate.is_revoked()).await;
         self.websocket.close(end).await;
     }
 
@@ -122,10 +126,11 @@ impl Connection {
         loop {
             tokio::select! {
                 frame = self.websocket.receive() => {
-                    let input = read(frame?);
+                    let input = read(frame?, self.longest);
                     self.step(input).await?;
                 }
                 out = next(&mut self.peer) => self.take(out?).await?,
+                () = self.gate.revoked() => return Err(End::revoked()),
             }
         }
     }
@@ -245,10 +250,10 @@ impl Connection {
     }
 }
 
-fn read(frame: Frame) -> Input {
+fn read(frame: Frame, longest: usize) -> Input {
     match frame {
-        Frame::Text(text) if text.len() > MAX_MESSAGE => {
-            Input::Unreadable(format!("message: at most {MAX_MESSAGE} bytes, not {}", text.len()))
+        Frame::Text(text) if text.len() > longest => {
+            Input::Unreadable(format!("message: at most {longest} bytes, not {}", text.len()))
         }
         Frame::Text(text) => Input::Heard(ClientMessage::decode(&text)),
         Frame::Binary => Input::Unreadable("message: must be a text in JSON, not binary".into()),

@@ -113,7 +113,7 @@ impl Connection {
         let (streamer, peer) = joined?;
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
-        let said_bye = matches!(end, Err(End::Bye));
+        let said_bye = matches!(end, Err(End::Bye)) || self.gate.is_revoked();
         self.registry.leave(&self.id, peer, self.socket.number(), said_bye).await;
         end
     }
@@ -191,6 +191,7 @@ impl Connection {
                 }
                 Some(out) = self.outbox.queue.recv() => self.write(out).await?,
                 () = self.outbox.kick.cancelled() => return Err(End::policy("you do not read")),
+                () = self.gate.revoked() => return Err(End::revoked()),
             }
         }
     }

@@ -11,7 +11,6 @@
 //! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::socket::Close;
 use crate::api::problem::ApiError;
-use crate::limits::{Bucket, Limits};
+use crate::limits::{Bucket, Limit, Limits};
 
 /// From a viewer's first message to being a peer; covers the whole start of a streamer.
 pub const JOIN_DEADLINE: Duration = Duration::from_secs(60);
@@ -52,6 +51,11 @@ impl End {
     /// The client does not do its part.
     pub fn policy(reason: &str) -> Self {
         End::Protocol(CloseCode::Policy, reason.to_owned())
+    }
+
+    /// The token that the client came by is good for nothing any more.
+    pub fn revoked() -> Self {
+        End::Closed(Close::Peer("the token was revoked".into()))
     }
 
     /// The streamer does not do what the client needs.
@@ -118,7 +122,11 @@ impl WebSocket {
             let message = tokio::select! {
                 // First: what waits to be read tells that the client is there.
                 biased;
-                message = receive(&mut self.incoming, self.longest) => message?,
+                message = receive(&mut self.incoming, self.longest) => message.inspect_err(|end| {
+                    if matches!(end, End::Protocol(CloseCode::Size, _)) {
+                        self.limits.refusals().refused(Limit::MessageBytes);
+                    }
+                })?,
                 _ = self.pings.tick() => {
                     if self.heard.elapsed() > SILENCE {
                         return Err(End::policy("you do not answer pings"));
@@ -130,7 +138,7 @@ impl WebSocket {
             self.heard = Instant::now();
             // Pings and pongs count as well: each is work.
             if !self.messages.take(self.heard.into_std(), self.rate, self.rate) {
-                self.limits.counters().messages.fetch_add(1, Ordering::Relaxed);
+                self.limits.refusals().refused(Limit::Messages);
                 return Err(End::policy("too many messages (limits.messages_per_second)"));
             }
             match message {

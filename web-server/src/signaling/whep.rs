@@ -10,7 +10,7 @@ use common::ipc::{Join, Reply, RequestError};
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
 use crate::api::site::{self, Caller, Site};
-use crate::auth::Right;
+use crate::auth::{Auth, Refused, Right};
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::Handle;
@@ -42,6 +42,7 @@ pub async fn create(
     registry: web::Data<Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
+    auth: web::Data<Auth>,
 ) -> Result<HttpResponse, ApiError> {
     if !has_media_type(&request, SDP) {
         return Err(ApiError::MediaType { expected: SDP });
@@ -59,6 +60,11 @@ pub async fn create(
     let streamer = registry.reach(&id.0).await?;
     let joined = streamer.ask(Ask::AddPeer(join)).await;
     metrics.join(PeerKind::Whep, joined.is_ok());
+    if let (true, Ok(Reply::PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
+        // While it joined: whoever revoked it has not seen it yet.
+        streamer.ask(Ask::RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
+        return Err(ApiError::Access(Refused::Revoked));
+    }
     match joined? {
         Reply::PeerAdded { peer, answer: Some(answer) } => {
             let mut created = HttpResponse::Created();

@@ -14,8 +14,9 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::link::Connection;
-use super::process::{self, Monitor};
-use super::rundir::{RunDir, boot};
+use super::launch::Launcher;
+use super::process::Monitor;
+use super::rundir::{Meta, RunDir, boot};
 use super::task;
 
 /// How long a streamer may take to answer before it is given up; all are asked at once.
@@ -55,14 +56,14 @@ enum Examined {
     Ended(Ended),
 }
 
-/// Looks through every run directory under `root`. `streamer_bin` clears away what is left of the dead.
+/// Looks through every run directory under `root`. `launcher` clears away what is left of the dead.
 ///
 /// # Errors
 /// `root` cannot be read. Trouble with a single directory is logged and does not keep the others from being
 /// adopted.
-pub async fn scan(root: &Path, streamer_bin: &Path) -> io::Result<Scan> {
+pub async fn scan(root: &Path, launcher: &Launcher) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    for examined in join_all(RunDir::all(root)?.into_iter().map(|dir| examine(dir, streamer_bin))).await {
+    for examined in join_all(RunDir::all(root)?.into_iter().map(|dir| examine(dir, launcher))).await {
         match examined {
             Examined::Runs(found) => scan.found.push(*found),
             Examined::Ended(ended) => scan.ended.push(ended),
@@ -71,7 +72,7 @@ pub async fn scan(root: &Path, streamer_bin: &Path) -> io::Result<Scan> {
     Ok(scan)
 }
 
-async fn examine(dir: RunDir, streamer_bin: &Path) -> Examined {
+async fn examine(dir: RunDir, launcher: &Launcher) -> Examined {
     let path = dir.path().to_owned();
     let meta = dir.meta().inspect_err(|error| {
         // As an ended streamer's monitor leaves it.
@@ -80,11 +81,14 @@ async fn examine(dir: RunDir, streamer_bin: &Path) -> Examined {
     let meta = meta.ok();
     // A pid of before a restart of the machine is somebody else's now.
     let rebooted = meta.as_ref().is_some_and(|meta| meta.boot != boot());
-    let monitor = meta.as_ref().filter(|_| !rebooted).and_then(|meta| Monitor::adopt(meta.monitor));
+    // What a directory of the session's user says of processes holds for that user's only.
+    let owned = |meta: &&Meta| launcher.may_kill(meta.monitor.pid);
+    let monitor = meta.as_ref().filter(|_| !rebooted).filter(owned);
+    let monitor = monitor.and_then(|meta| Monitor::adopt(meta.monitor));
     let (Some(meta), Some(mut monitor)) = (meta.as_ref(), monitor) else {
         // Nobody came to say whose it is: its process was never started.
         let started = meta.is_some() || dir.exit().is_some();
-        let exit = clear(&dir, streamer_bin).await;
+        let exit = clear(&dir, launcher).await;
         return Examined::Ended(Ended { dir, exit: exit.filter(|_| started && !rebooted) });
     };
     let problem = match timeout(ANSWER_DEADLINE, task::open(&dir)).await {
@@ -99,15 +103,15 @@ async fn examine(dir: RunDir, streamer_bin: &Path) -> Examined {
     };
     tracing::warn!(id = %meta.id, problem, "a streamer that runs cannot be adopted; killing it");
     monitor.kill().await;
-    clear(&dir, streamer_bin).await;
+    clear(&dir, launcher).await;
     let message = format!("it could not be adopted by a new web-server: {problem}");
     let exit = StreamerExit { code: None, signal: Some(9), reason: ExitReason::Hung { message } };
     Examined::Ended(Ended { dir, exit: Some(exit) })
 }
 
-async fn clear(dir: &RunDir, streamer_bin: &Path) -> Option<StreamerExit> {
+async fn clear(dir: &RunDir, launcher: &Launcher) -> Option<StreamerExit> {
     if dir.exit().is_none() {
-        process::clean(streamer_bin, dir).await;
+        launcher.clean(dir).await;
     }
     dir.exit()
 }

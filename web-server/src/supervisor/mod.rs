@@ -17,12 +17,15 @@
 pub mod adopt;
 pub mod ask;
 mod bulk;
+pub mod cgroup;
 pub mod descriptors;
+pub mod launch;
 pub mod link;
 pub mod process;
 pub mod restart;
 pub mod rundir;
 mod task;
+pub mod user;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +40,7 @@ use tracing::Instrument;
 
 use crate::hosts::Hosts;
 use crate::signaling::Socket;
-pub use process::LogSettings;
+pub use launch::{Launcher, LogSettings};
 
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
@@ -61,14 +64,12 @@ pub struct Plan {
     pub spec: StreamerSpec,
     /// Server-wide settings.
     pub settings: Settings,
-    /// The program.
-    pub streamer_bin: PathBuf,
+    /// What starts it.
+    pub launcher: Arc<Launcher>,
     /// Directory of run directories.
     pub run_root: PathBuf,
     /// How it reaches Moonlight hosts.
     pub hosts: Hosts,
-    /// How it logs.
-    pub log: LogSettings,
     /// Turns of those that start: see [`starts_at_once`].
     pub starts: Arc<Semaphore>,
 }
@@ -161,17 +162,26 @@ impl Handle {
     /// # Errors
     /// See [`AskError`].
     pub async fn ask(&self, ask: Ask) -> Result<Reply, AskError> {
-        let (answer, receiver) = oneshot::channel();
         let deadline = ask.deadline();
+        let answer = self.put(ask)?;
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
+            Err(_) => Err(AskError::Timeout(deadline)),
+        }
+    }
+
+    /// Asks, before whatever is asked next. The answer may be dropped.
+    ///
+    /// # Errors
+    /// There is no room, or nobody to ask.
+    pub fn put(&self, ask: Ask) -> Result<oneshot::Receiver<Result<Reply, AskError>>, AskError> {
+        let (answer, receiver) = oneshot::channel();
         if ask.is_bulk() {
             self.bulk.try_send(bulk::Command { ask, answer }).map_err(refused)?;
         } else {
             self.control.try_send(Command::Ask { ask, answer }).map_err(refused)?;
         }
-        match tokio::time::timeout(deadline, receiver).await {
-            Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
-            Err(_) => Err(AskError::Timeout(deadline)),
-        }
+        Ok(receiver)
     }
 
     /// Brings a viewer; [`Event::Joined`] follows, or `answer` is told why not.

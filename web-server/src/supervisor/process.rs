@@ -5,50 +5,21 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use common::exit::{ExitReason, StreamerExit};
-use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use super::descriptors;
+use super::launch::Launcher;
 use super::rundir::{ProcessId, RunDir};
 
-/// What a session may know of our environment; anything else may be a secret.
-const PASSED_VARIABLES: [&str; 12] = [
-    "HOME",
-    "LANG",
-    "LD_LIBRARY_PATH",
-    "LOGNAME",
-    "PATH",
-    "RUST_BACKTRACE",
-    "SHELL",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "XAUTHORITY",
-    "XDG_RUNTIME_DIR",
-];
-
-/// How long clearing away may take: a streamer that lost its monitor has eight seconds to end by itself.
-const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;
 const KILL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How a streamer logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Filter of `tracing_subscriber::EnvFilter`.
-    pub filter: String,
-    /// One JSON object per line, not text.
-    pub json: bool,
-}
 
 /// A running monitor.
 #[derive(Debug)]
@@ -66,42 +37,12 @@ enum How {
 }
 
 impl Monitor {
-    /// Starts `streamer monitor` for `dir`, in a session of its own, with its output going to the log in
-    /// `dir`, and with none of our descriptors: it must not notice when we end.
+    /// Starts one for `dir`.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn spawn(streamer_bin: &Path, dir: &RunDir, log: &LogSettings) -> io::Result<Self> {
-        let output = dir.log()?;
-        let mut command = Command::new(streamer_bin);
-        command.arg("monitor").arg("--run-dir").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        with_passed_variables(&mut command);
-        command.env(LOG_VARIABLE, &log.filter);
-        command.env(LOG_FORMAT_VARIABLE, if log.json { "json" } else { "text" });
-        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: setsid, prctl,
-        // getrlimit, setrlimit and close_range are bare system calls that neither allocate nor take locks. close_range only marks
-        // descriptors close-on-exec, so the pipe by which exec's failure is reported still works.
-        unsafe {
-            command.pre_exec(|| {
-                rustix::process::setsid()?;
-                descriptors::restore()?;
-                // Nothing in a session becomes more than it is, by no set-user-id program; and a crash leaves no
-                // memory, with keys and what was on a screen in it, in a file.
-                let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-                if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                    || libc::setrlimit(libc::RLIMIT_CORE, &raw const none) != 0
-                {
-                    return Err(io::Error::last_os_error());
-                }
-                let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
-                match libc::close_range(3, libc::c_uint::MAX, flags) {
-                    0 => Ok(()),
-                    _ => Err(io::Error::last_os_error()),
-                }
-            });
-        }
-        let child = command.spawn()?;
+    pub fn spawn(launcher: &Launcher, dir: &RunDir) -> io::Result<Self> {
+        let child = launcher.monitor(dir)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
         // A child keeps its pid until it is reaped, so this reads the right process.
         let start_ticks = start_ticks(pid).ok_or(io::ErrorKind::NotFound)?;
@@ -162,35 +103,6 @@ impl Monitor {
         }
         kill(self.id.pid);
         self.ended().await;
-    }
-}
-
-/// Clears away what a monitor has left that ended without doing so: `streamer clean` knows what is the session's. Waits for
-/// that.
-pub async fn clean(streamer_bin: &Path, dir: &RunDir) {
-    tracing::warn!(dir = %dir.path().display(), "a monitor ended without clearing away its session");
-    let cleaned = async {
-        let log = dir.log()?;
-        let mut command = Command::new(streamer_bin);
-        command.arg("clean").arg("--run-dir").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        with_passed_variables(&mut command);
-        command.status().await
-    };
-    match tokio::time::timeout(CLEAN_DEADLINE, cleaned).await {
-        Ok(Ok(status)) if status.success() => {}
-        Ok(Ok(status)) => tracing::error!(%status, "clearing away a session failed; its log says why"),
-        Ok(Err(error)) => tracing::error!(%error, "cannot clear away a session"),
-        Err(_) => tracing::error!("clearing away a session took too long"),
-    }
-}
-
-fn with_passed_variables(command: &mut Command) {
-    command.env_clear();
-    for name in PASSED_VARIABLES {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
     }
 }
 

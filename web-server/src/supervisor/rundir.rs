@@ -13,7 +13,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -23,12 +23,16 @@ use common::ipc::{LOG_FILE, SOCKET_FILE, TOKEN_FILE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::user::SessionUser;
+
 /// Length of a run directory's name: 64 bits of a hash, in hexadecimal digits.
 pub const NAME_LEN: usize = 16;
 
 /// Tells whose directory it is.
 const META_FILE: &str = "id.json";
 
+/// Longest file that is read whole, bytes.
+const MAX_FILE: u64 = 64 * 1024;
 /// How much of the end of a log is looked at, bytes.
 pub const LOG_TAIL: u64 = 256 * 1024;
 /// Longest line of a log that is shown whole, characters.
@@ -69,12 +73,13 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    fn write_token(&self) -> io::Result<()> {
+    fn write_token(&self, owner: Option<&SessionUser>) -> io::Result<()> {
         let mut token = [0u8; 32];
         getrandom::fill(&mut token).map_err(io::Error::other)?;
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file(TOKEN_FILE))?;
-        file.write_all(hex(&token).as_bytes())
+        file.write_all(hex(&token).as_bytes())?;
+        owner.map_or(Ok(()), |owner| owner.give(&file))
     }
 
     /// That of `id` under `root`, whether or not it is there.
@@ -82,14 +87,18 @@ impl RunDir {
         Self { path: root.join(name(id)) }
     }
 
-    /// Makes it ready for another process: a fresh token, and nothing of the last one but its log.
+    /// Makes it ready for another process: a fresh token, and nothing of the last one but its log. `owner` is who that
+    /// process runs as, unless as we do.
     ///
     /// # Errors
     /// It cannot be made, or something in it cannot be removed.
-    pub fn renew(&self) -> io::Result<()> {
+    pub fn renew(&self, owner: Option<&SessionUser>) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
+        }
+        if let Some(owner) = owner {
+            owner.give(File::open(&self.path)?)?;
         }
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -103,7 +112,7 @@ impl RunDir {
                 fs::remove_file(entry.path())?;
             }
         }
-        self.write_token()
+        self.write_token(owner)
     }
 
     /// Every run directory under `root`.
@@ -126,6 +135,14 @@ impl RunDir {
         &self.path
     }
 
+    /// As which user its process runs.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(fs::metadata(&self.path)?.uid())
+    }
+
     /// Where the streamer listens.
     pub fn socket(&self) -> PathBuf {
         self.file(SOCKET_FILE)
@@ -136,15 +153,21 @@ impl RunDir {
     /// # Errors
     /// The file cannot be read.
     pub fn token(&self) -> io::Result<String> {
-        Ok(fs::read_to_string(self.file(TOKEN_FILE))?.trim().to_owned())
+        Ok(String::from_utf8_lossy(&read(&self.file(TOKEN_FILE))?).trim().to_owned())
     }
 
     /// Opens the log for the process to append to.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn log(&self) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.file(LOG_FILE))
+    pub fn log(&self, owner: Option<&SessionUser>) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let log = options.open(self.file(LOG_FILE))?;
+        if let Some(owner) = owner {
+            owner.give(&log)?;
+        }
+        Ok(log)
     }
 
     /// The last `count` lines of the log, in order. At most [`LOG_TAIL`] bytes are read, and of a long line its beginning is shown.
@@ -166,8 +189,12 @@ impl RunDir {
     /// The file cannot be written.
     pub fn write_meta(&self, meta: &Meta) -> io::Result<()> {
         let temporary = self.file("id.json.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        // What is there may be a link that leads elsewhere.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec(meta)?)?;
         fs::rename(temporary, self.file(META_FILE))
     }
@@ -177,12 +204,12 @@ impl RunDir {
     /// # Errors
     /// The file is missing or damaged.
     pub fn meta(&self) -> io::Result<Meta> {
-        Ok(serde_json::from_slice(&fs::read(self.file(META_FILE))?)?)
+        Ok(serde_json::from_slice(&read(&self.file(META_FILE))?)?)
     }
 
     /// How the process ended; `None` when nobody has cleared away after it yet.
     pub fn exit(&self) -> Option<StreamerExit> {
-        let bytes = fs::read(self.file(EXIT_FILE)).ok()?;
+        let bytes = read(&self.file(EXIT_FILE)).ok()?;
         serde_json::from_slice(&bytes)
             .inspect_err(|error| tracing::warn!(dir = %self.path.display(), %error, "unreadable exit.json"))
             .ok()
@@ -199,14 +226,35 @@ impl RunDir {
         }
     }
 
+    /// Its own name, which is that of the session's control group as well.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
+/// A file that the session's user may have put there: an ordinary one, and of it what can be meant.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is no ordinary file"));
+    }
+    Ok(file)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn last_lines(log: &Path) -> Vec<String> {
     let read = || {
-        let mut file = File::open(log)?;
+        let mut file = open(log)?;
         let skipped = file.metadata()?.len().saturating_sub(LOG_TAIL);
         file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
@@ -226,7 +274,7 @@ fn name(id: &StreamerId) -> String {
     name
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -241,7 +289,7 @@ mod tests {
 
     fn made(root: &Path) -> RunDir {
         let dir = RunDir::of(root, &id("demo"));
-        dir.renew().unwrap();
+        dir.renew(None).unwrap();
         dir
     }
 
@@ -281,10 +329,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = made(root.path());
         let token = dir.token().unwrap();
-        dir.log().unwrap().write_all(b"one\ntwo\n").unwrap();
+        dir.log(None).unwrap().write_all(b"one\ntwo\n").unwrap();
         fs::create_dir(dir.file("source")).unwrap();
         fs::write(dir.file(EXIT_FILE), "{}").unwrap();
-        dir.renew().unwrap();
+        dir.renew(None).unwrap();
         assert_ne!(dir.token().unwrap(), token);
         assert_eq!(dir.log_tail(10), ["one", "two"]);
         assert!(!dir.file("source").exists() && !dir.file(EXIT_FILE).exists());
@@ -292,7 +340,7 @@ mod tests {
         dir.remove().unwrap();
         dir.remove().unwrap();
         assert!(!dir.path().exists());
-        dir.renew().unwrap();
+        dir.renew(None).unwrap();
         assert!(dir.token().is_ok());
     }
 

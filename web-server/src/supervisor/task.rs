@@ -146,12 +146,12 @@ impl Supervisor {
             turn = self.plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
             _ = wanted(stop) => return Failure::new("stopped before it started"),
         }
-        if let Err(error) = dir.renew() {
+        if let Err(error) = self.plan.launcher.renew(dir) {
             return Failure::new(format!("cannot make the run directory {}: {error}", dir.path().display()));
         }
         let failure = match self.launch(dir) {
             Ok(monitor) => self.live(dir, monitor, None).await,
-            Err(error) => Failure::new(format!("cannot start {}: {error}", self.plan.streamer_bin.display())),
+            Err(error) => Failure::new(format!("cannot start {}: {error}", self.plan.launcher.streamer_bin.display())),
         };
         self.turn = None;
         failure
@@ -168,7 +168,7 @@ impl Supervisor {
     }
 
     fn launch(&self, dir: &RunDir) -> std::io::Result<Monitor> {
-        let monitor = Monitor::spawn(&self.plan.streamer_bin, dir, &self.plan.log)?;
+        let monitor = Monitor::spawn(&self.plan.launcher, dir)?;
         tracing::info!(id = %self.id, pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
         let (id, created) = (self.id.clone(), self.plan.created);
         let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };
@@ -406,7 +406,8 @@ impl Supervisor {
     /// Kills the streamer, so that its monitor cleans up; and if it does not, everything.
     async fn end_by_force(&self, monitor: &mut Monitor) {
         tracing::warn!(id = %self.id, "killing the streamer");
-        if let Some(pid) = self.streamer_pid.and_then(|pid| i32::try_from(pid).ok()) {
+        let pid = self.streamer_pid.and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.filter(|pid| self.plan.launcher.may_kill(*pid)) {
             // Still the streamer: its monitor reaps it, and ends then.
             process::kill(pid);
             if timeout(CLEANUP_DEADLINE, monitor.ended()).await.is_ok() {
@@ -419,10 +420,11 @@ impl Supervisor {
     /// Finds out why the process ended. The monitor is gone, or goes in a moment.
     async fn autopsy(&mut self, dir: &RunDir, mut monitor: Monitor, forced: Option<Forced>) -> Failure {
         let status = monitor.ended().await;
+        self.plan.launcher.ended(dir);
         let mut exit = match dir.exit() {
             Some(exit) => exit,
             None => {
-                process::clean(&self.plan.streamer_bin, dir).await;
+                self.plan.launcher.clean(dir).await;
                 dir.exit().unwrap_or_else(|| process::exit_from_status(status))
             }
         };

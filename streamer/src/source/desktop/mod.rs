@@ -83,12 +83,12 @@ pub struct Desktop {
 /// # Errors
 /// [`Error`] when a part of it does not come up; those before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
-    let Outlets { video, audio, counters, events, run_dir } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
     let server = match &spec.display {
         None => {
             let died = end.callback();
-            Some(XServer::start(&run_dir, move |message| died(Ended::XServer(message)))?)
+            Some(XServer::start(&shared_dir, move |message| died(Ended::XServer(message)))?)
         }
         Some(_) => None,
     };
@@ -96,7 +96,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         (Some(server), _) => server.display().clone(),
         (None, name) => Display { name: name.clone().unwrap_or_default(), xauthority: None },
     };
-    let sound = spec.audio.then(|| Sound::start(&run_dir, audio, Arc::clone(&counters))).transpose()?;
+    let sound = spec.audio.then(|| Sound::start(&shared_dir, audio, Arc::clone(&counters))).transpose()?;
     let mut screen = Screen::connect(&display, spec.cursor == CursorMode::Embedded)?;
     if server.is_some() {
         screen.set_size(Size { width: spec.width, height: spec.height })?;
@@ -115,7 +115,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         sound.wait_ready(SOUND_PATIENCE);
     }
     let sound_address = sound.as_ref().map(Sound::address);
-    let around = Surroundings { display: &display, sound: sound_address, run_dir: &run_dir };
+    let around = Surroundings { display: &display, sound: sound_address, dir: &shared_dir };
     let start_session = |command| Session::start(command, &spec.env, &around, end.callback());
     let session = spec.command.as_ref().map(start_session).transpose()?;
     Ok(Desktop {

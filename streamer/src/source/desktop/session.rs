@@ -1,6 +1,6 @@
 //! The command of a desktop, and everything that it starts.
 //!
-//! It runs with a small clean environment. Its output goes to a file of bounded size in the run directory.
+//! It runs with a small clean environment. Its output goes to a file of bounded size in the session's directory.
 //! When it ends, the session ends; when the session is dropped, everything that it started ends.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +19,7 @@ use common::spec;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::display::Display;
-use crate::process::{self, Child, exit_text, tree};
+use crate::process::{self, Child, confine, exit_text, tree};
 use crate::source::{Ended, Error};
 
 /// Time for programs to end by themselves after SIGTERM.
@@ -41,8 +41,8 @@ pub struct Surroundings<'a> {
     pub display: &'a Display,
     /// Address of its sound server, as `PULSE_SERVER` has it.
     pub sound: Option<&'a str>,
-    /// Directory of the session's own files.
-    pub run_dir: &'a Path,
+    /// Directory of what the session shares with its programs.
+    pub dir: &'a Path,
 }
 
 /// A running command. Dropping it ends it and everything that it started.
@@ -66,18 +66,19 @@ impl Session {
         on_exit: impl FnOnce(Ended) + Send + 'static,
     ) -> Result<Self, Error> {
         let failed = Error::Command;
-        let mark = around.run_dir.to_string_lossy().into_owned();
-        let environment = environment(env, around, &mark).map_err(|e| failed(e.to_string()))?;
+        let mark = around.dir.to_string_lossy().into_owned();
+        let home = home(around).map_err(|e| failed(format!("making its home: {e}")))?;
+        let environment = environment(env, around, &home, &mark).map_err(|e| failed(e.to_string()))?;
         let argv = command.argv();
         let (name, args) = argv.split_first().ok_or_else(|| failed("names no program".into()))?;
         let path = environment.get("PATH").cloned().unwrap_or_default();
         let program = process::find_program(name, &path).ok_or_else(|| failed(no_such_program(name)))?;
 
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
-        let output = Output::start(File::from(read), around.run_dir.join("session.log"))
+        let output = Output::start(File::from(read), around.dir.join("session.log"))
             .map_err(|e| failed(format!("opening its log: {e}")))?;
         let mut start = Command::new(program);
-        start.args(args).env_clear().current_dir(home());
+        start.args(args).env_clear().current_dir(&home);
         start
             .stdin(Stdio::null())
             .stdout(write.try_clone().map_err(|e| failed(e.to_string()))?)
@@ -86,7 +87,7 @@ impl Session {
 
         let stopping = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stopping);
-        let child = process::spawn("command", start, None, move |status| {
+        let child = process::spawn_confined("command", start, None, move |status| {
             if !stopped.load(Ordering::Acquire) {
                 on_exit(ended(status, &output.tail()));
             }
@@ -127,21 +128,29 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
     if status.success() { Ended::Finished(message) } else { Ended::Failed(message) }
 }
 
-fn home() -> PathBuf {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_dir()).unwrap_or_else(|| "/".into())
+/// The user's home, or one that is only the session's when that is nowhere or among what is the server's.
+fn home(around: &Surroundings<'_>) -> io::Result<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    if let Some(home) = home.filter(|home| home.is_dir() && confine::reaches(home)) {
+        return Ok(home);
+    }
+    let home = around.dir.join("home");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
+    Ok(home)
 }
 
 fn environment(
     env: &BTreeMap<String, String>,
     around: &Surroundings<'_>,
+    home: &Path,
     mark: &str,
 ) -> io::Result<BTreeMap<String, OsString>> {
-    let runtime = around.run_dir.join("xdg");
+    let runtime = around.dir.join("xdg");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runtime)?;
     let user = std::env::var_os("USER").unwrap_or_else(|| "root".into());
     let mut all: BTreeMap<String, OsString> = BTreeMap::from([
         ("PATH".into(), process::search_path()),
-        ("HOME".into(), home().into()),
+        ("HOME".into(), home.into()),
         ("USER".into(), user.clone()),
         ("LOGNAME".into(), user),
         ("LANG".into(), "C.UTF-8".into()),

@@ -490,7 +490,7 @@ type Spawned = (process::Child, oneshot::Receiver<ExitStatus>);
 
 fn spawn(name: &str, command: Command, keep: Option<OwnedFd>) -> std::io::Result<Spawned> {
     let (told, exit) = oneshot::channel();
-    let process = process::spawn(name, command, keep, move |status| {
+    let process = process::spawn_confined(name, command, keep, move |status| {
         // Nobody may want to know any more.
         let _ = told.send(status);
     })?;

@@ -42,7 +42,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     command.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
     command.stdin(input(codec, size, units)?).stdout(write).stderr(Stdio::null());
     super::child::clean(&mut command);
-    let process = process::spawn(FFMPEG, command, None, |_| {})?;
+    let process = process::spawn_confined(FFMPEG, command, None, |_| {})?;
     let pixels = last_picture(&read, size, Instant::now() + PATIENCE);
     process.kill();
     Ok(Picture { pixels: pixels?, size })

@@ -122,7 +122,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         move |source| Error::Io { what, source }
     };
     let session = Session::open(spec, &access, false, Instant::now() + FIRST_PATIENCE)?;
-    let Outlets { video, audio, counters, events, run_dir: _ } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir: _ } = outlets;
     let info = Info {
         size: Size { width: spec.width, height: spec.height },
         fps: spec.fps,

@@ -59,7 +59,8 @@ pub fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::Newer { found: version });
     }
     check(connection)?;
-    migrate(connection, &MIGRATIONS)
+    // Nothing is written where nothing has changed: the disk may be full.
+    if version == VERSION { Ok(()) } else { migrate(connection, &MIGRATIONS) }
 }
 
 /// Reads all of the file and compares it with its indexes.

@@ -1,0 +1,170 @@
+//! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
+
+use clap::{Args, ValueEnum};
+use common::ipc::Isolation;
+use common::spec::InvalidField;
+use serde::Deserialize;
+
+use crate::supervisor::cgroup::SessionLimits;
+use crate::supervisor::user::SessionUser;
+
+/// Less than this is not enough to start anything, MiB.
+const MIN_MEMORY_MB: u32 = 64;
+/// A desktop is about twenty threads and processes, a browser in it a hundred.
+const MIN_PROCESSES: u32 = 32;
+/// What the kernel knows.
+const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
+
+/// `sessions:` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// `--session-user`.
+    pub user: Option<String>,
+    /// `--session-memory-mb`.
+    pub memory_mb: Option<u32>,
+    /// `--session-processes`.
+    pub processes: Option<u32>,
+    /// `--session-cpu-weight`.
+    pub cpu_weight: Option<u32>,
+    /// `--session-isolation`.
+    pub isolation: Option<Isolation>,
+}
+
+/// Flags and environment, and what they leave open from the file.
+#[derive(Debug, Default, Args)]
+#[group(skip)]
+pub struct Options {
+    /// User that sessions run as, when the server is root [default: the server's]
+    #[arg(long, env = "ORIEL_SESSION_USER", value_name = "NAME")]
+    pub session_user: Option<String>,
+
+    /// Memory of one session, MiB; by its control group [default: not limited]
+    #[arg(long, env = "ORIEL_SESSION_MEMORY_MB", value_name = "MB")]
+    pub session_memory_mb: Option<u32>,
+
+    /// Processes and threads of one session; by its control group [default: not limited]
+    #[arg(long, env = "ORIEL_SESSION_PROCESSES", value_name = "N")]
+    pub session_processes: Option<u32>,
+
+    /// Share of busy processors of one session, 1..=10000, where others have 100; by its control group [default: 100]
+    #[arg(long, env = "ORIEL_SESSION_CPU_WEIGHT", value_name = "N")]
+    pub session_cpu_weight: Option<u32>,
+
+    /// Whether programs of sessions are kept from the server's own files [default: auto]
+    #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_enum)]
+    pub session_isolation: Option<IsolationOption>,
+}
+
+/// [`Isolation`] as a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IsolationOption {
+    /// Where the system allows it
+    Auto,
+    /// Always, or no program is started
+    Required,
+    /// Not at all
+    Off,
+}
+
+impl From<IsolationOption> for Isolation {
+    fn from(option: IsolationOption) -> Self {
+        match option {
+            IsolationOption::Auto => Isolation::Auto,
+            IsolationOption::Required => Isolation::Required,
+            IsolationOption::Off => Isolation::Off,
+        }
+    }
+}
+
+impl From<Isolation> for IsolationOption {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Auto => IsolationOption::Auto,
+            Isolation::Required => IsolationOption::Required,
+            Isolation::Off => IsolationOption::Off,
+        }
+    }
+}
+
+impl Options {
+    /// These, with what they leave open from the file.
+    pub fn over(self, file: File) -> Self {
+        Self {
+            session_user: self.session_user.or(file.user),
+            session_memory_mb: self.session_memory_mb.or(file.memory_mb),
+            session_processes: self.session_processes.or(file.processes),
+            session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
+            session_isolation: self.session_isolation.or(file.isolation.map(Into::into)),
+        }
+    }
+}
+
+/// All decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sessions {
+    /// Another user than ours.
+    pub user: Option<SessionUser>,
+    /// What each session may take.
+    pub limits: SessionLimits,
+    /// Whether programs are kept from our files.
+    pub isolation: Isolation,
+}
+
+impl Sessions {
+    /// What was given, and the defaults where nothing was.
+    ///
+    /// # Errors
+    /// A value makes no sense, or there is no such user.
+    pub fn decide(options: &Options) -> Result<Self, InvalidField> {
+        let at_least = |field, value: Option<u32>, min: u32| match value {
+            Some(value) if value < min => {
+                Err(InvalidField::new(field, format!("must be at least {min}, not {value}")))
+            }
+            value => Ok(value),
+        };
+        let find = |name: &String| {
+            SessionUser::find(name).map_err(|error| InvalidField::new("sessions.user", error.to_string()))
+        };
+        let cpu_weight = match options.session_cpu_weight {
+            Some(weight) if !WEIGHTS.contains(&weight) => {
+                let message = format!("must be from {} to {}, not {weight}", WEIGHTS.start(), WEIGHTS.end());
+                return Err(InvalidField::new("sessions.cpu_weight", message));
+            }
+            weight => weight,
+        };
+        Ok(Self {
+            user: options.session_user.as_ref().map(find).transpose()?,
+            limits: SessionLimits {
+                memory_mb: at_least("sessions.memory_mb", options.session_memory_mb, MIN_MEMORY_MB)?,
+                processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
+                cpu_weight,
+            },
+            isolation: options.session_isolation.map_or_else(Isolation::default, Into::into),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_name() {
+        let refused = |options: Options| Sessions::decide(&options).unwrap_err().field;
+        let default = Options::default;
+        assert_eq!(refused(Options { session_memory_mb: Some(1), ..default() }), "sessions.memory_mb");
+        assert_eq!(refused(Options { session_processes: Some(1), ..default() }), "sessions.processes");
+        assert_eq!(refused(Options { session_cpu_weight: Some(0), ..default() }), "sessions.cpu_weight");
+        let nobody = Some("no-such-user".to_owned());
+        assert_eq!(refused(Options { session_user: nobody, ..default() }), "sessions.user");
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file() {
+        let flags = Options { session_memory_mb: Some(512), ..Options::default() };
+        let file = File { memory_mb: Some(64), isolation: Some(Isolation::Off), ..File::default() };
+        let sessions = Sessions::decide(&flags.over(file)).unwrap();
+        assert_eq!((sessions.limits.memory_mb, sessions.isolation), (Some(512), Isolation::Off));
+    }
+}

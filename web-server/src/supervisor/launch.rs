@@ -1,0 +1,174 @@
+//! How processes of sessions are started: in what surroundings, as whom, held to what.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::process::{Child, Command};
+
+use super::cgroup::Groups;
+use super::descriptors;
+use super::rundir::RunDir;
+use super::user::SessionUser;
+
+/// What a session may know of our environment; anything else may be a secret.
+const PASSED_VARIABLES: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "RUST_BACKTRACE",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+];
+
+/// How long clearing away may take: a streamer that lost its monitor has eight seconds to end by itself.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How a streamer logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Filter of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// One JSON object per line, not text.
+    pub json: bool,
+}
+
+/// Starts the processes of sessions. The same for all of them.
+#[derive(Debug)]
+pub struct Launcher {
+    /// The program.
+    pub streamer_bin: PathBuf,
+    /// How it logs.
+    pub log: LogSettings,
+    /// As whom; `None`: as we are.
+    pub user: Option<SessionUser>,
+    /// Where they are held to limits; `None`: nowhere.
+    pub groups: Option<Groups>,
+    /// Most processes of the session user, where no control group counts those of each session.
+    pub user_processes: Option<u32>,
+}
+
+impl Launcher {
+    /// Makes `dir` ready for another process.
+    ///
+    /// # Errors
+    /// It cannot be made, or something in it cannot be removed.
+    pub fn renew(&self, dir: &RunDir) -> io::Result<()> {
+        dir.renew(self.user.as_ref())
+    }
+
+    /// Starts `streamer monitor` for `dir`, in a session of its own, with its output going to the log in
+    /// `dir`, and with none of our descriptors: it must not notice when we end.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn monitor(&self, dir: &RunDir) -> io::Result<Child> {
+        let mut command = self.command("monitor", dir)?;
+        command.env(LOG_VARIABLE, &self.log.filter);
+        command.env(LOG_FORMAT_VARIABLE, if self.log.json { "json" } else { "text" });
+        let entrances = match &self.groups {
+            Some(groups) => groups.make(&dir.name()).map_err(io::Error::other)?,
+            None => Vec::new(),
+        };
+        let (user, processes) = (self.user.clone(), self.user_processes);
+        // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: these are bare system calls that neither
+        // allocate nor take locks. close_range only marks descriptors close-on-exec, so the pipe by which exec's failure is
+        // reported still works.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::setsid()?;
+                enter(&entrances)?;
+                descriptors::restore()?;
+                if let Some(user) = &user {
+                    user.become_it()?;
+                }
+                restrict(processes)
+            });
+        }
+        command.spawn()
+    }
+
+    /// Clears away what a monitor has left that ended without doing so: `streamer clean` knows what is the session's. Waits
+    /// for that.
+    pub async fn clean(&self, dir: &RunDir) {
+        tracing::warn!(dir = %dir.path().display(), "a monitor ended without clearing away its session");
+        let cleaned = async {
+            let mut command = self.command("clean", dir)?;
+            if let Some(user) = self.user.clone() {
+                // SAFETY: as above.
+                unsafe { command.pre_exec(move || user.become_it()) };
+            }
+            command.kill_on_drop(true).status().await
+        };
+        match tokio::time::timeout(CLEAN_DEADLINE, cleaned).await {
+            Ok(Ok(status)) if status.success() => {}
+            Ok(Ok(status)) => tracing::error!(%status, "clearing away a session failed; its log says why"),
+            Ok(Err(error)) => tracing::error!(%error, "cannot clear away a session"),
+            Err(_) => tracing::error!("clearing away a session took too long"),
+        }
+        self.ended(dir);
+    }
+
+    /// Whether a process can be a session's, of which only the session says that it is.
+    pub fn may_kill(&self, pid: i32) -> bool {
+        self.user.as_ref().is_none_or(|user| user.owns_process(pid))
+    }
+
+    /// The processes of a session have ended.
+    pub fn ended(&self, dir: &RunDir) {
+        if let Some(groups) = &self.groups {
+            groups.remove(&dir.name());
+        }
+    }
+
+    fn command(&self, part: &str, dir: &RunDir) -> io::Result<Command> {
+        let output = dir.log(self.user.as_ref())?;
+        let mut command = Command::new(&self.streamer_bin);
+        command.arg(part).arg("--run-dir").arg(dir.path());
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).env_clear();
+        for name in PASSED_VARIABLES {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(user) = &self.user {
+            user.introduce(&mut command);
+        }
+        Ok(command)
+    }
+}
+
+/// Goes into control groups.
+fn enter(entrances: &[File]) -> io::Result<()> {
+    for entrance in entrances {
+        rustix::io::write(entrance.as_fd(), b"0")?;
+    }
+    Ok(())
+}
+
+/// Nothing in a session becomes more than it is, by no set-user-id program; a crash leaves no memory, with keys and what was on a screen
+/// in it, in a file; and descriptors of ours end here.
+fn restrict(processes: Option<u32>) -> io::Result<()> {
+    if let Some(most) = processes.map(u64::from) {
+        let maximum = getrlimit(Resource::Nproc).maximum.map_or(most, |hard| hard.min(most));
+        setrlimit(Resource::Nproc, Rlimit { current: Some(maximum), maximum: Some(maximum) })?;
+    }
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // SAFETY: plain system calls on numbers.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,120 @@
+//! The user that sessions run as, when it is another than the server's.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::unistd::{Gid, Uid, User};
+use tokio::process::Command;
+
+/// Who sessions run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionUser {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+    /// All of its groups.
+    groups: Vec<libc::gid_t>,
+    home: PathBuf,
+    shell: PathBuf,
+}
+
+/// Why nobody can be found by a name.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The system's databases do not have it.
+    #[error("there is no user {0:?} on this machine")]
+    Unknown(String),
+    /// We may not become anybody else.
+    #[error("only root can start sessions as another user, and this server runs as {0}")]
+    NotRoot(Uid),
+    /// It would be nothing gained.
+    #[error("{0:?} is root, who can reach everything of the server's")]
+    Root(String),
+    /// The databases cannot be read.
+    #[error("looking up {0:?}: {1}")]
+    Lookup(String, #[source] nix::Error),
+}
+
+impl SessionUser {
+    /// Looks a user up by its name.
+    ///
+    /// # Errors
+    /// There is none, it is root, or we may not start anything as it.
+    pub fn find(name: &str) -> Result<Self, UserError> {
+        let failed = |error| UserError::Lookup(name.to_owned(), error);
+        let user = User::from_name(name).map_err(failed)?;
+        let user = user.ok_or_else(|| UserError::Unknown(name.to_owned()))?;
+        if user.uid.is_root() {
+            return Err(UserError::Root(name.to_owned()));
+        }
+        if !Uid::effective().is_root() {
+            return Err(UserError::NotRoot(Uid::effective()));
+        }
+        let login = CString::new(name).map_err(|_| UserError::Unknown(name.to_owned()))?;
+        let groups = nix::unistd::getgrouplist(&login, user.gid).map_err(failed)?;
+        Ok(Self {
+            name: user.name,
+            uid: user.uid,
+            gid: user.gid,
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            home: user.dir,
+            shell: user.shell,
+        })
+    }
+
+    /// Login name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes `command` tell its program who it is. That it *is* this user is [`SessionUser::become_it`]'s.
+    pub fn introduce(&self, command: &mut Command) {
+        command.env("HOME", &self.home).env("SHELL", &self.shell);
+        command.env("USER", &self.name).env("LOGNAME", &self.name);
+        // These lead to what is the server's user's.
+        command.env_remove("XAUTHORITY").env_remove("XDG_RUNTIME_DIR");
+    }
+
+    /// Becomes this user for good. Only system calls, without locks and memory: may be called between fork and exec.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn become_it(&self) -> io::Result<()> {
+        let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
+        // SAFETY: the list is as long as it says. Called in a process of one thread, where the C library has no other threads to
+        // tell.
+        let done = unsafe {
+            libc::setgroups(self.groups.len(), self.groups.as_ptr()) == 0
+                && libc::setresgid(gid, gid, gid) == 0
+                && libc::setresuid(uid, uid, uid) == 0
+        };
+        if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Gives it a file or directory of ours.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn give(&self, file: impl AsFd) -> io::Result<()> {
+        Ok(nix::unistd::fchown(file, Some(self.uid), Some(self.gid))?)
+    }
+
+    /// Whether a process is its. A user may say that any process is its streamer's.
+    pub fn owns_process(&self, pid: i32) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == self.uid.as_raw())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_and_root_are_refused() {
+        assert!(matches!(SessionUser::find("no-such-user"), Err(UserError::Unknown(_))));
+        assert!(matches!(SessionUser::find("root"), Err(UserError::Root(_))));
+    }
+}
