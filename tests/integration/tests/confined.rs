@@ -19,7 +19,8 @@ fn run_script(server: &Server, script: &str) -> String {
     let source = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sh", "-c", script] });
     server.create("demo", source);
     let [run_dir] = &server.run_dirs()[..] else { panic!("one run directory") };
-    eventually("the script is done", || fs::read_to_string(run_dir.join("shared/seen")).ok())
+    let seen = eventually("the script is done", || fs::read(run_dir.join("shared/seen")).ok());
+    String::from_utf8_lossy(&seen).into_owned()
 }
 
 fn process(server: &Server, part: &str) -> Process {
@@ -39,7 +40,7 @@ fn a_program_reaches_nothing_of_the_server_by_any_way() {
              cat {state}/token.key {state}/run/*/token
              touch {state}/mine
              umount {state} && cat {state}/token.key
-             for pid in $(ls /proc | grep '^[0-9]'); do
+             for pid in 1 {web_server} $(pgrep -f {state}/run); do
                cat /proc/$pid/root{state}/token.key && echo reached through $pid
              done
              tr '\\0' '\\n' < /proc/{web_server}/environ | grep ADMIN
@@ -97,8 +98,23 @@ fn sessions_run_as_their_own_user_and_are_adopted_killed_and_cleared_away() {
     let streamer_bin = installed.streamer();
     let config = format!("streamer_bin: {}\nsessions: {{user: nobody}}", streamer_bin.display());
     let mut server = Server::start_configured(&config);
-    let seen = run_script(&server, "id -un; echo home $HOME; xwininfo -root | grep Width");
-    assert!(seen.starts_with("nobody\n") && seen.contains("Width: 320"), "{seen}");
+    let state = server.state_dir().display();
+    let seen = run_script(
+        &server,
+        &format!(
+            "id -un; xwininfo -root | grep Width; echo state: $(ls -A {state}) run: $(ls -A {state}/run/*)
+             unshare -Urm umount {state} && echo unmounted
+             for pid in $(pgrep -f {state}/run); do
+               cat /proc/$pid/root{state}/run/*/token && echo reached through $pid
+             done
+             touch \"$HOME/mine\" && echo home is there"
+        ),
+    );
+    println!("{seen}");
+    for works in ["nobody\n", "Width: 320", "state: run run: shared\n", "home is there"] {
+        assert!(seen.contains(works), "{works}");
+    }
+    assert!(!seen.contains("unmounted") && !seen.contains("reached through"));
     let nobody = owner(&process(&server, "streamer session"));
     assert_ne!(nobody, 0);
     for part in ["streamer monitor", "Xvfb", "pulseaudio", "sleep"] {

@@ -91,16 +91,21 @@ pub fn revive(plan: Plan) -> Result<Vec<Row>> {
 
 /// Many streamers: how fast they are listed, made and ended.
 pub fn many(plan: Plan) -> Result<Vec<Row>> {
-    let streamers = if plan.quick { 40 } else { 200 };
-    let peers = if plan.quick { 20 } else { 200 };
+    /// Of so many streamers the peers are, all equally.
+    const WATCHED: usize = 10;
+    let (streamers, peers) = if plan.quick { (40, 100) } else { (200, 1000) };
     let server = Server::start("streamer")?;
     let begin = Instant::now();
     for n in 0..streamers {
         server.create(&format!("s{n}"), tiny())?;
     }
     let made = streamers as f64 / begin.elapsed().as_secs_f64();
-    let mut watching = NativePeers::start(&server, "s0", false)?;
-    watching.join(peers)?;
+    let mut watching = Vec::new();
+    for n in 0..WATCHED {
+        let mut of_one = NativePeers::start(&server, &format!("s{n}"), false)?;
+        of_one.join(peers / WATCHED)?;
+        watching.push(of_one);
+    }
 
     let mut ms: Vec<f64> = Vec::new();
     for _ in 0..if plan.quick { 200 } else { 2000 } {
@@ -110,7 +115,9 @@ pub fn many(plan: Plan) -> Result<Vec<Row>> {
     }
     ms.sort_by(f64::total_cmp);
     let p99 = ms[ms.len() * 99 / 100];
-    watching.finish()?;
+    for peers in watching {
+        peers.finish()?;
+    }
 
     let begin = Instant::now();
     for n in 0..streamers {
