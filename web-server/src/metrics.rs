@@ -130,7 +130,11 @@ impl Metrics {
             "Ends of streamers that nobody asked for",
             self.failures.clone(),
         );
-        registry.register_collector(Box::new(Snapshot { streamers, per_peer, refusals: self.refusals.clone() }));
+        registry.register_collector(Box::new(Snapshot {
+            streamers,
+            per_peer,
+            refusals: self.refusals.clone(),
+        }));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry).expect("a String takes all that is written to it");
         text
@@ -174,7 +178,13 @@ impl Collector for Snapshot {
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1.0)];
         family(&mut encoder, Kind::Gauge, "build_info", "Version of the web-server", version)?;
         let refused = LIMITS.map(|(limit, key)| ([("limit", key)], self.refusals.of(limit) as f64));
-        family(&mut encoder, Kind::Counter, "refusals", "What was over a limit, by the key of that", refused)?;
+        family(
+            &mut encoder,
+            Kind::Counter,
+            "refusals",
+            "What was over a limit, by the key of that",
+            refused,
+        )?;
         let wrong = [(NO_LABELS, self.refusals.failed_logins() as f64)];
         family(&mut encoder, Kind::Counter, "wrong_tokens", "Tokens and secrets that were wrong", wrong)?;
         let ours = process::read();

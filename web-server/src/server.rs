@@ -109,9 +109,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
-    let scan = adopt::scan(&run_root, &launcher)
-        .await
-        .with_context(|| format!("reading {}", run_root.display()))?;
+    let scan =
+        adopt::scan(&run_root, &launcher).await.with_context(|| format!("reading {}", run_root.display()))?;
     registry.resume(scan, remembered, &config.streams);
     let registry_task = tokio::spawn(registry.run());
     if let Some(spec) = config.streams.spec()

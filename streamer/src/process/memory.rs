@@ -31,7 +31,9 @@ fn files(groups: &str) -> Vec<PathBuf> {
     for group in cgroup::memberships(groups) {
         let (mount, file) = match group {
             group if group.is_v2() => (PathBuf::from(cgroup::ROOT), "memory.events"),
-            group if group.has("memory") => (PathBuf::from(cgroup::ROOT).join("memory"), "memory.oom_control"),
+            group if group.has("memory") => {
+                (PathBuf::from(cgroup::ROOT).join("memory"), "memory.oom_control")
+            }
             _ => continue,
         };
         files.push(group.directory(&mount).join(file));

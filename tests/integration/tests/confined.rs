@@ -15,7 +15,9 @@ const SECRET: &str = "an-admin-secret-of-a-test";
 
 /// A desktop whose command is this script, and what it has printed into `seen` when it is done.
 fn run_script(server: &Server, script: &str) -> String {
-    let script = format!("( {script} ) > \"$ORIEL_SESSION/seen.new\" 2>&1; mv \"$ORIEL_SESSION/seen.new\" \"$ORIEL_SESSION/seen\"; exec sleep 1000");
+    let script = format!(
+        "( {script} ) > \"$ORIEL_SESSION/seen.new\" 2>&1; mv \"$ORIEL_SESSION/seen.new\" \"$ORIEL_SESSION/seen\"; exec sleep 1000"
+    );
     let source = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sh", "-c", script] });
     server.create("demo", source);
     let [run_dir] = &server.run_dirs()[..] else { panic!("one run directory") };
@@ -155,9 +157,8 @@ fn can_limit(controller: &str) -> bool {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = common::cgroup::memberships(&text).find(|group| group.has(controller));
     let directory = group.map(|group| group.directory(&Path::new(common::cgroup::ROOT).join(controller)));
-    let can = directory.is_some_and(|directory| {
-        rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok()
-    });
+    let can = directory
+        .is_some_and(|directory| rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok());
     if !can {
         println!("not tested: this machine does not let us limit {controller}");
     }
@@ -211,6 +212,7 @@ fn groups(controller: &str) -> Vec<PathBuf> {
     let directory = group.directory(&Path::new(common::cgroup::ROOT).join(controller));
     let entries = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
     let ours = entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("oriel-"));
-    let empty = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|list| list.is_empty());
+    let empty =
+        |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|list| list.is_empty());
     ours.filter(empty).collect()
 }

@@ -42,7 +42,6 @@ pub async fn create(
     registry: web::Data<Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
-    auth: web::Data<Auth>,
 ) -> Result<HttpResponse, ApiError> {
     if !has_media_type(&request, SDP) {
         return Err(ApiError::MediaType { expected: SDP });
@@ -55,6 +54,7 @@ pub async fn create(
         .map_err(|_| ApiError::Unreadable("an offer is UTF-8 text".into()))?
         .to_owned();
     let right = site::caller(&request)?.right?;
+    let auth = request.app_data::<web::Data<Auth>>().expect("the server has one").clone();
     tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
     let join = Join::Whep { offer, token_id: right.token() };
     let streamer = registry.reach(&id.0).await?;

@@ -13,8 +13,8 @@ use common::ipc::{Ready, SessionState};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::link::Connection;
 use super::launch::Launcher;
+use super::link::Connection;
 use super::process::Monitor;
 use super::rundir::{Meta, RunDir, boot};
 use super::task;

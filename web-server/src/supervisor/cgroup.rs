@@ -288,19 +288,19 @@ mod tests {
             ("oriel.service/oriel-a/cpu.weight", ""),
             ("oriel.service/oriel-a/cgroup.procs", ""),
         ]);
-        let groups = Groups::below(root.path(), "0::/oriel.service/server\n", &LIMITS, "oriel-".into()).unwrap();
+        let groups =
+            Groups::below(root.path(), "0::/oriel.service/server\n", &LIMITS, "oriel-".into()).unwrap();
         assert_eq!(groups.make("a").unwrap().len(), 1);
-        let read = |file: &str| fs::read_to_string(root.path().join("oriel.service/oriel-a").join(file)).unwrap();
+        let read =
+            |file: &str| fs::read_to_string(root.path().join("oriel.service/oriel-a").join(file)).unwrap();
         assert_eq!((read("memory.max").as_str(), read("pids.max").as_str()), ("67108864", "20"));
         assert_eq!(read("cpu.weight"), "50");
     }
 
     #[test]
     fn in_v2_a_server_among_others_cannot_limit_anything() {
-        let root = tree(&[
-            ("oriel.service/cgroup.procs", "1\n2\n"),
-            ("oriel.service/server/cgroup.procs", ""),
-        ]);
+        let root =
+            tree(&[("oriel.service/cgroup.procs", "1\n2\n"), ("oriel.service/server/cgroup.procs", "")]);
         let below = |memberships| Groups::below(root.path(), memberships, &LIMITS, "oriel-".into());
         assert!(matches!(below("0::/oriel.service/server\n"), Err(Unavailable::NotDelegated(_))));
         assert!(matches!(below("0::/oriel.service\n"), Err(Unavailable::NotDelegated(_))));

@@ -151,7 +151,9 @@ impl Supervisor {
         }
         let failure = match self.launch(dir) {
             Ok(monitor) => self.live(dir, monitor, None).await,
-            Err(error) => Failure::new(format!("cannot start {}: {error}", self.plan.launcher.streamer_bin.display())),
+            Err(error) => {
+                Failure::new(format!("cannot start {}: {error}", self.plan.launcher.streamer_bin.display()))
+            }
         };
         self.turn = None;
         failure

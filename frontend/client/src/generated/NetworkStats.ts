@@ -43,4 +43,8 @@ send_drops: number,
 /**
  * Access units and sound packets dropped because a sending thread was behind.
  */
-media_drops: number, };
+media_drops: number, 
+/**
+ * Messages on data channels that were more than a peer may send in a second.
+ */
+messages_dropped: number, };

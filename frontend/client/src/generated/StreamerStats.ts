@@ -33,6 +33,10 @@ network: NetworkStats,
  */
 input_events: number, 
 /**
+ * Joins refused as there were as many peers as may be.
+ */
+peers_refused: number, 
+/**
  * The streamer process alone, without the X server and what runs in it.
  */
 process: ProcessStats, };
