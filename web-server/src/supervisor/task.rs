@@ -171,7 +171,7 @@ impl Supervisor {
 
     fn launch(&self, dir: &RunDir) -> std::io::Result<Monitor> {
         let monitor = Monitor::spawn(&self.plan.launcher, dir)?;
-        tracing::info!(id = %self.id, pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
+        tracing::info!(pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
         let (id, created) = (self.id.clone(), self.plan.created);
         let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };
         if let Err(error) = dir.write_meta(&meta) {
@@ -206,7 +206,7 @@ impl Supervisor {
                     forced = Some(Forced::Hung(format!("it hung: nothing was heard of it for {seconds} s")));
                 }
                 Lost::Link(error) => {
-                    tracing::debug!(id = %self.id, %error, "the control connection ended");
+                    tracing::debug!(%error, "the control connection ended");
                     reconnects += 1;
                     match self.reconnect(dir, &mut monitor, reconnects).await {
                         Ok(connection) => next = connection,
@@ -311,7 +311,7 @@ impl Supervisor {
     /// What does not fit a frame is left out; all that clients can make long is bounded far below it.
     fn queue(&self, connection: &mut Connection, message: &ServerIpcMessage) {
         if let Err(error) = connection.queue(message) {
-            tracing::error!(id = %self.id, %error, "cannot send to a streamer");
+            tracing::error!(%error, "cannot send to a streamer");
         }
     }
 
@@ -389,7 +389,7 @@ impl Supervisor {
                 continue;
             }
             if let Ok((connection, Ready { session: Some(session), .. })) = open(dir).await {
-                tracing::warn!(id = %self.id, attempt, "connected to the streamer again");
+                tracing::warn!(attempt, "connected to the streamer again");
                 self.reconnected(session).await;
                 return Ok(Some(connection));
             }
@@ -407,7 +407,7 @@ impl Supervisor {
 
     /// Kills the streamer, so that its monitor cleans up; and if it does not, everything.
     async fn end_by_force(&self, monitor: &mut Monitor) {
-        tracing::warn!(id = %self.id, "killing the streamer");
+        tracing::warn!("killing the streamer");
         let pid = self.streamer_pid.and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.filter(|pid| self.plan.launcher.may_kill(*pid)) {
             // Still the streamer: its monitor reaps it, and ends then.
@@ -450,7 +450,7 @@ impl Supervisor {
             return false;
         }
         if let Some(failure) = failure {
-            tracing::warn!(id = %self.id, reason = failure.reason, "the streamer ended");
+            tracing::warn!(reason = failure.reason, "the streamer ended");
             self.report(Event::Ended(failure)).await;
         }
         let (stopped, again) = (wanted(self.stop.clone()), follows(self.again.clone(), self.generation));
@@ -472,7 +472,7 @@ impl Supervisor {
         if let Err(error) = dir.remove() {
             tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
         }
-        tracing::info!(id = %self.id, "the streamer is gone");
+        tracing::info!("the streamer is gone");
         self.report(Event::Gone).await;
     }
 
