@@ -15,9 +15,11 @@
 //! cannot be asked for a keyframe, as its encoder is not ours: joiners are served from the feed's cached GOP,
 //! or wait for the next keyframe.
 
+pub mod av1;
 pub mod backoff;
 pub mod clock;
 pub mod h264;
+pub mod h265;
 pub mod open_codecs;
 pub mod opus;
 pub mod still;

@@ -12,6 +12,7 @@
 //! The app goes on running on the host when the source ends: `POST /api/hosts/{id}/cancel` ends it.
 
 mod audio;
+mod bitstream;
 mod control;
 mod pictures;
 mod session;
@@ -24,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::media::VideoCodec;
 use common::slots::{HostStage, HostStream};
 use common::spec::{CursorMode, HostAccess, MoonlightSpec};
 use gamestream::input::Input;
@@ -129,7 +129,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         audio: true,
         cursor: CursorMode::Embedded,
         input: true,
-        codec: VideoCodec::H264,
+        codec: bitstream::codec(spec.codec),
         window: None,
     };
     let shared = Arc::new(Shared {
@@ -140,7 +140,8 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
     });
     let (steering, inputs) = Steering::new(spec.width, spec.height).map_err(failed("making an eventfd"))?;
     let steering = Arc::new(steering);
-    let pictures = Pictures::new(video, Arc::clone(&counters), events.clone(), Arc::clone(&shared));
+    let pictures =
+        Pictures::new(video, Arc::clone(&counters), events.clone(), Arc::clone(&shared), spec.codec);
     let worker = Worker {
         spec: spec.clone(),
         access,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ipc::ErrorKind;
-use common::spec::{AppRef, Colorspace, HostAccess, MoonlightSpec};
+use common::slots::HostStage;
+use common::spec::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 use gamestream::crypto;
 use gamestream::http::{self, Target};
 use gamestream::identity::{Identity, certificate};
@@ -53,6 +54,9 @@ pub enum Failure {
     /// It has no such app.
     #[error("the host has no app {0}")]
     NoApp(AppRef),
+    /// It does not encode that.
+    #[error("the host does not encode {0}")]
+    NoCodec(MoonlightCodec),
     /// Its app was quit while we were away.
     #[error("the app was ended on the host")]
     Quit,
@@ -96,6 +100,7 @@ impl From<Failure> for Error {
             Failure::Busy(_) => ("host_busy", ErrorKind::Conflict),
             Failure::NoApp(_) => ("app_not_found", ErrorKind::NotFound),
             Failure::Reply(reply::Error::Refused { .. }) | Failure::Rtsp(rtsp::Error::Refused { .. }) => {
+            Failure::NoCodec(_) => ("host_codec_unsupported", ErrorKind::Invalid),
                 ("host_refused", ErrorKind::Failed)
             }
             _ => ("host_protocol", ErrorKind::Failed),
@@ -170,6 +175,14 @@ impl Session {
 }
 
 fn new_key() -> Result<crypto::Session, Failure> {
+        let has_codec = match spec.codec {
+            MoonlightCodec::H264 => info.codecs.h264(),
+            MoonlightCodec::Hevc => info.codecs.hevc(),
+            MoonlightCodec::Av1 => info.codecs.av1(),
+        };
+        if !has_codec {
+            return Err(Failure::NoCodec(spec.codec));
+        }
     let random = |bytes: &mut [u8]| {
         rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Failure::Io { what: "getting a random key", source: error.into() })
@@ -370,7 +383,11 @@ fn ask(spec: &MoonlightSpec, packet_size: usize, encryption: Encryption) -> Ask 
         fps: spec.fps,
         bitrate_kbps: spec.bitrate_kbps.unwrap_or(usual.clamp(1000, 50_000) as u32),
         packet_size: packet_size / 16 * 16,
-        codec: Codec::H264,
+        codec: match spec.codec {
+            MoonlightCodec::H264 => Codec::H264,
+            MoonlightCodec::Hevc => Codec::Hevc,
+            MoonlightCodec::Av1 => Codec::Av1,
+        },
         colorspace: match spec.colorspace {
             Colorspace::Rec601 => 0,
             Colorspace::Rec709 => 1,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
+mod codecs;
 mod host;
 mod hostile;
 mod loss;
