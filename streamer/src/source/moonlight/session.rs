@@ -89,9 +89,10 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let (code, kind) = match &failure {
+impl Failure {
+    /// What programs know it by.
+    pub fn code(&self) -> (&'static str, ErrorKind) {
+        match self {
             failure if failure.is_unreachable() => ("host_timeout", ErrorKind::Timeout),
             Failure::Http(http::Error::CertificateChanged(_)) => {
                 ("host_certificate_changed", ErrorKind::Conflict)
@@ -99,12 +100,19 @@ impl From<Failure> for Error {
             Failure::NotPaired => ("host_not_paired", ErrorKind::Invalid),
             Failure::Busy(_) => ("host_busy", ErrorKind::Conflict),
             Failure::NoApp(_) => ("app_not_found", ErrorKind::NotFound),
-            Failure::Reply(reply::Error::Refused { .. }) | Failure::Rtsp(rtsp::Error::Refused { .. }) => {
             Failure::NoCodec(_) => ("host_codec_unsupported", ErrorKind::Invalid),
+            Failure::Reply(reply::Error::Refused { .. }) | Failure::Rtsp(rtsp::Error::Refused { .. }) => {
                 ("host_refused", ErrorKind::Failed)
             }
+            Failure::Quit => ("host_app_ended", ErrorKind::Conflict),
             _ => ("host_protocol", ErrorKind::Failed),
-        };
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (code, kind) = failure.code();
         Error::Host { code, kind, message: failure.to_string() }
     }
 }
@@ -149,7 +157,7 @@ struct Host<'a> {
 }
 
 impl Session {
-    /// Begins one. With `may_be_quit` an app that does not run is not started.
+    /// Begins one, and tells how far that is. With `may_be_quit` an app that does not run is not started.
     ///
     /// # Errors
     /// [`Failure`].
@@ -158,23 +166,15 @@ impl Session {
         access: &HostAccess,
         may_be_quit: bool,
         until: Instant,
+        stage: &dyn Fn(HostStage),
     ) -> Result<Self, Failure> {
+        stage(HostStage::Asking);
         let unusable = |error: &dyn std::fmt::Display| Failure::Unusable(error.to_string());
         let identity = Identity::from_pem(&access.certificate, &access.key).map_err(|e| unusable(&e))?;
         let pinned = certificate(access.host_certificate.as_bytes()).map_err(|e| unusable(&e))?;
         let tls = identity.tls(pinned).map_err(|e| unusable(&e))?;
         let host = Host { access, tls, until };
         let info = host.info()?;
-        let app = host.app(&spec.app)?;
-        let crypto = new_key()?;
-        let url = host.begin(spec, &info, &app, &crypto, may_be_quit)?;
-        let url = SessionUrl::parse(&url)
-            .ok_or_else(|| Failure::Unusable(format!("the host's session has a strange URL: {url:?}")))?;
-        Negotiation::new(access, &url, &crypto, until).run(spec, &info, &crypto)
-    }
-}
-
-fn new_key() -> Result<crypto::Session, Failure> {
         let has_codec = match spec.codec {
             MoonlightCodec::H264 => info.codecs.h264(),
             MoonlightCodec::Hevc => info.codecs.hevc(),
@@ -183,6 +183,18 @@ fn new_key() -> Result<crypto::Session, Failure> {
         if !has_codec {
             return Err(Failure::NoCodec(spec.codec));
         }
+        let app = host.app(&spec.app)?;
+        let crypto = new_key()?;
+        stage(HostStage::Launching);
+        let url = host.begin(spec, &info, &app, &crypto, may_be_quit)?;
+        let url = SessionUrl::parse(&url)
+            .ok_or_else(|| Failure::Unusable(format!("the host's session has a strange URL: {url:?}")))?;
+        stage(HostStage::Negotiating);
+        Negotiation::new(access, &url, &crypto, until).run(spec, &info, &crypto)
+    }
+}
+
+fn new_key() -> Result<crypto::Session, Failure> {
     let random = |bytes: &mut [u8]| {
         rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Failure::Io { what: "getting a random key", source: error.into() })

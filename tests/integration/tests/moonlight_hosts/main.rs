@@ -7,3 +7,5 @@ mod host;
 mod hostile;
 mod loss;
 mod pictures;
+mod progress;
+mod steering;
