@@ -31,6 +31,10 @@ pub enum ExitReason {
     SourceFailed {
         /// What happened.
         message: String,
+        /// The same for programs, where there is a code for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        code: Option<String>,
     },
     /// The source ended: the command exited, the X server died.
     SourceEnded {
@@ -68,7 +72,7 @@ impl std::fmt::Display for StreamerExit {
         match (&self.reason, self.signal, self.code) {
             (ExitReason::Stopped, ..) => f.write_str("stopped"),
             (
-                ExitReason::SourceFailed { message }
+                ExitReason::SourceFailed { message, .. }
                 | ExitReason::SourceEnded { message }
                 | ExitReason::Finished { message }
                 | ExitReason::XServerDied { message }

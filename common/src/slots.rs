@@ -152,6 +152,8 @@ pub struct HostStream {
     pub stage: HostStage,
     /// How the network between the host and this server does; absent while it is not known.
     pub quality: Option<LinkQuality>,
+    /// What kept it from streaming last; absent while it streams.
+    pub failure: Option<HostFailure>,
     /// The code by which the host ended the stream last, as in `0x80030023`.
     pub termination: Option<String>,
     /// Frames that came whole, in this session with the host.
@@ -168,13 +170,38 @@ pub struct HostStream {
     pub round_trip_ms: Option<f64>,
 }
 
+impl HostStream {
+    /// The stage that it is in is not got over.
+    pub fn fail(&mut self, code: &str, message: &str) {
+        let (code, message) = (code.to_owned(), message.to_owned());
+        self.failure = Some(HostFailure { stage: self.stage, code, message });
+    }
+}
+
+/// A stage that was not got over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct HostFailure {
+    /// Which.
+    pub stage: HostStage,
+    /// Stable, for programs: `host_timeout`, `host_busy`, `host_lost` and the like.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
 /// How far the stream of a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostStage {
-    /// The host is asked to begin.
+    /// The host is asked what it can and what it runs.
     #[default]
-    Connecting,
+    Asking,
+    /// It starts the app, or takes up the one that runs.
+    Launching,
+    /// What is streamed is agreed on.
+    Negotiating,
+    /// The first picture is waited for.
+    Waiting,
     /// It streams.
     Streaming,
     /// It was lost, and is tried again after a while.

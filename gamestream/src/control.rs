@@ -185,7 +185,7 @@ impl Termination {
 impl std::fmt::Display for Termination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            0x8003_0023 => f.write_str("the app has ended"),
+            0x8003_0023 => f.write_str("the app has ended (0x80030023)"),
             0x800e_9403 => f.write_str("the host cannot convert its frames (0x800e9403)"),
             0x800e_9302 => f.write_str("the host shows protected content (0x800e9302)"),
             code => write!(f, "the host has ended the stream (0x{code:08x})"),

@@ -226,6 +226,11 @@ pub fn read_to_end(stream: &mut impl Read, max: usize) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
+/// What a host has answered, head and body. `None` when it is no answer that can be used.
+pub fn parse(answer: &[u8]) -> Option<Response> {
+    response(answer).ok()
+}
+
 fn read_response(stream: &mut impl Read) -> Result<Response, Failure> {
     response(&read_to_end(stream, MAX_HEAD + MAX_BODY)?)
 }

@@ -105,6 +105,20 @@ pub enum MoonlightCodec {
     /// H.264, which every browser decodes.
     #[default]
     H264,
+    /// HEVC (H.265), which some browsers decode, on some machines.
+    Hevc,
+    /// AV1, which most browsers decode.
+    Av1,
+}
+
+impl fmt::Display for MoonlightCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+        })
+    }
 }
 
 /// Colours of a picture.

@@ -202,8 +202,9 @@ export class Api {
   }
 
   /** Where the picture of an app is. */
-  hostAppImage(app: HostApp): string {
-    return new URL(app.image.replace(/^\/+/, ""), this.#base).href;
+  hostAppImage(host: string, app: HostApp): string {
+    // Not `app.image`: a proxy may have moved us without our knowing.
+    return new URL(`${hostPath(host)}/apps/${app.id}/image`, this.#base).href;
   }
 
   /** Wakes a host that sleeps. */

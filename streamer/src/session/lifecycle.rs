@@ -20,7 +20,7 @@ use crate::link::{Link, ReplyTo};
 use crate::peer::{Audience, Command, Media};
 use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
-use crate::source::{self, Ended, Event, Events, Outlets, Running, SourceKey, Upstream};
+use crate::source::{self, Ended, Event, Events, HostStatus, Outlets, Running, SourceKey, Upstream};
 
 /// The outcome of starting a source.
 pub type Started = Result<Box<dyn Running>, source::Error>;
@@ -126,9 +126,11 @@ impl Session {
         let entry = self.sources.get(name)?;
         let (mut video, audio) = (self.video_outlet(&entry.video), self.audio_outlet(&entry.audio));
         let events = Events::new(key, self.senders.source.clone());
-        self.sources.get_mut(name)?.tapping = Some(video.tapping());
+        let host = Arc::<HostStatus>::default();
+        let entry = self.sources.get_mut(name)?;
+        (entry.tapping, entry.host) = (Some(video.tapping()), host.clone());
         let (counters, shared_dir) = (self.counters.clone(), self.shared_dir.clone());
-        Some(Outlets { video, audio, counters, events, shared_dir })
+        Some(Outlets { video, audio, counters, events, shared_dir, host })
     }
 
     fn video_outlet(&self, feed: &Feed) -> VideoOutlet {
@@ -191,7 +193,7 @@ impl Session {
         };
         self.refuse_waiting(link, name, &refusal);
         if name == MAIN_SOURCE {
-            return Some(ExitReason::SourceFailed { message });
+            return Some(ExitReason::SourceFailed { message, code: Some(refusal.code) });
         }
         self.source_gone(link, name, message);
         None
@@ -357,7 +359,7 @@ impl Session {
             return Some(end.into_reason());
         }
         self.refuse_waiting(link, name, &RequestError::new(ErrorKind::Failed, "source_failed", &message));
-        Some(ExitReason::SourceFailed { message })
+        Some(ExitReason::SourceFailed { message, code: None })
     }
 
     /// A source has ended by itself, or did not start. One that was made for a slot leaves it; a named one

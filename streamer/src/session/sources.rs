@@ -22,7 +22,7 @@ use crate::feed::{Demand, Tapping};
 use crate::link::ReplyTo;
 use crate::peer::{Binding, FeedId};
 use crate::source::rendition::Rendition;
-use crate::source::{Info, Running, SourceKey};
+use crate::source::{HostStatus, Info, Running, SourceKey};
 
 /// A source that nobody wants goes on for so long: whoever switches to and fro finds it running.
 const LINGER: Duration = Duration::from_secs(5);
@@ -105,6 +105,8 @@ pub struct Entry {
     pub life: Life,
     /// Names this life of it: what an earlier one says is ignored.
     pub key: SourceKey,
+    /// How it does, if it is a Moonlight host.
+    pub host: Arc<HostStatus>,
     /// Its picture.
     pub video: Feed,
     /// Its sound. Of a source that encodes another one anew, that one's.
@@ -136,6 +138,7 @@ impl Entry {
             temporary,
             life: Life::Idle,
             key: SourceKey::default(),
+            host: Arc::default(),
             video,
             audio,
             tapping: None,
@@ -210,7 +213,7 @@ impl Entry {
             reason,
             size: info.as_ref().map(|info| (info.size.width, info.size.height)),
             codec: info.map(|info| info.codec),
-            host: self.running().and_then(|source| source.host()),
+            host: self.host.get(),
             watchers: pictures.map(|feed| feed.demand.watchers()).sum(),
         }
     }

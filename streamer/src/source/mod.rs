@@ -17,7 +17,7 @@ pub mod video;
 pub mod worker;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
@@ -47,6 +47,8 @@ pub struct Outlets {
     pub events: Events,
     /// The session's directory (mode 0700) that its programs can reach; it is removed after the streamer has ended.
     pub shared_dir: PathBuf,
+    /// How it does, if it is a Moonlight host.
+    pub host: Arc<HostStatus>,
 }
 
 /// Room for events of all sources; cursors change most often, at most once per capture.
@@ -113,6 +115,22 @@ pub enum Event {
     Offline(String),
     /// It ended by itself, and why. Nothing follows.
     Ended(Ended),
+}
+
+/// How the stream of a Moonlight host does, from before it has begun until after it has ended. Of other sources: nothing.
+#[derive(Debug, Default)]
+pub struct HostStatus(Mutex<Option<HostStream>>);
+
+impl HostStatus {
+    /// As it is now.
+    pub fn get(&self) -> Option<HostStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes it.
+    pub fn change<T>(&self, change: impl FnOnce(&mut HostStream) -> T) -> T {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    }
 }
 
 /// How a source ended by itself, in words.
@@ -226,10 +244,6 @@ pub trait Running: Send {
     }
     /// Its newest picture as encoders take it, for further renditions; `None` if it has no raw pictures.
     fn frames(&self) -> Option<Arc<Frames>> {
-        None
-    }
-    /// How it does, if it is a Moonlight host.
-    fn host(&self) -> Option<HostStream> {
         None
     }
 }

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 use common::spec::SourceSpec;
 use streamer::feed::{AudioOutlet, AudioUnit, Demand, Tapping, VideoOutlet, VideoUnit};
 use streamer::media::{Picture, Size};
-use streamer::source::{EVENT_QUEUE, Error, Event, Events, Outlets, Running, SourceKey, Upstream};
+use streamer::source::{
+    EVENT_QUEUE, Error, Event, Events, HostStatus, Outlets, Running, SourceKey, Upstream,
+};
 use streamer::stats::SourceCounters;
 
 use crate::picture::{Decoded, Decoder};
@@ -74,6 +76,7 @@ struct Stage {
     audio_demand: Arc<Demand>,
     counters: Arc<SourceCounters>,
     decoder: Decoder,
+    host: Arc<HostStatus>,
     dir: tempfile::TempDir,
     _beside: Option<RwLockReadGuard<'static, ()>>,
 }
@@ -115,6 +118,7 @@ impl Stage {
         let (audio_sender, audio) = mpsc::sync_channel(QUEUE);
         let (event_sender, events) = tokio::sync::mpsc::channel(EVENT_QUEUE);
         let counters = Arc::new(SourceCounters::default());
+        let host = Arc::<HostStatus>::default();
         let outlets = Outlets {
             // The test may be gone before the source is.
             video: VideoOutlet::new(Arc::clone(&video_demand), clock, move |unit| {
@@ -126,6 +130,7 @@ impl Stage {
             counters: Arc::clone(&counters),
             events: Events::new(SourceKey::default(), event_sender),
             shared_dir: dir.path().to_owned(),
+            host: Arc::clone(&host),
         };
         let source = start(outlets)?;
         let decoder = Decoder::new();
@@ -138,6 +143,7 @@ impl Stage {
             audio_demand,
             counters,
             decoder,
+            host,
             dir,
             _beside: beside,
         })

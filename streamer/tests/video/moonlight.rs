@@ -134,7 +134,7 @@ fn what_is_lost_is_replaced_or_asked_for_anew_and_never_shown_broken() {
         let numbers = numbers(&mut stage, 90);
         assert!(numbers.windows(2).all(|pair| pair[1] > pair[0]), "{kind} {share}: {numbers:?}");
         let lost = numbers[89] - numbers[0] - 89;
-        let known = stage.source.host().unwrap();
+        let known = stage.host.get().unwrap();
         eprintln!("{kind} {share}: {lost} frames missing, {known:?}");
         let (blocks, hopeless) = (host.counter("video_blocks"), host.counter("video_blocks_lost"));
         assert!(hopeless * 2 < blocks, "the test's own losses are too much: {hopeless} of {blocks}");
@@ -237,7 +237,7 @@ fn the_end_of_an_app_ends_the_source_with_its_reason() {
         _ => None,
     });
     assert!(reason.contains("app has ended"), "{reason}");
-    assert_eq!(stage.source.host().unwrap().termination.as_deref(), Some("0x80030023"));
+    assert_eq!(stage.host.get().unwrap().termination.as_deref(), Some("0x80030023"));
 }
 
 #[test]

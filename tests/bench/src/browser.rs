@@ -56,6 +56,30 @@ pub fn revive(root: &str, id: &str, count: usize) -> Result<Vec<f64>> {
     Ok(run::<Revived>("revive.mjs", &[root.to_owned(), id.to_owned(), count.to_string()])?.ms)
 }
 
+/// A host was paired, started and seen.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct First {
+    /// Begin of pairing to the first presented frame, milliseconds.
+    pub ms: f64,
+    /// Of it: pairing.
+    pub pair_ms: f64,
+    /// Of it: `POST` of the streamer until it runs.
+    pub start_ms: f64,
+}
+
+/// Pairs with a fake host, starts and watches it, and forgets it, again and again.
+///
+/// # Errors
+/// When a page or the host fails.
+pub fn moonlight(root: &str, http_port: u16, api_port: u16, count: usize) -> Result<Vec<First>> {
+    #[derive(Deserialize)]
+    struct Firsts {
+        firsts: Vec<First>,
+    }
+    let arguments = [root.to_owned(), http_port.to_string(), api_port.to_string(), count.to_string()];
+    Ok(run::<Firsts>("moonlight.mjs", &arguments)?.firsts)
+}
+
 /// Keys and their echoes: milliseconds from the event in the page to the changed pixel.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub mod line_process;
 pub mod peers;
 pub mod quality;
 pub mod reception;
+pub mod relay;
 pub mod report;
 pub mod server;
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::cpu;
 use crate::line_process::LineProcess;
 use crate::reception::Reception;
+use crate::relay::Came;
 use crate::server::{Server, binary};
 
 /// Native peers of one streamer.
@@ -73,6 +74,15 @@ impl NativePeers {
     /// When a peer was lost.
     pub fn end(&mut self) -> Result<Reception> {
         self.0.say("stop")?;
+        self.0.hear()
+    }
+
+    /// Of each peer, when the frames came since [`NativePeers::begin`], in order.
+    ///
+    /// # Errors
+    /// When a peer was lost.
+    pub fn frames(&mut self) -> Result<Vec<Vec<Came>>> {
+        self.0.say("frames")?;
         self.0.hear()
     }
 

@@ -9,6 +9,8 @@ use anyhow::{Result, ensure};
 use native_peer::{Arrival, Event, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::relay::Came;
+
 /// Payload type of H.264 in the streamer's offer.
 const H264: u8 = 102;
 /// Video clock, ticks per microsecond.
@@ -163,6 +165,14 @@ impl Receiver {
             first_to_last: Quantiles::of(first_to_last),
             cpu_us: 0,
         }
+    }
+
+    /// Of each stream of video, when the frames came that came whole since [`Receiver::start`], in order.
+    pub fn frames(&self) -> Vec<Vec<Came>> {
+        let us = |at: Duration| at.as_micros() as u64;
+        let came = |frame: &Frame| (us(frame.first), us(frame.last));
+        let streams = self.streams.values().filter(|stream| !stream.frames.is_empty());
+        streams.map(|stream| stream.frames.iter().map(came).collect()).collect()
     }
 
     /// Writes the access units of the first peer, each behind its length (four bytes, big endian). Returns how many.

@@ -52,9 +52,12 @@ test("it is paired with the PIN that the page shows, and its apps have pictures"
   );
 });
 
-test("an app is started by a click, and two pages present it", async () => {
+test("an app is started by a click: the page tells how far it is, and two pages present it", async () => {
+  await host.change({ mute_video: true });
   await a.click("[data-testid=app-1]");
   await a.waitForURL(/\/s\/[^/]+$/, { timeout: 20_000 });
+  await a.waitForSelector("[data-testid=host][data-stage=waiting]:has-text('first picture')", { timeout: 20_000 });
+  await host.change({ mute_video: false });
   id = decodeURIComponent(new URL(a.url()).pathname.split("/").at(-1) ?? "");
   await a.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
   b = await openPage(browser, new URL("hosts", server.url).href);
@@ -122,6 +125,32 @@ test("each page has its gamepad, and shakes by itself", async () => {
   assert.equal(await a.evaluate(() => window.fakePad.shaken.length), 0);
 });
 
+test("a gamepad comes to rest when its page loses control, and steers no more", async () => {
+  const control = `/api/streamers/${id}/control`;
+  const padsOfB = async (): Promise<unknown[]> => {
+    const pads = (await host.inputs("pad")).filter(({ number, mask }) => number === 1 && (Number(mask) & 2) !== 0);
+    return pads.map(({ buttons }) => buttons);
+  };
+  await stand(b, { buttons: { 2: 1 }, axes: [0, 0, 0, 0] });
+  await until("the second page steers", async () => (await padsOfB()).at(-1) === 0x4000);
+  const holder = await a.evaluate(() => window.oriel?.client.peerId);
+  await server.json("PUT", control, { mode: "exclusive", holder });
+  await until("its gamepad is at rest", async () => (await padsOfB()).at(-1) === 0);
+  const before = (await padsOfB()).length;
+  await b.waitForSelector("[data-testid=control][data-held=false]");
+  await stand(b, { buttons: { 3: 1 }, axes: [1, 1, 0, 0] });
+  // Meanwhile the first page's gamepad goes through.
+  await a.bringToFront();
+  await stand(a, { buttons: { 9: 1 }, axes: [0, 0, 0, 0] });
+  await host.gets("the pad in control", ({ kind, number, buttons }) => kind === "pad" && number === 0 && buttons === 0x10);
+  await b.bringToFront();
+  await b.waitForSelector("[data-testid=control][data-held=false]");
+  assert.equal((await padsOfB()).slice(before).filter((buttons) => buttons !== 0).length, 0);
+  await server.json("PUT", control, { mode: "shared" });
+  await stand(b, { buttons: { 1: 1 }, axes: [0, 0, 0, 0] });
+  await until("the second page steers again", async () => (await padsOfB()).at(-1) === 0x2000);
+});
+
 test("what a page held is released when it leaves, and its gamepad is unplugged", async () => {
   await b.keyboard.down("z");
   await host.gets("the key", ({ kind, vk, down }) => kind === "key" && vk === 0x5a && down === true);
@@ -141,6 +170,34 @@ test("the host was asked for few keyframes, and has nothing to complain of", asy
   assert.deepEqual(complaints, []);
 });
 
+test("a poor connection to the host is told, and that it is good again", async () => {
+  await a.bringToFront();
+  await host.change({ video: { loss: 0.5 }, fec_percent: 1 });
+  const poor = "[data-testid=host][data-quality=poor]:has-text('The connection to the host is poor')";
+  await a.waitForSelector(poor, { timeout: 20_000 });
+  const { sources } = await server.json<{ sources: { host?: { quality: string } }[] }>(
+    "GET",
+    `/api/streamers/${id}/sources`,
+  );
+  assert.equal(sources[0]?.host?.quality, "poor");
+  await host.change({ video: {}, fec_percent: 20 });
+  await a.waitForSelector("[data-testid=host][data-quality=ok]", { state: "attached", timeout: 20_000 });
+  await a.waitForSelector(poor, { state: "detached", timeout: 20_000 });
+  await advancing(a, 5, 30_000);
+});
+
+test("a host that breaks off is explained with its code, and come back to", async () => {
+  await host.change({ http: { launch: { status: { code: 500, message: "not now" } } } });
+  await host.act({ action: "terminate", code: 0x800e9403 });
+  const lost = await a.waitForSelector("[data-testid=host][data-stage=lost]:has-text('host_refused')", {
+    timeout: 20_000,
+  });
+  assert.match((await lost.textContent()) ?? "", /not now.*host_refused, 0x800e9403/);
+  await host.change({ http: {} });
+  await a.waitForSelector("[data-testid=host][data-stage=streaming]", { state: "attached", timeout: 40_000 });
+  await advancing(a, 5, 40_000);
+});
+
 test("a stream goes on with nobody watching, and a host that restarts is come back to", async () => {
   await a.context().close();
   await until("nobody watches", async () => (await server.peers(id)).length === 0);
@@ -152,6 +209,8 @@ test("a stream goes on with nobody watching, and a host that restarts is come ba
   await host.act({ action: "restart", down_ms: 500 });
   await until("a new session", async () => (await host.state()).counters.sessions > sessions, 40_000);
   await advancing(a, 10, 40_000);
+  await host.act({ action: "terminate", code: 0x80030023 });
+  await a.waitForSelector("[data-testid=ended]:has-text('0x80030023')", { timeout: 20_000 });
   await a.context().close();
   await server.delete(id);
   await until("the session has ended", async () => (await host.state()).session === null, 20_000);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /state` | paired clients, what runs, the session, counters, complaints |
 //! | `GET /input`, `DELETE /input` | what has come, oldest first; forgets it |
+//! | `GET /frames` | when each of the newest frames was sent |
 //! | `GET /scenario`, `PATCH /scenario` | how the host behaves; changes it from now on |
 //! | `POST /pin` | `{"pin": "1234"}`: types it |
 //! | `POST /do` | an [`Action`] |
@@ -85,6 +86,7 @@ fn answer(shared: &Shared, request: &Request) -> Result<Value, (u16, String)> {
             state.inputs.clear();
             Ok(json!({}))
         }
+        ("GET", "/frames") => Ok(json!({"frames": state.sent})),
         ("GET", "/scenario") => {
             serde_json::to_value(&state.scenario).map_err(|error| (500, error.to_string()))
         }

@@ -60,7 +60,7 @@ pub fn run(shared: &Shared, session: &Session) {
     }
 }
 
-fn deliver(way: &mut Way, shared: &Shared, client: SocketAddr) {
+fn deliver(way: &mut Way<Vec<u8>>, shared: &Shared, client: SocketAddr) {
     while let Some(packet) = way.pop(Instant::now()) {
         // Lost if it cannot be sent, as on any network.
         let _ = shared.audio.send_to(&packet, client);

@@ -1,6 +1,6 @@
 //! The host: its ports, its threads, and the one state that they share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -26,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const PIN_PATIENCE: Duration = Duration::from_secs(120);
 /// Complaints and inputs that are kept; further ones are only counted.
 const MAX_RECORD: usize = 100_000;
+/// Frames whose times are kept: some minutes.
+const MAX_SENT: usize = 20_000;
 
 /// How to start a host.
 #[derive(Debug, Clone, Default)]
@@ -127,10 +129,21 @@ pub struct State {
     pub to_send: Vec<Outgoing>,
     /// Input that came, oldest first.
     pub inputs: Vec<Value>,
+    /// When the newest frames were sent, oldest first.
+    pub sent: VecDeque<Sent>,
     /// What a client did that the protocol does not allow.
     pub complaints: Vec<String>,
     /// What has happened.
     pub counters: Counters,
+}
+
+/// A frame that was sent whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    /// Its number in its session.
+    pub frame: u32,
+    /// When its last data packet was given to the system, microseconds since 1970; parity may have followed.
+    pub at_us: u64,
 }
 
 /// What the control thread is to send.
@@ -222,6 +235,14 @@ impl State {
         if self.inputs.len() < MAX_RECORD {
             self.inputs.push(input);
         }
+    }
+
+    /// A frame was sent.
+    pub fn sent(&mut self, sent: Sent) {
+        if self.sent.len() >= MAX_SENT {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(sent);
     }
 
     /// Ends the session, if there is one; the app goes on.

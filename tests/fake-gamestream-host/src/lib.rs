@@ -15,6 +15,8 @@
 
 pub mod api;
 pub mod audio;
+pub mod camera;
+pub mod clip;
 pub mod control;
 pub mod crypto;
 pub mod fec;

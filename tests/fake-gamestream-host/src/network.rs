@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use crate::scenario::Network;
 
 /// Packets under way to one receiver.
-pub struct Way {
+pub struct Way<P> {
     rng: fastrand::Rng,
     /// Losses that are left of a burst.
     burst: u32,
-    under_way: BinaryHeap<Reverse<(Instant, u64, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<(Instant, u64, P)>>,
     entered: u64,
     /// Packets that were lost.
     pub lost: u64,
 }
 
-impl Way {
+impl<P: Clone + Ord> Way<P> {
     /// Nothing is under way.
     pub fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
@@ -25,7 +25,7 @@ impl Way {
     }
 
     /// A packet enters. False when it is lost.
-    pub fn push(&mut self, now: Instant, rules: &Network, packet: Vec<u8>) -> bool {
+    pub fn push(&mut self, now: Instant, rules: &Network, packet: P) -> bool {
         if self.is_lost(rules) {
             self.lost += 1;
             return false;
@@ -42,7 +42,7 @@ impl Way {
     }
 
     /// The next packet that has arrived at `now`.
-    pub fn pop(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub fn pop(&mut self, now: Instant) -> Option<P> {
         if self.next_at()? > now {
             return None;
         }
@@ -54,7 +54,7 @@ impl Way {
         self.under_way.peek().map(|Reverse((due, ..))| *due)
     }
 
-    fn enter(&mut self, due: Instant, packet: Vec<u8>) {
+    fn enter(&mut self, due: Instant, packet: P) {
         self.entered += 1;
         self.under_way.push(Reverse((due, self.entered, packet)));
     }

@@ -3,6 +3,7 @@
 //! The default is a Sunshine of 2025 with software encoding, in good order.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,10 @@ pub struct Scenario {
     pub name: String,
     /// `appversion` in serverinfo; a negative fourth number says Sunshine.
     pub appversion: String,
-    /// `ServerCodecModeSupport`. What is sent is H.264 all the same: others are refused when they are asked for.
+    /// `ServerCodecModeSupport`.
     pub codecs: u32,
+    /// Files that are sent instead of what this program encodes; see `clip.rs`. Without one, only H.264 can be sent.
+    pub clips: BTreeMap<Codec, PathBuf>,
     /// What `/applist` has.
     pub apps: Vec<App>,
     /// Another client plays this app: `currentgame` without a session of ours.
@@ -42,7 +45,7 @@ pub struct Scenario {
     pub timestamps: bool,
     /// The last data packet of a frame is as long as its content.
     pub short_last_packet: bool,
-    /// Each frame gets so many bytes of filler data more, for frames of several blocks.
+    /// Each frame of its own H.264 gets so many bytes of filler data more, for frames of several blocks.
     pub filler_bytes: usize,
     /// Share of the picture that is noise, 0 to 1: how hard it is to encode.
     pub noise: f32,
@@ -81,6 +84,7 @@ impl Default for Scenario {
             name: "Fake Host".to_owned(),
             appversion: "7.1.431.-1".to_owned(),
             codecs: 1,
+            clips: BTreeMap::new(),
             apps: vec![app(1, "Desktop"), app(1093255277, "Steam Big Picture")],
             busy_with: None,
             encrypted_rtsp: true,
@@ -155,6 +159,18 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+/// What video is encoded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// H.264.
+    H264,
+    /// HEVC.
+    Hevc,
+    /// AV1.
+    Av1,
 }
 
 /// A certificate of `data/`.

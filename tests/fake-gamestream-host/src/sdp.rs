@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Codec, Scenario};
 use crate::session::Settings;
 
 /// Encryption of control messages as of version 2, in `x-ss-general.encryption…`.
@@ -66,7 +66,10 @@ pub fn announced(sdp: &str, scenario: &Scenario) -> Result<Settings, String> {
         return Err(format!("encryptionEnabled {encryption} is more than the host supports"));
     }
     let features = optional("x-nv-general.featureFlags").unwrap_or(135);
+    let format = optional("x-nv-vqos[0].bitStreamFormat").unwrap_or(0);
+    let codec = codec(format, optional("x-nv-clientSupportHevc").unwrap_or(0) != 0, scenario);
     let settings = Settings {
+        codec: codec.ok_or_else(|| format!("bitStreamFormat: {format} is not possible here"))?,
         width: required("x-nv-video[0].clientViewportWd")?,
         height: required("x-nv-video[0].clientViewportHt")?,
         fps: required("x-nv-video[0].maxFPS")?,
@@ -79,11 +82,9 @@ pub fn announced(sdp: &str, scenario: &Scenario) -> Result<Settings, String> {
         encrypted_audio: encryption & AUDIO != 0 || features & LEGACY_AUDIO != 0,
         echoes_ids: optional("x-ml-general.featureFlags").unwrap_or(0) & SESSION_ID != 0,
     };
-    let format = optional("x-nv-vqos[0].bitStreamFormat").unwrap_or(0);
     let channels = required("x-nv-audio.surround.numChannels")?;
     let wrong = |what: &str, value: u32| Err(format!("{what}: {value} is not possible here"));
     match settings {
-        _ if format != 0 => wrong("bitStreamFormat", format),
         _ if channels != 2 => wrong("numChannels", channels),
         _ if optional("x-nv-general.useReliableUdp") != Some(13) => {
             wrong("useReliableUdp", optional("x-nv-general.useReliableUdp").unwrap_or(1))
@@ -105,6 +106,17 @@ pub fn announced(sdp: &str, scenario: &Scenario) -> Result<Settings, String> {
         }
         settings => Ok(settings),
     }
+}
+
+/// What is to be sent, if the host has it.
+fn codec(format: u32, client_has_hevc: bool, scenario: &Scenario) -> Option<Codec> {
+    let (codec, bits) = match format {
+        0 => return Some(Codec::H264),
+        1 if client_has_hevc => (Codec::Hevc, 0x100),
+        2 => (Codec::Av1, 0x1_0000),
+        _ => return None,
+    };
+    (scenario.codecs & bits != 0 && scenario.clips.contains_key(&codec)).then_some(codec)
 }
 
 #[cfg(test)]
@@ -134,6 +146,12 @@ mod tests {
         }
         let more = |line: &str| announced(&format!("{LEAST}{line}\r\n"), &Scenario::default());
         assert!(more("a=x-nv-vqos[0].bitStreamFormat:1").is_err());
+        let clips = [(Codec::Hevc, "clip".into()), (Codec::Av1, "clip".into())].into();
+        let scenario = Scenario { codecs: 0x101, clips, ..Scenario::default() };
+        let more_of = |lines: &str| announced(&format!("{LEAST}{lines}"), &scenario);
+        let hevc = more_of("a=x-nv-vqos[0].bitStreamFormat:1\r\na=x-nv-clientSupportHevc:1\r\n");
+        assert_eq!(hevc.unwrap().codec, Codec::Hevc);
+        assert!(more_of("a=x-nv-vqos[0].bitStreamFormat:2\r\n").is_err(), "it does not say that it has AV1");
         assert!(more("a=x-ss-general.encryptionEnabled:8").is_err());
         assert!(more("a=x-ss-general.encryptionEnabled:7").unwrap().encrypted_video);
         assert!(more("a=x-nv-general.featureFlags:167").unwrap().encrypted_audio);

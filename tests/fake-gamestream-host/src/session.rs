@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::crypto::Key;
+use crate::scenario::Codec;
 
 /// What `/launch` or `/resume` has fixed; RTSP is answered while there is one.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Launch {
 /// What ANNOUNCE has fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
+    /// Of video.
+    pub codec: Codec,
     /// Pixels.
     pub width: u32,
     /// Pixels.

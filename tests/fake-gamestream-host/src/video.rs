@@ -1,26 +1,15 @@
-//! Video: a picture with a frame code, encoded, cut and sent.
+//! Video: pictures, of the camera or a clip, cut into packets and sent.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::timecode::{Grid, TimeCode};
-use openh264::encoder::{
-    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, FrameType, Profile, QpRange, RateControlMode,
-    SpsPpsStrategy, UsageType, VuiConfig,
-};
-use openh264::formats::YUVSlices;
-use openh264::{OpenH264API, Timestamp};
-use openh264_sys2::{ENCODER_OPTION_TRACE_LEVEL, WELS_LOG_QUIET};
-
-use crate::host::{Shared, await_ping, take_pings};
+use crate::camera::{Camera, filler};
+use crate::clip::Player;
+use crate::host::{Sent, Shared, await_ping, take_pings};
 use crate::network::Way;
 use crate::packets::{Cut, Encryptor, Frame, Packet, Packetizer, long_header};
 use crate::scenario::{Lie, Scenario};
-use crate::session::{Session, Settings};
-
-/// Luma of white and black in limited range.
-const WHITE: u8 = 235;
-const BLACK: u8 = 16;
+use crate::session::Session;
 
 /// Sends video until the session ends.
 pub fn run(shared: &Shared, session: &Session) {
@@ -43,14 +32,20 @@ pub fn run(shared: &Shared, session: &Session) {
         frames: 0,
         began: Instant::now(),
     };
-    let mut camera = Camera::new(&session.settings);
+    let mut film = match Film::open(shared, session) {
+        Ok(film) => film,
+        Err(error) => {
+            shared.state().complain(format!("{error:#}"));
+            return session.end();
+        }
+    };
     let mut due = Instant::now();
     while !session.has_ended() && !shared.is_stopped() {
         let now = Instant::now();
         sender.deliver(now);
         if now >= due {
             let scenario = shared.state().scenario.clone();
-            sender.frame(&mut camera, &scenario);
+            sender.frame(&mut film, &scenario);
             let fps = session.settings.fps.min(scenario.max_fps);
             // A machine that is too slow makes fewer frames, and does not catch up.
             due = (due + Duration::from_secs(1) / fps).max(now);
@@ -60,11 +55,57 @@ pub fn run(shared: &Shared, session: &Session) {
     }
 }
 
+/// Where pictures come from.
+enum Film {
+    Camera(Box<Camera>),
+    Clip(Player),
+}
+
+impl Film {
+    fn open(shared: &Shared, session: &Session) -> anyhow::Result<Self> {
+        let codec = session.settings.codec;
+        let clip = shared.state().scenario.clips.get(&codec).cloned();
+        Ok(match clip {
+            Some(file) => Self::Clip(Player::open(codec, &file)?),
+            None => Self::Camera(Box::new(Camera::new(&session.settings))),
+        })
+    }
+
+    /// The next picture, and whether it is a keyframe.
+    fn shoot(
+        &mut self,
+        number: u32,
+        elapsed: Duration,
+        scenario: &Scenario,
+        keyframe: bool,
+    ) -> (Vec<u8>, bool) {
+        match self {
+            Self::Camera(camera) => {
+                let (mut bitstream, keyframe) = camera.shoot(number, elapsed, scenario.noise, keyframe);
+                bitstream.extend(filler(scenario.filler_bytes));
+                (bitstream, keyframe)
+            }
+            Self::Clip(player) => {
+                let unit = player.next(keyframe);
+                (unit.data.clone(), unit.keyframe)
+            }
+        }
+    }
+}
+
+/// A packet on its way.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Datagram {
+    bytes: Vec<u8>,
+    /// With it, all data of this frame was sent.
+    completes: Option<u32>,
+}
+
 struct Sender<'a> {
     shared: &'a Shared,
     session: &'a Session,
     client: SocketAddr,
-    way: Way,
+    way: Way<Datagram>,
     rng: fastrand::Rng,
     packetizer: Packetizer,
     encryptor: Option<Encryptor>,
@@ -74,7 +115,7 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     /// Makes a frame and puts its packets on their way.
-    fn frame(&mut self, camera: &mut Camera, scenario: &Scenario) {
+    fn frame(&mut self, film: &mut Film, scenario: &Scenario) {
         if let Some(client) = take_pings(self.shared, self.session, &self.shared.video) {
             self.client = client;
         }
@@ -88,9 +129,7 @@ impl Sender<'_> {
         };
         let started = Instant::now();
         let elapsed = started.saturating_duration_since(self.began);
-        let (mut bitstream, keyframe) =
-            camera.shoot(number, elapsed, scenario.noise, self.session.take_keyframe());
-        bitstream.extend(filler(scenario.filler_bytes));
+        let (bitstream, keyframe) = film.shoot(number, elapsed, scenario, self.session.take_keyframe());
         self.frames += 1;
         let timestamp = if scenario.timestamps { (elapsed.as_micros() * 9 / 100) as u32 } else { 0 };
         let latency = (started.elapsed().as_micros() / 100) as u16;
@@ -121,7 +160,8 @@ impl Sender<'_> {
         // Per block: lost, parity.
         let mut blocks = [(0, 0); 4];
         let count = packets.len();
-        for mut packet in packets {
+        let last = packets.iter().rposition(|packet| packet.data);
+        for (place, mut packet) in packets.into_iter().enumerate() {
             let block = &mut blocks[usize::from(packet.bytes[27] >> 4 & 3)];
             block.1 += usize::from(!packet.data);
             if !scenario.lies.is_empty() && self.rng.f64() < scenario.lie_share {
@@ -129,11 +169,12 @@ impl Sender<'_> {
                 lie(&mut packet.bytes, kind, &mut self.rng);
                 lies += 1;
             }
-            let sealed = match &mut self.encryptor {
+            let bytes = match &mut self.encryptor {
                 Some(encryptor) => encryptor.seal(self.frames, &packet.bytes),
                 None => packet.bytes,
             };
-            if !self.way.push(now, &scenario.video, sealed) {
+            let completes = (Some(place) == last).then_some(self.frames);
+            if !self.way.push(now, &scenario.video, Datagram { bytes, completes }) {
                 block.0 += 1;
                 *if packet.data { &mut data_lost } else { &mut parity_lost } += 1;
             }
@@ -151,22 +192,15 @@ impl Sender<'_> {
     }
 
     fn deliver(&mut self, now: Instant) {
-        while let Some(packet) = self.way.pop(now) {
+        while let Some(Datagram { bytes, completes }) = self.way.pop(now) {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // A buffer that is full, or a client that is gone: the packet is lost, as on any network.
-            let _ = self.shared.video.send_to(&packet, self.client);
+            let _ = self.shared.video.send_to(&bytes, self.client);
+            if let Some(frame) = completes {
+                self.shared.state().sent(Sent { frame, at_us: at.as_micros() as u64 });
+            }
         }
     }
-}
-
-/// A NAL unit of filler data (H.264 §7.3.2.7), if it is to have any length.
-fn filler(length: usize) -> Vec<u8> {
-    if length == 0 {
-        return Vec::new();
-    }
-    let mut unit = vec![0, 0, 0, 1, 12];
-    unit.resize(5 + length, 0xff);
-    unit.push(0x80);
-    unit
 }
 
 /// Makes a packet untrue.
@@ -190,119 +224,9 @@ fn lie(packet: &mut Vec<u8>, kind: Lie, rng: &mut fastrand::Rng) {
     }
 }
 
-/// What is filmed, and its encoder: constrained baseline, keyframes on request only.
-struct Camera {
-    width: usize,
-    height: usize,
-    luma: Vec<u8>,
-    chroma: Vec<u8>,
-    grid: Option<Grid>,
-    rng: fastrand::Rng,
-    encoder: Encoder,
-}
-
-impl Camera {
-    fn new(settings: &Settings) -> Self {
-        let (width, height) = (settings.width as usize, settings.height as usize);
-        let config = EncoderConfig::new()
-            .usage_type(UsageType::CameraVideoRealTime)
-            .bitrate(BitRate::from_bps(settings.bitrate_kbps.clamp(100, 200_000) * 1000))
-            .max_frame_rate(FrameRate::from_hz(settings.fps as f32))
-            .rate_control_mode(RateControlMode::Bitrate)
-            .qp(QpRange::new(14, 51))
-            .complexity(Complexity::Low)
-            .num_threads(1)
-            .skip_frames(false)
-            .scene_change_detect(false)
-            .profile(Profile::Baseline)
-            .sps_pps_strategy(SpsPpsStrategy::ConstantId)
-            .vui(VuiConfig::bt709());
-        let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config)
-            .expect("openh264 takes these settings");
-        let mut quiet = WELS_LOG_QUIET;
-        // SAFETY: this option takes a pointer to a log level, reads it and does not keep it.
-        unsafe { encoder.raw_api().set_option(ENCODER_OPTION_TRACE_LEVEL, (&raw mut quiet).cast()) };
-        let mut camera = Self {
-            width,
-            height,
-            luma: vec![128; width * height],
-            chroma: vec![128; width * height / 4],
-            grid: Grid::new(settings.width, settings.height),
-            rng: fastrand::Rng::with_seed(7),
-            encoder,
-        };
-        for y in 0..height {
-            camera.luma[y * width..][..width].fill((BLACK as usize + y * 200 / height) as u8);
-        }
-        camera
-    }
-
-    /// The next picture, as Annex B, and whether it is a keyframe.
-    fn shoot(&mut self, number: u32, elapsed: Duration, noise: f32, keyframe: bool) -> (Vec<u8>, bool) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let code = TimeCode { frame: number, time_us: time.as_micros() as u64 };
-        if let Some(grid) = self.grid {
-            for (index, white) in code.cells().into_iter().enumerate() {
-                let cell = grid.cell(index);
-                for y in cell.y..cell.y + cell.height {
-                    let row = &mut self.luma[y as usize * self.width..][..self.width];
-                    row[cell.x as usize..][..cell.width as usize].fill(if white { WHITE } else { BLACK });
-                }
-            }
-        }
-        // The code is in the upper half.
-        let rows = (self.height as f32 * noise.min(0.5)) as usize;
-        let start = (self.height - rows) * self.width;
-        self.luma[start..].fill_with(|| 96 + (self.rng.u8(..) & 63));
-        if keyframe {
-            self.encoder.force_intra_frame();
-        }
-        let size = (self.width, self.height);
-        let strides = (self.width, self.width / 2, self.width / 2);
-        let picture = YUVSlices::new((&self.luma, &self.chroma, &self.chroma), size, strides);
-        let unit = self.encoder.encode_at(&picture, Timestamp::from_millis(elapsed.as_millis() as u64));
-        let unit = unit.expect("openh264 encodes pictures of the size it was made for");
-        let mut bytes = Vec::new();
-        unit.write_vec(&mut bytes);
-        (bytes, unit.frame_type() == FrameType::IDR)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use openh264::decoder::Decoder;
-    use openh264::formats::YUVSource as _;
-
-    #[test]
-    fn pictures_carry_their_number_and_keyframes_come_on_request() {
-        let settings = Settings {
-            width: 320,
-            height: 180,
-            fps: 30,
-            packet_size: 1024,
-            bitrate_kbps: 1000,
-            min_parity: 2,
-            audio_packet_ms: 5,
-            control_v2: true,
-            encrypted_video: false,
-            encrypted_audio: false,
-            echoes_ids: true,
-        };
-        let mut camera = Camera::new(&settings);
-        let mut decoder = Decoder::new().unwrap();
-        for n in 0..20 {
-            let elapsed = Duration::from_millis(33 * u64::from(n));
-            let (mut bytes, keyframe) = camera.shoot(1000 + n, elapsed, 0.2, n == 7);
-            assert_eq!(keyframe, n == 0 || n == 7, "{n}");
-            bytes.extend(filler(3000));
-            let picture = decoder.decode(&bytes).unwrap().expect("a picture for each");
-            let stride = picture.strides().0;
-            let code =
-                Grid::new(320, 180).unwrap().read(|x, y| picture.y()[y as usize * stride + x as usize]);
-            assert_eq!(code.map(|code| code.frame), Some(1000 + n));
-        }
-    }
 
     #[test]
     fn every_lie_can_be_told_about_every_packet() {

@@ -5,6 +5,7 @@
 //! A coverage-guided fuzzer needs a nightly compiler. What is lost without it is made up for by good seeds: everything that
 //! these parsers know is in them.
 
+mod hosts;
 pub mod targets;
 
 use std::fs;

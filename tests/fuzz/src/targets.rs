@@ -5,22 +5,25 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::api::{CreateStreamer, InputRequest};
 use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
+use common::media::VideoCodec;
 use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
 use common::spec::StreamSpec;
 use serde::de::DeserializeOwned;
 use streamer::feed::packetize;
+use streamer::media::{AccessUnit, Size};
 use streamer::peer::connection::{Connection, Identity, Srtp};
 use streamer::peer::{demux, negotiate};
 use streamer::source::ffmpeg::{read::Reader, ts};
-use streamer::source::live::{h264, opus};
+use streamer::source::live::{av1, h264, h265, opus};
 use streamer::source::rtsp::depacketize;
 use web_server::config::File;
 use web_server::config::file::Format;
 
-use crate::Target;
+use crate::{Target, hosts};
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
@@ -36,6 +39,14 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rtp", seeds: rtp_seeds, run: rtp },
     Target { name: "h264", seeds: Vec::new, run: annex_b },
     Target { name: "mpegts", seeds: Vec::new, run: mpegts },
+    Target { name: "host_video", seeds: hosts::video_seeds, run: hosts::video },
+    Target { name: "host_fec", seeds: hosts::fec_seeds, run: hosts::fec },
+    Target { name: "host_sound", seeds: hosts::sound_seeds, run: hosts::sound },
+    Target { name: "host_messages", seeds: hosts::messages_seeds, run: hosts::messages },
+    Target { name: "host_rtsp", seeds: hosts::rtsp_seeds, run: hosts::rtsp },
+    Target { name: "host_answers", seeds: hosts::answers_seeds, run: hosts::answers },
+    Target { name: "host_pairing", seeds: hosts::pairing_seeds, run: hosts::pairing },
+    Target { name: "host_pictures", seeds: host_pictures_seeds, run: host_pictures },
 ];
 
 fn ipc_seeds() -> Vec<Vec<u8>> {
@@ -272,6 +283,43 @@ fn annex_b(input: &[u8]) {
         packetize::h264::payloads(&unit.data).iter().for_each(drop);
     }
     let _ = (assembler.format(), assembler.parameter_sets().count());
+}
+
+/// A keyframe of HEVC, and one of AV1.
+fn host_pictures_seeds() -> Vec<Vec<u8>> {
+    let hevc: [&[u8]; 4] = [
+        &[0x40, 1, 0x0c, 1, 0xff],
+        &[
+            0x42, 1, 1, 1, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x3f, 0xa0, 5, 2, 1, 0x71, 0xf2,
+            0xe5, 0xba, 0x4a, 0x4c, 0x2f, 1, 0x68, 8, 0, 0, 3, 0, 8, 0, 0, 3, 0, 0xf0, 0x40,
+        ],
+        &[0x44, 1, 0xc1, 0x72],
+        &[0x26, 1, 0xaf, 7, 7],
+    ];
+    let hevc = hevc.iter().flat_map(|nal| [&[0, 0, 0, 1], *nal].concat()).collect();
+    vec![
+        hevc,
+        vec![0x12, 0, 0x0a, 11, 0, 0, 0, 0x0c, 0xc4, 0xff, 0x67, 0x3e, 0xfe, 0x40, 0x10, 0x32, 2, 7, 7],
+    ]
+}
+
+/// What is made of a host's HEVC and AV1.
+fn host_pictures(input: &[u8]) {
+    let mut assembler = h265::Assembler::default();
+    if let Some(unit) = assembler.assemble(packetize::nal_units(input)) {
+        assert!(!unit.keyframe || assembler.format().is_some());
+    }
+    let _ = av1::size(input);
+    for codec in [VideoCodec::H265, VideoCodec::AV1] {
+        let unit = AccessUnit {
+            codec,
+            data: Bytes::copy_from_slice(input),
+            keyframe: true,
+            captured: Instant::now(),
+            size: Size { width: 640, height: 360 },
+        };
+        assert!(packetize::payloads(&unit, 1).iter().all(|payload| payload.len() <= packetize::MAX_PAYLOAD));
+    }
 }
 
 fn mpegts(input: &[u8]) {

@@ -96,6 +96,17 @@ impl FakeHost {
         self.api("GET", "/input", &json!({}))["inputs"].as_array().cloned().unwrap_or_default()
     }
 
+    /// When each of the newest frames was sent, oldest first.
+    #[track_caller]
+    pub fn frames(&self) -> Vec<Value> {
+        self.api("GET", "/frames", &json!({}))["frames"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Looks until an input is as wanted.
     ///
     /// # Panics

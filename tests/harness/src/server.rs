@@ -190,8 +190,14 @@ impl Server {
             .spawn()
             .expect("the web-server starts");
         self.child = Some(child);
+        let base = self.variables.iter().find(|(name, _)| name == "ORIEL_BASE_PATH");
+        let base = base.map_or("", |(_, base)| base);
         eventually("the web-server answers", || {
-            self.agent.get(self.url("/healthz")).call().ok().filter(|answer| answer.status() == 200)
+            self.agent
+                .get(self.url(&format!("{base}/healthz")))
+                .call()
+                .ok()
+                .filter(|answer| answer.status() == 200)
         });
     }
 

@@ -102,6 +102,29 @@ fn a_host_is_added_paired_and_streamed() {
 }
 
 #[test]
+fn behind_a_path_prefix_all_paths_in_answers_have_it() {
+    let secret = "an-admin-secret-of-this-test";
+    let mut server = Server::start_with(&[("ORIEL_ADMIN_SECRET", secret), ("ORIEL_BASE_PATH", "/oriel")]);
+    server.use_token(secret);
+    let fake = FakeHost::start_without_pin(&json!({}));
+    let body = json!({"address": "127.0.0.1", "http_port": fake.ports().http_port});
+    let added = server.post("/oriel/api/hosts", &body).expect(201);
+    let location = added.location.clone().unwrap();
+    assert_eq!(location, format!("/oriel/api/hosts/{}", added.json::<Value>()["id"].as_str().unwrap()));
+    let started: Value = server.post(&format!("{location}/pair"), &json!({})).expect(202).json();
+    assert_eq!(started["state"], "waiting_for_pin");
+    fake.type_pin(started["pin"].as_str().unwrap());
+    eventually("the host is paired", || {
+        let host: Value = server.get(&location).expect(200).json();
+        host["paired"].as_bool()?.then_some(())
+    });
+    let apps: Value = server.get(&format!("{location}/apps")).expect(200).json();
+    let image = apps["apps"][0]["image"].as_str().unwrap();
+    assert_eq!(image, format!("{location}/apps/1/image"));
+    assert_eq!(server.get(image).expect(200).content_type, "image/png");
+}
+
+#[test]
 fn what_cannot_be_done_with_a_host_has_its_code() {
     let server = Server::start();
     let unknown = json!({"id": "unknown"});

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MOTION_CHANNEL};
+use common::media::VideoCodec;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::ice::mdns::MulticastDnsMode;
@@ -13,7 +14,7 @@ use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPa
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
+    MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
 };
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
@@ -28,10 +29,15 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext};
 
 use crate::depacketize::Depacketizer;
-use crate::{Channel, Error, Event};
+use crate::{Channel, Error, Event, Media};
 
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
+
+/// Payload types in the streamer's offer.
+const H264: u8 = 102;
+const H265: u8 = 100;
+const AV1: u8 = 45;
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::Rtc(what, error.to_string())
@@ -57,6 +63,7 @@ impl Connection {
         offer: String,
         local: SocketAddr,
         certificate: &RTCCertificate,
+        media: Media,
     ) -> Result<(Self, String), Error> {
         let inbox = Inbox::default();
         let tap = Tap { inbox: inbox.clone(), write: Vec::new().into() };
@@ -69,7 +76,7 @@ impl Connection {
             .build();
         let mut pc = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_media_engine(media_engine().map_err(failed("codecs"))?)
+            .with_media_engine(media_engine(media).map_err(failed("codecs"))?)
             .with_setting_engine(settings)
             .with_interceptor_registry(Registry::new().with(Slot::NackResponder, tap))
             .build(now)
@@ -147,7 +154,12 @@ impl Connection {
                     self.streams.push((ssrc, Depacketizer::default()));
                     self.streams.len() - 1
                 });
-                let unit = self.streams[index].1.push(&packet.header, &packet.payload);
+                let codec = match packet.header.payload_type {
+                    H265 => VideoCodec::H265,
+                    AV1 => VideoCodec::AV1,
+                    _ => VideoCodec::H264,
+                };
+                let unit = self.streams[index].1.push(codec, &packet.header, &packet.payload);
                 unit.into_iter().for_each(|unit| each(Event::Unit(unit)));
             }
             Packet::Rtcp(packets) => {
@@ -216,7 +228,7 @@ fn unix(ntp: u64) -> Duration {
     seconds + Duration::from_nanos(((ntp & 0xffff_ffff) * 1_000_000_000) >> 32)
 }
 
-fn media_engine() -> Result<MediaEngine, rtc::shared::error::Error> {
+fn media_engine(media: Media) -> Result<MediaEngine, rtc::shared::error::Error> {
     let codec = |mime: &str, clock_rate, channels, fmtp: &str, feedback: &[(&str, &str)], payload_type| {
         let rtcp_feedback = feedback
             .iter()
@@ -227,11 +239,22 @@ fn media_engine() -> Result<MediaEngine, rtc::shared::error::Error> {
         RTCRtpCodecParameters { rtp_codec, payload_type }
     };
     let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+    let hevc = "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST";
     let feedback = [("ccm", "fir"), ("nack", ""), ("nack", "pli")];
     let mut engine = MediaEngine::default();
     engine.register_codec(codec(MIME_TYPE_OPUS, 48_000, 2, "stereo=1", &[], 111), RtpCodecKind::Audio)?;
-    engine.register_codec(codec(MIME_TYPE_H264, 90_000, 0, h264, &feedback, 102), RtpCodecKind::Video)?;
-    engine.register_codec(codec(MIME_TYPE_RTX, 90_000, 0, "apt=102", &[], 103), RtpCodecKind::Video)?;
+    let mut video = vec![(MIME_TYPE_H264, h264, H264)];
+    video.extend(match media {
+        Media::UnitsOf(VideoCodec::H265) => Some((MIME_TYPE_HEVC, hevc, H265)),
+        Media::UnitsOf(VideoCodec::AV1) => Some((MIME_TYPE_AV1, "level-idx=5;profile=0;tier=0", AV1)),
+        _ => None,
+    });
+    for (mime, fmtp, payload_type) in video {
+        engine.register_codec(codec(mime, 90_000, 0, fmtp, &feedback, payload_type), RtpCodecKind::Video)?;
+        let apt = format!("apt={payload_type}");
+        let again = codec(MIME_TYPE_RTX, 90_000, 0, &apt, &[], payload_type + 1);
+        engine.register_codec(again, RtpCodecKind::Video)?;
+    }
     Ok(engine)
 }
 

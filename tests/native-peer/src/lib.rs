@@ -18,6 +18,7 @@ mod swarm;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::media::VideoCodec;
 use common::signal::ServerMessage;
 
 pub use swarm::{Options, Swarm};
@@ -29,6 +30,8 @@ pub enum Media {
     Headers,
     /// Decrypts it and joins the payloads of H.264 to access units as well.
     Units,
+    /// The same; can decode this codec too.
+    UnitsOf(VideoCodec),
 }
 
 /// Something that a peer has seen.
@@ -96,7 +99,7 @@ pub struct Unit {
     pub ssrc: u32,
     /// RTP time.
     pub rtp_time: u32,
-    /// Annex B.
+    /// Annex B; of AV1, OBUs with their lengths.
     pub data: Bytes,
 }
 

@@ -193,8 +193,10 @@ impl Swarm {
     }
 
     fn answer(&mut self, index: usize, offer: String) -> Result<(), Error> {
+        let media = self.options.media;
         let peer = &mut self.peers[index];
-        let (connection, sdp) = Connection::answer(Instant::now(), offer, peer.local, &self.certificate)?;
+        let (connection, sdp) =
+            Connection::answer(Instant::now(), offer, peer.local, &self.certificate, media)?;
         peer.connection = Some(connection);
         self.tell(index, &ClientMessage::Answer { sdp })?;
         self.after_input(index);

@@ -6,6 +6,7 @@ use common::hosts::{AddHost, Host, HostAppList, HostList, PairStarted};
 
 use super::extract::{Body, Json};
 use super::problem::ApiError;
+use super::site::Site;
 use crate::hosts::Hosts;
 
 impl Json for AddHost {}
@@ -29,10 +30,14 @@ fn id(request: &HttpRequest) -> &str {
         (status = 504, description = "`host_timeout`: it does not answer"),
     ),
 )]
-pub async fn add(body: Body<AddHost>, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
+pub async fn add(
+    body: Body<AddHost>,
+    hosts: web::Data<Hosts>,
+    site: web::Data<Site>,
+) -> Result<HttpResponse, ApiError> {
     let (new, host) = hosts.add(body.0).await?;
     let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
-    let location = format!("/api/hosts/{}", host.id);
+    let location = site.path(&format!("/api/hosts/{}", host.id));
     Ok(response.insert_header((header::LOCATION, location)).json(host))
 }
 
@@ -103,8 +108,16 @@ pub async fn pair(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpR
     responses((status = 200, description = "In the host's order", body = HostAppList),
               (status = 400, description = "`host_not_paired`")),
 )]
-pub async fn apps(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(hosts.apps(id(&request)).await?))
+pub async fn apps(
+    request: HttpRequest,
+    hosts: web::Data<Hosts>,
+    site: web::Data<Site>,
+) -> Result<HttpResponse, ApiError> {
+    let mut list = hosts.apps(id(&request)).await?;
+    for app in &mut list.apps {
+        app.image = site.path(&app.image);
+    }
+    Ok(HttpResponse::Ok().json(list))
 }
 
 /// Get the picture of an app.

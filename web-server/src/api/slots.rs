@@ -174,7 +174,7 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
     responses((status = 200, description = "In order of names, without passwords", body = SourceList)),
 )]
 pub async fn sources(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::Sources).await? {
+    match registry.look(&id.0).await?.ask(Ask::Sources).await? {
         Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0)),
         _ => Err(AskError::Unexpected.into()),
     }

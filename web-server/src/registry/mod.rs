@@ -105,7 +105,7 @@ enum Call {
     Get { id: StreamerId, answer: Answer<Streamer> },
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
-    Reach { id: StreamerId, answer: Answer<supervisor::Handle> },
+    Reach { id: StreamerId, may: fn(&state::Life) -> Result<(), Denied>, answer: Answer<supervisor::Handle> },
     Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
     Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
@@ -192,7 +192,15 @@ impl Handle {
     /// # Errors
     /// It is not running.
     pub async fn reach(&self, id: &StreamerId) -> Result<supervisor::Handle, Denied> {
-        self.call(|answer| Call::Reach { id: id.clone(), answer }).await?
+        self.call(|answer| Call::Reach { id: id.clone(), may: request::reach, answer }).await?
+    }
+
+    /// The way to a streamer that runs or is starting.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub async fn look(&self, id: &StreamerId) -> Result<supervisor::Handle, Denied> {
+        self.call(|answer| Call::Reach { id: id.clone(), may: request::look, answer }).await?
     }
 
     /// One peer; `None` when it is not known (yet).
@@ -469,10 +477,9 @@ impl Registry {
                     receiver
                 }));
             }
-            Call::Reach { id, answer } => {
+            Call::Reach { id, may, answer } => {
                 let _ = answer.send(
-                    self.session(&id)
-                        .and_then(|session| request::reach(&session.life).map(|()| session.handle.clone())),
+                    self.session(&id).and_then(|session| may(&session.life).map(|()| session.handle.clone())),
                 );
             }
             Call::Peer { id, peer, answer } => {

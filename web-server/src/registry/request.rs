@@ -83,6 +83,17 @@ pub fn reach(life: &Life) -> Result<(), Denied> {
     }
 }
 
+/// May something be asked of a streamer that one can do as well that is still starting?
+///
+/// # Errors
+/// The reason why not.
+pub fn look(life: &Life) -> Result<(), Denied> {
+    match &life.stage {
+        Stage::Starting => Ok(()),
+        _ => reach(life),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +137,8 @@ mod tests {
     fn only_a_running_streamer_can_be_asked_things() {
         assert_eq!(reach(&life(Stage::Running)), Ok(()));
         assert_eq!(reach(&life(Stage::Starting)), Err(Denied::Starting));
+        assert_eq!(look(&life(Stage::Starting)), Ok(()));
+        assert_eq!(look(&life(failed())), Err(Denied::Failed("why".into())));
         assert_eq!(reach(&life(failed())), Err(Denied::Failed("why".into())));
         assert_eq!(reach(&life(Stage::Stopping { reason: "r".into() })), Err(Denied::Stopping));
     }

@@ -212,7 +212,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
               data-testid={`app-${app.id}`}
               onClick={() => void start(app)}
             >
-              <img src={api.hostAppImage(app)} alt="" loading="lazy" />
+              <img src={api.hostAppImage(host.id, app)} alt="" loading="lazy" />
               <span>{starting === app.id ? "Starting…" : app.name === "" ? `App ${app.id}` : app.name}</span>
             </button>
           </li>

@@ -4,6 +4,7 @@ import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
 import { ClipboardPanel } from "./ClipboardPanel";
 import { ControlBar } from "./ControlBar";
+import { HostNotice } from "./HostNotice";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
@@ -230,6 +231,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {arrangement.notice}
         </p>
       )}
+      <HostNotice client={client} />
       {live && <ControlBar client={client} />}
       {statsShown && <StatsPanel model={model} />}
       {hasSound && muted && live && (

@@ -7,7 +7,11 @@ export type ExitReason = { "kind": "stopped" } | { "kind": "source-failed",
 /**
  * What happened.
  */
-message: string, } | { "kind": "source-ended", 
+message: string, 
+/**
+ * The same for programs, where there is a code for it.
+ */
+code?: string, } | { "kind": "source-ended", 
 /**
  * What happened.
  */

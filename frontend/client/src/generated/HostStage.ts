@@ -3,4 +3,4 @@
 /**
  * How far the stream of a host is.
  */
-export type HostStage = "connecting" | "streaming" | "lost" | "ended";
+export type HostStage = "asking" | "launching" | "negotiating" | "waiting" | "streaming" | "lost" | "ended";

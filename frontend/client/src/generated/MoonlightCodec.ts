@@ -3,4 +3,4 @@
 /**
  * What a host encodes.
  */
-export type MoonlightCodec = "h264";
+export type MoonlightCodec = "h264" | "hevc" | "av1";

@@ -30,6 +30,7 @@ export * from "./GeneralRequest";
 export * from "./Host";
 export * from "./HostApp";
 export * from "./HostAppList";
+export * from "./HostFailure";
 export * from "./HostList";
 export * from "./HostStage";
 export * from "./HostState";

@@ -24,16 +24,10 @@ const PADDING: u8 = 15;
 
 /// The RTP payloads of one temporal unit. What follows something that cannot be read is left out.
 pub fn payloads(temporal_unit: &[u8], keyframe: bool) -> Vec<Bytes> {
-    let mut elements = Vec::new();
-    let mut rest = temporal_unit;
-    while let Some((element, after)) = next_obu(rest) {
-        elements.extend(element);
-        rest = after;
-    }
     let mut cut = Cut::of(temporal_unit.len());
     let mut packet = Packet { elements: BytesMut::new(), header: if keyframe { SEQUENCE } else { 0 } };
-    for element in &elements {
-        packet.put(element, &mut cut);
+    for obu in obus(temporal_unit).filter(Obu::travels) {
+        packet.put(&obu.element(), &mut cut);
     }
     if !packet.elements.is_empty() {
         packet.end(0, &mut cut);
@@ -75,13 +69,47 @@ impl Packet {
     }
 }
 
-/// The next OBU, without its length, and what follows; no element if it does not travel.
-fn next_obu(bytes: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
+/// One OBU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Obu<'a> {
+    /// Its type, AV1 §6.2.2.
+    pub kind: u8,
+    header: u8,
+    extension: Option<u8>,
+    /// What follows the header and the length.
+    pub payload: &'a [u8],
+}
+
+impl Obu<'_> {
+    fn travels(&self) -> bool {
+        !matches!(self.kind, TEMPORAL_DELIMITER | TILE_LIST | PADDING)
+    }
+
+    /// As it is on the wire: without a length.
+    fn element(&self) -> Vec<u8> {
+        let mut element = Vec::with_capacity(2 + self.payload.len());
+        element.push(self.header & !HAS_SIZE);
+        element.extend(self.extension);
+        element.extend_from_slice(self.payload);
+        element
+    }
+}
+
+/// The OBUs of a temporal unit, as far as it can be read.
+pub fn obus(mut bytes: &[u8]) -> impl Iterator<Item = Obu<'_>> {
+    std::iter::from_fn(move || {
+        let (obu, rest) = next_obu(bytes)?;
+        bytes = rest;
+        Some(obu)
+    })
+}
+
+fn next_obu(bytes: &[u8]) -> Option<(Obu<'_>, &[u8])> {
     let (&header, mut rest) = bytes.split_first()?;
-    let mut element = vec![header & !HAS_SIZE];
+    let mut extension = None;
     if header & HAS_EXTENSION != 0 {
-        let (&extension, after) = rest.split_first()?;
-        element.push(extension);
+        let (&byte, after) = rest.split_first()?;
+        extension = Some(byte);
         rest = after;
     }
     let len = if header & HAS_SIZE == 0 {
@@ -92,13 +120,7 @@ fn next_obu(bytes: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
         len
     };
     let (payload, after) = rest.split_at_checked(len)?;
-    element.extend_from_slice(payload);
-    let travels = !matches!(obu_type(header), TEMPORAL_DELIMITER | TILE_LIST | PADDING);
-    Some((travels.then_some(element), after))
-}
-
-fn obu_type(header: u8) -> u8 {
-    header >> 3 & 0x0f
+    Some((Obu { kind: header >> 3 & 0x0f, header, extension, payload }, after))
 }
 
 /// AV1 §4.10.5.

@@ -16,6 +16,7 @@ use common::media::VideoCodec;
 
 use crate::media::AccessUnit;
 pub use annex_b::nal_units;
+pub use av1::obus;
 
 /// Longest payload, in bytes. With RTP header, extensions and the SRTP tag a datagram stays within 1200
 /// bytes, which passes every path that WebRTC is used on (IPv6's 1280 less tunnels).

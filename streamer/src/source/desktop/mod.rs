@@ -83,7 +83,7 @@ pub struct Desktop {
 /// # Errors
 /// [`Error`] when a part of it does not come up; those before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
-    let Outlets { video, audio, counters, events, shared_dir } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
     let server = match &spec.display {
         None => {

@@ -38,7 +38,7 @@ pub struct XServer {
     child: Child,
     stopping: Arc<AtomicBool>,
     footprint: Footprint,
-    run_dir: PathBuf,
+    dir: PathBuf,
 }
 
 impl XServer {
@@ -48,14 +48,14 @@ impl XServer {
     ///
     /// # Errors
     /// [`Error::Program`] with the end of its log when it does not come up.
-    pub fn start(run_dir: &Path, on_death: impl FnOnce(String) + Send + 'static) -> Result<Self, Error> {
+    pub fn start(dir: &Path, on_death: impl FnOnce(String) + Send + 'static) -> Result<Self, Error> {
         let failed = |message: String| Error::Program { program: PROGRAM.into(), message };
         let path = process::search_path();
         let program = process::find_program(PROGRAM, &path)
             .ok_or_else(|| failed("is not installed (Debian: apt-get install xvfb)".into()))?;
-        let xauthority = run_dir.join("Xauthority");
+        let xauthority = dir.join("Xauthority");
         write_cookie(&xauthority).map_err(|e| failed(format!("writing its cookie: {e}")))?;
-        let log = run_dir.join("x.log");
+        let log = dir.join("x.log");
         let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
         let command = command(&program, &xauthority, &log, tell.as_raw_fd());
         let command = command.map_err(|e| failed(format!("opening its log: {e}")))?;
@@ -78,9 +78,9 @@ impl XServer {
                     child,
                     stopping,
                     footprint,
-                    run_dir: run_dir.to_owned(),
+                    dir: dir.to_owned(),
                 };
-                server.footprint.write(run_dir).map_err(|e| failed(format!("writing its number: {e}")))?;
+                server.footprint.write(dir).map_err(|e| failed(format!("writing its number: {e}")))?;
                 Ok(server)
             }
             Err(why) => {
@@ -110,7 +110,7 @@ impl Drop for XServer {
             self.child.kill();
         }
         self.footprint.remove();
-        let _ = std::fs::remove_file(self.run_dir.join(FOOTPRINT_FILE));
+        let _ = std::fs::remove_file(self.dir.join(FOOTPRINT_FILE));
     }
 }
 

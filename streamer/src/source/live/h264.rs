@@ -20,11 +20,12 @@ const MAX_SET: usize = 1024;
 const MAX_SPS_ID: u32 = 31;
 const MAX_PPS_ID: u32 = 255;
 /// Longest side of a picture.
-const MAX_SIDE: u32 = 8192;
+pub const MAX_SIDE: u32 = 8192;
 /// Frame rates that a parameter set can be believed.
 const FPS: std::ops::RangeInclusive<f64> = 1.0..=240.0;
 
-const START_CODE: [u8; 4] = [0, 0, 0, 1];
+/// In front of each NAL unit.
+pub const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Types of NAL units, H.264 table 7-1.
 mod nal {
@@ -50,6 +51,8 @@ pub fn is_slice(nal: &[u8]) -> bool {
 pub enum Obstacle {
     /// Of a profile that they do not decode, by its number (`profile_idc`): 10 bit, 4:2:2, 4:4:4 and the like.
     Profile(u8),
+    /// Of more than 8 bits, or of other than 4:2:0, in a codec where the profile does not say it.
+    Samples,
     /// Half pictures.
     Interlaced,
     /// Pictures come in another order than they are shown in, which WebRTC does not know.
@@ -64,6 +67,7 @@ impl std::fmt::Display for Obstacle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Profile(profile) => write!(f, "H.264 of profile {profile}"),
+            Self::Samples => f.write_str("pictures that are not of 8 bits in 4:2:0"),
             Self::Interlaced => f.write_str("interlaced pictures"),
             Self::Reordered => f.write_str("B-frames"),
             Self::NoKeyframes => f.write_str("no IDR pictures"),

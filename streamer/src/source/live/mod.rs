@@ -15,9 +15,11 @@
 //! cannot be asked for a keyframe, as its encoder is not ours: joiners are served from the feed's cached GOP,
 //! or wait for the next keyframe.
 
+pub mod av1;
 pub mod backoff;
 pub mod clock;
 pub mod h264;
+pub mod h265;
 pub mod open_codecs;
 pub mod opus;
 pub mod still;
@@ -157,7 +159,7 @@ enum State {
 
 impl Publisher {
     fn new(outlets: Outlets, shared: Arc<Shared>) -> Self {
-        let Outlets { video, audio, counters, events, shared_dir: _ } = outlets;
+        let Outlets { video, audio, counters, events, shared_dir: _, host: _ } = outlets;
         let state = State::Trying(None);
         let (backoff, rate) = (Backoff::default(), Rate::default());
         Self { video, audio, counters, events, shared, state, backoff, rate }

@@ -12,6 +12,7 @@
 //! The app goes on running on the host when the source ends: `POST /api/hosts/{id}/cancel` ends it.
 
 mod audio;
+mod bitstream;
 mod control;
 mod pictures;
 mod session;
@@ -24,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::media::VideoCodec;
 use common::slots::{HostStage, HostStream};
 use common::spec::{CursorMode, HostAccess, MoonlightSpec};
 use gamestream::input::Input;
@@ -35,7 +35,7 @@ use self::session::{Failure, Session};
 use self::sink::Steering;
 use super::live::backoff::{self, Backoff};
 use super::live::still::Still;
-use super::{Ended, Error, Event, Events, Info, Outlets, Running};
+use super::{Ended, Error, Event, Events, HostStatus, Info, Outlets, Running};
 use crate::feed::AudioOutlet;
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
@@ -58,7 +58,7 @@ pub struct Moonlight {
 /// What the threads tell everybody else.
 struct Shared {
     info: Mutex<Info>,
-    stream: Mutex<HostStream>,
+    host: Arc<HostStatus>,
     still: Arc<Still>,
     /// The handle is gone.
     stop: AtomicBool,
@@ -70,11 +70,16 @@ impl Shared {
     }
 
     fn stream<T>(&self, change: impl FnOnce(&mut HostStream) -> T) -> T {
-        change(&mut self.stream.lock().unwrap_or_else(PoisonError::into_inner))
+        self.host.change(change)
     }
 
     fn stage(&self, stage: HostStage) {
-        self.stream(|stream| stream.stage = stage);
+        self.stream(|stream| {
+            stream.stage = stage;
+            if stage == HostStage::Streaming {
+                stream.failure = None;
+            }
+        });
     }
 }
 
@@ -121,26 +126,27 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         let what = what.to_owned();
         move |source| Error::Io { what, source }
     };
-    let session = Session::open(spec, &access, false, Instant::now() + FIRST_PATIENCE)?;
-    let Outlets { video, audio, counters, events, shared_dir: _ } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir: _, host } = outlets;
+    let session = open(spec, &access, false, Instant::now() + FIRST_PATIENCE, &host)?;
     let info = Info {
         size: Size { width: spec.width, height: spec.height },
         fps: spec.fps,
         audio: true,
         cursor: CursorMode::Embedded,
         input: true,
-        codec: VideoCodec::H264,
+        codec: bitstream::codec(spec.codec),
         window: None,
     };
     let shared = Arc::new(Shared {
         info: Mutex::new(info),
-        stream: Mutex::default(),
+        host,
         still: Arc::default(),
         stop: AtomicBool::new(false),
     });
     let (steering, inputs) = Steering::new(spec.width, spec.height).map_err(failed("making an eventfd"))?;
     let steering = Arc::new(steering);
-    let pictures = Pictures::new(video, Arc::clone(&counters), events.clone(), Arc::clone(&shared));
+    let pictures =
+        Pictures::new(video, Arc::clone(&counters), events.clone(), Arc::clone(&shared), spec.codec);
     let worker = Worker {
         spec: spec.clone(),
         access,
@@ -189,10 +195,6 @@ impl Running for Moonlight {
     fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
         self.steering.take().map(|steering| Box::new(sink::Remote::new(steering)) as Box<dyn Sink>)
     }
-
-    fn host(&self) -> Option<HostStream> {
-        Some(self.shared.stream(|stream| stream.clone()))
-    }
 }
 
 /// What the thread `moonlight` owns, and lends to the threads of a session.
@@ -225,7 +227,8 @@ impl Worker {
                 }
             };
             self.pictures.offline();
-            self.offline(reason);
+            self.shared.host.change(|stream| stream.fail("host_lost", &reason));
+            self.lost(reason);
             let mut online = began.elapsed();
             session = loop {
                 let wait = self.backoff.lost(online, backoff::random());
@@ -233,13 +236,13 @@ impl Worker {
                 if !self.rest(wait) {
                     return;
                 }
-                self.shared.stage(HostStage::Connecting);
-                match Session::open(&self.spec, &self.access, may_be_quit, Instant::now() + PATIENCE) {
+                let (until, host) = (Instant::now() + PATIENCE, &self.shared.host);
+                match open(&self.spec, &self.access, may_be_quit, until, host) {
                     Ok(session) => break session,
                     Err(Failure::Quit) => return self.ended(Ended::Finished(Failure::Quit.to_string())),
                     Err(failure) => {
                         may_be_quit &= !failure.is_unreachable();
-                        self.offline(failure.to_string());
+                        self.lost(failure.to_string());
                     }
                 }
             };
@@ -287,7 +290,7 @@ impl Worker {
         false
     }
 
-    fn offline(&self, reason: String) {
+    fn lost(&self, reason: String) {
         tracing::warn!(%reason, "a Moonlight host is lost");
         self.shared.stage(HostStage::Lost);
         self.tell(Event::Offline(reason));
@@ -308,6 +311,23 @@ impl Worker {
             }
         }
     }
+}
+
+/// Begins a session, telling how far that is, and what keeps it from beginning.
+fn open(
+    spec: &MoonlightSpec,
+    access: &HostAccess,
+    may_be_quit: bool,
+    until: Instant,
+    host: &HostStatus,
+) -> Result<Session, Failure> {
+    let stage = |stage| host.change(|stream| stream.stage = stage);
+    let session = Session::open(spec, access, may_be_quit, until, &stage);
+    match &session {
+        Ok(_) => stage(HostStage::Waiting),
+        Err(failure) => host.change(|stream| stream.fail(failure.code().0, &failure.to_string())),
+    }
+    session
 }
 
 fn named<'scope>(

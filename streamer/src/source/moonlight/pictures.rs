@@ -3,16 +3,16 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use common::media::VideoCodec;
 use common::slots::HostStage;
+use common::spec::MoonlightCodec;
 use gamestream::video::Frame;
 
 use super::Shared;
-use crate::feed::packetize::nal_units;
+use super::bitstream::{self, Bitstream, Unit};
 use crate::feed::{Demand, VideoOutlet};
 use crate::media::AccessUnit;
 use crate::source::live::clock::{Clock, SECOND, Track};
-use crate::source::live::h264::{Assembler, Obstacle};
+use crate::source::live::h264::Obstacle;
 use crate::source::{Event, Events};
 use crate::stats::SourceCounters;
 
@@ -22,6 +22,7 @@ pub struct Pictures {
     counters: Arc<SourceCounters>,
     events: Events,
     shared: Arc<Shared>,
+    codec: MoonlightCodec,
     /// Something that could not be told yet.
     untold: Option<Event>,
     online: bool,
@@ -30,16 +31,16 @@ pub struct Pictures {
 
 /// What begins anew with each session.
 struct Times {
-    assembler: Assembler,
+    bitstream: Bitstream,
     clock: Clock,
     track: Track,
     ticks: Unwrapped,
 }
 
 impl Times {
-    fn new() -> Self {
+    fn new(codec: MoonlightCodec) -> Self {
         Self {
-            assembler: Assembler::default(),
+            bitstream: Bitstream::new(codec),
             clock: Clock::new(Instant::now()),
             track: Track::default(),
             ticks: Unwrapped::default(),
@@ -48,19 +49,26 @@ impl Times {
 }
 
 impl Pictures {
-    /// Publishes to `outlet`.
+    /// Publishes pictures of this codec to `outlet`.
     pub fn new(
         outlet: VideoOutlet,
         counters: Arc<SourceCounters>,
         events: Events,
         shared: Arc<Shared>,
+        codec: MoonlightCodec,
     ) -> Self {
-        Self { outlet, counters, events, shared, untold: None, online: false, session: Times::new() }
+        let session = Times::new(codec);
+        Self { outlet, counters, events, shared, codec, untold: None, online: false, session }
     }
 
     /// What viewers want.
     pub fn demand(&self) -> &Arc<Demand> {
         self.outlet.demand()
+    }
+
+    /// Whether a frame of a host that does not say so is decodable alone.
+    pub fn is_key(&self) -> fn(&[u8]) -> bool {
+        bitstream::is_key(self.codec)
     }
 
     /// What everybody is told.
@@ -70,7 +78,7 @@ impl Pictures {
 
     /// A new session begins.
     pub fn begin(&mut self) {
-        self.session = Times::new();
+        self.session = Times::new(self.codec);
     }
 
     /// The session was lost: the next picture is news.
@@ -83,35 +91,32 @@ impl Pictures {
     ///
     /// # Errors
     /// Why browsers cannot show such pictures.
-    pub fn publish(&mut self, frame: &Frame) -> Result<bool, Obstacle> {
+    pub fn publish(&mut self, frame: Frame) -> Result<bool, Obstacle> {
         let now = Instant::now();
-        let Times { assembler, clock, track, ticks } = &mut self.session;
-        let Some(unit) = assembler.assemble(nal_units(&frame.data)) else { return Ok(false) };
-        let Some(format) = assembler.format() else { return Ok(false) };
-        if let Some(obstacle) = format.obstacle {
-            return Err(obstacle);
-        }
-        let captured = match frame.timestamp {
+        let Times { bitstream, clock, track, ticks } = &mut self.session;
+        let timestamp = frame.timestamp;
+        let Some(Unit { data, keyframe, size, full_range }) = bitstream.unit(frame)? else {
+            return Ok(false);
+        };
+        let captured = match timestamp {
             // Old hosts do not say.
             0 => now,
             stamp => clock.place(track, now, nanos_of(ticks.next(stamp))),
         };
         let unit = AccessUnit {
-            codec: VideoCodec::H264,
-            data: unit.data,
-            keyframe: unit.keyframe,
+            codec: bitstream::codec(self.codec),
+            data,
+            keyframe,
             captured: track.increasing(captured),
-            size: format.size,
+            size,
         };
-        let keyframe = unit.keyframe;
         self.counters.captured.add(1);
         self.counters.captured_bytes.add(unit.data.len() as u64);
         let resized = {
             let mut info = self.shared.info.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut info.size, unit.size) != unit.size
+            std::mem::replace(&mut info.size, size) != size
         };
-        self.shared.still.push(&unit, format.full_range);
-        let size = unit.size;
+        self.shared.still.push(&unit, full_range);
         self.outlet.publish(unit);
         if !std::mem::replace(&mut self.online, true) {
             self.shared.stage(HostStage::Streaming);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ipc::ErrorKind;
-use common::spec::{AppRef, Colorspace, HostAccess, MoonlightSpec};
+use common::slots::HostStage;
+use common::spec::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 use gamestream::crypto;
 use gamestream::http::{self, Target};
 use gamestream::identity::{Identity, certificate};
@@ -53,6 +54,9 @@ pub enum Failure {
     /// It has no such app.
     #[error("the host has no app {0}")]
     NoApp(AppRef),
+    /// It does not encode that.
+    #[error("the host does not encode {0}")]
+    NoCodec(MoonlightCodec),
     /// Its app was quit while we were away.
     #[error("the app was ended on the host")]
     Quit,
@@ -85,9 +89,10 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let (code, kind) = match &failure {
+impl Failure {
+    /// What programs know it by.
+    pub fn code(&self) -> (&'static str, ErrorKind) {
+        match self {
             failure if failure.is_unreachable() => ("host_timeout", ErrorKind::Timeout),
             Failure::Http(http::Error::CertificateChanged(_)) => {
                 ("host_certificate_changed", ErrorKind::Conflict)
@@ -95,11 +100,19 @@ impl From<Failure> for Error {
             Failure::NotPaired => ("host_not_paired", ErrorKind::Invalid),
             Failure::Busy(_) => ("host_busy", ErrorKind::Conflict),
             Failure::NoApp(_) => ("app_not_found", ErrorKind::NotFound),
+            Failure::NoCodec(_) => ("host_codec_unsupported", ErrorKind::Invalid),
             Failure::Reply(reply::Error::Refused { .. }) | Failure::Rtsp(rtsp::Error::Refused { .. }) => {
                 ("host_refused", ErrorKind::Failed)
             }
+            Failure::Quit => ("host_app_ended", ErrorKind::Conflict),
             _ => ("host_protocol", ErrorKind::Failed),
-        };
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (code, kind) = failure.code();
         Error::Host { code, kind, message: failure.to_string() }
     }
 }
@@ -144,7 +157,7 @@ struct Host<'a> {
 }
 
 impl Session {
-    /// Begins one. With `may_be_quit` an app that does not run is not started.
+    /// Begins one, and tells how far that is. With `may_be_quit` an app that does not run is not started.
     ///
     /// # Errors
     /// [`Failure`].
@@ -153,18 +166,30 @@ impl Session {
         access: &HostAccess,
         may_be_quit: bool,
         until: Instant,
+        stage: &dyn Fn(HostStage),
     ) -> Result<Self, Failure> {
+        stage(HostStage::Asking);
         let unusable = |error: &dyn std::fmt::Display| Failure::Unusable(error.to_string());
         let identity = Identity::from_pem(&access.certificate, &access.key).map_err(|e| unusable(&e))?;
         let pinned = certificate(access.host_certificate.as_bytes()).map_err(|e| unusable(&e))?;
         let tls = identity.tls(pinned).map_err(|e| unusable(&e))?;
         let host = Host { access, tls, until };
         let info = host.info()?;
+        let has_codec = match spec.codec {
+            MoonlightCodec::H264 => info.codecs.h264(),
+            MoonlightCodec::Hevc => info.codecs.hevc(),
+            MoonlightCodec::Av1 => info.codecs.av1(),
+        };
+        if !has_codec {
+            return Err(Failure::NoCodec(spec.codec));
+        }
         let app = host.app(&spec.app)?;
         let crypto = new_key()?;
+        stage(HostStage::Launching);
         let url = host.begin(spec, &info, &app, &crypto, may_be_quit)?;
         let url = SessionUrl::parse(&url)
             .ok_or_else(|| Failure::Unusable(format!("the host's session has a strange URL: {url:?}")))?;
+        stage(HostStage::Negotiating);
         Negotiation::new(access, &url, &crypto, until).run(spec, &info, &crypto)
     }
 }
@@ -370,7 +395,11 @@ fn ask(spec: &MoonlightSpec, packet_size: usize, encryption: Encryption) -> Ask 
         fps: spec.fps,
         bitrate_kbps: spec.bitrate_kbps.unwrap_or(usual.clamp(1000, 50_000) as u32),
         packet_size: packet_size / 16 * 16,
-        codec: Codec::H264,
+        codec: match spec.codec {
+            MoonlightCodec::H264 => Codec::H264,
+            MoonlightCodec::Hevc => Codec::Hevc,
+            MoonlightCodec::Av1 => Codec::Av1,
+        },
         colorspace: match spec.colorspace {
             Colorspace::Rec601 => 0,
             Colorspace::Rec709 => 1,

@@ -11,7 +11,6 @@ use super::pictures::Pictures;
 use super::session::Session;
 use super::sink::Steering;
 use super::{End, Life};
-use crate::feed::packetize::nal_units;
 use crate::source::Ended;
 
 /// Keeps the way through routers open, and tells the host where to send.
@@ -22,13 +21,10 @@ const BEGIN: Duration = Duration::from_secs(10);
 const COUNT: Duration = Duration::from_secs(1);
 /// It does well again after so many looks without a loss.
 const CALM: u32 = 3;
-/// `nal_unit_type` of an IDR slice.
-const IDR: u8 = 5;
 
 /// Works until the session is over.
 pub fn run(session: &Session, pictures: &mut Pictures, life: &Life, wishes: &Wishes, steering: &Steering) {
-    let is_idr = |data: &[u8]| nal_units(data).any(|nal| nal.first().is_some_and(|byte| byte & 0x1f == IDR));
-    let receiver = Receiver::new(session.packet_size, session.long_header, is_idr);
+    let receiver = Receiver::new(session.packet_size, session.long_header, pictures.is_key());
     let began = Instant::now();
     Thread { session, pictures, life, wishes, steering, receiver, began, looked: began, bad: 0, lost: 0 }
         .run();
@@ -83,7 +79,7 @@ impl Thread<'_> {
             return tracing::debug!(%error, "a video packet");
         }
         while let Some(frame) = self.receiver.pop() {
-            match self.pictures.publish(&frame) {
+            match self.pictures.publish(frame) {
                 Ok(true) => self.wishes.keyframe_came(),
                 Ok(false) => {}
                 Err(obstacle) => {

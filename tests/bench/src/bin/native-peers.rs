@@ -1,7 +1,8 @@
 //! Native peers in a process of their own, so that what they cost is not counted as the streamer's.
 //!
 //! Joins, and then obeys lines on standard input, answering each with a line of JSON:
-//! `join N` (more peers), `start`, `stop` (a [`bench::peers::Reception`] of what came between), `units FILE` (appends
+//! `join N` (more peers), `start`, `stop` (a [`bench::reception::Reception`] of what came between), `frames` (when whole frames came
+//! since `start`), `units FILE` (appends
 //! the access units of the first peer to a file from its next keyframe on, with `--units`). Ends with standard input.
 
 use std::io::{BufRead, Write};
@@ -111,6 +112,7 @@ impl Program {
                 report.cpu_us = cpu::process_us(std::process::id())? - self.cpu_us;
                 Ok(serde_json::to_value(report)?)
             }
+            "frames" => Ok(serde_json::to_value(self.reception.frames())?),
             "units" => Ok(serde_json::json!({ "units": self.reception.write_units(argument.as_ref())? })),
             _ => bail!("unknown command {line:?}"),
         }

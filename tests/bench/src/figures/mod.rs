@@ -5,6 +5,7 @@ mod fanout;
 mod glass;
 mod join;
 mod load;
+mod moonlight;
 mod rest;
 mod restart;
 mod slots;
@@ -46,7 +47,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 15] = [
+pub const FIGURES: [Figure; 16] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -89,6 +90,11 @@ pub const FIGURES: [Figure; 15] = [
         name: "cameras",
         about: "six cameras: one connection, and six pages with one each",
         measure: cameras::cameras,
+    },
+    Figure {
+        name: "moonlight",
+        about: "a Moonlight host relayed: delay, losses, first frame, CPU",
+        measure: moonlight::moonlight,
     },
     Figure {
         name: "adopt",

@@ -56,8 +56,15 @@ impl Known {
     /// Asks for a streamer that plays its first app, small enough for a busy machine.
     #[track_caller]
     pub fn stream(&self, server: &Server, id: &str) -> Answer {
+        self.stream_of(server, id, "h264")
+    }
+
+    /// The same, of this codec.
+    #[track_caller]
+    pub fn stream_of(&self, server: &Server, id: &str, codec: &str) -> Answer {
         let source = json!({ "type": "moonlight", "host_id": self.id, "app": "Desktop", "width": 640,
-            "height": 360, "fps": 30, "bitrate_kbps": 3000, "packet_size": 1024 });
+            "height": 360, "fps": 30, "bitrate_kbps": 3000, "packet_size": 1024,
+            "codec": codec });
         server.post("/api/streamers?wait=running", &json!({ "id": id, "source": source }))
     }
 

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
+mod codecs;
 mod host;
 mod hostile;
 mod loss;
 mod pictures;
+mod progress;
+mod steering;

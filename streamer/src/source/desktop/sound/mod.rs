@@ -48,13 +48,13 @@ impl Sound {
     ///
     /// # Errors
     /// When a thread or descriptor is not to be had.
-    pub fn start(run_dir: &Path, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Self, Error> {
+    pub fn start(dir: &Path, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: "starting sound".into(), source };
-        let socket = run_dir.join("pulse.sock");
+        let socket = dir.join("pulse.sock");
         let address = format!("unix:{}", socket.display());
         let stop = Arc::new(Stop::new().map_err(failed)?);
         let ready = Arc::new(Ready::default());
-        let (dir, told) = (run_dir.to_owned(), Arc::clone(&ready));
+        let (dir, told) = (dir.to_owned(), Arc::clone(&ready));
         let work = Work { dir, socket, stop: Arc::clone(&stop), ready: told, outlet, counters };
         let thread = crate::thread::spawn("sound", move || work.run()).map_err(failed)?;
         Ok(Self { address, stop, ready, thread: Some(thread) })
