@@ -1,5 +1,7 @@
 //! What hosts answer over HTTP: small XML documents, with a status of their own in the root.
 
+use std::num::NonZeroU16;
+
 use roxmltree::{Document, Node, ParsingOptions};
 
 /// Longest reply that is read, in bytes: a list of thousands of apps.
@@ -148,7 +150,7 @@ pub fn server_info(reply: &str) -> Result<ServerInfo, Error> {
             name: short(text(root, "hostname").unwrap_or_default()),
             unique_id: short(text(root, "uniqueid").unwrap_or_default()),
             version,
-            https_port: number(root, "HttpsPort")?,
+            https_port: number::<NonZeroU16>(root, "HttpsPort")?.get(),
             mac: text(root, "mac").and_then(mac),
             codecs: Codecs(number(root, "ServerCodecModeSupport").unwrap_or_default()),
             paired: text(root, "PairStatus") == Some("1"),
