@@ -386,6 +386,8 @@ impl Session {
         let renditions: Vec<_> = entry.renditions.values_mut().filter_map(|r| r.running.take()).collect();
         match life {
             Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => {
+                // Nothing is put in any more, and what is held there is forgotten, before it goes.
+                self.input.send(input::Event::Detach(name.to_owned()));
                 // Waits for threads and processes to end, and the control loop must not.
                 tokio::task::spawn_blocking(move || drop((renditions, source)));
             }

@@ -44,7 +44,17 @@ impl Socket {
 
     fn ask(&mut self, message: Value) -> Value {
         self.say(message.to_string());
-        self.hear()
+        self.answer()
+    }
+
+    /// The next message that is not about a slot's stream: what becomes of that is told whenever it is known.
+    fn answer(&mut self) -> Value {
+        loop {
+            let heard = self.hear();
+            if heard["type"] != "multistream/status" {
+                return heard;
+            }
+        }
     }
 
     /// It is refused for a reason that begins with `error`.
@@ -53,7 +63,7 @@ impl Socket {
         let text = text.into();
         let shown: String = text.chars().take(80).collect();
         self.say(text);
-        let answer = self.hear();
+        let answer = self.answer();
         let value = answer["value"].as_str().unwrap_or_default();
         assert!(answer["type"] == "error" && value.starts_with(error), "{shown}: {answer}");
     }
