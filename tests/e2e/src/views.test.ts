@@ -182,8 +182,10 @@ test("windows are shared from the page, typed into in turn, followed, and missed
   const terminal = (title: string, at: string): string =>
     `xterm -T ${title} -geometry 40x10+${at}+40 -e sh -c 'read line; echo $line > ${server.dir}/${title}; read line' &`;
   const script = join(server.dir, "windows.sh");
-  writeFileSync(script, `${terminal("One", "10")} ${terminal("Two", "330")} exec openbox\n`);
-  const source = { type: "desktop", width: 640, height: 360, audio: false, command: `exec sh ${script}` };
+  writeFileSync(script, `${terminal("One", "10")} ${terminal("Two", "330")}\n`);
+  // Windows that are there before openbox has begun are lost to it.
+  const command = ["openbox", "--startup", `sh ${script}`];
+  const source = { type: "desktop", width: 640, height: 360, audio: false, command };
   await server.json("POST", "api/streamers?wait=running", { id: "windows", share: false, source });
   type Window = { id: number; title: string };
   const windows = await until("both windows", async () => {
