@@ -1,9 +1,10 @@
 //! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use common::ipc::Isolation;
 use common::spec::InvalidField;
 use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::supervisor::cgroup::SessionLimits;
 use crate::supervisor::user::SessionUser;
@@ -51,40 +52,14 @@ pub struct Options {
     #[arg(long, env = "ORIEL_SESSION_CPU_WEIGHT", value_name = "N")]
     pub session_cpu_weight: Option<u32>,
 
-    /// Whether programs of sessions are kept from the server's own files [default: auto]
-    #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_enum)]
-    pub session_isolation: Option<IsolationOption>,
+    /// Whether programs of sessions are kept from the server's own files: `auto`, where the system allows it, `required`, or no
+    /// program is started, or `off` [default: auto]
+    #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_name = "HOW", value_parser = parse_isolation)]
+    pub session_isolation: Option<Isolation>,
 }
 
-/// [`Isolation`] as a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum IsolationOption {
-    /// Where the system allows it
-    Auto,
-    /// Always, or no program is started
-    Required,
-    /// Not at all
-    Off,
-}
-
-impl From<IsolationOption> for Isolation {
-    fn from(option: IsolationOption) -> Self {
-        match option {
-            IsolationOption::Auto => Isolation::Auto,
-            IsolationOption::Required => Isolation::Required,
-            IsolationOption::Off => Isolation::Off,
-        }
-    }
-}
-
-impl From<Isolation> for IsolationOption {
-    fn from(isolation: Isolation) -> Self {
-        match isolation {
-            Isolation::Auto => IsolationOption::Auto,
-            Isolation::Required => IsolationOption::Required,
-            Isolation::Off => IsolationOption::Off,
-        }
-    }
+fn parse_isolation(text: &str) -> Result<Isolation, ValueError> {
+    Isolation::deserialize(StrDeserializer::new(text))
 }
 
 impl Options {
@@ -95,7 +70,7 @@ impl Options {
             session_memory_mb: self.session_memory_mb.or(file.memory_mb),
             session_processes: self.session_processes.or(file.processes),
             session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
-            session_isolation: self.session_isolation.or(file.isolation.map(Into::into)),
+            session_isolation: self.session_isolation.or(file.isolation),
         }
     }
 }
@@ -140,7 +115,7 @@ impl Sessions {
                 processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
                 cpu_weight,
             },
-            isolation: options.session_isolation.map_or_else(Isolation::default, Into::into),
+            isolation: options.session_isolation.unwrap_or_default(),
         })
     }
 }
