@@ -187,7 +187,7 @@ pub enum Limit {
     Requests,
     /// Joins of one address.
     Joins,
-    /// Wrong tokens of one address: those that were not looked at any more.
+    /// Wrong tokens of one address: those that were one too many.
     FailedLogins,
     /// Length of a message of a WebSocket.
     MessageBytes,
@@ -226,7 +226,7 @@ impl Refusals {
         self.counter(limit).load(Ordering::Relaxed)
     }
 
-    /// Wrong tokens that were looked at.
+    /// All wrong tokens.
     pub fn failed_logins(&self) -> u64 {
         self.0.failed_logins.load(Ordering::Relaxed)
     }
@@ -242,6 +242,8 @@ impl Refusals {
 pub struct Limits {
     config: Config,
     requests: Mutex<Buckets>,
+    /// Requests of those who have shown nothing valid: they must not use up what others from their address have.
+    strangers: Mutex<Buckets>,
     joins: Mutex<Buckets>,
     failures: Mutex<Buckets>,
     refusals: Refusals,
@@ -252,9 +254,11 @@ impl Limits {
     pub fn new(config: Config, refusals: Refusals) -> Self {
         let per_minute = |n: u32| Mutex::new(Buckets::new(f64::from(n) / 60.0, f64::from(n)));
         let requests = f64::from(config.requests_per_second);
+        let per_second = || Mutex::new(Buckets::new(requests, requests * REQUEST_BURST_S));
         Self {
             config,
-            requests: Mutex::new(Buckets::new(requests, requests * REQUEST_BURST_S)),
+            requests: per_second(),
+            strangers: per_second(),
             joins: per_minute(config.joins_per_minute),
             failures: per_minute(config.failed_logins_per_minute),
             refusals,
@@ -271,7 +275,7 @@ impl Limits {
         &self.refusals
     }
 
-    /// A request of somebody who is no admin.
+    /// A request of somebody who has shown a valid token that is no admin's.
     ///
     /// # Errors
     /// One too many.
@@ -279,7 +283,15 @@ impl Limits {
         take(&self.requests, now, address).or_else(|()| self.refuse(Limit::Requests, Exceeded::Requests))
     }
 
-    /// Somebody who is no admin opens a WebSocket, or offers.
+    /// A request of somebody who has shown nothing valid. Counted apart from [`Limits::request`].
+    ///
+    /// # Errors
+    /// One too many.
+    pub fn stranger(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
+        take(&self.strangers, now, address).or_else(|()| self.refuse(Limit::Requests, Exceeded::Requests))
+    }
+
+    /// Somebody with a valid token that is no admin's joins: by a WebSocket, or an offer.
     ///
     /// # Errors
     /// One too many.
@@ -287,22 +299,13 @@ impl Limits {
         take(&self.joins, now, address).or_else(|()| self.refuse(Limit::Joins, Exceeded::Joins))
     }
 
-    /// Before a token is looked at.
+    /// A token was wrong. Valid ones are never counted, nor refused for the wrong ones of others behind the same address.
     ///
     /// # Errors
-    /// Too many from this address were wrong: whether this one is right is not told.
-    pub fn login(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
-        match lock(&self.failures).has_one(now, address) {
-            true => Ok(()),
-            false => self.refuse(Limit::FailedLogins, Exceeded::Logins),
-        }
-    }
-
-    /// A token was wrong.
-    pub fn login_failed(&self, now: Instant, address: IpAddr) {
+    /// One too many.
+    pub fn login_failed(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         self.refusals.0.failed_logins.fetch_add(1, Ordering::Relaxed);
-        // What is empty already need not be emptier.
-        let _ = take(&self.failures, now, address);
+        take(&self.failures, now, address).or_else(|()| self.refuse(Limit::FailedLogins, Exceeded::Logins))
     }
 
     fn refuse(&self, limit: Limit, why: Exceeded) -> Result<(), Exceeded> {
@@ -370,16 +373,6 @@ impl Buckets {
         self.bucket(now, address).take(now, per_second, burst)
     }
 
-    fn has_one(&mut self, now: Instant, address: IpAddr) -> bool {
-        let (per_second, burst) = (self.per_second, self.burst);
-        // An address that is not known has all of them.
-        let known = self.known.get_mut(&network(address));
-        known.is_none_or(|bucket| {
-            bucket.fill(now, per_second, burst);
-            bucket.left >= 1.0
-        })
-    }
-
     fn bucket(&mut self, now: Instant, address: IpAddr) -> &mut Bucket {
         let (per_second, burst, address) = (self.per_second, self.burst, network(address));
         if self.known.len() >= MAX_ADDRESSES && !self.known.contains_key(&address) {
@@ -445,16 +438,23 @@ mod tests {
     }
 
     #[test]
-    fn after_too_many_wrong_tokens_none_is_looked_at() {
+    fn wrong_tokens_are_limited_by_address() {
         let (limits, now, a) = (limits(), Instant::now(), ip("10.0.0.1"));
         for _ in 0..2 {
-            assert_eq!(limits.login(now, a), Ok(()));
-            limits.login_failed(now, a);
+            assert_eq!(limits.login_failed(now, a), Ok(()));
         }
-        assert_eq!(limits.login(now, a), Err(Exceeded::Logins));
-        assert_eq!(limits.login(now, ip("10.0.0.2")), Ok(()));
-        assert_eq!(limits.login(now + Duration::from_secs(29), a), Err(Exceeded::Logins));
-        assert_eq!(limits.login(now + Duration::from_secs(31), a), Ok(()));
+        assert_eq!(limits.login_failed(now, a), Err(Exceeded::Logins));
+        assert_eq!(limits.login_failed(now, ip("10.0.0.2")), Ok(()));
+        assert_eq!(limits.login_failed(now + Duration::from_secs(29), a), Err(Exceeded::Logins));
+        assert_eq!(limits.login_failed(now + Duration::from_secs(31), a), Ok(()));
+        assert_eq!((limits.refusals().failed_logins(), limits.refusals().of(Limit::FailedLogins)), (6, 2));
+    }
+
+    #[test]
+    fn strangers_use_up_nothing_of_those_who_are_known() {
+        let (limits, now, a) = (limits(), Instant::now(), ip("10.0.0.1"));
+        assert_eq!((0..100).filter(|_| limits.stranger(now, a).is_ok()).count(), 20);
+        assert_eq!(limits.request(now, a), Ok(()));
     }
 
     #[test]

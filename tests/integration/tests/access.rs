@@ -425,12 +425,12 @@ fn too_many_requests_joins_and_wrong_tokens_of_an_address_are_refused_by_name() 
     let some = |codes: &[String], code: &str| codes.iter().any(|found| found == code);
     assert!(some(&codes("/healthz", &[], 40), "too_many_requests"));
     let joins = codes("/api/streamers/a/peer", &[("x-forwarded-for", "10.0.0.9")], 40);
-    assert!(some(&joins, "too_many_joins") || some(&joins, "too_many_requests"), "{joins:?}");
+    assert!(some(&joins, "too_many_requests"), "{joins:?}");
     let wrong = codes("/api/streamers", &[("authorization", "Bearer wrong-wrong-wrong")], 10);
     assert_eq!(wrong.last().map(String::as_str), Some("too_many_failed_logins"));
-    // Not even the right one is looked at now.
+    // The right one is let in all the same.
     let right = codes("/api/streamers", &[("authorization", "Bearer an-admin-secret-of-this-test")], 1);
-    assert_eq!(right, ["too_many_failed_logins"]);
+    assert_eq!(right, [""; 0]);
     server.kill();
 }
 

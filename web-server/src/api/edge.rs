@@ -90,8 +90,10 @@ fn check(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
     let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
     let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
     let right = site::login(auth, limits, site::token_of(headers), address, direct)?;
-    if right != Ok(Right::Admin) {
-        limits.request(Instant::now(), address)?;
+    match right {
+        Ok(Right::Admin) => {}
+        Ok(Right::Streamer { .. }) => limits.request(Instant::now(), address)?,
+        Ok(Right::Nobody) | Err(_) => limits.stranger(Instant::now(), address)?,
     }
     request.extensions_mut().insert(Caller { address, direct, right });
     Ok(())
@@ -126,7 +128,10 @@ fn count_join(request: &ServiceRequest) -> Result<(), ApiError> {
     let extensions = request.extensions();
     let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
     match extensions.get::<Caller>() {
-        Some(caller) if caller.right != Ok(Right::Admin) => Ok(limits.join(Instant::now(), caller.address)?),
+        // Whoever says it in band is counted when that is done: wrong tokens must use up nobody's joins.
+        Some(Caller { address, right: Ok(Right::Streamer { .. }), .. }) => {
+            Ok(limits.join(Instant::now(), *address)?)
+        }
         _ => Ok(()),
     }
 }

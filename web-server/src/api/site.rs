@@ -77,7 +77,7 @@ pub fn origin_of(request: &ServiceRequest, site: &Site) -> (IpAddr, bool) {
     (address::client(peer, &forwarded_for, &site.access.trusted_proxies), direct)
 }
 
-/// What whoever shows this may do. Wrong tokens are counted, and after too many none is looked at.
+/// What whoever shows this may do. Only wrong tokens are counted, so that nobody can lock out who has a valid one.
 ///
 /// # Errors
 /// Too many were wrong.
@@ -88,13 +88,10 @@ pub fn login(
     address: IpAddr,
     direct: bool,
 ) -> Result<Result<Right, Refused>, Exceeded> {
-    let now = Instant::now();
-    if shown.is_some() {
-        limits.login(now, address)?;
-    }
     let right = auth.identify(shown, direct, Utc::now());
     if right == Err(Refused::Wrong) {
-        limits.login_failed(now, address);
+        limits.login_failed(Instant::now(), address)?;
+        // After the limit: guesses must not fill the log.
         tracing::warn!(%address, "a wrong token");
     }
     Ok(right)
@@ -119,6 +116,26 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderName;
     use actix_web::test::TestRequest;
+
+    #[test]
+    fn wrong_tokens_lock_out_nobody_who_has_a_valid_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = "a-secret-of-enough-length";
+        let secrets = crate::auth::secrets::Secrets::new(vec![secret.into()]).unwrap();
+        let auth = Auth::new(secrets, dir.path()).unwrap();
+        let limits = Limits::new(crate::limits::Config::default(), crate::limits::Refusals::default());
+        let id = common::id::StreamerId::parse("a").unwrap();
+        let wish = common::api::CreateToken { role: common::signal::Role::Viewer, expires_in_s: 60 };
+        let token = auth.issue(&id, wish, Utc::now()).token;
+        let login = |shown| login(&auth, &limits, shown, IpAddr::from([127, 0, 0, 1]), true);
+        let most = limits.config().failed_logins_per_minute as usize;
+        let refused: Vec<_> = (0..most + 1).map(|_| login(Some("a guess"))).collect();
+        assert!(refused[..most].iter().all(|refused| *refused == Ok(Err(Refused::Wrong))));
+        assert_eq!(refused[most], Err(Exceeded::Logins));
+        assert_eq!(login(Some(secret)), Ok(Ok(Right::Admin)));
+        assert!(matches!(login(Some(&token)), Ok(Ok(Right::Streamer { .. }))));
+        assert_eq!(login(None), Ok(Ok(Right::Nobody)));
+    }
 
     #[test]
     fn a_token_comes_in_a_header_or_as_a_subprotocol_and_nowhere_else() {

@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -63,12 +64,16 @@ impl Gate {
     /// What the first message, with this token in it, gives the right to.
     ///
     /// # Errors
-    /// Not to watch `streamer`.
+    /// Not to watch `streamer`, or one join too many.
     pub fn enter(&mut self, token: Option<&str>, streamer: &StreamerId) -> Result<Right, ApiError> {
-        if self.is_open_to_nobody() && token.is_some() {
+        let in_band = self.is_open_to_nobody() && token.is_some();
+        if in_band {
             self.right = site::login(&self.auth, &self.limits, token, self.address, self.direct)??;
         }
         self.right.permits(Need::Viewer, Some(streamer))?;
+        if in_band && self.right != Right::Admin {
+            self.limits.join(Instant::now(), self.address)?;
+        }
         Ok(self.right.clone())
     }
 }
