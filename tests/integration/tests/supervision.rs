@@ -245,6 +245,7 @@ fn while_the_state_directory_is_full_sessions_go_on_and_afterwards_all_is_kept()
     let _unmount = Unmount(disk.path().to_owned());
     let mut server = Server::start_in(disk.path());
     server.create("demo", test_source());
+    server.create("spare", test_source());
     let fill = |name: &str| {
         let filler = disk.path().join(name);
         let full = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).output();
@@ -263,6 +264,9 @@ fn while_the_state_directory_is_full_sessions_go_on_and_afterwards_all_is_kept()
     });
     server.stats_until("demo", "it goes on", |stats| stats.uptime_ms > uptime);
     server.get("/api/streamers/demo/snapshot").expect(200);
+    let deleted = server.delete("/api/streamers/spare").expect(507).problem();
+    assert_eq!(deleted.code, "not_durable", "{}", deleted.detail);
+    server.get("/api/streamers/spare").expect(404);
 
     // Also a web-server that starts now, and finds no room for any file, serves what runs and what is wanted.
     server.kill();

@@ -199,6 +199,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        Denied::NotDurable { .. } => (StatusCode::INSUFFICIENT_STORAGE, "not_durable"),
         Denied::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "state_unreadable"),
     }
 }
@@ -326,6 +327,7 @@ mod tests {
             (Denied::TooMany { max: 1 }.into(), 429, "too_many_streamers"),
             (Denied::Starting.into(), 409, "streamer_starting"),
             (Denied::ShuttingDown.into(), 503, "shutting_down"),
+            (Denied::NotDurable { id: id(), reason: "full".into() }.into(), 507, "not_durable"),
             (refused(ErrorKind::Invalid).into(), 400, "its_code"),
             (refused(ErrorKind::NotFound).into(), 404, "its_code"),
             (refused(ErrorKind::Conflict).into(), 409, "its_code"),

@@ -107,14 +107,17 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
 
 /// End a streamer and everything it started.
 ///
-/// Answers when nothing of it is left: no process, no socket, no file.
+/// Answers when nothing of it is left: no process, no socket, no file, and nothing that would start it again.
 ///
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
     delete, path = "/api/streamers/{id}", tag = "streamers",
     params(("id" = String, Path, description = "Its name")),
-    responses((status = 204, description = "Gone")),
+    responses(
+        (status = 204, description = "Gone, also after a crash of the server"),
+        (status = 507, description = "Ended, but a server that is started before this can be written starts it again"),
+    ),
 )]
 pub async fn delete(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let by = caller.right?.name();

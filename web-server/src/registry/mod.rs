@@ -137,7 +137,8 @@ impl Handle {
         let created = self.call(|answer| Call::Create { id, spec, answer }).await??;
         if created.how == Admission::Create {
             self.audit(&created.streamer.id, AuditAction::Created, by, None);
-            self.store.settled().await;
+            // A streamer that runs is of use, kept or not; readiness and the log tell what is not.
+            let _ = self.store.settled().await;
         }
         Ok(created)
     }
@@ -174,17 +175,17 @@ impl Handle {
         self.call(|answer| Call::WaitStarted { id: id.clone(), answer }).await?
     }
 
-    /// Ends a streamer and waits until nothing of it is left. Cancelling stops only the waiting.
+    /// Ends a streamer and waits until nothing of it is left, also not on the disk. Cancelling stops only the waiting.
     ///
     /// # Errors
-    /// There is none of that id.
+    /// There is none of that id; or it has ended, but that is not on the disk.
     pub async fn delete(&self, id: &StreamerId, by: &str) -> Result<(), Denied> {
         let gone = self.call(|answer| Call::Delete { id: id.clone(), answer }).await??;
         gone.await.map_err(|_| Denied::ShuttingDown)?;
         self.audit(id, AuditAction::Deleted, by, None);
         // Else a web-server that dies now would be followed by one that starts the streamer again.
-        self.store.settled().await;
-        Ok(())
+        let settled = self.store.settled().await;
+        settled.map_err(|why| Denied::NotDurable { id: id.clone(), reason: why.to_string() })
     }
 
     /// The way to a running streamer.

@@ -35,6 +35,17 @@ pub enum Denied {
     /// We are about to end.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// It has been done, but a crash would undo it.
+    #[error(
+        "the streamer {id} has ended, but this cannot be written to the state directory ({reason}); make room there: a \
+         server that is started before that is written starts the streamer again"
+    )]
+    NotDurable {
+        /// Of what has ended.
+        id: StreamerId,
+        /// Why it is not on the disk.
+        reason: String,
+    },
     /// What is kept on the disk cannot be read.
     #[error("the state directory cannot be read: {0}")]
     Store(String),

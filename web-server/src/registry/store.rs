@@ -155,13 +155,18 @@ pub enum Health {
     },
 }
 
+/// What was handed in is not known to be on the disk; why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsettled(String);
+
 enum Write {
     Put(Box<Record>),
     Remove(StreamerId),
     /// These are all.
     All(Vec<Record>),
     Audit(Audit),
-    Settle(oneshot::Sender<()>),
+    Settle(oneshot::Sender<Result<(), Unsettled>>),
     ReadAudit {
         streamer: StreamerId,
         before: Option<u64>,
@@ -226,18 +231,21 @@ impl Store {
         self.health.subscribe()
     }
 
-    /// Waits until what was handed in before is on the disk, or it is known that it will not be; not for long.
-    pub async fn settled(&self) {
+    /// Waits until what was handed in before is on the disk, or it is known that it is not; not for long.
+    ///
+    /// # Errors
+    /// It is not, or not in time.
+    pub async fn settled(&self) -> Result<(), Unsettled> {
         let (done, settled) = oneshot::channel();
+        let ended = || Unsettled("the store has ended".into());
         let settle = async {
-            if self.writes.send(Write::Settle(done)).await.is_ok() {
-                // A thread that has ended keeps nobody waiting.
-                let _ = settled.await;
-            }
+            self.writes.send(Write::Settle(done)).await.map_err(|_| ended())?;
+            settled.await.map_err(|_| ended())?
         };
-        if timeout(SETTLE_DEADLINE, settle).await.is_err() {
+        timeout(SETTLE_DEADLINE, settle).await.unwrap_or_else(|_| {
             tracing::warn!("the state directory's disk is slow: an answer did not wait for it");
-        }
+            Err(Unsettled("the disk is slow".into()))
+        })
     }
 
     /// The audit trail of a streamer, the newest entry first, from before `before` on.

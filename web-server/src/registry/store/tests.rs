@@ -37,11 +37,11 @@ async fn what_was_put_is_there_when_it_is_opened_again_and_what_was_removed_is_n
     let ended = Record { wanted: Wanted::Ended, ..record("b") };
     [record("a"), record("b"), ended.clone(), record("c")].into_iter().for_each(|r| store.put(r));
     store.remove(record("c").id);
-    store.settled().await;
+    store.settled().await.unwrap();
     // As after a crash: the first is still open.
     assert_eq!(opened(dir.path()).1, [record("a"), ended]);
     store.replace_all(vec![record("d")]);
-    store.settled().await;
+    store.settled().await.unwrap();
     assert_eq!(opened(dir.path()).1, [record("d")]);
 }
 
@@ -50,7 +50,7 @@ async fn only_its_owner_can_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = opened(dir.path());
     store.put(record("a"));
-    store.settled().await;
+    store.settled().await.unwrap();
     for file in fs::read_dir(dir.path()).unwrap().flatten() {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
     }
@@ -64,10 +64,10 @@ async fn the_trail_of_a_streamer_is_bounded_and_read_in_pages_from_its_end() {
     for n in 0..2_500 {
         store.audit(audit("busy", n));
         if n % 500 == 0 {
-            store.settled().await;
+            store.settled().await.unwrap();
         }
     }
-    store.settled().await;
+    store.settled().await.unwrap();
     let id = |id| StreamerId::parse(id).unwrap();
     let mut all = Vec::new();
     loop {
@@ -183,7 +183,8 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
     worker.take_all();
     let Health::Degraded { reason, .. } = store.health().borrow().clone() else { panic!("it is full") };
     assert!(reason.contains("full"), "{reason}");
-    store.settled_by(&mut worker).await;
+    let unsettled = store.settled_by(&mut worker).await.unwrap_err();
+    assert_eq!(unsettled.to_string(), reason, "nobody takes for kept what is not");
 
     // One that would fit does not make it whole.
     worker.allow_pages(100_000);
@@ -191,7 +192,7 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
     worker.take_all();
     assert_ne!(*store.health().borrow(), Health::Good);
     store.replace_all(records.clone());
-    worker.take_all();
+    assert_eq!(store.settled_by(&mut worker).await, Ok(()));
     assert_eq!(*store.health().borrow(), Health::Good);
     drop(store);
     let (store, mut kept) = opened(dir.path());
@@ -205,10 +206,10 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
 
 impl Store {
     /// Answers as the thread would.
-    async fn settled_by(&self, worker: &mut worker::Worker) {
+    async fn settled_by(&self, worker: &mut worker::Worker) -> Result<(), Unsettled> {
         let (done, settled) = oneshot::channel();
         self.writes.send(Write::Settle(done)).await.ok().unwrap();
         worker.take_all();
-        settled.await.unwrap();
+        settled.await.unwrap()
     }
 }

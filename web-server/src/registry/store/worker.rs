@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Audit, Health, Record, StoreError, Trail, Wanted, Write, degrade};
+use super::{Audit, Health, Record, StoreError, Trail, Unsettled, Wanted, Write, degrade};
 
 /// Most writes in one transaction.
 const BATCH: usize = 512;
@@ -79,10 +79,18 @@ impl Worker {
         }
         for done in settled {
             // Whoever has stopped waiting does not miss it.
-            let _: Result<(), ()> = done.send(());
+            let _ = done.send(self.settled());
         }
         for (streamer, before, limit, answer) in reads {
             self.answer(&streamer, before, limit, answer);
+        }
+    }
+
+    /// Whether everything that was handed in so far is on the disk.
+    fn settled(&self) -> Result<(), Unsettled> {
+        match &*self.health.borrow() {
+            Health::Good => Ok(()),
+            Health::Degraded { reason, .. } => Err(Unsettled(reason.clone())),
         }
     }
 
