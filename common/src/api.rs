@@ -98,6 +98,13 @@ pub struct StreamerList {
     pub streamers: Vec<Streamer>,
 }
 
+/// `GET /api/streamers/{id}/peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
+pub struct PeerList {
+    /// In order of joining.
+    pub peers: Vec<Peer>,
+}
+
 /// A peer of a streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Peer {

@@ -31,6 +31,7 @@ fn export(dir: &Path) {
         input::GeneralMessage,
         api::CreateStreamer,
         api::StreamerList,
+        api::PeerList,
         api::InputRequest,
         api::ClipboardBody,
         api::ResizeRequest,

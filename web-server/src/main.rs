@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use web_server::config::{Command, Loaded, keys};
+use web_server::config::{Command, Loaded, LogFormat, keys};
 use web_server::server;
 
 fn main() -> ExitCode {
@@ -27,10 +27,15 @@ fn main() -> ExitCode {
         }
         None => {}
     }
+    let format = loaded.config.log_format;
     match server::run(loaded.config, &loaded.warnings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("web-server: {error:#}");
+            match format {
+                LogFormat::Text => eprintln!("web-server: {error:#}"),
+                // Every line on standard error is JSON then. It is set up before anything can fail.
+                LogFormat::Json => tracing::error!("web-server: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -33,6 +33,9 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// How long browsers remember that there is TLS here: a year, as is usual. Other names of the domain may have none.
+const HSTS: &str = "max-age=31536000";
+
 /// The middleware.
 ///
 /// # Errors
@@ -47,14 +50,14 @@ pub async fn edge(
     let cross = allowed_origin(&request, &site);
     let response = match check(&request, &site) {
         Ok(()) if cross.is_some() && is_preflight(&request) => {
-            request.into_response(HttpResponse::NoContent().finish())
+            preflighted(next.call(request).await?.map_into_boxed_body())
         }
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         // Not `request.into_response`, which forgets the error.
         Err(error) => ServiceResponse::new(request.into_parts().0, HttpResponse::from_error(error)),
     };
     let mut response = finish(response, &id);
-    set_headers(response.headers_mut(), &id);
+    set_headers(response.headers_mut(), &id, site.access.tls.is_some());
     if let Some(origin) = cross {
         set_cross_origin_headers(response.headers_mut(), origin);
     }
@@ -63,7 +66,8 @@ pub async fn edge(
     let (method, path) = (request.method(), request.path());
     let took = started.elapsed();
     if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
-        metrics.request(method.as_str(), request.match_pattern(), status, took);
+        let route = request.match_pattern().map(|pattern| site.without_base(&pattern).to_owned());
+        metrics.request(method.as_str(), route, status, took);
     }
     let ms = took.as_secs_f64() * 1e3;
     if status >= 500 {
@@ -166,13 +170,24 @@ fn is_preflight(request: &ServiceRequest) -> bool {
     request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// The answer to a preflight: the methods that the path has, as it says in `Allow` itself or by refusing `OPTIONS`. What
+/// is no path has none.
+fn preflighted(response: ServiceResponse) -> ServiceResponse {
+    let Some(allow) = response.headers().get(header::ALLOW).cloned() else { return response };
+    let mut headers = response.headers().clone();
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+    let mut answer = HttpResponse::NoContent().finish();
+    *answer.headers_mut() = headers;
+    ServiceResponse::new(response.into_parts().0, answer)
+}
+
 /// For scripts of pages that may use us (Fetch §3.2). Tokens are shown by them, so there are no cookies to allow.
 fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "location, x-request-id"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "accept-post, allow, etag, link, location, x-request-id"),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -200,7 +215,14 @@ fn finish(response: ServiceResponse, id: &str) -> ServiceResponse {
     ServiceResponse::new(request, problem::with_body(response, &problem))
 }
 
-fn set_headers(headers: &mut HeaderMap, id: &str) {
+/// `tls`: browsers shall come by nothing else any more.
+fn set_headers(headers: &mut HeaderMap, id: &str, tls: bool) {
+    if is_json(headers) && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -209,10 +231,117 @@ fn set_headers(headers: &mut HeaderMap, id: &str) {
     }
 }
 
+/// JSON is about now, and for whoever has asked.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
 /// Answers what no route serves.
 ///
 /// # Errors
 /// Always.
 pub async fn no_route() -> Result<HttpResponse, impl ResponseError> {
     Err(ApiError::NoRoute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, HttpRequest};
+
+    use crate::auth::secrets::Secrets;
+    use crate::limits;
+
+    const ORIGIN: &str = "http://player.example";
+
+    /// What `request` is answered by routes that ask for no session. `base`: below which path.
+    async fn answer(request: TestRequest, base: &str) -> (ServiceResponse, Metrics) {
+        let dir = tempfile::tempdir().unwrap();
+        let auth = Auth::new(Secrets::new(vec!["a-secret-of-enough-length".into()]).unwrap(), dir.path()).unwrap();
+        let metrics = Metrics::default();
+        let limits = Limits::new(limits::Config::default(), metrics.refusals().clone());
+        let access = crate::config::Access {
+            origins: vec![ORIGIN.into()],
+            base_path: base.into(),
+            ..Default::default()
+        };
+        let app = App::new()
+            .wrap(from_fn(edge))
+            .app_data(web::Data::new(auth))
+            .app_data(web::Data::new(limits))
+            .app_data(web::Data::new(metrics.clone()))
+            .app_data(web::Data::new(Site { access, public: false }))
+            .service(web::scope(base).configure(super::super::routes));
+        let app = init_service(app).await;
+        let request = request.insert_header((header::HOST, "localhost")).to_request();
+        (call_service(&app, request).await.map_into_boxed_body(), metrics)
+    }
+
+    fn header_of<'a>(response: &'a ServiceResponse, name: &str) -> &'a str {
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn preflight(path: &str) -> TestRequest {
+        let request = TestRequest::with_uri(path).method(Method::OPTIONS);
+        let request = request.insert_header((header::ORIGIN, ORIGIN));
+        request.insert_header((header::ACCESS_CONTROL_REQUEST_METHOD, "POST"))
+    }
+
+    #[tokio::test]
+    async fn a_preflight_tells_the_methods_that_the_path_has() {
+        for (path, status, methods) in [
+            ("/api/streamers/a/whep", 204, "POST, OPTIONS"),
+            ("/api/streamers/a/whep/p", 204, "DELETE, OPTIONS"),
+            ("/api/streamers", 204, "GET, HEAD, POST"),
+            ("/api/nothing/here", 404, ""),
+        ] {
+            let (response, _) = answer(preflight(path), "").await;
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            assert_eq!(header_of(&response, "access-control-allow-methods"), methods, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_elsewhere_can_read_what_a_whep_player_needs() {
+        let (response, _) = answer(preflight("/api/streamers/a/whep"), "").await;
+        assert_eq!(header_of(&response, "accept-post"), "application/sdp");
+        assert!(header_of(&response, "access-control-expose-headers").contains("link"));
+        assert!(header_of(&response, "access-control-allow-headers").contains("if-match"));
+    }
+
+    #[tokio::test]
+    async fn json_is_never_stored() {
+        let (response, _) = answer(TestRequest::with_uri("/api/openapi.json"), "").await;
+        assert_eq!((response.status().as_u16(), header_of(&response, "cache-control")), (200, "no-store"));
+        assert_eq!(header_of(&response, "strict-transport-security"), "", "there is no TLS");
+    }
+
+    #[test]
+    fn with_tls_browsers_are_told_to_keep_to_it() {
+        let mut headers = HeaderMap::new();
+        set_headers(&mut headers, "r", true);
+        assert_eq!(headers.get(header::STRICT_TRANSPORT_SECURITY).unwrap(), HSTS);
+    }
+
+    #[tokio::test]
+    async fn the_metric_of_a_route_has_no_prefix_of_a_proxy() {
+        let (_, metrics) = answer(TestRequest::with_uri("/behind/api/openapi.json"), "/behind").await;
+        let text = metrics.text(Vec::new(), false);
+        assert!(text.contains("route=\"/api/openapi.json\"") && !text.contains("/behind"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_read_before_the_token_was_looked_at() {
+        async fn reads(_: HttpRequest, _: web::Bytes) -> HttpResponse {
+            panic!("it was read")
+        }
+        let app = App::new().wrap(from_fn(|request, next| admit(request, next, Need::Admin, false)));
+        let app = init_service(app.default_service(web::to(reads))).await;
+        let request = TestRequest::post().set_payload("a body").to_request();
+        assert_eq!(call_service(&app, request).await.status().as_u16(), 401);
+    }
 }

@@ -85,6 +85,9 @@ pub fn table() -> Vec<Entry> {
         websocket("/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
         entry("POST", "/api/streamers/{id}/whep", Viewer, || web::route().to(whep::create)),
         entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
+        entry("OPTIONS", "/api/streamers/{id}/whep/{peer_id}", Nothing, || {
+            web::route().to(whep::options_of_one)
+        }),
         // The one that the same token made, unless it is an admin who asks.
         entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
         entry("GET", "/api/hosts", Admin, || web::route().to(hosts::list)),

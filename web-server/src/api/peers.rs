@@ -1,7 +1,7 @@
 //! `/api/streamers/{id}/peers`: who watches, what they may do, and their removal.
 
 use actix_web::{HttpResponse, web};
-use common::api::{Peer, PeerPatch};
+use common::api::{PeerList, PeerPatch};
 use common::audit::AuditAction;
 
 use super::extract::{self, Body, Id, Json};
@@ -20,10 +20,10 @@ impl Json for PeerPatch {}
 #[utoipa::path(
     get, path = "/api/streamers/{id}/peers", tag = "peers",
     params(("id" = String, Path, description = "Name of the streamer")),
-    responses((status = 200, description = "In order of joining", body = Vec<Peer>)),
+    responses((status = 200, description = "In order of joining", body = PeerList)),
 )]
 pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(registry.get(&id.0).await?.peers))
+    Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
 /// Change what a peer may do.

@@ -30,6 +30,16 @@ impl Site {
     pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.access.base_path)
     }
+
+    /// A pattern of a route as the table has it, whatever the path below which everything is served.
+    pub fn without_base<'a>(&self, pattern: &'a str) -> &'a str {
+        match pattern.strip_prefix(self.access.base_path.as_str()) {
+            // The base path itself, which leads to the page below it.
+            Some("") => "/",
+            Some(ours) => ours,
+            None => pattern,
+        }
+    }
 }
 
 /// Who sent a request.

@@ -18,7 +18,9 @@ use crate::supervisor::ask::{Ask, AskError};
 
 const SDP: &str = "application/sdp";
 /// Methods of the endpoint.
-pub const ALLOW: &str = "POST, OPTIONS";
+const ALLOW: &str = "POST, OPTIONS";
+/// Methods of one viewer.
+const ALLOW_OF_ONE: &str = "DELETE, OPTIONS";
 /// Longest offer, in bytes: a browser's with every codec and 16 sections has about 60 KB.
 const MAX_OFFER: usize = 256 * 1024;
 
@@ -124,6 +126,11 @@ pub async fn options() -> HttpResponse {
         .insert_header((header::ALLOW, ALLOW))
         .insert_header(("Accept-Post", SDP))
         .finish()
+}
+
+/// What may be done with one viewer.
+pub async fn options_of_one() -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::ALLOW, ALLOW_OF_ONE)).finish()
 }
 
 /// True unless the request names what it takes, and SDP is not among it.

@@ -59,6 +59,7 @@ export * from "./Participant";
 export * from "./Peer";
 export * from "./PeerId";
 export * from "./PeerKind";
+export * from "./PeerList";
 export * from "./PeerState";
 export * from "./PeerStats";
 export * from "./Position";
