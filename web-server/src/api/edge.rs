@@ -261,7 +261,8 @@ mod tests {
     /// What `request` is answered by routes that ask for no session. `base`: below which path.
     async fn answer(request: TestRequest, base: &str) -> (ServiceResponse, Metrics) {
         let dir = tempfile::tempdir().unwrap();
-        let auth = Auth::new(Secrets::new(vec!["a-secret-of-enough-length".into()]).unwrap(), dir.path()).unwrap();
+        let auth =
+            Auth::new(Secrets::new(vec!["a-secret-of-enough-length".into()]).unwrap(), dir.path()).unwrap();
         let metrics = Metrics::default();
         let limits = Limits::new(limits::Config::default(), metrics.refusals().clone());
         let access = crate::config::Access {
