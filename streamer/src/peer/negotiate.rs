@@ -174,7 +174,9 @@ pub fn with_candidates(sdp: &str, usable: impl Fn(IpAddr) -> bool) -> (String, u
     let mut out = String::with_capacity(sdp.len());
     let mut kept = HashSet::new();
     for line in sdp.split_inclusive(['\n', '\r']) {
-        if let Some(candidate) = line.strip_prefix("a=candidate:") {
+        // The parser allows blanks here.
+        let attribute = line.strip_prefix("a=").map(str::trim_start);
+        if let Some(candidate) = attribute.and_then(|attribute| attribute.strip_prefix("candidate:")) {
             let host = candidate_host(candidate).and_then(|host| host.parse().ok());
             if !host.is_some_and(&usable) || !kept.insert(candidate.trim_end()) {
                 continue;
@@ -323,7 +325,9 @@ mod tests {
         let candidate = |host: &str| format!("a=candidate:1 1 udp 2130706431 {host} 5000 typ host\r\n");
         let good = candidate("192.0.2.1");
         let other = candidate("2001:db8::1");
-        let bad = [candidate("169.254.169.254"), candidate("x.local"), "a=candidate:1 1 udp\r\n".to_owned()];
+        let denied = candidate("169.254.169.254");
+        let indented = denied.replacen("a=", "a= ", 1);
+        let bad = [denied, indented, candidate("x.local"), "a=candidate:1 1 udp\r\n".to_owned()];
         let sdp =
             format!("v=0\r\nm=video 9 x\r\n{good}{}m=audio 9 x\r\n{good}{other}a=mid:1\r\n", bad.concat());
         let denied: IpAddr = "169.254.169.254".parse().unwrap();
