@@ -265,8 +265,8 @@ mod tests {
             let _ = write!(video, " {payload_type}");
         }
         video += "\r\n";
-        for payload_type in types.step_by(2) {
-            let (media, rtx) = (payload_type, payload_type + 1);
+        for media in types.step_by(2) {
+            let rtx = media + 1;
             let _ = write!(video, "a=rtpmap:{media} H264/90000\r\n");
             for feedback in ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"] {
                 let _ = write!(video, "a=rtcp-fb:{media} {feedback}\r\n");
