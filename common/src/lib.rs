@@ -18,6 +18,7 @@ pub mod media;
 pub mod multistream;
 pub mod nat;
 pub mod restart;
+pub mod sdp;
 pub mod signal;
 pub mod slots;
 pub mod spec;

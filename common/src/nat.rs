@@ -2,7 +2,7 @@
 //! addresses the world reaches it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -96,6 +96,102 @@ pub fn offered(own: IpAddr, public: &[IpAddr]) -> IpAddr {
     }
 }
 
+/// Addresses with the same beginning: `10.0.0.0/8`, or a single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// It is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be an address or a network, as in 10.0.0.0/8, not {0:?}")]
+pub struct NoNetwork(String);
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let wrong = || NoNetwork(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        match prefix.unwrap_or(longest) {
+            prefix if prefix <= longest => Ok(Self { address, prefix }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NoNetwork;
+
+    fn try_from(text: String) -> Result<Self, NoNetwork> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Network {
+    /// Is this address in it?
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (ours, theirs, len) = match (self.address, address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (bits4(ours), bits4(theirs), 32),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (u128::from(ours), u128::from(theirs), 128),
+            _ => return false,
+        };
+        // A shift by all bits is none.
+        let shift = u32::from(len - self.prefix);
+        ours.checked_shr(shift).unwrap_or_default() == theirs.checked_shr(shift).unwrap_or_default()
+    }
+}
+
+fn bits4(address: Ipv4Addr) -> u128 {
+    u128::from(u32::from(address))
+}
+
+/// What is never contacted unless it is configured otherwise: no peer is there, and what is must not be reached by anybody
+/// who only says that it is a peer's address. Loopback is not among it, for viewers on this machine.
+const DENIED: [&str; 13] = [
+    // "This network" and no address at all (RFC 1122 §3.2.1.3).
+    "0.0.0.0/8",
+    "::/128",
+    // Link-local; clouds serve their metadata at 169.254.169.254.
+    "169.254.0.0/16",
+    "fe80::/10",
+    // Metadata elsewhere: Azure, Alibaba, Oracle, AWS, Google, and the first by NAT64.
+    "168.63.129.16/32",
+    "100.100.100.200/32",
+    "192.0.0.192/32",
+    "fd00:ec2::/32",
+    "fd20:ce::254/128",
+    "64:ff9b::a9fe:0/112",
+    // Multicast and broadcast.
+    "224.0.0.0/4",
+    "ff00::/8",
+    "255.255.255.255/32",
+];
+
+/// The default of `webrtc.deny_candidates`.
+pub fn denied_candidates() -> Vec<Network> {
+    DENIED.iter().map(|network| network.parse().expect("they are networks; a test reads them")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +232,28 @@ mod tests {
         assert_eq!(offered(ip("127.0.0.1"), &public), ip("127.0.0.1"));
         assert_eq!(offered(ip("127.0.0.1"), &[ip("127.0.0.9")]), ip("127.0.0.9"));
         assert_eq!(offered(ip("10.0.0.2"), &[]), ip("10.0.0.2"));
+    }
+
+    #[test]
+    fn metadata_and_link_local_are_denied_and_peers_are_not() {
+        let denied = denied_candidates();
+        let denies = |text: &str| denied.iter().any(|network| network.contains(text.parse().unwrap()));
+        for text in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "::",
+            "239.1.2.3",
+            "ff02::1",
+            "255.255.255.255",
+        ] {
+            assert!(denies(text), "{text}");
+        }
+        for text in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.2", "100.64.0.1", "fd00::2", "2001:db8::1"] {
+            assert!(!denies(text), "{text}");
+        }
     }
 }

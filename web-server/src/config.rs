@@ -143,6 +143,11 @@ pub struct Options {
     #[arg(long, env = "ORIEL_WEBRTC_INTERFACES", value_name = "NAME", value_delimiter = ',')]
     pub webrtc_interface: Option<Vec<String>>,
 
+    /// Addresses that are never contacted, whatever a viewer says of its candidates: NETWORK as in 169.254.0.0/16; repeatable; an
+    /// empty one alone denies none [default: link-local, cloud metadata, multicast, broadcast, unspecified]
+    #[arg(long, env = "ORIEL_WEBRTC_DENY_CANDIDATES", value_name = "NETWORK", value_delimiter = ',')]
+    pub webrtc_deny_candidates: Option<Vec<String>>,
+
     /// Show each peer in `/metrics`, which makes as many series as there are peers [default: false]
     #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = FalseyValueParser::new())]
@@ -336,6 +341,7 @@ impl Options {
                 .webrtc_public_ip
                 .or(file.webrtc.public_ip.map(|one_or_more| one_or_more.0)),
             webrtc_interface: self.webrtc_interface.or(file.webrtc.interfaces),
+            webrtc_deny_candidates: self.webrtc_deny_candidates.or(file.webrtc.deny_candidates),
             access: self.access.over(file.auth, file.http, file.tls),
             limits: self.limits.over(file.limits),
             sessions: self.sessions.over(file.sessions),
@@ -430,6 +436,7 @@ impl Config {
             network::udp_ports(&options, max_streamers)?,
             options.webrtc_interface.clone().unwrap_or_default(),
         );
+        let deny_candidates = network::deny_candidates(&options)?;
         let defaults = Settings::default();
         let mut listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         if let Some(port) = options.port {
@@ -468,6 +475,7 @@ impl Config {
                 interfaces,
                 udp_ports,
                 public_ips,
+                deny_candidates,
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
                 data_messages_per_second: limits.data_messages_per_second,
                 preallocate_slots: options.preallocate_slots.unwrap_or(defaults.preallocate_slots),

@@ -252,6 +252,8 @@ pub struct Settings {
     pub udp_ports: Option<PortRange>,
     /// Addresses that a 1:1 NAT gives us outside, at most one of each family: offered in place of our own.
     pub public_ips: Vec<std::net::IpAddr>,
+    /// Addresses that are never contacted, whatever peers say of their candidates.
+    pub deny_candidates: Vec<crate::nat::Network>,
     /// Most peers at once.
     pub max_peers: u32,
     /// Threads that send to peers.
@@ -286,6 +288,7 @@ impl Default for Settings {
             interfaces: Vec::new(),
             udp_ports: None,
             public_ips: Vec::new(),
+            deny_candidates: crate::nat::denied_candidates(),
             max_peers: 500,
             shards: 1,
             // A fast mouse sends 1000.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MOTION_CHANNEL};
+use common::nat::Network;
+use common::sdp::Bounded;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::ice::mdns::MulticastDnsMode;
@@ -30,6 +32,7 @@ use rtc::rtcp::sender_report::SenderReport;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext};
 
+use super::checks::Checks;
 use super::feedback::{Feedback, FeedbackReader};
 use super::negotiate;
 use super::slot::{Packet, Report};
@@ -45,8 +48,8 @@ const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
 const MAX_HELD: usize = 16;
-/// Candidates of one peer that are checked: a machine with many interfaces has some ten. Each costs
-/// somebody a check every few milliseconds, and a stranger says where they go.
+/// Candidates of one peer that are checked: a machine with many interfaces has some ten. A stranger says where
+/// checks go; how many and how often, [`Checks`] decides.
 const MAX_CANDIDATES: usize = 24;
 /// Bytes that may wait in a peer's data channels before more are left out.
 const MAX_CHANNEL_BACKLOG: usize = 1024 * 1024;
@@ -173,6 +176,7 @@ pub struct Connection {
     playout_delay: Option<u8>,
     remote_candidates: usize,
     public_ips: Vec<IpAddr>,
+    checks: Checks,
 }
 
 impl Connection {
@@ -217,6 +221,7 @@ impl Connection {
             playout_delay: None,
             remote_candidates: 0,
             public_ips: Vec::new(),
+            checks: Checks::new(now, &[]),
         })
     }
 
@@ -224,6 +229,11 @@ impl Connection {
     /// them comes to us.
     pub fn set_public_ips(&mut self, ips: &[IpAddr]) {
         self.public_ips = ips.to_vec();
+    }
+
+    /// Never sends anything to these addresses, nor takes anything from them. To be said before there is a candidate.
+    pub fn deny_candidates(&mut self, now: Instant, denied: &[Network]) {
+        self.checks = Checks::new(now, denied);
     }
 
     /// For adding media sections and for what was negotiated in them.
@@ -266,8 +276,8 @@ impl Connection {
     ///
     /// # Errors
     /// When it is no SDP or does not fit the offer.
-    pub fn answer(&mut self, now: Instant, sdp: String) -> Result<(), Error> {
-        self.count_candidates(sdp.matches("a=candidate:").count())?;
+    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
+        let sdp = self.usable_candidates(sdp.as_ref())?;
         let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
@@ -278,9 +288,8 @@ impl Connection {
     ///
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
-    pub fn accept(&mut self, now: Instant, sdp: String) -> Result<String, Error> {
-        let sdp = negotiate::as_receiver(&sdp);
-        self.count_candidates(sdp.matches("a=candidate:").count())?;
+    pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
+        let sdp = self.usable_candidates(&negotiate::as_receiver(sdp.as_ref()))?;
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
@@ -298,6 +307,13 @@ impl Connection {
     /// True once offer and answer are in place.
     pub fn is_answered(&self) -> bool {
         self.answered
+    }
+
+    /// The description with those candidates alone that are to be checked.
+    fn usable_candidates(&mut self, sdp: &str) -> Result<String, Error> {
+        let (sdp, count) = negotiate::with_candidates(sdp, |ip| !self.checks.denies(ip));
+        self.count_candidates(count)?;
+        Ok(sdp)
     }
 
     fn count_candidates(&mut self, more: usize) -> Result<(), Error> {
@@ -318,10 +334,19 @@ impl Connection {
         mid: Option<String>,
         index: Option<u16>,
     ) -> Result<(), Error> {
-        // A name that only multicast DNS knows: the peer's own checks tell us its address. Or one of a transport that
-        // goes unused, as all sections share that of the first.
-        if candidate.contains(".local ") || index.is_some_and(|section| section > 0) {
+        // One of a transport that goes unused, as all sections share that of the first.
+        if index.is_some_and(|section| section > 0) {
             return Ok(());
+        }
+        match negotiate::candidate_host(&candidate) {
+            // What is malformed gets the parser's reason.
+            None => {}
+            Some(host) => match host.parse() {
+                Ok(ip) if !self.checks.denies(ip) => {}
+                // Browsers send all that they have, so a denied one is no error. A name is never looked up: of one that
+                // multicast DNS knows, the peer's own checks tell us the address.
+                _ => return Ok(()),
+            },
         }
         self.count_candidates(1)?;
         let init =
@@ -344,6 +369,9 @@ impl Connection {
 
     fn pass_on(&mut self, now: Instant, local_addr: SocketAddr, peer_addr: SocketAddr, data: &[u8]) {
         let transport = TransportContext { local_addr, peer_addr, ..Default::default() };
+        if !self.checks.may_receive(now, local_addr, peer_addr, data) {
+            return;
+        }
         let message = TaggedBytesMut { now, transport, message: BytesMut::from(data) };
         if let Err(error) = self.pc.handle_read(message) {
             tracing::debug!(%error, "datagram refused");
@@ -461,8 +489,13 @@ impl Connection {
 
     /// The next datagram to send.
     pub fn transmit(&mut self) -> Option<Datagram> {
-        let TaggedBytesMut { transport, message: data, .. } = self.pc.poll_write()?;
-        Some(Datagram { local: transport.local_addr, to: transport.peer_addr, data })
+        loop {
+            let TaggedBytesMut { now, transport, message: data } = self.pc.poll_write()?;
+            let TransportContext { local_addr: local, peer_addr: to, .. } = transport;
+            if self.checks.may_send(now, local, to, &data) {
+                return Some(Datagram { local, to, data });
+            }
+        }
     }
 
     /// When [`Connection::timeout`] is due.

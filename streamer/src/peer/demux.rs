@@ -25,10 +25,33 @@ pub fn our_ufrag(datagram: &[u8]) -> Option<&str> {
     }
 }
 
+/// Names a request and its response (RFC 8489 §5).
+pub type Transaction = [u8; 12];
+
+/// A STUN message of ICE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stun {
+    /// A binding request.
+    Request(Transaction),
+    /// The response to one.
+    Success(Transaction),
+}
+
+/// What `datagram` is, if it is STUN of ICE. Nothing of it is verified here.
+pub fn stun(datagram: &[u8]) -> Option<Stun> {
+    let (header, _) = datagram.split_at_checked(STUN_HEADER)?;
+    let transaction = header[8..].try_into().ok().filter(|_| header[4..8] == MAGIC_COOKIE)?;
+    match [header[0], header[1]] {
+        BINDING_REQUEST => Some(Stun::Request(transaction)),
+        BINDING_SUCCESS => Some(Stun::Success(transaction)),
+        _ => None,
+    }
+}
+
 /// Whether a datagram of ours answers a binding request. ICE answers only who knows the password, so where it
 /// goes is an address of the peer. All else may go where the peer merely says that it is: to somebody else.
 pub fn proves_address(sent: &[u8]) -> bool {
-    sent.len() >= STUN_HEADER && sent[..2] == BINDING_SUCCESS && sent[4..8] == MAGIC_COOKIE
+    matches!(stun(sent), Some(Stun::Success(_)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
+mod checks;
 pub mod commands;
 pub mod connection;
 pub mod demux;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use common::api::{PeerState, PeerStats};
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
+use common::sdp::Bounded;
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
 
@@ -70,7 +72,7 @@ pub enum Begin {
     /// The peer offers to receive as many slots as stand here, each with what it is to show.
     Accept {
         /// SDP.
-        offer: String,
+        offer: Bounded,
         /// What each of its video sections shows, in order.
         slots: Vec<Own>,
     },
@@ -104,7 +106,7 @@ pub enum Command {
         /// Whose.
         peer: PeerId,
         /// SDP.
-        sdp: String,
+        sdp: Bounded,
     },
     /// A peer's candidate.
     Candidate {

@@ -162,6 +162,31 @@ pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
     lines.concat()
 }
 
+/// Where a candidate is, an address or a name: `candidate:` and then foundation, component, transport, priority, address
+/// (RFC 8839 §5.1). The prefix may be missing, as `rtc` takes it without.
+pub fn candidate_host(candidate: &str) -> Option<&str> {
+    candidate.split_whitespace().nth(4)
+}
+
+/// A description with those candidates alone that are at `usable` addresses, each once: some clients say the same in every
+/// section. And how many these are. Names are left out, as nobody looks them up.
+pub fn with_candidates(sdp: &str, usable: impl Fn(IpAddr) -> bool) -> (String, usize) {
+    let mut out = String::with_capacity(sdp.len());
+    let mut kept = HashSet::new();
+    for line in sdp.split_inclusive(['\n', '\r']) {
+        // The parser allows blanks here.
+        let attribute = line.strip_prefix("a=").map(str::trim_start);
+        if let Some(candidate) = attribute.and_then(|attribute| attribute.strip_prefix("candidate:")) {
+            let host = candidate_host(candidate).and_then(|host| host.parse().ok());
+            if !host.is_some_and(&usable) || !kept.insert(candidate.trim_end()) {
+                continue;
+            }
+        }
+        out.push_str(line);
+    }
+    (out, kept.len())
+}
+
 /// Whether the next offer sends in the sections of a slot, whose video sender is `index`.
 pub fn set_sending(pc: &mut RTCPeerConnection, index: usize, sending: bool) {
     let direction =
@@ -293,6 +318,21 @@ mod tests {
              a=candidate:4 1 udp 2130705663 127.0.0.1 5000 typ host\r\nm=audio 9 x\r\n"
         );
         assert_eq!(with_public_ips(sdp, &[]), sdp);
+    }
+
+    #[test]
+    fn candidates_at_unusable_addresses_are_left_out_and_the_same_count_once() {
+        let candidate = |host: &str| format!("a=candidate:1 1 udp 2130706431 {host} 5000 typ host\r\n");
+        let good = candidate("192.0.2.1");
+        let other = candidate("2001:db8::1");
+        let denied = candidate("169.254.169.254");
+        let indented = denied.replacen("a=", "a= ", 1);
+        let bad = [denied, indented, candidate("x.local"), "a=candidate:1 1 udp\r\n".to_owned()];
+        let sdp =
+            format!("v=0\r\nm=video 9 x\r\n{good}{}m=audio 9 x\r\n{good}{other}a=mid:1\r\n", bad.concat());
+        let denied: IpAddr = "169.254.169.254".parse().unwrap();
+        let expected = format!("v=0\r\nm=video 9 x\r\n{good}m=audio 9 x\r\n{other}a=mid:1\r\n");
+        assert_eq!(with_candidates(&sdp, |ip| ip != denied), (expected, 2));
     }
 
     #[test]

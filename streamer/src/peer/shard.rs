@@ -330,6 +330,7 @@ impl Shard {
             ufrag: &ufrag,
             candidates: self.sockets.candidates(),
             public_ips: &self.config.network.public_ips,
+            deny_candidates: &self.config.network.deny_candidates,
             bindings: &self.bindings,
             messages: self.config.messages,
         };

@@ -26,6 +26,8 @@ pub struct Network {
     pub ports: Option<PortRange>,
     /// What stands in for our own addresses in what is offered; see [`nat::offered`].
     pub public_ips: Vec<IpAddr>,
+    /// What is never contacted.
+    pub deny_candidates: Vec<nat::Network>,
 }
 
 impl Network {
@@ -36,6 +38,7 @@ impl Network {
             interfaces: settings.interfaces.clone(),
             ports: settings.udp_ports,
             public_ips: settings.public_ips.clone(),
+            deny_candidates: settings.deny_candidates.clone(),
         }
     }
 

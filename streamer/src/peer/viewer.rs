@@ -8,6 +8,7 @@ use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::input::GeneralMessage;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
+use common::nat::Network;
 use common::signal::{Role, SlotState};
 
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
@@ -132,6 +133,8 @@ pub struct Setup<'a> {
     pub candidates: &'a [SocketAddr],
     /// Stand in for them in what is offered; see [`common::nat::offered`].
     pub public_ips: &'a [IpAddr],
+    /// Never contacted.
+    pub deny_candidates: &'a [Network],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
     /// Data channel messages that it may send per second.
@@ -144,9 +147,10 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, public_ips, bindings, messages } = setup;
+        let Setup { id, role, srtp, identity, ufrag, candidates, bindings, messages, .. } = setup;
         let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
-        connection.set_public_ips(public_ips);
+        connection.set_public_ips(setup.public_ips);
+        connection.deny_candidates(now, setup.deny_candidates);
         let shown: Vec<_> = match &begin {
             Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
             Begin::Accept { slots, .. } => {
@@ -669,6 +673,7 @@ mod tests {
             ufrag: "ufrag",
             candidates: &[],
             public_ips: &[],
+            deny_candidates: &[],
             bindings: &[None; 2],
             messages: 1,
         };

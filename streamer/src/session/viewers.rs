@@ -8,6 +8,7 @@ use common::control::ControlMode;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
+use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage};
 use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
@@ -53,6 +54,19 @@ impl Session {
             | Join::Multistream { token_id, .. } => *token_id,
             Join::ResumeMultistream { .. } => None,
         };
+        // The only way in for offers, as `signal` is for answers: nothing that costs a shard time gets past it.
+        let offer = match &join {
+            Join::Whep { offer, .. } | Join::Multistream { offer, .. } => {
+                match Bounded::check(offer.clone()) {
+                    Ok(offer) => Some(offer),
+                    Err(error) => {
+                        let error = RequestError::new(ErrorKind::Invalid, "bad_offer", error.to_string());
+                        return link.reply(to, Err(error));
+                    }
+                }
+            }
+            Join::Native { .. } | Join::ResumeMultistream { .. } => None,
+        };
         let mut presence = Presence::Elsewhere;
         let (kind, role, srtp, slots) = match &join {
             Join::Native { role, capabilities, socket, .. } => {
@@ -81,25 +95,26 @@ impl Session {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.token_id = token_id;
         }
-        let begin = match join {
-            Join::Native { capabilities, .. } => {
+        let begin = match (join, offer) {
+            (Join::Native { capabilities, .. }, _) => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
                 let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
                 Begin::Offer { preallocated }
             }
-            Join::Whep { offer, .. } => {
+            (Join::Whep { .. }, Some(offer)) => {
                 self.joining.insert(peer, Joining { to, slots: Vec::new() });
                 Begin::Accept { offer, slots: vec![Own::Follow] }
             }
-            Join::Multistream { offer, slots: mut wishes, session, .. } => {
+            (Join::Multistream { slots: mut wishes, session, .. }, Some(offer)) => {
                 wishes.truncate(MAX_SLOTS.into());
                 self.peers.set_resume_token(peer, session);
                 let (slots, told) = self.wishes(peer, wishes);
                 self.joining.insert(peer, Joining { to, slots: told });
                 Begin::Accept { offer, slots }
             }
-            Join::ResumeMultistream { .. } => unreachable!("it has a peer already"),
+            (Join::ResumeMultistream { .. }, _) => unreachable!("it has a peer already"),
+            (Join::Whep { .. } | Join::Multistream { .. }, None) => unreachable!("its offer was checked"),
         };
         self.shards[shard].commands.send(Command::Join { peer, role, srtp, begin });
         self.settle();
@@ -152,7 +167,13 @@ impl Session {
             ClientMessage::Switch { slot, stream, quality, request_id } => {
                 return self.switch(link, peer, SlotConfig { slot, stream, quality }, request_id);
             }
-            ClientMessage::Answer { sdp } => Command::Answer { peer, sdp },
+            ClientMessage::Answer { sdp } => match Bounded::check(sdp) {
+                Ok(sdp) => Command::Answer { peer, sdp },
+                Err(error) => {
+                    let error = RequestError::new(ErrorKind::Invalid, "bad_answer", error.to_string());
+                    return refuse(link, peer, error);
+                }
+            },
             ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
                 // An empty one says that there are no more: nothing to do.
                 if candidate.is_empty() {

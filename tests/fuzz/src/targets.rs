@@ -10,6 +10,7 @@ use common::api::{CreateStreamer, InputRequest};
 use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
 use common::media::VideoCodec;
+use common::sdp::Bounded;
 use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
 use common::spec::StreamSpec;
 use serde::de::DeserializeOwned;
@@ -175,10 +176,11 @@ fn sdp_seeds() -> Vec<Vec<u8>> {
 
 fn sdp(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(bounded) = Bounded::check(text.to_owned()) else { return };
     IDENTITY.with(|identity| {
         let now = Instant::now();
         let (mut connection, _) = offered(identity);
-        if connection.answer(now, text.to_owned()).is_ok() {
+        if connection.answer(now, bounded.clone()).is_ok() {
             poll(&mut connection);
         }
         // As a player's or a multistream client's offer.
@@ -186,7 +188,7 @@ fn sdp(input: &[u8]) {
         let connection = Connection::new(now, identity, "0123456789abcdef", Srtp::Any, &[address]);
         let mut connection = connection.expect("settings that are good");
         negotiate::add_slot(connection.pc(), 0, (1, 2), 3).expect("a slot");
-        if connection.accept(now, text.to_owned()).is_ok() {
+        if connection.accept(now, bounded).is_ok() {
             poll(&mut connection);
         }
         let _ = negotiate::with_public_ips(text, &[[203, 0, 113, 7].into()]);
@@ -211,8 +213,9 @@ fn candidates(input: &[u8]) {
         let mut other = Connection::new(Instant::now(), identity, "fedcba9876543210", Srtp::Any, &[])
             .expect("settings that are good");
         negotiate::add_slot(other.pc(), 0, (1, 2), 3).expect("a slot");
-        if let Ok(answer) = other.accept(Instant::now(), offer) {
-            let _ = connection.answer(Instant::now(), answer);
+        let bounded = |sdp| Bounded::check(sdp).expect("our own descriptions are within the bounds");
+        if let Ok(answer) = other.accept(Instant::now(), bounded(offer)) {
+            let _ = connection.answer(Instant::now(), bounded(answer));
         }
         for line in text.lines() {
             let _ = connection.add_candidate(line.to_owned(), Some("0".into()), Some(0));

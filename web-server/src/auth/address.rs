@@ -1,77 +1,12 @@
 //! Where a request comes from, as far as that can be believed. Pure.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use serde::Deserialize;
+pub use common::nat::Network;
 
 /// Headers that only a proxy sets.
 pub const FORWARDING: [&str; 6] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
-
-/// Addresses with the same beginning: `10.0.0.0/8`, or a single one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// It is no network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be an address or a network, as in 10.0.0.0/8, not {0:?}")]
-pub struct NoNetwork(String);
-
-impl FromStr for Network {
-    type Err = NoNetwork;
-
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let wrong = || NoNetwork(text.to_owned());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse().map_err(|_| wrong())?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        match prefix.unwrap_or(longest) {
-            prefix if prefix <= longest => Ok(Self { address, prefix }),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = NoNetwork;
-
-    fn try_from(text: String) -> Result<Self, NoNetwork> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-impl Network {
-    /// Is this address in it?
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let (ours, theirs, len) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (bits4(ours), bits4(theirs), 32),
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (u128::from(ours), u128::from(theirs), 128),
-            _ => return false,
-        };
-        // A shift by all bits is none.
-        let shift = u32::from(len - self.prefix);
-        ours.checked_shr(shift).unwrap_or_default() == theirs.checked_shr(shift).unwrap_or_default()
-    }
-}
-
-fn bits4(address: Ipv4Addr) -> u128 {
-    u128::from(u32::from(address))
-}
 
 /// The client's own address: the last in `forwarded_for` (`X-Forwarded-For`, nearest proxy last) that is not a
 /// trusted proxy's, as far as each that passed it on is one.

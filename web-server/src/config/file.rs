@@ -149,6 +149,8 @@ pub struct Webrtc {
     pub public_ip: Option<Addresses>,
     /// `--webrtc-interface`.
     pub interfaces: Option<Vec<String>>,
+    /// `--webrtc-deny-candidates`.
+    pub deny_candidates: Option<Vec<String>>,
 }
 
 /// One address, or a list of them.

@@ -63,6 +63,7 @@ pub const KEYS: &[Key] = &[
     key("webrtc.udp_ports", "webrtc_udp_ports", |c| json!(c.settings.udp_ports)),
     key("webrtc.public_ip", "webrtc_public_ip", |c| json!(c.settings.public_ips)),
     key("webrtc.interfaces", "webrtc_interface", |c| json!(c.settings.interfaces)),
+    key("webrtc.deny_candidates", "webrtc_deny_candidates", |c| json!(c.settings.deny_candidates)),
     key("metrics.per_peer", "metrics_per_peer", |c| json!(c.metrics_per_peer)),
     key("auth.admin_secrets", "admin_secret", |c| json!(vec![HIDDEN; c.access.secrets.len()])),
     key("auth.admin_secrets_file", "admin_secret_file", |c| json!(c.access.secrets_file)),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::nat::PortRange;
+use common::nat::{self, Network, NoNetwork, PortRange};
 use common::spec::InvalidField;
 
 use super::{Options, Secret};
@@ -64,6 +64,17 @@ pub(super) fn public_ips(options: &Options) -> Result<Vec<IpAddr>, InvalidField>
     Ok(ips)
 }
 
+/// Addresses that streamers never contact. What is given stands in place of the default.
+pub(super) fn deny_candidates(options: &Options) -> Result<Vec<Network>, InvalidField> {
+    let Some(networks) = &options.webrtc_deny_candidates else { return Ok(nat::denied_candidates()) };
+    let parse = |network: &String| {
+        let parsed = network.trim().parse();
+        parsed.map_err(|error: NoNetwork| InvalidField::new("webrtc.deny_candidates", error.to_string()))
+    };
+    // An empty variable is a list with one empty entry.
+    networks.iter().filter(|network| !network.trim().is_empty()).map(parse).collect()
+}
+
 /// Ports for streamers: enough for as many as there may be.
 pub(super) fn udp_ports(options: &Options, max_streamers: u32) -> Result<Option<PortRange>, InvalidField> {
     let Some(range) = options.webrtc_udp_ports else { return Ok(None) };
@@ -111,6 +122,18 @@ mod tests {
         ] {
             assert_eq!(turn(&options(args)).unwrap_err().field, field, "{args:?}");
         }
+    }
+
+    #[test]
+    fn what_is_denied_stands_in_place_of_the_default() {
+        let denied = |args: &[&str]| deny_candidates(&options(args));
+        assert_eq!(denied(&[]), Ok(nat::denied_candidates()));
+        let given = denied(&["--webrtc-deny-candidates", "10.0.0.0/8,fd00::/8"]).unwrap();
+        assert_eq!(given.iter().map(Network::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "fd00::/8"]);
+        assert_eq!(denied(&["--webrtc-deny-candidates", ""]), Ok(Vec::new()));
+        let refused = denied(&["--webrtc-deny-candidates", "10.0.0.0/33"]).unwrap_err();
+        assert_eq!(refused.field, "webrtc.deny_candidates");
+        assert!(refused.message.contains("10.0.0.0/33"), "{}", refused.message);
     }
 
     #[test]
