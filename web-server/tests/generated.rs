@@ -34,3 +34,41 @@ fn every_operation_says_what_a_refusal_looks_like() {
     }
     assert!(operations >= 16, "{operations}");
 }
+
+#[test]
+fn every_operation_has_an_id_of_its_own() {
+    let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+    let items = document["paths"].as_object().unwrap().values();
+    let operations = items.flat_map(|item| item.as_object().unwrap().values());
+    let ids: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let different: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
+}
+
+#[test]
+fn every_reference_leads_to_something() {
+    fn references<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
+        match value {
+            serde_json::Value::Object(object) => {
+                found.extend(object.get("$ref").and_then(serde_json::Value::as_str));
+                for value in object.values() {
+                    references(value, found);
+                }
+            }
+            serde_json::Value::Array(values) => {
+                for value in values {
+                    references(value, found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 100, "{}", found.len());
+    for reference in found {
+        let path = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is elsewhere"));
+        assert!(document.pointer(path).is_some(), "{reference}");
+    }
+}

@@ -18,7 +18,7 @@ const PAGE: usize = 100;
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/audit", tag = "streamers",
+    get, path = "/api/streamers/{id}/audit", tag = "streamers", operation_id = "get_audit",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("limit" = Option<u16>, Query, description = "Most entries, 1..=1000; 100 if absent"),

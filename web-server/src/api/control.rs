@@ -19,7 +19,7 @@ impl Json for ControlChange {}
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/control", tag = "access",
+    get, path = "/api/streamers/{id}/control", tag = "access", operation_id = "get_control",
     params(("id" = String, Path, description = "Name of the streamer")),
     responses((status = 200, description = "Mode, holder, and who asks", body = Control)),
 )]
@@ -32,7 +32,7 @@ pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, Ap
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    put, path = "/api/streamers/{id}/control", tag = "access",
+    put, path = "/api/streamers/{id}/control", tag = "access", operation_id = "put_control",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body = ControlChange,
     responses(

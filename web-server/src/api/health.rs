@@ -32,7 +32,7 @@ pub struct Config {
 /// # Errors
 /// The registry does not answer.
 #[utoipa::path(
-    get, path = "/healthz", tag = "operation",
+    get, path = "/healthz", tag = "operation", operation_id = "get_health",
     responses((status = 200, description = "It is", body = String, content_type = "text/plain")),
 )]
 pub async fn healthz(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
@@ -45,7 +45,7 @@ pub async fn healthz(registry: web::Data<Handle>) -> Result<HttpResponse, ApiErr
 /// # Errors
 /// It cannot.
 #[utoipa::path(
-    get, path = "/readyz", tag = "operation",
+    get, path = "/readyz", tag = "operation", operation_id = "get_readiness",
     responses((status = 200, description = "It can", body = String, content_type = "text/plain"),
               (status = 503, description = "It cannot; `detail` says why", body = common::api::Problem)),
 )]
@@ -97,7 +97,7 @@ fn disk_reasons(state_dir: &Path, streamer_bin: &Path) -> Vec<String> {
 /// # Errors
 /// We are shutting down.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operation",
+    get, path = "/metrics", tag = "operation", operation_id = "get_metrics",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String,
                content_type = "text/plain")),
 )]

@@ -22,7 +22,7 @@ fn id(request: &HttpRequest) -> &str {
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/hosts", tag = "hosts", request_body = AddHost,
+    post, path = "/api/hosts", tag = "hosts", operation_id = "add_host", request_body = AddHost,
     responses(
         (status = 201, description = "Added", body = Host,
          headers(("Location" = String, description = "Path of the host"))),
@@ -48,7 +48,7 @@ pub async fn add(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/hosts", tag = "hosts",
+    get, path = "/api/hosts", tag = "hosts", operation_id = "list_hosts",
     responses((status = 200, description = "In the order in which they were added", body = HostList)),
 )]
 pub async fn list(hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
@@ -60,7 +60,7 @@ pub async fn list(hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/hosts/{id}", tag = "hosts",
+    get, path = "/api/hosts/{id}", tag = "hosts", operation_id = "get_host",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 200, description = "State, pairing and what runs", body = Host),
               (status = 404, description = "`host_not_found`")),
@@ -74,7 +74,7 @@ pub async fn get(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpRe
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/hosts/{id}", tag = "hosts",
+    delete, path = "/api/hosts/{id}", tag = "hosts", operation_id = "remove_host",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 204, description = "Forgotten")),
 )]
@@ -90,7 +90,7 @@ pub async fn remove(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<Htt
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/hosts/{id}/pair", tag = "hosts",
+    post, path = "/api/hosts/{id}/pair", tag = "hosts", operation_id = "pair_host",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 202, description = "Type the PIN on the host", body = PairStarted)),
 )]
@@ -103,7 +103,7 @@ pub async fn pair(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpR
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/hosts/{id}/apps", tag = "hosts",
+    get, path = "/api/hosts/{id}/apps", tag = "hosts", operation_id = "list_host_apps",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 200, description = "In the host's order", body = HostAppList),
               (status = 400, description = "`host_not_paired`")),
@@ -125,7 +125,7 @@ pub async fn apps(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/hosts/{id}/apps/{app}/image", tag = "hosts",
+    get, path = "/api/hosts/{id}/apps/{app}/image", tag = "hosts", operation_id = "get_host_app_image",
     params(("id" = String, Path, description = "Name of the host in this API"),
            ("app" = u32, Path, description = "Number of the app")),
     responses((status = 200, description = "A picture", content_type = "image/png"),
@@ -143,7 +143,7 @@ pub async fn image(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<Http
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/hosts/{id}/wake", tag = "hosts",
+    post, path = "/api/hosts/{id}/wake", tag = "hosts", operation_id = "wake_host",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 204, description = "It was called"),
               (status = 409, description = "`host_has_no_mac`: it has not told how")),
@@ -158,7 +158,7 @@ pub async fn wake(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpR
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/hosts/{id}/cancel", tag = "hosts",
+    post, path = "/api/hosts/{id}/cancel", tag = "hosts", operation_id = "cancel_host_app",
     params(("id" = String, Path, description = "Its name in this API")),
     responses((status = 204, description = "It has ended"),
               (status = 409, description = "`host_busy`: streams must end first")),

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod control;
+pub mod describe;
 pub mod edge;
 pub mod extract;
 pub mod guard;

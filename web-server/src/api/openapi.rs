@@ -2,11 +2,13 @@
 
 use actix_web::HttpResponse;
 use common::access::Need;
-use common::api::Problem;
+use common::api::{Problem, SnapshotFormat};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
+
+use super::describe;
 
 /// The description of the whole API.
 #[derive(OpenApi)]
@@ -39,7 +41,7 @@ use utoipa::{Modify, OpenApi};
         crate::signaling::whep::create, crate::signaling::whep::delete,
         super::health::healthz, super::health::readyz, super::health::metrics,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, SnapshotFormat)),
     modifiers(&Problems, &Access, &Tagged),
 )]
 pub struct ApiDoc;
@@ -133,9 +135,13 @@ fn add_problem(operation: &mut Operation) {
 
 /// The document, as it is served and committed.
 pub fn document() -> String {
-    let json = ApiDoc::openapi().to_pretty_json();
-    json.expect("the document is made of text, numbers and maps with string keys") + "\n"
+    let mut document = serde_json::to_value(ApiDoc::openapi()).expect(MADE_OF_TEXT);
+    describe::for_generators(&mut document);
+    serde_json::to_string_pretty(&document).expect(MADE_OF_TEXT) + "\n"
 }
+
+/// Why the document can be written.
+const MADE_OF_TEXT: &str = "the document is made of text, numbers and maps with string keys";
 
 /// Serves it.
 pub async fn openapi() -> HttpResponse {

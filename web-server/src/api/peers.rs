@@ -18,7 +18,7 @@ impl Json for PeerPatch {}
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/peers", tag = "peers",
+    get, path = "/api/streamers/{id}/peers", tag = "peers", operation_id = "list_peers",
     params(("id" = String, Path, description = "Name of the streamer")),
     responses((status = 200, description = "In order of joining", body = PeerList)),
 )]
@@ -31,7 +31,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    patch, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers",
+    patch, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers", operation_id = "update_peer",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("peer_id" = String, Path, description = "Which peer"),
@@ -58,7 +58,7 @@ pub async fn patch(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers",
+    delete, path = "/api/streamers/{id}/peers/{peer_id}", tag = "peers", operation_id = "remove_peer",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("peer_id" = String, Path, description = "Which peer"),

@@ -23,7 +23,7 @@ impl Json for ResizeRequest {}
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/snapshot", tag = "session",
+    get, path = "/api/streamers/{id}/snapshot", tag = "session", operation_id = "get_snapshot",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("slot" = Option<u8>, Query, description = "Of which slot; 0 if absent"),
@@ -72,7 +72,7 @@ pub async fn snapshot(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/input", tag = "session",
+    post, path = "/api/streamers/{id}/input", tag = "session", operation_id = "send_input",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body = InputRequest,
     responses((status = 204, description = "Done")),
@@ -138,7 +138,7 @@ pub async fn put_clipboard(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/resize", tag = "session",
+    post, path = "/api/streamers/{id}/resize", tag = "session", operation_id = "resize_streamer",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body = ResizeRequest,
     responses((status = 204, description = "Done")),

@@ -40,7 +40,7 @@ impl Json for AddSource {
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/slots", tag = "slots",
+    post, path = "/api/streamers/{id}/slots", tag = "slots", operation_id = "bind_free_slot",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body = BindSlot,
     responses(
@@ -69,7 +69,7 @@ pub async fn bind_free(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    put, path = "/api/streamers/{id}/slots/{slot}", tag = "slots",
+    put, path = "/api/streamers/{id}/slots/{slot}", tag = "slots", operation_id = "bind_slot",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("slot" = u8, Path, description = "Which slot; counts from 0"),
@@ -135,7 +135,7 @@ async fn bind(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/streamers/{id}/slots/{slot}", tag = "slots",
+    delete, path = "/api/streamers/{id}/slots/{slot}", tag = "slots", operation_id = "clear_slot",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("slot" = u8, Path, description = "Which slot; counts from 0"),
@@ -153,7 +153,7 @@ pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<Ht
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/windows", tag = "slots",
+    get, path = "/api/streamers/{id}/windows", tag = "slots", operation_id = "list_windows",
     params(("id" = String, Path, description = "Name of the streamer")),
     responses((status = 200, description = "The topmost first", body = WindowList)),
 )]
@@ -169,7 +169,7 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/sources", tag = "slots",
+    get, path = "/api/streamers/{id}/sources", tag = "slots", operation_id = "list_sources",
     params(("id" = String, Path, description = "Name of the streamer")),
     responses((status = 200, description = "In order of names, without passwords", body = SourceList)),
 )]

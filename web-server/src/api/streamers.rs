@@ -27,7 +27,7 @@ use crate::registry::request::Admission;
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers", tag = "streamers",
+    post, path = "/api/streamers", tag = "streamers", operation_id = "create_streamer",
     params(("wait" = Option<String>, Query, description = "`running`: answer when the source runs")),
     request_body = CreateStreamer,
     responses(
@@ -78,7 +78,7 @@ pub async fn create(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers", tag = "streamers",
+    get, path = "/api/streamers", tag = "streamers", operation_id = "list_streamers",
     responses((status = 200, description = "All streamers, in order of ids", body = StreamerList)),
 )]
 pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
@@ -90,7 +90,7 @@ pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError>
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}", tag = "streamers",
+    get, path = "/api/streamers/{id}", tag = "streamers", operation_id = "get_streamer",
     params(("id" = String, Path, description = "Its name")),
     responses((status = 200, description = "State, slots, peers and counters", body = Streamer)),
 )]
@@ -112,7 +112,7 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/streamers/{id}", tag = "streamers",
+    delete, path = "/api/streamers/{id}", tag = "streamers", operation_id = "delete_streamer",
     params(("id" = String, Path, description = "Its name")),
     responses(
         (status = 204, description = "Gone, also after a crash of the server"),

@@ -22,7 +22,7 @@ const MAX_TAIL: usize = 5000;
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/restart", tag = "streamers",
+    post, path = "/api/streamers/{id}/restart", tag = "streamers", operation_id = "restart_streamer",
     params(("id" = String, Path, description = "Its name")),
     responses(
         (status = 202, description = "It is being done", body = Streamer),
@@ -41,7 +41,7 @@ pub async fn restart(id: Id, caller: Caller, registry: web::Data<Handle>) -> Res
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/logs", tag = "streamers",
+    get, path = "/api/streamers/{id}/logs", tag = "streamers", operation_id = "get_logs",
     params(
         ("id" = String, Path, description = "Its name"),
         ("tail" = Option<u16>, Query, description = "How many lines, 1..=5000; 100 if absent"),

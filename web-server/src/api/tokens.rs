@@ -25,7 +25,7 @@ impl Json for CreateToken {}
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/tokens", tag = "access",
+    post, path = "/api/streamers/{id}/tokens", tag = "access", operation_id = "create_token",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body = CreateToken,
     responses((status = 201, description = "Made; this is the only time that it is shown", body = Token)),
@@ -57,7 +57,7 @@ pub async fn create(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/streamers/{id}/tokens/{token_id}", tag = "access",
+    delete, path = "/api/streamers/{id}/tokens/{token_id}", tag = "access", operation_id = "revoke_token",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("token_id" = String, Path, description = "Which token: its `token_id`"),

@@ -45,7 +45,7 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// It is no WebSocket, or there is no such streamer.
 #[utoipa::path(
-    get, path = "/api/streamers/{id}/peer", tag = "signalling",
+    get, path = "/api/streamers/{id}/peer", tag = "signalling", operation_id = "connect_peer",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("Sec-WebSocket-Protocol" = Option<String>, Header,

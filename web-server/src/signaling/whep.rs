@@ -29,7 +29,7 @@ const MAX_OFFER: usize = 256 * 1024;
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    post, path = "/api/streamers/{id}/whep", tag = "signalling",
+    post, path = "/api/streamers/{id}/whep", tag = "signalling", operation_id = "create_whep",
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body(content = String, content_type = "application/sdp", description = "The player's offer"),
     responses((status = 201, description = "The answer", body = String, content_type = "application/sdp",
@@ -88,7 +88,7 @@ pub async fn create(
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
-    delete, path = "/api/streamers/{id}/whep/{peer_id}", tag = "signalling",
+    delete, path = "/api/streamers/{id}/whep/{peer_id}", tag = "signalling", operation_id = "delete_whep",
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("peer_id" = String, Path, description = "Which viewer"),
