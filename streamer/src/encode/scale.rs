@@ -1,7 +1,8 @@
 //! Makes pictures smaller.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Error;
 use super::convert::I420;
@@ -29,11 +30,12 @@ impl Scaler {
         let (from, to) = (from.planes(), to.planes_mut());
         for (from, to, shrink) in [(from.0, to.0, 1), (from.1, to.1, 2), (from.2, to.2, 2)] {
             let failed = |e: &dyn std::fmt::Display| Error::Convert(format!("scaling: {e}"));
-            let from = ImageRef::new(old.width / shrink, old.height / shrink, from, PixelType::U8);
+            // Typed: images of a type known at run time compile the code for every type of pixel there is.
+            let from = TypedImageRef::<U8>::from_buffer(old.width / shrink, old.height / shrink, from);
             let from = from.map_err(|e| failed(&e))?;
-            let to = Image::from_slice_u8(new.width / shrink, new.height / shrink, to, PixelType::U8);
+            let to = TypedImage::<U8>::from_buffer(new.width / shrink, new.height / shrink, to);
             let mut to = to.map_err(|e| failed(&e))?;
-            self.resizer.resize(&from, &mut to, &options).map_err(|e| failed(&e))?;
+            self.resizer.resize_typed(&from, &mut to, &options).map_err(|e| failed(&e))?;
         }
         Ok(())
     }
