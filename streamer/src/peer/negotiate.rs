@@ -173,12 +173,19 @@ pub fn candidate_host(candidate: &str) -> Option<&str> {
 pub fn with_candidates(sdp: &str, usable: impl Fn(IpAddr) -> bool) -> (String, usize) {
     let mut out = String::with_capacity(sdp.len());
     let mut kept = HashSet::new();
+    let mut left_out = false;
     for line in sdp.split_inclusive(['\n', '\r']) {
+        // The line feed of a line that was left out up to its carriage return: an empty line would end the description.
+        if line == "\n" && left_out {
+            continue;
+        }
+        left_out = false;
         // The parser allows blanks here.
         let attribute = line.strip_prefix("a=").map(str::trim_start);
         if let Some(candidate) = attribute.and_then(|attribute| attribute.strip_prefix("candidate:")) {
             let host = candidate_host(candidate).and_then(|host| host.parse().ok());
             if !host.is_some_and(&usable) || !kept.insert(candidate.trim_end()) {
+                left_out = true;
                 continue;
             }
         }
