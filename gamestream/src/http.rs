@@ -419,7 +419,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n",
         ] {
-            let (done, hold) = std::sync::mpsc::channel::<()>();
+            let (done, hold) = std::sync::mpsc::sync_channel::<()>(1);
             let port = host(move |mut stream| {
                 let _ = stream.read(&mut [0; 1024]).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
@@ -492,7 +492,7 @@ mod tests {
             let (config, client) = (Arc::new(config), tls());
             for _ in 0..3 {
                 let config = Arc::clone(&config);
-                let (kinds, kind) = std::sync::mpsc::channel();
+                let (kinds, kind) = std::sync::mpsc::sync_channel(1);
                 let port = host(move |stream| {
                     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
                     let _ = stream.read(&mut [0; 1024]).unwrap();
