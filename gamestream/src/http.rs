@@ -1,5 +1,6 @@
 //! Requests to hosts: HTTP/1.1 GET, one per connection, plain or over TLS to a host that is known.
 //!
+//! An answer ends where its head says, whatever becomes of the connection.
 //! A request blocks, but never beyond its deadline, however slowly the host answers. Redirects are not followed:
 //! hosts have no reason for any.
 
@@ -41,6 +42,14 @@ pub enum Error {
          may be in between"
     )]
     CertificateChanged(String),
+    /// It is there, and ends the TLS handshake or breaks its rules.
+    #[error("{address} has not agreed on TLS: {reason}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// In the words of TLS.
+        reason: String,
+    },
     /// It answers something that is not HTTP, or too much.
     #[error("{address} answers what cannot be read: {reason}")]
     Malformed {
@@ -94,6 +103,9 @@ pub fn get(target: &Target<'_>, path: &str, patience: Duration) -> Result<Respon
     exchange(target, path, Instant::now() + patience).map_err(|failure| match failure {
         Failure::Io(error) if is_timeout(&error) => Error::Timeout { address, after: patience },
         Failure::Io(error) if is_other_certificate(&error) => Error::CertificateChanged(address),
+        Failure::Io(error) if tls_error(&error).is_some() => {
+            Error::Tls { address, reason: error.to_string() }
+        }
         Failure::Io(error) => Error::Unreachable { address, reason: error.to_string() },
         Failure::Malformed(reason) => Error::Malformed { address, reason: reason.into() },
     })
@@ -200,9 +212,12 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn is_other_certificate(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let other = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-    tls.is_some_and(|error| *error == other)
+    tls_error(error).is_some_and(|error| *error == other)
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
 /// Reads up to the end of the stream, but no more than `max` bytes. Hosts that end TLS without saying so have
@@ -212,18 +227,23 @@ fn is_other_certificate(error: &io::Error) -> bool {
 /// Those of the stream.
 pub fn read_to_end(stream: &mut impl Read, max: usize) -> io::Result<Vec<u8>> {
     let (mut all, mut buffer) = (Vec::new(), [0; 8192]);
-    while all.len() <= max {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => all.extend_from_slice(&buffer[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !all.is_empty() => break,
-            // A host that closes at once may reset the connection after its answer.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !all.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-    }
+    while all.len() <= max && read_more(stream, &mut all, &mut buffer)? {}
     Ok(all)
+}
+
+/// Appends what comes next. `false` at the end of the stream.
+fn read_more(stream: &mut impl Read, all: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<bool> {
+    match stream.read(buffer) {
+        Ok(count) => {
+            all.extend_from_slice(&buffer[..count]);
+            Ok(count > 0)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !all.is_empty() => Ok(false),
+        // A host that closes at once may reset the connection after its answer.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !all.is_empty() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a host has answered, head and body. `None` when it is no answer that can be used.
@@ -231,37 +251,106 @@ pub fn parse(answer: &[u8]) -> Option<Response> {
     response(answer).ok()
 }
 
+/// Reads up to the end of the answer, which is not that of the connection: Sunshine 0.23 lets the app that it
+/// launches inherit the socket, which stays open for as long as the app runs.
 fn read_response(stream: &mut impl Read) -> Result<Response, Failure> {
-    response(&read_to_end(stream, MAX_HEAD + MAX_BODY)?)
+    let (mut all, mut buffer) = (Vec::new(), [0; 8192]);
+    let mut head = None;
+    while all.len() <= MAX_HEAD + MAX_BODY {
+        if head.is_none() {
+            head = Head::read(&all)?;
+        }
+        if head.as_ref().is_some_and(|head| head.is_whole(&all)) {
+            break;
+        }
+        if !read_more(stream, &mut all, &mut buffer)? {
+            break;
+        }
+    }
+    response(&all)
+}
+
+/// Where a body ends (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    Connection,
+}
+
+/// What the head of an answer says.
+struct Head {
+    status: u16,
+    body_at: usize,
+    framing: Framing,
+}
+
+impl Head {
+    /// `None` while its end has not come.
+    fn read(all: &[u8]) -> Result<Option<Self>, Failure> {
+        let Some(end) = all.windows(4).take(MAX_HEAD).position(|window| window == b"\r\n\r\n") else {
+            let more_may_come = all.len() < MAX_HEAD + 4;
+            return if more_may_come { Ok(None) } else { Err(Failure::Malformed("no HTTP")) };
+        };
+        let head = String::from_utf8_lossy(&all[..end]);
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok());
+        let status = status.ok_or(Failure::Malformed("no HTTP"))?;
+        if (300..400).contains(&status) {
+            return Err(Failure::Malformed("a redirect, which is not followed"));
+        }
+        Ok(Some(Self { status, body_at: end + 4, framing: framing(status, &head)? }))
+    }
+
+    /// Nothing that follows belongs to this answer.
+    fn is_whole(&self, all: &[u8]) -> bool {
+        let body = &all[self.body_at..];
+        match self.framing {
+            Framing::Length(len) => body.len() >= len,
+            // Chunks and trailers end with an empty line: only then is it worth to walk through them.
+            Framing::Chunked => body.ends_with(b"\r\n\r\n") && unchunk(body).is_some(),
+            Framing::Connection => false,
+        }
+    }
+}
+
+fn framing(status: u16, head: &str) -> Result<Framing, Failure> {
+    let headers = || head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let values = |name: &'static str| {
+        headers().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    };
+    if status == 204 {
+        return Ok(Framing::Length(0));
+    }
+    if values("transfer-encoding").any(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        return Ok(Framing::Chunked);
+    }
+    let mut lengths = values("content-length");
+    let Some(length) = lengths.next() else { return Ok(Framing::Connection) };
+    if lengths.any(|other| other != length) {
+        return Err(Failure::Malformed("it has two lengths"));
+    }
+    // `parse` would take a sign.
+    let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+    let length = length.parse::<usize>().ok().filter(|_| digits);
+    match length.ok_or(Failure::Malformed("its length is no number"))? {
+        length if length > MAX_BODY => Err(Failure::Malformed("it is too long")),
+        length => Ok(Framing::Length(length)),
+    }
 }
 
 fn response(all: &[u8]) -> Result<Response, Failure> {
-    let end = all.windows(4).take(MAX_HEAD).position(|window| window == b"\r\n\r\n");
-    let (head, body) = end.map(|end| (&all[..end], &all[end + 4..])).ok_or(Failure::Malformed("no HTTP"))?;
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok());
-    let status = status.ok_or(Failure::Malformed("no HTTP"))?;
-    if (300..400).contains(&status) {
-        return Err(Failure::Malformed("a redirect, which is not followed"));
-    }
-    let header = |name: &str| {
-        let headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        headers.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
-    };
-    let chunked = header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
-    let body = match header("content-length") {
-        _ if chunked => unchunk(body).ok_or(Failure::Malformed("broken chunks"))?,
-        None => body.to_vec(),
-        Some(len) => {
-            let len = len.parse::<usize>().map_err(|_| Failure::Malformed("its length is no number"))?;
-            body.get(..len).ok_or(Failure::Malformed("it ends too early"))?.to_vec()
-        }
+    let head = Head::read(all)?.ok_or(Failure::Malformed("no HTTP"))?;
+    let body = &all[head.body_at..];
+    let body = match head.framing {
+        Framing::Length(len) => body.get(..len).ok_or(Failure::Malformed("it ends too early"))?.to_vec(),
+        Framing::Chunked => unchunk(body).ok_or(Failure::Malformed("broken chunks"))?,
+        Framing::Connection => body.to_vec(),
     };
     if body.len() > MAX_BODY {
         return Err(Failure::Malformed("it is too long"));
     }
-    Ok(Response { status, body })
+    Ok(Response { status: head.status, body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -283,6 +372,9 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{HandshakeKind, ServerConfig, ServerConnection};
     use std::net::TcpListener;
 
     /// A host that answers one request by `answer`.
@@ -320,6 +412,26 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_ends_before_its_connection() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-length: 2\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n",
+        ] {
+            let (done, hold) = std::sync::mpsc::sync_channel::<()>(1);
+            let port = host(move |mut stream| {
+                let _ = stream.read(&mut [0; 1024]).unwrap();
+                stream.write_all(text.as_bytes()).unwrap();
+                // Open until the test has its answer.
+                let _ = hold.recv();
+            });
+            assert_eq!(ask(port, LONG).unwrap().text(), "hi", "{text}");
+            drop(done);
+        }
+    }
+
+    #[test]
     fn what_is_not_http_is_refused() {
         for text in [
             "",
@@ -327,6 +439,8 @@ mod tests {
             "HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nh",
         ] {
             let error = ask(says(text), LONG).unwrap_err();
@@ -352,6 +466,55 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         assert!(ask(port, LONG).unwrap_err().is_unreachable());
+    }
+
+    /// Somebody who is a host and a client, as any RSA key will do for both.
+    const CERTIFICATE: &str = include_str!("../../tests/fake-gamestream-host/data/first.cert.pem");
+    const KEY: &str = include_str!("../../tests/fake-gamestream-host/data/first.key.pem");
+
+    fn tls() -> Arc<ClientConfig> {
+        let host = crate::identity::certificate(CERTIFICATE.as_bytes()).unwrap();
+        crate::identity::Identity::from_pem(CERTIFICATE, KEY).unwrap().tls(host).unwrap()
+    }
+
+    fn ask_over_tls(port: u16, tls: &Arc<ClientConfig>) -> Result<Response, Error> {
+        get(&Target { host: "127.0.0.1", port, tls: Some(tls) }, "/x", LONG)
+    }
+
+    #[test]
+    fn no_handshake_is_resumed() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()];
+            let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+            let config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+            let (config, client) = (Arc::new(config), tls());
+            for _ in 0..3 {
+                let config = Arc::clone(&config);
+                let (kinds, kind) = std::sync::mpsc::sync_channel(1);
+                let port = host(move |stream| {
+                    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                    let _ = stream.read(&mut [0; 1024]).unwrap();
+                    kinds.send(stream.conn.handshake_kind()).unwrap();
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
+                });
+                assert_eq!(ask_over_tls(port, &client).unwrap().text(), "hi");
+                assert_eq!(kind.recv().unwrap(), Some(HandshakeKind::Full), "{version:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_alert_is_no_silence() {
+        // Fatal, internal_error: what OpenSSL says to who resumes where that is not possible.
+        let port = host(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).unwrap();
+        });
+        let error = ask_over_tls(port, &tls()).unwrap_err();
+        assert!(matches!(&error, Error::Tls { reason, .. } if reason.contains("InternalError")), "{error}");
+        assert!(!error.is_unreachable());
     }
 
     proptest! {

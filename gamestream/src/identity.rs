@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -74,18 +75,21 @@ impl Identity {
         signature
     }
 
-    /// TLS to the host with this certificate, and to no other.
+    /// TLS to the host with this certificate, and to no other. Every connection has a whole handshake: hosts ask
+    /// for certificates without having set a session-id context, and OpenSSL ends what is resumed there with the
+    /// alert `internal_error`.
     ///
     /// # Errors
     /// [`InvalidIdentity::Tls`].
     pub fn tls(&self, pinned: CertificateDer<'static>) -> Result<Arc<ClientConfig>, InvalidIdentity> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Pinned { certificate: pinned, provider: Arc::clone(&provider) });
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(vec![self.certificate.clone()], self.key.clone_key().into())?;
+        config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }
 }

@@ -217,7 +217,9 @@ fn classify_host(error: &hosts::Error) -> (StatusCode, &'static str, Option<&'st
         hosts::Error::Http(Http::CertificateChanged(_)) => {
             (StatusCode::BAD_GATEWAY, "host_certificate_changed")
         }
-        hosts::Error::Http(Http::Malformed { .. }) => (StatusCode::BAD_GATEWAY, "host_protocol"),
+        hosts::Error::Http(Http::Tls { .. } | Http::Malformed { .. }) => {
+            (StatusCode::BAD_GATEWAY, "host_protocol")
+        }
         hosts::Error::Reply(Reply::Refused { .. }) => (StatusCode::BAD_GATEWAY, "host_refused"),
         hosts::Error::Reply(Reply::Malformed(_)) => (StatusCode::BAD_GATEWAY, "host_protocol"),
         hosts::Error::NoImage(_) => (StatusCode::NOT_FOUND, "app_not_found"),

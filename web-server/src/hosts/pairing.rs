@@ -37,7 +37,7 @@ impl Failure {
         match self {
             Self::Http(http::Error::Timeout { .. } | http::Error::Unreachable { .. }) => "host_timeout",
             Self::Http(http::Error::CertificateChanged(_)) => "host_certificate_changed",
-            Self::Http(http::Error::Malformed { .. }) => "host_protocol",
+            Self::Http(http::Error::Tls { .. } | http::Error::Malformed { .. }) => "host_protocol",
             Self::Pairing(pairing::Error::WrongPin) => "wrong_pin",
             Self::Pairing(pairing::Error::Busy) => "host_pairing_busy",
             Self::Pairing(pairing::Error::Forged) => "host_forged",
