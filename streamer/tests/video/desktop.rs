@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use common::input::Position;
+use streamer::input::sink::Action;
 use streamer::media::Size;
 use streamer::source::Event;
 use streamer::source::desktop::display::Display;
@@ -151,6 +153,27 @@ fn it_is_resized_by_request_and_by_a_program() {
         stage.until("drawing in the new corner", |decoded| decoded.shows(at.0, at.1, RED.1));
         assert_eq!(stage.snapshot().size, size);
     }
+}
+
+#[test]
+fn a_program_that_has_grabbed_the_server_holds_up_neither_pictures_nor_input() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    stage.watch();
+    let painter = Painter::new(&stage);
+    let mut sink = stage.source.take_sink().unwrap();
+    painter.x.grab_server().unwrap();
+    painter.fill(RED.0, 0, 0, 640, 480);
+    stage.until("red", |decoded| decoded.shows(50, 50, RED.1));
+    assert_eq!(stage.snapshot().pixels[..3], [0, 0, 255]);
+    sink.apply(&Action::PointerTo(Position { x: 321.0, y: 123.0 })).unwrap();
+    sink.apply(&Action::Text("typed".into())).unwrap();
+    let pointer = painter.x.query_pointer(painter.root).unwrap().reply().unwrap();
+    assert_eq!((pointer.root_x, pointer.root_y), (321, 123));
+    stage.resize(800, 400);
+    stage.until("the new size", |decoded| decoded.size == Size { width: 800, height: 400 });
+    painter.x.ungrab_server().unwrap();
+    painter.x.sync().unwrap();
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use x11rb::connection::RequestConnection as _;
+use x11rb::errors::ReplyError;
+use x11rb::protocol::xtest::{self, ConnectionExt as _};
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
 use crate::source::Error;
@@ -29,24 +32,37 @@ const COOKIE: &[u8] = b"MIT-MAGIC-COOKIE-1";
 impl Display {
     /// Connects to it by its local socket. Returns the connection and the number of its screen.
     ///
+    /// The connection is served while a program has grabbed the server (`XGrabServer`), as window managers do while a
+    /// window is dragged: pictures, input and the clipboard go on.
+    ///
     /// # Errors
     /// [`Error::X`] when there is no such server or it does not let us in; [`Error::Io`] when the
     /// cookie file cannot be read.
     pub fn connect(&self) -> Result<(RustConnection, usize), Error> {
-        let refused = |e: &dyn std::fmt::Display| Error::X(format!("display {}: {e}", self.name));
+        let (connection, screen) = self.open()?;
+        exempt_from_grabs(&connection).map_err(|e| self.refused(&e))?;
+        Ok((connection, screen))
+    }
+
+    fn open(&self) -> Result<(RustConnection, usize), Error> {
         let Some(xauthority) = &self.xauthority else {
-            return RustConnection::connect(Some(&self.name)).map_err(|e| refused(&e));
+            return RustConnection::connect(Some(&self.name)).map_err(|e| self.refused(&e));
         };
         let number = self.number()?;
         let (name, cookie) = match cookie(&read(xauthority)?, number) {
             Some(cookie) => (COOKIE.to_vec(), cookie),
             None => (Vec::new(), Vec::new()),
         };
-        let socket = UnixStream::connect(format!("/tmp/.X11-unix/X{number}")).map_err(|e| refused(&e))?;
-        let (stream, _) = DefaultStream::from_unix_stream(socket).map_err(|e| refused(&e))?;
+        let socket =
+            UnixStream::connect(format!("/tmp/.X11-unix/X{number}")).map_err(|e| self.refused(&e))?;
+        let (stream, _) = DefaultStream::from_unix_stream(socket).map_err(|e| self.refused(&e))?;
         let connection = RustConnection::connect_to_stream_with_auth_info(stream, 0, name, cookie)
-            .map_err(|e| refused(&e))?;
+            .map_err(|e| self.refused(&e))?;
         Ok((connection, 0))
+    }
+
+    fn refused(&self, why: &dyn std::fmt::Display) -> Error {
+        Error::X(format!("display {}: {why}", self.name))
     }
 
     /// The number in its name.
@@ -54,6 +70,14 @@ impl Display {
         let number = self.name.strip_prefix(':').and_then(|number| number.parse().ok());
         number.ok_or_else(|| Error::X(format!("{:?} is not a local display such as \":7\"", self.name)))
     }
+}
+
+/// XTest §5, `XTestGrabControl`. A server without XTest is left as it is: it can be looked at, if not steered.
+fn exempt_from_grabs(connection: &RustConnection) -> Result<(), ReplyError> {
+    if connection.extension_information(xtest::X11_EXTENSION_NAME)?.is_some() {
+        connection.xtest_grab_control(true)?.check()?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

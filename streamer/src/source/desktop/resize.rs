@@ -37,14 +37,6 @@ pub fn set_size(connection: &RustConnection, root: Window, size: Size) -> Result
         );
         return Err(x(message));
     }
-    // Programs must not see the screen in between, without an output.
-    connection.grab_server().map_err(x)?;
-    let result = set_size_grabbed(connection, root, size);
-    connection.ungrab_server().map_err(x)?.check().map_err(x)?;
-    result
-}
-
-fn set_size_grabbed(connection: &RustConnection, root: Window, size: Size) -> Result<(), Error> {
     let head = head(connection, root)?;
     let mode = mode(connection, root, head.output, size)?;
     if let Err(error) = apply(connection, root, &head, size, mode) {
@@ -57,13 +49,12 @@ fn set_size_grabbed(connection: &RustConnection, root: Window, size: Size) -> Re
 
 fn head(connection: &RustConnection, root: Window) -> Result<Head, Error> {
     let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
-    let geometry = connection.get_geometry(root).map_err(x)?.reply().map_err(x)?;
+    let size = root_size(connection, root)?;
     for output in resources.outputs {
         let info = connection.randr_get_output_info(output, 0).map_err(x)?.reply().map_err(x)?;
         let crtc = if info.crtc == x11rb::NONE { info.crtcs.first().copied() } else { Some(info.crtc) };
         if let (randr::Connection::CONNECTED, Some(crtc)) = (info.connection, crtc) {
             let mode = connection.randr_get_crtc_info(crtc, 0).map_err(x)?.reply().map_err(x)?.mode;
-            let size = Size { width: geometry.width.into(), height: geometry.height.into() };
             return Ok(Head { crtc, output, mode, size });
         }
     }
@@ -105,6 +96,8 @@ fn mode(
     Ok(mode)
 }
 
+/// A CRTC must stay within the screen, so the screen is both sizes while its mode changes. The output is never off for
+/// programs to see, and the server is not grabbed: that would wait for whoever has grabbed it.
 fn apply(
     connection: &RustConnection,
     root: Window,
@@ -112,17 +105,33 @@ fn apply(
     size: Size,
     mode: randr::Mode,
 ) -> Result<(), Error> {
-    // A CRTC that is on must stay within the screen, so it is off while the screen changes.
-    configure(connection, head.crtc, x11rb::NONE, &[])?;
+    let now = root_size(connection, root)?;
+    let both = Size { width: now.width.max(size.width), height: now.height.max(size.height) };
+    if both != now {
+        set_screen_size(connection, root, both)?;
+    }
+    let outputs: &[_] = if mode == x11rb::NONE { &[] } else { &[head.output] };
+    configure(connection, head.crtc, mode, outputs)?;
+    if both != size {
+        set_screen_size(connection, root, size)?;
+    }
+    Ok(())
+}
+
+fn set_screen_size(connection: &RustConnection, root: Window, size: Size) -> Result<(), Error> {
     let millimetres = |pixels: u32| (f64::from(pixels) / DPI * 25.4).round() as u32;
     let (width, height) = (size.width as u16, size.height as u16);
     connection
         .randr_set_screen_size(root, width, height, millimetres(size.width), millimetres(size.height))
         .map_err(x)?
         .check()
-        .map_err(x)?;
-    let outputs: &[_] = if mode == x11rb::NONE { &[] } else { &[head.output] };
-    configure(connection, head.crtc, mode, outputs)
+        .map_err(x)
+}
+
+/// The size of the screen as it is now.
+pub fn root_size(connection: &RustConnection, root: Window) -> Result<Size, Error> {
+    let geometry = connection.get_geometry(root).map_err(x)?.reply().map_err(x)?;
+    Ok(Size { width: geometry.width.into(), height: geometry.height.into() })
 }
 
 fn configure(

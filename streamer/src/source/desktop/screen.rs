@@ -14,7 +14,7 @@ use x11rb::rust_connection::RustConnection;
 use super::canvas::{self, Area, Canvas, x};
 use super::cursor::Cursor;
 use super::display::Display;
-use super::resize;
+use super::resize::{self, root_size};
 use super::rows::Rows;
 use super::surface::{Change, Grab, Surface};
 use crate::media::Size;
@@ -131,9 +131,4 @@ fn select_motion(connection: &RustConnection, root: Window) -> Result<(), Error>
         mask: vec![xinput::XIEventMask::RAW_MOTION],
     };
     connection.xinput_xi_select_events(root, &[mask]).map_err(x)?.check().map_err(x)
-}
-
-fn root_size(connection: &RustConnection, root: Window) -> Result<Size, Error> {
-    let geometry = connection.get_geometry(root).map_err(x)?.reply().map_err(x)?;
-    Ok(Size { width: geometry.width.into(), height: geometry.height.into() })
 }
