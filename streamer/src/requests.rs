@@ -8,7 +8,7 @@ use common::ipc::{ErrorKind, Json, Reply, RequestError};
 use common::slots::WindowList;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::input::{self, CommandError, Event};
+use crate::input::{self, CommandError};
 use crate::link::ReplyTo;
 use crate::media::Picture;
 use crate::session::Finished;
@@ -55,13 +55,8 @@ pub fn input(
         event.validate().map_err(|error| invalid(format!("events[{index}].{error}")))?;
     }
     let (sender, applied) = oneshot::channel();
-    let (input, slot) = (input.clone(), request.slot);
+    input.commands(request.slot, request.events, sender);
     finish(to, done, async move {
-        // May wait for room in the queue.
-        let _ = tokio::task::spawn_blocking(move || {
-            input.send(Event::Commands(slot, request.events, sender));
-        })
-        .await;
         match applied.await {
             Ok(Ok(())) => Ok(Reply::Done),
             Ok(Err(error @ CommandError::NoSink(_))) => {

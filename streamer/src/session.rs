@@ -315,7 +315,6 @@ impl Session {
         let Session { mut shards, mut sources, input, .. } = self;
         shards.iter_mut().for_each(|shard| shard.commands.stop());
         let ended = tokio::task::spawn_blocking(move || {
-            // Waits while the queue is full, as it may be when the X server hangs.
             input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
             shards.into_iter().for_each(|shard| shard::join(shard.thread, SHARD_PATIENCE));
             // Those that are made from others first.

@@ -14,12 +14,12 @@
 pub mod aggregate;
 mod devices;
 mod lanes;
+mod queue;
 mod router;
 pub mod sink;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use common::id::{PeerId, SlotIndex, SourceName};
@@ -27,12 +27,9 @@ use common::input::{Actor, InputCommand, KeysMessage, MotionMessage, Position};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::stats::Counter;
+use queue::Sender;
 use router::Router;
 use sink::Sink;
-
-/// Events on their way to the input thread: a second of several fast mice. When it is full, motion is
-/// left out (the next one makes it good) and keys are refused to their peer, whose snapshot repairs what is held.
-const QUEUE: usize = 4096;
 
 /// Something for the input thread.
 pub enum Event {
@@ -82,8 +79,8 @@ pub enum CommandError {
     /// Nothing in this slot takes input.
     #[error("what slot {0} shows takes no input")]
     NoSink(SlotIndex),
-    /// Too much waits for texts that are being typed.
-    #[error("too much waits for the texts that are being typed; try again")]
+    /// Too much waits already.
+    #[error("too much input waits to be carried out; try again")]
     Busy,
     /// The sink refused one; those before it have been carried out.
     #[error("event {index}: {error}")]
@@ -121,10 +118,15 @@ pub struct PointerNotice {
 #[derive(Debug)]
 pub struct Busy;
 
-/// The way to the input thread.
+/// Why the input thread is of no use any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the thread `input` is stuck: what it must know does not fit into its queue any more")]
+pub struct Stuck;
+
+/// The way to the input thread. Nothing here waits: an X server that hangs, and the thread with it, holds up nobody else.
 #[derive(Clone)]
 pub struct Handle {
-    events: SyncSender<Event>,
+    events: Sender<Event>,
     applied: Arc<Counter>,
 }
 
@@ -134,32 +136,51 @@ impl Handle {
     /// # Errors
     /// [`Busy`] when the queue is full; nothing of the message is used then.
     pub fn keys(&self, actor: Actor, message: KeysMessage) -> Result<(), Busy> {
-        self.events.try_send(Event::Keys(actor, message)).map_err(|_| Busy)
+        self.events.offer(Event::Keys(actor, message)).map_err(|_| Busy)
     }
 
     /// A message of a peer's `motion`; left out when the queue is full.
     pub fn motion(&self, actor: Actor, message: MotionMessage) {
-        let _ = self.events.try_send(Event::Motion(actor, message));
+        let _ = self.events.offer(Event::Motion(actor, message));
+    }
+
+    /// Commands of a program. `done` is answered when all have reached the sink, or at once when the queue is full.
+    pub fn commands(
+        &self,
+        slot: SlotIndex,
+        commands: Vec<InputCommand>,
+        done: oneshot::Sender<Result<(), CommandError>>,
+    ) {
+        if let Err(Event::Commands(_, _, done)) = self.events.offer(Event::Commands(slot, commands, done)) {
+            // Whoever has stopped waiting does not miss it.
+            let _ = done.send(Err(CommandError::Busy));
+        }
     }
 
     /// Somebody may not steer any more. If the queue is full, silence does the same within two seconds.
     pub fn gone(&self, actor: Actor) {
-        let _ = self.events.try_send(Event::Gone(actor));
+        let _ = self.events.offer(Event::Gone(actor));
     }
 
-    /// Somebody left. If the queue is full, silence releases what it held.
+    /// Somebody left for good.
     pub fn forget(&self, actor: Actor) {
-        let _ = self.events.try_send(Event::Forget(actor));
+        self.send(Event::Forget(actor));
     }
 
     /// A source shakes a gamepad; left out when the queue is full, as the source says it again.
     pub fn rumble(&self, source: SourceName, pad: u8, motors: Motors) {
-        let _ = self.events.try_send(Event::Rumble(source, pad, motors));
+        let _ = self.events.offer(Event::Rumble(source, pad, motors));
     }
 
-    /// Anything; waits while the queue is full. Not for shards.
+    /// What the thread must know. It gets in when the queue is full of messages of peers, too; after what is in
+    /// there.
     pub fn send(&self, event: Event) {
-        let _ = self.events.send(event);
+        self.events.insist(event);
+    }
+
+    /// Whether something that the thread must know has been lost. It stays so.
+    pub fn trouble(&self) -> Option<Stuck> {
+        self.events.has_lost().then_some(Stuck)
     }
 
     /// Actions carried out so far.
@@ -173,7 +194,7 @@ impl Handle {
 /// # Errors
 /// When no thread can be started.
 pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()>)> {
-    let (events, receiver) = sync_channel(QUEUE);
+    let (events, receiver) = queue::queue();
     let applied = Arc::new(Counter::default());
     let router = Router::new(notices, applied.clone());
     let thread = crate::thread::spawn("input", move || router.run(&receiver))?;
@@ -186,7 +207,7 @@ mod tests {
     use super::*;
     use common::input::{Button, KeyAction, KeyCode, PadKind, PadState};
     use sink::Press;
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     struct Recorder(SyncSender<Action>);
 
@@ -212,7 +233,7 @@ mod tests {
 
     fn commands(handle: &Handle, slot: SlotIndex, commands: Vec<InputCommand>) -> Result<(), CommandError> {
         let (sender, done) = oneshot::channel();
-        handle.send(Event::Commands(slot, commands, sender));
+        handle.commands(slot, commands, sender);
         done.blocking_recv().unwrap()
     }
 
@@ -349,9 +370,9 @@ mod tests {
             vec![text(), key("KeyA", KeyAction::Tap, 0), text()]
         };
         let (sender, answer) = oneshot::channel();
-        handle.send(Event::Commands(0, sequence(), sender));
+        handle.commands(0, sequence(), sender);
         let (refused, second) = oneshot::channel();
-        handle.send(Event::Commands(0, vec![key("Nonsense", KeyAction::Tap, 0)], refused));
+        handle.commands(0, vec![key("Nonsense", KeyAction::Tap, 0)], refused);
         let answered = std::thread::spawn(move || answer.blocking_recv().unwrap());
         // Two texts of 125 slices, and a key between them. The recorder has room for 64 that are not taken yet.
         let (mut actions, all) = (Vec::new(), 2 * 125 + 2);
@@ -364,6 +385,27 @@ mod tests {
         assert!(matches!(actions[125], Action::Key(_, Press::Down)), "in order");
         // The next request comes after the one before.
         assert!(matches!(second.blocking_recv().unwrap(), Err(CommandError::Sink { index: 0, .. })));
+    }
+
+    #[test]
+    fn a_sink_that_hangs_holds_up_nobody_and_who_left_is_forgotten_all_the_same() {
+        let (handle, done, _) = started();
+        let [a, b] = [Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique())];
+        let (kind, state) = (PadKind::Xbox, PadState::default());
+        handle.keys(a, KeysMessage::Pad { slot: 0, pad: 0, kind, state }).unwrap();
+        // Nobody takes what the sink does: it hangs, and the queue fills up.
+        let button = |down| KeysMessage::Button { slot: 0, button: Button::LEFT, down, at: None };
+        let mut down = true;
+        while handle.keys(b, button(down)).is_ok() {
+            down = !down;
+        }
+        let (sender, refused) = oneshot::channel();
+        handle.commands(0, Vec::new(), sender);
+        assert!(matches!(refused.blocking_recv().unwrap(), Err(CommandError::Busy)));
+        handle.forget(a);
+        handle.send(Event::Bind(1, Some(Target { source: "main".into(), window: None })));
+        assert_eq!(handle.trouble(), None);
+        assert!(rest(handle, &done).contains(&Action::PadGone(0)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use common::id::{SlotIndex, SourceName};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::aggregate::Aggregator;
 use super::lanes::{Admission, Batch, Job, Lane, Lanes, Typing};
+use super::queue::Inbox;
 use super::sink::{self, Action, Sink};
 use super::{CommandError, Event, Notice, PointerNotice, Target};
 use crate::stats::Counter;
@@ -78,22 +79,24 @@ impl Router {
     }
 
     /// Works until nobody can send events any more.
-    pub fn run(mut self, events: &Receiver<Event>) {
+    pub fn run(mut self, events: &Inbox<Event>) {
         loop {
             let releases = self.takers.values().filter_map(|taker| taker.aggregator.deadline());
             let deadline = releases.chain(self.next_notice()).min();
-            let event = match deadline {
-                _ if !self.lanes.is_empty() => events.recv_timeout(Duration::ZERO),
-                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
+            let timeout = match deadline {
+                _ if !self.lanes.is_empty() => Some(Duration::ZERO),
+                at => at.map(|at| at.saturating_duration_since(Instant::now())),
             };
-            match event {
+            match events.next(timeout) {
                 Ok(event) => self.handle(Instant::now(), event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             // All that has come goes before the next slice of a text.
-            events.try_iter().take(PER_TURN).for_each(|event| self.handle(Instant::now(), event));
+            for _ in 0..PER_TURN {
+                let Some(event) = events.next_if_any() else { break };
+                self.handle(Instant::now(), event);
+            }
             if let Some((actor, mut lane)) = self.lanes.take() {
                 self.step(Instant::now(), actor, &mut lane);
                 self.lanes.put_back(actor, lane);

@@ -24,6 +24,9 @@ impl Session {
                 return Some(ExitReason::Fatal { message });
             }
         }
+        if let Some(trouble) = self.input.trouble() {
+            return Some(ExitReason::Fatal { message: trouble.to_string() });
+        }
         for peer in self.peers.abandoned(Instant::now()) {
             let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
