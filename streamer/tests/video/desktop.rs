@@ -7,7 +7,7 @@ use streamer::source::Event;
 use streamer::source::desktop::display::Display;
 use streamer::source::desktop::resize;
 use x11rb::connection::Connection as _;
-use x11rb::protocol::xproto::{ConnectionExt as _, CreateGCAux, Rectangle};
+use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, Rectangle};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -38,6 +38,19 @@ impl Painter {
         self.x.create_gc(gc, self.root, &CreateGCAux::new().foreground(rgb)).unwrap();
         self.x.poly_fill_rectangle(self.root, gc, &[Rectangle { x, y, width, height }]).unwrap();
         self.x.free_gc(gc).unwrap();
+        self.x.sync().unwrap();
+    }
+
+    /// Shows a shape of the font `cursor` over the root window, and frees it.
+    fn show_glyph(&self, glyph: u16) {
+        let font = self.x.generate_id().unwrap();
+        let cursor = self.x.generate_id().unwrap();
+        self.x.open_font(font, b"cursor").unwrap();
+        self.x.create_glyph_cursor(cursor, font, font, glyph, glyph + 1, 0, 0, 0, !0, !0, !0).unwrap();
+        let aux = ChangeWindowAttributesAux::new().cursor(cursor);
+        self.x.change_window_attributes(self.root, &aux).unwrap();
+        self.x.free_cursor(cursor).unwrap();
+        self.x.close_font(font).unwrap();
         self.x.sync().unwrap();
     }
 
@@ -206,6 +219,45 @@ fn the_cursor_is_told_to_viewers_and_is_in_snapshots_only() {
     assert_eq!(around(100, 100), [0, 0, 255]);
     let covered = (190..210).flat_map(|y| (290..310).map(move |x| (x, y)));
     assert!(covered.into_iter().any(|(x, y)| around(x, y) != [0, 0, 255]), "the cursor");
+}
+
+#[test]
+fn a_cursor_that_was_freed_while_it_is_shown_is_still_there() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    stage.watch();
+    let painter = Painter::new(&stage);
+    painter.fill(RED.0, 0, 0, 640, 480);
+    painter.point(300, 200);
+    // As `xsetroot -cursor_name` does.
+    painter.show_glyph(68);
+    stage.settle();
+    let snapshot = stage.snapshot();
+    let around = |x: usize, y: usize| &snapshot.pixels[(y * 640 + x) * 4..][..3];
+    let covered = (190..220).flat_map(|y| (290..320).map(move |x| (x, y)));
+    assert!(covered.into_iter().any(|(x, y)| around(x, y) != [0, 0, 255]), "the cursor");
+    let told = stage.events_so_far().into_iter().filter(|event| matches!(event, Event::Cursor(None))).count();
+    assert_eq!(told, 0, "nobody has hidden it");
+}
+
+#[test]
+fn a_cursor_that_changes_all_the_time_is_looked_up_for_viewers_only() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let painter = Painter::new(&stage);
+    painter.point(300, 200);
+    let is_cursor = |event: &Event| matches!(event, Event::Cursor(_));
+    stage.event("the first shape", |event| is_cursor(&event).then_some(()));
+    let glyphs = [2, 58, 68];
+    for glyph in glyphs.iter().cycle().take(30) {
+        painter.show_glyph(*glyph);
+    }
+    // What it has been asked for has been answered after the changes.
+    stage.snapshot();
+    let told = stage.events_so_far().iter().filter(|event| is_cursor(event)).count();
+    assert_eq!(told, 0, "nobody watches");
+    stage.watch();
+    stage.event("the shape of now", |event| is_cursor(&event).then_some(()));
 }
 
 #[test]

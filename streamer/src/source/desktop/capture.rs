@@ -15,7 +15,7 @@ use std::time::Instant;
 use common::spec::CursorMode;
 use tokio::sync::watch;
 
-use super::cursor::Cursor;
+use super::cursor::{Answer, Cursor, Looks, Onlookers, Shapes};
 use super::rows::Rows;
 use super::surface::{Change, Grab, Surface};
 use crate::encode::encoder::Content;
@@ -38,7 +38,8 @@ pub struct Capture<S> {
     schedule: Schedule,
     /// Captured, and not yet as the encoder takes it.
     unconverted: Rows,
-    pointer: Pointer,
+    /// `None` where the cursor is of no concern: a window's is that of its desktop.
+    pointer: Option<Pointer>,
     /// Rows with the cursor drawn into them.
     composed: Vec<u8>,
     counters: Arc<SourceCounters>,
@@ -49,13 +50,24 @@ pub struct Capture<S> {
 
 /// The mouse pointer as it is known here.
 struct Pointer {
-    /// `None` where the cursor is of no concern: a window's is that of its desktop.
-    mode: Option<CursorMode>,
-    cursor: Option<Cursor>,
-    /// The cursor has another shape by now.
-    stale: bool,
+    mode: CursorMode,
+    onlookers: Arc<Onlookers>,
+    looks: Looks,
+    shapes: Shapes,
+    /// Of the shape that the server told of last.
+    serial: Option<u32>,
+    /// As it was looked up last.
+    cursor: Option<Arc<Cursor>>,
     /// Where it is drawn in the encoder's picture; only with [`CursorMode::Embedded`].
     drawn_at: Option<(i32, i32)>,
+}
+
+/// Who shows the cursor of a surface, and how.
+pub struct Pointing {
+    /// Told or drawn.
+    pub mode: CursorMode,
+    /// Who shows it beside the surface's own viewers.
+    pub onlookers: Arc<Onlookers>,
 }
 
 /// What is encoded of a surface: its size, made even.
@@ -71,7 +83,7 @@ impl<S: Surface> Capture<S> {
     pub fn new(
         mut surface: S,
         settings: Settings,
-        cursor: Option<CursorMode>,
+        pointing: Option<Pointing>,
         outlet: VideoOutlet,
         frames: Arc<Frames>,
         counters: Arc<SourceCounters>,
@@ -92,7 +104,15 @@ impl<S: Surface> Capture<S> {
         let unconverted = Rows::all(size.height);
         counters.captured.add(1);
         let (size, size_now) = watch::channel(size);
-        let pointer = Pointer { mode: cursor, cursor: None, stale: cursor.is_some(), drawn_at: None };
+        let pointer = pointing.map(|Pointing { mode, onlookers }| Pointer {
+            mode,
+            onlookers,
+            looks: Looks::new(settings.fps),
+            shapes: Shapes::default(),
+            serial: None,
+            cursor: None,
+            drawn_at: None,
+        });
         let capture = Self {
             surface,
             video,
@@ -130,15 +150,17 @@ impl<S: Surface> Capture<S> {
                 Next::Empty => {}
             }
             demand.drain();
-            self.schedule.audience(self.audience(demand.watchers()));
+            let audience = self.audience(demand.watchers());
+            self.schedule.audience(audience);
             if demand.take_keyframe() {
                 self.schedule.want_keyframe();
             }
-            if self.pointer.stale {
-                self.look_at_cursor()?;
+            let now = Instant::now();
+            let look_at = self.pointer.as_ref().and_then(|pointer| pointer.look_at(now, audience));
+            if look_at.is_some_and(|at| at <= now) {
+                self.look_at_cursor(now)?;
                 continue;
             }
-            let now = Instant::now();
             if self.frames.take_newcomer() {
                 self.show(now)?;
             }
@@ -159,7 +181,7 @@ impl<S: Surface> Capture<S> {
                 }
                 Step::Sleep(until) => {
                     self.events.flush();
-                    let others = [self.events.retry_at(now), self.surface.wake_at(now)];
+                    let others = [self.events.retry_at(now), self.surface.wake_at(now), look_at];
                     let until = until.into_iter().chain(others.into_iter().flatten()).min();
                     inbox
                         .sleep(&[self.surface.fd(), demand.wake_fd()], until)
@@ -185,7 +207,12 @@ impl<S: Surface> Capture<S> {
     fn changed(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::Damage | Change::Pointer => self.schedule.damaged(Instant::now()),
-            Change::Cursor => self.pointer.stale = true,
+            Change::Cursor(serial) => {
+                if let Some(pointer) = &mut self.pointer {
+                    pointer.serial = Some(serial);
+                    pointer.looks.changed();
+                }
+            }
             Change::Size => self.follow_size()?,
             Change::Window(info) => self.events.send(Event::Window(info)),
         }
@@ -263,10 +290,8 @@ impl<S: Surface> Capture<S> {
         let stride = self.surface.stride();
         let bytes = rows.start as usize * stride..rows.end as usize * stride;
         let pixels = &self.surface.pixels()[bytes];
-        let covered = match (&self.pointer.cursor, self.pointer.drawn_at) {
-            (Some(cursor), Some(at)) => Some((cursor, at, cursor.rows(at, self.surface.size()))),
-            _ => None,
-        };
+        let drawn = self.pointer.as_ref().and_then(Pointer::drawn);
+        let covered = drawn.map(|(cursor, at)| (cursor, at, cursor.rows(at, self.surface.size())));
         match covered {
             Some((cursor, at, under)) if under.start < rows.end && rows.start < under.end => {
                 self.composed.clear();
@@ -299,50 +324,45 @@ impl<S: Surface> Capture<S> {
         self.send(now, true)
     }
 
-    /// Looks up the shape of the cursor.
-    fn look_at_cursor(&mut self) -> Result<(), Error> {
-        self.pointer.stale = false;
-        let cursor = self.surface.cursor()?;
-        if cursor == self.pointer.cursor && self.started {
+    /// Looks up the shape of the cursor, and shows it.
+    fn look_at_cursor(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(pointer) = &mut self.pointer else { return Ok(()) };
+        let first = pointer.looks.looked(now);
+        let cursor = pointer.shape(&self.surface)?;
+        if cursor == pointer.cursor && !first {
             return Ok(());
         }
-        match self.pointer.mode {
-            Some(CursorMode::Client) => {
-                let shape = cursor.as_ref().map(Cursor::shape).transpose()?;
+        match pointer.mode {
+            CursorMode::Client => {
+                let shape = cursor.as_deref().map(Cursor::shape).transpose()?;
                 self.events.send(Event::Cursor(shape));
             }
-            Some(CursorMode::Embedded) => {
-                self.uncover();
-                self.schedule.damaged(Instant::now());
+            CursorMode::Embedded => {
+                pointer.uncover(&mut self.unconverted, self.surface.size());
+                self.schedule.damaged(now);
             }
-            None => {}
         }
-        self.pointer.cursor = cursor;
+        pointer.cursor = cursor;
         Ok(())
     }
 
     /// With an embedded cursor, moves it to where the pointer is. Answers whether it changed the picture.
     fn follow_pointer(&mut self) -> Result<bool, Error> {
-        let Some(CursorMode::Embedded) = self.pointer.mode else { return Ok(false) };
+        let Some(pointer) = self.pointer.as_mut().filter(|pointer| pointer.mode == CursorMode::Embedded)
+        else {
+            return Ok(false);
+        };
         let at = self.surface.pointer()?;
-        if self.pointer.drawn_at == Some(at) {
+        if pointer.drawn_at == Some(at) {
             return Ok(false);
         }
-        self.uncover();
-        self.pointer.drawn_at = Some(at);
-        if let Some(cursor) = &self.pointer.cursor {
+        pointer.uncover(&mut self.unconverted, self.surface.size());
+        pointer.drawn_at = Some(at);
+        if let Some(cursor) = &pointer.cursor {
             let rows = cursor.rows(at, self.surface.size());
             self.unconverted.add(rows, self.size.borrow().height);
         }
         Ok(true)
-    }
-
-    /// The rows under the cursor are to be converted again without it.
-    fn uncover(&mut self) {
-        if let (Some(cursor), Some(at)) = (&self.pointer.cursor, self.pointer.drawn_at.take()) {
-            let rows = cursor.rows(at, self.surface.size());
-            self.unconverted.add(rows, self.size.borrow().height);
-        }
     }
 
     /// The surface as it is now, with the cursor.
@@ -352,11 +372,47 @@ impl<S: Surface> Capture<S> {
             self.follow_size()?;
         }
         let mut picture = cut(self.surface.pixels(), self.surface.stride(), *self.size.borrow());
-        if let Some(cursor) = self.surface.cursor()? {
+        let pointer = self.pointer.as_mut();
+        if let Some(cursor) = pointer.map(|pointer| pointer.shape(&self.surface)).transpose()?.flatten() {
             let at = self.surface.pointer()?;
             cursor.draw(at, &mut picture.pixels, 0, picture.size.width);
         }
         Ok(picture)
+    }
+}
+
+impl Pointer {
+    /// When its shape is to be looked up, if at all.
+    fn look_at(&self, now: Instant, audience: Audience) -> Option<Instant> {
+        self.looks.due_at(now, audience != Audience::Nobody || self.onlookers.any())
+    }
+
+    /// Its shape now; `None` if nothing of it can be seen. What is known already is not asked for.
+    fn shape(&mut self, surface: &impl Surface) -> Result<Option<Arc<Cursor>>, Error> {
+        if let Some(known) = self.serial.and_then(|serial| self.shapes.get(serial)) {
+            return Ok(known);
+        }
+        match surface.cursor()? {
+            Answer::Shape { serial, cursor } => {
+                self.shapes.add(serial, cursor.clone());
+                Ok(cursor)
+            }
+            // Something is shown all the same.
+            Answer::Unknown => Ok(Some(self.cursor.clone().unwrap_or_else(|| Arc::new(Cursor::arrow())))),
+        }
+    }
+
+    /// What is drawn into the encoder's picture, and where.
+    fn drawn(&self) -> Option<(&Cursor, (i32, i32))> {
+        Some((self.cursor.as_deref()?, self.drawn_at?))
+    }
+
+    /// The rows of a surface of `size` under it are to be converted again without it.
+    fn uncover(&mut self, unconverted: &mut Rows, size: Size) {
+        if let Some((cursor, at)) = self.drawn() {
+            unconverted.add(cursor.rows(at, size), even(size).height);
+        }
+        self.drawn_at = None;
     }
 }
 

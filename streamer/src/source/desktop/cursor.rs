@@ -1,26 +1,80 @@
 //! The mouse cursor: told to viewers as a PNG, or drawn into pictures.
+//!
+//! The server names each shape by a serial, so that the pictures of an animated cursor are fetched and encoded once
+//! ([`Shapes`]), and only while there is somebody to see them ([`Looks`], [`Onlookers`]).
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::input::CursorShape;
 use x11rb::protocol::xfixes::GetCursorImageReply;
 
+use crate::feed::Demand;
 use crate::media::Size;
 use crate::source::Error;
 
 /// Largest side that is believed; X servers refuse to show larger ones.
 const MOST_PIXELS: u16 = 512;
 
+/// Shapes that are remembered: those of a few animated cursors, 16 KB each as a rule and 1 MB at most.
+const MOST_SHAPES: usize = 64;
+
+/// What is shown when the server does not say what it shows: every X server has this arrow. `X` is black, `.` white.
+const ARROW: [&str; 17] = [
+    ".          ",
+    "..         ",
+    ".X.        ",
+    ".XX.       ",
+    ".XXX.      ",
+    ".XXXX.     ",
+    ".XXXXX.    ",
+    ".XXXXXX.   ",
+    ".XXXXXXX.  ",
+    ".XXXXXXXX. ",
+    ".XXXXX.....",
+    ".XX.XX.    ",
+    ".X. .XX.   ",
+    "..  .XX.   ",
+    ".    .XX.  ",
+    "     .XX.  ",
+    "      ..   ",
+];
+
+/// What an X server answers when it is asked for its cursor.
+#[derive(Debug)]
+pub enum Answer {
+    /// This shape; `None` if nothing of it can be seen.
+    Shape {
+        /// Names the shape.
+        serial: u32,
+        /// The shape.
+        cursor: Option<Arc<Cursor>>,
+    },
+    /// It refuses to say, as it does of a cursor that was freed while it is shown (`xsetroot -cursor_name`).
+    Unknown,
+}
+
 /// A shape: pixels with alpha, and the point of it that points.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Cursor {
     width: u16,
     height: u16,
     hot: (u16, u16),
     /// ARGB, premultiplied, row by row.
     pixels: Vec<u32>,
+    encoded: OnceLock<CursorShape>,
+}
+
+impl PartialEq for Cursor {
+    fn eq(&self, other: &Self) -> bool {
+        let form = |cursor: &Self| (cursor.width, cursor.height, cursor.hot);
+        form(self) == form(other) && self.pixels == other.pixels
+    }
 }
 
 impl Cursor {
@@ -30,14 +84,45 @@ impl Cursor {
         let plausible = width <= MOST_PIXELS && height <= MOST_PIXELS;
         let complete = pixels.len() == usize::from(width) * usize::from(height);
         let visible = pixels.iter().any(|pixel| pixel >> 24 != 0);
-        (plausible && complete && visible).then_some(Self { width, height, hot: (xhot, yhot), pixels })
+        let encoded = OnceLock::new();
+        (plausible && complete && visible).then_some(Self {
+            width,
+            height,
+            hot: (xhot, yhot),
+            pixels,
+            encoded,
+        })
     }
 
-    /// The shape for viewers.
+    /// An arrow that points with its upper left pixel.
+    pub fn arrow() -> Self {
+        let pixel = |char: u8| match char {
+            b'X' => 0xff00_0000,
+            b'.' => 0xffff_ffff,
+            _ => 0,
+        };
+        Self {
+            width: ARROW[0].len() as u16,
+            height: ARROW.len() as u16,
+            hot: (0, 0),
+            pixels: ARROW.iter().flat_map(|row| row.bytes()).map(pixel).collect(),
+            encoded: OnceLock::new(),
+        }
+    }
+
+    /// The shape for viewers; encoded once.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be written as a PNG.
     pub fn shape(&self) -> Result<CursorShape, Error> {
+        if let Some(shape) = self.encoded.get() {
+            return Ok(shape.clone());
+        }
+        let shape = self.encode()?;
+        Ok(self.encoded.get_or_init(|| shape).clone())
+    }
+
+    fn encode(&self) -> Result<CursorShape, Error> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, u32::from(self.width), u32::from(self.height));
         encoder.set_color(png::ColorType::Rgba);
@@ -80,6 +165,101 @@ impl Cursor {
                 }
             }
         }
+    }
+}
+
+/// Shapes by their serials, the newest last.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    known: VecDeque<(u32, Option<Arc<Cursor>>)>,
+}
+
+impl Shapes {
+    /// The shape of this name, if it is remembered. `Some(None)`: nothing of it can be seen.
+    pub fn get(&self, serial: u32) -> Option<Option<Arc<Cursor>>> {
+        let known = self.known.iter().rev().find(|(known, _)| *known == serial);
+        known.map(|(_, cursor)| cursor.clone())
+    }
+
+    /// Remembers a shape, and forgets the oldest if there are too many.
+    pub fn add(&mut self, serial: u32, cursor: Option<Arc<Cursor>>) {
+        self.known.retain(|(known, _)| *known != serial);
+        if self.known.len() == MOST_SHAPES {
+            self.known.pop_front();
+        }
+        self.known.push_back((serial, cursor));
+    }
+}
+
+/// When the shape of the cursor is looked up: once at the start, then after it has changed, while somebody can see it,
+/// and no more often than pictures are made.
+#[derive(Debug)]
+pub struct Looks {
+    interval: Duration,
+    changed: bool,
+    last: Option<Instant>,
+}
+
+impl Looks {
+    /// It has not been looked up yet.
+    pub fn new(fps: u32) -> Self {
+        Self { interval: Duration::from_secs(1) / fps.max(1), changed: true, last: None }
+    }
+
+    /// It has another shape.
+    pub fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// It is looked up now. Answers whether that is the first time.
+    pub fn looked(&mut self, now: Instant) -> bool {
+        self.changed = false;
+        self.last.replace(now).is_none()
+    }
+
+    /// When to look it up, if at all. `seen`: somebody can see it.
+    pub fn due_at(&self, now: Instant, seen: bool) -> Option<Instant> {
+        match self.last {
+            None => Some(now),
+            Some(last) => (self.changed && seen).then(|| now.max(last + self.interval)),
+        }
+    }
+}
+
+/// The other sources that show the cursor of a desktop: its windows that are shared.
+#[derive(Debug)]
+pub struct Onlookers {
+    count: AtomicU32,
+    /// What wakes the desktop.
+    desktop: Arc<Demand>,
+}
+
+impl Onlookers {
+    /// None yet, at the desktop whose thread sleeps on this demand.
+    pub fn of(desktop: Arc<Demand>) -> Self {
+        Self { count: AtomicU32::new(0), desktop }
+    }
+
+    /// There is one.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// One more, for as long as the answer lives.
+    pub fn join(self: &Arc<Self>) -> Onlooker {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.desktop.wake();
+        Onlooker(Arc::clone(self))
+    }
+}
+
+/// One of the [`Onlookers`].
+#[derive(Debug)]
+pub struct Onlooker(Arc<Onlookers>);
+
+impl Drop for Onlooker {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -150,6 +330,50 @@ mod tests {
         assert_eq!(cursor.rows((0, 0), Size { width: 3, height: 3 }), 0..1);
         assert_eq!(cursor.rows((0, 2), Size { width: 3, height: 3 }), 1..3);
         assert_eq!(cursor.rows((0, 9), Size { width: 3, height: 3 }), 3..3);
+    }
+
+    #[test]
+    fn the_arrow_points_with_its_tip() {
+        let arrow = Cursor::arrow();
+        assert!(ARROW.iter().all(|row| row.len() == usize::from(arrow.width)));
+        let mut pixels = vec![0x80; 4 * 32 * 32];
+        arrow.draw((5, 6), &mut pixels, 0, 32);
+        let pixel = |x: usize, y: usize| pixels[(y * 32 + x) * 4..][..3].to_vec();
+        assert_eq!(pixel(5, 6), [255; 3]);
+        assert_eq!(pixel(6, 8), [0; 3]);
+        assert_eq!(pixel(4, 6), [0x80; 3]);
+        assert!(arrow.shape().unwrap().png.starts_with("iVBOR"));
+    }
+
+    #[test]
+    fn shapes_are_remembered_by_serial_and_bounded() {
+        let mut shapes = Shapes::default();
+        assert_eq!(shapes.get(1), None);
+        shapes.add(1, None);
+        shapes.add(2, Some(Arc::new(Cursor::arrow())));
+        assert_eq!(shapes.get(1), Some(None));
+        assert_eq!(shapes.get(2), Some(Some(Arc::new(Cursor::arrow()))));
+        for serial in 3..3 + MOST_SHAPES as u32 {
+            shapes.add(serial, None);
+        }
+        assert_eq!(shapes.get(2), None);
+        assert_eq!(shapes.known.len(), MOST_SHAPES);
+    }
+
+    #[test]
+    fn a_shape_is_looked_up_once_and_then_only_for_somebody_and_at_the_rate_of_pictures() {
+        let (mut looks, start) = (Looks::new(20), Instant::now());
+        assert_eq!(looks.due_at(start, false), Some(start));
+        assert!(looks.looked(start));
+        assert_eq!(looks.due_at(start, true), None);
+        looks.changed();
+        let soon = start + Duration::from_millis(10);
+        assert_eq!(looks.due_at(soon, false), None);
+        assert_eq!(looks.due_at(soon, true), Some(start + Duration::from_millis(50)));
+        let later = start + Duration::from_secs(1);
+        assert_eq!(looks.due_at(later, true), Some(later));
+        assert!(!looks.looked(later));
+        assert_eq!(looks.due_at(later, true), None);
     }
 
     #[test]

@@ -36,8 +36,9 @@ use common::media::VideoCodec;
 use common::spec::{CursorMode, DesktopSpec};
 use tokio::sync::{oneshot, watch};
 
-use self::capture::Capture;
+use self::capture::{Capture, Pointing};
 use self::clipboard::XClipboard;
+use self::cursor::Onlookers;
 use self::display::Display;
 use self::screen::Screen;
 use self::session::{Session, Surroundings};
@@ -106,10 +107,12 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let outbox = Outbox::new(events.clone());
     let frames = Arc::new(Frames::of(Arc::clone(video.demand())));
     let shown = Arc::clone(&frames);
-    let (capture, size) = Capture::new(screen, settings, Some(spec.cursor), video, shown, counters, outbox)?;
+    let onlookers = Arc::new(Onlookers::of(Arc::clone(video.demand())));
+    let pointing = Pointing { mode: spec.cursor, onlookers: Arc::clone(&onlookers) };
+    let (capture, size) = Capture::new(screen, settings, Some(pointing), video, shown, counters, outbox)?;
     let capture = spawn(capture, end.clone())?;
     let sink = X11Sink::new(&display)?;
-    let windows = Arc::new(XWindows::connect(&display)?);
+    let windows = Arc::new(XWindows::connect(&display, onlookers)?);
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {
         sound.wait_ready(SOUND_PATIENCE);

@@ -1,5 +1,6 @@
 //! The X side of capturing a screen: the pixels of its root window, its damage, its size, its cursor.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use x11rb::connection::Connection as _;
@@ -12,7 +13,7 @@ use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
 
 use super::canvas::{self, Area, Canvas, x};
-use super::cursor::Cursor;
+use super::cursor::{Answer, Cursor};
 use super::display::Display;
 use super::resize::{self, root_size};
 use super::rows::Rows;
@@ -63,7 +64,7 @@ impl Surface for Screen {
             match event {
                 XEvent::DamageNotify(_) => return Ok(Some(Change::Damage)),
                 XEvent::RandrScreenChangeNotify(_) => return Ok(Some(Change::Size)),
-                XEvent::XfixesCursorNotify(_) => return Ok(Some(Change::Cursor)),
+                XEvent::XfixesCursorNotify(notify) => return Ok(Some(Change::Cursor(notify.cursor_serial))),
                 XEvent::XinputRawMotion(_) => return Ok(Some(Change::Pointer)),
                 // Errors of requests whose outcome does not matter, and events for every client.
                 _ => {}
@@ -103,11 +104,12 @@ impl Surface for Screen {
         if now == size { Ok(()) } else { Err(x(format!("the screen stays at {}x{}", now.width, now.height))) }
     }
 
-    fn cursor(&self) -> Result<Option<Cursor>, Error> {
+    fn cursor(&self) -> Result<Answer, Error> {
         match self.canvas.connection().xfixes_get_cursor_image().map_err(x)?.reply() {
-            Ok(reply) => Ok(Cursor::new(reply)),
-            // There is none.
-            Err(ReplyError::X11Error(_)) => Ok(None),
+            Ok(reply) => {
+                Ok(Answer::Shape { serial: reply.cursor_serial, cursor: Cursor::new(reply).map(Arc::new) })
+            }
+            Err(ReplyError::X11Error(_)) => Ok(Answer::Unknown),
             Err(error) => Err(x(error)),
         }
     }

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::canvas::Canvas;
-use super::cursor::Cursor;
+use super::cursor;
 use super::rows::Rows;
 use crate::media::Size;
 use crate::source::{Error, WindowInfo};
@@ -16,8 +16,8 @@ pub enum Change {
     Damage,
     /// It may have another size.
     Size,
-    /// The cursor has another shape.
-    Cursor,
+    /// The cursor has another shape, of this serial.
+    Cursor(u32),
     /// The pointer has moved.
     Pointer,
     /// A window says something else of itself.
@@ -104,12 +104,12 @@ pub trait Surface: Send {
     /// [`Error::X`] when that cannot be done; the size is then as it was.
     fn set_size(&mut self, size: Size) -> Result<(), Error>;
 
-    /// The cursor over it; `None` if it is hidden or not shown here.
+    /// The cursor over it.
     ///
     /// # Errors
     /// As of [`Surface::next_change`].
-    fn cursor(&self) -> Result<Option<Cursor>, Error> {
-        Ok(None)
+    fn cursor(&self) -> Result<cursor::Answer, Error> {
+        Ok(cursor::Answer::Unknown)
     }
 
     /// Where the pointer is.

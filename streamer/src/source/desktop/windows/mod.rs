@@ -27,6 +27,7 @@ use self::ewmh::Atoms;
 use self::surface::WindowSurface;
 use super::canvas::x;
 use super::capture::Capture;
+use super::cursor::{Onlooker, Onlookers};
 use super::display::Display;
 use crate::media::{Picture, Size};
 use crate::source::video::{Outbox, Settings};
@@ -39,19 +40,20 @@ pub struct XWindows {
     connection: RustConnection,
     root: Window,
     atoms: Atoms,
+    onlookers: Arc<Onlookers>,
 }
 
 impl XWindows {
-    /// Connects to a display.
+    /// Connects to a display. Each window that is opened shows the display's cursor.
     ///
     /// # Errors
     /// [`Error::X`] when it cannot be reached.
-    pub fn connect(display: &Display) -> Result<Self, Error> {
+    pub fn connect(display: &Display, onlookers: Arc<Onlookers>) -> Result<Self, Error> {
         let (connection, number) = display.connect()?;
         let screen = connection.setup().roots.get(number).ok_or_else(|| x("it has no such screen"))?;
         let root = screen.root;
         let atoms = Atoms::new(&connection).map_err(x)?.reply().map_err(x)?;
-        Ok(Self { display: display.clone(), connection, root, atoms })
+        Ok(Self { display: display.clone(), connection, root, atoms, onlookers })
     }
 }
 
@@ -63,7 +65,7 @@ impl Windows for XWindows {
     fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error> {
         let found = self.list()?.into_iter().find(|window| window.id == spec.window_id);
         let found = found.ok_or(Error::NoWindow(spec.window_id))?;
-        Ok(Box::new(SharedWindow::start(&self.display, found, spec, outlets)?))
+        Ok(Box::new(SharedWindow::start(&self.display, found, spec, outlets, self.onlookers.join())?))
     }
 }
 
@@ -74,10 +76,17 @@ struct SharedWindow {
     size: watch::Receiver<Size>,
     window: watch::Receiver<WindowInfo>,
     fps: u32,
+    _onlooker: Onlooker,
 }
 
 impl SharedWindow {
-    fn start(display: &Display, found: Listed, spec: &WindowSpec, outlets: Outlets) -> Result<Self, Error> {
+    fn start(
+        display: &Display,
+        found: Listed,
+        spec: &WindowSpec,
+        outlets: Outlets,
+        onlooker: Onlooker,
+    ) -> Result<Self, Error> {
         let id = found.id;
         let (surface, window) = WindowSurface::open(display, found)?;
         let settings = Settings { fps: spec.fps, bitrate_kbps: spec.bitrate_kbps };
@@ -100,7 +109,7 @@ impl SharedWindow {
                 });
             }
         })?;
-        Ok(Self { capture, frames, size, window, fps: spec.fps })
+        Ok(Self { capture, frames, size, window, fps: spec.fps, _onlooker: onlooker })
     }
 }
 
