@@ -41,17 +41,17 @@ impl Painter {
         self.x.sync().unwrap();
     }
 
-    /// Shows a shape of the font `cursor` over the root window, and frees it.
-    fn show_glyph(&self, glyph: u16) {
+    /// Shows a shape of the font `cursor` over the root window.
+    fn show_glyph(&self, glyph: u16) -> u32 {
         let font = self.x.generate_id().unwrap();
         let cursor = self.x.generate_id().unwrap();
         self.x.open_font(font, b"cursor").unwrap();
         self.x.create_glyph_cursor(cursor, font, font, glyph, glyph + 1, 0, 0, 0, !0, !0, !0).unwrap();
         let aux = ChangeWindowAttributesAux::new().cursor(cursor);
         self.x.change_window_attributes(self.root, &aux).unwrap();
-        self.x.free_cursor(cursor).unwrap();
         self.x.close_font(font).unwrap();
         self.x.sync().unwrap();
+        cursor
     }
 
     fn point(&self, x: i16, y: i16) {
@@ -230,7 +230,8 @@ fn a_cursor_that_was_freed_while_it_is_shown_is_still_there() {
     painter.fill(RED.0, 0, 0, 640, 480);
     painter.point(300, 200);
     // As `xsetroot -cursor_name` does.
-    painter.show_glyph(68);
+    painter.x.free_cursor(painter.show_glyph(68)).unwrap();
+    painter.x.sync().unwrap();
     stage.settle();
     let snapshot = stage.snapshot();
     let around = |x: usize, y: usize| &snapshot.pixels[(y * 640 + x) * 4..][..3];
@@ -243,11 +244,11 @@ fn a_cursor_that_was_freed_while_it_is_shown_is_still_there() {
 #[test]
 fn a_cursor_that_changes_all_the_time_is_looked_up_for_viewers_only() {
     let mut stage = Stage::start(DESKTOP);
+    let is_cursor = |event: &Event| matches!(event, Event::Cursor(_));
+    stage.event("the first shape", |event| is_cursor(&event).then_some(()));
     stage.started();
     let painter = Painter::new(&stage);
     painter.point(300, 200);
-    let is_cursor = |event: &Event| matches!(event, Event::Cursor(_));
-    stage.event("the first shape", |event| is_cursor(&event).then_some(()));
     let glyphs = [2, 58, 68];
     for glyph in glyphs.iter().cycle().take(30) {
         painter.show_glyph(*glyph);
