@@ -171,6 +171,29 @@ fn characters_arrive_whatever_is_held_and_whatever_the_layout() {
 }
 
 #[test]
+fn the_number_pad_gives_numbers_and_texts_are_as_ever() {
+    let desk = Desk::start();
+    let mut sink = X11Sink::new(desk.server.display()).unwrap();
+    sink.lock_num().unwrap();
+    let terminal = Terminal::open(&desk, &mut sink);
+    for code in ["Numpad7", "Numpad1", "NumpadDecimal", "Numpad5", "Enter"] {
+        tap(&mut sink, code);
+    }
+    let text = "aB1.5 +-*/=é漢/?\n";
+    sink.apply(&Action::Text(text.into())).unwrap();
+    for char in text.chars() {
+        sink.apply(&Action::Char(char, Press::Down)).unwrap();
+        sink.apply(&Action::Char(char, Press::Up)).unwrap();
+    }
+    assert_eq!(terminal.lines(3), format!("71.5\n{text}{text}"));
+    // A viewer turns it off.
+    tap(&mut sink, "NumLock");
+    tap(&mut sink, "Numpad7");
+    tap(&mut sink, "Enter");
+    assert!(!terminal.lines(4).ends_with("7\n"));
+}
+
+#[test]
 fn keys_by_place_and_chords_arrive_as_they_are() {
     let desk = Desk::start();
     let mut sink = X11Sink::new(desk.server.display()).unwrap();

@@ -103,6 +103,15 @@ impl X11Sink {
         Ok(sink)
     }
 
+    /// Turns Num Lock on, as keyboards have it: the number pad gives numbers.
+    ///
+    /// # Errors
+    /// [`source::Error::X`] when the server is gone.
+    pub fn lock_num(&mut self) -> Result<(), source::Error> {
+        let Some(modifier) = self.keymap.num_lock() else { return Ok(()) };
+        self.lock(modifier, true).map_err(|e| source::Error::X(format!("input: {e}")))
+    }
+
     fn key(&mut self, code: &KeyCode, press: Press) -> Result<(), Error> {
         let Some(keycode) = codes::keycode(code.as_str()) else {
             return Err(Error::NoSuchKey(code.to_string()));

@@ -111,7 +111,10 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let pointing = Pointing { mode: spec.cursor, onlookers: Arc::clone(&onlookers) };
     let (capture, size) = Capture::new(screen, settings, Some(pointing), video, shown, counters, outbox)?;
     let capture = spawn(capture, end.clone())?;
-    let sink = X11Sink::new(&display)?;
+    let mut sink = X11Sink::new(&display)?;
+    if server.is_some() {
+        sink.lock_num()?;
+    }
     let windows = Arc::new(XWindows::connect(&display, onlookers)?);
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {

@@ -45,6 +45,8 @@ pub struct Keymap {
     shift: Option<u8>,
     /// Keycode and modifier of a key that reaches the third level (AltGr).
     level3: Option<(u8, u8)>,
+    /// Modifier of the key Num Lock.
+    num_lock: Option<u8>,
     /// Keycodes that may be given a meaning.
     spare: Vec<u8>,
     /// First symbol of each keycode.
@@ -71,6 +73,7 @@ impl Keymap {
         let obscure = OBSCURE.iter().filter(obscure).filter(|keycode| map.modifiers_of(**keycode) == 0);
         map.spare.extend(obscure.copied().collect::<Vec<u8>>());
         map.shift = map.modifier_key(Keysym::Shift_L, SHIFT).map(|(keycode, _)| keycode);
+        map.num_lock = map.modifier_key(Keysym::Num_Lock, !(SHIFT | LOCK)).map(|(_, modifier)| modifier);
         map.level3 = map.modifier_key(Keysym::ISO_Level3_Shift, !(SHIFT | LOCK));
         for (keycode, key) in (reply.first_key_sym..=u8::MAX).zip(keys) {
             for group in 0..GROUPS {
@@ -98,6 +101,11 @@ impl Keymap {
         let shift = self.shift.filter(|_| mods & SHIFT != 0);
         let level3 = self.level3.filter(|(_, modifier)| mods & modifier != 0).map(|(keycode, _)| keycode);
         shift.into_iter().chain(level3)
+    }
+
+    /// The modifier that Num Lock locks.
+    pub fn num_lock(&self) -> Option<u8> {
+        self.num_lock
     }
 
     /// Modifiers that a key sets.

@@ -201,10 +201,16 @@ impl X11Sink {
     }
 
     fn set_caps_lock(&self, on: bool) -> Result<(), Error> {
-        let lock = if on { ModMask::LOCK } else { ModMask::from(0u16) };
+        self.lock(LOCK, on)
+    }
+
+    /// Locks modifiers, or unlocks them.
+    pub(super) fn lock(&self, modifiers: u8, on: bool) -> Result<(), Error> {
+        let affected = ModMask::from(u16::from(modifiers));
         let none = ModMask::from(0u16);
+        let locked = if on { affected } else { none };
         let group = xkb::Group::M1;
-        xkb::latch_lock_state(&self.x, CORE_KEYBOARD, ModMask::LOCK, lock, false, group, none, false, 0)?;
+        xkb::latch_lock_state(&self.x, CORE_KEYBOARD, affected, locked, false, group, none, false, 0)?;
         Ok(())
     }
 
