@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
@@ -40,6 +40,12 @@ pub const MAX_EVENTS: usize = 1024;
 pub const MAX_HOLD_MS: u32 = 60_000;
 /// What `hold_ms` is when a press does not say.
 pub const DEFAULT_HOLD_MS: u32 = 2_000;
+/// Longest `wait`, and longest `drag`.
+pub const MAX_WAIT_MS: u32 = 10_000;
+/// Longest time that all waits and drags of one `POST /input` take together: less than the caller waits for its answer.
+pub const MAX_TOTAL_WAIT_MS: u32 = 30_000;
+/// How long a `drag` takes when it does not say: programs look at the pointer between press and release.
+pub const DEFAULT_DRAG_MS: u32 = 200;
 
 /// How often a client repeats what it holds while it holds something.
 pub const HELD_REPEAT_MS: u64 = 500;
@@ -127,8 +133,54 @@ impl From<Button> for u8 {
     }
 }
 
+/// A mouse button of a command: its number as X counts, or its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "button: must be a number from 1 to 9, or left, middle, right, back or forward"
+)]
+pub enum ButtonOrName {
+    /// Its number.
+    Number(Button),
+    /// Its name.
+    Name(ButtonName),
+}
+
+/// The name of a mouse button.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ButtonName {
+    /// The left one, 1.
+    Left,
+    /// The middle one, 2.
+    Middle,
+    /// The right one, 3.
+    Right,
+    /// Back in a history, 8.
+    Back,
+    /// Forward in a history, 9.
+    Forward,
+}
+
+impl From<ButtonOrName> for Button {
+    fn from(button: ButtonOrName) -> Self {
+        match button {
+            ButtonOrName::Number(button) => button,
+            ButtonOrName::Name(ButtonName::Left) => Self(1),
+            ButtonOrName::Name(ButtonName::Middle) => Self(2),
+            ButtonOrName::Name(ButtonName::Right) => Self(3),
+            ButtonOrName::Name(ButtonName::Back) => Self(8),
+            ButtonOrName::Name(ButtonName::Forward) => Self(9),
+        }
+    }
+}
+
+fn button<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Button, D::Error> {
+    ButtonOrName::deserialize(deserializer).map(Button::from)
+}
+
 /// Why bytes from a peer are not input.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidInput {
     /// Longer than [`MAX_CHANNEL_MESSAGE`].
     #[error("a message has at most {MAX_CHANNEL_MESSAGE} bytes, this one has {0}")]
@@ -167,6 +219,32 @@ pub enum InvalidInput {
     /// `hold_ms` over [`MAX_HOLD_MS`].
     #[error("hold_ms: at most {MAX_HOLD_MS}")]
     Hold,
+    /// A `count` of none, or over [`MAX_COUNT`].
+    #[error("count: must be from 1 to {MAX_COUNT}, not {0}")]
+    Count(u8),
+    /// A `move` that says neither where to nor by how much.
+    #[error("at: a move needs `at`, or `dx` and `dy`")]
+    NoMove,
+    /// A wait or drag longer than [`MAX_WAIT_MS`].
+    #[error("{0}: at most {MAX_WAIT_MS}")]
+    Wait(&'static str),
+    /// All waits and drags together are longer than [`MAX_TOTAL_WAIT_MS`].
+    #[error("ms: all waits and drags of a request take at most {MAX_TOTAL_WAIT_MS} ms together")]
+    TotalWait,
+    /// A position that is not in the picture.
+    #[error("{field}: {x}, {y} is outside of the picture, which has {width}x{height} pixels")]
+    Outside {
+        /// Which position.
+        field: &'static str,
+        /// Pixels from the left.
+        x: f64,
+        /// Pixels from the top.
+        y: f64,
+        /// The picture's, in pixels.
+        width: u32,
+        /// The picture's, in pixels.
+        height: u32,
+    },
     /// A size that a picture cannot have.
     #[error("{0}")]
     Size(String),
@@ -179,6 +257,9 @@ pub enum InvalidInput {
         max: usize,
     },
 }
+
+/// Most clicks of one command.
+pub const MAX_COUNT: u8 = 10;
 
 /// Largest absolute value of a coordinate, a distance or a running total of motion.
 pub const MAX_COORDINATE: f64 = 1e9;
@@ -519,12 +600,37 @@ pub enum InputCommand {
         /// Where to.
         at: Position,
     },
-    /// Moves the pointer by a distance.
+    /// Moves the pointer to a position, or by a distance, or both in this order.
     Move {
+        /// Where to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Position>,
         /// Pixels to the right.
+        #[serde(default)]
         dx: f64,
         /// Pixels down.
+        #[serde(default)]
         dy: f64,
+    },
+    /// Moves the pointer while a button is held: what lies at one position is dragged to another.
+    Drag {
+        /// Where the button goes down.
+        from: Position,
+        /// Where it is released.
+        to: Position,
+        /// Which button; the left one, if absent.
+        #[serde(default = "left", deserialize_with = "button")]
+        #[ts(as = "ButtonOrName")]
+        #[schema(value_type = ButtonOrName)]
+        button: Button,
+        /// How long that takes, in milliseconds; at most [`MAX_WAIT_MS`].
+        #[serde(default = "default_drag_ms")]
+        duration_ms: u32,
+    },
+    /// Lets time pass before what follows.
+    Wait {
+        /// Milliseconds, at most [`MAX_WAIT_MS`]; all of a request together at most [`MAX_TOTAL_WAIT_MS`].
+        ms: u32,
     },
     /// Presses and releases a button.
     Click {
@@ -532,15 +638,20 @@ pub enum InputCommand {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Position>,
         /// Which button; the left one, if absent.
-        #[serde(default = "left")]
+        #[serde(default = "left", deserialize_with = "button")]
+        #[ts(as = "ButtonOrName")]
+        #[schema(value_type = ButtonOrName)]
         button: Button,
-        /// How often; 2 is a double click. At most 10.
+        /// How often; 2 is a double click. At most [`MAX_COUNT`].
         #[serde(default = "once")]
         count: u8,
     },
     /// A mouse button.
     Button {
         /// Which button.
+        #[serde(deserialize_with = "button")]
+        #[ts(as = "ButtonOrName")]
+        #[schema(value_type = ButtonOrName)]
         button: Button,
         /// Press and release, or only one of them.
         #[serde(default)]
@@ -568,6 +679,9 @@ pub enum InputCommand {
 
 fn default_hold_ms() -> u32 {
     DEFAULT_HOLD_MS
+}
+fn default_drag_ms() -> u32 {
+    DEFAULT_DRAG_MS
 }
 fn left() -> Button {
     Button::LEFT
@@ -641,13 +755,13 @@ impl KeysMessage {
     fn validate(&self) -> Result<(), InvalidInput> {
         match self {
             KeysMessage::Text { text, .. } => validate_typed(text),
-            KeysMessage::Button { at, .. } => at.map_or(Ok(()), Position::validate),
+            KeysMessage::Button { at, .. } => at.map_or(Ok(()), |at| at.validate("at")),
             KeysMessage::Wheel { dx, dy, .. } => validate_wheel(*dx, *dy),
             KeysMessage::Held { codes, chars, buttons, touches, .. } => {
                 let len = codes.len() + chars.len() + buttons.len() + touches.len();
                 if len > MAX_HELD { Err(InvalidInput::Held) } else { Ok(()) }
             }
-            KeysMessage::Touch { at, .. } => at.validate(),
+            KeysMessage::Touch { at, .. } => at.validate("at"),
             KeysMessage::Pad { pad, state, .. } => {
                 validate_pad(*pad)?;
                 validate_axes(&state.triggers, &state.sticks)
@@ -662,11 +776,11 @@ impl KeysMessage {
 impl MotionMessage {
     fn validate(&self) -> Result<(), InvalidInput> {
         match self {
-            MotionMessage::Pointer { at, .. } => at.validate(),
+            MotionMessage::Pointer { at, .. } => at.validate("at"),
             MotionMessage::Relative { total_x, total_y, .. } => {
                 finite("totalX", *total_x).and(finite("totalY", *total_y))
             }
-            MotionMessage::Touch { at, .. } => at.validate(),
+            MotionMessage::Touch { at, .. } => at.validate("at"),
             MotionMessage::Pad { pad, triggers, sticks, .. } => {
                 validate_pad(*pad)?;
                 validate_axes(triggers, sticks)
@@ -681,31 +795,92 @@ impl InputCommand {
     /// # Errors
     /// The first rule that is broken, with the name of its field.
     pub fn validate(&self) -> Result<(), InvalidInput> {
+        for (field, at) in self.positions() {
+            at.validate(field)?;
+        }
         match self {
-            InputCommand::Key { hold_ms, .. } => validate_hold(*hold_ms),
+            InputCommand::Key { hold_ms, .. } | InputCommand::Button { hold_ms, .. } => {
+                validate_hold(*hold_ms)
+            }
             InputCommand::Chord { codes } => at_most("codes", codes.len(), MAX_HELD),
             InputCommand::Text { text } => validate_typed(text),
-            InputCommand::Pointer { at } => at.validate(),
-            InputCommand::Move { dx, dy } => finite("dx", *dx).and(finite("dy", *dy)),
-            InputCommand::Click { at, count, .. } => {
-                at_most("count", usize::from(*count), 10)?;
-                at.map_or(Ok(()), Position::validate)
+            InputCommand::Pointer { .. } => Ok(()),
+            InputCommand::Move { at: None, dx: 0.0, dy: 0.0 } => Err(InvalidInput::NoMove),
+            InputCommand::Move { dx, dy, .. } => finite("dx", *dx).and(finite("dy", *dy)),
+            InputCommand::Drag { duration_ms, .. } => validate_wait("duration_ms", *duration_ms),
+            InputCommand::Wait { ms } => validate_wait("ms", *ms),
+            InputCommand::Click { count, .. } => {
+                if (1..=MAX_COUNT).contains(count) {
+                    Ok(())
+                } else {
+                    Err(InvalidInput::Count(*count))
+                }
             }
-            InputCommand::Button { at, hold_ms, .. } => {
-                validate_hold(*hold_ms)?;
-                at.map_or(Ok(()), Position::validate)
-            }
-            InputCommand::Wheel { dx, dy, at } => {
-                validate_wheel(*dx, *dy)?;
-                at.map_or(Ok(()), Position::validate)
+            InputCommand::Wheel { dx, dy, .. } => validate_wheel(*dx, *dy),
+        }
+    }
+
+    /// Checks that every position is in a picture of this size: one that a program has seen elsewhere is a mistake of
+    /// its own, which must not become a click at the edge.
+    ///
+    /// # Errors
+    /// [`InvalidInput::Outside`] names the first that is not.
+    pub fn validate_inside(&self, width: u32, height: u32) -> Result<(), InvalidInput> {
+        for (field, Position { x, y }) in self.positions() {
+            let inside = (0.0..f64::from(width)).contains(&x) && (0.0..f64::from(height)).contains(&y);
+            if !inside {
+                return Err(InvalidInput::Outside { field, x, y, width, height });
             }
         }
+        Ok(())
+    }
+
+    /// How long it takes by itself, in milliseconds.
+    pub fn takes_ms(&self) -> u32 {
+        match self {
+            InputCommand::Wait { ms } => *ms,
+            InputCommand::Drag { duration_ms, .. } => *duration_ms,
+            _ => 0,
+        }
+    }
+
+    /// Its positions, each with its field.
+    fn positions(&self) -> impl Iterator<Item = (&'static str, Position)> {
+        let named = match self {
+            InputCommand::Pointer { at } => [Some(("at", *at)), None],
+            InputCommand::Move { at, .. }
+            | InputCommand::Click { at, .. }
+            | InputCommand::Button { at, .. }
+            | InputCommand::Wheel { at, .. } => [at.map(|at| ("at", at)), None],
+            InputCommand::Drag { from, to, .. } => [Some(("from", *from)), Some(("to", *to))],
+            InputCommand::Key { .. }
+            | InputCommand::Chord { .. }
+            | InputCommand::Text { .. }
+            | InputCommand::Wait { .. } => [None, None],
+        };
+        named.into_iter().flatten()
     }
 }
 
+/// Checks the commands of one request, each and all together.
+///
+/// # Errors
+/// The index of the first command that breaks a rule, and which.
+pub fn validate_commands(commands: &[InputCommand]) -> Result<(), (usize, InvalidInput)> {
+    let mut total = 0u32;
+    for (index, command) in commands.iter().enumerate() {
+        command.validate().map_err(|error| (index, error))?;
+        total = total.saturating_add(command.takes_ms());
+        if total > MAX_TOTAL_WAIT_MS {
+            return Err((index, InvalidInput::TotalWait));
+        }
+    }
+    Ok(())
+}
+
 impl Position {
-    fn validate(self) -> Result<(), InvalidInput> {
-        finite("at.x", self.x).and(finite("at.y", self.y))
+    fn validate(self, field: &'static str) -> Result<(), InvalidInput> {
+        finite(field, self.x).and(finite(field, self.y))
     }
 }
 
@@ -758,6 +933,10 @@ fn validate_hold(hold_ms: u32) -> Result<(), InvalidInput> {
     if hold_ms > MAX_HOLD_MS { Err(InvalidInput::Hold) } else { Ok(()) }
 }
 
+fn validate_wait(field: &'static str, ms: u32) -> Result<(), InvalidInput> {
+    if ms > MAX_WAIT_MS { Err(InvalidInput::Wait(field)) } else { Ok(()) }
+}
+
 fn at_most(field: &'static str, len: usize, max: usize) -> Result<(), InvalidInput> {
     if len > max { Err(InvalidInput::TooMany { field, max }) } else { Ok(()) }
 }
@@ -785,7 +964,7 @@ mod tests {
                 r#"{"type":"pad","slot":0,"pad":0,"kind":"xbox","state":{"buttons":0,"triggers":[0,2],"sticks":[0,0,0,0]}}"#,
                 "triggers",
             ),
-            (r#"{"type":"touch","slot":0,"touch":1,"down":true,"at":{"x":1e300,"y":0}}"#, "at.x"),
+            (r#"{"type":"touch","slot":0,"touch":1,"down":true,"at":{"x":1e300,"y":0}}"#, "at"),
             (r#"{"type":"kye"}"#, "kye"),
             ("{", "EOF"),
             ("", "EOF"),
@@ -794,6 +973,75 @@ mod tests {
             assert!(error.contains(expected), "{json}: {error}");
         }
         assert!(matches!(decode_keys(&vec![b' '; MAX_CHANNEL_MESSAGE + 1]), Err(InvalidInput::TooLong(_))));
+    }
+
+    fn command(json: &str) -> InputCommand {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_words_that_people_expect_are_understood() {
+        for (json, number) in [
+            (r#"{"type":"click"}"#, 1),
+            (r#"{"type":"click","button":"middle"}"#, 2),
+            (r#"{"type":"button","button":"right"}"#, 3),
+            (r#"{"type":"button","button":8}"#, 8),
+            (r#"{"type":"drag","from":{"x":0,"y":0},"to":{"x":1,"y":1},"button":"forward"}"#, 9),
+        ] {
+            let read = command(json);
+            let (InputCommand::Click { button, .. }
+            | InputCommand::Button { button, .. }
+            | InputCommand::Drag { button, .. }) = read
+            else {
+                panic!("{read:?}")
+            };
+            assert_eq!(button.number(), number, "{json}");
+            assert_eq!(command(&serde_json::to_string(&read).unwrap()), read);
+        }
+        for json in [
+            r#"{"type":"move","at":{"x":5,"y":6}}"#,
+            r#"{"type":"move","dx":5}"#,
+            r#"{"type":"wait","ms":5}"#,
+        ] {
+            assert_eq!(command(json).validate(), Ok(()), "{json}");
+        }
+        let unknown = serde_json::from_str::<InputCommand>(r#"{"type":"click","button":"up"}"#).unwrap_err();
+        assert!(unknown.to_string().contains("left, middle, right"), "{unknown}");
+    }
+
+    #[test]
+    fn a_command_that_makes_no_sense_is_refused_with_its_field() {
+        for (json, expected) in [
+            (r#"{"type":"click","count":0}"#, "count"),
+            (r#"{"type":"click","count":11}"#, "count"),
+            (r#"{"type":"move"}"#, "at"),
+            (r#"{"type":"wait","ms":10001}"#, "ms"),
+            (r#"{"type":"drag","from":{"x":0,"y":0},"to":{"x":1e300,"y":1}}"#, "to"),
+            (r#"{"type":"drag","from":{"x":0,"y":0},"to":{"x":1,"y":1},"duration_ms":10001}"#, "duration_ms"),
+        ] {
+            let error = command(json).validate().unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{json}: {error}");
+        }
+        let waits = vec![InputCommand::Wait { ms: MAX_WAIT_MS }; 4];
+        assert_eq!(validate_commands(&waits[..3]), Ok(()));
+        assert_eq!(validate_commands(&waits), Err((3, InvalidInput::TotalWait)));
+    }
+
+    #[test]
+    fn a_position_is_inside_the_picture_or_refused() {
+        let inside = |json: &str| command(json).validate_inside(640, 480);
+        assert_eq!(inside(r#"{"type":"click","at":{"x":0,"y":479.9}}"#), Ok(()));
+        assert_eq!(inside(r#"{"type":"click"}"#), Ok(()));
+        for json in [
+            r#"{"type":"click","at":{"x":640,"y":0}}"#,
+            r#"{"type":"pointer","at":{"x":-1,"y":0}}"#,
+            r#"{"type":"move","at":{"x":0,"y":480}}"#,
+            r#"{"type":"wheel","dy":1,"at":{"x":5000,"y":10}}"#,
+            r#"{"type":"drag","from":{"x":0,"y":0},"to":{"x":640,"y":1}}"#,
+        ] {
+            let error = inside(json).unwrap_err().to_string();
+            assert!(error.contains("outside of the picture, which has 640x480"), "{error}");
+        }
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use common::api::{InputRequest, SnapshotFormat};
-use common::input::MAX_EVENTS;
+use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::{ErrorKind, Json, Reply, RequestError};
 use common::slots::WindowList;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::input::{self, CommandError};
 use crate::link::ReplyTo;
-use crate::media::Picture;
+use crate::media::{Picture, Size};
 use crate::session::Finished;
 use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
@@ -37,7 +37,7 @@ fn finish(to: ReplyTo, done: Done, work: impl Future<Output = Result<Reply, Requ
     });
 }
 
-/// `POST /input`.
+/// `POST /input`, for a slot whose picture has this size, if it is known.
 ///
 /// # Errors
 /// When the request breaks a bound; nothing of it is carried out then.
@@ -46,13 +46,21 @@ pub fn input(
     done: Done,
     input: &input::Handle,
     request: InputRequest,
+    picture: Option<Size>,
 ) -> Result<(), RequestError> {
     let invalid = |message| RequestError::new(ErrorKind::Invalid, "invalid_input", message);
     if request.events.len() > MAX_EVENTS {
-        return Err(invalid(format!("events: at most {MAX_EVENTS}, not {}", request.events.len())));
+        let message = format!("events: at most {MAX_EVENTS}, not {}", request.events.len());
+        return Err(invalid(message).with_field("events"));
     }
-    for (index, event) in request.events.iter().enumerate() {
-        event.validate().map_err(|error| invalid(format!("events[{index}].{error}")))?;
+    let named = |(index, error): (usize, InvalidInput)| {
+        invalid(format!("events[{index}].{error}")).with_field(&format!("events[{index}]"))
+    };
+    validate_commands(&request.events).map_err(named)?;
+    if let Some(Size { width, height }) = picture {
+        for (index, event) in request.events.iter().enumerate() {
+            event.validate_inside(width, height).map_err(|error| named((index, error)))?;
+        }
     }
     let (sender, applied) = oneshot::channel();
     input.commands(request.slot, request.events, sender);

@@ -235,7 +235,11 @@ impl Session {
         let free = self.free_for_programs();
         let (asked, result) = match message {
             ServerIpcMessage::Input { request, input } => {
-                let input = free.and_then(|()| requests::input(to(request), done, &self.input, input.0));
+                // A picture without pixels is one that has not come yet.
+                let picture = self.shown_in(input.0.slot).ok().map(|source| source.info().size);
+                let picture = picture.filter(|size| size.width > 0 && size.height > 0);
+                let input =
+                    free.and_then(|()| requests::input(to(request), done, &self.input, input.0, picture));
                 (request, input)
             }
             ServerIpcMessage::Snapshot { request, slot, format, width } => {

@@ -176,7 +176,14 @@ impl Aggregator {
             }
             InputCommand::Text { text } => out.push(Action::Text(text)),
             InputCommand::Pointer { at } => out.push(Action::PointerTo(at)),
-            InputCommand::Move { dx, dy } => out.push(Action::PointerBy { dx, dy }),
+            InputCommand::Move { at, dx, dy } => {
+                out.extend(to(at));
+                if (dx, dy) != (0.0, 0.0) {
+                    out.push(Action::PointerBy { dx, dy });
+                }
+            }
+            // Time is not for the sink, and a drag comes as what it is made of.
+            InputCommand::Wait { .. } | InputCommand::Drag { .. } => {}
             InputCommand::Click { at, button, count } => {
                 out.extend(to(at));
                 for _ in 0..count {

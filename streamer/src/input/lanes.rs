@@ -2,20 +2,21 @@
 //!
 //! A character that no key has takes milliseconds to type, and a text may have thousands. So texts are typed in short
 //! slices, and between two of them everybody else's input is carried out. What an actor itself asks for
-//! while a text of its own is being typed waits in its [`Lane`], in order. Pure: [`super::Router`] carries out.
+//! while a text of its own is being typed waits in its [`Lane`], in order. So do commands that let time pass: a lane
+//! rests until then. Pure: [`super::Router`] carries out.
 //!
 //! ```text
-//!           has a text?       Lanes (one per actor with a text)
+//!           takes time?       Lanes (one per actor with a text, a wait or a drag)
 //! event ──┬── yes ─────────▶ [ text ▪ key ▪ commands ]  one step of one lane per turn, in rotation
 //!         ├── its actor has a lane ──▶ (behind)
 //!         └── no ──▶ at once
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use common::id::SlotIndex;
-use common::input::{Actor, InputCommand, KeysMessage};
+use common::input::{Actor, Button, DEFAULT_HOLD_MS, InputCommand, KeyAction, KeysMessage, Position};
 use tokio::sync::oneshot;
 
 use super::CommandError;
@@ -26,6 +27,11 @@ use super::sink;
 const SLICE: usize = 8;
 /// Jobs of one actor that wait for its texts; more are refused.
 const MAX_WAITING: usize = 256;
+
+/// A pointer that is dragged is moved this often: once per picture of a program that draws 60 of them a second.
+const DRAG_STEP_MS: u32 = 16;
+/// Most positions between the ends of a drag, however long it takes.
+const MOST_DRAG_STEPS: u32 = 64;
 
 /// Something that an actor asks for.
 #[derive(Debug)]
@@ -39,13 +45,14 @@ pub enum Job {
 }
 
 impl Job {
-    /// Has a text in it.
-    fn has_text(&self) -> bool {
+    /// Has something in it that others must not wait for: a text, or time that passes.
+    fn takes_time(&self) -> bool {
         match self {
             Job::Keys(message) => matches!(message, KeysMessage::Text { .. }),
-            Job::Commands(batch) => {
-                batch.commands.iter().any(|command| matches!(command, InputCommand::Text { .. }))
-            }
+            Job::Commands(batch) => batch
+                .commands
+                .iter()
+                .any(|command| matches!(command, InputCommand::Text { .. }) || command.takes_ms() > 0),
             Job::Forget => false,
         }
     }
@@ -57,6 +64,8 @@ pub struct Batch {
     /// For what this slot shows.
     pub slot: SlotIndex,
     commands: VecDeque<InputCommand>,
+    /// What is left of the command taken last, if it is made of others.
+    parts: VecDeque<InputCommand>,
     /// Commands taken so far.
     taken: usize,
     done: oneshot::Sender<Result<(), CommandError>>,
@@ -69,14 +78,23 @@ impl Batch {
         commands: Vec<InputCommand>,
         done: oneshot::Sender<Result<(), CommandError>>,
     ) -> Self {
-        Self { slot, commands: commands.into(), taken: 0, done }
+        Self { slot, commands: commands.into(), parts: VecDeque::new(), taken: 0, done }
     }
 
-    /// The next command.
+    /// The next command. A drag is taken apart.
     pub fn next(&mut self) -> Option<InputCommand> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
         let command = self.commands.pop_front()?;
         self.taken += 1;
-        Some(command)
+        match command {
+            InputCommand::Drag { from, to, button, duration_ms } => {
+                self.parts = drag(from, to, button, duration_ms);
+                self.parts.pop_front()
+            }
+            command => Some(command),
+        }
     }
 
     /// Tells the outcome.
@@ -90,6 +108,24 @@ impl Batch {
         let index = self.taken.saturating_sub(1);
         self.finish(Err(CommandError::Sink { index, error }));
     }
+}
+
+/// A drag as the commands that it is made of: programs want to see the pointer on its way.
+fn drag(from: Position, to: Position, button: Button, duration_ms: u32) -> VecDeque<InputCommand> {
+    let steps = (duration_ms / DRAG_STEP_MS).clamp(1, MOST_DRAG_STEPS);
+    // Longer than it is meant to take: it must not be let go on the way on a busy machine.
+    let hold_ms = duration_ms + DEFAULT_HOLD_MS;
+    let press = |action| InputCommand::Button { button, action, at: None, hold_ms };
+    let mut parts = VecDeque::from([InputCommand::Pointer { at: from }, press(KeyAction::Down)]);
+    for step in 1..=steps {
+        let ms = duration_ms * step / steps - duration_ms * (step - 1) / steps;
+        let share = f64::from(step) / f64::from(steps);
+        let between = |from: f64, to: f64| from + (to - from) * share;
+        let at = Position { x: between(from.x, to.x), y: between(from.y, to.y) };
+        parts.extend([InputCommand::Wait { ms }, InputCommand::Pointer { at }]);
+    }
+    parts.push_back(press(KeyAction::Up));
+    parts
 }
 
 /// A text that is being typed.
@@ -139,6 +175,8 @@ pub struct Lane {
     /// Commands that have been begun.
     pub batch: Option<Batch>,
     jobs: VecDeque<Job>,
+    /// Nothing of it is carried out before this time.
+    rests_until: Option<Instant>,
     /// That something was refused has been told.
     told: bool,
 }
@@ -152,6 +190,11 @@ impl Lane {
     /// The next job.
     pub fn next_job(&mut self) -> Option<Job> {
         self.jobs.pop_front()
+    }
+
+    /// Lets time pass before what is left of it.
+    pub fn rest(&mut self, now: Instant, time: Duration) {
+        self.rests_until = Some(now + time);
     }
 
     /// Nothing is left.
@@ -188,7 +231,7 @@ impl Lanes {
     /// Decides what becomes of a job.
     pub fn admit(&mut self, actor: Actor, job: Job) -> Admission {
         let Some(lane) = self.lanes.get_mut(&actor) else {
-            if !job.has_text() {
+            if !job.takes_time() {
                 return Admission::Now(job);
             }
             self.lanes.insert(actor, Lane::of(job));
@@ -202,13 +245,16 @@ impl Lanes {
         Admission::Waits
     }
 
-    /// Takes out the lane whose turn it is; [`Lanes::put_back`] follows.
-    pub fn take(&mut self) -> Option<(Actor, Lane)> {
-        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.lanes.range((after, Bound::Unbounded)).next().or(self.lanes.iter().next());
-        let actor = *next?.0;
+    /// Takes out the lane whose turn it is, of those that do not rest; [`Lanes::put_back`] follows.
+    pub fn take(&mut self, now: Instant) -> Option<(Actor, Lane)> {
+        let awake = |(_, lane): &(&Actor, &Lane)| lane.rests_until.is_none_or(|until| until <= now);
+        let is_later = |actor: &Actor| self.last.is_none_or(|last| *actor > last);
+        let later = self.lanes.iter().filter(awake).find(|(actor, _)| is_later(actor));
+        let actor = *later.or_else(|| self.lanes.iter().find(awake))?.0;
         self.last = Some(actor);
-        self.lanes.remove_entry(&actor)
+        let mut lane = self.lanes.remove(&actor)?;
+        lane.rests_until = None;
+        Some((actor, lane))
     }
 
     /// Puts back what is left of a lane.
@@ -223,9 +269,9 @@ impl Lanes {
         self.lanes.remove(&actor);
     }
 
-    /// Nobody has a text to be typed.
-    pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
+    /// When [`Lanes::take`] has one, if at all.
+    pub fn ready_at(&self, now: Instant) -> Option<Instant> {
+        self.lanes.values().map(|lane| lane.rests_until.unwrap_or(now)).min()
     }
 }
 
@@ -275,12 +321,67 @@ mod tests {
         assert!(matches!(lanes.admit(a, key()), Admission::Refused { first: false, .. }));
         assert!(matches!(lanes.admit(a, Job::Forget), Admission::Waits));
         let mut turns = Vec::new();
-        while let Some((actor, mut lane)) = lanes.take() {
+        let now = Instant::now();
+        while let Some((actor, mut lane)) = lanes.take(now) {
             turns.push(actor);
             lane.next_job();
             lanes.put_back(actor, lane);
         }
         assert_eq!(turns.len(), 2 * MAX_WAITING + 1);
         assert!(turns.windows(2).take(2 * MAX_WAITING - 1).all(|pair| pair[0] != pair[1]));
+    }
+
+    fn batch(commands: Vec<InputCommand>) -> Batch {
+        Batch::new(0, commands, oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_lane_that_rests_is_passed_over_until_its_time_has_come() {
+        let now = Instant::now();
+        let job = || Job::Commands(batch(vec![InputCommand::Wait { ms: 50 }]));
+        let (a, b) = (Actor::Peer(common::id::PeerId::unique()), Actor::Api);
+        let mut lanes = Lanes::default();
+        assert_eq!(lanes.ready_at(now), None);
+        for actor in [a, b] {
+            assert!(matches!(lanes.admit(actor, job()), Admission::Waits));
+        }
+        let (first, mut lane) = lanes.take(now).unwrap();
+        lane.rest(now, Duration::from_millis(50));
+        lanes.put_back(first, lane);
+        assert_eq!(lanes.ready_at(now), Some(now));
+        let (second, mut lane) = lanes.take(now).unwrap();
+        assert_ne!(first, second);
+        lane.rest(now, Duration::from_millis(80));
+        lanes.put_back(second, lane);
+        let ready = now + Duration::from_millis(50);
+        assert_eq!(lanes.ready_at(now), Some(ready));
+        assert!(lanes.take(now).is_none());
+        assert_eq!(lanes.take(ready).map(|(actor, _)| actor), Some(first));
+    }
+
+    #[test]
+    fn a_drag_moves_on_its_way_takes_its_time_and_is_one_command() {
+        let (from, to) = (Position { x: 0.0, y: 10.0 }, Position { x: 100.0, y: 10.0 });
+        for duration_ms in [0, 5, 200, 10_000] {
+            let drag = InputCommand::Drag { from, to, button: Button::LEFT, duration_ms };
+            let mut batch = batch(vec![InputCommand::Wait { ms: 1 }, drag]);
+            batch.next().unwrap();
+            let mut time = 0;
+            let mut way = Vec::new();
+            let mut presses = Vec::new();
+            while let Some(part) = batch.next() {
+                assert_eq!(batch.taken, 2);
+                match part {
+                    InputCommand::Wait { ms } => time += ms,
+                    InputCommand::Pointer { at } => way.push(at.x),
+                    InputCommand::Button { action, .. } => presses.push((action, way.len())),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(time, duration_ms);
+            assert_eq!((way[0], way[way.len() - 1]), (0.0, 100.0));
+            assert!(way.windows(2).all(|pair| pair[0] < pair[1]), "{way:?}");
+            assert_eq!(presses, [(KeyAction::Down, 1), (KeyAction::Up, way.len())]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use common::id::{SlotIndex, SourceName};
-use common::input::{Actor, KeysMessage, MotionMessage};
+use common::input::{Actor, InputCommand, KeysMessage, MotionMessage};
 use tokio::sync::mpsc;
 
 use super::aggregate::Aggregator;
@@ -82,11 +82,9 @@ impl Router {
     pub fn run(mut self, events: &Inbox<Event>) {
         loop {
             let releases = self.takers.values().filter_map(|taker| taker.aggregator.deadline());
-            let deadline = releases.chain(self.next_notice()).min();
-            let timeout = match deadline {
-                _ if !self.lanes.is_empty() => Some(Duration::ZERO),
-                at => at.map(|at| at.saturating_duration_since(Instant::now())),
-            };
+            let now = Instant::now();
+            let deadline = releases.chain(self.next_notice()).chain(self.lanes.ready_at(now)).min();
+            let timeout = deadline.map(|at| at.saturating_duration_since(now));
             match events.next(timeout) {
                 Ok(event) => self.handle(Instant::now(), event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -97,8 +95,9 @@ impl Router {
                 let Some(event) = events.next_if_any() else { break };
                 self.handle(Instant::now(), event);
             }
-            if let Some((actor, mut lane)) = self.lanes.take() {
-                self.step(Instant::now(), actor, &mut lane);
+            let now = Instant::now();
+            if let Some((actor, mut lane)) = self.lanes.take(now) {
+                self.step(now, actor, &mut lane);
                 self.lanes.put_back(actor, lane);
             }
             let now = Instant::now();
@@ -283,6 +282,11 @@ impl Router {
             return batch.finish(Err(CommandError::NoSink(slot)));
         };
         let Some(command) = batch.next() else { return batch.finish(Ok(())) };
+        if let InputCommand::Wait { ms } = command {
+            lane.rest(now, Duration::from_millis(ms.into()));
+            lane.batch = Some(batch);
+            return;
+        }
         taker.take_aim(now, target.window, Actor::Api, Wants::Aim, &self.applied);
         let mut actions = taker.aggregator.command(now, slot, command);
         lane.typing = take_text(&mut actions).map(|text| Typing::new(slot, text));

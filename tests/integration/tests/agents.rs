@@ -101,6 +101,24 @@ fn keys_chords_clicks_and_wheel_arrive_in_their_order() {
 }
 
 #[test]
+fn a_drag_moves_while_its_button_is_held_and_what_follows_waits_for_it() {
+    let watched = Watched::start();
+    watched.input(&json!([
+        { "type": "drag", "from": { "x": 20, "y": 30 }, "to": { "x": 220, "y": 130 }, "duration_ms": 100 },
+        { "type": "wait", "ms": 20 },
+        { "type": "move", "at": { "x": 50, "y": 60 } },
+        { "type": "click", "button": "right" },
+    ]));
+    let expected = [(1, true, 20, 30), (1, false, 220, 130), (3, true, 50, 60), (3, false, 50, 60)];
+    watched.until("button", &["button", "down", "x", "y"], &json!(expected));
+    let on_its_way = |event: &Value| {
+        let [x, y] = [0, 1].map(|n| event[n].as_i64().unwrap());
+        (21..220).contains(&x) && (31..130).contains(&y)
+    };
+    assert!(watched.seen("motion", &["x", "y"]).iter().any(on_its_way));
+}
+
+#[test]
 fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
     let watched = Watched::start();
     watched.input(&json!([
@@ -137,7 +155,14 @@ fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
         (json!({ "type": "button", "button": 10 }), "events"),
         (json!({ "type": "button", "button": 0 }), "events"),
         (json!({ "type": "pointer", "at": { "x": 1e300, "y": 0 } }), "events"),
-        (json!({ "type": "click", "count": 11 }), "events"),
+        (json!({ "type": "click", "count": 11 }), "events[1]"),
+        (json!({ "type": "click", "count": 0 }), "events[1]"),
+        (json!({ "type": "click", "button": "up" }), "events"),
+        (json!({ "type": "click", "at": { "x": 5000, "y": 10 } }), "events[1]"),
+        (json!({ "type": "pointer", "at": { "x": 10, "y": -1 } }), "events[1]"),
+        (json!({ "type": "drag", "from": { "x": 10, "y": 10 }, "to": { "x": 10, "y": 5000 } }), "events[1]"),
+        (json!({ "type": "wait", "ms": 10_001 }), "events[1]"),
+        (json!({ "type": "move" }), "events[1]"),
         (json!({ "type": "text", "text": "x".repeat(4097) }), "events"),
     ] {
         let problem = watched.server.post(input, &json!({ "events": [good, event] })).expect(400).problem();

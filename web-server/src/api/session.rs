@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{ClipboardBody, InputRequest, ResizeRequest, SnapshotFormat};
-use common::input::{MAX_EVENTS, validate_clipboard};
+use common::input::{MAX_EVENTS, validate_clipboard, validate_commands};
 use common::ipc::Reply;
 use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
@@ -87,9 +87,7 @@ pub async fn input(
         let message = format!("at most {MAX_EVENTS} events, not {}", input.events.len());
         return Err(ApiError::field("events", message));
     }
-    for (n, event) in input.events.iter().enumerate() {
-        event.validate().map_err(|error| ApiError::input(format!("events[{n}]"), &error))?;
-    }
+    validate_commands(&input.events).map_err(|(n, error)| ApiError::input(format!("events[{n}]"), &error))?;
     done(registry.reach(&id.0).await?.ask(Ask::Input(input)).await?)
 }
 
