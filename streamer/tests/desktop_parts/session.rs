@@ -102,6 +102,7 @@ fn a_command_has_a_small_clean_environment_and_no_descriptors() {
     let expected = [
         "DISPLAY",
         "EXTRA",
+        "GSK_RENDERER",
         "HOME",
         "LANG",
         "LOGNAME",
@@ -119,6 +120,25 @@ fn a_command_has_a_small_clean_environment_and_no_descriptors() {
     assert!(env.contains("EXTRA=from the spec\n") && env.contains("DISPLAY=:7\n"), "{env}");
     // 3 is the directory that `ls` reads.
     assert_eq!(std::fs::read_to_string(dir.path().join("fds")).unwrap(), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn toolkits_draw_cheaply_unless_the_spec_says_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let renderer = |display: &Display, env: &[(&str, &str)]| {
+        let around = Surroundings { display, sound: None, dir: dir.path() };
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (sender, ended) = sync_channel(1);
+        let line = shell("echo \"renderer: ${GSK_RENDERER-none}\"; exit 1");
+        let _session = Session::start(&line, &env, &around, move |how| sender.send(how).unwrap()).unwrap();
+        let how = ended.recv_timeout(PATIENCE).unwrap();
+        how.message().rsplit_once("renderer: ").unwrap().1.to_owned()
+    };
+    let ours = Display { name: ":7".into(), xauthority: Some(dir.path().join("Xauthority")) };
+    assert_eq!(renderer(&ours, &[]), "cairo");
+    assert_eq!(renderer(&ours, &[("GSK_RENDERER", "gl")]), "gl");
+    let attached = Display { xauthority: None, ..ours };
+    assert_eq!(renderer(&attached, &[]), "none", "it may have a graphics card");
 }
 
 #[test]

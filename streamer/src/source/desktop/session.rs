@@ -34,6 +34,10 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Set for every program of a session; tells its daemons from those of others.
 pub const MARK: &str = "ORIEL_SESSION";
 
+/// What makes toolkits cheap on an X server of ours, which draws in software and is encoded for what changes. With its
+/// default renderer a GTK 4 program paints its whole window for a blinking caret, by a software OpenGL at that.
+const CHEAP_DRAWING: &[(&str, &str)] = &[("GSK_RENDERER", "cairo")];
+
 /// What a command runs in.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
@@ -160,6 +164,7 @@ fn environment(
     ]);
     if let Some(xauthority) = &around.display.xauthority {
         all.insert("XAUTHORITY".into(), xauthority.into());
+        all.extend(CHEAP_DRAWING.iter().map(|(name, value)| ((*name).into(), (*value).into())));
     } else if let Some(inherited) = std::env::var_os("XAUTHORITY") {
         all.insert("XAUTHORITY".into(), inherited);
     }
