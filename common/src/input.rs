@@ -623,13 +623,13 @@ pub enum InputCommand {
         #[ts(as = "ButtonOrName")]
         #[schema(value_type = ButtonOrName)]
         button: Button,
-        /// How long that takes, in milliseconds; at most [`MAX_WAIT_MS`].
+        /// How long that takes, in milliseconds; at most 10 000.
         #[serde(default = "default_drag_ms")]
         duration_ms: u32,
     },
     /// Lets time pass before what follows.
     Wait {
-        /// Milliseconds, at most [`MAX_WAIT_MS`]; all of a request together at most [`MAX_TOTAL_WAIT_MS`].
+        /// Milliseconds, at most 10 000; all waits and drags of a request together at most 30 000.
         ms: u32,
     },
     /// Presses and releases a button.
@@ -642,7 +642,7 @@ pub enum InputCommand {
         #[ts(as = "ButtonOrName")]
         #[schema(value_type = ButtonOrName)]
         button: Button,
-        /// How often; 2 is a double click. At most [`MAX_COUNT`].
+        /// How often; 2 is a double click. From 1 to 10.
         #[serde(default = "once")]
         count: u8,
     },

@@ -7,6 +7,8 @@ export * from "./AuditEntry";
 export * from "./AuditList";
 export * from "./BindSlot";
 export * from "./Button";
+export * from "./ButtonName";
+export * from "./ButtonOrName";
 export * from "./Candidate";
 export * from "./Capabilities";
 export * from "./ClientMessage";
