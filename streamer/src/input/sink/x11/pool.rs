@@ -63,6 +63,16 @@ impl Pool {
         }
     }
 
+    /// True when a keycode has this meaning and is not held down.
+    pub fn has(&self, symbol: u32) -> bool {
+        self.slots.iter().any(|slot| slot.symbol == Some(symbol) && !slot.held)
+    }
+
+    /// How many keycodes are not held down.
+    pub fn free(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.held).count()
+    }
+
     /// True for one of the pool's keycodes.
     pub fn contains(&self, keycode: u8) -> bool {
         self.slots.iter().any(|slot| slot.keycode == keycode)
