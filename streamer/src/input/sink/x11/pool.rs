@@ -43,7 +43,7 @@ impl Pool {
         }
     }
 
-    /// A keycode for `symbol`; `None` when all are held down.
+    /// A keycode for `symbol`, which programs see pressed at `now`; `None` when all are held down.
     pub fn lease(&mut self, symbol: u32, now: Instant) -> Option<Lease> {
         self.clock += 1;
         let ready = self.slots.iter().position(|slot| slot.symbol == Some(symbol) && !slot.held);

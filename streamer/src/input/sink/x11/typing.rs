@@ -38,7 +38,7 @@ pub(super) struct Borrowed {
 struct Change {
     keycode: u8,
     symbol: u32,
-    /// When it was last pressed with the meaning that it has now.
+    /// When programs saw it pressed last with the meaning that it has now.
     pressed: Option<Instant>,
 }
 
@@ -141,7 +141,7 @@ impl X11Sink {
                 break;
             }
         }
-        let now = Instant::now();
+        let now = self.backlog.followed(Instant::now());
         let leases = symbols.into_iter().filter_map(|symbol| Some((self.pool.lease(symbol, now)?, symbol)));
         let changes = leases.filter_map(|(lease, symbol)| match lease {
             Lease::Ready(_) => None,
@@ -177,7 +177,7 @@ impl X11Sink {
             return Err(none());
         }
         let symbol = Keysym::from_char(char).raw();
-        let keycode = match self.pool.lease(symbol, Instant::now()).ok_or_else(none)? {
+        let keycode = match self.pool.lease(symbol, self.backlog.followed(Instant::now())).ok_or_else(none)? {
             Lease::Ready(keycode) => keycode,
             Lease::Remap(keycode, pressed) => {
                 self.remap(vec![Change { keycode, symbol, pressed }])?;
@@ -192,8 +192,8 @@ impl X11Sink {
         self.x.flush()?;
         let keep = (KEEP_MEANING + self.delay * PER_DELAY).min(MAX_KEEP_MEANING);
         let last = changes.iter().filter_map(|change| change.pressed).max();
-        if let Some(left) = last.and_then(|at| keep.checked_sub(at.elapsed())) {
-            thread::sleep(left);
+        if let Some(last) = last {
+            thread::sleep((last + keep).saturating_duration_since(Instant::now()));
         }
         changes.sort_by_key(|change| change.keycode);
         for change in &changes {
@@ -202,7 +202,9 @@ impl X11Sink {
                 self.originals.insert(change.keycode, original);
             }
         }
-        for run in changes.chunk_by(|a, b| a.keycode + 1 == b.keycode) {
+        let mut requests = 0;
+        for run in changes.chunk_by(|a, b| a.keycode.checked_add(1) == Some(b.keycode)) {
+            requests += 1;
             // The same on all levels of both groups: whatever is held, it is this character.
             let symbols: Vec<u32> = run.iter().flat_map(|change| [change.symbol; 4]).collect();
             self.x.change_keyboard_mapping(run.len() as u8, run[0].keycode, 4, &symbols)?;
@@ -214,6 +216,7 @@ impl X11Sink {
         let delay = asked.elapsed().saturating_sub(AFTER_REMAP);
         // Rises at once, falls slowly.
         self.delay = delay.max(self.delay * 15 / 16);
+        self.backlog.add(Instant::now(), requests, self.delay);
         Ok(())
     }
 
