@@ -228,9 +228,12 @@ mod tests {
         line.repeat(count / line.len()) + &"\n".repeat(count % line.len())
     }
 
+    /// A bound, its limit, and what makes an SDP with so many of what it bounds.
+    type Case = (Part, usize, fn(usize) -> String);
+
     #[test]
     fn each_bound_is_the_last_number_that_is_taken() {
-        let cases: [(Part, usize, fn(usize) -> String); 11] = [
+        let cases: [Case; 11] = [
             (Part::Sections, MAX_SECTIONS, sections),
             (Part::PayloadTypes, MAX_PAYLOAD_TYPES, payload_types),
             (Part::PayloadTypes, MAX_PAYLOAD_TYPES, described),

@@ -125,6 +125,21 @@ fn any_text_arrives_exactly() {
     assert_eq!(terminal.lines(4), format!("{mixed}\n{many}\n{many}\nthe quick brown FOX 0123456789\n"));
 }
 
+/// As the input thread types a long text, so that others' input is not kept waiting.
+#[test]
+fn a_text_typed_in_slices_arrives_exactly() {
+    let desk = Desk::start();
+    let mut sink = X11Sink::new(desk.server.display()).unwrap();
+    let terminal = Terminal::open(&desk, &mut sink);
+    let text: String = ('一'..).take(200).collect();
+    let chars: Vec<char> = text.chars().collect();
+    for slice in chars.chunks(8) {
+        sink.apply(&Action::Text(slice.iter().collect())).unwrap();
+    }
+    sink.apply(&Action::Text("\n".to_owned())).unwrap();
+    assert_eq!(terminal.lines(1), format!("{text}\n"));
+}
+
 #[test]
 fn characters_arrive_whatever_is_held_and_whatever_the_layout() {
     let desk = Desk::start();

@@ -11,6 +11,7 @@
 //! Everything that is still held when the sink is dropped is released.
 
 mod aim;
+mod backlog;
 mod codes;
 mod keymap;
 mod pool;
@@ -33,6 +34,7 @@ use super::{Action, Error, Press, Sink};
 use crate::source;
 use crate::source::desktop::display::Display;
 use aim::Aim;
+use backlog::Backlog;
 use keymap::Keymap;
 use pool::Pool;
 use typing::Borrowed;
@@ -55,6 +57,8 @@ pub struct X11Sink {
     stale: bool,
     /// How long we waited for the processor lately, beyond what we meant to: programs do too.
     delay: Duration,
+    /// How far programs are behind our changes of the keymap.
+    backlog: Backlog,
     /// Keycodes that are down because of us, by how many keys and characters hold them.
     down: HashMap<u8, u32>,
     /// Keycodes of the characters that are held.
@@ -91,6 +95,7 @@ impl X11Sink {
             originals: HashMap::new(),
             stale: true,
             delay: Duration::ZERO,
+            backlog: Backlog::default(),
             down: HashMap::new(),
             chars: HashMap::new(),
             buttons: 0,

@@ -43,7 +43,7 @@ impl Pool {
         }
     }
 
-    /// A keycode for `symbol`; `None` when all are held down.
+    /// A keycode for `symbol`, which programs see pressed at `now`; `None` when all are held down.
     pub fn lease(&mut self, symbol: u32, now: Instant) -> Option<Lease> {
         self.clock += 1;
         let ready = self.slots.iter().position(|slot| slot.symbol == Some(symbol) && !slot.held);
@@ -61,6 +61,16 @@ impl Pool {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.keycode == keycode) {
             slot.held = held;
         }
+    }
+
+    /// True when a keycode has this meaning and is not held down.
+    pub fn has(&self, symbol: u32) -> bool {
+        self.slots.iter().any(|slot| slot.symbol == Some(symbol) && !slot.held)
+    }
+
+    /// How many keycodes are not held down.
+    pub fn free(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.held).count()
     }
 
     /// True for one of the pool's keycodes.

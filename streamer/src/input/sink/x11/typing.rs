@@ -34,6 +34,14 @@ pub(super) struct Borrowed {
     caps_lock: bool,
 }
 
+/// A keycode that gets another meaning.
+struct Change {
+    keycode: u8,
+    symbol: u32,
+    /// When programs saw it pressed last with the meaning that it has now.
+    pressed: Option<Instant>,
+}
+
 impl X11Sink {
     /// Presses the key of a character. Modifiers stay as it needs them until something else happens, so that
     /// it repeats as itself.
@@ -75,6 +83,7 @@ impl X11Sink {
             if char == '\r' && chars.peek() == Some(&'\n') {
                 continue;
             }
+            self.prepare(char, chars.clone(), state.group.into())?;
             match self.tap(char, state.group.into()) {
                 Err(Error::NoSuchKey(char)) => missing = Some(Error::NoSuchKey(char)),
                 other => other?,
@@ -111,42 +120,95 @@ impl X11Sink {
         if was_down { Ok(()) } else { self.fake(KEY_RELEASE_EVENT, place.keycode) }
     }
 
-    /// A key for a character: one that has it and is not held down, or a spare one that gets it.
+    /// Gives spare keycodes to `char`, if it needs one, and in the same change to as many of the characters that follow as
+    /// there are keycodes for. A program asks for the whole keymap whenever any of it has changed: one change for each
+    /// character is more than it can follow, and it would look up keys that mean something else by then.
+    fn prepare(&mut self, char: char, following: impl Iterator<Item = char>, group: u8) -> Result<(), Error> {
+        self.listen()?;
+        if self.stale {
+            self.refresh_keymap()?;
+        }
+        if !self.needs_spare(char, group) || self.pool.has(Keysym::from_char(char).raw()) {
+            return Ok(());
+        }
+        let mut symbols = Vec::new();
+        for char in std::iter::once(char).chain(following) {
+            let symbol = Keysym::from_char(char).raw();
+            if self.needs_spare(char, group) && !symbols.contains(&symbol) {
+                symbols.push(symbol);
+            }
+            if symbols.len() >= self.pool.free() {
+                break;
+            }
+        }
+        let now = self.backlog.followed(Instant::now());
+        let leases = symbols.into_iter().filter_map(|symbol| Some((self.pool.lease(symbol, now)?, symbol)));
+        let changes = leases.filter_map(|(lease, symbol)| match lease {
+            Lease::Ready(_) => None,
+            Lease::Remap(keycode, pressed) => Some(Change { keycode, symbol, pressed }),
+        });
+        let changes: Vec<Change> = changes.collect();
+        self.remap(changes)
+    }
+
+    /// Whether no key of the layout that is up has this character, and it is one that a key can have.
+    fn needs_spare(&self, char: char, group: u8) -> bool {
+        !char.is_control() && self.key_of_layout(char, group).is_none()
+    }
+
+    /// A key of the layout that has this character and is not held down. Not one of the pool: the keymap knows what it
+    /// meant when the keymap was read, and only the pool what it means now.
+    fn key_of_layout(&self, char: char, group: u8) -> Option<Place> {
+        let usable =
+            |place: &&Place| !self.down.contains_key(&place.keycode) && !self.pool.contains(place.keycode);
+        self.keymap.places(char, group).iter().find(usable).copied()
+    }
+
+    /// A key for a character: one of the layout, or a spare one that gets it.
     fn find(&mut self, char: char, group: u8) -> Result<Place, Error> {
         if self.stale {
             self.refresh_keymap()?;
         }
-        let free = |place: &&Place| !self.down.contains_key(&place.keycode);
-        if let Some(place) = self.keymap.places(char, group).iter().find(free) {
-            return Ok(*place);
+        if let Some(place) = self.key_of_layout(char, group) {
+            return Ok(place);
         }
         let none = || Error::NoSuchKey(char.to_string());
         if char.is_control() {
             return Err(none());
         }
         let symbol = Keysym::from_char(char).raw();
-        let keycode = match self.pool.lease(symbol, Instant::now()).ok_or_else(none)? {
+        let keycode = match self.pool.lease(symbol, self.backlog.followed(Instant::now())).ok_or_else(none)? {
             Lease::Ready(keycode) => keycode,
             Lease::Remap(keycode, pressed) => {
-                self.remap(keycode, symbol, pressed)?;
+                self.remap(vec![Change { keycode, symbol, pressed }])?;
                 keycode
             }
         };
         Ok(Place { keycode, mods: 0 })
     }
 
-    fn remap(&mut self, keycode: u8, symbol: u32, pressed: Option<Instant>) -> Result<(), Error> {
+    /// Gives keycodes other meanings, neighbours in one request.
+    fn remap(&mut self, mut changes: Vec<Change>) -> Result<(), Error> {
         self.x.flush()?;
         let keep = (KEEP_MEANING + self.delay * PER_DELAY).min(MAX_KEEP_MEANING);
-        if let Some(left) = pressed.and_then(|at| keep.checked_sub(at.elapsed())) {
-            thread::sleep(left);
+        let last = changes.iter().filter_map(|change| change.pressed).max();
+        if let Some(last) = last {
+            thread::sleep((last + keep).saturating_duration_since(Instant::now()));
         }
-        if !self.originals.contains_key(&keycode) {
-            let original = self.x.get_keyboard_mapping(keycode, 1)?.reply()?.keysyms;
-            self.originals.insert(keycode, original);
+        changes.sort_by_key(|change| change.keycode);
+        for change in &changes {
+            if !self.originals.contains_key(&change.keycode) {
+                let original = self.x.get_keyboard_mapping(change.keycode, 1)?.reply()?.keysyms;
+                self.originals.insert(change.keycode, original);
+            }
         }
-        // The same on all levels of both groups: whatever is held, it is this character.
-        self.x.change_keyboard_mapping(1, keycode, 4, &[symbol; 4])?;
+        let mut requests = 0;
+        for run in changes.chunk_by(|a, b| a.keycode.checked_add(1) == Some(b.keycode)) {
+            requests += 1;
+            // The same on all levels of both groups: whatever is held, it is this character.
+            let symbols: Vec<u32> = run.iter().flat_map(|change| [change.symbol; 4]).collect();
+            self.x.change_keyboard_mapping(run.len() as u8, run[0].keycode, 4, &symbols)?;
+        }
         // The reply says that the server has done it and has told everybody.
         let asked = Instant::now();
         self.x.get_input_focus()?.reply()?;
@@ -154,6 +216,7 @@ impl X11Sink {
         let delay = asked.elapsed().saturating_sub(AFTER_REMAP);
         // Rises at once, falls slowly.
         self.delay = delay.max(self.delay * 15 / 16);
+        self.backlog.add(Instant::now(), requests, self.delay);
         Ok(())
     }
 
