@@ -220,10 +220,7 @@ impl<'a> Options<'a> {
 
     fn take<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, InvalidStream> {
         let Some(value) = self.given.remove(name) else { return Ok(None) };
-        let wrong = |_| InvalidStream::Value {
-            name: name.to_owned(),
-            message: self.not(expected, value),
-        };
+        let wrong = |_| InvalidStream::Value { name: name.to_owned(), message: self.not(expected, value) };
         value.parse().map(Some).map_err(wrong)
     }
 
@@ -390,7 +387,9 @@ mod tests {
             let error = serde_json::from_value::<StreamSpec>(json).unwrap_err().to_string();
             assert!(error.contains("%23") && !error.contains("geh") && !error.contains("eim"), "{error}");
         }
-        for text in ["http://u:geh@h", "rtsp://h/x?p=1#geh", "rtsp://h/x?p=1#audio=geh", "ffmpeg:http://h#geh#geh"] {
+        for text in
+            ["http://u:geh@h", "rtsp://h/x?p=1#geh", "rtsp://h/x?p=1#audio=geh", "ffmpeg:http://h#geh#geh"]
+        {
             assert!(!parse(text).unwrap_err().contains("geh"), "{text}");
         }
     }

@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-pub use camera::{
-    ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode,
-};
+pub use camera::{ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode};
 pub use moonlight::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 pub use secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn parts_of_path_and_query_are_secrets() {
-        let secrets = Secrets::of(&SecretUrl::new("http://127.0.0.1:9/live/K3YK3YK3Y/flv?user=admin&password=Geh%21m"));
+        let secrets =
+            Secrets::of(&SecretUrl::new("http://127.0.0.1:9/live/K3YK3YK3Y/flv?user=admin&password=Geh%21m"));
         for line in [
             "http://127.0.0.1:9/live/K3YK3YK3Y/flv?user=admin&password=Geh%21m: Connection refused",
             "[http @ 0x55] GET /live/K3YK3YK3Y/flv?user=admin&password=Geh%21m failed",
