@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::id::{SlotIndex, SourceName, StreamerId};
 use crate::media::VideoCodec;
-use crate::spec::SourceSpec;
+use crate::spec::{SourceSpec, hide_addresses};
 
 /// `POST /api/streamers/{id}/slots` and `PUT …/slots/{n}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
@@ -109,6 +109,20 @@ pub struct AddSource {
 pub struct SourceList {
     /// In order of names.
     pub sources: Vec<Source>,
+}
+
+impl SourceList {
+    /// As somebody sees it: where sources come from and what they run is for admins alone.
+    #[must_use]
+    pub fn shown_to(mut self, is_admin: bool) -> Self {
+        if !is_admin {
+            for source in &mut self.sources {
+                source.source = source.source.without_programs();
+                source.reason = source.reason.as_deref().map(hide_addresses);
+            }
+        }
+        self
+    }
 }
 
 /// `GET /api/streams`.
@@ -269,6 +283,18 @@ mod tests {
         for none in ["", "native", "p", "361p", "0p", "+360p", "0360p", "99999p", "360"] {
             assert_eq!(rendition_height(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn viewers_see_no_address_of_a_source() {
+        let list: SourceList = serde_json::from_value(serde_json::json!({ "sources": [{
+            "name": "door", "source": { "type": "ffmpeg", "input": "http://10.0.0.7:9/***", "video": "copy" },
+            "state": "offline", "reason": "ffmpeg: http://10.0.0.7:9/***: refused", "size": null, "codec": null, "watchers": 0,
+        }] }))
+        .unwrap();
+        let text = |is_admin| serde_json::to_string(&list.clone().shown_to(is_admin)).unwrap();
+        assert!(text(true).contains("10.0.0.7"));
+        assert!(!text(false).contains("10.0.0.7") && text(false).contains("refused"), "{}", text(false));
     }
 
     #[test]

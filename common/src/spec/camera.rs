@@ -10,52 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use super::{Command, InvalidField, MAX_HEIGHT, MIN_SIDE, SourceSpec, validate_command};
+use super::secret_url::Ambiguous;
+use super::{Command, InvalidField, MAX_HEIGHT, MIN_SIDE, SecretUrl, SourceSpec, validate_command};
 
 /// Longest URL or file name, in bytes.
 const MAX_INPUT: usize = 4096;
-
-/// A URL or the like that may hold a password: it is shown and logged without.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = String)]
-#[ts(type = "string")]
-pub struct SecretUrl(String);
-
-impl SecretUrl {
-    /// From a text as it was given.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// With its password: not for logs.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The same with `***` for user and password.
-    #[must_use]
-    pub fn redacted(&self) -> Self {
-        Self(self.to_string())
-    }
-}
-
-impl fmt::Display for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        match authority.rsplit_once('@') {
-            Some((_, host)) => write!(f, "{scheme}://***@{host}{path}"),
-            None => f.write_str(&self.0),
-        }
-    }
-}
-
-impl fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.to_string())
-    }
-}
 
 /// An IP camera by RTSP. Its H.264 is passed on as it is when browsers can decode it, else encoded anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
@@ -193,7 +152,7 @@ fn validate_input(field: &'static str, input: &SecretUrl) -> Result<(), InvalidF
         text if text.chars().any(char::is_control) => {
             Err(InvalidField::new(field, "must have no control characters"))
         }
-        _ => Ok(()),
+        _ => input.check().map_err(|error| InvalidField::new(field, error.to_string())),
     }
 }
 
@@ -207,17 +166,18 @@ pub enum InvalidStream {
     /// It begins with nothing that we know.
     #[error("a stream must begin with rtsp://, rtsps://, ffmpeg:, exec: or test:, not like {0:?}")]
     Kind(String),
-    /// An option that this kind does not have.
-    #[error("unknown option {name:?}; there are {known}")]
+    /// An option that this kind does not have. What follows a `#` may be a part of a password, so it is repeated only where
+    /// there can be none.
+    #[error("unknown option{}; there are {known}", .name.as_ref().map_or_else(String::new, |name| format!(" {name:?}")))]
     Option {
-        /// Its name.
-        name: String,
+        /// Its name, if it may be shown.
+        name: Option<String>,
         /// Those that there are.
         known: &'static str,
     },
     /// An option that stands twice.
-    #[error("option {0:?} stands twice")]
-    Twice(String),
+    #[error("an option stands twice")]
+    Twice,
     /// A value that means nothing.
     #[error("{name}: {message}")]
     Value {
@@ -235,6 +195,8 @@ pub enum InvalidStream {
 struct Options<'a> {
     given: BTreeMap<&'a str, &'a str>,
     known: &'static str,
+    /// What they belong to is a URL, so that a `#` may be one of its password.
+    of_url: bool,
 }
 
 impl<'a> Options<'a> {
@@ -245,18 +207,20 @@ impl<'a> Options<'a> {
         for part in parts {
             let (name, value) = part.split_once('=').unwrap_or((part, "true"));
             if given.insert(name, value).is_some() {
-                return Err(InvalidStream::Twice(name.to_owned()));
+                return Err(InvalidStream::Twice);
             }
         }
-        Ok((body, Self { given, known }))
+        let of_url = body.contains("://");
+        if of_url && text[body.len()..].contains('@') {
+            // No option has one: it ends the user information.
+            return Err(InvalidField::new("source", Ambiguous.to_string()).into());
+        }
+        Ok((body, Self { given, known, of_url }))
     }
 
     fn take<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, InvalidStream> {
         let Some(value) = self.given.remove(name) else { return Ok(None) };
-        let wrong = |_| InvalidStream::Value {
-            name: name.to_owned(),
-            message: format!("must be {expected}, not {value:?}"),
-        };
+        let wrong = |_| InvalidStream::Value { name: name.to_owned(), message: self.not(expected, value) };
         value.parse().map(Some).map_err(wrong)
     }
 
@@ -268,16 +232,24 @@ impl<'a> Options<'a> {
         let Some(value) = self.given.remove(name) else { return Ok(default) };
         words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let message = format!("must be {}, not {value:?}", words.join(" or "));
+            let message = self.not(&words.join(" or "), value);
             InvalidStream::Value { name: name.to_owned(), message }
         })
     }
 
     fn finish(self) -> Result<(), InvalidStream> {
         match self.given.keys().next() {
-            Some(name) => Err(InvalidStream::Option { name: (*name).to_owned(), known: self.known }),
+            Some(name) => {
+                let name = (!self.of_url).then(|| (*name).to_owned());
+                Err(InvalidStream::Option { name, known: self.known })
+            }
             None => Ok(()),
         }
+    }
+
+    fn not(&self, expected: &str, value: &str) -> String {
+        let given = if self.of_url { String::new() } else { format!(", not {value:?}") };
+        format!("must be {expected}{given}")
     }
 }
 
@@ -300,7 +272,9 @@ impl std::str::FromStr for StreamSpec {
         } else if let Some(rest) = text.strip_prefix("test:") {
             test(rest)?
         } else {
-            return Err(InvalidStream::Kind(text.chars().take(12).collect()));
+            // Not more than its scheme: a password may follow.
+            let scheme = text.split(':').next().unwrap_or_default();
+            return Err(InvalidStream::Kind(scheme.chars().take(12).collect()));
         };
         source.validate_alone()?;
         Ok(Self(source))
@@ -396,14 +370,28 @@ mod tests {
 
     #[test]
     fn passwords_are_never_shown() {
-        let url = SecretUrl::new("rtsp://admin:p@ss:w@10.0.0.7:554/a?b=c@d");
-        assert_eq!(url.to_string(), "rtsp://***@10.0.0.7:554/a?b=c@d");
-        assert!(!format!("{url:?}").contains("ss:w"));
-        assert_eq!(SecretUrl::new("camera1").to_string(), "camera1");
         let spec = parse("rtsp://u:secret@h/x").unwrap();
         assert!(!format!("{spec:?}").contains("secret"));
         assert!(!serde_json::to_string(&spec.redacted()).unwrap().contains("secret"));
         assert!(serde_json::to_string(&spec).unwrap().contains("secret"), "the streamer needs it");
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_in_every_form() {
+        for raw in ["geh#eim", "geh/eim", "geh?eim", "geh@eim", "geh#audio=eim"] {
+            for text in [format!("rtsp://u:{raw}@h/x"), format!("ffmpeg:http://u:{raw}@h/x")] {
+                let error = parse(&text).unwrap_err();
+                assert!(error.contains("%23") && !error.contains("geh") && !error.contains("eim"), "{error}");
+            }
+            let json = serde_json::json!({ "type": "rtsp", "url": format!("rtsp://u:{raw}@h/x") });
+            let error = serde_json::from_value::<StreamSpec>(json).unwrap_err().to_string();
+            assert!(error.contains("%23") && !error.contains("geh") && !error.contains("eim"), "{error}");
+        }
+        for text in
+            ["http://u:geh@h", "rtsp://h/x?p=1#geh", "rtsp://h/x?p=1#audio=geh", "ffmpeg:http://h#geh#geh"]
+        {
+            assert!(!parse(text).unwrap_err().contains("geh"), "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod camera;
 mod moonlight;
+mod secret_url;
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,9 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-pub use camera::{
-    ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, SecretUrl, StreamSpec, VideoMode,
-};
+pub use camera::{ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode};
 pub use moonlight::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
+pub use secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 
 use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
 use crate::restart::RestartSpec;
@@ -396,7 +396,9 @@ impl SourceSpec {
         shown
     }
 
-    fn without_programs(&self) -> Self {
+    /// The same without what it runs and reads: command lines, environments and addresses are for admins alone.
+    #[must_use]
+    pub fn without_programs(&self) -> Self {
         let mut shown = self.clone();
         match &mut shown {
             SourceSpec::Desktop(spec) => {

@@ -385,10 +385,21 @@ fn secrets_and_tokens_are_in_no_log() {
     let source = json!({"type": "test", "width": 160, "height": 96, "fps": 5, "audio": false});
     let camera =
         json!({"type": "rtsp", "url": "rtsp://user:camera-password@127.0.0.1:9/x", "always_on": true});
-    let body = json!({"id": "a", "source": source, "sources": {"door": camera}});
+    let query = json!({"type": "ffmpeg", "input": "http://127.0.0.1:9/flv?user=u&password=query-password",
+        "always_on": true});
+    let body = json!({"id": "a", "source": source, "sources": {"door": camera, "gate": query}});
     server.post("/api/streamers?wait=running", &body).expect(201);
     let made = token(&server, "a", "viewer").token;
-    let mut secrets = vec![ADMIN.to_owned(), made.clone(), "camera-password".to_owned()];
+    let mut secrets =
+        vec![ADMIN.to_owned(), made.clone(), "camera-password".to_owned(), "query-password".to_owned()];
+    for path in ["/api/streamers/a", "/api/streamers/a/sources"] {
+        let text = String::from_utf8(server.get(path).expect(200).body).unwrap();
+        assert!(text.contains("http://127.0.0.1:9/***") && !text.contains("-password"), "{text}");
+        let bearer = format!("Bearer {made}");
+        let shown = server.send_with("GET", path, &[("authorization", &bearer)], &[]).expect(200);
+        let text = String::from_utf8(shown.body).unwrap();
+        assert!(text.contains("gate") && !text.contains("127.0.0.1"), "a viewer sees no address: {text}");
+    }
     for protocols in ["oriel.v1".to_owned(), format!("oriel.v1, oriel.token.{made}")] {
         let mut socket = Socket::open(&server, "/api/streamers/a/peer", &protocols);
         socket.say(&json!({"type": "hello", "token": made}));

@@ -15,6 +15,7 @@ use super::session::done;
 use super::site::{Caller, Site};
 use super::sources::allowed;
 use super::streamers::locate_source;
+use crate::auth::Right;
 use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::arrangement::Arranged;
@@ -171,11 +172,13 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 #[utoipa::path(
     get, path = "/api/streamers/{id}/sources", tag = "slots", operation_id = "list_sources",
     params(("id" = String, Path, description = "Name of the streamer")),
-    responses((status = 200, description = "In order of names, without passwords", body = SourceList)),
+    responses((status = 200, description = "In order of names, without passwords; addresses and commands for admins only",
+               body = SourceList)),
 )]
-pub async fn sources(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+pub async fn sources(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+    let right = caller.right?;
     match registry.look(&id.0).await?.ask(Ask::Sources).await? {
-        Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0)),
+        Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0.shown_to(right == Right::Admin))),
         _ => Err(AskError::Unexpected.into()),
     }
 }

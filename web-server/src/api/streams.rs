@@ -2,9 +2,11 @@
 
 use actix_web::{HttpResponse, web};
 use common::ipc::Reply;
-use common::slots::{Source, StreamList};
+use common::slots::{Source, SourceList, StreamList};
 
 use super::problem::ApiError;
+use super::site::Caller;
+use crate::auth::Right;
 use crate::registry::Handle;
 use crate::registry::request::Denied;
 use crate::signaling::multistream::Config;
@@ -18,15 +20,21 @@ use crate::supervisor::ask::{Ask, AskError};
 /// See [`ApiError`].
 #[utoipa::path(
     get, path = "/api/streams", tag = "slots", operation_id = "list_streams",
-    responses((status = 200, description = "In order of names, without passwords", body = StreamList)),
+    responses((status = 200, description = "In order of names, without passwords; addresses and commands for admins only", body = StreamList)),
 )]
-pub async fn list(registry: web::Data<Handle>, config: web::Data<Config>) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    caller: Caller,
+    registry: web::Data<Handle>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let is_admin = caller.right? == Right::Admin;
     let streams = match registry.reach(&config.streamer).await {
         Ok(streamer) => sources(streamer.ask(Ask::Sources).await?)?,
         Err(Denied::NotFound(_)) => Vec::new(),
         Err(denied) => return Err(denied.into()),
     };
     let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
+    let streams = SourceList { sources: streams }.shown_to(is_admin).sources;
     Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
 }
 

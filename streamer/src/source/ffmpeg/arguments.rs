@@ -15,7 +15,7 @@ use crate::media::Size;
 pub enum Input {
     /// A URL.
     Url(String),
-    /// A URL with a password in it: told by its standard input ([`playlist`]), as everybody on this machine can see
+    /// A URL that may hold a secret, in its path or query, too: told by its standard input ([`playlist`]), as everybody on this machine can see
     /// arguments.
     Secret(String),
     /// A file, read at its own speed; `true`: again and again.
@@ -310,6 +310,8 @@ mod tests {
 
     #[test]
     fn a_password_is_no_argument() {
+        assert!(matches!(of("http://h/flv?user=admin&password=x", false), Input::Secret(_)));
+        assert!(matches!(of("https://h/live/key", false), Input::Secret(_)));
         let input = of("rtsp://u:it's@h/x", false);
         let line = line(input.clone(), VideoMode::Copy, None);
         assert!(line.contains("-f concat -safe 0 -i pipe:0 ") && !line.contains("it's"), "{line}");

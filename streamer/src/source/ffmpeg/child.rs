@@ -17,6 +17,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::spec::redact_urls;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
@@ -268,10 +269,11 @@ impl Child {
     /// Why it ended, once its outputs have.
     async fn ended(&mut self) -> End {
         let status = last_words(&mut self.messages, &mut self.tail, self.exit.take()).await;
-        let said = self.secrets.clean(&self.tail.last_line());
+        let said = self.tail.last_line();
         if said.contains("does not contain any stream") {
             return End::NoSound;
         }
+        let said = self.secrets.clean(&said);
         let refused = |message: &str| self.tail.text().contains(message);
         match self.action {
             Some(Action::Copy(Codecs::H264)) if refused("is not supported by the bitstream filter") => {
@@ -430,7 +432,8 @@ impl Program {
         if status.success() {
             return None;
         }
-        let said = self.tail.last_line();
+        // A command line has addresses, too.
+        let said = redact_urls(&self.tail.last_line());
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         Some(format!("the program ended ({}){said}", exit_text(status)))
     }

@@ -1,6 +1,6 @@
 //! Keeps passwords out of what programs print.
 
-use common::spec::SecretUrl;
+use common::spec::{SecretUrl, redact_urls};
 
 /// Texts that are not to be shown, with what is shown instead.
 #[derive(Clone, Default)]
@@ -11,19 +11,14 @@ const MIN_LEN: usize = 3;
 const HIDDEN: &str = "***";
 
 impl Secrets {
-    /// User and password of a URL, and the URL itself.
+    /// Of an address: all of it, and every part that is not shown.
     pub fn of(url: &SecretUrl) -> Self {
         let mut all = Self::default();
-        let text = url.expose();
-        if url.to_string() != text {
-            all.hide(text, &url.to_string());
+        if url.redacted() != *url {
+            all.hide(url.expose(), &url.to_string());
         }
-        if let Some((_, rest)) = text.split_once("://") {
-            let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-            if let Some((login, _)) = authority.rsplit_once('@') {
-                all.hide(login, HIDDEN);
-                all.hide_word(login.split_once(':').map_or("", |(_, password)| password));
-            }
+        for secret in url.secrets() {
+            all.hide_word(secret);
         }
         all
     }
@@ -40,9 +35,10 @@ impl Secrets {
         }
     }
 
-    /// The text without them.
+    /// The text without them, and with every URL redacted: a program may name others than those that it was given.
     pub fn clean(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (secret, shown)| text.replace(secret, shown))
+        let text = self.0.iter().fold(text.to_owned(), |text, (secret, shown)| text.replace(secret, shown));
+        redact_urls(&text)
     }
 }
 
@@ -90,9 +86,27 @@ mod tests {
             let shown = secrets.clean(line);
             assert!(!shown.contains("p@ss") && !shown.contains("p%40"), "{shown}");
         }
-        assert_eq!(secrets.clean("rtsp://admin:p%40ss%3Aw@10.0.0.7/a: no"), "rtsp://***@10.0.0.7/a: no");
+        assert_eq!(secrets.clean("rtsp://admin:p%40ss%3Aw@10.0.0.7/a: no"), "rtsp://***@10.0.0.7/***: no");
         assert!(!format!("{secrets:?}").contains("ss"));
         assert_eq!(Secrets::of(&SecretUrl::new("a.mp4")).clean("a.mp4: no"), "a.mp4: no");
+    }
+
+    #[test]
+    fn parts_of_path_and_query_are_secrets() {
+        let secrets =
+            Secrets::of(&SecretUrl::new("http://127.0.0.1:9/live/K3YK3YK3Y/flv?user=admin&password=Geh%21m"));
+        for line in [
+            "http://127.0.0.1:9/live/K3YK3YK3Y/flv?user=admin&password=Geh%21m: Connection refused",
+            "[http @ 0x55] GET /live/K3YK3YK3Y/flv?user=admin&password=Geh%21m failed",
+            "wrong password Geh!m for admin",
+            "no stream K3YK3YK3Y",
+            "redirected to http://127.0.0.1:9/other?token=Geheim",
+        ] {
+            let shown = secrets.clean(line);
+            for secret in ["K3Y", "Geh", "admin"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
     }
 
     proptest! {
