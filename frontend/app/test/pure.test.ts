@@ -13,6 +13,15 @@ import {
   PRESUMED,
 } from "../src/viewer/arrangement";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
+import { canFill } from "../src/viewer/useFullscreen";
+
+describe("full screen", () => {
+  it("is offered only where the browser has it", () => {
+    expect(canFill({ fullscreenEnabled: true })).toBe(true);
+    expect(canFill({ fullscreenEnabled: false })).toBe(false);
+    expect(canFill({})).toBe(false);
+  });
+});
 
 describe("an address", () => {
   it("leads to the root of the server, below any path", () => {
