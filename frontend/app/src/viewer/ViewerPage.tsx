@@ -14,7 +14,7 @@ import { StateOverlay } from "./StateOverlay";
 import { StatsPanel } from "./StatsPanel";
 import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
-import { useFitting, useInputEvents } from "./useViewing";
+import { useFitting, useInputEvents, useMayList } from "./useViewing";
 import "./viewer.css";
 
 const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
@@ -37,6 +37,9 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const restarting = useRestart(client);
   const { possible: canFullscreen, fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
+
+  const mayList = useMayList(model.api, model.hasToken);
+  const listUrl = mayList ? model.root.href : null;
 
   const [muted, setMuted] = useState(true);
   const [panel, setPanel] = useState<"none" | "clipboard" | "share">("none");
@@ -216,7 +219,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       </div>
       <StateOverlay
         streamerId={client.streamerId}
-        listUrl={model.root.href}
+        listUrl={listUrl}
+        hasToken={model.hasToken}
         state={state}
         at={at}
         slot={slot}
@@ -227,6 +231,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         restarting={restarting}
         reached={client.peerId !== null}
         onRetry={() => {
+          client.connect().catch(() => undefined);
+        }}
+        onRestart={async () => {
+          await model.api.restart(client.streamerId);
           client.connect().catch(() => undefined);
         }}
         onShare={
@@ -263,7 +271,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       <Toolbar
         name={client.streamerId}
         subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}
-        listUrl={model.root.href}
+        listUrl={listUrl}
         tone={tone}
         status={text}
         watchers={participants.length}
