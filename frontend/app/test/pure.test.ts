@@ -1,6 +1,7 @@
 import type { StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
+import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { splitToken } from "../src/token";
@@ -13,6 +14,38 @@ import {
   PRESUMED,
 } from "../src/viewer/arrangement";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
+import { canRetry } from "../src/viewer/StateOverlay";
+import { canFill } from "../src/viewer/useFullscreen";
+
+describe("the grid", () => {
+  it("shows a camera once, not its renditions", () => {
+    const ffmpeg = { type: "ffmpeg", video: "copy", audio: true, loop: false, always_on: false } as const;
+    const streams = [
+      { name: "door", source: { ...ffmpeg, input: "rtsp://camera/1" } },
+      { name: "door-360p", source: { ...ffmpeg, input: "door", height: 360 } },
+      { name: "file", source: { ...ffmpeg, input: "gone" } },
+    ];
+    expect(camerasOf(streams)).toEqual(["door", "file"]);
+  });
+});
+
+describe("an end", () => {
+  it("offers another try only where one can help", () => {
+    expect(canRetry({ kind: "left" })).toBe(true);
+    expect(canRetry({ kind: "refused", message: "no" })).toBe(true);
+    expect(canRetry({ kind: "failed" })).toBe(false);
+    expect(canRetry({ kind: "stopped" })).toBe(false);
+    expect(canRetry({ kind: "not-found" })).toBe(false);
+  });
+});
+
+describe("full screen", () => {
+  it("is offered only where the browser has it", () => {
+    expect(canFill({ fullscreenEnabled: true })).toBe(true);
+    expect(canFill({ fullscreenEnabled: false })).toBe(false);
+    expect(canFill({})).toBe(false);
+  });
+});
 
 describe("an address", () => {
   it("leads to the root of the server, below any path", () => {

@@ -107,6 +107,11 @@ export class Api {
     await this.#json("DELETE", streamerPath(id), undefined, options);
   }
 
+  /** Starts a streamer again, also one that has failed. */
+  async restart(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
+  }
+
   /** The windows of a streamer's desktop that can be shared, the topmost first. */
   async windows(id: string, options: CallOptions = {}): Promise<Window[]> {
     const list = (await this.#json("GET", `${streamerPath(id)}/windows`, undefined, options)) as WindowList;

@@ -3,6 +3,7 @@ import { CameraGrid } from "@oriel/react";
 import { useEffect, useState } from "react";
 import { arrangedGrid, type GridWish } from "../location";
 import { Icon } from "../ui/Icon";
+import { camerasOf } from "./cameras";
 import "./grid.css";
 
 type Listing =
@@ -85,7 +86,7 @@ export function GridPage({ api, root, token, wish }: GridPageProps) {
 async function listStreams(api: Api, signal: AbortSignal): Promise<Listing> {
   try {
     const { streamer, streams, max_slots: most } = await api.streams({ signal });
-    const names = streams.map(({ name }) => name);
+    const names = camerasOf(streams);
     const left = Math.max(0, names.length - most);
     return { kind: "loaded", streams: names.slice(0, most), streamer, left };
   } catch (error) {

@@ -1,4 +1,6 @@
 import type { ClientState, ConnectStep, EndReason, SlotView } from "@oriel/client";
+import { useState } from "react";
+import { TokenField } from "../ui/TokenForm";
 import { useNow } from "./hooks";
 
 const WAITS_FOR: Record<ConnectStep, string> = {
@@ -9,7 +11,9 @@ const WAITS_FOR: Record<ConnectStep, string> = {
 
 type OverlayProps = {
   readonly streamerId: string;
-  readonly listUrl: string;
+  /** Null: this viewer may not see the list. */
+  readonly listUrl: string | null;
+  readonly hasToken: boolean;
   readonly state: ClientState;
   /** When the state began. */
   readonly at: number;
@@ -26,6 +30,8 @@ type OverlayProps = {
   /** There has been a connection before. */
   readonly reached: boolean;
   readonly onRetry: () => void;
+  /** Starts a session that has failed again; rejects when the server refuses. */
+  readonly onRestart: () => Promise<void>;
   /** Opens what can be shared; null when this viewer may not share. */
   readonly onShare: (() => void) | null;
 };
@@ -118,24 +124,54 @@ function Reconnecting({ state, at, reached }: ReconnectingProps) {
   return <Waiting text={text} detail={detail} />;
 }
 
-type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "onRetry"> & { readonly reason: EndReason };
+type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "hasToken" | "onRetry" | "onRestart"> & { readonly reason: EndReason };
 
-function Ended({ streamerId, listUrl, reason, onRetry }: EndedProps) {
+function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart }: EndedProps) {
+  const [refused, setRefused] = useState<string | null>(null);
   const { title, text } = describeEnd(streamerId, reason);
   return (
     <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
       <h1>{title}</h1>
       {text !== null && <p className="reason">{text}</p>}
+      {refused !== null && (
+        <p className="field-error" role="alert">
+          {refused}
+        </p>
+      )}
+      {reason.kind === "refused" && !hasToken && <TokenField label="Token" />}
       <div className="overlay-actions">
-        <a className="button primary" href={listUrl}>
-          All sessions
-        </a>
-        <button className="button" type="button" onClick={onRetry}>
-          Try again
-        </button>
+        {listUrl !== null && (
+          <a className="button primary" href={listUrl}>
+            All sessions
+          </a>
+        )}
+        {canRetry(reason) && (
+          <button className="button" type="button" onClick={onRetry}>
+            Try again
+          </button>
+        )}
+        {reason.kind === "failed" && listUrl !== null && (
+          <button
+            className="button"
+            type="button"
+            data-testid="restart"
+            onClick={() => {
+              onRestart().catch((error: unknown) => {
+                setRefused(error instanceof Error ? error.message : "The server cannot be reached.");
+              });
+            }}
+          >
+            Restart the session
+          </button>
+        )}
       </div>
     </div>
   );
+}
+
+/** Whether joining once more can help: not where the session is gone, or has failed for good. */
+export function canRetry({ kind }: EndReason): boolean {
+  return kind === "left" || kind === "refused";
 }
 
 function describeEnd(streamerId: string, reason: EndReason): { title: string; text: string | null } {

@@ -21,7 +21,8 @@ type ToolbarProps = {
   readonly name: string;
   /** What is in the main view; null when there is no need to say. */
   readonly subject: string | null;
-  readonly listUrl: string;
+  /** Null: this viewer may not see the list. */
+  readonly listUrl: string | null;
   readonly tone: Tone;
   readonly status: string;
   readonly watchers: number;
@@ -53,9 +54,11 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
       data-testid="toolbar"
     >
       <div className="toolbar" role="toolbar" aria-label="Session">
-        <a className="icon-button" href={props.listUrl} aria-label="All sessions" title="All sessions">
-          <Icon name="back" />
-        </a>
+        {props.listUrl !== null && (
+          <a className="icon-button" href={props.listUrl} aria-label="All sessions" title="All sessions">
+            <Icon name="back" />
+          </a>
+        )}
         <span className="toolbar-name" title={props.subject ?? props.name}>
           {props.name}
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}

@@ -1,4 +1,4 @@
-import type { ClientState, InputController, KeyboardMode, TouchMode } from "@oriel/client";
+import type { ClientState, InputController, KeyboardMode, StreamInfo, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
@@ -14,7 +14,7 @@ import { StateOverlay } from "./StateOverlay";
 import { StatsPanel } from "./StatsPanel";
 import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
-import { useFitting, useInputEvents } from "./useViewing";
+import { useFitting, useInputEvents, useMayList } from "./useViewing";
 import "./viewer.css";
 
 const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
@@ -35,19 +35,22 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const interrupted = useLatest(client, "interrupted", false);
   const restarting = useRestart(client);
-  const { fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
+  const { possible: canFullscreen, fullscreen, toggle: toggleFullscreen } = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
+
+  const mayList = useMayList(model.api, model.hasToken);
+  const listUrl = mayList ? model.root.href : null;
 
   const [muted, setMuted] = useState(true);
   const [panel, setPanel] = useState<"none" | "clipboard" | "share">("none");
   const [statsShown, setStatsShown] = useState(false);
-  const [fitting, setFitting] = useState(false);
+  const [fitted, setFitted] = useState<Fitted | null>(null);
   const [watchOnly, setWatchOnly] = useState(false);
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
   const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
   const [thumbnails, setThumbnails] = useState(true);
   const resizable = info?.input === true && info.windowName === null;
-  useFitting(client, stage, fitting && resizable && role === "controller" ? info.slot : null);
+  useFitting(client, stage, fitted !== null && fitted.slot === info?.slot && resizable && role === "controller" ? fitted.slot : null);
 
   useEffect(() => {
     document.title = `${client.streamerId} – Oriel`;
@@ -119,11 +122,16 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     {
       id: "fit",
       icon: "fit",
-      label: "Fit the session to the window",
-      pressed: fitting,
+      label: fitted !== null ? "Back to the size before, for everybody" : "Fit the session to the window, for everybody",
+      pressed: fitted !== null,
       disabled: !steers || !resizable,
       use: () => {
-        setFitting(!fitting);
+        if (fitted !== null) {
+          client.resize(fitted.slot, fitted.width, fitted.height);
+          setFitted(null);
+        } else if (info !== null) {
+          setFitted({ slot: info.slot, width: info.width, height: info.height });
+        }
       },
     },
     {
@@ -180,6 +188,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       icon: fullscreen ? "windowed" : "fullscreen",
       label: fullscreen ? "Leave full screen" : "Full screen",
       pressed: fullscreen,
+      disabled: !canFullscreen,
       use: toggleFullscreen,
     },
   ];
@@ -194,7 +203,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       data-state={state.kind}
       data-live={live && hasPicture}
     >
-      <div className="stage-area" ref={setStage}>
+      <div
+        ref={setStage}
+        className={thumbnails && several ? "picture-area with-row" : "picture-area"}
+        aria-hidden="true"
+      />
+      <div className="stage-area">
         <Stage
           client={client}
           views={views}
@@ -205,7 +219,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       </div>
       <StateOverlay
         streamerId={client.streamerId}
-        listUrl={model.root.href}
+        listUrl={listUrl}
+        hasToken={model.hasToken}
         state={state}
         at={at}
         slot={slot}
@@ -216,6 +231,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         restarting={restarting}
         reached={client.peerId !== null}
         onRetry={() => {
+          client.connect().catch(() => undefined);
+        }}
+        onRestart={async () => {
+          await model.api.restart(client.streamerId);
           client.connect().catch(() => undefined);
         }}
         onShare={
@@ -252,7 +271,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       <Toolbar
         name={client.streamerId}
         subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}
-        listUrl={model.root.href}
+        listUrl={listUrl}
         tone={tone}
         status={text}
         watchers={participants.length}
@@ -278,6 +297,9 @@ function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode,
   input.keyboardMode = keyboard;
   input.touchMode = touch;
 }
+
+/** A session that follows the size of the window, and the size that it goes back to. */
+type Fitted = Pick<StreamInfo, "slot" | "width" | "height">;
 
 type Status = { readonly tone: Tone; readonly text: string };
 

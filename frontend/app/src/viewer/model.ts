@@ -1,6 +1,6 @@
 /** What the viewer page shows: the client and its views, made before anything is rendered. */
 
-import { type ConnectionStats, OrielClient } from "@oriel/client";
+import { Api, type ConnectionStats, OrielClient } from "@oriel/client";
 import { Views } from "./views";
 
 export type ViewerStats = {
@@ -20,6 +20,9 @@ export type ViewerModel = {
   /** Root of the web-server: the list of all streamers. */
   readonly root: URL;
   readonly views: Views;
+  readonly api: Api;
+  /** It has come with a token, or with the admin secret. */
+  readonly hasToken: boolean;
   readonly stats: () => Promise<ViewerStats>;
 };
 
@@ -48,7 +51,7 @@ export function createViewer(
   // How it went is the client's state, which the page shows.
   client.connect().catch(() => undefined);
   window.oriel = { client, stats };
-  return { client, root, views, stats };
+  return { client, root, views, api: new Api(root, token), hasToken: token !== null, stats };
 }
 
 async function readStats(client: OrielClient, views: Views): Promise<ViewerStats> {

@@ -4,6 +4,8 @@ type KeyboardLock = { lock?: () => Promise<void>; unlock?: () => void };
 
 /** Full screen of an element, with the keys that the browser would keep for itself, where it lets us. */
 export function useFullscreen(element: HTMLElement | null): {
+  /** The browser has it, here: those of iPhones and some frames do not. */
+  readonly possible: boolean;
   readonly fullscreen: boolean;
   readonly toggle: () => void;
 } {
@@ -22,13 +24,20 @@ export function useFullscreen(element: HTMLElement | null): {
       document.removeEventListener("fullscreenchange", changed);
     };
   }, []);
+  const possible = canFill(document);
   const toggle = useCallback(() => {
+    if (!possible) return;
     const change =
       document.fullscreenElement === null
         ? element?.requestFullscreen({ navigationUI: "hide" })
         : document.exitFullscreen();
     // Refused where the page is embedded without the permission: it stays as it is.
     change?.catch(() => undefined);
-  }, [element]);
-  return { fullscreen, toggle };
+  }, [element, possible]);
+  return { possible, fullscreen, toggle };
+}
+
+/** Whether a document can fill the screen; absent where the browser lacks the API. */
+export function canFill(page: Partial<Pick<Document, "fullscreenEnabled">>): boolean {
+  return page.fullscreenEnabled === true;
 }

@@ -1,6 +1,6 @@
 /** Hooks of the viewer page that join the client, the input and the page. */
 
-import { copyToClipboard, type InputController, type OrielClient } from "@oriel/client";
+import { type Api, copyToClipboard, type InputController, type OrielClient } from "@oriel/client";
 import { useEffect, useState } from "react";
 
 /** What the input tells the page, and the two things that the page does about it. */
@@ -57,6 +57,29 @@ export function useInputEvents(
     return copied;
   };
   return { locked, offered, fromSession, takeOffered };
+}
+
+/**
+ * Whether this viewer may see all sessions: a guest's token is for one. Without a token the list itself says so.
+ * @param hasToken the viewer has come with one.
+ */
+export function useMayList(api: Api, hasToken: boolean): boolean {
+  const [may, setMay] = useState(!hasToken);
+  useEffect(() => {
+    if (!hasToken) return undefined;
+    const stop = new AbortController();
+    api.streamers({ signal: stop.signal }).then(
+      () => {
+        setMay(true);
+      },
+      // Refused, or out of reach: no link is better than one that leads nowhere.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+    };
+  }, [api, hasToken]);
+  return may;
 }
 
 /** A window that is being resized is asked about once it has come to rest. */
