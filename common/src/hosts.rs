@@ -46,8 +46,11 @@ pub struct Host {
     pub unique_id: String,
     /// Whether it answers.
     pub state: HostState,
-    /// It knows us, and we know it.
+    /// It knows us, and we know it. `false` only once the host itself has said that it does not know us (any more).
     pub paired: bool,
+    /// When it was last asked, it had another certificate than when it was paired, so it was told nothing: to be paired again
+    /// if it was installed anew.
+    pub certificate_changed: bool,
     /// Codecs that it encodes: `h264`, `hevc`, `av1`.
     pub codecs: Vec<String>,
     /// What runs there.

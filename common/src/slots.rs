@@ -180,7 +180,7 @@ pub struct HostStream {
     pub recovered_packets: u64,
     /// Keyframes that the host was asked for.
     pub keyframe_requests: u64,
-    /// Round trip to the host, milliseconds.
+    /// Round trip to the host, milliseconds; absent until it is measured.
     pub round_trip_ms: Option<f64>,
 }
 
@@ -230,7 +230,7 @@ pub enum HostStage {
 pub enum LinkQuality {
     /// All frames arrive.
     Ok,
-    /// Frames were lost in the last seconds.
+    /// Frames were lost in the last seconds, or nothing came for one.
     Poor,
 }
 

@@ -16,6 +16,54 @@ pub fn key(code: &str) -> Option<Key> {
     Some(Key { code, raw })
 }
 
+/// The left shift key.
+pub const SHIFT_LEFT: u8 = 0xa0;
+
+/// What keys of the US layout type without and with shift, beside letters and plain digits.
+const PUNCTUATION: [(char, char, u8); 21] = [
+    ('`', '~', 0xc0),
+    ('-', '_', 0xbd),
+    ('=', '+', 0xbb),
+    ('[', '{', 0xdb),
+    (']', '}', 0xdd),
+    ('\\', '|', 0xdc),
+    (';', ':', 0xba),
+    ('\'', '"', 0xde),
+    (',', '<', 0xbc),
+    ('.', '>', 0xbe),
+    ('/', '?', 0xbf),
+    ('1', '!', 0x31),
+    ('2', '@', 0x32),
+    ('3', '#', 0x33),
+    ('4', '$', 0x34),
+    ('5', '%', 0x35),
+    ('6', '^', 0x36),
+    ('7', '&', 0x37),
+    ('8', '*', 0x38),
+    ('9', '(', 0x39),
+    ('0', ')', 0x30),
+];
+
+/// The key that types this character on the US layout, and whether with shift. `None` when no key does.
+pub fn of_char(char: char) -> Option<(Key, bool)> {
+    let (code, shift) = match char {
+        'a'..='z' => (char.to_ascii_uppercase() as u8, false),
+        'A'..='Z' => (char as u8, true),
+        '0'..='9' => (char as u8, false),
+        '\n' | '\r' => (0x0d, false),
+        '\t' => (0x09, false),
+        '\u{8}' => (0x08, false),
+        '\u{1b}' => (0x1b, false),
+        ' ' => (0x20, false),
+        _ => {
+            let (_, _, code) =
+                *PUNCTUATION.iter().find(|(plain, shifted, _)| char == *plain || char == *shifted)?;
+            (code, PUNCTUATION.iter().any(|(_, shifted, _)| *shifted == char))
+        }
+    };
+    Some((Key { code, raw: false }, shift))
+}
+
 fn letter(code: &str) -> Option<u8> {
     match code.strip_prefix("Key")?.as_bytes() {
         [letter @ b'A'..=b'Z'] => Some(*letter),
@@ -134,6 +182,21 @@ pub fn modifier_of(key: Key) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_us_layout_types_all_of_ascii_and_nothing_else() {
+        let printable = (' '..='~').chain(['\n', '\t']);
+        let keys: std::collections::BTreeMap<_, _> = printable
+            .map(|char| (of_char(char).map(|(key, shift)| (key.code, shift)).expect("a key"), char))
+            .collect();
+        assert_eq!(keys.len(), 97, "no two characters are the same key");
+        let of = |char| of_char(char).map(|(key, shift)| (key.code, shift));
+        assert_eq!(
+            (of('a'), of('A'), of('"')),
+            (Some((0x41, false)), Some((0x41, true)), Some((0xde, true)))
+        );
+        assert!(['é', '€', '你', '\u{7f}', '\0'].into_iter().all(|char| of(char).is_none()));
+    }
 
     #[test]
     fn keys_have_the_numbers_of_the_protocol() {

@@ -15,6 +15,9 @@ use crate::reply;
 /// Longest reply in hexadecimal digits: certificates have 2 to 4 KiB.
 const MAX_HEX: usize = 32 * 1024;
 
+/// Bytes of a signature by RSA with 2048 bits.
+const SIGNATURE_LEN: usize = 256;
+
 /// What has to be unpredictable; fresh for every attempt.
 #[derive(Clone)]
 pub struct Random {
@@ -66,6 +69,8 @@ pub struct Pairing<'a> {
     random: Random,
     cipher: Blocks,
     stage: Stage,
+    /// The host has answered the first call, and so waits for the others.
+    begun: bool,
 }
 
 enum Stage {
@@ -84,7 +89,7 @@ impl<'a> Pairing<'a> {
         let certificate = hex::encode(identity.certificate_pem());
         let query = format!("phrase=getservercert&salt={salt}&clientcert={certificate}");
         let cipher = Blocks::new(&key(&random.salt, pin));
-        (Self { identity, random, cipher, stage: Stage::Certificate }, ask(&query))
+        (Self { identity, random, cipher, stage: Stage::Certificate, begun: false }, ask(&query))
     }
 
     /// Takes the answer to the last step.
@@ -95,6 +100,7 @@ impl<'a> Pairing<'a> {
         if reply::element(reply, "paired")? != "1" {
             return Err(Error::Refused);
         }
+        self.begun = true;
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Certificate => self.certificate(reply),
             Stage::Challenge { host } => self.challenge(reply, host),
@@ -106,6 +112,14 @@ impl<'a> Pairing<'a> {
             Stage::OverTls { host } => Ok(Step::Paired(host)),
             Stage::Over => Err(Error::Refused),
         }
+    }
+
+    /// What to ask `/pair` when the attempt is given up, if the host has begun it: a secret that cannot be right. A
+    /// host keeps an attempt open until it has one, and Sunshine 2025 loses its reply to the next attempt meanwhile.
+    pub fn farewell(&self) -> Option<String> {
+        let mut wrong = self.random.secret.map(|byte| !byte).to_vec();
+        wrong.extend([0; SIGNATURE_LEN]);
+        self.begun.then(|| parameters(&format!("clientpairingsecret={}", hex::encode(wrong))))
     }
 
     fn certificate(&mut self, reply: &str) -> Result<Step, Error> {

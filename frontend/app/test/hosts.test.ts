@@ -12,6 +12,7 @@ const HOST: Host = {
   state: "online",
   paired: true,
   codecs: ["h264"],
+  certificate_changed: false,
   current_app: null,
   pairing: null,
 };
@@ -41,6 +42,7 @@ describe("a host", () => {
 
   it("says how it is in a word", () => {
     expect(stateOf(HOST)).toEqual({ tone: "good", text: "ready" });
+    expect(stateOf({ ...HOST, certificate_changed: true }).text).toBe("another certificate");
     expect(stateOf({ ...HOST, current_app: { id: 1, name: "Chess" } }).text).toBe("plays Chess");
     expect(stateOf({ ...HOST, paired: false }).text).toBe("not paired");
     expect(stateOf({ ...HOST, paired: false, state: "offline" }).text).toBe("offline");

@@ -31,6 +31,12 @@ pub enum Action {
         #[serde(default)]
         down_ms: u64,
     },
+    /// The same in good order, as by SIGTERM: the client is told 0x80030023 before.
+    Shutdown {
+        /// Nobody answers for so long.
+        #[serde(default)]
+        down_ms: u64,
+    },
     /// The app ends: the client is told why.
     Terminate {
         /// `0x80030023` is a normal end.
@@ -124,9 +130,12 @@ pub fn act(state: &mut State, action: Action) -> Result<(), String> {
     match action {
         Action::Restart { down_ms } => state.restart(Duration::from_millis(down_ms)),
         Action::Terminate { code } => {
-            state.app = None;
+            state.end_app();
             state.session = None;
             state.to_send.push(Outgoing::Message { kind: TERMINATION, payload: code.to_be_bytes().into() });
+        }
+        Action::Shutdown { down_ms } => {
+            state.to_send.push(Outgoing::Shutdown(Duration::from_millis(down_ms)));
         }
         Action::Disconnect => {
             state.end_session();

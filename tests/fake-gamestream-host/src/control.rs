@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rusty_enet::{EventNoRef, Host as Enet, HostSettings, Packet, PeerID};
@@ -29,6 +29,8 @@ const FEC_STATUS: u16 = 0x5502;
 const HDR: u16 = 0x010e;
 /// The app has ended; its payload is a big-endian code.
 pub const TERMINATION: u16 = 0x0109;
+/// The code of a normal end.
+const GRACEFUL: u32 = 0x8003_0023;
 /// Motors of a gamepad.
 pub const RUMBLE: u16 = 0x010b;
 
@@ -166,6 +168,10 @@ impl Control {
     fn send(&mut self) {
         let outgoing = std::mem::take(&mut self.shared.state().to_send);
         for outgoing in outgoing {
+            if let Outgoing::Shutdown(down) = outgoing {
+                self.shut_down(down);
+                continue;
+            }
             let Some(connected) = &mut self.connected else { return };
             let peer = self.enet.peer_mut(connected.peer);
             match outgoing {
@@ -180,6 +186,7 @@ impl Control {
                 Outgoing::Raw(bytes) => {
                     let _ = peer.send(GENERIC, &Packet::reliable(bytes.as_slice()));
                 }
+                Outgoing::Shutdown(_) => {}
                 Outgoing::Disconnect => {
                     peer.disconnect_now(0);
                     let connected = self.connected.take();
@@ -187,6 +194,17 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Says the same as when an app ends, and is gone.
+    fn shut_down(&mut self, down: Duration) {
+        if let Some(connected) = &mut self.connected {
+            let message = connected.envelope.seal(TERMINATION, &GRACEFUL.to_be_bytes());
+            let _ = self.enet.peer_mut(connected.peer).send(GENERIC, &Packet::reliable(message.as_slice()));
+            self.enet.flush();
+        }
+        self.shared.state().restart(down);
+        self.shared.notify();
     }
 
     /// A client that says nothing is gone.

@@ -119,6 +119,10 @@ pub struct State {
     pub out_of_order: bool,
     /// What runs.
     pub app: Option<u32>,
+    /// Connections that the app has inherited.
+    pub app_sockets: Vec<TcpStream>,
+    /// An app is being launched.
+    pub launching: bool,
     /// RTSP may come for this.
     pub launch: Option<Launch>,
     /// What is streamed.
@@ -160,6 +164,8 @@ pub enum Outgoing {
     Raw(Vec<u8>),
     /// ENet's disconnect.
     Disconnect,
+    /// The host ends in good order, saying so, and begins again after this.
+    Shutdown(Duration),
 }
 
 /// The host as its threads see it.
@@ -252,10 +258,16 @@ impl State {
         }
     }
 
+    /// The app ends.
+    pub fn end_app(&mut self) {
+        self.app = None;
+        self.app_sockets.clear();
+    }
+
     /// As if the host's program had ended and begun again: clients stay paired, all else is gone.
     pub fn restart(&mut self, down: Duration) {
         self.end_session();
-        self.app = None;
+        self.end_app();
         self.launch = None;
         self.pairings.clear();
         self.down_until = Some(Instant::now() + down);

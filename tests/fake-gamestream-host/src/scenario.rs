@@ -25,6 +25,14 @@ pub struct Scenario {
     pub apps: Vec<App>,
     /// Another client plays this app: `currentgame` without a session of ours.
     pub busy_with: Option<u32>,
+    /// The app inherits the socket of `/launch`, which stays open for as long as the app runs, as of Sunshine 0.23.
+    pub app_keeps_socket: bool,
+    /// So many milliseconds pass between `/launch` and its answer. Nobody is answered over TLS meanwhile.
+    pub launch_ms: u64,
+    /// While a session runs, no other one begins: 503, as with Sunshine's one channel.
+    pub one_session: bool,
+    /// The first call of a pairing gets no answer while one of the same client has not been finished, as of Sunshine 2025.
+    pub open_pairing_loses_answer: bool,
     /// `rtspenc://` for clients that can.
     pub encrypted_rtsp: bool,
     /// Sends `X-SS-Ping-Payload` and `X-SS-Connect-Data` and insists on them.
@@ -87,6 +95,10 @@ impl Default for Scenario {
             clips: BTreeMap::new(),
             apps: vec![app(1, "Desktop"), app(1093255277, "Steam Big Picture")],
             busy_with: None,
+            app_keeps_socket: true,
+            launch_ms: 0,
+            one_session: false,
+            open_pairing_loses_answer: true,
             encrypted_rtsp: true,
             session_ids: true,
             encryption_supported: 7,

@@ -1,13 +1,16 @@
 //! GameStream's HTTP and HTTPS: what the host is, pairing, apps, launching.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
@@ -38,10 +41,11 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let config = |identity: &Identity| {
             let key = PrivateKeyDer::try_from(identity.key_der.clone()).map_err(anyhow::Error::msg)?;
-            let config = ServerConfig::builder_with_provider(provider.clone())
+            let mut config = ServerConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?
                 .with_client_cert_verifier(Arc::new(AnyClient(provider.clone())))
                 .with_single_cert(vec![CertificateDer::from(identity.der.clone())], key)?;
+            config.session_storage = Arc::new(Offers::default());
             anyhow::Ok(Arc::new(config))
         };
         Ok(Self { configs: [config(&identities[0])?, config(&identities[1])?] })
@@ -51,14 +55,28 @@ impl Tls {
     pub fn serve(&self, shared: &Arc<Shared>, stream: TcpStream) {
         let identity = shared.identity();
         let which = usize::from(!Arc::ptr_eq(&identity, &shared.identities[0]));
+        // Sunshine has no thread left for others while it launches an app.
+        shared.wait(PIN_PATIENCE, |state| (!state.launching).then_some(()));
         let Ok(connection) = ServerConnection::new(self.configs[which].clone()) else { return };
+        let Some(connection) = shake_hands(shared, connection, &stream) else { return };
+        let heir = stream.try_clone().ok();
         let mut stream = StreamOwned::new(connection, stream);
         let Ok(request) = Request::read(&mut stream) else { return };
         let certificate = stream.conn.peer_certificates().and_then(|chain| chain.first());
         let certificate = certificate.map(|certificate| certificate.to_vec()).unwrap_or_default();
         let known = shared.state().clients.iter().any(|client| client.der == certificate);
         let caller = if known { Caller::Paired } else { Caller::Stranger };
+        let before = shared.state().app;
         answer(shared, &request, caller, &mut stream);
+        {
+            let mut state = shared.state();
+            let has_launched = request.path == "/launch" && before.is_none() && state.app.is_some();
+            if let Some(heir) = heir.filter(|_| has_launched && state.scenario.app_keeps_socket) {
+                // The connection ends with the app, and says nothing before.
+                state.app_sockets.push(heir);
+                return;
+            }
+        }
         stream.conn.send_close_notify();
         let _ = stream.flush();
     }
@@ -69,6 +87,69 @@ pub fn serve(shared: &Arc<Shared>, mut stream: TcpStream) {
     if let Ok(request) = Request::read(&mut stream) {
         answer(shared, &request, Caller::Plain, &mut stream);
     }
+}
+
+thread_local! {
+    /// A session was offered in the handshake of this thread's connection.
+    static OFFERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What TLS remembers of earlier sessions: whether there was one, which is enough to refuse to resume it.
+#[derive(Debug, Default)]
+struct Offers(Mutex<HashSet<Vec<u8>>>);
+
+impl StoresServerSessions for Offers {
+    fn put(&self, key: Vec<u8>, _: Vec<u8>) -> bool {
+        self.0.lock().expect("no thread panics with it").insert(key)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        if self.0.lock().expect("no thread panics with it").contains(key) {
+            OFFERED.set(true);
+        }
+        None
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+/// `internal_error`, fatal, in clear.
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// As OpenSSL where client certificates are asked for and sessions have no context: tickets are given away, and whoever
+/// wants to resume one is sent off.
+fn shake_hands(
+    shared: &Shared,
+    mut connection: ServerConnection,
+    mut stream: &TcpStream,
+) -> Option<ServerConnection> {
+    OFFERED.set(false);
+    while connection.is_handshaking() {
+        while connection.wants_write() {
+            connection.write_tls(&mut stream).ok()?;
+        }
+        if connection.read_tls(&mut stream).ok()? == 0 {
+            return None;
+        }
+        let processed = connection.process_new_packets();
+        if OFFERED.get() {
+            shared.state().complain("a TLS session was to be resumed");
+            let _ = stream.write_all(&ALERT);
+            return None;
+        }
+        if processed.is_err() {
+            // The alert that says why.
+            let _ = connection.write_tls(&mut stream);
+            return None;
+        }
+    }
+    Some(connection)
 }
 
 /// How a request came.
@@ -103,7 +184,7 @@ fn answer(shared: &Arc<Shared>, request: &Request, caller: Caller, stream: &mut 
     // The connection may be gone by then, which is the client's right.
     let _ = match fault {
         Some(fault) => misbehave(shared, &fault, request, || respond(shared, request, caller), stream),
-        None => respond(shared, request, caller).write(stream),
+        None => respond(shared, request, caller).map_or(Ok(()), |response| response.write(stream)),
     };
 }
 
@@ -111,7 +192,7 @@ fn misbehave(
     shared: &Shared,
     fault: &HttpFault,
     request: &Request,
-    proper: impl FnOnce() -> Response,
+    proper: impl FnOnce() -> Option<Response>,
     stream: &mut (impl Read + Write),
 ) -> std::io::Result<()> {
     match fault {
@@ -140,7 +221,7 @@ fn misbehave(
             (0..ENDLESS).try_for_each(|_| stream.write_all(&[b' '; 1 << 16]))
         }
         HttpFault::Drip(ms) => {
-            for byte in proper().to_bytes() {
+            for byte in proper().iter().flat_map(Response::to_bytes) {
                 stream.write_all(&[byte])?;
                 stream.flush()?;
                 std::thread::sleep(Duration::from_millis(*ms));
@@ -154,22 +235,23 @@ fn misbehave(
         HttpFault::Close => Ok(()),
         HttpFault::Garbage => stream.write_all(&std::array::from_fn::<u8, 2000, _>(|n| (n * 37 + 129) as u8)),
         HttpFault::Truncated => {
-            let mut response = proper();
+            let Some(mut response) = proper() else { return Ok(()) };
             response.body.truncate(response.body.len() / 2);
             response.write(stream)
         }
         HttpFault::LongLength => {
-            let response = proper();
+            let Some(response) = proper() else { return Ok(()) };
             stream.write_all(head(200, "Content-Type: text/xml", response.body.len() * 1000).as_bytes())?;
             stream.write_all(&response.body)
         }
     }
 }
 
-fn respond(shared: &Arc<Shared>, request: &Request, caller: Caller) -> Response {
-    match (request.path.as_str(), caller) {
+/// `None`: the connection ends without an answer.
+fn respond(shared: &Arc<Shared>, request: &Request, caller: Caller) -> Option<Response> {
+    Some(match (request.path.as_str(), caller) {
         ("/serverinfo", Caller::Plain | Caller::Paired) => server_info(shared, caller),
-        ("/pair", Caller::Plain) => pair(shared, request),
+        ("/pair", Caller::Plain) => return pair(shared, request),
         ("/unpair" | "/applist" | "/appasset" | "/launch" | "/resume" | "/cancel", Caller::Plain) => {
             not_found()
         }
@@ -183,7 +265,7 @@ fn respond(shared: &Arc<Shared>, request: &Request, caller: Caller) -> Response 
         ("/resume", _) => launch(shared, request, true),
         ("/cancel", _) => cancel(shared),
         _ => not_found(),
-    }
+    })
 }
 
 fn xml(content: &str) -> Response {
@@ -258,7 +340,7 @@ fn app_asset(request: &Request) -> Response {
     Response::ok("image/png", file)
 }
 
-fn pair(shared: &Arc<Shared>, request: &Request) -> Response {
+fn pair(shared: &Arc<Shared>, request: &Request) -> Option<Response> {
     let id = request.parameter("uniqueid").unwrap_or_default().to_owned();
     let fault = shared.state().scenario.pairing;
     if request.parameter("phrase") == Some("getservercert") {
@@ -286,13 +368,13 @@ fn pair(shared: &Arc<Shared>, request: &Request) -> Response {
             xml(&format!("<paired>{paired}</paired>"))
         })
     } else {
-        return refuse(404, "Invalid pairing request");
+        return Some(refuse(404, "Invalid pairing request"));
     };
-    result.unwrap_or_else(|refused| {
+    Some(result.unwrap_or_else(|refused| {
         state.pairings.remove(&id);
         state.complain(format!("pairing was refused: {refused:?}"));
         refuse(400, "Out of order call")
-    })
+    }))
 }
 
 fn value(name: &str, mut bytes: Vec<u8>, fault: PairingFault) -> Response {
@@ -303,17 +385,17 @@ fn value(name: &str, mut bytes: Vec<u8>, fault: PairingFault) -> Response {
 }
 
 /// `getservercert`: blocks until the PIN has been typed.
-fn first_call(shared: &Arc<Shared>, request: &Request, id: String, fault: PairingFault) -> Response {
+fn first_call(shared: &Arc<Shared>, request: &Request, id: String, fault: PairingFault) -> Option<Response> {
     let salt = request.parameter("salt").and_then(from_hex).and_then(|salt| <[u8; 16]>::try_from(salt).ok());
     let client = request.parameter("clientcert").and_then(from_hex).map(|pem| Client::from_pem(&pem));
     let (Some(salt), Some(Ok(client))) = (salt, client) else {
         shared.state().complain("getservercert has no salt or no certificate");
-        return refuse(400, "getservercert needs salt and clientcert");
+        return Some(refuse(400, "getservercert needs salt and clientcert"));
     };
     match fault {
-        PairingFault::NoCertificate => return xml("<paired>1</paired>"),
+        PairingFault::NoCertificate => return Some(xml("<paired>1</paired>")),
         PairingFault::OutOfOrderOnce if !std::mem::replace(&mut shared.state().out_of_order, true) => {
-            return refuse(400, "Out of order call to getservercert");
+            return Some(refuse(400, "Out of order call to getservercert"));
         }
         _ => {}
     }
@@ -321,7 +403,11 @@ fn first_call(shared: &Arc<Shared>, request: &Request, id: String, fault: Pairin
     let typed = shared.wait(PIN_PATIENCE, |state| shared.pin.clone().or_else(|| state.pin.take()));
     let mut state = shared.state();
     state.pin_wanted = false;
-    let Some(pin) = typed else { return refuse(400, "No PIN was typed") };
+    let Some(pin) = typed else { return Some(refuse(400, "No PIN was typed")) };
+    // The answer goes to the connection of the attempt before, which is gone.
+    if state.pairings.remove(&id).is_some() && state.scenario.open_pairing_loses_answer {
+        return None;
+    }
     state.pairings.insert(id, Pairing::new(&salt, &pin, client));
     drop(state);
     let certificate = match fault {
@@ -330,7 +416,7 @@ fn first_call(shared: &Arc<Shared>, request: &Request, id: String, fault: Pairin
         }
         _ => to_hex(shared.identity().pem.as_bytes()),
     };
-    xml(&format!("<paired>1</paired><plaincert>{certificate}</plaincert>"))
+    Some(xml(&format!("<paired>1</paired><plaincert>{certificate}</plaincert>")))
 }
 
 fn launch(shared: &Arc<Shared>, request: &Request, resume: bool) -> Response {
@@ -343,6 +429,10 @@ fn launch(shared: &Arc<Shared>, request: &Request, resume: bool) -> Response {
         return refuse(400, "Missing a required launch parameter");
     };
     complain_about_launch(&mut state, request, &key);
+    let runs = state.session.as_ref().is_some_and(|session| !session.has_ended());
+    if runs && state.scenario.one_session {
+        return refuse(503, "The host's concurrent stream limit has been reached.");
+    }
     let busy = state.app.or(state.scenario.busy_with);
     let app = if resume {
         let Some(app) = busy else { return refuse(503, "No running app to resume") };
@@ -357,6 +447,15 @@ fn launch(shared: &Arc<Shared>, request: &Request, resume: bool) -> Response {
         };
         app.id
     };
+    let patience = Duration::from_millis(if resume { 0 } else { state.scenario.launch_ms });
+    if !patience.is_zero() {
+        state.launching = true;
+        drop(state);
+        shared.wait(patience, |_| None::<()>);
+        state = shared.state();
+        state.launching = false;
+        shared.notify();
+    }
     state.app = Some(app);
     let encrypted_rtsp =
         state.scenario.encrypted_rtsp && number("corever").is_some_and(|version| version >= 1);
@@ -395,7 +494,7 @@ fn cancel(shared: &Arc<Shared>) -> Response {
         state.to_send.push(Outgoing::Disconnect);
     }
     state.end_session();
-    state.app = None;
+    state.end_app();
     state.launch = None;
     state.scenario.busy_with = None;
     xml("<cancel>1</cancel>")

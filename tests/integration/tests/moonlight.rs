@@ -150,6 +150,8 @@ fn what_cannot_be_done_with_a_host_has_its_code() {
     let wrong = if started["pin"] == PIN { "4321" } else { PIN };
     fake.type_pin(wrong);
     assert_eq!(paired(&server, &host)["pairing"]["code"], "wrong_pin");
+    // The host has not been left with a half-open attempt, which would cost the next one its answer.
+    assert_eq!(pair(&server, &fake, &host)["pairing"]["state"], "paired");
     server.delete(&path(&host, "")).expect(204);
     server.get(&path(&host, "")).expect(404);
 }
@@ -161,10 +163,21 @@ fn a_host_that_was_installed_anew_is_refused_until_it_is_paired_again() {
     let host = add(&server, &fake);
     assert_eq!(pair(&server, &fake, &host)["paired"], true);
     fake.change(&json!({"certificate": "second"}));
+    // Whatever is asked before: it is not one that has forgotten us.
+    for _ in 0..2 {
+        let view: Value = server.get(&path(&host, "")).expect(200).json();
+        assert_eq!((&view["paired"], &view["certificate_changed"]), (&json!(true), &json!(true)), "{view}");
+    }
+    let source = json!({"type": "moonlight", "host_id": host["id"], "app": "Desktop"});
+    let refused =
+        server.post("/api/streamers?wait=running", &json!({"source": source})).expect(409).problem();
+    assert_eq!(refused.code, "host_certificate_changed");
     let refused = server.get(&path(&host, "/apps")).expect(502).problem();
     assert_eq!(refused.code, "host_certificate_changed");
     assert_eq!(pair(&server, &fake, &host)["pairing"]["state"], "paired");
     server.get(&path(&host, "/apps")).expect(200);
+    let view: Value = server.get(&path(&host, "")).expect(200).json();
+    assert_eq!(view["certificate_changed"], false, "{view}");
     fake.act(&json!({"action": "unpair"}));
     assert_eq!(server.get(&path(&host, "/apps")).expect(400).problem().code, "host_not_paired");
 }

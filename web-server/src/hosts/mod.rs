@@ -106,6 +106,8 @@ struct Live {
     online: bool,
     /// The host knows us no more.
     forgotten: bool,
+    /// It has another certificate.
+    certificate_changed: bool,
     current_app: Option<CurrentApp>,
     pairing: Option<Pairing>,
 }
@@ -251,7 +253,7 @@ impl Hosts {
         let view = match outcome {
             Ok(()) => {
                 tracing::info!(host = host.name, "paired");
-                self.state().live.entry(host.id.clone()).or_default().forgotten = false;
+                self.knows_us(host, true);
                 Pairing { state: PairingState::Paired, pin: None, error: None, code: None }
             }
             Err(failure) => {
@@ -339,7 +341,8 @@ impl Hosts {
         Ok(SourceSpec::Moonlight(spec))
     }
 
-    /// Asks a host over TLS; learns from a refusal that it knows us no more.
+    /// Asks a host over TLS; learns from a refusal that it knows us no more. Nothing else says so: an exchange that
+    /// fails may be that of a host which is busy, is ending, or has been replaced.
     fn secure<T>(
         &self,
         host: &Record,
@@ -348,26 +351,32 @@ impl Hosts {
         let tls = requests::tls(&self.identity()?.identity, host)?;
         let unique_id = self.unique_id();
         let result = ask(&self.client(host, &unique_id), &tls);
-        let forgotten = matches!(&result, Err(Error::Reply(error)) if error.is_unauthorised());
-        if forgotten {
-            self.state().live.entry(host.id.clone()).or_default().forgotten = true;
+        let changed = matches!(&result, Err(Error::Http(http::Error::CertificateChanged(_))));
+        self.state().live.entry(host.id.clone()).or_default().certificate_changed = changed;
+        if matches!(&result, Err(Error::Reply(error)) if error.is_unauthorised()) {
+            self.knows_us(host, false);
             return Err(Error::NotPaired(host.id.clone()));
         }
         result
     }
 
+    /// What the host of our pinned certificate has said about us.
+    fn knows_us(&self, host: &Record, knows: bool) {
+        let mut state = self.state();
+        let live = state.live.entry(host.id.clone()).or_default();
+        (live.forgotten, live.certificate_changed) = (!knows, false);
+    }
+
     fn refresh(&self, host: &Record) {
         let unique_id = self.unique_id();
-        let info = match host.certificate.is_some() {
-            true => self.secure(host, |client, tls| client.info(tls)),
-            false => self.client(host, &unique_id).public_info(),
-        };
-        let (info, known) = match info {
-            Ok(info) => (Ok(info), true),
-            // It may be there, and know us no more, or be another one.
-            Err(_) => (self.client(host, &unique_id).public_info(), false),
-        };
-        let paired = info.as_ref().is_ok_and(|info| info.paired) && known;
+        let told = host.certificate.is_some().then(|| self.secure(host, |client, tls| client.info(tls)));
+        let told = told.and_then(Result::ok);
+        if let Some(info) = &told {
+            self.knows_us(host, info.paired);
+        }
+        let is_from_friend = told.as_ref().is_some_and(|info| info.paired);
+        // Sunshine answers nobody over TLS while it launches an app.
+        let info = told.map_or_else(|| self.client(host, &unique_id).public_info(), Ok);
         let Ok(info) = info else {
             if let Some(live) = self.state().live.get_mut(&host.id) {
                 live.online = false;
@@ -375,15 +384,13 @@ impl Hosts {
             }
             return;
         };
-        let running = info.current_app.map(|id| CurrentApp { id, name: self.app_name(host, id, paired) });
+        let running =
+            info.current_app.map(|id| CurrentApp { id, name: self.app_name(host, id, is_from_friend) });
         {
             let mut state = self.state();
             let live = state.live.entry(host.id.clone()).or_default();
             live.online = true;
             live.current_app = running;
-            if host.certificate.is_some() {
-                live.forgotten = !paired;
-            }
         }
         let changed = {
             let mut now = host.clone();
@@ -428,6 +435,7 @@ impl Hosts {
             unique_id: host.unique_id.clone(),
             state: if live.online { HostState::Online } else { HostState::Offline },
             paired: host.certificate.is_some() && !live.forgotten,
+            certificate_changed: live.certificate_changed,
             codecs: named.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect(),
             current_app: live.current_app,
             pairing: live.pairing,

@@ -86,17 +86,32 @@ pub fn run(
     mut verifying: impl FnMut(),
 ) -> Result<CertificateDer<'static>, Failure> {
     let result = match attempt(client, identity, pin, &mut verifying) {
-        // An attempt that was left half finished is in the way, once.
-        Err(Failure::Pairing(pairing::Error::Reply(reply::Error::Refused { status: 400, .. }))) => {
+        Err(Ended { failure, begun: false }) if is_in_the_way(&failure) => {
             attempt(client, identity, pin, &mut verifying)
         }
         other => other,
     };
-    if result.is_err() {
+    result.map_err(|ended| {
         // Hosts without it do not need it.
         let _ = client.plain("unpair", "", PATIENCE);
-    }
-    result
+        ended.failure
+    })
+}
+
+/// An attempt that somebody left half finished is in the way, once: it is refused, or its reply is lost.
+fn is_in_the_way(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Pairing(pairing::Error::Reply(reply::Error::Refused { status: 400, .. }))
+            | Failure::Http(http::Error::Malformed { .. })
+    )
+}
+
+/// How an attempt has ended without success.
+struct Ended {
+    failure: Failure,
+    /// The host had answered its first call.
+    begun: bool,
 }
 
 fn attempt(
@@ -104,9 +119,28 @@ fn attempt(
     identity: &Identity,
     pin: &str,
     verifying: &mut impl FnMut(),
+) -> Result<CertificateDer<'static>, Ended> {
+    let fresh = || Ok(Random { salt: random()?, challenge: random()?, secret: random()? });
+    let random = fresh().map_err(|failure| Ended { failure, begun: false })?;
+    let (mut pairing, step) = Pairing::start(identity, pin, random);
+    converse(client, identity, &mut pairing, step, verifying).map_err(|failure| {
+        let farewell = pairing.farewell();
+        if let Some(farewell) = &farewell {
+            // Whatever a host answers to that, the attempt is over; one that is gone needs none.
+            let _ = client.plain("pair", farewell, PATIENCE);
+        }
+        Ended { failure, begun: farewell.is_some() }
+    })
+}
+
+/// Says step after step.
+fn converse(
+    client: &Client<'_>,
+    identity: &Identity,
+    pairing: &mut Pairing<'_>,
+    mut step: Step,
+    verifying: &mut impl FnMut(),
 ) -> Result<CertificateDer<'static>, Failure> {
-    let random = Random { salt: random()?, challenge: random()?, secret: random()? };
-    let (mut pairing, mut step) = Pairing::start(identity, pin, random);
     let mut patience = TYPING;
     loop {
         let answer = match step {

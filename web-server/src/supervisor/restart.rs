@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// One that ran for so long was fine: what happens to it then is a first failure again.
 const STABLE: Duration = Duration::from_secs(60);
+/// The shortest pause before somebody else is asked again who was busy or away.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+/// The longest such pause: whoever waits for a host wants it soon after it is back.
+const LONGEST_ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// What is remembered of a streamer's restarts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -22,6 +26,8 @@ pub struct History {
     ran: bool,
     /// Ends in a row that came soon.
     quick: u32,
+    /// Starts in a row that failed as a host elsewhere was busy or away.
+    elsewhere: u32,
     /// Since when its source runs.
     #[serde(skip)]
     running_since: Option<Instant>,
@@ -59,6 +65,7 @@ impl History {
     /// Its source runs.
     pub fn runs(&mut self, now: Instant) {
         self.ran = true;
+        self.elsewhere = 0;
         self.running_since = Some(now);
     }
 
@@ -81,6 +88,11 @@ impl History {
             RestartPolicy::OnFailure if !self.ran => return Verdict::Stays(Why::NeverRan),
             RestartPolicy::OnFailure | RestartPolicy::Always => {}
         }
+        // No number of attempts makes a machine elsewhere free, and none of them is this streamer's fault.
+        if exit.is_some_and(is_elsewhere) {
+            self.elsewhere = self.elsewhere.saturating_add(1);
+            return Verdict::Again { after: pause(ELSEWHERE, LONGEST_ELSEWHERE, self.elsewhere, random) };
+        }
         self.quick += 1;
         if self.quick > spec.attempts {
             return Verdict::Stays(Why::CrashLoop { ends: self.quick });
@@ -100,11 +112,22 @@ impl History {
     }
 }
 
-/// The pause before the `n`th restart in a row: doubled each time, and a quarter more or less, so that many do not come at once.
+/// What it needs is another machine's, which is busy or away.
+fn is_elsewhere(exit: &StreamerExit) -> bool {
+    let ExitReason::SourceFailed { code: Some(code), .. } = &exit.reason else { return false };
+    matches!(code.as_str(), "host_busy" | "host_timeout")
+}
+
+/// The pause before the `n`th restart in a row.
 fn delay(spec: &RestartSpec, n: u32, random: f64) -> Duration {
-    let doubled = u64::from(spec.delay_ms).saturating_mul(1 << (n - 1).min(32));
-    let ms = doubled.min(u64::from(spec.max_delay_ms)) as f64;
-    Duration::from_secs_f64(ms / 1000.0 * (0.75 + random.clamp(0.0, 1.0) / 2.0))
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    pause(ms(spec.delay_ms), ms(spec.max_delay_ms), n, random)
+}
+
+/// Doubled each time, and a quarter more or less, so that many do not come at once.
+fn pause(first: Duration, longest: Duration, n: u32, random: f64) -> Duration {
+    let doubled = first.saturating_mul(1 << n.saturating_sub(1).min(31)).min(longest);
+    doubled.mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
@@ -117,6 +140,29 @@ mod tests {
 
     fn with(policy: RestartPolicy) -> RestartSpec {
         RestartSpec { policy, ..RestartSpec::default() }
+    }
+
+    #[test]
+    fn a_host_that_is_busy_or_away_uses_up_no_restarts() {
+        let spec = RestartSpec { attempts: 1, ..RestartSpec::default() };
+        let failed =
+            |code: &str| exit(ExitReason::SourceFailed { message: "m".into(), code: Some(code.into()) });
+        let start = Instant::now();
+        let mut history = History::default();
+        let verdict = history.ended(start, &spec, failed("host_busy").as_ref(), 0.5);
+        assert_eq!(verdict, Verdict::Stays(Why::NeverRan), "whoever created it is told");
+        history.runs(start);
+        let mut pauses = Vec::new();
+        for code in ["host_busy", "host_timeout", "host_busy", "host_busy", "host_busy", "host_busy"] {
+            match history.ended(start, &spec, failed(code).as_ref(), 0.5) {
+                Verdict::Again { after } => pauses.push(after.as_secs()),
+                Verdict::Stays(why) => panic!("{why:?}"),
+            }
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        let after = Duration::from_millis(250);
+        let verdict = history.ended(start, &spec, failed("host_refused").as_ref(), 0.5);
+        assert_eq!(verdict, Verdict::Again { after }, "its own failures count as if there had been none");
     }
 
     /// What follows for one that ran, or never did, for each kind of end.

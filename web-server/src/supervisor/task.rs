@@ -9,6 +9,7 @@ use common::ipc::{
     ALREADY_STARTED, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState,
     StreamerIpcMessage,
 };
+use common::spec::SourceSpec;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +31,8 @@ const CONNECT_INTERVAL: Duration = Duration::from_millis(1);
 const SLOW_CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 /// From StartSource to its reply. A desktop has an X server, a sound server and a command to start.
 const START_DEADLINE: Duration = Duration::from_secs(30);
+/// The same, of a Moonlight host, which has 120 s to launch an app.
+const HOST_START_DEADLINE: Duration = Duration::from_secs(140);
 /// From being told to stop, or from a failed start, to the end of the monitor.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// From a lost connection to the end of the monitor, or to a new connection.
@@ -248,7 +251,11 @@ impl Supervisor {
     }
 
     fn start_source(&mut self, connection: &mut Connection) {
-        self.deadline = Some((Instant::now() + START_DEADLINE, "its source did not start in time"));
+        let deadline = match self.plan.spec.source {
+            Some(SourceSpec::Moonlight(_)) => HOST_START_DEADLINE,
+            _ => START_DEADLINE,
+        };
+        self.deadline = Some((Instant::now() + deadline, "its source did not start in time"));
         if let Ok(request) = self.pending.enter(Waiting::Start) {
             self.queue(connection, &ServerIpcMessage::StartSource { request });
         }

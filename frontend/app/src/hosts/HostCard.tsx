@@ -62,7 +62,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
             <Icon name="stop" /> Quit {host.current_app.name}
           </button>
         )}
-        {!host.paired && host.state === "online" && (
+        {(!host.paired || host.certificate_changed) && host.state === "online" && (
           <button
             className="button primary"
             type="button"
@@ -92,7 +92,12 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
           {failure}
         </p>
       )}
-      {host.paired && host.state === "online" && <Apps api={api} host={host} />}
+      {host.certificate_changed && (
+        <p className="field-error" data-testid="certificate-changed">
+          It has another certificate than when it was paired. If it was installed anew, pair again; otherwise somebody may be in between.
+        </p>
+      )}
+      {host.paired && !host.certificate_changed && host.state === "online" && <Apps api={api} host={host} />}
       {open === "pairing" && <PairDialog api={api} host={host} onClose={close} />}
       {open === "removing" && (
         <ConfirmDialog

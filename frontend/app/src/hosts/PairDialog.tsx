@@ -91,7 +91,8 @@ export function PairDialog({ api, host, onClose }: PairDialogProps) {
 /** The step after a look at the host. */
 function after(now: Step, paired: boolean, pairing: Pairing | null): Step {
   if (now.kind !== "waiting") return now;
-  if (paired || pairing?.state === "paired") return { kind: "paired" };
+  // A host with another certificate is paired while it is being paired again.
+  if (pairing === null ? paired : pairing.state === "paired") return { kind: "paired" };
   if (pairing?.state === "failed") return { kind: "failed", why: pairing.error ?? "The host has refused." };
   return { ...now, verifying: pairing?.state === "verifying" };
 }

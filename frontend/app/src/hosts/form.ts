@@ -44,8 +44,9 @@ export function startOf(host: Host, app: number, { size, fps, mbps }: Quality): 
 }
 
 /** How a host is, in a word. */
-export function stateOf({ state, paired, current_app: app }: Host): { readonly tone: Tone; readonly text: string } {
+export function stateOf({ state, paired, certificate_changed: changed, current_app: app }: Host): { readonly tone: Tone; readonly text: string } {
   if (state === "offline") return { tone: "quiet", text: "offline" };
+  if (changed) return { tone: "busy", text: "another certificate" };
   if (!paired) return { tone: "busy", text: "not paired" };
   return app === null ? { tone: "good", text: "ready" } : { tone: "good", text: `plays ${app.name}` };
 }

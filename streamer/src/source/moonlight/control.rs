@@ -21,7 +21,7 @@ use super::{End, Life, Shared};
 use crate::feed::Demand;
 use crate::feed::keyframe::KeyframeRequests;
 use crate::input::Motors;
-use crate::source::{Ended, Event, Events};
+use crate::source::{Event, Events};
 
 /// Hosts give up clients that say nothing for 10 s.
 const PING: Duration = Duration::from_millis(100);
@@ -230,7 +230,7 @@ impl<'a> Thread<'a> {
                 None if gone && self.enet.socket().heard.elapsed() > SILENT => {
                     return Some(End::Lost("the host does not answer any more".into()));
                 }
-                None if gone => return Some(End::Closed),
+                None if gone => return Some(End::Closed("the host has closed the stream".into())),
                 None => return None,
             }
         }
@@ -251,11 +251,8 @@ impl<'a> Thread<'a> {
                 let code = format!("0x{:08x}", why.0);
                 self.around.shared.stream(|stream| stream.termination = Some(code));
                 let reason = why.to_string();
-                return Some(if why.is_graceful() {
-                    End::Over(Ended::Finished(reason))
-                } else {
-                    End::Lost(reason)
-                });
+                // A host that is told to stop says so with the same code as one whose app has ended.
+                return Some(if why.is_graceful() { End::Closed(reason) } else { End::Lost(reason) });
             }
             Ok(HostMessage::Rumble { pad, low, high }) => {
                 let part = |motor: u16| f32::from(motor) / f32::from(u16::MAX);
@@ -307,8 +304,11 @@ impl<'a> Thread<'a> {
     }
 
     fn report(&self) {
-        let round_trip = self.enet.peer(self.peer).round_trip_time();
-        self.around.shared.stream(|stream| stream.round_trip_ms = Some(round_trip.as_secs_f64() * 1000.0));
+        let peer = self.enet.peer(self.peer);
+        // ENet begins with a guess of 500 ms; a variance is there from the first measurement on.
+        let known = !peer.round_trip_time_variance().is_zero();
+        let round_trip = known.then(|| peer.round_trip_time().as_secs_f64() * 1000.0);
+        self.around.shared.stream(|stream| stream.round_trip_ms = round_trip);
     }
 
     /// Until there is something to do.

@@ -43,10 +43,10 @@ use crate::stats::SourceCounters;
 
 /// How often a thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-/// For a first connection: before it is over whoever started the streamer gives it up.
-const FIRST_PATIENCE: Duration = Duration::from_secs(25);
-/// For every further one: apps take their time.
+/// For a session to begin: apps take their time to be launched.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A host that says that the app does not run is asked once more after so long: it may be about to restart.
+const QUIT_CONFIRM: Duration = Duration::from_secs(2);
 
 /// A running source. Dropping it ends the session with the host, and waits for the threads.
 pub struct Moonlight {
@@ -91,8 +91,17 @@ enum End {
     Over(Ended),
     /// It is to be tried again, and why.
     Lost(String),
-    /// The host has ended it without a word: it was told to end the app, or has ended itself.
-    Closed,
+    /// The host has ended it in good order, and with which words: the app has ended, or the host itself ends.
+    Closed(String),
+}
+
+/// What came of trying again.
+enum Again {
+    Session(Box<Session>),
+    /// The app was ended on the host.
+    Quit,
+    /// We are to end.
+    Stopped,
 }
 
 /// What the threads of one session have in common.
@@ -127,7 +136,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         move |source| Error::Io { what, source }
     };
     let Outlets { video, audio, counters, events, shared_dir: _, host } = outlets;
-    let session = open(spec, &access, false, Instant::now() + FIRST_PATIENCE, &host)?;
+    let session = open(spec, &access, false, Instant::now() + PATIENCE, &host)?;
     let info = Info {
         size: Size { width: spec.width, height: spec.height },
         fps: spec.fps,
@@ -215,37 +224,46 @@ impl Worker {
     fn run(mut self, mut session: Session) {
         loop {
             let began = Instant::now();
-            // An app that does not run any more was ended on purpose, unless the host itself was away.
-            let mut may_be_quit = false;
-            let reason = match self.stream(&session) {
+            let (reason, closed) = match self.stream(&session) {
                 End::Stopped => return,
                 End::Over(ended) => return self.ended(ended),
-                End::Lost(reason) => reason,
-                End::Closed => {
-                    may_be_quit = true;
-                    "the host has closed the stream".into()
-                }
+                End::Lost(reason) => (reason, false),
+                End::Closed(reason) => (reason, true),
             };
             self.pictures.offline();
             self.shared.host.change(|stream| stream.fail("host_lost", &reason));
-            self.lost(reason);
-            let mut online = began.elapsed();
-            session = loop {
-                let wait = self.backoff.lost(online, backoff::random());
-                online = Duration::ZERO;
-                if !self.rest(wait) {
-                    return;
-                }
-                let (until, host) = (Instant::now() + PATIENCE, &self.shared.host);
-                match open(&self.spec, &self.access, may_be_quit, until, host) {
-                    Ok(session) => break session,
-                    Err(Failure::Quit) => return self.ended(Ended::Finished(Failure::Quit.to_string())),
-                    Err(failure) => {
-                        may_be_quit &= !failure.is_unreachable();
-                        self.lost(failure.to_string());
-                    }
-                }
+            self.lost(reason.clone());
+            match self.again(began.elapsed(), closed) {
+                Again::Session(begun) => session = *begun,
+                Again::Quit => return self.ended(Ended::Finished(format!("{}: {reason}", Failure::Quit))),
+                Again::Stopped => return,
+            }
+        }
+    }
+
+    /// Tries until a session begins. `closed`: the app may have been ended on purpose. That is so when it does not run
+    /// any more, unless the host was away meanwhile, as an app does not survive its host.
+    fn again(&mut self, online: Duration, closed: bool) -> Again {
+        let (mut online, mut may_be_quit, mut says_quit) = (online, closed, false);
+        loop {
+            let wait = match says_quit {
+                true => QUIT_CONFIRM,
+                false => self.backoff.lost(std::mem::take(&mut online), backoff::random()),
             };
+            if !self.rest(wait) {
+                return Again::Stopped;
+            }
+            let (until, host) = (Instant::now() + PATIENCE, &self.shared.host);
+            match open(&self.spec, &self.access, may_be_quit, until, host) {
+                Ok(session) => return Again::Session(Box::new(session)),
+                Err(Failure::Quit) if says_quit => return Again::Quit,
+                Err(Failure::Quit) => says_quit = true,
+                Err(failure) => {
+                    may_be_quit &= !failure.is_unreachable();
+                    says_quit = false;
+                    self.lost(failure.to_string());
+                }
+            }
         }
     }
 

@@ -245,8 +245,8 @@ impl Host<'_> {
     ) -> Result<String, Failure> {
         let command = match info.current_app {
             Some(running) if running == app.id => "resume",
+            _ if may_be_quit => return Err(Failure::Quit),
             Some(running) => return Err(Failure::Busy(format!("it runs app {running}"))),
-            None if may_be_quit => return Err(Failure::Quit),
             None => "launch",
         };
         let MoonlightSpec { width, height, fps, .. } = spec;
@@ -263,6 +263,8 @@ impl Host<'_> {
             Err(reply::Error::Refused { status: 400, message }) if command == "launch" => {
                 Err(Failure::Busy(message))
             }
+            // As many sessions as it allows, perhaps one of ours that it has not given up yet.
+            Err(reply::Error::Refused { status: 503, message }) => Err(Failure::Busy(message)),
             Err(error) if error.is_unauthorised() => Err(Failure::NotPaired),
             other => Ok(other?),
         }

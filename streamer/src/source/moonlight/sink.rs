@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use common::input::{Button, KeyCode, PadKind, PadState, Position};
 use gamestream::input::{self, Input, button, capability};
-use gamestream::keys::{Key, key, modifier_of};
+use gamestream::keys::{Key, SHIFT_LEFT, key, modifier, modifier_of, of_char};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::input::sink::{Action, Error, MAX_PADS, Press, Sink, TouchPhase};
@@ -205,9 +205,9 @@ impl Translator {
         Ok(match action {
             Action::Key(code, press) => vec![self.key(code, *press)?],
             // A character is typed as a whole; there is nothing to let go.
-            Action::Char(char, Press::Down) => typed(*char),
+            Action::Char(char, Press::Down) => self.typed(*char),
             Action::Char(_, Press::Up) => Vec::new(),
-            Action::Text(text) => text.chars().flat_map(typed).collect(),
+            Action::Text(text) => text.chars().flat_map(|char| self.typed(char)).collect(),
             Action::Button(button, press) => button_inputs(*button, *press),
             Action::PointerTo(at) => vec![self.pointer(*at)],
             Action::PointerBy { dx, dy } => steps(&mut self.rest.x, *dx, &mut self.rest.y, *dy)
@@ -296,6 +296,32 @@ impl Translator {
         Ok(Input::Key { key, down, modifiers: self.modifiers })
     }
 
+    /// By keys, as on the US layout, what that has. Sunshine on Linux types a character as Ctrl, Shift, U and its
+    /// number, which terminals take for control keys: so it is told the others only.
+    fn typed(&self, char: char) -> Vec<Input> {
+        let Some((key, shifted)) = of_char(char) else {
+            return if char.is_control() { Vec::new() } else { vec![Input::Character(char)] };
+        };
+        let press = |code: u8, down| {
+            let modifiers = if down { modifier::SHIFT } else { 0 };
+            Input::Key { key: Key { code, raw: false }, down, modifiers: self.modifiers | modifiers }
+        };
+        let held = self.held_modifiers.iter().filter(|(_, modifier)| **modifier == modifier::SHIFT);
+        let held: Vec<u8> = held.map(|(code, _)| *code).collect();
+        // Shift as the character needs it, whatever is held meanwhile, and as it was again.
+        let (before, after): (Vec<_>, Vec<_>) = match (shifted, held.is_empty()) {
+            (true, true) => (vec![press(SHIFT_LEFT, true)], vec![press(SHIFT_LEFT, false)]),
+            (false, false) => (
+                held.iter().map(|code| press(*code, false)).collect(),
+                held.iter().map(|code| press(*code, true)).collect(),
+            ),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let modifiers = self.modifiers & !modifier::SHIFT | if shifted { modifier::SHIFT } else { 0 };
+        let tap = [true, false].map(|down| Input::Key { key, down, modifiers });
+        before.into_iter().chain(tap).chain(after).collect()
+    }
+
     fn pointer(&self, at: Position) -> Input {
         let (width, height) = (self.size.0.min(i16::MAX as u32), self.size.1.min(i16::MAX as u32));
         let clamp =
@@ -337,21 +363,6 @@ fn pad_state(state: &PadState) -> input::PadState {
     }
 }
 
-fn typed(char: char) -> Vec<Input> {
-    let tap = |code: &str| -> Vec<Input> {
-        let keys = key(code).into_iter();
-        keys.flat_map(|key| [true, false].map(|down| Input::Key { key, down, modifiers: 0 })).collect()
-    };
-    match char {
-        '\n' | '\r' => tap("Enter"),
-        '\t' => tap("Tab"),
-        '\u{8}' => tap("Backspace"),
-        '\u{1b}' => tap("Escape"),
-        char if char.is_control() => Vec::new(),
-        char => vec![Input::Character(char)],
-    }
-}
-
 fn button_inputs(button: Button, press: Press) -> Vec<Input> {
     let down = press == Press::Down;
     // X counts the wheel among the buttons, up to 7.
@@ -369,7 +380,6 @@ fn button_inputs(button: Button, press: Press) -> Vec<Input> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gamestream::keys::modifier;
 
     fn translator() -> Translator {
         Translator::new((1280, 720))
@@ -420,12 +430,41 @@ mod tests {
         assert_eq!(button_inputs(Button::new(9).unwrap(), Press::Down), [forward]);
     }
 
+    /// Key by key: its number, and whether down.
+    fn keys(inputs: &[Input]) -> Vec<(u8, bool)> {
+        let key = |input: &Input| match input {
+            Input::Key { key, down, .. } => (key.code, *down),
+            other => panic!("{other:?}"),
+        };
+        inputs.iter().map(key).collect()
+    }
+
     #[test]
-    fn texts_are_typed_character_by_character() {
-        let typed = translator().translate(&Action::Text("é\n".into())).unwrap();
-        assert_eq!(typed.len(), 3);
-        assert_eq!(typed[0], Input::Character('é'));
-        assert!(matches!(typed[2], Input::Key { key: Key { code: 0x0d, .. }, down: false, .. }));
+    fn texts_are_typed_by_keys_where_the_us_layout_has_them() {
+        let mut translator = translator();
+        let mut typed = |text: &str| translator.translate(&Action::Text(text.into())).unwrap();
+        assert_eq!(typed("é"), [Input::Character('é')]);
+        assert_eq!(keys(&typed("a\n")), [(0x41, true), (0x41, false), (0x0d, true), (0x0d, false)]);
+        let shifted = typed("A");
+        assert_eq!(keys(&shifted), [(0xa0, true), (0x41, true), (0x41, false), (0xa0, false)]);
+        let modifiers = |input: &Input| match input {
+            Input::Key { modifiers, .. } => *modifiers,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shifted.iter().map(modifiers).collect::<Vec<_>>(), [1, 1, 1, 0]);
+        assert_eq!(typed("\u{7}"), [], "a bell is no key");
+    }
+
+    #[test]
+    fn what_is_held_does_not_change_what_is_typed() {
+        let mut translator = translator();
+        translator.key(&code("ShiftRight"), Press::Down).unwrap();
+        let typed =
+            |translator: &mut Translator, char| translator.translate(&Action::Char(char, Press::Down));
+        let plain = typed(&mut translator, '1').unwrap();
+        assert_eq!(keys(&plain), [(0xa1, false), (0x31, true), (0x31, false), (0xa1, true)]);
+        let shifted = typed(&mut translator, '!').unwrap();
+        assert_eq!(keys(&shifted), [(0x31, true), (0x31, false)]);
     }
 
     #[test]

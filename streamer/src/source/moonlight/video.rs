@@ -26,8 +26,20 @@ const CALM: u32 = 3;
 pub fn run(session: &Session, pictures: &mut Pictures, life: &Life, wishes: &Wishes, steering: &Steering) {
     let receiver = Receiver::new(session.packet_size, session.long_header, pictures.is_key());
     let began = Instant::now();
-    Thread { session, pictures, life, wishes, steering, receiver, began, looked: began, bad: 0, lost: 0 }
-        .run();
+    Thread {
+        session,
+        pictures,
+        life,
+        wishes,
+        steering,
+        receiver,
+        began,
+        looked: began,
+        bad: 0,
+        lost: 0,
+        packets: 0,
+    }
+    .run();
 }
 
 struct Thread<'a> {
@@ -42,6 +54,8 @@ struct Thread<'a> {
     /// Looks for which the network counts as bad.
     bad: u32,
     lost: u64,
+    /// Packets that had come at the last look.
+    packets: u64,
 }
 
 impl Thread<'_> {
@@ -96,12 +110,15 @@ impl Thread<'_> {
     fn look(&mut self, now: Instant) {
         let counts = self.receiver.counts();
         let lost = counts.lost + counts.skipped;
-        self.bad = if lost > self.lost { CALM } else { self.bad.saturating_sub(1) };
+        // Hosts send some pictures each second, however little they show.
+        let silent = std::mem::replace(&mut self.packets, counts.packets) == counts.packets;
+        self.bad = if lost > self.lost || silent { CALM } else { self.bad.saturating_sub(1) };
         self.looked = now;
         self.lost = lost;
         let quality = if self.bad > 0 { LinkQuality::Poor } else { LinkQuality::Ok };
+        let quality = (counts.packets > 0).then_some(quality);
         self.pictures.shared().stream(|stream| {
-            stream.quality = Some(quality);
+            stream.quality = quality;
             stream.frames = counts.frames;
             stream.lost_frames = counts.lost;
             stream.skipped_frames = counts.skipped;

@@ -87,7 +87,17 @@ impl Client {
         StreamOwned::new(connection, connect(self.ports.https_port))
     }
 
+    /// Pairs; an attempt that fails is finished all the same.
     pub fn pair(&self, pin: &str) -> Result<(), String> {
+        let paired = self.try_pair(pin);
+        if paired.is_err() {
+            self.plain("pair", "&devicename=roth&updateState=1&clientpairingsecret=00");
+        }
+        paired
+    }
+
+    /// Pairs; an attempt that fails is broken off.
+    pub fn try_pair(&self, pin: &str) -> Result<(), String> {
         let call = |query: String| self.plain("pair", &format!("&devicename=roth&updateState=1{query}"));
         let value = |text: &str, name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>")).ok_or(format!("no {name} in {text}"))?;
@@ -170,11 +180,27 @@ fn request(method: &str, call: &str, query: &str, body: &str) -> String {
     )
 }
 
-/// What comes until the connection ends, in whatever way.
+/// What comes until the answer or the connection ends, in whatever way.
 fn read_all(stream: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 65536]);
+    while !is_whole(&bytes) {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
+            _ => break,
+        }
+    }
     bytes
+}
+
+/// As long as the head says.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).take(4096).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
 /// What has been watched.

@@ -173,6 +173,27 @@ fn faults_of_http_and_rtsp_are_what_they_say() {
 }
 
 #[test]
+fn a_pairing_that_is_broken_off_costs_the_next_one_its_answer() {
+    let (_host, client) = start(Scenario::default());
+    assert!(client.try_pair("4321").unwrap_err().contains("PIN"));
+    assert!(client.try_pair("1234").unwrap_err().contains("no plaincert in "), "no answer at all");
+    client.try_pair("1234").unwrap();
+}
+
+#[test]
+fn what_a_launched_app_inherits_stays_open_until_it_ends() {
+    let (host, client) = start(Scenario { launch_ms: 300, one_session: true, ..Scenario::default() });
+    client.pair("1234").unwrap();
+    let mut stream = Stream::launch(&client, 1, 1);
+    assert_eq!(host.shared().state().app_sockets.len(), 1);
+    assert!(client.secure("resume", &client.launch_query(1)).contains("status_code=\"503\""));
+    client.act(&json!({"action": "shutdown", "down_ms": 300}));
+    assert_eq!(stream.message(0x0109), [0x80, 0x03, 0x00, 0x23]);
+    assert_eq!(client.try_secure("serverinfo"), None, "it is down");
+    assert!(host.shared().state().app_sockets.is_empty());
+}
+
+#[test]
 fn a_restart_forgets_all_but_pairings() {
     let (host, client) = start(Scenario::default());
     client.pair("1234").unwrap();

@@ -90,6 +90,51 @@ fn a_poor_connection_is_told_and_so_is_its_recovery() {
     });
     host.fake.change(&json!({ "video": {}, "fec_percent": 20 }));
     until(LinkQuality::Ok);
+    host.fake.change(&json!({ "mute_video": true }));
+    eventually("a host that is silent is not ok", || {
+        (stream_of(&server, "poor").quality == Some(LinkQuality::Poor)).then_some(())
+    });
+}
+
+#[test]
+fn an_app_that_takes_long_to_launch_leaves_its_host_paired() {
+    let server = Server::start();
+    // Longer than anybody waits for an answer that a host has ready: nobody else is answered over TLS meanwhile.
+    let host = Known::pair(&server, &json!({ "launch_ms": 8_000 }));
+    ask(&server, &host, "slow");
+    at(&server, "slow", HostStage::Launching);
+    let view: Value = server.get(&host.path("")).expect(200).json();
+    assert_eq!((&view["paired"], &view["state"]), (&json!(true), &json!("online")), "{view}");
+    assert_eq!(stream_of(&server, "slow").stage, HostStage::Launching, "it was asked meanwhile");
+    at(&server, "slow", HostStage::Streaming);
+    assert!(
+        stream_of(&server, "slow").round_trip_ms.is_none_or(|ms| ms < 400.0),
+        "no guess is told as measured"
+    );
+    assert_eq!(host.complaints(), json!([]), "no TLS session is resumed");
+}
+
+#[test]
+fn a_host_with_no_stream_to_spare_is_busy() {
+    let server = Server::start();
+    let host = Known::pair(&server, &json!({ "one_session": true }));
+    host.stream(&server, "first").expect(201);
+    assert_eq!(host.stream(&server, "second").expect(409).problem().code, "host_busy");
+    at(&server, "first", HostStage::Streaming);
+}
+
+#[test]
+fn a_host_that_is_told_to_stop_and_starts_again_is_come_back_to() {
+    let server = Server::start();
+    let host = Known::pair(&server, &json!({}));
+    host.stream(&server, "stays").expect(201);
+    at(&server, "stays", HostStage::Streaming);
+    // With the very code by which an app ends.
+    host.fake.act(&json!({ "action": "shutdown", "down_ms": 4_000 }));
+    at(&server, "stays", HostStage::Lost);
+    assert_eq!(stream_of(&server, "stays").termination.as_deref(), Some("0x80030023"));
+    at(&server, "stays", HostStage::Streaming);
+    assert_eq!(host.fake.counter("sessions"), 2);
 }
 
 #[test]
