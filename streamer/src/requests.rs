@@ -1,8 +1,10 @@
 //! Requests that take time: each runs off the control loop and answers by [`Finished`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use common::api::{InputRequest, SnapshotFormat};
+use common::api::InputRequest;
+use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::{ErrorKind, Json, Reply, RequestError};
 use common::slots::WindowList;
@@ -12,8 +14,13 @@ use crate::input::{self, CommandError};
 use crate::link::ReplyTo;
 use crate::media::{Picture, Size};
 use crate::session::Finished;
+use crate::session::snapshots::{Batch, INTERVAL};
 use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
+use crate::streamer::Senders;
+
+/// For a picture that a source has, or takes at once.
+const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Done = mpsc::Sender<Finished>;
 
@@ -83,20 +90,41 @@ pub fn input(
     Ok(())
 }
 
-/// `GET /snapshot`.
-pub fn snapshot(
-    to: ReplyTo,
-    done: Done,
+/// `GET /snapshot`, of all who wait for this picture. Says when the next one may be taken.
+pub fn snapshots(
+    senders: &Senders,
+    source: SourceName,
     picture: oneshot::Receiver<Picture>,
-    format: SnapshotFormat,
-    width: Option<u32>,
+    encoder: snapshot::Encoder,
+    batch: Batch,
 ) {
-    finish(to, done, async move {
-        let picture = picture.await.map_err(|_| failed("snapshot_failed", "the source gave no picture"))?;
-        let encoded = tokio::task::spawn_blocking(move || snapshot::encode(picture, format, width)).await;
-        let encoded = encoded.map_err(|error| failed("snapshot_failed", error))?;
-        let (image, size) = encoded.map_err(|error| failed("snapshot_failed", error))?;
-        Ok(Reply::Snapshot { image, width: size.width, height: size.height })
+    let (done, pictured) = (senders.finished.clone(), senders.pictured.clone());
+    let next = tokio::time::Instant::now() + INTERVAL;
+    tokio::spawn(async move {
+        let forms = batch.iter().map(|(form, _)| *form).collect();
+        let encoded = match tokio::time::timeout(PICTURE_PATIENCE, picture).await {
+            Ok(Ok(picture)) => {
+                encoder.encode(picture, forms).await.map_err(|_| "too many snapshots are made already")
+            }
+            Ok(Err(_)) => Err("the source gave no picture"),
+            Err(_) => Err("the source has given no picture in time"),
+        };
+        let mut encoded = encoded.map(Vec::into_iter);
+        for (_, all) in batch {
+            let reply = match &mut encoded {
+                Err(reason) => Err(failed("snapshot_failed", reason)),
+                Ok(encoded) => match encoded.next() {
+                    Some(Ok((image, Size { width, height }))) => Ok(Reply::Snapshot { image, width, height }),
+                    Some(Err(error)) => Err(failed("snapshot_failed", error)),
+                    None => Err(failed("snapshot_failed", "it was not made")),
+                },
+            };
+            for to in all {
+                let _ = done.send(Finished { to, result: reply.clone() }).await;
+            }
+        }
+        tokio::time::sleep_until(next).await;
+        let _ = pictured.send(source).await;
     });
 }
 

@@ -7,6 +7,7 @@ mod control;
 mod heartbeat;
 mod lifecycle;
 mod slots;
+pub mod snapshots;
 pub mod sources;
 mod viewers;
 
@@ -38,10 +39,12 @@ use crate::source::{self, Running};
 use crate::stats::SourceCounters;
 use crate::streamer::Senders;
 use crate::throttle::Throttle;
-use crate::{input, requests};
+use crate::{input, requests, snapshot};
 
 pub use lifecycle::Started;
 use slots::Bound;
+use snapshot::Form;
+use snapshots::{Asked, Snapshots};
 use sources::Sources;
 
 /// The slot that shows the main source, unless told otherwise.
@@ -94,6 +97,8 @@ pub struct Session {
     joining: BTreeMap<PeerId, viewers::Joining>,
     participants: Throttle,
     sources: Sources,
+    snapshots: Snapshots,
+    encoder: snapshot::Encoder,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
     /// Shape of the desktop's cursor; `None` while it is not known.
@@ -153,6 +158,8 @@ impl Session {
             peers_refused: 0,
             joining: BTreeMap::new(),
             sources: Sources::default(),
+            snapshots: Snapshots::default(),
+            encoder: snapshot::Encoder::start()?,
             slots: BTreeMap::new(),
             cursor: None,
         };
@@ -220,6 +227,9 @@ impl Session {
                 let result = self.change_control(link, change.0);
                 link.reply(to(request), result);
             }
+            ServerIpcMessage::Snapshot { request, slot, format, width } => {
+                self.snapshot(link, slot, Asked { to: to(request), form: Form { format, width } });
+            }
             ServerIpcMessage::Sources { request } => link.reply(to(request), Ok(self.list_sources())),
             ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
                 unreachable!("handled by the control loop")
@@ -241,13 +251,6 @@ impl Session {
                 let input =
                     free.and_then(|()| requests::input(to(request), done, &self.input, input.0, picture));
                 (request, input)
-            }
-            ServerIpcMessage::Snapshot { request, slot, format, width } => {
-                let picture = self.shown_in(slot).map(|source| source.picture());
-                (
-                    request,
-                    picture.map(|picture| requests::snapshot(to(request), done, picture, format, width)),
-                )
             }
             ServerIpcMessage::GetClipboard { request } => {
                 let clipboard = self.clipboard();

@@ -1,11 +1,70 @@
-//! Pictures for `GET /snapshot`: scaled down, as PNG or JPEG.
+//! Pictures for `GET /snapshot`: scaled down, as PNG or JPEG, by one thread that gives way to all others.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use common::api::SnapshotFormat;
+use tokio::sync::oneshot;
 
 use crate::media::{Picture, Size};
 
 /// Good for a thumbnail, and small.
 const JPEG_QUALITY: u8 = 80;
+
+/// Pictures that wait for the encoder: one of each source at most, so that this is never full.
+const QUEUE: usize = 64;
+/// Its niceness: encoders of video have 0.
+const NICE: i32 = 10;
+
+/// What a picture is made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// The file's format.
+    pub format: SnapshotFormat,
+    /// At most so many pixels wide.
+    pub width: Option<u32>,
+}
+
+/// A file, and the size of the picture in it.
+pub type Encoded = Result<(Vec<u8>, Size), Error>;
+
+struct Job {
+    picture: Picture,
+    forms: Vec<Form>,
+    answer: oneshot::Sender<Vec<Encoded>>,
+}
+
+/// The thread that encodes all snapshots. It ends with the last handle.
+#[derive(Clone)]
+pub struct Encoder(SyncSender<Job>);
+
+impl Encoder {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub fn start() -> std::io::Result<Self> {
+        let (sender, jobs) = sync_channel(QUEUE);
+        crate::thread::spawn("snapshots", move || work(&jobs))?;
+        Ok(Self(sender))
+    }
+
+    /// Encodes a picture in each of these forms. The answer is closed without one when too many wait.
+    pub fn encode(&self, picture: Picture, forms: Vec<Form>) -> oneshot::Receiver<Vec<Encoded>> {
+        let (answer, encoded) = oneshot::channel();
+        let _ = self.0.try_send(Job { picture, forms, answer });
+        encoded
+    }
+}
+
+fn work(jobs: &Receiver<Job>) {
+    // Of this thread alone, on Linux. Without it snapshots are made all the same.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "snapshots are made at the priority of everything else");
+    }
+    for Job { picture, forms, answer } in jobs {
+        let _ = answer.send(forms.iter().map(|form| encode(&picture, *form)).collect());
+    }
+}
 
 /// Why a picture could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -18,17 +77,9 @@ pub enum Error {
     Jpeg(#[from] jpeg_encoder::EncodingError),
 }
 
-/// Encodes a picture, at most `width` pixels wide. Returns the file and the size of the picture in it.
-///
-/// # Errors
-/// When the encoder refuses it.
-pub fn encode(
-    picture: Picture,
-    format: SnapshotFormat,
-    width: Option<u32>,
-) -> Result<(Vec<u8>, Size), Error> {
+fn encode(picture: &Picture, Form { format, width }: Form) -> Encoded {
     let size = scaled(picture.size, width);
-    let rgb = rgb(&picture, size);
+    let rgb = rgb(picture, size);
     let mut file = Vec::new();
     match format {
         SnapshotFormat::Png => {
@@ -100,6 +151,10 @@ mod tests {
         Picture { pixels: row.repeat(32), size: Size { width: 64, height: 32 } }
     }
 
+    fn encode(format: SnapshotFormat, width: Option<u32>) -> (Vec<u8>, Size) {
+        super::encode(&picture(), Form { format, width }).unwrap()
+    }
+
     fn decode(file: &[u8]) -> (u32, u32, Vec<u8>) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -109,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_png_has_the_pixels_of_the_picture_in_the_right_order_of_colours() {
-        let (file, size) = encode(picture(), SnapshotFormat::Png, None).unwrap();
+        let (file, size) = encode(SnapshotFormat::Png, None);
         let (width, height, pixels) = decode(&file);
         assert_eq!((size.width, size.height, width, height), (64, 32, 64, 32));
         assert_eq!((&pixels[..3], &pixels[pixels.len() - 3..]), (&[0, 0, 255][..], &[255, 0, 0][..]));
@@ -117,11 +172,11 @@ mod tests {
 
     #[test]
     fn a_thumbnail_keeps_the_aspect_ratio_and_never_grows() {
-        let (file, _) = encode(picture(), SnapshotFormat::Png, Some(16)).unwrap();
+        let (file, _) = encode(SnapshotFormat::Png, Some(16));
         let (width, height, pixels) = decode(&file);
         assert_eq!((width, height), (16, 8));
         assert_eq!((&pixels[..3], &pixels[pixels.len() - 3..]), (&[0, 0, 255][..], &[255, 0, 0][..]));
-        assert_eq!(encode(picture(), SnapshotFormat::Jpeg, Some(5000)).unwrap().1.width, 64);
-        assert_eq!(encode(picture(), SnapshotFormat::Png, Some(0)).unwrap().1.width, 1);
+        assert_eq!(encode(SnapshotFormat::Jpeg, Some(5000)).1.width, 64);
+        assert_eq!(encode(SnapshotFormat::Png, Some(0)).1.width, 1);
     }
 }

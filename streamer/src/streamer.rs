@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::exit::{ExitReason, StreamerExit};
-use common::id::StreamerId;
+use common::id::{SourceName, StreamerId};
 use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
 use common::spec::StreamerSpec;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +43,7 @@ enum Event {
     Source(SourceKey, source::Event),
     Started(SourceKey, Started),
     Finished(Finished),
+    Pictured(SourceName),
     Input(input::Notice),
     Announce,
     Tick,
@@ -56,6 +57,7 @@ struct Queues {
     source: mpsc::Receiver<(SourceKey, source::Event)>,
     started: mpsc::Receiver<(SourceKey, Started)>,
     finished: mpsc::Receiver<Finished>,
+    pictured: mpsc::Receiver<SourceName>,
     input: mpsc::Receiver<input::Notice>,
     tick: tokio::time::Interval,
     terminate: tokio::signal::unix::Signal,
@@ -72,6 +74,8 @@ pub struct Senders {
     pub started: mpsc::Sender<(SourceKey, Started)>,
     /// Requests that took time.
     pub finished: mpsc::Sender<Finished>,
+    /// The next snapshot of this source may be taken.
+    pub pictured: mpsc::Sender<SourceName>,
     /// From the input thread.
     pub input: mpsc::Sender<input::Notice>,
 }
@@ -122,6 +126,7 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
     let (source_sender, source) = mpsc::channel(source::EVENT_QUEUE);
     let (started_sender, started) = mpsc::channel(16);
     let (finished_sender, finished) = mpsc::channel(QUEUE);
+    let (pictured_sender, pictured) = mpsc::channel(16);
     let (input_sender, input) = mpsc::channel(16);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -131,9 +136,10 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
         source: source_sender,
         started: started_sender,
         finished: finished_sender,
+        pictured: pictured_sender,
         input: input_sender,
     };
-    Ok((senders, Queues { ipc, reports, source, started, finished, input, tick, terminate }))
+    Ok((senders, Queues { ipc, reports, source, started, finished, pictured, input, tick, terminate }))
 }
 
 impl Queues {
@@ -146,6 +152,7 @@ impl Queues {
             Some((key, event)) = self.source.recv() => Event::Source(key, event),
             Some((key, started)) = self.started.recv() => Event::Started(key, started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
+            Some(source) = self.pictured.recv() => Event::Pictured(source),
             Some(notice) = self.input.recv() => Event::Input(notice),
             () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
             _ = self.tick.tick() => Event::Tick,
@@ -193,6 +200,7 @@ impl Control {
             (Event::Started(key, started), Some(session)) => return session.started(link, key, started),
             (Event::Source(key, event), Some(session)) => return session.source_event(link, key, event),
             (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
+            (Event::Pictured(source), Some(session)) => session.pictured(link, &source),
             (Event::Input(notice), Some(session)) => session.input_notice(notice),
             (Event::Announce, Some(session)) => session.announce(link),
             (Event::Tick, Some(session)) => return session.tick(link),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
+use common::id::TokenId;
 use common::spec::InvalidField;
 use serde::Deserialize;
 
@@ -15,6 +16,9 @@ use serde::Deserialize;
 const MAX_ADDRESSES: usize = 10_000;
 /// Requests may come this many seconds' worth at once: a page asks for all of its files together.
 const REQUEST_BURST_S: f64 = 4.0;
+
+/// Snapshots that one token may wait for at a time: enough for a page with several slots.
+const SNAPSHOTS: u32 = 4;
 
 /// `limits:` of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -176,6 +180,9 @@ pub enum Exceeded {
     /// Of one address.
     #[error("too many wrong tokens from this address; try again later (limits.failed_logins_per_minute)")]
     Logins,
+    /// Of one token.
+    #[error("{SNAPSHOTS} snapshots are being made for this token already; wait for one of them")]
+    Snapshots,
 }
 
 /// Every limit of this server.
@@ -246,7 +253,27 @@ pub struct Limits {
     strangers: Mutex<Buckets>,
     joins: Mutex<Buckets>,
     failures: Mutex<Buckets>,
+    snapshots: Arc<Mutex<HashMap<TokenId, u32>>>,
     refusals: Refusals,
+}
+
+/// A snapshot that is being made for a token. It counts until it is dropped.
+#[derive(Debug)]
+pub struct SnapshotTurn {
+    token: TokenId,
+    all: Arc<Mutex<HashMap<TokenId, u32>>>,
+}
+
+impl Drop for SnapshotTurn {
+    fn drop(&mut self) {
+        let mut all = lock(&self.all);
+        if let Some(count) = all.get_mut(&self.token) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.token);
+            }
+        }
+    }
 }
 
 impl Limits {
@@ -261,6 +288,7 @@ impl Limits {
             strangers: per_second(),
             joins: per_minute(config.joins_per_minute),
             failures: per_minute(config.failed_logins_per_minute),
+            snapshots: Arc::default(),
             refusals,
         }
     }
@@ -308,6 +336,21 @@ impl Limits {
         take(&self.failures, now, address).or_else(|()| self.refuse(Limit::FailedLogins, Exceeded::Logins))
     }
 
+    /// A snapshot is to be made for a token.
+    ///
+    /// # Errors
+    /// As many as are allowed are being made for it.
+    pub fn snapshot(&self, token: TokenId) -> Result<SnapshotTurn, Exceeded> {
+        let mut all = lock(&self.snapshots);
+        let count = all.entry(token).or_default();
+        if *count >= SNAPSHOTS {
+            return Err(Exceeded::Snapshots);
+        }
+        *count += 1;
+        drop(all);
+        Ok(SnapshotTurn { token, all: Arc::clone(&self.snapshots) })
+    }
+
     fn refuse(&self, limit: Limit, why: Exceeded) -> Result<(), Exceeded> {
         self.refusals.refused(limit);
         Err(why)
@@ -319,8 +362,8 @@ fn take(buckets: &Mutex<Buckets>, now: Instant, address: IpAddr) -> Result<(), (
 }
 
 /// Held for some arithmetic only; what a panic leaves behind is whole.
-fn lock(buckets: &Mutex<Buckets>) -> MutexGuard<'_, Buckets> {
-    buckets.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A token bucket: `burst` at once after a rest, `per_second` of them in the long run.
@@ -414,6 +457,17 @@ mod tests {
             ..Config::default()
         };
         Limits::new(config, Refusals::default())
+    }
+
+    #[test]
+    fn snapshots_of_a_token_count_while_they_are_made() {
+        let (limits, token, other) = (limits(), TokenId::unique(), TokenId::unique());
+        let turns: Vec<_> = (0..SNAPSHOTS).map(|_| limits.snapshot(token).unwrap()).collect();
+        assert_eq!(limits.snapshot(token).unwrap_err(), Exceeded::Snapshots);
+        assert!(limits.snapshot(other).is_ok());
+        drop(turns);
+        assert!(limits.snapshot(token).is_ok());
+        assert!(lock(&limits.snapshots).is_empty(), "nothing is kept of those that are over");
     }
 
     #[test]

@@ -176,3 +176,71 @@ fn a_crowd_of_peers_watches_one_streamer_and_is_listed() {
         peers.iter().all(|peer| peer.state != common::api::PeerState::Connected).then_some(())
     });
 }
+
+/// Asks for snapshots from many threads at once; what the answers were.
+fn snapshots(server: &Server, authorization: Option<&str>, query: &str) -> Vec<u16> {
+    const THREADS: usize = 40;
+    let path = format!("/api/streamers/demo/snapshot{query}");
+    let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+    let ask = || server.send_with("GET", &path, &headers, b"").status;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| [(); 3].map(|()| ask()))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn snapshots_asked_for_in_crowds_are_shared_and_bounded_and_take_no_frames_from_viewers() {
+    let server = Server::start_configured("limits: {requests_per_second: 100000}");
+    let source = json!({ "type": "test", "width": 1920, "height": 1080, "fps": 15, "audio": false });
+    server.create("demo", source);
+    let token: common::api::Token =
+        server.post("/api/streamers/demo/tokens", &json!({ "role": "viewer" })).expect(201).json();
+    let bearer = format!("Bearer {}", token.token);
+    let options = Options {
+        server: server.address(),
+        streamer: "demo".into(),
+        role: Role::Viewer,
+        media: Media::Headers,
+    };
+    let (frames, over) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut swarm = Swarm::new(options).unwrap();
+            swarm.join().unwrap();
+            while over.load(Ordering::Relaxed) == 0 {
+                if let Some((_, Event::Rtp(packet))) =
+                    swarm.next(Instant::now() + Duration::from_millis(20)).unwrap()
+                {
+                    frames.fetch_add(usize::from(packet.marker), Ordering::Relaxed);
+                }
+            }
+        });
+        // Whatever fails here, the viewer must end.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("the viewer watches", || (frames.load(Ordering::Relaxed) > 15).then_some(()));
+            let rate = |work: &mut dyn FnMut()| {
+                let (begin, before) = (Instant::now(), frames.load(Ordering::Relaxed));
+                while begin.elapsed() < Duration::from_secs(3) {
+                    work();
+                }
+                (frames.load(Ordering::Relaxed) - before) as f64 / begin.elapsed().as_secs_f64()
+            };
+            let calm = rate(&mut || std::thread::sleep(Duration::from_millis(20)));
+            let (mut statuses, mut peak) = (Vec::new(), 0);
+            let crowded = rate(&mut || {
+                statuses.extend(snapshots(&server, Some(&bearer), ""));
+                assert!(snapshots(&server, None, "?format=jpeg").iter().all(|status| *status == 200));
+                let processes = server.session_processes().into_iter();
+                peak = peak.max(processes.map(|process| process.resident_bytes()).max().unwrap_or(0));
+            });
+            // A token has some made at a time; those of whoever may do everything share pictures.
+            assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+            assert!([200, 429].iter().all(|status| statuses.contains(status)), "{statuses:?}");
+            assert!(crowded > 0.6 * calm, "{crowded:.1} pictures a second, of {calm:.1}");
+            assert!(peak < 200 * MIB, "{} MiB", peak / MIB);
+        }));
+        over.store(1, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}

@@ -174,6 +174,7 @@ impl ApiError {
                     Exceeded::Requests => "too_many_requests",
                     Exceeded::Joins => "too_many_joins",
                     Exceeded::Logins => "too_many_failed_logins",
+                    Exceeded::Snapshots => "too_many_snapshots",
                 };
                 (StatusCode::TOO_MANY_REQUESTS, code, None)
             }
@@ -268,7 +269,7 @@ impl ResponseError for ApiError {
             ApiError::Access(Refused::Wrong | Refused::Expired | Refused::Revoked) => response
                 .insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"oriel\", error=\"invalid_token\"")),
             ApiError::WebSocket(_) => response.insert_header((header::UPGRADE, "websocket")),
-            ApiError::Limit(Exceeded::Requests) | ApiError::Ask(AskError::Busy) => {
+            ApiError::Limit(Exceeded::Requests | Exceeded::Snapshots) | ApiError::Ask(AskError::Busy) => {
                 response.insert_header((header::RETRY_AFTER, "1"))
             }
             _ => &mut response,

@@ -9,6 +9,9 @@ use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
 use super::extract::{Body, Id, Json, Query};
 use super::problem::ApiError;
+use super::site::Caller;
+use crate::auth::Right;
+use crate::limits::Limits;
 use crate::registry::Handle;
 use crate::supervisor::ask::{Ask, AskError};
 
@@ -36,8 +39,10 @@ impl Json for ResizeRequest {}
 )]
 pub async fn snapshot(
     request: HttpRequest,
+    caller: Caller,
     id: Id,
     registry: web::Data<Handle>,
+    limits: web::Data<Limits>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["slot", "format", "width"])?;
     let (format, media_type) = match query.get("format") {
@@ -55,6 +60,10 @@ pub async fn snapshot(
         return Err(ApiError::field("width", message));
     }
     let slot = query.number("slot")?.unwrap_or_default();
+    let _turn = match caller.right? {
+        Right::Streamer { token, .. } => Some(limits.snapshot(token)?),
+        Right::Admin | Right::Nobody => None,
+    };
     match registry.reach(&id.0).await?.ask(Ask::Snapshot { slot, format, width }).await? {
         Reply::Snapshot { image, .. } => Ok(HttpResponse::Ok()
             .content_type(media_type)

@@ -1,0 +1,171 @@
+//! Who waits for a snapshot of which source: one picture at a time is taken of each, for all who wait by then.
+//!
+//! ```text
+//! asked ─▶ waiting ─(none is being taken)─▶ batch ─▶ picture ─▶ encoder ─▶ answered ─(INTERVAL after it began)─▶ next
+//! ```
+//!
+//! However many ask, a source gives [`INTERVAL`] after [`INTERVAL`] one picture, and memory holds one of each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::id::{SlotIndex, SourceName};
+use common::ipc::{ErrorKind, Reply, RequestError};
+
+use super::Session;
+use crate::link::{Link, ReplyTo};
+use crate::requests;
+use crate::snapshot::Form;
+
+/// From one picture of a source to the next.
+pub const INTERVAL: Duration = Duration::from_millis(100);
+/// Requests of a source that can wait. Further ones are refused.
+const MAX_WAITING: usize = 64;
+/// Forms that are made of one picture; who wants another one waits for the next picture.
+const MAX_FORMS: usize = 4;
+
+/// Somebody who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Where the answer goes.
+    pub to: ReplyTo,
+    /// What it is to be.
+    pub form: Form,
+}
+
+/// What is to be made of one picture, and for whom.
+pub type Batch = Vec<(Form, Vec<ReplyTo>)>;
+
+/// All who wait.
+#[derive(Debug, Default)]
+pub struct Snapshots(BTreeMap<SourceName, Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Asked>,
+    /// A picture is being taken, or the last one was just now.
+    busy: bool,
+}
+
+impl Snapshots {
+    /// Somebody wants a picture of this source.
+    ///
+    /// # Errors
+    /// Too many wait already.
+    pub fn ask(&mut self, source: &SourceName, asked: Asked) -> Result<(), RequestError> {
+        let queue = self.0.entry(source.clone()).or_default();
+        if queue.waiting.len() >= MAX_WAITING {
+            let message = format!("{MAX_WAITING} snapshots of {source} are waited for already");
+            return Err(RequestError::new(ErrorKind::Limit, "busy", message));
+        }
+        queue.waiting.push(asked);
+        Ok(())
+    }
+
+    /// Those for whom a picture is to be taken now; [`Snapshots::over`] must follow.
+    pub fn begin(&mut self, source: &SourceName) -> Option<Batch> {
+        let queue = self.0.get_mut(source).filter(|queue| !queue.busy && !queue.waiting.is_empty())?;
+        queue.busy = true;
+        let mut batch = Batch::new();
+        queue.waiting.retain(|asked| {
+            let known = batch.iter().position(|(form, _)| *form == asked.form);
+            match known {
+                Some(n) => batch[n].1.push(asked.to),
+                None if batch.len() < MAX_FORMS => batch.push((asked.form, vec![asked.to])),
+                None => return true,
+            }
+            false
+        });
+        Some(batch)
+    }
+
+    /// The next picture of a source may be taken.
+    pub fn over(&mut self, source: &SourceName) {
+        let Some(queue) = self.0.get_mut(source) else { return };
+        queue.busy = false;
+        if queue.waiting.is_empty() {
+            self.0.remove(source);
+        }
+    }
+}
+
+impl Session {
+    /// `GET /snapshot`.
+    pub(super) fn snapshot(&mut self, link: &mut Link, slot: SlotIndex, asked: Asked) {
+        let shown = self.shown_in(slot).map(|_| ());
+        let source = self.slots.get(&slot).map(|bound| bound.shown.source.clone()).unwrap_or_default();
+        let result = shown.and_then(|()| self.snapshots.ask(&source, asked));
+        match result {
+            Ok(()) => self.take_picture(link, &source),
+            Err(error) => link.reply(asked.to, Err(error)),
+        }
+    }
+
+    /// The picture of a source has been taken, a while ago.
+    pub fn pictured(&mut self, link: &mut Link, source: &SourceName) {
+        self.snapshots.over(source);
+        self.take_picture(link, source);
+    }
+
+    fn take_picture(&mut self, link: &mut Link, source: &SourceName) {
+        let Some(batch) = self.snapshots.begin(source) else { return };
+        let Some(running) = self.sources.get(source).and_then(|entry| entry.running()) else {
+            // It has ended while they waited.
+            let message = format!("the source {source} does not run any more");
+            let error = RequestError::new(ErrorKind::Conflict, "slot_inactive", message);
+            let all = batch.into_iter().flat_map(|(_, all)| all);
+            all.for_each(|to| link.reply(to, Err::<Reply, _>(error.clone())));
+            return self.pictured(link, source);
+        };
+        requests::snapshots(&self.senders, source.clone(), running.picture(), self.encoder.clone(), batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::api::SnapshotFormat;
+    use common::id::RequestId;
+
+    fn asked(request: u64, width: Option<u32>) -> Asked {
+        let to = ReplyTo { connection: 0, request: RequestId(request) };
+        Asked { to, form: Form { format: SnapshotFormat::Png, width } }
+    }
+
+    fn requests(batch: Option<Batch>) -> Vec<(Option<u32>, usize)> {
+        batch.into_iter().flatten().map(|(form, all)| (form.width, all.len())).collect()
+    }
+
+    #[test]
+    fn one_picture_at_a_time_is_for_all_who_wait_by_then() {
+        let (mut snapshots, main) = (Snapshots::default(), SourceName::from("main"));
+        snapshots.ask(&main, asked(0, None)).unwrap();
+        assert_eq!(requests(snapshots.begin(&main)), [(None, 1)]);
+        for n in 1..40 {
+            snapshots.ask(&main, asked(n, (n % 2 == 0).then_some(320))).unwrap();
+        }
+        assert_eq!(snapshots.begin(&main), None, "one is being taken");
+        snapshots.over(&main);
+        assert_eq!(requests(snapshots.begin(&main)), [(None, 20), (Some(320), 19)]);
+        snapshots.over(&main);
+        assert_eq!(snapshots.begin(&main), None);
+        assert!(snapshots.0.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
+    fn forms_and_those_who_wait_are_bounded() {
+        let (mut snapshots, main) = (Snapshots::default(), SourceName::from("main"));
+        for n in 0..MAX_WAITING as u64 {
+            snapshots.ask(&main, asked(n, Some(16 + n as u32 % 6))).unwrap();
+        }
+        let refused = snapshots.ask(&main, asked(99, None)).unwrap_err();
+        assert_eq!((refused.kind, &refused.code[..]), (ErrorKind::Limit, "busy"));
+        assert!(snapshots.ask(&"other".into(), asked(0, None)).is_ok(), "each source has its own");
+        let all = |batch: Option<Batch>| requests(batch).iter().map(|(_, all)| all).sum::<usize>();
+        let first = all(snapshots.begin(&main));
+        snapshots.over(&main);
+        let second = snapshots.begin(&main);
+        assert_eq!(requests(second.clone()).len(), 2);
+        assert_eq!(first + all(second), MAX_WAITING, "nobody is forgotten");
+    }
+}
