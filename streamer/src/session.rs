@@ -120,7 +120,9 @@ impl Session {
         let clock = Instant::now();
         let shared_dir = run_dir.join(SHARED_DIR);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shared_dir)?;
-        confine::configure(settings.isolation, &settings.hidden, &shared_dir);
+        let shared = std::iter::once(shared_dir.as_path()).chain(settings.homes.all());
+        let shared = shared.map(Path::to_owned).collect();
+        confine::configure(settings.isolation, &settings.hidden, shared);
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.input.clone())?;
         let mut shards = Vec::new();

@@ -54,7 +54,13 @@ fn session(run_dir: &Path) -> ExitCode {
         run_dir.display()
     );
     let command = common::spec::Command::Shell(line);
-    let around = Surroundings { display: server.display(), sound: None, dir: &source };
+    let around = Surroundings {
+        display: server.display(),
+        sound: None,
+        dir: &source,
+        home: &common::spec::Home::Session,
+        homes: &common::spec::HomeDirs::default(),
+    };
     let command = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
     for name in ["child", "daemon", "stubborn", "bare"] {
         until(name, || read_pid(run_dir, name));

@@ -24,6 +24,7 @@ use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
 use crate::supervisor::cgroup::Groups;
+use crate::supervisor::homes::{self, Homes};
 use crate::supervisor::{Launcher, LogSettings, adopt, descriptors};
 use crate::tls::Certificate;
 
@@ -82,6 +83,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let public = !config.listen.ip().is_loopback();
     let site = web::Data::new(Site { access: config.access, public });
     make_private(&run_root, &config.sessions)?;
+    for homes in homes::DIRECTORIES {
+        make_private(&config.state_dir.join(homes), &config.sessions)?;
+    }
     let (store, remembered) = Store::open(&config.state_dir)
         .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
     // Bound before anything is adopted: a taken port changes nothing.
@@ -105,6 +109,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         run_root: run_root.clone(),
         settings: config.settings,
         max_streamers: config.max_streamers,
+        homes: Homes::new(config.state_dir.clone()),
         hosts: hosts.clone(),
         metrics: metrics.clone(),
     };

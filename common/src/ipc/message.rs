@@ -95,7 +95,7 @@ pub enum ServerIpcMessage {
         /// What to run.
         spec: Json<StreamerSpec>,
         /// Server-wide settings that it needs.
-        settings: Json<Settings>,
+        settings: Box<Json<Settings>>,
     },
     /// Starts the source of the spec. Replied by [`Reply::Done`] when its first keyframe is encoded, or by the
     /// source's error, after which the streamer ends.
@@ -266,6 +266,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// The server's own directories and files, absolute.
     pub hidden: Vec<std::path::PathBuf>,
+    /// Homes of this streamer's desktops.
+    pub homes: crate::spec::HomeDirs,
 }
 
 /// Whether programs of a session are kept from what is the server's.
@@ -296,6 +298,7 @@ impl Default for Settings {
             preallocate_slots: true,
             isolation: Isolation::default(),
             hidden: Vec::new(),
+            homes: crate::spec::HomeDirs::default(),
         }
     }
 }

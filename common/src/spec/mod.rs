@@ -4,6 +4,7 @@
 //! again in the streamer that runs it.
 
 mod camera;
+mod home;
 mod moonlight;
 mod secret_url;
 
@@ -14,6 +15,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 pub use camera::{ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode};
+pub use home::{Home, HomeDirs};
 pub use moonlight::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 pub use secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 
@@ -110,6 +112,10 @@ pub struct DesktopSpec {
     /// Set for the command, on top of a small clean environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Where its programs keep what is theirs.
+    #[serde(default, skip_serializing_if = "Home::is_default")]
+    #[schema(default = "session")]
+    pub home: Home,
     /// Attach to this running X display (`:7`) and start no X server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
@@ -404,6 +410,7 @@ impl SourceSpec {
             SourceSpec::Desktop(spec) => {
                 spec.command = None;
                 spec.env.clear();
+                spec.home = Home::default();
             }
             SourceSpec::Rtsp(spec) => spec.url = SecretUrl::new("***"),
             SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
@@ -422,6 +429,7 @@ impl DesktopSpec {
             validate_command(command)?;
         }
         validate_env(&self.env)?;
+        self.home.validate()?;
         match &self.display {
             Some(display) => validate_display(display),
             None => Ok(()),

@@ -29,21 +29,24 @@ const KEPT_CAPABILITIES: [u32; 13] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31
 /// More than there are; those that the kernel does not know are refused, which is fine.
 const CAPABILITIES: u32 = 64;
 
+/// Most directories that are shared with programs: the session's own, and its homes.
+const MAX_SHARED: usize = 4;
+
 /// What is hidden from programs, and whether it must be.
 #[derive(Debug, Default)]
 struct Confinement {
     isolation: Isolation,
     hidden: Vec<PathBuf>,
     /// Within what is hidden, and there for programs.
-    shared: PathBuf,
+    shared: Vec<PathBuf>,
 }
 
 /// Set once, before the first source starts: like the user that we are, it is the same for all that this process starts.
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
-/// Says what to hide from the programs that are started from now on, and which directory to share with them.
-pub fn configure(isolation: Isolation, hidden: &[PathBuf], shared: &Path) {
-    let confinement = Confinement { isolation, hidden: hidden.to_vec(), shared: shared.to_owned() };
+/// Says what to hide from the programs that are started from now on, and which directories to share with them.
+pub fn configure(isolation: Isolation, hidden: &[PathBuf], shared: Vec<PathBuf>) {
+    let confinement = Confinement { isolation, hidden: hidden.to_vec(), shared };
     if CONFINEMENT.set(confinement).is_err() {
         tracing::warn!("programs are confined as it was said first");
     }
@@ -53,7 +56,7 @@ pub fn configure(isolation: Isolation, hidden: &[PathBuf], shared: &Path) {
 pub fn reaches(path: &Path) -> bool {
     CONFINEMENT.get().is_none_or(|c| {
         c.isolation == Isolation::Off
-            || path.starts_with(&c.shared)
+            || c.shared.iter().any(|shared| path.starts_with(shared))
             || !c.hidden.iter().any(|hidden| path.starts_with(hidden))
     })
 }
@@ -108,8 +111,9 @@ enum Failed {
 struct Plan {
     directories: Vec<CString>,
     files: Vec<CString>,
-    /// What is shared, and its parents below the hidden directory, outermost first.
-    shared: CString,
+    /// What is shared of that, at most [`MAX_SHARED`].
+    shared: Vec<CString>,
+    /// Parents of what is shared, below the hidden directory, outermost first.
     parents: Vec<CString>,
     uid_map: Vec<u8>,
     gid_map: Vec<u8>,
@@ -127,19 +131,28 @@ impl Plan {
                 continue;
             }
             directories.push(text(path)?);
-            if let Ok(below) = confinement.shared.strip_prefix(path) {
+            for below in confinement.shared.iter().filter_map(|shared| shared.strip_prefix(path).ok()) {
                 let mut parent = path.clone();
                 for part in below {
                     parent.push(part);
-                    parents.push(text(&parent)?);
+                    let parent = text(&parent)?;
+                    if !parents.contains(&parent) {
+                        parents.push(parent);
+                    }
                 }
             }
+        }
+        let hides = |shared: &Path| confinement.hidden.iter().any(|hidden| shared.starts_with(hidden));
+        let shared = confinement.shared.iter().filter(|path| hides(path));
+        let shared: Vec<_> = shared.map(|path| text(path)).collect::<io::Result<_>>()?;
+        if shared.len() > MAX_SHARED {
+            return Err(io::Error::other("more directories are shared than can be"));
         }
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Ok(Self {
             directories,
             files,
-            shared: text(&confinement.shared)?,
+            shared,
             parents,
             uid_map: format!("{uid} {uid} 1").into_bytes(),
             gid_map: format!("{gid} {gid} 1").into_bytes(),
@@ -172,10 +185,14 @@ impl Plan {
 
     fn hide(&self) -> Result<(), Errno> {
         let cwd = open_directory(c".")?;
-        let shared = match open_directory(&self.shared) {
-            Err(Errno::NOENT) => None,
-            other => Some(other?),
-        };
+        // In this namespace, and before their paths lead to something empty. No memory may be asked for here.
+        let mut opened: [Option<OwnedFd>; MAX_SHARED] = Default::default();
+        for (opened, path) in opened.iter_mut().zip(&self.shared) {
+            *opened = match open_directory(path) {
+                Err(Errno::NOENT) => None,
+                other => Some(other?),
+            };
+        }
         let nothing = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         for file in &self.files {
             rustix::mount::mount_bind(c"/dev/null", file.as_c_str())?;
@@ -183,15 +200,14 @@ impl Plan {
         for directory in &self.directories {
             rustix::mount::mount(c"none", directory.as_c_str(), c"tmpfs", nothing, c"size=64k,mode=755")?;
         }
-        if let Some(shared) = &shared {
-            for parent in &self.parents {
-                rustix::fs::mkdir(parent.as_c_str(), Mode::from_raw_mode(0o755))?;
-            }
-            if !self.parents.is_empty() {
-                // By way of the working directory, as its path leads to the new, empty one.
-                rustix::process::fchdir(shared.as_fd())?;
-                rustix::mount::mount_bind(c".", self.shared.as_c_str())?;
-            }
+        for parent in &self.parents {
+            rustix::fs::mkdir(parent.as_c_str(), Mode::from_raw_mode(0o755))?;
+        }
+        for (opened, path) in opened.iter().zip(&self.shared) {
+            // By way of the working directory, as its path leads to the new, empty one.
+            let Some(directory) = opened else { continue };
+            rustix::process::fchdir(directory.as_fd())?;
+            rustix::mount::mount_bind(c".", path.as_c_str())?;
         }
         for directory in &self.directories {
             let flags = nothing | MountFlags::RDONLY;

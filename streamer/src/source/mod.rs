@@ -24,7 +24,7 @@ use common::input::{Actor, CursorShape};
 use common::ipc::ErrorKind;
 use common::media::VideoCodec;
 use common::slots::{HostStream, Window};
-use common::spec::{CursorMode, SourceSpec, WindowSpec};
+use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::feed::{AudioOutlet, Tap, VideoOutlet};
@@ -47,6 +47,8 @@ pub struct Outlets {
     pub events: Events,
     /// The session's directory (mode 0700) that its programs can reach; it is removed after the streamer has ended.
     pub shared_dir: PathBuf,
+    /// Homes that the web-server has made for desktops.
+    pub homes: HomeDirs,
     /// How it does, if it is a Moonlight host.
     pub host: Arc<HostStatus>,
 }

@@ -94,7 +94,13 @@ impl Terminal {
         let line = format!("stty -echo; echo ready > {0}; exec cat >> {0}", file.display());
         let argv = ["xterm", "-u8", "-geometry", "80x24+0+0", "-e", "sh", "-c", &line];
         let command = Command::Argv(argv.map(str::to_owned).to_vec());
-        let around = Surroundings { display: desk.server.display(), sound: None, dir: desk.path() };
+        let around = Surroundings {
+            display: desk.server.display(),
+            sound: None,
+            dir: desk.path(),
+            home: &common::spec::Home::Session,
+            homes: &common::spec::HomeDirs::default(),
+        };
         let session = Session::start(&command, &BTreeMap::new(), &around, |why| panic!("{why:?}")).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         // Without a window manager the window under the pointer has the focus.

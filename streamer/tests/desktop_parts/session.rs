@@ -22,7 +22,13 @@ fn start(
     on_exit: impl FnOnce(String) + Send + 'static,
 ) -> Result<Session, streamer::source::Error> {
     let display = Display { name: ":7".into(), xauthority: Some(dir.join("Xauthority")) };
-    let around = Surroundings { display: &display, sound: Some("unix:/somewhere"), dir };
+    let around = Surroundings {
+        display: &display,
+        sound: Some("unix:/somewhere"),
+        dir,
+        home: &common::spec::Home::Session,
+        homes: &common::spec::HomeDirs::default(),
+    };
     let env = BTreeMap::from([("EXTRA".to_owned(), "from the spec".to_owned())]);
     Session::start(command, &env, &around, |ended| on_exit(ended.message().to_owned()))
 }
@@ -126,7 +132,13 @@ fn a_command_has_a_small_clean_environment_and_no_descriptors() {
 fn toolkits_draw_cheaply_unless_the_spec_says_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let renderer = |display: &Display, env: &[(&str, &str)]| {
-        let around = Surroundings { display, sound: None, dir: dir.path() };
+        let around = Surroundings {
+            display,
+            sound: None,
+            dir: dir.path(),
+            home: &common::spec::Home::Session,
+            homes: &common::spec::HomeDirs::default(),
+        };
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (sender, ended) = sync_channel(1);
         let line = shell("echo \"renderer: ${GSK_RENDERER-none}\"; exit 1");

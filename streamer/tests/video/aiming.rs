@@ -43,7 +43,13 @@ impl Terminal {
         let line = format!("stty -echo; echo ready > {0}; exec cat >> {0}", file.display());
         let argv = ["xterm", "-u8", "-T", title, "-geometry", geometry, "-e", "sh", "-c", &line];
         let command = Command::Argv(argv.map(str::to_owned).to_vec());
-        let around = Surroundings { display: &program.display, sound: None, dir: dir.path() };
+        let around = Surroundings {
+            display: &program.display,
+            sound: None,
+            dir: dir.path(),
+            home: &common::spec::Home::Session,
+            homes: &common::spec::HomeDirs::default(),
+        };
         let session = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         let windows = stage.source.windows().unwrap();

@@ -60,7 +60,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
         ServerIpcMessage::Init {
             id: id(),
             spec: Json(spec.expect("a spec")),
-            settings: Json(Settings::default()),
+            settings: Box::new(Json(Settings::default())),
         },
         ServerIpcMessage::AddPeer {
             request,

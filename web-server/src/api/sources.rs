@@ -1,9 +1,9 @@
 //! What admins may start by REST: everything, unless `auth.allowed_commands` and `auth.allowed_inputs` of the
-//! configuration name what. Sources in the configuration itself are not asked.
+//! configuration name what; and which directories may be homes, none unless `auth.allowed_homes` names them. Sources in the configuration itself are not asked.
 
 use std::path::{Component, Path};
 
-use common::spec::{Command, SourceSpec};
+use common::spec::{Command, Home, SourceSpec};
 
 use super::problem::ApiError;
 use super::site::Site;
@@ -14,12 +14,25 @@ use super::site::Site;
 /// It runs or reads what is not allowed. `path` is where it is in the request.
 pub fn allowed(source: &SourceSpec, path: &str, site: &Site) -> Result<(), ApiError> {
     match source {
-        SourceSpec::Desktop(spec) => spec.command.as_ref().map_or(Ok(()), |c| command(c, path, site)),
+        SourceSpec::Desktop(spec) => {
+            home(&spec.home, path, site)?;
+            spec.command.as_ref().map_or(Ok(()), |c| command(c, path, site))
+        }
         SourceSpec::Exec(spec) => command(&spec.command, path, site),
         SourceSpec::Rtsp(spec) => input(spec.url.expose(), &format!("{path}.url"), site),
         SourceSpec::Ffmpeg(spec) => input(spec.input.expose(), &format!("{path}.input"), site),
         SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Moonlight(_) => Ok(()),
     }
+}
+
+fn home(home: &Home, path: &str, site: &Site) -> Result<(), ApiError> {
+    let allowed = &site.access.allowed.homes;
+    if home.is_within(allowed) {
+        return Ok(());
+    }
+    let allowed: Vec<_> = allowed.iter().map(|home| home.display().to_string()).collect();
+    let message = "this directory may not be a home (auth.allowed_homes)".into();
+    Err(refused(format!("{path}.home"), message, &allowed))
 }
 
 fn command(command: &Command, path: &str, site: &Site) -> Result<(), ApiError> {
@@ -69,7 +82,8 @@ mod tests {
 
     fn ok(json: &str, commands: Option<&[&str]>, inputs: Option<&[&str]>) -> bool {
         let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        let allowed = Allowed { commands: commands.map(list), inputs: inputs.map(list) };
+        let allowed =
+            Allowed { commands: commands.map(list), inputs: inputs.map(list), homes: vec!["/srv".into()] };
         let site = Site { access: Access { allowed, ..Access::default() }, public: false };
         super::allowed(&serde_json::from_str(json).unwrap(), "source", &site).is_ok()
     }
@@ -78,6 +92,13 @@ mod tests {
     fn without_lists_admins_may_start_everything() {
         assert!(ok(r#"{"type":"exec","command":"anything"}"#, None, None));
         assert!(ok(r#"{"type":"ffmpeg","input":"/etc/passwd"}"#, None, None));
+    }
+
+    #[test]
+    fn homes_must_be_in_their_list() {
+        let home = |home: &str| ok(&format!(r#"{{"type":"desktop","home":"{home}"}}"#), None, None);
+        assert!(home("session") && home("kept") && home("/srv/a"));
+        assert!(!home("/root") && !home("/srv2"));
     }
 
     #[test]

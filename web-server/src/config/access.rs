@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use common::spec::InvalidField;
+use common::spec::{Home, InvalidField};
 use serde::Deserialize;
 
 use crate::auth::address::Network;
@@ -38,6 +38,10 @@ pub struct Options {
     /// How URLs and files that admins name by REST must begin; repeatable [default: in any way]
     #[arg(long, env = "ORIEL_ALLOWED_INPUTS", value_name = "BEGINNING", value_delimiter = ',')]
     pub allowed_input: Option<Vec<String>>,
+
+    /// Directory that may be `home` of a desktop, with all below it; repeatable [default: none]
+    #[arg(long, env = "ORIEL_ALLOWED_HOMES", value_name = "DIRECTORY", value_delimiter = ',')]
+    pub allowed_home: Option<Vec<PathBuf>>,
 
     /// Serve everything below this path, as a proxy in front passes it on: /oriel
     #[arg(long, env = "ORIEL_BASE_PATH", value_name = "PATH")]
@@ -76,6 +80,8 @@ pub struct AuthFile {
     pub allowed_commands: Option<Vec<String>>,
     /// How inputs by REST, URLs and files, must begin; absent: in any way.
     pub allowed_inputs: Option<Vec<String>>,
+    /// Directories that may be homes of desktops, with all below them; absent: none.
+    pub allowed_homes: Option<Vec<PathBuf>>,
 }
 
 impl std::fmt::Debug for AuthFile {
@@ -147,6 +153,8 @@ pub struct Allowed {
     pub commands: Option<Vec<String>>,
     /// Beginnings of URLs and paths; `None`: all.
     pub inputs: Option<Vec<String>>,
+    /// Directories that may be homes, with all below them.
+    pub homes: Vec<PathBuf>,
 }
 
 /// Why there is no such access.
@@ -194,6 +202,7 @@ impl Options {
             admin_secret_file: self.admin_secret_file.or(auth.admin_secrets_file.filter(|_| !named)),
             allowed_command: self.allowed_command.or(auth.allowed_commands),
             allowed_input: self.allowed_input.or(auth.allowed_inputs),
+            allowed_home: self.allowed_home.or(auth.allowed_homes),
             base_path: self.base_path.or(http.base_path),
             allowed_host: self.allowed_host.or(http.allowed_hosts),
             allowed_origin: self.allowed_origin.or(http.allowed_origins),
@@ -202,6 +211,15 @@ impl Options {
             tls_key: self.tls_key.or(tls.key),
         }
     }
+}
+
+fn homes(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, InvalidField> {
+    for path in &paths {
+        Home::Path(path.clone())
+            .validate()
+            .map_err(|error| InvalidField::new("auth.allowed_homes", error.message))?;
+    }
+    Ok(paths)
 }
 
 impl Access {
@@ -224,7 +242,11 @@ impl Access {
             origins: origins(options.allowed_origin.unwrap_or_default())?,
             trusted_proxies: options.trusted_proxy.unwrap_or_default(),
             tls: tls_files(options.tls_cert, options.tls_key)?,
-            allowed: Allowed { commands: options.allowed_command, inputs: options.allowed_input },
+            allowed: Allowed {
+                commands: options.allowed_command,
+                inputs: options.allowed_input,
+                homes: homes(options.allowed_home.unwrap_or_default())?,
+            },
         };
         access.check(listen)?;
         Ok(access)

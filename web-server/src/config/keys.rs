@@ -69,6 +69,7 @@ pub const KEYS: &[Key] = &[
     key("auth.admin_secrets_file", "admin_secret_file", |c| json!(c.access.secrets_file)),
     key("auth.allowed_commands", "allowed_command", |c| json!(c.access.allowed.commands)),
     key("auth.allowed_inputs", "allowed_input", |c| json!(c.access.allowed.inputs)),
+    key("auth.allowed_homes", "allowed_home", |c| json!(c.access.allowed.homes)),
     key("http.base_path", "base_path", |c| json!(c.access.base_path)),
     key("http.allowed_hosts", "allowed_host", |c| json!(c.access.hosts)),
     key("http.allowed_origins", "allowed_origin", |c| json!(c.access.origins)),

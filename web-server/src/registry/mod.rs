@@ -10,7 +10,7 @@ mod session;
 pub mod state;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::signaling::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
+use crate::supervisor::homes::Homes;
 use crate::supervisor::rundir::RunDir;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
 use arrangement::Arranged;
@@ -59,6 +60,8 @@ pub struct Config {
     pub settings: Settings,
     /// Most streamers at once.
     pub max_streamers: usize,
+    /// Homes of desktops.
+    pub homes: Homes,
     /// How streamers reach Moonlight hosts.
     pub hosts: Hosts,
     /// Told of what is created and what fails.
@@ -360,6 +363,9 @@ impl Registry {
                 tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
             }
         }
+        let known: BTreeSet<_> = self.sessions.keys().map(ToString::to_string).collect();
+        let homes = self.config.homes.clone();
+        tokio::task::spawn_blocking(move || homes.sweep(|name| known.contains(name)));
     }
 
     fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
@@ -423,6 +429,7 @@ impl Registry {
             run_root: self.config.run_root.clone(),
             starts: self.starts.clone(),
             hosts: self.config.hosts.clone(),
+            homes: self.config.homes.clone(),
         }
     }
 
@@ -538,6 +545,9 @@ impl Registry {
     fn event(&mut self, id: StreamerId, event: Event) {
         if matches!(event, Event::Gone) {
             if let Some(session) = self.sessions.remove(&id) {
+                if session.is_deleted() {
+                    self.discard_home(&id);
+                }
                 session.gone();
             }
             return self.finish_shutdown();
@@ -555,6 +565,15 @@ impl Registry {
             Event::Ended(failure) => session.ended(Moment::now(), failure),
             Event::Gone => {}
         }
+    }
+
+    /// Before anybody is told that the streamer is gone: the next one of this id must not find it.
+    fn discard_home(&self, id: &StreamerId) {
+        let homes = self.config.homes.clone();
+        if let Err(error) = homes.discard(id) {
+            tracing::error!(%id, %error, "the home of a streamer that was deleted cannot be removed");
+        }
+        tokio::task::spawn_blocking(move || homes.sweep(|name| !name.starts_with('.')));
     }
 
     fn begin_shutdown(&mut self, stop_streamers: bool, done: oneshot::Sender<()>) {

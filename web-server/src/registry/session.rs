@@ -429,6 +429,11 @@ impl Session {
         self.handle.stop(reason);
     }
 
+    /// Somebody has asked for it to be no more.
+    pub fn is_deleted(&self) -> bool {
+        !self.deleting.is_empty()
+    }
+
     /// Everything is gone; the session is of no more use.
     pub fn gone(mut self) {
         self.close_sockets(&Close::Streamer("the streamer has ended".into()));

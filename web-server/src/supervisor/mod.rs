@@ -19,6 +19,7 @@ pub mod ask;
 mod bulk;
 pub mod cgroup;
 pub mod descriptors;
+pub mod homes;
 pub mod launch;
 pub mod link;
 pub mod process;
@@ -41,6 +42,8 @@ use tracing::Instrument;
 use crate::hosts::Hosts;
 use crate::signaling::Socket;
 pub use launch::{Launcher, LogSettings};
+
+use homes::Homes;
 
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
@@ -68,6 +71,8 @@ pub struct Plan {
     pub launcher: Arc<Launcher>,
     /// Directory of run directories.
     pub run_root: PathBuf,
+    /// Homes of its desktops.
+    pub homes: Homes,
     /// How it reaches Moonlight hosts.
     pub hosts: Hosts,
     /// Turns of those that start: see [`starts_at_once`].

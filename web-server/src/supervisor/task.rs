@@ -152,6 +152,11 @@ impl Supervisor {
         if let Err(error) = self.plan.launcher.renew(dir) {
             return Failure::new(format!("cannot make the run directory {}: {error}", dir.path().display()));
         }
+        let made = self.plan.homes.make(&self.id, &self.plan.spec, self.plan.launcher.user.as_ref());
+        match made {
+            Ok(homes) => self.plan.settings.homes = homes,
+            Err(error) => return Failure::new(format!("cannot make its home: {error}")),
+        }
         let failure = match self.launch(dir) {
             Ok(monitor) => self.live(dir, monitor, None).await,
             Err(error) => {
@@ -244,7 +249,7 @@ impl Supervisor {
         let Plan { id, spec, settings, hosts, .. } = self.plan.clone();
         // Blocks only if the identity is not made yet, and then there is no host that knows us.
         let spec = spec.try_map_sources(|source| hosts.resolve(source)).map_err(|e| e.to_string())?;
-        let init = ServerIpcMessage::Init { id, spec: Json(spec), settings: Json(settings) };
+        let init = ServerIpcMessage::Init { id, spec: Json(spec), settings: Box::new(Json(settings)) };
         connection.queue(&init).map_err(|error| format!("cannot send the spec: {error}"))?;
         self.start_source(&mut connection);
         Ok(Some(connection))

@@ -12,7 +12,8 @@
 //! [`start`] assembles them; dropping [`Desktop`] ends them. Attached to a display that is already
 //! there, the size of that screen is taken as it is, and its X server is left running.
 
-pub mod canvas;
+pub mod bus;
+mod canvas;
 pub mod capture;
 pub mod clipboard;
 pub mod cursor;
@@ -84,7 +85,7 @@ pub struct Desktop {
 /// # Errors
 /// [`Error`] when a part of it does not come up; those before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
-    let Outlets { video, audio, counters, events, shared_dir, host: _ } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir, homes, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
     let server = match &spec.display {
         None => {
@@ -121,7 +122,13 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         sound.wait_ready(SOUND_PATIENCE);
     }
     let sound_address = sound.as_ref().map(Sound::address);
-    let around = Surroundings { display: &display, sound: sound_address, dir: &shared_dir };
+    let around = Surroundings {
+        display: &display,
+        sound: sound_address,
+        dir: &shared_dir,
+        home: &spec.home,
+        homes: &homes,
+    };
     let start_session = |command| Session::start(command, &spec.env, &around, end.callback());
     let session = spec.command.as_ref().map(start_session).transpose()?;
     Ok(Desktop {

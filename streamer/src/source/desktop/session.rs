@@ -15,9 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use common::spec;
+use common::spec::{self, Home, HomeDirs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::bus::{self, Bus};
 use super::display::Display;
 use crate::process::{self, Child, confine, exit_text, tree};
 use crate::source::{Ended, Error};
@@ -47,12 +48,17 @@ pub struct Surroundings<'a> {
     pub sound: Option<&'a str>,
     /// Directory of what the session shares with its programs.
     pub dir: &'a Path,
+    /// Where its programs keep what is theirs.
+    pub home: &'a Home,
+    /// Homes that the web-server has made.
+    pub homes: &'a HomeDirs,
 }
 
 /// A running command. Dropping it ends it and everything that it started.
 #[derive(Debug)]
 pub struct Session {
     child: Child,
+    _bus: Option<Bus>,
     mark: String,
     stopping: Arc<AtomicBool>,
 }
@@ -71,13 +77,23 @@ impl Session {
     ) -> Result<Self, Error> {
         let failed = Error::Command;
         let mark = around.dir.to_string_lossy().into_owned();
-        let home = home(around).map_err(|e| failed(format!("making its home: {e}")))?;
-        let environment = environment(env, around, &home, &mark).map_err(|e| failed(e.to_string()))?;
+        let home = home(around).map_err(failed)?;
+        let mut environment = environment(env, around, &home, &mark).map_err(|e| failed(e.to_string()))?;
         let argv = command.argv();
         let (name, args) = argv.split_first().ok_or_else(|| failed("names no program".into()))?;
         let path = environment.get("PATH").cloned().unwrap_or_default();
         let program = process::find_program(name, &path).ok_or_else(|| failed(no_such_program(name)))?;
 
+        let bus = match environment.contains_key(bus::VARIABLE) {
+            true => None,
+            false => Bus::start(&environment, &home, &runtime_dir(around)).unwrap_or_else(|error| {
+                tracing::warn!(%error, "this desktop has no message bus");
+                None
+            }),
+        };
+        if let Some(bus) = &bus {
+            environment.insert(bus::VARIABLE.into(), bus.address().into());
+        }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
         let output = Output::start(File::from(read), around.dir.join("session.log"))
             .map_err(|e| failed(format!("opening its log: {e}")))?;
@@ -97,7 +113,7 @@ impl Session {
             }
         })
         .map_err(|e| failed(format!("cannot run {name:?}: {e}")))?;
-        Ok(Self { child, mark: format!("{MARK}={mark}"), stopping })
+        Ok(Self { child, _bus: bus, mark: format!("{MARK}={mark}"), stopping })
     }
 
     /// Its first process.
@@ -132,15 +148,25 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
     if status.success() { Ended::Finished(message) } else { Ended::Failed(message) }
 }
 
-/// The user's home, or one that is only the session's when that is nowhere or among what is the server's.
-fn home(around: &Surroundings<'_>) -> io::Result<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    if let Some(home) = home.filter(|home| home.is_dir() && confine::reaches(home)) {
-        return Ok(home);
-    }
-    let home = around.dir.join("home");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
-    Ok(home)
+/// The home that is asked for. Where the web-server has made none it lasts as long as the session's directory.
+fn home(around: &Surroundings<'_>) -> Result<PathBuf, String> {
+    let made = match around.home {
+        Home::Session => around.homes.session.clone(),
+        Home::Kept => Some(around.homes.kept.clone().ok_or("no home is kept for this streamer")?),
+        Home::Path(path) if path.is_dir() && confine::reaches(path) => Some(path.clone()),
+        Home::Path(path) => return Err(format!("its home {} is no directory", path.display())),
+    };
+    made.map_or_else(|| make_dir(around.dir.join("home")).map_err(|e| format!("making its home: {e}")), Ok)
+}
+
+/// Where programs put their sockets.
+fn runtime_dir(around: &Surroundings<'_>) -> PathBuf {
+    around.dir.join("xdg")
+}
+
+fn make_dir(dir: PathBuf) -> io::Result<PathBuf> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    Ok(dir)
 }
 
 fn environment(
@@ -149,8 +175,7 @@ fn environment(
     home: &Path,
     mark: &str,
 ) -> io::Result<BTreeMap<String, OsString>> {
-    let runtime = around.dir.join("xdg");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&runtime)?;
+    let (runtime, temporary) = (make_dir(runtime_dir(around))?, make_dir(around.dir.join("tmp"))?);
     let user = std::env::var_os("USER").unwrap_or_else(|| "root".into());
     let mut all: BTreeMap<String, OsString> = BTreeMap::from([
         ("PATH".into(), process::search_path()),
@@ -160,6 +185,11 @@ fn environment(
         ("LANG".into(), "C.UTF-8".into()),
         ("DISPLAY".into(), around.display.name.clone().into()),
         ("XDG_RUNTIME_DIR".into(), runtime.into()),
+        ("XDG_CONFIG_HOME".into(), home.join(".config").into()),
+        ("XDG_CACHE_HOME".into(), home.join(".cache").into()),
+        ("XDG_DATA_HOME".into(), home.join(".local/share").into()),
+        ("XDG_STATE_HOME".into(), home.join(".local/state").into()),
+        ("TMPDIR".into(), temporary.into()),
         ("XDG_SESSION_TYPE".into(), "x11".into()),
     ]);
     if let Some(xauthority) = &around.display.xauthority {
