@@ -55,7 +55,7 @@ fn a_program_reaches_nothing_of_the_server_by_any_way() {
     println!("{seen}");
     let key = fs::read(server.state_dir().join("token.key")).unwrap();
     let token = fs::read_to_string(server.run_dirs()[0].join("token")).unwrap();
-    assert!(seen.contains("state: run run: shared\n"), "only what is shared is there");
+    assert!(seen.contains("state: homes run run: shared\n"), "only what is shared is there");
     assert!(!seen.contains(token.trim()) && !seen.contains(String::from_utf8_lossy(&key).trim()));
     for never in ["reached through", "unmounted", SECRET] {
         assert!(!seen.contains(never), "{never}");
@@ -113,7 +113,7 @@ fn sessions_run_as_their_own_user_and_are_adopted_killed_and_cleared_away() {
         ),
     );
     println!("{seen}");
-    for works in ["nobody\n", "Width: 320", "state: run run: shared\n", "home is there"] {
+    for works in ["nobody\n", "Width: 320", "state: homes run run: shared\n", "home is there"] {
         assert!(seen.contains(works), "{works}");
     }
     assert!(!seen.contains("unmounted") && !seen.contains("reached through"));
