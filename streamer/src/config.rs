@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::process::init::Options;
+
 /// One Oriel session. Started by the web-server, not by hand.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -13,7 +15,7 @@ pub struct Args {
     pub mode: Mode,
 }
 
-/// The two processes of a session, and what clears it away when both are gone.
+/// The two processes of a session, what clears it away when both are gone, and the first of each of its programs.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
     /// Starts a session, outlives it, and cleans up after it.
@@ -28,6 +30,8 @@ pub enum Mode {
         #[arg(long)]
         run_dir: PathBuf,
     },
+    /// Runs a program of a session, apart from the processes of others.
+    Init(Options),
     /// Runs a session.
     Session {
         /// Directory of the session.

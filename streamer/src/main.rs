@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     match Args::parse().mode {
         Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
+        Mode::Init(options) => streamer::process::init::run(&options),
         Mode::Clean { run_dir } => streamer::cleanup::run(&run_dir),
         Mode::Session { run_dir } => {
             #[cfg(feature = "count-allocations")]

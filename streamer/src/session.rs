@@ -122,7 +122,7 @@ impl Session {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shared_dir)?;
         let shared = std::iter::once(shared_dir.as_path()).chain(settings.homes.all());
         let shared = shared.map(Path::to_owned).collect();
-        confine::configure(settings.isolation, &settings.hidden, shared);
+        confine::configure(settings.isolation, settings.network, &settings.hidden, shared);
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.input.clone())?;
         let mut shards = Vec::new();

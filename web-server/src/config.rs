@@ -480,6 +480,7 @@ impl Config {
                 data_messages_per_second: limits.data_messages_per_second,
                 preallocate_slots: options.preallocate_slots.unwrap_or(defaults.preallocate_slots),
                 isolation: sessions.isolation,
+                network: sessions.network,
                 hidden,
                 ..defaults
             },

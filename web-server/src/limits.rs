@@ -30,6 +30,8 @@ pub struct File {
     pub joins_per_minute: Option<u32>,
     /// Wrong tokens of one address.
     pub failed_logins_per_minute: Option<u32>,
+    /// Open connections of one address.
+    pub connections: Option<u32>,
     /// Longest message of a WebSocket, bytes.
     pub message_bytes: Option<u32>,
     /// Messages of one WebSocket.
@@ -54,6 +56,10 @@ pub struct Options {
     #[arg(long, env = "ORIEL_FAILED_LOGINS_PER_MINUTE", value_name = "N")]
     pub failed_logins_per_minute: Option<u32>,
 
+    /// Open connections of one address; those of this machine and of trusted proxies are not counted [default: 256]
+    #[arg(long, env = "ORIEL_CONNECTIONS", value_name = "N")]
+    pub connections: Option<u32>,
+
     /// Longest message of a peer's WebSocket [default: 262144]
     #[arg(long, env = "ORIEL_MESSAGE_BYTES", value_name = "BYTES")]
     pub message_bytes: Option<u32>,
@@ -74,6 +80,7 @@ impl Options {
             requests_per_second: self.requests_per_second.or(file.requests_per_second),
             joins_per_minute: self.joins_per_minute.or(file.joins_per_minute),
             failed_logins_per_minute: self.failed_logins_per_minute.or(file.failed_logins_per_minute),
+            connections: self.connections.or(file.connections),
             message_bytes: self.message_bytes.or(file.message_bytes),
             messages_per_second: self.messages_per_second.or(file.messages_per_second),
             data_messages_per_second: self.data_messages_per_second.or(file.data_messages_per_second),
@@ -90,6 +97,8 @@ pub struct Config {
     pub joins_per_minute: u32,
     /// Wrong tokens of one address, per minute.
     pub failed_logins_per_minute: u32,
+    /// Open connections of one address.
+    pub connections: u32,
     /// Longest message of a WebSocket, bytes.
     pub message_bytes: u32,
     /// Messages of one WebSocket, per second.
@@ -104,6 +113,7 @@ impl Default for Config {
             requests_per_second: 50,
             joins_per_minute: 120,
             failed_logins_per_minute: 10,
+            connections: 256,
             message_bytes: common::signal::MAX_MESSAGE as u32,
             messages_per_second: 200,
             data_messages_per_second: common::ipc::Settings::default().data_messages_per_second,
@@ -140,6 +150,7 @@ impl Config {
                 file.failed_logins_per_minute,
                 default.failed_logins_per_minute,
             )?,
+            connections: some("limits.connections", file.connections, default.connections)?,
             // An answer with 16 slots must fit.
             message_bytes: within(
                 "limits.message_bytes",
@@ -196,6 +207,8 @@ pub enum Limit {
     Joins,
     /// Wrong tokens of one address: those that were one too many.
     FailedLogins,
+    /// Open connections of one address.
+    Connections,
     /// Length of a message of a WebSocket.
     MessageBytes,
     /// Messages of one WebSocket.
@@ -203,11 +216,12 @@ pub enum Limit {
 }
 
 /// All of them, each with its key in the configuration.
-pub const LIMITS: [(Limit, &str); 6] = [
+pub const LIMITS: [(Limit, &str); 7] = [
     (Limit::Streamers, "max_streamers"),
     (Limit::Requests, "limits.requests_per_second"),
     (Limit::Joins, "limits.joins_per_minute"),
     (Limit::FailedLogins, "limits.failed_logins_per_minute"),
+    (Limit::Connections, "limits.connections"),
     (Limit::MessageBytes, "limits.message_bytes"),
     (Limit::Messages, "limits.messages_per_second"),
 ];
@@ -432,7 +446,8 @@ impl Buckets {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one address.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX)).into(),
         v4 => v4,

@@ -16,6 +16,7 @@ use crate::api::site::Site;
 use crate::api::{self, edge, health};
 use crate::auth::Auth;
 use crate::config::{Config, LogFormat, Sessions};
+use crate::connections::Connections;
 use crate::hosts::Hosts;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -133,6 +134,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         streamer: config.streams.streamer,
         max_slots: config.streams.max_slots,
     });
+    let proxies = site.access.trusted_proxies.clone();
+    let connections = Connections::new(limits.config().connections, proxies, limits.refusals().clone());
     let base_path = site.access.base_path.clone();
     let base = base_path.clone();
     let server = HttpServer::new(move || {
@@ -149,6 +152,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .app_data(health.clone())
             .configure(|routes| below(&base_path, routes))
     })
+    .on_connect(move |connection, extensions| connections.accepted(connection, extensions))
     .workers(HTTP_WORKERS)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_DEADLINE_S);
@@ -222,6 +226,9 @@ fn make_private(dir: &Path, sessions: &Sessions) -> anyhow::Result<()> {
 /// What starts sessions. Limits that cannot be held to are no reason not to serve, but one to say so.
 fn launcher(streamer_bin: PathBuf, log: LogSettings, sessions: Sessions, run_root: &Path) -> Launcher {
     let Sessions { user, limits, .. } = sessions;
+    if user.is_none() && rustix::process::geteuid().is_root() {
+        tracing::warn!("sessions run as root: name a user of theirs in sessions.user");
+    }
     let groups = limits.any().then(|| Groups::find(&limits, run_root));
     let groups = groups.transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "sessions are not held to the limits of `sessions`: no control group can be made for them");

@@ -266,6 +266,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// The server's own directories and files, absolute.
     pub hidden: Vec<std::path::PathBuf>,
+    /// What the programs of a session reach by network.
+    pub network: ProgramNetwork,
     /// Homes of this streamer's desktops.
     pub homes: crate::spec::HomeDirs,
 }
@@ -283,6 +285,18 @@ pub enum Isolation {
     Off,
 }
 
+/// What the programs of a session reach by network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProgramNetwork {
+    /// What this machine reaches, and what listens on it.
+    #[default]
+    Host,
+    /// Each other, on a loopback interface of their own, and nothing else. Where the system does not allow that, no program is
+    /// started.
+    Isolated,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -298,6 +312,7 @@ impl Default for Settings {
             preallocate_slots: true,
             isolation: Isolation::default(),
             hidden: Vec::new(),
+            network: ProgramNetwork::default(),
             homes: crate::spec::HomeDirs::default(),
         }
     }

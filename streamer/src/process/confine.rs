@@ -16,12 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::ipc::Isolation;
+use common::ipc::{Isolation, ProgramNetwork};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
+
+use super::init;
 
 /// Capabilities that a root inside keeps, by number (`capabilities(7)`): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
 /// SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE, SETFCAP.
@@ -36,17 +38,25 @@ const MAX_SHARED: usize = 4;
 #[derive(Debug, Default)]
 struct Confinement {
     isolation: Isolation,
+    network: ProgramNetwork,
     hidden: Vec<PathBuf>,
     /// Within what is hidden, and there for programs.
     shared: Vec<PathBuf>,
+}
+
+impl Confinement {
+    /// A program that cannot be confined is not started: who cannot be kept from the network must not have it.
+    fn is_required(&self) -> bool {
+        self.isolation == Isolation::Required || self.network == ProgramNetwork::Isolated
+    }
 }
 
 /// Set once, before the first source starts: like the user that we are, it is the same for all that this process starts.
 static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
 
 /// Says what to hide from the programs that are started from now on, and which directories to share with them.
-pub fn configure(isolation: Isolation, hidden: &[PathBuf], shared: Vec<PathBuf>) {
-    let confinement = Confinement { isolation, hidden: hidden.to_vec(), shared };
+pub fn configure(isolation: Isolation, network: ProgramNetwork, hidden: &[PathBuf], shared: Vec<PathBuf>) {
+    let confinement = Confinement { isolation, network, hidden: hidden.to_vec(), shared };
     if CONFINEMENT.set(confinement).is_err() {
         tracing::warn!("programs are confined as it was said first");
     }
@@ -74,19 +84,36 @@ impl Outcome {
     }
 }
 
+/// How far a program is kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// From what is the server's.
+    Files,
+    /// From the processes of others as well: `command` runs [`init`](super::init), which does the rest.
+    Processes,
+}
+
+/// A command that runs `program` with no other processes in its sight, to be started with [`Depth::Processes`]; with a message
+/// bus at `bus`. Before [`configure`] was called it is the bare program.
+pub fn command(program: &Path, bus: Option<&Path>) -> Command {
+    let Some(confinement) = CONFINEMENT.get() else { return Command::new(program) };
+    init::command(program, bus, confinement.is_required(), confinement.network)
+}
+
 /// Makes `command` start confined. Where the system does not allow that it fails if it is required, else [`Outcome`] tells.
 ///
 /// # Errors
 /// A path cannot be said to the system, or descriptors have run out.
-pub fn confine(command: &mut Command) -> io::Result<Outcome> {
+pub fn confine(command: &mut Command, depth: Depth) -> io::Result<Outcome> {
     let Some(confinement) = CONFINEMENT.get().filter(|c| c.isolation != Isolation::Off) else {
         return Ok(Outcome(None));
     };
     let plan = Plan::new(confinement)?;
     let failure = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let told = failure.try_clone()?;
-    let required = confinement.isolation == Isolation::Required;
-    let setup = move || match plan.enter() {
+    let required = confinement.is_required();
+    let network = confinement.network;
+    let setup = move || match plan.enter(depth, network) {
         Err(Failed::Refused(error)) if !required => {
             let value = u64::from(error.raw_os_error().unsigned_abs()).to_ne_bytes();
             rustix::io::write(&told, &value).map(drop).map_err(io::Error::from)
@@ -160,18 +187,27 @@ impl Plan {
     }
 
     /// Only system calls: runs between fork and exec.
-    fn enter(&self) -> Result<(), Failed> {
-        self.namespaces().map_err(Failed::Refused)?;
+    fn enter(&self, depth: Depth, network: ProgramNetwork) -> Result<(), Failed> {
+        let more = match (depth, network) {
+            (Depth::Files, _) => UnshareFlags::empty(),
+            (Depth::Processes, ProgramNetwork::Host) => UnshareFlags::NEWPID,
+            (Depth::Processes, ProgramNetwork::Isolated) => UnshareFlags::NEWPID | UnshareFlags::NEWNET,
+        };
+        self.namespaces(more).map_err(Failed::Refused)?;
         self.hide().map_err(Failed::Halfway)?;
-        drop_capabilities();
+        match depth {
+            Depth::Files => drop_capabilities(),
+            // Whoever is not root in a user namespace loses all with exec. What init cannot do then, it says.
+            Depth::Processes => drop(keep_for_init()),
+        }
         Ok(())
     }
 
     /// A mount namespace, with a user namespace if it needs to be; what is mounted outside later is seen in it.
-    fn namespaces(&self) -> Result<(), Errno> {
-        match unshare(UnshareFlags::NEWNS) {
+    fn namespaces(&self, more: UnshareFlags) -> Result<(), Errno> {
+        match unshare(UnshareFlags::NEWNS | more) {
             Err(Errno::PERM) => {
-                unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUSER)?;
+                unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUSER | more)?;
                 // user_namespaces(7): groups may be mapped only when they can no longer be dropped.
                 write_file(c"/proc/self/setgroups", b"deny")?;
                 write_file(c"/proc/self/uid_map", &self.uid_map)?;
@@ -231,8 +267,24 @@ fn write_file(path: &CStr, text: &[u8]) -> Result<(), Errno> {
     rustix::io::write(&file, text).map(drop)
 }
 
+/// What init needs to mount `/proc` and to have a loopback interface, and then to give all of that up.
+fn keep_for_init() -> Result<(), Errno> {
+    const NEEDED: [CapabilitySet; 3] =
+        [CapabilitySet::SYS_ADMIN, CapabilitySet::SETPCAP, CapabilitySet::NET_ADMIN];
+    let mut sets = rustix::thread::capabilities(None)?;
+    NEEDED.into_iter().for_each(|one| sets.inheritable |= one);
+    rustix::thread::set_capabilities(None, sets)?;
+    NEEDED.into_iter().try_for_each(|one| rustix::thread::configure_capability_in_ambient_set(one, true))
+}
+
 /// From what a program can ever have: what it has now goes with exec.
-fn drop_capabilities() {
+pub fn drop_capabilities() {
+    // There are none where nobody has kept any.
+    let _ = rustix::thread::clear_ambient_capability_set();
+    if let Ok(mut sets) = rustix::thread::capabilities(None) {
+        sets.inheritable = CapabilitySet::empty();
+        let _ = rustix::thread::set_capabilities(None, sets);
+    }
     for capability in (0..CAPABILITIES).filter(|number| !KEPT_CAPABILITIES.contains(number)) {
         // SAFETY: a plain system call on numbers. It is refused for capabilities that do not exist, and to those who have none
         // to drop.

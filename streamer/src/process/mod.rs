@@ -6,6 +6,7 @@
 //! [`tree`] can find and end it.
 
 pub mod confine;
+pub mod init;
 pub mod memory;
 pub mod tree;
 
@@ -21,6 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use confine::Depth;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// Threads that only wait need hardly any stack.
@@ -136,17 +138,19 @@ pub fn spawn(
     }
 }
 
-/// Like [`spawn`], for programs that are not ours: kept from what is the server's, see [`confine`].
+/// Like [`spawn`], for programs that are not ours: kept from what is the server's, and from others if `depth` says so; see
+/// [`confine`].
 ///
 /// # Errors
 /// Likewise, and when it must be confined and cannot be.
 pub fn spawn_confined(
     name: &str,
     mut command: Command,
+    depth: Depth,
     keep: Option<OwnedFd>,
     on_exit: impl FnOnce(ExitStatus) + Send + 'static,
 ) -> io::Result<Child> {
-    let outcome = confine::confine(&mut command)?;
+    let outcome = confine::confine(&mut command, depth)?;
     let child = spawn(name, command, keep, on_exit)?;
     if let Some(error) = outcome.failure() {
         tracing::warn!(name, %error, "a program is not kept from the server's files: the system does not allow it");

@@ -7,6 +7,7 @@ use streamer::source::Event;
 use streamer::source::desktop::display::Display;
 use streamer::source::desktop::resize;
 use x11rb::connection::Connection as _;
+use x11rb::protocol::randr::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, Rectangle};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
@@ -141,6 +142,45 @@ fn a_keyframe_comes_at_once_on_an_idle_desktop() {
     stage.video_demand.ask_keyframe();
     assert!(stage.next().keyframe);
     assert!(!stage.next().keyframe, "what follows adds detail");
+}
+
+#[test]
+fn its_output_lists_the_usual_sizes_that_fit() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let painter = Painter::new(&stage);
+    let sizes = || {
+        let resources = painter.x.randr_get_screen_resources_current(painter.root).unwrap().reply().unwrap();
+        let output = painter.x.randr_get_output_info(resources.outputs[0], 0).unwrap().reply().unwrap();
+        let listed = resources.modes.iter().filter(|mode| output.modes.contains(&mode.id));
+        let mut sizes: Vec<_> = listed.map(|mode| (mode.width, mode.height)).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    // The last one is the X server's own, which cannot be taken from it.
+    assert_eq!(sizes(), [(640, 480), (3840, 2160)]);
+    stage.resize(1300, 800);
+    let fitting = [(640, 480), (800, 600), (1024, 768), (1280, 720), (1280, 800), (1300, 800), (3840, 2160)];
+    assert_eq!(sizes(), fitting);
+    // As a game does that wants the whole screen.
+    let resources = painter.x.randr_get_screen_resources_current(painter.root).unwrap().reply().unwrap();
+    let mode = resources.modes.iter().find(|mode| (mode.width, mode.height) == (1024, 768)).unwrap().id;
+    let (now, rotation) = (x11rb::CURRENT_TIME, randr::Rotation::ROTATE0);
+    let set = painter.x.randr_set_crtc_config(
+        resources.crtcs[0],
+        now,
+        now,
+        0,
+        0,
+        mode,
+        rotation,
+        &resources.outputs,
+    );
+    assert_eq!(set.unwrap().reply().unwrap().status, randr::SetConfig::SUCCESS);
+    let root = painter.x.get_geometry(painter.root).unwrap().reply().unwrap();
+    assert_eq!((root.width, root.height), (1300, 800), "the picture stays as large as it is");
+    stage.resize(640, 480);
+    assert_eq!(sizes(), [(640, 480), (3840, 2160)]);
 }
 
 #[test]

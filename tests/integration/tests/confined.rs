@@ -15,13 +15,19 @@ const SECRET: &str = "an-admin-secret-of-a-test";
 
 /// A desktop whose command is this script, and what it has printed into `seen` when it is done.
 fn run_script(server: &Server, script: &str) -> String {
+    run_script_of(server, "demo", script)
+}
+
+/// The same, of another name.
+fn run_script_of(server: &Server, id: &str, script: &str) -> String {
     let script = format!(
         "( {script} ) > \"$ORIEL_SESSION/seen.new\" 2>&1; mv \"$ORIEL_SESSION/seen.new\" \"$ORIEL_SESSION/seen\"; exec sleep 1000"
     );
     let source = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sh", "-c", script] });
-    server.create("demo", source);
-    let [run_dir] = &server.run_dirs()[..] else { panic!("one run directory") };
-    let seen = eventually("the script is done", || fs::read(run_dir.join("shared/seen")).ok());
+    server.create(id, source);
+    let seen = eventually("the script is done", || {
+        server.run_dirs().iter().find_map(|dir| fs::read(dir.join("shared/seen")).ok())
+    });
     String::from_utf8_lossy(&seen).into_owned()
 }
 
@@ -146,6 +152,83 @@ fn sessions_run_as_their_own_user_and_are_adopted_killed_and_cleared_away() {
     server.delete("/api/streamers/demo").expect(204);
     assert_eq!(server.session_processes().len(), 0);
     assert_eq!(server.run_dirs().len(), 0);
+}
+
+/// A session looks at another one: at its processes, what `/proc` says of them, and whether it can end them.
+fn look_into_another(server: &Server) {
+    let source = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sleep", "4321"],
+        "env": { "TREASURE": "of-the-other" } });
+    server.create("other", source);
+    let other = eventually("the program of the other session", || {
+        let mut all = server.session_processes().into_iter();
+        all.find(|process| process.command_line.starts_with("sleep 4321"))
+    });
+    let seen = run_script_of(
+        server,
+        "demo",
+        &format!(
+            "echo processes: $(ls /proc | grep -c '^[0-9]')
+             for all in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $all | grep TREASURE; done
+             for all in /proc/[0-9]*/root; do ls $all/proc/{pid}; done
+             kill -9 {pid} && echo killed
+             sleep 0.1 & wait $! && echo children are waited for
+             (sleep 0.1 & exec sleep 0.3)
+             echo $(ps -e -o comm=)
+             test -S \"${{DBUS_SESSION_BUS_ADDRESS#unix:path=}}\" || test -n \"$DBUS_SESSION_BUS_ADDRESS\" && echo has a bus",
+            pid = other.pid
+        ),
+    );
+    println!("{seen}");
+    assert!(!seen.contains("of-the-other") && !seen.contains("killed"));
+    assert!(other.is_alive());
+    let count = seen.split_once("processes: ").and_then(|(_, rest)| rest.lines().next()?.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| (2..12).contains(&count)), "it sees its own processes alone");
+    for works in ["children are waited for", "has a bus"] {
+        assert!(seen.contains(works), "{works}");
+    }
+    assert!(!seen.contains("defunct"), "what has ended is taken in");
+    server.delete("/api/streamers/demo").expect(204);
+    server.delete("/api/streamers/other").expect(204);
+    assert_eq!(server.session_processes().len(), 0);
+}
+
+#[test]
+fn a_program_sees_nothing_of_another_session() {
+    look_into_another(&Server::start());
+}
+
+#[test]
+fn a_program_of_an_ordinary_user_sees_nothing_of_another_session() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested apart from the other: it was an ordinary user already");
+        return;
+    }
+    let installed = Installed::new();
+    let streamer_bin = installed.streamer();
+    let config = format!("streamer_bin: {}\nsessions: {{user: nobody}}", streamer_bin.display());
+    look_into_another(&Server::start_configured(&config));
+}
+
+#[test]
+fn programs_with_an_isolated_network_reach_each_other_and_nobody_else() {
+    let server = Server::start_configured("sessions: {network: isolated}");
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let seen = run_script(
+        &server,
+        &format!(
+            "curl -s -m 5 http://127.0.0.1:{web}/healthz && echo reached the server
+             curl -s -m 2 telnet://127.0.0.1:{port} </dev/null && echo reached the host
+             python3 -m http.server 8000 >/dev/null 2>&1 & sleep 1
+             curl -s -m 5 http://127.0.0.1:8000/ >/dev/null && echo reached each other
+             xwininfo -root | grep Width",
+            web = server.address().port()
+        ),
+    );
+    assert!(!seen.contains("reached the"), "{seen}");
+    for works in ["reached each other", "Width: 320"] {
+        assert!(seen.contains(works), "{works}: {seen}");
+    }
 }
 
 fn owner(process: &Process) -> u32 {

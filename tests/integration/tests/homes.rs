@@ -65,7 +65,8 @@ fn a_kept_home_comes_back_and_no_other_directory_is_one_unless_it_is_allowed() {
     let allowed = tempfile::tempdir().unwrap();
     let place = allowed.path().join("agent");
     std::fs::create_dir(&place).unwrap();
-    let server = Server::start_configured(&format!("auth: {{allowed_homes: [{}]}}", allowed.path().display()));
+    let server =
+        Server::start_configured(&format!("auth: {{allowed_homes: [{}]}}", allowed.path().display()));
     let home = server.state_dir().join("homes/kept/steady");
     desktop(&server, "steady", &json!({ "home": "kept" }));
     assert_eq!(variable(&home, "HOME"), home);

@@ -83,6 +83,7 @@ pub const KEYS: &[Key] = &[
     key("limits.failed_logins_per_minute", "failed_logins_per_minute", |c| {
         json!(c.limits.failed_logins_per_minute)
     }),
+    key("limits.connections", "connections", |c| json!(c.limits.connections)),
     key("limits.message_bytes", "message_bytes", |c| json!(c.limits.message_bytes)),
     key("limits.messages_per_second", "messages_per_second", |c| json!(c.limits.messages_per_second)),
     key("limits.data_messages_per_second", "data_messages_per_second", |c| {
@@ -93,6 +94,7 @@ pub const KEYS: &[Key] = &[
     key("sessions.processes", "session_processes", |c| json!(c.sessions.limits.processes)),
     key("sessions.cpu_weight", "session_cpu_weight", |c| json!(c.sessions.limits.cpu_weight)),
     key("sessions.isolation", "session_isolation", |c| json!(c.sessions.isolation)),
+    key("sessions.network", "session_network", |c| json!(c.sessions.network)),
 ];
 
 fn ice_server(server: &IceServer) -> Value {

@@ -1,7 +1,7 @@
 //! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
 
 use clap::Args;
-use common::ipc::Isolation;
+use common::ipc::{Isolation, ProgramNetwork};
 use common::spec::InvalidField;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -30,6 +30,8 @@ pub struct File {
     pub cpu_weight: Option<u32>,
     /// `--session-isolation`.
     pub isolation: Option<Isolation>,
+    /// `--session-network`.
+    pub network: Option<ProgramNetwork>,
 }
 
 /// Flags and environment, and what they leave open from the file.
@@ -56,6 +58,14 @@ pub struct Options {
     /// program is started, or `off` [default: auto]
     #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_name = "HOW", value_parser = parse_isolation)]
     pub session_isolation: Option<Isolation>,
+
+    /// What programs of sessions reach by network: `host`, what this machine does, or `isolated`, each other alone [default: host]
+    #[arg(long, env = "ORIEL_SESSION_NETWORK", value_name = "WHAT", value_parser = parse_network)]
+    pub session_network: Option<ProgramNetwork>,
+}
+
+fn parse_network(text: &str) -> Result<ProgramNetwork, ValueError> {
+    ProgramNetwork::deserialize(StrDeserializer::new(text))
 }
 
 fn parse_isolation(text: &str) -> Result<Isolation, ValueError> {
@@ -71,6 +81,7 @@ impl Options {
             session_processes: self.session_processes.or(file.processes),
             session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
             session_isolation: self.session_isolation.or(file.isolation),
+            session_network: self.session_network.or(file.network),
         }
     }
 }
@@ -84,6 +95,8 @@ pub struct Sessions {
     pub limits: SessionLimits,
     /// Whether programs are kept from our files.
     pub isolation: Isolation,
+    /// What programs reach by network.
+    pub network: ProgramNetwork,
 }
 
 impl Sessions {
@@ -108,6 +121,12 @@ impl Sessions {
             }
             weight => weight,
         };
+        let (isolation, network) =
+            (options.session_isolation.unwrap_or_default(), options.session_network.unwrap_or_default());
+        if isolation == Isolation::Off && network == ProgramNetwork::Isolated {
+            let message = "cannot be isolated where sessions.isolation is off";
+            return Err(InvalidField::new("sessions.network", message));
+        }
         Ok(Self {
             user: options.session_user.as_ref().map(find).transpose()?,
             limits: SessionLimits {
@@ -115,7 +134,8 @@ impl Sessions {
                 processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
                 cpu_weight,
             },
-            isolation: options.session_isolation.unwrap_or_default(),
+            isolation,
+            network,
         })
     }
 }
@@ -131,6 +151,8 @@ mod tests {
         assert_eq!(refused(Options { session_memory_mb: Some(1), ..default() }), "sessions.memory_mb");
         assert_eq!(refused(Options { session_processes: Some(1), ..default() }), "sessions.processes");
         assert_eq!(refused(Options { session_cpu_weight: Some(0), ..default() }), "sessions.cpu_weight");
+        let (session_isolation, session_network) = (Some(Isolation::Off), Some(ProgramNetwork::Isolated));
+        assert_eq!(refused(Options { session_isolation, session_network, ..default() }), "sessions.network");
         let nobody = Some("no-such-user".to_owned());
         assert_eq!(refused(Options { session_user: nobody, ..default() }), "sessions.user");
     }

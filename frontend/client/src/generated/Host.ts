@@ -36,9 +36,14 @@ unique_id: string,
  */
 state: HostState, 
 /**
- * It knows us, and we know it.
+ * It knows us, and we know it. `false` only once the host itself has said that it does not know us (any more).
  */
 paired: boolean, 
+/**
+ * When it was last asked, it had another certificate than when it was paired, so it was told nothing: to be paired again
+ * if it was installed anew.
+ */
+certificate_changed: boolean, 
 /**
  * Codecs that it encodes: `h264`, `hevc`, `av1`.
  */

@@ -44,6 +44,6 @@ recovered_packets: number,
  */
 keyframe_requests: number, 
 /**
- * Round trip to the host, milliseconds.
+ * Round trip to the host, milliseconds; absent until it is measured.
  */
 round_trip_ms: number | null, };

@@ -29,6 +29,7 @@ export * from "./ExitReason";
 export * from "./FfmpegSpec";
 export * from "./GeneralMessage";
 export * from "./GeneralRequest";
+export * from "./Home";
 export * from "./Host";
 export * from "./HostApp";
 export * from "./HostAppList";

@@ -12,8 +12,7 @@
 //! [`start`] assembles them; dropping [`Desktop`] ends them. Attached to a display that is already
 //! there, the size of that screen is taken as it is, and its X server is left running.
 
-pub mod bus;
-mod canvas;
+pub mod canvas;
 pub mod capture;
 pub mod clipboard;
 pub mod cursor;

@@ -1,5 +1,6 @@
 //! Sets the size of a screen by RandR: a mode of that size on its one output.
 
+use x11rb::cookie::Cookie;
 use x11rb::protocol::randr::{self, ConnectionExt as _, SetConfig};
 use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
@@ -10,6 +11,26 @@ use crate::source::Error;
 
 /// Our modes are named so, and removed when they are no longer used.
 const PREFIX: &str = "oriel-";
+/// Sizes that games ask for when they want the whole screen. Where the one that they want is missing they take the next larger
+/// one, and that would be the X server's frame buffer.
+const USUAL: [(u32, u32); 16] = [
+    (640, 480),
+    (800, 600),
+    (1024, 768),
+    (1152, 864),
+    (1280, 720),
+    (1280, 800),
+    (1280, 960),
+    (1280, 1024),
+    (1366, 768),
+    (1440, 900),
+    (1600, 900),
+    (1680, 1050),
+    (1920, 1080),
+    (1920, 1200),
+    (2560, 1440),
+    (3840, 2160),
+];
 /// What programs take a pixel for: 96 to the inch.
 const DPI: f64 = 96.0;
 
@@ -44,7 +65,71 @@ pub fn set_size(connection: &RustConnection, root: Window, size: Size) -> Result
         let _ = apply(connection, root, &head, head.size, head.mode);
         return Err(error);
     }
-    remove_others(connection, root, head.output, mode)
+    offer(connection, root, head.output, size)
+}
+
+/// Has the output list the usual sizes that fit on a screen of this size, and no other mode of ours. The server's own, of its
+/// frame buffer, cannot be removed (RandR refuses that with `BadAccess`).
+fn offer(
+    connection: &RustConnection,
+    root: Window,
+    output: randr::Output,
+    screen: Size,
+) -> Result<(), Error> {
+    let sizes = USUAL.map(|(width, height)| Size { width, height });
+    let fit = sizes.into_iter().filter(|size| size.width <= screen.width && size.height <= screen.height);
+    let wanted: Vec<_> = fit.chain([screen]).collect();
+    let known = Modes::of(connection, root, output)?;
+    // All are asked for before the first answer is waited for.
+    let missing = wanted.iter().filter(|size| known.of_size(**size).is_none());
+    let created: Vec<_> = missing.map(|size| create(connection, root, *size)).collect::<Result<_, _>>()?;
+    for created in created {
+        let mode = created.reply().map_err(x)?.mode;
+        connection.randr_add_output_mode(output, mode).map_err(x)?.ignore_error();
+    }
+    for (size, mode) in known.ours() {
+        if !wanted.contains(&size) {
+            // Somebody else may use it: then it stays.
+            connection.randr_delete_output_mode(output, mode).map_err(x)?.ignore_error();
+            connection.randr_destroy_mode(mode).map_err(x)?.ignore_error();
+        }
+    }
+    Ok(())
+}
+
+/// The modes of an output.
+struct Modes(Vec<(randr::ModeInfo, bool)>);
+
+impl Modes {
+    fn of(connection: &RustConnection, root: Window, output: randr::Output) -> Result<Self, Error> {
+        let resources = connection.randr_get_screen_resources_current(root).map_err(x)?;
+        let listed = connection.randr_get_output_info(output, 0).map_err(x)?;
+        let (resources, listed) = (resources.reply().map_err(x)?, listed.reply().map_err(x)?.modes);
+        let mut names = &resources.names[..];
+        let mut modes = Vec::new();
+        for mode in resources.modes {
+            let (name, rest) = names.split_at(names.len().min(mode.name_len.into()));
+            names = rest;
+            if listed.contains(&mode.id) {
+                modes.push((mode, name.starts_with(PREFIX.as_bytes())));
+            }
+        }
+        Ok(Self(modes))
+    }
+
+    fn of_size(&self, size: Size) -> Option<randr::Mode> {
+        let mut all = self.0.iter();
+        all.find(|(mode, _)| size_of(mode) == size).map(|(mode, _)| mode.id)
+    }
+
+    /// Those that we have made.
+    fn ours(&self) -> impl Iterator<Item = (Size, randr::Mode)> {
+        self.0.iter().filter(|(_, is_ours)| *is_ours).map(|(mode, _)| (size_of(mode), mode.id))
+    }
+}
+
+fn size_of(mode: &randr::ModeInfo) -> Size {
+    Size { width: mode.width.into(), height: mode.height.into() }
 }
 
 fn head(connection: &RustConnection, root: Window) -> Result<Head, Error> {
@@ -68,14 +153,21 @@ fn mode(
     output: randr::Output,
     size: Size,
 ) -> Result<randr::Mode, Error> {
-    let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
-    let modes = connection.randr_get_output_info(output, 0).map_err(x)?.reply().map_err(x)?.modes;
-    let (width, height) = (size.width as u16, size.height as u16);
-    let known =
-        |mode: &&randr::ModeInfo| (mode.width, mode.height) == (width, height) && modes.contains(&mode.id);
-    if let Some(mode) = resources.modes.iter().find(known) {
-        return Ok(mode.id);
+    if let Some(mode) = Modes::of(connection, root, output)?.of_size(size) {
+        return Ok(mode);
     }
+    let mode = create(connection, root, size)?.reply().map_err(x)?.mode;
+    connection.randr_add_output_mode(output, mode).map_err(x)?.check().map_err(x)?;
+    Ok(mode)
+}
+
+/// Asks for a mode of this size.
+fn create(
+    connection: &RustConnection,
+    root: Window,
+    size: Size,
+) -> Result<Cookie<'_, RustConnection, randr::CreateModeReply>, Error> {
+    let (width, height) = (size.width as u16, size.height as u16);
     let name = format!("{PREFIX}{width}x{height}");
     // The times mean nothing where there is no monitor; they must only be plausible: 60 Hz.
     let info = randr::ModeInfo {
@@ -91,9 +183,7 @@ fn mode(
         name_len: name.len() as u16,
         ..Default::default()
     };
-    let mode = connection.randr_create_mode(root, info, name.as_bytes()).map_err(x)?.reply().map_err(x)?.mode;
-    connection.randr_add_output_mode(output, mode).map_err(x)?.check().map_err(x)?;
-    Ok(mode)
+    connection.randr_create_mode(root, info, name.as_bytes()).map_err(x)
 }
 
 /// A CRTC must stay within the screen, so the screen is both sizes while its mode changes. The output is never off for
@@ -147,25 +237,4 @@ fn configure(
         SetConfig::SUCCESS => Ok(()),
         status => Err(x(format!("setting a mode: {status:?}"))),
     }
-}
-
-/// Removes modes that earlier sizes left, or they would grow in number with every resize.
-fn remove_others(
-    connection: &RustConnection,
-    root: Window,
-    output: randr::Output,
-    keep: randr::Mode,
-) -> Result<(), Error> {
-    let resources = connection.randr_get_screen_resources_current(root).map_err(x)?.reply().map_err(x)?;
-    let mut names = &resources.names[..];
-    for mode in &resources.modes {
-        let Some((name, rest)) = names.split_at_checked(mode.name_len.into()) else { break };
-        names = rest;
-        if mode.id != keep && name.starts_with(PREFIX.as_bytes()) {
-            // Somebody else may use it: then it stays.
-            connection.randr_delete_output_mode(output, mode.id).map_err(x)?.ignore_error();
-            connection.randr_destroy_mode(mode.id).map_err(x)?.ignore_error();
-        }
-    }
-    Ok(())
 }

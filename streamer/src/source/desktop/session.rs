@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -18,9 +18,9 @@ use std::time::Duration;
 use common::spec::{self, Home, HomeDirs};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::bus::{self, Bus};
 use super::display::Display;
-use crate::process::{self, Child, confine, exit_text, tree};
+use crate::process::confine::{self, Depth};
+use crate::process::{self, Child, exit_text, tree};
 use crate::source::{Ended, Error};
 
 /// Time for programs to end by themselves after SIGTERM.
@@ -58,7 +58,6 @@ pub struct Surroundings<'a> {
 #[derive(Debug)]
 pub struct Session {
     child: Child,
-    _bus: Option<Bus>,
     mark: String,
     stopping: Arc<AtomicBool>,
 }
@@ -78,26 +77,16 @@ impl Session {
         let failed = Error::Command;
         let mark = around.dir.to_string_lossy().into_owned();
         let home = home(around).map_err(failed)?;
-        let mut environment = environment(env, around, &home, &mark).map_err(|e| failed(e.to_string()))?;
+        let environment = environment(env, around, &home, &mark).map_err(|e| failed(e.to_string()))?;
         let argv = command.argv();
         let (name, args) = argv.split_first().ok_or_else(|| failed("names no program".into()))?;
         let path = environment.get("PATH").cloned().unwrap_or_default();
         let program = process::find_program(name, &path).ok_or_else(|| failed(no_such_program(name)))?;
 
-        let bus = match environment.contains_key(bus::VARIABLE) {
-            true => None,
-            false => Bus::start(&environment, &home, &runtime_dir(around)).unwrap_or_else(|error| {
-                tracing::warn!(%error, "this desktop has no message bus");
-                None
-            }),
-        };
-        if let Some(bus) = &bus {
-            environment.insert(bus::VARIABLE.into(), bus.address().into());
-        }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
         let output = Output::start(File::from(read), around.dir.join("session.log"))
             .map_err(|e| failed(format!("opening its log: {e}")))?;
-        let mut start = Command::new(program);
+        let mut start = confine::command(&program, Some(&runtime_dir(around).join("bus")));
         start.args(args).env_clear().current_dir(&home);
         start
             .stdin(Stdio::null())
@@ -107,13 +96,13 @@ impl Session {
 
         let stopping = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stopping);
-        let child = process::spawn_confined("command", start, None, move |status| {
+        let child = process::spawn_confined("command", start, Depth::Processes, None, move |status| {
             if !stopped.load(Ordering::Acquire) {
                 on_exit(ended(status, &output.tail()));
             }
         })
         .map_err(|e| failed(format!("cannot run {name:?}: {e}")))?;
-        Ok(Self { child, _bus: bus, mark: format!("{MARK}={mark}"), stopping })
+        Ok(Self { child, mark: format!("{MARK}={mark}"), stopping })
     }
 
     /// Its first process.

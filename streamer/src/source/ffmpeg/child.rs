@@ -26,6 +26,7 @@ use super::arguments::{Action, Codecs, Input, Picture, Plan, playlist};
 use super::ivf;
 use super::secrets::Secrets;
 use super::ts::{self, Packet};
+use crate::process::confine::{self, Depth};
 use crate::process::{self, exit_text, tree};
 use crate::source::live::h264::Obstacle;
 
@@ -188,7 +189,7 @@ impl Child {
             }
         }
         let Outputs { pictures, sound, keep } = outputs;
-        let (process, exit) = spawn(FFMPEG, command, keep)?;
+        let (process, exit) = spawn(FFMPEG, command, Depth::Files, keep)?;
         Ok(Self {
             pictures,
             sound,
@@ -386,14 +387,14 @@ impl Program {
         let failed = |why: String| End::Failed(format!("{name:?} {why}"));
         let program = process::find_program(name, &process::search_path())
             .ok_or_else(|| failed("is not a program that can be run".into()))?;
-        let mut command = Command::new(program);
+        let mut command = confine::command(&program, None);
         command.args(arguments).stdin(Stdio::null());
         clean(&mut command);
         let start = || {
             let (messages, stderr) = receiver()?;
             let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
             command.stdout(stdout).stderr(stderr);
-            let (process, exit) = spawn("exec", command, None)?;
+            let (process, exit) = spawn("exec", command, Depth::Processes, None)?;
             Ok(Self {
                 process,
                 output: Some(output),
@@ -491,9 +492,9 @@ pub(super) fn clean(command: &mut Command) {
 
 type Spawned = (process::Child, oneshot::Receiver<ExitStatus>);
 
-fn spawn(name: &str, command: Command, keep: Option<OwnedFd>) -> std::io::Result<Spawned> {
+fn spawn(name: &str, command: Command, depth: Depth, keep: Option<OwnedFd>) -> std::io::Result<Spawned> {
     let (told, exit) = oneshot::channel();
-    let process = process::spawn_confined(name, command, keep, move |status| {
+    let process = process::spawn_confined(name, command, depth, keep, move |status| {
         // Nobody may want to know any more.
         let _ = told.send(status);
     })?;

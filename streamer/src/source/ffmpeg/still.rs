@@ -15,6 +15,7 @@ use super::child::FFMPEG;
 use super::ivf;
 use crate::media::{Picture, Size};
 use crate::process;
+use crate::process::confine::Depth;
 
 /// How long it may take. Ten seconds of 1080p are decoded in two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     command.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
     command.stdin(input(codec, size, units)?).stdout(write).stderr(Stdio::null());
     super::child::clean(&mut command);
-    let process = process::spawn_confined(FFMPEG, command, None, |_| {})?;
+    let process = process::spawn_confined(FFMPEG, command, Depth::Files, None, |_| {})?;
     let pixels = last_picture(&read, size, Instant::now() + PATIENCE);
     process.kill();
     Ok(Picture { pixels: pixels?, size })

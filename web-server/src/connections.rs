@@ -1,0 +1,122 @@
+//! How many connections one address may hold open. Whoever holds more than that is let go at once, before a byte is read, so that nobody can
+//! use up the server's descriptors.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+
+use crate::auth::address::Network;
+use crate::limits::{Limit, Refusals, network};
+
+/// Open connections by address. All clones are the same.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    most: u32,
+    /// Through whom others come: they are not counted.
+    proxies: Vec<Network>,
+    refusals: Refusals,
+    open: Mutex<HashMap<IpAddr, u32>>,
+}
+
+impl Connections {
+    /// None yet; `most` of one address (an IPv6 network of 64 bits is one), but any number of loopback addresses and `proxies`.
+    pub fn new(most: u32, proxies: Vec<Network>, refusals: Refusals) -> Self {
+        Self(Arc::new(Inner { most, proxies, refusals, open: Mutex::default() }))
+    }
+
+    /// For each connection that actix has accepted.
+    pub fn accepted(&self, connection: &dyn Any, extensions: &mut Extensions) {
+        let tls = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
+        let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(tls) else { return };
+        // One that is closed already has no address.
+        let Ok(address) = stream.peer_addr() else { return };
+        match self.open(address.ip()) {
+            Ok(open) => drop(extensions.insert(open)),
+            Err(TooMany) => {
+                // Seen as its end by whoever reads or writes it next, us among them.
+                let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
+            }
+        }
+    }
+
+    fn open(&self, address: IpAddr) -> Result<Option<Open>, TooMany> {
+        let address = address.to_canonical();
+        if address.is_loopback() || self.0.proxies.iter().any(|proxy| proxy.contains(address)) {
+            return Ok(None);
+        }
+        let address = network(address);
+        let mut open = self.0.lock();
+        let count = open.entry(address).or_default();
+        if *count >= self.0.most {
+            self.0.refusals.refused(Limit::Connections);
+            return Err(TooMany);
+        }
+        *count += 1;
+        drop(open);
+        Ok(Some(Open { address, all: Arc::clone(&self.0) }))
+    }
+}
+
+impl Inner {
+    /// Held for some arithmetic only; what a panic leaves behind is whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address has as many as it may have.
+#[derive(Debug, PartialEq, Eq)]
+struct TooMany;
+
+/// An open connection: it counts until it is dropped.
+#[derive(Debug)]
+struct Open {
+    address: IpAddr,
+    all: Arc<Inner>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = self.all.lock();
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_until_it_closes_some() {
+        let refusals = Refusals::default();
+        let connections = Connections::new(2, vec!["10.0.0.0/8".parse().unwrap()], refusals.clone());
+        let open = |address| connections.open(ip(address));
+        let held = [open("2001:db8::1"), open("2001:db8::2")].map(Result::unwrap);
+        assert_eq!(open("2001:db8::3").unwrap_err(), TooMany, "the same network");
+        assert_eq!(refusals.of(Limit::Connections), 1);
+        assert!(open("2001:db8:0:1::1").is_ok() && open("192.0.2.1").is_ok());
+        for many in ["127.0.0.1", "::1", "10.1.2.3", "::ffff:10.1.2.3"] {
+            assert!((0..5).all(|_| open(many).is_ok_and(|open| open.is_none())), "{many}");
+        }
+        drop(held);
+        assert!(connections.0.lock().is_empty(), "nothing is kept of those that are closed");
+        assert!(open("2001:db8::3").is_ok());
+    }
+}
