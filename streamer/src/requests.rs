@@ -19,6 +19,10 @@ use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
 use crate::streamer::Senders;
 
+/// For what an X server does at once, unless it does not answer at all.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// For input, which may ask for pauses of 30 s.
+const INPUT_PATIENCE: Duration = Duration::from_secs(45);
 /// For a picture that a source has, or takes at once.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,9 +41,17 @@ fn source_failed(error: source::Error) -> RequestError {
     }
 }
 
-fn finish(to: ReplyTo, done: Done, work: impl Future<Output = Result<Reply, RequestError>> + Send + 'static) {
+fn finish(
+    to: ReplyTo,
+    done: Done,
+    patience: Duration,
+    work: impl Future<Output = Result<Reply, RequestError>> + Send + 'static,
+) {
     tokio::spawn(async move {
-        let result = work.await;
+        let result = tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            let message = format!("the session has not answered within {} s", patience.as_secs());
+            Err(RequestError::new(ErrorKind::Timeout, "stalled", message))
+        });
         let _ = done.send(Finished { to, result }).await;
     });
 }
@@ -71,7 +83,7 @@ pub fn input(
     }
     let (sender, applied) = oneshot::channel();
     input.commands(request.slot, request.events, sender);
-    finish(to, done, async move {
+    finish(to, done, INPUT_PATIENCE, async move {
         match applied.await {
             Ok(Ok(())) => Ok(Reply::Done),
             Ok(Err(error @ CommandError::NoSink(_))) => {
@@ -130,7 +142,7 @@ pub fn snapshots(
 
 /// `GET /clipboard`.
 pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>) {
-    finish(to, done, async move {
+    finish(to, done, PATIENCE, async move {
         let text = tokio::task::spawn_blocking(move || clipboard.get()).await;
         let text = text.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
         Ok(Reply::Clipboard { text })
@@ -139,7 +151,7 @@ pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>) {
 
 /// `PUT /clipboard`.
 pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
-    finish(to, done, async move {
+    finish(to, done, PATIENCE, async move {
         let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
         set.map_err(source_failed)?;
         Ok(Reply::Done)
@@ -148,7 +160,7 @@ pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), 
 
 /// `GET /windows`.
 pub fn windows(to: ReplyTo, done: Done, windows: Arc<dyn Windows>) {
-    finish(to, done, async move {
+    finish(to, done, PATIENCE, async move {
         let windows = tokio::task::spawn_blocking(move || windows.list()).await;
         let windows = windows.map_err(|error| failed("windows_failed", error))?.map_err(source_failed)?;
         Ok(Reply::Windows(Json(WindowList { windows })))
@@ -157,7 +169,7 @@ pub fn windows(to: ReplyTo, done: Done, windows: Arc<dyn Windows>) {
 
 /// `POST /resize`.
 pub fn resize(to: ReplyTo, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
-    finish(to, done, async move {
+    finish(to, done, PATIENCE, async move {
         let resized = resized.await.map_err(|_| failed("resize_failed", "the source ended meanwhile"))?;
         resized.map_err(source_failed)?;
         Ok(Reply::Done)

@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
 use common::input::{Actor, CursorShape};
 use common::ipc::{ErrorKind, Reply, RequestError, SHARED_DIR, ServerIpcMessage, SessionState, Settings};
-use common::spec::StreamerSpec;
+use common::spec::{SourceSpec, StreamerSpec};
 use common::stats::NetworkStats;
 
 use crate::control::Arbiter;
@@ -45,7 +45,7 @@ pub use lifecycle::Started;
 use slots::Bound;
 use snapshot::Form;
 use snapshots::{Asked, Snapshots};
-use sources::Sources;
+use sources::{Life, Sources};
 
 /// The slot that shows the main source, unless told otherwise.
 const MAIN_SLOT: SlotIndex = 0;
@@ -244,7 +244,7 @@ impl Session {
     fn request(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
         let to = |request| ReplyTo { connection: from, request };
         let done = self.senders.finished.clone();
-        let free = self.free_for_programs();
+        let free = self.not_stalled().and_then(|()| self.free_for_programs());
         let (asked, result) = match message {
             ServerIpcMessage::Input { request, input } => {
                 // A picture without pixels is one that has not come yet.
@@ -255,7 +255,7 @@ impl Session {
                 (request, input)
             }
             ServerIpcMessage::GetClipboard { request } => {
-                let clipboard = self.clipboard();
+                let clipboard = self.not_stalled().and_then(|()| self.clipboard());
                 (request, clipboard.map(|clipboard| requests::get_clipboard(to(request), done, clipboard)))
             }
             ServerIpcMessage::SetClipboard { request, text } => {
@@ -265,10 +265,10 @@ impl Session {
             }
             ServerIpcMessage::Windows { request } => {
                 let windows = self.sources.main().and_then(|main| main.running()?.windows());
-                let windows = windows.ok_or_else(|| {
+                let windows = self.not_stalled().and(windows.ok_or_else(|| {
                     let message = "this streamer has no desktop that windows could be on";
                     RequestError::new(ErrorKind::Conflict, "no_desktop", message)
-                });
+                }));
                 (request, windows.map(|windows| requests::windows(to(request), done, windows)))
             }
             ServerIpcMessage::Resize { request, slot, width, height } => {
@@ -284,6 +284,16 @@ impl Session {
         };
         if let Err(error) = result {
             link.reply(to(asked), Err(error));
+        }
+    }
+
+    /// Whether the desktop's X server answers, as far as is known.
+    fn not_stalled(&self) -> Result<(), RequestError> {
+        match self.sources.main().map(|main| (&main.spec, &main.life)) {
+            Some((SourceSpec::Desktop(_), Life::Offline(_, reason))) => {
+                Err(RequestError::new(ErrorKind::Timeout, "stalled", reason.clone()))
+            }
+            _ => Ok(()),
         }
     }
 

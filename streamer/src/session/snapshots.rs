@@ -92,7 +92,7 @@ impl Snapshots {
 impl Session {
     /// `GET /snapshot`.
     pub(super) fn snapshot(&mut self, link: &mut Link, slot: SlotIndex, asked: Asked) {
-        let shown = self.shown_in(slot).map(|_| ());
+        let shown = self.not_stalled().and_then(|()| self.shown_in(slot).map(|_| ()));
         let source = self.slots.get(&slot).map(|bound| bound.shown.source.clone()).unwrap_or_default();
         let result = shown.and_then(|()| self.snapshots.ask(&source, asked));
         match result {

@@ -145,6 +145,22 @@ fn a_keyframe_comes_at_once_on_an_idle_desktop() {
 }
 
 #[test]
+fn an_x_server_that_does_not_answer_is_told_and_so_is_its_return() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let [_, pid] = server(&stage);
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let reason = stage.event("it is stalled", |event| match event {
+        Event::Offline(reason) => Some(reason),
+        _ => None,
+    });
+    assert!(reason.starts_with("stalled: "), "{reason}");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    stage.started();
+}
+
+#[test]
 fn its_output_lists_the_usual_sizes_that_fit() {
     let mut stage = Stage::start(DESKTOP);
     stage.started();

@@ -24,6 +24,7 @@ pub mod segment;
 pub mod session;
 pub mod sound;
 pub mod surface;
+mod watch;
 pub mod windows;
 pub mod xserver;
 
@@ -34,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
 use common::spec::{CursorMode, DesktopSpec};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::capture::{Capture, Pointing};
 use self::clipboard::XClipboard;
@@ -44,6 +45,7 @@ use self::screen::Screen;
 use self::session::{Session, Surroundings};
 use self::sound::Sound;
 use self::surface::Surface as _;
+use self::watch::Watch;
 use self::windows::XWindows;
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
@@ -74,7 +76,8 @@ pub struct Desktop {
     frames: Arc<Frames>,
     windows: Arc<XWindows>,
     sound: Option<Sound>,
-    size: watch::Receiver<Size>,
+    size: tokio::sync::watch::Receiver<Size>,
+    _watch: Watch,
     fps: u32,
     cursor: CursorMode,
 }
@@ -116,6 +119,15 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         sink.lock_num()?;
     }
     let windows = Arc::new(XWindows::connect(&display, onlookers)?);
+    let watch = Watch::start(&display, events.clone(), {
+        let (give_up, is_ours) = (end.callback(), server.is_some());
+        move |reason| {
+            // Another's may come back whenever it likes.
+            if is_ours {
+                give_up(Ended::XServer(reason));
+            }
+        }
+    })?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {
         sound.wait_ready(SOUND_PATIENCE);
@@ -141,6 +153,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         windows,
         sound,
         size,
+        _watch: watch,
         fps: spec.fps,
         cursor: spec.cursor,
     })
