@@ -55,8 +55,9 @@ impl Watch {
         // It ends with whoever asks, or with the server that it waits for.
         crate::thread::spawn("x-ping", move || answer(&connection, &asked, &answers)).map_err(failed)?;
         let run = move || {
-            let reason = watch(&ask, &heard, &events);
-            reason.into_iter().for_each(give_up);
+            if let Some(reason) = watch(&ask, &heard, &events) {
+                give_up(reason);
+            }
         };
         let thread = crate::thread::spawn("x-watch", run).map_err(failed)?;
         Ok(Self { news, thread: Some(thread) })
