@@ -86,7 +86,8 @@ impl Steers for KeysMessage {
             | KeysMessage::Pad { .. }
             | KeysMessage::PadGone { .. }
             | KeysMessage::Blur
-            | KeysMessage::Clipboard { .. } => Role::Controller,
+            | KeysMessage::Clipboard { .. }
+            | KeysMessage::ClipboardPicture { .. } => Role::Controller,
         }
     }
 
@@ -131,7 +132,7 @@ mod tests {
     fn a_viewer_watches_and_no_more() {
         assert_eq!(ClientMessage::Pause { slot: 0 }.needs(), Role::Viewer);
         assert_eq!(ClientMessage::ControlTake.needs(), Role::Controller);
-        assert_eq!(KeysMessage::Clipboard { text: String::new() }.needs(), Role::Controller);
+        assert_eq!(KeysMessage::Clipboard { text: String::new(), html: None }.needs(), Role::Controller);
         assert_eq!(GeneralRequest::Ping { token: 1 }.needs(), Role::Viewer);
         assert!(!GeneralRequest::Ping { token: 1 }.steers() && !KeysMessage::Blur.steers());
     }

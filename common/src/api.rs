@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::clipboard::ClipboardType;
 use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
@@ -187,12 +188,29 @@ pub struct InputRequest {
     pub events: Vec<InputCommand>,
 }
 
-/// `GET` and `PUT /api/streamers/{id}/clipboard`.
+/// `GET /api/streamers/{id}/clipboard`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct ClipboardBody {
+    /// At most 131072 bytes; empty when it offers no text.
+    pub text: String,
+    /// The same with its layout; at most 131072 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub html: Option<String>,
+    /// All that it offers.
+    pub types: Vec<ClipboardType>,
+}
+
+/// `PUT /api/streamers/{id}/clipboard`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ClipboardBody {
+pub struct SetClipboard {
     /// At most 131072 bytes.
     pub text: String,
+    /// The same with its layout; at most 131072 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub html: Option<String>,
 }
 
 /// `POST /api/streamers/{id}/resize`.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::clipboard::ClipboardType;
 use crate::id::{PeerId, SlotIndex};
 
 /// Label and pre-negotiated id (RFC 8832 §4: no opening handshake) of the channel for keys.
@@ -366,6 +367,20 @@ pub enum KeysMessage {
     Clipboard {
         /// At most [`MAX_TEXT`] bytes.
         text: String,
+        /// The same with its layout; at most [`MAX_TEXT`] bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        html: Option<String>,
+    },
+    /// Puts a picture on the session's clipboard, in parts: it is there with the last one. Controllers only.
+    ClipboardPicture {
+        /// Bytes of the picture in the parts before: 0 begins a new one.
+        at: u32,
+        /// The next bytes of a PNG, as base64: at most [`MAX_PART`](crate::clipboard::MAX_PART) of them, and
+        /// [`MAX_PICTURE`](crate::clipboard::MAX_PICTURE) in all.
+        data: String,
+        /// No part follows.
+        last: bool,
     },
 }
 
@@ -520,10 +535,16 @@ pub enum GeneralMessage {
         /// Where it is now.
         at: Position,
     },
-    /// The session's clipboard has changed. Controllers only.
+    /// Something was copied to the session's clipboard, perhaps the same as before. Controllers only.
     Clipboard {
-        /// At most [`MAX_TEXT`] bytes.
+        /// At most [`MAX_TEXT`] bytes; empty when it offers no text.
         text: String,
+        /// The same with its layout, if it is offered and fits into the message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        html: Option<String>,
+        /// All that it offers. A picture is fetched by `GET …/clipboard?type=image/png`.
+        types: Vec<ClipboardType>,
     },
     /// A gamepad of this client is to shake, until told otherwise.
     Rumble {
@@ -767,8 +788,14 @@ impl KeysMessage {
                 validate_axes(&state.triggers, &state.sticks)
             }
             KeysMessage::PadGone { pad, .. } => validate_pad(*pad),
-            KeysMessage::Clipboard { text } => validate_clipboard(text),
-            KeysMessage::Key { .. } | KeysMessage::Char { .. } | KeysMessage::Blur => Ok(()),
+            KeysMessage::Clipboard { text, html } => {
+                validate_clipboard(text)?;
+                html.as_deref().map_or(Ok(()), validate_clipboard)
+            }
+            KeysMessage::ClipboardPicture { .. }
+            | KeysMessage::Key { .. }
+            | KeysMessage::Char { .. }
+            | KeysMessage::Blur => Ok(()),
         }
     }
 }
@@ -884,11 +911,7 @@ impl Position {
     }
 }
 
-/// Checks a text for the clipboard.
-///
-/// # Errors
-/// [`InvalidInput::Text`] when it has more than [`MAX_TEXT`] bytes.
-pub fn validate_clipboard(text: &str) -> Result<(), InvalidInput> {
+fn validate_clipboard(text: &str) -> Result<(), InvalidInput> {
     match text.len() {
         len if len > MAX_TEXT => Err(InvalidInput::Text { len, max: MAX_TEXT, unit: "bytes" }),
         _ => Ok(()),

@@ -8,6 +8,7 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod cgroup;
+pub mod clipboard;
 pub mod control;
 pub mod exit;
 pub mod hosts;

@@ -34,6 +34,7 @@ fn export(dir: &Path) {
         api::PeerList,
         api::InputRequest,
         api::ClipboardBody,
+        api::SetClipboard,
         api::ResizeRequest,
         api::CreateToken,
         api::Token,

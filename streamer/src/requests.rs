@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::api::InputRequest;
+use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::{ErrorKind, Json, Reply, RequestError};
@@ -36,6 +37,12 @@ fn source_failed(error: source::Error) -> RequestError {
     match error {
         source::Error::Unsupported { .. } => {
             RequestError::new(ErrorKind::Conflict, "unsupported", error.to_string())
+        }
+        source::Error::Clipboard(InvalidContent::TooLong { .. }) => {
+            RequestError::new(ErrorKind::TooLong, "clipboard_too_long", error.to_string())
+        }
+        source::Error::Clipboard(InvalidContent::NotPng) => {
+            RequestError::new(ErrorKind::Invalid, "not_a_png", error.to_string())
         }
         error => failed("source_failed", error),
     }
@@ -141,11 +148,11 @@ pub fn snapshots(
 }
 
 /// `GET /clipboard`.
-pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>) {
+pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>, wanted: Wanted) {
     finish(to, done, PATIENCE, async move {
-        let text = tokio::task::spawn_blocking(move || clipboard.get()).await;
-        let text = text.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
-        Ok(Reply::Clipboard { text })
+        let offer = tokio::task::spawn_blocking(move || clipboard.get(wanted)).await;
+        let offer = offer.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
+        Ok(Reply::Clipboard { types: offer.types, content: offer.content })
     });
 }
 

@@ -254,13 +254,14 @@ impl Session {
                     free.and_then(|()| requests::input(to(request), done, &self.input, input.0, picture));
                 (request, input)
             }
-            ServerIpcMessage::GetClipboard { request } => {
+            ServerIpcMessage::GetClipboard { request, wanted } => {
                 let clipboard = self.not_stalled().and_then(|()| self.clipboard());
-                (request, clipboard.map(|clipboard| requests::get_clipboard(to(request), done, clipboard)))
+                let get = |clipboard| requests::get_clipboard(to(request), done, clipboard, wanted);
+                (request, clipboard.map(get))
             }
-            ServerIpcMessage::SetClipboard { request, text } => {
+            ServerIpcMessage::SetClipboard { request, content } => {
                 let clipboard = free.and_then(|()| self.clipboard());
-                let set = clipboard.map(|clipboard| clipboard.set(text, Actor::Api));
+                let set = clipboard.map(|clipboard| clipboard.set(content, Actor::Api));
                 (request, set.map(|set| requests::set_clipboard(to(request), done, set)))
             }
             ServerIpcMessage::Windows { request } => {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
+use crate::clipboard::{ClipboardType, Content, Wanted};
 use crate::control::{Control, ControlChange};
 use crate::exit::ExitReason;
 use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
@@ -165,13 +166,15 @@ pub enum ServerIpcMessage {
     GetClipboard {
         /// Names the reply.
         request: RequestId,
+        /// What of it.
+        wanted: Wanted,
     },
     /// Sets the session's clipboard. Replied by [`Reply::Done`].
     SetClipboard {
         /// Names the reply.
         request: RequestId,
-        /// The text.
-        text: String,
+        /// What is to be on it.
+        content: Content,
     },
     /// Shows something in a slot, to everybody. Replied by [`Reply::Bound`] when its first picture is there.
     BindSlot {
@@ -494,8 +497,10 @@ pub enum Reply {
     Sources(Json<SourceList>),
     /// The clipboard.
     Clipboard {
-        /// Empty when it holds no text.
-        text: String,
+        /// What it offers.
+        types: Vec<ClipboardType>,
+        /// What was asked for of it.
+        content: Content,
     },
     /// Who may steer.
     Control(Json<Control>),
@@ -526,6 +531,8 @@ pub enum ErrorKind {
     Conflict,
     /// A bound is reached.
     Limit,
+    /// Something is longer than is carried.
+    TooLong,
     /// It should have worked and did not.
     Failed,
     /// Somebody else, a host on the network, did not answer in time.

@@ -17,7 +17,7 @@ pub use codec::{Decoder, FrameError, MAX_FRAME, encode};
 pub use message::*;
 
 /// Version of the messages. Another one is refused with both named.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 /// The streamer's socket in its run directory.
 pub const SOCKET_FILE: &str = "ipc.sock";
 /// The token in the run directory, 64 hexadecimal digits, mode 0600.

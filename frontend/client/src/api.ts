@@ -6,6 +6,7 @@
 import { ProblemError } from "./errors";
 import type {
   AddHost,
+  ClipboardBody,
   Control,
   ControlChange,
   CreateToken,
@@ -15,6 +16,7 @@ import type {
   HostList,
   PairStarted,
   Problem,
+  SetClipboard,
   Source,
   SourceList,
   SourceSpec,
@@ -177,6 +179,22 @@ export class Api {
     return response.blob();
   }
 
+  /** What a streamer's clipboard offers, and its texts. */
+  async clipboard(id: string, options: CallOptions = {}): Promise<ClipboardBody> {
+    return (await this.#json("GET", `${streamerPath(id)}/clipboard`, undefined, options)) as ClipboardBody;
+  }
+
+  /** The picture on a streamer's clipboard, as PNG; refused with `not_on_clipboard` when it offers none. */
+  async clipboardPicture(id: string, options: CallOptions = {}): Promise<Blob> {
+    const path = `${streamerPath(id)}/clipboard?type=image/png`;
+    return (await this.#fetch("GET", path, undefined, options)).blob();
+  }
+
+  /** Puts a text, or a picture in PNG, on a streamer's clipboard. */
+  async setClipboard(id: string, content: SetClipboard | Blob, options: CallOptions = {}): Promise<void> {
+    await this.#fetch("PUT", `${streamerPath(id)}/clipboard`, content, options);
+  }
+
   /** The Moonlight hosts that are known. */
   async hosts(options: CallOptions = {}): Promise<readonly Host[]> {
     const list = (await this.#json("GET", "api/hosts", undefined, options)) as HostList;
@@ -232,7 +250,10 @@ export class Api {
     const init: RequestInit = { method, signal: signal ?? null, cache: "no-store", headers };
     const token = readToken(this.#token);
     if (token !== null) headers.set("authorization", `Bearer ${token}`);
-    if (body !== undefined) {
+    if (body instanceof Blob) {
+      init.body = body;
+      headers.set("content-type", body.type);
+    } else if (body !== undefined) {
       init.body = JSON.stringify(body);
       headers.set("content-type", "application/json");
     }

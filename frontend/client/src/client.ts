@@ -22,6 +22,7 @@ import type {
   StreamerState,
   StreamInfo,
 } from "./generated";
+import type { ClipboardCopy } from "./input/clipboard";
 import { InputController, type InputOptions } from "./input/controller";
 import { Link, type Negotiation } from "./link";
 import { Pinger } from "./peer/pinger";
@@ -91,8 +92,8 @@ export type ClientEvents = {
   "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
   /** A gamepad is to shake. */
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
-  /** The session's clipboard has changed. */
-  clipboard: string;
+  /** Something was copied in the session, perhaps the same as before. */
+  clipboard: ClipboardCopy;
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };
@@ -332,6 +333,11 @@ export class OrielClient implements EventSource<ClientEvents> {
     return this.inputOpen && (this.#link.peer?.sendKeys(message) ?? false);
   }
 
+  /** Resolves when little waits on the channel for keys; false when it is closed. */
+  async keysDrained(): Promise<boolean> {
+    return this.inputOpen && ((await this.#link.peer?.keysDrained()) ?? false);
+  }
+
   /** Sends on the lossy channel for motion, with the next sequence number. */
   sendMotion(message: WithoutSeq<MotionMessage>): boolean {
     if (!this.inputOpen) return false;
@@ -474,7 +480,11 @@ export class OrielClient implements EventSource<ClientEvents> {
         this.#events.emit("cursor-position", message);
         break;
       case "clipboard":
-        this.#events.emit("clipboard", message.text);
+        this.#events.emit("clipboard", {
+          text: message.text,
+          html: message.html ?? null,
+          types: message.types,
+        });
         break;
       case "rumble":
         this.#events.emit("rumble", message);

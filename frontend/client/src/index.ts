@@ -25,7 +25,7 @@ export { OrielClient, type ClientEvents, type ClientOptions, type SlotView } fro
 export { OrielError, ProblemError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
 export type * from "./generated";
-export { copy as copyToClipboard } from "./input/clipboard";
+export { type ClipboardCopy, type ClipboardOutcome, copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";

@@ -120,7 +120,7 @@ impl Aggregator {
             }
             KeysMessage::PadGone { slot, pad } => out = self.devices.unplug((actor, slot), pad),
             KeysMessage::Blur => out = self.gone(actor),
-            KeysMessage::Clipboard { .. } => {}
+            KeysMessage::Clipboard { .. } | KeysMessage::ClipboardPicture { .. } => {}
         }
         self.seen(now, actor);
         out

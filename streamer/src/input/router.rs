@@ -455,6 +455,6 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
         | KeysMessage::Pad { slot, .. }
         | KeysMessage::PadGone { slot, .. }
         | KeysMessage::Held { slot, .. } => Some(*slot),
-        KeysMessage::Blur | KeysMessage::Clipboard { .. } => None,
+        KeysMessage::Blur | KeysMessage::Clipboard { .. } | KeysMessage::ClipboardPicture { .. } => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use common::access::Steers;
+use common::clipboard::Content;
 use common::control::Control;
 use common::input::{
     GeneralMessage, GeneralRequest, InvalidInput, KeysMessage, MotionMessage, decode_general, decode_keys,
@@ -60,9 +61,21 @@ pub fn take(
             let message = decode_keys(bytes)?;
             may_say(viewer, control, &message)?;
             match message {
-                KeysMessage::Clipboard { text } => {
+                KeysMessage::Clipboard { text, html } => {
                     heavy(now, viewer)?;
-                    Order::Report(Report::Clipboard { peer, text })
+                    let content = Content { text: Some(text), html, png: None };
+                    Order::Report(Report::Clipboard { peer, content })
+                }
+                KeysMessage::ClipboardPicture { at, data, last } => {
+                    if at == 0 {
+                        heavy(now, viewer)?;
+                    }
+                    let taken = viewer.parts().take(at, &data, last);
+                    let invalid = |message| Refused { code: "invalid_message", message };
+                    let Some(png) = taken.map_err(invalid)? else { return Ok(None) };
+                    let content = Content { png: Some(png), ..Content::default() };
+                    content.validate().map_err(|error| invalid(error.to_string()))?;
+                    Order::Report(Report::Clipboard { peer, content })
                 }
                 message => Order::Keys(message),
             }

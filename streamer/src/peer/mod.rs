@@ -21,6 +21,7 @@ mod messages;
 pub mod negotiate;
 mod offers;
 mod pace;
+mod parts;
 pub mod shard;
 mod slot;
 mod socket;
@@ -29,6 +30,7 @@ mod viewer;
 use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
+use common::clipboard::Content;
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::sdp::Bounded;
@@ -281,8 +283,8 @@ pub enum Report {
     Clipboard {
         /// Who.
         peer: PeerId,
-        /// The text.
-        text: String,
+        /// What is to be on it.
+        content: Content,
     },
     /// A peer is gone.
     Gone {

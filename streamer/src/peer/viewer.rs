@@ -19,6 +19,7 @@ use super::messages;
 use super::negotiate;
 use super::offers::Offers;
 use super::pace::Pace;
+use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
 use super::{Begin, Binding, FeedId, Own};
@@ -88,6 +89,7 @@ pub struct Viewer {
     pace: Pace,
     next_report: Instant,
     limits: Limits,
+    parts: Parts,
     stats: PeerStats,
     not_retransmitted: u64,
 }
@@ -190,6 +192,7 @@ impl Viewer {
             connection,
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
             limits: Limits::new(now, slots.len(), messages),
+            parts: Parts::default(),
             slots,
             offers,
             pace: Pace::new(now),
@@ -500,6 +503,11 @@ impl Viewer {
     /// What this peer may send on its data channels.
     pub fn limits(&mut self) -> &mut Limits {
         &mut self.limits
+    }
+
+    /// The picture for the clipboard that it is sending.
+    pub fn parts(&mut self) -> &mut Parts {
+        &mut self.parts
     }
 
     /// Messages on its data channels that were one too many.

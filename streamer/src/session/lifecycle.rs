@@ -216,7 +216,7 @@ impl Session {
             Event::Started => self.first_picture(link, &name),
             Event::Resized(_) | Event::Window(_) => self.source_changed(link, &name),
             Event::Cursor(shape) => self.cursor_changed(shape),
-            Event::Clipboard { text, by } => self.clipboard_changed(text, by),
+            Event::Clipboard { offer, by } => self.clipboard_changed(offer, by),
             Event::Rumble(pad, motors) => self.input.rumble(name, pad, motors),
             Event::Offline(reason) => self.source_offline(&name, reason),
             Event::Ended(end) => return self.source_ended(link, &name, end),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::api::{PeerKind, PeerState};
+use common::clipboard::Content;
 use common::control::ControlMode;
 use common::id::{PeerId, SlotIndex};
-use common::input::{Actor, GeneralMessage};
+use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage};
@@ -20,6 +21,7 @@ use crate::media::Size;
 use crate::peer::connection::Channel;
 use crate::peer::{Audience, Begin, Command, Own, Report, Srtp};
 use crate::peers::Presence;
+use crate::source::ClipboardOffer;
 use crate::{input, requests};
 
 /// A peer that has offered, and waits for its answer.
@@ -249,7 +251,7 @@ impl Session {
             Report::Resize { peer, slot, width, height } => {
                 self.resize_for(link, peer, slot, Size { width, height })
             }
-            Report::Clipboard { peer, text } => self.set_clipboard_for(link, peer, text),
+            Report::Clipboard { peer, content } => self.set_clipboard_for(link, peer, content),
             Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
             Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {
@@ -284,22 +286,29 @@ impl Session {
         }
     }
 
-    pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, text: String) {
+    pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, content: Content) {
         match self.clipboard() {
             Ok(clipboard) => {
-                requests::report_failure("clipboard", clipboard.set(text, Actor::Peer(peer)));
+                requests::report_failure("clipboard", clipboard.set(content, Actor::Peer(peer)));
             }
             Err(error) => refuse(link, peer, error),
         }
     }
 
-    /// There is a new text on the clipboard: controllers are told, but not the one who set it.
-    pub(super) fn clipboard_changed(&mut self, text: String, by: Option<Actor>) {
+    /// Something was copied to the clipboard: controllers are told, but not the one who set it.
+    pub(super) fn clipboard_changed(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
         let to = match by {
             Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
             Some(Actor::Api) | None => Audience::Controllers,
         };
-        let text = general(&GeneralMessage::Clipboard { text });
+        let ClipboardOffer { types, content: Content { text, html, .. } } = offer;
+        let text = text.unwrap_or_default();
+        let message = |html| GeneralMessage::Clipboard { text: text.clone(), html, types: types.clone() };
+        let mut text = general(&message(html));
+        if text.len() > MAX_CHANNEL_MESSAGE {
+            // No browser takes more at once. The text alone is worth more than nothing.
+            text = general(&message(None));
+        }
         self.tell_all(|| Command::Say { to, text: text.clone() });
     }
 

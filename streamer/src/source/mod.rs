@@ -19,6 +19,7 @@ pub mod worker;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use common::clipboard::{ClipboardType, Content, InvalidContent, Wanted};
 use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
 use common::ipc::ErrorKind;
@@ -102,10 +103,10 @@ pub enum Event {
     Resized(Size),
     /// The cursor has another shape; `None` when it is hidden.
     Cursor(Option<CursorShape>),
-    /// The clipboard has a new text.
+    /// Something was copied to the clipboard.
     Clipboard {
-        /// The text.
-        text: String,
+        /// What is offered, and its texts.
+        offer: ClipboardOffer,
         /// Who set it; `None` when it was a program of the session.
         by: Option<Actor>,
     },
@@ -203,6 +204,9 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// What is on the clipboard, or is to be there, is not carried.
+    #[error(transparent)]
+    Clipboard(#[from] InvalidContent),
     /// There is no such window.
     #[error("there is no window {0} that can be shared")]
     NoWindow(u32),
@@ -298,14 +302,23 @@ pub trait Windows: Send + Sync {
 
 /// The clipboard of a session.
 pub trait Clipboard: Send + Sync {
-    /// The text on it; empty if there is none. Blocks for as long as its owner takes.
+    /// What it offers, and of it what is wanted. Blocks for as long as its owner takes.
     ///
     /// # Errors
-    /// [`Error`] when the session is gone or the owner of the clipboard does not answer.
-    fn get(&self) -> Result<String, Error>;
-    /// Puts a text on it, after those before. It is told of by [`Event::Clipboard`] if it is another one than the last
-    /// that was told of. Never blocks; answered when it is there, or when it cannot be.
-    fn set(&self, text: String, by: Actor) -> oneshot::Receiver<Result<(), Error>>;
+    /// [`Error`] when the session is gone, or the owner of the clipboard does not answer or has something too long.
+    fn get(&self, wanted: Wanted) -> Result<ClipboardOffer, Error>;
+    /// Puts something on it, after what came before. It is told of by [`Event::Clipboard`], unless a peer gives back
+    /// the text that was told of last. Never blocks; answered when it is there, or when it cannot be.
+    fn set(&self, content: Content, by: Actor) -> oneshot::Receiver<Result<(), Error>>;
+}
+
+/// What is on a clipboard.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClipboardOffer {
+    /// All that is offered, of what is carried.
+    pub types: Vec<ClipboardType>,
+    /// What was fetched of it.
+    pub content: Content,
 }
 
 /// What a source may build on.

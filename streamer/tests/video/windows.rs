@@ -8,8 +8,8 @@ use streamer::media::Size;
 use streamer::source::{Error, Event};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{
-    AtomEnum, ChangeWindowAttributesAux, ConfigureWindowAux, ConnectionExt as _, CreateWindowAux, PropMode,
-    WindowClass,
+    AtomEnum, ChangeWindowAttributesAux, ColormapAlloc, ConfigureWindowAux, ConnectionExt as _,
+    CreateWindowAux, PropMode, WindowClass,
 };
 use x11rb::wrapper::ConnectionExt as _;
 
@@ -100,6 +100,44 @@ fn the_list_has_what_can_be_shared_the_topmost_first() {
             assert!(matches!(try_share(desktop, no), Err(Error::NoWindow(id)) if id == no), "{no}");
         }
     });
+}
+
+/// What window managers say of the order is wrong, each in its way: jwm's is upside down, fluxbox's never changes.
+#[test]
+fn the_order_is_that_of_the_screen_whatever_the_window_manager_says() {
+    let (desktop, program) = desktop(false);
+    let framed = |title: &str, colour| {
+        let frame = program.create("frame", colour, (50, 50), (310, 220));
+        let client = program.create(title, colour, (0, 0), (300, 200));
+        program.x.reparent_window(client, frame, 5, 15).unwrap();
+        program.x.map_window(client).unwrap();
+        program.show(frame);
+        (frame, client)
+    };
+    let (red, green, blue) = (framed("red", RED), framed("green", GREEN), framed("blue", BLUE));
+    let put = |window, name: &str, kind: AtomEnum, words: &[u32]| {
+        program.x.change_property32(PropMode::REPLACE, window, program.atom(name), kind, words).unwrap();
+    };
+    let check = "_NET_SUPPORTING_WM_CHECK";
+    let manager = program.create("manager", RED, (0, 0), (1, 1));
+    put(manager, check, AtomEnum::WINDOW, &[manager]);
+    let (list_of_all, stacking) = ("_NET_CLIENT_LIST", "_NET_CLIENT_LIST_STACKING");
+    put(
+        program.root,
+        "_NET_SUPPORTED",
+        AtomEnum::ATOM,
+        &[list_of_all, stacking].map(|name| program.atom(name)),
+    );
+    put(program.root, list_of_all, AtomEnum::WINDOW, &[red.1, green.1, blue.1]);
+    put(program.root, stacking, AtomEnum::WINDOW, &[blue.1, red.1]);
+    put(program.root, check, AtomEnum::WINDOW, &[manager]);
+    program.x.sync().unwrap();
+    let order = || list(&desktop).into_iter().map(|window| window.id).collect::<Vec<u32>>();
+    assert_eq!(order(), [blue.1, green.1, red.1]);
+    program.raise(red.0);
+    assert_eq!(order(), [red.1, blue.1, green.1]);
+    program.raise(green.0);
+    assert_eq!(order(), [green.1, red.1, blue.1]);
 }
 
 #[test]
@@ -326,6 +364,60 @@ fn its_menus_are_in_its_picture_at_their_places_and_other_programs_are_not() {
         program.close(menu);
         shared.until("the window alone", |decoded| is_all(decoded, RED));
     });
+}
+
+/// As Qt makes menus with rounded corners: 32 bits, in a window of 24.
+#[test]
+fn a_menu_with_translucent_pixels_is_in_its_picture_and_its_corners_show_what_is_below() {
+    let (desktop, program) = desktop(false);
+    let window = program.open("window", BLUE, (100, 100), (300, 200));
+    let mut shared = share(&desktop, window);
+    shared.until("blue", |decoded| is_all(decoded, BLUE));
+    let (x, y) = program.place(window);
+    let depths = &program.x.setup().roots[0].allowed_depths;
+    let visual = depths.iter().find(|known| known.depth == 32).unwrap().visuals[0].visual_id;
+    let colours = program.x.generate_id().unwrap();
+    program.x.create_colormap(ColormapAlloc::NONE, colours, program.root, visual).unwrap();
+    let translucent = |colour: u32, at: (i16, i16), size: (u16, u16), parent: u32| {
+        let window = program.x.generate_id().unwrap();
+        let aux = CreateWindowAux::new()
+            .background_pixel(colour)
+            .border_pixel(0)
+            .override_redirect(1)
+            .colormap(colours);
+        let class = WindowClass::INPUT_OUTPUT;
+        program
+            .x
+            .create_window(32, window, parent, at.0, at.1, size.0, size.1, 0, class, visual, &aux)
+            .unwrap();
+        window
+    };
+    let menu = translucent(0, (x + 20, y + 20), (120, 100), program.root);
+    let entries = translucent(0xffff_0000, (20, 20), (80, 60), menu);
+    program.x.map_window(entries).unwrap();
+    program.show(menu);
+    let corners = |decoded: &Decoded| {
+        [(26, 26), (134, 114), (26, 114), (2, 2)].into_iter().all(|(x, y)| decoded.shows(x, y, BLUE.1))
+    };
+    shared.until("the menu", |decoded| decoded.shows(80, 70, RED.1) && corners(decoded));
+    program.paint(entries, (0xff00_ff00, GREEN.1));
+    shared.until("what is drawn in it", |decoded| decoded.shows(80, 70, GREEN.1) && corners(decoded));
+    // Half transparent, it is not put over itself again when something else is drawn.
+    program.paint(entries, (0x8080_0000, RED.1));
+    let half = |pixels: &[u8]| {
+        let [blue, green, red] = pixels[4 * (70 * 300 + 80)..][..3] else { unreachable!() };
+        (120..136).contains(&blue) && green == 0 && (120..136).contains(&red)
+    };
+    until("the mixture", || half(&shared.snapshot().pixels).then_some(()));
+    for colour in [RED, GREEN] {
+        let dot = popup(&program, colour, (x + 200, y + 60), (30, 30));
+        shared.until("the other menu", |decoded| decoded.shows(214, 74, colour.1));
+        assert!(half(&shared.snapshot().pixels));
+        program.close(dot);
+        shared.until("it gone", |decoded| decoded.shows(214, 74, BLUE.1));
+    }
+    program.close(menu);
+    shared.until("the window alone", |decoded| is_all(decoded, BLUE));
 }
 
 #[test]

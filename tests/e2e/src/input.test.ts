@@ -125,7 +125,9 @@ test("what a program of the session copies goes to all pages", async () => {
   ];
   for (const page of pages) {
     await page.evaluate(() => {
-      window.oriel?.client.on("clipboard", (text) => Object.assign(window, { copied: text }));
+      window.oriel?.client.on("clipboard", ({ text }) => {
+        Object.assign(window, { copied: text });
+      });
     });
   }
   const [typist] = pages;
@@ -144,6 +146,47 @@ test("what a program of the session copies goes to all pages", async () => {
   );
   await Promise.all(pages.map((page) => page.context().close()));
   await server.delete("copies");
+});
+
+test("a picture goes to the session with the key that pastes, and from it to the page", async () => {
+  const size = await a.evaluate(async () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 256;
+    const context = canvas.getContext("2d");
+    if (context === null) throw new Error("no canvas");
+    // Noise, so that it takes more than one message.
+    const pixels = context.createImageData(256, 256);
+    for (let n = 0; n < pixels.data.length; n += 1) pixels.data[n] = n % 4 === 3 ? 255 : (n * 7919 * n) % 256;
+    context.putImageData(pixels, 0, 0);
+    const png = await new Promise<Blob | null>((resolve) => {
+      canvas.toBlob(resolve);
+    });
+    if (png === null) throw new Error("no picture");
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
+    return png.size;
+  });
+  assert.ok(size > 48 * 1024, String(size));
+  await a.keyboard.press("Control+v");
+  const url = new URL("api/streamers/desk/clipboard?type=image/png", server.url);
+  let png = Buffer.alloc(0);
+  await until("the session's picture", async () => {
+    const response = await fetch(url);
+    if (response.ok) png = Buffer.from(await response.arrayBuffer());
+    return response.ok;
+  });
+  // The browser encodes it anew.
+  assert.deepEqual([png.subarray(0, 8).toString("latin1"), png.readUInt32BE(16)], ["\x89PNG\r\n\x1a\n", 256]);
+
+  await a.evaluate(() => navigator.clipboard.writeText("something else"));
+  const put = new URL("api/streamers/desk/clipboard", server.url);
+  const answer = await fetch(put, { method: "PUT", headers: { "content-type": "image/png" }, body: png });
+  assert.equal(answer.status, 204);
+  await until("the page's own clipboard", () =>
+    a.evaluate(async () => {
+      const items = await navigator.clipboard.read();
+      return items.some((item) => item.types.includes("image/png"));
+    }),
+  );
 });
 
 test("a text put by the API is on the session's clipboard", async () => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::api::{CreateStreamer, InputRequest};
+use common::clipboard::Content;
 use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
 use common::media::VideoCodec;
@@ -72,7 +73,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
                 capabilities: Capabilities::default(),
             }),
         },
-        ServerIpcMessage::SetClipboard { request, text: "grüße".into() },
+        ServerIpcMessage::SetClipboard { request, content: Content::text("grüße") },
     ];
     let streamer = [
         StreamerIpcMessage::Ready(Box::new(Json(Ready { session: None, pid: 7 }))),

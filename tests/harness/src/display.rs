@@ -11,8 +11,8 @@ use x11rb::CURRENT_TIME;
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    Atom, ConnectionExt as _, CreateWindowAux, EventMask, ImageFormat, PropMode, SELECTION_NOTIFY_EVENT,
-    SelectionNotifyEvent, SelectionRequestEvent, Window, WindowClass,
+    Atom, AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, ImageFormat, PropMode,
+    SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, SelectionRequestEvent, Window, WindowClass,
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 use x11rb::wrapper::ConnectionExt as _;
@@ -31,8 +31,8 @@ pub struct Display {
 #[derive(Clone, Copy)]
 struct Atoms {
     clipboard: Atom,
-    text: Atom,
-    /// Where a text is put that we ask for.
+    targets: Atom,
+    /// Where something is put that we ask for.
     here: Atom,
 }
 
@@ -66,12 +66,14 @@ impl Display {
         let x = RustConnection::connect_to_stream_with_auth_info(stream, 0, name, data);
         let x = x.expect("the X server lets us in");
         let root = x.setup().roots[0].root;
-        let atom = |name: &str| {
-            x.intern_atom(false, name.as_bytes()).expect("a connection").reply().expect("an atom").atom
-        };
+        let atom = |name| intern(&x, name);
         let atoms =
-            Atoms { clipboard: atom("CLIPBOARD"), text: atom("UTF8_STRING"), here: atom("ORIEL_TEST") };
+            Atoms { clipboard: atom("CLIPBOARD"), targets: atom("TARGETS"), here: atom("ORIEL_TEST") };
         Self { x: Arc::new(x), root, atoms }
+    }
+
+    fn atom(&self, name: &str) -> Atom {
+        intern(&self.x, name)
     }
 
     fn window(&self) -> Window {
@@ -88,8 +90,19 @@ impl Display {
     /// When nobody owns it, or its owner does not answer.
     #[track_caller]
     pub fn clipboard(&self) -> String {
-        let (window, Atoms { clipboard, text, here }) = (self.window(), self.atoms);
-        self.x.convert_selection(window, clipboard, text, here, CURRENT_TIME).expect("a connection");
+        let text = self.clipboard_as("UTF8_STRING").expect("the owner of the clipboard has a text");
+        String::from_utf8(text).expect("UTF-8")
+    }
+
+    /// What is on the clipboard as this type; `None` if its owner has none.
+    ///
+    /// # Panics
+    /// When the owner does not answer.
+    #[track_caller]
+    pub fn clipboard_as(&self, kind: &str) -> Option<Vec<u8>> {
+        let (window, Atoms { clipboard, here, .. }) = (self.window(), self.atoms);
+        let kind = self.atom(kind);
+        self.x.convert_selection(window, clipboard, kind, here, CURRENT_TIME).expect("a connection");
         self.x.flush().expect("a connection");
         let answer = eventually("the owner of the clipboard answers", || {
             match self.x.poll_for_event().expect("a connection") {
@@ -97,9 +110,11 @@ impl Display {
                 _ => None,
             }
         });
-        assert_eq!(answer.property, here, "the owner of the clipboard has a text");
-        let value = self.x.get_property(true, window, here, text, 0, u32::MAX).expect("a connection");
-        String::from_utf8(value.reply().expect("the text").value).expect("UTF-8")
+        if answer.property != here {
+            return None;
+        }
+        let value = self.x.get_property(true, window, here, kind, 0, u32::MAX).expect("a connection");
+        Some(value.reply().expect("the property").value)
     }
 
     /// Copies a text to the clipboard as a program does, and answers for it until what is returned is dropped.
@@ -108,16 +123,25 @@ impl Display {
     /// When the X server is gone.
     #[track_caller]
     pub fn own_clipboard(&self, content: &str) -> ClipboardOwner {
-        let window = self.window();
+        self.own_clipboard_as("UTF8_STRING", content.as_bytes())
+    }
+
+    /// The same with something of any type.
+    ///
+    /// # Panics
+    /// When the X server is gone.
+    #[track_caller]
+    pub fn own_clipboard_as(&self, kind: &str, content: &[u8]) -> ClipboardOwner {
+        let (window, kind) = (self.window(), self.atom(kind));
         self.x.set_selection_owner(window, self.atoms.clipboard, CURRENT_TIME).expect("a connection");
         self.x.sync().expect("a connection");
-        let (x, atoms, content) = (Arc::clone(&self.x), self.atoms, content.to_owned());
+        let (x, atoms, content) = (Arc::clone(&self.x), self.atoms, content.to_vec());
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 match x.poll_for_event() {
-                    Ok(Some(Event::SelectionRequest(request))) => serve(&x, atoms, &request, &content),
+                    Ok(Some(Event::SelectionRequest(request))) => serve(&x, atoms, &request, kind, &content),
                     Ok(_) => std::thread::sleep(Duration::from_millis(2)),
                     Err(_) => return,
                 }
@@ -179,11 +203,19 @@ impl Drop for ClipboardOwner {
     }
 }
 
-/// Answers one who pastes. Only the text itself is offered, without a list of formats.
-fn serve(x: &RustConnection, atoms: Atoms, request: &SelectionRequestEvent, content: &str) {
-    let property = if request.target == atoms.text {
-        let (to, at) = (request.requestor, request.property);
-        x.change_property8(PropMode::REPLACE, to, at, atoms.text, content.as_bytes()).expect("a connection");
+fn intern(x: &RustConnection, name: &str) -> Atom {
+    x.intern_atom(false, name.as_bytes()).expect("a connection").reply().expect("an atom").atom
+}
+
+/// Answers one who pastes, or who asks what there is.
+fn serve(x: &RustConnection, atoms: Atoms, request: &SelectionRequestEvent, kind: Atom, content: &[u8]) {
+    let (to, at) = (request.requestor, request.property);
+    let property = if request.target == kind {
+        x.change_property8(PropMode::REPLACE, to, at, kind, content).expect("a connection");
+        at
+    } else if request.target == atoms.targets {
+        let all = [atoms.targets, kind];
+        x.change_property32(PropMode::REPLACE, to, at, AtomEnum::ATOM, &all).expect("a connection");
         at
     } else {
         x11rb::NONE

@@ -184,7 +184,7 @@ fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
         assert_eq!(refused(query).problem().field.as_deref(), Some(field), "{query}");
     }
     let long = json!({ "text": "x".repeat(128 * 1024 + 1) });
-    let problem = watched.server.put("/api/streamers/demo/clipboard", &long).expect(400).problem();
+    let problem = watched.server.put("/api/streamers/demo/clipboard", &long).expect(413).problem();
     assert_eq!(problem.field.as_deref(), Some("text"));
     let whep = watched.server.send("POST", "/api/streamers/demo/whep", "application/sdp", b"v=0\r\ngarbage");
     assert!((400..500).contains(&whep.status), "{whep:?}");

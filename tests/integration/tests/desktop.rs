@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use common::signal::{Role, StreamerState};
 use harness::{Display, Picture, Process, Server, eventually};
 use native_peer::{Channel, Event, Media, Options, Swarm};
@@ -135,15 +137,95 @@ fn the_clipboard_is_that_of_the_session() {
     let url = "/api/streamers/demo/clipboard";
 
     server.put(url, &json!({ "text": "from the agent: ä 日" })).expect(204);
-    assert_eq!(server.get(url).expect(200).json::<Value>(), json!({ "text": "from the agent: ä 日" }));
+    let clipboard = || server.get(url).expect(200).json::<Value>();
+    assert_eq!(clipboard(), json!({ "text": "from the agent: ä 日", "types": ["text/plain"] }));
     assert_eq!(display.clipboard(), "from the agent: ä 日");
 
     let owner = display.own_clipboard("from the session: é");
     eventually("what a program copies can be read", || {
-        let text = server.get(url).expect(200).json::<Value>();
-        (text == json!({ "text": "from the session: é" })).then_some(())
+        (clipboard()["text"] == "from the session: é").then_some(())
     });
     drop(owner);
+}
+
+#[test]
+fn html_and_pictures_are_on_the_clipboard_too() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    let url = "/api/streamers/demo/clipboard";
+    let clipboard = || server.get(url).expect(200).json::<Value>();
+    let typed = |kind: &str| server.get(&format!("{url}?type={kind}"));
+
+    server.put(url, &json!({ "text": "bold", "html": "<b>bold</b>" })).expect(204);
+    let both = json!({ "text": "bold", "html": "<b>bold</b>", "types": ["text/plain", "text/html"] });
+    assert_eq!(clipboard(), both);
+    assert_eq!(display.clipboard_as("text/html").as_deref(), Some(&b"<b>bold</b>"[..]));
+    let html = typed("text/html").expect(200);
+    assert_eq!((&*html.content_type, &html.body[..]), ("text/html; charset=utf-8", &b"<b>bold</b>"[..]));
+    assert_eq!(typed("image/png").expect(404).problem().code, "not_on_clipboard");
+
+    let png = server.get("/api/streamers/demo/snapshot").expect(200).body;
+    let put = |kind: &str, body: &[u8]| server.send("PUT", url, kind, body);
+    put("image/png", &png).expect(204);
+    assert_eq!(clipboard(), json!({ "text": "", "types": ["image/png"] }));
+    assert!(display.clipboard_as("image/png") == Some(png.clone()));
+    assert_eq!(display.clipboard_as("UTF8_STRING"), None);
+
+    // A tool that puts a screenshot there.
+    let owner = display.own_clipboard_as("image/png", &png);
+    eventually("the picture of the program", || {
+        let answer = typed("image/png");
+        (answer.status == 200 && answer.content_type == "image/png" && answer.body == png).then_some(())
+    });
+    assert_eq!(clipboard(), json!({ "text": "", "types": ["image/png"] }), "its bytes are no text");
+    drop(owner);
+
+    // What is too long is refused with the limit.
+    let text = "x".repeat(128 * 1024 + 1);
+    let mut long = png;
+    long.resize(4 * 1024 * 1024 + 1, 0);
+    for (answer, field, limit) in [
+        (server.put(url, &json!({ "text": text })), Some("text"), "131072"),
+        (server.put(url, &json!({ "text": "", "html": text })), Some("html"), "131072"),
+        (put("image/png", &long), None, "4194304"),
+    ] {
+        let problem = answer.expect(413).problem();
+        assert!(problem.detail.contains(limit), "{}", problem.detail);
+        assert_eq!(problem.field.as_deref(), field);
+    }
+    let owner = display.own_clipboard(&text);
+    let problem = eventually("the refusal", || {
+        let answer = server.get(url);
+        (answer.status != 200).then(|| answer.expect(413).problem())
+    });
+    assert!(problem.detail.contains("131072"), "{}", problem.detail);
+    drop(owner);
+    assert_eq!(put("image/png", b"GIF89a").expect(400).problem().code, "not_a_png");
+    put("image/gif", b"GIF89a").expect(415);
+    assert_eq!(typed("image/gif").expect(400).problem().field.as_deref(), Some("type"));
+}
+
+#[test]
+fn a_controller_puts_a_picture_on_the_clipboard_in_parts() {
+    let server = Server::start();
+    server.create("demo", json!({ "type": "desktop", "width": 320, "height": 240, "audio": false }));
+    let mut controllers = Watchers::join(&server, Role::Controller, 2);
+    let mut png = server.get("/api/streamers/demo/snapshot").expect(200).body;
+    png.resize(300_000, 7);
+    let mut at = 0;
+    while at < png.len() {
+        let part = &png[at..png.len().min(at + 48 * 1024)];
+        let last = at + part.len() == png.len();
+        let data = BASE64.encode(part);
+        let message = json!({ "type": "clipboard-picture", "at": at, "data": data, "last": last });
+        assert!(controllers.peers.send_text(0, Channel::Keys, &message.to_string()));
+        at += part.len();
+    }
+    controllers.until(|told| told[1] == ["image/png"]);
+    assert_eq!(controllers.told[0], Vec::<String>::new());
+    let url = "/api/streamers/demo/clipboard?type=image/png";
+    assert!(server.get(url).expect(200).body == png);
 }
 
 #[test]
@@ -162,13 +244,16 @@ fn a_new_text_on_the_clipboard_is_told_to_all_controllers_but_the_one_who_set_it
     let url = "/api/streamers/demo/clipboard";
     server.put(url, &json!({ "text": "two" })).expect(204);
     controllers.until(|told| told[0] == ["two"] && told[1] == ["one", "two"]);
+    // The same again by a program: whoever has copied something else meanwhile hears of it.
+    server.put(url, &json!({ "text": "two" })).expect(204);
+    controllers.until(|told| told[0] == ["two", "two"] && told[1] == ["one", "two", "two"]);
     // Given back, as a page does that has put it on its viewer's clipboard, it goes no further.
     set(&mut controllers, 0, "two");
     set(&mut controllers, 1, "two");
     set(&mut controllers, 0, "three");
-    controllers.until(|told| told[1].len() > 2);
-    assert_eq!(controllers.told, [vec!["two"], vec!["one", "two", "three"]]);
-    assert_eq!(server.get(url).expect(200).json::<Value>(), json!({ "text": "three" }));
+    controllers.until(|told| told[1].len() > 3);
+    assert_eq!(controllers.told, [vec!["two", "two"], vec!["one", "two", "two", "three"]]);
+    assert_eq!(server.get(url).expect(200).json::<Value>()["text"], "three");
 
     // What comes on this channel comes in order: nothing was said to the viewer before.
     assert!(viewer.peers.send_text(0, Channel::General, r#"{"type":"ping","token":7}"#));
@@ -211,7 +296,9 @@ impl Watchers {
                 let message: Value = serde_json::from_str(&text).unwrap();
                 match message["type"].as_str() {
                     Some("clipboard") => {
-                        self.told[peer].push(message["text"].as_str().unwrap().to_owned());
+                        let text = message["text"].as_str().filter(|text| !text.is_empty());
+                        let told = text.or(message["types"][0].as_str()).unwrap();
+                        self.told[peer].push(told.to_owned());
                     }
                     Some("pong") => self.told[peer].push("pong".to_owned()),
                     _ => {}

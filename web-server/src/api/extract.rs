@@ -9,6 +9,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
+use common::api::SetClipboard;
+use common::clipboard::{ClipboardType, Content, MAX_PICTURE};
 use common::id::{PeerId, SlotIndex, StreamerId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 
 use super::problem::ApiError;
 
-/// Longest body in bytes: room for the longest clipboard with every character escaped.
+/// Longest body of JSON in bytes: room for the longest clipboard, with most of its characters escaped.
 const MAX_BODY: usize = 1024 * 1024;
 /// A body that comes slower than this keeps a connection for nothing.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -120,6 +122,34 @@ impl<T: Json + 'static> FromRequest for Body<T> {
             }
             let payload = payload.await.map_err(|error| ApiError::Unreadable(error.to_string()))?;
             decode(&read(payload, MAX_BODY).await?).map(Body)
+        })
+    }
+}
+
+/// What is to be put on a clipboard: texts as JSON, or a picture as it is.
+#[derive(Debug)]
+pub struct Clip(pub Content);
+
+impl FromRequest for Clip {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if has_media_type(request, ClipboardType::Png.media_type()) {
+            let payload = web::Payload::from_request(request, payload);
+            return Box::pin(async move {
+                let payload = payload.await.map_err(|error| ApiError::Unreadable(error.to_string()))?;
+                let png = read(payload, MAX_PICTURE).await?.to_vec();
+                Ok(Self(Content { png: Some(png), ..Content::default() }))
+            });
+        }
+        if !has_media_type(request, "application/json") {
+            return Box::pin(ready(Err(ApiError::MediaType { expected: "application/json or image/png" })));
+        }
+        let body = Body::<SetClipboard>::from_request(request, payload);
+        Box::pin(async move {
+            let Body(SetClipboard { text, html }) = body.await?;
+            Ok(Self(Content { text: Some(text), html, png: None }))
         })
     }
 }

@@ -7,6 +7,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
+use common::clipboard::{ClipboardType, InvalidContent};
 use common::input::InvalidInput;
 use common::ipc::{ErrorKind, RequestError};
 use common::spec::InvalidField;
@@ -55,6 +56,12 @@ pub enum ApiError {
         /// The bound.
         max: usize,
     },
+    /// It cannot be put on a clipboard, or cannot be read from one.
+    #[error(transparent)]
+    Clipboard(#[from] InvalidContent),
+    /// The clipboard does not offer it.
+    #[error("the clipboard holds no {0}")]
+    NotOnClipboard(&'static str),
     /// The body is of the wrong kind.
     #[error("send the body as {expected} (Content-Type)")]
     MediaType {
@@ -149,6 +156,16 @@ impl ApiError {
             ApiError::Json(_) => (StatusCode::BAD_REQUEST, "malformed_json", None),
             ApiError::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable_body", None),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            ApiError::Clipboard(InvalidContent::TooLong { kind, .. }) => {
+                let field = match kind {
+                    ClipboardType::Text => Some("text"),
+                    ClipboardType::Html => Some("html"),
+                    ClipboardType::Png => None,
+                };
+                (StatusCode::PAYLOAD_TOO_LARGE, "clipboard_too_long", field)
+            }
+            ApiError::Clipboard(InvalidContent::NotPng) => (StatusCode::BAD_REQUEST, "not_a_png", None),
+            ApiError::NotOnClipboard(_) => (StatusCode::NOT_FOUND, "not_on_clipboard", None),
             ApiError::MediaType { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", None)
             }
@@ -238,6 +255,7 @@ fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Limit => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
     };

@@ -2,12 +2,13 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::api::{ClipboardBody, InputRequest, ResizeRequest, SnapshotFormat};
-use common::input::{MAX_EVENTS, validate_clipboard, validate_commands};
+use common::api::{ClipboardBody, InputRequest, ResizeRequest, SetClipboard, SnapshotFormat};
+use common::clipboard::{ClipboardType, Content, Wanted};
+use common::input::{MAX_EVENTS, validate_commands};
 use common::ipc::Reply;
 use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
-use super::extract::{Body, Id, Json, Query};
+use super::extract::{Body, Clip, Id, Json, Query};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::auth::Right;
@@ -16,7 +17,7 @@ use crate::registry::Handle;
 use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for InputRequest {}
-impl Json for ClipboardBody {}
+impl Json for SetClipboard {}
 impl Json for ResizeRequest {}
 
 /// A picture now.
@@ -102,40 +103,89 @@ pub async fn input(
 
 /// Read the session's clipboard.
 ///
+/// Without `type`: its text, the text's HTML, and which types it offers. With it: what it offers of this type, as it is.
+///
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
     get, path = "/api/streamers/{id}/clipboard", tag = "session",
-    params(("id" = String, Path, description = "Name of the streamer")),
-    responses((status = 200, description = "Its text; empty when it holds none", body = ClipboardBody)),
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("type" = Option<ClipboardType>, Query, description = "As it is, of this type"),
+    ),
+    responses(
+        (status = 200, description = "Its texts and types, or what it offers of the type", content(
+            (ClipboardBody = "application/json"), (String = "text/plain"), (String = "text/html"),
+            (Vec<u8> = "image/png"),
+        )),
+        (status = 404, description = "It offers nothing of the type"),
+        (status = 413, description = "What it offers is longer than is carried"),
+    ),
 )]
-pub async fn get_clipboard(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::GetClipboard).await? {
-        Reply::Clipboard { text } => Ok(HttpResponse::Ok()
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .json(ClipboardBody { text })),
-        _ => Err(AskError::Unexpected.into()),
-    }
+pub async fn get_clipboard(
+    request: HttpRequest,
+    id: Id,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["type"])?;
+    let kind = query.get("type").map(clipboard_type).transpose()?;
+    let wanted = if kind == Some(ClipboardType::Png) { Wanted::Picture } else { Wanted::Texts };
+    let reply = registry.reach(&id.0).await?.ask(Ask::GetClipboard(wanted)).await?;
+    let Reply::Clipboard { types, content: Content { text, html, png } } = reply else {
+        return Err(AskError::Unexpected.into());
+    };
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    let Some(kind) = kind else {
+        return Ok(response.json(ClipboardBody { text: text.unwrap_or_default(), html, types }));
+    };
+    let bytes = match kind {
+        ClipboardType::Text => text.map(String::into_bytes),
+        ClipboardType::Html => html.map(String::into_bytes),
+        ClipboardType::Png => png,
+    };
+    let bytes = bytes.ok_or(ApiError::NotOnClipboard(kind.media_type()))?;
+    let media_type = match kind {
+        ClipboardType::Png => "image/png",
+        ClipboardType::Text => "text/plain; charset=utf-8",
+        ClipboardType::Html => "text/html; charset=utf-8",
+    };
+    // It is a program's, and must do nothing where a browser shows it.
+    response.insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+    Ok(response.content_type(media_type).body(bytes))
+}
+
+fn clipboard_type(text: &str) -> Result<ClipboardType, ApiError> {
+    let known = ClipboardType::ALL.into_iter().find(|kind| kind.media_type() == text);
+    known.ok_or_else(|| {
+        let all = ClipboardType::ALL.map(ClipboardType::media_type).join(", ");
+        ApiError::field("type", format!("can be one of {all}, not {text:?}"))
+    })
 }
 
 /// Set the session's clipboard.
+///
+/// To a text, with its HTML if there is one, or to a picture. Controllers are told.
 ///
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
     put, path = "/api/streamers/{id}/clipboard", tag = "session",
     params(("id" = String, Path, description = "Name of the streamer")),
-    request_body = ClipboardBody,
-    responses((status = 204, description = "Done")),
+    request_body(content((SetClipboard = "application/json"), (Vec<u8> = "image/png"))),
+    responses(
+        (status = 204, description = "Done"),
+        (status = 413, description = "It is longer than is carried"),
+    ),
 )]
 pub async fn put_clipboard(
     id: Id,
-    body: Body<ClipboardBody>,
+    clip: Clip,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let text = body.0.text;
-    validate_clipboard(&text).map_err(|error| ApiError::input("text", &error))?;
-    done(registry.reach(&id.0).await?.ask(Ask::SetClipboard { text }).await?)
+    let Clip(content) = clip;
+    content.validate()?;
+    done(registry.reach(&id.0).await?.ask(Ask::SetClipboard(content)).await?)
 }
 
 /// Resize a desktop.

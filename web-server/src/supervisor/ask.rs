@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::api::{InputRequest, SnapshotFormat};
+use common::clipboard::{Content, Wanted};
 use common::control::ControlChange;
 use common::id::{PeerId, RequestId, SlotIndex, SourceName};
 use common::ipc::{Join, Json, Reply, RequestError, ServerIpcMessage};
@@ -48,13 +49,10 @@ pub enum Ask {
         /// Scaled down to this width, pixels.
         width: Option<u32>,
     },
-    /// Read the clipboard.
-    GetClipboard,
+    /// Read this of the clipboard.
+    GetClipboard(Wanted),
     /// Set the clipboard.
-    SetClipboard {
-        /// The text.
-        text: String,
-    },
+    SetClipboard(Content),
     /// Show something in a slot; `None`: the first free one.
     BindSlot {
         /// Which.
@@ -106,9 +104,13 @@ impl Ask {
         }
     }
 
-    /// True when the answer is large, and must not delay others.
+    /// True when it or its answer is large, and must not delay others.
     pub fn is_bulk(&self) -> bool {
-        matches!(self, Ask::Snapshot { .. })
+        match self {
+            Ask::Snapshot { .. } | Ask::GetClipboard(Wanted::Picture) => true,
+            Ask::SetClipboard(content) => content.png.is_some(),
+            _ => false,
+        }
     }
 
     /// The message that asks it.
@@ -121,8 +123,8 @@ impl Ask {
             Ask::Snapshot { slot, format, width } => {
                 ServerIpcMessage::Snapshot { request, slot, format, width }
             }
-            Ask::GetClipboard => ServerIpcMessage::GetClipboard { request },
-            Ask::SetClipboard { text } => ServerIpcMessage::SetClipboard { request, text },
+            Ask::GetClipboard(wanted) => ServerIpcMessage::GetClipboard { request, wanted },
+            Ask::SetClipboard(content) => ServerIpcMessage::SetClipboard { request, content },
             Ask::BindSlot { slot, bind } => ServerIpcMessage::BindSlot { request, slot, bind: Json(bind) },
             Ask::ClearSlot { slot } => ServerIpcMessage::ClearSlot { request, slot },
             Ask::Windows => ServerIpcMessage::Windows { request },

@@ -1,15 +1,17 @@
-import { copyToClipboard, type InputController } from "@oriel/client";
+import { type ClipboardCopy, copyToClipboard, type InputController } from "@oriel/client";
 import { useState } from "react";
 
 type ClipboardProps = {
   readonly input: InputController | null;
-  /** The last text that the session put on its clipboard. */
-  readonly fromSession: string | null;
+  /** What was copied last in the session. */
+  readonly fromSession: ClipboardCopy | null;
+  /** Fetches the picture that was copied. */
+  readonly fetchPicture: () => Promise<Blob>;
   readonly onDone: () => void;
 };
 
 /** The clipboards, for browsers that do not let the page reach theirs. */
-export function ClipboardPanel({ input, fromSession, onDone }: ClipboardProps) {
+export function ClipboardPanel({ input, fromSession, fetchPicture, onDone }: ClipboardProps) {
   const [text, setText] = useState("");
   const [note, setNote] = useState<string | null>(null);
   const send = (): void => {
@@ -47,17 +49,22 @@ export function ClipboardPanel({ input, fromSession, onDone }: ClipboardProps) {
       </div>
       {fromSession !== null && (
         <>
-          <label>
-            From the session
-            <textarea rows={4} readOnly value={fromSession} data-testid="clipboard-received" />
-          </label>
+          {fromSession.text === "" && fromSession.types.includes("image/png") ? (
+            <p data-testid="clipboard-picture">From the session: a picture</p>
+          ) : (
+            <label>
+              From the session
+              <textarea rows={4} readOnly value={fromSession.text} data-testid="clipboard-received" />
+            </label>
+          )}
           <div className="dialog-actions">
             <button
               className="button"
               type="button"
               onClick={() => {
-                void copyToClipboard(fromSession).then((done) => {
+                void copyToClipboard(fromSession, fetchPicture).then((done) => {
                   if (done) onDone();
+                  else if (fromSession.text === "") setNote("The browser did not allow it.");
                   else setNote("The browser did not allow it: select the text and copy it.");
                 });
               }}

@@ -283,7 +283,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         onLeave={toPicture}
       >
         {panel === "clipboard" && (
-          <ClipboardPanel input={input} fromSession={fromSession} onDone={toPicture} />
+          <ClipboardPanel
+            input={input}
+            fromSession={fromSession}
+            fetchPicture={() => client.api.clipboardPicture(client.streamerId)}
+            onDone={toPicture}
+          />
         )}
         {panel === "share" && <SharePanel client={client} />}
       </Toolbar>

@@ -1,6 +1,12 @@
 /** Hooks of the viewer page that join the client, the input and the page. */
 
-import { type Api, copyToClipboard, type InputController, type OrielClient } from "@oriel/client";
+import {
+  type Api,
+  type ClipboardCopy,
+  copyToClipboard,
+  type InputController,
+  type OrielClient,
+} from "@oriel/client";
 import { useEffect, useState } from "react";
 
 /** What the input tells the page, and the two things that the page does about it. */
@@ -10,21 +16,21 @@ export function useInputEvents(
   toolbar: HTMLElement | null,
 ): {
   readonly locked: boolean;
-  /** A text of the session that waits to be copied by a click. */
-  readonly offered: string | null;
-  /** The last text of the session's clipboard. */
-  readonly fromSession: string | null;
+  /** A copy of the session that waits to be taken by a click. */
+  readonly offered: ClipboardCopy | null;
+  /** The last copy of the session. */
+  readonly fromSession: ClipboardCopy | null;
   /** Copies what is offered; false when nothing is, or the browser refuses. */
   readonly takeOffered: () => Promise<boolean>;
 } {
   const [locked, setLocked] = useState(false);
-  const [offered, setOffered] = useState<string | null>(null);
-  const [fromSession, setFromSession] = useState<string | null>(null);
+  const [offered, setOffered] = useState<ClipboardCopy | null>(null);
+  const [fromSession, setFromSession] = useState<ClipboardCopy | null>(null);
 
   useEffect(
     () =>
-      client.on("clipboard", (text) => {
-        setFromSession(text);
+      client.on("clipboard", (copy) => {
+        setFromSession(copy);
         setOffered(null);
       }),
     [client],
@@ -52,7 +58,7 @@ export function useInputEvents(
 
   const takeOffered = async (): Promise<boolean> => {
     if (offered === null) return false;
-    const copied = await copyToClipboard(offered);
+    const copied = await copyToClipboard(offered, () => client.api.clipboardPicture(client.streamerId));
     if (copied) setOffered(null);
     return copied;
   };

@@ -132,4 +132,21 @@ pad: number, } | { "type": "blur" } | { "type": "clipboard",
 /**
  * At most [`MAX_TEXT`] bytes.
  */
-text: string, };
+text: string, 
+/**
+ * The same with its layout; at most [`MAX_TEXT`] bytes.
+ */
+html?: string, } | { "type": "clipboard-picture", 
+/**
+ * Bytes of the picture in the parts before: 0 begins a new one.
+ */
+at: number, 
+/**
+ * The next bytes of a PNG, as base64: at most [`MAX_PART`](crate::clipboard::MAX_PART) of them, and
+ * [`MAX_PICTURE`](crate::clipboard::MAX_PICTURE) in all.
+ */
+data: string, 
+/**
+ * No part follows.
+ */
+last: boolean, };

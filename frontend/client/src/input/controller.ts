@@ -8,7 +8,7 @@
 
 import type { OrielClient } from "../client";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
-import { ClipboardBridge, type ClipboardOutcome } from "./clipboard";
+import { ClipboardBridge, type ClipboardCopy, type ClipboardOutcome } from "./clipboard";
 import { CursorView } from "./cursor";
 import { GamepadInput } from "./gamepads";
 import { Held } from "./held";
@@ -26,8 +26,8 @@ export type InputOptions = {
 };
 
 export type InputEvents = {
-  /** The session's clipboard changed, and the browser did not let us write it: offer it to the viewer. */
-  "clipboard-offered": string;
+  /** Something was copied in the session, and the browser did not let us write it: offer it to the viewer. */
+  "clipboard-offered": ClipboardCopy;
   /** The viewer pressed the keys that lead out of the picture. */
   escaped: undefined;
   /** The keyboard goes to the session, or no longer. */
@@ -61,7 +61,11 @@ export class InputController implements EventSource<InputEvents> {
     this.#surface = surface;
     surface.style.touchAction = "none";
     this.#cursor = new CursorView(surface);
-    this.#clipboard = new ClipboardBridge((text) => client.sendKeys({ type: "clipboard", text }));
+    this.#clipboard = new ClipboardBridge({
+      send: (message) => client.sendKeys(message),
+      drained: () => client.keysDrained(),
+      picture: () => client.api.clipboardPicture(client.streamerId),
+    });
     const shared = {
       client,
       slot: options.slot,
@@ -161,6 +165,11 @@ export class InputController implements EventSource<InputEvents> {
     return this.#clipboard.give(text);
   }
 
+  /** Gives a picture in PNG to the session's clipboard. */
+  giveClipboardPicture(png: Blob): Promise<ClipboardOutcome> {
+    return this.#clipboard.givePicture(png);
+  }
+
   /** Lets go of everything that is held. */
   releaseAll(): void {
     // Gamepads come to rest by it as well.
@@ -215,9 +224,9 @@ export class InputController implements EventSource<InputEvents> {
     );
     client.on(
       "clipboard",
-      (text) => {
-        void this.#clipboard.take(text).then((copied) => {
-          if (!copied) this.#events.emit("clipboard-offered", text);
+      (copy) => {
+        void this.#clipboard.take(copy).then((copied) => {
+          if (!copied) this.#events.emit("clipboard-offered", copy);
         });
       },
       { signal },

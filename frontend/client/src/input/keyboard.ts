@@ -5,7 +5,7 @@
  */
 
 import type { OrielClient } from "../client";
-import type { ClipboardBridge } from "./clipboard";
+import { type ClipboardBridge, pastedFrom } from "./clipboard";
 import type { Held, Release } from "./held";
 import { decideKeyDown, isPaste, type KeyboardMode, type Press, typedPieces } from "./keys";
 
@@ -33,6 +33,8 @@ export class KeyboardInput {
   /** A paste key that waits for its paste event. */
   #pendingPaste: ReturnType<typeof setTimeout> | undefined;
   #pendingPress: (() => void) | null = null;
+  /** Keys from a paste key on, while the picture that it pastes is on its way to the session; null: none is. */
+  #deferred: (() => void)[] | null = null;
 
   constructor(surface: HTMLElement, context: KeyboardContext, mode: KeyboardMode, signal: AbortSignal) {
     this.#context = context;
@@ -128,6 +130,7 @@ export class KeyboardInput {
   }
 
   #down(event: KeyboardEvent): void {
+    if (this.#defer(event, () => { this.#down(event); })) return;
     if (!this.#context.active()) return;
     if (isEscapeChord(event)) {
       event.preventDefault();
@@ -156,6 +159,7 @@ export class KeyboardInput {
   }
 
   #up(event: KeyboardEvent): void {
+    if (this.#defer(event, () => { this.#up(event); })) return;
     this.#flushPaste();
     const { held } = this.#context;
     if (!held.holdsKey(event.code)) return;
@@ -201,8 +205,28 @@ export class KeyboardInput {
   #pasted(event: ClipboardEvent): void {
     event.preventDefault();
     if (!this.#context.active()) return;
-    this.#context.clipboard.pasted(event.clipboardData?.getData("text/plain") ?? "");
-    this.#flushPaste();
+    const sending = this.#context.clipboard.pasted(pastedFrom(event.clipboardData));
+    if (sending === null) {
+      this.#flushPaste();
+      return;
+    }
+    clearTimeout(this.#pendingPaste);
+    this.#deferred = [...(this.#deferred ?? []), ...(this.#pendingPress === null ? [] : [this.#pendingPress])];
+    this.#pendingPress = null;
+    void sending.finally(() => {
+      const keys = this.#deferred ?? [];
+      this.#deferred = null;
+      // Who has left meanwhile holds no keys, and lets go of none.
+      if (this.focused) for (const key of keys) key();
+    });
+  }
+
+  /** True when a key has to wait for what is pasted before it. */
+  #defer(event: KeyboardEvent, handle: () => void): boolean {
+    if (this.#deferred === null) return false;
+    event.preventDefault();
+    this.#deferred.push(handle);
+    return true;
   }
 
   #flushPaste(): void {

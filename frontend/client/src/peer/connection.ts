@@ -158,6 +158,11 @@ export class PeerConnection extends Emitter<PeerEvents> {
     return sendOn(this.#keys, message, KEYS_BACKLOG_BYTES);
   }
 
+  /** Resolves when little waits to be sent on the channel for keys; false when it is closed. */
+  keysDrained(): Promise<boolean> {
+    return drained(this.#keys);
+  }
+
   /** False when it could not be sent, or would have been late. */
   sendMotion(message: MotionMessage): boolean {
     return sendOn(this.#motion, message, MOTION_BACKLOG_BYTES);
@@ -243,6 +248,25 @@ export class PeerConnection extends Emitter<PeerEvents> {
   }
 }
 
+/** Keys that come after what is long wait for no more than this of it. */
+const DRAINED_BYTES = 128 * 1024;
+
+function drained(channel: RTCDataChannel): Promise<boolean> {
+  if (channel.readyState !== "open") return Promise.resolve(false);
+  if (channel.bufferedAmount <= DRAINED_BYTES) return Promise.resolve(true);
+  channel.bufferedAmountLowThreshold = DRAINED_BYTES;
+  return new Promise((resolve) => {
+    const listening = new AbortController();
+    const settle = (open: boolean): void => {
+      listening.abort();
+      resolve(open);
+    };
+    const { signal } = listening;
+    channel.addEventListener("bufferedamountlow", () => { settle(true); }, { signal });
+    channel.addEventListener("close", () => { settle(false); }, { signal });
+  });
+}
+
 function sendOn(channel: RTCDataChannel, message: unknown, backlog: number): boolean {
   if (channel.readyState !== "open" || channel.bufferedAmount > backlog) return false;
   try {
@@ -257,7 +281,8 @@ function sendOn(channel: RTCDataChannel, message: unknown, backlog: number): boo
 const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unknown>) => boolean> = {
   cursor: ({ slot, shape }) => typeof slot === "number" && typeof shape === "object",
   "cursor-position": ({ slot, at }) => typeof slot === "number" && typeof at === "object" && at !== null,
-  clipboard: ({ text }) => typeof text === "string",
+  clipboard: ({ text, html, types }) =>
+    typeof text === "string" && ["string", "undefined"].includes(typeof html) && Array.isArray(types),
   rumble: ({ slot, pad, strong, weak }) =>
     [slot, pad, strong, weak].every((value) => typeof value === "number"),
   pong: ({ token }) => typeof token === "number",

@@ -35,6 +35,7 @@ declare global {
         peerId: string | null;
         slots: ReadonlyMap<number, { status: string | null; info: { mid: string } | null }>;
         negotiation: { connections: number; offers: number; signalingState: string };
+        on(type: "clipboard", listener: (copied: { text: string }) => void): () => void;
         on(type: string, listener: (value: unknown) => void): () => void;
       };
       stats(): Promise<{ presented: number; presentedFps: number; roundTripMs: number | null; firstFrameMs: number | null }>;

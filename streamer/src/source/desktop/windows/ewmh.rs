@@ -24,6 +24,7 @@ x11rb::atom_manager! {
         WM_STATE,
         _NET_SUPPORTING_WM_CHECK,
         _NET_SUPPORTED,
+        _NET_CLIENT_LIST,
         _NET_CLIENT_LIST_STACKING,
         _NET_ACTIVE_WINDOW,
         _NET_MOVERESIZE_WINDOW,

@@ -1,11 +1,13 @@
 //! Finds the windows of a desktop that can be shared.
 
+use std::collections::{HashMap, HashSet};
+
 use common::slots::Window as Listed;
 use common::spec::MIN_SIDE;
 use x11rb::cookie::Cookie;
 use x11rb::errors::ConnectionError;
 use x11rb::protocol::xproto::{
-    ConnectionExt as _, GetGeometryReply, GetPropertyReply, GetWindowAttributesReply, MapState, Window,
+    Atom, ConnectionExt as _, GetGeometryReply, GetPropertyReply, GetWindowAttributesReply, MapState, Window,
     WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
@@ -23,12 +25,10 @@ const MOST: usize = 256;
 /// # Errors
 /// When the server is gone.
 pub fn list(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Listed>, ConnectionError> {
-    let mut clients = match ewmh::manager(x, root, atoms)? {
-        Some(supported) if supported.contains(&atoms._NET_CLIENT_LIST_STACKING) => {
-            ewmh::words(ewmh::property(x, root, atoms._NET_CLIENT_LIST_STACKING)?)?
-        }
-        _ => unmanaged(x, root, atoms)?,
-    };
+    let supported = ewmh::manager(x, root, atoms)?.unwrap_or_default();
+    let lists = [atoms._NET_CLIENT_LIST_STACKING, atoms._NET_CLIENT_LIST];
+    let lists: Vec<Atom> = lists.into_iter().filter(|list| supported.contains(list)).collect();
+    let mut clients = if lists.is_empty() { unmanaged(x, root, atoms)? } else { managed(x, root, &lists)? };
     clients.reverse();
     clients.truncate(MOST);
     let asked: Vec<_> = clients.iter().map(|id| Asked::ask(x, *id, atoms)).collect::<Result<_, _>>()?;
@@ -38,6 +38,47 @@ pub fn list(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Liste
         windows.extend(asked.reply(atoms, &focused)?);
     }
     Ok(windows)
+}
+
+/// The windows in the window manager's lists, the topmost last. Which there are it knows best; which is above which is
+/// asked of the server. Window managers have the order of `_NET_CLIENT_LIST_STACKING` reversed (jwm), never change it
+/// (fluxbox) or change it late (icewm).
+fn managed(x: &RustConnection, root: Window, lists: &[Atom]) -> Result<Vec<Window>, ConnectionError> {
+    let mut clients = Vec::new();
+    let mut seen = HashSet::new();
+    for list in lists {
+        let listed = ewmh::words(ewmh::property(x, root, *list)?)?;
+        clients.extend(listed.into_iter().filter(|client| seen.insert(*client)));
+    }
+    let Some(tree) = of_window(x.query_tree(root)?.reply())? else { return Ok(Vec::new()) };
+    let heights: HashMap<Window, usize> =
+        tree.children.into_iter().enumerate().map(|(height, top)| (top, height)).collect();
+    let tops = tops(x, root, &clients)?;
+    // Those in one frame (tabs), or all of them on a desktop within the root, stay as the window manager says.
+    let mut sorted: Vec<(Option<usize>, Window)> =
+        tops.iter().map(|top| heights.get(top).copied()).zip(clients).collect();
+    sorted.sort_by_key(|(height, _)| *height);
+    Ok(sorted.into_iter().map(|(_, client)| client).collect())
+}
+
+/// For each window the child of the root that it is in, if it is found within [`FRAMES`] steps. One round trip a step.
+fn tops(x: &RustConnection, root: Window, windows: &[Window]) -> Result<Vec<Window>, ConnectionError> {
+    let mut tops = windows.to_vec();
+    for _ in 0..=FRAMES {
+        let trees: Vec<_> = tops.iter().map(|window| x.query_tree(*window)).collect::<Result<_, _>>()?;
+        let mut moved = false;
+        for (top, tree) in tops.iter_mut().zip(trees) {
+            let Some(tree) = of_window(tree.reply())? else { continue };
+            if tree.parent != root && tree.parent != x11rb::NONE {
+                *top = tree.parent;
+                moved = true;
+            }
+        }
+        if !moved {
+            break;
+        }
+    }
+    Ok(tops)
 }
 
 /// Without a window manager that keeps a list: programs' windows below the root, the topmost last.

@@ -6,17 +6,22 @@
 //! ```
 //!
 //! They are those above the window that its program has told the window manager to leave alone (`override_redirect`), or
-//! that are said to be there for it (`WM_TRANSIENT_FOR`). One that is there for another window is left out, and so is one
-//! whose pixels are of another depth. While there are none, the window's own pixmap is what is captured, and this
-//! costs nothing.
+//! that are said to be there for it (`WM_TRANSIENT_FOR`). One that is there for another window is left out. Their pixels
+//! may be of another depth than the window's, and translucent, as Qt's rounded menus are: the server's RENDER extension
+//! puts them over it. A server without it copies those of the window's own depth. While there are none, the window's
+//! own pixmap is what is captured, and this costs nothing.
 
-use x11rb::connection::Connection as _;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use x11rb::connection::{Connection as _, RequestConnection as _};
 use x11rb::protocol::Event;
 use x11rb::protocol::composite::{ConnectionExt as _, Redirect};
 use x11rb::protocol::damage::{self, ConnectionExt as _};
+use x11rb::protocol::render::{self, ConnectionExt as _, CreatePictureAux, PictOp, Pictformat};
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, EventMask, Gcontext,
-    GetGeometryReply, MapState, Pixmap, Window, WindowClass,
+    GetGeometryReply, GetWindowAttributesReply, MapState, Pixmap, Visualid, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -35,6 +40,10 @@ pub struct Overlay {
     root: Window,
     window: Window,
     depth: u8,
+    /// The window's visual.
+    visual: Visualid,
+    /// The pixels of each visual, as RENDER calls them; empty on a server without it.
+    formats: HashMap<Visualid, Pictformat>,
     /// The child of the root that the window is in, as it was last seen.
     top: Window,
     layers: Vec<Layer>,
@@ -51,6 +60,8 @@ pub struct Overlay {
 struct Layer {
     place: Place,
     pixmap: Pixmap,
+    /// The pixmap for RENDER.
+    picture: Option<render::Picture>,
     damage: damage::Damage,
 }
 
@@ -58,6 +69,7 @@ struct Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     window: Window,
+    visual: Visualid,
     x: i32,
     y: i32,
     width: u16,
@@ -67,11 +79,24 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Whole {
     pixmap: Pixmap,
+    /// The pixmap for RENDER.
+    picture: Option<render::Picture>,
     size: Size,
 }
 
+/// The part of a window that is in a strip of the picture.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    /// Its top left pixel in the window.
+    from: (i16, i16),
+    /// The same pixel in the picture.
+    to: (i16, i16),
+    width: u16,
+    height: u16,
+}
+
 impl Overlay {
-    /// Begins to watch windows come and go. `depth` is that of the window.
+    /// Begins to watch windows come and go. `depth` and `visual` are those of the window.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
@@ -80,14 +105,26 @@ impl Overlay {
         root: Window,
         window: Window,
         depth: u8,
+        visual: Visualid,
     ) -> Result<Self, Error> {
         let events = ChangeWindowAttributesAux::new().event_mask(EventMask::SUBSTRUCTURE_NOTIFY);
         connection.change_window_attributes(root, &events).map_err(x)?;
         let gc = connection.generate_id().map_err(x)?;
         // Copying tells of what could not be copied, else.
         connection.create_gc(gc, window, &CreateGCAux::new().graphics_exposures(0)).map_err(x)?;
-        let (layers, whole, dirty) = (Vec::new(), None, Rows::default());
-        Ok(Self { root, window, depth, top: window, layers, whole, gc, stale: true, dirty })
+        Ok(Self {
+            root,
+            window,
+            depth,
+            visual,
+            formats: formats(connection)?,
+            top: window,
+            layers: Vec::new(),
+            whole: None,
+            gc,
+            stale: true,
+            dirty: Rows::default(),
+        })
     }
 
     /// Takes note of an event. True when something over the window was drawn to.
@@ -156,7 +193,7 @@ impl Overlay {
     /// [`Error::X`] when the server is gone.
     pub fn target(&mut self, connection: &RustConnection, own: Area) -> Result<Area, Error> {
         if let Some(whole) = self.whole.take_if(|whole| self.layers.is_empty() || whole.size != own.size) {
-            connection.free_pixmap(whole.pixmap).map_err(x)?.ignore_error();
+            free(connection, whole.pixmap, whole.picture)?;
         }
         if self.layers.is_empty() {
             return Ok(own);
@@ -169,9 +206,10 @@ impl Overlay {
                 let (width, height) = (own.size.width as u16, own.size.height as u16);
                 let made = connection.create_pixmap(self.depth, pixmap, self.window, width, height);
                 made.map_err(x)?;
+                let picture = self.picture(connection, pixmap, self.visual)?;
                 // Nothing is in it yet.
                 self.dirty = Rows::all(own.size.height);
-                *self.whole.insert(Whole { pixmap, size: own.size })
+                *self.whole.insert(Whole { pixmap, picture, size: own.size })
             }
         };
         Ok(Area { drawable: whole.pixmap, origin: (0, 0), size: own.size })
@@ -182,7 +220,7 @@ impl Overlay {
     /// # Errors
     /// [`Error::X`] when the server is gone.
     pub fn compose(&self, connection: &RustConnection, own: Area, rows: &Rows) -> Result<(), Error> {
-        let Some(Whole { pixmap: whole, size }) = &self.whole else { return Ok(()) };
+        let Some(Whole { pixmap: whole, picture: blended, size }) = &self.whole else { return Ok(()) };
         for strip in rows.strips() {
             // Sides are at most MAX_WIDTH and MAX_HEIGHT.
             let (top, height) = (strip.start as i16, (strip.end - strip.start) as u16);
@@ -190,13 +228,31 @@ impl Overlay {
             connection
                 .copy_area(own.drawable, *whole, self.gc, left, from, 0, top, size.width as u16, height)
                 .map_err(x)?;
-        }
-        for Layer { place, pixmap, .. } in &self.layers {
-            // Those that overlap the picture have places that fit.
-            let (x_, y_) = (place.x as i16, place.y as i16);
-            connection
-                .copy_area(*pixmap, *whole, self.gc, 0, 0, x_, y_, place.width, place.height)
+            // Within the strip only: what is translucent would be put over itself elsewhere.
+            for Layer { place, pixmap, picture, .. } in &self.layers {
+                let Some(Part { from, to, width, height }) = place.within(strip, size.width) else {
+                    continue;
+                };
+                match (picture, blended) {
+                    (Some(picture), Some(blended)) => connection.render_composite(
+                        PictOp::OVER,
+                        *picture,
+                        x11rb::NONE,
+                        *blended,
+                        from.0,
+                        from.1,
+                        0,
+                        0,
+                        to.0,
+                        to.1,
+                        width,
+                        height,
+                    ),
+                    _ => connection
+                        .copy_area(*pixmap, *whole, self.gc, from.0, from.1, to.0, to.1, width, height),
+                }
                 .map_err(x)?;
+            }
         }
         Ok(())
     }
@@ -206,8 +262,23 @@ impl Overlay {
         std::mem::take(&mut self.dirty)
     }
 
+    /// A pixmap for RENDER; `None` where that does not know pixels of this visual.
+    fn picture(
+        &self,
+        connection: &RustConnection,
+        pixmap: Pixmap,
+        visual: Visualid,
+    ) -> Result<Option<render::Picture>, Error> {
+        let Some(format) = self.formats.get(&visual) else { return Ok(None) };
+        let picture = connection.generate_id().map_err(x)?;
+        let made = connection.render_create_picture(picture, pixmap, *format, &CreatePictureAux::new());
+        // The pixmap's window may have gone meanwhile, which an event tells.
+        made.map_err(x)?.ignore_error();
+        Ok(Some(picture))
+    }
+
     /// A layer at a place: the one that was there, if it is of the same size; `None` when the window is gone again or of
-    /// another depth.
+    /// a depth that cannot be put over the window's.
     fn layer(
         &mut self,
         connection: &RustConnection,
@@ -234,9 +305,12 @@ impl Overlay {
         let watched = of_window(watched.check()).map_err(x)?.is_some();
         let named = of_window(named.check()).map_err(x)?.is_some();
         let geometry = of_window(geometry.reply()).map_err(x)?;
-        let layer = Layer { place, pixmap, damage };
+        let blended = self.formats.contains_key(&self.visual);
+        let picture = if blended && named { self.picture(connection, pixmap, place.visual)? } else { None };
+        let layer = Layer { place, pixmap, picture, damage };
         let fits = |geometry: GetGeometryReply| {
-            (geometry.width, geometry.height, geometry.depth) == (place.width, place.height, self.depth)
+            (geometry.width, geometry.height) == (place.width, place.height)
+                && (picture.is_some() || geometry.depth == self.depth)
         };
         if watched && named && geometry.is_some_and(fits) {
             return Ok(Some(layer));
@@ -287,7 +361,7 @@ impl Overlay {
             if attributes.map_state != MapState::VIEWABLE || attributes.class != WindowClass::INPUT_OUTPUT {
                 continue;
             }
-            let place = Place::of(other, &geometry, (at.dst_x, at.dst_y));
+            let place = Place::of(other, &attributes, &geometry, (at.dst_x, at.dst_y));
             if !place.overlaps(size) || places.len() == MOST {
                 continue;
             }
@@ -331,7 +405,7 @@ impl Layer {
     fn end(self, connection: &RustConnection) -> Result<(), Error> {
         // All of it may be gone already.
         connection.damage_destroy(self.damage).map_err(x)?.ignore_error();
-        connection.free_pixmap(self.pixmap).map_err(x)?.ignore_error();
+        free(connection, self.pixmap, self.picture)?;
         let unredirected = connection.composite_unredirect_window(self.place.window, Redirect::AUTOMATIC);
         unredirected.map_err(x)?.ignore_error();
         Ok(())
@@ -340,10 +414,16 @@ impl Layer {
 
 impl Place {
     /// `origin`: where the picture is on the screen.
-    fn of(window: Window, geometry: &GetGeometryReply, origin: (i16, i16)) -> Self {
+    fn of(
+        window: Window,
+        attributes: &GetWindowAttributesReply,
+        geometry: &GetGeometryReply,
+        origin: (i16, i16),
+    ) -> Self {
         let side = |inner: u16| inner.saturating_add(geometry.border_width.saturating_mul(2));
         Self {
             window,
+            visual: attributes.visual,
             x: i32::from(geometry.x) - i32::from(origin.0),
             y: i32::from(geometry.y) - i32::from(origin.1),
             width: side(geometry.width),
@@ -356,11 +436,49 @@ impl Place {
         axis(self.x, self.width, size.width) && axis(self.y, self.height, size.height)
     }
 
+    /// What of it is in a strip of a picture of `width`.
+    fn within(&self, strip: &Range<u32>, width: u32) -> Option<Part> {
+        // Rows and columns of a picture: at most MAX_HEIGHT and MAX_WIDTH.
+        let left = self.x.max(0);
+        let right = (self.x + i32::from(self.width)).min(width as i32);
+        let top = self.y.max(strip.start as i32);
+        let bottom = (self.y + i32::from(self.height)).min(strip.end as i32);
+        if left >= right || top >= bottom {
+            return None;
+        }
+        Some(Part {
+            from: (i16::try_from(left - self.x).ok()?, i16::try_from(top - self.y).ok()?),
+            to: (left as i16, top as i16),
+            width: (right - left) as u16,
+            height: (bottom - top) as u16,
+        })
+    }
+
     /// Adds the rows of the picture that it covers.
     fn add_rows(&self, rows: &mut Rows, size: Size) {
         let (top, bottom) = (self.y.max(0), (self.y + i32::from(self.height)).max(0));
         rows.add(top.cast_unsigned()..bottom.cast_unsigned(), size.height);
     }
+}
+
+/// The pixels of each visual of the display, as RENDER calls them; none if there is no such extension.
+fn formats(connection: &RustConnection) -> Result<HashMap<Visualid, Pictformat>, Error> {
+    if connection.extension_information(render::X11_EXTENSION_NAME).map_err(x)?.is_none() {
+        return Ok(HashMap::new());
+    }
+    let version = connection.render_query_version(0, 11).map_err(x)?;
+    let reply = connection.render_query_pict_formats().map_err(x)?.reply().map_err(x)?;
+    version.reply().map_err(x)?;
+    let visuals = reply.screens.iter().flat_map(|screen| &screen.depths).flat_map(|depth| &depth.visuals);
+    Ok(visuals.map(|known| (known.visual, known.format)).collect())
+}
+
+fn free(connection: &RustConnection, pixmap: Pixmap, picture: Option<render::Picture>) -> Result<(), Error> {
+    if let Some(picture) = picture {
+        connection.render_free_picture(picture).map_err(x)?.ignore_error();
+    }
+    connection.free_pixmap(pixmap).map_err(x)?.ignore_error();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -372,8 +490,10 @@ mod tests {
         let size = Size { width: 300, height: 200 };
         let geometry =
             GetGeometryReply { x: 90, y: 80, width: 50, height: 40, border_width: 1, ..Default::default() };
-        let place = |origin| Place::of(7, &geometry, origin);
-        assert_eq!(place((100, 100)), Place { window: 7, x: -10, y: -20, width: 52, height: 42 });
+        let attributes = GetWindowAttributesReply { visual: 33, ..Default::default() };
+        let place = |origin| Place::of(7, &attributes, &geometry, origin);
+        let expected = Place { window: 7, visual: 33, x: -10, y: -20, width: 52, height: 42 };
+        assert_eq!(place((100, 100)), expected);
         for (origin, overlaps, strips) in [
             ((100, 100), true, Some(0..22)),
             ((60, 40), true, Some(40..82)),
@@ -388,6 +508,17 @@ mod tests {
                 (overlaps, strips.as_slice()),
                 "{origin:?}"
             );
+        }
+    }
+    #[test]
+    fn of_a_place_what_is_in_a_strip_is_drawn() {
+        let place = Place { window: 7, visual: 33, x: -10, y: 20, width: 52, height: 40 };
+        let part = |from, to, width, height| Some(Part { from, to, width, height });
+        assert_eq!(place.within(&(0..200), 300), part((10, 0), (0, 20), 42, 40));
+        assert_eq!(place.within(&(30..50), 300), part((10, 10), (0, 30), 42, 20));
+        assert_eq!(place.within(&(50..200), 30), part((10, 30), (0, 50), 30, 10));
+        for beside in [0..20, 60..200] {
+            assert_eq!(place.within(&beside, 300), None);
         }
     }
 }

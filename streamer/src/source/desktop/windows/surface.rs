@@ -114,7 +114,7 @@ impl WindowSurface {
             named.filter(|(_, area)| is_picture(area.size)).ok_or(Error::NoWindow(window))?;
         let info = WindowInfo { id: window, title, app, focused };
         let (info, info_now) = watch::channel(info);
-        let overlay = Overlay::watch(&connection, screen.root, window, geometry.depth)?;
+        let overlay = Overlay::watch(&connection, screen.root, window, geometry.depth, attributes.visual)?;
         let mut surface = Self {
             canvas: Canvas::new(connection, window, area)?,
             atoms,

@@ -1,0 +1,155 @@
+//! The clipboard of an X server: its selection CLIPBOARD (ICCCM §2).
+//!
+//! ```text
+//! programs ◀─ selection requests, notifications ─▶ thread "clipboard" ◀─ get, set ─ control loop
+//!                                                        └─ Event::Clipboard ─▶
+//! ```
+//!
+//! A thread ([`owner`]) owns a connection and a window. What a program copies is an offer: it is asked for its types first,
+//! then for those that are carried ([`common::clipboard`]) and wanted: texts with each copy, pictures when somebody asks.
+//! Every copy of a program is told of, the same text again too, as somebody may have copied another one elsewhere meanwhile;
+//! copies of peers are told of if they are others than the last one, so that a text which a page gives back does not go
+//! round in circles. What we have put there is given to whoever asks. When a program ends that owns the clipboard,
+//! its last texts become ours, as programs that only copy (`xclip`, screenshot tools) end soon; unless there is a
+//! clipboard manager, whose task that is, or they are said to be secret.
+//!
+//! What is long comes and goes in pieces (ICCCM §2.7.2, INCR): [`fetch`], [`serve`]. Every length and every wait is bounded.
+
+mod fetch;
+mod owner;
+mod serve;
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use common::clipboard::{Content, Wanted};
+use common::input::Actor;
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::oneshot;
+use x11rb::connection::Connection as _;
+use x11rb::errors::ReplyOrIdError;
+use x11rb::protocol::xproto::{ConnectionExt as _, CreateWindowAux, EventMask, Window, WindowClass};
+use x11rb::rust_connection::RustConnection;
+
+use self::owner::Owner;
+use super::display::Display;
+use crate::source::{Clipboard, ClipboardOffer, Error, Events};
+
+/// How long who asks us waits: longer than a fetch may take.
+const ANSWER_TIME: Duration = Duration::from_secs(6);
+/// Requests that wait for the thread, which takes microseconds for each. Who reads one more waits until there is room;
+/// one more to be put there is refused.
+const REQUESTS: usize = 8;
+
+x11rb::atom_manager! {
+    /// Names that the transfer of a selection uses.
+    Atoms: AtomsCookie {
+        CLIPBOARD,
+        CLIPBOARD_MANAGER,
+        INCR,
+        TARGETS,
+        TEXT,
+        TIMESTAMP,
+        UTF8_STRING,
+        COMPOUND_TEXT,
+        PLAIN: b"text/plain",
+        PLAIN_UTF8: b"text/plain;charset=utf-8",
+        HTML: b"text/html",
+        PNG: b"image/png",
+        SECRET: b"x-kde-passwordManagerHint",
+        ORIEL_CLIPBOARD,
+    }
+}
+
+/// The clipboard of one X server. Dropping it ends its thread; what we put there is gone then.
+#[derive(Debug)]
+pub struct XClipboard {
+    requests: Option<SyncSender<Request>>,
+    wake: OwnedFd,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where what was asked for goes.
+type Reply = SyncSender<Result<ClipboardOffer, Error>>;
+
+enum Request {
+    Get(Wanted, Reply),
+    Set(Content, Actor, oneshot::Sender<Result<(), Error>>),
+}
+
+impl XClipboard {
+    /// Connects and begins to watch. Copies are sent to `events` as [`Event::Clipboard`](crate::source::Event::Clipboard);
+    /// one that finds no room is dropped, and still there for [`Clipboard::get`].
+    ///
+    /// # Errors
+    /// [`Error::X`] when the display cannot be reached or has no XFIXES.
+    pub fn start(display: &Display, events: Events) -> Result<Self, Error> {
+        let io = |source: std::io::Error| Error::Io { what: "starting the clipboard".into(), source };
+        let (x, screen) = display.connect()?;
+        let owner = Owner::new(x, screen, events).map_err(|e| Error::X(format!("clipboard: {e}")))?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = eventfd(0, flags).map_err(|e| io(e.into()))?;
+        let woken = wake.try_clone().map_err(io)?;
+        let (requests, receiver) = sync_channel(REQUESTS);
+        let run = move || {
+            if let Err(error) = owner.run(&receiver, &woken) {
+                tracing::debug!("the clipboard ended: {error}");
+            }
+        };
+        let thread = crate::thread::spawn("clipboard", run).map_err(io)?;
+        Ok(Self { requests: Some(requests), wake, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn wake(&self) {
+        // Fails only when it is readable already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl Clipboard for XClipboard {
+    fn get(&self, wanted: Wanted) -> Result<ClipboardOffer, Error> {
+        let (sender, receiver) = sync_channel(1);
+        let requests = self.requests.as_ref().ok_or(Error::Ended)?;
+        requests.send(Request::Get(wanted, sender)).map_err(|_| Error::Ended)?;
+        self.wake();
+        receiver.recv_timeout(ANSWER_TIME).map_err(|_| Error::Ended)?
+    }
+
+    fn set(&self, content: Content, by: Actor) -> oneshot::Receiver<Result<(), Error>> {
+        let (reply, receiver) = oneshot::channel();
+        if let Err(error) = content.validate() {
+            let _ = reply.send(Err(Error::Clipboard(error)));
+            return receiver;
+        }
+        let Some(requests) = &self.requests else { return receiver };
+        let queued = requests.try_send(Request::Set(content, by, reply));
+        // When the thread has ended the reply is dropped, which says so.
+        if let Err(TrySendError::Full(Request::Set(_, _, reply))) = queued {
+            let _ = reply.send(Err(Error::X("the clipboard is busy".into())));
+        }
+        self.wake();
+        receiver
+    }
+}
+
+impl Drop for XClipboard {
+    fn drop(&mut self) {
+        self.requests = None;
+        self.wake();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Only a panic, which has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A window that is never shown and tells of its properties.
+fn hidden_window(x: &RustConnection, root: Window) -> Result<Window, ReplyOrIdError> {
+    let window = x.generate_id()?;
+    let aux = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE).override_redirect(1);
+    x.create_window(0, window, root, -1, -1, 1, 1, 0, WindowClass::INPUT_ONLY, 0, &aux)?;
+    Ok(window)
+}

@@ -1,0 +1,376 @@
+//! The thread that owns the clipboard's connection: what is on it, what is fetched, who is told.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
+
+use common::clipboard::{ClipboardType, Content, Wanted};
+use common::input::Actor;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+use x11rb::connection::{Connection as _, SequenceNumber};
+use x11rb::errors::ReplyOrIdError;
+use x11rb::protocol::Event as XEvent;
+use x11rb::protocol::xfixes::{self, SelectionEvent, SelectionEventMask};
+use x11rb::protocol::xproto::{
+    Atom, AtomEnum, ConnectionExt as _, Property, SelectionNotifyEvent, Timestamp, Window,
+};
+use x11rb::rust_connection::RustConnection;
+
+use super::fetch::{Fetch, Next, Read};
+use super::serve::{Ours, Outgoing};
+use super::{Atoms, Reply, Request, hidden_window};
+use crate::source::{ClipboardOffer, Error, Event, Events};
+
+/// What the thread owns.
+pub struct Owner {
+    x: RustConnection,
+    root: Window,
+    /// Owns the clipboard for us.
+    window: Window,
+    atoms: Atoms,
+    events: Events,
+    /// What we have put on the clipboard, while it is there.
+    ours: Option<Ours>,
+    /// The request by which it became ours: what is told of the time before is out of date.
+    taken: SequenceNumber,
+    /// A transfer from another program.
+    fetch: Option<Fetch>,
+    /// Transfers to other programs.
+    outgoing: Outgoing,
+    /// Texts of the program that owns the clipboard, which become ours when it ends.
+    kept: Option<Content>,
+    /// A program has ended that owned the clipboard. What its manager puts there again is no copy.
+    handed_over: bool,
+    /// What was told of last.
+    known: ClipboardOffer,
+}
+
+impl Owner {
+    pub fn new(x: RustConnection, screen: usize, events: Events) -> Result<Self, ReplyOrIdError> {
+        let atoms = Atoms::new(&x)?.reply()?;
+        xfixes::query_version(&x, 5, 0)?.reply()?;
+        let root = x.setup().roots[screen].root;
+        let window = hidden_window(&x, root)?;
+        let changes = SelectionEventMask::SET_SELECTION_OWNER
+            | SelectionEventMask::SELECTION_WINDOW_DESTROY
+            | SelectionEventMask::SELECTION_CLIENT_CLOSE;
+        xfixes::select_selection_input(&x, window, atoms.CLIPBOARD, changes)?.check()?;
+        Ok(Self {
+            x,
+            root,
+            window,
+            atoms,
+            events,
+            ours: None,
+            taken: 0,
+            fetch: None,
+            outgoing: Outgoing::default(),
+            kept: None,
+            handed_over: false,
+            known: ClipboardOffer::default(),
+        })
+    }
+
+    pub fn run(mut self, requests: &Receiver<Request>, wake: &OwnedFd) -> Result<(), ReplyOrIdError> {
+        loop {
+            while let Some((event, sequence)) = self.x.poll_for_event_with_sequence()? {
+                self.handle(event, sequence)?;
+            }
+            // Emptied before the requests are looked at, so that none is missed.
+            let _ = rustix::io::read(wake, &mut [0; 8]);
+            match requests.try_recv() {
+                Ok(Request::Get(wanted, reply)) => self.get(wanted, reply)?,
+                Ok(Request::Set(content, by, reply)) => {
+                    let result = self.set(content, by)?;
+                    // Who asked has gone, if it fails.
+                    let _ = reply.send(result);
+                }
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {
+                    self.x.flush()?;
+                    self.wait(wake);
+                }
+            }
+            let now = Instant::now();
+            self.outgoing.expire(now);
+            if self.fetch.as_ref().is_some_and(|fetch| fetch.deadline() <= now) {
+                self.finish(Err(Error::X("the owner of the clipboard does not answer".into())))?;
+            }
+        }
+    }
+
+    /// Until there is something to do.
+    fn wait(&self, wake: &OwnedFd) {
+        let due = self.fetch.as_ref().map(Fetch::deadline).into_iter().chain(self.outgoing.deadline()).min();
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.x.stream().as_fd(), PollFlags::IN),
+            PollFd::new(wake, PollFlags::IN),
+        ];
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut fds, left.as_ref());
+    }
+
+    fn handle(&mut self, event: XEvent, sequence: SequenceNumber) -> Result<(), ReplyOrIdError> {
+        let now = Instant::now();
+        match event {
+            XEvent::XfixesSelectionNotify(change) if change.owner == self.window => {
+                if let Some(ours) = &mut self.ours {
+                    ours.since = change.selection_timestamp;
+                }
+            }
+            // Of the time before we have taken it.
+            XEvent::XfixesSelectionNotify(_) if sequence < self.taken => {}
+            XEvent::XfixesSelectionNotify(change) if change.owner == x11rb::NONE => {
+                let ended = change.subtype != SelectionEvent::SET_SELECTION_OWNER;
+                self.given_up(ended, change.timestamp)?;
+            }
+            XEvent::XfixesSelectionNotify(_) => {
+                self.ours = None;
+                self.kept = None;
+                match &mut self.fetch {
+                    Some(fetch) => fetch.outdated = true,
+                    None => self.start_fetch(Wanted::Texts, Vec::new(), true)?,
+                }
+            }
+            XEvent::SelectionRequest(request) => {
+                self.outgoing.serve(now, &self.x, &self.atoms, self.ours.as_ref(), &request)?;
+            }
+            XEvent::SelectionNotify(notify) => self.receive(now, &notify)?,
+            XEvent::PropertyNotify(notify) if notify.state == Property::DELETE => {
+                self.outgoing.deleted(now, &self.x, notify.window, notify.atom)?;
+            }
+            XEvent::PropertyNotify(notify) if notify.atom == self.atoms.ORIEL_CLIPBOARD => {
+                self.receive_piece(now, notify.window)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, wanted: Wanted, reply: Reply) -> Result<(), ReplyOrIdError> {
+        if let Some(ours) = &self.ours {
+            // Who asked has gone, if it fails.
+            let _ = reply.try_send(Ok(offer_of(ours, wanted)));
+            return Ok(());
+        }
+        if let Some(fetch) = &mut self.fetch {
+            fetch.waiting.push((wanted, reply));
+            return Ok(());
+        }
+        self.start_fetch(wanted, vec![(wanted, reply)], false)
+    }
+
+    fn set(&mut self, content: Content, by: Actor) -> Result<Result<(), Error>, ReplyOrIdError> {
+        let offer = ClipboardOffer { types: content.types(), content };
+        if !self.take(offer.content.clone(), x11rb::CURRENT_TIME)? {
+            return Ok(Err(Error::X("the clipboard is taken".into())));
+        }
+        self.tell(offer, Some(by));
+        Ok(Ok(()))
+    }
+
+    /// Puts something on the clipboard, unless somebody has since `time`. False when somebody else has it.
+    fn take(&mut self, content: Content, time: Timestamp) -> Result<bool, ReplyOrIdError> {
+        let taken = self.x.set_selection_owner(self.window, self.atoms.CLIPBOARD, time)?.sequence_number();
+        let owner = self.x.get_selection_owner(self.atoms.CLIPBOARD)?.reply()?.owner;
+        if owner != self.window {
+            // Its event says more.
+            return Ok(false);
+        }
+        self.taken = taken;
+        self.kept = None;
+        self.handed_over = false;
+        self.ours = Some(Ours { content: Arc::new(content), since: time });
+        Ok(true)
+    }
+
+    /// Nobody owns the clipboard any more: its owner has ended, or cleared it.
+    fn given_up(&mut self, ended: bool, time: Timestamp) -> Result<(), ReplyOrIdError> {
+        self.ours = None;
+        // What has come of it so far is all that there will be.
+        if let Some(fetch) = &mut self.fetch {
+            if std::mem::take(&mut fetch.outdated) {
+                // It is of the owner before that one.
+                fetch.offer = ClipboardOffer::default();
+            }
+            fetch.offer.types = fetch.offer.content.types();
+            self.finish(Ok(()))?;
+        }
+        let Some(kept) = self.kept.take().filter(|_| ended) else { return Ok(()) };
+        let manager = self.x.get_selection_owner(self.atoms.CLIPBOARD_MANAGER)?.reply()?.owner;
+        if manager == x11rb::NONE {
+            self.take(kept, time)?;
+        } else {
+            self.handed_over = true;
+        }
+        Ok(())
+    }
+
+    /// Tells of a copy. One of a peer may be what the peer was told of.
+    fn tell(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
+        let (new, known) = (&offer.content, &self.known.content);
+        let echo = match by {
+            // A page may give back the text without its HTML.
+            Some(Actor::Peer(_)) => {
+                new.text == known.text && new.png.is_none() && (new.html.is_none() || new.html == known.html)
+            }
+            Some(Actor::Api) => false,
+            None => self.handed_over && new == known,
+        };
+        if echo {
+            return;
+        }
+        let offer = without_picture(offer);
+        self.known.clone_from(&offer);
+        if self.events.try_send(Event::Clipboard { offer, by }).is_err() {
+            tracing::debug!("nobody hears of the new clipboard");
+        }
+    }
+
+    /// Asks the owner, for its list of types first.
+    fn start_fetch(
+        &mut self,
+        wanted: Wanted,
+        waiting: Vec<(Wanted, Reply)>,
+        tell: bool,
+    ) -> Result<(), ReplyOrIdError> {
+        let window = hidden_window(&self.x, self.root)?;
+        self.fetch = Some(Fetch::new(Instant::now(), window, wanted, waiting, tell));
+        self.convert(window, self.atoms.TARGETS)
+    }
+
+    fn convert(&self, window: Window, target: Atom) -> Result<(), ReplyOrIdError> {
+        let Atoms { CLIPBOARD, ORIEL_CLIPBOARD, .. } = self.atoms;
+        self.x.convert_selection(window, CLIPBOARD, target, ORIEL_CLIPBOARD, x11rb::CURRENT_TIME)?;
+        Ok(())
+    }
+
+    /// The owner has answered: with what was asked for, with the promise of pieces, or with a refusal.
+    fn receive(&mut self, now: Instant, notify: &SelectionNotifyEvent) -> Result<(), ReplyOrIdError> {
+        let Some(fetch) = self.fetch.as_ref().filter(|fetch| fetch.window == notify.requestor) else {
+            return Ok(());
+        };
+        let read = match notify.property {
+            x11rb::NONE => None,
+            _ => Some(self.take_property(notify.requestor, fetch.max_len())?),
+        };
+        let Some(fetch) = &mut self.fetch else { return Ok(()) };
+        let next = match read {
+            Some(read) => fetch.answered(now, &self.atoms, read),
+            None => fetch.refused(now, &self.atoms),
+        };
+        self.go_on(next)
+    }
+
+    /// The next piece is there.
+    fn receive_piece(&mut self, now: Instant, window: Window) -> Result<(), ReplyOrIdError> {
+        let is_ours = |fetch: &&Fetch| fetch.window == window && fetch.takes_pieces();
+        let Some(fetch) = self.fetch.as_ref().filter(is_ours) else { return Ok(()) };
+        let read = self.take_property(window, fetch.max_len())?;
+        let Some(fetch) = &mut self.fetch else { return Ok(()) };
+        let next = fetch.piece(now, &self.atoms, read);
+        self.go_on(next)
+    }
+
+    fn go_on(&mut self, next: Next) -> Result<(), ReplyOrIdError> {
+        match (next, &mut self.fetch) {
+            (Next::Ask(target), Some(fetch)) => {
+                let window = fetch.window;
+                self.convert(window, target)
+            }
+            (Next::AskElsewhere(target), Some(fetch)) => {
+                self.x.destroy_window(fetch.window)?;
+                let window = hidden_window(&self.x, self.root)?;
+                fetch.window = window;
+                self.convert(window, target)
+            }
+            (Next::Done(result), Some(_)) => self.finish(result),
+            (Next::Wait, _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// Reads and deletes the property by which things come: no more of it than may be.
+    fn take_property(&self, window: Window, max: usize) -> Result<Read, ReplyOrIdError> {
+        // At most MAX_PICTURE.
+        let words = (max as u32).div_ceil(4);
+        let property = self.atoms.ORIEL_CLIPBOARD;
+        let reply = self.x.get_property(true, window, property, AtomEnum::ANY, 0, words)?.reply()?;
+        let too_long = reply.bytes_after > 0 || reply.value.len() > max;
+        if reply.bytes_after > 0 {
+            self.x.delete_property(window, property)?;
+        }
+        Ok(Read { kind: reply.type_, bytes: reply.value, too_long })
+    }
+
+    /// The transfer is over.
+    fn finish(&mut self, result: Result<(), Error>) -> Result<(), ReplyOrIdError> {
+        let Some(fetch) = self.fetch.take() else { return Ok(()) };
+        self.x.destroy_window(fetch.window)?;
+        if fetch.outdated && self.ours.is_none() {
+            return self.start_fetch(Wanted::Texts, fetch.waiting, true);
+        }
+        let Fetch { wanted, waiting, tell, secret, offer, .. } = fetch;
+        let mut others = Vec::new();
+        for (asked, reply) in waiting {
+            let answer = match (&self.ours, &result) {
+                // Who waits while we have taken the clipboard gets what it is now.
+                (Some(ours), _) => Ok(offer_of(ours, asked)),
+                (None, Ok(())) if asked != wanted => {
+                    others.push((asked, reply));
+                    continue;
+                }
+                (None, Ok(())) => Ok(offer.clone()),
+                (None, Err(Error::Clipboard(error))) if asked != wanted => {
+                    tracing::debug!("{error}");
+                    others.push((asked, reply));
+                    continue;
+                }
+                (None, Err(Error::Clipboard(error))) => Err(Error::Clipboard(error.clone())),
+                (None, Err(error)) => Err(Error::X(error.to_string())),
+            };
+            // Who asked has gone, if it fails.
+            let _ = reply.try_send(answer);
+        }
+        match result {
+            // While something of ours is there, it has been told of.
+            Ok(()) if tell && self.ours.is_none() && is_something(&offer) => {
+                self.kept = (!secret && wanted == Wanted::Texts).then(|| offer.content.clone());
+                self.kept = self.kept.take().filter(|kept| kept.text.is_some() || kept.html.is_some());
+                self.tell(offer, None);
+                self.handed_over = false;
+            }
+            Ok(()) => {}
+            Err(error) => tracing::debug!("{error}"),
+        }
+        match others.first() {
+            Some((wanted, _)) => self.start_fetch(*wanted, others, false),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Of what we have put there, what is asked for.
+fn offer_of(ours: &Ours, wanted: Wanted) -> ClipboardOffer {
+    let Content { text, html, png } = &*ours.content;
+    let content = match wanted {
+        Wanted::Texts => Content { text: text.clone(), html: html.clone(), png: None },
+        Wanted::Picture => Content { png: png.clone(), ..Content::default() },
+    };
+    ClipboardOffer { types: ours.content.types(), content }
+}
+
+/// A picture is named, and fetched by whoever wants it.
+fn without_picture(mut offer: ClipboardOffer) -> ClipboardOffer {
+    offer.content.png = None;
+    offer
+}
+
+/// An empty text alone is nothing that somebody has copied.
+fn is_something(offer: &ClipboardOffer) -> bool {
+    offer.content.text.as_ref().is_some_and(|text| !text.is_empty())
+        || offer.types.iter().any(|kind| *kind != ClipboardType::Text)
+}
