@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 
 use common::spec::{SecretUrl, VideoMode};
 
+use super::secrets::percent_decoded;
 use crate::encode::rate::default_bitrate;
 use crate::media::Size;
 
@@ -130,13 +131,15 @@ pub struct Plan {
 
 /// What remote inputs may be fetched by. Files of this machine are not among them: a playlist from elsewhere must not
 /// name one.
-const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
 /// The same for a playlist that we write.
-const PLAYLIST_PROTOCOLS: &str = "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+const PLAYLIST_PROTOCOLS: &str = "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
 /// What a file may name.
 const FILE_PROTOCOLS: &str = "file,crypto";
 /// Standard input alone.
 const PIPE_PROTOCOLS: &str = "pipe";
+/// How long a stream by URL is looked at before it is shown: ffmpeg's own 5 s and more would all be waited for.
+const LIVE: &str = "-fpsprobesize 0 -analyzeduration 1000000";
 /// Size that is assumed where none is known.
 const ASSUMED: (Size, u32) = (Size { width: 1280, height: 720 }, 30);
 /// Sound, bit per second: as our own encoder's.
@@ -149,11 +152,19 @@ impl Input {
     pub fn of(input: &SecretUrl, repeat: bool) -> Self {
         let text = input.expose();
         match text.split_once("://") {
-            Some(("file", path)) => Self::File(path.to_owned(), repeat),
+            Some(("file", path)) => Self::File(percent_decoded(path), repeat),
             Some(_) if input.redacted() != *input => Self::Secret(text.to_owned()),
             Some(_) => Self::Url(text.to_owned()),
             None => Self::File(text.to_owned(), repeat),
         }
+    }
+}
+
+impl Input {
+    /// Its pictures may be made of fields, and nobody has looked at them before ffmpeg does. What comes from programs and from
+    /// ourselves is left out: finding out takes a picture more of delay.
+    fn may_be_interlaced(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Secret(_) | Self::File(..))
     }
 }
 
@@ -169,8 +180,9 @@ impl Plan {
         let mut all = words("-hide_banner -nostdin -loglevel error");
         self.push_input(&mut all);
         if let Some((picture, fd)) = self.picture {
-            all.extend(words("-map 0:v:0 -an -sn -dn"));
-            push_picture(&mut all, picture);
+            // `V`: a cover picture is not the film.
+            all.extend(words("-map 0:V:0 -an -sn -dn"));
+            push_picture(&mut all, picture, self.input.may_be_interlaced());
             push_output(&mut all, picture.action.gives_ivf(), fd);
         }
         if let Some(fd) = self.sound {
@@ -187,7 +199,7 @@ impl Plan {
             Input::Url(url) if url.starts_with("rtsp") => {
                 (REMOTE_PROTOCOLS, "-rtsp_transport tcp", url.clone())
             }
-            Input::Url(url) => (REMOTE_PROTOCOLS, "", url.clone()),
+            Input::Url(url) => (REMOTE_PROTOCOLS, LIVE, url.clone()),
             Input::Secret(_) => (PLAYLIST_PROTOCOLS, "-f concat -safe 0", "pipe:0".into()),
             Input::File(path, false) => (FILE_PROTOCOLS, "-re", format!("file:{path}")),
             Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
@@ -222,7 +234,7 @@ impl Container {
     }
 }
 
-fn push_picture(all: &mut Vec<String>, picture: Picture) {
+fn push_picture(all: &mut Vec<String>, picture: Picture, may_be_interlaced: bool) {
     let encoder = match picture.action {
         // Refuses what is not H.264, and says so.
         Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
@@ -230,9 +242,16 @@ fn push_picture(all: &mut Vec<String>, picture: Picture) {
         Action::Encode(encoder) => encoder,
     };
     let scale = picture.height.map_or_else(String::new, |height| format!("scale=-2:{height},"));
-    let whole = if picture.interlaced { "yadif," } else { "" };
+    let whole = match (picture.interlaced, may_be_interlaced) {
+        (true, _) => "yadif,",
+        // Only pictures that say that they are made of fields.
+        (false, true) => "yadif=deint=interlaced,",
+        (false, false) => "",
+    };
+    // Pixels become square, as nothing behind this keeps an aspect ratio. Does nothing where they are.
+    let square = "scale=trunc(iw*sar+0.5):ih,";
     // Sides must be even.
-    let filters = format!("{whole}{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p");
+    let filters = format!("{whole}{square}{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,setsar=1,format=yuv420p");
     all.extend(["-vf".to_owned(), filters]);
     all.extend(words("-fps_mode passthrough -g 600 -force_key_frames"));
     all.push(KEYFRAMES.into());
@@ -300,6 +319,25 @@ mod tests {
         assert!(line.contains("scale=-2:360,") && line.contains("-b:v 800k -maxrate 800k -bufsize 400k"));
         assert!(line.ends_with("-flush_packets 1 pipe:5"));
         assert_eq!(of("file:///x.mp4", false), Input::File("/x.mp4".into(), false));
+        assert_eq!(of("file:///a%20b.mp4", false), Input::File("/a b.mp4".into(), false));
+        assert_eq!(of("/a%20b.mp4", false), Input::File("/a%20b.mp4".into(), false));
+    }
+
+    #[test]
+    fn live_urls_are_allowed_and_shown_soon() {
+        for url in ["rtmp://h/live/cam", "rtmps://h/live/cam", "srt://h:9000"] {
+            let line = line(of(url, false), VideoMode::Copy, None);
+            assert!(line.contains(",rtmp,rtmps,srt -fpsprobesize 0 -analyzeduration 1000000 -i "), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_anew_is_whole_and_has_square_pixels() {
+        let file = line(of("a.ts", false), VideoMode::H264, None);
+        assert!(file.contains("-map 0:V:0 "), "{file}");
+        assert!(file.contains("-vf yadif=deint=interlaced,scale=trunc(iw*sar+0.5):ih,crop="), "{file}");
+        assert!(file.contains(",setsar=1,format=yuv420p"), "{file}");
+        assert!(!line(Input::OurFlv, VideoMode::H264, None).contains("yadif"));
     }
 
     #[test]
