@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
 use common::slots::ReaderProgram;
-use harness::camera::{Clip, RtspServer, STEPS, number, serve};
+use harness::camera::{Clip, RtspServer, STEPS, answering, number, serve};
 use streamer::media::Size;
 use streamer::source::Event;
 
@@ -308,35 +308,11 @@ fn a_camera_that_is_not_understood_is_read_by_ffmpeg_and_it_is_said_why() {
     }
 }
 
-/// A camera that gives this answer, if there is one, to whatever it is asked, as often as it is. Its address.
-fn answering(answer: String) -> std::net::SocketAddr {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (mut client, answer) = (client.unwrap(), answer.clone());
-            std::thread::spawn(move || {
-                let mut buffer = [0; 4096];
-                while let Ok(len @ 1..) = client.read(&mut buffer) {
-                    let request = String::from_utf8_lossy(&buffer[..len]).to_lowercase();
-                    let number = request.lines().find_map(|line| line.strip_prefix("cseq:")).unwrap_or(" 1");
-                    let _ = client.write_all(answer.replace("{cseq}", number.trim()).as_bytes());
-                }
-            });
-        }
-    });
-    address
-}
-
 #[test]
 fn a_camera_that_has_moved_is_followed() {
     let dir = tempfile::tempdir().unwrap();
     let server = RtspServer::start(&[("film", serve(&Clip::default().make(dir.path(), "film.mp4"), None))]);
-    let moved = answering(format!(
-        "RTSP/1.0 302 Moved Temporarily\r\nCSeq: {{cseq}}\r\nLocation: {}\r\n\r\n",
-        server.url("film")
-    ));
+    let moved = answering(&format!("302 Moved Temporarily\r\nLocation: {}", server.url("film")));
     let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"rtsp://{moved}/x"}}"#));
     stage.started();
     count_up(&mut stage, 24);
@@ -347,7 +323,7 @@ fn a_camera_that_has_moved_is_followed() {
 
 #[test]
 fn what_ffmpeg_does_not_understand_either_is_told_with_both_reasons() {
-    let camera = answering("RTSP/1.0 500 Out of film\r\nCSeq: {cseq}\r\n\r\n".to_owned());
+    let camera = answering("500 Out of film");
     let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"rtsp://{camera}/x"}}"#));
     let reason = offline(&mut stage);
     assert!(reason.contains("500") && reason.contains("; ffmpeg: "), "{reason}");

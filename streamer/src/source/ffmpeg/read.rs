@@ -42,7 +42,8 @@ pub struct Reader {
     sound: Track,
     /// Of the newest keyframe of a codec that tells it only there.
     size: Option<Size>,
-    watch: Watch,
+    /// From the first picture on.
+    watch: Option<Watch>,
     /// What keeps pictures from being shown as they are.
     obstacle: Option<Obstacle>,
 }
@@ -51,8 +52,8 @@ impl Reader {
     /// A reader of a new ffmpeg.
     pub fn new(times: Times) -> Self {
         let (picture, sound) = (Track::default(), Track::default());
-        let (assembler, watch) = (Assembler::default(), Watch::new(Instant::now()));
-        Self { times, assembler, picture, sound, size: None, watch, obstacle: None }
+        let assembler = Assembler::default();
+        Self { times, assembler, picture, sound, size: None, watch: None, obstacle: None }
     }
 
     /// A reader of times that are not ours.
@@ -97,7 +98,8 @@ impl Reader {
     }
 
     fn see(&mut self, now: Instant, packet: &Packet, picture: Seen) {
-        let seen = self.watch.see(now, nanos(packet.time), picture);
+        let watch = self.watch.get_or_insert_with(|| Watch::new(now));
+        let seen = watch.see(now, nanos(packet.time), picture);
         self.obstacle = self.obstacle.or(seen);
     }
 

@@ -68,8 +68,9 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
             let began = Instant::now();
             let Lost { mut reason, form } = match Connection::open(&address, &spec).await {
                 Ok(connection) => {
-                    let mut camera = Camera::new(connection, &mut publisher);
-                    camera.run(&address).await
+                    let lost = Camera::new(connection, &mut publisher).run(&address).await;
+                    // One that sends nothing that can be shown is not understood either, whatever it says.
+                    Lost { form: lost.form || !publisher.is_online(), ..lost }
                 }
                 Err(Refused::Failed(lost)) => lost,
                 Err(Refused::OtherCodec(codec)) => {
