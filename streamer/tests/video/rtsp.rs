@@ -236,8 +236,11 @@ fn what_a_camera_does_not_have_is_told() {
     assert!(reason.contains("404"), "{reason}");
 }
 
+/// Makes another answer of one.
+type Change = fn(&str) -> String;
+
 /// Stands in front of a camera and changes its answers; gives its URL. As many connections as come.
-fn in_front_of(server: &RtspServer, change: fn(&str) -> String) -> String {
+fn in_front_of(server: &RtspServer, change: Change) -> String {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("rtsp://{}/film", listener.local_addr().unwrap());
@@ -281,20 +284,18 @@ fn with_line(answer: &str, beginning: &str, change: impl Fn(&str) -> String) -> 
 fn a_camera_that_is_not_understood_is_read_by_ffmpeg_and_it_is_said_why() {
     let dir = tempfile::tempdir().unwrap();
     let server = RtspServer::start(&[("film", serve(&Clip::default().make(dir.path(), "film.mp4"), None))]);
-    let odd: [(&str, fn(&str) -> String); 2] = [
-        ("ession", |answer| {
-            with_line(answer, "Session:", |line| {
-                format!("{};timeout=30;x=1", line.split(';').next().unwrap_or_default())
-            })
-        }),
-        ("ssrc", |answer| {
-            with_line(answer, "Transport:", |line| {
-                let known: Vec<_> = line.split(';').filter(|part| !part.starts_with("ssrc")).collect();
-                format!("{};ssrc=DEADBEEF", known.join(";"))
-            })
-        }),
-    ];
-    for (said, change) in odd {
+    let session: Change = |answer| {
+        with_line(answer, "Session:", |line| {
+            format!("{};timeout=30;x=1", line.split(';').next().unwrap_or_default())
+        })
+    };
+    let ssrc: Change = |answer| {
+        with_line(answer, "Transport:", |line| {
+            let known: Vec<_> = line.split(';').filter(|part| !part.starts_with("ssrc")).collect();
+            format!("{};ssrc=DEADBEEF", known.join(";"))
+        })
+    };
+    for (said, change) in [("ession", session), ("ssrc", ssrc)] {
         let url = in_front_of(&server, change);
         let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{url}"}}"#));
         stage.started();
