@@ -119,6 +119,9 @@ impl SourceList {
             for source in &mut self.sources {
                 source.source = source.source.without_programs();
                 source.reason = source.reason.as_deref().map(hide_addresses);
+                if let Some(Reader { reason, .. }) = &mut source.reader {
+                    *reason = reason.as_deref().map(hide_addresses);
+                }
             }
         }
         self
@@ -153,10 +156,35 @@ pub struct Source {
     pub codec: Option<VideoCodec>,
     /// Slots of viewers that show it, renditions included.
     pub watchers: u32,
+    /// What reads a camera, once it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reader: Option<Reader>,
     /// How the stream of a Moonlight host does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub host: Option<HostStream>,
+}
+
+/// What reads a camera.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Reader {
+    /// Which program.
+    pub program: ReaderProgram,
+    /// Why it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reason: Option<String>,
+}
+
+/// A program that reads cameras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReaderProgram {
+    /// The streamer itself: with the least delay, and without a further process.
+    Streamer,
+    /// A child process, which takes what the streamer does not.
+    Ffmpeg,
 }
 
 /// The stream of a Moonlight host.
@@ -290,6 +318,7 @@ mod tests {
         let list: SourceList = serde_json::from_value(serde_json::json!({ "sources": [{
             "name": "door", "source": { "type": "ffmpeg", "input": "http://10.0.0.7:9/***", "video": "copy" },
             "state": "offline", "reason": "ffmpeg: http://10.0.0.7:9/***: refused", "size": null, "codec": null, "watchers": 0,
+            "reader": { "program": "ffmpeg", "reason": "302 from rtsp://10.0.0.7:554/x" },
         }] }))
         .unwrap();
         let text = |is_admin| serde_json::to_string(&list.clone().shown_to(is_admin)).unwrap();

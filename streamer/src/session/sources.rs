@@ -204,7 +204,9 @@ impl Entry {
     /// As REST shows it.
     pub fn view(&self, name: &str) -> slots::Source {
         let (state, reason) = self.state();
-        let info = self.info().filter(|_| self.is_running());
+        let info = self.info();
+        let reader = info.as_ref().and_then(|info| info.reader.clone());
+        let info = info.filter(|_| self.is_running());
         let pictures = std::iter::once(&self.video).chain(self.renditions.values().map(|r| &r.feed));
         slots::Source {
             name: name.to_owned(),
@@ -213,6 +215,7 @@ impl Entry {
             reason,
             size: info.as_ref().map(|info| (info.size.width, info.size.height)),
             codec: info.map(|info| info.codec),
+            reader,
             host: self.host.get(),
             watchers: pictures.map(|feed| feed.demand.watchers()).sum(),
         }

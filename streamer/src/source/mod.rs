@@ -24,7 +24,7 @@ use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
 use common::ipc::ErrorKind;
 use common::media::VideoCodec;
-use common::slots::{HostStream, Window};
+use common::slots::{HostStream, Reader, Window};
 use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
@@ -271,6 +271,8 @@ pub struct Info {
     pub codec: VideoCodec,
     /// If it is a window: which.
     pub window: Option<WindowInfo>,
+    /// What reads it, where there is a choice.
+    pub reader: Option<Reader>,
 }
 
 /// What a window says of itself.

@@ -85,7 +85,7 @@ impl Running for Test {
     fn info(&self) -> Info {
         let (size, fps, audio) = (*self.size.borrow(), self.fps, self.audio);
         let (cursor, codec) = (CursorMode::Embedded, VideoCodec::H264);
-        Info { size, fps, audio, cursor, input: false, codec, window: None }
+        Info { size, fps, audio, cursor, input: false, codec, window: None, reader: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {

@@ -368,3 +368,94 @@ fn a_variant_ends_with_its_stream() {
     drop(original);
     assert_eq!(ended(&mut variant), "the stream that it is a variant of has ended");
 }
+
+/// An ffmpeg that sends a live picture to this URL, which it may listen at, and is killed when this is dropped.
+struct Broadcast(std::process::Child);
+
+impl Broadcast {
+    /// A keyframe each second.
+    fn start(output: &str) -> Self {
+        let picture = "-f lavfi -i testsrc2=s=320x240:r=20 -c:v libx264 -preset ultrafast -tune zerolatency -g 20 -pix_fmt yuv420p";
+        let mut command = std::process::Command::new("ffmpeg");
+        command.args(["-v", "error", "-nostdin", "-re"]).args(picture.split_whitespace());
+        command.args(output.split_whitespace()).stdout(std::process::Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Broadcast {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that nobody has now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn cameras_by_rtmp_and_srt_are_read() {
+    let (rtmp, srt) = (free_port(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let srt = srt.local_addr().unwrap().port();
+    for (output, input) in [
+        (
+            format!("-f flv -listen 1 rtmp://127.0.0.1:{rtmp}/live/cam"),
+            format!("rtmp://127.0.0.1:{rtmp}/live/cam"),
+        ),
+        (format!("-f mpegts srt://127.0.0.1:{srt}?mode=listener"), format!("srt://127.0.0.1:{srt}")),
+    ] {
+        let _broadcast = Broadcast::start(&output);
+        let mut stage = start(&serde_json::json!({ "type": "ffmpeg", "input": input, "audio": false }));
+        // It is tried again until the other end listens.
+        stage.started();
+        assert_eq!(stage.next().size, Size { width: 320, height: 240 });
+    }
+}
+
+/// Serves what broadcasts in this container write, one for each connection. The URL of it.
+fn live_server(container: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            std::thread::spawn(move || {
+                let _ = connection.read(&mut [0; 4096]);
+                let mut broadcast = Broadcast::start(&format!("-f {container} -flush_packets 1 -"));
+                let mut output = broadcast.0.stdout.take().unwrap();
+                let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+                let _ = std::io::copy(&mut output, &mut connection);
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_live_url_is_shown_soon_whether_it_has_a_secret_or_not() {
+    for container in ["mpegts", "flv"] {
+        for path in ["", "/live/k3yk3yk3y?password=x"] {
+            let url = format!("{}{path}", live_server(container));
+            let begin = Instant::now();
+            let mut stage = start(&serde_json::json!({ "type": "ffmpeg", "input": url, "audio": false }));
+            stage.started();
+            let took = begin.elapsed();
+            // Half a second on an idle machine; by ffmpeg's own analysis more than five everywhere.
+            assert!(took < Duration::from_millis(3500), "{container}{path}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn the_name_of_a_file_in_a_url_is_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    Clip { seconds: 2, ..Clip::default() }.make(dir.path(), "50% of a film.mp4");
+    for host in ["", "localhost"] {
+        let url = format!("file://{host}{}/50%25%20of%20a%20film.mp4", dir.path().display());
+        let mut stage = start(&serde_json::json!({ "type": "ffmpeg", "input": url }));
+        stage.started();
+    }
+}

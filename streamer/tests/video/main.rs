@@ -8,6 +8,7 @@ mod ffmpeg;
 mod moonlight;
 mod painter;
 mod picture;
+mod pictures;
 mod rendition;
 mod rtsp;
 mod test_source;

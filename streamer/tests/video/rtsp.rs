@@ -4,7 +4,8 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
-use harness::camera::{Clip, RtspServer, STEPS, number, serve};
+use common::slots::ReaderProgram;
+use harness::camera::{Clip, RtspServer, STEPS, answering, number, serve};
 use streamer::media::Size;
 use streamer::source::Event;
 
@@ -233,6 +234,102 @@ fn what_a_camera_does_not_have_is_told() {
     let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{}"}}"#, server.url("other")));
     let reason = offline(&mut stage);
     assert!(reason.contains("404"), "{reason}");
+}
+
+/// Makes another answer of one.
+type Change = fn(&str) -> String;
+
+/// Stands in front of a camera and changes its answers; gives its URL. As many connections as come.
+fn in_front_of(server: &RtspServer, change: Change) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsp://{}/film", listener.local_addr().unwrap());
+    let port = server.port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let camera = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from_client, mut to_camera) = (client.try_clone().unwrap(), camera.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_camera);
+                let _ = to_camera.shutdown(std::net::Shutdown::Both);
+            });
+            std::thread::spawn(move || {
+                let (mut from_camera, mut to_client, mut buffer) = (camera, client, [0; 65536]);
+                while let Ok(len @ 1..) = from_camera.read(&mut buffer) {
+                    // Answers to what is asked before there is media come alone.
+                    let answer = std::str::from_utf8(&buffer[..len]).ok();
+                    let changed = answer.filter(|answer| answer.starts_with("RTSP/1.0")).map(change);
+                    let bytes = changed.as_deref().map_or(&buffer[..len], str::as_bytes);
+                    if to_client.write_all(bytes).is_err() {
+                        break;
+                    }
+                }
+                let _ = to_client.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    url
+}
+
+/// With the lines changed that begin so.
+fn with_line(answer: &str, beginning: &str, change: impl Fn(&str) -> String) -> String {
+    let lines = answer
+        .split("\r\n")
+        .map(|line| if line.starts_with(beginning) { change(line) } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
+#[test]
+fn a_camera_that_is_not_understood_is_read_by_ffmpeg_and_it_is_said_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = RtspServer::start(&[("film", serve(&Clip::default().make(dir.path(), "film.mp4"), None))]);
+    let session: Change = |answer| {
+        with_line(answer, "Session:", |line| {
+            format!("{};timeout=30;x=1", line.split(';').next().unwrap_or_default())
+        })
+    };
+    let ssrc: Change = |answer| {
+        with_line(answer, "Transport:", |line| {
+            let known: Vec<_> = line.split(';').filter(|part| !part.starts_with("ssrc")).collect();
+            format!("{};ssrc=DEADBEEF", known.join(";"))
+        })
+    };
+    for (said, change) in [("ession", session), ("ssrc", ssrc)] {
+        let url = in_front_of(&server, change);
+        let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{url}"}}"#));
+        stage.started();
+        count_up(&mut stage, 24);
+        let reader = stage.source.info().reader.expect("a reader");
+        assert_eq!(reader.program, ReaderProgram::Ffmpeg);
+        let reason = reader.reason.expect("a reason");
+        assert!(reason.contains(said) && !reason.contains('\n'), "{reason}");
+        let events = stage.events_so_far();
+        assert!(!events.iter().any(|event| matches!(event, Event::Offline(_))), "{events:?}");
+    }
+}
+
+#[test]
+fn a_camera_that_has_moved_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = RtspServer::start(&[("film", serve(&Clip::default().make(dir.path(), "film.mp4"), None))]);
+    let moved = answering(&format!("302 Moved Temporarily\r\nLocation: {}", server.url("film")));
+    let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"rtsp://{moved}/x"}}"#));
+    stage.started();
+    count_up(&mut stage, 24);
+    let reader = stage.source.info().reader.expect("a reader");
+    assert_eq!(reader.program, ReaderProgram::Ffmpeg);
+    assert!(reader.reason.as_deref().is_some_and(|reason| reason.contains("302")), "{reader:?}");
+}
+
+#[test]
+fn what_ffmpeg_does_not_understand_either_is_told_with_both_reasons() {
+    let camera = answering("500 Out of film");
+    let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"rtsp://{camera}/x"}}"#));
+    let reason = offline(&mut stage);
+    assert!(reason.contains("500") && reason.contains("; ffmpeg: "), "{reason}");
+    let reader = stage.source.info().reader.expect("a reader");
+    assert_eq!((reader.program, reader.reason), (ReaderProgram::Streamer, None));
 }
 
 #[test]

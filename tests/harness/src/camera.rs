@@ -1,6 +1,7 @@
 //! Cameras: files made by ffmpeg whose pictures count, and a real RTSP server (GStreamer's) that sends them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -143,4 +144,35 @@ pub fn serve(file: &Path, sound: Option<&str>) -> String {
         Some(other) => panic!("{other} is not known"),
     };
     format!("{picture} d.audio_0 ! queue ! {payloader} name=pay1 pt=97")
+}
+
+/// A camera that answers whatever it is asked with this status, and the headers behind it, as often as it is. Where it listens, until
+/// the process ends.
+///
+/// # Panics
+/// When there is no port.
+#[track_caller]
+pub fn answering(status: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let status = status.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let status = status.clone();
+            std::thread::spawn(move || answer(client, &status));
+        }
+    });
+    address
+}
+
+fn answer(mut client: TcpStream, status: &str) {
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = client.read(&mut buffer) {
+        let request = String::from_utf8_lossy(&buffer[..len]).to_lowercase();
+        let number = request.lines().find_map(|line| line.strip_prefix("cseq:")).unwrap_or("1");
+        let answer = format!("RTSP/1.0 {status}\r\nCSeq: {}\r\n\r\n", number.trim());
+        if client.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
 }

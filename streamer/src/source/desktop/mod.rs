@@ -174,7 +174,7 @@ impl Running for Desktop {
     fn info(&self) -> Info {
         let (size, audio) = (*self.size.borrow(), self.sound.is_some());
         let (fps, cursor, codec) = (self.fps, self.cursor, VideoCodec::H264);
-        Info { size, fps, audio, cursor, input: true, codec, window: None }
+        Info { size, fps, audio, cursor, input: true, codec, window: None, reader: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 
 use common::spec::{SecretUrl, VideoMode};
 
+use super::secrets::percent_decoded;
 use crate::encode::rate::default_bitrate;
 use crate::media::Size;
 
@@ -115,6 +116,8 @@ pub struct Picture {
     pub bitrate_kbps: Option<u32>,
     /// Size and frame rate before scaling, where they are known.
     pub known: Option<(Size, u32)>,
+    /// Its colours are those of HDTV, and it does not say so: they are told apart by its size alone, which is to change.
+    pub hdtv: bool,
 }
 
 /// All of it.
@@ -130,13 +133,18 @@ pub struct Plan {
 
 /// What remote inputs may be fetched by. Files of this machine are not among them: a playlist from elsewhere must not
 /// name one.
-const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
 /// The same for a playlist that we write.
-const PLAYLIST_PROTOCOLS: &str = "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto";
+const PLAYLIST_PROTOCOLS: &str =
+    "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
 /// What a file may name.
 const FILE_PROTOCOLS: &str = "file,crypto";
 /// Standard input alone.
 const PIPE_PROTOCOLS: &str = "pipe";
+/// How long a stream by URL is looked at before it is shown: ffmpeg's own 5 s and more would all be waited for.
+const LIVE: &str = "-fpsprobesize 0 -analyzeduration 1000000";
+/// The same in a playlist.
+const LIVE_OPTIONS: &str = "option fpsprobesize 0\noption analyzeduration 1000000\n";
 /// Size that is assumed where none is known.
 const ASSUMED: (Size, u32) = (Size { width: 1280, height: 720 }, 30);
 /// Sound, bit per second: as our own encoder's.
@@ -149,7 +157,12 @@ impl Input {
     pub fn of(input: &SecretUrl, repeat: bool) -> Self {
         let text = input.expose();
         match text.split_once("://") {
-            Some(("file", path)) => Self::File(path.to_owned(), repeat),
+            Some(("file", path)) => {
+                // RFC 8089: the host is this one, whether it is named or not.
+                let path =
+                    path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
+                Self::File(percent_decoded(path), repeat)
+            }
             Some(_) if input.redacted() != *input => Self::Secret(text.to_owned()),
             Some(_) => Self::Url(text.to_owned()),
             None => Self::File(text.to_owned(), repeat),
@@ -157,20 +170,40 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Nobody has looked at its pictures before ffmpeg does: not those that we give to it.
+    fn is_theirs(&self) -> bool {
+        !matches!(self, Self::OurFlv | Self::OurIvf)
+    }
+
+    /// Which video is taken. Of a file it is what ffmpeg chooses: the one that is marked as the film, then the largest; covers come
+    /// first in some, and not all are marked as such. Of anything else it is the first that is no cover, so that
+    /// picture and sound are of one program.
+    fn film(&self) -> &'static str {
+        match self {
+            Self::File(..) => "-an -sn -dn",
+            _ => "-map 0:V:0 -an -sn -dn",
+        }
+    }
+}
+
 /// A playlist, as ffmpeg's demuxer `concat` reads it, of this URL alone.
 pub fn playlist(url: &str) -> String {
-    let options = if url.starts_with("rtsp") { "option rtsp_transport tcp\n" } else { "" };
-    format!("ffconcat version 1.0\nfile '{}'\n{options}", url.replace('\'', r"'\''"))
+    let transport = if url.starts_with("rtsp") { "option rtsp_transport tcp\n" } else { "" };
+    format!("ffconcat version 1.0\nfile '{}'\n{LIVE_OPTIONS}{transport}", url.replace('\'', r"'\''"))
 }
 
 impl Plan {
     /// What ffmpeg is started with.
     pub fn arguments(&self) -> Vec<String> {
-        let mut all = words("-hide_banner -nostdin -loglevel error");
+        // Messages say how grave they are. What is passed on is described by some that are not.
+        let level = if self.describes() { "level+info" } else { "level+error" };
+        let mut all = words("-hide_banner -nostdin -nostats -loglevel");
+        all.push(level.to_owned());
         self.push_input(&mut all);
         if let Some((picture, fd)) = self.picture {
-            all.extend(words("-map 0:v:0 -an -sn -dn"));
-            push_picture(&mut all, picture);
+            all.extend(words(self.input.film()));
+            push_picture(&mut all, picture, self.input.is_theirs());
             push_output(&mut all, picture.action.gives_ivf(), fd);
         }
         if let Some(fd) = self.sound {
@@ -182,12 +215,20 @@ impl Plan {
         all
     }
 
+    /// ffmpeg is to say what it passes on: a picture of theirs, whose container may say how it is to be shown.
+    pub fn describes(&self) -> bool {
+        let copied = |(picture, _): (Picture, RawFd)| matches!(picture.action, Action::Copy(_));
+        self.input.is_theirs() && self.picture.is_some_and(copied)
+    }
+
     fn push_input(&self, all: &mut Vec<String>) {
         let (protocols, options, input) = match &self.input {
-            Input::Url(url) if url.starts_with("rtsp") => {
-                (REMOTE_PROTOCOLS, "-rtsp_transport tcp", url.clone())
-            }
-            Input::Url(url) => (REMOTE_PROTOCOLS, "", url.clone()),
+            Input::Url(url) if url.starts_with("rtsp") => (
+                REMOTE_PROTOCOLS,
+                "-rtsp_transport tcp -fpsprobesize 0 -analyzeduration 1000000",
+                url.clone(),
+            ),
+            Input::Url(url) => (REMOTE_PROTOCOLS, LIVE, url.clone()),
             Input::Secret(_) => (PLAYLIST_PROTOCOLS, "-f concat -safe 0", "pipe:0".into()),
             Input::File(path, false) => (FILE_PROTOCOLS, "-re", format!("file:{path}")),
             Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
@@ -222,17 +263,14 @@ impl Container {
     }
 }
 
-fn push_picture(all: &mut Vec<String>, picture: Picture) {
+fn push_picture(all: &mut Vec<String>, picture: Picture, theirs: bool) {
     let encoder = match picture.action {
         // Refuses what is not H.264, and says so.
         Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
         Action::Copy(Codecs::Open) => return all.extend(words("-c:v copy")),
         Action::Encode(encoder) => encoder,
     };
-    let scale = picture.height.map_or_else(String::new, |height| format!("scale=-2:{height},"));
-    let whole = if picture.interlaced { "yadif," } else { "" };
-    // Sides must be even.
-    let filters = format!("{whole}{scale}crop=trunc(iw/2)*2:trunc(ih/2)*2,format=yuv420p");
+    let filters = filters(picture, encoder, theirs);
     all.extend(["-vf".to_owned(), filters]);
     all.extend(words("-fps_mode passthrough -g 600 -force_key_frames"));
     all.push(KEYFRAMES.into());
@@ -255,6 +293,31 @@ fn push_picture(all: &mut Vec<String>, picture: Picture) {
     for (name, kbps) in [("-b:v", kbps), ("-maxrate", kbps), ("-bufsize", kbps / 2)] {
         all.extend([name.to_owned(), format!("{}k", kbps.max(1))]);
     }
+}
+
+/// What happens to a picture between the decoder and the encoder. It is turned upright before, by ffmpeg itself.
+fn filters(picture: Picture, encoder: Encoder, theirs: bool) -> String {
+    let mut all: Vec<String> = Vec::new();
+    match (picture.interlaced, theirs) {
+        (true, _) => all.push("yadif".into()),
+        // Only pictures that say that they are made of fields; finding out takes a picture more of delay.
+        (false, true) => all.push("yadif=deint=interlaced".into()),
+        (false, false) => {}
+    }
+    if picture.hdtv {
+        all.push("setparams=colorspace=bt709".into());
+    }
+    // Pixels become square, as nothing behind this keeps an aspect ratio. Does nothing where there is nothing to do.
+    let size = match picture.height {
+        Some(height) => format!("trunc(iw*sar*{height}/ih/2+0.5)*2:{height}"),
+        None => "trunc(iw*sar+0.5):ih".into(),
+    };
+    // H.264 says which colours it has; VP8 always has these (RFC 6386 §9.2).
+    let colours = if encoder == Encoder::Vp8 { ":out_color_matrix=bt601:out_range=tv" } else { "" };
+    all.push(format!("scale={size}{colours}"));
+    // Sides must be even.
+    all.push("crop=trunc(iw/2)*2:trunc(ih/2)*2,setsar=1,format=yuv420p".into());
+    all.join(",")
 }
 
 fn default_kbps(picture: Picture) -> u32 {
@@ -286,7 +349,8 @@ mod tests {
 
     fn line(input: Input, mode: VideoMode, height: Option<u32>) -> String {
         let action = Action::of(mode);
-        let picture = Picture { action, height, interlaced: false, bitrate_kbps: Some(800), known: None };
+        let picture =
+            Picture { action, height, interlaced: false, bitrate_kbps: Some(800), known: None, hdtv: false };
         Plan { input, picture: Some((picture, 1)), sound: Some(5) }.arguments().join(" ")
     }
 
@@ -297,9 +361,54 @@ mod tests {
             line.contains("-protocol_whitelist file,crypto -re -stream_loop -1 -i file:a b.mp4 "),
             "{line}"
         );
-        assert!(line.contains("scale=-2:360,") && line.contains("-b:v 800k -maxrate 800k -bufsize 400k"));
+        assert!(
+            line.contains("scale=trunc(iw*sar*360/ih/2+0.5)*2:360,")
+                && line.contains("-b:v 800k -maxrate 800k -bufsize 400k")
+        );
         assert!(line.ends_with("-flush_packets 1 pipe:5"));
         assert_eq!(of("file:///x.mp4", false), Input::File("/x.mp4".into(), false));
+        assert_eq!(of("file:///a%20b.mp4", false), Input::File("/a b.mp4".into(), false));
+        assert_eq!(of("file://localhost/a%25b.mp4", false), Input::File("/a%b.mp4".into(), false));
+        assert_eq!(of("/a%20b.mp4", false), Input::File("/a%20b.mp4".into(), false));
+    }
+
+    #[test]
+    fn live_urls_are_allowed_and_shown_soon() {
+        for url in ["rtmp://h/live/cam", "rtmps://h/live/cam", "srt://h:9000"] {
+            let line = line(of(url, false), VideoMode::Copy, None);
+            assert!(line.contains(",rtmp,rtmps,srt -fpsprobesize 0 -analyzeduration 1000000 -i "), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_anew_is_whole_and_has_square_pixels() {
+        let file = line(of("a.ts", false), VideoMode::H264, None);
+        assert!(file.contains("-vf yadif=deint=interlaced,scale=trunc(iw*sar+0.5):ih,crop="), "{file}");
+        assert!(file.contains(",setsar=1,format=yuv420p"), "{file}");
+        let program = line(Input::Program(Container::MpegTs), VideoMode::Vp8, None);
+        assert!(program.contains("yadif=") && program.contains(":ih:out_color_matrix=bt601:out_range=tv,"));
+        assert!(!line(Input::OurFlv, VideoMode::H264, None).contains("yadif"));
+    }
+
+    #[test]
+    fn ffmpeg_chooses_the_film_of_a_file_and_the_first_video_of_a_broadcast() {
+        assert!(!line(of("a.mkv", false), VideoMode::H264, None).contains("-map 0:V"));
+        for input in [of("http://h", false), Input::Program(Container::MpegTs), Input::OurFlv] {
+            assert!(line(input, VideoMode::H264, None).contains(" -map 0:V:0 -an "));
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_described() {
+        for (input, mode, level) in [
+            (of("a.mp4", false), VideoMode::Copy, "info"),
+            (Input::Program(Container::MpegTs), VideoMode::Copy, "info"),
+            (of("a.mp4", false), VideoMode::H264, "error"),
+            (Input::OurFlv, VideoMode::Copy, "error"),
+        ] {
+            let line = line(input, mode, None);
+            assert!(line.contains(&format!("-nostats -loglevel level+{level} ")), "{line}");
+        }
     }
 
     #[test]
@@ -318,6 +427,8 @@ mod tests {
         let Input::Secret(url) = input else { panic!("secret") };
         let list = r"ffconcat version 1.0
 file 'rtsp://u:it'\''s@h/x'
+option fpsprobesize 0
+option analyzeduration 1000000
 option rtsp_transport tcp
 ";
         assert_eq!(playlist(&url), list);
@@ -362,6 +473,7 @@ option rtsp_transport tcp
                 interlaced: false,
                 bitrate_kbps: None,
                 known,
+                hdtv: false,
             })
         };
         let hd = Some((Size { width: 1920, height: 1080 }, 30));

@@ -28,7 +28,7 @@ use super::secrets::Secrets;
 use super::ts::{self, Packet};
 use crate::process::confine::{self, Depth};
 use crate::process::{self, exit_text, tree};
-use crate::source::live::h264::Obstacle;
+use crate::source::live::h264::{self, Obstacle};
 
 /// Read at once; as much as a pipe holds.
 const READ: usize = 64 * 1024;
@@ -83,7 +83,7 @@ pub struct Child {
     pictures: Option<Stream>,
     sound: Option<Stream>,
     messages: Option<pipe::Receiver>,
-    tail: Tail,
+    log: Log,
     input: Option<pipe::Sender>,
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
@@ -164,6 +164,7 @@ impl Child {
     ) -> std::io::Result<Self> {
         let (messages, stderr) = receiver()?;
         let (outputs, plan, stdout) = Outputs::open(&input, picture, sound)?;
+        let describes = plan.describes();
         let mut command = Command::new(ffmpeg);
         command.args(plan.arguments()).stdout(stdout).stderr(stderr);
         clean(&mut command);
@@ -194,7 +195,7 @@ impl Child {
             pictures,
             sound,
             messages: Some(messages),
-            tail: Tail::default(),
+            log: Log::new(describes),
             input: writer,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -238,7 +239,7 @@ impl Child {
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
                     read(&mut self.sound, &mut self.buffer, &mut self.ready)?;
                 }
-                () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.tail),
+                () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.log),
                 () = readable(self.program.as_ref().and_then(|program| program.messages.as_ref())) => {
                     if let Some(program) = &mut self.program {
                         read_messages(&mut program.messages, &mut program.tail);
@@ -247,6 +248,14 @@ impl Child {
                 () = writable(self.input.as_ref().filter(|_| !self.waiting.is_empty())) => self.write_waiting(),
             }
         }
+    }
+
+    /// What the container says of pictures that are passed on, and browsers would not know. Told before the first of them.
+    pub fn obstacle(&mut self) -> Option<Obstacle> {
+        if !self.log.has_described {
+            read_messages(&mut self.messages, &mut self.log);
+        }
+        self.log.obstacle
     }
 
     fn write_waiting(&mut self) {
@@ -269,13 +278,18 @@ impl Child {
 
     /// Why it ended, once its outputs have.
     async fn ended(&mut self) -> End {
-        let status = last_words(&mut self.messages, &mut self.tail, self.exit.take()).await;
-        let said = self.tail.last_line();
+        let status = last_words(&mut self.messages, &mut self.log, self.exit.take()).await;
+        let tail = self.log.finish();
+        let said = tail.last_line();
         if said.contains("does not contain any stream") {
-            return End::NoSound;
+            // Outputs are numbered as they stand in the command line: pictures first.
+            return match self.action {
+                Some(_) if said.contains("#0") => End::Failed("ffmpeg: there is no video in it".into()),
+                _ => End::NoSound,
+            };
         }
         let said = self.secrets.clean(&said);
-        let refused = |message: &str| self.tail.text().contains(message);
+        let refused = |message: &str| tail.text().contains(message);
         match self.action {
             Some(Action::Copy(Codecs::H264)) if refused("is not supported by the bitstream filter") => {
                 return End::OtherCodec;
@@ -449,21 +463,33 @@ impl Drop for Program {
     }
 }
 
-fn read_messages(messages: &mut Option<pipe::Receiver>, tail: &mut Tail) {
-    if messages.as_ref().is_some_and(|messages| !tail.read(messages)) {
+fn read_messages(messages: &mut Option<pipe::Receiver>, into: &mut impl Messages) {
+    if messages.as_ref().is_some_and(|messages| !read_all(messages, into)) {
         *messages = None;
+    }
+}
+
+/// Reads what there is. False when there will be no more.
+fn read_all(pipe: &pipe::Receiver, into: &mut impl Messages) -> bool {
+    let mut buffer = [0; 1024];
+    loop {
+        match pipe.try_read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(len) => into.push(&buffer[..len]),
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
     }
 }
 
 /// What a process says until it has ended, and how it ended; but waits for neither for ever.
 async fn last_words(
     messages: &mut Option<pipe::Receiver>,
-    tail: &mut Tail,
+    into: &mut impl Messages,
     exit: Option<oneshot::Receiver<ExitStatus>>,
 ) -> Option<ExitStatus> {
     let status = tokio::time::timeout(LAST_WORDS, exit?).await.ok()?.ok();
     // What it left behind may hold its end open, so only what has been written is read.
-    read_messages(messages, tail);
+    read_messages(messages, into);
     status
 }
 
@@ -517,29 +543,111 @@ async fn writable(pipe: Option<&pipe::Sender>) {
     }
 }
 
-/// The last of what a program printed.
-#[derive(Debug, Default)]
-struct Tail(VecDeque<u8>);
+/// What takes the messages of a program.
+trait Messages {
+    fn push(&mut self, bytes: &[u8]);
+}
 
-impl Tail {
-    /// Reads what there is. False when there will be no more.
-    fn read(&mut self, pipe: &pipe::Receiver) -> bool {
-        let mut buffer = [0; 1024];
-        loop {
-            match pipe.try_read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(len) => self.push(&buffer[..len]),
-                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+/// The messages of an ffmpeg that says how grave each of them is.
+#[derive(Debug, Default)]
+struct Log {
+    /// Of what is grave, as without levels.
+    tail: Tail,
+    /// The line that has not ended, as far as it is kept.
+    line: Vec<u8>,
+    /// It has come to its outputs: what follows is what it writes, not what it reads.
+    writes: bool,
+    /// It has said all about what it passes on, or will say nothing.
+    has_described: bool,
+    obstacle: Option<Obstacle>,
+}
+
+impl Log {
+    fn new(describes: bool) -> Self {
+        Self { has_described: !describes, ..Self::default() }
+    }
+
+    fn line_ended(&mut self) {
+        let line = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        // Levels are in brackets, behind what speaks in brackets of its own.
+        let mut levels = ["info", "warning", "verbose", "error", "fatal", "panic"].into_iter();
+        let level = levels.find(|level| line.contains(&format!("[{level}] ")));
+        match level {
+            Some("info") => self.described(&line),
+            Some("warning" | "verbose") => {}
+            Some(level) => {
+                self.tail.push(line.replacen(&format!("[{level}] "), "", 1).as_bytes());
+                self.tail.push(b"\n");
+            }
+            None => {
+                self.tail.push(line.as_bytes());
+                self.tail.push(b"\n");
             }
         }
     }
 
+    fn described(&mut self, line: &str) {
+        self.writes |= line.contains("Output #");
+        self.has_described |= line.contains("Stream mapping:");
+        if self.writes && !self.has_described {
+            let turned =
+                number_behind(line, "displaymatrix: rotation of ").is_some_and(|angle| angle.abs() >= 1.0);
+            self.obstacle = self
+                .obstacle
+                .or(turned.then_some(Obstacle::Rotated))
+                .or(stretched(line).then_some(Obstacle::Pixels));
+        }
+    }
+
+    /// Nothing more will come.
+    fn finish(&mut self) -> &Tail {
+        if !self.line.is_empty() {
+            self.line_ended();
+        }
+        &self.tail
+    }
+}
+
+impl Messages for Log {
+    fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match byte {
+                b'\n' | b'\r' => self.line_ended(),
+                // The end of a longer one does not matter.
+                _ if self.line.len() < TAIL => self.line.push(byte),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A line about a video, with `SAR 64:45`.
+fn stretched(line: &str) -> bool {
+    let sides = line.split_once("Video: ").and_then(|(_, video)| video.split_once("SAR "));
+    let sides = sides.and_then(|(_, ratio)| ratio.split([' ', ']', ',']).next()?.split_once(':'));
+    let sides = sides.and_then(|(width, height)| width.parse().ok().zip(height.parse().ok()));
+    // 0:1 is one that is not known.
+    sides.is_some_and(|(width, height)| width > 0 && height > 0 && !h264::square(width, height))
+}
+
+fn number_behind(line: &str, words: &str) -> Option<f64> {
+    line.split_once(words)?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// The last of what a program printed.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<u8>);
+
+impl Messages for Tail {
     fn push(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
         let over = self.0.len().saturating_sub(TAIL);
         self.0.drain(..over);
     }
+}
 
+impl Tail {
     fn text(&self) -> String {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -566,5 +674,42 @@ mod tests {
         assert_eq!(tail.last_line(), "the [31mend");
         assert!(tail.0.len() <= TAIL);
         assert_eq!(Tail::default().last_line(), "");
+    }
+
+    #[test]
+    fn only_what_is_grave_is_remembered_without_its_level() {
+        let mut log = Log::new(true);
+        log.push(b"[info] Input #0\n[http @ 0x55] [error] HTTP error 404\n[warning] no\n[fatal] x.mp4: gone");
+        assert_eq!(log.finish().text(), "[http @ 0x55] HTTP error 404\nx.mp4: gone\n");
+    }
+
+    /// As ffmpeg 5.1 describes what it reads, and then what it writes.
+    fn described(read: &str, written: &str) -> Option<Obstacle> {
+        let mut log = Log::new(true);
+        let text = format!(
+            "[info] Input #0, mov, from 'x':\n{read}[info] Output #0, mpegts, to 'pipe:1':\n{written}[info] Stream mapping:\n[info]   Video: SAR 2:1\n"
+        );
+        log.push(text.as_bytes());
+        assert!(log.has_described);
+        log.obstacle
+    }
+
+    #[test]
+    fn what_a_container_says_of_what_is_passed_on_is_known() {
+        let video = |more: &str| {
+            format!("[info]   Stream #0:0(und): Video: h264 (High), yuv420p, 720x576{more}, 10 fps\n")
+        };
+        let square = video(" [SAR 1:1 DAR 5:4]");
+        let stretched = video(" [SAR 64:45 DAR 16:9]");
+        let turned = format!(
+            "{square}[info]     Side data:\n[info]       displaymatrix: rotation of -90.00 degrees\n"
+        );
+        assert_eq!(described(&square, &square), None);
+        assert_eq!(described(&stretched, &square), None, "another one is written");
+        assert_eq!(described(&square, &stretched), Some(Obstacle::Pixels));
+        assert_eq!(described(&square, &video(", SAR 427:320 DAR 427:180")), Some(Obstacle::Pixels));
+        assert_eq!(described(&square, &turned), Some(Obstacle::Rotated));
+        assert_eq!(described("", &turned.replace("-90", "-0")), None);
+        assert_eq!(described("", &video(" [SAR 0:1 DAR 0:1]")), None);
     }
 }

@@ -12,7 +12,10 @@
 //! stream goes with it. A program without sound should be said to have none (`audio: false`): else it is started twice,
 //! as only its first ffmpeg finds out.
 //!
-//! Remote inputs may be fetched by RTSP, HTTP, HLS and the protocols below them, and may not name files of this
+//! What is passed on and cannot be shown by browsers is refused, with the reason. Once it was, it is watched for a while, unseen,
+//! each time that it is tried again: else it would be shown for a moment each time.
+//!
+//! Remote inputs may be fetched by RTSP, RTMP, SRT, HTTP, HLS and the protocols below them, and may not name files of this
 //! machine; files may name other files. A URL with a password is told to ffmpeg by a pipe.
 
 pub mod arguments;
@@ -28,6 +31,7 @@ pub mod ts;
 
 use std::time::{Duration, Instant};
 
+use common::slots;
 use common::spec::{ExecSpec, FfmpegSpec, SecretUrl, VideoMode};
 
 use self::arguments::{Action, Codecs, Container, Encoder, Input, Picture};
@@ -43,6 +47,9 @@ const STALLED: Duration = Duration::from_secs(10);
 /// A camera or a program may take its time to begin.
 const FIRST: Duration = Duration::from_secs(30);
 
+/// For how long it is watched, unseen, what could not be shown before: longer than it takes to miss keyframes.
+const DOUBT: Duration = Duration::from_secs(25);
+
 /// Starts a source of `type` `ffmpeg`, of `upstream` if it is a variant of another stream.
 ///
 /// # Errors
@@ -54,13 +61,14 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
         interlaced: false,
         bitrate_kbps: spec.bitrate_kbps,
         known: None,
+        hdtv: false,
     };
     match upstream {
         Some(tap) => Live::start("ffmpeg", outlets, move |publisher| tapped::run(tap, picture, publisher)),
         None => {
             let input = Input::of(&spec.input, spec.repeat);
             let from = From::Named { input, secrets: Secrets::of(&spec.input) };
-            let job = Job { from, picture, sound: spec.audio, adapts: false };
+            let job = Job::new(from, picture, spec.audio, false);
             Live::start("ffmpeg", outlets, move |publisher| job.run(publisher))
         }
     }
@@ -72,17 +80,43 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
 /// As [`start`].
 pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Live, Error> {
     let url = url.clone();
-    Live::start("rtsp", outlets, move |publisher| async move { run_camera(&url, sound, publisher).await })
+    Live::start("rtsp", outlets, move |mut publisher| async move {
+        publisher.has_reader(reader("rtsps:// is read by ffmpeg alone".into()));
+        run_camera(&url, sound, publisher).await;
+    })
+}
+
+/// That it is ffmpeg, and why.
+pub fn reader(reason: String) -> slots::Reader {
+    slots::Reader { program: slots::ReaderProgram::Ffmpeg, reason: Some(reason) }
 }
 
 /// The same, on a thread that there is already. Runs for as long as the camera is wanted.
 pub async fn run_camera(url: &SecretUrl, sound: bool, publisher: Publisher) {
+    camera(url, sound).run(publisher).await;
+}
+
+/// The same, but gives up when there is no picture the first time; why.
+pub async fn try_camera(url: &SecretUrl, sound: bool, publisher: &mut Publisher) -> String {
+    let mut job = camera(url, sound);
+    loop {
+        let end = job.attempt_all(publisher).await;
+        if !publisher.is_online() && !job.proven {
+            return end.to_string();
+        }
+        let wait = publisher.lost(end.to_string()).await;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn camera(url: &SecretUrl, sound: bool) -> Job {
     let from = From::Named { input: Input::of(url, false), secrets: Secrets::of(url) };
-    Job { from, picture: unscaled(VideoMode::Copy), sound, adapts: true }.run(publisher).await;
+    Job::new(from, unscaled(VideoMode::Copy), sound, true)
 }
 
 fn unscaled(mode: VideoMode) -> Picture {
-    Picture { action: Action::of(mode), height: None, interlaced: false, bitrate_kbps: None, known: None }
+    let action = Action::of(mode);
+    Picture { action, height: None, interlaced: false, bitrate_kbps: None, known: None, hdtv: false }
 }
 
 /// Starts a source of `type` `exec`.
@@ -91,7 +125,7 @@ fn unscaled(mode: VideoMode) -> Picture {
 /// [`Error`] when the system has no more threads. That the program gives nothing is told by events.
 pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
     let picture = unscaled(spec.video);
-    let job = Job { from: From::Program(spec.command.argv()), picture, sound: spec.audio, adapts: false };
+    let job = Job::new(From::Program(spec.command.argv()), picture, spec.audio, false);
     Live::start("exec", outlets, move |publisher| job.run(publisher))
 }
 
@@ -102,6 +136,10 @@ struct Job {
     sound: bool,
     /// Encode the picture anew if it cannot be shown as it is.
     adapts: bool,
+    /// It could not be shown as it is, and is not encoded anew.
+    refused: bool,
+    /// It has given a picture.
+    proven: bool,
 }
 
 enum From {
@@ -110,22 +148,18 @@ enum From {
 }
 
 impl Job {
+    fn new(from: From, picture: Picture, sound: bool, adapts: bool) -> Self {
+        Self { from, picture, sound, adapts, refused: false, proven: false }
+    }
+
     async fn run(mut self, mut publisher: Publisher) {
         loop {
-            let end = match self.attempt(&mut publisher).await {
-                Ok(never) => match never {},
-                Err(end) => end,
-            };
-            match (end, &self.from) {
-                (End::NoSound, _) if self.sound => self.sound = false,
-                (End::OtherCodec, _) => self.picture.action = Action::Copy(Codecs::Open),
-                (End::CannotBeShown(_), _) if self.adapts => {
-                    self.picture.action = Action::Encode(Encoder::H264);
-                }
+            match (self.attempt_all(&mut publisher).await, &self.from) {
                 (End::Finished, From::Named { input: Input::File(..), .. }) => {
                     return publisher.ended(Ended::Finished("the file is at its end".into())).await;
                 }
                 (end, _) => {
+                    self.refused |= matches!(end, End::CannotBeShown(_));
                     let wait = publisher.lost(end.to_string()).await;
                     tokio::time::sleep(wait).await;
                 }
@@ -133,34 +167,51 @@ impl Job {
         }
     }
 
-    async fn attempt(&self, publisher: &mut Publisher) -> Result<std::convert::Infallible, End> {
+    /// Goes on until it is lost. What only has to be read otherwise is.
+    async fn attempt_all(&mut self, publisher: &mut Publisher) -> End {
+        loop {
+            let Err(end) = self.attempt(publisher).await;
+            match end {
+                End::NoSound if self.sound => self.sound = false,
+                End::OtherCodec => self.picture.action = Action::Copy(Codecs::Open),
+                End::CannotBeShown(obstacle) if self.adapts => {
+                    tracing::info!(%obstacle, "pictures are encoded anew, as browsers cannot show them");
+                    self.picture.action = Action::Encode(Encoder::H264);
+                }
+                end => return end,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, publisher: &mut Publisher) -> Result<std::convert::Infallible, End> {
         let (mut child, mut reader) = (self.start().await?, Reader::theirs());
         publisher.has_audio(self.sound);
         let mut patience = FIRST;
+        let shown_from = self.refused.then(|| Instant::now() + DOUBT);
         loop {
             let output = tokio::time::timeout(patience, child.next());
             let output = output.await.map_err(|_| End::Failed("nothing comes any more".into()))??;
             patience = STALLED;
             let now = Instant::now();
-            match output {
-                Output::Picture(packet) => {
-                    let Some(unit) = reader.picture(&packet, now) else { continue };
-                    let obstacle = reader.obstacle();
-                    if let Some(obstacle) =
-                        obstacle.filter(|_| matches!(self.picture.action, Action::Copy(_)))
-                    {
-                        return Err(End::CannotBeShown(obstacle));
-                    }
-                    publisher.video(unit, reader.format()).await;
-                }
-                Output::Frame(format, packet) => {
-                    if let Some(unit) = reader.frame(format, &packet, now) {
-                        publisher.video(unit, None).await;
-                    }
-                }
+            let unseen = shown_from.is_some_and(|from| now < from);
+            let (unit, format) = match output {
+                Output::Picture(packet) => (reader.picture(&packet, now), reader.format()),
+                Output::Frame(format, packet) => (reader.frame(format, &packet, now), None),
                 Output::Sound(packet) => {
-                    reader.sound(&packet, now).into_iter().for_each(|packet| publisher.audio(packet));
+                    let packets = reader.sound(&packet, now).into_iter().filter(|_| !unseen);
+                    packets.for_each(|packet| publisher.audio(packet));
+                    continue;
                 }
+            };
+            let Some(unit) = unit else { continue };
+            if matches!(self.picture.action, Action::Copy(_))
+                && let Some(obstacle) = child.obstacle().or(reader.obstacle())
+            {
+                return Err(End::CannotBeShown(obstacle));
+            }
+            if !unseen {
+                publisher.video(unit, format).await;
+                self.proven |= publisher.is_online();
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::feed::packetize::nal_units;
 use crate::media::{AccessUnit, AudioPacket, Size};
 use crate::source::live::clock::{Clock, SECOND, Track};
 use crate::source::live::h264::{Assembler, Format, Obstacle};
+use crate::source::live::watch::{Seen, Watch};
 use crate::source::live::{open_codecs, opus};
 
 /// Ticks of MPEG-TS per second.
@@ -41,6 +42,8 @@ pub struct Reader {
     sound: Track,
     /// Of the newest keyframe of a codec that tells it only there.
     size: Option<Size>,
+    /// From the first picture on.
+    watch: Option<Watch>,
     /// What keeps pictures from being shown as they are.
     obstacle: Option<Obstacle>,
 }
@@ -49,7 +52,8 @@ impl Reader {
     /// A reader of a new ffmpeg.
     pub fn new(times: Times) -> Self {
         let (picture, sound) = (Track::default(), Track::default());
-        Self { times, assembler: Assembler::default(), picture, sound, size: None, obstacle: None }
+        let assembler = Assembler::default();
+        Self { times, assembler, picture, sound, size: None, watch: None, obstacle: None }
     }
 
     /// A reader of times that are not ours.
@@ -73,8 +77,8 @@ impl Reader {
         let at = self.place(packet, now);
         let unit = self.assembler.assemble(nal_units(&packet.data))?;
         let format = self.assembler.format()?;
-        let reordered = unit.bidirectional.then_some(Obstacle::Reordered);
-        self.obstacle = self.obstacle.or(format.obstacle).or(reordered);
+        let (keyframe, bidirectional) = (unit.keyframe, unit.bidirectional);
+        self.see(now, packet, Seen { keyframe, bidirectional, known: format.obstacle });
         let captured = self.picture.increasing(at);
         let (codec, size) = (VideoCodec::H264, format.size);
         Some(AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured, size })
@@ -83,12 +87,20 @@ impl Reader {
     /// A frame of another codec that has arrived `now`. `None` when there is no picture in it.
     pub fn frame(&mut self, format: ivf::Format, packet: &Packet, now: Instant) -> Option<AccessUnit> {
         let at = self.place(packet, now);
-        let open_codecs::Header { keyframe, size } = open_codecs::header(format.codec, &packet.data)?;
+        let open_codecs::Header { keyframe, size, hidden } = open_codecs::header(format.codec, &packet.data)?;
+        let known = hidden.then_some(Obstacle::Hidden);
+        self.see(now, packet, Seen { keyframe, bidirectional: false, known });
         if keyframe {
             self.size = size;
         }
         let (size, captured) = (self.size.unwrap_or(format.size), self.picture.increasing(at));
         Some(AccessUnit { codec: format.codec, data: packet.data.clone(), keyframe, captured, size })
+    }
+
+    fn see(&mut self, now: Instant, packet: &Packet, picture: Seen) {
+        let watch = self.watch.get_or_insert_with(|| Watch::new(now));
+        let seen = watch.see(now, nanos(packet.time), picture);
+        self.obstacle = self.obstacle.or(seen);
     }
 
     fn place(&mut self, packet: &Packet, now: Instant) -> Instant {

@@ -12,10 +12,13 @@ use tokio::time::Instant;
 use super::arguments::Picture;
 use super::child::End;
 use super::transcode::{self, Encoded, Transcoder};
+use crate::feed::packetize::nal_units;
 use crate::feed::{Tap, Tapped};
 use crate::media::{AccessUnit, Size};
 use crate::source::Ended;
 use crate::source::live::Publisher;
+use crate::source::live::h264::Assembler;
+use crate::source::live::still::HD_ROWS;
 
 /// Frame rate that a bitrate is chosen for.
 const USUAL_FPS: u32 = 30;
@@ -90,13 +93,25 @@ impl Variant {
             Some(transcoder) => transcoder,
             None if !unit.keyframe => return Ok(false),
             none => {
-                let picture = Picture { known: Some((unit.size, USUAL_FPS)), ..self.picture };
+                let hdtv = is_hdtv_by_its_size(unit);
+                let picture = Picture { known: Some((unit.size, USUAL_FPS)), hdtv, ..self.picture };
                 self.given = given;
                 none.insert(Transcoder::pictures(picture, false, unit)?)
             }
         };
         Ok(transcoder.push_picture(unit))
     }
+}
+
+/// The keyframe does not say which colours it has, and is so large that it has those of HDTV. A smaller one of the same would be
+/// taken to have others.
+fn is_hdtv_by_its_size(keyframe: &AccessUnit) -> bool {
+    if keyframe.codec != VideoCodec::H264 || keyframe.size.height < HD_ROWS {
+        return false;
+    }
+    let mut assembler = Assembler::default();
+    nal_units(&keyframe.data).for_each(|nal| assembler.add_parameter_set(nal));
+    assembler.format().is_some_and(|format| format.colours.matrix.is_none())
 }
 
 /// The units of a tap, read by a thread, as a tap can only be waited for by one.

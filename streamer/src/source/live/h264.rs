@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use h264_reader::nal::sps::{FrameMbsFlags, SeqParameterSet, VuiParameters};
+use h264_reader::nal::sps::{AspectRatioInfo, FrameMbsFlags, SeqParameterSet, VuiParameters};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, ByteReader, Numeric, Primitive, decode_nal};
 
 use crate::media::Size;
@@ -21,6 +21,8 @@ const MAX_SPS_ID: u32 = 31;
 const MAX_PPS_ID: u32 = 255;
 /// Longest side of a picture.
 pub const MAX_SIDE: u32 = 8192;
+/// The code for a matrix that is not told, H.264 table E-5.
+const UNSPECIFIED_MATRIX: u8 = 2;
 /// Frame rates that a parameter set can be believed.
 const FPS: std::ops::RangeInclusive<f64> = 1.0..=240.0;
 
@@ -59,6 +61,12 @@ pub enum Obstacle {
     Reordered,
     /// There are no pictures that can be decoded alone.
     NoKeyframes,
+    /// Pixels that are wider than high, or the other way round: WebRTC knows of none.
+    Pixels,
+    /// The container says that pictures are to be turned, which WebRTC does not pass on.
+    Rotated,
+    /// Pictures that are not to be shown but decoded alone: browsers wait for them to be shown.
+    Hidden,
     /// Of a codec that they do not decode.
     Codec,
 }
@@ -70,7 +78,10 @@ impl std::fmt::Display for Obstacle {
             Self::Samples => f.write_str("pictures that are not of 8 bits in 4:2:0"),
             Self::Interlaced => f.write_str("interlaced pictures"),
             Self::Reordered => f.write_str("B-frames"),
-            Self::NoKeyframes => f.write_str("no IDR pictures"),
+            Self::NoKeyframes => f.write_str("a stream whose keyframes are more than 20 s apart"),
+            Self::Pixels => f.write_str("pixels that are not square"),
+            Self::Rotated => f.write_str("pictures that are to be turned"),
+            Self::Hidden => f.write_str("VP8 with hidden pictures (alt-ref)"),
             Self::Codec => f.write_str("a codec other than H.264, VP8, VP9 and AV1"),
         }
     }
@@ -85,8 +96,17 @@ pub struct Format {
     pub fps: Option<u32>,
     /// What it has that browsers cannot show.
     pub obstacle: Option<Obstacle>,
+    /// How its colours are meant.
+    pub colours: Colours,
+}
+
+/// How luma and chroma are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Colours {
     /// Luma from 0 to 255 instead of from 16 to 235.
     pub full_range: bool,
+    /// `matrix_coefficients` of H.264 table E-5, if it is told.
+    pub matrix: Option<u8>,
 }
 
 /// One access unit as feeds have it.
@@ -210,14 +230,17 @@ fn read_sps(nal: &[u8]) -> Option<(u32, Format)> {
         return None;
     }
     let vui = sps.vui_parameters.as_ref();
-    let range = vui.and_then(|vui| vui.video_signal_type.as_ref());
+    let signal = vui.and_then(|vui| vui.video_signal_type.as_ref());
+    let matrix = signal.and_then(|signal| signal.colour_description.as_ref());
+    let matrix = matrix.map(|colours| colours.matrix_coefficients).filter(|code| *code != UNSPECIFIED_MATRIX);
+    let full_range = signal.is_some_and(|signal| signal.video_full_range_flag);
     Some((
         id,
         Format {
             size: Size { width, height },
             fps: vui.and_then(frame_rate),
             obstacle: obstacle(&sps),
-            full_range: range.is_some_and(|signal| signal.video_full_range_flag),
+            colours: Colours { full_range, matrix },
         },
     ))
 }
@@ -238,8 +261,19 @@ fn obstacle(sps: &SeqParameterSet) -> Option<Obstacle> {
     if !matches!(sps.frame_mbs_flags, FrameMbsFlags::Frames) {
         return Some(Obstacle::Interlaced);
     }
-    let restrictions = sps.vui_parameters.as_ref().and_then(|vui| vui.bitstream_restrictions.as_ref());
-    restrictions.is_some_and(|known| known.max_num_reorder_frames > 0).then_some(Obstacle::Reordered)
+    let vui = sps.vui_parameters.as_ref()?;
+    let reorders = vui.bitstream_restrictions.as_ref().is_some_and(|known| known.max_num_reorder_frames > 0);
+    let ratio = vui.aspect_ratio_info.as_ref().and_then(AspectRatioInfo::get);
+    let stretched = ratio.is_some_and(|(width, height)| !square(width.into(), height.into()));
+    reorders.then_some(Obstacle::Reordered).or(stretched.then_some(Obstacle::Pixels))
+}
+
+/// Whether pixels of these proportions are square, or so nearly that nobody sees it: containers that say how large a picture is shown
+/// do so in whole pixels.
+pub fn square(width: u32, height: u32) -> bool {
+    const SEEN: u64 = 50;
+    let (width, height) = (u64::from(width), u64::from(height));
+    width.abs_diff(height) * SEEN <= height
 }
 
 /// Reads parameter sets to which an encoder has added more bytes than belong there.
@@ -303,9 +337,10 @@ mod tests {
     #[test]
     fn size_and_frame_rate_are_read() {
         let size = Size { width: 320, height: 180 };
-        assert_eq!(format(SPS), Format { size, fps: Some(25), obstacle: None, full_range: false });
+        let colours = Colours::default();
+        assert_eq!(format(SPS), Format { size, fps: Some(25), obstacle: None, colours });
         let full = format("67640028acb403c0113f2e02d9000003000100000300320f1832a0");
-        assert_eq!((full.size, full.full_range), (Size { width: 1920, height: 1080 }, true));
+        assert_eq!((full.size, full.colours.full_range), (Size { width: 1920, height: 1080 }, true));
         // A camera may add bytes.
         assert_eq!(format(&format!("{SPS}0102")).size, size);
     }
@@ -320,6 +355,12 @@ mod tests {
         ] {
             assert_eq!(format(sps).obstacle, Some(obstacle), "{sps}");
         }
+    }
+
+    #[test]
+    fn pixels_are_square_when_nobody_sees_a_difference() {
+        assert!(square(1, 1) && square(853, 854) && square(4096, 4095));
+        assert!(!square(64, 45) && !square(12, 11) && !square(10, 11) && !square(1, 0));
     }
 
     #[test]

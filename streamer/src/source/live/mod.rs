@@ -23,18 +23,20 @@ pub mod h265;
 pub mod open_codecs;
 pub mod opus;
 pub mod still;
+pub mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
+use common::slots::Reader;
 use common::spec::CursorMode;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::backoff::Backoff;
-use self::h264::Format;
+use self::h264::{Colours, Format};
 use self::still::Still;
 use super::{Ended, Error, Event, Events, Info, Outlets, Running};
 use crate::feed::{AudioOutlet, VideoOutlet};
@@ -84,6 +86,7 @@ impl Live {
             input: false,
             codec: VideoCodec::H264,
             window: None,
+            reader: None,
         };
         let shared = Arc::new(Shared { info: Mutex::new(info), still: Arc::default() });
         let publisher = Publisher::new(outlets, Arc::clone(&shared));
@@ -170,6 +173,16 @@ impl Publisher {
         self.info(|info| info.audio = audio);
     }
 
+    /// What reads it, from now on.
+    pub fn has_reader(&mut self, reader: Reader) {
+        self.info(|info| info.reader = Some(reader));
+    }
+
+    /// There have been pictures since it was lost.
+    pub fn is_online(&self) -> bool {
+        matches!(self.state, State::Online(_))
+    }
+
     /// Publishes a picture. Those before the first keyframe (since it was lost) are left out. `format` is what
     /// its parameter set says.
     pub async fn video(&mut self, unit: AccessUnit, format: Option<Format>) {
@@ -188,7 +201,7 @@ impl Publisher {
             let recoded = std::mem::replace(&mut info.codec, unit.codec) != unit.codec;
             std::mem::replace(&mut info.size, unit.size) != unit.size || recoded
         });
-        self.shared.still.push(&unit, format.is_some_and(|format| format.full_range));
+        self.shared.still.push(&unit, format.map_or_else(Colours::default, |format| format.colours));
         let size = unit.size;
         self.video.publish(unit);
         match self.state {

@@ -11,6 +11,8 @@ pub struct Header {
     pub keyframe: bool,
     /// Its size, where the header has it in a place that is easily found.
     pub size: Option<Size>,
+    /// It is decoded and not shown, and comes alone. VP9 and AV1 put such pictures together with one that is shown.
+    pub hidden: bool,
 }
 
 /// Reads it. `None` for what is no picture of this codec.
@@ -28,9 +30,12 @@ fn vp8(picture: &[u8]) -> Option<Header> {
     const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
     /// The two highest bits of each side scale it, which nobody does.
     const SIDE: u16 = 0x3fff;
+    /// `show_frame` in the first byte.
+    const SHOWN: u8 = 1 << 4;
     let [tag, _, _, rest @ ..] = picture else { return None };
+    let hidden = tag & SHOWN == 0;
     if tag & 1 != 0 {
-        return Some(Header { keyframe: false, size: None });
+        return Some(Header { keyframe: false, size: None, hidden });
     }
     let [a, b, c, w0, w1, h0, h1, ..] = *rest else { return None };
     if [a, b, c] != START_CODE {
@@ -38,7 +43,7 @@ fn vp8(picture: &[u8]) -> Option<Header> {
     }
     let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & SIDE);
     let size = Size { width: side(w0, w1), height: side(h0, h1) };
-    (size.width > 0 && size.height > 0).then_some(Header { keyframe: true, size: Some(size) })
+    (size.width > 0 && size.height > 0).then_some(Header { keyframe: true, size: Some(size), hidden })
 }
 
 /// VP9 bitstream specification §6.2; of a superframe, that of its first frame.
@@ -51,7 +56,7 @@ fn vp9(picture: &[u8]) -> Option<Header> {
     // Profile 3 has a reserved bit more.
     let at = if bit(2) == 1 && bit(3) == 1 { 5 } else { 4 };
     let (shows_existing, frame_type) = (bit(at), bit(at + 1));
-    Some(Header { keyframe: shows_existing == 0 && frame_type == 0, size: None })
+    Some(Header { keyframe: shows_existing == 0 && frame_type == 0, size: None, hidden: false })
 }
 
 /// A temporal unit with a sequence header begins with a keyframe, in what encoders for streaming write (AV1 §7.5).
@@ -66,7 +71,7 @@ fn av1(unit: &[u8]) -> Option<Header> {
         rest = after;
     }
     let keyframe = rest.first()? >> 3 & 0x0f == SEQUENCE_HEADER;
-    Some(Header { keyframe, size: None })
+    Some(Header { keyframe, size: None, hidden: false })
 }
 
 #[cfg(test)]
@@ -98,6 +103,15 @@ mod tests {
         ] {
             let read = header(codec, picture).map(|header| (header.keyframe, header.size));
             assert_eq!(read, expected, "{codec:?} {picture:?}");
+        }
+    }
+
+    #[test]
+    fn hidden_pictures_of_vp8_are_known() {
+        // An alt-ref picture of libvpx, and the one after it.
+        for (first, expected) in [(0x81, true), (0xb1, false), (0x30, false)] {
+            let picture = [first, 2, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0, 0x47];
+            assert_eq!(header(VideoCodec::VP8, &picture).map(|header| header.hidden), Some(expected));
         }
     }
 

@@ -10,6 +10,7 @@ use openh264::formats::YUVSource as _;
 use tokio::sync::oneshot;
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
+use super::h264::Colours;
 use crate::media::{AccessUnit, Picture, Size};
 use crate::source::ffmpeg;
 
@@ -19,7 +20,7 @@ const MAX_UNITS: usize = 600;
 /// Most bytes of a GOP that are kept.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Pictures with this many rows and more have the colours of HDTV, unless they say something else.
-const HD_ROWS: u32 = 720;
+pub const HD_ROWS: u32 = 720;
 
 /// The newest GOP. Shared by the thread that publishes and whoever asks for a picture.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ struct Gop {
     units: Vec<Bytes>,
     bytes: usize,
     full: bool,
-    full_range: bool,
+    colours: Colours,
     /// Codec and size, as its keyframe has them.
     kind: Option<(VideoCodec, Size)>,
 }
@@ -50,10 +51,10 @@ impl Drop for Busy {
 
 impl Still {
     /// Takes what has just been published.
-    pub fn push(&self, unit: &AccessUnit, full_range: bool) {
+    pub fn push(&self, unit: &AccessUnit, colours: Colours) {
         let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
         if unit.keyframe {
-            *gop = Gop { full_range, kind: Some((unit.codec, unit.size)), ..Gop::default() };
+            *gop = Gop { colours, kind: Some((unit.codec, unit.size)), ..Gop::default() };
         } else if gop.units.is_empty() {
             return;
         }
@@ -72,16 +73,16 @@ impl Still {
             return picture;
         }
         let busy = Busy(Arc::clone(self));
-        let (units, full_range, kind) = {
+        let (units, colours, kind) = {
             let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
-            (gop.units.clone(), gop.full_range, gop.kind)
+            (gop.units.clone(), gop.colours, gop.kind)
         };
         let decode = move || {
             let picture = match kind {
                 Some((codec, size)) if codec != VideoCodec::H264 => {
                     ffmpeg::still::newest(codec, size, &units)
                 }
-                _ => decode(&units, full_range),
+                _ => decode(&units, colours),
             };
             drop(busy);
             match picture {
@@ -97,7 +98,7 @@ impl Still {
     }
 }
 
-fn decode(units: &[Bytes], full_range: bool) -> Result<Picture, String> {
+fn decode(units: &[Bytes], colours: Colours) -> Result<Picture, String> {
     let (last, before) = units.split_last().ok_or("nothing has been received")?;
     let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
     for unit in before {
@@ -105,12 +106,12 @@ fn decode(units: &[Bytes], full_range: bool) -> Result<Picture, String> {
         let _ = decoder.decode(unit);
     }
     match decoder.decode(last).map_err(|error| error.to_string())? {
-        Some(decoded) => bgrx(&decoded, full_range),
+        Some(decoded) => bgrx(&decoded, colours),
         None => Err("the decoder gives nothing".into()),
     }
 }
 
-fn bgrx(decoded: &DecodedYUV<'_>, full_range: bool) -> Result<Picture, String> {
+fn bgrx(decoded: &DecodedYUV<'_>, colours: Colours) -> Result<Picture, String> {
     let ((width, height), strides) = (decoded.dimensions(), decoded.strides());
     // Sides of pictures that openh264 decodes are far below.
     let size = Size { width: width as u32, height: height as u32 };
@@ -124,9 +125,37 @@ fn bgrx(decoded: &DecodedYUV<'_>, full_range: bool) -> Result<Picture, String> {
         width: size.width,
         height: size.height,
     };
-    let range = if full_range { YuvRange::Full } else { YuvRange::Limited };
-    let matrix = if size.height < HD_ROWS { YuvStandardMatrix::Bt601 } else { YuvStandardMatrix::Bt709 };
+    let range = if colours.full_range { YuvRange::Full } else { YuvRange::Limited };
+    let matrix = matrix(colours, size);
     let mut pixels = vec![0; 4 * width * height];
     yuv420_to_bgra(&image, &mut pixels, 4 * size.width, range, matrix).map_err(|error| error.to_string())?;
     Ok(Picture { pixels, size })
+}
+
+/// By what the stream says (H.264 table E-5), else by its size.
+fn matrix(colours: Colours, size: Size) -> YuvStandardMatrix {
+    match colours.matrix {
+        Some(1) => YuvStandardMatrix::Bt709,
+        Some(4) => YuvStandardMatrix::Fcc,
+        Some(5 | 6) => YuvStandardMatrix::Bt601,
+        Some(7) => YuvStandardMatrix::Smpte240,
+        Some(9 | 10) => YuvStandardMatrix::Bt2020,
+        _ if size.height < HD_ROWS => YuvStandardMatrix::Bt601,
+        _ => YuvStandardMatrix::Bt709,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stream_says_of_its_colours_counts_more_than_its_size() {
+        let of =
+            |code, height| matrix(Colours { full_range: false, matrix: code }, Size { width: 1280, height });
+        assert_eq!(of(Some(6), 720), YuvStandardMatrix::Bt601);
+        assert_eq!(of(Some(1), 360), YuvStandardMatrix::Bt709);
+        assert_eq!((of(None, 360), of(None, 720)), (YuvStandardMatrix::Bt601, YuvStandardMatrix::Bt709));
+        assert_eq!(of(Some(0), 720), YuvStandardMatrix::Bt709, "what 4:2:0 cannot have says nothing");
+    }
 }

@@ -45,8 +45,8 @@ pub struct Unit {
     pub keyframe: bool,
     /// Of the picture.
     pub size: Size,
-    /// Luma from 0 to 255, where the bitstream says so.
-    pub full_range: bool,
+    /// How its colours are meant, where the bitstream says so.
+    pub colours: h264::Colours,
 }
 
 /// What has to be known of the frames before.
@@ -80,14 +80,16 @@ impl Bitstream {
                 let unit = assembler.assemble(nal_units(&frame.data));
                 let Some((unit, format)) = unit.zip(assembler.format()) else { return Ok(None) };
                 let h264::Unit { data, keyframe, bidirectional: _ } = unit;
-                let (size, full_range) = (format.size, format.full_range);
-                format.obstacle.map_or(Ok(Some(Unit { data, keyframe, size, full_range })), Err)
+                let (size, colours) = (format.size, format.colours);
+                // Of the size that we asked for, whatever it says of its pixels.
+                let obstacle = format.obstacle.filter(|obstacle| *obstacle != Obstacle::Pixels);
+                obstacle.map_or(Ok(Some(Unit { data, keyframe, size, colours })), Err)
             }
             Self::Hevc(assembler) => {
                 let unit = assembler.assemble(nal_units(&frame.data));
                 let Some((unit, format)) = unit.zip(assembler.format()) else { return Ok(None) };
                 let h265::Unit { data, keyframe } = unit;
-                let unit = Unit { data, keyframe, size: format.size, full_range: false };
+                let unit = Unit { data, keyframe, size: format.size, colours: h264::Colours::default() };
                 format.obstacle.map_or(Ok(Some(unit)), Err)
             }
             Self::Av1(known) => {
@@ -96,7 +98,12 @@ impl Bitstream {
                     *known = av1::size(&frame.data).or(*known);
                 }
                 let Some(size) = *known else { return Ok(None) };
-                Ok(Some(Unit { data: Bytes::from(frame.data), keyframe, size, full_range: false }))
+                Ok(Some(Unit {
+                    data: Bytes::from(frame.data),
+                    keyframe,
+                    size,
+                    colours: h264::Colours::default(),
+                }))
             }
         }
     }

@@ -145,6 +145,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         input: true,
         codec: bitstream::codec(spec.codec),
         window: None,
+        reader: None,
     };
     let shared = Arc::new(Shared {
         info: Mutex::new(info),

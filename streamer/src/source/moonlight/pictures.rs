@@ -95,7 +95,7 @@ impl Pictures {
         let now = Instant::now();
         let Times { bitstream, clock, track, ticks } = &mut self.session;
         let timestamp = frame.timestamp;
-        let Some(Unit { data, keyframe, size, full_range }) = bitstream.unit(frame)? else {
+        let Some(Unit { data, keyframe, size, colours }) = bitstream.unit(frame)? else {
             return Ok(false);
         };
         let captured = match timestamp {
@@ -116,7 +116,7 @@ impl Pictures {
             let mut info = self.shared.info.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut info.size, size) != size
         };
-        self.shared.still.push(&unit, full_range);
+        self.shared.still.push(&unit, colours);
         self.outlet.publish(unit);
         if !std::mem::replace(&mut self.online, true) {
             self.shared.stage(HostStage::Streaming);

@@ -20,6 +20,18 @@ use crate::source::ffmpeg::secrets::{Secrets, percent_decoded};
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest reason in a message.
 const REASON: usize = 300;
+/// Statuses that are meant: another reader is told the same.
+const REFUSALS: [u16; 3] = [401, 403, 404];
+/// How errors of `retina` begin when there is no camera.
+const NOT_THERE: [&str; 2] = ["Unable to connect", "Timeout"];
+/// The same when there is none any more.
+const GONE: [&str; 5] = [
+    "Unable to connect",
+    "Timeout",
+    "Error reading from RTSP peer",
+    "Error writing to RTSP peer",
+    "Error receiving UDP packet",
+];
 
 /// Where a camera is and how it is entered. Its password is in no text that this gives out.
 pub struct Address {
@@ -58,13 +70,28 @@ pub enum Sound {
 pub enum Refused {
     /// Its video is of these codecs, which are not taken apart here.
     OtherCodec(String),
-    /// Anything else, without passwords.
-    Failed(String),
+    /// Anything else.
+    Failed(Lost),
 }
 
-impl From<String> for Refused {
+/// Why there is no connection any more, or none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Without passwords.
+    pub reason: String,
+    /// The camera is there and lets us in, but says something that is not understood here. Others may: this reader is strict.
+    pub form: bool,
+}
+
+impl From<String> for Lost {
     fn from(reason: String) -> Self {
-        Self::Failed(reason)
+        Self { reason, form: false }
+    }
+}
+
+impl From<Lost> for Refused {
+    fn from(lost: Lost) -> Self {
+        Self::Failed(lost)
     }
 }
 
@@ -98,6 +125,18 @@ impl Address {
         Ok(Self { url: parsed, credentials, secrets })
     }
 
+    fn lost(&self, error: &retina::Error, no_answer: &[&str]) -> Lost {
+        let form = match error.status_code() {
+            Some(code) => !REFUSALS.contains(&code),
+            // The crate's errors are known by their texts alone.
+            None => {
+                let text = error.to_string();
+                !no_answer.iter().any(|beginning| text.starts_with(beginning))
+            }
+        };
+        Lost { reason: self.reason(error), form }
+    }
+
     fn reason(&self, error: &retina::Error) -> String {
         if error.status_code() == Some(401) {
             return match self.credentials {
@@ -118,11 +157,11 @@ impl Connection {
     pub async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
         let opened = tokio::time::timeout(ANSWER, Self::negotiate(address, spec)).await;
         let late = || format!("the camera does not answer within {} s", ANSWER.as_secs());
-        opened.unwrap_or_else(|_| Err(late().into()))
+        opened.unwrap_or_else(|_| Err(Lost::from(late()).into()))
     }
 
     async fn negotiate(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
-        let reason = |error: retina::Error| address.reason(&error);
+        let reason = |error: retina::Error| address.lost(&error, &NOT_THERE);
         let options = SessionOptions::default()
             .creds(address.credentials.clone())
             .user_agent(concat!("oriel/", env!("CARGO_PKG_VERSION")).into())
@@ -147,12 +186,12 @@ impl Connection {
     /// The next packet. Cancel safe.
     ///
     /// # Errors
-    /// Why there are no more, without passwords.
-    pub async fn next(&mut self, address: &Address) -> Result<PacketItem, String> {
+    /// Why there are no more.
+    pub async fn next(&mut self, address: &Address) -> Result<PacketItem, Lost> {
         match std::future::poll_fn(|context| Pin::new(&mut self.session).poll_next(context)).await {
             Some(Ok(item)) => Ok(item),
-            Some(Err(error)) => Err(address.reason(&error)),
-            None => Err("the camera has closed the connection".into()),
+            Some(Err(error)) => Err(address.lost(&error, &GONE)),
+            None => Err("the camera has closed the connection".to_owned().into()),
         }
     }
 }
@@ -167,7 +206,7 @@ fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), Refused> {
         let others: Vec<_> =
             streams.iter().filter(|stream| stream.media() == "video").map(Stream::encoding_name).collect();
         return Err(match &others[..] {
-            [] => Refused::Failed("the camera has no video".into()),
+            [] => Refused::Failed("the camera has no video".to_owned().into()),
             others => Refused::OtherCodec(others.join(" and ")),
         });
     };
@@ -235,5 +274,42 @@ mod tests {
         assert_eq!((&credentials.username[..], &credentials.password[..]), ("admin", "p@ss"));
         assert!(Address::of(&SecretUrl::new("rtsp://h/x")).unwrap().credentials.is_none());
         assert!(Address::of(&SecretUrl::new("rtsp://a b/x")).is_err());
+    }
+
+    /// What comes of a camera that answers the first request so, or of one that is not there.
+    async fn answered(answer: Option<&'static str>) -> Lost {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/x", listener.local_addr().unwrap());
+        let spec = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
+        let camera = async {
+            let Some(answer) = answer else { return drop(listener) };
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read(&mut [0; 4096]).await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let address = Address::of(&SecretUrl::new(url)).unwrap();
+        let ((), opened) = tokio::join!(camera, Connection::open(&address, &spec));
+        match opened {
+            Err(Refused::Failed(lost)) => lost,
+            Err(refused) => panic!("{refused:?}"),
+            Ok(_) => panic!("there is no camera"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_told_from_what_is_not_there_or_refused() {
+        for (answer, form) in [
+            (None, false),
+            (Some("RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n\r\n"), false),
+            (Some("RTSP/1.0 403 Forbidden\r\nCSeq: 1\r\n\r\n"), false),
+            (Some("RTSP/1.0 404 Not Found\r\nCSeq: 1\r\n\r\n"), false),
+            (Some("RTSP/1.0 302 Found\r\nCSeq: 1\r\nLocation: rtsp://127.0.0.1:1/y\r\n\r\n"), true),
+            (Some("RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nv=0"), true),
+            (Some("what do you want?\r\n\r\n"), true),
+        ] {
+            let lost = answered(answer).await;
+            assert_eq!(lost.form, form, "{answer:?}: {lost:?}");
+        }
     }
 }

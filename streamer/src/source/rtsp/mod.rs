@@ -13,36 +13,40 @@
 //! falling apart. A camera that is lost is tried again (see [`crate::source::live`]).
 //!
 //! `retina` speaks no TLS, and of its codecs only H.264 is taken apart here: cameras at `rtsps://`, and those that send something
-//! else, are read by ffmpeg altogether.
+//! else, are read by ffmpeg altogether. It is strict, too, and follows no redirection: a camera that says something that it does not
+//! understand, before it has been read for a while, is tried by ffmpeg, once. When that gives no picture either, it is
+//! read as usual again. Which it is, and why, is told ([`Publisher::has_reader`]).
 
 mod connection;
 pub mod depacketize;
 pub mod sync;
-pub mod watch;
 
 use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
+use common::slots::{Reader, ReaderProgram};
 use common::spec::RtspSpec;
 use retina::client::PacketItem;
 use retina::rtcp::ReceivedCompoundPacket;
 use retina::rtp::ReceivedPacket;
 
-use self::connection::{Address, Connection, Refused, Sound, Track};
+use self::connection::{Address, Connection, Lost, Refused, Sound, Track};
 use self::depacketize::{H264, Nals, Packet, aac_frames};
 use self::sync::{Sync, ntp_nanos};
-use self::watch::Watch;
 use super::ffmpeg::arguments::{Action, Encoder, Picture};
 use super::ffmpeg::transcode::{self, Encoded, Transcoder};
 use super::ffmpeg::{self, flv};
 use super::live::clock::{self, Clock, nanos};
 use super::live::h264::{Assembler, Obstacle};
+use super::live::watch::{Seen, Watch};
 use super::live::{Live, Publisher, opus};
 use super::{Error, Outlets};
 use crate::media::{AccessUnit, AudioPacket};
 
 /// A camera that sends nothing for so long is lost.
 const SILENT: Duration = Duration::from_secs(10);
+/// A camera that was read for so long is understood: what is not, is a disturbance.
+const SETTLED: Duration = Duration::from_secs(20);
 /// Frame rate that a bitrate is chosen for when the camera does not tell its own.
 const USUAL_FPS: u32 = 25;
 
@@ -57,18 +61,37 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
     let address = Address::of(&spec.url).map_err(|why| Error::Media(format!("source.url: {why}")))?;
     let spec = spec.clone();
     Live::start("rtsp", outlets, move |mut publisher| async move {
+        // ffmpeg may still be tried, or has failed with this.
+        let (mut may_try, mut tried) = (true, None);
         loop {
-            let reason = match Connection::open(&address, &spec).await {
+            publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
+            let began = Instant::now();
+            let Lost { mut reason, form } = match Connection::open(&address, &spec).await {
                 Ok(connection) => {
-                    let mut camera = Camera::new(connection, &mut publisher);
-                    camera.run(&address).await
+                    let lost = Camera::new(connection, &mut publisher).run(&address).await;
+                    // One that sends nothing that can be shown is not understood either, whatever it says.
+                    Lost { form: lost.form || !publisher.is_online(), ..lost }
                 }
-                Err(Refused::Failed(reason)) => reason,
+                Err(Refused::Failed(lost)) => lost,
                 Err(Refused::OtherCodec(codec)) => {
                     tracing::info!(%codec, "a camera's video is not H.264: it is read by ffmpeg");
+                    publisher.has_reader(ffmpeg::reader(format!("its video is {codec}")));
                     return ffmpeg::run_camera(&spec.url, spec.audio, publisher).await;
                 }
             };
+            may_try &= began.elapsed() < SETTLED;
+            if form && may_try {
+                may_try = false;
+                tracing::info!(%reason, "a camera is not understood: it is tried by ffmpeg");
+                if publisher.is_online() {
+                    publisher.lost(reason.clone()).await;
+                }
+                publisher.has_reader(ffmpeg::reader(reason.clone()));
+                tried = Some(ffmpeg::try_camera(&spec.url, spec.audio, &mut publisher).await);
+            }
+            if let Some(end) = tried.as_ref().filter(|_| form) {
+                reason = format!("{reason}; {end}");
+            }
             let wait = publisher.lost(reason).await;
             tokio::time::sleep(wait).await;
         }
@@ -174,7 +197,7 @@ impl<'p> Camera<'p> {
     }
 
     /// Goes on until the camera is lost; why.
-    async fn run(&mut self, address: &Address) -> String {
+    async fn run(&mut self, address: &Address) -> Lost {
         let mut silent_at = tokio::time::Instant::now() + SILENT;
         loop {
             let sounds = self.sound.as_mut();
@@ -186,7 +209,7 @@ impl<'p> Camera<'p> {
                         self.publisher.video(AccessUnit { captured, ..unit }, format).await;
                     }
                     Ok(Encoded::Sound(_)) => {}
-                    Err(end) => return end.to_string(),
+                    Err(end) => return end.to_string().into(),
                 },
                 encoded = next_sound(sounds) => match encoded {
                     Ok(Encoded::Sound(packet)) => self.encoded_sound(packet),
@@ -196,20 +219,20 @@ impl<'p> Camera<'p> {
                 item = self.connection.next(address) => {
                     silent_at = tokio::time::Instant::now() + SILENT;
                     let result = match item {
-                        Ok(PacketItem::Rtp(packet)) => self.packet(&packet).await,
+                        Ok(PacketItem::Rtp(packet)) => self.packet(&packet).await.map_err(Lost::from),
                         Ok(PacketItem::Rtcp(report)) => {
                             self.report(&report);
                             Ok(())
                         }
                         Ok(_) => Ok(()),
-                        Err(reason) => Err(reason),
+                        Err(lost) => Err(lost),
                     };
-                    if let Err(reason) = result {
-                        return reason;
+                    if let Err(lost) = result {
+                        return lost;
                     }
                 }
                 () = tokio::time::sleep_until(silent_at) => {
-                    return format!("the camera has sent nothing for {} s", SILENT.as_secs());
+                    return format!("the camera has sent nothing for {} s", SILENT.as_secs()).into();
                 }
             }
         }
@@ -243,7 +266,9 @@ impl<'p> Camera<'p> {
         };
         let format = pictures.assembler.format();
         let (time, at) = times.place(&pictures.track, &mut pictures.placed, nals.ticks, now);
-        let obstacle = pictures.watch.see(now, time, &unit, format);
+        let (keyframe, bidirectional) = (unit.keyframe, unit.bidirectional);
+        let known = format.and_then(|format| format.obstacle);
+        let obstacle = pictures.watch.see(now, time, Seen { keyframe, bidirectional, known });
         if let Some(obstacle) = obstacle
             && pictures.obstacle.is_none()
         {
@@ -304,6 +329,7 @@ impl Pictures {
                     interlaced: self.obstacle == Some(Obstacle::Interlaced),
                     bitrate_kbps: None,
                     known: Some((unit.size, fps.unwrap_or(USUAL_FPS))),
+                    hdtv: false,
                 };
                 let started = Transcoder::pictures(picture, true, &unit);
                 self.transcoder.insert(started.map_err(|end| end.to_string())?)

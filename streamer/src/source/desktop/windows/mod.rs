@@ -123,6 +123,7 @@ impl Running for SharedWindow {
             input: true,
             codec: VideoCodec::H264,
             window: Some(self.window.borrow().clone()),
+            reader: None,
         }
     }
 

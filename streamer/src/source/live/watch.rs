@@ -1,14 +1,25 @@
-//! Whether what a camera sends can be shown by browsers as it is.
+//! Whether what comes from elsewhere can be shown by browsers as it is.
 
 use std::time::{Duration, Instant};
 
-use crate::source::live::h264::{Format, Obstacle, Unit};
+use super::h264::Obstacle;
 
 /// With fewer keyframes than one in so long, whoever joins would wait too long: some cameras send none at all and
 /// refresh their pictures bit by bit.
 const LONGEST_GOP: Duration = Duration::from_secs(20);
 /// Pictures that come with an earlier time than one before: more than a camera's hiccup.
 const REORDERED: u32 = 3;
+
+/// What a picture is, as far as it matters here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// Decodable alone.
+    pub keyframe: bool,
+    /// It needs one that is shown after it.
+    pub bidirectional: bool,
+    /// What else was found that browsers cannot show.
+    pub known: Option<Obstacle>,
+}
 
 /// Looks at one picture after the other.
 #[derive(Debug)]
@@ -25,15 +36,15 @@ impl Watch {
     }
 
     /// A picture that arrived `now` and is to be shown at `time`.
-    pub fn see(&mut self, now: Instant, time: i64, unit: &Unit, format: Option<Format>) -> Option<Obstacle> {
-        if unit.keyframe {
+    pub fn see(&mut self, now: Instant, time: i64, picture: Seen) -> Option<Obstacle> {
+        if picture.keyframe {
             (self.last_keyframe, self.newest) = (now, None);
         }
         self.reordered += u32::from(self.newest.is_some_and(|newest| time < newest));
         self.newest = Some(self.newest.map_or(time, |newest| newest.max(time)));
-        let known = format.and_then(|format| format.obstacle);
-        known
-            .or((unit.bidirectional || self.reordered >= REORDERED).then_some(Obstacle::Reordered))
+        picture
+            .known
+            .or((picture.bidirectional || self.reordered >= REORDERED).then_some(Obstacle::Reordered))
             .or((now - self.last_keyframe > LONGEST_GOP).then_some(Obstacle::NoKeyframes))
     }
 }
@@ -41,24 +52,21 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
-    fn unit(keyframe: bool, bidirectional: bool) -> Unit {
-        Unit { data: Bytes::new(), keyframe, bidirectional }
+    fn unit(keyframe: bool, bidirectional: bool) -> Seen {
+        Seen { keyframe, bidirectional, known: None }
     }
 
     #[test]
     fn b_slices_are_an_obstacle_and_so_are_times_that_go_back() {
         let now = Instant::now();
         let mut watch = Watch::new(now);
-        assert_eq!(watch.see(now, 0, &unit(true, false), None), None);
-        assert_eq!(watch.see(now, 1, &unit(false, true), None), Some(Obstacle::Reordered));
+        assert_eq!(watch.see(now, 0, unit(true, false)), None);
+        assert_eq!(watch.see(now, 1, unit(false, true)), Some(Obstacle::Reordered));
         let mut watch = Watch::new(now);
         let times = [0, 3, 1, 2, 6, 4];
-        let seen: Vec<_> = times
-            .iter()
-            .map(|time| watch.see(now, *time, &unit(*time == 0, false), None).is_some())
-            .collect();
+        let seen: Vec<_> =
+            times.iter().map(|time| watch.see(now, *time, unit(*time == 0, false)).is_some()).collect();
         assert_eq!(seen, [false, false, false, false, false, true]);
     }
 
@@ -67,8 +75,8 @@ mod tests {
         let now = Instant::now();
         let mut watch = Watch::new(now);
         for _ in 0..5 {
-            assert_eq!(watch.see(now, 100, &unit(false, false), None), None);
-            assert_eq!(watch.see(now, 0, &unit(true, false), None), None);
+            assert_eq!(watch.see(now, 100, unit(false, false)), None);
+            assert_eq!(watch.see(now, 0, unit(true, false)), None);
         }
     }
 
@@ -77,9 +85,9 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::new(start);
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(watch.see(at(20), 0, &unit(false, false), None), None);
-        assert_eq!(watch.see(at(21), 1, &unit(false, false), None), Some(Obstacle::NoKeyframes));
-        assert_eq!(watch.see(at(22), 2, &unit(true, false), None), None);
-        assert_eq!(watch.see(at(42), 3, &unit(false, false), None), None);
+        assert_eq!(watch.see(at(20), 0, unit(false, false)), None);
+        assert_eq!(watch.see(at(21), 1, unit(false, false)), Some(Obstacle::NoKeyframes));
+        assert_eq!(watch.see(at(22), 2, unit(true, false)), None);
+        assert_eq!(watch.see(at(42), 3, unit(false, false)), None);
     }
 }

@@ -1,0 +1,39 @@
+//! Cameras, as REST shows them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use harness::camera::{Clip, RtspServer, answering, serve};
+use harness::{Server, eventually};
+use serde_json::{Value, json};
+
+#[test]
+fn what_reads_a_camera_is_told_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = serve(&Clip::default().make(dir.path(), "film.mp4"), None);
+    let camera = RtspServer::start(&[("film", film)]);
+    let moved = answering(&format!("302 Moved Temporarily\r\nLocation: {}", camera.url("film")));
+    let broken = answering("500 Out of film");
+    let server = Server::start();
+    let rtsp = |url: String| json!({"type": "rtsp", "url": url, "always_on": true});
+    let sources = json!({
+        "usual": rtsp(camera.url("film")),
+        "moved": rtsp(format!("rtsp://{moved}/x")),
+        "broken": rtsp(format!("rtsp://{broken}/x")),
+    });
+    server.post("/api/streamers", &json!({"id": "cameras", "sources": sources})).expect(201);
+    let source = |name: &str, state: &str| {
+        eventually(&format!("{name} to be {state}"), || {
+            let all: Value = server.get("/api/streamers/cameras/sources").expect(200).json();
+            let all = all["sources"].as_array().unwrap().clone();
+            all.into_iter().find(|source| source["name"] == name && source["state"] == state)
+        })
+    };
+    assert_eq!(source("usual", "running")["reader"], json!({"program": "streamer"}));
+    let moved = source("moved", "running");
+    assert_eq!((&moved["reader"]["program"], &moved["size"]), (&json!("ffmpeg"), &json!([320, 180])));
+    assert!(moved["reader"]["reason"].as_str().unwrap().contains("302"), "{moved}");
+    let broken = source("broken", "offline");
+    assert_eq!(broken["reader"], json!({"program": "streamer"}));
+    let reason = broken["reason"].as_str().unwrap();
+    assert!(reason.contains("500") && reason.contains("ffmpeg: "), "{reason}");
+}
