@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use common::api::{PeerKind, PeerState};
 use common::control::ControlMode;
+use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
@@ -294,7 +295,8 @@ impl Session {
     }
 
     /// There is a new text on the clipboard: controllers are told, but not the one who set it.
-    pub(super) fn clipboard_changed(&mut self, text: String, by: Option<Actor>) {
+    pub(super) fn clipboard_changed(&mut self, link: &mut Link, text: String, by: Option<Actor>) {
+        link.send(StreamerIpcMessage::Happened { what: Json(Happening::ClipboardChanged) });
         let to = match by {
             Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
             Some(Actor::Api) | None => Audience::Controllers,

@@ -44,7 +44,7 @@ use self::screen::Screen;
 use self::session::{Session, Surroundings};
 use self::sound::Sound;
 use self::surface::Surface as _;
-use self::windows::XWindows;
+use self::windows::{XWindows, watcher};
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
@@ -73,6 +73,7 @@ pub struct Desktop {
     capture: Worker<Request>,
     frames: Arc<Frames>,
     windows: Arc<XWindows>,
+    _watcher: watcher::Watch,
     sound: Option<Sound>,
     size: watch::Receiver<Size>,
     fps: u32,
@@ -116,6 +117,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         sink.lock_num()?;
     }
     let windows = Arc::new(XWindows::connect(&display, onlookers)?);
+    let watcher = watcher::start(&display, events.clone())?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {
         sound.wait_ready(SOUND_PATIENCE);
@@ -133,6 +135,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         capture,
         frames,
         windows,
+        _watcher: watcher,
         sound,
         size,
         fps: spec.fps,
@@ -214,7 +217,7 @@ impl End {
     fn callback(&self) -> impl FnOnce(Ended) + Send + 'static {
         let end = self.clone();
         move |ended| {
-            if matches!(ended, Ended::Failed(_)) {
+            if matches!(ended, Ended::Command(_) | Ended::Failed(_)) {
                 end.let_x_server_speak();
             }
             if end.is_first()

@@ -129,7 +129,7 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
     } else {
         format!("the command ended ({how}): {tail}")
     };
-    if status.success() { Ended::Finished(message) } else { Ended::Failed(message) }
+    if status.success() { Ended::Finished(message) } else { Ended::Command(message) }
 }
 
 /// The user's home, or one that is only the session's when that is nowhere or among what is the server's.
