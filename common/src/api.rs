@@ -12,6 +12,7 @@ use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
+use crate::lifetime::{OnIdle, StreamerPatch, given};
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::spec::{SourceSpec, StreamerSpec};
@@ -43,6 +44,20 @@ pub struct CreateStreamer {
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
+    /// It is deleted so many seconds after its creation, 1..=31536000; `null`: never. Absent: as configured.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
+    pub expires_in_s: Option<Option<u32>>,
+    /// It ends, as `on_idle` says, when nobody has used it for so many seconds, 1..=31536000; `null`: never. Absent: as configured.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
+    pub idle_timeout_s: Option<Option<u32>>,
+    /// What becomes of it then. Absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub on_idle: Option<OnIdle>,
 }
 
 fn default_slots() -> u8 {
@@ -54,10 +69,11 @@ fn yes() -> bool {
 }
 
 impl CreateStreamer {
-    /// The spec in it, not validated.
-    pub fn into_spec(self) -> (Option<StreamerId>, StreamerSpec) {
-        let Self { id, source, sources, share, slots, restart } = self;
-        (id, StreamerSpec { source, sources, share, slots, restart })
+    /// Id, spec and lifetime in it, not validated.
+    pub fn into_parts(self) -> (Option<StreamerId>, StreamerSpec, StreamerPatch) {
+        let Self { id, source, sources, share, slots, restart, expires_in_s, idle_timeout_s, on_idle } = self;
+        let spec = StreamerSpec { source, sources, share, slots, restart };
+        (id, spec, StreamerPatch { expires_in_s, idle_timeout_s, on_idle })
     }
 }
 
@@ -74,6 +90,18 @@ pub struct Streamer {
     pub reason: Option<String>,
     /// When it was created.
     pub created: DateTime<Utc>,
+    /// When it will be deleted, if it will.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// It ends when nobody has used it for so many seconds, if at all.
+    #[serde(default)]
+    pub idle_timeout_s: Option<u32>,
+    /// What becomes of it then.
+    #[serde(default)]
+    pub on_idle: OnIdle,
+    /// Since when nobody uses it; absent while somebody watches.
+    #[serde(default)]
+    pub idle_since: Option<DateTime<Utc>>,
     /// How its process ended, once it has.
     pub exit: Option<StreamerExit>,
     /// How often it was started again, and why.

@@ -41,6 +41,8 @@ pub enum AuditAction {
     Restarted,
     /// Its process ended without having been told to.
     Ended,
+    /// Its process was told to end, as nobody used it.
+    Stopped,
     /// It was deleted.
     Deleted,
     /// A peer joined.
@@ -53,6 +55,8 @@ pub enum AuditAction {
     RoleChanged,
     /// Somebody has control, or has given it away, or it is handed out in another way.
     ControlChanged,
+    /// How long it lives was changed.
+    LifetimeChanged,
     /// A token was given out.
     TokenIssued,
     /// A token was revoked.

@@ -325,7 +325,9 @@ pub enum SlotState {
 ///
 /// ```text
 /// starting ──▶ running ◀─▶ restarting ──▶ failed
-///     │           │
+///     │           │ ▲
+///     │           ▼ └── restarting
+///     │        stopped
 ///     └───────────┴──▶ stopping ──▶ (gone)
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, utoipa::ToSchema)]
@@ -339,6 +341,8 @@ pub enum StreamerState {
     Restarting,
     /// It ended and will not be started again by itself.
     Failed,
+    /// Its process was ended as nobody used it; it is started again when that is asked for.
+    Stopped,
     /// It was told to end.
     Stopping,
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{api, audit, control, hosts, input, multistream, restart, signal, slots};
+use common::{api, audit, control, event, hosts, input, lifetime, multistream, restart, signal, slots};
 use ts_rs::{Config, TS};
 
 fn committed() -> PathBuf {
@@ -30,6 +30,8 @@ fn export(dir: &Path) {
         input::GeneralRequest,
         input::GeneralMessage,
         api::CreateStreamer,
+        lifetime::StreamerPatch,
+        event::StreamerEvent,
         api::StreamerList,
         api::PeerList,
         api::InputRequest,

@@ -33,11 +33,12 @@ const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 const NO_LABELS: [(&str, &str); 0] = [];
 
 /// All states, so that each has a number, if only zero.
-const STREAMER_STATES: [(StreamerState, &str); 5] = [
+const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Starting, "starting"),
     (StreamerState::Running, "running"),
     (StreamerState::Restarting, "restarting"),
     (StreamerState::Failed, "failed"),
+    (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
 const PEER_KINDS: [(PeerKind, &str); 3] =

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::site::Site;
-use crate::api::{self, edge, health};
+use crate::api::{self, edge, events, health};
 use crate::auth::Auth;
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
@@ -104,6 +104,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         per_peer: config.metrics_per_peer,
     });
     let log = LogSettings { filter: config.log, json: config.log_format == LogFormat::Json };
+    let lifetime = config.sessions.lifetime;
     let launcher = Arc::new(launcher(config.streamer_bin, log, config.sessions, &run_root));
     let registry_config = registry::Config {
         launcher: launcher.clone(),
@@ -111,6 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         settings: config.settings,
         max_streamers: config.max_streamers,
         homes: Homes::new(config.state_dir.clone()),
+        lifetime,
         hosts: hosts.clone(),
         metrics: metrics.clone(),
     };
@@ -129,6 +131,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let data = web::Data::new(handle.clone());
     let hosts = web::Data::new(hosts);
     let metrics = web::Data::new(metrics);
+    let listeners = web::Data::new(events::Listeners::default());
     let multistream = web::Data::new(multistream::Config {
         configured: !config.streams.sources.is_empty(),
         streamer: config.streams.streamer,
@@ -150,6 +153,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             .app_data(metrics.clone())
             .app_data(ice.clone())
             .app_data(health.clone())
+            .app_data(listeners.clone())
             .configure(|routes| below(&base_path, routes))
     })
     .on_connect(move |connection, extensions| connections.accepted(connection, extensions))

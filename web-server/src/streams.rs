@@ -1,6 +1,7 @@
 //! Makes the streamer of the configured streams what the configuration says, once, when the server starts.
 
 use common::id::StreamerId;
+use common::lifetime::StreamerPatch;
 use common::signal::StreamerState;
 use common::spec::StreamerSpec;
 
@@ -15,8 +16,10 @@ const BY: &str = "server";
 /// # Errors
 /// Why it cannot be.
 pub async fn apply(registry: &Handle, id: &StreamerId, spec: &StreamerSpec) -> Result<(), Denied> {
-    match registry.create(Some(id.clone()), spec.clone(), BY).await {
-        Ok(created) if created.streamer.state != StreamerState::Failed => return Ok(()),
+    match registry.create(Some(id.clone()), spec.clone(), StreamerPatch::NEVER, BY).await {
+        Ok(created) if !matches!(created.streamer.state, StreamerState::Failed | StreamerState::Stopped) => {
+            return Ok(());
+        }
         Ok(_) | Err(Denied::Exists(_) | Denied::Stopping) => {}
         Err(denied) => return Err(denied),
     }
@@ -26,5 +29,5 @@ pub async fn apply(registry: &Handle, id: &StreamerId, spec: &StreamerSpec) -> R
         Ok(()) | Err(Denied::NotFound(_)) => {}
         Err(denied) => return Err(denied),
     }
-    registry.create(Some(id.clone()), spec.clone(), BY).await.map(drop)
+    registry.create(Some(id.clone()), spec.clone(), StreamerPatch::NEVER, BY).await.map(drop)
 }

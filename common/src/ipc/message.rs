@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
 use crate::clipboard::{ClipboardType, Content, Wanted};
 use crate::control::{Control, ControlChange};
+use crate::event::Happening;
 use crate::exit::ExitReason;
 use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::nat::PortRange;
@@ -433,6 +434,11 @@ pub enum StreamerIpcMessage {
     Exit {
         /// Why it ends.
         reason: Json<ExitReason>,
+    },
+    /// Something that only the session knows of, for whoever listens: see [`Happening::is_of_session`].
+    Happened {
+        /// What.
+        what: Json<Happening>,
     },
 }
 

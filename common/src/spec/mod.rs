@@ -231,6 +231,11 @@ impl StreamerSpec {
         Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart }
     }
 
+    /// It is a desktop with a command, with which it ends.
+    pub fn has_command(&self) -> bool {
+        matches!(&self.source, Some(SourceSpec::Desktop(DesktopSpec { command: Some(_), .. })))
+    }
+
     /// The same without passwords, for everybody to see.
     #[must_use]
     pub fn redacted(&self) -> Self {

@@ -188,6 +188,7 @@ export function endOfStreamer(state: StreamerState, reason: string | undefined):
   switch (state) {
     case "failed":
       return { kind: "failed", ...detail };
+    case "stopped":
     case "stopping":
       return { kind: "stopped", ...detail };
     case "starting":

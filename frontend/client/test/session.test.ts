@@ -140,6 +140,7 @@ describe("the state of a streamer", () => {
   it("ends a session only when it does not come back by itself", () => {
     expect(endOfStreamer("failed", "no X server")).toEqual({ kind: "failed", message: "no X server" });
     expect(endOfStreamer("stopping", undefined)).toEqual({ kind: "stopped" });
+    expect(endOfStreamer("stopped", "nobody used it")).toEqual({ kind: "stopped", message: "nobody used it" });
     for (const state of ["starting", "running", "restarting"] as const) {
       expect(endOfStreamer(state, undefined)).toBeUndefined();
     }

@@ -22,6 +22,11 @@ use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
 use crate::source::{self, Ended, Event, Events, HostStatus, Outlets, Running, SourceKey, Upstream};
 
+/// The command of a desktop is no good.
+fn command_failed(message: &str) -> RequestError {
+    RequestError::new(ErrorKind::Invalid, "command_failed", message).with_field("source.command")
+}
+
 /// The outcome of starting a source.
 pub type Started = Result<Box<dyn Running>, source::Error>;
 
@@ -182,9 +187,7 @@ impl Session {
     fn start_failed(&mut self, link: &mut Link, name: &str, error: &source::Error) -> Option<ExitReason> {
         let message = error.to_string();
         let refusal = match error {
-            source::Error::Command(_) => {
-                RequestError::new(ErrorKind::Invalid, "command_failed", &message).with_field("source.command")
-            }
+            source::Error::Command(_) => command_failed(&message),
             source::Error::NoWindow(_) => {
                 RequestError::new(ErrorKind::NotFound, "window_not_found", &message)
                     .with_field("source.window_id")
@@ -216,7 +219,12 @@ impl Session {
             Event::Started => self.first_picture(link, &name),
             Event::Resized(_) | Event::Window(_) => self.source_changed(link, &name),
             Event::Cursor(shape) => self.cursor_changed(shape),
-            Event::Clipboard { offer, by } => self.clipboard_changed(offer, by),
+            Event::Clipboard { offer, by } => self.clipboard_changed(link, offer, by),
+            Event::Windows(changes) => {
+                for what in changes {
+                    link.send(StreamerIpcMessage::Happened { what: Json(what) });
+                }
+            }
             Event::Rumble(pad, motors) => self.input.rumble(name, pad, motors),
             Event::Offline(reason) => self.source_offline(&name, reason),
             Event::Ended(end) => return self.source_ended(link, &name, end),
@@ -359,8 +367,12 @@ impl Session {
         if self.running_since.is_some() {
             return Some(end.into_reason());
         }
-        self.refuse_waiting(link, name, &RequestError::new(ErrorKind::Failed, "source_failed", &message));
-        Some(ExitReason::SourceFailed { message, code: None })
+        let refusal = match end {
+            Ended::Command(_) => command_failed(&message),
+            _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
+        };
+        self.refuse_waiting(link, name, &refusal);
+        Some(ExitReason::SourceFailed { message, code: Some(refusal.code) })
     }
 
     /// A source has ended by itself, or did not start. One that was made for a slot leaves it; a named one

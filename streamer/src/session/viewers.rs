@@ -6,6 +6,7 @@ use std::time::Instant;
 use common::api::{PeerKind, PeerState};
 use common::clipboard::Content;
 use common::control::ControlMode;
+use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
@@ -296,7 +297,8 @@ impl Session {
     }
 
     /// Something was copied to the clipboard: controllers are told, but not the one who set it.
-    pub(super) fn clipboard_changed(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
+    pub(super) fn clipboard_changed(&mut self, link: &mut Link, offer: ClipboardOffer, by: Option<Actor>) {
+        link.send(StreamerIpcMessage::Happened { what: Json(Happening::ClipboardChanged) });
         let to = match by {
             Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
             Some(Actor::Api) | None => Audience::Controllers,

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::clipboard::{ClipboardType, Content, InvalidContent, Wanted};
+use common::event::Happening;
 use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
 use common::ipc::ErrorKind;
@@ -110,6 +111,8 @@ pub enum Event {
         /// Who set it; `None` when it was a program of the session.
         by: Option<Actor>,
     },
+    /// Windows of the desktop were opened, closed, or called something else.
+    Windows(Vec<Happening>),
     /// Title or focus of the window are others.
     Window(WindowInfo),
     /// A gamepad is to shake, by its number among all peers'.
@@ -143,6 +146,8 @@ pub enum Ended {
     Finished(String),
     /// Its X server died.
     XServer(String),
+    /// Its command ended with an error.
+    Command(String),
     /// Anything else.
     Failed(String),
 }
@@ -150,7 +155,10 @@ pub enum Ended {
 impl Ended {
     /// What happened.
     pub fn message(&self) -> &str {
-        let (Ended::Finished(message) | Ended::XServer(message) | Ended::Failed(message)) = self;
+        let (Ended::Finished(message)
+        | Ended::XServer(message)
+        | Ended::Command(message)
+        | Ended::Failed(message)) = self;
         message
     }
 
@@ -159,7 +167,7 @@ impl Ended {
         match self {
             Ended::Finished(message) => ExitReason::Finished { message },
             Ended::XServer(message) => ExitReason::XServerDied { message },
-            Ended::Failed(message) => ExitReason::SourceEnded { message },
+            Ended::Command(message) | Ended::Failed(message) => ExitReason::SourceEnded { message },
         }
     }
 }

@@ -126,7 +126,7 @@ fn channels(input: &[u8]) {
 
 fn rest(input: &[u8]) {
     if let Ok(create) = serde_json::from_slice::<CreateStreamer>(input) {
-        let (_, spec) = create.into_spec();
+        let (_, spec, _) = create.into_parts();
         if spec.validate().is_ok() {
             again(&spec);
         }

@@ -301,7 +301,7 @@ fn what_keeps_failing_is_left_alone_with_its_reason_until_somebody_asks_for_it()
     let fails = json!({ "type": "desktop", "width": 320, "height": 240, "audio": false,
                         "command": "xterm & sleep 0.3; echo the last words >&2; exit 3" });
     let body = json!({ "id": "demo", "source": fails, "restart": { "attempts": 2, "delay_ms": 10 } });
-    server.post("/api/streamers?wait=running", &body).expect(201);
+    server.post("/api/streamers", &body).expect(201);
     let failed = server.state_until("demo", StreamerState::Failed);
     let reason = failed.reason.unwrap();
     assert!(reason.contains("3 times in a row") && reason.contains("the last words"), "{reason}");
@@ -310,6 +310,31 @@ fn what_keeps_failing_is_left_alone_with_its_reason_until_somebody_asks_for_it()
     server.post("/api/streamers/demo/restart", &json!({})).expect(202);
     let failed = server.state_until("demo", StreamerState::Failed);
     assert!(failed.restarts.count > 2);
+}
+
+#[test]
+fn a_command_that_fails_within_its_first_second_is_the_answer_to_who_waits_for_the_start() {
+    let server = Server::start();
+    let create = |id: &str, command: Value| {
+        let source =
+            json!({ "type": "desktop", "width": 320, "height": 240, "audio": false, "command": command });
+        server.post("/api/streamers?wait=running", &json!({ "id": id, "source": source }))
+    };
+    for (id, command, how, words) in [
+        ("none", json!("nosuchprogram"), "exit code 127", "nosuchprogram"),
+        ("fails", json!("echo the last words >&2; exit 3"), "exit code 3", "the last words"),
+        ("late", json!("sleep 0.4; echo the last words >&2; exit 3"), "exit code 3", "the last words"),
+        ("list", json!(["sh", "-c", "echo the last words; exit 3"]), "exit code 3", "the last words"),
+    ] {
+        let problem = create(id, command).expect(400).problem();
+        assert_eq!(
+            (problem.code.as_str(), problem.field.as_deref()),
+            ("command_failed", Some("source.command"))
+        );
+        assert!(problem.detail.contains(how) && problem.detail.contains(words), "{id}: {problem:?}");
+    }
+    let good: Streamer = create("good", json!("exec sleep 1000")).expect(201).json();
+    assert_eq!(good.state, StreamerState::Running);
 }
 
 #[test]

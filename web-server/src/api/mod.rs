@@ -5,6 +5,7 @@ pub mod audit;
 pub mod control;
 pub mod describe;
 pub mod edge;
+pub mod events;
 pub mod extract;
 pub mod guard;
 pub mod health;
@@ -54,10 +55,13 @@ fn websocket(path: &'static str, need: Need, route: fn() -> Route) -> Entry {
 pub fn table() -> Vec<Entry> {
     use Need::{Admin, Controller, Nothing, Viewer};
     vec![
+        entry("GET", "/api/events", Admin, || web::route().to(events::all)),
         entry("GET", "/api/streamers", Admin, || web::route().to(streamers::list)),
         entry("POST", "/api/streamers", Admin, || web::route().to(streamers::create)),
         entry("GET", "/api/streamers/{id}", Viewer, || web::route().to(streamers::get)),
+        entry("PATCH", "/api/streamers/{id}", Admin, || web::route().to(streamers::patch)),
         entry("DELETE", "/api/streamers/{id}", Admin, || web::route().to(streamers::delete)),
+        entry("GET", "/api/streamers/{id}/events", Viewer, || web::route().to(events::of_one)),
         entry("GET", "/api/streamers/{id}/audit", Admin, || web::route().to(audit::audit)),
         entry("POST", "/api/streamers/{id}/restart", Admin, || web::route().to(supervision::restart)),
         entry("GET", "/api/streamers/{id}/logs", Admin, || web::route().to(supervision::logs)),

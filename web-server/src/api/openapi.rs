@@ -26,7 +26,9 @@ use super::describe;
         (name = "operation", description = "For operators"),
     ),
     paths(
-        super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::delete,
+        super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::patch,
+        super::streamers::delete,
+        super::events::all, super::events::of_one,
         super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,

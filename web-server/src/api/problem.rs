@@ -114,6 +114,12 @@ pub enum ApiError {
     /// A token cannot be revoked.
     #[error(transparent)]
     Revocation(#[from] Full),
+    /// No more can listen to events.
+    #[error("{max} others listen to events already, and no more can; close what is not needed any more")]
+    TooManyListeners {
+        /// The bound.
+        max: usize,
+    },
     /// The server cannot take on work.
     #[error("{0}")]
     NotReady(String),
@@ -173,6 +179,7 @@ impl ApiError {
             ApiError::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", None),
             ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
+            ApiError::TooManyListeners { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_listeners", None),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", None),
             ApiError::Forbidden(forbidden) => {
                 let code = match forbidden {
@@ -215,6 +222,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
         Denied::Restarting(_) => (StatusCode::CONFLICT, "streamer_restarting"),
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
+        Denied::Stopped(_) => (StatusCode::CONFLICT, "streamer_stopped"),
         Denied::Stopping => (StatusCode::CONFLICT, "streamer_stopping"),
         Denied::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
         Denied::NotDurable { .. } => (StatusCode::INSUFFICIENT_STORAGE, "not_durable"),

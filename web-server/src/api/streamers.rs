@@ -3,6 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::lifetime::StreamerPatch;
 use common::restart::LastEnd;
 use common::spec::{
     DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
@@ -22,7 +23,7 @@ use crate::registry::request::Admission;
 /// Create a streamer.
 ///
 /// Answers at once with state `starting`, or with `wait=running` when its source runs or has failed.
-/// Repeating the same request is harmless: the streamer that is there is returned.
+/// Repeating the same request is harmless: the streamer that is there is returned, and lives as long as it was to.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -50,9 +51,10 @@ pub async fn create(
         Some("running") => true,
         Some(other) => return Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
     };
-    let (id, spec) = body.0.into_spec();
+    let (id, spec, lifetime) = body.0.into_parts();
     let spec = spec.as_given();
     spec.validate()?;
+    lifetime.validate()?;
     for (name, source) in &spec.sources {
         allowed(source, &format!("sources.{name}"), &site)?;
     }
@@ -61,7 +63,7 @@ pub async fn create(
     }
     // What is found wrong here needs no streamer to find it out. It is resolved again when one is started.
     spec.clone().try_map_sources(|source| hosts.resolve(source))?;
-    let mut created = registry.create(id, spec, &caller.right?.name()).await?;
+    let mut created = registry.create(id, spec, lifetime, &caller.right?.name()).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -105,6 +107,31 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
     Ok(HttpResponse::Ok().json(streamer))
 }
 
+/// Change how long a streamer lives.
+///
+/// What is absent stays as it is. Times count from now: a backend that still needs a streamer can push its end on.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    patch, path = "/api/streamers/{id}", tag = "streamers", operation_id = "patch_streamer",
+    params(("id" = String, Path, description = "Its name")),
+    request_body = StreamerPatch,
+    responses(
+        (status = 200, description = "As it is now", body = Streamer),
+        (status = 409, description = "The streamer is stopping"),
+    ),
+)]
+pub async fn patch(
+    id: Id,
+    body: Body<StreamerPatch>,
+    caller: Caller,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    body.0.validate()?;
+    Ok(HttpResponse::Ok().json(registry.patch(&id.0, body.0, &caller.right?.name()).await?))
+}
+
 /// End a streamer and everything it started.
 ///
 /// Answers when nothing of it is left: no process, no socket, no file, and nothing that would start it again.
@@ -145,6 +172,8 @@ pub(super) fn locate_source(source: &Value, path: &str) -> Option<(String, Strin
     };
     error.map(|(field, message)| (format!("{path}.{field}"), message))
 }
+
+impl Json for StreamerPatch {}
 
 impl Json for CreateStreamer {
     fn locate(body: &Value) -> Option<(String, String)> {

@@ -95,6 +95,9 @@ pub const KEYS: &[Key] = &[
     key("sessions.cpu_weight", "session_cpu_weight", |c| json!(c.sessions.limits.cpu_weight)),
     key("sessions.isolation", "session_isolation", |c| json!(c.sessions.isolation)),
     key("sessions.network", "session_network", |c| json!(c.sessions.network)),
+    key("sessions.expires_in_s", "session_expires_in_s", |c| json!(c.sessions.lifetime.expires_in_s)),
+    key("sessions.idle_timeout_s", "session_idle_timeout_s", |c| json!(c.sessions.lifetime.idle_timeout_s)),
+    key("sessions.on_idle", "session_on_idle", |c| json!(c.sessions.lifetime.on_idle.unwrap_or_default())),
 ];
 
 fn ice_server(server: &IceServer) -> Value {

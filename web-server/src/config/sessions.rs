@@ -2,6 +2,7 @@
 
 use clap::Args;
 use common::ipc::{Isolation, ProgramNetwork};
+use common::lifetime::{LIFETIME_S, OnIdle, StreamerPatch};
 use common::spec::InvalidField;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -32,6 +33,12 @@ pub struct File {
     pub isolation: Option<Isolation>,
     /// `--session-network`.
     pub network: Option<ProgramNetwork>,
+    /// `--session-expires-in-s`.
+    pub expires_in_s: Option<u32>,
+    /// `--session-idle-timeout-s`.
+    pub idle_timeout_s: Option<u32>,
+    /// `--session-on-idle`.
+    pub on_idle: Option<OnIdle>,
 }
 
 /// Flags and environment, and what they leave open from the file.
@@ -62,10 +69,26 @@ pub struct Options {
     /// What programs of sessions reach by network: `host`, what this machine does, or `isolated`, each other alone [default: host]
     #[arg(long, env = "ORIEL_SESSION_NETWORK", value_name = "WHAT", value_parser = parse_network)]
     pub session_network: Option<ProgramNetwork>,
+
+    /// Delete a session so many seconds after its creation, where that did not say otherwise [default: never]
+    #[arg(long, env = "ORIEL_SESSION_EXPIRES_IN_S", value_name = "SECONDS")]
+    pub session_expires_in_s: Option<u32>,
+
+    /// End a session that nobody has used for so many seconds, where its creation did not say otherwise [default: never]
+    #[arg(long, env = "ORIEL_SESSION_IDLE_TIMEOUT_S", value_name = "SECONDS")]
+    pub session_idle_timeout_s: Option<u32>,
+
+    /// What becomes of such a session: `stop`, its process ends and can be started again, or `delete` [default: stop]
+    #[arg(long, env = "ORIEL_SESSION_ON_IDLE", value_name = "HOW", value_parser = parse_on_idle)]
+    pub session_on_idle: Option<OnIdle>,
 }
 
 fn parse_network(text: &str) -> Result<ProgramNetwork, ValueError> {
     ProgramNetwork::deserialize(StrDeserializer::new(text))
+}
+
+fn parse_on_idle(text: &str) -> Result<OnIdle, ValueError> {
+    OnIdle::deserialize(StrDeserializer::new(text))
 }
 
 fn parse_isolation(text: &str) -> Result<Isolation, ValueError> {
@@ -82,6 +105,9 @@ impl Options {
             session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
             session_isolation: self.session_isolation.or(file.isolation),
             session_network: self.session_network.or(file.network),
+            session_expires_in_s: self.session_expires_in_s.or(file.expires_in_s),
+            session_idle_timeout_s: self.session_idle_timeout_s.or(file.idle_timeout_s),
+            session_on_idle: self.session_on_idle.or(file.on_idle),
         }
     }
 }
@@ -97,6 +123,8 @@ pub struct Sessions {
     pub isolation: Isolation,
     /// What programs reach by network.
     pub network: ProgramNetwork,
+    /// How long those live whose creation does not say.
+    pub lifetime: StreamerPatch,
 }
 
 impl Sessions {
@@ -127,6 +155,13 @@ impl Sessions {
             let message = "cannot be isolated where sessions.isolation is off";
             return Err(InvalidField::new("sessions.network", message));
         }
+        let lifetime = |field, value: Option<u32>| match value {
+            Some(value) if !LIFETIME_S.contains(&value) => {
+                let (min, max) = (LIFETIME_S.start(), LIFETIME_S.end());
+                Err(InvalidField::new(field, format!("must be from {min} to {max}, not {value}")))
+            }
+            value => Ok(value.map(Some)),
+        };
         Ok(Self {
             user: options.session_user.as_ref().map(find).transpose()?,
             limits: SessionLimits {
@@ -136,6 +171,11 @@ impl Sessions {
             },
             isolation,
             network,
+            lifetime: StreamerPatch {
+                expires_in_s: lifetime("sessions.expires_in_s", options.session_expires_in_s)?,
+                idle_timeout_s: lifetime("sessions.idle_timeout_s", options.session_idle_timeout_s)?,
+                on_idle: options.session_on_idle,
+            },
         })
     }
 }
@@ -153,6 +193,8 @@ mod tests {
         assert_eq!(refused(Options { session_cpu_weight: Some(0), ..default() }), "sessions.cpu_weight");
         let (session_isolation, session_network) = (Some(Isolation::Off), Some(ProgramNetwork::Isolated));
         assert_eq!(refused(Options { session_isolation, session_network, ..default() }), "sessions.network");
+        let idle = Options { session_idle_timeout_s: Some(0), ..default() };
+        assert_eq!(refused(idle), "sessions.idle_timeout_s");
         let nobody = Some("no-such-user".to_owned());
         assert_eq!(refused(Options { session_user: nobody, ..default() }), "sessions.user");
     }

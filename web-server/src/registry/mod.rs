@@ -5,6 +5,8 @@
 //! of them, so that no streamer and no viewer can hold up another.
 
 pub mod arrangement;
+pub mod events;
+pub mod lifetime;
 pub mod request;
 mod session;
 pub mod state;
@@ -18,9 +20,11 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
+use common::event::{Happening, StreamerEvent};
 use common::exit::StreamerExit;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Settings};
+use common::lifetime::StreamerPatch;
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -36,6 +40,8 @@ use crate::supervisor::homes::Homes;
 use crate::supervisor::rundir::RunDir;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
 use arrangement::Arranged;
+use events::{After, Interest, Latest, Page};
+use lifetime::Lifetime;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
 use state::Change;
@@ -62,6 +68,8 @@ pub struct Config {
     pub max_streamers: usize,
     /// Homes of desktops.
     pub homes: Homes,
+    /// How long those live of which nothing else is said.
+    pub lifetime: StreamerPatch,
     /// How streamers reach Moonlight hosts.
     pub hosts: Hosts,
     /// Told of what is created and what fails.
@@ -102,7 +110,7 @@ pub struct Viewer {
 type Answer<T, E = Denied> = oneshot::Sender<Result<T, E>>;
 
 enum Call {
-    Create { id: Option<StreamerId>, spec: StreamerSpec, answer: Answer<Created> },
+    Create { id: Option<StreamerId>, spec: StreamerSpec, lifetime: StreamerPatch, answer: Answer<Created> },
     Ping { answer: oneshot::Sender<bool> },
     List { answer: oneshot::Sender<Vec<Streamer>> },
     Get { id: StreamerId, answer: Answer<Streamer> },
@@ -114,6 +122,8 @@ enum Call {
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
     Arranged { id: StreamerId, arranged: Arranged },
     Restart { id: StreamerId, by: String, answer: Answer<Streamer> },
+    Patch { id: StreamerId, patch: StreamerPatch, by: String, answer: Answer<Streamer> },
+    Events { after: After, interest: Interest, answer: oneshot::Sender<Page> },
     Shutdown { stop_streamers: bool, done: oneshot::Sender<()> },
 }
 
@@ -123,11 +133,12 @@ pub struct Handle {
     calls: mpsc::Sender<Call>,
     store: Store,
     run_root: Arc<Path>,
+    latest: watch::Receiver<Latest>,
 }
 
 impl Handle {
     /// Starts a streamer for `by`, as [`AuditEntry::by`] has it, or finds it running. When this returns it will be started
-    /// again after a restart of the machine.
+    /// again after a restart of the machine. `lifetime` counts for one that is started.
     ///
     /// # Errors
     /// See [`Denied`].
@@ -135,9 +146,10 @@ impl Handle {
         &self,
         id: Option<StreamerId>,
         spec: StreamerSpec,
+        lifetime: StreamerPatch,
         by: &str,
     ) -> Result<Created, Denied> {
-        let created = self.call(|answer| Call::Create { id, spec, answer }).await??;
+        let created = self.call(|answer| Call::Create { id, spec, lifetime, answer }).await??;
         if created.how == Admission::Create {
             self.audit(&created.streamer.id, AuditAction::Created, by, None);
             // A streamer that runs is of use, kept or not; readiness and the log tell what is not.
@@ -239,6 +251,18 @@ impl Handle {
         self.call(|answer| Call::Restart { id: id.clone(), by: by.to_owned(), answer }).await?
     }
 
+    /// Changes how long a streamer lives. When this returns it outlives us. `by`: whose wish that is, for the audit trail.
+    ///
+    /// # Errors
+    /// It is stopping, or there is none of that id.
+    pub async fn patch(&self, id: &StreamerId, patch: StreamerPatch, by: &str) -> Result<Streamer, Denied> {
+        let by = by.to_owned();
+        let streamer = self.call(|answer| Call::Patch { id: id.clone(), patch, by, answer }).await??;
+        // It counts, kept or not; readiness and the log tell what is not.
+        let _ = self.store.settled().await;
+        Ok(streamer)
+    }
+
     /// The last lines of a streamer's log, in order.
     ///
     /// # Errors
@@ -278,6 +302,19 @@ impl Handle {
         Ok(trail)
     }
 
+    /// Some of what has happened `after` something, as far as `interest` goes.
+    ///
+    /// # Errors
+    /// The registry has ended.
+    pub async fn events(&self, after: After, interest: Interest) -> Result<Page, Denied> {
+        self.call(|answer| Call::Events { after, interest, answer }).await
+    }
+
+    /// Changes with everything that happens.
+    pub fn latest_event(&self) -> watch::Receiver<Latest> {
+        self.latest.clone()
+    }
+
     /// Whether what is known of streamers is kept on the disk.
     pub fn store_health(&self) -> watch::Receiver<Health> {
         self.store.health()
@@ -310,6 +347,8 @@ pub struct Registry {
     calls: mpsc::Receiver<Call>,
     events: mpsc::Receiver<(StreamerId, Event)>,
     events_sender: supervisor::Events,
+    /// What has happened lately.
+    log: events::Log,
     /// Set by [`Handle::shutdown`]: told when it is done.
     shutdown: Option<Shutdown>,
 }
@@ -327,8 +366,12 @@ impl Registry {
         let sessions = BTreeMap::new();
         let starts = Arc::new(Semaphore::new(supervisor::starts_at_once()));
         let run_root = config.run_root.as_path().into();
-        let handle = Handle { calls: calls_sender, store: store.clone(), run_root };
-        (handle, Self { config, store, starts, sessions, calls, events, events_sender, shutdown: None })
+        // Without randomness, who comes back after a restart may not be told that events were missed.
+        let log = events::Log::new(getrandom::u32().unwrap_or_default());
+        let handle = Handle { calls: calls_sender, store: store.clone(), run_root, latest: log.latest() };
+        let registry =
+            Self { config, store, starts, sessions, calls, events, events_sender, log, shutdown: None };
+        (handle, registry)
     }
 
     /// Takes over the streamers that ran before we did, and sees to those that are `remembered` and do not run: by their policy when
@@ -349,10 +392,16 @@ impl Registry {
                 self.store.remove(record.id);
                 continue;
             }
+            if record.lifetime.has_expired(Utc::now()) {
+                let reason = Some("its time was over (expires_in_s)".into());
+                audit(&self.store, &record.id, AuditAction::Deleted, "server", reason);
+                self.store.remove(record.id);
+                continue;
+            }
             let dir = RunDir::of(&self.config.run_root, &record.id);
             match ended.remove(dir.path()) {
                 Some(Ended { exit: Some(exit), dir }) => self.ended_meanwhile(record, exit, &dir),
-                _ if record.wanted == Wanted::Ended => self.rest(record),
+                _ if record.wanted != Wanted::Running => self.rest(record),
                 _ => self.restore(record),
             }
         }
@@ -370,8 +419,9 @@ impl Registry {
 
     fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
         let state = found.session.clone();
-        let mut record =
-            record.unwrap_or_else(|| Record::new(state.id.clone(), found.created, state.spec.clone()));
+        let mut record = record.unwrap_or_else(|| {
+            Record::new(state.id.clone(), found.created, state.spec.clone(), Lifetime::default())
+        });
         (record.spec, record.wanted) = (state.spec.clone(), Wanted::Running);
         let handle = supervisor::resume(found, self.plan(&record), self.events_sender.clone());
         let session = Session::adopted(state, record, handle, self.store.clone(), self.config.hosts.clone());
@@ -388,30 +438,31 @@ impl Registry {
         self.start(record);
     }
 
-    /// One that has failed for good stays to be looked at.
+    /// One that has failed for good stays to be looked at, one that was stopped to be started again.
     fn rest(&mut self, record: Record) {
         let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
         let session =
-            Session::failed(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone());
+            Session::resting(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
         self.insert(session);
     }
 
     fn ended_meanwhile(&mut self, record: Record, exit: StreamerExit, dir: &RunDir) {
-        if record.wanted == Wanted::Ended {
+        if record.wanted != Wanted::Running {
             return self.rest(record);
         }
         let (reason, log) = (exit.to_string(), dir.log_tail(LOG_LINES));
         let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
         let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
         let mut session =
-            Session::new(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone());
+            Session::new(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
         session.ended(Moment::now(), failure);
         self.insert(session);
     }
 
     fn start(&mut self, record: Record) {
         let handle = supervisor::start(self.plan(&record), self.events_sender.clone());
-        self.insert(Session::new(record, Utc::now(), handle, self.store.clone(), self.config.hosts.clone()));
+        let now = Moment::now();
+        self.insert(Session::new(record, now, handle, self.store.clone(), self.config.hosts.clone()));
     }
 
     fn insert(&mut self, session: Session) {
@@ -439,11 +490,17 @@ impl Registry {
         store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let health = self.store.health();
         loop {
-            let due = self.sessions.values().filter_map(Session::due).min();
+            let due = self.sessions.values().filter_map(Session::due).chain(self.next_end()).min();
             tokio::select! {
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                     let now = Moment::now();
-                    self.sessions.values_mut().for_each(|session| session.start_if_due(now));
+                    for session in self.sessions.values_mut() {
+                        session.start_if_due(now);
+                        session.settle_if_proven(now);
+                        if self.shutdown.is_none() {
+                            session.end_if_over(now);
+                        }
+                    }
                 }
                 _ = store_tick.tick() => if *health.borrow() != Health::Good {
                     self.store.replace_all(self.sessions.values().filter_map(Session::kept).collect());
@@ -455,14 +512,31 @@ impl Registry {
                 // Never `None`: we hold a sender.
                 Some((id, event)) = self.events.recv() => self.event(id, event),
             }
+            self.tell();
+        }
+    }
+
+    /// When the lifetime of some streamer is over, as far as can be told now. None ends while we do: we could not see to it.
+    fn next_end(&self) -> Option<Instant> {
+        let now = Moment::now();
+        let ends = self.sessions.values().filter(|_| self.shutdown.is_none());
+        ends.filter_map(|session| session.ends(now)).min()
+    }
+
+    /// Whoever listens is told what has happened to streamers.
+    fn tell(&mut self) {
+        for session in self.sessions.values_mut() {
+            for what in session.take_happenings() {
+                self.log.push(StreamerEvent { at: Utc::now(), streamer: session.id.clone(), what });
+            }
         }
     }
 
     fn call(&mut self, call: Call) {
         // In each arm: whoever has stopped waiting for the answer does not miss it.
         match call {
-            Call::Create { id, spec, answer } => {
-                let created = self.create(id, spec);
+            Call::Create { id, spec, lifetime, answer } => {
+                let created = self.create(id, spec, lifetime);
                 let _ = answer.send(created);
             }
             Call::Ping { answer } => {
@@ -475,7 +549,7 @@ impl Registry {
                 let _ = answer.send(self.session(&id).map(|session| session.view()));
             }
             Call::WaitStarted { id, answer } => match self.session(&id) {
-                Ok(session) => session.wait_started(answer),
+                Ok(session) => session.wait_started(Moment::now(), answer),
                 Err(denied) => drop(answer.send(Err(denied.into()))),
             },
             Call::Delete { id, answer } => {
@@ -486,20 +560,26 @@ impl Registry {
                 }));
             }
             Call::Reach { id, may, answer } => {
-                let _ = answer.send(
-                    self.session(&id).and_then(|session| may(&session.life).map(|()| session.handle.clone())),
-                );
+                let _ = answer.send(self.session(&id).and_then(|session| {
+                    session.used(Moment::now());
+                    may(&session.life).map(|()| session.handle.clone())
+                }));
             }
             Call::Peer { id, peer, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| session.peer(peer)));
             }
             Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
-                Ok(session) => session.join(Joining { join, socket, granted, answer }),
+                Ok(session) => {
+                    session.join(Joining { join, socket, granted, answer });
+                    session.used(Moment::now());
+                    session.notice(Moment::now());
+                }
                 Err(denied) => drop(granted.send(Err(denied))),
             },
             Call::Leave { id, peer, socket, said_bye } => {
                 if let Ok(session) = self.session(&id) {
                     session.leave(peer, socket, said_bye);
+                    session.notice(Moment::now());
                 }
             }
             Call::Arranged { id, arranged } => {
@@ -515,6 +595,18 @@ impl Registry {
                     Err(denied) => Err(denied),
                 });
             }
+            Call::Patch { id, patch, by, answer } => {
+                let _ = answer.send(self.session(&id).and_then(|session| {
+                    session.patch(Moment::now(), patch, &by)?;
+                    Ok(session.view())
+                }));
+            }
+            Call::Events { after, interest, answer } => {
+                let mut page = self.log.read(after, &interest);
+                let gone = interest.of.is_some_and(|id| !self.sessions.contains_key(&id));
+                page.over = gone && !page.more;
+                let _ = answer.send(page);
+            }
             Call::Shutdown { stop_streamers, done } => self.begin_shutdown(stop_streamers, done),
         }
     }
@@ -523,7 +615,12 @@ impl Registry {
         self.sessions.get_mut(id).ok_or_else(|| Denied::NotFound(id.clone()))
     }
 
-    fn create(&mut self, id: Option<StreamerId>, spec: StreamerSpec) -> Result<Created, Denied> {
+    fn create(
+        &mut self,
+        id: Option<StreamerId>,
+        spec: StreamerSpec,
+        lifetime: StreamerPatch,
+    ) -> Result<Created, Denied> {
         if self.shutdown.is_some() {
             return Err(Denied::ShuttingDown);
         }
@@ -536,27 +633,33 @@ impl Registry {
             }
         })?;
         if how == Admission::Create {
-            self.start(Record::new(id.clone(), Utc::now(), spec));
+            let now = Utc::now();
+            let lifetime = Lifetime::default().changed(lifetime.over(self.config.lifetime), now);
+            self.start(Record::new(id.clone(), now, spec, lifetime));
             self.config.metrics.created();
+            self.session(&id)?.happened(Happening::Created);
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
     }
 
     fn event(&mut self, id: StreamerId, event: Event) {
         if matches!(event, Event::Gone) {
+            self.tell();
             if let Some(session) = self.sessions.remove(&id) {
                 if session.is_deleted() {
                     self.discard_home(&id);
                 }
                 session.gone();
+                self.log.push(StreamerEvent { at: Utc::now(), streamer: id, what: Happening::Deleted });
             }
             return self.finish_shutdown();
         }
-        if matches!(event, Event::Ended(_)) {
-            self.config.metrics.failed();
-        }
+        let metrics = self.config.metrics.clone();
         // A session is removed only by the last event of its supervisor.
         let Ok(session) = self.session(&id) else { return };
+        if matches!(event, Event::Ended(_)) && !session.ends_as_told() {
+            metrics.failed();
+        }
         match event {
             Event::Session(state) => session.learn(*state),
             Event::Running => session.change(Moment::now(), Change::SourceRuns),
@@ -565,6 +668,7 @@ impl Registry {
             Event::Ended(failure) => session.ended(Moment::now(), failure),
             Event::Gone => {}
         }
+        session.notice(Moment::now());
     }
 
     /// Before anybody is told that the streamer is gone: the next one of this id must not find it.
@@ -597,6 +701,8 @@ impl Registry {
                 // Whoever has stopped waiting does not miss it.
                 let _ = done.send(());
             }
+            // Who listens would keep the server.
+            self.log.close();
         }
     }
 }

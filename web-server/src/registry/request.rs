@@ -29,6 +29,9 @@ pub enum Denied {
     /// It ended by itself.
     #[error("the streamer has failed: {0}")]
     Failed(String),
+    /// Its process was ended.
+    #[error("the streamer is stopped: {0}; POST …/restart starts it again")]
+    Stopped(String),
     /// It is about to end.
     #[error("the streamer is stopping")]
     Stopping,
@@ -90,6 +93,7 @@ pub fn reach(life: &Life) -> Result<(), Denied> {
         Stage::Starting => Err(Denied::Starting),
         Stage::Restarting { reason, .. } => Err(Denied::Restarting(reason.clone())),
         Stage::Failed(failure) => Err(Denied::Failed(failure.reason.clone())),
+        Stage::Stopped { reason } => Err(Denied::Stopped(reason.clone())),
         Stage::Stopping { .. } => Err(Denied::Stopping),
     }
 }
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(look(&life(Stage::Starting)), Ok(()));
         assert_eq!(look(&life(failed())), Err(Denied::Failed("why".into())));
         assert_eq!(reach(&life(failed())), Err(Denied::Failed("why".into())));
+        let stopped = life(Stage::Stopped { reason: "idle".into() });
+        assert_eq!(reach(&stopped), Err(Denied::Stopped("idle".into())));
         assert_eq!(reach(&life(Stage::Stopping { reason: "r".into() })), Err(Denied::Stopping));
     }
 }

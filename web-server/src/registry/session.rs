@@ -1,14 +1,17 @@
 //! All that is known about one streamer: its life, what it last said, and who waits for what.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::api::{Peer, Streamer};
 use common::audit::AuditAction;
 use common::control::Control;
+use common::event::{Happening, PeerSummary};
+use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, SessionState, StreamerIpcMessage};
+use common::ipc::{ErrorKind, Join, RequestError, SessionState, StreamerIpcMessage};
+use common::lifetime::StreamerPatch;
 use common::restart::{LastEnd, Restarts};
 use common::signal::{ServerMessage, StreamInfo, StreamerState};
 use common::slots::{BindSlot, SlotSource};
@@ -18,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::StartError;
 use super::arrangement::{Arranged, Arrangement};
+use super::lifetime::{self, Activity, Lifetime, Usage};
 use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
@@ -27,6 +31,11 @@ use crate::supervisor::ask::{Ask, JoinAnswer, Joined};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};
 
+/// What viewers are told that were about to join a streamer that is stopped.
+const STOPPED: &str = "the streamer was stopped, as nobody used it";
+/// How long a desktop's command must last before whoever waits for its start is told that it runs: a shell takes a moment to find
+/// that there is no such program.
+const COMMAND_PROVES: Duration = Duration::from_secs(1);
 /// Why a streamer is started again that need not be.
 const ASKED: &str = "a restart was asked for";
 
@@ -59,12 +68,15 @@ pub(super) struct Joining {
 
 /// A moment on both clocks: what is measured is measured on one, what is told is told on the other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub struct Moment {
+    /// On the one that only goes on.
     pub instant: Instant,
+    /// On the calendar's.
     pub time: DateTime<Utc>,
 }
 
 impl Moment {
+    /// Both, now.
     pub fn now() -> Self {
         Self { instant: Instant::now(), time: Utc::now() }
     }
@@ -86,6 +98,12 @@ pub(super) struct Session {
     due: Option<Instant>,
     /// Who has had its process told to end for another one.
     asked: Option<String>,
+    /// Its process was told to end for none, and has not yet.
+    halting: bool,
+    lifetime: Lifetime,
+    usage: Usage,
+    /// Its lifetime is over: it is forgotten when it is gone.
+    retired: bool,
     store: Store,
     hosts: Hosts,
     slots: Vec<StreamInfo>,
@@ -95,18 +113,22 @@ pub(super) struct Session {
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
     waiting: Vec<oneshot::Sender<Result<Streamer, StartError>>>,
+    /// Until when its command may turn out to be no good, since it was started: whoever waits is not answered before.
+    proves: Option<Instant>,
     /// Told when it is gone.
     deleting: Vec<oneshot::Sender<()>>,
+    /// What has happened to it that nobody was told of yet. Fetched after each event and call.
+    happenings: Vec<Happening>,
 }
 
 impl Session {
     /// A streamer that is being started.
-    pub fn new(record: Record, now: DateTime<Utc>, handle: Handle, store: Store, hosts: Hosts) -> Self {
-        let Record { id, created, spec, arrangement, history, wanted: _ } = record;
+    pub fn new(record: Record, now: Moment, handle: Handle, store: Store, hosts: Hosts) -> Self {
+        let Record { id, created, spec, arrangement, history, lifetime, wanted: _ } = record;
         Self {
             id,
             spec,
-            life: Life::new(now),
+            life: Life::new(now.time),
             handle,
             created,
             arrangement,
@@ -115,6 +137,10 @@ impl Session {
             generation: 0,
             due: None,
             asked: None,
+            halting: false,
+            lifetime,
+            usage: Usage::new(now),
+            retired: false,
             store,
             hosts,
             slots: Vec::new(),
@@ -124,13 +150,16 @@ impl Session {
             sockets: HashMap::new(),
             joining: Vec::new(),
             waiting: Vec::new(),
+            proves: None,
             deleting: Vec::new(),
+            happenings: Vec::new(),
         }
     }
 
     /// A streamer that ran before we did.
     pub fn adopted(state: SessionState, record: Record, handle: Handle, store: Store, hosts: Hosts) -> Self {
-        let mut session = Self::new(record, state.started, handle, store, hosts);
+        let mut session = Self::new(record, Moment::now(), handle, store, hosts);
+        session.life = Life::new(state.started);
         if let Some(since) = state.running_since {
             session.life = Life { since, stage: Stage::Running };
             // For as long as we know.
@@ -139,18 +168,25 @@ impl Session {
             session.arrange = false;
         }
         session.learn(state);
+        // That was so before.
+        session.happenings.clear();
         session
     }
 
-    /// A streamer that failed for good before we came.
-    pub fn failed(record: Record, now: DateTime<Utc>, handle: Handle, store: Store, hosts: Hosts) -> Self {
+    /// A streamer that failed for good, or was stopped, before we came.
+    pub fn resting(record: Record, now: Moment, handle: Handle, store: Store, hosts: Hosts) -> Self {
+        let stopped = record.wanted == Wanted::Stopped;
         let mut session = Self::new(record, now, handle, store, hosts);
+        if stopped {
+            session.life.stage = Stage::Stopped { reason: "nobody used it (idle_timeout_s)".into() };
+            return session;
+        }
         let last = session.history.last.clone();
         let failure = match last {
             Some(last) => Failure { exit: last.exit, log: last.log, ..Failure::new(last.reason) },
             None => Failure::new("it ended for good"),
         };
-        let since = session.history.last.as_ref().map_or(now, |last| last.at);
+        let since = session.history.last.as_ref().map_or(now.time, |last| last.at);
         session.life = Life { since, stage: Stage::Failed(failure) };
         session
     }
@@ -163,10 +199,12 @@ impl Session {
             spec: self.spec.clone(),
             wanted: match self.life.stage {
                 Stage::Failed(_) => Wanted::Ended,
+                Stage::Stopped { .. } => Wanted::Stopped,
                 _ => Wanted::Running,
             },
             arrangement: self.arrangement.clone(),
             history: self.history.clone(),
+            lifetime: self.lifetime,
         }
     }
 
@@ -195,7 +233,17 @@ impl Session {
     pub fn learn(&mut self, state: SessionState) {
         self.slots = state.slots;
         self.set_peers(state.peers);
-        self.control = state.control;
+        self.set_control(state.control);
+    }
+
+    /// Whoever listens is to be told of this.
+    pub fn happened(&mut self, what: Happening) {
+        self.happenings.push(what);
+    }
+
+    /// What nobody was told of yet.
+    pub fn take_happenings(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.happenings)
     }
 
     /// As clients see it.
@@ -210,6 +258,10 @@ impl Session {
             since: self.life.since,
             reason: self.life.reason().map(str::to_owned),
             created: self.created,
+            expires_at: self.lifetime.expires_at,
+            idle_timeout_s: self.lifetime.idle_timeout_s,
+            on_idle: self.lifetime.on_idle,
+            idle_since: self.usage.idle_since().map(|since| since.time),
             exit,
             restarts: self.restarts(),
             spec: self.spec.redacted(),
@@ -236,23 +288,34 @@ impl Session {
     /// Goes on with its life, and tells everybody whom it concerns.
     pub fn change(&mut self, now: Moment, change: Change) {
         let Some(life) = self.life.after(now.time, change) else { return };
-        self.life = life;
+        let before = std::mem::replace(&mut self.life, life);
         let (state, reason) = (self.life.state(), self.life.reason().map(str::to_owned));
         tracing::info!(id = %self.id, ?state, reason, "streamer");
         self.joining.iter().for_each(|joining| joining.socket.send(&self.news_for_joiners()));
         self.broadcast(&ServerMessage::StreamerState { state, reason: reason.clone() });
+        self.happened(Happening::State { state, reason: reason.clone() });
         match &self.life.stage {
             Stage::Running => {
+                if before.stage == Stage::Starting {
+                    // However long that took, nobody could use it before.
+                    self.usage.used(now);
+                }
                 self.history.runs(now.instant);
                 self.keep();
+                self.proves = self.spec.has_command().then(|| now.instant + COMMAND_PROVES);
                 if std::mem::take(&mut self.arrange) {
                     self.rearrange();
                 }
             }
-            Stage::Failed(_) | Stage::Restarting { .. } => self.process_gone(&reason.unwrap_or_default()),
+            Stage::Failed(_) | Stage::Stopped { .. } | Stage::Restarting { .. } => {
+                self.process_gone(&reason.unwrap_or_default())
+            }
             Stage::Starting | Stage::Stopping { .. } => {}
         }
         self.settle();
+        if self.life.stage != Stage::Running {
+            self.proves = None;
+        }
     }
 
     /// The process has ended without having been told to stop: another one takes its place, or none.
@@ -260,11 +323,17 @@ impl Session {
         if matches!(self.life.stage, Stage::Stopping { .. }) {
             return;
         }
+        let halted = std::mem::take(&mut self.halting);
         if let Some(by) = self.asked.take() {
             return self.start_again(now, &by, ASKED);
         }
+        if halted {
+            // Whatever it said meanwhile is gone with it, too.
+            return self.process_gone(STOPPED);
+        }
         let Failure { reason, exit, log, .. } = failure.clone();
         self.audit(AuditAction::Ended, "server", Some(reason.clone()));
+        self.happened(Happening::Ended { reason: reason.clone(), exit: exit.clone() });
         let verdict = self.history.ended(now.instant, &self.spec.restart, exit.as_ref(), random());
         self.history.last = Some(LastEnd { at: now.time, reason: reason.clone(), exit, log });
         match verdict {
@@ -291,12 +360,17 @@ impl Session {
     /// It is stopping.
     pub fn restart(&mut self, now: Moment, by: &str) -> Result<(), Denied> {
         self.history.forgive();
+        self.usage.used(now);
         match &self.life.stage {
             Stage::Stopping { .. } => return Err(Denied::Stopping),
+            Stage::Stopped { .. } if !self.halting => self.start_again(now, by, ASKED),
             Stage::Failed(_) | Stage::Restarting { next: Some(_), .. } => {
                 self.start_again(now, by, ASKED);
             }
-            Stage::Starting | Stage::Running | Stage::Restarting { next: None, .. } => {
+            Stage::Starting
+            | Stage::Running
+            | Stage::Stopped { .. }
+            | Stage::Restarting { next: None, .. } => {
                 self.asked = Some(by.to_owned());
                 self.handle.again(self.generation);
                 self.change(now, Change::Restart { reason: ASKED.to_owned(), next: None });
@@ -305,9 +379,89 @@ impl Session {
         Ok(())
     }
 
-    /// When [`Self::start_if_due`] has something to do.
+    /// When [`Self::start_if_due`] or [`Self::settle_if_proven`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        self.due
+        let proven = self.proves.filter(|_| !self.waiting.is_empty());
+        self.due.into_iter().chain(proven).min()
+    }
+
+    /// Answers those who wait for the start, if the command has lasted long enough.
+    pub fn settle_if_proven(&mut self, now: Moment) {
+        if self.proves.take_if(|until| *until <= now.instant).is_some() {
+            self.settle();
+        }
+    }
+
+    /// When [`Self::end_if_over`] has something to do, if nothing else happens before.
+    pub fn ends(&self, now: Moment) -> Option<Instant> {
+        match self.verdict(now) {
+            lifetime::Verdict::Lives { until } => until,
+            lifetime::Verdict::Stop { .. } | lifetime::Verdict::Delete { .. } => Some(now.instant),
+        }
+    }
+
+    /// Ends the streamer, if its lifetime is over.
+    pub fn end_if_over(&mut self, now: Moment) {
+        match self.verdict(now) {
+            lifetime::Verdict::Lives { .. } => {}
+            lifetime::Verdict::Stop { reason } => {
+                self.audit(AuditAction::Stopped, "server", Some(reason.clone()));
+                // While it waits to be started again, there is no process to end.
+                self.halting = self.due.take().is_none();
+                self.handle.halt(self.generation);
+                self.change(now, Change::Halt { reason });
+                self.keep();
+            }
+            lifetime::Verdict::Delete { reason } => {
+                self.audit(AuditAction::Deleted, "server", Some(reason.clone()));
+                // It is forgotten when it is gone: who takes over from us in between ends it, too.
+                self.retired = true;
+                self.stop(now, &reason);
+            }
+        }
+    }
+
+    fn verdict(&self, now: Moment) -> lifetime::Verdict {
+        let activity = match &self.life.stage {
+            Stage::Starting => Activity::Starting,
+            // Until its process has ended, nothing can be stopped.
+            Stage::Restarting { next: None, .. } => Activity::Starting,
+            Stage::Running | Stage::Restarting { next: Some(_), .. } => Activity::Active,
+            Stage::Failed(_) | Stage::Stopped { .. } => Activity::Ended,
+            Stage::Stopping { .. } => Activity::Stopping,
+        };
+        lifetime::decide(&self.lifetime, &self.usage, activity, now)
+    }
+
+    /// Somebody asks it to do something.
+    pub fn used(&mut self, now: Moment) {
+        self.usage.used(now);
+    }
+
+    /// After whatever may have changed who watches.
+    pub fn notice(&mut self, now: Moment) {
+        let watched = !(self.peers.is_empty() && self.sockets.is_empty() && self.joining.is_empty());
+        self.usage.watched(now, watched);
+    }
+
+    /// Changes how long it lives.
+    ///
+    /// # Errors
+    /// It is stopping.
+    pub fn patch(&mut self, now: Moment, patch: StreamerPatch, by: &str) -> Result<(), Denied> {
+        if matches!(self.life.stage, Stage::Stopping { .. }) {
+            return Err(Denied::Stopping);
+        }
+        self.lifetime = self.lifetime.changed(patch, now.time);
+        self.usage.used(now);
+        self.audit(AuditAction::LifetimeChanged, by, Some(self.lifetime.describe()));
+        self.keep();
+        Ok(())
+    }
+
+    /// Its process ends as it was told to, which is no failure.
+    pub fn ends_as_told(&self) -> bool {
+        self.halting || self.asked.is_some()
     }
 
     /// Starts another process, if its time has come.
@@ -332,8 +486,10 @@ impl Session {
     /// What the process had is gone with it.
     fn process_gone(&mut self, reason: &str) {
         self.slots.clear();
-        self.peers.clear();
-        self.control = Control::default();
+        for peer in std::mem::take(&mut self.peers).into_keys() {
+            self.happened(Happening::PeerLeft { peer, reason: Some(reason.to_owned()) });
+        }
+        self.set_control(Control::default());
         self.stats = None;
         self.close_sockets(&Close::Streamer(reason.to_owned()));
     }
@@ -349,10 +505,23 @@ impl Session {
 
     /// Whoever waits for the start is told why it did not work, even if it is tried again.
     fn fail_waiting(&mut self, failure: &Failure) {
+        let failed = Err(self.failed_start(failure));
         for answer in std::mem::take(&mut self.waiting) {
             // Whoever has stopped waiting does not miss it.
-            let _ = answer.send(Err(StartError::Failed(Box::new(failure.clone()))));
+            let _ = answer.send(failed.clone());
         }
+    }
+
+    /// How a start failed: of a command that has just been started, as if it could not be.
+    fn failed_start(&self, failure: &Failure) -> StartError {
+        let mut failure = failure.clone();
+        let by_command =
+            failure.exit.as_ref().is_some_and(|exit| matches!(exit.reason, ExitReason::SourceEnded { .. }));
+        if self.proves.is_some() && by_command && failure.error.is_none() {
+            let error = RequestError::new(ErrorKind::Invalid, "command_failed", &failure.reason);
+            failure.error = Some(error.with_field("source.command"));
+        }
+        StartError::Failed(Box::new(failure))
     }
 
     /// Gives a new process what an earlier one had at run time.
@@ -379,8 +548,9 @@ impl Session {
     }
 
     /// Answers when the source runs, or never will.
-    pub fn wait_started(&mut self, answer: oneshot::Sender<Result<Streamer, StartError>>) {
+    pub fn wait_started(&mut self, now: Moment, answer: oneshot::Sender<Result<Streamer, StartError>>) {
         self.waiting.push(answer);
+        self.settle_if_proven(now);
         self.settle();
     }
 
@@ -436,6 +606,9 @@ impl Session {
 
     /// Everything is gone; the session is of no more use.
     pub fn gone(mut self) {
+        if self.retired {
+            self.store.remove(self.id.clone());
+        }
         self.close_sockets(&Close::Streamer("the streamer has ended".into()));
         for answer in self.deleting {
             // Whoever has stopped waiting does not miss it.
@@ -450,6 +623,10 @@ impl Session {
 
     /// Takes in what the streamer said.
     pub fn said(&mut self, message: StreamerIpcMessage) {
+        if self.halting {
+            // Last words; what it was is gone already.
+            return;
+        }
         match message {
             StreamerIpcMessage::SlotsChanged { slots } => {
                 self.slots = slots.into_iter().map(|slot| slot.0).collect();
@@ -469,6 +646,7 @@ impl Session {
             StreamerIpcMessage::PeerGone { peer, reason } => {
                 tracing::info!(id = %self.id, %peer, reason, "peer gone");
                 if self.peers.remove(&peer).is_some() {
+                    self.happened(Happening::PeerLeft { peer, reason: Some(reason.clone()) });
                     self.audit(AuditAction::Left, &format!("peer {peer}"), Some(reason.clone()));
                 }
                 if let Some(socket) = self.sockets.remove(&peer) {
@@ -482,11 +660,20 @@ impl Session {
             StreamerIpcMessage::SourceLost { reason } => {
                 tracing::info!(id = %self.id, reason, "the source ended");
             }
+            // What is the registry's to tell is not the streamer's.
+            StreamerIpcMessage::Happened { what } if what.0.is_of_session() => {
+                if matches!(what.0, Happening::WindowOpened { .. }) && self.proves.take().is_some() {
+                    // A program that has opened a window has begun to work.
+                    self.settle();
+                }
+                self.happened(what.0);
+            }
             StreamerIpcMessage::Exit { reason } => {
                 tracing::debug!(id = %self.id, reason = ?reason.0, "last words")
             }
             other @ (StreamerIpcMessage::Ready(_)
             | StreamerIpcMessage::SourceConnected
+            | StreamerIpcMessage::Happened { .. }
             | StreamerIpcMessage::Reply { .. }) => {
                 tracing::debug!(id = %self.id, ?other, "unexpected from a streamer");
             }
@@ -495,6 +682,7 @@ impl Session {
 
     fn peer_state(&mut self, peer: Peer) {
         let (id, kind, token) = (peer.id, peer.kind, peer.token_id);
+        self.compare_peer(&peer);
         if self.peers.insert(id, peer).is_none() {
             let by = token.map(|token| format!(" by token {token}")).unwrap_or_default();
             let detail = format!("{}{by}", format!("{kind:?}").to_lowercase());
@@ -503,7 +691,8 @@ impl Session {
     }
 
     fn control_changed(&mut self, control: Control) {
-        let before = std::mem::replace(&mut self.control, control).holder;
+        let before = self.control.holder;
+        self.set_control(control);
         match self.control.holder {
             holder if holder == before => {}
             Some(holder) => self.audit(AuditAction::ControlChanged, &format!("peer {holder}"), None),
@@ -511,8 +700,32 @@ impl Session {
         }
     }
 
+    fn set_control(&mut self, control: Control) {
+        if self.control != control {
+            self.happened(Happening::from(&control));
+            self.control = control;
+        }
+    }
+
     fn set_peers(&mut self, peers: Vec<Peer>) {
-        self.peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+        for peer in &peers {
+            self.compare_peer(peer);
+        }
+        let now = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+        let before = std::mem::replace(&mut self.peers, now);
+        for peer in before.into_keys().filter(|peer| !self.peers.contains_key(peer)).collect::<Vec<_>>() {
+            self.happened(Happening::PeerLeft { peer, reason: None });
+        }
+    }
+
+    /// Before a peer is known as it is now.
+    fn compare_peer(&mut self, peer: &Peer) {
+        let now = PeerSummary::from(peer);
+        match self.peers.get(&peer.id).map(PeerSummary::from) {
+            None => self.happened(Happening::PeerJoined(now)),
+            Some(before) if before != now => self.happened(Happening::PeerChanged(now)),
+            Some(_) => {}
+        }
     }
 
     fn broadcast(&self, message: &ServerMessage) {
@@ -525,10 +738,15 @@ impl Session {
         let decided = match &self.life.stage {
             Stage::Starting | Stage::Restarting { .. } => return,
             Stage::Running => Ok(()),
-            Stage::Failed(failure) => Err(StartError::Failed(Box::new(failure.clone()))),
+            // A command that is done already has done what was asked for.
+            Stage::Failed(failure) if self.proves.is_some() && failure.is_finished() => Ok(()),
+            Stage::Failed(failure) => Err(self.failed_start(failure)),
+            Stage::Stopped { reason } => Err(StartError::Denied(Denied::Stopped(reason.clone()))),
             Stage::Stopping { .. } => Err(StartError::Denied(Denied::Stopping)),
         };
-        for answer in std::mem::take(&mut self.waiting) {
+        let unproven = self.life.stage == Stage::Running && self.proves.is_some();
+        let waiting = if unproven { Vec::new() } else { std::mem::take(&mut self.waiting) };
+        for answer in waiting {
             // Whoever has stopped waiting does not miss it.
             let _ = answer.send(decided.clone().map(|()| self.view()));
         }

@@ -3,7 +3,8 @@
 //! ```text
 //! starting ──source runs──▶ running ◀──source runs── restarting ──▶ (ended again: restarting, or failed)
 //!    │  │                    │  │  └──ended──────────────▲   ▲
-//!    │  └──────ended─────────┼──┴─▶ failed ──asked for───┘   └── from starting too
+//!    │  └──────ended─────────┼──┴─▶ failed ──asked for───┤   └── from starting too
+//!    │                       ├──halt──▶ stopped ─────────┘
 //!    │                       │         │
 //!    └─────────stop──────────┴─▶ stopping ──gone──▶ (removed)
 //! ```
@@ -38,6 +39,11 @@ pub enum Stage {
     },
     /// Its process ended, or never began.
     Failed(Failure),
+    /// Its process was told to end, and is gone or goes in a moment.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
     /// It was told to end.
     Stopping {
         /// Why.
@@ -59,6 +65,11 @@ pub enum Change {
         /// When it will be started, if that is waited for.
         next: Option<DateTime<Utc>>,
     },
+    /// Its process shall end, and none take its place until that is asked for.
+    Halt {
+        /// Why.
+        reason: String,
+    },
     /// It shall end.
     Stop {
         /// Why.
@@ -76,12 +87,16 @@ impl Life {
     pub fn after(&self, now: DateTime<Utc>, change: Change) -> Option<Self> {
         let stage = match (&self.stage, change) {
             (Stage::Stopping { .. }, _)
-            | (Stage::Running | Stage::Failed(_), Change::SourceRuns)
-            | (Stage::Failed(_), Change::Ended(_)) => return None,
+            | (Stage::Running | Stage::Failed(_) | Stage::Stopped { .. }, Change::SourceRuns)
+            | (Stage::Failed(_) | Stage::Stopped { .. }, Change::Ended(_))
+            | (Stage::Starting | Stage::Failed(_) | Stage::Stopped { .. }, Change::Halt { .. }) => {
+                return None;
+            }
             (Stage::Starting | Stage::Restarting { .. }, Change::SourceRuns) => Stage::Running,
             (Stage::Starting | Stage::Running | Stage::Restarting { .. }, Change::Ended(failure)) => {
                 Stage::Failed(failure)
             }
+            (Stage::Running | Stage::Restarting { .. }, Change::Halt { reason }) => Stage::Stopped { reason },
             (_, Change::Restart { reason, next }) => Stage::Restarting { reason, next },
             (_, Change::Stop { reason }) => Stage::Stopping { reason },
         };
@@ -95,6 +110,7 @@ impl Life {
             Stage::Running => StreamerState::Running,
             Stage::Restarting { .. } => StreamerState::Restarting,
             Stage::Failed(_) => StreamerState::Failed,
+            Stage::Stopped { .. } => StreamerState::Stopped,
             Stage::Stopping { .. } => StreamerState::Stopping,
         }
     }
@@ -104,7 +120,9 @@ impl Life {
         match &self.stage {
             Stage::Starting | Stage::Running => None,
             Stage::Failed(failure) => Some(&failure.reason),
-            Stage::Restarting { reason, .. } | Stage::Stopping { reason } => Some(reason),
+            Stage::Restarting { reason, .. } | Stage::Stopped { reason } | Stage::Stopping { reason } => {
+                Some(reason)
+            }
         }
     }
 }
@@ -132,17 +150,22 @@ mod tests {
         let failed = Life { since: at(0), stage: Stage::Failed(failure()) };
         let stopping = Life { since: at(0), stage: Stage::Stopping { reason: "r".into() } };
         let restarting = Life { since: at(0), stage: Stage::Restarting { reason: "r".into(), next: None } };
+        let halted = Life { since: at(0), stage: Stage::Stopped { reason: "r".into() } };
         let restart = || Change::Restart { reason: "r".into(), next: Some(at(9)) };
-        for (life, runs, ended, restarted, stopped) in [
-            (Life::new(at(0)), Some(S::Running), Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
-            (running, None, Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
-            (restarting, Some(S::Running), Some(S::Failed), Some(S::Restarting), Some(S::Stopping)),
-            (failed, None, None, Some(S::Restarting), Some(S::Stopping)),
-            (stopping, None, None, None, None),
+        let halt = || Change::Halt { reason: "r".into() };
+        let (again, over) = (Some(S::Restarting), Some(S::Stopping));
+        for (life, runs, ended, halts, restarted, stopped) in [
+            (Life::new(at(0)), Some(S::Running), Some(S::Failed), None, again, over),
+            (running, None, Some(S::Failed), Some(S::Stopped), again, over),
+            (restarting, Some(S::Running), Some(S::Failed), Some(S::Stopped), again, over),
+            (failed, None, None, None, again, over),
+            (halted, None, None, None, again, over),
+            (stopping, None, None, None, None, None),
         ] {
             let after = |change| life.after(at(1), change).map(|l| l.state());
             assert_eq!(after(Change::SourceRuns), runs, "{life:?}");
             assert_eq!(after(Change::Ended(failure())), ended, "{life:?}");
+            assert_eq!(after(halt()), halts, "{life:?}");
             assert_eq!(after(restart()), restarted, "{life:?}");
             assert_eq!(after(stop()), stopped, "{life:?}");
         }

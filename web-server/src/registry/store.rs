@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::arrangement::Arrangement;
+use super::lifetime::Lifetime;
 use crate::supervisor::restart::History;
 
 /// The file in the state directory.
@@ -99,6 +100,8 @@ pub enum Wanted {
     Running,
     /// It ended for good by itself.
     Ended,
+    /// Its process was ended as nobody used it.
+    Stopped,
 }
 
 /// One streamer as it is remembered.
@@ -116,13 +119,15 @@ pub struct Record {
     pub arrangement: Arrangement,
     /// How it ended and was started again.
     pub history: History,
+    /// How long it lives.
+    pub lifetime: Lifetime,
 }
 
 impl Record {
     /// One that is created now.
-    pub fn new(id: StreamerId, created: DateTime<Utc>, spec: StreamerSpec) -> Self {
+    pub fn new(id: StreamerId, created: DateTime<Utc>, spec: StreamerSpec, lifetime: Lifetime) -> Self {
         let (arrangement, history) = (Arrangement::default(), History::default());
-        Self { id, created, spec, wanted: Wanted::Running, arrangement, history }
+        Self { id, created, spec, wanted: Wanted::Running, arrangement, history, lifetime }
     }
 }
 

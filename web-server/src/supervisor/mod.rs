@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use common::exit::StreamerExit;
+use common::exit::{ExitReason, StreamerExit};
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
 use common::spec::StreamerSpec;
@@ -130,6 +130,11 @@ impl Failure {
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), exit: None, error: None, log: Vec::new() }
     }
+
+    /// The source was done, as it is when all is well.
+    pub fn is_finished(&self) -> bool {
+        self.exit.as_ref().is_some_and(|exit| matches!(exit.reason, ExitReason::Finished { .. }))
+    }
 }
 
 /// Which of a streamer's processes: counts from 0 in each web-server.
@@ -149,6 +154,8 @@ pub struct Handle {
     stop: Arc<watch::Sender<Option<String>>>,
     /// The generation that another one shall follow.
     again: Arc<watch::Sender<Option<Generation>>>,
+    /// The generation that none shall follow yet.
+    halt: Arc<watch::Sender<Option<Generation>>>,
 }
 
 impl std::fmt::Debug for Command {
@@ -229,6 +236,12 @@ impl Handle {
     /// it was told by this, which [`Event::Ended`] tells as well. Means nothing when a later one runs already.
     pub fn again(&self, after: Generation) {
         self.again.send_replace(Some(after));
+    }
+
+    /// This process shall end, which [`Event::Ended`] tells, and none take its place until [`Self::again`] says so. Means nothing
+    /// when it has ended, or a later one runs.
+    pub fn halt(&self, generation: Generation) {
+        self.halt.send_replace(Some(generation));
     }
 
     /// Tells the streamer to end, gracefully at first; [`Event::Gone`] follows in any case.

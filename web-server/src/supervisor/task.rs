@@ -62,6 +62,8 @@ pub(super) struct Supervisor {
     stop: watch::Receiver<Option<String>>,
     /// Which process another one shall follow.
     again: watch::Receiver<Option<Generation>>,
+    /// Which process shall end without another one.
+    halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
     pending: Pending,
     /// When the process must have got on: started its source, or ended. Past it, it is killed.
@@ -109,6 +111,7 @@ impl Supervisor {
         let (bulk, bulk_commands) = mpsc::channel(BULK_COMMANDS);
         let (stop_sender, stop) = watch::channel(None);
         let (again_sender, again) = watch::channel(None);
+        let (halt_sender, halt) = watch::channel(None);
         let supervisor = Self {
             id: plan.id.clone(),
             plan,
@@ -116,6 +119,7 @@ impl Supervisor {
             commands,
             stop,
             again,
+            halt,
             generation: 0,
             pending: Pending::default(),
             deadline: None,
@@ -123,7 +127,13 @@ impl Supervisor {
             streamer_pid: None,
             turn: None,
         };
-        let handle = Handle { control, bulk, stop: stop_sender.into(), again: again_sender.into() };
+        let handle = Handle {
+            control,
+            bulk,
+            stop: stop_sender.into(),
+            again: again_sender.into(),
+            halt: halt_sender.into(),
+        };
         (handle, supervisor, bulk_commands)
     }
 
@@ -271,7 +281,7 @@ impl Supervisor {
         let mut told_to_stop = false;
         let mut heard = Instant::now();
         loop {
-            let (stop, again) = (self.stop.clone(), self.again.clone());
+            let (stop, again, halt) = (self.stop.clone(), self.again.clone(), self.halt.clone());
             tokio::select! {
                 message = connection.next() => match message {
                     Ok(message) => {
@@ -292,6 +302,12 @@ impl Supervisor {
                     told_to_stop = true;
                     self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
                     let reason = "the streamer is started again".into();
+                    self.queue(connection, &ServerIpcMessage::Stop { reason });
+                }
+                () = follows(halt, self.generation), if !told_to_stop => {
+                    told_to_stop = true;
+                    self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
+                    let reason = "nobody uses the streamer".into();
                     self.queue(connection, &ServerIpcMessage::Stop { reason });
                 }
                 reason = overdue(self.deadline) => return Lost::Overdue(reason),
@@ -518,7 +534,7 @@ async fn wanted(mut stop: watch::Receiver<Option<String>>) -> String {
     }
 }
 
-/// Resolves once another process shall follow that of this generation.
+/// Resolves once `again` names this generation: another process shall follow its process, or none.
 async fn follows(mut again: watch::Receiver<Option<Generation>>, generation: Generation) {
     if again.wait_for(|after| *after == Some(generation)).await.is_err() {
         std::future::pending().await

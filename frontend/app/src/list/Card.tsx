@@ -12,6 +12,7 @@ const TONES: Record<StreamerState, Tone> = {
   running: "good",
   restarting: "busy",
   failed: "bad",
+  stopped: "quiet",
   stopping: "quiet",
 };
 

@@ -46,7 +46,7 @@ use self::session::{Session, Surroundings};
 use self::sound::Sound;
 use self::surface::Surface as _;
 use self::watch::Watch;
-use self::windows::XWindows;
+use self::windows::{XWindows, watcher};
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
@@ -75,6 +75,7 @@ pub struct Desktop {
     capture: Worker<Request>,
     frames: Arc<Frames>,
     windows: Arc<XWindows>,
+    _watcher: watcher::Watch,
     sound: Option<Sound>,
     size: tokio::sync::watch::Receiver<Size>,
     _watch: Watch,
@@ -128,6 +129,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
             }
         }
     })?;
+    let watcher = watcher::start(&display, events.clone())?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
     if let (Some(sound), Some(_)) = (&sound, &spec.command) {
         sound.wait_ready(SOUND_PATIENCE);
@@ -151,6 +153,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         capture,
         frames,
         windows,
+        _watcher: watcher,
         sound,
         size,
         _watch: watch,
@@ -233,7 +236,7 @@ impl End {
     fn callback(&self) -> impl FnOnce(Ended) + Send + 'static {
         let end = self.clone();
         move |ended| {
-            if matches!(ended, Ended::Failed(_)) {
+            if matches!(ended, Ended::Command(_) | Ended::Failed(_)) {
                 end.let_x_server_speak();
             }
             if end.is_first()

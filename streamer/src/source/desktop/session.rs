@@ -134,7 +134,7 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
     } else {
         format!("the command ended ({how}): {tail}")
     };
-    if status.success() { Ended::Finished(message) } else { Ended::Failed(message) }
+    if status.success() { Ended::Finished(message) } else { Ended::Command(message) }
 }
 
 /// The home that is asked for. Where the web-server has made none it lasts as long as the session's directory.

@@ -10,7 +10,7 @@ const APPLICATION_ID: i32 = 0x4f72_6965;
 
 /// Each makes the tables of the next version from those of the one before; the first from nothing. What has been released
 /// is never changed, only followed by another.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE streamer (
         id TEXT PRIMARY KEY,
@@ -34,6 +34,10 @@ const MIGRATIONS: [&str; 2] = [
     "
     -- JSON: how it ended and was started again
     ALTER TABLE streamer ADD COLUMN history TEXT NOT NULL DEFAULT '{}';
+",
+    "
+    -- JSON: when it is deleted, or ends as nobody uses it; 'wanted' may be 'stopped' for the latter
+    ALTER TABLE streamer ADD COLUMN lifetime TEXT NOT NULL DEFAULT '{}';
 ",
 ];
 

@@ -12,6 +12,7 @@ fn record(id: &str) -> Record {
         wanted: Wanted::Running,
         arrangement: Arrangement::default(),
         history: History::default(),
+        lifetime: Lifetime { idle_timeout_s: Some(60), ..Lifetime::default() },
     }
 }
 
@@ -122,7 +123,7 @@ fn damage_anywhere_is_found() {
     {
         let mut connection = open(&path).unwrap();
         schema::prepare(&mut connection).unwrap();
-        let put = "INSERT INTO streamer VALUES (?1, '2026-01-01T00:00:00Z', 'running', ?1, '{}', '{}')";
+        let put = "INSERT INTO streamer VALUES (?1, '2026-01-01T00:00:00Z', 'running', ?1, '{}', '{}', '{}')";
         let transaction = connection.transaction().unwrap();
         for n in 0..500 {
             transaction.execute(put, [format!("{n:0100}")]).unwrap();
@@ -146,7 +147,7 @@ fn a_row_that_means_nothing_is_named_and_not_lost() {
     drop(opened(dir.path()));
     let connection = Connection::open(dir.path().join(FILE)).unwrap();
     connection
-        .execute("INSERT INTO streamer VALUES ('odd', 'today', 'running', '{}', '{}', '{}')", [])
+        .execute("INSERT INTO streamer VALUES ('odd', 'today', 'running', '{}', '{}', '{}', '{}')", [])
         .unwrap();
     let error = refused(dir.path()).to_string();
     assert!(error.contains("odd") && error.contains("created"), "{error}");

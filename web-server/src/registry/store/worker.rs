@@ -170,20 +170,24 @@ fn commit(
 
 fn put(transaction: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
     let json = "specs have string keys and finite numbers";
-    transaction.prepare_cached(
-        "INSERT OR REPLACE INTO streamer (id, created, wanted, spec, arrangement, history) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        record.id.as_str(),
-        record.created.to_rfc3339(),
-        match record.wanted {
-            Wanted::Running => "running",
-            Wanted::Ended => "ended",
-        },
-        serde_json::to_string(&record.spec).expect(json),
-        serde_json::to_string(&record.arrangement).expect(json),
-        serde_json::to_string(&record.history).expect(json),
-    ])?;
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO streamer (id, created, wanted, spec, arrangement, history, lifetime)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            record.id.as_str(),
+            record.created.to_rfc3339(),
+            match record.wanted {
+                Wanted::Running => "running",
+                Wanted::Ended => "ended",
+                Wanted::Stopped => "stopped",
+            },
+            serde_json::to_string(&record.spec).expect(json),
+            serde_json::to_string(&record.arrangement).expect(json),
+            serde_json::to_string(&record.history).expect(json),
+            serde_json::to_string(&record.lifetime).expect(json),
+        ])?;
     Ok(())
 }
 
@@ -252,15 +256,18 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Option<AuditEntry>> {
 /// # Errors
 /// A row that means nothing is not skipped: it would be lost with the next write.
 pub fn records(connection: &Connection) -> Result<Vec<Record>, StoreError> {
-    let mut statement = connection
-        .prepare("SELECT id, created, wanted, spec, arrangement, history FROM streamer ORDER BY id")?;
+    let mut statement = connection.prepare(
+        "SELECT id, created, wanted, spec, arrangement, history, lifetime FROM streamer ORDER BY id",
+    )?;
     let texts = statement.query_map([], |row| {
-        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get::<_, String>(5)?])
+        let [id, created, wanted, spec] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok([id, created, wanted, spec, row.get(4)?, row.get(5)?, row.get::<_, String>(6)?])
     })?;
     texts.map(|texts| record(&texts?)).collect()
 }
 
-fn record([id, created, wanted, spec, arrangement, history]: &[String; 6]) -> Result<Record, StoreError> {
+fn record(texts: &[String; 7]) -> Result<Record, StoreError> {
+    let [id, created, wanted, spec, arrangement, history, lifetime] = texts;
     let bad = |message: String| StoreError::Row { id: id.clone(), message };
     Ok(Record {
         id: StreamerId::parse(id.as_str()).map_err(|error| bad(error.to_string()))?,
@@ -268,12 +275,14 @@ fn record([id, created, wanted, spec, arrangement, history]: &[String; 6]) -> Re
         wanted: match wanted.as_str() {
             "running" => Wanted::Running,
             "ended" => Wanted::Ended,
+            "stopped" => Wanted::Stopped,
             other => return Err(bad(format!("wanted: {other:?}"))),
         },
         spec: serde_json::from_str(spec).map_err(|error| bad(format!("spec: {error}")))?,
         arrangement: serde_json::from_str(arrangement)
             .map_err(|error| bad(format!("arrangement: {error}")))?,
         history: serde_json::from_str(history).map_err(|error| bad(format!("history: {error}")))?,
+        lifetime: serde_json::from_str(lifetime).map_err(|error| bad(format!("lifetime: {error}")))?,
     })
 }
 

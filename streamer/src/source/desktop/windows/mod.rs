@@ -5,6 +5,8 @@
 //!    └─ open ─▶ thread `window`: WindowSurface ▶ Capture ▶ VideoOutlet     a connection each
 //! ```
 //!
+//! A thread of its own tells which are opened and closed: [`watcher`].
+//!
 //! A shared window has no sound, and takes input by the sink of its desktop. Its end is told when it is closed.
 
 mod debounce;
@@ -12,6 +14,7 @@ pub(crate) mod ewmh;
 mod list;
 mod overlay;
 mod surface;
+pub mod watcher;
 
 use std::sync::Arc;
 

@@ -1,0 +1,277 @@
+//! `/api/events` and `/api/streamers/{id}/events`: what happens, as server-sent events (WHATWG HTML §9.2).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use common::event::{MISSED, StreamerEvent};
+use common::id::TokenId;
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
+
+use super::extract::Id;
+use super::problem::ApiError;
+use super::site::Caller;
+use crate::auth::{Auth, Right};
+use crate::registry::Handle;
+use crate::registry::events::{After, Interest, Latest, Page};
+
+/// Admins that listen at the same time.
+const MOST_ADMINS: usize = 64;
+/// Others that do: they must not keep out admins.
+const MOST_OTHERS: usize = 256;
+/// A comment is sent when there was nothing for so long, so that neither end, nor a proxy between them, takes the other for dead.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How soon a client shall come back, ms.
+const RETRY_MS: u32 = 1000;
+
+/// Places for those who listen.
+#[derive(Debug, Clone)]
+pub struct Listeners {
+    admins: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self { admins: Semaphore::new(MOST_ADMINS).into(), others: Semaphore::new(MOST_OTHERS).into() }
+    }
+}
+
+impl Listeners {
+    fn enter(&self, right: &Right) -> Result<OwnedSemaphorePermit, ApiError> {
+        let (places, max) = match right {
+            Right::Admin => (&self.admins, MOST_ADMINS),
+            Right::Streamer { .. } | Right::Nobody => (&self.others, MOST_OTHERS),
+        };
+        Arc::clone(places).try_acquire_owned().map_err(|_| ApiError::TooManyListeners { max })
+    }
+}
+
+/// What happens to streamers.
+///
+/// Server-sent events: `event` is the type, `data` a `StreamerEvent`, `id` is for `Last-Event-ID` of who comes back. `missed` is sent
+/// in place of events that are not there any more: ask for the present state then. A comment comes when nothing else does.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/events", tag = "streamers", operation_id = "listen_to_all",
+    params(("Last-Event-ID" = Option<String>, Header, description = "`id` of the last event that was received")),
+    responses((status = 200, description = "Events, until the client leaves or the server ends", content(
+        (StreamerEvent = "text/event-stream"),
+    ))),
+)]
+pub async fn all(
+    request: HttpRequest,
+    caller: Caller,
+    registry: web::Data<Handle>,
+    auth: web::Data<Auth>,
+    listeners: web::Data<Listeners>,
+) -> Result<HttpResponse, ApiError> {
+    let right = caller.right?;
+    let interest = Interest { of: None, role: right.role() };
+    listen(&request, &right, interest, registry, auth, &listeners).await
+}
+
+/// What happens to one streamer.
+///
+/// As of all of them, but only of this one; windows and the clipboard are for controllers. Ends after `deleted`.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    get, path = "/api/streamers/{id}/events", tag = "streamers", operation_id = "listen_to_one",
+    params(
+        ("id" = String, Path, description = "Its name"),
+        ("Last-Event-ID" = Option<String>, Header, description = "`id` of the last event that was received"),
+    ),
+    responses((status = 200, description = "Events, until the streamer is gone, the client leaves or the server ends", content(
+        (StreamerEvent = "text/event-stream"),
+    ))),
+)]
+pub async fn of_one(
+    request: HttpRequest,
+    id: Id,
+    caller: Caller,
+    registry: web::Data<Handle>,
+    auth: web::Data<Auth>,
+    listeners: web::Data<Listeners>,
+) -> Result<HttpResponse, ApiError> {
+    registry.get(&id.0).await?;
+    let right = caller.right?;
+    let interest = Interest { of: Some(id.0), role: right.role() };
+    listen(&request, &right, interest, registry, auth, &listeners).await
+}
+
+async fn listen(
+    request: &HttpRequest,
+    right: &Right,
+    interest: Interest,
+    registry: web::Data<Handle>,
+    auth: web::Data<Auth>,
+    listeners: &Listeners,
+) -> Result<HttpResponse, ApiError> {
+    let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default());
+    let after = match last {
+        None => After::Now,
+        Some(text) => text.parse().map_or(After::Unknown, After::Position),
+    };
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // nginx would keep events back until it has a bufferful.
+        .insert_header(("x-accel-buffering", "no"));
+    if request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let permit = listeners.enter(right)?;
+    let latest = registry.latest_event();
+    // Before the head of the response is sent: what happens after that is told.
+    let page = registry.events(after, interest.clone()).await?;
+    let listener = Listener {
+        registry,
+        auth,
+        token: right.token(),
+        interest,
+        latest,
+        last: page,
+        state: State::New,
+        _permit: permit,
+    };
+    Ok(response.streaming(stream::unfold(listener, |mut listener| async move {
+        let chunk = listener.next().await?;
+        Some((Ok::<_, actix_web::Error>(chunk), listener))
+    })))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was sent yet.
+    New,
+    /// The last page was sent.
+    Sent,
+    /// Nothing follows.
+    Over,
+}
+
+/// One who listens. Asks for the next events when its client has taken the last.
+struct Listener {
+    registry: web::Data<Handle>,
+    auth: web::Data<Auth>,
+    token: Option<TokenId>,
+    interest: Interest,
+    latest: watch::Receiver<Latest>,
+    last: Page,
+    state: State,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// What to send next; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self.state {
+            State::Over => return None,
+            State::New => {
+                let begin = format!(": what happens from here on\nretry: {RETRY_MS}\n\n");
+                return Some(self.sent(begin));
+            }
+            State::Sent => {}
+        }
+        loop {
+            // Before the page is read, or what comes in between would wake nobody.
+            if self.latest.borrow_and_update().closing || self.auth.is_revoked(self.token) {
+                return None;
+            }
+            let after = After::Position(self.last.next);
+            self.last = self.registry.events(after, self.interest.clone()).await.ok()?;
+            if self.last.missed || !self.last.events.is_empty() {
+                return Some(self.sent(String::new()));
+            }
+            if self.last.over {
+                return None;
+            }
+            tokio::select! {
+                changed = self.latest.changed() => changed.ok()?,
+                () = self.auth.revoked(self.token) => return None,
+                // With the position, so that who comes back later need not go through what was not for it.
+                () = sleep(HEARTBEAT) => return Some(format!(": nothing new\nid: {}\n\n", self.last.next).into()),
+            }
+        }
+    }
+
+    /// `begin`, and the last page.
+    fn sent(&mut self, mut begin: String) -> Bytes {
+        self.state = if self.last.over && !self.last.more { State::Over } else { State::Sent };
+        write_page(&mut begin, &self.last);
+        begin.into()
+    }
+}
+
+/// Writes a page as it is sent.
+fn write_page(text: &mut String, page: &Page) {
+    let text_only = "a String takes all that is written";
+    if page.missed {
+        // The first of what follows, or what is next: who comes back with this id has been told.
+        let known = "{\"type\":\"missed\"}";
+        write!(text, "event: {MISSED}\ndata: {known}\n\n").expect(text_only);
+    }
+    for (position, event) in &page.events {
+        let data = serde_json::to_string(&**event).expect("events have string keys and finite numbers");
+        // JSON has no line breaks but those that it escapes.
+        write!(text, "id: {position}\nevent: {}\ndata: {data}\n\n", event.what.name()).expect(text_only);
+    }
+    if page.events.is_empty() {
+        write!(text, "id: {}\n\n", page.next).expect(text_only);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use common::event::Happening;
+    use common::id::StreamerId;
+    use common::signal::Role;
+
+    #[test]
+    fn places_of_admins_are_their_own() {
+        let listeners = Listeners::default();
+        let right = || Right::Streamer {
+            id: StreamerId::parse("a").unwrap(),
+            role: Role::Viewer,
+            token: TokenId::unique(),
+        };
+        let taken: Vec<_> = (0..MOST_OTHERS).map(|_| listeners.enter(&right()).unwrap()).collect();
+        assert!(matches!(listeners.enter(&right()), Err(ApiError::TooManyListeners { max: MOST_OTHERS })));
+        assert!(listeners.enter(&Right::Admin).is_ok());
+        drop(taken);
+        assert!(listeners.enter(&right()).is_ok());
+    }
+
+    #[test]
+    fn a_page_is_written_as_the_standard_has_it() {
+        let position = "00000007-5".parse().unwrap();
+        let event = StreamerEvent {
+            at: DateTime::UNIX_EPOCH,
+            streamer: StreamerId::parse("demo").unwrap(),
+            what: Happening::WindowTitled { window_id: 1, title: "two\nlines".into() },
+        };
+        let events = vec![(position, Arc::new(event))];
+        let page = Page { events, next: position, missed: true, more: false, over: false };
+        let mut text = String::new();
+        write_page(&mut text, &page);
+        assert_eq!(
+            text,
+            "event: missed\ndata: {\"type\":\"missed\"}\n\n\
+             id: 00000007-5\nevent: window-titled\n\
+             data: {\"at\":\"1970-01-01T00:00:00Z\",\"streamer\":\"demo\",\"type\":\"window-titled\",\
+             \"window_id\":1,\"title\":\"two\\nlines\"}\n\n"
+        );
+    }
+}
