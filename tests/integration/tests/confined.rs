@@ -161,7 +161,9 @@ fn look_into_another(server: &Server) {
     server.create("other", source);
     let other = eventually("the program of the other session", || {
         let mut all = server.session_processes().into_iter();
-        all.find(|process| process.command_line.starts_with("sleep 4321"))
+        all.find(|process| {
+            process.command_line.ends_with("sleep 4321") && !process.command_line.contains(" init ")
+        })
     });
     let seen = run_script_of(
         server,

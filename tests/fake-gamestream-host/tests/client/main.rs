@@ -185,6 +185,7 @@ fn what_a_launched_app_inherits_stays_open_until_it_ends() {
     let (host, client) = start(Scenario { launch_ms: 300, one_session: true, ..Scenario::default() });
     client.pair("1234").unwrap();
     let mut stream = Stream::launch(&client, 1, 1);
+    assert_eq!(stream.watch(5).codes.len(), 5);
     assert_eq!(host.shared().state().app_sockets.len(), 1);
     assert!(client.secure("resume", &client.launch_query(1)).contains("status_code=\"503\""));
     client.act(&json!({"action": "shutdown", "down_ms": 300}));
