@@ -182,10 +182,11 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
   );
 }
 
-/** The message; at its field, the field's path before it says nothing new. */
+/** The message; at its field, the field's path before it says nothing new, nor where in the request it is. */
 function withoutPath({ message, field }: ProblemError): string {
   const path = `${field ?? ""}: `;
-  return message.startsWith(path) ? message.slice(path.length) : message;
+  const text = message.startsWith(path) ? message.slice(path.length) : message;
+  return text.replace(/ at line \d+ column \d+$/, "");
 }
 
 type TextFieldProps = {
