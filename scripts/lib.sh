@@ -14,7 +14,8 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Packages by what they are for. Debian 12 names.
 packages_build=(ca-certificates cmake g++ libpulse-dev make nasm pkg-config)
 packages_session=(ffmpeg pulseaudio x11-xkb-utils xkb-data xvfb)
-packages_demo=(fonts-dejavu-core openbox x11-apps x11-xserver-utils xfonts-base xterm)
+# Of the fonts for Chinese, Japanese and Korean, wqy-microhei is a small one: 2 MB to download, not 57.
+packages_demo=(fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-microhei openbox x11-apps x11-xserver-utils xfonts-base xterm)
 packages_test=(chromium coturn curl gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good nginx-light openssl procps psmisc python3-gi systemd x11-utils xdotool)
 packages_profile=(linux-perf)
 

@@ -3,8 +3,8 @@
 //! forms, which the build has made once.
 
 use actix_web::body::BoxBody;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::Problem;
 use rust_embed::{EmbeddedFile, RustEmbed};
