@@ -266,6 +266,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// The server's own directories and files, absolute.
     pub hidden: Vec<std::path::PathBuf>,
+    /// Whether a desktop that has no command gets a window manager and a terminal, in which anything can be run.
+    pub furnish_desktops: bool,
 }
 
 /// Whether programs of a session are kept from what is the server's.
@@ -296,6 +298,7 @@ impl Default for Settings {
             preallocate_slots: true,
             isolation: Isolation::default(),
             hidden: Vec::new(),
+            furnish_desktops: false,
         }
     }
 }

@@ -130,7 +130,8 @@ impl Session {
         let entry = self.sources.get_mut(name)?;
         (entry.tapping, entry.host) = (Some(video.tapping()), host.clone());
         let (counters, shared_dir) = (self.counters.clone(), self.shared_dir.clone());
-        Some(Outlets { video, audio, counters, events, shared_dir, host })
+        let furnish = self.settings.furnish_desktops;
+        Some(Outlets { video, audio, counters, events, shared_dir, furnish, host })
     }
 
     fn video_outlet(&self, feed: &Feed) -> VideoOutlet {

@@ -47,6 +47,8 @@ pub struct Outlets {
     pub events: Events,
     /// The session's directory (mode 0700) that its programs can reach; it is removed after the streamer has ended.
     pub shared_dir: PathBuf,
+    /// Whether a desktop without a command is furnished.
+    pub furnish: bool,
     /// How it does, if it is a Moonlight host.
     pub host: Arc<HostStatus>,
 }

@@ -130,6 +130,7 @@ impl Stage {
             counters: Arc::clone(&counters),
             events: Events::new(SourceKey::default(), event_sender),
             shared_dir: dir.path().to_owned(),
+            furnish: false,
             host: Arc::clone(&host),
         };
         let source = start(outlets)?;

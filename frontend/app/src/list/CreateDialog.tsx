@@ -94,7 +94,7 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         {hasField(form.type, "command") && (
           <TextField
             label="Command"
-            hint="Run by the shell in the session, which ends with it; empty for a bare desktop"
+            hint="Run by the shell in the session, which ends with it; empty for a small desktop"
             value={form.command}
             error={errorOf("command")}
             testId="field-command"
