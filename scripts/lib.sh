@@ -14,7 +14,8 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Packages by what they are for. Debian 12 names.
 packages_build=(ca-certificates cmake g++ libpulse-dev make nasm pkg-config)
 packages_session=(dbus-daemon ffmpeg pulseaudio x11-xkb-utils xkb-data xvfb)
-packages_demo=(fonts-dejavu-core openbox x11-apps x11-xserver-utils xfonts-base xterm)
+# Of the fonts for Chinese, Japanese and Korean, wqy-microhei is a small one: 2 MB to download, not 57.
+packages_demo=(fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-microhei openbox x11-apps x11-xserver-utils xfonts-base xterm)
 packages_test=(chromium coturn curl gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good nginx-light openssl procps psmisc python3-gi systemd x11-utils xdotool)
 packages_profile=(linux-perf)
 
@@ -63,4 +64,47 @@ build_frontend() {
     (cd frontend && npm run --silent build >&2)
     touch "$page"
   fi
+}
+
+# need_python_tool NAME VERSION: installs it into $target_dir/venv, unless it is there.
+need_python_tool() {
+  local tool=$target_dir/venv/bin/$1
+  "$tool" --version 2>/dev/null | grep -qF "$2" && return
+  need_packages python3-venv
+  say "installing $1 into $target_dir/venv"
+  [ -x "$target_dir/venv/bin/pip" ] || python3 -m venv "$target_dir/venv"
+  "$target_dir/venv/bin/pip" install --quiet --disable-pip-version-check "$1==$2"
+}
+
+# start_test_server: a web-server of its own for tests of the API, of ORIEL_BIN_DIR, with the configuration on standard input. Sets url, secret (which the
+# configuration names as __SECRET__), work (an empty directory) and server (its process). All of it ends with the script.
+start_test_server() {
+  local bin=${ORIEL_BIN_DIR:-$target_dir/debug}
+  [ -x "$bin/web-server" ] && [ -x "$bin/streamer" ] || die "build first: cargo build --workspace"
+  work=$(mktemp -d)
+  server=
+  trap end_test_server EXIT
+  secret=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
+  sed "s/__SECRET__/$secret/" > "$work/oriel.yaml"
+  : > "$work/out"
+  "$bin/web-server" --config "$work/oriel.yaml" --port 0 --state-dir "$work/state" --stop-streamers > "$work/out" 2> "$work/log" &
+  server=$!
+  url=
+  local attempt
+  for attempt in $(seq 100); do
+    url=$(sed -n 's/^Oriel is ready at //p' "$work/out")
+    [ -n "$url" ] && return
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$work/log" >&2
+  die "the web-server did not start"
+}
+
+end_test_server() {
+  if [ -n "$server" ]; then
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  fi
+  rm -rf "$work"
 }

@@ -1,4 +1,6 @@
+import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
@@ -17,10 +19,29 @@ const viewerRoute: Plugin = {
   },
 };
 
+/** What is compressed: the rest is compressed already, or too short to gain by it. */
+const COMPRESSIBLE = /\.(?:html|js|css|svg|json)$/;
+const SHORT_BYTES = 512;
+
+/** Puts the compressed forms of every file of text beside it, for the web-server to serve. */
+const precompressed: Plugin = {
+  name: "oriel:precompressed",
+  apply: "build",
+  async writeBundle({ dir }, bundle) {
+    if (dir === undefined) return;
+    for (const [name, file] of Object.entries(bundle)) {
+      const content = Buffer.from(file.type === "chunk" ? file.code : file.source);
+      if (!COMPRESSIBLE.test(name) || content.length < SHORT_BYTES) continue;
+      await writeFile(resolve(dir, `${name}.br`), brotliCompressSync(content));
+      await writeFile(resolve(dir, `${name}.gz`), gzipSync(content, { level: 9 }));
+    }
+  },
+};
+
 export default defineConfig({
   // Relative, so that the pages work below any path that a proxy puts before them.
   base: "./",
-  plugins: [react(), viewerRoute],
+  plugins: [react(), viewerRoute, precompressed],
   build: {
     target: "es2022",
     outDir: "dist",

@@ -63,7 +63,7 @@ struct Queues {
     terminate: tokio::signal::unix::Signal,
 }
 
-/// The sending ends of [`Queues`], for the parts that a session is made of.
+/// The sending ends of `Queues`, for the parts that a session is made of.
 #[derive(Clone)]
 pub struct Senders {
     /// From shards.

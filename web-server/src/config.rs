@@ -407,11 +407,16 @@ impl Loaded {
         };
         let origins = keys::origins(matches, path.as_ref().map(|path| (path, &file.given)));
         let config = Config::merge(options, file, xdg.as_deref(), &exe)?;
-        if !config.streamer_bin.is_file() {
-            return Err(ConfigError::NoStreamer(config.streamer_bin));
-        }
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        let warnings = keys::unknown_variables(names);
+        let mut warnings = keys::unknown_variables(names);
+        if !config.streamer_bin.is_file() {
+            let missing = ConfigError::NoStreamer(config.streamer_bin.clone());
+            // A configuration can be looked at where it is written, too.
+            match command {
+                None => return Err(missing),
+                Some(_) => warnings.push(missing.to_string()),
+            }
+        }
         Ok(Self { config, origins, command, warnings })
     }
 }
@@ -482,6 +487,8 @@ impl Config {
                 isolation: sessions.isolation,
                 network: sessions.network,
                 hidden,
+                // In a terminal anything can be started.
+                furnish_desktops: access.allowed.commands.is_none(),
                 ..defaults
             },
             ice: ice::Config { servers, turn },
@@ -579,7 +586,7 @@ mod tests {
         assert_eq!(config.streamer_bin, Path::new("/opt/oriel/streamer"));
         assert!(config.state_dir.is_absolute() && config.state_dir.ends_with(".oriel"));
         let hidden = vec![config.state_dir.clone()];
-        assert_eq!(config.settings, Settings { hidden, ..Settings::default() });
+        assert_eq!(config.settings, Settings { hidden, furnish_desktops: true, ..Settings::default() });
         assert_eq!(config.ice, ice::Config { servers: vec![stun(DEFAULT_STUN)], turn: None });
     }
 

@@ -274,6 +274,8 @@ pub struct Settings {
     pub network: ProgramNetwork,
     /// Homes of this streamer's desktops.
     pub homes: crate::spec::HomeDirs,
+    /// Whether a desktop that has no command gets a window manager and a terminal, in which anything can be run.
+    pub furnish_desktops: bool,
 }
 
 /// Whether programs of a session are kept from what is the server's.
@@ -318,6 +320,7 @@ impl Default for Settings {
             hidden: Vec::new(),
             network: ProgramNetwork::default(),
             homes: crate::spec::HomeDirs::default(),
+            furnish_desktops: false,
         }
     }
 }

@@ -106,7 +106,8 @@ pub struct DesktopSpec {
     /// Target bitrate of the video, kilobit per second; chosen from size and frame rate if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate_kbps: Option<u32>,
-    /// Started in the session; when it ends, the session ends. Without one the desktop is empty.
+    /// Started in the session; when it ends, the session ends. Without one there is a small desktop (a window manager with
+    /// its menu, and a terminal) if openbox and xterm are there and `auth.allowed_commands` is not set; else it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
     /// Set for the command, on top of a small clean environment.

@@ -8,4 +8,4 @@ import { mount } from "./ui/mount";
 
 const token = takeToken();
 const root = rootFromList(location.href);
-mount(<ListPage api={new Api(root, token)} root={root} />);
+mount(<ListPage api={new Api(root, token)} root={root} token={token} />);

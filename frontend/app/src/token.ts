@@ -26,6 +26,18 @@ function decode(text: string): string {
   }
 }
 
+/** The session that a guest's token is for; null for what is none, such as an admin secret. The server alone checks it. Pure. */
+export function sessionOf(token: string): string | null {
+  const [, claims] = token.split(".");
+  if (claims === undefined) return null;
+  try {
+    const { sub } = JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))) as { readonly sub?: unknown };
+    return typeof sub === "string" ? sub : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The token that the address brings, else the one that it brought before; null for none. */
 export function takeToken(): string | null {
   const { token, hash } = splitToken(location.hash);

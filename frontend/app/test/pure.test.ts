@@ -4,7 +4,7 @@ import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
-import { splitToken } from "../src/token";
+import { sessionOf, splitToken } from "../src/token";
 import { bitrate, duration, milliseconds } from "../src/ui/format";
 import {
   arrange,
@@ -16,6 +16,7 @@ import {
 import { labelOf, labelOfWindow } from "../src/viewer/label";
 import { canRetry } from "../src/viewer/StateOverlay";
 import { canFill } from "../src/viewer/useFullscreen";
+import { isAbout } from "../src/viewer/useViewing";
 
 describe("the grid", () => {
   it("shows a camera once, not its renditions", () => {
@@ -29,10 +30,28 @@ describe("the grid", () => {
   });
 });
 
+describe("a session that fits the window", () => {
+  it("has the size of the window but for even sides", () => {
+    expect(isAbout({ width: 800, height: 500 }, { width: 801, height: 501 })).toBe(true);
+    expect(isAbout({ width: 800, height: 500 }, { width: 802, height: 500 })).toBe(false);
+    expect(isAbout({ width: 800, height: 500 }, { width: 800, height: 600 })).toBe(false);
+  });
+});
+
+describe("a guest's token", () => {
+  it("says which session it is for", () => {
+    const claims = btoa(JSON.stringify({ sub: "a.b-c", role: "viewer" })).replaceAll("=", "");
+    expect(sessionOf(`header.${claims}.signature`)).toBe("a.b-c");
+    for (const other of ["an-admin-secret", "with.dots.inside", `h.${btoa("[1]")}.s`, `h.${btoa("null")}.s`]) {
+      expect(sessionOf(other)).toBeNull();
+    }
+  });
+});
+
 describe("an end", () => {
   it("offers another try only where one can help", () => {
     expect(canRetry({ kind: "left" })).toBe(true);
-    expect(canRetry({ kind: "refused", message: "no" })).toBe(true);
+    expect(canRetry({ kind: "refused", message: "no", code: "removed" })).toBe(true);
     expect(canRetry({ kind: "failed" })).toBe(false);
     expect(canRetry({ kind: "stopped" })).toBe(false);
     expect(canRetry({ kind: "not-found" })).toBe(false);

@@ -43,7 +43,11 @@ export type TokenRequest = Pick<CreateToken, "role"> & { readonly expires_in_s?:
 /** What `PUT …/control` is given: what is absent stays as it is. */
 export type ControlRequest = Partial<ControlChange>;
 
-export type CallOptions = { readonly signal?: AbortSignal };
+export type CallOptions = {
+  readonly signal?: AbortSignal;
+  /** The request outlives the page that makes it. */
+  readonly keepalive?: boolean;
+};
 
 /** What `POST /api/streamers` is given: everything with a default may be left out. */
 export type CreateRequest = {
@@ -72,6 +76,9 @@ export type SlotRequest = {
   /** `""` or `"native"` for the stream itself, else as in `"360p"`. */
   readonly quality?: string;
 };
+
+/** What `POST …/resize` is given. */
+export type SizeRequest = { readonly slot?: number; readonly width: number; readonly height: number };
 
 export type SnapshotOptions = {
   readonly slot?: number;
@@ -112,6 +119,11 @@ export class Api {
   /** Starts a streamer again, also one that has failed. */
   async restart(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
+  }
+
+  /** Resizes the desktop in a slot; resolves when its pictures have the new size. Sides are even. */
+  async resize(id: string, size: SizeRequest, options: CallOptions = {}): Promise<void> {
+    await this.#json("POST", `${streamerPath(id)}/resize`, size, options);
   }
 
   /** The windows of a streamer's desktop that can be shared, the topmost first. */
@@ -224,10 +236,11 @@ export class Api {
     return list.apps;
   }
 
-  /** Where the picture of an app is. */
-  hostAppImage(host: string, app: HostApp): string {
+  /** The picture of an app. */
+  async hostAppImage(host: string, app: HostApp, options: CallOptions = {}): Promise<Blob> {
     // Not `app.image`: a proxy may have moved us without our knowing.
-    return new URL(`${hostPath(host)}/apps/${app.id}/image`, this.#base).href;
+    const response = await this.#fetch("GET", `${hostPath(host)}/apps/${app.id}/image`, undefined, options);
+    return response.blob();
   }
 
   /** Wakes a host that sleeps. */
@@ -245,9 +258,10 @@ export class Api {
     return response.status === 204 ? undefined : response.json();
   }
 
-  async #fetch(method: string, path: string, body: unknown, { signal }: CallOptions): Promise<Response> {
+  async #fetch(method: string, path: string, body: unknown, options: CallOptions): Promise<Response> {
+    const { signal = null, keepalive = false } = options;
     const headers = new Headers();
-    const init: RequestInit = { method, signal: signal ?? null, cache: "no-store", headers };
+    const init: RequestInit = { method, signal, keepalive, cache: "no-store", headers };
     const token = readToken(this.#token);
     if (token !== null) headers.set("authorization", `Bearer ${token}`);
     if (body instanceof Blob) {

@@ -435,7 +435,7 @@ export class OrielClient implements EventSource<ClientEvents> {
         if (message.code === "streamer_not_found") {
           this.#handle({ type: "end", reason: this.#absence() });
         } else if (FINAL_CODES.has(message.code)) {
-          this.#handle({ type: "end", reason: { kind: "refused", message: message.message } });
+          this.#handle({ type: "end", reason: { kind: "refused", message: message.message, code: message.code } });
         }
         break;
       default:
@@ -510,7 +510,7 @@ export class OrielClient implements EventSource<ClientEvents> {
       if (!(error instanceof ProblemError)) return;
       if (error.status === 404) this.#handle({ type: "end", reason: this.#absence() });
       if (error.status === 401 || error.status === 403) {
-        this.#handle({ type: "end", reason: { kind: "refused", message: error.message } });
+        this.#handle({ type: "end", reason: { kind: "refused", message: error.message, code: error.code } });
       }
     }
   }

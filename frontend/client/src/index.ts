@@ -16,6 +16,7 @@ export {
   type ControlRequest,
   type CreateRequest,
   type SlotRequest,
+  type SizeRequest,
   type SnapshotOptions,
   type SourceRequest,
   type TokenRequest,

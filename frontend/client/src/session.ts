@@ -36,8 +36,8 @@ export type EndReason =
   | { readonly kind: "stopped"; readonly message?: string }
   /** The streamer failed and is not started again by itself. */
   | { readonly kind: "failed"; readonly message?: string }
-  /** This client may not watch it, or was removed. */
-  | { readonly kind: "refused"; readonly message: string };
+  /** This client may not watch it, or was removed; `code` is the server's, `unauthorized` where it wants a token. */
+  | { readonly kind: "refused"; readonly message: string; readonly code: string | null };
 
 export type Session =
   | { readonly kind: "idle" }

@@ -9,7 +9,7 @@
 //! carried out the sink is aimed at its window, after letting go of what is held in the one before.
 //!
 //! The thread owns the aggregators and the sinks. Nothing is batched: an event reaches the sink as soon as the thread
-//! gets it. Only what comes of somebody whose own text is being typed waits for that ([`lanes`]).
+//! gets it. Only what comes of somebody whose own text is being typed waits for that (`lanes`).
 
 pub mod aggregate;
 mod devices;

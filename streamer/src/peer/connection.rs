@@ -106,7 +106,7 @@ impl Channel {
 pub enum Event {
     /// Media can be sent.
     Connected,
-    /// Nothing has been heard from the peer for [`LOST_AFTER`].
+    /// Nothing has been heard from the peer for `LOST_AFTER`.
     Lost,
     /// It is over.
     Closed(&'static str),

@@ -50,7 +50,7 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// Gives media to the shard. Never blocks; see [`MEDIA_QUEUE`].
+    /// Gives media to the shard. Never blocks; see `MEDIA_QUEUE`.
     pub fn send(&self, media: Media) {
         if let Err(TrySendError::Full(_)) = self.media.try_send(media) {
             tracing::debug!("a shard is behind: media dropped");

@@ -135,8 +135,8 @@ impl Session {
         let entry = self.sources.get_mut(name)?;
         (entry.tapping, entry.host) = (Some(video.tapping()), host.clone());
         let (counters, shared_dir) = (self.counters.clone(), self.shared_dir.clone());
-        let homes = self.settings.homes.clone();
-        Some(Outlets { video, audio, counters, events, shared_dir, homes, host })
+        let (homes, furnish) = (self.settings.homes.clone(), self.settings.furnish_desktops);
+        Some(Outlets { video, audio, counters, events, shared_dir, homes, furnish, host })
     }
 
     fn video_outlet(&self, feed: &Feed) -> VideoOutlet {

@@ -51,6 +51,8 @@ pub struct Outlets {
     pub shared_dir: PathBuf,
     /// Homes that the web-server has made for desktops.
     pub homes: HomeDirs,
+    /// Whether a desktop without a command is furnished.
+    pub furnish: bool,
     /// How it does, if it is a Moonlight host.
     pub host: Arc<HostStatus>,
 }

@@ -132,6 +132,7 @@ impl Stage {
             events: Events::new(SourceKey::default(), event_sender),
             shared_dir: dir.path().to_owned(),
             homes: common::spec::HomeDirs::default(),
+            furnish: false,
             host: Arc::clone(&host),
         };
         let source = start(outlets)?;

@@ -261,6 +261,31 @@ fn a_new_text_on_the_clipboard_is_told_to_all_controllers_but_the_one_who_set_it
     assert_eq!(viewer.told, [["pong"]]);
 }
 
+#[test]
+fn a_session_without_a_command_is_a_small_desktop_unless_commands_are_limited() {
+    let source = json!({ "type": "desktop", "width": 640, "height": 400, "audio": false });
+    let managers = |server: &Server| {
+        server.session_processes().iter().filter(|process| process.command_line.contains("openbox")).count()
+    };
+    let server = Server::start();
+    server.create("demo", source.clone());
+    eventually("a terminal is there", || {
+        let list = server.get("/api/streamers/demo/windows").expect(200).json::<Value>();
+        list["windows"].as_array().unwrap().iter().any(|window| window["app"] == "XTerm").then_some(())
+    });
+    assert_eq!(managers(&server), 1);
+    // What is shown is what was asked for.
+    let shown = server.get("/api/streamers/demo").expect(200).json::<Value>();
+    assert!(shown["spec"]["source"].is_object(), "{shown}");
+    assert!(shown["spec"]["source"].get("command").is_none(), "{shown}");
+
+    // In a terminal anything could be started. A command is started before its session runs.
+    let limited = Server::start_configured("auth: {allowed_commands: [\"true\"]}");
+    limited.create("demo", source);
+    assert!(limited.session_processes().iter().any(|process| process.command_line.contains("Xvfb")));
+    assert_eq!(managers(&limited), 0);
+}
+
 /// Peers, and what each was told of the clipboard (or `pong`).
 struct Watchers {
     peers: Swarm,

@@ -38,6 +38,19 @@ fn a_configuration_is_checked_without_starting_anything() {
 
     let checked = web_server(&["check-config", "--config", &good, "--state-dir", state], &[]);
     assert!(checked.status.success(), "{checked:?}");
+    // Where it is written there need be no streamer; it would not start there, which is said.
+    let elsewhere =
+        ["check-config", "--config", &good, "--state-dir", state, "--streamer-bin", "/nowhere/streamer"];
+    let checked = web_server(&elsewhere, &[]);
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(
+        String::from_utf8_lossy(&checked.stderr).contains("no streamer binary at /nowhere/streamer"),
+        "{checked:?}"
+    );
+    let printed = web_server(&["print-config", "--streamer-bin", "/nowhere/streamer"], &[]);
+    assert!(printed.status.success(), "{printed:?}");
+    let started = web_server(&["--state-dir", state, "--streamer-bin", "/nowhere/streamer"], &[]);
+    assert_eq!(started.status.code(), Some(2), "{started:?}");
     let refused = web_server(&["--config", &bad, "check-config"], &[]);
     assert_eq!(refused.status.code(), Some(2));
     let error = String::from_utf8_lossy(&refused.stderr);

@@ -15,6 +15,7 @@ use common::id::StreamerId;
 use uuid::Uuid;
 
 use super::guard::{self, Facts};
+use super::pages;
 use super::problem::{self, ApiError};
 use super::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
@@ -56,7 +57,7 @@ pub async fn edge(
         // Not `request.into_response`, which forgets the error.
         Err(error) => ServiceResponse::new(request.into_parts().0, HttpResponse::from_error(error)),
     };
-    let mut response = finish(response, &id);
+    let mut response = finish(response, &id, &site);
     set_headers(response.headers_mut(), &id, site.access.tls.is_some());
     if let Some(origin) = cross {
         set_cross_origin_headers(response.headers_mut(), origin);
@@ -196,7 +197,7 @@ fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
 }
 
 /// Gives an error its body.
-fn finish(response: ServiceResponse, id: &str) -> ServiceResponse {
+fn finish(response: ServiceResponse, id: &str, site: &Site) -> ServiceResponse {
     let status = response.status();
     let problem = match response.response().error() {
         Some(error) => match error.as_error::<ApiError>() {
@@ -212,7 +213,13 @@ fn finish(response: ServiceResponse, id: &str) -> ServiceResponse {
         tracing::warn!(request_id = id, code = problem.code, detail = problem.detail, "request failed");
     }
     let (request, response) = response.into_parts();
-    ServiceResponse::new(request, problem::with_body(response, &problem))
+    let path = site.without_base(request.path());
+    let response = if pages::shows_errors(&request, path) {
+        pages::with_error(response, &problem, path)
+    } else {
+        problem::with_body(response, &problem)
+    };
+    ServiceResponse::new(request, response)
 }
 
 /// `tls`: browsers shall come by nothing else any more.
@@ -319,6 +326,27 @@ mod tests {
         let (response, _) = answer(TestRequest::with_uri("/api/openapi.json"), "").await;
         assert_eq!((response.status().as_u16(), header_of(&response, "cache-control")), (200, "no-store"));
         assert_eq!(header_of(&response, "strict-transport-security"), "", "there is no TLS");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_a_page_for_browsers_and_a_problem_for_programs() {
+        const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (path, accept, media_type) in [
+            ("/behind/nosuch", BROWSER, "text/html; charset=utf-8"),
+            ("/behind/s/not%20an%20id", BROWSER, "text/html; charset=utf-8"),
+            ("/behind/nosuch", "*/*", "application/problem+json"),
+            ("/behind/nosuch", "application/json", "application/problem+json"),
+            ("/behind/api/nosuch", BROWSER, "application/problem+json"),
+        ] {
+            let request = TestRequest::with_uri(path).insert_header((header::ACCEPT, accept));
+            let (response, _) = answer(request, "/behind").await;
+            assert!(response.status().is_client_error(), "{path}");
+            assert_eq!(header_of(&response, "content-type"), media_type, "{path} {accept}");
+        }
+        let request = TestRequest::with_uri("/nosuch").insert_header((header::ACCEPT, BROWSER));
+        let (response, _) = answer(request, "").await;
+        assert_eq!(response.status().as_u16(), 404);
+        assert!(header_of(&response, "content-security-policy").contains("frame-ancestors 'self'"));
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub async fn healthz(registry: web::Data<Handle>) -> Result<HttpResponse, ApiErr
 #[utoipa::path(
     get, path = "/readyz", tag = "operation", operation_id = "get_readiness",
     responses((status = 200, description = "It can", body = String, content_type = "text/plain"),
-              (status = 503, description = "It cannot; `detail` says why", body = common::api::Problem)),
+              (status = 503, description = "It cannot; `detail` says why", body = common::api::Problem,
+               content_type = "application/problem+json")),
 )]
 pub async fn readyz(
     registry: web::Data<Handle>,

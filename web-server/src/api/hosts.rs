@@ -128,7 +128,7 @@ pub async fn apps(
     get, path = "/api/hosts/{id}/apps/{app}/image", tag = "hosts", operation_id = "get_host_app_image",
     params(("id" = String, Path, description = "Name of the host in this API"),
            ("app" = u32, Path, description = "Number of the app")),
-    responses((status = 200, description = "A picture", content_type = "image/png"),
+    responses((status = 200, description = "A picture", body = Vec<u8>, content_type = "image/png"),
               (status = 404, description = "`app_not_found`")),
 )]
 pub async fn image(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {

@@ -15,6 +15,7 @@ use super::describe;
 #[openapi(
     info(title = "Oriel", description = "Create, watch and steer interactive sessions",
          license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
+    servers((url = "/", description = "The server that serves this description")),
     tags(
         (name = "streamers", description = "Sessions and their life"),
         (name = "session", description = "What programs do with a running session"),
@@ -84,14 +85,15 @@ impl Modify for Access {
                 "DELETE" => &mut item.delete,
                 _ => continue,
             };
-            if let Some(operation) = operation
-                && entry.need != Need::Nothing
-            {
-                let scopes: [&str; 0] = [];
-                operation.security = Some(vec![SecurityRequirement::new(BEARER, scopes)]);
-                let told = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();
-                operation.description = Some(format!("{told}Needs the role `{}`.", entry.need));
+            let Some(operation) = operation else { continue };
+            if entry.need == Need::Nothing {
+                operation.security = Some(Vec::new());
+                continue;
             }
+            let scopes: [&str; 0] = [];
+            operation.security = Some(vec![SecurityRequirement::new(BEARER, scopes)]);
+            let told = operation.description.take().map(|text| text + "\n\n").unwrap_or_default();
+            operation.description = Some(format!("{told}Needs the role `{}`.", entry.need));
         }
     }
 }

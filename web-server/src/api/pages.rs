@@ -1,8 +1,12 @@
 //! The web page: what `frontend/app` builds, embedded into this program (a debug build reads it from the
-//! source tree, so that rebuilding the page needs no rebuild of the server).
+//! source tree, so that rebuilding the page needs no rebuild of the server). Beside each file of text lie its compressed
+//! forms, which the build has made once.
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::body::BoxBody;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use common::api::Problem;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::extract::Id;
@@ -31,6 +35,9 @@ const REVALIDATE: &str = "no-cache";
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
     media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
     frame-ancestors ";
+
+/// Content codings that files are kept in, the smallest first, with the ending of their names.
+const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 /// Who may put a page into a frame.
 #[derive(Clone, Copy)]
@@ -80,12 +87,16 @@ fn page(request: &HttpRequest, name: &str, framing: Framing) -> HttpResponse {
     match Dist::get(name) {
         Some(file) => {
             let mut response = serve(request, name, file, REVALIDATE);
-            let policy = HeaderValue::from_str(&framing.policy()).expect("plain ASCII");
-            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            frame(&mut response, framing);
             response
         }
         None => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(NOT_BUILT),
     }
+}
+
+fn frame(response: &mut HttpResponse, framing: Framing) {
+    let policy = HeaderValue::from_str(&framing.policy()).expect("plain ASCII");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
 }
 
 /// `/s/{id}`: one streamer. The page itself says so when there is none of that id.
@@ -108,6 +119,10 @@ pub async fn file(request: HttpRequest, path: web::Path<String>) -> Result<HttpR
 }
 
 fn serve(request: &HttpRequest, path: &str, file: EmbeddedFile, caching: &'static str) -> HttpResponse {
+    let (file, coding) = match compressed(request, path) {
+        Some((file, coding)) => (file, Some(coding)),
+        None => (file, None),
+    };
     let hash = file.metadata.sha256_hash();
     let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{tag}\"");
@@ -115,11 +130,138 @@ fn serve(request: &HttpRequest, path: &str, file: EmbeddedFile, caching: &'stati
     let unchanged = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, caching));
+    response.insert_header((header::VARY, "accept-encoding"));
     if unchanged {
         return response.finish();
+    }
+    if let Some(coding) = coding {
+        response.insert_header((header::CONTENT_ENCODING, coding));
     }
     let media_type = mime_guess::from_path(path).first_or_octet_stream();
     let text = media_type.type_() == mime_guess::mime::TEXT;
     let charset = if text { "; charset=utf-8" } else { "" };
     response.content_type(format!("{media_type}{charset}")).body(file.data)
+}
+
+/// The form of a file that the client takes and that there is, with its coding.
+fn compressed(request: &HttpRequest, path: &str) -> Option<(EmbeddedFile, &'static str)> {
+    CODINGS
+        .into_iter()
+        .filter(|(coding, _)| accepts(request.headers(), header::ACCEPT_ENCODING, coding))
+        .find_map(|(coding, ending)| Some((Dist::get(&format!("{path}{ending}"))?, coding)))
+}
+
+/// Whether a header of preferences (RFC 9110 §12.4) names `wanted`, and not to forbid it. `*` does not count: it says nothing of
+/// what the client would rather have.
+fn accepts(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(wanted));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        named && weight.is_none_or(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    })
+}
+
+/// Whether an error shall be a page: a browser shows it to somebody, who has followed a link or typed an address.
+/// `path`: below our root.
+pub fn shows_errors(request: &HttpRequest, path: &str) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && !path.starts_with("/api/")
+        && accepts(request.headers(), header::ACCEPT, "text/html")
+}
+
+/// Gives `response` a small page about `problem` as its body. `path`: below our root.
+pub fn with_error(response: HttpResponse, problem: &Problem, path: &str) -> HttpResponse {
+    let nothing = problem.code == "route_not_found";
+    let title = if nothing { "There is no such page" } else { &problem.title };
+    let text = if nothing { "The address may be misspelt, or old." } else { &problem.detail };
+    // Relative, as everywhere: a proxy may have put us below any path.
+    let root = match path.matches('/').count() {
+        0 | 1 => "./".to_owned(),
+        depth => "../".repeat(depth - 1),
+    };
+    let body = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <title>{title} – Oriel</title><style>{ERROR_STYLE}</style><main><h1>{title}</h1><p>{text}</p>\
+         <p><a href=\"{root}\">All sessions</a></p><p><small>Request {id}</small></p></main>\n",
+        title = escaped(title),
+        text = escaped(text),
+        id = escaped(&problem.request_id),
+    );
+    let mut response = response.set_body(BoxBody::new(body));
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    frame(&mut response, Framing::Ourselves);
+    response
+}
+
+/// The colours of the other pages.
+const ERROR_STYLE: &str = "body{margin:0;background:#0c0e12;color:#e6e9ef;font:15px/1.5 system-ui,\"DejaVu Sans\",sans-serif}\
+    main{display:grid;place-content:center;justify-items:center;min-height:100vh;box-sizing:border-box;padding:2em;text-align:center;\
+    overflow-wrap:anywhere}h1{margin:0;font-size:1.35rem}a{color:#8ab4ff}small{color:#97a1b0}";
+
+/// Text as text in a page.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(name: HeaderName, value: &str, wanted: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(name.clone(), HeaderValue::from_str(value).unwrap());
+        accepts(&headers, name, wanted)
+    }
+
+    #[test]
+    fn a_coding_counts_where_it_is_named_and_not_forbidden() {
+        for (value, br) in [
+            ("gzip, deflate, br", true),
+            ("gzip;q=1.0, BR;q=0.5", true),
+            ("br ; q=0", false),
+            ("br;q=0.000", false),
+            ("br;q=much", false),
+            ("*", false),
+            ("brotli", false),
+            ("", false),
+        ] {
+            assert_eq!(accepting(header::ACCEPT_ENCODING, value, "br"), br, "{value}");
+        }
+    }
+
+    #[test]
+    fn browsers_accept_pages_and_programs_that_take_anything_do_not() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+        assert!(accepting(header::ACCEPT, browser, "text/html"));
+        assert!(!accepting(header::ACCEPT, "*/*", "text/html"));
+        assert!(!accepting(header::ACCEPT, "application/json", "text/html"));
+    }
+
+    #[tokio::test]
+    async fn an_error_page_shows_text_as_text_and_leads_back() {
+        let problem = Problem {
+            kind: "about:blank".into(),
+            title: "Bad Request".into(),
+            status: 400,
+            detail: "not <script>\"x\"&".into(),
+            code: "invalid_field".into(),
+            field: None,
+            request_id: "r".into(),
+        };
+        for (path, root) in [("/a", "\"./\""), ("/s/a%20b/c", "\"../../\"")] {
+            let response = with_error(HttpResponse::BadRequest().finish(), &problem, path);
+            let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+            let page = std::str::from_utf8(&body).unwrap();
+            assert!(page.contains("not &lt;script&gt;&quot;x&quot;&amp;"), "{page}");
+            assert!(page.contains(&format!("href={root}")), "{page}");
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, env = "ORIEL_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub allowed_host: Option<Vec<String>>,
 
-    /// Origin of pages, besides our own, that may use the server: https://app.example; repeatable
+    /// Origin of pages, besides our own, that may use the server, such as `https://app.example`; repeatable
     #[arg(long, env = "ORIEL_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origin: Option<Vec<String>>,
 

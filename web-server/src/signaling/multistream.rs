@@ -1,6 +1,6 @@
 //! `WS /api/ws`: the `multistream/*` protocol, [`common::multistream`], for the configured streams.
 //!
-//! [`protocol`] decides; here its outputs are carried out. A client is a peer of the streamer from its offer on,
+//! `protocol` decides; here its outputs are carried out. A client is a peer of the streamer from its offer on,
 //! and that streamer owns what becomes of it: when the WebSocket is lost it keeps the peer for 10 s, and a client
 //! that comes back with its `session` finds it as it was, also after this server was restarted.
 //!

@@ -3,6 +3,7 @@ import { CameraGrid } from "@oriel/react";
 import { useEffect, useState } from "react";
 import { arrangedGrid, type GridWish } from "../location";
 import { Icon } from "../ui/Icon";
+import { isLocked, Locked } from "../ui/Locked";
 import { camerasOf } from "./cameras";
 import "./grid.css";
 
@@ -16,6 +17,8 @@ type Listing =
       /** Streams that there is no slot for. */
       readonly left: number;
     }
+  /** The server does not show them to this viewer. */
+  | { readonly kind: "locked"; readonly error: ProblemError }
   | { readonly kind: "failed"; readonly why: string };
 
 type GridPageProps = {
@@ -42,6 +45,7 @@ export function GridPage({ api, root, token, wish }: GridPageProps) {
     };
   }, [api, streams]);
 
+  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what="the cameras" />;
   return (
     <div className="grid-page">
       <header className="grid-header">
@@ -90,6 +94,7 @@ async function listStreams(api: Api, signal: AbortSignal): Promise<Listing> {
     const left = Math.max(0, names.length - most);
     return { kind: "loaded", streams: names.slice(0, most), streamer, left };
   } catch (error) {
+    if (error instanceof ProblemError && isLocked(error)) return { kind: "locked", error };
     const why = error instanceof ProblemError ? error.message : "The server cannot be reached.";
     return { kind: "failed", why };
   }

@@ -217,7 +217,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
               data-testid={`app-${app.id}`}
               onClick={() => void start(app)}
             >
-              <img src={api.hostAppImage(host.id, app)} alt="" loading="lazy" />
+              <AppImage api={api} host={host.id} app={app} />
               <span>{starting === app.id ? "Starting…" : app.name === "" ? `App ${app.id}` : app.name}</span>
             </button>
           </li>
@@ -225,6 +225,29 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
       </ul>
     </>
   );
+}
+
+/** The picture of an app, asked for with the viewer's token; an empty frame while there is none. */
+function AppImage({ api, host, app }: { readonly api: Api; readonly host: string; readonly app: HostApp }) {
+  const [url, setUrl] = useState<string | null>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    let made: string | null = null;
+    api.hostAppImage(host, app, { signal: stop.signal }).then(
+      (picture) => {
+        if (stop.signal.aborted) return;
+        made = URL.createObjectURL(picture);
+        setUrl(made);
+      },
+      // Not every app has one.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+      if (made !== null) URL.revokeObjectURL(made);
+    };
+  }, [api, host, app]);
+  return url === null ? <span className="app-image" /> : <img className="app-image" src={url} alt="" />;
 }
 
 type ChoiceProps = {

@@ -1,6 +1,7 @@
 import { type Api, type Host, ProblemError } from "@oriel/client";
 import { type SubmitEvent, useId, useState } from "react";
 import "../list/list.css";
+import { isLocked, Locked } from "../ui/Locked";
 import { usePoll } from "../ui/usePoll";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
@@ -10,10 +11,14 @@ const POLL_MS = 2_000;
 
 type Listing =
   | { readonly kind: "loading" }
+  /** The server does not show it to this viewer. */
+  | { readonly kind: "locked"; readonly error: ProblemError }
   | { readonly kind: "loaded"; readonly hosts: readonly Host[]; readonly stale: string | null };
 
+type HostsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
+
 /** Moonlight hosts: adding, pairing, and starting what they can play. */
-export function HostsPage({ api, root }: { readonly api: Api; readonly root: URL }) {
+export function HostsPage({ api, root, token }: HostsPageProps) {
   const [listing, setListing] = useState<Listing>({ kind: "loading" });
 
   const refresh = async (signal?: AbortSignal): Promise<void> => {
@@ -22,14 +27,19 @@ export function HostsPage({ api, root }: { readonly api: Api; readonly root: URL
       setListing({ kind: "loaded", hosts, stale: null });
     } catch (error) {
       if (signal?.aborted === true) return;
+      if (error instanceof ProblemError && isLocked(error)) {
+        setListing({ kind: "locked", error });
+        return;
+      }
       const stale = said(error);
       setListing((old) => ({ kind: "loaded", hosts: old.kind === "loaded" ? old.hosts : [], stale }));
     }
   };
-  usePoll(refresh, POLL_MS);
+  usePoll(refresh, POLL_MS, listing.kind !== "locked");
 
   const hosts = listing.kind === "loaded" ? listing.hosts : [];
   const stale = listing.kind === "loaded" ? listing.stale : null;
+  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what="the hosts" />;
   return (
     <div className="list-page hosts-page">
       <header className="list-header">

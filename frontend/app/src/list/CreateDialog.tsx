@@ -94,7 +94,7 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         {hasField(form.type, "command") && (
           <TextField
             label="Command"
-            hint="Run by the shell in the session, which ends with it; empty for a bare desktop"
+            hint="Run by the shell in the session, which ends with it; empty for a small desktop"
             value={form.command}
             error={errorOf("command")}
             testId="field-command"
@@ -182,10 +182,11 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
   );
 }
 
-/** The message; at its field, the field's path before it says nothing new. */
+/** The message; at its field, the field's path before it says nothing new, nor where in the request it is. */
 function withoutPath({ message, field }: ProblemError): string {
   const path = `${field ?? ""}: `;
-  return message.startsWith(path) ? message.slice(path.length) : message;
+  const text = message.startsWith(path) ? message.slice(path.length) : message;
+  return text.replace(/ at line \d+ column \d+$/, "");
 }
 
 type TextFieldProps = {

@@ -1,7 +1,7 @@
 import { type Api, ProblemError, type Streamer } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
-import { TokenForm } from "../ui/TokenForm";
+import { isLocked, Locked } from "../ui/Locked";
 import { usePoll } from "../ui/usePoll";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
@@ -12,8 +12,8 @@ const POLL_MS = 2_000;
 
 type Listing =
   | { readonly kind: "loading" }
-  /** The server wants to know who asks; with what it says. */
-  | { readonly kind: "locked"; readonly why: string }
+  /** The server does not show it to this viewer. */
+  | { readonly kind: "locked"; readonly error: ProblemError }
   | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
 
 /** The streamer of the cameras, as the server names it; null while that is not known. */
@@ -35,8 +35,10 @@ function useCameras(api: Api): string | null {
   return cameras;
 }
 
+type ListPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
+
 /** All streamers, with a picture of each. */
-export function ListPage({ api, root }: { readonly api: Api; readonly root: URL }) {
+export function ListPage({ api, root, token }: ListPageProps) {
   const [listing, setListing] = useState<Listing>({ kind: "loading" });
   const [creating, setCreating] = useState(false);
 
@@ -46,8 +48,8 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
       setListing({ kind: "loaded", streamers, stale: null });
     } catch (error) {
       if (signal?.aborted === true) return;
-      if (error instanceof ProblemError && (error.status === 401 || error.status === 403)) {
-        setListing({ kind: "locked", why: error.message });
+      if (error instanceof ProblemError && isLocked(error)) {
+        setListing({ kind: "locked", error });
         return;
       }
       const stale = error instanceof ProblemError ? error.message : "The server cannot be reached.";
@@ -63,7 +65,9 @@ export function ListPage({ api, root }: { readonly api: Api; readonly root: URL 
   const streamers = listing.kind === "loaded" ? listing.streamers : [];
   const stale = listing.kind === "loaded" ? listing.stale : null;
 
-  if (listing.kind === "locked") return <TokenForm why={listing.why} />;
+  if (listing.kind === "locked") {
+    return <Locked error={listing.error} token={token} root={root} what="the list of all sessions" />;
+  }
   return (
     <div className="list-page">
       <header className="list-header">

@@ -1,6 +1,6 @@
 import type { ClientState, ConnectStep, EndReason, SlotView } from "@oriel/client";
 import { useState } from "react";
-import { TokenField } from "../ui/TokenForm";
+import { TokenField } from "../ui/TokenField";
 import { useNow } from "./hooks";
 
 const WAITS_FOR: Record<ConnectStep, string> = {
@@ -128,7 +128,7 @@ type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "hasToken" | "on
 
 function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart }: EndedProps) {
   const [refused, setRefused] = useState<string | null>(null);
-  const { title, text } = describeEnd(streamerId, reason);
+  const { title, text } = describeEnd(streamerId, reason, hasToken);
   return (
     <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
       <h1>{title}</h1>
@@ -138,14 +138,14 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart }: En
           {refused}
         </p>
       )}
-      {reason.kind === "refused" && !hasToken && <TokenField label="Token" />}
+      {wantsToken(reason) && <TokenField label="Token" />}
       <div className="overlay-actions">
-        {listUrl !== null && (
+        {listUrl !== null && !wantsToken(reason) && (
           <a className="button primary" href={listUrl}>
             All sessions
           </a>
         )}
-        {canRetry(reason) && (
+        {canRetry(reason) && !wantsToken(reason) && (
           <button className="button" type="button" onClick={onRetry}>
             Try again
           </button>
@@ -174,7 +174,12 @@ export function canRetry({ kind }: EndReason): boolean {
   return kind === "left" || kind === "refused";
 }
 
-function describeEnd(streamerId: string, reason: EndReason): { title: string; text: string | null } {
+/** Whether another token can help. */
+function wantsToken(reason: EndReason): boolean {
+  return reason.kind === "refused" && reason.code === "unauthorized";
+}
+
+function describeEnd(streamerId: string, reason: EndReason, hasToken: boolean): { title: string; text: string | null } {
   switch (reason.kind) {
     case "left":
       return { title: "Disconnected", text: null };
@@ -185,6 +190,8 @@ function describeEnd(streamerId: string, reason: EndReason): { title: string; te
     case "failed":
       return { title: "The session has failed", text: reason.message ?? null };
     case "refused":
-      return { title: "Not allowed", text: reason.message };
+      return wantsToken(reason) && !hasToken
+        ? { title: "Who is there?", text: "This session is shown to whoever has a link with a token, or the admin secret." }
+        : { title: "Not allowed", text: reason.message };
   }
 }

@@ -1,4 +1,4 @@
-import type { ClientState, InputController, KeyboardMode, StreamInfo, TouchMode } from "@oriel/client";
+import type { ClientState, InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
@@ -14,7 +14,7 @@ import { StateOverlay } from "./StateOverlay";
 import { StatsPanel } from "./StatsPanel";
 import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
-import { useFitting, useInputEvents, useMayList } from "./useViewing";
+import { type Fitted, useFitting, useInputEvents, useMayList } from "./useViewing";
 import "./viewer.css";
 
 const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
@@ -50,7 +50,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
   const [thumbnails, setThumbnails] = useState(true);
   const resizable = info?.input === true && info.windowName === null;
-  useFitting(client, stage, fitted !== null && fitted.slot === info?.slot && resizable && role === "controller" ? fitted.slot : null);
+  const fits = fitted !== null && fitted.slot === info?.slot && resizable && role === "controller";
+  useFitting(client, stage, fits ? fitted : null);
 
   useEffect(() => {
     document.title = `${client.streamerId} – Oriel`;
@@ -302,9 +303,6 @@ function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode,
   input.keyboardMode = keyboard;
   input.touchMode = touch;
 }
-
-/** A session that follows the size of the window, and the size that it goes back to. */
-type Fitted = Pick<StreamInfo, "slot" | "width" | "height">;
 
 type Status = { readonly tone: Tone; readonly text: string };
 

@@ -6,6 +6,7 @@ import {
   copyToClipboard,
   type InputController,
   type OrielClient,
+  type StreamInfo,
 } from "@oriel/client";
 import { useEffect, useState } from "react";
 
@@ -91,24 +92,51 @@ export function useMayList(api: Api, hasToken: boolean): boolean {
 /** A window that is being resized is asked about once it has come to rest. */
 const REST_MS = 300;
 
+/** A session that follows the size of the window, and the size that it goes back to. */
+export type Fitted = Pick<StreamInfo, "slot" | "width" | "height">;
+
+type Size = { readonly width: number; readonly height: number };
+
+/** Whether two sizes are the same but for the rounding to even sides. Pure. */
+export function isAbout(a: Size, b: Size): boolean {
+  return Math.abs(a.width - b.width) < 2 && Math.abs(a.height - b.height) < 2;
+}
+
 /**
- * Keeps the desktop in a slot at the size of an element.
- * @param slot null: leave it as it is.
+ * Keeps the desktop in a slot at the size of an element. When the page is left, the desktop gets back the size that it had, unless
+ * somebody else has resized it meanwhile.
+ * @param fitted null: leave it as it is.
  */
-export function useFitting(client: OrielClient, element: HTMLElement | null, slot: number | null): void {
+export function useFitting(client: OrielClient, element: HTMLElement | null, fitted: Fitted | null): void {
   useEffect(() => {
-    if (slot === null || element === null) return undefined;
+    if (fitted === null || element === null) return undefined;
+    const { slot, width, height } = fitted;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let asked: Size | null = null;
     const observer = new ResizeObserver(() => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        client.resize(slot, element.clientWidth, element.clientHeight);
+        asked = { width: element.clientWidth, height: element.clientHeight };
+        client.resize(slot, asked.width, asked.height);
       }, REST_MS);
     });
     observer.observe(element);
+    const left = new AbortController();
+    window.addEventListener(
+      "pagehide",
+      () => {
+        const now = client.slots.get(slot)?.info ?? null;
+        if (asked === null || now === null || !isAbout(now, asked)) return;
+        // Not over the connection, which ends with the page.
+        client.api.resize(client.streamerId, { slot, width, height }, { keepalive: true }).catch(() => undefined);
+      },
+      // Before the client leaves.
+      { capture: true, signal: left.signal },
+    );
     return () => {
       clearTimeout(timer);
       observer.disconnect();
+      left.abort();
     };
-  }, [client, element, slot]);
+  }, [client, element, fitted]);
 }

@@ -24,7 +24,8 @@ fps: number,
  */
 bitrate_kbps?: number | null, 
 /**
- * Started in the session; when it ends, the session ends. Without one the desktop is empty.
+ * Started in the session; when it ends, the session ends. Without one there is a small desktop (a window manager with
+ * its menu, and a terminal) if openbox and xterm are there and `auth.allowed_commands` is not set; else it is empty.
  */
 command?: Command | null, 
 /**

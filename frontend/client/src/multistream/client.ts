@@ -304,7 +304,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     } else if (about === "multistream/init" || about === "multistream/offer") {
       // What has worked before is worth another try: the server may be on its way up.
       if (this.#reached) this.#handle({ type: "media-lost" });
-      else this.#handle({ type: "end", reason: { kind: "refused", message } });
+      else this.#handle({ type: "end", reason: { kind: "refused", message, code: null } });
     }
   }
 

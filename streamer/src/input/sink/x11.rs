@@ -1,12 +1,12 @@
 //! The input of an X server, by its XTest extension.
 //!
 //! Keys by place are passed on as they are. A character is typed by the key that has it, with the
-//! modifiers that it needs; one that no key has gets a spare keycode that is given its meaning first ([`pool`]).
+//! modifiers that it needs; one that no key has gets a spare keycode that is given its meaning first (`pool`).
 //! Modifiers that are held by peers would spoil characters, so those that are in the way are lifted for
 //! as long as that takes: for the press of a character, the ones that choose between the characters of a key
 //! (Shift, AltGr), so that Ctrl+C remains one; for a text, all. Caps Lock is undone likewise.
 //!
-//! What is for one window of the display reaches that one: [`aim`].
+//! What is for one window of the display reaches that one: `aim`.
 //!
 //! Everything that is still held when the sink is dropped is released.
 

@@ -17,6 +17,7 @@ pub mod capture;
 pub mod clipboard;
 pub mod cursor;
 pub mod display;
+mod furniture;
 pub mod resize;
 pub mod rows;
 pub mod screen;
@@ -88,7 +89,7 @@ pub struct Desktop {
 /// # Errors
 /// [`Error`] when a part of it does not come up; those before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
-    let Outlets { video, audio, counters, events, shared_dir, homes, host: _ } = outlets;
+    let Outlets { video, audio, counters, events, shared_dir, homes, furnish, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
     let server = match &spec.display {
         None => {
@@ -131,7 +132,10 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     })?;
     let watcher = watcher::start(&display, events.clone())?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
-    if let (Some(sound), Some(_)) = (&sound, &spec.command) {
+    // Nothing is put onto a display of somebody else's.
+    let own = (furnish && server.is_some() && spec.command.is_none()).then(furniture::command).flatten();
+    let command = spec.command.as_ref().or(own.as_ref());
+    if let (Some(sound), Some(_)) = (&sound, command) {
         sound.wait_ready(SOUND_PATIENCE);
     }
     let sound_address = sound.as_ref().map(Sound::address);
@@ -143,7 +147,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         homes: &homes,
     };
     let start_session = |command| Session::start(command, &spec.env, &around, end.callback());
-    let session = spec.command.as_ref().map(start_session).transpose()?;
+    let session = command.map(start_session).transpose()?;
     Ok(Desktop {
         _stopping: Stopping(end),
         _session: session,

@@ -1,7 +1,7 @@
 //! What ffmpeg writes: MPEG-TS (ISO/IEC 13818-1) with one stream in it, cut into packets with their times.
 //!
 //! Only what ffmpeg's own writer produces is understood: packets of 188 bytes in step, one program whose first
-//! stream has the identifier [`STREAM_PID`]. Anything else is an error, after which ffmpeg is started again.
+//! stream has the identifier `STREAM_PID`. Anything else is an error, after which ffmpeg is started again.
 
 use bytes::{Bytes, BytesMut};
 

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// What gave pictures for so long was not lost at once again: the next wait is the first one.
 const STABLE: Duration = Duration::from_secs(20);
 
-/// Waits that double from [`FIRST`] to [`LONGEST`], each shortened at random by up to a half, so that many
+/// Waits that double from `FIRST` to `LONGEST`, each shortened at random by up to a half, so that many
 /// sources of one server do not come back at the same moment.
 #[derive(Debug)]
 pub struct Backoff {

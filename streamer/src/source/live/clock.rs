@@ -3,7 +3,7 @@
 //! Every arrival says how much later than on the sender's clock it is by ours. The least of these delays is
 //! of what came without waiting on the way; it alone maps times, so that jitter does not get into them. The
 //! sender's clock may drift and the way may get longer: the least delay is that of the last
-//! [`WINDOW`]s, and the mapping follows it slowly. Nothing is ever captured after it has arrived.
+//! `WINDOW`s, and the mapping follows it slowly. Nothing is ever captured after it has arrived.
 //!
 //! ```text
 //! sender's time ──(+ least delay)──▶ ours, not after now ──Track::increasing──▶ captured

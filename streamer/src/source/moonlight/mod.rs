@@ -135,8 +135,8 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         let what = what.to_owned();
         move |source| Error::Io { what, source }
     };
-    let Outlets { video, audio, counters, events, shared_dir: _, homes: _, host } = outlets;
-    let session = open(spec, &access, false, Instant::now() + PATIENCE, &host)?;
+    let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host } = outlets;
+    let session = open(spec, &access, false, Instant::now() + FIRST_PATIENCE, &host)?;
     let info = Info {
         size: Size { width: spec.width, height: spec.height },
         fps: spec.fps,

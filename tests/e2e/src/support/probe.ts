@@ -33,7 +33,7 @@ declare global {
         state: { kind: string };
         role: string | null;
         peerId: string | null;
-        slots: ReadonlyMap<number, { status: string | null; info: { mid: string } | null }>;
+        slots: ReadonlyMap<number, { status: string | null; info: { mid: string; width: number } | null }>;
         negotiation: { connections: number; offers: number; signalingState: string };
         on(type: "clipboard", listener: (copied: { text: string }) => void): () => void;
         on(type: string, listener: (value: unknown) => void): () => void;

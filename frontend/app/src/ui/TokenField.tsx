@@ -1,20 +1,7 @@
 import { type SyntheticEvent, useState } from "react";
 import { keepToken } from "../token";
-import { Message } from "./Message";
 
-/** Asks for the token that a server wants, and begins again with it. */
-export function TokenForm({ why }: { readonly why: string }) {
-  return (
-    <Message title="Who is there?">
-      <p className="reason" role="alert" data-testid="locked">
-        {why}
-      </p>
-      <TokenField label="Admin secret" />
-    </Message>
-  );
-}
-
-/** The field of it, for pages that say themselves why they ask. */
+/** Takes the token that the server wants, and begins again with it. The page around it says why. */
 export function TokenField({ label }: { readonly label: string }) {
   const [token, setToken] = useState("");
   const submit = (event: SyntheticEvent): void => {

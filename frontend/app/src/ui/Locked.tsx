@@ -1,0 +1,51 @@
+import type { ProblemError } from "@oriel/client";
+import { sessionOf } from "../token";
+import { Message } from "./Message";
+import { TokenField } from "./TokenField";
+
+type LockedProps = {
+  readonly error: ProblemError;
+  /** What this viewer has come with. */
+  readonly token: string | null;
+  readonly root: URL;
+  /** What the page would show: "the list of all sessions". */
+  readonly what: string;
+};
+
+/** Whether the server wants somebody else to ask, so that {@link Locked} has something to say. */
+export function isLocked({ status }: ProblemError): boolean {
+  return status === 401 || status === 403;
+}
+
+/** In place of a page that the server does not show to this viewer: what to do about it. */
+export function Locked({ error, token, root, what }: LockedProps) {
+  if (error.status === 401 || token === null) return <Stranger error={error} token={token} what={what} />;
+  const session = sessionOf(token);
+  return (
+    <Message title="This is not for guests">
+      <p className="reason" role="alert" data-testid="locked">
+        The link that you were given opens {session === null ? "one session" : <q>{session}</q>}. Only administrators see {what}.
+      </p>
+      {session !== null && (
+        <a className="button primary" href={new URL(`s/${encodeURIComponent(session)}`, root).href} data-testid="to-session">
+          To the session
+        </a>
+      )}
+      <details className="quiet-text">
+        <summary>I have the admin secret</summary>
+        <TokenField label="Admin secret" />
+      </details>
+    </Message>
+  );
+}
+
+function Stranger({ error, token, what }: Omit<LockedProps, "root">) {
+  return (
+    <Message title="Who is there?">
+      <p className="reason" role="alert" data-testid="locked">
+        {token === null ? `Whoever has the admin secret of this server sees ${what}.` : `This was not accepted: ${error.message}.`}
+      </p>
+      <TokenField label="Admin secret" />
+    </Message>
+  );
+}
