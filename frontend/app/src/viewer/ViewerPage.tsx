@@ -1,4 +1,4 @@
-import type { ClientState, InputController, KeyboardMode, StreamInfo, TouchMode } from "@oriel/client";
+import type { ClientState, InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Tone } from "../ui/Pill";
@@ -130,7 +130,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           client.resize(fitted.slot, fitted.width, fitted.height);
           setFitted(null);
         } else if (info !== null) {
-          setFitted({ slot: info.slot, width: info.width, height: info.height });
+          const { slot, width, height } = info;
+          if (width !== null && height !== null) setFitted({ slot, width, height });
         }
       },
     },
@@ -299,7 +300,7 @@ function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode,
 }
 
 /** A session that follows the size of the window, and the size that it goes back to. */
-type Fitted = Pick<StreamInfo, "slot" | "width" | "height">;
+type Fitted = { readonly slot: number; readonly width: number; readonly height: number };
 
 type Status = { readonly tone: Tone; readonly text: string };
 
