@@ -165,6 +165,8 @@ pub enum PeerKind {
     Whep,
     /// `multistream/*`.
     Multistream,
+    /// As a page of the multi-peer WebRTC branch of moonlight-web-stream.
+    MultiWebrtc,
 }
 
 /// Life of a peer connection.

@@ -4,7 +4,7 @@
 //! ```text
 //! client                                   server
 //!   multistream/init {slots}          ──▶
-//!                                     ◀──  multistream/ready {session, slots}
+//!                                     ◀──  multistream/ready {session, slots}         how many
 //!   multistream/offer {sdp}           ──▶  its video sections, in order, are the slots
 //!                                     ◀──  multistream/answer {sdp, slots}      every candidate is in it
 //!   multistream/ice {candidate} …     ──▶
@@ -137,8 +137,8 @@ pub enum ServerMessage {
         /// For `RTCConfiguration.iceServers`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         ice_servers: Vec<IceServer>,
-        /// All slots, in order.
-        slots: Vec<SlotStatus>,
+        /// How many slots the session has. When one goes on, a `status` of each follows.
+        slots: SlotIndex,
     },
     /// The answer to `offer`.
     #[serde(rename = "multistream/answer")]
@@ -189,11 +189,8 @@ pub enum ServerMessage {
 pub struct SlotStatus {
     /// Which.
     pub slot: SlotIndex,
-    /// Name of the stream, as it was asked for.
+    /// Name of the stream with that of its rendition, if it is not the native one: `camera1-360p`.
     pub stream: String,
-    /// Rendition, as it was asked for; absent for the native one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub quality: String,
     /// How it is.
     pub status: SlotState,
     /// With `error` or `offline`: what.
@@ -502,11 +499,10 @@ mod tests {
         let status = |status, error: Option<&str>| SlotStatus {
             slot: 0,
             stream: "camera1".into(),
-            quality: String::new(),
             status,
             error: error.map(str::to_owned),
         };
-        let refused = status(SlotState::Error, Some("stream_not_found"));
+        let refused = status(SlotState::Error, Some("stream not found"));
         let id = Some(RequestTag::Text("a".into()));
         let golden = [
             (
@@ -515,17 +511,17 @@ mod tests {
                     session: "s".into(),
                     resumed: false,
                     ice_servers: vec![],
-                    slots: vec![SlotStatus { quality: "360p".into(), ..status(SlotState::Pending, None) }],
+                    slots: 2,
                 },
-                r#"{"type":"multistream/ready","request_id":"a","session":"s","resumed":false,"slots":[{"slot":0,"stream":"camera1","quality":"360p","status":"pending"}]}"#,
+                r#"{"type":"multistream/ready","request_id":"a","session":"s","resumed":false,"slots":2}"#,
             ),
             (
                 ServerMessage::Answer { request_id: id, sdp: "v=0".into(), slots: vec![refused.clone()] },
-                r#"{"type":"multistream/answer","request_id":"a","sdp":"v=0","slots":[{"slot":0,"stream":"camera1","status":"error","error":"stream_not_found"}]}"#,
+                r#"{"type":"multistream/answer","request_id":"a","sdp":"v=0","slots":[{"slot":0,"stream":"camera1","status":"error","error":"stream not found"}]}"#,
             ),
             (
                 ServerMessage::Status { request_id: None, slot: 0, status: refused },
-                r#"{"type":"multistream/status","slot":0,"status":{"slot":0,"stream":"camera1","status":"error","error":"stream_not_found"}}"#,
+                r#"{"type":"multistream/status","slot":0,"status":{"slot":0,"stream":"camera1","status":"error","error":"stream not found"}}"#,
             ),
             (
                 ServerMessage::Disconnected { reason: "gone".into() },

@@ -172,7 +172,7 @@ pub enum ServerMessage {
         /// Index of that section.
         sdp_m_line_index: Option<u16>,
     },
-    /// Every active slot.
+    /// Every active slot. To a viewer without pre-allocated slots also after every offer, with the sections of that offer.
     StreamsInfo {
         /// In order of slots.
         streams: Vec<StreamInfo>,
@@ -273,9 +273,10 @@ pub struct IceServer {
 pub struct StreamInfo {
     /// `video0` …; the same as the track's id.
     pub track_id: String,
-    /// Media section of the video.
+    /// Media section of the video, where all slots are negotiated from the start. For a viewer without, only that of a
+    /// `streams-info` that follows an offer holds.
     pub mid: String,
-    /// Media section of the sound; absent when the slot has no sound.
+    /// Media section of the sound, likewise; absent when the slot has no sound.
     pub audio_mid: Option<String>,
     /// Which slot.
     pub slot: SlotIndex,
@@ -287,12 +288,12 @@ pub struct StreamInfo {
     pub app_name: Option<String>,
     /// The window has the focus.
     pub is_focused: bool,
-    /// Pixels; positions of input are in these.
-    pub width: u32,
+    /// Pixels; positions of input are in these. Absent until there is a picture.
+    pub width: Option<u32>,
     /// Pixels.
-    pub height: u32,
-    /// Codec of the video.
-    pub codec: VideoCodec,
+    pub height: Option<u32>,
+    /// Codec of the video. Absent until there is a picture.
+    pub codec: Option<VideoCodec>,
     /// Highest frame rate.
     pub fps: u32,
     /// Who draws the cursor.

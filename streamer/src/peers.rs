@@ -10,6 +10,7 @@ use common::id::{PeerId, SlotIndex};
 use common::signal::{Participant, Role, SlotState};
 use common::slots::SlotConfig;
 
+use crate::peer::Sections;
 use crate::session::sources::Shown;
 
 /// A peer whose WebSocket is gone and whose connection is not up is forgotten after this.
@@ -28,6 +29,8 @@ pub struct Entry {
     pub slots: u8,
     /// It came with slots of its own: what everybody sees is nothing to it.
     pub own_slots: bool,
+    /// Where slots are in its last offer, if they are not pre-allocated.
+    pub sections: Option<Sections>,
     /// What it has chosen to see, by slot.
     choices: BTreeMap<SlotIndex, Shown>,
     /// What it asked for when it came and cannot have, by slot, and why. A choice takes its place.
@@ -97,6 +100,7 @@ impl Peers {
             shard,
             slots,
             own_slots: kind == PeerKind::Multistream,
+            sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -111,6 +115,13 @@ impl Peers {
     pub fn set_resume_token(&mut self, id: PeerId, token: String) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.resume_token = token;
+        }
+    }
+
+    /// Where slots are in the offer that a peer gets.
+    pub fn set_sections(&mut self, id: PeerId, sections: Sections) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.sections = Some(sections);
         }
     }
 

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::builder::FalseyValueParser;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use common::id::{SourceName, StreamerId};
 use common::ipc::Settings;
@@ -82,8 +81,8 @@ pub struct Options {
     pub max_peers: Option<u32>,
 
     /// End all streamers when this server ends; otherwise they go on and the next start adopts them
-    #[arg(long, env = "ORIEL_STOP_STREAMERS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ORIEL_STOP_STREAMERS", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
     pub stop_streamers: Option<bool>,
 
     /// What to log: `error`, `warn`, `info`, `debug`, or a filter by module [default: info]
@@ -108,8 +107,8 @@ pub struct Options {
     pub multistream_max_slots: Option<u8>,
 
     /// Negotiate all slots with the first offer; otherwise active ones only, and a new offer with each change [default: true]
-    #[arg(long, env = "ORIEL_PREALLOCATE_SLOTS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ORIEL_PREALLOCATE_SLOTS", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
     pub preallocate_slots: Option<bool>,
 
     /// URL of a TURN server that shares a secret with us, from which each peer gets credentials that end; repeatable, separated
@@ -149,8 +148,8 @@ pub struct Options {
     pub webrtc_deny_candidates: Option<Vec<String>>,
 
     /// Show each peer in `/metrics`, which makes as many series as there are peers [default: false]
-    #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
     pub metrics_per_peer: Option<bool>,
 
     /// Who may reach it, and as whom.
@@ -168,7 +167,12 @@ pub struct Options {
 
 /// The whole command line. What is said before a command may be said after it as well.
 #[derive(Debug, Parser)]
-#[command(name = "web-server", version, about = "Oriel's control plane: REST, signalling and the web page")]
+#[command(
+    name = "web-server",
+    version,
+    about = "Oriel's control plane: REST, signalling and the web page",
+    subcommand_precedence_over_arg = true
+)]
 struct CommandLine {
     #[command(flatten)]
     options: Options,
@@ -532,6 +536,15 @@ fn parse_ice_option(text: &str) -> Result<IceOption, String> {
     parse_ice_server(text).map(|server| IceOption(Some(server)))
 }
 
+/// A setting that is on or off, after its flag or in its variable; empty is off there.
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" | "" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
 fn parse_stream(text: &str) -> Result<(SourceName, StreamSpec), String> {
     let (name, source) = text.split_once('=').ok_or("must be NAME=SOURCE")?;
     Ok((name.to_owned(), source.parse().map_err(|error: common::spec::InvalidStream| error.to_string())?))
@@ -671,6 +684,21 @@ mod tests {
         assert_eq!(config.ice.servers[0].urls, ["stun:t"]);
         assert!(merge(&["--stop-streamers"]).unwrap().stop_streamers);
         assert!(!merge(&[]).unwrap().stop_streamers);
+    }
+
+    #[test]
+    fn switches_are_set_with_and_without_an_equals_sign() {
+        let preallocates = |flags: &[&str]| merge(flags).unwrap().settings.preallocate_slots;
+        assert!(preallocates(&[]) && preallocates(&["--preallocate-slots"]));
+        assert!(preallocates(&["--preallocate-slots", "true"]));
+        assert!(!preallocates(&["--preallocate-slots", "false"]));
+        assert!(!preallocates(&["--preallocate-slots=false", "--port", "0"]));
+        assert!(preallocates(&["--preallocate-slots", "--stop-streamers", "no"]));
+        let wrong = Options::try_parse_from(["web-server", "--preallocate-slots", "nonsense"]).unwrap_err();
+        assert!(wrong.to_string().contains("true or false"), "{wrong}");
+        let line =
+            CommandLine::try_parse_from(["web-server", "--preallocate-slots", "check-config"]).unwrap();
+        assert!(line.options.preallocate_slots == Some(true) && line.command == Some(Command::CheckConfig));
     }
 
     #[test]

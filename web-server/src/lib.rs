@@ -9,11 +9,13 @@
 //!
 //! Read in this order: [`config`] says what was asked for, [`server`] assembles the parts,
 //! [`registry`] owns what is known about every streamer, [`supervisor`] owns one process and the
-//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see,
+//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see, [`compat`] what other
+//! servers' clients see,
 //! [`metrics`] what operators do.
 
 pub mod api;
 pub mod auth;
+pub mod compat;
 pub mod config;
 pub mod connections;
 pub mod hosts;

@@ -41,8 +41,12 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
-const PEER_KINDS: [(PeerKind, &str); 3] =
-    [(PeerKind::Native, "native"), (PeerKind::Whep, "whep"), (PeerKind::Multistream, "multistream")];
+const PEER_KINDS: [(PeerKind, &str); 4] = [
+    (PeerKind::Native, "native"),
+    (PeerKind::Whep, "whep"),
+    (PeerKind::Multistream, "multistream"),
+    (PeerKind::MultiWebrtc, "multi-webrtc"),
+];
 const PEER_STATES: [(PeerState, &str); 3] =
     [(PeerState::Connecting, "connecting"), (PeerState::Connected, "connected"), (PeerState::Lost, "lost")];
 

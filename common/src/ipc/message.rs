@@ -343,6 +343,18 @@ pub enum Join {
         #[serde(default)]
         token_id: Option<TokenId>,
     },
+    /// As a page of the multi-peer WebRTC branch of moonlight-web-stream: what it says was translated, and what it is
+    /// told will be. It has slot 0 alone, and data channels of its own. `welcome` and `offer` follow as for
+    /// [`Join::Native`].
+    MultiWebrtc {
+        /// Number of its WebSocket.
+        socket: u64,
+        /// What it may do.
+        role: Role,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
+    },
     /// By WHEP: the offer of a player. The answer is in the reply.
     Whep {
         /// SDP.

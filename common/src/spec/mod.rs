@@ -16,7 +16,10 @@ use utoipa::ToSchema;
 
 pub use camera::{ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode};
 pub use home::{Home, HomeDirs};
-pub use moonlight::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
+pub use moonlight::{
+    AppRef, Colorspace, DEFAULT_AUDIO_QUEUE, DEFAULT_VIDEO_QUEUE, HostAccess, MoonlightCodec, MoonlightSpec,
+    PACKET_SIZES, QUEUES,
+};
 pub use secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 
 use crate::id::{MAIN_SOURCE, SourceName, StreamerId};

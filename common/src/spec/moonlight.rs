@@ -10,10 +10,14 @@ use super::{InvalidField, validate_picture};
 
 /// Longest id or name that can be asked for, in bytes.
 const MAX_TEXT: usize = 256;
-/// Sizes of packets that hosts and networks take, bytes.
-const PACKET_SIZES: std::ops::RangeInclusive<u32> = 256..=1392;
+/// Sizes of packets that hosts and networks take, bytes, in steps of 16.
+pub const PACKET_SIZES: std::ops::RangeInclusive<u32> = 256..=1392;
 /// Packets that can be asked to wait.
-const QUEUES: std::ops::RangeInclusive<u32> = 16..=16_384;
+pub const QUEUES: std::ops::RangeInclusive<u32> = 16..=16_384;
+/// Video packets that wait when a spec does not say.
+pub const DEFAULT_VIDEO_QUEUE: u32 = 4096;
+/// Audio packets that wait when a spec does not say.
+pub const DEFAULT_AUDIO_QUEUE: u32 = 256;
 
 /// A stream of a Moonlight host (Sunshine, Wolf, GeForce Experience): its picture and sound are passed on as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
@@ -73,10 +77,10 @@ fn default_packet_size() -> u32 {
     1392
 }
 fn default_video_queue() -> u32 {
-    4096
+    DEFAULT_VIDEO_QUEUE
 }
 fn default_audio_queue() -> u32 {
-    256
+    DEFAULT_AUDIO_QUEUE
 }
 
 /// An app of a host.

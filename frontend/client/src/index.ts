@@ -33,6 +33,8 @@ export type { KeyboardMode } from "./input/keys";
 export type { TouchMode } from "./input/pointer";
 export {
   ALL_SLOTS,
+  type AudioMode,
+  isHeard,
   multiSocketUrl,
   MultiStreamClient,
   type MultiStreamEvents,

@@ -45,6 +45,7 @@ class FakeSocket {
 
 class FakeTrack {
   readonly kind: string;
+  enabled = true;
 
   constructor(kind: string) {
     this.kind = kind;
@@ -139,9 +140,9 @@ function newest<T>(all: readonly T[]): T {
 async function establish(token = "token"): Promise<void> {
   const socket = newest(FakeSocket.all);
   socket.opens();
-  socket.says({ type: "multistream/ready", session: token, resumed: false, slots: [] });
+  socket.says({ type: "multistream/ready", session: token, resumed: false, slots: 2 });
   await settle();
-  socket.says({ type: "multistream/answer", sdp: "answer", slots: [active(0, "a"), active(1, "b")] });
+  socket.says({ type: "multistream/answer", sdp: "answer", slots: [active(0, "a"), active(1, "b-360p")] });
   await settle();
   newest(FakePeer.all).becomes("connected");
 }
@@ -186,7 +187,7 @@ describe("a multistream client", () => {
     const connecting = client.connect(SLOTS);
     const socket = newest(FakeSocket.all);
     socket.opens();
-    socket.says({ type: "multistream/ready", session: "t", resumed: false, slots: [] });
+    socket.says({ type: "multistream/ready", session: "t", resumed: false, slots: 2 });
     await settle();
     const peer = newest(FakePeer.all);
     peer.onicecandidate?.({ candidate: { candidate: "candidate:1" } });
@@ -212,7 +213,7 @@ describe("a multistream client", () => {
       socket.says({ type: "multistream/status", request_id, slot: 0, status: { slot: 0, ...status } });
     };
     says(a, { stream: "x", status: "buffering" });
-    says(b, { stream: "nowhere", status: "error", error: "stream_not_found" });
+    says(b, { stream: "nowhere", status: "error", error: "stream not found" });
     says(a, { stream: "x", status: "active" });
     await expect(first).resolves.toBe("active");
     await expect(second).rejects.toMatchObject({ reason: "refused", code: "stream_not_found" });
@@ -221,6 +222,24 @@ describe("a multistream client", () => {
     await expect(third).rejects.toMatchObject({ message: "no active session" });
     await expect(client.switchStream(7, "z")).rejects.toBeInstanceOf(RangeError);
     expect([client.offers, client.signalingState]).toEqual([1, "stable"]);
+  });
+
+  it("hears all slots, the first, or the one with the focus", async () => {
+    const { client } = await connected();
+    const heard = (): unknown[] =>
+      [0, 1].map((slot) => (client.stream(slot).getTracks() as unknown as FakeTrack[]).find(({ kind }) => kind === "audio")?.enabled);
+    expect([client.audio, heard()]).toEqual(["mix", [true, true]]);
+    client.audio = "first";
+    expect(heard()).toEqual([true, false]);
+    client.audio = "focused";
+    expect(heard()).toEqual([false, false]);
+    client.focus(1);
+    expect(heard()).toEqual([false, true]);
+    client.focus(null);
+    expect(heard()).toEqual([false, false]);
+    expect(() => {
+      client.focus(2);
+    }).toThrow(RangeError);
   });
 
   it("pauses, resumes and refreshes one slot or all", async () => {
@@ -250,7 +269,8 @@ describe("a multistream client", () => {
     expect(FakeSocket.all).toHaveLength(2);
     socket.opens();
     expect(socket.sent[0]).toMatchObject({ type: "multistream/init", session: "token" });
-    socket.says({ type: "multistream/ready", session: "token", resumed: true, slots: [active(0, "a")] });
+    socket.says({ type: "multistream/ready", session: "token", resumed: true, slots: 2 });
+    socket.says({ type: "multistream/status", slot: 0, status: active(0, "a") });
     await settle();
     expect(socket.types()).toEqual(["init", "switch", "resume"]);
     expect(client.state.kind).toBe("connected");
@@ -268,7 +288,7 @@ describe("a multistream client", () => {
     await vi.advanceTimersByTimeAsync(400);
     const socket = newest(FakeSocket.all);
     socket.opens();
-    socket.says({ type: "multistream/ready", session: "other", resumed: false, slots: [] });
+    socket.says({ type: "multistream/ready", session: "other", resumed: false, slots: 2 });
     await settle();
     socket.says({ type: "multistream/answer", sdp: "answer", slots: [] });
     await settle();
@@ -351,11 +371,19 @@ describe("the slots of a session", () => {
       expect(() => slots(...wrong), String(wrong)).toThrow(RangeError);
     }
   });
+
+  it("are told of by the names that were asked for", () => {
+    const slots = new WantedSlots([{ slot: 0, stream: "a", quality: "360p" }]);
+    const told = (stream: string): unknown =>
+      slots.asAsked({ slot: 0, stream, quality: "", status: "active", error: null });
+    expect(told("a-360p")).toMatchObject({ stream: "a", quality: "360p" });
+    expect(told("a")).toMatchObject({ stream: "a", quality: "" });
+  });
 });
 
 describe("messages of multistream", () => {
   it("are read in both shapes", () => {
-    const fields = { request_id: "7", session: "t", resumed: true, slots: [active(2, "a")] };
+    const fields = { request_id: "7", session: "t", resumed: true, slots: 3 };
     const expected = {
       kind: "message",
       message: {
@@ -364,7 +392,6 @@ describe("messages of multistream", () => {
         session: "t",
         resumed: true,
         iceServers: [],
-        slots: [{ slot: 2, stream: "a", quality: "", status: "active", error: null }],
       },
     };
     const read = (message: object): unknown => parseMultiMessage(JSON.stringify(message));

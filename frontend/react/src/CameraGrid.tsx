@@ -1,4 +1,4 @@
-import type { MultiStreamClient, SlotStatus, TokenSource } from "@oriel/client";
+import { type AudioMode, isHeard, type MultiStreamClient, type SlotStatus, type TokenSource } from "@oriel/client";
 import {
   type CSSProperties,
   type DragEvent,
@@ -20,8 +20,10 @@ export type CameraGridProps = {
   readonly token?: TokenSource;
   /** What to show, in order. Another stream in a place is a switch, not another connection. */
   readonly slots: readonly GridSlot[];
-  /** Sound of the enlarged stream off. Default: true. In the grid all are silent. */
+  /** All sound off. Default: true. */
   readonly muted?: boolean;
+  /** Which streams are heard: the one that is enlarged, the first, or all. Default: `focused`. */
+  readonly audio?: AudioMode;
   /** Columns; chosen from the number of streams when absent. */
   readonly columns?: number;
   /** Called with the streams in their new order when somebody has dragged a tile to another place. */
@@ -41,7 +43,7 @@ const DRAG_TYPE = "application/x-oriel-tile";
  * the document stops.
  */
 export function CameraGrid(props: CameraGridProps) {
-  const { server, token = null, slots, muted = true, columns, onClient, onRearrange } = props;
+  const { server, token = null, slots, muted = true, audio = "focused", columns, onClient, onRearrange } = props;
   // By content: a list that is made anew on each rendering is still the same list.
   const key = JSON.stringify(slots);
   const base = useMemo(() => normalise(JSON.parse(key) as GridSlot[]), [key]);
@@ -100,7 +102,7 @@ export function CameraGrid(props: CameraGridProps) {
           onStep={(step) => {
             move(tile.slot, order[order.indexOf(tile.slot) + step] ?? tile.slot);
           }}
-          muted={muted || tile.slot !== shown}
+          muted={muted || !isHeard(audio, tile.slot, shown)}
           onToggle={() => {
             setEnlarged(tile.slot === shown ? null : tile.slot);
           }}

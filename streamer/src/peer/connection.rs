@@ -34,6 +34,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext};
 
 use super::checks::Checks;
 use super::feedback::{Feedback, FeedbackReader};
+use super::multi_webrtc;
 use super::negotiate;
 use super::slot::{Packet, Report};
 
@@ -53,6 +54,8 @@ const MAX_HELD: usize = 16;
 const MAX_CANDIDATES: usize = 24;
 /// Bytes that may wait in a peer's data channels before more are left out.
 const MAX_CHANNEL_BACKLOG: usize = 1024 * 1024;
+/// Channels of one peer that are listened to: those of [`multi_webrtc`] are at most 24.
+const MAX_CHANNELS: usize = 32;
 
 /// Something that `rtc` refused, with its reason.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +76,7 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::new(what, error)
 }
 
-/// One of the three data channels.
+/// A data channel: one of our three, or one that a page of another server's has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     /// Reliable, in order.
@@ -82,22 +85,26 @@ pub enum Channel {
     Motion,
     /// Reliable JSON.
     General,
+    /// Binary messages of [`multi_webrtc`].
+    MultiWebrtc(multi_webrtc::Channel),
 }
 
 impl Channel {
-    const ALL: [Channel; 3] = [Channel::Keys, Channel::Motion, Channel::General];
-
-    fn label_and_id(self) -> (&'static str, u16) {
-        match self {
-            Channel::Keys => KEYS_CHANNEL,
-            Channel::Motion => MOTION_CHANNEL,
-            Channel::General => GENERAL_CHANNEL,
-        }
-    }
+    /// Ours, each with its label and its pre-negotiated id.
+    const OURS: [(Channel, (&'static str, u16)); 3] = [
+        (Channel::Keys, KEYS_CHANNEL),
+        (Channel::Motion, MOTION_CHANNEL),
+        (Channel::General, GENERAL_CHANNEL),
+    ];
 
     /// Its label.
     pub fn label(self) -> &'static str {
-        self.label_and_id().0
+        match self {
+            Channel::Keys => KEYS_CHANNEL.0,
+            Channel::Motion => MOTION_CHANNEL.0,
+            Channel::General => GENERAL_CHANNEL.0,
+            Channel::MultiWebrtc(channel) => channel.label(),
+        }
     }
 }
 
@@ -168,6 +175,8 @@ pub struct Connection {
     feedback: FeedbackReader,
     channels: Vec<(RTCDataChannelId, Channel)>,
     open_channels: usize,
+    /// The peer makes channels of its own.
+    takes_channels: bool,
     /// Came too early: STUN before the answer, DTLS before ICE has nominated. `rtc` would drop it, and the
     /// browser's retransmission costs 40 ms of every join.
     held: Vec<Held>,
@@ -215,6 +224,7 @@ impl Connection {
             feedback,
             channels: Vec::new(),
             open_channels: 0,
+            takes_channels: false,
             held: Vec::new(),
             answered: false,
             ice_connected: false,
@@ -246,8 +256,7 @@ impl Connection {
     /// # Errors
     /// When `rtc` refuses.
     pub fn offer(&mut self, now: Instant) -> Result<String, Error> {
-        for channel in Channel::ALL {
-            let (label, id) = channel.label_and_id();
+        for (channel, (label, id)) in Channel::OURS {
             let lossy = channel == Channel::Motion;
             let init = RTCDataChannelInit {
                 ordered: !lossy,
@@ -258,6 +267,17 @@ impl Connection {
             let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
             self.channels.push((created.id(), channel));
         }
+        self.reoffer(now)
+    }
+
+    /// Makes the offer to a page of [`multi_webrtc`], with all candidates. It makes its channels itself, all but one.
+    ///
+    /// # Errors
+    /// When `rtc` refuses.
+    pub fn offer_to_multi_webrtc(&mut self, now: Instant) -> Result<String, Error> {
+        self.takes_channels = true;
+        let created = self.pc.create_data_channel(GENERAL_CHANNEL.0, None).map_err(failed("data channel"))?;
+        self.channels.push((created.id(), Channel::General));
         self.reoffer(now)
     }
 
@@ -419,6 +439,7 @@ impl Connection {
             },
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
                 self.open_channels += 1;
+                self.learn_channel(id);
                 events.extend(self.channel(id).map(Event::Open));
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => {
@@ -432,6 +453,15 @@ impl Connection {
         }
     }
 
+    /// A channel that the peer has made is known by its label from now on, if that says anything to us.
+    fn learn_channel(&mut self, id: RTCDataChannelId) {
+        if !self.takes_channels || self.channel(id).is_some() || self.channels.len() >= MAX_CHANNELS {
+            return;
+        }
+        let made = self.pc.data_channel(id).and_then(|made| multi_webrtc::Channel::of(made.label()));
+        self.channels.extend(made.map(|channel| (id, Channel::MultiWebrtc(channel))));
+    }
+
     fn channel(&self, id: RTCDataChannelId) -> Option<Channel> {
         self.channels.iter().find(|(known, _)| *known == id).map(|(_, channel)| *channel)
     }
@@ -441,6 +471,13 @@ impl Connection {
         let Some((id, _)) = self.channels.iter().find(|(_, c)| *c == channel).copied() else { return false };
         let Some(mut open) = self.pc.data_channel(id) else { return false };
         open.outstanding_bytes() < MAX_CHANNEL_BACKLOG && open.send_text(now, text).is_ok()
+    }
+
+    /// Queues bytes on a data channel. False as with [`Connection::send_text`].
+    pub fn send_bytes(&mut self, now: Instant, channel: Channel, bytes: &[u8]) -> bool {
+        let Some((id, _)) = self.channels.iter().find(|(_, c)| *c == channel).copied() else { return false };
+        let Some(mut open) = self.pc.data_channel(id) else { return false };
+        open.outstanding_bytes() < MAX_CHANNEL_BACKLOG && open.send(now, bytes.into()).is_ok()
     }
 
     /// Queues an RTP packet. It is lost when the connection is not up.

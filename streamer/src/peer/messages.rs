@@ -12,7 +12,43 @@ use common::input::{
 
 use super::Report;
 use super::connection::Channel;
+use super::multi_webrtc::{self, Input};
 use super::viewer::Viewer;
+
+/// Takes a message of a page of [`multi_webrtc`], which is told nothing in return: it would not understand.
+/// `size` is that of the picture in its slot.
+///
+/// # Errors
+/// [`Refused`] when it is not this peer's to say.
+pub fn take_translated(
+    now: Instant,
+    viewer: &mut Viewer,
+    control: &Control,
+    (channel, bytes): (multi_webrtc::Channel, &[u8]),
+    size: (u32, u32),
+) -> Result<Option<Order>, Refused> {
+    if !viewer.limits().messages.admit(now) {
+        return Ok(None);
+    }
+    let input = viewer.page().and_then(|page| page.take(now, channel, bytes, size));
+    match input {
+        None => Ok(None),
+        Some(Input::Keys(message)) => {
+            may_say(viewer, control, &message)?;
+            Ok(Some(Order::Keys(message)))
+        }
+        Some(Input::Motion(message)) => {
+            may_say(viewer, control, &message)?;
+            Ok(Some(Order::Motion(message)))
+        }
+    }
+}
+
+/// What a page of [`multi_webrtc`] holds, if it is time to say so once more, and if it may.
+pub fn repeat(now: Instant, viewer: &mut Viewer, control: &Control) -> Option<KeysMessage> {
+    let held = viewer.repeat(now)?;
+    may_say(viewer, control, &held).is_ok().then_some(held)
+}
 
 /// What a message asks of others than its viewer.
 #[derive(Debug)]
@@ -99,6 +135,8 @@ pub fn take(
                 }
             }
         }
+        // These have another layout, and no answers.
+        Channel::MultiWebrtc(_) => return Ok(None),
     };
     Ok(Some(order))
 }

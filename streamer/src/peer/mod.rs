@@ -18,6 +18,7 @@ mod feedback;
 mod feeds;
 mod limit;
 mod messages;
+mod multi_webrtc;
 pub mod negotiate;
 mod offers;
 mod pace;
@@ -27,6 +28,7 @@ mod slot;
 mod socket;
 mod viewer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
@@ -54,6 +56,9 @@ pub struct Binding {
     pub audio: Option<FeedId>,
 }
 
+/// Mids of the active slots in an offer: video and audio.
+pub type Sections = BTreeMap<SlotIndex, (String, String)>;
+
 /// What a feed has made.
 #[derive(Debug, Clone)]
 pub enum Media {
@@ -71,6 +76,8 @@ pub enum Begin {
         /// Every slot, for good; else those that show something, and again when these change.
         preallocated: bool,
     },
+    /// We offer slot 0 alone to a page of [`multi_webrtc`]; the answer follows by [`Command::Answer`].
+    OfferToMultiWebrtc,
     /// The peer offers to receive as many slots as stand here, each with what it is to show.
     Accept {
         /// SDP.
@@ -192,6 +199,8 @@ pub enum Command {
         slot: SlotIndex,
         /// `None`: nothing.
         binding: Option<Binding>,
+        /// Of its picture, pixels; zeros while that is not known.
+        size: (u32, u32),
     },
     /// A text for the channel `general`.
     Say {
@@ -230,6 +239,8 @@ pub enum Report {
         peer: PeerId,
         /// SDP.
         sdp: String,
+        /// Where slots are in it, if that is not the same for all peers.
+        sections: Option<Sections>,
     },
     /// Our answer to a new peer's offer, or what is wrong with the offer. In the latter case the peer is gone.
     Answer {

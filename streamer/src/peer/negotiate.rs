@@ -301,7 +301,16 @@ pub fn extension_id(pc: &mut RTCPeerConnection, sender: usize, uri: &str) -> Opt
     u8::try_from(id).ok().filter(|id| (1..=14).contains(id))
 }
 
-/// Mids of a slot in our offers: video and audio.
+/// Mids of a slot in an offer that has been made: video, whose sender is `index`, and audio.
+pub fn mids(pc: &mut RTCPeerConnection, index: usize) -> Option<(String, String)> {
+    let mut mid = |sender| {
+        let id = pc.get_transceivers().nth(sender)?;
+        pc.rtp_transceiver(id)?.mid().clone()
+    };
+    Some((mid(index)?, mid(index + 1)?))
+}
+
+/// Mids of a slot in our offers, where all slots are in the first one: video and audio.
 pub fn offered_mids(slot: SlotIndex) -> (String, String) {
     let video = 2 * u16::from(slot);
     (video.to_string(), (video + 1).to_string())

@@ -40,6 +40,11 @@ impl Offers {
         Self { offered: Some(slots), agreed: BTreeSet::new(), outstanding: true }
     }
 
+    /// The slots of the last offer, if offers follow what is active.
+    pub fn offered(&self) -> Option<&BTreeSet<SlotIndex>> {
+        self.offered.as_ref()
+    }
+
     /// True while an answer is awaited.
     pub fn outstanding(&self) -> bool {
         self.outstanding

@@ -109,6 +109,7 @@ pub fn start(config: Config) -> io::Result<Started> {
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
     let shard = Shard {
         bindings: vec![None; usize::from(config.slots)],
+        first_size: (0, 0),
         control: Control::default(),
         config,
         sockets,
@@ -153,6 +154,8 @@ struct Shard {
     dropped: Arc<Counter>,
     feeds: Feeds,
     bindings: Vec<Option<Binding>>,
+    /// Of the picture in slot 0, pixels: some peers say positions as parts of it.
+    first_size: (u32, u32),
     /// Who may steer, besides what roles permit.
     control: Control,
     viewers: BTreeMap<Key, Entry>,
@@ -272,9 +275,12 @@ impl Shard {
                 }
                 self.report_slots();
             }
-            Command::Bind { slot, binding } => {
+            Command::Bind { slot, binding, size } => {
                 if let Some(bound) = self.bindings.get_mut(usize::from(slot)) {
                     *bound = binding;
+                }
+                if slot == 0 {
+                    self.first_size = size;
                 }
                 for entry in self.viewers.values_mut() {
                     entry.viewer.bind(now, slot, binding, context!(self));
@@ -321,7 +327,7 @@ impl Shard {
     fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
         // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
         let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
-        let offers = matches!(begin, Begin::Offer { .. });
+        let offers = !matches!(begin, Begin::Accept { .. });
         let setup = Setup {
             id: peer,
             role,
@@ -335,7 +341,8 @@ impl Shard {
             messages: self.config.messages,
         };
         match Viewer::new(now, setup, begin) {
-            Ok((viewer, sdp)) => {
+            Ok((mut viewer, sdp)) => {
+                let sections = viewer.sections();
                 let key = self.next_key;
                 self.next_key += 1;
                 self.by_peer.insert(peer, key);
@@ -343,7 +350,7 @@ impl Shard {
                 let span = tracing::info_span!("peer", id = %peer);
                 self.viewers.insert(key, Entry { viewer, ufrag, span, scheduled: None });
                 if offers {
-                    report(&self.config, Report::Offer { peer, sdp });
+                    report(&self.config, Report::Offer { peer, sdp, sections });
                 } else {
                     report(&self.config, Report::Answer { peer, result: Ok(sdp) });
                     self.with(key, |viewer, cx| viewer.negotiated(now, cx));
@@ -427,7 +434,10 @@ impl Shard {
         let peer = entry.viewer.id;
         match entry.viewer.offer_if_due(now) {
             Ok(None) => {}
-            Ok(Some(sdp)) => report(&self.config, Report::Offer { peer, sdp }),
+            Ok(Some(sdp)) => {
+                let sections = entry.viewer.sections();
+                report(&self.config, Report::Offer { peer, sdp, sections });
+            }
             Err(error) => self.remove(key, &error.to_string()),
         }
     }
@@ -484,6 +494,10 @@ impl Shard {
             entry.scheduled = None;
             let _entered = entry.span.clone().entered();
             if entry.viewer.timeout(now, self.config.clock) {
+                if let Some(held) = messages::repeat(now, &mut entry.viewer, &self.control) {
+                    // Left out, it is what was held that is let go.
+                    let _ = self.config.input.keys(Actor::Peer(entry.viewer.id), held);
+                }
                 self.after_input(now, key);
             } else {
                 self.remove(key, "the connection was not made in time");
@@ -540,7 +554,14 @@ impl Shard {
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
-        match messages::take(now, &mut entry.viewer, &self.control, channel, bytes) {
+        let viewer = &mut entry.viewer;
+        let taken = match channel {
+            Channel::MultiWebrtc(channel) => {
+                messages::take_translated(now, viewer, &self.control, (channel, bytes), self.first_size)
+            }
+            channel => messages::take(now, viewer, &self.control, channel, bytes),
+        };
+        match taken {
             Ok(None) => {}
             Ok(Some(Order::Keys(message))) => {
                 let by = Actor::Peer(entry.viewer.id);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
-use common::input::GeneralMessage;
+use common::input::{GeneralMessage, KeysMessage};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::signal::{Role, SlotState};
@@ -16,13 +16,14 @@ use super::feedback::Feedback;
 use super::feeds::Feeds;
 use super::limit::Limit;
 use super::messages;
+use super::multi_webrtc;
 use super::negotiate;
 use super::offers::Offers;
 use super::pace::Pace;
 use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
-use super::{Begin, Binding, FeedId, Own};
+use super::{Begin, Binding, FeedId, Own, Sections};
 use crate::feed::{AudioUnit, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
@@ -92,6 +93,8 @@ pub struct Viewer {
     parts: Parts,
     stats: PeerStats,
     not_retransmitted: u64,
+    /// It is one of these pages.
+    page: Option<multi_webrtc::Client>,
 }
 
 /// What a peer may do how often.
@@ -155,6 +158,7 @@ impl Viewer {
         connection.deny_candidates(now, setup.deny_candidates);
         let shown: Vec<_> = match &begin {
             Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
+            Begin::OfferToMultiWebrtc => vec![(bindings.first().copied().flatten(), false)],
             Begin::Accept { slots, .. } => {
                 let followed = |n: usize| bindings.get(n).copied().flatten();
                 let shown = slots.iter().enumerate().map(|(n, own)| match own {
@@ -176,7 +180,9 @@ impl Viewer {
             }
             slots.push(slot);
         }
+        let page = (begin == Begin::OfferToMultiWebrtc).then(multi_webrtc::Client::default);
         let (sdp, offers) = match begin {
+            Begin::OfferToMultiWebrtc => (connection.offer_to_multi_webrtc(now)?, Offers::all()),
             Begin::Offer { preallocated } => {
                 if role >= Role::Controller {
                     negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
@@ -199,6 +205,7 @@ impl Viewer {
             next_report: now,
             stats: PeerStats::default(),
             not_retransmitted: 0,
+            page,
         };
         Ok((viewer, sdp))
     }
@@ -232,6 +239,18 @@ impl Viewer {
         }
         self.offers.made(active);
         self.connection.reoffer(now).map(Some)
+    }
+
+    /// The sections of each slot in the offer made last, if slots are not pre-allocated: they are where they were
+    /// first active.
+    pub fn sections(&mut self) -> Option<Sections> {
+        let offered = self.offers.offered()?;
+        let pc = self.connection.pc();
+        let sections = offered.iter().filter_map(|slot| {
+            let sender = self.slots.get(usize::from(*slot))?.sender?;
+            Some((*slot, negotiate::mids(pc, sender)?))
+        });
+        Some(sections.collect())
     }
 
     /// Offer and answer are in place: takes payload types, and has the feeds wake up while the connection comes up.
@@ -515,9 +534,26 @@ impl Viewer {
         self.limits.messages.refused()
     }
 
-    /// Queues a text on the channel `general`. False when it had to be left out.
+    /// Queues a text on the channel `general`. False when it had to be left out, or would not be understood.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
-        self.connection.send_text(now, Channel::General, text)
+        if self.page.is_none() {
+            return self.connection.send_text(now, Channel::General, text);
+        }
+        let controllers = Channel::MultiWebrtc(multi_webrtc::Channel::Controllers);
+        multi_webrtc::translate(text)
+            .is_some_and(|bytes| self.connection.send_bytes(now, controllers, &bytes))
+    }
+
+    /// What is known of it if it is one of these pages.
+    pub fn page(&mut self) -> Option<&mut multi_webrtc::Client> {
+        self.page.as_mut()
+    }
+
+    /// What it holds, if it does not say so itself and it is time. Of one that is lost, nothing: what it holds is let
+    /// go then.
+    pub fn repeat(&mut self, now: Instant) -> Option<KeysMessage> {
+        let connected = self.phase == Phase::Connected;
+        self.page.as_mut()?.repeat(now).filter(|_| connected)
     }
 
     /// Tells the peer that a message of its was not carried out.
@@ -568,7 +604,8 @@ impl Viewer {
             Phase::Connected => Some(self.next_report),
             Phase::Lost => None,
         };
-        [own, self.connection.deadline()].into_iter().flatten().min()
+        let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
+        [own, repeat, self.connection.deadline()].into_iter().flatten().min()
     }
 
     /// Its counters, and how many packets were asked for in vain.

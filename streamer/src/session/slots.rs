@@ -5,7 +5,6 @@
 
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
 use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
-use common::media::VideoCodec;
 use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
 use common::spec::{CursorMode, SourceSpec};
@@ -145,8 +144,9 @@ impl Session {
     pub(super) fn show(&mut self, link: &mut Link, slot: SlotIndex, shown: Shown) {
         let Some(info) = self.stream_info(slot, &shown) else { return };
         let binding = self.sources.binding(&shown);
+        let size = size(&info);
         self.slots.insert(slot, Bound { shown, info: info.clone() });
-        self.tell_all(|| Command::Bind { slot, binding });
+        self.tell_all(|| Command::Bind { slot, binding, size });
         self.input.send(input::Event::Bind(slot, self.input_target(slot)));
         self.slots_changed(link);
         self.broadcast(link, ServerMessage::StreamActivated { stream_info: info });
@@ -174,7 +174,7 @@ impl Session {
 
     fn clear(&mut self, link: &mut Link, slot: SlotIndex, reason: Option<String>) {
         let Some(bound) = self.slots.remove(&slot) else { return };
-        self.tell_all(|| Command::Bind { slot, binding: None });
+        self.tell_all(|| Command::Bind { slot, binding: None, size: (0, 0) });
         self.input.send(input::Event::Bind(slot, None));
         self.slots_changed(link);
         self.broadcast(link, ServerMessage::StreamDeactivated { track_id: bound.info.track_id, reason });
@@ -200,7 +200,8 @@ impl Session {
             let Some(shown) = self.slots.get(&slot).map(|bound| bound.shown.clone()) else { continue };
             let Some(info) = self.stream_info(slot, &shown) else { continue };
             let binding = self.sources.binding(&shown);
-            self.tell_all(|| Command::Bind { slot, binding });
+            let size = size(&info);
+            self.tell_all(|| Command::Bind { slot, binding, size });
             let Some(bound) = self.slots.get_mut(&slot).filter(|bound| bound.info != info) else { continue };
             bound.info = info.clone();
             changed = true;
@@ -363,11 +364,11 @@ impl Session {
         let window = info.as_ref().and_then(|info| info.window.clone());
         let (mid, audio_mid) = negotiate::offered_mids(slot);
         let sounds = self.sources.binding(shown).is_some_and(|binding| binding.audio.is_some());
-        let size = info.as_ref().map_or((0, 0), |info| (info.size.width, info.size.height));
-        let (width, height) = match shown.height {
-            Some(height) if size.1 > 0 => (size.0 * height / size.1 / 2 * 2, height),
-            _ => size,
-        };
+        let known = info.as_ref().map(|info| info.size).filter(|size| size.width > 0 && size.height > 0);
+        let size = known.map(|size| match shown.height {
+            Some(height) => (size.width * height / size.height / 2 * 2, height),
+            None => (size.width, size.height),
+        });
         Some(StreamInfo {
             track_id: format!("video{slot}"),
             mid,
@@ -377,9 +378,9 @@ impl Session {
             is_focused: window.as_ref().is_none_or(|window| window.focused),
             app_name: window.as_ref().map(|window| window.app.clone()),
             window_name: window.map(|window| window.title),
-            width,
-            height,
-            codec: info.as_ref().map_or(VideoCodec::H264, |info| info.codec),
+            width: size.map(|(width, _)| width),
+            height: size.map(|(_, height)| height),
+            codec: info.as_ref().filter(|_| size.is_some()).map(|info| info.codec),
             fps: info.as_ref().map_or(0, |info| info.fps),
             cursor: info.map_or(CursorMode::Embedded, |info| info.cursor),
             input: self.target_of(shown).is_some(),
@@ -428,6 +429,11 @@ fn not_found(stream: &str, quality: &str) -> String {
         "" => format!("there is no stream {stream:?}"),
         quality => format!("there is no stream {stream:?} in quality {quality:?}"),
     }
+}
+
+/// Of the picture, pixels; zeros while that is not known.
+fn size(info: &StreamInfo) -> (u32, u32) {
+    (info.width.unwrap_or(0), info.height.unwrap_or(0))
 }
 
 fn failed(error: &std::io::Error) -> RequestError {

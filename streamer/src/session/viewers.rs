@@ -11,16 +11,17 @@ use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
-use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage};
+use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
 use super::Session;
+use super::slots::Bound;
 use crate::control::Wish;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::connection::Channel;
-use crate::peer::{Audience, Begin, Command, Own, Report, Srtp};
+use crate::peer::{Audience, Begin, Command, Own, Report, Sections, Srtp};
 use crate::peers::Presence;
 use crate::source::ClipboardOffer;
 use crate::{input, requests};
@@ -53,6 +54,7 @@ impl Session {
         }
         let token_id = match &join {
             Join::Native { token_id, .. }
+            | Join::MultiWebrtc { token_id, .. }
             | Join::Whep { token_id, .. }
             | Join::Multistream { token_id, .. } => *token_id,
             Join::ResumeMultistream { .. } => None,
@@ -68,7 +70,7 @@ impl Session {
                     }
                 }
             }
-            Join::Native { .. } | Join::ResumeMultistream { .. } => None,
+            Join::Native { .. } | Join::MultiWebrtc { .. } | Join::ResumeMultistream { .. } => None,
         };
         let mut presence = Presence::Elsewhere;
         let (kind, role, srtp, slots) = match &join {
@@ -76,6 +78,10 @@ impl Session {
                 presence = Presence::Attached { socket: *socket };
                 let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
                 (PeerKind::Native, *role, srtp, self.spec.slots)
+            }
+            Join::MultiWebrtc { role, socket, .. } => {
+                presence = Presence::Attached { socket: *socket };
+                (PeerKind::MultiWebrtc, *role, Srtp::Any, 1)
             }
             Join::Whep { .. } => (PeerKind::Whep, Role::Viewer, Srtp::Any, 1),
             // At most MAX_SLOTS: the web-server has a limit of its own, and what is more is cut here.
@@ -100,10 +106,18 @@ impl Session {
         }
         let begin = match (join, offer) {
             (Join::Native { capabilities, .. }, _) => {
+                let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
+                if !preallocated {
+                    self.peers.set_sections(peer, Sections::new());
+                }
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
-                let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
                 Begin::Offer { preallocated }
+            }
+            (Join::MultiWebrtc { .. }, _) => {
+                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                self.welcome(link, peer, role, token, false);
+                Begin::OfferToMultiWebrtc
             }
             (Join::Whep { .. }, Some(offer)) => {
                 self.joining.insert(peer, Joining { to, slots: Vec::new() });
@@ -156,12 +170,27 @@ impl Session {
             protocol: SIGNAL_PROTOCOL,
         };
         to_peer(link, peer, welcome);
-        let streams = self.slots.values().map(|bound| bound.info.clone()).collect();
-        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
+        // Without pre-allocated slots it follows the offer, which says where they are.
+        if resumed || self.peers.get(peer).is_none_or(|entry| entry.sections.is_none()) {
+            self.streams_info(link, peer);
+        }
         let control = self.control.control();
         if control.mode != ControlMode::Shared {
             to_peer(link, peer, ServerMessage::Control(control.clone()));
         }
+    }
+
+    /// What all active slots show, and in which sections of the peer's connection.
+    fn streams_info(&self, link: &mut Link, peer: PeerId) {
+        let sections = self.peers.get(peer).and_then(|entry| entry.sections.as_ref());
+        let located = |bound: &Bound| {
+            let info = bound.info.clone();
+            let Some(sections) = sections else { return Some(info) };
+            let (mid, audio) = sections.get(&info.slot)?.clone();
+            Some(StreamInfo { mid, audio_mid: info.audio_mid.as_ref().map(|_| audio), ..info })
+        };
+        let streams = self.slots.values().filter_map(located).collect();
+        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
     }
 
     /// A peer's signalling.
@@ -225,7 +254,13 @@ impl Session {
     /// A shard says something.
     pub fn report(&mut self, link: &mut Link, report: Report) {
         match report {
-            Report::Offer { peer, sdp } => to_peer(link, peer, ServerMessage::Offer { sdp }),
+            Report::Offer { peer, sdp, sections } => {
+                to_peer(link, peer, ServerMessage::Offer { sdp });
+                if let Some(sections) = sections {
+                    self.peers.set_sections(peer, sections);
+                    self.streams_info(link, peer);
+                }
+            }
             Report::Answer { peer, result } => self.offer_answered(link, peer, result),
             Report::Refused { peer, code, message } => {
                 let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };

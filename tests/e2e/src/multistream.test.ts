@@ -58,7 +58,7 @@ test("six streams over one connection, each in its slot, and every slot switches
   const client = await open(browser, server.url);
   const ready = await client.init(wishes(NAMES));
   assert.equal(ready.resumed, false);
-  assert.deepEqual(ready.slots.map(({ stream, status }) => [stream, status]), NAMES.map((name) => [name, "pending"]));
+  assert.equal(ready.slots, 6);
   const answered = await client.offer(6, { audio: 6 });
   assert.deepEqual(answered.map(({ slot, stream }) => [slot, stream]), NAMES.map((name, slot) => [slot, name]));
   await Promise.all(NAMES.map((name, slot) => client.presents(slot, width(name))));
@@ -85,7 +85,7 @@ test("a stream that does not exist is an error in its slot, and the others are s
   const client = await open(browser, server.url);
   await client.init(wishes(["a", "nothing", "c"]));
   const [, refused] = await client.offer(3);
-  assert.deepEqual(refused, { slot: 1, stream: "nothing", status: "error", error: "stream_not_found" });
+  assert.deepEqual(refused, { slot: 1, stream: "nothing", status: "error", error: "stream not found" });
   await Promise.all([client.presents(0, width("a")), client.presents(2, width("c"))]);
   await Promise.all([client.status(0, "a", "active"), client.status(2, "c", "active")]);
   assert.equal((await client.bytes("video"))[1], 0);
@@ -150,14 +150,12 @@ test("a client that comes back in time finds its slots as they were, and its pic
   await client.connect();
   const ready = await client.init([], session);
   assert.deepEqual([ready.resumed, ready.session], [true, session]);
-  assert.deepEqual(
-    ready.slots.map(({ stream, status }) => [stream, status]),
-    [
-      ["a", "active"],
-      ["nothing", "error"],
-      ["d", "active"],
-    ],
-  );
+  assert.equal(ready.slots, 3);
+  await Promise.all([
+    client.status(0, "a", "active"),
+    client.status(1, "nothing", "error"),
+    client.status(2, "d", "active"),
+  ]);
   await client.send({ type: "multistream/switch", slot: 0, stream: "e" });
   await client.presents(0, width("e"));
   assert.deepEqual(await client.connection(), before);

@@ -347,7 +347,7 @@ fn a_desktop_is_resized_while_it_runs() {
         let seen = snapshot(&server, "demo");
         assert_eq!((seen.width, seen.height), (width, height), "the snapshot");
         let slot = &server.streamer("demo").unwrap().slots[0];
-        assert_eq!((slot.width, slot.height), (width, height), "what viewers are told");
+        assert_eq!((slot.width, slot.height), (Some(width), Some(height)), "what viewers are told");
     }
     let now = server.stats_until("demo", "it reports the size", |stats| stats.video.width == 640);
     assert_eq!(now.process.pid, captured, "the same process");

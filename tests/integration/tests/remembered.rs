@@ -62,7 +62,7 @@ fn after_a_loss_of_power_all_that_was_there_is_there_again_as_it_was_left() {
         let slots: Vec<_> = slots.iter().map(|slot| (slot.slot, slot.source.clone(), slot.width)).collect();
         (slots.len() == 1 && slots[0].0 == 2).then_some(slots)
     });
-    assert_eq!(slots, [(2, "more".to_owned(), 320)]);
+    assert_eq!(slots, [(2, "more".to_owned(), Some(320))]);
     assert!(server.streamer("gone").is_none(), "what was deleted stays deleted");
     assert_eq!(server.run_dirs().len(), 1);
     assert_eq!(trail(&server, "kept"), [AuditAction::Created, AuditAction::Restarted]);

@@ -228,7 +228,7 @@ fn unix(ntp: u64) -> Duration {
     seconds + Duration::from_nanos(((ntp & 0xffff_ffff) * 1_000_000_000) >> 32)
 }
 
-fn media_engine(media: Media) -> Result<MediaEngine, rtc::shared::error::Error> {
+pub fn media_engine(media: Media) -> Result<MediaEngine, rtc::shared::error::Error> {
     let codec = |mime: &str, clock_rate, channels, fmtp: &str, feedback: &[(&str, &str)], payload_type| {
         let rtcp_feedback = feedback
             .iter()

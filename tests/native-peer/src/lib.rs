@@ -12,6 +12,7 @@
 
 mod connection;
 mod depacketize;
+mod page;
 mod signalling;
 mod swarm;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use common::media::VideoCodec;
 use common::signal::ServerMessage;
 
+pub use page::{Page, PageEvent};
 pub use swarm::{Options, Swarm};
 
 /// What a peer does with RTP.

@@ -304,7 +304,7 @@ fn without_coalescing(socket: &UdpSocket) -> std::io::Result<()> {
 }
 
 /// The header of an RTP packet; `None` for everything else on the same port (RFC 7983, RFC 5761 §4).
-fn arrival(data: &[u8], kernel_time: Option<Duration>) -> Option<Arrival> {
+pub fn arrival(data: &[u8], kernel_time: Option<Duration>) -> Option<Arrival> {
     let header: &[u8; 12] = data.first_chunk()?;
     if header[0] >> 6 != 2 || (64..96).contains(&(header[1] & 0x7f)) {
         return None;

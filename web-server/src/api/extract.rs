@@ -105,11 +105,26 @@ pub trait Json: DeserializeOwned {
     }
 }
 
+/// What a body in JSON can be read as: [`Json`], or one of several.
+pub trait FromJson: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is something else.
+    fn from_json(bytes: &[u8]) -> Result<Self, ApiError>;
+}
+
+impl<T: Json> FromJson for T {
+    fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
+        decode(bytes)
+    }
+}
+
 /// The body, decoded.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
-impl<T: Json + 'static> FromRequest for Body<T> {
+impl<T: FromJson + 'static> FromRequest for Body<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
@@ -121,7 +136,7 @@ impl<T: Json + 'static> FromRequest for Body<T> {
                 return Err(ApiError::MediaType { expected: "application/json" });
             }
             let payload = payload.await.map_err(|error| ApiError::Unreadable(error.to_string()))?;
-            decode(&read(payload, MAX_BODY).await?).map(Body)
+            T::from_json(&read(payload, MAX_BODY).await?).map(Body)
         })
     }
 }

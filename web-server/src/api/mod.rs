@@ -88,6 +88,8 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}/control", Viewer, || web::route().to(control::get)),
         entry("PUT", "/api/streamers/{id}/control", Admin, || web::route().to(control::put)),
         websocket("/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
+        // Pages written for another server, some of which say its base twice.
+        websocket("/api/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
         entry("POST", "/api/streamers/{id}/whep", Viewer, || web::route().to(whep::create)),
         entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
         entry("OPTIONS", "/api/streamers/{id}/whep/{peer_id}", Nothing, || {

@@ -15,6 +15,7 @@ use common::spec::InvalidField;
 use super::guard::Forbidden;
 use crate::auth::Refused;
 use crate::auth::revoked::Full;
+use crate::compat::multi_webrtc::answer;
 use crate::hosts;
 use crate::limits::Exceeded;
 use crate::registry::StartError;
@@ -330,7 +331,7 @@ fn problem(status: StatusCode, code: &str, field: Option<&str>, detail: String, 
 
 /// Gives `response` the body of `problem`.
 pub fn with_body(response: HttpResponse, problem: &Problem) -> HttpResponse {
-    let body = serde_json::to_vec(problem).expect("a problem is text and numbers");
+    let body = answer::problem(problem).to_string();
     let mut response = response.set_body(actix_web::body::BoxBody::new(body));
     let value = header::HeaderValue::from_static(MEDIA_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, value);

@@ -9,13 +9,14 @@ use common::spec::{
     DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::extract::{Body, Id, Json, Query};
+use super::extract::{Body, FromJson, Id, Json, Query};
 use super::problem::ApiError;
 use super::site::{Caller, Site};
 use super::sources::allowed;
 use crate::auth::Right;
+use crate::compat::multi_webrtc::{self, answer};
 use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
@@ -24,6 +25,7 @@ use crate::registry::request::Admission;
 ///
 /// Answers at once with state `starting`, or with `wait=running` when its source runs or has failed.
 /// Repeating the same request is harmless: the streamer that is there is returned, and lives as long as it was to.
+/// Bodies in the words of another server (`docs/COMPAT.md`) are taken as well, and answered with 200.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -40,7 +42,7 @@ use crate::registry::request::Admission;
 )]
 pub async fn create(
     request: HttpRequest,
-    body: Body<CreateStreamer>,
+    body: Body<Create>,
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
@@ -51,7 +53,15 @@ pub async fn create(
         Some("running") => true,
         Some(other) => return Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
     };
-    let (id, spec, lifetime) = body.0.into_parts();
+    let foreign = matches!(body.0, Create::MultiWebrtc(_));
+    let (id, spec, lifetime) = match body.0 {
+        Create::Ours(body) => body.into_parts(),
+        Create::MultiWebrtc(body) => {
+            let (id, spec) = body.into_spec(|host| hosts.find(host))?;
+            spec.validate().map_err(multi_webrtc::create::in_its_words)?;
+            (Some(id), spec, StreamerPatch::default())
+        }
+    };
     let spec = spec.as_given();
     spec.validate()?;
     lifetime.validate()?;
@@ -68,11 +78,12 @@ pub async fn create(
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
     let mut response = match created.how {
-        Admission::Create => HttpResponse::Created(),
-        Admission::Existing => HttpResponse::Ok(),
+        Admission::Create if !foreign => HttpResponse::Created(),
+        // Those who speak so take anything but 200 for a failure.
+        Admission::Create | Admission::Existing => HttpResponse::Ok(),
     };
     let location = site.path(&format!("/api/streamers/{}", created.streamer.id));
-    Ok(response.insert_header((header::LOCATION, location)).json(created.streamer))
+    Ok(response.insert_header((header::LOCATION, location)).json(answer::streamer(&created.streamer)))
 }
 
 /// List all streamers.
@@ -84,7 +95,8 @@ pub async fn create(
     responses((status = 200, description = "All streamers, in order of ids", body = StreamerList)),
 )]
 pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(StreamerList { streamers: registry.list().await? }))
+    let list = StreamerList { streamers: registry.list().await? };
+    Ok(HttpResponse::Ok().json(answer::streamers(&list)))
 }
 
 /// Get one streamer.
@@ -104,7 +116,7 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
         // So may logs, of programs that are not ours.
         streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
     }
-    Ok(HttpResponse::Ok().json(streamer))
+    Ok(HttpResponse::Ok().json(answer::streamer(&streamer)))
 }
 
 /// Change how long a streamer lives.
@@ -174,6 +186,24 @@ pub(super) fn locate_source(source: &Value, path: &str) -> Option<(String, Strin
 }
 
 impl Json for StreamerPatch {}
+/// The body of [`create`], in our words or in others'.
+#[derive(Debug)]
+pub enum Create {
+    /// Ours.
+    Ours(CreateStreamer),
+    /// Those of [`multi_webrtc`].
+    MultiWebrtc(multi_webrtc::create::CreateStreamer),
+}
+
+impl FromJson for Create {
+    fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
+        let body = serde_json::from_slice::<Map<String, Value>>(bytes);
+        match body.is_ok_and(|body| multi_webrtc::create::speaks(&body)) {
+            true => FromJson::from_json(bytes).map(Self::MultiWebrtc),
+            false => FromJson::from_json(bytes).map(Self::Ours),
+        }
+    }
+}
 
 impl Json for CreateStreamer {
     fn locate(body: &Value) -> Option<(String, String)> {

@@ -7,6 +7,7 @@ use common::restart::LogTail;
 use super::extract::{Id, Query};
 use super::problem::ApiError;
 use super::site::Caller;
+use crate::compat::multi_webrtc::answer;
 use crate::registry::Handle;
 
 /// Lines of a log when the request does not say how many.
@@ -30,7 +31,8 @@ const MAX_TAIL: usize = 5000;
     ),
 )]
 pub async fn restart(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Accepted().json(registry.restart(&id.0, &caller.right?.name()).await?))
+    let streamer = registry.restart(&id.0, &caller.right?.name()).await?;
+    Ok(HttpResponse::Accepted().json(answer::streamer(&streamer)))
 }
 
 /// The end of a streamer's log.

@@ -442,6 +442,18 @@ impl Hosts {
         })
     }
 
+    /// The id of a host that is named by it, or by its place among all, from 0: others than us count them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn find(&self, named: &str) -> Result<String, Error> {
+        let state = self.state();
+        let hosts = &state.kept.hosts;
+        let by_place = || named.parse::<usize>().ok().and_then(|place| hosts.get(place));
+        let host = hosts.iter().find(|host| host.id == named).or_else(by_place);
+        host.map(|host| host.id.clone()).ok_or_else(|| Error::NotFound(named.to_owned()))
+    }
+
     fn record(&self, id: &str) -> Result<Record, Error> {
         let state = self.state();
         let host = state.kept.hosts.iter().find(|host| host.id == id);
@@ -595,6 +607,8 @@ mod tests {
             certificate: None,
         };
         hosts.insert(record).unwrap();
+        assert!(hosts.find("0").unwrap() == "h" && hosts.find("h").unwrap() == "h");
+        assert!(matches!(hosts.find("1"), Err(Error::NotFound(_))));
         assert!(matches!(hosts.resolve(source("h")), Err(Error::NotPaired(_))));
         let set = |kept: &mut Kept| {
             kept.hosts[0].certificate = Some("pem".into());

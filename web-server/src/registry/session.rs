@@ -683,6 +683,9 @@ impl Session {
     fn peer_state(&mut self, peer: Peer) {
         let (id, kind, token) = (peer.id, peer.kind, peer.token_id);
         self.compare_peer(&peer);
+        if let Some(socket) = self.sockets.get(&id) {
+            socket.state(peer.state);
+        }
         if self.peers.insert(id, peer).is_none() {
             let by = token.map(|token| format!(" by token {token}")).unwrap_or_default();
             let detail = format!("{}{by}", format!("{kind:?}").to_lowercase());

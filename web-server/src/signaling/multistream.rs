@@ -149,7 +149,7 @@ impl Connection {
                 Err(End::Closed(Close::Server))
             }
             // A socket of messages is given none.
-            Out::Text(_) => Ok(()),
+            Out::Text(_) | Out::State(_) => Ok(()),
         }
     }
 

@@ -9,6 +9,9 @@
 //! its `resumeToken`. Only `bye` ends the peer.
 //!
 //! How it ends is in [`super::websocket`].
+//!
+//! Who offers no subprotocol and says nothing first is a page that was written for another server,
+//! [`multi_webrtc`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +33,8 @@ use tracing::{Instrument, Span};
 use super::gate::Gate;
 use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
-use crate::api::extract::Id;
 use crate::api::problem::ApiError;
+use crate::compat::multi_webrtc;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::{self, Viewer};
@@ -39,6 +42,9 @@ use crate::supervisor;
 
 /// The client speaks first, and soon.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Who offers no subprotocol must speak sooner to be taken for a client of ours: long enough for `hello` to follow the
+/// opening over any network, and hardly noticed by who waits for us to begin.
+const SILENCE: Duration = Duration::from_millis(700);
 
 /// Watch and steer, by the native protocol.
 ///
@@ -55,7 +61,6 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 )]
 pub async fn connect(
     request: HttpRequest,
-    id: Id,
     payload: web::Payload,
     gate: Gate,
     registry: web::Data<registry::Handle>,
@@ -63,11 +68,9 @@ pub async fn connect(
     ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
     let limits = gate.limits();
-    // Whoever is nobody yet is not even told which streamers there are.
-    if !gate.is_open_to_nobody() {
-        registry.get(&id.0).await?;
-    }
+    let id = streamer(&request, &gate, &registry).await?;
     let offered = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+    let known = offered.is_some();
     if let Some(offered) = offered.map(|value| value.to_str().unwrap_or_default())
         && !offered.split(',').any(|protocol| protocol.trim() == SUBPROTOCOL)
     {
@@ -75,61 +78,124 @@ pub async fn connect(
     }
     let longest = limits.config().message_bytes as usize;
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], longest, limits)?;
-    let (socket, outbox) = Socket::new();
     let (registry, metrics) = (registry.get_ref().clone(), metrics.get_ref().clone());
-    let span = tracing::info_span!("peer", streamer = %id.0, socket = socket.number(), peer = Empty);
+    let span = tracing::info_span!("peer", streamer = %id, socket = Empty, peer = Empty);
     let ice = ice.into_inner();
-    let connection = Connection { id: id.0, gate, registry, metrics, ice, websocket, socket, outbox };
-    actix_web::rt::spawn(connection.run().instrument(span));
+    let connection = Connection { id, gate, registry, metrics, ice, websocket };
+    actix_web::rt::spawn(connection.run(known).instrument(span));
     Ok(response)
 }
 
-struct Connection {
-    id: StreamerId,
-    gate: Gate,
-    registry: registry::Handle,
-    metrics: Metrics,
-    ice: Arc<ice::Config>,
-    websocket: WebSocket,
+/// The streamer that the path names. It is there, unless whoever asks is nobody yet: those are not even told that.
+async fn streamer(
+    request: &HttpRequest,
+    gate: &Gate,
+    registry: &registry::Handle,
+) -> Result<StreamerId, ApiError> {
+    let text = request.match_info().query("id");
+    let parsed = StreamerId::parse(text).map_err(|error| ApiError::field("id", error.to_string()));
+    if gate.is_open_to_nobody() {
+        return parsed;
+    }
+    let missing = match parsed {
+        Err(error) => error,
+        Ok(id) => match registry.get(&id).await {
+            Ok(_) => return Ok(id),
+            Err(denied) => denied.into(),
+        },
+    };
+    match multi_webrtc::peer::without_tab(text) {
+        Some(id) if registry.get(&id).await.is_ok() => Ok(id),
+        _ => Err(missing),
+    }
+}
+
+/// A WebSocket to a streamer, before it is known who speaks on it.
+pub struct Connection {
+    /// Which streamer.
+    pub id: StreamerId,
+    /// Lets it in.
+    pub gate: Gate,
+    /// Has the streamers.
+    pub registry: registry::Handle,
+    /// Counts it.
+    pub metrics: Metrics,
+    /// For `welcome`.
+    pub ice: Arc<ice::Config>,
+    /// The WebSocket.
+    pub websocket: WebSocket,
+}
+
+impl Connection {
+    /// `ours`: it has offered the subprotocol.
+    async fn run(mut self, ours: bool) {
+        let first = match ours {
+            true => None,
+            false => timeout(SILENCE, self.websocket.receive()).await.ok(),
+        };
+        match first {
+            None if !ours && !self.gate.is_open_to_nobody() => multi_webrtc::peer::run(self, None).await,
+            Some(Ok(Frame::Text(text))) if multi_webrtc::peer::speaks(&text) => {
+                multi_webrtc::peer::run(self, Some(Frame::Text(text))).await;
+            }
+            Some(Err(end)) => self.websocket.close(end).await,
+            first => Native::new(self).run(first.and_then(Result::ok)).await,
+        }
+    }
+}
+
+/// A WebSocket on which our own protocol is spoken.
+struct Native {
+    connection: Connection,
     socket: Socket,
     outbox: Outbox,
 }
 
-impl Connection {
-    async fn run(mut self) {
-        let end = match self.converse().await {
+impl Native {
+    fn new(connection: Connection) -> Self {
+        let (socket, outbox) = Socket::new();
+        Span::current().record("socket", socket.number());
+        Self { connection, socket, outbox }
+    }
+
+    async fn run(mut self, first: Option<Frame>) {
+        let end = match self.converse(first).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
         tracing::debug!(?end, "WebSocket ended");
-        self.websocket.close(end).await;
+        self.connection.websocket.close(end).await;
     }
 
-    async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
-        let hello = timeout(HELLO_DEADLINE, self.hello()).await;
+    async fn converse(&mut self, first: Option<Frame>) -> Result<std::convert::Infallible, End> {
+        let hello = timeout(HELLO_DEADLINE, self.hello(first)).await;
         let join = hello.unwrap_or_else(|_| Err(End::policy("no hello within 10 s")))?;
         let joined = self.join(join).await;
-        self.metrics.join(PeerKind::Native, joined.is_ok());
+        self.connection.metrics.join(PeerKind::Native, joined.is_ok());
         let (streamer, peer) = joined?;
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
-        let said_bye = matches!(end, Err(End::Bye)) || self.gate.is_revoked();
-        self.registry.leave(&self.id, peer, self.socket.number(), said_bye).await;
+        let said_bye = matches!(end, Err(End::Bye)) || self.connection.gate.is_revoked();
+        self.connection.registry.leave(&self.connection.id, peer, self.socket.number(), said_bye).await;
         end
     }
 
     /// Waits for `hello`, answering everything else with an error.
-    async fn hello(&mut self) -> Result<Join, End> {
+    async fn hello(&mut self, mut first: Option<Frame>) -> Result<Join, End> {
         loop {
-            match self.receive().await? {
+            let said = match first.take() {
+                Some(frame) => self.received(frame).await?,
+                None => self.receive().await?,
+            };
+            match said {
                 Some(ClientMessage::Hello { token, resume, role, capabilities }) => {
-                    let right = match self.gate.enter(token.as_deref(), &self.id) {
+                    let right = match self.connection.gate.enter(token.as_deref(), &self.connection.id) {
                         Ok(right) => right,
                         Err(refused) => return Err(self.refuse(refused).await?),
                     };
                     let role = role.unwrap_or(Role::Controller).min(right.role());
                     let (socket, token_id) = (self.socket.number(), right.token());
-                    tracing::info!(id = %self.id, socket, ?role, by = right.name(), "joining");
+                    tracing::info!(id = %self.connection.id, socket, ?role, by = right.name(), "joining");
                     return Ok(Join::Native { resume, socket, role, capabilities, token_id });
                 }
                 Some(ClientMessage::Bye) => return Err(End::Bye),
@@ -149,7 +215,7 @@ impl Connection {
     async fn join(&mut self, join: Join) -> Result<(supervisor::Handle, PeerId), End> {
         let (answer, answered) = oneshot::channel();
         let viewer = Viewer { join, socket: self.socket.clone(), answer };
-        let (registry, id) = (self.registry.clone(), self.id.clone());
+        let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
         let joining = async move {
             let streamer = registry.join(&id, viewer).await.map_err(ApiError::from)?;
             let joined = answered.await.unwrap_or(Err(supervisor::ask::AskError::Gone));
@@ -184,14 +250,14 @@ impl Connection {
     ) -> Result<std::convert::Infallible, End> {
         loop {
             tokio::select! {
-                frame = self.websocket.receive() => {
+                frame = self.connection.websocket.receive() => {
                     if let Some(message) = self.received(frame?).await? {
                         self.forward(streamer, peer, message).await?;
                     }
                 }
                 Some(out) = self.outbox.queue.recv() => self.write(out).await?,
                 () = self.outbox.kick.cancelled() => return Err(End::policy("you do not read")),
-                () = self.gate.revoked() => return Err(End::revoked()),
+                () = self.connection.gate.revoked() => return Err(End::revoked()),
             }
         }
     }
@@ -214,7 +280,7 @@ impl Connection {
 
     /// The next message of the client; `None` for one that was answered here.
     async fn receive(&mut self) -> Result<Option<ClientMessage>, End> {
-        let frame = self.websocket.receive().await?;
+        let frame = self.connection.websocket.receive().await?;
         self.received(frame).await
     }
 
@@ -238,12 +304,14 @@ impl Connection {
         let text = match out {
             Out::Text(text) => text,
             Out::Message(mut message) => {
-                self.ice.complete(Utc::now(), &mut message);
+                self.connection.ice.complete(Utc::now(), &mut message);
                 to_text(&message)
             }
             Out::Close(why) => return Err(End::Closed(why)),
+            // Its connection tells a native viewer.
+            Out::State(_) => return Ok(()),
         };
-        self.websocket.send(text, &self.outbox.kick).await
+        self.connection.websocket.send(text, &self.outbox.kick).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
+use common::api::PeerState;
 use common::signal::ServerMessage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ pub enum Out {
     Text(ByteString),
     /// A message that the WebSocket's task completes, or puts into its own words.
     Message(Box<ServerMessage>),
+    /// The peer's connection has another state; told to those only who have no other way to know.
+    State(PeerState),
     /// Nothing follows; close.
     Close(Close),
 }
@@ -40,6 +43,8 @@ enum Language {
     Native,
     /// Another one: it is given messages, and only those that are for this viewer.
     Other,
+    /// Another one, which is given all that there is.
+    Everything,
 }
 
 /// Sends to one viewer's WebSocket. Never waits.
@@ -71,6 +76,12 @@ impl Socket {
         Self::speaking(Language::Other)
     }
 
+    /// The same for a translation of the native protocol: what the WebSocket's task reads is all of that, and the
+    /// states of its peer's connection.
+    pub fn of_everything() -> (Self, Outbox) {
+        Self::speaking(Language::Everything)
+    }
+
     fn speaking(language: Language) -> (Self, Outbox) {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
@@ -88,17 +99,23 @@ impl Socket {
     pub fn send(&self, message: &ServerMessage) {
         self.push(match (self.language, message) {
             // A welcome is not complete yet.
-            (Language::Other, _) | (Language::Native, ServerMessage::Welcome { .. }) => {
-                Out::Message(Box::new(message.clone()))
-            }
+            (Language::Other | Language::Everything, _)
+            | (Language::Native, ServerMessage::Welcome { .. }) => Out::Message(Box::new(message.clone())),
             (Language::Native, _) => Out::Text(to_text(message)),
         });
     }
 
-    /// Sends what [`to_text`] made of a message that goes to everybody: to native viewers.
+    /// Sends what [`to_text`] made of a message that goes to everybody: to native viewers, and translations.
     pub fn broadcast(&self, text: ByteString) {
-        if self.language == Language::Native {
+        if self.language != Language::Other {
             self.push(Out::Text(text));
+        }
+    }
+
+    /// Says how the peer's connection is, to translations.
+    pub fn state(&self, state: PeerState) {
+        if self.language == Language::Everything {
+            self.push(Out::State(state));
         }
     }
 

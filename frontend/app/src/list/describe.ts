@@ -22,7 +22,7 @@ export function describeSource({ spec, slots, stats }: Described): string {
   const kind = KINDS[spec.source.type];
   const shown = slots.find(({ source }) => source === "main");
   const size = [shown, stats?.video, spec.source].find(
-    (candidate) => candidate !== undefined && "width" in candidate && candidate.width > 0,
+    (candidate) => candidate !== undefined && "width" in candidate && candidate.width !== null && candidate.width > 0,
   );
   const main = size !== undefined && "width" in size ? `${kind} ${size.width} × ${size.height}` : kind;
   return others === 0 ? main : `${main}, ${count(others, "stream", "streams")}`;

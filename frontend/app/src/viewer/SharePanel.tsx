@@ -62,7 +62,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
             <Row
               key={slot}
               name={labelOf(info)}
-              detail={`${info.width} × ${info.height}`}
+              detail={info.width === null || info.height === null ? "No picture yet" : `${info.width} × ${info.height}`}
               action="Stop"
               testId={`stop-${slot}`}
               disabled={busy !== null}

@@ -131,7 +131,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           client.resize(fitted.slot, fitted.width, fitted.height);
           setFitted(null);
         } else if (info !== null) {
-          setFitted({ slot: info.slot, width: info.width, height: info.height });
+          const { slot, width, height } = info;
+          if (width !== null && height !== null) setFitted({ slot, width, height });
         }
       },
     },

@@ -41,15 +41,15 @@ isFocused: boolean,
 /**
  * Pixels; positions of input are in these.
  */
-width: number, 
+width: number | null, 
 /**
  * Pixels.
  */
-height: number, 
+height: number | null, 
 /**
  * Codec of the video.
  */
-codec: VideoCodec, 
+codec: VideoCodec | null, 
 /**
  * Highest frame rate.
  */

@@ -66,7 +66,8 @@ export class PointerInput {
   picture(): Size {
     const { client, slot, video } = this.#context;
     const info = client.slots.get(slot)?.info;
-    return info ?? { width: video.videoWidth, height: video.videoHeight };
+    const { width, height } = info ?? { width: null, height: null };
+    return { width: width ?? video.videoWidth, height: height ?? video.videoHeight };
   }
 
   /** Somebody else has moved the pointer: what we were about to repeat is out of date. */

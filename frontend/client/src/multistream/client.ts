@@ -13,6 +13,7 @@ import type { MultistreamClientMessage, SlotState } from "../generated";
 import { SwitchRequests } from "../peer/requests";
 import { advance, type Command, IDLE, type Session, type SessionEvent } from "../session";
 import { type ClientState, publicState } from "../state";
+import { type AudioMode, isHeard } from "./audio";
 import type { MultiServerMessage, SlotConfig, SlotStatus } from "./messages";
 import { MultiPeer } from "./peer";
 import { multiSocketUrl, MultiSocket } from "./socket";
@@ -25,6 +26,8 @@ export type MultiStreamOptions = {
   readonly token?: TokenSource;
   /** `relay`: through a TURN server or not at all. Default: `all`. */
   readonly iceTransportPolicy?: RTCIceTransportPolicy;
+  /** Which slots are heard; `focused` is the one of {@link MultiStreamClient.focus}. Default: `mix`. */
+  readonly audio?: AudioMode;
 };
 
 export type MultiStreamEvents = {
@@ -54,11 +57,14 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
   #offers = 0;
   #requestCount = 0;
   #reached = false;
+  #audio: AudioMode;
+  #focused: number | null = null;
 
   /** @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. */
   constructor(baseUrl: string | URL, options: MultiStreamOptions = {}) {
     this.#url = multiSocketUrl(baseUrl);
     this.#options = options;
+    this.#audio = options.audio ?? "mix";
   }
 
   on<K extends keyof MultiStreamEvents>(
@@ -171,6 +177,26 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     this.#socket?.send({ type: "multistream/keyframe", slot });
   }
 
+  /** Which slots are heard. What is not heard is received all the same: a slot is heard at once. */
+  get audio(): AudioMode {
+    return this.#audio;
+  }
+
+  set audio(mode: AudioMode) {
+    this.#audio = mode;
+    this.#hear();
+  }
+
+  /**
+   * The slot that is heard where one at a time is; null: none.
+   * @throws {RangeError} when there is no such slot.
+   */
+  focus(slot: number | null): void {
+    if (slot !== null) this.#wanted.require(slot);
+    this.#focused = slot;
+    this.#hear();
+  }
+
   /** Leaves. {@link connect} may be called again. */
   disconnect(): void {
     this.#handle({ type: "end", reason: { kind: "left" } });
@@ -224,7 +250,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
         void this.#accept(message);
         break;
       case "status":
-        this.#status(message.status, message.requestId);
+        this.#status(this.#wanted.asAsked(message.status), message.requestId);
         break;
       case "ice":
         this.#peer?.addCandidate(message.candidate);
@@ -238,7 +264,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     }
   }
 
-  #ready({ session, resumed, iceServers, slots }: MultiServerMessage & { type: "ready" }): void {
+  #ready({ session, resumed, iceServers }: MultiServerMessage & { type: "ready" }): void {
     this.#token = session;
     this.#greeted = true;
     this.#handle({ type: "step", step: "streamer" });
@@ -254,7 +280,6 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
       if (this.#peer === null || this.#peer.offered) this.#replacePeer();
       void this.#offer([...iceServers, ...(this.#options.iceServers ?? [])]);
     }
-    for (const status of slots) this.#status(status, "");
   }
 
   async #offer(iceServers: readonly RTCIceServer[]): Promise<void> {
@@ -283,7 +308,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     for (const message of this.#wanted.afterInit()) this.#socket?.send(message);
     this.#takeTracks(peer);
     this.#handle({ type: "step", step: "transport" });
-    for (const status of slots) this.#status(status, "");
+    for (const status of slots) this.#status(this.#wanted.asAsked(status), "");
   }
 
   #status(status: SlotStatus, requestId: string): void {
@@ -332,7 +357,14 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
       stream.addTrack(audio);
       this.#tracks.set(slot, video);
     }
+    this.#hear();
     this.#events.emit("tracks", this.#tracks);
+  }
+
+  #hear(): void {
+    for (const [slot, { audio }] of this.#peer?.tracks.entries() ?? []) {
+      audio.enabled = isHeard(this.#audio, slot, this.#focused);
+    }
   }
 
   #handle(event: SessionEvent): void {

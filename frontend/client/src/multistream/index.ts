@@ -9,6 +9,7 @@
  * ```
  */
 
+export { type AudioMode, isHeard } from "./audio";
 export { MultiStreamClient, type MultiStreamEvents, type MultiStreamOptions } from "./client";
 export type { SlotConfig, SlotStatus } from "./messages";
 export { multiSocketUrl } from "./socket";

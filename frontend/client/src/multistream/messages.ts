@@ -36,7 +36,6 @@ export type MultiServerMessage =
       /** The session goes on as it was: no offer is needed. */
       readonly resumed: boolean;
       readonly iceServers: readonly IceServer[];
-      readonly slots: readonly SlotStatus[];
     }
   | {
       readonly type: "answer";
@@ -59,6 +58,13 @@ export type ParsedMulti =
   | { readonly kind: "malformed"; readonly why: string };
 
 type Fields = Readonly<Record<string, unknown>>;
+
+/** The codes of what this protocol says in words: the same as everywhere else. */
+const CODES: ReadonlyMap<string, string> = new Map([
+  ["stream not found", "stream_not_found"],
+  ["codec not supported", "codec_unsupported"],
+  ["stream cannot be started", "source_failed"],
+]);
 
 const STATES: ReadonlySet<unknown> = new Set<SlotState>([
   "pending",
@@ -94,13 +100,12 @@ export function parseMultiMessage(text: string): ParsedMulti {
 const READERS: Readonly<
   Record<MultistreamServerMessage["type"], (fields: Fields) => MultiServerMessage | null>
 > = {
-  "multistream/ready": ({ request_id, session, resumed, ice_servers, slots }) => ({
+  "multistream/ready": ({ request_id, session, resumed, ice_servers }) => ({
     type: "ready",
     requestId: textOr(request_id, ""),
     session: typeof session === "string" ? session : null,
     resumed: resumed === true,
     iceServers: Array.isArray(ice_servers) ? ice_servers.filter(isIceServer) : [],
-    slots: statusesOf(slots),
   }),
   "multistream/answer": ({ request_id, sdp, slots }) =>
     typeof sdp === "string"
@@ -139,14 +144,15 @@ function isIceServer(value: unknown): value is IceServer {
   return Array.isArray(urls) && urls.every((url) => typeof url === "string");
 }
 
-function statusOf({ slot, stream, quality, status, error }: Fields): SlotStatus | null {
+/** By the server's name for the stream, which has the rendition in it. */
+function statusOf({ slot, stream, status, error }: Fields): SlotStatus | null {
   if (typeof slot !== "number" || !STATES.has(status)) return null;
   return {
     slot,
     stream: textOr(stream, ""),
-    quality: textOr(quality, ""),
+    quality: "",
     status: status as SlotState,
-    error: typeof error === "string" && error !== "" ? error : null,
+    error: typeof error === "string" && error !== "" ? (CODES.get(error) ?? error) : null,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { MultistreamClientMessage } from "../generated";
-import type { SlotConfig } from "./messages";
+import type { SlotConfig, SlotStatus } from "./messages";
 
 /** All slots, where a message or a call names one. */
 export const ALL_SLOTS = -1;
@@ -34,6 +34,15 @@ export class WantedSlots {
     return this.#slots.map(({ stream, quality }, slot) => ({ slot, stream, quality }));
   }
 
+  /** A status by the names that were asked for, if it is of what was asked for: the server has one name for both. */
+  asAsked(status: SlotStatus): SlotStatus {
+    const wanted = this.#slots[status.slot];
+    if (wanted === undefined) return status;
+    const { stream, quality } = wanted;
+    const name = quality === "" || quality === "native" ? stream : `${stream}-${quality}`;
+    return name === status.stream ? { ...status, stream, quality } : status;
+  }
+
   isPaused(slot: number): boolean {
     return this.#slots[slot]?.paused ?? false;
   }
@@ -54,10 +63,14 @@ export class WantedSlots {
    */
   indices(slot: number): number[] {
     if (slot === ALL_SLOTS) return [...this.#slots.keys()];
-    if (this.#slots[slot] === undefined) {
-      throw new RangeError(`there is no slot ${slot}; this session has ${this.#slots.length}`);
-    }
+    this.require(slot);
     return [slot];
+  }
+
+  /** @throws {RangeError} when there is no such slot. */
+  require(slot: number): void {
+    if (this.#slots[slot] !== undefined) return;
+    throw new RangeError(`there is no slot ${slot}; this session has ${this.#slots.length}`);
   }
 
   /** The server could not be told of a slot's last change. */

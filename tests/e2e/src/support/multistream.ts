@@ -9,7 +9,7 @@ import type { Browser, Page } from "playwright-core";
 import { openPage } from "./browser.js";
 import { until } from "./wait.js";
 
-export type Status = { slot: number; stream: string; quality?: string; status: string; error?: string };
+export type Status = { slot: number; stream: string; status: string; error?: string };
 export type Message = { type: string; value?: unknown } & Record<string, unknown>;
 export type Wish = { slot: number; stream: string; quality?: string };
 
@@ -164,10 +164,10 @@ export class Client {
   }
 
   /** Says `init`; the `ready` that follows. */
-  async init(slots: Wish[], session?: string): Promise<{ session: string; resumed: boolean; slots: Status[] }> {
+  async init(slots: Wish[], session?: string): Promise<{ session: string; resumed: boolean; slots: number }> {
     await this.send({ type: "multistream/init", request_id: "init", slots, session });
     const ready = await this.told("multistream/ready");
-    return ready as unknown as { session: string; resumed: boolean; slots: Status[] };
+    return ready as unknown as { session: string; resumed: boolean; slots: number };
   }
 
   /** Offers so many slots; the slots of the answer, once the connection is up. */

@@ -122,7 +122,7 @@ enum State {
         told: Told,
     },
     /// The client is a peer.
-    Active { slots: Slots },
+    Active { count: SlotIndex, told: Told },
 }
 
 /// A valid `init`.
@@ -133,8 +133,8 @@ struct Init {
     slots: Slots,
 }
 
-/// What has been said of each slot.
-type Told = BTreeMap<SlotIndex, SlotStatus>;
+/// What has been said of each slot last, and in answer to what.
+type Told = BTreeMap<SlotIndex, (SlotStatus, Option<RequestTag>)>;
 
 /// One client.
 #[derive(Debug)]
@@ -232,10 +232,10 @@ impl Protocol {
     /// A new session.
     fn ready(&mut self, init: Init, session: String) {
         let Init { request: request_id, slots, .. } = init;
-        let told = slots.0.iter().map(Slots::pending).collect();
+        let count = slots.count();
         self.state = State::Ready { session: session.clone(), slots };
         let ice_servers = self.config.ice_servers.clone();
-        self.say(&ServerMessage::Ready { request_id, session, resumed: false, ice_servers, slots: told });
+        self.say(&ServerMessage::Ready { request_id, session, resumed: false, ice_servers, slots: count });
     }
 
     fn offer(&mut self, request: Option<RequestTag>, sdp: String) -> Result<(), String> {
@@ -262,9 +262,6 @@ impl Protocol {
     fn switch(&mut self, request: Option<RequestTag>, wish: SlotConfig) -> Result<(), String> {
         self.active(wish.slot)?;
         check_names(&wish)?;
-        if let State::Active { slots } = &mut self.state {
-            slots.0[usize::from(wish.slot)] = wish.clone();
-        }
         let SlotConfig { slot, stream, quality } = wish;
         let request_id = request.map(|tag| serde_json::to_string(&tag).expect("a number or a text"));
         self.out.push(Output::Tell(signal::ClientMessage::Switch { slot, stream, quality, request_id }));
@@ -303,15 +300,13 @@ impl Protocol {
 
     /// The number of slots, if there is a peer and it has this one.
     fn active(&self, slot: SlotIndex) -> Result<SlotIndex, String> {
-        let slots = match &self.state {
-            State::Active { slots } => slots,
+        let count = match self.state {
+            State::Active { count, .. } => count,
             State::Ready { .. } | State::Offering { .. } => return Err("no active session".into()),
             State::Idle | State::Checking { .. } | State::Resuming { .. } => {
                 return Err(NOT_INITIALIZED.into());
             }
         };
-        // At most as many as a connection can have.
-        let count = slots.0.len() as SlotIndex;
         if slot < count { Ok(count) } else { Err(INVALID_SLOT.into()) }
     }
 
@@ -397,14 +392,24 @@ impl Protocol {
         request: Option<String>,
     ) {
         let slot = named.slot;
+        let stream = rendition_name(&named.stream, &named.quality);
+        let status = SlotStatus { slot, stream, status, error: error.map(in_words) };
         match &mut self.state {
-            State::Offering { slots, told, .. } | State::Resuming { init: Init { slots, .. }, told, .. } => {
-                told.insert(slot, slots.as_asked(named, status, error));
+            State::Offering { told, .. } | State::Resuming { told, .. } => {
+                told.insert(slot, (status, None));
                 self.settle();
             }
-            State::Active { slots } => {
-                let status = slots.as_asked(named, status, error);
+            State::Active { told, .. } => {
                 let request_id = request.and_then(|tag| serde_json::from_str(&tag).ok());
+                let news = (status.clone(), request_id.clone());
+                let known = told.get(&slot);
+                // A switch is answered, whatever else was said already.
+                if known
+                    .is_some_and(|(said, to)| *said == status && (request_id.is_none() || *to == request_id))
+                {
+                    return;
+                }
+                told.insert(slot, news);
                 self.say(&ServerMessage::Status { request_id, slot, status });
             }
             // Late words about a session that is over.
@@ -419,18 +424,20 @@ impl Protocol {
                 if told.len() >= slots.0.len() =>
             {
                 let (sdp, request_id) = (answer.take().unwrap_or_default(), request.take());
-                let (slots, told) = (slots.clone(), std::mem::take(told));
-                self.state = State::Active { slots };
-                let slots = told.into_values().collect();
+                let (count, told) = (slots.count(), std::mem::take(told));
+                let slots = told.values().map(|(status, _)| status.clone()).collect();
+                self.state = State::Active { count, told };
                 self.say(&ServerMessage::Answer { request_id, sdp, slots });
             }
             State::Resuming { init, count: Some(count), told, .. } if told.len() >= usize::from(*count) => {
                 let session = init.session.take().unwrap_or_default();
                 let (request_id, told) = (init.request.take(), std::mem::take(told));
-                let slots = Slots(told.values().map(Slots::named).collect());
-                self.state = State::Active { slots };
-                let (slots, ice_servers) = (told.into_values().collect(), self.config.ice_servers.clone());
+                let (slots, ice_servers) = (*count, self.config.ice_servers.clone());
+                self.state = State::Active { count: slots, told: told.clone() };
                 self.say(&ServerMessage::Ready { request_id, session, resumed: true, ice_servers, slots });
+                for (slot, (status, _)) in told {
+                    self.say(&ServerMessage::Status { request_id: None, slot, status });
+                }
             }
             _ => {}
         }
@@ -478,26 +485,19 @@ impl Slots {
         Ok(Self((0..count).map(|slot| by_slot.remove(&slot).unwrap_or_else(|| empty(slot))).collect()))
     }
 
-    /// How a slot is before anything is known of it.
-    fn pending(wish: &SlotConfig) -> SlotStatus {
-        let status = if wish.stream.is_empty() { SlotState::Inactive } else { SlotState::Pending };
-        let SlotConfig { slot, stream, quality } = wish.clone();
-        SlotStatus { slot, stream, quality, status, error: None }
+    /// How many. At most as many as a connection can have.
+    fn count(&self) -> SlotIndex {
+        self.0.len() as SlotIndex
     }
+}
 
-    fn named(status: &SlotStatus) -> SlotConfig {
-        let SlotStatus { slot, stream, quality, .. } = status.clone();
-        SlotConfig { slot, stream, quality }
-    }
-
-    /// The streamer's name for what a slot shows becomes the client's, if both mean the same: `camera1` in `360p`
-    /// may be a stream `camera1-360p`, and the other way round.
-    fn as_asked(&self, named: SlotConfig, status: SlotState, error: Option<String>) -> SlotStatus {
-        let means = |config: &SlotConfig| rendition_name(&config.stream, &config.quality);
-        let asked = self.0.get(usize::from(named.slot));
-        let same = asked.filter(|asked| means(asked) == means(&named));
-        let SlotConfig { slot, stream, quality } = same.cloned().unwrap_or(named);
-        SlotStatus { slot, stream, quality, status, error }
+/// What is wrong with a slot, for people: the streamer's codes are for programs of our own.
+fn in_words(error: String) -> String {
+    match error.as_str() {
+        "stream_not_found" => "stream not found".into(),
+        "codec_unsupported" => "codec not supported".into(),
+        "source_failed" => "stream cannot be started".into(),
+        _ => error,
     }
 }
 

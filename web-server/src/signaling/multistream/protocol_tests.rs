@@ -105,9 +105,7 @@ fn a_session_begins_with_init_and_offer() {
     let ready = said(talk.0.handle(Input::Checked(Ok("secret".into()))));
     assert_eq!(
         ready,
-        json!({ "type": "multistream/ready", "request_id": 1, "session": "secret", "resumed": false, "slots": [
-            { "slot": 0, "stream": "a", "status": "pending" },
-            { "slot": 1, "stream": "b", "quality": "360p", "status": "pending" } ] })
+        json!({ "type": "multistream/ready", "request_id": 1, "session": "secret", "resumed": false, "slots": 2 })
     );
     let join = Join::Offer {
         sdp: OFFER.into(),
@@ -129,7 +127,7 @@ fn a_session_begins_with_init_and_offer() {
         said(talk.streamer(1, "b", "360p", SlotState::Error)),
         json!({ "type": "multistream/answer", "request_id": "o", "sdp": "answer", "slots": [
             { "slot": 0, "stream": "a", "status": "pending" },
-            { "slot": 1, "stream": "b", "quality": "360p", "status": "error", "error": "stream_not_found" } ] })
+            { "slot": 1, "stream": "b-360p", "status": "error", "error": "stream not found" } ] })
     );
     assert_eq!(
         said(talk.streamer(0, "a", "", SlotState::Active)),
@@ -227,13 +225,37 @@ fn a_refused_offer_can_be_followed_by_a_better_one() {
 }
 
 #[test]
-fn slots_are_told_by_the_names_that_the_client_gave() {
+fn slots_are_told_by_the_names_of_their_streams_whether_or_not_a_rendition_is_a_stream_of_its_own() {
+    for (stream, quality, name) in
+        [("b-360p", "", "b-360p"), ("b", "360p", "b-360p"), ("b", "native", "b"), ("c", "", "c")]
+    {
+        let status = said(Talk::active().streamer(1, stream, quality, SlotState::Active));
+        assert_eq!(status["status"], json!({ "slot": 1, "stream": name, "status": "active" }));
+    }
+}
+
+#[test]
+fn no_status_is_told_twice() {
     let mut talk = Talk::active();
-    // The rendition is a stream of its own, which the client need not know.
-    let status = said(talk.streamer(1, "b-360p", "", SlotState::Active));
-    assert_eq!(status["status"], json!({ "slot": 1, "stream": "b", "quality": "360p", "status": "active" }));
-    let other = said(talk.streamer(1, "c", "", SlotState::Active));
-    assert_eq!(other["status"]["stream"], "c");
+    assert_eq!(talk.streamer(0, "a", "", SlotState::Pending), [], "the answer has it");
+    said(talk.streamer(0, "a", "", SlotState::Active));
+    assert_eq!(talk.streamer(0, "a", "", SlotState::Active), []);
+    said(talk.streamer(0, "a", "", SlotState::Buffering));
+    said(talk.streamer(0, "a", "", SlotState::Active));
+    // A switch to what is there already is answered all the same, once.
+    let mut answer = |tag: &str| {
+        talk.0.handle(Input::Said(signal::ServerMessage::SlotStatus {
+            slot: 0,
+            stream: "a".into(),
+            quality: String::new(),
+            status: SlotState::Active,
+            error: None,
+            request_id: Some(tag.into()),
+        }))
+    };
+    assert_eq!(said(answer("7"))["request_id"], 7);
+    assert_eq!(answer("7"), []);
+    assert_eq!(said(answer("8"))["request_id"], 8);
 }
 
 #[test]
@@ -296,12 +318,16 @@ fn a_client_that_comes_back_finds_its_slots() {
     assert_eq!(talk.0.handle(Input::Joined(None)), []);
     assert_eq!(talk.0.handle(welcome(2)), []);
     assert_eq!(talk.streamer(1, "gone", "", SlotState::Error), []);
-    let ready = said(talk.streamer(0, "a", "", SlotState::Active));
+    let told = talk.streamer(0, "a", "", SlotState::Active).into_iter().map(|output| said(vec![output]));
+    let status =
+        |slot: u8, status: Value| json!({ "type": "multistream/status", "slot": slot, "status": status });
     assert_eq!(
-        ready,
-        json!({ "type": "multistream/ready", "request_id": 2, "session": "old", "resumed": true, "slots": [
-            { "slot": 0, "stream": "a", "status": "active" },
-            { "slot": 1, "stream": "gone", "status": "error", "error": "stream_not_found" } ] })
+        told.collect::<Vec<_>>(),
+        [
+            json!({ "type": "multistream/ready", "request_id": 2, "session": "old", "resumed": true, "slots": 2 }),
+            status(0, json!({ "slot": 0, "stream": "a", "status": "active" })),
+            status(1, json!({ "slot": 1, "stream": "gone", "status": "error", "error": "stream not found" })),
+        ]
     );
     let switch = json!({ "type": "multistream/switch", "slot": 1, "stream": "b" });
     assert!(matches!(talk.hear(switch).as_slice(), [Output::Tell(_)]), "no offer is needed");

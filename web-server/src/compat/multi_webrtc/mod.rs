@@ -1,0 +1,15 @@
+//! Backends and pages written for the multi-peer WebRTC branch of moonlight-web-stream: a backend creates streamers
+//! of Moonlight hosts by REST, and pages watch and steer them by a WebSocket and data channels.
+//!
+//! ```text
+//! backend ── POST /api/streamers ──▶ create ──▶ the spec of a streamer
+//!         ◀─ its fields beside ours ── answer
+//! page    ◀─ WS /api/streamers/{id}/peer ─▶ peer ◀─ signal ─▶ our signalling
+//! ```
+//!
+//! Data channels end in a streamer, which translates what comes on them.
+
+pub mod answer;
+pub mod create;
+pub mod peer;
+mod signal;

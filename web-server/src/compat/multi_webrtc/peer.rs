@@ -1,0 +1,212 @@
+//! The WebSocket of one of those pages, on the path of our own: it is known by offering no subprotocol and by not
+//! speaking first. What is said on it is [`super::signal`]'s.
+//!
+//! Leaving is closing the WebSocket: the peer goes with it.
+
+use std::convert::Infallible;
+
+use chrono::Utc;
+use common::api::PeerKind;
+use common::id::{PeerId, StreamerId};
+use common::ipc::{self, Json, ServerIpcMessage};
+use common::signal::Role;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tracing::Span;
+use tracing::field::display;
+
+use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
+use crate::api::problem::ApiError;
+use crate::registry::Viewer;
+use crate::signaling::peer_ws::Connection;
+use crate::signaling::socket::{Out, Outbox, Socket};
+use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
+use crate::supervisor;
+use crate::supervisor::ask::AskError;
+
+/// A page that has nobody's right must show one by then.
+const LOGIN_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// A UUID and the hyphen before it.
+const SUFFIX: usize = 37;
+
+/// The streamer that a page means by `agent-1-<UUID>`: each of its tabs adds one to the id of the streamer, which was
+/// created without.
+pub fn without_tab(id: &str) -> Option<StreamerId> {
+    let (id, tab) = id.split_at_checked(id.len().checked_sub(SUFFIX)?)?;
+    tab.strip_prefix('-')?.parse::<uuid::Uuid>().ok()?;
+    StreamerId::parse(id).ok()
+}
+
+/// True for a text that only such a page says first.
+pub fn speaks(text: &str) -> bool {
+    parse(text).is_some()
+}
+
+struct Page {
+    connection: Connection,
+    socket: Socket,
+    outbox: Outbox,
+    translator: Translator,
+    /// What the translator said before there was a peer.
+    first: Vec<Output>,
+}
+
+/// Serves a page until its WebSocket ends. `first` is what it has said already.
+pub async fn run(connection: Connection, first: Option<Frame>) {
+    let (socket, outbox) = Socket::of_everything();
+    let (translator, said) = Translator::new();
+    let mut page = Page { connection, socket, outbox, translator, first: said };
+    let end = match page.converse(first).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    };
+    tracing::debug!(?end, "WebSocket of a page ended");
+    page.connection.websocket.close(end).await;
+}
+
+impl Page {
+    async fn converse(&mut self, first: Option<Frame>) -> Result<Infallible, End> {
+        let login = timeout(LOGIN_DEADLINE, self.login(first)).await;
+        let join = login.unwrap_or_else(|_| Err(End::policy("no credentials within 10 s")))?;
+        let said = std::mem::take(&mut self.first);
+        self.carry_out(None, said).await?;
+        let joined = self.join(join).await;
+        self.connection.metrics.join(PeerKind::MultiWebrtc, joined.is_ok());
+        let (streamer, peer) = match joined {
+            Ok(joined) => joined,
+            Err(end) => return Err(self.gone(end).await),
+        };
+        Span::current().record("peer", display(peer));
+        let end = self.relay(&streamer, peer).await;
+        let Connection { registry, id, .. } = &self.connection;
+        // With a server that ends the peer stays: its pictures go on without.
+        let leaves = !matches!(end, Err(End::Closed(crate::signaling::Close::Server)));
+        registry.leave(id, peer, self.socket.number(), leaves).await;
+        end
+    }
+
+    /// Finds out who it is.
+    async fn login(&mut self, first: Option<Frame>) -> Result<ipc::Join, End> {
+        let mut said = first;
+        loop {
+            let credentials = match said.take() {
+                Some(Frame::Text(text)) => match parse(&text) {
+                    Some(ClientMessage::AuthenticateAndInit { credentials }) => Some(credentials),
+                    _ => None,
+                },
+                Some(Frame::Binary) | None => None,
+            };
+            let Connection { gate, websocket, id, .. } = &mut self.connection;
+            if gate.is_open_to_nobody() && credentials.is_none() {
+                said = Some(websocket.receive().await?);
+                continue;
+            }
+            let right = match gate.enter(credentials.as_deref(), id) {
+                Ok(right) => right,
+                Err(refused) => return Err(self.gone(End::refused(refused.problem("").detail)).await),
+            };
+            let role = Role::Controller.min(right.role());
+            let (socket, token_id) = (self.socket.number(), right.token());
+            tracing::info!(%id, socket, ?role, by = right.name(), "joining as a page of another server");
+            return Ok(ipc::Join::MultiWebrtc { socket, role, token_id });
+        }
+    }
+
+    async fn join(&mut self, join: ipc::Join) -> Result<(supervisor::Handle, PeerId), End> {
+        let (answer, answered) = oneshot::channel();
+        let viewer = Viewer { join, socket: self.socket.clone(), answer };
+        let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
+        let joining = async move {
+            let streamer = registry.join(&id, viewer).await.map_err(ApiError::from)?;
+            let joined = answered.await.unwrap_or(Err(AskError::Gone));
+            Ok::<_, ApiError>((streamer, joined.map_err(ApiError::from)?))
+        };
+        tokio::pin!(joining);
+        let deadline = sleep(JOIN_DEADLINE);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                joined = &mut joining => {
+                    let (streamer, joined) = joined.map_err(|error| End::refused(error.problem("").detail))?;
+                    return Ok((streamer, joined.peer));
+                }
+                () = &mut deadline => return Err(End::refused("joining took too long")),
+                // It has nothing to say yet, but it may leave.
+                frame = self.connection.websocket.receive() => drop(frame?),
+            }
+        }
+    }
+
+    async fn relay(&mut self, streamer: &supervisor::Handle, peer: PeerId) -> Result<Infallible, End> {
+        loop {
+            let input = tokio::select! {
+                frame = self.connection.websocket.receive() => match frame? {
+                    Frame::Text(text) => parse(&text).map(Input::Heard),
+                    Frame::Binary => None,
+                },
+                Some(out) = self.outbox.queue.recv() => match out {
+                    Out::Message(mut message) => {
+                        self.connection.ice.complete(Utc::now(), &mut message);
+                        Some(Input::Said(*message))
+                    }
+                    // What everybody is told is in our words already.
+                    Out::Text(text) => serde_json::from_str(&text).ok().map(Input::Said),
+                    Out::State(state) => Some(Input::State(state)),
+                    Out::Close(why) => return Err(self.gone(End::Closed(why)).await),
+                },
+                () = self.outbox.kick.cancelled() => return Err(End::policy("you do not read")),
+                () = self.connection.gate.revoked() => return Err(self.gone(End::revoked()).await),
+            };
+            // What is no message of its is ignored, as it would ignore ours.
+            let Some(input) = input else { continue };
+            let outputs = self.translator.handle(input);
+            self.carry_out(Some((streamer, peer)), outputs).await?;
+        }
+    }
+
+    /// It is no peer, or not any more: it is told, if it still listens. Returns how the WebSocket ends.
+    async fn gone(&mut self, end: End) -> End {
+        let outputs = self.translator.handle(Input::Gone);
+        match self.carry_out(None, outputs).await {
+            Ok(()) => end,
+            Err(lost) => lost,
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        peer: Option<(&supervisor::Handle, PeerId)>,
+        outputs: Vec<Output>,
+    ) -> Result<(), End> {
+        for output in outputs {
+            match (output, peer) {
+                (Output::Say(message), _) => {
+                    let text = to_text(&message).into();
+                    self.connection.websocket.send(text, &self.outbox.kick).await?;
+                }
+                (Output::Tell(message), Some((streamer, peer))) => {
+                    let message = ServerIpcMessage::FromPeer { peer, message: Json(message) };
+                    streamer.tell(message).await.map_err(|error| End::refused(error.to_string()))?;
+                }
+                (Output::Tell(_), None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tab_adds_a_uuid_to_the_id() {
+        let of = |id: &str| without_tab(id).map(String::from);
+        let long = format!("agent-{}-01890a5d-ac96-774b-bcce-b302099a8057", "x".repeat(40));
+        assert_eq!(of("agent-1-01890a5d-ac96-774b-bcce-b302099a8057").as_deref(), Some("agent-1"));
+        assert_eq!(of(&long).map(|id| id.len()), Some(46), "together they may be longer than an id");
+        for other in ["agent-1", "01890a5d-ac96-774b-bcce-b302099a8057", "a-01890a5d", "", &"ä".repeat(30)] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}
