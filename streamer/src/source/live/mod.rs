@@ -162,7 +162,8 @@ enum State {
 
 impl Publisher {
     fn new(outlets: Outlets, shared: Arc<Shared>) -> Self {
-        let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host: _ } = outlets;
+        let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host: _ } =
+            outlets;
         let state = State::Trying(None);
         let (backoff, rate) = (Backoff::default(), Rate::default());
         Self { video, audio, counters, events, shared, state, backoff, rate }

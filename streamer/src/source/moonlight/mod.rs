@@ -136,7 +136,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         move |source| Error::Io { what, source }
     };
     let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host } = outlets;
-    let session = open(spec, &access, false, Instant::now() + FIRST_PATIENCE, &host)?;
+    let session = open(spec, &access, false, Instant::now() + PATIENCE, &host)?;
     let info = Info {
         size: Size { width: spec.width, height: spec.height },
         fps: spec.fps,

@@ -97,7 +97,7 @@ impl Status {
             StreamerState::Starting | StreamerState::Restarting => Self::Starting,
             StreamerState::Running => Self::Active,
             // One that ends cannot be joined any more, and is not there soon.
-            StreamerState::Failed | StreamerState::Stopping => Self::Failed,
+            StreamerState::Failed | StreamerState::Stopped | StreamerState::Stopping => Self::Failed,
         }
     }
 }
