@@ -117,10 +117,15 @@ fn a_command_has_a_small_clean_environment_and_no_descriptors() {
         "PATH",
         "PULSE_SERVER",
         "PWD",
+        "TMPDIR",
         "USER",
         "XAUTHORITY",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
         "XDG_RUNTIME_DIR",
         "XDG_SESSION_TYPE",
+        "XDG_STATE_HOME",
     ];
     assert_eq!(names, expected);
     assert!(env.contains("EXTRA=from the spec\n") && env.contains("DISPLAY=:7\n"), "{env}");
