@@ -45,6 +45,8 @@ use crate::stats::SourceCounters;
 const LOOK: Duration = Duration::from_millis(100);
 /// For a session to begin: apps take their time to be launched.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A host that has shown nothing so long after its first session began never will: whoever asked for it is told.
+const FIRST_PICTURE: Duration = Duration::from_secs(20);
 /// A host that says that the app does not run is asked once more after so long: it may be about to restart.
 const QUIT_CONFIRM: Duration = Duration::from_secs(2);
 
@@ -223,6 +225,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut session: Session) {
+        let (born, mut has_shown) = (Instant::now(), false);
         loop {
             let began = Instant::now();
             let (reason, closed) = match self.stream(&session) {
@@ -231,6 +234,10 @@ impl Worker {
                 End::Lost(reason) => (reason, false),
                 End::Closed(reason) => (reason, true),
             };
+            has_shown |= self.shared.host.get().is_some_and(|stream| stream.stage == HostStage::Streaming);
+            if !has_shown && born.elapsed() >= FIRST_PICTURE {
+                return self.ended(Ended::Failed(reason));
+            }
             self.pictures.offline();
             self.shared.host.change(|stream| stream.fail("host_lost", &reason));
             self.lost(reason.clone());
