@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MOTION_CHANNEL};
+use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MAX_CHANNEL_MESSAGE, MOTION_CHANNEL};
 use common::nat::Network;
 use common::sdp::Bounded;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
@@ -21,7 +21,9 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Registry, Slot};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::configuration::setting_engine::{
+    SctpMaxMessageSize, SettingEngine, SettingEngineBuilder,
+};
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -575,5 +577,7 @@ fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_ice_timeouts(Some(LOST_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
         .with_ice_credentials(ufrag.to_owned(), password)
+        // Without this it is 64 KiB (RFC 8841 §6.1), less than a long text on the clipboard.
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_CHANNEL_MESSAGE as u32))
         .build()
 }

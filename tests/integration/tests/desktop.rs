@@ -226,6 +226,12 @@ fn a_controller_puts_a_picture_on_the_clipboard_in_parts() {
     assert_eq!(controllers.told[0], Vec::<String>::new());
     let url = "/api/streamers/demo/clipboard?type=image/png";
     assert!(server.get(url).expect(200).body == png);
+
+    // The longest text is one message, though it is longer than the 64 KiB that messages may have by default.
+    let long = "x".repeat(128 * 1024);
+    let message = json!({ "type": "clipboard", "text": long });
+    assert!(controllers.peers.send_text(0, Channel::Keys, &message.to_string()));
+    controllers.until(|told| told[1].last() == Some(&long));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
 };
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngineBuilder};
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -73,6 +73,8 @@ impl Connection {
             .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
             .with_answering_dtls_role(RTCDtlsRole::Client)
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+            // As of browsers.
+            .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(256 * 1024))
             .build();
         let mut pc = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
