@@ -24,9 +24,9 @@ resumed: boolean,
  */
 ice_servers?: Array<IceServer>, 
 /**
- * All slots, in order.
+ * How many slots the session has. When one goes on, a `status` of each follows.
  */
-slots: Array<SlotStatus>, } | { "type": "multistream/answer", 
+slots: number, } | { "type": "multistream/answer", 
 /**
  * Of the `offer`.
  */

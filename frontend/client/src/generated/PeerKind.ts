@@ -3,4 +3,4 @@
 /**
  * By which protocol a peer came.
  */
-export type PeerKind = "native" | "whep" | "multistream";
+export type PeerKind = "native" | "whep" | "multistream" | "multi-webrtc";

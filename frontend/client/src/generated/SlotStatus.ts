@@ -10,13 +10,9 @@ export type SlotStatus = {
  */
 slot: number, 
 /**
- * Name of the stream, as it was asked for.
+ * Name of the stream with that of its rendition, if it is not the native one: `camera1-360p`.
  */
 stream: string, 
-/**
- * Rendition, as it was asked for; absent for the native one.
- */
-quality?: string, 
 /**
  * How it is.
  */

@@ -11,11 +11,12 @@ export type StreamInfo = {
  */
 trackId: string, 
 /**
- * Media section of the video.
+ * Media section of the video, where all slots are negotiated from the start. For a viewer without, only that of a
+ * `streams-info` that follows an offer holds.
  */
 mid: string, 
 /**
- * Media section of the sound; absent when the slot has no sound.
+ * Media section of the sound, likewise; absent when the slot has no sound.
  */
 audioMid: string | null, 
 /**
@@ -39,7 +40,7 @@ appName: string | null,
  */
 isFocused: boolean, 
 /**
- * Pixels; positions of input are in these.
+ * Pixels; positions of input are in these. Absent until there is a picture.
  */
 width: number | null, 
 /**
@@ -47,7 +48,7 @@ width: number | null,
  */
 height: number | null, 
 /**
- * Codec of the video.
+ * Codec of the video. Absent until there is a picture.
  */
 codec: VideoCodec | null, 
 /**

@@ -19,7 +19,7 @@ use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
 use crate::api::problem::ApiError;
 use crate::registry::Viewer;
 use crate::signaling::peer_ws::Connection;
-use crate::signaling::socket::{Out, Outbox, Socket};
+use crate::signaling::socket::{Close, Out, Outbox, Socket};
 use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
@@ -80,7 +80,7 @@ impl Page {
         let end = self.relay(&streamer, peer).await;
         let Connection { registry, id, .. } = &self.connection;
         // With a server that ends the peer stays: its pictures go on without.
-        let leaves = !matches!(end, Err(End::Closed(crate::signaling::Close::Server)));
+        let leaves = !matches!(end, Err(End::Closed(Close::Server)));
         registry.leave(id, peer, self.socket.number(), leaves).await;
         end
     }
@@ -152,6 +152,8 @@ impl Page {
                     // What everybody is told is in our words already.
                     Out::Text(text) => serde_json::from_str(&text).ok().map(Input::Said),
                     Out::State(state) => Some(Input::State(state)),
+                    // Its pictures go on without us: that is nothing to show an error for.
+                    Out::Close(Close::Server) => return Err(End::Closed(Close::Server)),
                     Out::Close(why) => return Err(self.gone(End::Closed(why)).await),
                 },
                 () = self.outbox.kick.cancelled() => return Err(End::policy("you do not read")),
