@@ -3,4 +3,4 @@
 /**
  * What can be done with a streamer.
  */
-export type AuditAction = "created" | "adopted" | "restarted" | "ended" | "deleted" | "joined" | "left" | "removed" | "role-changed" | "control-changed" | "token-issued" | "token-revoked";
+export type AuditAction = "created" | "adopted" | "restarted" | "ended" | "stopped" | "deleted" | "joined" | "left" | "removed" | "role-changed" | "control-changed" | "lifetime-changed" | "token-issued" | "token-revoked";

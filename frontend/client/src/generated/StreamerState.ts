@@ -5,8 +5,10 @@
  *
  * ```text
  * starting ──▶ running ◀─▶ restarting ──▶ failed
- *     │           │
+ *     │           │ ▲
+ *     │           ▼ └── restarting
+ *     │        stopped
  *     └───────────┴──▶ stopping ──▶ (gone)
  * ```
  */
-export type StreamerState = "starting" | "running" | "restarting" | "failed" | "stopping";
+export type StreamerState = "starting" | "running" | "restarting" | "failed" | "stopped" | "stopping";
