@@ -93,7 +93,7 @@ export function useMayList(api: Api, hasToken: boolean): boolean {
 const REST_MS = 300;
 
 /** A session that follows the size of the window, and the size that it goes back to. */
-export type Fitted = Pick<StreamInfo, "slot" | "width" | "height">;
+export type Fitted = Pick<StreamInfo, "slot"> & Size;
 
 type Size = { readonly width: number; readonly height: number };
 
@@ -126,7 +126,9 @@ export function useFitting(client: OrielClient, element: HTMLElement | null, fit
       "pagehide",
       () => {
         const now = client.slots.get(slot)?.info ?? null;
-        if (asked === null || now === null || !isAbout(now, asked)) return;
+        if (asked === null || now === null) return;
+        const { width: nowWidth, height: nowHeight } = now;
+        if (nowWidth === null || nowHeight === null || !isAbout({ width: nowWidth, height: nowHeight }, asked)) return;
         // Not over the connection, which ends with the page.
         client.api.resize(client.streamerId, { slot, width, height }, { keepalive: true }).catch(() => undefined);
       },
