@@ -67,6 +67,8 @@ export * from "./PeerStats";
 export * from "./Position";
 export * from "./Problem";
 export * from "./ProcessStats";
+export * from "./Reader";
+export * from "./ReaderProgram";
 export * from "./RequestTag";
 export * from "./ResizeRequest";
 export * from "./RestartPolicy";
