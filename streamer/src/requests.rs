@@ -22,8 +22,9 @@ use crate::streamer::Senders;
 
 /// For what an X server does at once, unless it does not answer at all.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// For input, which may ask for pauses of 30 s.
-const INPUT_PATIENCE: Duration = Duration::from_secs(45);
+/// For input: thousands of characters that the layout lacks, and pauses of 30 s. An X server that does not answer meanwhile ends
+/// the session before that.
+const INPUT_PATIENCE: Duration = Duration::from_secs(900);
 /// For a picture that a source has, or takes at once.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
 

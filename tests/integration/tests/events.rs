@@ -22,9 +22,44 @@ fn tiny() -> Value {
 
 /// A client of server-sent events.
 struct Listener {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Body>,
     /// `id` of the last event.
     last_id: String,
+}
+
+/// A line without its end; `None` at the end of the stream.
+fn line_of(reader: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    let length = reader.read_line(&mut line).expect("a line in time");
+    (length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// What follows the head, out of its chunks (RFC 9112, section 7.1).
+struct Body {
+    stream: BufReader<TcpStream>,
+    chunked: bool,
+    /// Bytes of the chunk that have not been read.
+    left: usize,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if !self.chunked {
+            return self.stream.read(buffer);
+        }
+        if self.left == 0 {
+            // The end of the last chunk is an empty line before the size of the next.
+            let size = std::iter::from_fn(|| line_of(&mut self.stream)).find(|line| !line.is_empty());
+            self.left = size.map_or(0, |size| usize::from_str_radix(&size, 16).expect("the size of a chunk"));
+            if self.left == 0 {
+                return Ok(0);
+            }
+        }
+        let length = buffer.len().min(self.left);
+        let count = self.stream.read(&mut buffer[..length])?;
+        self.left -= count;
+        Ok(count)
+    }
 }
 
 #[derive(Debug)]
@@ -38,15 +73,18 @@ impl Listener {
     fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, Self) {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        // Of version 1.0, so that the body comes as it is, until the connection ends.
-        let mut request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n", server.address());
+        let mut request =
+            format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", server.address());
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
         stream.write_all((request + "\r\n").as_bytes()).unwrap();
-        let mut listener = Self { reader: BufReader::new(stream), last_id: String::new() };
+        let mut stream = BufReader::new(stream);
         let head: Vec<String> =
-            std::iter::from_fn(|| listener.line()).take_while(|line| !line.is_empty()).collect();
+            std::iter::from_fn(|| line_of(&mut stream)).take_while(|line| !line.is_empty()).collect();
+        let chunked = head.iter().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
+        let body = Body { stream, chunked, left: 0 };
+        let listener = Self { reader: BufReader::new(body), last_id: String::new() };
         let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
         let is_stream = head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream"));
         assert_eq!(status == 200, is_stream, "{head:?}");
@@ -63,9 +101,7 @@ impl Listener {
 
     /// `None` at the end.
     fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let length = self.reader.read_line(&mut line).expect("a line in time");
-        (length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+        line_of(&mut self.reader)
     }
 
     /// The next event; `None` at the end.
