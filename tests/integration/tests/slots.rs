@@ -68,7 +68,7 @@ fn a_source_without_a_picture_has_no_size_and_no_codec() {
     let server = Server::start();
     server.create("demo", json!({"type": "test", "width": 160, "height": 96, "fps": 5}));
     let camera = json!({"name": "camera", "source": {"type": "rtsp", "url": "rtsp://127.0.0.1:1/nothing"}});
-    server.post("/api/streamers/demo/sources", &camera).expect(201);
+    server.post("/api/streamers/demo/sources", &camera).expect(204);
     let shown = server.put("/api/streamers/demo/slots/1", &json!({"source": "camera"})).expect(200);
     let shown: Value = shown.json();
     for field in ["width", "height", "codec"] {
