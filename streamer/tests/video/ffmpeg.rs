@@ -397,8 +397,8 @@ fn free_port() -> u16 {
 
 #[test]
 fn cameras_by_rtmp_and_srt_are_read() {
-    let (rtmp, srt) = (free_port(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-    let srt = srt.local_addr().unwrap().port();
+    let (rtmp, srt) = (free_port(), std::net::UdpSocket::bind("127.0.0.1:0"));
+    let srt = srt.unwrap().local_addr().unwrap().port();
     for (output, input) in [
         (
             format!("-f flv -listen 1 rtmp://127.0.0.1:{rtmp}/live/cam"),

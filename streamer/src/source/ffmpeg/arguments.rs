@@ -374,7 +374,9 @@ mod tests {
 
     #[test]
     fn live_urls_are_allowed_and_shown_soon() {
-        for url in ["rtmp://h/live/cam", "rtmps://h/live/cam", "srt://h:9000"] {
+        let Input::Secret(url) = of("rtmp://h/live/key", false) else { panic!("a key may be in it") };
+        assert_eq!(playlist(&url), format!("ffconcat version 1.0\nfile 'rtmp://h/live/key'\n{LIVE_OPTIONS}"));
+        for url in ["rtmp://h", "rtmps://h", "srt://h:9000"] {
             let line = line(of(url, false), VideoMode::Copy, None);
             assert!(line.contains(",rtmp,rtmps,srt -fpsprobesize 0 -analyzeduration 1000000 -i "), "{line}");
         }
