@@ -239,7 +239,9 @@ impl Child {
                     read(&mut self.pictures, &mut self.buffer, &mut self.ready)?;
                 }
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
-                    read(&mut self.sound, &mut self.buffer, &mut self.ready)?;
+                    let read = read(&mut self.sound, &mut self.buffer, &mut self.ready);
+                    // A picture in its place may be far too large.
+                    read.map_err(|end| if self.sound_beside { End::NoSound } else { end })?;
                 }
                 () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.log),
                 () = readable(self.program.as_ref().and_then(|program| program.messages.as_ref())) => {
