@@ -55,7 +55,7 @@ fn assert_red_and_green(picture: &Picture, what: &str) {
 /// Two colours as H.264 of this size with this matrix and range, which it says in these words.
 fn coloured(dir: &Path, height: u32, matrix: &str, range: &str, said: &str) -> PathBuf {
     let arguments = format!(
-        "-f lavfi -i color=red:s=320x{height}:r=10:d=1,format=gbrp -f lavfi -i color=lime:s=320x{height}:r=10:d=1,format=gbrp \
+        "-f lavfi -i color=red:s=64x{height}:r=10:d=1,format=gbrp -f lavfi -i color=lime:s=64x{height}:r=10:d=1,format=gbrp \
          -filter_complex hstack,scale=out_color_matrix={matrix}:out_range={range},format=yuv420p{said} \
          -c:v libx264 -preset ultrafast -bf 0 -g 10"
     );

@@ -295,7 +295,7 @@ fn a_camera_that_is_not_understood_is_read_by_ffmpeg_and_it_is_said_why() {
             format!("{};ssrc=DEADBEEF", known.join(";"))
         })
     };
-    for (said, change) in [("ession", session), ("ssrc", ssrc)] {
+    for (said, change) in [("timeout", session), ("ssrc", ssrc)] {
         let url = in_front_of(&server, change);
         let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{url}"}}"#));
         stage.started();

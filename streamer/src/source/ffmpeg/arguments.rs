@@ -196,7 +196,7 @@ pub fn playlist(url: &str) -> String {
 impl Plan {
     /// What ffmpeg is started with.
     pub fn arguments(&self) -> Vec<String> {
-        // Messages say how grave they are. What is passed on is described by some that are not.
+        // Messages say how grave they are. What is passed on, and whether there is sound, is told by some that are not.
         let level = if self.describes() { "level+info" } else { "level+error" };
         let mut all = words("-hide_banner -nostdin -nostats -loglevel");
         all.push(level.to_owned());
@@ -207,7 +207,11 @@ impl Plan {
             push_output(&mut all, picture.action.gives_ivf(), fd);
         }
         if let Some(fd) = self.sound {
-            all.extend(words("-map 0:a:0? -vn -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
+            all.extend(words("-map 0:a:0? -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
+            // An output without a stream is an error, and to begin anew without it would be to connect twice. Where there is no
+            // sound, what is mapped is what ffmpeg chooses: one picture, which is no sound and so left out.
+            let instead = self.picture.is_some() && self.input.is_theirs();
+            all.extend(words(if instead { "-c:v copy -frames:v 1" } else { "-vn" }));
             all.extend(words("-c:a libopus -application lowdelay -frame_duration 20 -vbr on -b:a"));
             all.push(SOUND_BPS.into());
             push_output(&mut all, false, fd);
@@ -215,10 +219,10 @@ impl Plan {
         all
     }
 
-    /// ffmpeg is to say what it passes on: a picture of theirs, whose container may say how it is to be shown.
-    pub fn describes(&self) -> bool {
+    /// ffmpeg is to say what it passes on, as the container may say how it is to be shown, and whether there is sound.
+    fn describes(&self) -> bool {
         let copied = |(picture, _): (Picture, RawFd)| matches!(picture.action, Action::Copy(_));
-        self.input.is_theirs() && self.picture.is_some_and(copied)
+        self.input.is_theirs() && (self.sound.is_some() || self.picture.is_some_and(copied))
     }
 
     fn push_input(&self, all: &mut Vec<String>) {
@@ -374,8 +378,10 @@ mod tests {
 
     #[test]
     fn live_urls_are_allowed_and_shown_soon() {
-        for url in ["rtmp://h/live/cam", "rtmps://h/live/cam", "srt://h:9000"] {
-            let line = line(of(url, false), VideoMode::Copy, None);
+        let Input::Secret(url) = of("rtmp://h/live/key", false) else { panic!("a key may be in it") };
+        assert_eq!(playlist(&url), format!("ffconcat version 1.0\nfile 'rtmp://h/live/key'\n{LIVE_OPTIONS}"));
+        for url in ["rtmp://h", "rtmps://h", "srt://h:9000"] {
+            let line = line(Input::Url(url.to_owned()), VideoMode::Copy, None);
             assert!(line.contains(",rtmp,rtmps,srt -fpsprobesize 0 -analyzeduration 1000000 -i "), "{line}");
         }
     }
@@ -399,16 +405,28 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_sound_one_picture_is_written_in_its_place() {
+        let instead = " -c:v copy -frames:v 1 -c:a libopus ";
+        assert!(line(of("a.mp4", false), VideoMode::H264, None).contains(instead));
+        assert!(line(Input::OurFlv, VideoMode::H264, None).contains(" -vn -c:a libopus "));
+    }
+
+    #[test]
     fn what_is_passed_on_is_described() {
         for (input, mode, level) in [
             (of("a.mp4", false), VideoMode::Copy, "info"),
             (Input::Program(Container::MpegTs), VideoMode::Copy, "info"),
-            (of("a.mp4", false), VideoMode::H264, "error"),
+            (of("a.mp4", false), VideoMode::H264, "info"),
             (Input::OurFlv, VideoMode::Copy, "error"),
         ] {
             let line = line(input, mode, None);
             assert!(line.contains(&format!("-nostats -loglevel level+{level} ")), "{line}");
         }
+        let action = Action::of(VideoMode::H264);
+        let picture =
+            Picture { action, height: None, interlaced: false, bitrate_kbps: None, known: None, hdtv: false };
+        let silent = Plan { input: of("a.mp4", false), picture: Some((picture, 1)), sound: None };
+        assert!(silent.arguments().join(" ").contains(" level+error "));
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Child {
     buffer: Vec<u8>,
     /// What becomes of the picture, if there is one.
     action: Option<Action>,
+    /// There is sound, or was to be, beside the picture.
+    sound_beside: bool,
     exit: Option<oneshot::Receiver<ExitStatus>>,
     secrets: Secrets,
     program: Option<Program>,
@@ -164,7 +166,6 @@ impl Child {
     ) -> std::io::Result<Self> {
         let (messages, stderr) = receiver()?;
         let (outputs, plan, stdout) = Outputs::open(&input, picture, sound)?;
-        let describes = plan.describes();
         let mut command = Command::new(ffmpeg);
         command.args(plan.arguments()).stdout(stdout).stderr(stderr);
         clean(&mut command);
@@ -190,18 +191,20 @@ impl Child {
             }
         }
         let Outputs { pictures, sound, keep } = outputs;
+        let sound_beside = pictures.is_some() && sound.is_some();
         let (process, exit) = spawn(FFMPEG, command, Depth::Files, keep)?;
         Ok(Self {
             pictures,
             sound,
             messages: Some(messages),
-            log: Log::new(describes),
+            log: Log::default(),
             input: writer,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ready: VecDeque::new(),
             buffer: vec![0; READ],
             action: picture.map(|picture| picture.action),
+            sound_beside,
             exit: Some(exit),
             secrets,
             program,
@@ -237,7 +240,9 @@ impl Child {
                     read(&mut self.pictures, &mut self.buffer, &mut self.ready)?;
                 }
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
-                    read(&mut self.sound, &mut self.buffer, &mut self.ready)?;
+                    let read = read(&mut self.sound, &mut self.buffer, &mut self.ready);
+                    // A picture in its place may be far too large.
+                    read.map_err(|end| if self.sound_beside { End::NoSound } else { end })?;
                 }
                 () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.log),
                 () = readable(self.program.as_ref().and_then(|program| program.messages.as_ref())) => {
@@ -250,12 +255,19 @@ impl Child {
         }
     }
 
-    /// What the container says of pictures that are passed on, and browsers would not know. Told before the first of them.
-    pub fn obstacle(&mut self) -> Option<Obstacle> {
-        if !self.log.has_described {
-            read_messages(&mut self.messages, &mut self.log);
-        }
+    /// Reads what it has said of what it reads and writes, all of which it says before it writes anything.
+    pub fn read_description(&mut self) {
+        read_messages(&mut self.messages, &mut self.log);
+    }
+
+    /// What the container says of pictures that are passed on, and browsers would not know.
+    pub fn obstacle(&self) -> Option<Obstacle> {
         self.log.obstacle
+    }
+
+    /// Sound was asked for beside the picture, and there is none.
+    pub fn is_soundless(&self) -> bool {
+        self.log.soundless
     }
 
     fn write_waiting(&mut self) {
@@ -290,6 +302,10 @@ impl Child {
         }
         let said = self.secrets.clean(&said);
         let refused = |message: &str| tail.text().contains(message);
+        // Nor is there any that can be used.
+        if self.sound_beside && (refused("output file #1") || refused("output stream 1:")) {
+            return End::NoSound;
+        }
         match self.action {
             Some(Action::Copy(Codecs::H264)) if refused("is not supported by the bitstream filter") => {
                 return End::OtherCodec;
@@ -555,18 +571,25 @@ struct Log {
     tail: Tail,
     /// The line that has not ended, as far as it is kept.
     line: Vec<u8>,
-    /// It has come to its outputs: what follows is what it writes, not what it reads.
-    writes: bool,
-    /// It has said all about what it passes on, or will say nothing.
-    has_described: bool,
+    section: Section,
     obstacle: Option<Obstacle>,
+    /// Instead of sound it writes a picture there ([`Plan`]).
+    soundless: bool,
+}
+
+/// What it speaks of.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// What it reads.
+    #[default]
+    Inputs,
+    /// What it passes on. What it encodes comes after all else.
+    Outputs,
+    /// What goes where.
+    Mapping,
 }
 
 impl Log {
-    fn new(describes: bool) -> Self {
-        Self { has_described: !describes, ..Self::default() }
-    }
-
     fn line_ended(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
@@ -588,9 +611,13 @@ impl Log {
     }
 
     fn described(&mut self, line: &str) {
-        self.writes |= line.contains("Output #");
-        self.has_described |= line.contains("Stream mapping:");
-        if self.writes && !self.has_described {
+        match self.section {
+            _ if line.contains("Stream mapping:") => self.section = Section::Mapping,
+            Section::Inputs if line.contains("Output #") => self.section = Section::Outputs,
+            _ => {}
+        }
+        self.soundless |= self.section == Section::Mapping && line.contains("-> #1:0 (copy)");
+        if self.section == Section::Outputs {
             let turned =
                 number_behind(line, "displaymatrix: rotation of ").is_some_and(|angle| angle.abs() >= 1.0);
             self.obstacle = self
@@ -678,20 +705,32 @@ mod tests {
 
     #[test]
     fn only_what_is_grave_is_remembered_without_its_level() {
-        let mut log = Log::new(true);
+        let mut log = Log::default();
         log.push(b"[info] Input #0\n[http @ 0x55] [error] HTTP error 404\n[warning] no\n[fatal] x.mp4: gone");
         assert_eq!(log.finish().text(), "[http @ 0x55] HTTP error 404\nx.mp4: gone\n");
     }
 
     /// As ffmpeg 5.1 describes what it reads, and then what it writes.
     fn described(read: &str, written: &str) -> Option<Obstacle> {
-        let mut log = Log::new(true);
+        let mut log = Log::default();
         let text = format!(
             "[info] Input #0, mov, from 'x':\n{read}[info] Output #0, mpegts, to 'pipe:1':\n{written}[info] Stream mapping:\n[info]   Video: SAR 2:1\n"
         );
         log.push(text.as_bytes());
-        assert!(log.has_described);
         log.obstacle
+    }
+
+    #[test]
+    fn a_picture_in_the_place_of_sound_is_known() {
+        for (second, soundless) in
+            [("#0:0 -> #1:0 (copy)", true), ("#0:1 -> #1:0 (aac (native) -> opus (libopus))", false)]
+        {
+            let mut log = Log::default();
+            log.push(b"[info] Stream mapping:\n[info]   Stream #0:0 -> #0:0 (copy)\n");
+            assert!(!log.soundless);
+            log.push(format!("[info]   Stream {second}\n").as_bytes());
+            assert_eq!(log.soundless, soundless);
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //!
 //! When it ends, for whatever reason, it is started again after a while; only a file has an end. A variant of another
 //! stream reads that stream's feed, so that no camera is connected to twice; it has no sound of its own, as the sound of that
-//! stream goes with it. A program without sound should be said to have none (`audio: false`): else it is started twice,
-//! as only its first ffmpeg finds out.
+//! stream goes with it. Whether there is sound is told by ffmpeg once it has looked, so that nothing has to be connected to or
+//! started twice.
 //!
 //! What is passed on and cannot be shown by browsers is refused, with the reason. Once it was, it is watched for a while, unseen,
 //! each time that it is tried again: else it would be shown for a moment each time.
@@ -187,6 +187,7 @@ impl Job {
         let (mut child, mut reader) = (self.start().await?, Reader::theirs());
         publisher.has_audio(self.sound);
         let mut patience = FIRST;
+        let mut described = false;
         let shown_from = self.refused.then(|| Instant::now() + DOUBT);
         loop {
             let output = tokio::time::timeout(patience, child.next());
@@ -204,6 +205,13 @@ impl Job {
                 }
             };
             let Some(unit) = unit else { continue };
+            if !std::mem::replace(&mut described, true) {
+                child.read_description();
+                if self.sound && child.is_soundless() {
+                    self.sound = false;
+                    publisher.has_audio(false);
+                }
+            }
             if matches!(self.picture.action, Action::Copy(_))
                 && let Some(obstacle) = child.obstacle().or(reader.obstacle())
             {

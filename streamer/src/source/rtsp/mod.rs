@@ -61,10 +61,10 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
     let address = Address::of(&spec.url).map_err(|why| Error::Media(format!("source.url: {why}")))?;
     let spec = spec.clone();
     Live::start("rtsp", outlets, move |mut publisher| async move {
+        publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
         // ffmpeg may still be tried, or has failed with this.
         let (mut may_try, mut tried) = (true, None);
         loop {
-            publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
             let began = Instant::now();
             let Lost { mut reason, form } = match Connection::open(&address, &spec).await {
                 Ok(connection) => {
@@ -88,6 +88,7 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
                 }
                 publisher.has_reader(ffmpeg::reader(reason.clone()));
                 tried = Some(ffmpeg::try_camera(&spec.url, spec.audio, &mut publisher).await);
+                publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
             }
             if let Some(end) = tried.as_ref().filter(|_| form) {
                 reason = format!("{reason}; {end}");
