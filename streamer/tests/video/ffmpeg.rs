@@ -392,13 +392,18 @@ impl Drop for Broadcast {
 
 /// A port that nobody has now.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    // Below those that the system gives away by itself, to the sockets of other tests among others.
+    let first = 20_000 + std::process::id() as u16 % 5_000 * 2;
+    let free = |port: &u16| {
+        std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()
+            && std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    (first..32_000).find(free).expect("a free port")
 }
 
 #[test]
 fn cameras_by_rtmp_and_srt_are_read() {
-    let (rtmp, srt) = (free_port(), std::net::UdpSocket::bind("127.0.0.1:0"));
-    let srt = srt.unwrap().local_addr().unwrap().port();
+    let (rtmp, srt) = (free_port(), free_port());
     for (output, input) in [
         (
             format!("-f flv -listen 1 rtmp://127.0.0.1:{rtmp}/live/cam"),
