@@ -193,7 +193,7 @@ fn the_whole_life_of_a_streamer_is_told_to_whoever_listens_to_all_or_to_it() {
     let left = one.until("peer-left", any);
     assert_eq!(left["peer"], peer);
 
-    let of_demo = server.streamer("demo").unwrap().stats.unwrap().process.pid;
+    let of_demo = server.stats_until("demo", "its first counters", |_| true).process.pid;
     kill_process(Pid::from_raw(of_demo.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let ended = one.until("ended", any);
     assert_eq!(ended["exit"]["signal"], 9, "{ended}");
