@@ -87,7 +87,7 @@ pub enum Channel {
     Motion,
     /// Reliable JSON.
     General,
-    /// Binary messages of [`multi_webrtc`].
+    /// Binary messages of `multi_webrtc`.
     MultiWebrtc(multi_webrtc::Channel),
 }
 
@@ -272,7 +272,7 @@ impl Connection {
         self.reoffer(now)
     }
 
-    /// Makes the offer to a page of [`multi_webrtc`], with all candidates. It makes its channels itself, all but one.
+    /// Makes the offer to a page of `multi_webrtc`, with all candidates. It makes its channels itself, all but one.
     ///
     /// # Errors
     /// When `rtc` refuses.

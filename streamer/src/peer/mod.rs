@@ -76,7 +76,7 @@ pub enum Begin {
         /// Every slot, for good; else those that show something, and again when these change.
         preallocated: bool,
     },
-    /// We offer slot 0 alone to a page of [`multi_webrtc`]; the answer follows by [`Command::Answer`].
+    /// We offer slot 0 alone to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
     OfferToMultiWebrtc,
     /// The peer offers to receive as many slots as stand here, each with what it is to show.
     Accept {

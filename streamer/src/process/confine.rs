@@ -89,7 +89,7 @@ impl Outcome {
 pub enum Depth {
     /// From what is the server's.
     Files,
-    /// From the processes of others as well: `command` runs [`init`](super::init), which does the rest.
+    /// From the processes of others as well: `command` runs [`init`], which does the rest.
     Processes,
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The program sees its own processes alone: it can neither signal those of another session nor read what `/proc` says of
-//! them. When it ends, so does everything in the namespace. Where the system gives us no namespace, [`confine`](super::confine)
+//! them. When it ends, so does everything in the namespace. Where the system gives us no namespace, [`confine`]
 //! has said so, and the program is run without.
 
 use std::ffi::{OsStr, OsString};

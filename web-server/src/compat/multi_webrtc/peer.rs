@@ -1,5 +1,5 @@
 //! The WebSocket of one of those pages, on the path of our own: it is known by offering no subprotocol and by not
-//! speaking first. What is said on it is [`super::signal`]'s.
+//! speaking first. What is said on it is `signal`'s.
 //!
 //! Leaving is closing the WebSocket: the peer goes with it.
 

@@ -5,7 +5,7 @@
 //!                                                        └─ Event::Clipboard ─▶
 //! ```
 //!
-//! A thread ([`owner`]) owns a connection and a window. What a program copies is an offer: it is asked for its types first,
+//! A thread (`owner`) owns a connection and a window. What a program copies is an offer: it is asked for its types first,
 //! then for those that are carried ([`common::clipboard`]) and wanted: texts with each copy, pictures when somebody asks.
 //! Every copy of a program is told of, the same text again too, as somebody may have copied another one elsewhere meanwhile;
 //! copies of peers are told of if they are others than the last one, so that a text which a page gives back does not go
@@ -13,7 +13,7 @@
 //! its last texts become ours, as programs that only copy (`xclip`, screenshot tools) end soon; unless there is a
 //! clipboard manager, whose task that is, or they are said to be secret.
 //!
-//! What is long comes and goes in pieces (ICCCM §2.7.2, INCR): [`fetch`], [`serve`]. Every length and every wait is bounded.
+//! What is long comes and goes in pieces (ICCCM §2.7.2, INCR): `fetch`, `serve`. Every length and every wait is bounded.
 
 mod fetch;
 mod owner;
