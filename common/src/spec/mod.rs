@@ -118,7 +118,6 @@ pub struct DesktopSpec {
     pub env: BTreeMap<String, String>,
     /// Where its programs keep what is theirs.
     #[serde(default, skip_serializing_if = "Home::is_default")]
-    #[schema(default = "session")]
     pub home: Home,
     /// Attach to this running X display (`:7`) and start no X server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
