@@ -145,7 +145,9 @@ impl Footprint {
                 && !path.starts_with(except)
                 && !SYSTEM.iter().any(|dir| text.starts_with(dir))
         };
-        let program = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "target");
+        // Programs of this workspace stay, wherever they were built.
+        let streamer = crate::server::binary("streamer");
+        let program = |path: &PathBuf| streamer.parent().is_some_and(|built| path.starts_with(built));
         let files = paths.into_iter().map(PathBuf::from).filter(|path| ours(path) && !program(path));
         let identified = files.filter_map(|path| FileId::of(&path).map(|id| (path, id)));
         Self { sockets, files: identified.collect(), processes }
