@@ -47,7 +47,8 @@ fn assert_red_and_green(picture: &Picture, what: &str) {
         [picture.pixels[pixel + 2], picture.pixels[pixel + 1], picture.pixels[pixel]]
     };
     for (x, expected) in [(picture.size.width / 4, [255, 0, 0]), (picture.size.width * 3 / 4, [0, 255, 0])] {
-        let near = at(x).iter().zip(expected).all(|(seen, wanted): (&u8, u8)| seen.abs_diff(wanted) <= 8);
+        // A busy machine's VP8 is up to 14 off; the other matrix makes 22 of red.
+        let near = at(x).iter().zip(expected).all(|(seen, wanted): (&u8, u8)| seen.abs_diff(wanted) <= 16);
         assert!(near, "{what}: {:?}, not {expected:?}", at(x));
     }
 }
