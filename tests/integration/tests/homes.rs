@@ -61,6 +61,18 @@ fn every_session_has_a_home_of_its_own_which_ends_with_it() {
 }
 
 #[test]
+fn a_home_ends_with_a_session_whose_time_is_over() {
+    let server = Server::start();
+    let home = server.state_dir().join("homes/session/short");
+    desktop(&server, "short", &json!({}));
+    assert_eq!(variable(&home, "HOME"), home);
+    let over = json!({ "expires_in_s": 1 }).to_string();
+    server.send("PATCH", "/api/streamers/short", "application/json", over.as_bytes()).expect(200);
+    eventually("its time is over", || server.streamer("short").is_none().then_some(()));
+    assert!(!home.exists());
+}
+
+#[test]
 fn a_kept_home_comes_back_and_no_other_directory_is_one_unless_it_is_allowed() {
     let allowed = tempfile::tempdir().unwrap();
     let place = allowed.path().join("agent");

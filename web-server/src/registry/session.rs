@@ -599,9 +599,9 @@ impl Session {
         self.handle.stop(reason);
     }
 
-    /// Somebody has asked for it to be no more.
+    /// It is to be no more: somebody has asked for that, or its time is over.
     pub fn is_deleted(&self) -> bool {
-        !self.deleting.is_empty()
+        self.retired || !self.deleting.is_empty()
     }
 
     /// Everything is gone; the session is of no more use.
