@@ -2,9 +2,7 @@
 //! use up the server's descriptors.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
@@ -12,24 +10,21 @@ use actix_web::rt::net::TcpStream;
 
 use crate::auth::address::Network;
 use crate::limits::{Limit, Refusals, network};
+use crate::seats::{Seat, Seats};
 
 /// Open connections by address. All clones are the same.
 #[derive(Debug, Clone)]
-pub struct Connections(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    most: u32,
+pub struct Connections {
+    open: Seats<IpAddr>,
     /// Through whom others come: they are not counted.
     proxies: Vec<Network>,
     refusals: Refusals,
-    open: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl Connections {
     /// None yet; `most` of one address (an IPv6 network of 64 bits is one), but any number of loopback addresses and `proxies`.
     pub fn new(most: u32, proxies: Vec<Network>, refusals: Refusals) -> Self {
-        Self(Arc::new(Inner { most, proxies, refusals, open: Mutex::default() }))
+        Self { open: Seats::new(most), proxies, refusals }
     }
 
     /// For each connection that actix has accepted.
@@ -47,53 +42,22 @@ impl Connections {
         }
     }
 
-    fn open(&self, address: IpAddr) -> Result<Option<Open>, TooMany> {
+    fn open(&self, address: IpAddr) -> Result<Option<Seat<IpAddr>>, TooMany> {
         let address = address.to_canonical();
-        if address.is_loopback() || self.0.proxies.iter().any(|proxy| proxy.contains(address)) {
+        if address.is_loopback() || self.proxies.iter().any(|proxy| proxy.contains(address)) {
             return Ok(None);
         }
-        let address = network(address);
-        let mut open = self.0.lock();
-        let count = open.entry(address).or_default();
-        if *count >= self.0.most {
-            self.0.refusals.refused(Limit::Connections);
-            return Err(TooMany);
-        }
-        *count += 1;
-        drop(open);
-        Ok(Some(Open { address, all: Arc::clone(&self.0) }))
-    }
-}
-
-impl Inner {
-    /// Held for some arithmetic only; what a panic leaves behind is whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let seat = self.open.take(network(address)).ok_or_else(|| {
+            self.refusals.refused(Limit::Connections);
+            TooMany
+        })?;
+        Ok(Some(seat))
     }
 }
 
 /// An address has as many as it may have.
 #[derive(Debug, PartialEq, Eq)]
 struct TooMany;
-
-/// An open connection: it counts until it is dropped.
-#[derive(Debug)]
-struct Open {
-    address: IpAddr,
-    all: Arc<Inner>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut open = self.all.lock();
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -116,7 +80,7 @@ mod tests {
             assert!((0..5).all(|_| open(many).is_ok_and(|open| open.is_none())), "{many}");
         }
         drop(held);
-        assert!(connections.0.lock().is_empty(), "nothing is kept of those that are closed");
+        assert!(connections.open.is_empty(), "nothing is kept of those that are closed");
         assert!(open("2001:db8::3").is_ok());
     }
 }

@@ -23,6 +23,7 @@ pub mod ice;
 pub mod limits;
 pub mod metrics;
 pub mod registry;
+pub mod seats;
 pub mod server;
 pub mod signaling;
 pub mod streams;

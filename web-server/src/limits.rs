@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
 use common::id::TokenId;
 use common::spec::InvalidField;
 use serde::Deserialize;
+
+use crate::seats::{Seat, Seats};
 
 /// Addresses that are known apart, about 1 MB. Those that come while there are so many busy ones share one bucket.
 const MAX_ADDRESSES: usize = 10_000;
@@ -267,27 +269,8 @@ pub struct Limits {
     strangers: Mutex<Buckets>,
     joins: Mutex<Buckets>,
     failures: Mutex<Buckets>,
-    snapshots: Arc<Mutex<HashMap<TokenId, u32>>>,
+    snapshots: Seats<TokenId>,
     refusals: Refusals,
-}
-
-/// A snapshot that is being made for a token. It counts until it is dropped.
-#[derive(Debug)]
-pub struct SnapshotTurn {
-    token: TokenId,
-    all: Arc<Mutex<HashMap<TokenId, u32>>>,
-}
-
-impl Drop for SnapshotTurn {
-    fn drop(&mut self) {
-        let mut all = lock(&self.all);
-        if let Some(count) = all.get_mut(&self.token) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.token);
-            }
-        }
-    }
 }
 
 impl Limits {
@@ -302,7 +285,7 @@ impl Limits {
             strangers: per_second(),
             joins: per_minute(config.joins_per_minute),
             failures: per_minute(config.failed_logins_per_minute),
-            snapshots: Arc::default(),
+            snapshots: Seats::new(SNAPSHOTS),
             refusals,
         }
     }
@@ -350,19 +333,12 @@ impl Limits {
         take(&self.failures, now, address).or_else(|()| self.refuse(Limit::FailedLogins, Exceeded::Logins))
     }
 
-    /// A snapshot is to be made for a token.
+    /// A snapshot is to be made for a token. It counts until the seat is dropped.
     ///
     /// # Errors
     /// As many as are allowed are being made for it.
-    pub fn snapshot(&self, token: TokenId) -> Result<SnapshotTurn, Exceeded> {
-        let mut all = lock(&self.snapshots);
-        let count = all.entry(token).or_default();
-        if *count >= SNAPSHOTS {
-            return Err(Exceeded::Snapshots);
-        }
-        *count += 1;
-        drop(all);
-        Ok(SnapshotTurn { token, all: Arc::clone(&self.snapshots) })
+    pub fn snapshot(&self, token: TokenId) -> Result<Seat<TokenId>, Exceeded> {
+        self.snapshots.take(token).ok_or(Exceeded::Snapshots)
     }
 
     fn refuse(&self, limit: Limit, why: Exceeded) -> Result<(), Exceeded> {
@@ -372,12 +348,9 @@ impl Limits {
 }
 
 fn take(buckets: &Mutex<Buckets>, now: Instant, address: IpAddr) -> Result<(), ()> {
-    if lock(buckets).take(now, address) { Ok(()) } else { Err(()) }
-}
-
-/// Held for some arithmetic only; what a panic leaves behind is whole.
-fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
+    // Held for some arithmetic only; what a panic leaves behind is whole.
+    let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    if buckets.take(now, address) { Ok(()) } else { Err(()) }
 }
 
 /// A token bucket: `burst` at once after a rest, `per_second` of them in the long run.
@@ -482,7 +455,7 @@ mod tests {
         assert!(limits.snapshot(other).is_ok());
         drop(turns);
         assert!(limits.snapshot(token).is_ok());
-        assert!(lock(&limits.snapshots).is_empty(), "nothing is kept of those that are over");
+        assert!(limits.snapshots.is_empty(), "nothing is kept of those that are over");
     }
 
     #[test]
