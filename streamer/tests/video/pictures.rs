@@ -40,17 +40,29 @@ fn program(file: &Path, container: &str, video: &str) -> Stage {
     Stage::start(&spec.to_string())
 }
 
-/// Red in the left half and green in the right.
-fn assert_red_and_green(picture: &Picture, what: &str) {
+/// Red in the left half and green in the right. An encoder that begins on a busy machine comes near them with its second or third
+/// picture; a wrong matrix never does.
+#[track_caller]
+fn assert_red_and_green(stage: &Stage, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = red_and_green(&stage.snapshot());
+        let expected = [255, 0, 0, 0, 255, 0];
+        if seen.iter().zip(expected).all(|(seen, wanted): (&u8, u8)| seen.abs_diff(wanted) <= 8) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {seen:?}, not {expected:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Red, green and blue in the middle of the left half, then of the right.
+fn red_and_green(picture: &Picture) -> Vec<u8> {
     let at = |x: u32| {
         let pixel = 4 * (picture.size.height / 2 * picture.size.width + x) as usize;
         [picture.pixels[pixel + 2], picture.pixels[pixel + 1], picture.pixels[pixel]]
     };
-    for (x, expected) in [(picture.size.width / 4, [255, 0, 0]), (picture.size.width * 3 / 4, [0, 255, 0])] {
-        // A busy machine's VP8 is up to 14 off; the other matrix makes 22 of red.
-        let near = at(x).iter().zip(expected).all(|(seen, wanted): (&u8, u8)| seen.abs_diff(wanted) <= 16);
-        assert!(near, "{what}: {:?}, not {expected:?}", at(x));
-    }
+    [at(picture.size.width / 4), at(picture.size.width * 3 / 4)].concat()
 }
 
 /// Two colours as H.264 of this size with this matrix and range, which it says in these words.
@@ -79,7 +91,7 @@ fn colours_are_those_that_the_stream_says() {
         let what = format!("{height} rows of {matrix}{said}");
         let (mut stage, tapping) = Stage::start_on(&source(&film, "copy").to_string(), Upstream::None, None);
         stage.started();
-        assert_red_and_green(&stage.snapshot(), &what);
+        assert_red_and_green(&stage, &what);
         for (how, scaled) in [
             ("h264", serde_json::json!({ "type": "ffmpeg", "input": "x", "height": 180 })),
             ("vp8", serde_json::json!({ "type": "ffmpeg", "input": "x", "video": "vp8" })),
@@ -87,12 +99,12 @@ fn colours_are_those_that_the_stream_says() {
             let tap = Upstream::Stream(tapping.tap());
             let (mut rendition, _) = Stage::start_on(&scaled.to_string(), tap, None);
             rendition.started();
-            assert_red_and_green(&rendition.snapshot(), &format!("{what}, anew as {how}"));
+            assert_red_and_green(&rendition, &format!("{what}, anew as {how}"));
         }
         drop(stage);
         let mut anew = play(&film, "h264");
         anew.started();
-        assert_red_and_green(&anew.snapshot(), &format!("{what}, encoded anew"));
+        assert_red_and_green(&anew, &format!("{what}, encoded anew"));
     }
 }
 
