@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MAX_CHANNEL_MESSAGE, MOTION_CHANNEL};
 use common::nat::Network;
 use common::sdp::Bounded;
-use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
+use rtc::data_channel::{RTCDataChannel, RTCDataChannelId, RTCDataChannelInit};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Registry, Slot};
@@ -470,16 +470,19 @@ impl Connection {
 
     /// Queues a text on a data channel. False when it was left out, as the channel is not open or too much waits.
     pub fn send_text(&mut self, now: Instant, channel: Channel, text: &str) -> bool {
-        let Some((id, _)) = self.channels.iter().find(|(_, c)| *c == channel).copied() else { return false };
-        let Some(mut open) = self.pc.data_channel(id) else { return false };
-        open.outstanding_bytes() < MAX_CHANNEL_BACKLOG && open.send_text(now, text).is_ok()
+        self.writable(channel).is_some_and(|mut open| open.send_text(now, text).is_ok())
     }
 
     /// Queues bytes on a data channel. False as with [`Connection::send_text`].
     pub fn send_bytes(&mut self, now: Instant, channel: Channel, bytes: &[u8]) -> bool {
-        let Some((id, _)) = self.channels.iter().find(|(_, c)| *c == channel).copied() else { return false };
-        let Some(mut open) = self.pc.data_channel(id) else { return false };
-        open.outstanding_bytes() < MAX_CHANNEL_BACKLOG && open.send(now, bytes.into()).is_ok()
+        self.writable(channel).is_some_and(|mut open| open.send(now, bytes.into()).is_ok())
+    }
+
+    /// A channel on which not too much waits.
+    fn writable(&mut self, channel: Channel) -> Option<RTCDataChannel<'_>> {
+        let (id, _) = self.channels.iter().find(|(_, known)| *known == channel).copied()?;
+        let open = self.pc.data_channel(id)?;
+        (open.outstanding_bytes() < MAX_CHANNEL_BACKLOG).then_some(open)
     }
 
     /// Queues an RTP packet. It is lost when the connection is not up.

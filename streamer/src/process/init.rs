@@ -250,7 +250,7 @@ fn first_line(mut pipe: std::process::ChildStdout, until: Instant) -> io::Result
     let (mut text, mut buffer) = (Vec::new(), [0; 256]);
     while text.len() <= MAX_ADDRESS {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let timeout = Timespec::try_from(left).unwrap_or_default();
         match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not listen")),
             Err(rustix::io::Errno::INTR) => continue,
