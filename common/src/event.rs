@@ -11,10 +11,28 @@ use crate::exit::StreamerExit;
 use crate::id::{PeerId, StreamerId};
 use crate::signal::{Role, StreamerState};
 
-/// `event` of what is sent in place of events that were missed. Its `data` is an object without meaning.
+/// `event` of [`Gap::Missed`].
 pub const MISSED: &str = "missed";
 
-/// `data` of one event.
+/// `data` of one event of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum EventData {
+    /// Something happened to a streamer.
+    Streamer(StreamerEvent),
+    /// Nobody knows what happened.
+    Gap(Gap),
+}
+
+/// A place in a stream where events are not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Gap {
+    /// Events before this one are lost: ask for the present state.
+    Missed,
+}
+
+/// An event of a streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 pub struct StreamerEvent {
     /// When.

@@ -35,6 +35,7 @@ fn rewrite(value: &mut Value) {
             if let Some(Value::Object(content)) = object.get_mut("content") {
                 for (media_type, content) in content {
                     binary(media_type, content);
+                    event_stream(media_type, content);
                 }
             }
             tuple_as_array(object);
@@ -74,6 +75,20 @@ fn binary(media_type: &str, content: &mut Value) {
     {
         *schema = json!({"type": "string", "format": "binary"});
     }
+}
+
+/// An event is fields of text, one of which holds JSON. `utoipa` knows of no schema but that of the JSON.
+fn event_stream(media_type: &str, content: &mut Value) {
+    let Some(schema) = content.get_mut("schema") else { return };
+    if media_type != "text/event-stream" || schema.get("$ref").is_none() {
+        return;
+    }
+    let data = json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema});
+    *schema = json!({
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"type": "string"}, "id": {"type": "string"}, "data": data},
+    });
 }
 
 /// A tuple whose items are of one type is an array of a fixed length, which every generator knows.
@@ -177,6 +192,19 @@ mod tests {
         for_generators(&mut document);
         assert_eq!(document["content"]["image/png"]["schema"]["format"], "binary");
         assert_eq!(document["content"]["application/json"], numbers);
+    }
+
+    #[test]
+    fn an_event_is_text_that_holds_json() {
+        let data = json!({"$ref": "#/components/schemas/EventData"});
+        let mut document = json!({"content": {"text/event-stream": {"schema": data}}});
+        for_generators(&mut document);
+        let described = &document["content"]["text/event-stream"]["schema"]["properties"]["data"];
+        assert_eq!(described["type"], "string");
+        assert_eq!(described["contentSchema"], data);
+        let once = document.clone();
+        for_generators(&mut document);
+        assert_eq!(document, once);
     }
 
     #[test]

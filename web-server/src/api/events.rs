@@ -7,9 +7,10 @@ use std::time::Duration;
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::event::{MISSED, StreamerEvent};
+use common::event::{EventData, Gap, MISSED};
 use common::id::TokenId;
 use futures_util::stream;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
@@ -54,7 +55,7 @@ impl Listeners {
 
 /// What happens to streamers.
 ///
-/// Server-sent events: `event` is the type, `data` a `StreamerEvent`, `id` is for `Last-Event-ID` of who comes back. `missed` is sent
+/// Server-sent events: `event` is the type, `data` the JSON of an `EventData`, `id` is for `Last-Event-ID` of who comes back. `missed` is sent
 /// in place of events that are not there any more: ask for the present state then. A comment comes when nothing else does.
 ///
 /// # Errors
@@ -63,7 +64,7 @@ impl Listeners {
     get, path = "/api/events", tag = "streamers", operation_id = "listen_to_all",
     params(("Last-Event-ID" = Option<String>, Header, description = "`id` of the last event that was received")),
     responses((status = 200, description = "Events, until the client leaves or the server ends", content(
-        (StreamerEvent = "text/event-stream"),
+        (EventData = "text/event-stream"),
     ))),
 )]
 pub async fn all(
@@ -91,7 +92,7 @@ pub async fn all(
         ("Last-Event-ID" = Option<String>, Header, description = "`id` of the last event that was received"),
     ),
     responses((status = 200, description = "Events, until the streamer is gone, the client leaves or the server ends", content(
-        (StreamerEvent = "text/event-stream"),
+        (EventData = "text/event-stream"),
     ))),
 )]
 pub async fn of_one(
@@ -218,12 +219,11 @@ fn write_page(text: &mut String, page: &Page) {
     let text_only = "a String takes all that is written";
     if page.missed {
         // The first of what follows, or what is next: who comes back with this id has been told.
-        let known = "{\"type\":\"missed\"}";
-        write!(text, "event: {MISSED}\ndata: {known}\n\n").expect(text_only);
+        let gap = json(&Gap::Missed);
+        write!(text, "event: {MISSED}\ndata: {gap}\n\n").expect(text_only);
     }
     for (position, event) in &page.events {
-        let data = serde_json::to_string(&**event).expect("events have string keys and finite numbers");
-        // JSON has no line breaks but those that it escapes.
+        let data = json(&**event);
         write!(text, "id: {position}\nevent: {}\ndata: {data}\n\n", event.what.name()).expect(text_only);
     }
     if page.events.is_empty() {
@@ -231,11 +231,16 @@ fn write_page(text: &mut String, page: &Page) {
     }
 }
 
+/// `data` of an event, in one line: JSON has no line breaks but those that it escapes.
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("events have string keys and finite numbers")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use common::event::Happening;
+    use common::event::{Happening, StreamerEvent};
     use common::id::StreamerId;
     use common::signal::Role;
 
