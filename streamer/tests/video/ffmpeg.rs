@@ -67,6 +67,38 @@ fn a_file_can_begin_again_and_may_have_no_sound() {
 }
 
 #[test]
+fn a_file_that_begins_again_is_passed_on_without_a_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let h264 = Clip { seconds: 2, ..Clip::default() };
+    let vp8 = Clip { video: "-c:v libvpx -deadline realtime -cpu-used 8 -g 12", ..h264 };
+    for (file, codec) in [
+        (h264.make(dir.path(), "film.mp4"), VideoCodec::H264),
+        (h264.make(dir.path(), "film.ts"), VideoCodec::H264),
+        (vp8.make(dir.path(), "film.webm"), VideoCodec::VP8),
+    ] {
+        let mut stage = played_again(&file);
+        stage.started();
+        // Three rounds, with half a second at most between two pictures.
+        let mut last = stage.video.recv_timeout(PATIENCE).unwrap();
+        for n in 0..60 {
+            let unit = stage.video.recv_timeout(PATIENCE).unwrap();
+            let gap = unit.captured - last.captured;
+            assert!(
+                unit.codec == codec && gap < Duration::from_millis(500),
+                "{n}: {gap:?} of {:?}",
+                unit.codec
+            );
+            last = unit;
+        }
+    }
+}
+
+/// A file that is passed on, again and again.
+fn played_again(file: &Path) -> Stage {
+    self::file(file, &[("loop", true.into()), ("video", "copy".into())])
+}
+
+#[test]
 fn a_file_is_scaled_and_no_larger_than_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let more = [("height", 90.into()), ("bitrate_kbps", 100.into())];

@@ -203,7 +203,7 @@ impl Plan {
         self.push_input(&mut all);
         if let Some((picture, fd)) = self.picture {
             all.extend(words(self.input.film()));
-            push_picture(&mut all, picture, self.input.is_theirs());
+            push_picture(&mut all, picture, &self.input);
             push_output(&mut all, picture.action.gives_ivf(), fd);
         }
         if let Some(fd) = self.sound {
@@ -267,14 +267,19 @@ impl Container {
     }
 }
 
-fn push_picture(all: &mut Vec<String>, picture: Picture, theirs: bool) {
+fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
     let encoder = match picture.action {
+        // The filter ends with the first round and lets nothing through in the next: the container's writer does the same.
+        // What is not H.264 is known by what ffmpeg says of it.
+        Action::Copy(Codecs::H264) if matches!(input, Input::File(_, true)) => {
+            return all.extend(words("-c:v copy"));
+        }
         // Refuses what is not H.264, and says so.
         Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
         Action::Copy(Codecs::Open) => return all.extend(words("-c:v copy")),
         Action::Encode(encoder) => encoder,
     };
-    let filters = filters(picture, encoder, theirs);
+    let filters = filters(picture, encoder, input.is_theirs());
     all.extend(["-vf".to_owned(), filters]);
     all.extend(words("-fps_mode passthrough -g 600 -force_key_frames"));
     all.push(KEYFRAMES.into());
@@ -477,6 +482,8 @@ option rtsp_transport tcp
         let sound = "-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0 -flush_packets 1 pipe:5";
         let h264 = line(Input::OurFlv, VideoMode::Copy, None);
         assert!(h264.contains("-c:v copy -bsf:v h264_mp4toannexb -f mpegts ") && h264.ends_with(sound));
+        let again = line(of("a.mp4", true), VideoMode::Copy, None);
+        assert!(again.contains("-c:v copy -f mpegts "), "{again}");
         let vp8 = line(of("a.mp4", false), VideoMode::Vp8, None);
         assert!(vp8.contains("-c:v libvpx -deadline realtime ") && vp8.ends_with(sound), "{vp8}");
         assert!(vp8.contains(" -f ivf -flush_packets 1 pipe:1 ") && !vp8.contains("x264"), "{vp8}");

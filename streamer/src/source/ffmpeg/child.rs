@@ -265,6 +265,11 @@ impl Child {
         self.log.obstacle
     }
 
+    /// It passes on what is of another codec than H.264, as far as it has said so.
+    pub fn is_other_codec(&self) -> bool {
+        self.log.other_codec
+    }
+
     /// Sound was asked for beside the picture, and there is none.
     pub fn is_soundless(&self) -> bool {
         self.log.soundless
@@ -573,6 +578,8 @@ struct Log {
     line: Vec<u8>,
     section: Section,
     obstacle: Option<Obstacle>,
+    /// It passes on something else than H.264.
+    other_codec: bool,
     /// Instead of sound it writes a picture there ([`Plan`]).
     soundless: bool,
 }
@@ -618,6 +625,8 @@ impl Log {
         }
         self.soundless |= self.section == Section::Mapping && line.contains("-> #1:0 (copy)");
         if self.section == Section::Outputs {
+            let codec = line.split_once("Stream #0:0").and_then(|(_, stream)| stream.split_once("Video: "));
+            self.other_codec |= codec.is_some_and(|(_, codec)| !codec.starts_with("h264"));
             let turned =
                 number_behind(line, "displaymatrix: rotation of ").is_some_and(|angle| angle.abs() >= 1.0);
             self.obstacle = self
@@ -718,6 +727,17 @@ mod tests {
         );
         log.push(text.as_bytes());
         log.obstacle
+    }
+
+    #[test]
+    fn the_codec_of_what_is_passed_on_is_known() {
+        for (codec, other) in
+            [("h264 (High) (avc1 / 0x31637661), yuv420p", false), ("vp8 (VP80 / 0x30385056), yuv420p", true)]
+        {
+            let mut log = Log::default();
+            log.push(format!("[info] Input #0\n[info]   Stream #0:0: Video: mjpeg\n[info] Output #0\n[info]   Stream #0:0(und): Video: {codec}\n").as_bytes());
+            assert_eq!(log.other_codec, other);
+        }
     }
 
     #[test]

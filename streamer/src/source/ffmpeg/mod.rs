@@ -194,6 +194,16 @@ impl Job {
             let output = output.await.map_err(|_| End::Failed("nothing comes any more".into()))??;
             patience = STALLED;
             let now = Instant::now();
+            if !matches!(output, Output::Sound(_)) && !std::mem::replace(&mut described, true) {
+                child.read_description();
+                if self.picture.action == Action::Copy(Codecs::H264) && child.is_other_codec() {
+                    return Err(End::OtherCodec);
+                }
+                if self.sound && child.is_soundless() {
+                    self.sound = false;
+                    publisher.has_audio(false);
+                }
+            }
             let unseen = shown_from.is_some_and(|from| now < from);
             let (unit, format) = match output {
                 Output::Picture(packet) => (reader.picture(&packet, now), reader.format()),
@@ -205,13 +215,6 @@ impl Job {
                 }
             };
             let Some(unit) = unit else { continue };
-            if !std::mem::replace(&mut described, true) {
-                child.read_description();
-                if self.sound && child.is_soundless() {
-                    self.sound = false;
-                    publisher.has_audio(false);
-                }
-            }
             if matches!(self.picture.action, Action::Copy(_))
                 && let Some(obstacle) = child.obstacle().or(reader.obstacle())
             {
