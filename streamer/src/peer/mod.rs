@@ -33,6 +33,7 @@ use std::sync::Arc;
 use common::api::{PeerState, PeerStats};
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
+use common::ipc::{IcePatch, RequestError};
 use common::sdp::Bounded;
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
@@ -156,6 +157,13 @@ pub enum Command {
         /// Which.
         peer: PeerId,
     },
+    /// A player's side of ICE. Answered by [`Report::Patched`], in order.
+    Patch {
+        /// Whose.
+        peer: PeerId,
+        /// What it says.
+        patch: IcePatch,
+    },
     /// Changes what a peer may do.
     SetRole {
         /// Whose.
@@ -246,6 +254,13 @@ pub enum Report {
         peer: PeerId,
         /// SDP.
         result: Result<String, String>,
+    },
+    /// A player's side of ICE is known, or what is wrong with it.
+    Patched {
+        /// Whose.
+        peer: PeerId,
+        /// After a restart: SDP with our side.
+        result: Result<Option<String>, RequestError>,
     },
     /// A peer's signalling was refused.
     Refused {
