@@ -78,6 +78,7 @@ impl Steers for KeysMessage {
         match self {
             KeysMessage::Key { .. }
             | KeysMessage::Char { .. }
+            | KeysMessage::Locks { .. }
             | KeysMessage::Text { .. }
             | KeysMessage::Button { .. }
             | KeysMessage::Wheel { .. }

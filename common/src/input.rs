@@ -287,6 +287,19 @@ pub enum KeysMessage {
         /// Down, or up.
         down: bool,
     },
+    /// How the client's keyboard is locked, before a key that it matters for: the session's follows whoever types.
+    Locks {
+        /// Slot whose source gets it.
+        slot: SlotIndex,
+        /// Caps Lock; absent: as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        caps: Option<bool>,
+        /// Num Lock; absent: as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        num: Option<bool>,
+    },
     /// Types a text, character by character.
     Text {
         /// Slot whose source gets it.
@@ -795,6 +808,7 @@ impl KeysMessage {
             KeysMessage::ClipboardPicture { .. }
             | KeysMessage::Key { .. }
             | KeysMessage::Char { .. }
+            | KeysMessage::Locks { .. }
             | KeysMessage::Blur => Ok(()),
         }
     }

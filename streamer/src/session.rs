@@ -11,7 +11,7 @@ pub mod snapshots;
 pub mod sources;
 mod viewers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,8 @@ pub struct Session {
     control: Arbiter,
     peers_refused: u64,
     joining: BTreeMap<PeerId, viewers::Joining>,
+    /// Who waits for what a shard says to a patch of this peer's, in order.
+    patching: BTreeMap<PeerId, VecDeque<ReplyTo>>,
     participants: Throttle,
     sources: Sources,
     snapshots: Snapshots,
@@ -159,6 +161,7 @@ impl Session {
             control: Arbiter::default(),
             peers_refused: 0,
             joining: BTreeMap::new(),
+            patching: BTreeMap::new(),
             sources: Sources::default(),
             snapshots: Snapshots::default(),
             encoder: snapshot::Encoder::start()?,
@@ -207,6 +210,9 @@ impl Session {
             ServerIpcMessage::UpdatePeer { request, peer, role } => {
                 let result = self.set_role(link, peer, role);
                 link.reply(to(request), result.map(|()| Reply::Done));
+            }
+            ServerIpcMessage::PatchPeer { request, peer, patch } => {
+                self.patch_peer(link, to(request), peer, patch.0);
             }
             ServerIpcMessage::BindSlot { request, slot, bind } => {
                 self.bind_slot(link, to(request), slot, bind.0);

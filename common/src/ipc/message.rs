@@ -242,7 +242,32 @@ pub enum ServerIpcMessage {
         /// What is to be.
         change: Json<ControlChange>,
     },
+    /// A WHEP player has more candidates, or restarts ICE. Replied by [`Reply::Patched`], or `ice_session_mismatch`.
+    PatchPeer {
+        /// Names the reply.
+        request: RequestId,
+        /// Whose connection.
+        peer: PeerId,
+        /// What it says.
+        patch: Json<IcePatch>,
+    },
 }
+
+/// What a player says of its side of ICE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IcePatch {
+    /// ICE sessions of ours, by their user name fragments, to one of which this must belong; `None`: to any.
+    pub sessions: Option<Vec<String>>,
+    /// Its user name fragment: another one than before restarts ICE.
+    pub ufrag: String,
+    /// Its password.
+    pub pwd: String,
+    /// Its candidates, `candidate:…`.
+    pub candidates: Vec<String>,
+}
+
+/// Code of the answer to a [`ServerIpcMessage::PatchPeer`] that belongs to another ICE session.
+pub const ICE_SESSION_MISMATCH: &str = "ice_session_mismatch";
 
 /// Server-wide settings that a streamer needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -525,6 +550,11 @@ pub enum Reply {
     },
     /// Who may steer.
     Control(Json<Control>),
+    /// The peer's side of ICE is known.
+    Patched {
+        /// After a restart: SDP with our side.
+        answer: Option<String>,
+    },
 }
 
 /// A request that was refused or failed.

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { cursorMetrics, shapeUrl } from "../src/input/cursor";
 import { containedRect, fromPicture, toPicture } from "../src/input/geometry";
 import { buttonChanges, Held } from "../src/input/held";
-import { decideKeyDown, isKeyCode, isPaste, type KeyLike, typedPieces } from "../src/input/keys";
+import { decideKeyDown, isKeyCode, isPaste, type KeyLike, locksOf, typedPieces } from "../src/input/keys";
 import { WheelNormaliser } from "../src/input/wheel";
 
 const HD = { width: 1280, height: 720 };
@@ -87,6 +87,24 @@ function key(code: string, name: string, more: Partial<KeyLike> = {}): KeyLike {
     ...more,
   };
 }
+
+describe("the locks", () => {
+  const of = (code: string, name: string, caps = false, shiftKey = false): unknown =>
+    locksOf({ ...key(code, name, { getModifierState: (which) => which === "CapsLock" && caps }), shiftKey });
+
+  it("are told with each key but their own", () => {
+    expect(of("KeyA", "A", true)).toEqual({ caps: true, num: null });
+    expect(of("CapsLock", "CapsLock", true)).toEqual({ caps: null, num: null });
+  });
+
+  it("are known by what the number pad makes", () => {
+    expect(of("Numpad1", "1")).toEqual({ caps: false, num: true });
+    expect(of("Numpad1", "End")).toEqual({ caps: false, num: false });
+    expect(of("NumpadDecimal", ",")).toEqual({ caps: false, num: true });
+    expect(of("Numpad1", "End", false, true)).toEqual({ caps: false, num: null });
+    expect(of("NumpadEnter", "Enter")).toEqual({ caps: false, num: null });
+  });
+});
 
 describe("a key", () => {
   it("is sent by its place, whatever is on it", () => {

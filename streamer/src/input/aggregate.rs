@@ -57,6 +57,8 @@ struct Hands {
     /// What was taken away from it.
     taken: BTreeSet<Held>,
     motion: Motion,
+    /// How its keyboard is locked, as far as it has said: Caps Lock and Num Lock.
+    locks: (Option<bool>, Option<bool>),
 }
 
 /// What is known of a holder's motion messages.
@@ -81,16 +83,32 @@ pub struct Aggregator {
     hands: BTreeMap<Holder, Hands>,
     /// Who put the pointer where it is.
     pointer: Option<Holder>,
+    /// Whose locks the session's keyboard has.
+    typist: Option<Holder>,
     /// Fingers and gamepads, which nobody shares.
     devices: Devices,
 }
 
 impl Aggregator {
+    /// The locks of the session's keyboard follow whoever types.
+    fn follow(&mut self, holder: Holder, out: &mut Vec<Action>) {
+        if self.typist.replace(holder) == Some(holder) {
+            return;
+        }
+        let (caps, num) = self.hands.get(&holder).map_or((None, None), |hands| hands.locks);
+        if caps.is_some() || num.is_some() {
+            out.push(Action::Locks { caps, num });
+        }
+    }
+
     /// A message of the channel `keys`. What it asks of the clipboard is not for the aggregator.
     pub fn keys(&mut self, now: Instant, actor: Actor, message: KeysMessage) -> Vec<Action> {
         let mut out = Vec::new();
         match message {
             KeysMessage::Key { slot, code, down } => {
+                if down {
+                    self.follow((actor, slot), &mut out);
+                }
                 self.set((actor, slot), Held::Code(code), down.then_some(now + SILENCE), &mut out);
             }
             KeysMessage::Char { slot, char, down } => {
@@ -102,6 +120,12 @@ impl Aggregator {
                     out.push(Action::PointerTo(at));
                 }
                 self.set((actor, slot), Held::Button(button), down.then_some(now + SILENCE), &mut out);
+            }
+            KeysMessage::Locks { slot, caps, num } => {
+                let known = &mut self.hands.entry((actor, slot)).or_default().locks;
+                *known = (caps.or(known.0), num.or(known.1));
+                // Told anew with the key that follows.
+                self.typist.take_if(|typist| *typist == (actor, slot));
             }
             KeysMessage::Text { text, .. } => out.push(Action::Text(text)),
             KeysMessage::Wheel { dx, dy, .. } => out.push(Action::Wheel { dx, dy }),
@@ -376,6 +400,28 @@ mod tests {
         assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
         assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
         assert_eq!(input.keys(now, peer(2), key("KeyA", false)), [up("KeyA")]);
+    }
+
+    #[test]
+    fn locks_follow_whoever_types() {
+        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let locks = |caps, num| KeysMessage::Locks { slot: 0, caps, num };
+        assert_eq!(input.keys(now, peer(1), locks(Some(true), None)), []);
+        let first = Action::Locks { caps: Some(true), num: None };
+        assert_eq!(input.keys(now, peer(1), key("KeyA", true)), [first.clone(), down("KeyA")]);
+        assert_eq!(input.keys(now, peer(1), key("KeyB", true)), [down("KeyB")], "it is told once");
+        assert_eq!(
+            input.keys(now, peer(2), key("KeyC", true)),
+            [down("KeyC")],
+            "who says nothing changes nothing"
+        );
+        input.keys(now, peer(2), locks(Some(false), Some(true)));
+        let second = Action::Locks { caps: Some(false), num: Some(true) };
+        assert_eq!(input.keys(now, peer(2), key("KeyD", true)), [second, down("KeyD")]);
+        assert_eq!(input.keys(now, peer(1), key("KeyE", true)), [first, down("KeyE")], "it types again");
+        input.keys(now, peer(1), locks(None, Some(false)));
+        let both = Action::Locks { caps: Some(true), num: Some(false) };
+        assert_eq!(input.keys(now, peer(1), key("KeyF", true)), [both, down("KeyF")]);
     }
 
     #[test]

@@ -448,6 +448,7 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
     match message {
         KeysMessage::Key { slot, .. }
         | KeysMessage::Char { slot, .. }
+        | KeysMessage::Locks { slot, .. }
         | KeysMessage::Text { slot, .. }
         | KeysMessage::Button { slot, .. }
         | KeysMessage::Wheel { slot, .. }

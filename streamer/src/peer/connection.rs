@@ -188,17 +188,19 @@ pub struct Connection {
     remote_candidates: usize,
     public_ips: Vec<IpAddr>,
     checks: Checks,
+    /// What the peer has offered, if it has: a restart is another offer with the same in it.
+    offered: Option<String>,
 }
 
 impl Connection {
-    /// A connection without media sections; `ufrag` is the ICE user name by which its first packets are told from others'.
+    /// A connection without media sections. Its ICE user name, by which its first packets are told from others', is in its
+    /// descriptions; see [`negotiate::ice_ufrag`].
     ///
     /// # Errors
     /// When `rtc` refuses a setting.
     pub fn new(
         now: Instant,
         identity: &Identity,
-        ufrag: &str,
         srtp: Srtp,
         candidates: &[SocketAddr],
     ) -> Result<Self, Error> {
@@ -208,7 +210,7 @@ impl Connection {
         let mut pc = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(negotiate::media_engine().map_err(failed("codecs"))?)
-            .with_setting_engine(settings(ufrag, srtp))
+            .with_setting_engine(settings(srtp))
             .with_interceptor_registry(Registry::new().with(Slot::NackResponder, feedback.tap()))
             .build(now)
             .map_err(failed("peer connection"))?;
@@ -234,6 +236,7 @@ impl Connection {
             remote_candidates: 0,
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
+            offered: None,
         })
     }
 
@@ -312,13 +315,39 @@ impl Connection {
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
         let sdp = self.usable_candidates(&negotiate::as_receiver(sdp.as_ref()))?;
+        let offered = sdp.clone();
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
         let sdp = negotiate::with_public_ips(&answer.sdp, &self.public_ips);
         self.pc.set_local_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
+        self.offered = Some(offered);
         Ok(sdp)
+    }
+
+    /// True when the peer's ICE user name is this one, as far as it has offered.
+    pub fn is_peers_ufrag(&self, ufrag: &str) -> bool {
+        self.offered.as_deref().and_then(negotiate::ice_ufrag) == Some(ufrag)
+    }
+
+    /// The peer, which had offered, restarts ICE with these credentials and candidates. Returns our answer, with new
+    /// credentials of ours. Media goes on over the pair that was there until another one is found.
+    ///
+    /// # Errors
+    /// It had not offered, has too many candidates, or `rtc` refuses.
+    pub fn restart(
+        &mut self,
+        now: Instant,
+        ufrag: &str,
+        pwd: &str,
+        candidates: &[String],
+    ) -> Result<String, Error> {
+        let Some(offered) = &self.offered else { return Err(Error::new("restart", "it has not offered")) };
+        let offer = negotiate::with_transport(offered, ufrag, pwd, candidates);
+        let offer = Bounded::check(offer).map_err(failed("restart"))?;
+        self.remote_candidates = 0;
+        self.accept(now, offer)
     }
 
     /// Offer and answer are in place: what was agreed for the video sender `index`, and so for all.
@@ -560,7 +589,7 @@ impl Connection {
     }
 }
 
-fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
+fn settings(srtp: Srtp) -> SettingEngine {
     let profiles = match srtp {
         Srtp::Gcm => vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm],
         Srtp::Any => vec![
@@ -568,8 +597,7 @@ fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         ],
     };
-    // At least 128 bits of randomness (RFC 8445 §5.3); one UUID has 122.
-    let password = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    // No ICE credentials are set: `rtc` would use the same ones after a restart.
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(profiles)
         .with_answering_dtls_role(RTCDtlsRole::Server)
@@ -579,7 +607,6 @@ fn settings(ufrag: &str, srtp: Srtp) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_ice_timeouts(Some(LOST_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
-        .with_ice_credentials(ufrag.to_owned(), password)
         // Without this it is 64 KiB (RFC 8841 §6.1), less than a long text on the clipboard.
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_CHANNEL_MESSAGE as u32))
         .build()

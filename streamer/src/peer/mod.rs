@@ -35,6 +35,7 @@ use common::api::{PeerState, PeerStats};
 use common::clipboard::Content;
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
+use common::ipc::{IcePatch, RequestError};
 use common::sdp::Bounded;
 use common::signal::{Role, SlotState};
 use common::stats::NetworkStats;
@@ -158,6 +159,13 @@ pub enum Command {
         /// Which.
         peer: PeerId,
     },
+    /// A player's side of ICE. Answered by [`Report::Patched`], in order.
+    Patch {
+        /// Whose.
+        peer: PeerId,
+        /// What it says.
+        patch: IcePatch,
+    },
     /// Changes what a peer may do.
     SetRole {
         /// Whose.
@@ -248,6 +256,13 @@ pub enum Report {
         peer: PeerId,
         /// SDP.
         result: Result<String, String>,
+    },
+    /// A player's side of ICE is known, or what is wrong with it.
+    Patched {
+        /// Whose.
+        peer: PeerId,
+        /// After a restart: SDP with our side.
+        result: Result<Option<String>, RequestError>,
     },
     /// A peer's signalling was refused.
     Refused {

@@ -251,6 +251,42 @@ pub fn as_receiver(offer: &str) -> String {
     out
 }
 
+/// The ICE user name in a description; that of the first section, as all share one transport.
+pub fn ice_ufrag(sdp: &str) -> Option<&str> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim_end)
+}
+
+/// A description with another transport: credentials in place of those that it has, and these candidates alone, in its
+/// first section.
+pub fn with_transport(sdp: &str, ufrag: &str, pwd: &str, candidates: &[String]) -> String {
+    let mut sections = 0;
+    let mut out = String::with_capacity(sdp.len());
+    let add_candidates = |out: &mut String| {
+        for candidate in candidates {
+            out.extend(["a=", candidate, "\r\n"]);
+        }
+    };
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            sections += 1;
+            if sections == 2 {
+                add_candidates(&mut out);
+            }
+        }
+        if line.starts_with("a=ice-ufrag:") {
+            out.extend(["a=ice-ufrag:", ufrag, "\r\n"]);
+        } else if line.starts_with("a=ice-pwd:") {
+            out.extend(["a=ice-pwd:", pwd, "\r\n"]);
+        } else if !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-candidates") {
+            out.push_str(line);
+        }
+    }
+    if sections == 1 {
+        add_candidates(&mut out);
+    }
+    out
+}
+
 /// True when a section of the offer was found for one of our senders.
 fn has_section(pc: &mut RTCPeerConnection, sender: usize) -> bool {
     let id = pc.get_transceivers().nth(sender);
@@ -349,6 +385,19 @@ mod tests {
         let denied: IpAddr = "169.254.169.254".parse().unwrap();
         let expected = format!("v=0\r\nm=video 9 x\r\n{good}m=audio 9 x\r\n{other}a=mid:1\r\n");
         assert_eq!(with_candidates(&sdp, |ip| ip != denied), (expected, 2));
+    }
+
+    #[test]
+    fn a_restart_is_the_same_offer_with_another_transport() {
+        let offer = "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=candidate:1\r\n\
+            a=end-of-candidates\r\na=recvonly\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=recvonly\r\n";
+        let expected = "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:c\r\na=ice-pwd:d\r\na=recvonly\r\n\
+            a=candidate:2\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=recvonly\r\n";
+        assert_eq!(with_transport(offer, "c", "d", &["candidate:2".to_owned()]), expected);
+        assert_eq!((ice_ufrag(offer), ice_ufrag(expected), ice_ufrag("v=0")), (Some("a"), Some("c"), None));
+        let one = "v=0\r\nm=video 9\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n";
+        let expected = "v=0\r\nm=video 9\r\na=ice-ufrag:c\r\na=ice-pwd:d\r\na=candidate:2\r\n";
+        assert_eq!(with_transport(one, "c", "d", &["candidate:2".to_owned()]), expected);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use common::api::PeerState;
 use common::control::Control;
 use common::id::PeerId;
 use common::input::Actor;
+use common::ipc::IcePatch;
 use common::signal::Role;
 use common::stats::NetworkStats;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -28,6 +29,7 @@ use super::connection::{Channel, Event, Identity};
 use super::demux;
 use super::feeds::Feeds;
 use super::messages::{self, Order};
+use super::negotiate;
 use super::slot::Packet;
 use super::socket::{Inbox, Network, Sockets};
 use super::viewer::{Context, Setup, Viewer};
@@ -252,7 +254,8 @@ impl Shard {
                 Err(TryRecvError::Empty) => return false,
                 Ok(command) => command,
             };
-            let expensive = matches!(command, Command::Join { .. } | Command::Answer { .. });
+            let expensive =
+                matches!(command, Command::Join { .. } | Command::Answer { .. } | Command::Patch { .. });
             self.command(Instant::now(), command);
             if expensive || taken == PER_TURN {
                 // More may wait: come back at once after the media.
@@ -303,6 +306,7 @@ impl Shard {
             | Command::Switch { peer, .. }
             | Command::Keyframe { peer, .. }
             | Command::TellSlots { peer }
+            | Command::Patch { peer, .. }
             | Command::SetRole { peer, .. }
             | Command::Remove { peer, .. } => {
                 if let Some(key) = self.by_peer.get(&peer).copied() {
@@ -325,15 +329,12 @@ impl Shard {
     }
 
     fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
-        // Letters and digits are what an ICE user name may have (RFC 8839 §5.4).
-        let ufrag = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
         let offers = !matches!(begin, Begin::Accept { .. });
         let setup = Setup {
             id: peer,
             role,
             srtp,
             identity: &self.config.identity,
-            ufrag: &ufrag,
             candidates: self.sockets.candidates(),
             public_ips: &self.config.network.public_ips,
             deny_candidates: &self.config.network.deny_candidates,
@@ -346,9 +347,9 @@ impl Shard {
                 let key = self.next_key;
                 self.next_key += 1;
                 self.by_peer.insert(peer, key);
-                self.by_ufrag.insert(ufrag.clone(), key);
                 let span = tracing::info_span!("peer", id = %peer);
-                self.viewers.insert(key, Entry { viewer, ufrag, span, scheduled: None });
+                self.viewers.insert(key, Entry { viewer, ufrag: String::new(), span, scheduled: None });
+                self.learn_ufrag(key, &sdp);
                 if offers {
                     report(&self.config, Report::Offer { peer, sdp, sections });
                 } else {
@@ -362,6 +363,26 @@ impl Shard {
             }
             Err(error) => report(&self.config, Report::Answer { peer, result: Err(error.to_string()) }),
         }
+    }
+
+    /// Our ICE user name in a description of ours is how packets find this viewer from now on.
+    fn learn_ufrag(&mut self, key: Key, sdp: &str) {
+        let (Some(entry), Some(ufrag)) = (self.viewers.get_mut(&key), negotiate::ice_ufrag(sdp)) else {
+            return;
+        };
+        self.by_ufrag.remove(&entry.ufrag);
+        self.by_ufrag.insert(ufrag.to_owned(), key);
+        entry.ufrag = ufrag.to_owned();
+    }
+
+    fn patch(&mut self, now: Instant, key: Key, patch: &IcePatch) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let peer = entry.viewer.id;
+        let result = entry.viewer.patch(now, patch, &entry.ufrag);
+        if let Ok(Some(answer)) = &result {
+            self.learn_ufrag(key, answer);
+        }
+        report(&self.config, Report::Patched { peer, result });
     }
 
     fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T) -> Option<T> {
@@ -412,6 +433,10 @@ impl Shard {
                     self.config.input.gone(Actor::Peer(peer));
                 }
                 self.with(key, |viewer, _| viewer.role = role);
+                None
+            }
+            Command::Patch { patch, .. } => {
+                self.patch(now, key, &patch);
                 None
             }
             Command::Remove { reason, .. } => {

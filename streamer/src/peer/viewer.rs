@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::input::{GeneralMessage, KeysMessage};
+use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, IcePatch, RequestError};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::signal::{Role, SlotState};
@@ -132,8 +133,6 @@ pub struct Setup<'a> {
     pub srtp: Srtp,
     /// Our certificate.
     pub identity: &'a Identity,
-    /// ICE user name by which its packets are found.
-    pub ufrag: &'a str,
     /// Our host candidates.
     pub candidates: &'a [SocketAddr],
     /// Stand in for them in what is offered; see [`common::nat::offered`].
@@ -152,8 +151,8 @@ impl Viewer {
     /// # Errors
     /// When the peer's offer cannot be answered.
     pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
-        let Setup { id, role, srtp, identity, ufrag, candidates, bindings, messages, .. } = setup;
-        let mut connection = Connection::new(now, identity, ufrag, srtp, candidates)?;
+        let Setup { id, role, srtp, identity, candidates, bindings, messages, .. } = setup;
+        let mut connection = Connection::new(now, identity, srtp, candidates)?;
         connection.set_public_ips(setup.public_ips);
         connection.deny_candidates(now, setup.deny_candidates);
         let shown: Vec<_> = match &begin {
@@ -213,6 +212,34 @@ impl Viewer {
     /// The connection.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+
+    /// A player's side of ICE: candidates, or a restart, which is answered. `session` is our user name fragment now.
+    ///
+    /// # Errors
+    /// It means another session, comes too often, or cannot be used.
+    pub fn patch(
+        &mut self,
+        now: Instant,
+        patch: &IcePatch,
+        session: &str,
+    ) -> Result<Option<String>, RequestError> {
+        if patch.sessions.as_ref().is_some_and(|named| !named.iter().any(|name| name == session)) {
+            let message = "the ICE session was restarted meanwhile";
+            return Err(RequestError::new(ErrorKind::Conflict, ICE_SESSION_MISMATCH, message));
+        }
+        let bad = |error: Error| RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string());
+        if !self.connection.is_peers_ufrag(&patch.ufrag) {
+            if !self.limits.heavy.admit(now) {
+                return Err(RequestError::new(ErrorKind::Limit, "busy", "too many restarts at once"));
+            }
+            let IcePatch { ufrag, pwd, candidates, .. } = patch;
+            return self.connection.restart(now, ufrag, pwd, candidates).map(Some).map_err(bad);
+        }
+        for candidate in &patch.candidates {
+            self.connection.add_candidate(candidate.clone(), None, Some(0)).map_err(bad)?;
+        }
+        Ok(None)
     }
 
     /// True while an answer of the peer's is awaited.
@@ -715,7 +742,6 @@ mod tests {
             role: Role::Viewer,
             srtp: Srtp::Gcm,
             identity: &Identity::generate().unwrap(),
-            ufrag: "ufrag",
             candidates: &[],
             public_ips: &[],
             deny_candidates: &[],

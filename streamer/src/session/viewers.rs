@@ -9,7 +9,7 @@ use common::control::ControlMode;
 use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
-use common::ipc::{ErrorKind, Join, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{ErrorKind, IcePatch, Join, Json, Reply, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -25,6 +25,9 @@ use crate::peer::{Audience, Begin, Command, Own, Report, Sections, Srtp};
 use crate::peers::Presence;
 use crate::source::ClipboardOffer;
 use crate::{input, requests};
+
+/// Patches of one peer that wait for its shard. A player waits for each before it sends another.
+const MAX_PATCHES: usize = 8;
 
 /// A peer that has offered, and waits for its answer.
 pub struct Joining {
@@ -262,6 +265,7 @@ impl Session {
                 }
             }
             Report::Answer { peer, result } => self.offer_answered(link, peer, result),
+            Report::Patched { peer, result } => self.patched(link, peer, result),
             Report::Refused { peer, code, message } => {
                 let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
                 to_peer(link, peer, error);
@@ -297,6 +301,30 @@ impl Session {
                 }
                 self.shard_counted(link, shard, network);
             }
+        }
+    }
+
+    /// `PATCH …/whep/{peer_id}`.
+    pub(super) fn patch_peer(&mut self, link: &mut Link, to: ReplyTo, peer: PeerId, patch: IcePatch) {
+        if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
+            let message = format!("there is no peer {peer} that came by WHEP");
+            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", message)));
+        }
+        let waiting = self.patching.entry(peer).or_default();
+        if waiting.len() >= MAX_PATCHES {
+            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "busy", "one after the other")));
+        }
+        waiting.push_back(to);
+        let _ = self.tell(peer, Command::Patch { peer, patch });
+    }
+
+    fn patched(&mut self, link: &mut Link, peer: PeerId, result: Result<Option<String>, RequestError>) {
+        let Some(waiting) = self.patching.get_mut(&peer) else { return };
+        if let Some(to) = waiting.pop_front() {
+            link.reply(to, result.map(|answer| Reply::Patched { answer }));
+        }
+        if waiting.is_empty() {
+            self.patching.remove(&peer);
         }
     }
 
@@ -356,6 +384,9 @@ impl Session {
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
             link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
+        }
+        for to in self.patching.remove(&peer).unwrap_or_default() {
+            link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", &reason)));
         }
         tracing::info!(%peer, reason, "gone");
         link.send(StreamerIpcMessage::PeerGone { peer, reason });

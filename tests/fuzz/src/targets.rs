@@ -156,7 +156,7 @@ fn streams(input: &[u8]) {
 fn offered(identity: &Identity) -> (Connection, String) {
     let now = Instant::now();
     let address = SocketAddr::from(([127, 0, 0, 1], 5000));
-    let connection = Connection::new(now, identity, "0123456789abcdef", Srtp::Any, &[address]);
+    let connection = Connection::new(now, identity, Srtp::Any, &[address]);
     let mut connection = connection.expect("settings that are good");
     for slot in 0..2 {
         let first = 10 * u32::from(slot);
@@ -186,7 +186,7 @@ fn sdp(input: &[u8]) {
         }
         // As a player's or a multistream client's offer.
         let address = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let connection = Connection::new(now, identity, "0123456789abcdef", Srtp::Any, &[address]);
+        let connection = Connection::new(now, identity, Srtp::Any, &[address]);
         let mut connection = connection.expect("settings that are good");
         negotiate::add_slot(connection.pc(), 0, (1, 2), 3).expect("a slot");
         if connection.accept(now, bounded).is_ok() {
@@ -211,8 +211,8 @@ fn candidates(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     IDENTITY.with(|identity| {
         let (mut connection, offer) = offered(identity);
-        let mut other = Connection::new(Instant::now(), identity, "fedcba9876543210", Srtp::Any, &[])
-            .expect("settings that are good");
+        let mut other =
+            Connection::new(Instant::now(), identity, Srtp::Any, &[]).expect("settings that are good");
         negotiate::add_slot(other.pc(), 0, (1, 2), 3).expect("a slot");
         let bounded = |sdp| Bounded::check(sdp).expect("our own descriptions are within the bounds");
         if let Ok(answer) = other.accept(Instant::now(), bounded(offer)) {

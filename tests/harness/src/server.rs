@@ -57,6 +57,8 @@ pub struct Answer {
     pub content_type: String,
     /// `Location`.
     pub location: Option<String>,
+    /// `ETag`.
+    pub etag: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -288,6 +290,7 @@ impl Server {
             status: response.status().as_u16(),
             content_type: header("content-type").unwrap_or_default(),
             location: header("location"),
+            etag: header("etag"),
             body: response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("the body"),
         }
     }

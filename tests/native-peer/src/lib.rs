@@ -13,6 +13,7 @@
 mod connection;
 mod depacketize;
 mod page;
+mod player;
 mod signalling;
 mod swarm;
 
@@ -23,6 +24,7 @@ use common::media::VideoCodec;
 use common::signal::ServerMessage;
 
 pub use page::{Page, PageEvent};
+pub use player::Player;
 pub use swarm::{Options, Swarm};
 
 /// What a peer does with RTP.

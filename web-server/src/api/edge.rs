@@ -188,7 +188,10 @@ fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match, last-event-id"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "accept-post, allow, etag, link, location, x-request-id"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "accept-patch, accept-post, allow, etag, link, location, x-request-id",
+        ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -303,7 +306,7 @@ mod tests {
     async fn a_preflight_tells_the_methods_that_the_path_has() {
         for (path, status, methods) in [
             ("/api/streamers/a/whep", 204, "POST, OPTIONS"),
-            ("/api/streamers/a/whep/p", 204, "DELETE, OPTIONS"),
+            ("/api/streamers/a/whep/p", 204, "DELETE, PATCH, OPTIONS"),
             ("/api/streamers", 204, "GET, HEAD, POST"),
             ("/api/nothing/here", 404, ""),
         ] {

@@ -41,7 +41,7 @@ use super::describe;
         super::hosts::apps, super::hosts::image, super::hosts::wake, super::hosts::cancel,
         super::tokens::create, super::tokens::revoke, super::control::get, super::control::put,
         crate::signaling::peer_ws::connect, crate::signaling::multistream::connect,
-        crate::signaling::whep::create, crate::signaling::whep::delete,
+        crate::signaling::whep::create, crate::signaling::whep::patch, crate::signaling::whep::delete,
         super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem, SnapshotFormat)),

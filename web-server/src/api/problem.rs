@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
 use common::clipboard::{ClipboardType, InvalidContent};
 use common::input::InvalidInput;
-use common::ipc::{ErrorKind, RequestError};
+use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, RequestError};
 use common::spec::InvalidField;
 
 use super::guard::Forbidden;
@@ -121,6 +121,12 @@ pub enum ApiError {
         /// The bound.
         max: usize,
     },
+    /// A change to an ICE session must say to which.
+    #[error("say which ICE session you mean: If-Match with the ETag of the answer, or * to restart ICE")]
+    PreconditionRequired,
+    /// It says another one than there is.
+    #[error("the ICE session is another one than If-Match names: it was restarted meanwhile")]
+    PreconditionFailed,
     /// The server cannot take on work.
     #[error("{0}")]
     NotReady(String),
@@ -181,6 +187,10 @@ impl ApiError {
             ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
             ApiError::TooManyListeners { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_listeners", None),
+            ApiError::PreconditionRequired => {
+                (StatusCode::PRECONDITION_REQUIRED, "precondition_required", None)
+            }
+            ApiError::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, ICE_SESSION_MISMATCH, None),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", None),
             ApiError::Forbidden(forbidden) => {
                 let code = match forbidden {

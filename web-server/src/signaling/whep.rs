@@ -1,11 +1,15 @@
 //! WHEP (draft-ietf-wish-whep): a standard player sends its offer and gets the answer, with every candidate
-//! in it. It watches slot 0 with its sound.
+//! in it. It watches slot 0 with its sound. Candidates that it finds later, and restarts of ICE, come by `PATCH` as in
+//! WHIP (RFC 9725 §4.3): the entity tag is our user name fragment, so that the streamer knows it, whichever web-server is
+//! there.
+
+mod fragment;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::{Peer, PeerKind};
-use common::ipc::{Join, Reply, RequestError};
+use common::ipc::{ICE_SESSION_MISMATCH, Join, Reply, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
@@ -17,10 +21,14 @@ use crate::registry::Handle;
 use crate::supervisor::ask::{Ask, AskError};
 
 const SDP: &str = "application/sdp";
+/// Of what a player says later (RFC 8840 §9).
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// Methods of the endpoint.
 const ALLOW: &str = "POST, OPTIONS";
 /// Methods of one viewer.
-const ALLOW_OF_ONE: &str = "DELETE, OPTIONS";
+const ALLOW_OF_ONE: &str = "DELETE, PATCH, OPTIONS";
+/// Longest fragment, in bytes: as many candidates as it may have.
+const MAX_FRAGMENT: usize = 32 * 1024;
 /// Longest offer, in bytes: a browser's with every codec and 16 sections has about 60 KB.
 const MAX_OFFER: usize = 256 * 1024;
 
@@ -33,7 +41,8 @@ const MAX_OFFER: usize = 256 * 1024;
     params(("id" = String, Path, description = "Name of the streamer")),
     request_body(content = String, content_type = "application/sdp", description = "The player's offer"),
     responses((status = 201, description = "The answer", body = String, content_type = "application/sdp",
-        headers(("Location" = String, description = "Path of this viewer, to DELETE it"),
+        headers(("Location" = String, description = "Path of this viewer, to PATCH and DELETE it"),
+                ("ETag" = String, description = "The ICE session, for `If-Match` of PATCH"),
                 ("Link" = String, description = "STUN and TURN servers, `rel=\"ice-server\"`")))),
 )]
 pub async fn create(
@@ -70,6 +79,9 @@ pub async fn create(
     match joined? {
         Reply::PeerAdded { peer, answer: Some(answer) } => {
             let mut created = HttpResponse::Created();
+            if let Some(session) = fragment::session_of(&answer) {
+                created.insert_header((header::ETAG, fragment::tag(session)));
+            }
             for link in ice::links(&ice.servers(Utc::now(), &peer.to_string())) {
                 created.append_header((header::LINK, link));
             }
@@ -101,22 +113,94 @@ pub async fn delete(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let right = caller.right?;
+    must_be_theirs(&registry, &id, peer, &caller.right?).await?;
+    let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };
+    match registry.reach(&id.0).await?.ask(ask).await? {
+        Reply::Done => Ok(HttpResponse::Ok().finish()),
+        _ => Err(AskError::Unexpected.into()),
+    }
+}
+
+/// Others' are as good as not there.
+async fn must_be_theirs(
+    registry: &Handle,
+    id: &Id,
+    peer: extract::Peer,
+    right: &Right,
+) -> Result<(), ApiError> {
     let known = registry.peer(&id.0, peer.0).await?;
-    // Others' are as good as not there.
-    let ours = |known: &Peer| {
-        known.kind == PeerKind::Whep && (right == Right::Admin || known.token_id == right.token())
+    let theirs = |known: &Peer| {
+        known.kind == PeerKind::Whep && (*right == Right::Admin || known.token_id == right.token())
     };
-    if known.as_ref().map_or(right != Right::Admin, |known| !ours(known)) {
+    if known.as_ref().map_or(*right != Right::Admin, |known| !theirs(known)) {
         let kind = common::ipc::ErrorKind::NotFound;
         let error =
             RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
         return Err(AskError::Refused(error).into());
     }
-    let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };
-    match registry.reach(&id.0).await?.ask(ask).await? {
-        Reply::Done => Ok(HttpResponse::Ok().finish()),
-        _ => Err(AskError::Unexpected.into()),
+    Ok(())
+}
+
+/// Tell candidates that were found later, or restart ICE.
+///
+/// The body is a fragment with the player's `a=ice-ufrag` and `a=ice-pwd`. With those of its offer, its candidates are added; with new
+/// ones ICE is restarted, and the answer is a fragment with the server's new ones.
+///
+/// # Errors
+/// See [`ApiError`].
+#[utoipa::path(
+    patch, path = "/api/streamers/{id}/whep/{peer_id}", tag = "signalling", operation_id = "patch_whep",
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("peer_id" = String, Path, description = "Which viewer"),
+        ("If-Match" = String, Header, description = "`ETag` of the last answer, or `*` for whatever ICE session there is"),
+    ),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "The fragment"),
+    responses(
+        (status = 204, description = "The candidates are known"),
+        (status = 200, description = "ICE restarts", body = String, content_type = "application/trickle-ice-sdpfrag",
+         headers(("ETag" = String, description = "The new ICE session"))),
+        (status = 412, description = "`ice_session_mismatch`: there is another ICE session"),
+        (status = 428, description = "`precondition_required`: `If-Match` is missing"),
+    ),
+)]
+pub async fn patch(
+    request: HttpRequest,
+    id: Id,
+    peer: extract::Peer,
+    payload: web::Payload,
+    caller: Caller,
+    registry: web::Data<Handle>,
+) -> Result<HttpResponse, ApiError> {
+    must_be_theirs(&registry, &id, peer, &caller.right?).await?;
+    if !has_media_type(&request, FRAGMENT) {
+        return Err(ApiError::MediaType { expected: FRAGMENT });
+    }
+    let mut if_match = request.headers().get_all(header::IF_MATCH).peekable();
+    if if_match.peek().is_none() {
+        return Err(ApiError::PreconditionRequired);
+    }
+    let if_match: Vec<_> = if_match.filter_map(|value| value.to_str().ok()).collect();
+    let text = extract::read(payload, MAX_FRAGMENT).await?;
+    let text =
+        std::str::from_utf8(&text).map_err(|_| ApiError::Unreadable("a fragment is UTF-8 text".into()))?;
+    let mut patch = fragment::parse(text).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+    patch.sessions = fragment::sessions_in(&if_match.join(","));
+    match registry.reach(&id.0).await?.ask(Ask::PatchPeer { peer: peer.0, patch }).await {
+        Ok(Reply::Patched { answer: None }) => Ok(HttpResponse::NoContent().finish()),
+        Ok(Reply::Patched { answer: Some(answer) }) => {
+            let session = fragment::session_of(&answer).ok_or(AskError::Unexpected)?;
+            Ok(HttpResponse::Ok()
+                .content_type(FRAGMENT)
+                .insert_header((header::ETAG, fragment::tag(session)))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .body(fragment::of_answer(&answer)))
+        }
+        Ok(_) => Err(AskError::Unexpected.into()),
+        Err(AskError::Refused(error)) if error.code == ICE_SESSION_MISMATCH => {
+            Err(ApiError::PreconditionFailed)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -130,7 +214,10 @@ pub async fn options() -> HttpResponse {
 
 /// What may be done with one viewer.
 pub async fn options_of_one() -> HttpResponse {
-    HttpResponse::NoContent().insert_header((header::ALLOW, ALLOW_OF_ONE)).finish()
+    HttpResponse::NoContent()
+        .insert_header((header::ALLOW, ALLOW_OF_ONE))
+        .insert_header(("Accept-Patch", FRAGMENT))
+        .finish()
 }
 
 /// True unless the request names what it takes, and SDP is not among it.

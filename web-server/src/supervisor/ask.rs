@@ -7,7 +7,7 @@ use common::api::{InputRequest, SnapshotFormat};
 use common::clipboard::{Content, Wanted};
 use common::control::ControlChange;
 use common::id::{PeerId, RequestId, SlotIndex, SourceName};
-use common::ipc::{Join, Json, Reply, RequestError, ServerIpcMessage};
+use common::ipc::{IcePatch, Join, Json, Reply, RequestError, ServerIpcMessage};
 use common::signal::Role;
 use common::slots::BindSlot;
 use common::spec::SourceSpec;
@@ -83,6 +83,13 @@ pub enum Ask {
     },
     /// Change who may steer, or ask.
     Control(ControlChange),
+    /// Tell a player's connection of its side of ICE.
+    PatchPeer {
+        /// Whose.
+        peer: PeerId,
+        /// What it says.
+        patch: IcePatch,
+    },
     /// Resize a desktop.
     Resize {
         /// Slot whose source is resized.
@@ -134,6 +141,9 @@ impl Ask {
             }
             Ask::Control(change) => ServerIpcMessage::Control { request, change: Json(change) },
             Ask::RemoveSource { name } => ServerIpcMessage::RemoveSource { request, name },
+            Ask::PatchPeer { peer, patch } => {
+                ServerIpcMessage::PatchPeer { request, peer, patch: Json(patch) }
+            }
             Ask::Resize { slot, width, height } => ServerIpcMessage::Resize { request, slot, width, height },
         }
     }

@@ -7,7 +7,7 @@
 import type { OrielClient } from "../client";
 import { type ClipboardBridge, pastedFrom } from "./clipboard";
 import type { Held, Release } from "./held";
-import { decideKeyDown, isPaste, type KeyboardMode, type Press, typedPieces } from "./keys";
+import { decideKeyDown, isPaste, type KeyboardMode, type Locks, locksOf, type Press, typedPieces } from "./keys";
 
 /** What the text area holds between events: on-screen keyboards tell of Backspace only when something is there. */
 const FILLER = "\u200b";
@@ -30,6 +30,8 @@ export class KeyboardInput {
   readonly #context: KeyboardContext;
   readonly #area: HTMLTextAreaElement;
   #controlPressedAt = 0;
+  /** What the session was told last of the locks, as far as nothing has changed them since. */
+  #locks: Locks = { caps: null, num: null };
   /** A paste key that waits for its paste event. */
   #pendingPaste: ReturnType<typeof setTimeout> | undefined;
   #pendingPress: (() => void) | null = null;
@@ -79,6 +81,13 @@ export class KeyboardInput {
       "keydown",
       (event) => {
         this.#down(event);
+      },
+      { signal },
+    );
+    area.addEventListener(
+      "focus",
+      () => {
+        this.#locks = { caps: null, num: null };
       },
       { signal },
     );
@@ -155,6 +164,7 @@ export class KeyboardInput {
     if (decision.kind === "swallow") return;
     this.#flushPaste();
     this.#separateAltGraph(event);
+    if (decision.kind === "code") this.#followLocks(event);
     this.#press(event.code, decision);
   }
 
@@ -183,6 +193,26 @@ export class KeyboardInput {
         : { type: "char", slot, char: press.char, down: true },
     );
     this.#context.heldChanged();
+  }
+
+  /** Another viewer may have typed meanwhile, so a key that a lock matters for says it anew whenever the focus came back. */
+  #followLocks(event: KeyboardEvent): void {
+    if (event.code === "CapsLock" || event.code === "NumLock") {
+      this.#locks = { caps: null, num: null };
+      return;
+    }
+    const now = locksOf(event);
+    const caps = now.caps === this.#locks.caps ? null : now.caps;
+    const num = now.num === this.#locks.num ? null : now.num;
+    if (caps === null && num === null) return;
+    const { client, slot } = this.#context;
+    const sent = client.sendKeys({
+      type: "locks",
+      slot,
+      ...(caps === null ? {} : { caps }),
+      ...(num === null ? {} : { num }),
+    });
+    if (sent) this.#locks = { caps: now.caps ?? this.#locks.caps, num: now.num ?? this.#locks.num };
   }
 
   #release(release: Release): void {

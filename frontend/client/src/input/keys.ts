@@ -54,6 +54,22 @@ function isPlainCharacter(event: KeyLike): boolean {
   return !shortcut && !event.metaKey;
 }
 
+/** How the viewer's keyboard is locked; `null` where an event says nothing of it. */
+export type Locks = { readonly caps: boolean | null; readonly num: boolean | null };
+
+/**
+ * What a key that goes down tells of the locks. Num Lock is known by what the number pad makes, as a Mac has none and always gives
+ * numbers; a lock's own key says nothing, as systems differ on whether it tells of before or after.
+ */
+export function locksOf(event: KeyLike & { readonly shiftKey: boolean }): Locks {
+  if (event.code === "CapsLock" || event.code === "NumLock") return { caps: null, num: null };
+  const isPad = /^Numpad([0-9]|Decimal)$/.test(event.code);
+  return {
+    caps: event.getModifierState("CapsLock"),
+    num: isPad && !event.shiftKey ? codePoints(event.key).length === 1 : null,
+  };
+}
+
 /** The same rule as the server's. */
 export function isKeyCode(code: string): boolean {
   return /^[A-Za-z0-9]{1,32}$/.test(code) && code !== "Unidentified";

@@ -11,6 +11,13 @@ pub enum Action {
     Key(KeyCode, Press),
     /// A key by its character.
     Char(char, Press),
+    /// Locks Caps Lock and Num Lock so, where it is said.
+    Locks {
+        /// Caps Lock.
+        caps: Option<bool>,
+        /// Num Lock.
+        num: Option<bool>,
+    },
     /// Types a text.
     Text(String),
     /// A mouse button.

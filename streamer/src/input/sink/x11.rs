@@ -117,6 +117,16 @@ impl X11Sink {
         self.lock(modifier, true).map_err(|e| source::Error::X(format!("input: {e}")))
     }
 
+    fn follow_locks(&mut self, caps: Option<bool>, num: Option<bool>) -> Result<(), Error> {
+        if let Some(caps) = caps {
+            self.lock(keymap::LOCK, caps)?;
+        }
+        match (num, self.keymap.num_lock()) {
+            (Some(num), Some(modifier)) => self.lock(modifier, num),
+            _ => Ok(()),
+        }
+    }
+
     fn key(&mut self, code: &KeyCode, press: Press) -> Result<(), Error> {
         let Some(keycode) = codes::keycode(code.as_str()) else {
             return Err(Error::NoSuchKey(code.to_string()));
@@ -278,6 +288,7 @@ impl Sink for X11Sink {
             Action::Key(code, press) => self.key(code, *press),
             Action::Char(char, Press::Down) => self.char_down(*char),
             Action::Char(char, Press::Up) => self.char_up(*char),
+            Action::Locks { caps, num } => self.follow_locks(*caps, *num),
             Action::Text(text) => self.text(text),
             Action::Button(button, press) => self.button(*button, *press),
             Action::PointerTo(at) => self.pointer_to(*at),

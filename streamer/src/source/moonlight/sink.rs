@@ -207,6 +207,8 @@ impl Translator {
             // A character is typed as a whole; there is nothing to let go.
             Action::Char(char, Press::Down) => self.typed(*char),
             Action::Char(_, Press::Up) => Vec::new(),
+            // The protocol has no word for it: the host's keys do what they do there.
+            Action::Locks { .. } => Vec::new(),
             Action::Text(text) => text.chars().flat_map(|char| self.typed(char)).collect(),
             Action::Button(button, press) => button_inputs(*button, *press),
             Action::PointerTo(at) => vec![self.pointer(*at)],
