@@ -221,8 +221,10 @@ fn programs_with_an_isolated_network_reach_each_other_and_nobody_else() {
         &format!(
             "curl -s -m 5 http://127.0.0.1:{web}/healthz && echo reached the server
              curl -s -m 2 telnet://127.0.0.1:{port} </dev/null && echo reached the host
-             python3 -m http.server 8000 >/dev/null 2>&1 & sleep 1
-             curl -s -m 5 http://127.0.0.1:8000/ >/dev/null && echo reached each other
+             python3 -m http.server 8000 >/dev/null 2>&1 &
+             for n in $(seq 200); do
+               curl -s -m 5 http://127.0.0.1:8000/ >/dev/null && echo reached each other && break; sleep 0.1
+             done
              xwininfo -root | grep Width",
             web = server.address().port()
         ),

@@ -200,6 +200,8 @@ fn the_whole_life_of_a_streamer_is_told_to_whoever_listens_to_all_or_to_it() {
     assert!(ended["reason"].as_str().unwrap().contains("SIGKILL"));
     one.until("state", in_state("restarting"));
     one.until("state", in_state("running"));
+    // The mode outlives the process. Told before it ends again, it is not among what comes last.
+    one.until("control", |data| data["mode"] == "exclusive");
     server.delete("/api/streamers/demo").expect(204);
     one.until("state", in_state("stopping"));
     assert_eq!(one.rest(), ["deleted"], "and then the stream ends");
