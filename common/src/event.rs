@@ -10,6 +10,7 @@ use crate::control::{Control, ControlMode};
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, StreamerId};
 use crate::signal::{Role, StreamerState};
+use crate::spec::hide_addresses;
 
 /// `event` of [`Gap::Missed`].
 pub const MISSED: &str = "missed";
@@ -42,6 +43,24 @@ pub struct StreamerEvent {
     /// What, by its `type`, which is also the `event`.
     #[serde(flatten)]
     pub what: Happening,
+}
+
+impl StreamerEvent {
+    /// The same for those who are not to know where a source comes from.
+    #[must_use]
+    pub fn without_addresses(&self) -> Self {
+        let what = match self.what.clone() {
+            Happening::State { state, reason } => {
+                Happening::State { state, reason: reason.as_deref().map(hide_addresses) }
+            }
+            Happening::Ended { reason, exit } => Happening::Ended {
+                reason: hide_addresses(&reason),
+                exit: exit.map(StreamerExit::without_addresses),
+            },
+            other => other,
+        };
+        Self { what, ..self.clone() }
+    }
 }
 
 /// What can happen to a streamer.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::spec::hide_addresses;
+
 /// File in the run directory that is written as the very last thing, when nothing else is left of the session.
 pub const EXIT_FILE: &str = "exit.json";
 
@@ -65,6 +67,23 @@ pub enum ExitReason {
     },
     /// It ended without a word: a crash or a kill.
     Unknown,
+}
+
+impl StreamerExit {
+    /// The same for those who are not to know where a source comes from.
+    #[must_use]
+    pub fn without_addresses(mut self) -> Self {
+        match &mut self.reason {
+            ExitReason::SourceFailed { message, .. }
+            | ExitReason::SourceEnded { message }
+            | ExitReason::Finished { message }
+            | ExitReason::XServerDied { message }
+            | ExitReason::Hung { message }
+            | ExitReason::Fatal { message } => *message = hide_addresses(message),
+            ExitReason::Stopped | ExitReason::OutOfMemory | ExitReason::Unknown => {}
+        }
+        self
+    }
 }
 
 impl std::fmt::Display for StreamerExit {

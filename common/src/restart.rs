@@ -6,7 +6,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::exit::StreamerExit;
-use crate::spec::InvalidField;
+use crate::spec::{InvalidField, hide_addresses};
 
 /// Longest pause that can be asked for, ms.
 const MAX_DELAY_MS: u32 = 3_600_000;
@@ -104,10 +104,11 @@ pub struct LastEnd {
 }
 
 impl LastEnd {
-    /// The same for whoever may not see logs.
+    /// The same for whoever may not see logs, nor where a source comes from.
     #[must_use]
     pub fn without_log(self) -> Self {
-        Self { log: Vec::new(), ..self }
+        let exit = self.exit.map(StreamerExit::without_addresses);
+        Self { log: Vec::new(), reason: hide_addresses(&self.reason), exit, ..self }
     }
 }
 

@@ -86,15 +86,49 @@ pub fn redact_urls(text: &str) -> String {
     map_urls(text, |url| SecretUrl::new(url).to_string())
 }
 
-/// The text without any URL or IP address, for those who are not to know where something comes from.
+/// The text without any URL, path of a file or IP address, for those who are not to know where something comes from.
 pub fn hide_addresses(text: &str) -> String {
     let is_address = |word: &str| word.parse::<SocketAddr>().is_ok() || word.parse::<IpAddr>().is_ok();
-    let hidden = map_urls(text, |_| HIDDEN.to_owned());
+    let hidden = hide_paths(&map_urls(text, |_| HIDDEN.to_owned()));
     let words = hidden.split_inclusive(char::is_whitespace).map(|word| {
         let address = word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != '[' && c != ']');
         if is_address(address) { word.replace(address, HIDDEN) } else { word.to_owned() }
     });
     words.collect()
+}
+
+/// Paths may have spaces in them: hidden is all up to the quotation mark that ends one, or the colon after which programs say what is
+/// wrong with it.
+fn hide_paths(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = path_begin(rest) {
+        let (before, path) = rest.split_at(at);
+        let quote = before.chars().next_back().filter(|last| "'\"".contains(*last));
+        let end = match quote {
+            Some(quote) => path.find(quote),
+            None => path.find(": "),
+        };
+        let end = end.unwrap_or(path.trim_end_matches(['.', ',', ')']).len());
+        shown.push_str(before);
+        shown.push_str(HIDDEN);
+        rest = &path[end..];
+    }
+    shown + rest
+}
+
+/// Where the first absolute path begins, with `file:` if that is said of it.
+fn path_begin(text: &str) -> Option<usize> {
+    let named = text.find("file:");
+    let mut before = ' ';
+    let slash = text.char_indices().find_map(|(at, c)| {
+        let begins = c == '/' && (before.is_whitespace() || "'\"(=".contains(before));
+        before = c;
+        // A slash by itself is punctuation.
+        let is_path = text[at..].chars().nth(1).is_some_and(|next| !next.is_whitespace());
+        (begins && is_path).then_some(at)
+    });
+    [named, slash].into_iter().flatten().min()
 }
 
 fn map_urls(text: &str, show: impl Fn(&str) -> String) -> String {
@@ -297,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn no_path_is_left_either() {
+        for (text, expected) in [
+            (
+                "ffmpeg: file:/srv/S3c.mp4: No such file or directory",
+                "ffmpeg: ***: No such file or directory",
+            ),
+            ("ffmpeg: file:/srv/My films/a: b.mp4: no", "ffmpeg: ***: b.mp4: no"),
+            ("cannot open '/srv/My film.mp4' (no)", "cannot open '***' (no)"),
+            ("the program /usr/bin/x ended", "the program ***"),
+            ("of 25 / 30 pictures, and/or none", "of 25 / 30 pictures, and/or none"),
+            ("file:", "***"),
+        ] {
+            assert_eq!(hide_addresses(text), expected);
+        }
+    }
+
+    #[test]
     fn it_travels_whole() {
         let url = SecretUrl::new("http://u:pw@h/x?password=pw");
         let json = serde_json::to_string(&url).unwrap();
@@ -324,6 +375,7 @@ mod tests {
         #[test]
         fn any_text_can_be_redacted(text in "\\PC*", url in "[a-z:/@é' ]{0,20}") {
             drop(redact_urls(&text));
+            drop((hide_addresses(&text), hide_addresses(&url)));
             drop(redact_urls(&url));
             drop((shown(&text), SecretUrl::new(url).secrets().len()));
         }

@@ -7,7 +7,7 @@ use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
 use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
 use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
-use common::spec::{CursorMode, SourceSpec};
+use common::spec::{CursorMode, SourceSpec, hide_addresses};
 
 use super::Session;
 use super::sources::{Life, Shown, Waiter};
@@ -401,7 +401,8 @@ impl Session {
         let error = match (status, source.map(|entry| &entry.life)) {
             (SlotState::Error, _) => Some("codec_unsupported".to_owned()),
             (SlotState::Offline, Some(Life::Offline(_, reason) | Life::Ended(reason))) => {
-                Some(reason.clone())
+                // Peers of any role are told.
+                Some(hide_addresses(reason))
             }
             _ => None,
         };

@@ -424,6 +424,48 @@ fn secrets_and_tokens_are_in_no_log() {
 }
 
 #[test]
+fn what_fails_tells_a_viewer_neither_a_path_nor_an_address() {
+    let mut server = Server::start_with(&[("ORIEL_ADMIN_SECRET", ADMIN)]);
+    server.use_token(ADMIN);
+    let film = json!({"type": "ffmpeg", "input": "/srv/HiddenDir/film.mp4", "always_on": true});
+    let program = json!({"type": "exec", "always_on": true,
+        "command": "echo 'rtsp://10.0.0.7/HiddenKey: refused, as /opt/HiddenDir/x says' >&2; exit 3"});
+    let source = json!({"type": "test", "width": 160, "height": 96, "fps": 5, "audio": false});
+    let body = json!({"id": "a", "source": source, "sources": {"film": film, "program": program}});
+    server.post("/api/streamers?wait=running", &body).expect(201);
+    let ends =
+        json!({"type": "desktop", "command": "sleep 1; echo 'cannot open /srv/HiddenDir/y' >&2; exit 4"});
+    let body = json!({"id": "b", "source": ends, "restart": {"policy": "never"}});
+    server.post("/api/streamers", &body).expect(201);
+    let bearers = ["a", "b"].map(|id| format!("Bearer {}", token(&server, id, "viewer").token));
+    let seen = |path: &str, bearer: Option<&String>| {
+        let headers: Vec<_> = bearer.map(|bearer| ("authorization", bearer.as_str())).into_iter().collect();
+        let answer = match bearer {
+            Some(_) => server.send_with("GET", path, &headers, &[]),
+            None => server.get(path),
+        };
+        String::from_utf8(answer.body).unwrap()
+    };
+    // What the admin sees first, so that there is something to be hidden.
+    let all = eventually("both sources fail", || {
+        let text = seen("/api/streamers/a/sources", None);
+        (text.contains("HiddenDir/film.mp4: ") && text.contains("/opt/HiddenDir/x")).then_some(text)
+    });
+    assert!(!all.contains("HiddenKey"), "redacted for everybody: {all}");
+    eventually("the desktop fails", || seen("/api/streamers/b", None).contains("HiddenDir/y").then_some(()));
+    for (path, bearer) in [
+        ("/api/streamers/a/sources", &bearers[0]),
+        ("/api/streamers/b", &bearers[1]),
+        ("/api/streamers/b/sources", &bearers[1]),
+        ("/api/streamers/b/control", &bearers[1]),
+    ] {
+        let text = seen(path, Some(bearer));
+        assert!(!text.contains("Hidden") && !text.contains("10.0.0.7"), "{path}: {text}");
+        assert!(text.contains("exit code"), "how it ended is told: {path}: {text}");
+    }
+}
+
+#[test]
 fn too_many_requests_joins_and_wrong_tokens_of_an_address_are_refused_by_name() {
     let mut server = Server::start_configured(
         "auth: {admin_secrets: [an-admin-secret-of-this-test]}\n\

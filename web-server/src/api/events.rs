@@ -139,6 +139,7 @@ async fn listen(
         registry,
         auth,
         token: right.token(),
+        is_admin: *right == Right::Admin,
         interest,
         latest,
         last: page,
@@ -166,6 +167,7 @@ struct Listener {
     registry: web::Data<Handle>,
     auth: web::Data<Auth>,
     token: Option<TokenId>,
+    is_admin: bool,
     interest: Interest,
     latest: watch::Receiver<Latest>,
     last: Page,
@@ -209,13 +211,13 @@ impl Listener {
     /// `begin`, and the last page.
     fn sent(&mut self, mut begin: String) -> Bytes {
         self.state = if self.last.over && !self.last.more { State::Over } else { State::Sent };
-        write_page(&mut begin, &self.last);
+        write_page(&mut begin, &self.last, self.is_admin);
         begin.into()
     }
 }
 
-/// Writes a page as it is sent.
-fn write_page(text: &mut String, page: &Page) {
+/// Writes a page as it is sent to an admin, or to somebody else.
+fn write_page(text: &mut String, page: &Page, is_admin: bool) {
     let text_only = "a String takes all that is written";
     if page.missed {
         // The first of what follows, or what is next: who comes back with this id has been told.
@@ -223,7 +225,7 @@ fn write_page(text: &mut String, page: &Page) {
         write!(text, "event: {MISSED}\ndata: {gap}\n\n").expect(text_only);
     }
     for (position, event) in &page.events {
-        let data = json(&**event);
+        let data = if is_admin { json(&**event) } else { json(&event.without_addresses()) };
         write!(text, "id: {position}\nevent: {}\ndata: {data}\n\n", event.what.name()).expect(text_only);
     }
     if page.events.is_empty() {
@@ -260,6 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn who_is_no_admin_is_told_no_addresses() {
+        let reason = Some("ffmpeg: file:/srv/film.mp4: No such file or directory".to_owned());
+        let event = StreamerEvent {
+            at: DateTime::UNIX_EPOCH,
+            streamer: StreamerId::parse("demo").unwrap(),
+            what: Happening::State { state: common::signal::StreamerState::Failed, reason },
+        };
+        let position = "00000007-5".parse().unwrap();
+        let events = vec![(position, Arc::new(event))];
+        let page = Page { events, next: position, missed: false, more: false, over: false };
+        for (is_admin, shown) in [(true, "film.mp4"), (false, "***: No such file")] {
+            let mut text = String::new();
+            write_page(&mut text, &page, is_admin);
+            assert!(text.contains(shown) && text.contains("film") == is_admin, "{text}");
+        }
+    }
+
+    #[test]
     fn a_page_is_written_as_the_standard_has_it() {
         let position = "00000007-5".parse().unwrap();
         let event = StreamerEvent {
@@ -270,7 +290,7 @@ mod tests {
         let events = vec![(position, Arc::new(event))];
         let page = Page { events, next: position, missed: true, more: false, over: false };
         let mut text = String::new();
-        write_page(&mut text, &page);
+        write_page(&mut text, &page, true);
         assert_eq!(
             text,
             "event: missed\ndata: {\"type\":\"missed\"}\n\n\

@@ -3,10 +3,12 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::exit::StreamerExit;
 use common::lifetime::StreamerPatch;
 use common::restart::LastEnd;
 use common::spec::{
     DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
+    hide_addresses,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -113,6 +115,9 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
     if caller.right? != Right::Admin {
         // How it was made is between admins: environments and command lines hold secrets.
         streamer.spec = streamer.spec.without_programs();
+        // Where sources come from is, too.
+        streamer.reason = streamer.reason.as_deref().map(hide_addresses);
+        streamer.exit = streamer.exit.map(StreamerExit::without_addresses);
         // So may logs, of programs that are not ours.
         streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
     }

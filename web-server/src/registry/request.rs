@@ -1,7 +1,7 @@
 //! Whether a request is granted, given what is known: pure, so that every answer can be tested.
 
 use common::id::StreamerId;
-use common::spec::StreamerSpec;
+use common::spec::{StreamerSpec, hide_addresses};
 
 use super::state::{Life, Stage};
 
@@ -24,13 +24,13 @@ pub enum Denied {
     #[error("the streamer is still starting")]
     Starting,
     /// It has ended, and another process is being started.
-    #[error("the streamer is being started again: {0}")]
+    #[error("the streamer is being started again: {}", hide_addresses(.0))]
     Restarting(String),
     /// It ended by itself.
-    #[error("the streamer has failed: {0}")]
+    #[error("the streamer has failed: {}", hide_addresses(.0))]
     Failed(String),
     /// Its process was ended.
-    #[error("the streamer is stopped: {0}; POST …/restart starts it again")]
+    #[error("the streamer is stopped: {}; POST …/restart starts it again", hide_addresses(.0))]
     Stopped(String),
     /// It is about to end.
     #[error("the streamer is stopping")]
