@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer, middleware, web};
 use anyhow::Context as _;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -169,7 +170,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let watch = certificate.map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
     let server_task = tokio::spawn(server);
-    announce(&format!("{scheme}://{address}{base}/"));
+    announce(&format!("{scheme}://{address}{base}/"), config.log_format);
 
     let signal = wait_for_signal().await?;
     tracing::info!(signal, stop_streamers = config.stop_streamers, "shutting down");
@@ -199,11 +200,16 @@ fn below(base_path: &str, routes: &mut web::ServiceConfig) {
     }
 }
 
-/// One line on standard output, for people and for programs that start us with port 0.
-fn announce(url: &str) {
+/// One line on standard output, for people and for programs that start us with port 0. Where the log is JSON it is, too, as both often
+/// go to one file.
+fn announce(url: &str, format: LogFormat) {
     tracing::info!(url, "listening");
+    let line = match format {
+        LogFormat::Text => format!("Oriel is ready at {url}"),
+        LogFormat::Json => json!({ "message": "Oriel is ready", "url": url }).to_string(),
+    };
     // Whoever started us may have closed standard output; the log has it too.
-    let _ = writeln!(io::stdout(), "Oriel is ready at {url}");
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 async fn wait_for_signal() -> anyhow::Result<&'static str> {

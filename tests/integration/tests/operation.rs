@@ -127,10 +127,9 @@ fn both_processes_log_json_in_which_the_streamer_is_named() {
     let named = |text: &str| {
         // The last line may be half written.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        // On standard output, which is in the same file.
-        let lines = whole.lines().filter(|line| !line.starts_with("Oriel is ready"));
+        // Standard output is in the same file.
         let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let lines: Vec<Value> = lines.map(line).collect();
+        let lines: Vec<Value> = whole.lines().map(line).collect();
         lines.into_iter().find(|line| line["span"]["id"] == "demo" || line["spans"][0]["id"] == "demo")
     };
     let of_server = eventually("the web-server names it", || named(&server.log()));
