@@ -209,6 +209,23 @@ fn a_cover_is_not_the_film_whether_it_is_marked_or_not() {
     }
 }
 
+#[test]
+fn sound_with_a_cover_is_said_to_have_no_video() {
+    let dir = tempfile::tempdir().unwrap();
+    let cover = make(dir.path(), "cover.png", "-f lavfi -i color=red:s=64x64:d=0.04 -frames:v 1");
+    let sound = format!(
+        "-f lavfi -i sine=d=20 -i {} -map 0 -map 1 -c:v copy -disposition:v attached_pic -c:a",
+        cover.display()
+    );
+    for (name, codec) in [("a.flac", "flac"), ("a.m4a", "aac")] {
+        let file = make(dir.path(), name, &format!("{sound} {codec}"));
+        for video in ["h264", "copy"] {
+            let reason = offline(&mut play(&file, video));
+            assert!(reason.contains("no video"), "{name} {video}: {reason}");
+        }
+    }
+}
+
 /// VP8 with pictures that are decoded and not shown: libvpx makes them when it has seen the film before.
 fn hidden(dir: &Path) -> PathBuf {
     let film = "-f lavfi -i testsrc2=s=160x90:r=12:d=4 -c:v libvpx -deadline good -cpu-used 1 -auto-alt-ref 1 -lag-in-frames 25 -b:v 200k";

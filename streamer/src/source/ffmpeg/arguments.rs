@@ -219,10 +219,12 @@ impl Plan {
         all
     }
 
-    /// ffmpeg is to say what it passes on, as the container may say how it is to be shown, and whether there is sound.
+    /// ffmpeg is to say what it passes on, as the container may say how it is to be shown, whether there is sound, and whether the picture of
+    /// a file is only its cover.
     fn describes(&self) -> bool {
         let copied = |(picture, _): (Picture, RawFd)| matches!(picture.action, Action::Copy(_));
-        self.input.is_theirs() && (self.sound.is_some() || self.picture.is_some_and(copied))
+        let file = matches!(self.input, Input::File(..));
+        self.input.is_theirs() && (file || self.sound.is_some() || self.picture.is_some_and(copied))
     }
 
     fn push_input(&self, all: &mut Vec<String>) {

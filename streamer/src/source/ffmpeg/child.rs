@@ -64,6 +64,9 @@ pub enum End {
     /// It ended as one does that has read all there is.
     #[error("there is no more of it")]
     Finished,
+    /// The only picture is a cover: there is one of it, and no film.
+    #[error("there is no video in it, only a cover")]
+    CoverAlone,
     /// There is no sound to be read, but it was asked for.
     #[error("there is no sound")]
     NoSound,
@@ -230,6 +233,9 @@ impl Child {
         loop {
             if let Some(output) = self.ready.pop_front() {
                 return Ok(output);
+            }
+            if self.log.cover_alone {
+                return Err(End::CoverAlone);
             }
             if self.pictures.is_none() && self.sound.is_none() {
                 return Err(self.ended().await);
@@ -582,6 +588,8 @@ struct Log {
     other_codec: bool,
     /// Instead of sound it writes a picture there ([`Plan`]).
     soundless: bool,
+    /// The picture is the cover of something that is only heard.
+    cover_alone: bool,
 }
 
 /// What it speaks of.
@@ -623,6 +631,8 @@ impl Log {
             Section::Inputs if line.contains("Output #") => self.section = Section::Outputs,
             _ => {}
         }
+        let picture = self.section != Section::Inputs && line.contains("Stream #0:0");
+        self.cover_alone |= picture && line.contains("(attached pic)");
         self.soundless |= self.section == Section::Mapping && line.contains("-> #1:0 (copy)");
         if self.section == Section::Outputs {
             let codec = line.split_once("Stream #0:0").and_then(|(_, stream)| stream.split_once("Video: "));
@@ -751,6 +761,22 @@ mod tests {
             log.push(format!("[info]   Stream {second}\n").as_bytes());
             assert_eq!(log.soundless, soundless);
         }
+    }
+
+    #[test]
+    fn a_cover_without_a_film_is_known_whether_it_is_encoded_or_passed_on() {
+        let input = "[info] Input #0\n[info]   Stream #0:1: Video: png, 64x64 (attached pic)\n";
+        let (mapping, output) =
+            ("[info] Stream mapping:\n[info]   Stream #0:1 -> #0:0 (png -> h264)\n", "[info] Output #0\n");
+        let picture = |more| format!("[info]   Stream #0:0: Video: h264, 64x64{more}\n");
+        let seen = |text: String| {
+            let mut log = Log::default();
+            log.push(text.as_bytes());
+            log.cover_alone
+        };
+        assert!(seen(format!("{input}{mapping}{output}{}", picture(" (attached pic)"))));
+        assert!(seen(format!("{input}{output}{}{mapping}", picture(" (attached pic)"))));
+        assert!(!seen(format!("{input}{mapping}{output}{}", picture(" (default)"))));
     }
 
     #[test]
