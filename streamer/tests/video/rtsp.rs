@@ -318,8 +318,25 @@ fn a_camera_that_has_moved_is_followed() {
     stage.started();
     count_up(&mut stage, 24);
     let reader = stage.source.info().reader.expect("a reader");
-    assert_eq!(reader.program, ReaderProgram::Ffmpeg);
-    assert!(reader.reason.as_deref().is_some_and(|reason| reason.contains("302")), "{reader:?}");
+    assert_eq!((reader.program, reader.reason), (ReaderProgram::Streamer, None));
+}
+
+#[test]
+fn a_camera_that_has_moved_often_or_to_the_same_host_is_followed_and_one_that_goes_round_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = RtspServer::start(&[("film", serve(&Clip::default().make(dir.path(), "film.mp4"), None))]);
+    let mut to = server.url("film");
+    for _ in 0..5 {
+        to = format!("rtsp://{}/x", answering(&format!("301 Moved\r\nLocation: {to}")));
+    }
+    let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"{to}"}}"#));
+    stage.started();
+    count_up(&mut stage, 5);
+    // A relative location leads back to where it came from.
+    let round = answering("302 Found\r\nLocation: /round");
+    let mut stage = Stage::start(&format!(r#"{{"type":"rtsp","url":"rtsp://{round}/x"}}"#));
+    let reason = offline(&mut stage);
+    assert!(reason.contains("more than 5 times") && !reason.contains("ffmpeg"), "{reason}");
 }
 
 #[test]

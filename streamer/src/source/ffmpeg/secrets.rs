@@ -23,6 +23,11 @@ impl Secrets {
         all
     }
 
+    /// Also hides all that these do.
+    pub fn add(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     /// Also hides this word, and what it is when it is not percent-encoded.
     pub fn hide_word(&mut self, word: &str) {
         self.hide(word, HIDDEN);

@@ -13,11 +13,14 @@ use retina::client::{
 use retina::codec::ParametersRef;
 use url::Url;
 
+use super::redirect;
 use crate::source::ffmpeg::flv;
 use crate::source::ffmpeg::secrets::{Secrets, percent_decoded};
 
 /// How long a camera may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How often a camera may send us elsewhere before there is one that does not.
+const MOST_REDIRECTS: usize = 5;
 /// Longest reason in a message.
 const REASON: usize = 300;
 /// Statuses that are meant: another reader is told the same.
@@ -34,6 +37,7 @@ const GONE: [&str; 5] = [
 ];
 
 /// Where a camera is and how it is entered. Its password is in no text that this gives out.
+#[derive(Clone)]
 pub struct Address {
     url: Url,
     credentials: Option<Credentials>,
@@ -81,11 +85,19 @@ pub struct Lost {
     pub reason: String,
     /// The camera is there and lets us in, but says something that is not understood here. Others may: this reader is strict.
     pub form: bool,
+    /// It sends us elsewhere.
+    pub moved: bool,
 }
 
 impl From<String> for Lost {
     fn from(reason: String) -> Self {
-        Self { reason, form: false }
+        Self { reason, form: false, moved: false }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason.into())
     }
 }
 
@@ -125,6 +137,32 @@ impl Address {
         Ok(Self { url: parsed, credentials, secrets })
     }
 
+    /// The whole address, with user and password, for another reader.
+    pub fn secret(&self) -> SecretUrl {
+        let mut url = self.url.clone();
+        if let Some(Credentials { username, password }) = &self.credentials {
+            // It had them before, so it can have them.
+            let _ = url.set_username(username);
+            let _ = url.set_password(Some(password));
+        }
+        SecretUrl::new(url)
+    }
+
+    /// Where this camera sends us. User and password go along to the same host alone.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    async fn followed(&self) -> Result<Self, String> {
+        let url = redirect::target(&self.url).await?;
+        let mut next = Self::of(&SecretUrl::new(url))?;
+        if next.credentials.is_none() && next.url.host() == self.url.host() {
+            next.credentials = self.credentials.clone();
+        }
+        // What was secret of the address before still is.
+        next.secrets.add(&self.secrets);
+        Ok(next)
+    }
+
     fn lost(&self, error: &retina::Error, no_answer: &[&str]) -> Lost {
         let form = match error.status_code() {
             Some(code) => !REFUSALS.contains(&code),
@@ -134,7 +172,8 @@ impl Address {
                 !no_answer.iter().any(|beginning| text.starts_with(beginning))
             }
         };
-        Lost { reason: self.reason(error), form }
+        let moved = error.status_code().is_some_and(|code| (300..400).contains(&code));
+        Lost { reason: self.reason(error), form, moved }
     }
 
     fn reason(&self, error: &retina::Error) -> String {
@@ -150,11 +189,29 @@ impl Address {
 }
 
 impl Connection {
+    /// Connects to a camera, or to where it sends us; that is in `address` then.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn reach(address: &mut Address, spec: &RtspSpec) -> Result<Self, Refused> {
+        for _ in 0..=MOST_REDIRECTS {
+            match Self::open(address, spec).await {
+                Err(Refused::Failed(lost)) if lost.moved => *address = address.followed().await?,
+                result => return result,
+            }
+            if address.url.scheme() != "rtsp" {
+                let reason = format!("it sends us to {}", SecretUrl::new(address.url.clone()));
+                return Err(Refused::Failed(Lost { reason, form: true, moved: false }));
+            }
+        }
+        Err(Lost::from(format!("the camera sends us elsewhere more than {MOST_REDIRECTS} times")).into())
+    }
+
     /// Connects, chooses what to take, and has it sent.
     ///
     /// # Errors
     /// [`Refused`].
-    pub async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
+    async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
         let opened = tokio::time::timeout(ANSWER, Self::negotiate(address, spec)).await;
         let late = || format!("the camera does not answer within {} s", ANSWER.as_secs());
         opened.unwrap_or_else(|_| Err(Lost::from(late()).into()))

@@ -19,6 +19,7 @@
 
 mod connection;
 pub mod depacketize;
+mod redirect;
 pub mod sync;
 
 use std::time::{Duration, Instant};
@@ -66,9 +67,12 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
         let (mut may_try, mut tried) = (true, None);
         loop {
             let began = Instant::now();
-            let Lost { mut reason, form } = match Connection::open(&address, &spec).await {
+            // A camera that has moved may move again: it is asked each time.
+            let mut place = address.clone();
+            let opened = Connection::reach(&mut place, &spec).await;
+            let Lost { mut reason, form, .. } = match opened {
                 Ok(connection) => {
-                    let lost = Camera::new(connection, &mut publisher).run(&address).await;
+                    let lost = Camera::new(connection, &mut publisher).run(&place).await;
                     // One that sends nothing that can be shown is not understood either, whatever it says.
                     Lost { form: lost.form || !publisher.is_online(), ..lost }
                 }
@@ -76,7 +80,7 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
                 Err(Refused::OtherCodec(codec)) => {
                     tracing::info!(%codec, "a camera's video is not H.264: it is read by ffmpeg");
                     publisher.has_reader(ffmpeg::reader(format!("its video is {codec}")));
-                    return ffmpeg::run_camera(&spec.url, spec.audio, publisher).await;
+                    return ffmpeg::run_camera(&place.secret(), spec.audio, publisher).await;
                 }
             };
             may_try &= began.elapsed() < SETTLED;
@@ -87,7 +91,7 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
                     publisher.lost(reason.clone()).await;
                 }
                 publisher.has_reader(ffmpeg::reader(reason.clone()));
-                tried = Some(ffmpeg::try_camera(&spec.url, spec.audio, &mut publisher).await);
+                tried = Some(ffmpeg::try_camera(&place.secret(), spec.audio, &mut publisher).await);
                 publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
             }
             if let Some(end) = tried.as_ref().filter(|_| form) {
