@@ -141,7 +141,7 @@ fn where_the_pointer_is_is_told_in_the_pixels_of_each_picture() {
     });
     let shared = json!({ "source": { "type": "window", "window_id": window } });
     let slot: Value = server.post("/api/streamers/demo/slots", &shared).expect(201).json();
-    let (slot, shared) = (slot["slot"].clone(), slot["stream"].as_str().unwrap().to_owned());
+    let (slot, shared) = (slot["slot"].clone(), slot["source"].as_str().unwrap().to_owned());
 
     let move_to = |slot: &Value, x: u32, y: u32| {
         let events = json!([{ "type": "move", "at": { "x": x, "y": y } }]);
