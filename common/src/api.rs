@@ -119,7 +119,8 @@ pub struct Streamer {
     pub control: Control,
     /// Its counters, at most about a second old; absent before the first report.
     pub stats: Option<StreamerStats>,
-    /// Where the pointer is in the picture of `main`; `null` where that is no desktop, and in lists.
+    /// Where the pointer is in the picture of `main`, in the answer to `GET` of this streamer alone. `null` where `main` is no
+    /// running desktop.
     #[serde(default)]
     pub pointer: Option<Pixel>,
 }
