@@ -428,6 +428,20 @@ fn a_window_is_dragged_under_twm_which_grabs_the_server_meanwhile() {
     let input = |events: Value| {
         server.post("/api/streamers/demo/input", &json!({ "events": events })).expect(204);
     };
+    // A menu of twm is a window, but none of a program.
+    let before = snapshot(&server, "demo");
+    input(json!([{ "type": "button", "button": "left", "action": "down", "at": { "x": 600, "y": 300 } }]));
+    eventually("twm shows its menu", || {
+        (snapshot(&server, "demo").differing(&before).len() > 5000).then_some(())
+    });
+    assert_eq!(titles(&server, "demo"), ["one"]);
+    input(
+        json!([{ "type": "move", "at": { "x": 20, "y": 590 } }, { "type": "button", "button": "left", "action": "up" }]),
+    );
+    eventually("the menu is closed", || {
+        (snapshot(&server, "demo").differing(&before).len() < 5000).then_some(())
+    });
+
     input(json!([{ "type": "button", "button": "left", "action": "down", "at": { "x": 112, "y": 53 } },
         { "type": "move", "at": { "x": 300, "y": 200 } }, { "type": "wait", "ms": 50 },
         { "type": "move", "at": { "x": 412, "y": 253 } }]));
