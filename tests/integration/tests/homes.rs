@@ -114,6 +114,8 @@ fn each_shows_its_own_page(command: impl Fn(&str) -> String) {
         let source =
             json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": command });
         server.create(id, source);
+        // These are large programs that may be read from a disk first.
+        eventually("it has a window", || (!titles(&server, id).is_empty()).then_some(()));
         eventually("its page is in a window of its desktop", || {
             titles(&server, id).iter().any(|title| title.contains(&format!("page {id}"))).then_some(())
         });
