@@ -32,7 +32,19 @@ char: string,
 /**
  * Down, or up.
  */
-down: boolean, } | { "type": "text", 
+down: boolean, } | { "type": "locks", 
+/**
+ * Slot whose source gets it.
+ */
+slot: number, 
+/**
+ * Caps Lock; absent: as it is.
+ */
+caps?: boolean, 
+/**
+ * Num Lock; absent: as it is.
+ */
+num?: boolean, } | { "type": "text", 
 /**
  * Slot whose source gets it.
  */

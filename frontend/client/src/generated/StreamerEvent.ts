@@ -7,7 +7,7 @@ import type { StreamerId } from "./StreamerId";
 import type { StreamerState } from "./StreamerState";
 
 /**
- * `data` of one event.
+ * An event of a streamer.
  */
 export type StreamerEvent = { 
 /**
