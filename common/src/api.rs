@@ -15,6 +15,7 @@ use crate::input::InputCommand;
 use crate::lifetime::{OnIdle, StreamerPatch, given};
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
+use crate::slots::Pixel;
 use crate::spec::{SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
 
@@ -118,6 +119,10 @@ pub struct Streamer {
     pub control: Control,
     /// Its counters, at most about a second old; absent before the first report.
     pub stats: Option<StreamerStats>,
+    /// Where the pointer is in the picture of `main`, in the answer to `GET` of this streamer alone. `null` where `main` is no
+    /// running desktop.
+    #[serde(default)]
+    pub pointer: Option<Pixel>,
 }
 
 /// `GET /api/streamers`.

@@ -156,6 +156,9 @@ pub struct Source {
     pub codec: Option<VideoCodec>,
     /// Slots of viewers that show it, renditions included.
     pub watchers: u32,
+    /// Where the pointer is, of a desktop or a window; `null` where it is outside of the picture or not known.
+    #[serde(default)]
+    pub pointer: Option<Pixel>,
     /// What reads a camera, once it was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -164,6 +167,15 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub host: Option<HostStream>,
+}
+
+/// A pixel of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Pixel {
+    /// From the left.
+    pub x: u32,
+    /// From the top.
+    pub y: u32,
 }
 
 /// What reads a camera.

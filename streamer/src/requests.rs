@@ -8,7 +8,7 @@ use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::{ErrorKind, Json, Reply, RequestError};
-use common::slots::WindowList;
+use common::slots::{Pixel, Source, SourceList, WindowList};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::input::{self, CommandError};
@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const INPUT_PATIENCE: Duration = Duration::from_secs(900);
 /// For a picture that a source has, or takes at once.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// For where the pointer is, which is told besides other things that are known.
+const POINTER_PATIENCE: Duration = Duration::from_millis(250);
 
 type Done = mpsc::Sender<Finished>;
 
@@ -163,6 +166,21 @@ pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), 
         let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
         set.map_err(source_failed)?;
         Ok(Reply::Done)
+    });
+}
+
+/// `GET /sources`: what is known of them, and where the pointer is in each. An X server that does not answer leaves it unknown.
+pub fn sources(to: ReplyTo, done: Done, shown: Vec<(Source, Option<oneshot::Receiver<Pixel>>)>) {
+    let until = tokio::time::Instant::now() + POINTER_PATIENCE;
+    finish(to, done, PATIENCE, async move {
+        let mut sources = Vec::new();
+        for (mut source, pointer) in shown {
+            if let Some(pointer) = pointer {
+                source.pointer = tokio::time::timeout_at(until, pointer).await.ok().and_then(Result::ok);
+            }
+            sources.push(source);
+        }
+        Ok(Reply::Sources(Json(SourceList { sources })))
     });
 }
 

@@ -238,7 +238,7 @@ impl Session {
             ServerIpcMessage::Snapshot { request, slot, format, width } => {
                 self.snapshot(link, slot, Asked { to: to(request), form: Form { format, width } });
             }
-            ServerIpcMessage::Sources { request } => link.reply(to(request), Ok(self.list_sources())),
+            ServerIpcMessage::Sources { request } => self.list_sources(to(request)),
             ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
                 unreachable!("handled by the control loop")
             }

@@ -8,7 +8,6 @@ use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
 use common::input::{CursorShape, GeneralMessage};
 use common::ipc::{ALREADY_STARTED, ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
-use common::slots::SourceList;
 use common::spec::SourceSpec;
 
 use super::sources::{Entry, Feed, Life, RenditionEntry, Waiter};
@@ -18,6 +17,7 @@ use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::input;
 use crate::link::{Link, ReplyTo};
 use crate::peer::{Audience, Command, Media};
+use crate::requests;
 use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
 use crate::source::{self, Ended, Event, Events, HostStatus, Outlets, Running, SourceKey, Upstream};
@@ -445,9 +445,12 @@ impl Session {
     }
 
     /// `GET …/sources`.
-    pub(super) fn list_sources(&self) -> Reply {
-        let sources = self.sources.all().iter().map(|(name, entry)| entry.view(name)).collect();
-        Reply::Sources(Json(SourceList { sources }))
+    pub(super) fn list_sources(&self, to: ReplyTo) {
+        let shown = self.sources.all().iter().map(|(name, entry)| {
+            let pointer = entry.running().filter(|_| entry.is_running()).map(|running| running.pointer());
+            (entry.view(name), pointer)
+        });
+        requests::sources(to, self.senders.finished.clone(), shown.collect());
     }
 }
 

@@ -218,6 +218,7 @@ impl Entry {
             reader,
             host: self.host.get(),
             watchers: pictures.map(|feed| feed.demand.watchers()).sum(),
+            pointer: None,
         }
     }
 }

@@ -25,7 +25,7 @@ use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
 use common::ipc::ErrorKind;
 use common::media::VideoCodec;
-use common::slots::{HostStream, Reader, Window};
+use common::slots::{HostStream, Pixel, Reader, Window};
 use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
@@ -244,6 +244,10 @@ pub trait Running: Send {
     fn info(&self) -> Info;
     /// The newest picture, cursor included, whether or not anybody watches.
     fn picture(&self) -> oneshot::Receiver<Picture>;
+    /// Where the pointer is in its picture; closed without an answer where there is none, or it is outside.
+    fn pointer(&self) -> oneshot::Receiver<Pixel> {
+        oneshot::channel().1
+    }
     /// Changes the size of the picture. Answered when frames have the new size.
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>>;
     /// Where input goes; `None` if it takes none. Asked for once.

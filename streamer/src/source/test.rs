@@ -185,6 +185,7 @@ impl Show {
                 // The asker may have given up.
                 let _ = answer.send(self.scene.picture());
             }
+            Request::Pointer(no_pointer) => drop(no_pointer),
             Request::Resize(size, answer) => {
                 let result = self.video.restart(size, Content::Camera);
                 if result.is_ok() {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use common::slots::Pixel;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::oneshot;
 
@@ -71,6 +72,8 @@ impl<C: Send + 'static> Worker<C> {
 pub enum Request {
     /// The newest picture.
     Picture(oneshot::Sender<Picture>),
+    /// Where the pointer is, if it is in the picture.
+    Pointer(oneshot::Sender<Pixel>),
     /// Another size.
     Resize(Size, oneshot::Sender<Result<(), Error>>),
 }
@@ -81,6 +84,13 @@ impl Worker<Request> {
         let (answer, picture) = oneshot::channel();
         self.send(Request::Picture(answer));
         picture
+    }
+
+    /// As [`Running::pointer`](super::Running::pointer).
+    pub fn pointer(&self) -> oneshot::Receiver<Pixel> {
+        let (answer, done) = oneshot::channel();
+        self.send(Request::Pointer(answer));
+        done
     }
 
     /// As [`Running::resize`](super::Running::resize).

@@ -161,7 +161,7 @@ fn an_x_server_that_does_not_answer_is_told_and_so_is_its_return() {
 }
 
 #[test]
-fn its_output_lists_the_usual_sizes_that_fit() {
+fn its_output_lists_the_usual_sizes_and_its_own() {
     let mut stage = Stage::start(DESKTOP);
     stage.started();
     let painter = Painter::new(&stage);
@@ -174,10 +174,29 @@ fn its_output_lists_the_usual_sizes_that_fit() {
         sizes
     };
     // The last one is the X server's own, which cannot be taken from it.
-    assert_eq!(sizes(), [(640, 480), (3840, 2160)]);
+    let usual = [
+        (640, 480),
+        (800, 600),
+        (1024, 768),
+        (1152, 864),
+        (1280, 720),
+        (1280, 800),
+        (1280, 960),
+        (1280, 1024),
+        (1366, 768),
+        (1440, 900),
+        (1600, 900),
+        (1680, 1050),
+        (1920, 1080),
+        (1920, 1200),
+        (2560, 1440),
+        (3840, 2160),
+    ];
+    assert_eq!(sizes(), usual);
     stage.resize(1300, 800);
-    let fitting = [(640, 480), (800, 600), (1024, 768), (1280, 720), (1280, 800), (1300, 800), (3840, 2160)];
-    assert_eq!(sizes(), fitting);
+    let mut with_its_own = usual.to_vec();
+    with_its_own.insert(8, (1300, 800));
+    assert_eq!(sizes(), with_its_own);
     // As a game does that wants the whole screen.
     let resources = painter.x.randr_get_screen_resources_current(painter.root).unwrap().reply().unwrap();
     let mode = resources.modes.iter().find(|mode| (mode.width, mode.height) == (1024, 768)).unwrap().id;
@@ -196,7 +215,7 @@ fn its_output_lists_the_usual_sizes_that_fit() {
     let root = painter.x.get_geometry(painter.root).unwrap().reply().unwrap();
     assert_eq!((root.width, root.height), (1300, 800), "the picture stays as large as it is");
     stage.resize(640, 480);
-    assert_eq!(sizes(), [(640, 480), (3840, 2160)]);
+    assert_eq!(sizes(), usual);
 }
 
 #[test]

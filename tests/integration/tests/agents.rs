@@ -118,6 +118,52 @@ fn a_drag_moves_while_its_button_is_held_and_what_follows_waits_for_it() {
     assert!(watched.seen("motion", &["x", "y"]).iter().any(on_its_way));
 }
 
+/// Where the pointer is in each source, by name, and in the streamer's own `GET`.
+fn pointers(server: &Server, id: &str) -> (Value, Value) {
+    let list: Value = server.get(&format!("/api/streamers/{id}/sources")).expect(200).json();
+    let of = |source: &Value| (source["name"].as_str().unwrap().to_owned(), source["pointer"].clone());
+    let sources = Value::Object(list["sources"].as_array().unwrap().iter().map(of).collect());
+    let streamer: Value = server.get(&format!("/api/streamers/{id}")).expect(200).json();
+    (sources, streamer["pointer"].clone())
+}
+
+#[test]
+fn where_the_pointer_is_is_told_in_the_pixels_of_each_picture() {
+    let server = Server::start();
+    let source = json!({ "type": "desktop", "width": 640, "height": 480, "audio": false,
+        "command": ["xterm", "-b", "0", "-bw", "0", "-geometry", "20x10+100+50"] });
+    server.create("demo", source);
+    let more = json!({ "name": "pattern", "source": { "type": "test" } });
+    server.post("/api/streamers/demo/sources", &more).expect(204);
+    let window = eventually("the terminal has a window", || {
+        let list: Value = server.get("/api/streamers/demo/windows").expect(200).json();
+        list["windows"][0]["id"].as_u64()
+    });
+    let shared = json!({ "source": { "type": "window", "window_id": window } });
+    let slot: Value = server.post("/api/streamers/demo/slots", &shared).expect(201).json();
+    let (slot, shared) = (slot["slot"].clone(), slot["source"].as_str().unwrap().to_owned());
+
+    let move_to = |slot: &Value, x: u32, y: u32| {
+        let events = json!([{ "type": "move", "at": { "x": x, "y": y } }]);
+        let input = json!({ "slot": slot, "events": events });
+        server.post("/api/streamers/demo/input", &input).expect(204);
+    };
+    let at = |x: u32, y: u32| json!({ "x": x, "y": y });
+    move_to(&json!(0), 110, 70);
+    let expected = json!({ "main": at(110, 70), "pattern": null, shared.as_str(): at(10, 20) });
+    assert_eq!(pointers(&server, "demo"), (expected, at(110, 70)));
+    move_to(&slot, 3, 4);
+    let expected = json!({ "main": at(103, 54), "pattern": null, shared.as_str(): at(3, 4) });
+    assert_eq!(pointers(&server, "demo"), (expected, at(103, 54)));
+    // Beside the window.
+    move_to(&json!(0), 639, 479);
+    let expected = json!({ "main": at(639, 479), "pattern": null, shared.as_str(): null });
+    assert_eq!(pointers(&server, "demo"), (expected, at(639, 479)));
+
+    server.create("pattern", json!({ "type": "test" }));
+    assert_eq!(pointers(&server, "pattern"), (json!({ "main": null }), Value::Null));
+}
+
 #[test]
 fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
     let watched = Watched::start();

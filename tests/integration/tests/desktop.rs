@@ -7,6 +7,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::signal::{Role, StreamerState};
+use common::slots::WindowList;
 use harness::{Display, Picture, Process, Server, eventually};
 use native_peer::{Channel, Event, Media, Options, Swarm};
 use serde_json::{Value, json};
@@ -366,6 +367,127 @@ fn a_desktop_is_resized_while_it_runs() {
     let refused =
         server.post("/api/streamers/demo/resize", &json!({ "width": 641, "height": 480 })).expect(400);
     assert_eq!(refused.problem().field.as_deref(), Some("width"));
+}
+
+/// Titles of the windows of a desktop, the topmost first.
+fn titles(server: &Server, id: &str) -> Vec<String> {
+    let list: WindowList = server.get(&format!("/api/streamers/{id}/windows")).expect(200).json();
+    list.windows.into_iter().map(|window| window.title).collect()
+}
+
+#[test]
+fn windows_are_listed_in_the_order_of_the_screen_under_real_window_managers() {
+    let server = Server::start();
+    // fluxbox shows a message of its own when it can draw no background.
+    let fluxbox = "mkdir \"$HOME/.fluxbox\"; echo 'background: none' > \"$HOME/.fluxbox/overlay\"; fluxbox";
+    for (id, manager) in [("jwm", "jwm"), ("fluxbox", fluxbox), ("icewm", "icewm"), ("mwm", "mwm")] {
+        let command = format!(
+            "{manager} & until xprop -root _NET_SUPPORTING_WM_CHECK _MOTIF_WM_INFO | grep -q 0x; do sleep 0.05; done; \
+             xterm -T one -geometry 30x8+40+40 & xterm -T two -geometry 30x8+40+240 & \
+             exec xterm -T three -geometry 30x8+400+40"
+        );
+        let source =
+            json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": command });
+        server.create(id, source);
+        let ours =
+            || titles(&server, id).into_iter().filter(|title| ["one", "two", "three"].contains(&&**title));
+        eventually(&format!("{id} has three windows"), || (ours().count() == 3).then_some(()));
+        // A click on the title raises a window.
+        let raise = |x: u32, y: u32| {
+            let click = json!({ "events": [{ "type": "click", "at": { "x": x, "y": y } }] });
+            server.post(&format!("/api/streamers/{id}/input"), &click).expect(204);
+        };
+        for (title, at) in [("one", (112, 53)), ("three", (472, 53)), ("two", (112, 253))] {
+            raise(at.0, at.1);
+            eventually(&format!("{id} has raised {title}"), || {
+                (ours().next().as_deref() == Some(title)).then_some(())
+            });
+        }
+        assert_eq!(ours().collect::<Vec<_>>(), ["two", "three", "one"], "{id}");
+        server.delete(&format!("/api/streamers/{id}")).expect(204);
+    }
+}
+
+/// The colour of a pixel.
+fn pixel(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
+    let at = ((y * picture.width + x) * 3) as usize;
+    [picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]]
+}
+
+#[test]
+fn a_window_is_dragged_under_twm_which_grabs_the_server_meanwhile() {
+    let server = Server::start();
+    let command = "twm & until xwininfo -root -tree | grep -q TWM; do sleep 0.05; done; \
+                   exec xterm -T one -bg red -geometry 30x8+40+40";
+    let source =
+        json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": command });
+    server.create("demo", source);
+    eventually("twm shows the window", || {
+        (pixel(&snapshot(&server, "demo"), 150, 130) == [255, 0, 0]).then_some(())
+    });
+    let input = |events: Value| {
+        server.post("/api/streamers/demo/input", &json!({ "events": events })).expect(204);
+    };
+    // A menu of twm is a window, but none of a program.
+    let before = snapshot(&server, "demo");
+    input(json!([{ "type": "button", "button": "left", "action": "down", "at": { "x": 600, "y": 300 } }]));
+    eventually("twm shows its menu", || {
+        (snapshot(&server, "demo").differing(&before).len() > 5000).then_some(())
+    });
+    assert_eq!(titles(&server, "demo"), ["one"]);
+    input(
+        json!([{ "type": "move", "at": { "x": 20, "y": 590 } }, { "type": "button", "button": "left", "action": "up" }]),
+    );
+    eventually("the menu is closed", || {
+        (snapshot(&server, "demo").differing(&before).len() < 5000).then_some(())
+    });
+
+    input(json!([{ "type": "button", "button": "left", "action": "down", "at": { "x": 112, "y": 53 } },
+        { "type": "move", "at": { "x": 300, "y": 200 } }, { "type": "wait", "ms": 50 },
+        { "type": "move", "at": { "x": 412, "y": 253 } }]));
+    // Only its outline has moved so far.
+    assert_eq!(pixel(&snapshot(&server, "demo"), 150, 130), [255, 0, 0]);
+    assert!(titles(&server, "demo").contains(&"one".to_owned()));
+    input(json!([{ "type": "button", "button": "left", "action": "up" }]));
+    eventually("the window is where it was dragged to", || {
+        let picture = snapshot(&server, "demo");
+        (pixel(&picture, 450, 330) == [255, 0, 0] && pixel(&picture, 150, 130) != [255, 0, 0]).then_some(())
+    });
+}
+
+/// A game that wants 1024x768 for itself until a key is pressed.
+const GAME: &str = "
+import pygame
+pygame.display.init()
+screen = pygame.display.set_mode((1024, 768), pygame.FULLSCREEN)
+while not pygame.event.get(pygame.KEYDOWN):
+    screen.fill((255, 0, 0))
+    pygame.display.flip()
+    pygame.time.wait(20)
+pygame.display.quit()
+";
+
+#[test]
+fn a_game_gets_the_screen_that_it_asks_for_and_gives_it_back() {
+    let server = Server::start();
+    // Of Debian's Python, which has the package of SDL.
+    let command = format!("openbox & /usr/bin/python3 -c '{GAME}'; exec sleep 1000");
+    let source = json!({ "type": "desktop", "width": 1280, "height": 720, "audio": false, "command": command,
+        "env": { "SDL_VIDEODRIVER": "x11" } });
+    server.create("demo", source);
+    eventually("the game has all of a screen of its size", || {
+        let picture = snapshot(&server, "demo");
+        let corners = [(0, 0), (1023, 0), (0, 767)];
+        let covered = (picture.width, picture.height) == (1024, 768)
+            && corners.into_iter().all(|(x, y)| pixel(&picture, x, y) == [255, 0, 0]);
+        covered.then_some(())
+    });
+    let key = json!({ "events": [{ "type": "key", "code": "Space" }] });
+    server.post("/api/streamers/demo/input", &key).expect(204);
+    eventually("the desktop is as before", || {
+        let slot = &server.streamer("demo")?.slots[0];
+        ((slot.width, slot.height) == (Some(1280), Some(720))).then_some(())
+    });
 }
 
 #[test]

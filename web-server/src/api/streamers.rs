@@ -1,11 +1,17 @@
 //! `/api/streamers` and `/api/streamers/{id}`.
 
+use std::time::Duration;
+
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
 use common::exit::StreamerExit;
+use common::id::{MAIN_SOURCE, StreamerId};
+use common::ipc::Reply;
 use common::lifetime::StreamerPatch;
 use common::restart::LastEnd;
+use common::signal::StreamerState;
+use common::slots::Pixel;
 use common::spec::{
     DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
     hide_addresses,
@@ -22,6 +28,10 @@ use crate::compat::multi_webrtc::{self, answer};
 use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
+use crate::supervisor::ask::Ask;
+
+/// For where the pointer is; streamers answer within a few milliseconds, or a quarter of a second if their X server does not.
+const POINTER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Create a streamer.
 ///
@@ -112,6 +122,11 @@ pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError>
 )]
 pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let mut streamer = registry.get(&id.0).await?;
+    if streamer.state == StreamerState::Running
+        && let Some(SourceSpec::Desktop(_)) = streamer.spec.source
+    {
+        streamer.pointer = pointer(&id.0, &registry).await;
+    }
     if caller.right? != Right::Admin {
         // How it was made is between admins: environments and command lines hold secrets.
         streamer.spec = streamer.spec.without_programs();
@@ -122,6 +137,15 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
         streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
     }
     Ok(HttpResponse::Ok().json(answer::streamer(&streamer)))
+}
+
+/// Where the pointer of a desktop is. What cannot be known at once is not waited for: all else is known here.
+async fn pointer(id: &StreamerId, registry: &Handle) -> Option<Pixel> {
+    let asked = async { registry.look(id).await.ok()?.ask(Ask::Sources).await.ok() };
+    match tokio::time::timeout(POINTER_PATIENCE, asked).await.ok()?? {
+        Reply::Sources(list) => list.0.sources.into_iter().find(|source| source.name == MAIN_SOURCE)?.pointer,
+        _ => None,
+    }
 }
 
 /// Change how long a streamer lives.

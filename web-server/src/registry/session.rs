@@ -269,6 +269,7 @@ impl Session {
             peers: self.peers.values().cloned().collect(),
             control: self.control.clone(),
             stats: self.stats.clone(),
+            pointer: None,
         }
     }
 

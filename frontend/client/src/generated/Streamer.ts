@@ -2,6 +2,7 @@
 import type { Control } from "./Control";
 import type { OnIdle } from "./OnIdle";
 import type { Peer } from "./Peer";
+import type { Pixel } from "./Pixel";
 import type { Restarts } from "./Restarts";
 import type { StreamInfo } from "./StreamInfo";
 import type { StreamerExit } from "./StreamerExit";
@@ -77,4 +78,9 @@ control: Control,
 /**
  * Its counters, at most about a second old; absent before the first report.
  */
-stats: StreamerStats | null, };
+stats: StreamerStats | null, 
+/**
+ * Where the pointer is in the picture of `main`, in the answer to `GET` of this streamer alone. `null` where `main` is no
+ * running desktop.
+ */
+pointer: Pixel | null, };

@@ -68,6 +68,7 @@ export * from "./PeerList";
 export * from "./PeerState";
 export * from "./PeerStats";
 export * from "./PeerSummary";
+export * from "./Pixel";
 export * from "./Position";
 export * from "./Problem";
 export * from "./ProcessStats";

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::slots::Pixel;
 use common::spec::CursorMode;
 use tokio::sync::watch;
 
@@ -226,6 +227,11 @@ impl<S: Surface> Capture<S> {
                 // The asker may have given up.
                 let _ = answer.send(picture);
             }
+            Request::Pointer(answer) => {
+                if let Some(pixel) = inside(self.surface.pointer()?, *self.size.borrow()) {
+                    let _ = answer.send(pixel);
+                }
+            }
             Request::Resize(size, answer) => {
                 let result = if size == *self.size.borrow() { Ok(()) } else { self.surface.set_size(size) };
                 self.follow_size()?;
@@ -414,6 +420,12 @@ impl Pointer {
         }
         self.drawn_at = None;
     }
+}
+
+/// The pixel of a picture at this place, if there is one.
+fn inside((x, y): (i32, i32), size: Size) -> Option<Pixel> {
+    let pixel = Pixel { x: u32::try_from(x).ok()?, y: u32::try_from(y).ok()? };
+    (pixel.x < size.width && pixel.y < size.height).then_some(pixel)
 }
 
 /// The part of `size` at the top left.

@@ -35,6 +35,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
+use common::slots::Pixel;
 use common::spec::{CursorMode, DesktopSpec};
 use tokio::sync::oneshot;
 
@@ -186,6 +187,10 @@ impl Running for Desktop {
 
     fn picture(&self) -> oneshot::Receiver<Picture> {
         self.capture.picture()
+    }
+
+    fn pointer(&self) -> oneshot::Receiver<Pixel> {
+        self.capture.pointer()
     }
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {

@@ -12,7 +12,8 @@ use crate::source::Error;
 /// Our modes are named so, and removed when they are no longer used.
 const PREFIX: &str = "oriel-";
 /// Sizes that games ask for when they want the whole screen. Where the one that they want is missing they take the next larger
-/// one, and that would be the X server's frame buffer.
+/// one (SDL), and that would be the X server's whole frame buffer. So those that are larger than the screen are listed, too: a
+/// game that asks for 1024x768 gets that on a screen of 1280x720.
 const USUAL: [(u32, u32); 16] = [
     (640, 480),
     (800, 600),
@@ -65,20 +66,22 @@ pub fn set_size(connection: &RustConnection, root: Window, size: Size) -> Result
         let _ = apply(connection, root, &head, head.size, head.mode);
         return Err(error);
     }
-    offer(connection, root, head.output, size)
+    let most = Size { width: range.max_width.into(), height: range.max_height.into() };
+    offer(connection, root, head.output, size, most)
 }
 
-/// Has the output list the usual sizes that fit on a screen of this size, and no other mode of ours. The server's own, of its
+/// Has the output list the usual sizes up to `most`, that of the screen, and no other mode of ours. The server's own, of its
 /// frame buffer, cannot be removed (RandR refuses that with `BadAccess`).
 fn offer(
     connection: &RustConnection,
     root: Window,
     output: randr::Output,
     screen: Size,
+    most: Size,
 ) -> Result<(), Error> {
     let sizes = USUAL.map(|(width, height)| Size { width, height });
-    let fit = sizes.into_iter().filter(|size| size.width <= screen.width && size.height <= screen.height);
-    let wanted: Vec<_> = fit.chain([screen]).collect();
+    let possible = sizes.into_iter().filter(|size| size.width <= most.width && size.height <= most.height);
+    let wanted: Vec<_> = possible.chain([screen]).collect();
     let known = Modes::of(connection, root, output)?;
     // All are asked for before the first answer is waited for.
     let missing = wanted.iter().filter(|size| known.of_size(**size).is_none());

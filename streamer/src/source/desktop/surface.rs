@@ -112,11 +112,9 @@ pub trait Surface: Send {
         Ok(cursor::Answer::Unknown)
     }
 
-    /// Where the pointer is.
+    /// Where the pointer is, in its pixels; perhaps outside.
     ///
     /// # Errors
     /// As of [`Surface::next_change`].
-    fn pointer(&self) -> Result<(i32, i32), Error> {
-        Ok((0, 0))
-    }
+    fn pointer(&self) -> Result<(i32, i32), Error>;
 }

@@ -7,8 +7,8 @@ use common::spec::MIN_SIDE;
 use x11rb::cookie::Cookie;
 use x11rb::errors::ConnectionError;
 use x11rb::protocol::xproto::{
-    Atom, ConnectionExt as _, GetGeometryReply, GetPropertyReply, GetWindowAttributesReply, MapState, Window,
-    WindowClass,
+    Atom, ConnectionExt as _, EventMask, GetGeometryReply, GetPropertyReply, GetWindowAttributesReply,
+    MapState, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -81,8 +81,11 @@ fn tops(x: &RustConnection, root: Window, windows: &[Window]) -> Result<Vec<Wind
     Ok(tops)
 }
 
-/// Without a window manager that keeps a list: programs' windows below the root, the topmost last.
+/// Without a window manager that keeps a list: programs' windows below the root, the topmost last. Where there is one all the
+/// same (twm), it marks those of programs (`WM_STATE`); the others are its own menus.
 fn unmanaged(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Window>, ConnectionError> {
+    let is_managed = of_window(x.get_window_attributes(root)?.reply())?
+        .is_some_and(|root| root.all_event_masks.contains(EventMask::SUBSTRUCTURE_REDIRECT));
     let Some(tree) = of_window(x.query_tree(root)?.reply())? else { return Ok(Vec::new()) };
     let asked: Vec<_> =
         tree.children.iter().map(|top| x.get_window_attributes(*top)).collect::<Result<_, _>>()?;
@@ -92,7 +95,7 @@ fn unmanaged(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Wind
         if attributes.map_state != MapState::VIEWABLE {
             continue;
         }
-        let own = (!attributes.override_redirect).then_some(top);
+        let own = (!is_managed && !attributes.override_redirect).then_some(top);
         clients.extend(client_in(x, top, atoms)?.or(own));
     }
     Ok(clients)

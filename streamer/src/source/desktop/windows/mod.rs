@@ -19,7 +19,7 @@ pub mod watcher;
 use std::sync::Arc;
 
 use common::media::VideoCodec;
-use common::slots::Window as Listed;
+use common::slots::{Pixel, Window as Listed};
 use common::spec::{CursorMode, WindowSpec};
 use tokio::sync::{oneshot, watch};
 use x11rb::connection::Connection as _;
@@ -132,6 +132,10 @@ impl Running for SharedWindow {
 
     fn picture(&self) -> oneshot::Receiver<Picture> {
         self.capture.picture()
+    }
+
+    fn pointer(&self) -> oneshot::Receiver<Pixel> {
+        self.capture.pointer()
     }
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {

@@ -318,6 +318,12 @@ impl Surface for WindowSurface {
         Err(x("the window is resized all the time"))
     }
 
+    fn pointer(&self) -> Result<(i32, i32), Error> {
+        let reply = self.canvas.connection().query_pointer(self.window).map_err(x)?.reply();
+        let pointer = of_window(reply).map_err(x)?.ok_or(Error::NoWindow(self.window))?;
+        Ok((i32::from(pointer.win_x), i32::from(pointer.win_y)))
+    }
+
     /// Its program, or the window manager, may give it a size that is only close to the one asked for.
     fn set_size(&mut self, size: Size) -> Result<(), Error> {
         if !is_picture(size) || size.width > MAX_WIDTH || size.height > MAX_HEIGHT {
