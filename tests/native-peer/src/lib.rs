@@ -48,7 +48,8 @@ pub enum Event {
     Signal(ServerMessage),
     /// Media can arrive.
     Connected,
-    /// The connection or the signalling has ended.
+    /// The connection or the signalling has ended. Both stacks follow the W3C's definition: a connection whose DTLS the other
+    /// end has closed is still connected, until ICE fails half a minute later.
     Closed(String),
     /// A data channel can be used.
     Open(Channel),

@@ -10,6 +10,9 @@
 //!   [`Runtime`] is for.
 //! * A track's queue has 256 packets, and what does not fit is lost and logged, so the task that reads it must not wait for
 //!   anything else.
+//! * The keys of SRTP are installed when events are taken from `rtc`, which is once per wake-up, after up to 65 reads of the
+//!   socket. Media that comes together with the end of the handshake is dropped.
+//! * An answer to every later offer gathers candidates anew, and says so by the same events as the first one.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -185,8 +188,8 @@ async fn watch_track(track: Arc<dyn TrackRemote>, shared: Arc<Shared>) {
     }
 }
 
-/// What came before this packet is lost: the crate installs the keys of SRTP after the datagrams of one wake-up, and drops
-/// the media among them. A browser asks for a keyframe when it cannot decode; here nobody decodes, so it is asked for anyway.
+/// A browser asks for a keyframe when it cannot decode. Here nobody decodes, so it is asked for whenever a track begins: its
+/// first packets may be missing.
 async fn ask_for_a_keyframe(track: &dyn TrackRemote, ssrc: u32) {
     let request = PictureLossIndication { sender_ssrc: 0, media_ssrc: ssrc };
     // It fails when the connection has ended, of which there is an event.
