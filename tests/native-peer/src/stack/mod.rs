@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Both crates are of one project, and `webrtc` is a layer over `rtc`: ICE, DTLS, SRTP and SCTP are the same code on both
-//! stacks. What differs is all that an application sees. [`AsyncLayer`] is used as that crate's documentation says, with its
+//! stacks. What differs is all that an application sees. `AsyncLayer` is used as that crate's documentation says, with its
 //! default interceptors: it sends NACKs and receiver reports, its tracks come by `on_track`, and it joins and restarts with
-//! candidates that it gathers itself. [`SansIo`] takes shortcuts that keep hundreds of peers cheap and sends no reports at
+//! candidates that it gathers itself. `SansIo` takes shortcuts that keep hundreds of peers cheap and sends no reports at
 //! all. So the former shows what an ordinary application gets from the server, the latter what the wire carries. Neither shows
 //! a mistake that both ends make because they share `rtc`; that is what Chromium is for, in the tests `e2e`.
 
