@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
+use native_peer::Stack;
 use serde::Deserialize;
 
 use crate::cpu;
@@ -29,13 +30,22 @@ pub struct Joined {
 struct Done {}
 
 impl NativePeers {
-    /// Without peers yet.
+    /// Without peers yet; they will be on the stack that costs least.
     ///
     /// # Errors
     /// When the program cannot be started.
     pub fn start(server: &Server, streamer: &str, units: bool) -> Result<Self> {
+        Self::start_on(Stack::Rtc, server, streamer, units)
+    }
+
+    /// The same, on a stack of choice.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_on(stack: Stack, server: &Server, streamer: &str, units: bool) -> Result<Self> {
         let mut command = Command::new(binary("native-peers")?);
         command.arg("--server").arg(server.address().to_string()).arg("--streamer").arg(streamer);
+        command.arg("--stack").arg(stack.to_string());
         if units {
             command.arg("--units");
         }

@@ -2,19 +2,21 @@
 //! receive by real ICE, DTLS and SRTP, any number of them on the caller's thread.
 //!
 //! ```text
-//! Swarm (epoll) ─┬─ Peer: Signalling (WebSocket) · Connection (rtc) · a UDP socket of its own
+//! Swarm (epoll) ─┬─ Peer: Signalling (WebSocket) · Endpoint (rtc or webrtc, with a UDP socket of its own)
 //!                ├─ Peer …
 //!                └─▶ Event, by Swarm::next
+//! Player (poll) ─── Endpoint, for WHEP
 //! ```
 //!
-//! With [`Media::Headers`] a peer only looks at RTP headers, which are not encrypted, and so costs little more than
-//! the system call that receives; with [`Media::Units`] it decrypts and hands out whole access units.
+//! What a peer does WebRTC with is its [`Stack`]; [`stack`] says what each is good for. With [`Media::Headers`] a peer on
+//! [`Stack::Rtc`] only looks at RTP headers, which are not encrypted, and so costs little more than the system call that
+//! receives; with [`Media::Units`] it decrypts and hands out whole access units. Peers on [`Stack::Webrtc`] always decrypt.
 
-mod connection;
 mod depacketize;
 mod page;
 mod player;
 mod signalling;
+pub mod stack;
 mod swarm;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ use common::signal::ServerMessage;
 
 pub use page::{Page, PageEvent};
 pub use player::Player;
+pub use stack::Stack;
 pub use swarm::{Options, Swarm};
 
 /// What a peer does with RTP.
@@ -45,12 +48,20 @@ pub enum Event {
     Signal(ServerMessage),
     /// Media can arrive.
     Connected,
-    /// The connection or the signalling has ended.
+    /// The connection or the signalling has ended. Both stacks follow the W3C's definition: a connection whose DTLS the other
+    /// end has closed is still connected, until ICE fails half a minute later.
     Closed(String),
     /// A data channel can be used.
     Open(Channel),
     /// A message on a data channel.
     Message(Channel, String),
+    /// The first packet of a track has arrived; not with [`Media::Headers`] on [`Stack::Rtc`].
+    Track {
+        /// Its stream.
+        ssrc: u32,
+        /// Its section of the offer.
+        mid: String,
+    },
     /// An RTP packet has arrived.
     Rtp(Arrival),
     /// A sender report: this RTP time is this wall clock time (since 1970).
@@ -90,9 +101,9 @@ pub struct Arrival {
     pub rtp_time: u32,
     /// Last packet of its access unit.
     pub marker: bool,
-    /// Length of the datagram.
+    /// Length of the datagram; on [`Stack::Webrtc`] without what SRTP adds.
     pub len_bytes: usize,
-    /// When the kernel received it, since 1970: the receiver's own work is not in it.
+    /// When the kernel received it, since 1970: the receiver's own work is not in it. On [`Stack::Webrtc`] it is.
     pub at: Duration,
 }
 
@@ -116,7 +127,7 @@ pub enum Error {
     /// The WebSocket was refused or broke.
     #[error("signalling: {0}")]
     Signalling(String),
-    /// `rtc` refused something.
+    /// The stack refused something.
     #[error("{0}: {1}")]
     Rtc(&'static str, String),
 }

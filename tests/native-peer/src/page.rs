@@ -22,8 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use crate::connection::media_engine;
-use crate::swarm::arrival;
+use crate::stack::{arrival, media_engine};
 use crate::{Error, Media};
 
 /// Timers and sockets are looked at this often at least.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use common::signal::{Capabilities, ClientMessage, Role, SUBPROTOCOL, ServerMessage};
+use common::signal::{ClientMessage, SUBPROTOCOL, ServerMessage};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Message, WebSocket};
@@ -31,8 +31,8 @@ fn failed(error: impl std::fmt::Display) -> Error {
 }
 
 impl Signalling {
-    /// Connects (blocks until the server has agreed) and says hello.
-    pub fn connect(server: SocketAddr, streamer: &str, role: Role) -> Result<Self, Error> {
+    /// Connects (blocks until the server has agreed) and says `hello`.
+    pub fn connect(server: SocketAddr, streamer: &str, hello: &ClientMessage) -> Result<Self, Error> {
         let stream = TcpStream::connect(server).map_err(|e| Error::Io("connecting", e))?;
         stream.set_nodelay(true).map_err(|e| Error::Io("setting TCP_NODELAY", e))?;
         let url = format!("ws://{server}/api/streamers/{streamer}/peer");
@@ -41,8 +41,7 @@ impl Signalling {
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (socket, _) = tungstenite::client(request, stream).map_err(failed)?;
         let mut signalling = Self { socket };
-        let (token, resume, capabilities) = (None, None, Capabilities::default());
-        signalling.send(&ClientMessage::Hello { token, resume, role: Some(role), capabilities })?;
+        signalling.send(hello)?;
         signalling.socket.get_ref().set_nonblocking(true).map_err(|e| Error::Io("setting O_NONBLOCK", e))?;
         Ok(signalling)
     }

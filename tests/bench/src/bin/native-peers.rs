@@ -15,7 +15,7 @@ use bench::cpu;
 use bench::reception::Receiver as Reception;
 use clap::Parser;
 use common::signal::{ClientMessage, Role};
-use native_peer::{Event, Media, Options, Swarm};
+use native_peer::{Event, Media, Options, Stack, Swarm};
 
 #[derive(Parser)]
 struct Args {
@@ -28,6 +28,9 @@ struct Args {
     /// Decrypt, and keep the newest access units of the first peer for `units`
     #[arg(long)]
     units: bool,
+    /// By which crate they do WebRTC: rtc or webrtc
+    #[arg(long, default_value_t = Stack::Rtc)]
+    stack: Stack,
 }
 
 /// The WebSockets and the handshakes of so many peers take far less.
@@ -39,9 +42,9 @@ const COMMAND_TICK: Duration = Duration::from_millis(10);
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { server, streamer, units } = args;
+    let Args { server, streamer, units, stack } = args;
     let media = if units { Media::Units } else { Media::Headers };
-    let swarm = Swarm::new(Options { server, streamer, role: Role::Viewer, media })?;
+    let swarm = Swarm::on(stack, Options { server, streamer, role: Role::Viewer, media })?;
     let (sender, commands) = sync_channel(4);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {

@@ -9,6 +9,7 @@ mod moonlight;
 mod rest;
 mod restart;
 mod slots;
+mod stacks;
 
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 16] = [
+pub const FIGURES: [Figure; 17] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -80,6 +81,11 @@ pub const FIGURES: [Figure; 16] = [
         name: "fanout",
         about: "CPU per forwarded packet, and spread of a frame",
         measure: fanout::fanout,
+    },
+    Figure {
+        name: "stacks",
+        about: "native peers on rtc and on webrtc: joining, CPU per received packet",
+        measure: stacks::stacks,
     },
     Figure {
         name: "slots",
