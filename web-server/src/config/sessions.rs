@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::supervisor::cgroup::SessionLimits;
-use crate::supervisor::user::SessionUser;
+use crate::supervisor::user::{self, SessionUser};
+use crate::supervisor::users::{RunAs, UserRange};
 
 /// Less than this is not enough to start anything, MiB.
 const MIN_MEMORY_MB: u32 = 64;
@@ -23,6 +24,8 @@ const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
 pub struct File {
     /// `--session-user`.
     pub user: Option<String>,
+    /// `--session-users`.
+    pub users: Option<UserRange>,
     /// `--session-memory-mb`.
     pub memory_mb: Option<u32>,
     /// `--session-processes`.
@@ -48,6 +51,10 @@ pub struct Options {
     /// User that sessions run as, when the server is root [default: the server's]
     #[arg(long, env = "ORIEL_SESSION_USER", value_name = "NAME")]
     pub session_user: Option<String>,
+
+    /// Ids of users, such as 20000-20999, when the server is root: each session runs as one of its own [default: none]
+    #[arg(long, env = "ORIEL_SESSION_USERS", value_name = "FIRST-LAST")]
+    pub session_users: Option<UserRange>,
 
     /// Memory of one session, MiB; by its control group [default: not limited]
     #[arg(long, env = "ORIEL_SESSION_MEMORY_MB", value_name = "MB")]
@@ -100,6 +107,7 @@ impl Options {
     pub fn over(self, file: File) -> Self {
         Self {
             session_user: self.session_user.or(file.user),
+            session_users: self.session_users.or(file.users),
             session_memory_mb: self.session_memory_mb.or(file.memory_mb),
             session_processes: self.session_processes.or(file.processes),
             session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
@@ -115,8 +123,8 @@ impl Options {
 /// All decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
-    /// Another user than ours.
-    pub user: Option<SessionUser>,
+    /// As whom they run.
+    pub run_as: RunAs,
     /// What each session may take.
     pub limits: SessionLimits,
     /// Whether programs are kept from our files.
@@ -139,9 +147,6 @@ impl Sessions {
             }
             value => Ok(value),
         };
-        let find = |name: &String| {
-            SessionUser::find(name).map_err(|error| InvalidField::new("sessions.user", error.to_string()))
-        };
         let cpu_weight = match options.session_cpu_weight {
             Some(weight) if !WEIGHTS.contains(&weight) => {
                 let message = format!("must be from {} to {}, not {weight}", WEIGHTS.start(), WEIGHTS.end());
@@ -163,7 +168,7 @@ impl Sessions {
             value => Ok(value.map(Some)),
         };
         Ok(Self {
-            user: options.session_user.as_ref().map(find).transpose()?,
+            run_as: run_as(options)?,
             limits: SessionLimits {
                 memory_mb: at_least("sessions.memory_mb", options.session_memory_mb, MIN_MEMORY_MB)?,
                 processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
@@ -178,6 +183,35 @@ impl Sessions {
             },
         })
     }
+}
+
+/// One user, or a range of them, is all that can be said.
+fn run_as(options: &Options) -> Result<RunAs, InvalidField> {
+    match (&options.session_user, options.session_users) {
+        (None, None) => Ok(RunAs::Server),
+        (Some(name), None) => SessionUser::find(name)
+            .map(RunAs::One)
+            .map_err(|error| InvalidField::new("sessions.user", error.to_string())),
+        (None, Some(range)) => {
+            check_range(range).map_err(|message| InvalidField::new("sessions.users", message))?;
+            Ok(RunAs::Each(range))
+        }
+        (Some(_), Some(_)) => {
+            let message = "cannot be given together with sessions.user: either all sessions are one user or each is another";
+            Err(InvalidField::new("sessions.users", message))
+        }
+    }
+}
+
+/// That we can run sessions as these, and nobody else does anything as them.
+fn check_range(range: UserRange) -> Result<(), String> {
+    user::check_root().map_err(|error| error.to_string())?;
+    // A file that is not there gives nobody anything.
+    let read = |file: &str| std::fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let read = |file: &str| read(file).unwrap_or_default();
+    range
+        .check_free(&read("/etc/passwd"), &read("/etc/group"), &read("/etc/subuid"))
+        .map_err(|taken| taken.to_string())
 }
 
 #[cfg(test)]
@@ -197,6 +231,12 @@ mod tests {
         assert_eq!(refused(idle), "sessions.idle_timeout_s");
         let nobody = Some("no-such-user".to_owned());
         assert_eq!(refused(Options { session_user: nobody, ..default() }), "sessions.user");
+        let both = Options {
+            session_user: Some("nobody".into()),
+            session_users: Some("20000-20999".parse().unwrap()),
+            ..default()
+        };
+        assert_eq!(refused(both), "sessions.users");
     }
 
     #[test]
