@@ -1,9 +1,12 @@
 //! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
 
+use std::os::unix::fs::PermissionsExt;
+
 use clap::Args;
 use common::ipc::{Isolation, ProgramNetwork};
 use common::lifetime::{LIFETIME_S, OnIdle, StreamerPatch};
 use common::spec::InvalidField;
+use rustix::fs::Access;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
@@ -11,6 +14,10 @@ use crate::supervisor::cgroup::SessionLimits;
 use crate::supervisor::user::{self, SessionUser};
 use crate::supervisor::users::{RunAs, UserRange};
 
+/// What makes a way out of a network namespace; its package has the same name.
+const NAT_PROGRAM: &str = "slirp4netns";
+/// What that takes packets from.
+const TUN: &str = "/dev/net/tun";
 /// Less than this is not enough to start anything, MiB.
 const MIN_MEMORY_MB: u32 = 64;
 /// A desktop is about twenty threads and processes, a browser in it a hundred.
@@ -73,7 +80,8 @@ pub struct Options {
     #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_name = "HOW", value_parser = parse_isolation)]
     pub session_isolation: Option<Isolation>,
 
-    /// What programs of sessions reach by network: `host`, what this machine does, or `isolated`, each other alone [default: host]
+    /// What programs of sessions reach by network: `host`, what this machine does, `isolated`, each other alone, or `nat`, each other and
+    /// what this machine does but for its loopback addresses [default: host]
     #[arg(long, env = "ORIEL_SESSION_NETWORK", value_name = "WHAT", value_parser = parse_network)]
     pub session_network: Option<ProgramNetwork>,
 
@@ -156,9 +164,13 @@ impl Sessions {
         };
         let (isolation, network) =
             (options.session_isolation.unwrap_or_default(), options.session_network.unwrap_or_default());
-        if isolation == Isolation::Off && network == ProgramNetwork::Isolated {
-            let message = "cannot be isolated where sessions.isolation is off";
+        if isolation == Isolation::Off && network.is_own() {
+            let message = "can only be host where sessions.isolation is off";
             return Err(InvalidField::new("sessions.network", message));
+        }
+        let run_as = run_as(options)?;
+        if network == ProgramNetwork::Nat {
+            check_nat(&run_as).map_err(|message| InvalidField::new("sessions.network", message))?;
         }
         let lifetime = |field, value: Option<u32>| match value {
             Some(value) if !LIFETIME_S.contains(&value) => {
@@ -168,7 +180,7 @@ impl Sessions {
             value => Ok(value.map(Some)),
         };
         Ok(Self {
-            run_as: run_as(options)?,
+            run_as,
             limits: SessionLimits {
                 memory_mb: at_least("sessions.memory_mb", options.session_memory_mb, MIN_MEMORY_MB)?,
                 processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
@@ -200,6 +212,30 @@ fn run_as(options: &Options) -> Result<RunAs, InvalidField> {
             let message = "cannot be given together with sessions.user: either all sessions are one user or each is another";
             Err(InvalidField::new("sessions.users", message))
         }
+    }
+}
+
+/// That there is what a way out of sessions' networks takes.
+fn check_nat(run_as: &RunAs) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|directory| directory.join(NAT_PROGRAM).is_file()) {
+        return Err(format!("nat takes {NAT_PROGRAM}, which is not installed (package {NAT_PROGRAM})"));
+    }
+    let device = std::fs::metadata(TUN).map_err(|error| format!("nat takes the device {TUN}: {error}"))?;
+    let is_root = rustix::process::geteuid().is_root();
+    let is_for_all = device.permissions().mode() & 0o006 == 0o006;
+    let may_open = match run_as {
+        RunAs::Server => rustix::fs::access(TUN, Access::READ_OK | Access::WRITE_OK).is_ok(),
+        // One of its groups may have it.
+        RunAs::One(_) => true,
+        RunAs::Each(_) => is_for_all,
+    };
+    match may_open {
+        true => Ok(()),
+        false if is_root => {
+            Err(format!("nat takes the device {TUN}, which users of sessions may not open (chmod 666)"))
+        }
+        false => Err(format!("nat takes the device {TUN}, which this user may not open")),
     }
 }
 
