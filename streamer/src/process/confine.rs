@@ -205,7 +205,7 @@ impl Plan {
         self.namespaces(own_network).map_err(Failed::Refused)?;
         self.hide().map_err(Failed::Halfway)?;
         // Whoever is not root in a user namespace loses all with exec. What init cannot do then, it says.
-        drop(keep_for_init());
+        let _ = keep_for_init();
         Ok(())
     }
 
