@@ -392,7 +392,7 @@ fn file_modes_alone_keep_sessions_of_different_users_apart() {
     let other = server.run_dirs()[0].display().to_string();
     let pid = eventually("its program", || {
         let mut all = server.session_processes().into_iter();
-        all.find(|process| process.command_line == "sleep 4321").map(|process| process.pid)
+        all.find(|process| process.command_line.ends_with("sleep 4321")).map(|process| process.pid)
     });
     let state = server.state_dir().display();
     let seen = run_script(
@@ -568,7 +568,7 @@ fn an_ffmpeg_sees_its_own_processes_alone() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let film = Clip::default().make(dir.path(), "film.mp4");
-    server.create("demo", json!({ "type": "ffmpeg", "input": film, "repeat": true, "always_on": true }));
+    server.create("demo", json!({ "type": "ffmpeg", "input": film, "loop": true, "always_on": true }));
     let ffmpeg = eventually("ffmpeg", || {
         let all = processes::all().into_iter();
         let ours = all.filter(|process| process.command_line.contains(&*film.to_string_lossy()));
