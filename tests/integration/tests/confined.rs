@@ -216,6 +216,16 @@ fn a_program_of_an_ordinary_user_sees_nothing_of_another_session() {
 }
 
 #[test]
+fn a_program_of_one_user_sees_nothing_of_the_session_of_another() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested: only root can start anything as another user");
+        return;
+    }
+    let (_installed, server) = start_with_users("20100-20109", "required");
+    look_into_another(&server);
+}
+
+#[test]
 fn programs_with_an_isolated_network_reach_each_other_and_nobody_else() {
     let server = Server::start_configured("sessions: {network: isolated}");
     let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
