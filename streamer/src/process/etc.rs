@@ -62,7 +62,7 @@ pub fn mount(files: &[File]) -> io::Result<()> {
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount(c"none", PLACE, c"tmpfs", flags, c"size=1m,mode=755")?;
-    let mounted = files.iter().try_for_each(|file| mount_one(file));
+    let mounted = files.iter().try_for_each(mount_one);
     rustix::mount::unmount(PLACE, UnmountFlags::DETACH)?;
     mounted
 }

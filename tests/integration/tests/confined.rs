@@ -473,7 +473,8 @@ impl Elsewhere {
     fn new() -> Self {
         let us = std::process::id();
         // Interfaces and addresses of our own, of a network that is for tests.
-        let (here, there) = (format!("or{us}h"), format!("or{us}t"));
+        let here = format!("or{us}h");
+        let there = format!("or{us}t");
         let network = format!("198.18.{}", us % 256);
         let address = format!("{network}.2");
         let script = format!(
@@ -542,8 +543,8 @@ fn reach_by_nat(server: &Server) {
     );
     println!("{seen}");
     assert!(!seen.contains("reached the") && !seen.contains("inherited"));
-    let works = ["reached elsewhere", "reached each other", "nameserver 10.0.2.3", "uplink: .", "Width: 320"];
-    for works in works {
+    for works in ["reached elsewhere", "reached each other", "nameserver 10.0.2.3", "uplink: .", "Width: 320"]
+    {
         assert!(seen.contains(works), "{works}");
     }
     let helper = process(server, "slirp4netns");
@@ -581,8 +582,8 @@ fn an_ffmpeg_sees_its_own_processes_alone() {
     server.create("demo", json!({ "type": "ffmpeg", "input": film, "loop": true, "always_on": true }));
     let ffmpeg = eventually("ffmpeg", || {
         let all = processes::all().into_iter();
-        let ours = all.filter(|process| process.command_line.contains(&*film.to_string_lossy()));
-        ours.into_iter().find(|process| !process.command_line.contains(" init "))
+        let mut ours = all.filter(|process| process.command_line.contains(&*film.to_string_lossy()));
+        ours.find(|process| !process.command_line.contains(" init "))
     });
     let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
     assert_ne!(namespace(ffmpeg.pid), namespace(std::process::id() as i32));

@@ -100,7 +100,7 @@ impl UserRange {
     }
 
     /// Each of them once, from the `nth` on, and then those before it.
-    fn from_nth(self, nth: u32) -> impl Iterator<Item = u32> {
+    fn around(self, nth: u32) -> impl Iterator<Item = u32> {
         // At most `LAST_ID` ids, so the count fits.
         let start = self.first + nth % (self.last - self.first + 1);
         (start..=self.last).chain(self.first..start)
@@ -181,7 +181,7 @@ impl Users {
         }
         let others = self.taken_by_others(id);
         let own_home = self.kept.get(id).copied().filter(|uid| range.contains(*uid) && !others.contains(uid));
-        let mut free = range.from_nth(self.next).filter(|uid| !others.contains(uid));
+        let mut free = range.around(self.next).filter(|uid| !others.contains(uid));
         let uid = own_home.or_else(|| free.next()).ok_or_else(|| NoneLeft(range.to_string()))?;
         self.next = (uid - range.first).wrapping_add(1);
         self.held.insert(id.clone(), uid);
