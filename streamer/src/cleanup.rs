@@ -20,8 +20,7 @@ use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use common::ipc::LOG_FILE;
 
 use crate::monitor::write_json;
-use crate::process::tree;
-use crate::source::desktop::session::MARK;
+use crate::process::{MARK, tree};
 use crate::source::desktop::xserver::{FOOTPRINT_FILE, Footprint};
 
 /// How deep footprints are looked for: the run directory, a source's, and one to spare.

@@ -27,6 +27,7 @@ use crate::signaling::multistream;
 use crate::streams;
 use crate::supervisor::cgroup::Groups;
 use crate::supervisor::homes::{self, Homes};
+use crate::supervisor::users::RunAs;
 use crate::supervisor::{Launcher, LogSettings, adopt, descriptors};
 use crate::tls::Certificate;
 
@@ -225,7 +226,7 @@ async fn wait_for_signal() -> anyhow::Result<&'static str> {
 fn make_private(dir: &Path, sessions: &Sessions) -> anyhow::Result<()> {
     let make = || {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        if sessions.user.is_some() {
+        if sessions.run_as != RunAs::Server {
             fs::set_permissions(dir, Permissions::from_mode(0o711))?;
         }
         io::Result::Ok(())
@@ -235,17 +236,19 @@ fn make_private(dir: &Path, sessions: &Sessions) -> anyhow::Result<()> {
 
 /// What starts sessions. Limits that cannot be held to are no reason not to serve, but one to say so.
 fn launcher(streamer_bin: PathBuf, log: LogSettings, sessions: Sessions, run_root: &Path) -> Launcher {
-    let Sessions { user, limits, .. } = sessions;
-    if user.is_none() && rustix::process::geteuid().is_root() {
-        tracing::warn!("sessions run as root: name a user of theirs in sessions.user");
+    let Sessions { run_as, limits, .. } = sessions;
+    if run_as == RunAs::Server && rustix::process::geteuid().is_root() {
+        tracing::warn!(
+            "sessions run as root: name a user of theirs in sessions.user, or a range with one for each in sessions.users"
+        );
     }
     let groups = limits.any().then(|| Groups::find(&limits, run_root));
     let groups = groups.transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "sessions are not held to the limits of `sessions`: no control group can be made for them");
         None
     });
-    let user_processes = limits.processes.filter(|_| groups.is_none() && user.is_some());
-    Launcher { streamer_bin, log, user, groups, user_processes }
+    let user_processes = limits.processes.filter(|_| groups.is_none() && run_as != RunAs::Server);
+    Launcher { streamer_bin, log, run_as, groups, user_processes }
 }
 
 /// Takes the lock, which lasts as long as the file is open: until we end, in whatever way.

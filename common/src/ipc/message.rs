@@ -326,6 +326,16 @@ pub enum ProgramNetwork {
     /// Each other, on a loopback interface of their own, and nothing else. Where the system does not allow that, no program is
     /// started.
     Isolated,
+    /// Each other, and through a network stack in a process of the session (`slirp4netns(1)`) what this machine reaches, but nothing
+    /// that listens on its loopback addresses; nobody reaches them. Where that cannot be had, no program is started.
+    Nat,
+}
+
+impl ProgramNetwork {
+    /// Whether it is another one than the machine's.
+    pub fn is_own(self) -> bool {
+        self != Self::Host
+    }
 }
 
 impl Default for Settings {

@@ -23,7 +23,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-use super::init;
+use super::uplink::Uplink;
+use super::{init, uplink};
 
 /// Capabilities that a root inside keeps, by number (`capabilities(7)`): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
 /// SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE, SETFCAP.
@@ -47,7 +48,11 @@ struct Confinement {
 impl Confinement {
     /// A program that cannot be confined is not started: who cannot be kept from the network must not have it.
     fn is_required(&self) -> bool {
-        self.isolation == Isolation::Required || self.network == ProgramNetwork::Isolated
+        self.isolation == Isolation::Required || self.network.is_own()
+    }
+
+    fn has_own_network(&self, depth: Depth) -> bool {
+        depth == Depth::Network && self.network.is_own()
     }
 }
 
@@ -87,24 +92,33 @@ impl Outcome {
 /// How far a program is kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// From what is the server's.
-    Files,
-    /// From the processes of others as well: `command` runs [`init`], which does the rest.
+    /// From what is the server's, and from the processes of others.
     Processes,
+    /// From the network as well, where programs have one of their own.
+    Network,
 }
 
-/// A command that runs `program` with no other processes in its sight, to be started with [`Depth::Processes`]; with a message
-/// bus at `bus`. Before [`configure`] was called it is the bare program.
-pub fn command(program: &Path, bus: Option<&Path>) -> Command {
+/// A command that runs `program` with no other processes in its sight, by way of [`init`]; it has to be started with the same
+/// `depth`. There is a message bus at `bus`. Before [`configure`] was called it is the bare program.
+pub fn command(program: &Path, bus: Option<&Path>, depth: Depth) -> Command {
     let Some(confinement) = CONFINEMENT.get() else { return Command::new(program) };
-    init::command(program, bus, confinement.is_required(), confinement.network)
+    init::command(program, bus, confinement.is_required(), confinement.has_own_network(depth))
+}
+
+/// The way out of the network that `command`, made by [`command`], begins, where there is to be one; and a descriptor that it inherits.
+///
+/// # Errors
+/// Descriptors have run out.
+pub fn uplink(command: &mut Command, depth: Depth) -> io::Result<Option<(Uplink, OwnedFd)>> {
+    let is_wanted = CONFINEMENT.get().is_some_and(|confinement| confinement.network == ProgramNetwork::Nat);
+    (is_wanted && depth == Depth::Network).then(|| uplink::announce(command)).transpose()
 }
 
 /// Makes `command` start confined. Where the system does not allow that it fails if it is required, else [`Outcome`] tells.
 ///
 /// # Errors
 /// A path cannot be said to the system, or descriptors have run out.
-pub fn confine(command: &mut Command, depth: Depth) -> io::Result<Outcome> {
+pub(super) fn confine(command: &mut Command, depth: Depth) -> io::Result<Outcome> {
     let Some(confinement) = CONFINEMENT.get().filter(|c| c.isolation != Isolation::Off) else {
         return Ok(Outcome(None));
     };
@@ -112,8 +126,8 @@ pub fn confine(command: &mut Command, depth: Depth) -> io::Result<Outcome> {
     let failure = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let told = failure.try_clone()?;
     let required = confinement.is_required();
-    let network = confinement.network;
-    let setup = move || match plan.enter(depth, network) {
+    let own_network = confinement.has_own_network(depth);
+    let setup = move || match plan.enter(own_network) {
         Err(Failed::Refused(error)) if !required => {
             let value = u64::from(error.raw_os_error().unsigned_abs()).to_ne_bytes();
             rustix::io::write(&told, &value).map(drop).map_err(io::Error::from)
@@ -187,27 +201,21 @@ impl Plan {
     }
 
     /// Only system calls: runs between fork and exec.
-    fn enter(&self, depth: Depth, network: ProgramNetwork) -> Result<(), Failed> {
-        let more = match (depth, network) {
-            (Depth::Files, _) => UnshareFlags::empty(),
-            (Depth::Processes, ProgramNetwork::Host) => UnshareFlags::NEWPID,
-            (Depth::Processes, ProgramNetwork::Isolated) => UnshareFlags::NEWPID | UnshareFlags::NEWNET,
-        };
-        self.namespaces(more).map_err(Failed::Refused)?;
+    fn enter(&self, own_network: bool) -> Result<(), Failed> {
+        self.namespaces(own_network).map_err(Failed::Refused)?;
         self.hide().map_err(Failed::Halfway)?;
-        match depth {
-            Depth::Files => drop_capabilities(),
-            // Whoever is not root in a user namespace loses all with exec. What init cannot do then, it says.
-            Depth::Processes => drop(keep_for_init()),
-        }
+        // Whoever is not root in a user namespace loses all with exec. What init cannot do then, it says.
+        let _ = keep_for_init();
         Ok(())
     }
 
-    /// A mount namespace, with a user namespace if it needs to be; what is mounted outside later is seen in it.
-    fn namespaces(&self, more: UnshareFlags) -> Result<(), Errno> {
-        match unshare(UnshareFlags::NEWNS | more) {
+    /// A mount and a pid namespace, with a user namespace if it needs to be; what is mounted outside later is seen in it.
+    fn namespaces(&self, own_network: bool) -> Result<(), Errno> {
+        let network = if own_network { UnshareFlags::NEWNET } else { UnshareFlags::empty() };
+        let wanted = UnshareFlags::NEWNS | UnshareFlags::NEWPID | network;
+        match unshare(wanted) {
             Err(Errno::PERM) => {
-                unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUSER | more)?;
+                unshare(wanted | UnshareFlags::NEWUSER)?;
                 // user_namespaces(7): groups may be mapped only when they can no longer be dropped.
                 write_file(c"/proc/self/setgroups", b"deny")?;
                 write_file(c"/proc/self/uid_map", &self.uid_map)?;

@@ -1,4 +1,4 @@
-//! `streamer init`: the first process of a program that is not ours, in a pid namespace of its own (`pid_namespaces(7)`).
+//! `streamer init`: the first process of a program that a session starts, in a pid namespace of its own (`pid_namespaces(7)`).
 //!
 //! ```text
 //! streamer ─▶ outer (waits, passes signals on, ends as the program does)
@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::ipc::ProgramNetwork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::MountFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::{confine, find_program};
+use super::uplink::{self, Downlink};
+use super::{confine, etc, find_program};
 
 /// By which programs find their message bus.
 pub const BUS_VARIABLE: &str = "DBUS_SESSION_BUS_ADDRESS";
@@ -59,7 +59,7 @@ pub struct Options {
 }
 
 /// A command that runs `program` below an init of its own. Arguments that are added are the program's.
-pub fn command(program: &Path, bus: Option<&Path>, required: bool, network: ProgramNetwork) -> Command {
+pub fn command(program: &Path, bus: Option<&Path>, required: bool, own_network: bool) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg("init");
     if let Some(bus) = bus {
@@ -68,7 +68,7 @@ pub fn command(program: &Path, bus: Option<&Path>, required: bool, network: Prog
     if required {
         command.arg("--required");
     }
-    if network == ProgramNetwork::Isolated {
+    if own_network {
         command.arg("--own-network");
     }
     command.arg("--").arg(program);
@@ -94,15 +94,16 @@ fn try_run(options: &Options) -> io::Result<ExitCode> {
         // Returns only when it cannot be run.
         return Err(cannot_run(options, &program.exec()));
     }
+    let downlink = Downlink::inherited()?;
     let (status, told) = pipe_with(PipeFlags::CLOEXEC)?;
     let signals = Signals::block()?;
     match fork()? {
         None => {
             drop(status);
-            Ok(first(options, signals, told))
+            Ok(first(options, signals, told, downlink))
         }
         Some(first) => {
-            drop(told);
+            drop((told, downlink));
             outer(first, &signals, status)
         }
     }
@@ -116,7 +117,7 @@ fn has_namespace() -> bool {
 
 /// Waits for the namespace to end, and ends as the program has.
 fn outer(first: Pid, signals: &Signals, status: OwnedFd) -> io::Result<ExitCode> {
-    let_go_of_everything(status.as_raw_fd())?;
+    let_go_of_everything_but(&[status.as_raw_fd()])?;
     loop {
         match signals.next()? {
             libc::SIGCHLD => {
@@ -139,9 +140,9 @@ fn outer(first: Pid, signals: &Signals, status: OwnedFd) -> io::Result<ExitCode>
 }
 
 /// Pid 1 of the namespace.
-fn first(options: &Options, signals: Signals, told: OwnedFd) -> ExitCode {
-    match begin(options, &signals) {
-        Ok(program) => ExitCode::from(reap(program, &signals, told)),
+fn first(options: &Options, signals: Signals, told: OwnedFd, downlink: Option<Downlink>) -> ExitCode {
+    match begin(options, &signals, downlink.as_ref()) {
+        Ok(program) => ExitCode::from(reap(program, &signals, told, downlink)),
         Err(error) => {
             eprintln!("{error}");
             tell(told, ExitStatus::from_raw(i32::from(CANNOT_RUN) << 8));
@@ -150,8 +151,13 @@ fn first(options: &Options, signals: Signals, told: OwnedFd) -> ExitCode {
     }
 }
 
-fn begin(options: &Options, signals: &Signals) -> io::Result<Pid> {
+fn begin(options: &Options, signals: &Signals, downlink: Option<&Downlink>) -> io::Result<Pid> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut files = etc::account();
+    files.extend(downlink.map(|_| etc::resolver(uplink::NAME_SERVER)));
+    if let Err(error) = etc::mount(&files) {
+        eprintln!("/etc is the system's: nothing can be mounted over it ({error})");
+    }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if let Err(error) = rustix::mount::mount(c"proc", c"/proc", c"proc", flags, c"") {
         let message = format!("/proc shows the processes of others: it cannot be mounted anew ({error})");
@@ -162,6 +168,9 @@ fn begin(options: &Options, signals: &Signals) -> io::Result<Pid> {
     }
     if options.own_network {
         loopback_up().map_err(|error| io::Error::other(format!("it has no loopback interface: {error}")))?;
+    }
+    if let Some(downlink) = downlink {
+        downlink.wait().map_err(|error| io::Error::other(format!("it has no network: {error}")))?;
     }
     confine::drop_capabilities();
     let mut program = program(options)?;
@@ -176,9 +185,10 @@ fn begin(options: &Options, signals: &Signals) -> io::Result<Pid> {
 }
 
 /// Takes in whatever ends in the namespace, until the program does.
-fn reap(program: Pid, signals: &Signals, told: OwnedFd) -> u8 {
+fn reap(program: Pid, signals: &Signals, told: OwnedFd, downlink: Option<Downlink>) -> u8 {
     // Nothing of the program's must stay open because of us.
-    if let Err(error) = let_go_of_everything(told.as_raw_fd()) {
+    let kept: Vec<_> = downlink.iter().map(AsRawFd::as_raw_fd).chain([told.as_raw_fd()]).collect();
+    if let Err(error) = let_go_of_everything_but(&kept) {
         eprintln!("{error}");
     }
     loop {
@@ -207,7 +217,7 @@ fn tell(told: OwnedFd, status: ExitStatus) {
 fn program(options: &Options) -> io::Result<Command> {
     let (name, arguments) = options.argv.split_first().ok_or_else(|| io::Error::other("no program"))?;
     let mut program = Command::new(name);
-    program.args(arguments);
+    program.args(arguments).env_remove(uplink::VARIABLE);
     Ok(program)
 }
 
@@ -298,8 +308,10 @@ fn kill(pid: Pid, signal: libc::c_int) {
     unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
 }
 
-/// Of all descriptors only this one stays; the standard ones lead nowhere.
-fn let_go_of_everything(but: libc::c_int) -> io::Result<()> {
+/// Of all descriptors only `kept` stay, which are none of the standard ones; those lead nowhere.
+fn let_go_of_everything_but(kept: &[libc::c_int]) -> io::Result<()> {
+    let mut kept: Vec<_> = kept.iter().map(|number| number.cast_unsigned()).collect();
+    kept.sort_unstable();
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     // SAFETY: plain system calls on numbers. Nothing else of this process uses a descriptor from here on.
     unsafe {
@@ -309,10 +321,14 @@ fn let_go_of_everything(but: libc::c_int) -> io::Result<()> {
             }
         }
         drop(null);
-        if but > 3 {
-            libc::close_range(3, but.cast_unsigned() - 1, 0);
+        let mut next = 3;
+        for number in kept {
+            if number > next {
+                libc::close_range(next, number - 1, 0);
+            }
+            next = number + 1;
         }
-        libc::close_range(but.cast_unsigned() + 1, libc::c_uint::MAX, 0);
+        libc::close_range(next, libc::c_uint::MAX, 0);
     }
     Ok(())
 }

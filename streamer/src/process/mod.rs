@@ -6,9 +6,11 @@
 //! [`tree`] can find and end it.
 
 pub mod confine;
+mod etc;
 pub mod init;
 pub mod memory;
 pub mod tree;
+mod uplink;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -24,6 +26,9 @@ use std::time::Instant;
 
 use confine::Depth;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// Set for every program of a session; tells its daemons from those of others.
+pub const MARK: &str = "ORIEL_SESSION";
 
 /// Threads that only wait need hardly any stack.
 const SMALL_STACK: usize = 128 * 1024;
@@ -138,8 +143,7 @@ pub fn spawn(
     }
 }
 
-/// Like [`spawn`], for programs that are not ours: kept from what is the server's, and from others if `depth` says so; see
-/// [`confine`].
+/// Like [`spawn`], for what [`confine::command`] made with the same `depth`: kept from what is the server's and from others.
 ///
 /// # Errors
 /// Likewise, and when it must be confined and cannot be.
@@ -151,11 +155,24 @@ pub fn spawn_confined(
     on_exit: impl FnOnce(ExitStatus) + Send + 'static,
 ) -> io::Result<Child> {
     let outcome = confine::confine(&mut command, depth)?;
-    let child = spawn(name, command, keep, on_exit)?;
+    let Some((uplink, inherited)) = confine::uplink(&mut command, depth)? else {
+        let child = spawn(name, command, keep, on_exit)?;
+        report(name, &outcome);
+        return Ok(child);
+    };
+    // Whoever has a network of its own inherits nothing else.
+    let child = spawn(name, command, Some(inherited), on_exit)?;
+    report(name, &outcome);
+    if let Err(error) = uplink.start(child.pid()) {
+        tracing::error!(name, %error, "a program has no network");
+    }
+    Ok(child)
+}
+
+fn report(name: &str, outcome: &confine::Outcome) {
     if let Some(error) = outcome.failure() {
         tracing::warn!(name, %error, "a program is not kept from the server's files: the system does not allow it");
     }
-    Ok(child)
 }
 
 /// A child has been waited for.

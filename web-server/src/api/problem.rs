@@ -230,6 +230,7 @@ fn classify_denied(denied: &Denied) -> (StatusCode, &'static str) {
         Denied::NotFound(_) => (StatusCode::NOT_FOUND, "streamer_not_found"),
         Denied::Exists(_) => (StatusCode::CONFLICT, "streamer_exists"),
         Denied::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_streamers"),
+        Denied::NoUser(_) => (StatusCode::TOO_MANY_REQUESTS, "no_user_left"),
         Denied::Starting => (StatusCode::CONFLICT, "streamer_starting"),
         Denied::Restarting(_) => (StatusCode::CONFLICT, "streamer_restarting"),
         Denied::Failed(_) => (StatusCode::CONFLICT, "streamer_failed"),
@@ -354,6 +355,7 @@ pub fn with_body(response: HttpResponse, problem: &Problem) -> HttpResponse {
 mod tests {
     use super::*;
     use crate::supervisor::Failure;
+    use crate::supervisor::users::NoneLeft;
     use common::id::StreamerId;
     use std::time::Duration;
 
@@ -365,6 +367,7 @@ mod tests {
             (Denied::NotFound(id()).into(), 404, "streamer_not_found"),
             (Denied::Exists(id()).into(), 409, "streamer_exists"),
             (Denied::TooMany { max: 1 }.into(), 429, "too_many_streamers"),
+            (Denied::NoUser(NoneLeft("2000-2001".into())).into(), 429, "no_user_left"),
             (Denied::Starting.into(), 409, "streamer_starting"),
             (Denied::ShuttingDown.into(), 503, "shutting_down"),
             (Denied::NotDurable { id: id(), reason: "full".into() }.into(), 507, "not_durable"),

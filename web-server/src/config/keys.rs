@@ -14,7 +14,7 @@ use common::spec::SourceSpec;
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, Options, file};
-use crate::supervisor::user::SessionUser;
+use crate::supervisor::users::RunAs;
 
 /// Stands for a secret.
 pub(super) const HIDDEN: &str = "***";
@@ -89,7 +89,14 @@ pub const KEYS: &[Key] = &[
     key("limits.data_messages_per_second", "data_messages_per_second", |c| {
         json!(c.limits.data_messages_per_second)
     }),
-    key("sessions.user", "session_user", |c| json!(c.sessions.user.as_ref().map(SessionUser::name))),
+    key("sessions.user", "session_user", |c| match &c.sessions.run_as {
+        RunAs::One(user) => json!(user.name()),
+        RunAs::Server | RunAs::Each(_) => Value::Null,
+    }),
+    key("sessions.users", "session_users", |c| match &c.sessions.run_as {
+        RunAs::Each(range) => json!(range.to_string()),
+        RunAs::Server | RunAs::One(_) => Value::Null,
+    }),
     key("sessions.memory_mb", "session_memory_mb", |c| json!(c.sessions.limits.memory_mb)),
     key("sessions.processes", "session_processes", |c| json!(c.sessions.limits.processes)),
     key("sessions.cpu_weight", "session_cpu_weight", |c| json!(c.sessions.limits.cpu_weight)),

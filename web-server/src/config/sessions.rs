@@ -1,15 +1,23 @@
 //! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
 
+use std::os::unix::fs::PermissionsExt;
+
 use clap::Args;
 use common::ipc::{Isolation, ProgramNetwork};
 use common::lifetime::{LIFETIME_S, OnIdle, StreamerPatch};
 use common::spec::InvalidField;
+use rustix::fs::Access;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::supervisor::cgroup::SessionLimits;
-use crate::supervisor::user::SessionUser;
+use crate::supervisor::user::{self, SessionUser};
+use crate::supervisor::users::{RunAs, UserRange};
 
+/// What makes a way out of a network namespace; its package has the same name.
+const NAT_PROGRAM: &str = "slirp4netns";
+/// What that takes packets from.
+const TUN: &str = "/dev/net/tun";
 /// Less than this is not enough to start anything, MiB.
 const MIN_MEMORY_MB: u32 = 64;
 /// A desktop is about twenty threads and processes, a browser in it a hundred.
@@ -23,6 +31,8 @@ const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
 pub struct File {
     /// `--session-user`.
     pub user: Option<String>,
+    /// `--session-users`.
+    pub users: Option<UserRange>,
     /// `--session-memory-mb`.
     pub memory_mb: Option<u32>,
     /// `--session-processes`.
@@ -49,6 +59,10 @@ pub struct Options {
     #[arg(long, env = "ORIEL_SESSION_USER", value_name = "NAME")]
     pub session_user: Option<String>,
 
+    /// Ids of users, such as 20000-20999, when the server is root: each session runs as one of its own [default: none]
+    #[arg(long, env = "ORIEL_SESSION_USERS", value_name = "FIRST-LAST")]
+    pub session_users: Option<UserRange>,
+
     /// Memory of one session, MiB; by its control group [default: not limited]
     #[arg(long, env = "ORIEL_SESSION_MEMORY_MB", value_name = "MB")]
     pub session_memory_mb: Option<u32>,
@@ -66,7 +80,8 @@ pub struct Options {
     #[arg(long, env = "ORIEL_SESSION_ISOLATION", value_name = "HOW", value_parser = parse_isolation)]
     pub session_isolation: Option<Isolation>,
 
-    /// What programs of sessions reach by network: `host`, what this machine does, or `isolated`, each other alone [default: host]
+    /// What programs of sessions reach by network: `host`, what this machine does, `isolated`, each other alone, or `nat`, each other and
+    /// what this machine does but for its loopback addresses [default: host]
     #[arg(long, env = "ORIEL_SESSION_NETWORK", value_name = "WHAT", value_parser = parse_network)]
     pub session_network: Option<ProgramNetwork>,
 
@@ -100,6 +115,7 @@ impl Options {
     pub fn over(self, file: File) -> Self {
         Self {
             session_user: self.session_user.or(file.user),
+            session_users: self.session_users.or(file.users),
             session_memory_mb: self.session_memory_mb.or(file.memory_mb),
             session_processes: self.session_processes.or(file.processes),
             session_cpu_weight: self.session_cpu_weight.or(file.cpu_weight),
@@ -115,8 +131,8 @@ impl Options {
 /// All decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
-    /// Another user than ours.
-    pub user: Option<SessionUser>,
+    /// As whom they run.
+    pub run_as: RunAs,
     /// What each session may take.
     pub limits: SessionLimits,
     /// Whether programs are kept from our files.
@@ -139,9 +155,6 @@ impl Sessions {
             }
             value => Ok(value),
         };
-        let find = |name: &String| {
-            SessionUser::find(name).map_err(|error| InvalidField::new("sessions.user", error.to_string()))
-        };
         let cpu_weight = match options.session_cpu_weight {
             Some(weight) if !WEIGHTS.contains(&weight) => {
                 let message = format!("must be from {} to {}, not {weight}", WEIGHTS.start(), WEIGHTS.end());
@@ -151,9 +164,13 @@ impl Sessions {
         };
         let (isolation, network) =
             (options.session_isolation.unwrap_or_default(), options.session_network.unwrap_or_default());
-        if isolation == Isolation::Off && network == ProgramNetwork::Isolated {
-            let message = "cannot be isolated where sessions.isolation is off";
+        if isolation == Isolation::Off && network.is_own() {
+            let message = "can only be host where sessions.isolation is off";
             return Err(InvalidField::new("sessions.network", message));
+        }
+        let run_as = run_as(options)?;
+        if network == ProgramNetwork::Nat {
+            check_nat(&run_as).map_err(|message| InvalidField::new("sessions.network", message))?;
         }
         let lifetime = |field, value: Option<u32>| match value {
             Some(value) if !LIFETIME_S.contains(&value) => {
@@ -163,7 +180,7 @@ impl Sessions {
             value => Ok(value.map(Some)),
         };
         Ok(Self {
-            user: options.session_user.as_ref().map(find).transpose()?,
+            run_as,
             limits: SessionLimits {
                 memory_mb: at_least("sessions.memory_mb", options.session_memory_mb, MIN_MEMORY_MB)?,
                 processes: at_least("sessions.processes", options.session_processes, MIN_PROCESSES)?,
@@ -178,6 +195,59 @@ impl Sessions {
             },
         })
     }
+}
+
+/// One user, or a range of them, is all that can be said.
+fn run_as(options: &Options) -> Result<RunAs, InvalidField> {
+    match (&options.session_user, options.session_users) {
+        (None, None) => Ok(RunAs::Server),
+        (Some(name), None) => SessionUser::find(name)
+            .map(RunAs::One)
+            .map_err(|error| InvalidField::new("sessions.user", error.to_string())),
+        (None, Some(range)) => {
+            check_range(range).map_err(|message| InvalidField::new("sessions.users", message))?;
+            Ok(RunAs::Each(range))
+        }
+        (Some(_), Some(_)) => {
+            let message = "cannot be given together with sessions.user: either all sessions are one user or each is another";
+            Err(InvalidField::new("sessions.users", message))
+        }
+    }
+}
+
+/// That there is what a way out of sessions' networks takes.
+fn check_nat(run_as: &RunAs) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|directory| directory.join(NAT_PROGRAM).is_file()) {
+        return Err(format!("nat takes {NAT_PROGRAM}, which is not installed (package {NAT_PROGRAM})"));
+    }
+    let device = std::fs::metadata(TUN).map_err(|error| format!("nat takes the device {TUN}: {error}"))?;
+    let is_root = rustix::process::geteuid().is_root();
+    let is_for_all = device.permissions().mode() & 0o006 == 0o006;
+    let may_open = match run_as {
+        RunAs::Server => rustix::fs::access(TUN, Access::READ_OK | Access::WRITE_OK).is_ok(),
+        // One of its groups may have it.
+        RunAs::One(_) => true,
+        RunAs::Each(_) => is_for_all,
+    };
+    match may_open {
+        true => Ok(()),
+        false if is_root => {
+            Err(format!("nat takes the device {TUN}, which users of sessions may not open (chmod 666)"))
+        }
+        false => Err(format!("nat takes the device {TUN}, which this user may not open")),
+    }
+}
+
+/// That we can run sessions as these, and nobody else does anything as them.
+fn check_range(range: UserRange) -> Result<(), String> {
+    user::check_root().map_err(|error| error.to_string())?;
+    // A file that is not there gives nobody anything.
+    let read = |file: &str| std::fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let read = |file: &str| read(file).unwrap_or_default();
+    range
+        .check_free(&read("/etc/passwd"), &read("/etc/group"), &read("/etc/subuid"))
+        .map_err(|taken| taken.to_string())
 }
 
 #[cfg(test)]
@@ -197,6 +267,12 @@ mod tests {
         assert_eq!(refused(idle), "sessions.idle_timeout_s");
         let nobody = Some("no-such-user".to_owned());
         assert_eq!(refused(Options { session_user: nobody, ..default() }), "sessions.user");
+        let both = Options {
+            session_user: Some("nobody".into()),
+            session_users: Some("20000-20999".parse().unwrap()),
+            ..default()
+        };
+        assert_eq!(refused(both), "sessions.users");
     }
 
     #[test]

@@ -38,6 +38,7 @@ use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::homes::Homes;
 use crate::supervisor::rundir::RunDir;
+use crate::supervisor::users::Users;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
 use arrangement::Arranged;
 use events::{After, Interest, Latest, Page};
@@ -344,6 +345,8 @@ pub struct Registry {
     /// Turns of those that start.
     starts: Arc<Semaphore>,
     sessions: BTreeMap<StreamerId, Session>,
+    /// As whom they run.
+    users: Users,
     calls: mpsc::Receiver<Call>,
     events: mpsc::Receiver<(StreamerId, Event)>,
     events_sender: supervisor::Events,
@@ -368,9 +371,21 @@ impl Registry {
         let run_root = config.run_root.as_path().into();
         // Without randomness, who comes back after a restart may not be told that events were missed.
         let log = events::Log::new(getrandom::u32().unwrap_or_default());
+        // Nor are ids of users used again as late as they could be.
+        let users = Users::new(config.launcher.run_as.clone(), getrandom::u32().unwrap_or_default());
         let handle = Handle { calls: calls_sender, store: store.clone(), run_root, latest: log.latest() };
-        let registry =
-            Self { config, store, starts, sessions, calls, events, events_sender, log, shutdown: None };
+        let registry = Self {
+            config,
+            store,
+            starts,
+            sessions,
+            users,
+            calls,
+            events,
+            events_sender,
+            log,
+            shutdown: None,
+        };
         (handle, registry)
     }
 
@@ -379,6 +394,7 @@ impl Registry {
     pub fn resume(&mut self, scan: adopt::Scan, remembered: Vec<Record>, streams: &Streams) {
         let mut remembered: BTreeMap<_, _> =
             remembered.into_iter().map(|record| (record.id.clone(), record)).collect();
+        self.learn_users(&scan, remembered.keys());
         for found in scan.found {
             let record = remembered.remove(&found.session.id);
             self.adopt(found, record);
@@ -417,13 +433,32 @@ impl Registry {
         tokio::task::spawn_blocking(move || homes.sweep(|name| known.contains(name)));
     }
 
+    /// Before anybody is given another id: those that run have theirs, and what is left of the others belongs to theirs.
+    fn learn_users<'a>(&mut self, scan: &adopt::Scan, remembered: impl Iterator<Item = &'a StreamerId>) {
+        for (id, owner) in self.config.homes.kept_owners() {
+            self.users.keep(&id, owner);
+        }
+        for found in &scan.found {
+            if let Ok(owner) = found.dir.owner() {
+                self.users.claim(&found.session.id, owner);
+            }
+        }
+        for id in remembered {
+            let owner = RunDir::of(&self.config.run_root, id).owner().ok();
+            if let Some(owner) = owner.or_else(|| self.config.homes.session_owner(id)) {
+                self.users.claim(id, owner);
+            }
+        }
+    }
+
     fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
         let state = found.session.clone();
         let mut record = record.unwrap_or_else(|| {
             Record::new(state.id.clone(), found.created, state.spec.clone(), Lifetime::default())
         });
         (record.spec, record.wanted) = (state.spec.clone(), Wanted::Running);
-        let handle = supervisor::resume(found, self.plan(&record), self.events_sender.clone());
+        let plan = self.plan(&record);
+        let handle = supervisor::resume(found, plan, self.events_sender.clone());
         let session = Session::adopted(state, record, handle, self.store.clone(), self.config.hosts.clone());
         audit(&self.store, &session.id, AuditAction::Adopted, "server", None);
         // It may have been made and not been kept any more.
@@ -440,7 +475,8 @@ impl Registry {
 
     /// One that has failed for good stays to be looked at, one that was stopped to be started again.
     fn rest(&mut self, record: Record) {
-        let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
+        let plan = self.plan(&record);
+        let handle = supervisor::rest(plan, self.events_sender.clone());
         let session =
             Session::resting(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
         self.insert(session);
@@ -452,7 +488,8 @@ impl Registry {
         }
         let (reason, log) = (exit.to_string(), dir.log_tail(LOG_LINES));
         let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
-        let handle = supervisor::rest(self.plan(&record), self.events_sender.clone());
+        let plan = self.plan(&record);
+        let handle = supervisor::rest(plan, self.events_sender.clone());
         let mut session =
             Session::new(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
         session.ended(Moment::now(), failure);
@@ -460,7 +497,8 @@ impl Registry {
     }
 
     fn start(&mut self, record: Record) {
-        let handle = supervisor::start(self.plan(&record), self.events_sender.clone());
+        let plan = self.plan(&record);
+        let handle = supervisor::start(plan, self.events_sender.clone());
         let now = Moment::now();
         self.insert(Session::new(record, now, handle, self.store.clone(), self.config.hosts.clone()));
     }
@@ -470,8 +508,9 @@ impl Registry {
         self.sessions.insert(session.id.clone(), session);
     }
 
-    fn plan(&self, record: &Record) -> Plan {
+    fn plan(&mut self, record: &Record) -> Plan {
         Plan {
+            user: self.users.of(&record.id),
             id: record.id.clone(),
             created: record.created,
             spec: record.spec.clone(),
@@ -633,6 +672,7 @@ impl Registry {
             }
         })?;
         if how == Admission::Create {
+            self.users.of(&id)?;
             let now = Utc::now();
             let lifetime = Lifetime::default().changed(lifetime.over(self.config.lifetime), now);
             self.start(Record::new(id.clone(), now, spec, lifetime));
@@ -649,6 +689,7 @@ impl Registry {
                 if session.is_deleted() {
                     self.discard_home(&id);
                 }
+                self.users.release(&id, self.config.homes.kept_owner(&id));
                 session.gone();
                 self.log.push(StreamerEvent { at: Utc::now(), streamer: id, what: Happening::Deleted });
             }

@@ -4,6 +4,7 @@ use common::id::StreamerId;
 use common::spec::{StreamerSpec, hide_addresses};
 
 use super::state::{Life, Stage};
+use crate::supervisor::users::NoneLeft;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum Denied {
         /// The bound.
         max: usize,
     },
+    /// Each needs a user of its own, and none is left.
+    #[error("{0}; delete a streamer, or make the range larger")]
+    NoUser(#[from] NoneLeft),
     /// It has not started yet.
     #[error("the streamer is still starting")]
     Starting,

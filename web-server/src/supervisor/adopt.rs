@@ -24,7 +24,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A running streamer.
 pub struct Found {
-    pub(super) dir: RunDir,
+    /// Its directory.
+    pub dir: RunDir,
     pub(super) monitor: Monitor,
     pub(super) connection: Connection,
     pub(super) pid: u32,
@@ -82,7 +83,7 @@ async fn examine(dir: RunDir, launcher: &Launcher) -> Examined {
     // A pid of before a restart of the machine is somebody else's now.
     let rebooted = meta.as_ref().is_some_and(|meta| meta.boot != boot());
     // What a directory of the session's user says of processes holds for that user's only.
-    let owned = |meta: &&Meta| launcher.may_kill(meta.monitor.pid);
+    let owned = |meta: &&Meta| launcher.may_kill(&dir, meta.monitor.pid);
     let monitor = meta.as_ref().filter(|_| !rebooted).filter(owned);
     let monitor = monitor.and_then(|meta| Monitor::adopt(meta.monitor));
     let (Some(meta), Some(mut monitor)) = (meta.as_ref(), monitor) else {

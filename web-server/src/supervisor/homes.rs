@@ -3,11 +3,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use common::id::StreamerId;
 use common::spec::{Home, HomeDirs, SourceSpec, StreamerSpec};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::user::SessionUser;
 
@@ -15,6 +16,9 @@ use super::user::SessionUser;
 pub const DIRECTORIES: [&str; 3] = ["homes", SESSION, KEPT];
 const SESSION: &str = "homes/session";
 const KEPT: &str = "homes/kept";
+
+/// How deep directories in a home may be for it to be given to another user: each takes a descriptor meanwhile.
+const DEEPEST: u32 = 200;
 
 /// Makes and removes homes.
 #[derive(Debug, Clone)]
@@ -28,10 +32,11 @@ impl Homes {
         Self { state_dir }
     }
 
-    /// Makes what the desktops of a streamer ask for, owned by `owner` if that is not us. Blocks for a few small operations.
+    /// Makes what the desktops of a streamer ask for, owned by `owner` if that is not us. Blocks for a few small operations; for one
+    /// on each file where the home belonged to somebody else.
     ///
     /// # Errors
-    /// One cannot be made.
+    /// One cannot be made, or not be given to `owner`.
     pub fn make(
         &self,
         id: &StreamerId,
@@ -46,6 +51,26 @@ impl Homes {
             wants(&wanted).then(|| make(&self.state_dir.join(below).join(id.as_str()), owner)).transpose()
         };
         Ok(HomeDirs { session: make(Home::Session, SESSION)?, kept: make(Home::Kept, KEPT)? })
+    }
+
+    /// Who owns the homes that are kept.
+    pub fn kept_owners(&self) -> Vec<(StreamerId, u32)> {
+        let entries = fs::read_dir(self.state_dir.join(KEPT)).into_iter().flatten().flatten();
+        let owner = |entry: fs::DirEntry| {
+            let id = StreamerId::parse(entry.file_name().to_str()?).ok()?;
+            Some((id, directory_owner(&entry.path())?))
+        };
+        entries.filter_map(owner).collect()
+    }
+
+    /// Who owns the home that is kept for this streamer, if there is one.
+    pub fn kept_owner(&self, id: &StreamerId) -> Option<u32> {
+        directory_owner(&self.state_dir.join(KEPT).join(id.as_str()))
+    }
+
+    /// Who owns the home that goes with this streamer, if there is one.
+    pub fn session_owner(&self, id: &StreamerId) -> Option<u32> {
+        directory_owner(&self.state_dir.join(SESSION).join(id.as_str()))
     }
 
     /// Puts the home of a streamer that is deleted aside, so that the next one of this id gets another; [`Homes::sweep`] removes it.
@@ -83,9 +108,46 @@ fn make(path: &Path, owner: Option<&SessionUser>) -> io::Result<PathBuf> {
         _ => {}
     }
     if let Some(owner) = owner {
-        owner.give(open(path)?)?;
+        let home = open(path)?;
+        let before = home.metadata()?.uid();
+        if before != owner.uid() {
+            hand_over(&home, before, owner, DEEPEST)?;
+        }
+        // Last, so that a handover that was cut short is begun again.
+        owner.give(home)?;
     }
     Ok(path.to_owned())
+}
+
+fn directory_owner(path: &Path) -> Option<u32> {
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir).map(|home| home.uid())
+}
+
+/// Gives what is in `directory`, and belongs to `before`, to `owner`. No link is followed. Of what root owns, files with further names
+/// stay root's: one of those names may be elsewhere.
+fn hand_over(directory: &File, before: u32, owner: &SessionUser, depth: u32) -> io::Result<()> {
+    if depth == 0 {
+        return Err(io::Error::other(format!("directories in it are more than {DEEPEST} deep")));
+    }
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty())?;
+            hand_over(&File::from(opened), before, owner, depth - 1)?;
+        }
+        if stat.st_uid == before && (is_directory || before != 0 || stat.st_nlink == 1) {
+            owner.give_path(&file)?;
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -99,6 +161,36 @@ mod tests {
     fn spec(home: &str) -> StreamerSpec {
         let source = serde_json::json!({"type": "desktop", "home": home});
         serde_json::from_value(serde_json::json!({"source": source})).unwrap()
+    }
+
+    #[test]
+    fn a_home_is_handed_over_with_what_is_in_it_and_nothing_else() {
+        if !rustix::process::geteuid().is_root() {
+            println!("not tested: only root can give files away");
+            return;
+        }
+        let state = tempfile::tempdir().unwrap();
+        for below in DIRECTORIES {
+            fs::create_dir(state.path().join(below)).unwrap();
+        }
+        let homes = Homes::new(state.path().to_owned());
+        let id = StreamerId::parse("a").unwrap();
+        let outside = state.path().join("outside");
+        fs::write(&outside, "root's").unwrap();
+        let home = homes.make(&id, &spec("kept"), None).unwrap().kept.unwrap();
+        fs::create_dir(home.join("folder")).unwrap();
+        fs::write(home.join("folder/file"), "x").unwrap();
+        fs::hard_link(&outside, home.join("hard")).unwrap();
+        std::os::unix::fs::symlink(&outside, home.join("soft")).unwrap();
+        let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
+        for uid in [20_005, 20_006] {
+            homes.make(&id, &spec("kept"), Some(&SessionUser::numbered(uid))).unwrap();
+            for of_home in ["", "folder", "folder/file", "soft"] {
+                assert_eq!(owner(&home.join(of_home)), uid, "{of_home}");
+            }
+            assert_eq!(owner(&outside), 0);
+            assert_eq!(homes.kept_owners(), [(id.clone(), uid)]);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How processes of sessions are started: in what surroundings, as whom, held to what.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::cgroup::Groups;
 use super::descriptors;
 use super::rundir::RunDir;
 use super::user::SessionUser;
+use super::users::RunAs;
 
 /// What a session may know of our environment; anything else may be a secret.
 const PASSED_VARIABLES: [&str; 12] = [
@@ -51,8 +53,8 @@ pub struct Launcher {
     pub streamer_bin: PathBuf,
     /// How it logs.
     pub log: LogSettings,
-    /// As whom; `None`: as we are.
-    pub user: Option<SessionUser>,
+    /// As whom.
+    pub run_as: RunAs,
     /// Where they are held to limits; `None`: nowhere.
     pub groups: Option<Groups>,
     /// Most processes of the session user, where no control group counts those of each session.
@@ -60,28 +62,21 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Makes `dir` ready for another process.
-    ///
-    /// # Errors
-    /// It cannot be made, or something in it cannot be removed.
-    pub fn renew(&self, dir: &RunDir) -> io::Result<()> {
-        dir.renew(self.user.as_ref())
-    }
-
-    /// Starts `streamer monitor` for `dir`, in a session of its own, with its output going to the log in
+    /// Starts `streamer monitor` for `dir` as `user`, in a session of its own, with its output going to the log in
     /// `dir`, and with none of our descriptors: it must not notice when we end.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn monitor(&self, dir: &RunDir) -> io::Result<Child> {
-        let mut command = self.command("monitor", dir)?;
+    pub fn monitor(&self, dir: &RunDir, user: Option<&SessionUser>) -> io::Result<Child> {
+        let mut command = self.command("monitor", dir, user)?;
         command.env(LOG_VARIABLE, &self.log.filter);
         command.env(LOG_FORMAT_VARIABLE, if self.log.json { "json" } else { "text" });
         let entrances = match &self.groups {
             Some(groups) => groups.make(&dir.name()).map_err(io::Error::other)?,
             None => Vec::new(),
         };
-        let (user, processes) = (self.user.clone(), self.user_processes);
+        let user = user.cloned();
+        let processes = self.user_processes;
         // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: these are bare system calls that neither
         // allocate nor take locks. close_range only marks descriptors close-on-exec, so the pipe by which exec's failure is
         // reported still works.
@@ -104,8 +99,9 @@ impl Launcher {
     pub async fn clean(&self, dir: &RunDir) {
         tracing::warn!(dir = %dir.path().display(), "a monitor ended without clearing away its session");
         let cleaned = async {
-            let mut command = self.command("clean", dir)?;
-            if let Some(user) = self.user.clone() {
+            let user = self.owner(dir)?;
+            let mut command = self.command("clean", dir, user.as_ref())?;
+            if let Some(user) = user {
                 // SAFETY: as above.
                 unsafe { command.pre_exec(move || user.become_it()) };
             }
@@ -120,9 +116,23 @@ impl Launcher {
         self.ended(dir);
     }
 
-    /// Whether a process can be a session's, of which only the session says that it is.
-    pub fn may_kill(&self, pid: i32) -> bool {
-        self.user.as_ref().is_none_or(|user| user.owns_process(pid))
+    /// Whether a process can be that of the session of `dir`, of which only the session says that it is: a user may say that any
+    /// process is its streamer's.
+    pub fn may_kill(&self, dir: &RunDir, pid: i32) -> bool {
+        let Ok(owner) = dir.owner() else { return false };
+        let process = || fs::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+        owner == rustix::process::geteuid().as_raw() || process().is_ok_and(|process| process == owner)
+    }
+
+    /// Who the process of `dir` runs as; `None`: as we do. What is configured now may not be what it was started with, but whose
+    /// directory it is only we decide.
+    fn owner(&self, dir: &RunDir) -> io::Result<Option<SessionUser>> {
+        let owner = dir.owner()?;
+        Ok(match &self.run_as {
+            _ if owner == rustix::process::geteuid().as_raw() => None,
+            RunAs::One(user) if user.uid() == owner => Some(user.clone()),
+            _ => Some(SessionUser::numbered(owner)),
+        })
     }
 
     /// The processes of a session have ended.
@@ -132,8 +142,8 @@ impl Launcher {
         }
     }
 
-    fn command(&self, part: &str, dir: &RunDir) -> io::Result<Command> {
-        let output = dir.log(self.user.as_ref())?;
+    fn command(&self, part: &str, dir: &RunDir, user: Option<&SessionUser>) -> io::Result<Command> {
+        let output = dir.log(user)?;
         let mut command = Command::new(&self.streamer_bin);
         command.arg(part).arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).env_clear();
@@ -142,7 +152,7 @@ impl Launcher {
                 command.env(name, value);
             }
         }
-        if let Some(user) = &self.user {
+        if let Some(user) = user {
             user.introduce(&mut command);
         }
         Ok(command)

@@ -27,6 +27,7 @@ pub mod restart;
 pub mod rundir;
 mod task;
 pub mod user;
+pub mod users;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ use crate::signaling::Socket;
 pub use launch::{Launcher, LogSettings};
 
 use homes::Homes;
+use user::SessionUser;
+use users::NoneLeft;
 
 use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
 
@@ -69,6 +72,8 @@ pub struct Plan {
     pub settings: Settings,
     /// What starts it.
     pub launcher: Arc<Launcher>,
+    /// As whom it runs; `None`: as we do.
+    pub user: Result<Option<SessionUser>, NoneLeft>,
     /// Directory of run directories.
     pub run_root: PathBuf,
     /// Homes of its desktops.

@@ -16,6 +16,7 @@ use tokio::process::Child;
 
 use super::launch::Launcher;
 use super::rundir::{ProcessId, RunDir};
+use super::user::SessionUser;
 
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;
@@ -37,12 +38,12 @@ enum How {
 }
 
 impl Monitor {
-    /// Starts one for `dir`.
+    /// Starts one for `dir`, as `user` unless as we do.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn spawn(launcher: &Launcher, dir: &RunDir) -> io::Result<Self> {
-        let child = launcher.monitor(dir)?;
+    pub fn spawn(launcher: &Launcher, dir: &RunDir, user: Option<&SessionUser>) -> io::Result<Self> {
+        let child = launcher.monitor(dir, user)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
         // A child keeps its pid until it is reaped, so this reads the right process.
         let start_ticks = start_ticks(pid).ok_or(io::ErrorKind::NotFound)?;

@@ -97,8 +97,14 @@ impl RunDir {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        if let Some(owner) = owner {
-            owner.give(File::open(&self.path)?)?;
+        let us = rustix::process::geteuid().as_raw();
+        match owner {
+            Some(owner) => owner.give(File::open(&self.path)?)?,
+            // The last process may have run as somebody else.
+            None if self.owner()? != us => {
+                std::os::unix::fs::fchown(File::open(&self.path)?, Some(us), None)?;
+            }
+            None => {}
         }
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;

@@ -9,7 +9,7 @@ use common::ipc::{
     ALREADY_STARTED, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState,
     StreamerIpcMessage,
 };
-use common::spec::SourceSpec;
+use common::spec::{HomeDirs, SourceSpec};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -19,6 +19,7 @@ use super::ask::{Ask, AskError, Joined, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir, boot};
+use super::user::SessionUser;
 use super::{
     BULK_COMMANDS, COMMANDS, Command, Event, Events, Failure, Generation, Handle, LOG_LINES, Plan, bulk,
 };
@@ -159,15 +160,18 @@ impl Supervisor {
             turn = self.plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
             _ = wanted(stop) => return Failure::new("stopped before it started"),
         }
-        if let Err(error) = self.plan.launcher.renew(dir) {
+        let user = match &self.plan.user {
+            Ok(user) => user.clone(),
+            Err(error) => return Failure::new(error.to_string()),
+        };
+        if let Err(error) = dir.renew(user.as_ref()) {
             return Failure::new(format!("cannot make the run directory {}: {error}", dir.path().display()));
         }
-        let made = self.plan.homes.make(&self.id, &self.plan.spec, self.plan.launcher.user.as_ref());
-        match made {
+        match self.make_homes(user.clone()).await {
             Ok(homes) => self.plan.settings.homes = homes,
             Err(error) => return Failure::new(format!("cannot make its home: {error}")),
         }
-        let failure = match self.launch(dir) {
+        let failure = match self.launch(dir, user.as_ref()) {
             Ok(monitor) => self.live(dir, monitor, None).await,
             Err(error) => {
                 Failure::new(format!("cannot start {}: {error}", self.plan.launcher.streamer_bin.display()))
@@ -187,8 +191,15 @@ impl Supervisor {
         self.live(&dir, monitor, Some(connection)).await
     }
 
-    fn launch(&self, dir: &RunDir) -> std::io::Result<Monitor> {
-        let monitor = Monitor::spawn(&self.plan.launcher, dir)?;
+    /// On a thread of its own: one that was another user's may hold many files.
+    async fn make_homes(&self, owner: Option<SessionUser>) -> std::io::Result<HomeDirs> {
+        let (homes, id, spec) = (self.plan.homes.clone(), self.id.clone(), self.plan.spec.clone());
+        let made = tokio::task::spawn_blocking(move || homes.make(&id, &spec, owner.as_ref()));
+        made.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    fn launch(&self, dir: &RunDir, user: Option<&SessionUser>) -> std::io::Result<Monitor> {
+        let monitor = Monitor::spawn(&self.plan.launcher, dir, user)?;
         tracing::info!(pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
         let (id, created) = (self.id.clone(), self.plan.created);
         let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };
@@ -234,7 +245,7 @@ impl Supervisor {
             }
         }
         if forced.is_some() {
-            self.end_by_force(&mut monitor).await;
+            self.end_by_force(dir, &mut monitor).await;
         }
         self.autopsy(dir, monitor, forced).await
     }
@@ -434,10 +445,10 @@ impl Supervisor {
     }
 
     /// Kills the streamer, so that its monitor cleans up; and if it does not, everything.
-    async fn end_by_force(&self, monitor: &mut Monitor) {
+    async fn end_by_force(&self, dir: &RunDir, monitor: &mut Monitor) {
         tracing::warn!("killing the streamer");
         let pid = self.streamer_pid.and_then(|pid| i32::try_from(pid).ok());
-        if let Some(pid) = pid.filter(|pid| self.plan.launcher.may_kill(*pid)) {
+        if let Some(pid) = pid.filter(|pid| self.plan.launcher.may_kill(dir, *pid)) {
             // Still the streamer: its monitor reaps it, and ends then.
             process::kill(pid);
             if timeout(CLEANUP_DEADLINE, monitor.ended()).await.is_ok() {

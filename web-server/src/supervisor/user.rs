@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use nix::unistd::{Gid, Uid, User};
 use tokio::process::Command;
 
+/// Of somebody without an account; a desktop's programs have one of their own.
+const NO_HOME: &str = "/nonexistent";
+const SHELL: &str = "/bin/sh";
+
 /// Who sessions run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUser {
@@ -20,6 +24,17 @@ pub struct SessionUser {
     shell: PathBuf,
 }
 
+/// Checks that we may become somebody else.
+///
+/// # Errors
+/// We are not root.
+pub fn check_root() -> Result<(), UserError> {
+    match Uid::effective() {
+        us if us.is_root() => Ok(()),
+        us => Err(UserError::NotRoot(us)),
+    }
+}
+
 /// Why nobody can be found by a name.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
@@ -29,7 +44,7 @@ pub enum UserError {
     /// We may not become anybody else.
     #[error("only root can start sessions as another user, and this server runs as {0}")]
     NotRoot(Uid),
-    /// It would be nothing gained.
+    /// Root would gain nothing.
     #[error("{0:?} is root, who can reach everything of the server's")]
     Root(String),
     /// The databases cannot be read.
@@ -49,9 +64,7 @@ impl SessionUser {
         if user.uid.is_root() {
             return Err(UserError::Root(name.to_owned()));
         }
-        if !Uid::effective().is_root() {
-            return Err(UserError::NotRoot(Uid::effective()));
-        }
+        check_root()?;
         let login = CString::new(name).map_err(|_| UserError::Unknown(name.to_owned()))?;
         let groups = nix::unistd::getgrouplist(&login, user.gid).map_err(failed)?;
         Ok(Self {
@@ -64,9 +77,26 @@ impl SessionUser {
         })
     }
 
+    /// Somebody without an account: a number, alone in the group of the same number.
+    pub fn numbered(id: u32) -> Self {
+        Self {
+            name: format!("oriel-{id}"),
+            uid: Uid::from_raw(id),
+            gid: Gid::from_raw(id),
+            groups: vec![id],
+            home: NO_HOME.into(),
+            shell: SHELL.into(),
+        }
+    }
+
     /// Login name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its id.
+    pub fn uid(&self) -> u32 {
+        self.uid.as_raw()
     }
 
     /// Makes `command` tell its program who it is. That it *is* this user is [`SessionUser::become_it`]'s.
@@ -93,18 +123,21 @@ impl SessionUser {
         if done { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// Gives it what a descriptor of `O_PATH` leads to, a symbolic link itself too.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn give_path(&self, file: impl AsFd) -> io::Result<()> {
+        let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+        Ok(nix::unistd::fchownat(file, c"", Some(self.uid), Some(self.gid), flags)?)
+    }
+
     /// Gives it a file or directory of ours.
     ///
     /// # Errors
     /// The system refuses.
     pub fn give(&self, file: impl AsFd) -> io::Result<()> {
         Ok(nix::unistd::fchown(file, Some(self.uid), Some(self.gid))?)
-    }
-
-    /// Whether a process is its. A user may say that any process is its streamer's.
-    pub fn owns_process(&self, pid: i32) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == self.uid.as_raw())
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::display::Display;
 use crate::process::confine::{self, Depth};
-use crate::process::{self, Child, exit_text, tree};
+use crate::process::{self, Child, MARK, exit_text, tree};
 use crate::source::{Ended, Error};
 
 /// Time for programs to end by themselves after SIGTERM.
@@ -32,8 +32,6 @@ const TAIL: usize = 1024;
 /// How long to wait for the last output of a command that has ended. Programs that it left behind may
 /// hold its output open.
 const DRAIN: Duration = Duration::from_millis(200);
-/// Set for every program of a session; tells its daemons from those of others.
-pub const MARK: &str = "ORIEL_SESSION";
 
 /// What makes toolkits cheap on an X server of ours, which draws in software and is encoded for what changes. With its
 /// default renderer a GTK 4 program paints its whole window for a blinking caret, by a software OpenGL at that.
@@ -86,7 +84,7 @@ impl Session {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
         let output = Output::start(File::from(read), around.dir.join("session.log"))
             .map_err(|e| failed(format!("opening its log: {e}")))?;
-        let mut start = confine::command(&program, Some(&runtime_dir(around).join("bus")));
+        let mut start = confine::command(&program, Some(&runtime_dir(around).join("bus")), Depth::Network);
         start.args(args).env_clear().current_dir(&home);
         start
             .stdin(Stdio::null())
@@ -96,7 +94,7 @@ impl Session {
 
         let stopping = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stopping);
-        let child = process::spawn_confined("command", start, Depth::Processes, None, move |status| {
+        let child = process::spawn_confined("command", start, Depth::Network, None, move |status| {
             if !stopped.load(Ordering::Acquire) {
                 on_exit(ended(status, &output.tail()));
             }

@@ -169,7 +169,7 @@ impl Child {
     ) -> std::io::Result<Self> {
         let (messages, stderr) = receiver()?;
         let (outputs, plan, stdout) = Outputs::open(&input, picture, sound)?;
-        let mut command = Command::new(ffmpeg);
+        let mut command = confine::command(&ffmpeg, None, Depth::Processes);
         command.args(plan.arguments()).stdout(stdout).stderr(stderr);
         clean(&mut command);
         let (mut writer, mut program) = (None, None);
@@ -195,7 +195,7 @@ impl Child {
         }
         let Outputs { pictures, sound, keep } = outputs;
         let sound_beside = pictures.is_some() && sound.is_some();
-        let (process, exit) = spawn(FFMPEG, command, Depth::Files, keep)?;
+        let (process, exit) = spawn(FFMPEG, command, Depth::Processes, keep)?;
         Ok(Self {
             pictures,
             sound,
@@ -428,14 +428,14 @@ impl Program {
         let failed = |why: String| End::Failed(format!("{name:?} {why}"));
         let program = process::find_program(name, &process::search_path())
             .ok_or_else(|| failed("is not a program that can be run".into()))?;
-        let mut command = confine::command(&program, None);
+        let mut command = confine::command(&program, None, Depth::Network);
         command.args(arguments).stdin(Stdio::null());
         clean(&mut command);
         let start = || {
             let (messages, stderr) = receiver()?;
             let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
             command.stdout(stdout).stderr(stderr);
-            let (process, exit) = spawn("exec", command, Depth::Processes, None)?;
+            let (process, exit) = spawn("exec", command, Depth::Network, None)?;
             Ok(Self {
                 process,
                 output: Some(output),

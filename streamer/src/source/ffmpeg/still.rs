@@ -2,7 +2,7 @@
 
 use std::io::{Seek as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use super::child::FFMPEG;
 use super::ivf;
 use crate::media::{Picture, Size};
 use crate::process;
-use crate::process::confine::Depth;
+use crate::process::confine::{self, Depth};
 
 /// How long it may take. Ten seconds of 1080p are decoded in two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     let ffmpeg = process::find_program(FFMPEG, &process::search_path());
     let ffmpeg = ffmpeg.ok_or_else(|| other("it is not installed"))?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    let mut command = Command::new(ffmpeg);
+    let mut command = confine::command(&ffmpeg, None, Depth::Processes);
     let format = if codec == VideoCodec::H265 { "hevc" } else { "ivf" };
     let select = format!("select=gte(n\\,{})", units.len().saturating_sub(LAST));
     command.args(["-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-f", format]);
@@ -43,7 +43,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     command.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
     command.stdin(input(codec, size, units)?).stdout(write).stderr(Stdio::null());
     super::child::clean(&mut command);
-    let process = process::spawn_confined(FFMPEG, command, Depth::Files, None, |_| {})?;
+    let process = process::spawn_confined(FFMPEG, command, Depth::Processes, None, |_| {})?;
     let pixels = last_picture(&read, size, Instant::now() + PATIENCE);
     process.kill();
     Ok(Picture { pixels: pixels?, size })
