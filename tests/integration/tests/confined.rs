@@ -236,9 +236,7 @@ fn programs_with_an_isolated_network_reach_each_other_and_nobody_else() {
             "curl -s -m 5 http://127.0.0.1:{web}/healthz && echo reached the server
              curl -s -m 2 telnet://127.0.0.1:{port} </dev/null && echo reached the host
              python3 -m http.server 8000 >/dev/null 2>&1 &
-             for n in $(seq 200); do
-               curl -s -m 5 http://127.0.0.1:8000/ >/dev/null && echo reached each other && break; sleep 0.1
-             done
+             curl -s --retry 20 --retry-delay 1 --retry-connrefused http://127.0.0.1:8000/ >/dev/null && echo reached each other
              xwininfo -root | grep Width",
             web = server.address().port()
         ),
@@ -534,8 +532,8 @@ fn reach_by_nat(server: &Server) {
                curl -s -m 2 telnet://$address:{port} </dev/null && echo reached the host
              done
              cat /etc/resolv.conf
-             python3 -m http.server 8000 >/dev/null 2>&1 & sleep 1
-             curl -s -m 5 http://127.0.0.1:8000/ >/dev/null && echo reached each other
+             python3 -m http.server 8000 >/dev/null 2>&1 &
+             curl -s --retry 20 --retry-delay 1 --retry-connrefused http://127.0.0.1:8000/ >/dev/null && echo reached each other
              ls -l /proc/self/fd | grep socket && echo inherited a socket
              echo uplink: $ORIEL_UPLINK.
              xwininfo -root | grep Width",
