@@ -210,6 +210,12 @@ pub struct PeerStats {
     pub skipped_units: u64,
     /// Round trip, milliseconds, from its last receiver report.
     pub round_trip_ms: Option<f64>,
+    /// What its path carries, bits per second, as far as that is known; absent while it has shown no limit.
+    #[serde(default)]
+    pub estimate_bps: Option<u64>,
+    /// How much longer than at its best the path takes, milliseconds: what waits in its queues.
+    #[serde(default)]
+    pub queue_ms: f64,
 }
 
 /// `POST /api/streamers/{id}/input`.

@@ -76,6 +76,16 @@ impl Overshoot {
         Self { bitrate_bps: bitrate_bps.max(1), backlog: Duration::ZERO, updated: now }
     }
 
+    /// Leaks another number of bits from now on; what was not sent yet takes longer or shorter.
+    pub fn set_bitrate(&mut self, now: Instant, bitrate_bps: u32) {
+        if bitrate_bps == self.bitrate_bps {
+            return;
+        }
+        self.sent(now, 0);
+        self.backlog = self.backlog.mul_f64(f64::from(self.bitrate_bps) / f64::from(bitrate_bps.max(1)));
+        self.bitrate_bps = bitrate_bps.max(1);
+    }
+
     /// Frames of this many bytes went out.
     pub fn sent(&mut self, now: Instant, len_bytes: usize) {
         let left = self.backlog.saturating_sub(now.saturating_duration_since(self.updated));
@@ -226,6 +236,15 @@ mod tests {
         assert_eq!(bucket.ready_at(), start + 200 * MS);
         bucket.sent(start + 5000 * MS, 100);
         assert!(bucket.ready_at() <= start + 5000 * MS);
+    }
+
+    #[test]
+    fn what_is_not_sent_yet_takes_as_long_as_the_new_bitrate_says() {
+        let start = Instant::now();
+        let mut bucket = Overshoot::new(1_000_000, start);
+        bucket.sent(start, 50_000); // 400 ms
+        bucket.set_bitrate(start + 100 * MS, 500_000);
+        assert_eq!(bucket.ready_at(), start + 400 * MS, "600 ms are left, of which 300 may be");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What the peers want of a source: the only way back from the peers to an encoder thread.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -16,7 +18,25 @@ pub struct Demand {
     watchers: AtomicU32,
     keyframe: AtomicBool,
     asked: Counter,
+    /// Of each shard that has any who watch.
+    limits: Mutex<BTreeMap<usize, Bitrate>>,
+    /// Of all of them together; [`UNLIMITED`] if there is none.
+    limit_bps: AtomicU32,
 }
+
+/// What those who watch on one shard can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bitrate {
+    /// So many bits per second.
+    AtMost(u32),
+    /// As many as there are.
+    Any,
+}
+
+/// No bitrate is too high.
+const UNLIMITED: u32 = u32::MAX;
+/// A limit that is less than this share away from the one before is the same: encoders need not follow every packet.
+const SAME: f64 = 0.05;
 
 impl Demand {
     /// Nobody watches, nothing is wanted.
@@ -30,6 +50,8 @@ impl Demand {
             watchers: AtomicU32::new(0),
             keyframe: AtomicBool::new(false),
             asked: Counter::default(),
+            limits: Mutex::default(),
+            limit_bps: AtomicU32::new(UNLIMITED),
         })
     }
 
@@ -83,8 +105,55 @@ impl Demand {
         }
     }
 
+    /// The highest bitrate that helps anybody who watches, bits per second; `None`: any.
+    pub fn limit_bps(&self) -> Option<u32> {
+        let limit = self.limit_bps.load(Ordering::Acquire);
+        (limit != UNLIMITED).then_some(limit)
+    }
+
+    /// The most that anybody who watches on a shard can take; `None`: nobody watches there.
+    pub fn set_limit(&self, shard: usize, most: Option<Bitrate>) {
+        // Nothing that is done under the lock can panic half way.
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        match most {
+            Some(most) => limits.insert(shard, most),
+            None => limits.remove(&shard),
+        };
+        let limit = match limits.values().max() {
+            Some(Bitrate::AtMost(bps)) => *bps,
+            Some(Bitrate::Any) | None => UNLIMITED,
+        };
+        let before = self.limit_bps.load(Ordering::Acquire);
+        if (f64::from(limit) / f64::from(before.max(1)) - 1.0).abs() > SAME {
+            self.limit_bps.store(limit, Ordering::Release);
+        }
+    }
+
     /// How often a keyframe was asked for.
     pub fn asked(&self) -> u64 {
         self.asked.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_path_of_all_shards_sets_the_limit() {
+        let demand = Demand::new().unwrap();
+        assert_eq!(demand.limit_bps(), None);
+        demand.set_limit(0, Some(Bitrate::AtMost(500_000)));
+        assert_eq!(demand.limit_bps(), Some(500_000));
+        demand.set_limit(1, Some(Bitrate::AtMost(2_000_000)));
+        assert_eq!(demand.limit_bps(), Some(2_000_000));
+        demand.set_limit(1, Some(Bitrate::AtMost(2_050_000)));
+        assert_eq!(demand.limit_bps(), Some(2_000_000), "nearly the same");
+        demand.set_limit(0, Some(Bitrate::Any));
+        assert_eq!(demand.limit_bps(), None);
+        demand.set_limit(0, None);
+        assert_eq!(demand.limit_bps(), Some(2_050_000));
+        demand.set_limit(1, None);
+        assert_eq!(demand.limit_bps(), None, "nobody watches");
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
 
-pub use demand::Demand;
+pub use demand::{Bitrate, Demand};
 pub use tap::{Tap, Tapped};
 
 use crate::media::{AccessUnit, AudioPacket};

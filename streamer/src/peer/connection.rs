@@ -165,6 +165,18 @@ pub struct Datagram {
     pub data: BytesMut,
 }
 
+/// All numbers of 16 bits as they are sent, so that no packet needs memory for its own.
+static NUMBERS: [u8; 2 << 16] = {
+    let mut numbers = [0; 2 << 16];
+    let mut n = 0;
+    while n < 1 << 16 {
+        numbers[2 * n] = (n >> 8) as u8;
+        numbers[2 * n + 1] = n as u8;
+        n += 1;
+    }
+    numbers
+};
+
 struct Held {
     local: SocketAddr,
     from: SocketAddr,
@@ -185,6 +197,7 @@ pub struct Connection {
     answered: bool,
     ice_connected: bool,
     playout_delay: Option<u8>,
+    transport_cc: Option<u8>,
     remote_candidates: usize,
     public_ips: Vec<IpAddr>,
     checks: Checks,
@@ -233,6 +246,7 @@ impl Connection {
             answered: false,
             ice_connected: false,
             playout_delay: None,
+            transport_cc: None,
             remote_candidates: 0,
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
@@ -353,6 +367,7 @@ impl Connection {
     /// Offer and answer are in place: what was agreed for the video sender `index`, and so for all.
     pub fn negotiated(&mut self, index: usize) {
         self.playout_delay = negotiate::extension_id(&mut self.pc, index, negotiate::PLAYOUT_DELAY);
+        self.transport_cc = negotiate::extension_id(&mut self.pc, index, negotiate::TRANSPORT_CC);
     }
 
     /// True once offer and answer are in place.
@@ -514,8 +529,8 @@ impl Connection {
         (open.outstanding_bytes() < MAX_CHANNEL_BACKLOG).then_some(open)
     }
 
-    /// Queues an RTP packet. It is lost when the connection is not up.
-    pub fn send_rtp(&mut self, now: Instant, packet: Packet) {
+    /// Queues an RTP packet, with its transport-wide sequence number if it has one. It is lost when the connection is not up.
+    pub fn send_rtp(&mut self, now: Instant, packet: Packet, transport_wide: Option<u16>) {
         let mut header = rtc::rtp::Header {
             version: 2,
             marker: packet.marker,
@@ -528,6 +543,10 @@ impl Connection {
         if let Some(id) = self.playout_delay.filter(|_| packet.playout_delay) {
             // Least and greatest delay of zero; the id was checked when it was negotiated.
             let _ = header.set_extension(id, Bytes::from_static(&[0; 3]));
+        }
+        if let Some((id, number)) = self.transport_cc.zip(transport_wide) {
+            let at = 2 * usize::from(number);
+            let _ = header.set_extension(id, Bytes::from_static(&NUMBERS[at..at + 2]));
         }
         let packet = rtc::rtp::Packet { header, payload: packet.payload };
         // The track's id is not looked at; payload types and SSRCs are our own.

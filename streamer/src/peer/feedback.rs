@@ -12,9 +12,14 @@ use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
+};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
+
+use super::bandwidth::Arrivals;
 
 /// RTCP packets not yet looked at. Shared between a connection and the tap inside its own `rtc` pipeline, on one
 /// thread: the lock is never contended.
@@ -22,6 +27,8 @@ type Inbox = Arc<Mutex<Vec<Box<dyn rtc::rtcp::Packet>>>>;
 
 /// Most sequence numbers of one NACK that are answered; no receiver asks for more of one frame.
 const MAX_NACKED: usize = 512;
+/// Most packets that one message tells the arrival of. Chromium sends one every 50 to 250 ms.
+const MAX_ARRIVALS: usize = 4096;
 /// Most RTCP packets kept between two looks, which come after each datagram.
 const MAX_INBOX: usize = 64;
 
@@ -40,6 +47,8 @@ pub enum Feedback {
         /// Of which stream.
         ssrc: u32,
     },
+    /// Which packets arrived, and when (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+    Arrivals(Arrivals),
     /// A reception report (RFC 3550 §6.4.1).
     Report {
         /// Of which stream.
@@ -81,10 +90,35 @@ fn decode(packet: &dyn rtc::rtcp::Packet) -> Vec<Feedback> {
         vec![Feedback::Keyframe { ssrc: pli.media_ssrc }]
     } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
         fir.fir.iter().map(|entry| Feedback::Keyframe { ssrc: entry.ssrc }).collect()
+    } else if let Some(report) = packet.downcast_ref::<TransportLayerCc>() {
+        vec![Feedback::Arrivals(arrivals(report))]
     } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
         report.reports.iter().map(reception).collect()
     } else {
         Vec::new()
+    }
+}
+
+fn arrivals(report: &TransportLayerCc) -> Arrivals {
+    let symbols = report.packet_chunks.iter().flat_map(|chunk| match chunk {
+        PacketStatusChunk::RunLengthChunk(run) => {
+            vec![run.packet_status_symbol; usize::from(run.run_length).min(MAX_ARRIVALS)]
+        }
+        PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.clone(),
+    });
+    let mut deltas = report.recv_deltas.iter();
+    let delta = |symbol| match symbol {
+        SymbolTypeTcc::PacketReceivedSmallDelta | SymbolTypeTcc::PacketReceivedLargeDelta => {
+            // 16 bits of 250 µs.
+            deltas.next().and_then(|delta| i32::try_from(delta.delta).ok())
+        }
+        SymbolTypeTcc::PacketNotReceived | SymbolTypeTcc::PacketReceivedWithoutDelta => None,
+    };
+    let told = usize::from(report.packet_status_count).min(MAX_ARRIVALS);
+    Arrivals {
+        first: report.base_sequence_number,
+        reference: report.reference_time,
+        deltas_us: symbols.take(told).map(delta).collect(),
     }
 }
 
@@ -153,6 +187,37 @@ impl Interceptor for Tap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtc::rtcp::transport_feedbacks::transport_layer_cc::{RecvDelta, RunLengthChunk, StatusVectorChunk};
+
+    #[test]
+    fn arrivals_are_told_by_runs_and_by_vectors_and_never_too_many() {
+        let run = |packet_status_symbol, run_length| {
+            PacketStatusChunk::RunLengthChunk(RunLengthChunk {
+                packet_status_symbol,
+                run_length,
+                ..RunLengthChunk::default()
+            })
+        };
+        let vector = PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
+            symbol_list: vec![SymbolTypeTcc::PacketNotReceived, SymbolTypeTcc::PacketReceivedLargeDelta],
+            ..StatusVectorChunk::default()
+        });
+        let delta = |delta| RecvDelta { delta, ..RecvDelta::default() };
+        let mut report = TransportLayerCc {
+            base_sequence_number: 65_535,
+            packet_status_count: 4,
+            reference_time: 7,
+            packet_chunks: vec![run(SymbolTypeTcc::PacketReceivedSmallDelta, 2), vector],
+            recv_deltas: vec![delta(250), delta(500), delta(-1000)],
+            ..TransportLayerCc::default()
+        };
+        let deltas_us = vec![Some(250), Some(500), None, Some(-1000)];
+        assert_eq!(arrivals(&report), Arrivals { first: 65_535, reference: 7, deltas_us });
+        report.packet_status_count = u16::MAX;
+        report.packet_chunks = vec![run(SymbolTypeTcc::PacketReceivedSmallDelta, 8191); 1000];
+        let told = arrivals(&report).deltas_us;
+        assert_eq!((told.len(), told.iter().flatten().count()), (MAX_ARRIVALS, 3));
+    }
 
     #[test]
     fn who_received_more_than_was_sent_has_lost_nothing() {

@@ -9,7 +9,7 @@ use common::media::VideoCodec;
 use super::FeedId;
 use crate::feed::gop::{Continuity, Gop};
 use crate::feed::keyframe::KeyframeRequests;
-use crate::feed::{Demand, VideoUnit};
+use crate::feed::{Bitrate, Demand, VideoUnit};
 
 /// A picture that nobody has watched since is not too old to be shown. A window that is shared is bound as soon as its
 /// first keyframe is there; asking for another one would have to wait for [`KeyframeRequests`]' turn.
@@ -32,10 +32,16 @@ pub struct Feed {
 /// All feeds, by id.
 #[derive(Default)]
 pub struct Feeds {
+    shard: usize,
     feeds: BTreeMap<FeedId, Feed>,
 }
 
 impl Feeds {
+    /// None yet, of the shard with this index.
+    pub fn of(shard: usize) -> Self {
+        Self { shard, feeds: BTreeMap::new() }
+    }
+
     /// A feed that may be bound to slots from now on.
     pub fn add(&mut self, id: FeedId, demand: Arc<Demand>) {
         let (gop, requests) = (Gop::default(), KeyframeRequests::default());
@@ -100,6 +106,8 @@ impl Feeds {
         let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
         let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
+        // Nothing is known of its path; one that has been found narrow says so within moments.
+        feed.demand.set_limit(self.shard, Some(Bitrate::Any));
         if stale || feed.gop.replay(None, usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
@@ -118,8 +126,23 @@ impl Feeds {
             feed.watchers = feed.watchers.saturating_sub(1);
             if feed.watchers == 0 {
                 feed.requests.cancel();
+                feed.demand.set_limit(self.shard, None);
             }
             feed.demand.remove_watcher();
+        }
+    }
+
+    /// What each viewer can take of each picture that it watches.
+    pub fn limit(&mut self, shares: impl Iterator<Item = (FeedId, Bitrate)>) {
+        let mut most = BTreeMap::new();
+        for (id, share) in shares {
+            let most = most.entry(id).or_insert(share);
+            *most = share.max(*most);
+        }
+        for (id, most) in most {
+            if let Some(feed) = self.feeds.get(&id) {
+                feed.demand.set_limit(self.shard, Some(most));
+            }
         }
     }
 
@@ -173,6 +196,25 @@ mod tests {
         let (mut feeds, demand) = feeds();
         feeds.listen(FEED);
         assert_eq!((demand.watchers(), demand.asked(), feeds.deadline()), (1, 0, None));
+    }
+
+    #[test]
+    fn a_bitrate_follows_those_who_watch_as_long_as_all_of_them_need_it() {
+        let ((mut feeds, demand), now) = (feeds(), Instant::now());
+        let at_most = |bps| (FEED, Bitrate::AtMost(bps));
+        feeds.watch(now, FEED);
+        feeds.watch(now, FEED);
+        feeds.limit([at_most(500_000), at_most(800_000)].into_iter());
+        assert_eq!(demand.limit_bps(), Some(800_000));
+        feeds.watch(now, FEED);
+        assert_eq!(demand.limit_bps(), None, "who has just come is not known to need it");
+        feeds.limit([at_most(500_000), (FEED, Bitrate::Any)].into_iter());
+        assert_eq!(demand.limit_bps(), None);
+        feeds.limit([at_most(500_000)].into_iter());
+        for _ in 0..3 {
+            feeds.unwatch(FEED);
+        }
+        assert_eq!(demand.limit_bps(), None, "nobody watches");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
+mod bandwidth;
 mod checks;
 pub mod commands;
 pub mod connection;

@@ -34,6 +34,8 @@ use super::slot::{Codecs, PayloadTypes};
 
 /// Lets the receiver show frames without smoothing their timing.
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+/// Numbers packets of all streams together, so that the receiver can say when each arrived.
+pub const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Needed to publish simulcast layers without SSRCs in the SDP.
 const PUBLISH_EXTENSIONS: [&str; 3] = [
     "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -66,6 +68,7 @@ pub fn media_engine() -> Result<MediaEngine, Error> {
     }
     let capability = |uri: &str| RTCRtpHeaderExtensionCapability { uri: uri.into() };
     engine.register_header_extension(capability(PLAYOUT_DELAY), RtpCodecKind::Video, None)?;
+    engine.register_header_extension(capability(TRANSPORT_CC), RtpCodecKind::Video, None)?;
     for uri in PUBLISH_EXTENSIONS {
         engine.register_header_extension(capability(uri), RtpCodecKind::Video, None)?;
     }
@@ -78,7 +81,8 @@ fn feedback(kind: &str, parameter: &str) -> RTCPFeedback {
 }
 
 fn video(mime: &str, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
-    let rtcp_feedback = vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")];
+    let kinds = [("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("transport-cc", "")];
+    let rtcp_feedback = kinds.into_iter().map(|(kind, parameter)| feedback(kind, parameter)).collect();
     codec(mime, VIDEO_CLOCK_HZ, 0, fmtp, rtcp_feedback, payload_type)
 }
 

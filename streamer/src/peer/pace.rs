@@ -1,103 +1,124 @@
-//! How much of a feed one peer can take. Pure.
+//! When a unit of a feed, and each of its packets, goes out to one peer. Pure.
 //!
-//! There is one encoding for all, so a peer with a thin link cannot have a lower bitrate of it: it is
-//! given whole GOP beginnings and skips to the next keyframe when its budget is used up. Nothing is buffered for it.
+//! On a path that has shown no limit everything goes out at once. On one that has, packets wait here, so that the path's own queue
+//! stays short: retransmissions first, then media in order; sound does not wait. A unit that would wait for too long is left out, and
+//! the peer gets pictures again from the next keyframe on.
 //!
-//! ```text
-//! Free ──loss ≥ 10 %──▶ Limited { bps } ──no loss, and the limit has grown past the feed──▶ Free
-//! ```
+//! There is one encoding for all peers. Its bitrate follows the path when all who watch need that
+//! ([`crate::feed::demand::Demand::set_limit`]); a peer that is slower than others keeps up by leaving pictures out.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Share of lost packets from which a link is overloaded; radio links lose some percent anyway, which NACK repairs.
-const OVERLOAD_LOSS: f32 = 0.10;
-/// Share of lost packets up to which a link has room.
-const CLEAR_LOSS: f32 = 0.02;
-/// What an overloaded link is reduced to, and how a clear one grows, with each report (about one a second).
-const DECREASE: f64 = 0.7;
-const INCREASE: f64 = 1.15;
-/// Below this no picture can be sent.
-const MIN_BPS: f64 = 150_000.0;
-/// A budget is never larger than this time's worth, so that a burst stays short.
-const BURST: Duration = Duration::from_millis(500);
-/// What is sent is measured over this time.
-const WINDOW: Duration = Duration::from_secs(1);
+use super::slot::Packet;
+
+/// Packets go out at so much of the estimate: what is encoded stays below it, so a keyframe need not take its time.
+const FACTOR: f64 = 1.5;
+/// After a pause this time's worth goes out at once, and timers need not be finer.
+const BURST: Duration = Duration::from_millis(5);
+/// A unit that finds more waiting than this time's worth is left out.
+const LONGEST_WAIT: Duration = Duration::from_millis(600);
+/// With less waiting than this there is room for a keyframe.
+const ROOM: Duration = Duration::from_millis(100);
 /// A limited peer asks for keyframes at most this often: they are large, and all other peers get them too.
 const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
+/// On the wire beside the payload: IP, UDP, RTP with its extensions, and the tag of SRTP.
+const OVERHEAD: usize = 20 + 8 + 20 + 16;
 
-#[derive(Debug, Clone, Copy)]
-enum Link {
-    Free,
-    Limited { bps: f64, budget: f64, filled: Instant },
-}
-
-/// Admission of units to one peer.
+/// The packets of one peer that wait.
 #[derive(Debug)]
 pub struct Pace {
-    link: Link,
-    window_start: Instant,
-    window_bytes: u64,
-    rate_bps: f64,
+    /// Bits per second; `None`: unlimited.
+    rate_bps: Option<f64>,
+    waiting: VecDeque<Packet>,
+    waiting_bytes: usize,
+    /// Of those, retransmissions, which come first.
+    retransmissions: usize,
+    /// When the next packet may go out.
+    ready: Instant,
     last_keyframe_request: Option<Instant>,
 }
 
 impl Pace {
-    /// A link that nothing is known about is free.
+    /// Unlimited.
     pub fn new(now: Instant) -> Self {
         Self {
-            link: Link::Free,
-            window_start: now,
-            window_bytes: 0,
-            rate_bps: 0.0,
+            rate_bps: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            retransmissions: 0,
+            ready: now,
             last_keyframe_request: None,
         }
     }
 
-    /// The peer reported the share of packets that it lost.
-    pub fn report(&mut self, now: Instant, fraction_lost: f32) {
-        self.roll(now);
-        self.link = match self.link {
-            Link::Free if fraction_lost >= OVERLOAD_LOSS => {
-                let bps = (self.rate_bps * DECREASE).max(MIN_BPS);
-                Link::Limited { bps, budget: 0.0, filled: now }
-            }
-            Link::Limited { bps, budget, filled } if fraction_lost >= OVERLOAD_LOSS => {
-                Link::Limited { bps: (bps * DECREASE).max(MIN_BPS), budget, filled }
-            }
-            Link::Limited { bps, .. }
-                if fraction_lost <= CLEAR_LOSS && bps > 2.0 * self.rate_bps.max(MIN_BPS) =>
-            {
-                Link::Free
-            }
-            Link::Limited { bps, budget, filled } if fraction_lost <= CLEAR_LOSS => {
-                Link::Limited { bps: bps * INCREASE, budget, filled }
-            }
-            link => link,
-        };
+    /// What the path carries from now on, bits per second; `None` if it has shown no limit.
+    pub fn set_rate(&mut self, rate_bps: Option<f64>) {
+        self.rate_bps = rate_bps;
     }
 
-    /// Whether a unit of `bytes` may be sent now; if so, it is counted.
-    pub fn admit(&mut self, now: Instant, bytes: usize) -> bool {
-        self.roll(now);
-        if let Link::Limited { bps, budget, filled } = &mut self.link {
-            let elapsed = now.saturating_duration_since(*filled).as_secs_f64();
-            *filled = now;
-            // A whole unit may overdraw: otherwise one larger than the budget could never be sent.
-            *budget = (*budget + elapsed * *bps / 8.0).min(BURST.as_secs_f64() * *bps / 8.0);
-            if *budget < 0.0 {
-                return false;
-            }
-            *budget -= bytes as f64;
+    /// Whether the path has shown a limit.
+    pub fn is_limited(&self) -> bool {
+        self.rate_bps.is_some()
+    }
+
+    /// Whether another unit may be queued.
+    pub fn admits(&self) -> bool {
+        self.wait() <= LONGEST_WAIT
+    }
+
+    /// Queues a packet of media.
+    pub fn push(&mut self, packet: Packet) {
+        self.waiting_bytes += on_wire(&packet);
+        self.waiting.push_back(packet);
+    }
+
+    /// Queues a packet that was asked for again. False when as much waits as may, and it is left out.
+    pub fn push_again(&mut self, packet: Packet) -> bool {
+        if !self.admits() {
+            return false;
         }
-        self.window_bytes += bytes as u64;
+        self.waiting_bytes += on_wire(&packet);
+        self.waiting.insert(self.retransmissions, packet);
+        self.retransmissions += 1;
         true
+    }
+
+    /// The next packet that may go out now.
+    pub fn pop(&mut self, now: Instant) -> Option<Packet> {
+        let rate = self.rate_bps.map(|rate| rate * FACTOR);
+        if rate.is_some() && now < self.ready {
+            return None;
+        }
+        let packet = self.waiting.pop_front()?;
+        let bytes = on_wire(&packet);
+        self.waiting_bytes -= bytes;
+        self.retransmissions = self.retransmissions.saturating_sub(1);
+        if let Some(rate) = rate {
+            let credit = now.checked_sub(BURST).unwrap_or(now);
+            self.ready = self.ready.max(credit) + Duration::from_secs_f64(bytes as f64 * 8.0 / rate);
+        }
+        Some(packet)
+    }
+
+    /// When [`Pace::pop`] has something again.
+    pub fn deadline(&self) -> Option<Instant> {
+        (!self.waiting.is_empty()).then(|| self.ready + BURST)
+    }
+
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        (self.waiting_bytes, self.retransmissions) = (0, 0);
     }
 
     /// Whether the peer may ask for a keyframe now that it had to skip: not for one that it could not be given.
     pub fn may_ask_keyframe(&mut self, now: Instant) -> bool {
-        let Link::Limited { bps, budget, filled } = self.link else { return true };
-        let solvent = budget + now.saturating_duration_since(filled).as_secs_f64() * bps / 8.0 >= 0.0;
-        let due = solvent && self.last_keyframe_request.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
+        if !self.is_limited() {
+            return true;
+        }
+        let rested = self.last_keyframe_request.is_none_or(|last| now >= last + KEYFRAME_INTERVAL);
+        let due = rested && self.wait() < ROOM;
         if due {
             self.last_keyframe_request = Some(now);
         }
@@ -106,80 +127,108 @@ impl Pace {
 
     /// Bytes that the peer can take in `time` if it is limited.
     pub fn bytes_in(&self, time: Duration) -> Option<usize> {
-        match self.link {
-            Link::Free => None,
-            Link::Limited { bps, .. } => Some((bps / 8.0 * time.as_secs_f64()) as usize),
-        }
+        self.rate_bps.map(|rate| (rate / 8.0 * time.as_secs_f64()) as usize)
     }
 
-    fn roll(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.window_start);
-        if elapsed >= WINDOW {
-            self.rate_bps = self.window_bytes as f64 * 8.0 / elapsed.as_secs_f64();
-            self.window_bytes = 0;
-            self.window_start = now;
-        }
+    /// How long the path takes for what waits.
+    fn wait(&self) -> Duration {
+        self.rate_bps.map_or(Duration::ZERO, |rate| {
+            Duration::try_from_secs_f64(self.waiting_bytes as f64 * 8.0 / rate).unwrap_or(Duration::MAX)
+        })
     }
+}
+
+/// Length of a packet on the wire, bytes.
+pub fn on_wire(packet: &Packet) -> usize {
+    packet.payload.len() + OVERHEAD
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
-    const UNIT: usize = 10_000;
-    const FRAME: Duration = Duration::from_millis(33);
-
-    /// Sends a feed of 2.4 Mbit/s for `seconds` and reports `loss` each second; returns units sent.
-    fn run(pace: &mut Pace, now: &mut Instant, seconds: u32, loss: f32) -> usize {
-        let mut sent = 0;
-        for frame in 1..=seconds * 30 {
-            *now += FRAME;
-            sent += usize::from(pace.admit(*now, UNIT));
-            if frame % 30 == 0 {
-                pace.report(*now, loss);
-            }
+    fn packet(sequence: u16, len: usize) -> Packet {
+        Packet {
+            payload_type: 102,
+            marker: false,
+            sequence,
+            timestamp: 0,
+            ssrc: 1,
+            playout_delay: false,
+            payload: Bytes::from(vec![0; len - OVERHEAD]),
         }
-        sent
+    }
+
+    fn limited(now: Instant, rate_bps: f64) -> Pace {
+        let mut pace = Pace::new(now);
+        pace.set_rate(Some(rate_bps));
+        pace
+    }
+
+    /// Everything that goes out until nothing waits: when, after `start`, and its number.
+    fn drain(pace: &mut Pace, start: Instant) -> Vec<(u128, u16)> {
+        let (mut now, mut out) = (start, Vec::new());
+        loop {
+            while let Some(packet) = pace.pop(now) {
+                out.push(((now - start).as_millis(), packet.sequence));
+            }
+            let Some(next) = pace.deadline() else { return out };
+            now = now.max(next);
+        }
     }
 
     #[test]
-    fn a_free_link_gets_everything_even_with_some_loss() {
-        let mut now = Instant::now();
+    fn without_a_limit_nothing_waits() {
+        let now = Instant::now();
         let mut pace = Pace::new(now);
-        assert_eq!(run(&mut pace, &mut now, 10, 0.05), 300);
+        for n in 0..1000 {
+            pace.push(packet(n, 1200));
+        }
+        assert!(pace.admits());
+        assert!(drain(&mut pace, now).iter().all(|(ms, _)| *ms == 0));
     }
 
     #[test]
-    fn an_overloaded_link_gets_less_and_less_and_recovers() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        run(&mut pace, &mut now, 2, 0.5);
-        let limited = run(&mut pace, &mut now, 5, 0.5);
-        assert!(limited < 75, "{limited} of 150 units");
-        run(&mut pace, &mut now, 30, 0.0);
-        assert_eq!(run(&mut pace, &mut now, 2, 0.0), 60);
+    fn a_keyframe_takes_as_long_as_the_rate_says_and_what_was_lost_goes_first() {
+        let now = Instant::now();
+        // 1.5 Mbit/s go out: 100 packets of 1200 bytes take 640 ms.
+        let mut pace = limited(now, 1e6);
+        for n in 0..100 {
+            pace.push(packet(n, 1200));
+        }
+        assert!(pace.push_again(packet(1000, 1200)) && pace.push_again(packet(1001, 1200)));
+        let out = drain(&mut pace, now);
+        assert_eq!(out.iter().take(3).map(|(_, n)| *n).collect::<Vec<_>>(), [1000, 1001, 0]);
+        let took = out.last().unwrap().0;
+        assert!((620..670).contains(&took), "{took} ms");
+        assert!(out.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 12), "{out:?}");
+    }
+
+    #[test]
+    fn what_would_wait_too_long_is_left_out() {
+        let now = Instant::now();
+        let mut pace = limited(now, 1e6);
+        let mut queued = 0;
+        while pace.admits() {
+            pace.push(packet(queued, 1250));
+            queued += 1;
+        }
+        assert_eq!(queued, 61, "600 ms at 10 ms each, and the one that was one too many");
+        assert!(!pace.push_again(packet(9, 1250)));
+        assert!(!pace.may_ask_keyframe(now));
+        pace.clear();
+        assert!(pace.admits() && pace.deadline().is_none());
     }
 
     #[test]
     fn a_limited_peer_cannot_flood_the_others_with_keyframes() {
-        let mut now = Instant::now();
+        let now = Instant::now();
         let mut pace = Pace::new(now);
         assert!(pace.may_ask_keyframe(now) && pace.may_ask_keyframe(now));
-        run(&mut pace, &mut now, 1, 0.5);
+        pace.set_rate(Some(1e6));
         assert!(pace.may_ask_keyframe(now));
         assert!(!pace.may_ask_keyframe(now + KEYFRAME_INTERVAL / 2));
         assert!(pace.may_ask_keyframe(now + KEYFRAME_INTERVAL));
-    }
-
-    #[test]
-    fn a_peer_in_debt_asks_for_a_keyframe_once_it_could_be_given_one() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        run(&mut pace, &mut now, 1, 0.5);
-        let Link::Limited { bps, .. } = pace.link else { panic!("{pace:?}") };
-        let debt = Duration::from_secs(3);
-        assert!(pace.admit(now, (debt.as_secs_f64() * bps / 8.0) as usize));
-        assert!(!pace.may_ask_keyframe(now + debt - FRAME));
-        assert!(pace.may_ask_keyframe(now + debt + FRAME));
     }
 }

@@ -62,6 +62,9 @@ impl Feeder {
     }
 }
 
+/// Bitrates follow paths at most this often.
+const LIMITS_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Ends a shard's wait.
 pub(super) fn wake(fd: &OwnedFd) {
     // Fails only when the counter would overflow, and then it is readable.
@@ -109,6 +112,7 @@ pub fn start(config: Config) -> io::Result<Started> {
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
     let dropped = Arc::<Counter>::default();
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
+    let feeds = Feeds::of(config.index);
     let shard = Shard {
         bindings: vec![None; usize::from(config.slots)],
         first_size: (0, 0),
@@ -119,7 +123,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         commands: command_receiver,
         media: media_receiver,
         dropped,
-        feeds: Feeds::default(),
+        feeds,
         viewers: BTreeMap::new(),
         next_key: 0,
         by_peer: HashMap::new(),
@@ -129,6 +133,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         packets: Vec::new(),
         inbox: Inbox::default(),
         events: Vec::new(),
+        limits_due: None,
         network: NetworkStats::default(),
     };
     let thread = crate::thread::spawn("shard", move || shard.run())?;
@@ -169,6 +174,8 @@ struct Shard {
     packets: Vec<Packet>,
     inbox: Inbox,
     events: Vec<Event>,
+    /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
+    limits_due: Option<Instant>,
     /// Counters of viewers that are gone, and of all that is not a viewer's.
     network: NetworkStats,
 }
@@ -190,6 +197,7 @@ impl Shard {
             }
             self.take_datagrams();
             self.take_timers();
+            self.limit_feeds();
         }
         for key in self.viewers.keys().copied().collect::<Vec<_>>() {
             self.remove(key, "the streamer has stopped");
@@ -199,7 +207,7 @@ impl Shard {
     fn wait(&self) {
         let now = Instant::now();
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let deadline = [timer, self.feeds.deadline()].into_iter().flatten().min();
+        let deadline = [timer, self.feeds.deadline(), self.limits_due].into_iter().flatten().min();
         let timeout = deadline.map(|at| at.saturating_duration_since(now));
         let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
         let mut fds: Vec<_> =
@@ -218,15 +226,19 @@ impl Shard {
             match media {
                 Media::Video(feed, unit) => {
                     self.feeds.push(now, feed, &unit);
-                    for entry in self.viewers.values_mut() {
+                    for (key, entry) in &mut self.viewers {
                         entry.viewer.write_video(now, feed, &unit, context!(self));
                         entry.viewer.transmit(&mut self.sockets, |_, _| {});
+                        if entry.viewer.is_limited() {
+                            // Packets may wait for their turn.
+                            schedule(&mut self.timers, *key, entry);
+                        }
                     }
                     self.report_slots();
                 }
                 Media::Audio(feed, unit) => {
                     for entry in self.viewers.values_mut() {
-                        entry.viewer.write_audio(now, feed, &unit, context!(self));
+                        entry.viewer.write_audio(now, feed, &unit);
                         entry.viewer.transmit(&mut self.sockets, |_, _| {});
                     }
                 }
@@ -530,6 +542,19 @@ impl Shard {
         }
     }
 
+    /// Tells sources which bitrate helps those who watch them: as much as the one with the widest path can take, so that
+    /// nobody pays for another's.
+    fn limit_feeds(&mut self) {
+        let now = Instant::now();
+        if self.limits_due.is_none_or(|due| now < due) {
+            return;
+        }
+        let limited = self.viewers.values().any(|entry| entry.viewer.is_limited());
+        self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
+        let shares = self.viewers.values().flat_map(|entry| entry.viewer.shares());
+        self.feeds.limit(shares);
+    }
+
     /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
     fn after_input(&mut self, now: Instant, key: Key) {
         let mut events = std::mem::take(&mut self.events);
@@ -573,7 +598,12 @@ impl Shard {
             Event::Open(Channel::General) => report(&self.config, Report::Listening { peer }),
             Event::Open(_) => {}
             Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
-            Event::Feedback(feedback) => viewer.feedback(now, feedback, context!(self)),
+            Event::Feedback(feedback) => {
+                viewer.feedback(now, feedback, context!(self));
+                if viewer.is_limited() {
+                    self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::signal::{Role, SlotState};
 
+use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
 use super::feedback::Feedback;
 use super::feeds::Feeds;
@@ -20,12 +21,12 @@ use super::messages;
 use super::multi_webrtc;
 use super::negotiate;
 use super::offers::Offers;
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
 use super::{Begin, Binding, FeedId, Own, Sections};
-use crate::feed::{AudioUnit, VideoUnit, ticks};
+use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
 const JOIN_DEADLINE: Duration = Duration::from_secs(15);
@@ -39,6 +40,12 @@ const MAX_RETRANSMISSIONS: u32 = 1500;
 const MAX_KEYFRAMES: u32 = 2;
 /// Of the messages on data channels, the ones that keep the session busy for a while: clipboard, resize.
 const MAX_HEAVY: u32 = 10;
+/// Of what a path carries, what pictures are to use: the rest is for retransmissions.
+const VIDEO_SHARE: f64 = 0.9;
+/// Sound that is listened to needs so much of it.
+const AUDIO_BPS: f64 = 140_000.0;
+/// No picture is given less.
+const MIN_VIDEO_BPS: f64 = 80_000.0;
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
 
@@ -88,6 +95,7 @@ pub struct Viewer {
     phase: Phase,
     slots: Vec<Slot>,
     offers: Offers,
+    bandwidth: Estimator,
     pace: Pace,
     next_report: Instant,
     limits: Limits,
@@ -200,6 +208,7 @@ impl Viewer {
             parts: Parts::default(),
             slots,
             offers,
+            bandwidth: Estimator::new(now),
             pace: Pace::new(now),
             next_report: now,
             stats: PeerStats::default(),
@@ -373,6 +382,7 @@ impl Viewer {
     /// Nothing is heard of the peer: sends nothing until it is.
     pub fn lost(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.phase = Phase::Lost;
+        self.pace.clear();
         for n in 0..self.slots.len() {
             self.slots[n].video.forget_place();
             self.update_watch(now, n, cx);
@@ -457,7 +467,7 @@ impl Viewer {
                 continue;
             }
             let sendable = unit.keyframe || slot.video.is_live();
-            let blocked = sendable && !self.pace.admit(now, unit.bytes);
+            let blocked = sendable && !self.pace.admits();
             if blocked {
                 slot.video.wait();
             }
@@ -475,20 +485,57 @@ impl Viewer {
     }
 
     /// Sends a sound packet of a feed in every slot that shows it.
-    pub fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit, cx: &mut Context<'_>) {
+    pub fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
         if self.phase != Phase::Connected {
             return;
         }
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
-        cx.packets.extend(self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)));
-        self.send(now, cx.packets);
+        for packet in self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)) {
+            self.stats.packets += 1;
+            self.connection.send_rtp(now, packet, None);
+        }
     }
 
+    /// Sends packets of video, or has them wait for their turn.
     fn send(&mut self, now: Instant, packets: &mut Vec<Packet>) {
-        self.stats.packets += packets.len() as u64;
         for packet in packets.drain(..) {
-            self.connection.send_rtp(now, packet);
+            self.pace.push(packet);
         }
+        self.send_due(now);
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        while let Some(packet) = self.pace.pop(now) {
+            self.stats.packets += 1;
+            // Far below 4 GiB.
+            let number = self.bandwidth.sent(now, pace::on_wire(&packet) as u32);
+            self.connection.send_rtp(now, packet, Some(number));
+        }
+    }
+
+    /// Takes over what the estimator says of the path.
+    fn follow_bandwidth(&mut self) {
+        self.pace.set_rate(self.bandwidth.rate_bps());
+        // Far below 2^64.
+        self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
+        self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
+    }
+
+    /// True while its path carries less than anything may want.
+    pub fn is_limited(&self) -> bool {
+        self.pace.is_limited()
+    }
+
+    /// The pictures that it watches, and what each may have of its path.
+    pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
+        let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
+        let sounds = watched.clone().filter(|binding| binding.audio.is_some()).count();
+        let pictures = watched.clone().count().max(1);
+        let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
+            let left = bps * VIDEO_SHARE - sounds as f64 * AUDIO_BPS;
+            Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
+        });
+        watched.map(move |binding| (binding.video, share))
     }
 
     /// Acts on RTCP.
@@ -500,14 +547,22 @@ impl Viewer {
                 let watched = slot.and_then(|slot| slot.watched);
                 self.wants_keyframe(now, watched, cx);
             }
+            Feedback::Arrivals(arrivals) => {
+                self.bandwidth.feedback(now, &arrivals);
+                self.follow_bandwidth();
+            }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
                     // What came late after all is taken back by receivers; counters here only grow.
                     slot.lost = slot.lost.max(lost);
                     self.stats.lost = self.slots.iter().map(|slot| u64::from(slot.lost)).sum();
-                    self.pace.report(now, fraction_lost);
+                    self.bandwidth.report(now, f64::from(fraction_lost));
+                    self.follow_bandwidth();
                 }
-                self.stats.round_trip_ms = round_trip_ms(last_report, delay).or(self.stats.round_trip_ms);
+                if let Some(ms) = round_trip_ms(last_report, delay) {
+                    self.stats.round_trip_ms = Some(ms);
+                    self.bandwidth.round_trip(Duration::from_secs_f64(ms / 1000.0));
+                }
             }
         }
     }
@@ -518,15 +573,13 @@ impl Viewer {
         for &sequence in sequences {
             let packet =
                 slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
-            match packet {
-                Some(packet) => {
-                    self.stats.retransmitted += 1;
-                    cx.packets.push(packet);
-                }
-                None => self.not_retransmitted += 1,
+            if packet.is_some_and(|packet| self.pace.push_again(packet)) {
+                self.stats.retransmitted += 1;
+            } else {
+                self.not_retransmitted += 1;
             }
         }
-        self.send(now, cx.packets);
+        self.send_due(now);
     }
 
     /// A client's own wish for a keyframe. False when there is no such slot.
@@ -607,6 +660,7 @@ impl Viewer {
     /// Lets timers run. False when the peer did not connect in time.
     pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
         self.connection.timeout(now);
+        self.send_due(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
             self.report(now, clock);
@@ -632,7 +686,7 @@ impl Viewer {
             Phase::Lost => None,
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
-        [own, repeat, self.connection.deadline()].into_iter().flatten().min()
+        [own, repeat, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
     }
 
     /// Its counters, and how many packets were asked for in vain.

@@ -49,7 +49,6 @@ impl Rendition {
         let mut encoder = Encoder {
             frames,
             height,
-            settings,
             wake: Arc::new(wake),
             reader: None,
             waiting: None,
@@ -79,7 +78,6 @@ impl Rendition {
 struct Encoder {
     frames: Arc<Frames>,
     height: u32,
-    settings: Settings,
     wake: Arc<OwnedFd>,
     /// While somebody watches.
     reader: Option<Reader>,
@@ -167,11 +165,9 @@ impl Encoder {
         let size = fitted(frame.size(), self.height);
         let mut picture = match self.picture.take() {
             Some(picture) if picture.size() == size => picture,
-            _ => {
-                self.schedule.set_bitrate(self.settings.bitrate_bps(size), now);
-                I420::new(size)?
-            }
+            _ => I420::new(size)?,
         };
+        self.schedule.set_bitrate(self.encoding.bitrate_bps(size), now);
         self.scaler.scale(frame, &mut picture)?;
         self.counters.convert_us.add_time(now.elapsed());
         self.picture = Some(picture);

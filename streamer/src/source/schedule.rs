@@ -110,7 +110,7 @@ impl Schedule {
 
     /// The bitrate is another one from now on.
     pub fn set_bitrate(&mut self, bitrate_bps: u32, now: Instant) {
-        self.overshoot = Overshoot::new(bitrate_bps, now);
+        self.overshoot.set_bitrate(now, bitrate_bps);
     }
 
     /// What to do.

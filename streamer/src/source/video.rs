@@ -59,6 +59,9 @@ pub struct Sent {
     pub encoding: Duration,
 }
 
+/// No encoder is asked for less.
+const MIN_BPS: u32 = 80_000;
+
 impl Encoding {
     /// Ready for its first picture, which will be a keyframe. The encoder is made for it.
     pub fn new(
@@ -73,6 +76,12 @@ impl Encoding {
     /// What the peers want.
     pub fn outlet(&self) -> &VideoOutlet {
         &self.outlet
+    }
+
+    /// Target bitrate of now, for pictures of this size: what the spec says, or what helps those who watch if that is less.
+    pub fn bitrate_bps(&self, size: Size) -> u32 {
+        let wanted = self.settings.bitrate_bps(size);
+        self.outlet.demand().limit_bps().map_or(wanted, |limit| wanted.min(limit.max(MIN_BPS)))
     }
 
     /// Starts again with pictures of this size and kind. The next one is a keyframe.
@@ -91,11 +100,13 @@ impl Encoding {
     /// [`Error::Encode`] when the encoder fails.
     pub fn send(&mut self, picture: &I420, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
         let size = picture.size();
+        let bitrate_bps = self.bitrate_bps(size);
         self.encoder.take_if(|encoder| encoder.config().size != size);
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(encoder(self.settings, size, self.content)?),
         };
+        encoder.set_bitrate(bitrate_bps)?;
         let start = Instant::now();
         let encoded = encoder.encode(picture, captured, keyframe)?;
         let encoding = start.elapsed();
@@ -147,7 +158,7 @@ impl Video {
 
     /// Target bitrate of now.
     pub fn bitrate_bps(&self) -> u32 {
-        self.encoding.settings.bitrate_bps(self.size())
+        self.encoding.bitrate_bps(self.size())
     }
 
     /// Starts again with pictures of this size and kind. The next one is a keyframe. Without another

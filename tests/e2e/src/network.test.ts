@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Page } from "playwright-core";
-import { advancing, launch, watch } from "./support/browser.js";
+import { advancing, forgetFrames, frames, launch, watch } from "./support/browser.js";
 import { Network } from "./support/network.js";
 import { Server } from "./support/server.js";
 import { period, until } from "./support/wait.js";
@@ -41,6 +41,77 @@ test("one viewer's network stops and returns", async () => {
   const same = await stopped.evaluate(() => (window as unknown as { sameDocument?: boolean }).sameDocument);
   assert.equal(same, true, "the page has not been loaded again");
 });
+
+/** Of a round trip of 40 ms. */
+const FAR = { delay_ms: 20 };
+const WATCHED_MS = 10_000;
+
+test("a viewer on a link that loses packets sees every picture, or nearly, and none late", async () => {
+  const server = await Server.start();
+  await server.create("test", { type: "test", width: 1280, height: 720, fps: 24, audio: true });
+  const network = await Network.start(server);
+  const lossy = { ...FAR, loss: 0.05 };
+  await network.rules({ down: lossy, up: lossy });
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "test");
+  await advancing(page, 24, 20_000);
+  const seen = await watched(page);
+  assert.ok(seen.fps > 18, `${seen.fps.toFixed(1)} fps of 24`);
+  assert.ok(seen.longestGapMs < 700, `a gap of ${seen.longestGapMs.toFixed(0)} ms`);
+});
+
+test("a link that carries less than the stream gets a smaller stream, unless somebody else can take more", async () => {
+  const server = await Server.start();
+  await server.create("test", { type: "test", width: 1280, height: 720, fps: 24, audio: true });
+  const network = await Network.start(server);
+  await network.rules({ down: { ...FAR, rate_kbps: 1_200, queue_ms: 300 }, up: FAR });
+  const { browser } = await launch();
+  const narrow = await watch(browser, network.url, "test");
+  await until("the link is known to be narrow", async () => (await estimate(server)) !== null);
+  await period(5_000);
+  const alone = await watched(narrow);
+  assert.ok(alone.fps > 15, `${alone.fps.toFixed(1)} fps of 24`);
+  assert.ok(alone.longestGapMs < 1_000, `a gap of ${alone.longestGapMs.toFixed(0)} ms`);
+  const known = (await estimate(server)) ?? Infinity;
+  assert.ok(known < 1_300_000, `${String(known)} bit/s on a link of 1.2 Mbit/s`);
+
+  // Whoever has a better one does not pay for it.
+  const wide = await watch(browser, server.url, "test");
+  await advancing(wide, 24);
+  const before = await bytes(server);
+  const beside = await watched(wide);
+  const rate = ((await bytes(server)) - before) * 8 / (WATCHED_MS / 1000);
+  assert.ok(beside.fps > 20, `${beside.fps.toFixed(1)} fps of 24 beside a narrow link`);
+  assert.ok(rate > 1_500_000, `${String(rate)} bit/s for whoever can take all of it`);
+});
+
+type Seen = { fps: number; longestGapMs: number };
+
+/** What a page presents from now on, by its own clock. */
+async function watched(page: Page): Promise<Seen> {
+  await forgetFrames(page);
+  await period(WATCHED_MS);
+  const times = (await frames(page)).map(({ at }) => at);
+  const gaps = times.slice(1).map((at, i) => at - (times[i] ?? at));
+  return { fps: times.length / (WATCHED_MS / 1000), longestGapMs: Math.max(...gaps) };
+}
+
+type Peers = { peers: { stats: { bytes: number; estimate_bps: number | null } }[] };
+
+async function peers(server: Server): Promise<Peers["peers"]> {
+  const response = await server.request("GET", "api/streamers/test/peers");
+  return ((await response.json()) as Peers).peers;
+}
+
+/** Of the peer that came first. */
+async function estimate(server: Server): Promise<number | null> {
+  return (await peers(server))[0]?.stats.estimate_bps ?? null;
+}
+
+/** Sent to the peer that came last. */
+async function bytes(server: Server): Promise<number> {
+  return (await peers(server)).at(-1)?.stats.bytes ?? 0;
+}
 
 async function lastNumber(page: Page): Promise<number | null> {
   return page.evaluate(() => window.probe.frames.findLast(({ code }) => code !== null)?.code ?? null);

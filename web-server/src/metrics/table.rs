@@ -106,6 +106,14 @@ pub(super) const STREAMER: &[Metric<Streamer>] = &[
 
 /// Of each peer.
 pub(super) const PEER: &[Metric<Peer>] = &[
+    gauge(
+        "peer_estimate_bits_per_second",
+        "What the path to the peer carries, while it shows a limit",
+        |p| Some(p.stats.estimate_bps? as f64),
+    ),
+    gauge("peer_queue_seconds", "How long packets wait on the path to the peer", |p| {
+        Some(p.stats.queue_ms / 1e3)
+    }),
     gauge("peer_round_trip_seconds", "Round trip to the peer", |p| Some(p.stats.round_trip_ms? / 1e3)),
     counter("peer_lost_packets", "Packets of video that it reported lost", |p| whole(p.stats.lost)),
     counter("peer_packets", "RTP packets sent to it", |p| whole(p.stats.packets)),

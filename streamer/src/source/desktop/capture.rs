@@ -157,6 +157,7 @@ impl<S: Surface> Capture<S> {
                 self.schedule.want_keyframe();
             }
             let now = Instant::now();
+            self.schedule.set_bitrate(self.video.bitrate_bps(), now);
             let look_at = self.pointer.as_ref().and_then(|pointer| pointer.look_at(now, audience));
             if look_at.is_some_and(|at| at <= now) {
                 self.look_at_cursor(now)?;

@@ -6,7 +6,14 @@ import { createInterface } from "node:readline";
 import { cleanUp } from "./cleanup.js";
 import { ended, PROGRAMS, type Server } from "./server.js";
 
-export type Direction = { readonly drop: boolean };
+/** What a link does; what is absent is not done. */
+export type Direction = {
+  readonly drop?: boolean;
+  readonly loss?: number;
+  readonly delay_ms?: number;
+  readonly rate_kbps?: number;
+  readonly queue_ms?: number;
+};
 
 export class Network {
   private constructor(readonly url: string) {}

@@ -1,0 +1,157 @@
+//! What was sent when, by transport-wide sequence number, and what feedback says became of it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Packets that feedback can still speak of: about seven seconds at 10 Mbit/s. Older ones are forgotten.
+const KEPT: usize = 8192;
+/// The reference time of feedback has 24 bits and counts this many microseconds
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+const REFERENCE_US: i64 = 64_000;
+const REFERENCE_RANGE: i64 = 1 << 24;
+
+/// One feedback message: what arrived, and when on the receiver's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Transport-wide sequence number of the first packet.
+    pub first: u16,
+    /// Time from which the first delta counts, 24 bits, in units of 64 ms.
+    pub reference: u32,
+    /// Of each packet in order, the time since the one before that arrived, in microseconds; `None` if it did not.
+    pub deltas_us: Vec<Option<i32>>,
+}
+
+/// What became of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// When it was sent.
+    pub sent: Instant,
+    /// On the receiver's clock, in microseconds; `None`: it has not arrived.
+    pub arrived_us: Option<i64>,
+    /// Its length on the wire.
+    pub bytes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unknown,
+    Missing,
+    Arrived,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Instant,
+    bytes: u32,
+    fate: Fate,
+}
+
+/// Numbers packets, and remembers the newest ones.
+#[derive(Debug, Default)]
+pub struct History {
+    sent: VecDeque<Sent>,
+    /// Number of the next packet, without wrapping.
+    next: u64,
+    /// Reference time of the newest feedback, without wrapping.
+    reference: Option<i64>,
+}
+
+impl History {
+    /// A packet of `bytes` bytes goes out. Returns its transport-wide sequence number.
+    pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
+        if self.sent.len() == KEPT {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(Sent { at: now, bytes, fate: Fate::Unknown });
+        self.next += 1;
+        (self.next - 1) as u16
+    }
+
+    /// What is news in a feedback message, in order of sending. A packet is news when it is told of for the first time, and when it
+    /// has arrived after all. Packets that were never sent, or are forgotten, are left out.
+    pub fn feedback(&mut self, arrivals: &Arrivals) -> Vec<Outcome> {
+        let mut time = self.unwrap_reference(arrivals.reference) * REFERENCE_US;
+        let oldest = self.next - self.sent.len() as u64;
+        let mut news = Vec::new();
+        for (n, delta) in (0u16..).zip(&arrivals.deltas_us) {
+            time += i64::from(delta.unwrap_or(0));
+            let behind = (self.next as u16).wrapping_sub(arrivals.first.wrapping_add(n));
+            let number = self.next.checked_sub(u64::from(behind)).filter(|number| *number >= oldest);
+            // `behind` is zero, or close to the whole range, for what was not sent yet.
+            let index = number.filter(|_| behind != 0).map(|number| (number - oldest) as usize);
+            let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else { continue };
+            let fate = if delta.is_some() { Fate::Arrived } else { Fate::Missing };
+            let is_news = sent.fate == Fate::Unknown || (sent.fate, fate) == (Fate::Missing, Fate::Arrived);
+            if is_news {
+                sent.fate = fate;
+                news.push(Outcome { sent: sent.at, arrived_us: delta.map(|_| time), bytes: sent.bytes });
+            }
+        }
+        news
+    }
+
+    /// The reference time closest to that of the feedback before.
+    fn unwrap_reference(&mut self, reference: u32) -> i64 {
+        let reference = i64::from(reference) % REFERENCE_RANGE;
+        let last = self.reference.unwrap_or(reference);
+        let ahead = (reference - last).rem_euclid(REFERENCE_RANGE);
+        let ahead = if ahead > REFERENCE_RANGE / 2 { ahead - REFERENCE_RANGE } else { ahead };
+        self.reference = Some(last + ahead);
+        last + ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn arrivals(first: u16, reference: u32, deltas_us: &[Option<i32>]) -> Arrivals {
+        Arrivals { first, reference, deltas_us: deltas_us.to_vec() }
+    }
+
+    #[test]
+    fn packets_are_told_apart_after_their_numbers_wrap() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for n in 0..70_000u64 {
+            assert_eq!(history.sent(start + Duration::from_millis(n), 100), n as u16);
+        }
+        let news = history.feedback(&arrivals(69_998u64 as u16, 1, &[Some(1000), None]));
+        let sent = |n| start + Duration::from_millis(n);
+        assert_eq!(
+            news,
+            [
+                Outcome { sent: sent(69_998), arrived_us: Some(65_000), bytes: 100 },
+                Outcome { sent: sent(69_999), arrived_us: None, bytes: 100 },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_never_sent_is_forgotten_or_was_told_before_is_no_news() {
+        let (mut history, now) = (History::default(), Instant::now());
+        assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0); 3])), []);
+        for _ in 0..3 {
+            history.sent(now, 100);
+        }
+        assert_eq!(history.feedback(&arrivals(3, 0, &[Some(0); 60_000])).len(), 0, "numbers to come");
+        assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0), None, Some(0), Some(0)])).len(), 3);
+        assert_eq!(history.feedback(&arrivals(0, 0, &[None, Some(0), None])).len(), 1, "late, after all");
+        for _ in 0..KEPT {
+            history.sent(now, 100);
+        }
+        assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0); 3])), []);
+    }
+
+    #[test]
+    fn the_receivers_clock_goes_on_when_its_reference_wraps() {
+        let (mut history, now) = (History::default(), Instant::now());
+        let mut arrived = |reference| {
+            let first = history.sent(now, 100);
+            history.feedback(&arrivals(first, reference, &[Some(0)]))[0].arrived_us.unwrap()
+        };
+        let before = arrived((1 << 24) - 1);
+        assert_eq!(arrived(0) - before, REFERENCE_US);
+        assert_eq!(arrived((1 << 24) - 1) - before, 0, "feedback that was overtaken");
+    }
+}

@@ -1,0 +1,296 @@
+//! How much a peer's path carries. Pure: what comes in is what was sent, what feedback says of it, and the time.
+//!
+//! ```text
+//! sent ──▶ History ◀── feedback (transport-wide), or reports of loss alone
+//!             │ outcomes
+//!     ┌───────┼────────────┐
+//!     ▼       ▼            ▼
+//! DelayTrend  Throughput   Losses
+//!     └───────┴─────┬──────┘
+//!                   ▼
+//!            rate: free ──congested──▶ limited, falls to what arrives, rises again
+//! ```
+//!
+//! The rules are those of draft-ietf-rmcat-gcc-02 with three differences. A path that has shown no limit has none, so that nothing waits
+//! on a good network. A path is congested only if its queue is longer than it was: a screen that is typed into sends a few packets a
+//! second, whose jitter looks like a trend. And a share of lost packets alone means little: radio links lose some anyway, which
+//! retransmission repairs.
+
+mod delay;
+mod history;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use delay::{DelayTrend, Usage};
+pub use history::Arrivals;
+use history::{History, Outcome};
+
+/// Below this no picture can be sent.
+const MIN_BPS: f64 = 100_000.0;
+/// Above this a path counts as free.
+const FREE_BPS: f64 = 30_000_000.0;
+/// Of what arrives, what a congested path is given: the queue is to become shorter.
+const DECREASE: f64 = 0.85;
+/// Growth in a second, far from the rate at which the path was congested.
+const GROWTH: f64 = 1.15;
+/// So close to that rate it is near, and growth is by a packet in each round trip and [`RESPONSE`].
+const NEAR: f64 = 0.15;
+const PACKET_BITS: f64 = 9_600.0;
+const RESPONSE: Duration = Duration::from_millis(100);
+/// The rate is no more than so much above what has been seen to arrive.
+const HEADROOM: f64 = 1.5;
+const HEADROOM_BPS: f64 = 10_000.0;
+/// A queue shorter than this is none.
+const QUEUE: Duration = Duration::from_millis(25);
+/// Lost packets from which a path is congested: with a queue, and without one.
+const LOSS_WITH_QUEUE: f64 = 0.05;
+const LOSS_ALONE: f64 = 0.20;
+/// What receivers that say nothing of delay may lose before the path is taken for congested, and while it grows.
+const LOSS_UNTIMED: f64 = 0.15;
+const LOSS_CLEAR: f64 = 0.05;
+/// The shortest delay is looked for in this time: routes change, and clocks drift.
+const BASE_WINDOW: Duration = Duration::from_secs(20);
+
+/// Estimates the rate of one peer's path.
+#[derive(Debug)]
+pub struct Estimator {
+    history: History,
+    trend: DelayTrend,
+    throughput: Throughput,
+    losses: Losses,
+    delays: Delays,
+    /// `None` while the path has shown no limit.
+    rate_bps: Option<f64>,
+    /// What arrived when the path was congested last.
+    capacity_bps: Option<f64>,
+    updated: Instant,
+    /// Nothing is concluded before: what was sent at the rate before is still under way.
+    settled: Instant,
+    round_trip: Duration,
+    /// Feedback with times has come.
+    timed: bool,
+}
+
+impl Estimator {
+    /// Of a path that nothing is known about.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            history: History::default(),
+            trend: DelayTrend::default(),
+            throughput: Throughput::default(),
+            losses: Losses::new(now),
+            delays: Delays::default(),
+            rate_bps: None,
+            capacity_bps: None,
+            updated: now,
+            settled: now,
+            round_trip: Duration::from_millis(100),
+            timed: false,
+        }
+    }
+
+    /// What the path carries, bits per second; `None` while it has shown no limit.
+    pub fn rate_bps(&self) -> Option<f64> {
+        self.rate_bps
+    }
+
+    /// How much longer than at its best the path takes.
+    pub fn queue(&self) -> Duration {
+        self.delays.queue()
+    }
+
+    /// A packet of `bytes` bytes goes out. Returns its transport-wide sequence number.
+    pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
+        self.losses.sent(bytes);
+        self.history.sent(now, bytes)
+    }
+
+    /// A round trip was measured.
+    pub fn round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = round_trip.clamp(Duration::from_millis(1), Duration::from_secs(2));
+    }
+
+    /// The peer says which packets arrived, and when.
+    pub fn feedback(&mut self, now: Instant, arrivals: &Arrivals) {
+        self.timed = true;
+        let outcomes = self.history.feedback(arrivals);
+        for outcome in &outcomes {
+            self.losses.told(outcome);
+            self.trend.arrived(outcome);
+            self.throughput.arrived(outcome);
+        }
+        self.delays.arrived(now, &outcomes);
+        let Some(arriving) = self.throughput.bps() else { return };
+        let (usage, queued) = (self.trend.usage(), self.delays.queue() > QUEUE);
+        let most = if queued { LOSS_WITH_QUEUE } else { LOSS_ALONE };
+        let lost = self.losses.take(now).is_some_and(|(lost, _)| lost > most);
+        if now >= self.settled && (lost || usage == Usage::Over && queued) {
+            self.congested(now, arriving);
+        } else if usage == Usage::Normal && !queued {
+            self.clear(now, arriving);
+        }
+        self.updated = now;
+    }
+
+    /// The peer says what share of packets it lost since it said so last. Counts only if it says nothing better.
+    pub fn report(&mut self, now: Instant, fraction_lost: f64) {
+        if self.timed {
+            return;
+        }
+        self.losses.told_share(fraction_lost);
+        let Some((lost, sent_bps)) = self.losses.take(now) else { return };
+        let arriving = sent_bps * (1.0 - lost);
+        if lost > LOSS_UNTIMED {
+            self.congested(now, arriving);
+        } else if lost < LOSS_CLEAR {
+            self.clear(now, arriving);
+        }
+        self.updated = now;
+    }
+
+    fn congested(&mut self, now: Instant, arriving_bps: f64) {
+        self.settled = now + self.round_trip + RESPONSE + self.delays.queue();
+        self.capacity_bps = Some(arriving_bps);
+        let rate = (DECREASE * arriving_bps).max(MIN_BPS);
+        self.rate_bps = Some(self.rate_bps.map_or(rate, |before| before.min(rate)));
+    }
+
+    fn clear(&mut self, now: Instant, arriving_bps: f64) {
+        let Some(rate) = self.rate_bps else { return };
+        let elapsed = now.saturating_duration_since(self.updated).min(Duration::from_secs(1)).as_secs_f64();
+        let near = self.capacity_bps.filter(|capacity| (rate / capacity - 1.0).abs() < NEAR);
+        let grown = match near {
+            Some(_) => rate + PACKET_BITS * elapsed / (self.round_trip + RESPONSE).as_secs_f64(),
+            None => rate * GROWTH.powf(elapsed),
+        };
+        let grown = grown.min((HEADROOM * arriving_bps + HEADROOM_BPS).max(rate));
+        self.rate_bps = (grown < FREE_BPS).then_some(grown);
+    }
+}
+
+/// What arrives, by the receiver's clock.
+#[derive(Debug, Default)]
+struct Throughput {
+    arrived: VecDeque<(i64, u32)>,
+    bytes: u64,
+}
+
+/// Looked at is what arrived in this time before the newest packet, in microseconds.
+const THROUGHPUT_WINDOW_US: i64 = 500_000;
+/// A burst counts as having lasted this long at least.
+const THROUGHPUT_LEAST_US: i64 = 100_000;
+const THROUGHPUT_PACKETS: usize = 4096;
+
+impl Throughput {
+    fn arrived(&mut self, outcome: &Outcome) {
+        let Some(at) = outcome.arrived_us else { return };
+        let newest = self.arrived.back().map_or(at, |(newest, _)| *newest);
+        // What was overtaken counts as of now. A clock that was set back begins anew.
+        if newest - at > THROUGHPUT_WINDOW_US {
+            (self.arrived, self.bytes) = (VecDeque::new(), 0);
+        }
+        self.arrived
+            .push_back((at.max(self.arrived.back().map_or(at, |(newest, _)| *newest)), outcome.bytes));
+        self.bytes += u64::from(outcome.bytes);
+        let oldest = self.arrived.back().map_or(at, |(newest, _)| newest - THROUGHPUT_WINDOW_US);
+        while let Some((at, bytes)) = self.arrived.front().copied()
+            && (at < oldest || self.arrived.len() > THROUGHPUT_PACKETS)
+        {
+            self.arrived.pop_front();
+            self.bytes -= u64::from(bytes);
+        }
+    }
+
+    fn bps(&self) -> Option<f64> {
+        let ((first, _), (last, _)) = (self.arrived.front()?, self.arrived.back()?);
+        let lasted_us = (last - first).max(THROUGHPUT_LEAST_US);
+        Some(self.bytes as f64 * 8e6 / lasted_us as f64)
+    }
+}
+
+/// Shares of lost packets, over enough time and packets to mean something.
+#[derive(Debug)]
+struct Losses {
+    since: Instant,
+    told: f64,
+    lost: f64,
+    /// Since the last report, for receivers that tell only shares.
+    packets: u32,
+    bytes: u64,
+}
+
+const LOSS_WINDOW: Duration = Duration::from_secs(1);
+const LOSS_PACKETS: f64 = 40.0;
+
+impl Losses {
+    fn new(now: Instant) -> Self {
+        Self { since: now, told: 0.0, lost: 0.0, packets: 0, bytes: 0 }
+    }
+
+    fn sent(&mut self, bytes: u32) {
+        self.packets += 1;
+        self.bytes += u64::from(bytes);
+    }
+
+    fn told(&mut self, outcome: &Outcome) {
+        self.told += 1.0;
+        if outcome.arrived_us.is_none() {
+            self.lost += 1.0;
+        }
+    }
+
+    fn told_share(&mut self, fraction_lost: f64) {
+        let packets = f64::from(std::mem::take(&mut self.packets));
+        self.told += packets;
+        self.lost += packets * fraction_lost.clamp(0.0, 1.0);
+    }
+
+    /// The share lost, and the rate at which was sent, bits per second, once they mean something. Begins anew then.
+    fn take(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let lasted = now.saturating_duration_since(self.since);
+        if lasted < LOSS_WINDOW || self.told < LOSS_PACKETS {
+            return None;
+        }
+        let (lost, sent) = (self.lost / self.told, self.bytes as f64 * 8.0 / lasted.as_secs_f64());
+        *self = Self::new(now);
+        Some((lost, sent))
+    }
+}
+
+/// One-way delays, as far as clocks of both ends can be compared: up to a constant.
+#[derive(Debug, Default)]
+struct Delays {
+    epoch: Option<Instant>,
+    /// The shortest of this window and of the one before, microseconds.
+    base: [Option<i64>; 2],
+    window: Option<Instant>,
+    now_us: i64,
+}
+
+impl Delays {
+    fn arrived(&mut self, now: Instant, outcomes: &[Outcome]) {
+        let delays = outcomes.iter().filter_map(|outcome| {
+            let epoch = *self.epoch.get_or_insert(outcome.sent);
+            let sent = outcome.sent.saturating_duration_since(epoch);
+            Some(outcome.arrived_us? - i64::try_from(sent.as_micros()).ok()?)
+        });
+        let Some(shortest) = delays.min() else { return };
+        let window = *self.window.get_or_insert(now);
+        if now.saturating_duration_since(window) > BASE_WINDOW {
+            self.window = Some(now);
+            self.base = [None, self.base[0]];
+        }
+        self.base[0] = Some(self.base[0].map_or(shortest, |base| base.min(shortest)));
+        self.now_us = shortest;
+    }
+
+    fn queue(&self) -> Duration {
+        let base = self.base.into_iter().flatten().min();
+        let above = base.map_or(0, |base| self.now_us - base);
+        Duration::from_micros(u64::try_from(above).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests;
