@@ -11,6 +11,7 @@
 //! the system call that receives; with [`Media::Units`] it decrypts and hands out whole access units.
 
 mod connection;
+mod crowd;
 mod depacketize;
 mod page;
 mod player;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use common::media::VideoCodec;
 use common::signal::ServerMessage;
 
+pub use crowd::{Watcher, largest_offer};
 pub use page::{Page, PageEvent};
 pub use player::Player;
 pub use swarm::{Options, Swarm};

@@ -47,12 +47,17 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 16] = [
+pub const FIGURES: [Figure; 17] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
         about: "WebSocket open to the first frame presented in Chromium",
         measure: join::join,
+    },
+    Figure {
+        name: "crowd",
+        about: "gaps at a watcher while 50 peers join at the bounds",
+        measure: join::crowd,
     },
     Figure {
         name: "pipeline",
