@@ -272,14 +272,13 @@ fn joins_at_the_bounds_cost_a_watcher_no_frame() {
         .unwrap();
     println!("{JOINS} joins at the bounds in {:?}", begin.elapsed());
     for (when, gaps) in [("before", &calm), ("meanwhile", &crowded)] {
-        println!("{when}: {} of {} pictures late, {:?}", late(gaps), gaps.len(), gaps.iter().take(8));
+        let longest: Vec<_> = gaps.iter().take(8).collect();
+        println!("{when}: {} of {} pictures late, {longest:?}", late(gaps), gaps.len());
     }
-    // Each of them would be late if it were the watcher's thread that negotiates.
-    assert!(late(&crowded) < JOINS / 5, "{crowded:?}");
-    assert!(
-        crowded[0] < calm[0] + Duration::from_millis(250),
-        "{crowded:?}, and {calm:?} while nobody joins"
-    );
+    // One picture in each join, and for long, if it were the watcher's thread that negotiates. What is left is for other
+    // programs on the machine.
+    assert!(late(&crowded) <= late(&calm) + JOINS / 10, "{crowded:?}");
+    assert!(crowded[0] < calm[0] + 6 * INTERVAL, "{crowded:?}, and {calm:?} while nobody joins");
 }
 
 #[test]
