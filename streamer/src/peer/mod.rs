@@ -7,9 +7,11 @@
 //! input thread ◀── events ─── └─────────────────────────────────────────────┘
 //! ```
 //!
+//! A viewer is away while its connection is negotiated, which takes long: a thread beside the shard has it then.
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
+mod away;
 mod bandwidth;
 mod checks;
 pub mod commands;
@@ -21,6 +23,7 @@ mod limit;
 mod messages;
 mod multi_webrtc;
 pub mod negotiate;
+mod negotiator;
 mod offers;
 mod pace;
 mod parts;
@@ -256,7 +259,7 @@ pub enum Report {
         /// Whom.
         peer: PeerId,
         /// SDP.
-        result: Result<String, String>,
+        result: Result<String, RequestError>,
     },
     /// A player's side of ICE is known, or what is wrong with it.
     Patched {

@@ -1,7 +1,9 @@
 //! A shard: one thread that owns some of the peers, their UDP port and their timers.
 //!
-//! Each turn of its loop: media first, as it is what everybody waits for; then commands, at most one of
-//! the expensive ones (a join takes milliseconds, a frame's interval is 33); then datagrams; then timers.
+//! Each turn of its loop: media first, as it is what everybody waits for; then viewers that come back from the negotiator;
+//! then commands; then datagrams; then timers. Nothing here takes long: what does is the negotiator's.
+
+mod negotiation;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -14,9 +16,8 @@ use std::time::{Duration, Instant};
 
 use common::api::PeerState;
 use common::control::Control;
-use common::id::PeerId;
+use common::id::{PeerId, SlotIndex};
 use common::input::Actor;
-use common::ipc::IcePatch;
 use common::signal::Role;
 use common::stats::NetworkStats;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -24,16 +25,17 @@ use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::mpsc;
 use tracing::Span;
 
+use super::away::{Away, Counted};
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
 use super::demux;
 use super::feeds::Feeds;
 use super::messages::{self, Order};
-use super::negotiate;
+use super::negotiator::{Common, Negotiator, Work};
 use super::slot::Packet;
 use super::socket::{Inbox, Network, Sockets};
-use super::viewer::{Context, Setup, Viewer};
-use super::{Audience, Begin, Binding, Command, Media, Report};
+use super::viewer::{Context, Viewer};
+use super::{Audience, Binding, Command, FeedId, Media, Report};
 use crate::input;
 use crate::stats::Counter;
 
@@ -101,29 +103,41 @@ pub struct Config {
     pub reports: mpsc::Sender<Report>,
 }
 
-/// Binds the sockets and starts the thread.
+/// Binds the sockets and starts the thread, and its negotiator's.
 ///
 /// # Errors
 /// When nothing can be bound or no thread started.
 pub fn start(config: Config) -> io::Result<Started> {
-    let sockets = Sockets::bind(&config.network)?;
+    let Config { index, network, slots, messages, clock, identity, input, reports } = config;
+    let sockets = Sockets::bind(&network)?;
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (commands, command_receiver) = Commands::new(wake.clone());
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
     let dropped = Arc::<Counter>::default();
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
-    let feeds = Feeds::of(config.index);
+    let common = Common {
+        identity,
+        candidates: sockets.candidates().to_vec(),
+        public_ips: network.public_ips,
+        deny_candidates: network.deny_candidates,
+        messages,
+    };
+    let negotiator = Negotiator::start(common, wake.clone())?;
     let shard = Shard {
-        bindings: vec![None; usize::from(config.slots)],
+        index,
+        bindings: vec![None; usize::from(slots)],
         first_size: (0, 0),
         control: Control::default(),
-        config,
+        clock,
+        input,
+        reports: Reports(reports),
         sockets,
+        negotiator,
         wake,
         commands: command_receiver,
         media: media_receiver,
         dropped,
-        feeds,
+        feeds: Feeds::of(index),
         viewers: BTreeMap::new(),
         next_key: 0,
         by_peer: HashMap::new(),
@@ -134,26 +148,63 @@ pub fn start(config: Config) -> io::Result<Started> {
         inbox: Inbox::default(),
         events: Vec::new(),
         limits_due: None,
-        network: NetworkStats::default(),
+        counted: NetworkStats::default(),
     };
     let thread = crate::thread::spawn("shard", move || shard.run())?;
     Ok(Started { commands, feeder, thread })
 }
 
 /// Index of a viewer in its shard. Never used again, so that what is late for one cannot reach another.
-type Key = u64;
+pub(super) type Key = u64;
 
 struct Entry {
-    viewer: Viewer,
+    peer: PeerId,
+    place: Place,
+    /// Our ICE user name, once there is a description of ours.
     ufrag: String,
     span: Span,
     /// The earliest of its timers in the heap.
     scheduled: Option<Instant>,
 }
 
+/// Where a viewer is.
+///
+/// ```text
+///       Join ──▶ Away ──made──▶ Here ──answer, offer due, restart──▶ Away ──done──▶ Here
+/// ```
+enum Place {
+    Here(Box<Viewer>),
+    /// With the negotiator.
+    Away(Box<Away>),
+}
+
+impl Entry {
+    fn here(&mut self) -> Option<&mut Viewer> {
+        match &mut self.place {
+            Place::Here(viewer) => Some(viewer),
+            Place::Away(_) => None,
+        }
+    }
+}
+
+/// The way to the control loop.
+struct Reports(mpsc::Sender<Report>);
+
+impl Reports {
+    fn send(&self, report: Report) {
+        if let Err(mpsc::error::TrySendError::Full(report)) = self.0.try_send(report) {
+            tracing::error!(?report, "the control loop is behind: report dropped");
+        }
+    }
+}
+
 struct Shard {
-    config: Config,
+    index: usize,
+    clock: Instant,
+    input: input::Handle,
+    reports: Reports,
     sockets: Sockets,
+    negotiator: Negotiator,
     wake: Arc<OwnedFd>,
     commands: Receiver<Command>,
     media: Receiver<Media>,
@@ -176,14 +227,14 @@ struct Shard {
     events: Vec<Event>,
     /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
-    /// Counters of viewers that are gone, and of all that is not a viewer's.
-    network: NetworkStats,
+    /// Counters of viewers that are gone.
+    counted: NetworkStats,
 }
 
 /// The parts of a shard that a viewer works with, borrowed apart from the viewers.
 macro_rules! context {
     ($shard:ident) => {
-        &mut Context { feeds: &mut $shard.feeds, clock: $shard.config.clock, packets: &mut $shard.packets }
+        &mut Context { feeds: &mut $shard.feeds, clock: $shard.clock, packets: &mut $shard.packets }
     };
 }
 
@@ -192,6 +243,10 @@ impl Shard {
         loop {
             self.wait();
             self.take_media();
+            if self.take_negotiated().is_err() {
+                tracing::error!("the negotiator has crashed");
+                break;
+            }
             if self.take_commands() {
                 break;
             }
@@ -199,7 +254,7 @@ impl Shard {
             self.take_timers();
             self.limit_feeds();
         }
-        for key in self.viewers.keys().copied().collect::<Vec<_>>() {
+        for key in self.keys() {
             self.remove(key, "the streamer has stopped");
         }
     }
@@ -223,25 +278,24 @@ impl Shard {
         for taken in 1.. {
             let Ok(media) = self.media.try_recv() else { return };
             let now = Instant::now();
-            match media {
-                Media::Video(feed, unit) => {
-                    self.feeds.push(now, feed, &unit);
-                    for (key, entry) in &mut self.viewers {
-                        entry.viewer.write_video(now, feed, &unit, context!(self));
-                        entry.viewer.transmit(&mut self.sockets, |_, _| {});
-                        if entry.viewer.is_limited() {
+            if let Media::Video(feed, unit) = &media {
+                self.feeds.push(now, *feed, unit);
+            }
+            for (key, entry) in &mut self.viewers {
+                match &mut entry.place {
+                    Place::Here(viewer) => {
+                        viewer.write(now, &media, context!(self));
+                        viewer.transmit(&mut self.sockets, |_, _| {});
+                        if viewer.is_limited() {
                             // Packets may wait for their turn.
-                            schedule(&mut self.timers, *key, entry);
+                            schedule(&mut self.timers, *key, &mut entry.scheduled, viewer);
                         }
                     }
-                    self.report_slots();
+                    Place::Away(away) => away.keep_media(&media),
                 }
-                Media::Audio(feed, unit) => {
-                    for entry in self.viewers.values_mut() {
-                        entry.viewer.write_audio(now, feed, &unit);
-                        entry.viewer.transmit(&mut self.sockets, |_, _| {});
-                    }
-                }
+            }
+            if let Media::Video(..) = media {
+                self.report_slots();
             }
             if taken == PER_TURN {
                 return wake(&self.wake);
@@ -250,10 +304,10 @@ impl Shard {
     }
 
     fn report_slots(&mut self) {
-        for entry in self.viewers.values_mut() {
-            let peer = entry.viewer.id;
-            for (slot, state) in entry.viewer.changed_slots(&self.feeds) {
-                report(&self.config, Report::Slot { peer, slot, state });
+        for viewer in self.viewers.values_mut().filter_map(Entry::here) {
+            let peer = viewer.id;
+            for (slot, state) in viewer.changed_slots(&self.feeds) {
+                self.reports.send(Report::Slot { peer, slot, state });
             }
         }
     }
@@ -266,10 +320,8 @@ impl Shard {
                 Err(TryRecvError::Empty) => return false,
                 Ok(command) => command,
             };
-            let expensive =
-                matches!(command, Command::Join { .. } | Command::Answer { .. } | Command::Patch { .. });
             self.command(Instant::now(), command);
-            if expensive || taken == PER_TURN {
+            if taken == PER_TURN {
                 // More may wait: come back at once after the media.
                 wake(&self.wake);
                 break;
@@ -280,13 +332,15 @@ impl Shard {
 
     fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Join { peer, role, srtp, begin } => self.join(now, peer, role, srtp, begin),
+            Command::Join { peer, role, srtp, begin } => self.join(peer, role, srtp, begin),
             Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
             Command::RemoveFeed { feed } => self.feeds.remove(feed),
             Command::FeedOnline { feed, online } => {
                 self.feeds.set_online(feed, online);
                 if !online {
-                    self.viewers.values_mut().for_each(|entry| entry.viewer.offline(feed));
+                    for key in self.keys() {
+                        self.offline(key, feed);
+                    }
                 }
                 self.report_slots();
             }
@@ -297,20 +351,13 @@ impl Shard {
                 if slot == 0 {
                     self.first_size = size;
                 }
-                for entry in self.viewers.values_mut() {
-                    entry.viewer.bind(now, slot, binding, context!(self));
-                    entry.viewer.transmit(&mut self.sockets, |_, _| {});
+                for key in self.keys() {
+                    self.bind(now, key, slot, binding);
                 }
-                self.viewers
-                    .keys()
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|key| self.offer(now, key));
                 self.report_slots();
             }
             Command::Control(control) => self.set_control(control),
-            Command::Say { to, text } => self.say(now, to, &text),
+            Command::Say { to, text } => self.say_to_all(now, to, &text),
             Command::Stats => self.stats(),
             Command::Answer { peer, .. }
             | Command::Candidate { peer, .. }
@@ -323,6 +370,7 @@ impl Shard {
             | Command::Remove { peer, .. } => {
                 if let Some(key) = self.by_peer.get(&peer).copied() {
                     self.peer_command(now, key, command);
+                    self.report_slots();
                 }
             }
             // Handled by the caller.
@@ -332,91 +380,61 @@ impl Shard {
 
     /// Whoever may not steer any more lets go of what it held.
     fn set_control(&mut self, control: Control) {
-        for viewer in self.viewers.values().map(|entry| &entry.viewer) {
-            if self.control.admits(viewer.id) && !control.admits(viewer.id) {
-                self.config.input.gone(Actor::Peer(viewer.id));
+        for peer in self.by_peer.keys().copied() {
+            if self.control.admits(peer) && !control.admits(peer) {
+                self.input.gone(Actor::Peer(peer));
             }
         }
         self.control = control;
     }
 
-    fn join(&mut self, now: Instant, peer: PeerId, role: Role, srtp: super::Srtp, begin: Begin) {
-        let offers = !matches!(begin, Begin::Accept { .. });
-        let setup = Setup {
-            id: peer,
-            role,
-            srtp,
-            identity: &self.config.identity,
-            candidates: self.sockets.candidates(),
-            public_ips: &self.config.network.public_ips,
-            deny_candidates: &self.config.network.deny_candidates,
-            bindings: &self.bindings,
-            messages: self.config.messages,
-        };
-        match Viewer::new(now, setup, begin) {
-            Ok((mut viewer, sdp)) => {
-                let sections = viewer.sections();
-                let key = self.next_key;
-                self.next_key += 1;
-                self.by_peer.insert(peer, key);
-                let span = tracing::info_span!("peer", id = %peer);
-                self.viewers.insert(key, Entry { viewer, ufrag: String::new(), span, scheduled: None });
-                self.learn_ufrag(key, &sdp);
-                if offers {
-                    report(&self.config, Report::Offer { peer, sdp, sections });
-                } else {
-                    report(&self.config, Report::Answer { peer, result: Ok(sdp) });
-                    self.with(key, |viewer, cx| viewer.negotiated(now, cx));
-                }
-                self.after_input(now, key);
-            }
-            Err(error) if offers => {
-                report(&self.config, Report::Gone { peer, reason: error.to_string() });
-            }
-            Err(error) => report(&self.config, Report::Answer { peer, result: Err(error.to_string()) }),
+    fn keys(&self) -> Vec<Key> {
+        self.viewers.keys().copied().collect()
+    }
+
+    /// A feed is lost.
+    fn offline(&mut self, key: Key, feed: FeedId) {
+        match self.viewers.get_mut(&key).map(|entry| &mut entry.place) {
+            Some(Place::Here(viewer)) => viewer.offline(feed),
+            Some(Place::Away(_)) => self.keep(key, Command::FeedOnline { feed, online: false }),
+            None => {}
         }
     }
 
-    /// Our ICE user name in a description of ours is how packets find this viewer from now on.
-    fn learn_ufrag(&mut self, key: Key, sdp: &str) {
-        let (Some(entry), Some(ufrag)) = (self.viewers.get_mut(&key), negotiate::ice_ufrag(sdp)) else {
-            return;
-        };
-        self.by_ufrag.remove(&entry.ufrag);
-        self.by_ufrag.insert(ufrag.to_owned(), key);
-        entry.ufrag = ufrag.to_owned();
-    }
-
-    fn patch(&mut self, now: Instant, key: Key, patch: &IcePatch) {
-        let Some(entry) = self.viewers.get_mut(&key) else { return };
-        let peer = entry.viewer.id;
-        let result = entry.viewer.patch(now, patch, &entry.ufrag);
-        if let Ok(Some(answer)) = &result {
-            self.learn_ufrag(key, answer);
+    /// What a slot shows to everybody has changed.
+    fn bind(&mut self, now: Instant, key: Key, slot: SlotIndex, binding: Option<Binding>) {
+        match self.viewers.get_mut(&key).map(|entry| &mut entry.place) {
+            Some(Place::Here(viewer)) => {
+                viewer.bind(now, slot, binding, context!(self));
+                viewer.transmit(&mut self.sockets, |_, _| {});
+                self.offer_if_due(key);
+            }
+            Some(Place::Away(_)) => self.keep(key, Command::Bind { slot, binding, size: self.first_size }),
+            None => {}
         }
-        report(&self.config, Report::Patched { peer, result });
     }
 
     fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T) -> Option<T> {
-        let entry = self.viewers.get_mut(&key)?;
-        Some(act(&mut entry.viewer, context!(self)))
+        let viewer = self.viewers.get_mut(&key)?.here()?;
+        Some(act(viewer, context!(self)))
     }
 
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
-        let _entered = self.viewers.get(&key).map(|entry| entry.span.clone().entered());
+        let Some(entry) = self.viewers.get(&key) else { return };
+        let peer = entry.peer;
+        let away = matches!(entry.place, Place::Away(_));
+        let _entered = entry.span.clone().entered();
         let refused = match command {
-            Command::Answer { sdp, .. } => self.with(key, |viewer, cx| {
-                if !viewer.awaits_answer() {
-                    return Some(("unexpected_answer", "there is no open offer".to_owned()));
-                }
-                match viewer.connection().answer(now, sdp) {
-                    Ok(()) => {
-                        viewer.negotiated(now, cx);
-                        None
-                    }
-                    Err(error) => Some(("bad_answer", error.to_string())),
-                }
-            }),
+            Command::Remove { reason, .. } => return self.remove(key, &reason),
+            Command::Answer { sdp, .. } => return self.answer(key, sdp),
+            Command::SetRole { role, .. } if role < Role::Controller && away => {
+                self.input.gone(Actor::Peer(peer));
+                return self.keep(key, command);
+            }
+            command if away => return self.keep(key, command),
+            Command::Bind { slot, binding, .. } => return self.bind(now, key, slot, binding),
+            Command::FeedOnline { feed, .. } => return self.offline(key, feed),
+            Command::Patch { patch, .. } => return self.patch(now, key, patch),
             Command::Candidate { candidate, mid, index, .. } => self.with(key, |viewer, _| {
                 let added = viewer.connection().add_candidate(candidate, mid, index);
                 added.err().map(|error| ("bad_candidate", error.to_string()))
@@ -440,59 +458,44 @@ impl Shard {
                 self.with(key, |viewer, _| viewer.forget_told());
                 None
             }
-            Command::SetRole { peer, role } => {
+            Command::SetRole { role, .. } => {
                 if role < Role::Controller {
-                    self.config.input.gone(Actor::Peer(peer));
+                    self.input.gone(Actor::Peer(peer));
                 }
                 self.with(key, |viewer, _| viewer.role = role);
                 None
             }
-            Command::Patch { patch, .. } => {
-                self.patch(now, key, &patch);
-                None
-            }
-            Command::Remove { reason, .. } => {
-                self.remove(key, &reason);
-                return;
-            }
             _ => None,
         };
-        if let (Some(Some((code, message))), Some(entry)) = (refused, self.viewers.get(&key)) {
-            report(&self.config, Report::Refused { peer: entry.viewer.id, code, message });
+        if let Some(Some((code, message))) = refused {
+            self.reports.send(Report::Refused { peer, code, message });
         }
-        self.offer(now, key);
+        self.offer_if_due(key);
         self.after_input(now, key);
-        self.report_slots();
     }
 
-    /// Makes a viewer another offer if its tracks have changed.
-    fn offer(&mut self, now: Instant, key: Key) {
-        let Some(entry) = self.viewers.get_mut(&key) else { return };
-        let peer = entry.viewer.id;
-        match entry.viewer.offer_if_due(now) {
-            Ok(None) => {}
-            Ok(Some(sdp)) => {
-                let sections = entry.viewer.sections();
-                report(&self.config, Report::Offer { peer, sdp, sections });
-            }
-            Err(error) => self.remove(key, &error.to_string()),
+    fn say_to_all(&mut self, now: Instant, to: Audience, text: &Arc<str>) {
+        for key in self.keys() {
+            self.say(now, key, to, text);
         }
     }
 
-    fn say(&mut self, now: Instant, to: Audience, text: &str) {
-        for (key, entry) in &mut self.viewers {
-            let viewer = &mut entry.viewer;
-            let hears = match to {
-                Audience::All => true,
-                Audience::AllBut(peer) => viewer.id != peer,
-                Audience::Controllers => viewer.role >= Role::Controller,
-                Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
-                Audience::One(peer) => viewer.id == peer,
-            };
-            if hears && viewer.say(now, text) {
-                viewer.transmit(&mut self.sockets, |_, _| {});
-                schedule(&mut self.timers, *key, entry);
-            }
+    fn say(&mut self, now: Instant, key: Key, to: Audience, text: &Arc<str>) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let viewer = match &mut entry.place {
+            Place::Here(viewer) => viewer,
+            Place::Away(away) => return away.keep_text(entry.peer, to, text),
+        };
+        let hears = match to {
+            Audience::All => true,
+            Audience::AllBut(peer) => viewer.id != peer,
+            Audience::Controllers => viewer.role >= Role::Controller,
+            Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
+            Audience::One(peer) => viewer.id == peer,
+        };
+        if hears && viewer.say(now, text) {
+            viewer.transmit(&mut self.sockets, |_, _| {});
+            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
         }
     }
 
@@ -505,13 +508,21 @@ impl Shard {
             let now = Instant::now();
             let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
             let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
-            if let Some(entry) = self.viewers.get_mut(&key) {
-                let _entered = entry.span.clone().entered();
-                entry.viewer.connection().receive(now, local, from, data);
-                self.after_input(now, key);
-            }
+            self.datagram(now, key, local, from, data);
         }
         self.inbox = inbox;
+    }
+
+    fn datagram(&mut self, now: Instant, key: Key, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        let _entered = entry.span.clone().entered();
+        match &mut entry.place {
+            Place::Here(viewer) => {
+                viewer.connection().receive(now, local, from, data);
+                self.after_input(now, key);
+            }
+            Place::Away(away) => away.keep_datagram(local, from, data),
+        }
     }
 
     fn take_timers(&mut self) {
@@ -530,10 +541,12 @@ impl Shard {
             };
             entry.scheduled = None;
             let _entered = entry.span.clone().entered();
-            if entry.viewer.timeout(now, self.config.clock) {
-                if let Some(held) = messages::repeat(now, &mut entry.viewer, &self.control) {
+            // One that is away gets its timer when it is back.
+            let Some(viewer) = entry.here() else { continue };
+            if viewer.timeout(now, self.clock) {
+                if let Some(held) = messages::repeat(now, viewer, &self.control) {
                     // Left out, it is what was held that is let go.
-                    let _ = self.config.input.keys(Actor::Peer(entry.viewer.id), held);
+                    let _ = self.input.keys(Actor::Peer(viewer.id), held);
                 }
                 self.after_input(now, key);
             } else {
@@ -549,25 +562,27 @@ impl Shard {
         if self.limits_due.is_none_or(|due| now < due) {
             return;
         }
-        let limited = self.viewers.values().any(|entry| entry.viewer.is_limited());
+        let viewers: Vec<&Viewer> =
+            self.viewers.values_mut().filter_map(Entry::here).map(|viewer| &*viewer).collect();
+        let limited = viewers.iter().any(|viewer| viewer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
-        let shares = self.viewers.values().flat_map(|entry| entry.viewer.shares());
-        self.feeds.limit(shares);
+        self.feeds.limit(viewers.iter().flat_map(|viewer| viewer.shares()));
     }
 
     /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
     fn after_input(&mut self, now: Instant, key: Key) {
         let mut events = std::mem::take(&mut self.events);
-        if let Some(entry) = self.viewers.get_mut(&key) {
-            entry.viewer.poll(now, &mut events);
+        if let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) {
+            viewer.poll(now, &mut events);
         }
         for event in events.drain(..) {
             self.event(now, key, event);
         }
         self.events = events;
-        if let Some(entry) = self.viewers.get_mut(&key) {
+        let Some(entry) = self.viewers.get_mut(&key) else { return };
+        if let Place::Here(viewer) = &mut entry.place {
             let by_address = &mut self.by_address;
-            entry.viewer.transmit(&mut self.sockets, |to, data| {
+            viewer.transmit(&mut self.sockets, |to, data| {
                 if demux::proves_address(data) {
                     by_address.insert(to, key);
                 } else {
@@ -575,27 +590,26 @@ impl Shard {
                     by_address.entry(to).or_insert(key);
                 }
             });
-            schedule(&mut self.timers, key, entry);
+            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
         }
     }
 
     fn event(&mut self, now: Instant, key: Key, event: Event) {
-        let Some(entry) = self.viewers.get_mut(&key) else { return };
-        let viewer = &mut entry.viewer;
+        let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) else { return };
         let peer = viewer.id;
         match event {
             Event::Connected => {
                 viewer.connected(now, context!(self));
-                report(&self.config, Report::State { peer, state: PeerState::Connected });
+                self.reports.send(Report::State { peer, state: PeerState::Connected });
                 self.report_slots();
             }
             Event::Lost => {
                 viewer.lost(now, context!(self));
-                report(&self.config, Report::State { peer, state: PeerState::Lost });
+                self.reports.send(Report::State { peer, state: PeerState::Lost });
                 self.report_slots();
             }
             Event::Closed(reason) => self.remove(key, reason),
-            Event::Open(Channel::General) => report(&self.config, Report::Listening { peer }),
+            Event::Open(Channel::General) => self.reports.send(Report::Listening { peer }),
             Event::Open(_) => {}
             Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
             Event::Feedback(feedback) => {
@@ -608,8 +622,7 @@ impl Shard {
     }
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
-        let Some(entry) = self.viewers.get_mut(&key) else { return };
-        let viewer = &mut entry.viewer;
+        let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) else { return };
         let taken = match channel {
             Channel::MultiWebrtc(channel) => {
                 messages::take_translated(now, viewer, &self.control, (channel, bytes), self.first_size)
@@ -619,70 +632,89 @@ impl Shard {
         match taken {
             Ok(None) => {}
             Ok(Some(Order::Keys(message))) => {
-                let by = Actor::Peer(entry.viewer.id);
-                if self.config.input.keys(by, message).is_err() {
-                    entry.viewer.refuse(now, channel, "busy", "input comes faster than the session takes it");
+                let by = Actor::Peer(viewer.id);
+                if self.input.keys(by, message).is_err() {
+                    viewer.refuse(now, channel, "busy", "input comes faster than the session takes it");
                 }
             }
             // A motion that is left out is made good by the next one.
             Ok(Some(Order::Motion(message))) => {
-                self.config.input.motion(Actor::Peer(entry.viewer.id), message);
+                self.input.motion(Actor::Peer(viewer.id), message);
             }
-            Ok(Some(Order::Report(told))) => report(&self.config, told),
-            Err(refused) => entry.viewer.refuse(now, channel, refused.code, &refused.message),
+            Ok(Some(Order::Report(told))) => self.reports.send(told),
+            Err(refused) => viewer.refuse(now, channel, refused.code, &refused.message),
         }
     }
 
     fn remove(&mut self, key: Key, reason: &str) {
-        let Some(mut entry) = self.viewers.remove(&key) else { return };
-        entry.viewer.leave(context!(self));
-        entry.viewer.transmit(&mut self.sockets, |_, _| {});
+        let Some(entry) = self.viewers.remove(&key) else { return };
         self.by_ufrag.remove(&entry.ufrag);
-        self.by_peer.remove(&entry.viewer.id);
+        self.by_peer.remove(&entry.peer);
         self.by_address.retain(|_, owner| *owner != key);
-        add_stats(&mut self.network, &entry.viewer);
-        let peer = entry.viewer.id;
-        self.config.input.forget(Actor::Peer(peer));
-        report(&self.config, Report::Gone { peer, reason: reason.to_owned() });
+        let viewer = match entry.place {
+            Place::Here(viewer) => Some(viewer),
+            // One that is being negotiated is let go when it comes back.
+            Place::Away(_) => self.negotiator.withdraw(key).and_then(Work::into_viewer),
+        };
+        if let Some(viewer) = viewer {
+            self.let_go(viewer);
+        }
+        self.input.forget(Actor::Peer(entry.peer));
+        self.reports.send(Report::Gone { peer: entry.peer, reason: reason.to_owned() });
+    }
+
+    /// A viewer goes for good.
+    fn let_go(&mut self, mut viewer: Box<Viewer>) {
+        viewer.leave(context!(self));
+        viewer.transmit(&mut self.sockets, |_, _| {});
+        add_stats(&mut self.counted, &viewer.counted());
     }
 
     fn stats(&mut self) {
-        let mut network = self.network.clone();
+        if !self.negotiator.is_well() {
+            // Left without an answer, the control loop takes this shard for stuck and ends the session.
+            return tracing::error!("the negotiator has been at one peer for seconds");
+        }
+        let mut network = self.counted.clone();
         let counts = self.sockets.counts();
         (network.sent_bytes, network.send_calls, network.send_drops) =
             (counts.bytes, counts.calls, counts.drops);
         network.media_drops = self.dropped.get();
+        let mut peers = Vec::with_capacity(self.viewers.len());
         for entry in self.viewers.values() {
-            network.peers += u32::from(entry.viewer.state() == PeerState::Connected);
-            add_stats(&mut network, &entry.viewer);
+            let (state, counted) = match &entry.place {
+                Place::Here(viewer) => (viewer.state(), viewer.counted()),
+                Place::Away(away) => (away.state, away.counted.clone()),
+            };
+            network.peers += u32::from(state == PeerState::Connected);
+            add_stats(&mut network, &counted);
+            peers.push((entry.peer, counted.stats));
         }
-        let peers = self.viewers.values().map(|entry| (entry.viewer.id, entry.viewer.stats().0)).collect();
-        report(&self.config, Report::Stats { shard: self.config.index, network, peers });
+        self.reports.send(Report::Stats { shard: self.index, network, peers });
     }
 }
 
-fn add_stats(network: &mut NetworkStats, viewer: &Viewer) {
-    let (stats, not_retransmitted) = viewer.stats();
+fn add_stats(network: &mut NetworkStats, counted: &Counted) {
+    let stats = &counted.stats;
     network.rtp_packets += stats.packets;
     network.retransmitted += stats.retransmitted;
-    network.not_retransmitted += not_retransmitted;
+    network.not_retransmitted += counted.not_retransmitted;
     network.keyframe_requests += stats.keyframe_requests;
     network.skipped_units += stats.skipped_units;
-    network.messages_dropped += viewer.messages_dropped();
+    network.messages_dropped += counted.messages_dropped;
 }
 
 /// Sets the timer of a viewer if it has to run earlier than is planned.
-fn schedule(timers: &mut BinaryHeap<Reverse<(Instant, Key)>>, key: Key, entry: &mut Entry) {
-    let Some(deadline) = entry.viewer.deadline() else { return };
-    if entry.scheduled.is_none_or(|scheduled| deadline < scheduled) {
-        entry.scheduled = Some(deadline);
+fn schedule(
+    timers: &mut BinaryHeap<Reverse<(Instant, Key)>>,
+    key: Key,
+    scheduled: &mut Option<Instant>,
+    viewer: &mut Viewer,
+) {
+    let Some(deadline) = viewer.deadline() else { return };
+    if scheduled.is_none_or(|scheduled| deadline < scheduled) {
+        *scheduled = Some(deadline);
         timers.push(Reverse((deadline, key)));
-    }
-}
-
-fn report(config: &Config, report: Report) {
-    if let Err(mpsc::error::TrySendError::Full(report)) = config.reports.try_send(report) {
-        tracing::error!(?report, "the control loop is behind: report dropped");
     }
 }
 

@@ -10,8 +10,10 @@ use common::input::{GeneralMessage, KeysMessage};
 use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, IcePatch, RequestError};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
+use common::sdp::Bounded;
 use common::signal::{Role, SlotState};
 
+use super::away::Counted;
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
 use super::feedback::Feedback;
@@ -25,7 +27,7 @@ use super::pace::{self, Pace};
 use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
-use super::{Begin, Binding, FeedId, Own, Sections};
+use super::{Begin, Binding, FeedId, Media, Own, Sections};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
@@ -154,7 +156,7 @@ pub struct Setup<'a> {
 }
 
 impl Viewer {
-    /// A viewer and its first SDP: our offer, or our answer to the peer's.
+    /// A viewer and its first SDP: our offer, or our answer to the peer's. Takes long; see [`super::negotiator`].
     ///
     /// # Errors
     /// When the peer's offer cannot be answered.
@@ -187,6 +189,7 @@ impl Viewer {
             }
             slots.push(slot);
         }
+        let accepts = matches!(begin, Begin::Accept { .. });
         let page = (begin == Begin::OfferToMultiWebrtc).then(multi_webrtc::Client::default);
         let (sdp, offers) = match begin {
             Begin::OfferToMultiWebrtc => (connection.offer_to_multi_webrtc(now)?, Offers::all()),
@@ -199,7 +202,7 @@ impl Viewer {
             }
             Begin::Accept { offer, .. } => (connection.accept(now, offer)?, Offers::answered_all()),
         };
-        let viewer = Self {
+        let mut viewer = Self {
             id,
             role,
             connection,
@@ -215,6 +218,9 @@ impl Viewer {
             not_retransmitted: 0,
             page,
         };
+        if accepts {
+            viewer.agree();
+        }
         Ok((viewer, sdp))
     }
 
@@ -223,32 +229,35 @@ impl Viewer {
         &mut self.connection
     }
 
-    /// A player's side of ICE: candidates, or a restart, which is answered. `session` is our user name fragment now.
+    /// Checks a player's side of ICE against ours, whose user name fragment is `session` now, and takes the candidates of one that
+    /// goes on. True when it is a restart: [`Viewer::restart`] is to follow.
     ///
     /// # Errors
     /// It means another session, comes too often, or cannot be used.
-    pub fn patch(
-        &mut self,
-        now: Instant,
-        patch: &IcePatch,
-        session: &str,
-    ) -> Result<Option<String>, RequestError> {
+    pub fn patch(&mut self, now: Instant, patch: &IcePatch, session: &str) -> Result<bool, RequestError> {
         if patch.sessions.as_ref().is_some_and(|named| !named.iter().any(|name| name == session)) {
             let message = "the ICE session was restarted meanwhile";
             return Err(RequestError::new(ErrorKind::Conflict, ICE_SESSION_MISMATCH, message));
         }
-        let bad = |error: Error| RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string());
         if !self.connection.is_peers_ufrag(&patch.ufrag) {
             if !self.limits.heavy.admit(now) {
                 return Err(RequestError::new(ErrorKind::Limit, "busy", "too many restarts at once"));
             }
-            let IcePatch { ufrag, pwd, candidates, .. } = patch;
-            return self.connection.restart(now, ufrag, pwd, candidates).map(Some).map_err(bad);
+            return Ok(true);
         }
+        let bad = |error: Error| RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string());
         for candidate in &patch.candidates {
             self.connection.add_candidate(candidate.clone(), None, Some(0)).map_err(bad)?;
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    /// Answers a player that restarts ICE. Takes long; see [`super::negotiator`].
+    ///
+    /// # Errors
+    /// Its transport cannot be used.
+    pub fn restart(&mut self, now: Instant, patch: &IcePatch) -> Result<String, Error> {
+        self.connection.restart(now, &patch.ufrag, &patch.pwd, &patch.candidates)
     }
 
     /// True while an answer of the peer's is awaited.
@@ -256,15 +265,26 @@ impl Viewer {
         self.offers.outstanding()
     }
 
-    /// Another offer, if the peer's tracks are to be others than those offered last.
+    /// Takes the peer's answer; [`Viewer::negotiated`] is to follow. Takes long; see [`super::negotiator`].
+    ///
+    /// # Errors
+    /// It is no SDP, or does not fit our offer.
+    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
+        self.connection.answer(now, sdp)?;
+        self.agree();
+        Ok(())
+    }
+
+    /// True when the peer's tracks are to be others than those offered last, and no offer is open.
+    pub fn owes_offer(&self) -> bool {
+        self.offers.due(&active(&self.slots))
+    }
+
+    /// Another offer. Takes long; see [`super::negotiator`].
     ///
     /// # Errors
     /// When `rtc` refuses.
-    pub fn offer_if_due(&mut self, now: Instant) -> Result<Option<String>, Error> {
-        let active = active(&self.slots);
-        if !self.offers.due(&active) {
-            return Ok(None);
-        }
+    pub fn offer(&mut self, now: Instant) -> Result<String, Error> {
         for (n, slot) in self.slots.iter_mut().enumerate() {
             match slot.sender {
                 // At most MAX_SLOTS.
@@ -273,8 +293,8 @@ impl Viewer {
                 Some(index) => negotiate::set_sending(self.connection.pc(), index, slot.binding.is_some()),
             }
         }
-        self.offers.made(active);
-        self.connection.reoffer(now).map(Some)
+        self.offers.made(active(&self.slots));
+        self.connection.reoffer(now)
     }
 
     /// The sections of each slot in the offer made last, if slots are not pre-allocated: they are where they were
@@ -289,28 +309,30 @@ impl Viewer {
         Some(sections.collect())
     }
 
-    /// Offer and answer are in place: takes payload types, and has the feeds wake up while the connection comes up.
-    pub fn negotiated(&mut self, now: Instant, cx: &mut Context<'_>) {
+    /// Offer and answer are in place: takes what was agreed.
+    fn agree(&mut self) {
         self.offers.answered();
-        if let Some(index) = self.slots.iter().find_map(|slot| slot.sender) {
-            self.connection.negotiated(index);
+        let Self { connection, slots, .. } = self;
+        if let Some(index) = slots.iter().find_map(|slot| slot.sender) {
+            connection.negotiated(index);
         }
+        // Also in slots that show nothing yet, so that showing something costs nothing more.
+        for slot in slots {
+            let Some(index) = slot.sender else { continue };
+            slot.video.set_codecs(negotiate::video_codecs(connection.pc(), index));
+            slot.audio.set_payload_type(negotiate::audio_payload_type(connection.pc(), index + 1));
+        }
+    }
+
+    /// Offer and answer are in place: has the feeds wake up while the connection comes up.
+    pub fn negotiated(&mut self, now: Instant, cx: &mut Context<'_>) {
         for n in 0..self.slots.len() {
-            self.negotiate_slot(n);
             self.update_watch(now, n, cx);
             // Of a peer that was connected before, slots may have become ready by this answer.
             if self.phase == Phase::Connected && !self.slots[n].video.is_live() {
                 self.start_slot(now, n, cx);
             }
         }
-    }
-
-    fn negotiate_slot(&mut self, n: usize) {
-        let slot = &mut self.slots[n];
-        let (Some(_), Some(index)) = (slot.binding, slot.sender) else { return };
-        let pc = self.connection.pc();
-        slot.video.set_codecs(negotiate::video_codecs(pc, index));
-        slot.audio.set_payload_type(negotiate::audio_payload_type(pc, index + 1));
     }
 
     /// What a slot shows to everybody has changed.
@@ -350,9 +372,6 @@ impl Viewer {
         }
         state.video.forget_sent();
         if self.connection.is_answered() {
-            if self.offers.has(n as SlotIndex) {
-                self.negotiate_slot(n);
-            }
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -457,8 +476,15 @@ impl Viewer {
             .for_each(|slot| slot.video.wait());
     }
 
-    /// Sends a unit of a feed in every slot that shows it.
-    pub fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context<'_>) {
+    /// Sends what a feed has made in every slot that shows it.
+    pub fn write(&mut self, now: Instant, media: &Media, cx: &mut Context<'_>) {
+        match media {
+            Media::Video(feed, unit) => self.write_video(now, *feed, unit, cx),
+            Media::Audio(feed, unit) => self.write_audio(now, *feed, unit),
+        }
+    }
+
+    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context<'_>) {
         if self.phase != Phase::Connected {
             return;
         }
@@ -484,8 +510,7 @@ impl Viewer {
         self.send(now, cx.packets);
     }
 
-    /// Sends a sound packet of a feed in every slot that shows it.
-    pub fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
+    fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
         if self.phase != Phase::Connected {
             return;
         }
@@ -609,11 +634,6 @@ impl Viewer {
         &mut self.parts
     }
 
-    /// Messages on its data channels that were one too many.
-    pub fn messages_dropped(&self) -> u64 {
-        self.limits.messages.refused()
-    }
-
     /// Queues a text on the channel `general`. False when it had to be left out, or would not be understood.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
         if self.page.is_none() {
@@ -689,9 +709,13 @@ impl Viewer {
         [own, repeat, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
     }
 
-    /// Its counters, and how many packets were asked for in vain.
-    pub fn stats(&self) -> (PeerStats, u64) {
-        (self.stats.clone(), self.not_retransmitted)
+    /// Its counters.
+    pub fn counted(&self) -> Counted {
+        Counted {
+            stats: self.stats.clone(),
+            not_retransmitted: self.not_retransmitted,
+            messages_dropped: self.limits.messages.refused(),
+        }
     }
 
     /// What was told is told again, of every slot.
@@ -813,7 +837,7 @@ mod tests {
         {
             let report = Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
             viewer.feedback(now, report, &mut cx);
-            assert_eq!(viewer.stats().0.lost, sum, "{ssrc} {lost}");
+            assert_eq!(viewer.counted().stats.lost, sum, "{ssrc} {lost}");
         }
     }
 }

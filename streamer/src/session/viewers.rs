@@ -328,16 +328,17 @@ impl Session {
         }
     }
 
-    fn offer_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, String>) {
+    fn offer_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, RequestError>) {
         let Some(Joining { to, slots }) = self.joining.remove(&peer) else { return };
         match result {
             Ok(sdp) => {
                 link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) }));
                 slots.into_iter().for_each(|status| to_peer(link, peer, status));
             }
-            Err(message) => {
-                link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
-                self.peer_gone(link, peer, message);
+            Err(error) => {
+                let reason = error.message.clone();
+                link.reply(to, Err(error));
+                self.peer_gone(link, peer, reason);
             }
         }
     }

@@ -132,6 +132,14 @@ impl Server {
         done(self.agent.post(self.url(path)).send_json(body)?, path)
     }
 
+    /// `POST` of a text.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn post_text(&self, path: &str, content_type: &str, text: &str) -> Result<()> {
+        done(self.agent.post(self.url(path)).header("content-type", content_type).send(text)?, path)
+    }
+
     /// `PUT`.
     ///
     /// # Errors

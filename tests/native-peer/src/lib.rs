@@ -12,6 +12,7 @@
 //! [`Stack::Rtc`] only looks at RTP headers, which are not encrypted, and so costs little more than the system call that
 //! receives; with [`Media::Units`] it decrypts and hands out whole access units. Peers on [`Stack::Webrtc`] always decrypt.
 
+mod crowd;
 mod depacketize;
 mod page;
 mod player;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use common::media::VideoCodec;
 use common::signal::ServerMessage;
 
+pub use crowd::{Watcher, largest_offer};
 pub use page::{Page, PageEvent};
 pub use player::Player;
 pub use stack::Stack;

@@ -56,6 +56,11 @@ pub const FIGURES: [Figure; 17] = [
         measure: join::join,
     },
     Figure {
+        name: "crowd",
+        about: "gaps at a watcher while 50 peers join at the bounds",
+        measure: join::crowd,
+    },
+    Figure {
         name: "pipeline",
         about: "capture, convert, encode of one changed frame",
         measure: load::pipeline,

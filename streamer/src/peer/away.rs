@@ -1,0 +1,213 @@
+//! What happens to a viewer while it is with the [negotiator](super::negotiator): kept, within bounds, until it is back. Pure.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::api::{PeerState, PeerStats};
+use common::id::PeerId;
+
+use super::{Audience, Command, Media};
+
+/// Commands for one viewer that are kept. A client says some thirty candidates and its slots, so a viewer with more is given up.
+const MAX_COMMANDS: usize = 128;
+/// Bytes of what a peer has said in them. A candidate has some hundred.
+const MAX_COMMAND_BYTES: usize = 64 * 1024;
+/// Units and sound packets for a viewer that is connected: more than a second's. What is more is left out; the writer of a slot
+/// sees the gap in the numbers and goes on with the next keyframe.
+const MAX_MEDIA: usize = 128;
+/// Texts for the channel `general` of a viewer that has been connected. What is more is left out, as on a channel that is not read.
+const MAX_TEXTS: usize = 64;
+/// Datagrams of the peer's. What is more is lost, as it may be on any network.
+const MAX_DATAGRAMS: usize = 128;
+
+/// More commands came than are kept.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more was said for the peer than is kept while its connection is negotiated")]
+pub struct Overflow;
+
+/// Counters of a viewer.
+#[derive(Debug, Clone, Default)]
+pub struct Counted {
+    /// As REST shows them.
+    pub stats: PeerStats,
+    /// Packets that were asked for in vain.
+    pub not_retransmitted: u64,
+    /// Messages on its data channels that were one too many.
+    pub messages_dropped: u64,
+}
+
+/// A datagram of the peer's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Where it arrived.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// What it is.
+    pub data: Box<[u8]>,
+}
+
+/// Stands in for a viewer that is away.
+#[derive(Debug)]
+pub struct Away {
+    /// State of its connection when it went.
+    pub state: PeerState,
+    /// Its counters when it went.
+    pub counted: Counted,
+    kept: Kept,
+    command_bytes: usize,
+}
+
+/// What is to be made up for. Media come first, as they were cut for what the viewer showed when it went.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Units and sound packets.
+    pub media: Vec<Media>,
+    /// Commands, before anything that the peer has sent meanwhile: they may say that it may do less.
+    pub commands: Vec<Command>,
+    /// Texts for the channel `general`.
+    pub texts: Vec<(Audience, Arc<str>)>,
+    /// Datagrams.
+    pub datagrams: Vec<Datagram>,
+}
+
+impl Away {
+    /// In place of a viewer in this state.
+    pub fn new(state: PeerState, counted: Counted) -> Self {
+        Self { state, counted, kept: Kept::default(), command_bytes: 0 }
+    }
+
+    /// Keeps a command.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn keep_command(&mut self, command: Command) -> Result<(), Overflow> {
+        let said = match &command {
+            Command::Candidate { candidate, mid, .. } => {
+                candidate.len() + mid.as_ref().map_or(0, String::len)
+            }
+            Command::Patch { patch, .. } => patch.candidates.iter().map(String::len).sum(),
+            _ => 0,
+        };
+        if self.kept.commands.len() >= MAX_COMMANDS || self.command_bytes + said > MAX_COMMAND_BYTES {
+            return Err(Overflow);
+        }
+        self.command_bytes += said;
+        self.kept.commands.push(command);
+        Ok(())
+    }
+
+    /// Keeps what a feed has made; see `MAX_MEDIA`.
+    pub fn keep_media(&mut self, media: &Media) {
+        if self.state == PeerState::Connected && self.kept.media.len() < MAX_MEDIA {
+            self.kept.media.push(media.clone());
+        }
+    }
+
+    /// Keeps a text if it may be for `peer`; see `MAX_TEXTS`.
+    pub fn keep_text(&mut self, peer: PeerId, to: Audience, text: &Arc<str>) {
+        let may_hear = match to {
+            Audience::All | Audience::Controllers => true,
+            Audience::AllBut(but) | Audience::ControllersBut(but) => but != peer,
+            Audience::One(one) => one == peer,
+        };
+        if may_hear && self.state != PeerState::Connecting && self.kept.texts.len() < MAX_TEXTS {
+            self.kept.texts.push((to, text.clone()));
+        }
+    }
+
+    /// Keeps a datagram; see `MAX_DATAGRAMS`.
+    pub fn keep_datagram(&mut self, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+        if self.kept.datagrams.len() < MAX_DATAGRAMS {
+            self.kept.datagrams.push(Datagram { local, from, data: data.into() });
+        }
+    }
+
+    /// What was kept, each in its order.
+    pub fn into_kept(self) -> Kept {
+        self.kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::feed::AudioUnit;
+    use crate::peer::FeedId;
+
+    fn away(state: PeerState) -> Away {
+        Away::new(state, Counted::default())
+    }
+
+    fn keyframe(slot: u8) -> Command {
+        Command::Keyframe { peer: PeerId::unique(), slot }
+    }
+
+    fn candidate(len: usize) -> Command {
+        Command::Candidate { peer: PeerId::unique(), candidate: "x".repeat(len), mid: None, index: None }
+    }
+
+    #[test]
+    fn commands_are_kept_in_order_up_to_a_bound() {
+        let mut away = away(PeerState::Connecting);
+        for n in 0..MAX_COMMANDS {
+            assert_eq!(away.keep_command(keyframe(n as u8)), Ok(()));
+        }
+        assert_eq!(away.keep_command(keyframe(0)), Err(Overflow));
+        let slots = away.into_kept().commands.into_iter().map(|command| match command {
+            Command::Keyframe { slot, .. } => usize::from(slot),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(slots.collect::<Vec<_>>(), (0..MAX_COMMANDS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn few_long_commands_are_too_many_as_well() {
+        let mut away = away(PeerState::Connecting);
+        assert_eq!(away.keep_command(candidate(MAX_COMMAND_BYTES)), Ok(()));
+        assert_eq!(away.keep_command(keyframe(0)), Ok(()));
+        assert_eq!(away.keep_command(candidate(1)), Err(Overflow));
+    }
+
+    #[test]
+    fn media_are_kept_for_who_is_connected_and_texts_for_who_has_been() {
+        let payload = bytes::Bytes::new();
+        let unit = AudioUnit { captured: Instant::now(), time: 0, marker: false, payload };
+        let audio = Media::Audio(FeedId(1), Arc::new(unit));
+        let (me, other) = (PeerId::unique(), PeerId::unique());
+        for (state, media, texts) in
+            [(PeerState::Connecting, 0, 0), (PeerState::Lost, 0, 3), (PeerState::Connected, MAX_MEDIA, 3)]
+        {
+            let mut away = away(state);
+            for _ in 0..2 * MAX_MEDIA {
+                away.keep_media(&audio);
+            }
+            let audiences = [
+                Audience::All,
+                Audience::AllBut(other),
+                Audience::AllBut(me),
+                Audience::One(me),
+                Audience::One(other),
+                Audience::ControllersBut(me),
+            ];
+            for to in audiences {
+                away.keep_text(me, to, &"{}".into());
+            }
+            let kept = away.into_kept();
+            assert_eq!((kept.media.len(), kept.texts.len()), (media, texts), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn datagrams_beyond_the_bound_are_lost() {
+        let mut away = away(PeerState::Connecting);
+        let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        for n in 0..=MAX_DATAGRAMS {
+            away.keep_datagram(address, address, &[n as u8]);
+        }
+        let last = away.into_kept().datagrams.pop().unwrap();
+        assert_eq!(*last.data, [MAX_DATAGRAMS as u8 - 1]);
+    }
+}
