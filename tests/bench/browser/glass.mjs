@@ -87,6 +87,7 @@ await main(async (browser) => {
       frames: done.map(({ code }) => code.frame),
       unread: codes.filter(({ code }) => code === null).length,
       presented: codes.length === 0 ? 0 : codes.at(-1).count - codes[0].count + 1,
+      longest_gap_ms: codes.slice(1).reduce((most, { presented }, n) => Math.max(most, presented - codes[n].presented), 0),
       clock_drift_ms: drift,
     };
   });

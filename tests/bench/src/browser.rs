@@ -170,6 +170,8 @@ pub struct Seen {
     pub unread: usize,
     /// Frames presented.
     pub presented: usize,
+    /// Between two frames presented.
+    pub longest_gap_ms: f64,
     /// How far the page's clock is from the machine's.
     pub clock_drift_ms: f64,
 }

@@ -14,6 +14,7 @@ pub mod browser;
 pub mod cpu;
 pub mod figures;
 pub mod line_process;
+pub mod netsim;
 pub mod peers;
 pub mod quality;
 pub mod reception;

@@ -6,6 +6,7 @@ mod glass;
 mod join;
 mod load;
 mod moonlight;
+mod network;
 mod rest;
 mod restart;
 mod slots;
@@ -48,7 +49,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 17] = [
+pub const FIGURES: [Figure; 18] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -69,6 +70,11 @@ pub const FIGURES: [Figure; 17] = [
         name: "glass",
         about: "glass to glass in Chromium, and the server's CPU",
         measure: glass::glass,
+    },
+    Figure {
+        name: "network",
+        about: "glass to glass over links that are narrow, lose packets or delay them",
+        measure: network::network,
     },
     Figure { name: "keys", about: "key event in a page to the echo presented", measure: glass::keys },
     Figure {

@@ -1,0 +1,123 @@
+//! What a browser sees over links that are narrow, lose packets or delay them unevenly.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::{Plan, desktop};
+use crate::CODE_AREA;
+use crate::browser::Glass;
+use crate::netsim::Netsim;
+use crate::reception::Quantiles;
+use crate::report::Row;
+use crate::server::Server;
+
+/// As with `glass`: not a part of the display's 60 Hz.
+const FPS: f64 = 23.7;
+const ID: &str = "network";
+/// What a viewer's link is like is found out in this time, which is not measured.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A link, and what is to be reached over it.
+struct Link {
+    name: &'static str,
+    rules: Value,
+    /// Milliseconds.
+    p50: Option<f64>,
+    p95: Option<f64>,
+    longest_gap: Option<f64>,
+    /// Drawn frames that are not presented, percent.
+    missing: Option<f64>,
+}
+
+/// All with a round trip of 40 ms.
+fn links() -> [Link; 4] {
+    let far = || json!({ "delay_ms": 20 });
+    let lossy = || json!({ "delay_ms": 20, "loss": 0.05 });
+    [
+        Link {
+            name: "5 % loss both ways",
+            rules: json!({ "down": lossy(), "up": lossy() }),
+            p50: Some(35.0),
+            p95: Some(65.0),
+            longest_gap: Some(150.0),
+            missing: Some(3.0),
+        },
+        Link {
+            name: "2 Mbit/s, queue of 200 ms",
+            rules: json!({ "down": { "delay_ms": 20, "rate_kbps": 2000, "queue_ms": 200 }, "up": far() }),
+            p50: Some(60.0),
+            p95: Some(130.0),
+            longest_gap: None,
+            missing: Some(15.6),
+        },
+        Link {
+            name: "500 kbit/s, queue of 500 ms",
+            rules: json!({ "down": { "delay_ms": 20, "rate_kbps": 500, "queue_ms": 500 }, "up": far() }),
+            p50: None,
+            p95: Some(400.0),
+            longest_gap: None,
+            missing: Some(66.2),
+        },
+        Link {
+            name: "jitter of 0 to 30 ms",
+            rules: json!({ "down": { "delay_ms": 20, "jitter_ms": 30 }, "up": { "delay_ms": 20, "jitter_ms": 30 } }),
+            // 20 ms above the link's own.
+            p50: Some(55.0),
+            p95: None,
+            longest_gap: None,
+            missing: None,
+        },
+    ]
+}
+
+/// What one page saw.
+struct Run {
+    latency: Quantiles,
+    longest_gap_ms: f64,
+    fps: f64,
+    missing: f64,
+}
+
+/// `scene` in a desktop of 720p, watched by one Chromium over each link.
+pub fn network(plan: Plan) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for link in links() {
+        let runs = (0..plan.runs(3)).map(|_| run(plan, &link)).collect::<Result<Vec<_>>>()?;
+        let row = |what: &str, unit: &str, part: fn(&Run) -> f64, target: Option<f64>| {
+            let samples = runs.iter().map(part).collect();
+            let row = Row::new("network", format!("{}: {what}", link.name), unit, samples);
+            match target {
+                Some(target) => row.at_most(target),
+                None => row,
+            }
+        };
+        rows.push(row("drawn to presented, p50", "ms", |run| run.latency.p50, link.p50));
+        rows.push(row("drawn to presented, p95", "ms", |run| run.latency.p95, link.p95));
+        rows.push(row("longest gap", "ms", |run| run.longest_gap_ms, link.longest_gap));
+        rows.push(row("frames presented per second", "1/s", |run| run.fps, None));
+        rows.push(row("drawn frames not presented", "%", |run| run.missing, link.missing));
+    }
+    Ok(rows)
+}
+
+fn run(plan: Plan, link: &Link) -> Result<Run> {
+    let server = Server::start("streamer")?;
+    server.create(ID, desktop(1280, 720, "moving", FPS, true)?)?;
+    let netsim = Netsim::start(&server)?;
+    netsim.set(&link.rules)?;
+    let page = Glass::open(&netsim.viewer(ID), CODE_AREA, false)?;
+    std::thread::sleep(SETTLE);
+    let time = plan.time(20);
+    let seen = page.measure(time)?;
+    ensure!(seen.latencies_ms.len() > 5, "only {} frames had a code", seen.latencies_ms.len());
+    let drawn =
+        seen.frames.last().zip(seen.frames.first()).map_or(1, |(last, first)| last - first + 1) as f64;
+    Ok(Run {
+        latency: Quantiles::of(seen.latencies_ms),
+        longest_gap_ms: seen.longest_gap_ms,
+        fps: seen.presented as f64 / time.as_secs_f64(),
+        missing: (drawn - seen.frames.len() as f64).max(0.0) * 100.0 / drawn,
+    })
+}
