@@ -7,14 +7,15 @@ use common::api::InputRequest;
 use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
-use common::ipc::{ErrorKind, Json, Reply, RequestError};
+use common::ipc::request::{self, Picture};
+use common::ipc::{ErrorKind, Json, RequestError};
 use common::slots::WindowList;
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::input::{self, CommandError};
-use crate::link::ReplyTo;
-use crate::media::{Picture, Size};
-use crate::session::Finished;
+use crate::link::{Finished, ReplyTo};
+use crate::media::{self, Size};
 use crate::session::snapshots::{Batch, INTERVAL};
 use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
@@ -49,18 +50,18 @@ fn source_failed(error: source::Error) -> RequestError {
     }
 }
 
-fn finish(
-    to: ReplyTo,
+fn finish<T: Serialize + Send + 'static>(
+    to: ReplyTo<T>,
     done: Done,
     patience: Duration,
-    work: impl Future<Output = Result<Reply, RequestError>> + Send + 'static,
+    work: impl Future<Output = Result<T, RequestError>> + Send + 'static,
 ) {
     tokio::spawn(async move {
         let result = tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
             let message = format!("the session has not answered within {} s", patience.as_secs());
             Err(RequestError::new(ErrorKind::Timeout, "stalled", message))
         });
-        let _ = done.send(Finished { to, result }).await;
+        let _ = done.send(Finished::new(to, result)).await;
     });
 }
 
@@ -69,7 +70,7 @@ fn finish(
 /// # Errors
 /// When the request breaks a bound; nothing of it is carried out then.
 pub fn input(
-    to: ReplyTo,
+    to: ReplyTo<()>,
     done: Done,
     input: &input::Handle,
     request: InputRequest,
@@ -93,7 +94,7 @@ pub fn input(
     input.commands(request.slot, request.events, sender);
     finish(to, done, INPUT_PATIENCE, async move {
         match applied.await {
-            Ok(Ok(())) => Ok(Reply::Done),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error @ CommandError::NoSink(_))) => {
                 Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
             }
@@ -114,7 +115,7 @@ pub fn input(
 pub fn snapshots(
     senders: &Senders,
     source: SourceName,
-    picture: oneshot::Receiver<Picture>,
+    picture: oneshot::Receiver<media::Picture>,
     encoder: snapshot::Encoder,
     batch: Batch,
 ) {
@@ -134,13 +135,13 @@ pub fn snapshots(
             let reply = match &mut encoded {
                 Err(reason) => Err(failed("snapshot_failed", reason)),
                 Ok(encoded) => match encoded.next() {
-                    Some(Ok((image, Size { width, height }))) => Ok(Reply::Snapshot { image, width, height }),
+                    Some(Ok((image, Size { width, height }))) => Ok(Picture { image, width, height }),
                     Some(Err(error)) => Err(failed("snapshot_failed", error)),
                     None => Err(failed("snapshot_failed", "it was not made")),
                 },
             };
             for to in all {
-                let _ = done.send(Finished { to, result: reply.clone() }).await;
+                let _ = done.send(Finished::new(to, reply.clone())).await;
             }
         }
         tokio::time::sleep_until(next).await;
@@ -149,38 +150,41 @@ pub fn snapshots(
 }
 
 /// `GET /clipboard`.
-pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>, wanted: Wanted) {
+pub fn get_clipboard(
+    to: ReplyTo<request::Clipboard>,
+    done: Done,
+    clipboard: Arc<dyn Clipboard>,
+    wanted: Wanted,
+) {
     finish(to, done, PATIENCE, async move {
         let offer = tokio::task::spawn_blocking(move || clipboard.get(wanted)).await;
         let offer = offer.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
-        Ok(Reply::Clipboard { types: offer.types, content: offer.content })
+        Ok(request::Clipboard { types: offer.types, content: offer.content })
     });
 }
 
 /// `PUT /clipboard`.
-pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
+pub fn set_clipboard(to: ReplyTo<()>, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
         let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
-        set.map_err(source_failed)?;
-        Ok(Reply::Done)
+        set.map_err(source_failed)
     });
 }
 
 /// `GET /windows`.
-pub fn windows(to: ReplyTo, done: Done, windows: Arc<dyn Windows>) {
+pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windows>) {
     finish(to, done, PATIENCE, async move {
         let windows = tokio::task::spawn_blocking(move || windows.list()).await;
         let windows = windows.map_err(|error| failed("windows_failed", error))?.map_err(source_failed)?;
-        Ok(Reply::Windows(Json(WindowList { windows })))
+        Ok(Json(WindowList { windows }))
     });
 }
 
 /// `POST /resize`.
-pub fn resize(to: ReplyTo, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
+pub fn resize(to: ReplyTo<()>, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
         let resized = resized.await.map_err(|_| failed("resize_failed", "the source ended meanwhile"))?;
-        resized.map_err(source_failed)?;
-        Ok(Reply::Done)
+        resized.map_err(source_failed)
     });
 }
 

@@ -1,8 +1,8 @@
 //! Who may steer: wishes of peers and of administrators become what shards go by and everybody is told.
 
-use common::control::{ControlChange, ControlMode};
+use common::control::{Control, ControlChange, ControlMode};
 use common::id::PeerId;
-use common::ipc::{ErrorKind, Json, Reply, RequestError};
+use common::ipc::{ErrorKind, RequestError};
 use common::signal::{Role, ServerMessage};
 
 use super::Session;
@@ -28,13 +28,13 @@ impl Session {
         &mut self,
         link: &mut Link,
         change: ControlChange,
-    ) -> Result<Reply, RequestError> {
+    ) -> Result<Control, RequestError> {
         let peers = &self.peers;
         let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
         if self.control.change(change, may_steer)? {
             self.control_changed(link);
         }
-        Ok(Reply::Control(Json(self.control.control().clone())))
+        Ok(self.control.control().clone())
     }
 
     /// A peer is gone, or may not steer any more.

@@ -7,7 +7,7 @@ use chrono::Utc;
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
 use common::input::{CursorShape, GeneralMessage};
-use common::ipc::{ALREADY_STARTED, ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{ALREADY_STARTED, ErrorKind, Json, RequestError, StreamerIpcMessage};
 use common::slots::SourceList;
 use common::spec::SourceSpec;
 
@@ -60,7 +60,7 @@ impl Session {
     }
 
     /// `StartSource`: from here on sources run.
-    pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo) {
+    pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo<()>) {
         if self.start_asked.replace(Instant::now()).is_some() {
             let error =
                 RequestError::new(ErrorKind::Conflict, ALREADY_STARTED, "the source has been started");
@@ -207,8 +207,10 @@ impl Session {
     fn refuse_waiting(&mut self, link: &mut Link, name: &str, refusal: &RequestError) {
         let waiting = self.sources.get_mut(name).map(|entry| std::mem::take(&mut entry.waiting));
         for waiter in waiting.unwrap_or_default() {
-            let (Waiter::Session(to) | Waiter::Slot { to, .. }) = waiter;
-            link.reply(to, Err(refusal.clone()));
+            match waiter {
+                Waiter::Session(to) => link.refuse(to, refusal.clone()),
+                Waiter::Slot { to, .. } => link.refuse(to, refusal.clone()),
+            }
         }
     }
 
@@ -267,14 +269,14 @@ impl Session {
     }
 
     /// The session runs: its main source gives pictures, or it has none.
-    fn runs(&mut self, link: &mut Link, asked: ReplyTo) {
+    fn runs(&mut self, link: &mut Link, asked: ReplyTo<()>) {
         self.running_since = Some(Utc::now());
         self.first_frame = self.start_asked.map(|asked| asked.elapsed());
         if self.spec.share && self.sources.main().is_some() {
             // Before the reply: whoever waits for it is shown the slots too.
             self.show(link, MAIN_SLOT, super::sources::Shown::native(MAIN_SOURCE));
         }
-        link.reply(asked, Ok(Reply::Done));
+        link.reply(asked, Ok(()));
         link.send(StreamerIpcMessage::SourceConnected);
     }
 
@@ -445,9 +447,9 @@ impl Session {
     }
 
     /// `GET …/sources`.
-    pub(super) fn list_sources(&self) -> Reply {
+    pub(super) fn list_sources(&self) -> SourceList {
         let sources = self.sources.all().iter().map(|(name, entry)| entry.view(name)).collect();
-        Reply::Sources(Json(SourceList { sources }))
+        SourceList { sources }
     }
 }
 

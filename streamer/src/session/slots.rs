@@ -4,7 +4,7 @@
 //! feed for their slot writers.
 
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
-use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{ErrorKind, Json, RequestError, StreamerIpcMessage};
 use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
 use common::spec::{CursorMode, SourceSpec};
@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn bind_slot(
         &mut self,
         link: &mut Link,
-        to: ReplyTo,
+        to: ReplyTo<Json<StreamInfo>>,
         slot: Option<SlotIndex>,
         bind: BindSlot,
     ) {
@@ -155,9 +155,8 @@ impl Session {
         }
     }
 
-    pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo, slot: SlotIndex) {
-        let result =
-            self.slots.get(&slot).map(|bound| Reply::Bound { stream_info: Json(bound.info.clone()) });
+    pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo<Json<StreamInfo>>, slot: SlotIndex) {
+        let result = self.slots.get(&slot).map(|bound| Json(bound.info.clone()));
         link.reply(
             to,
             result.ok_or_else(|| RequestError::new(ErrorKind::Failed, "source_failed", "the source is gone")),

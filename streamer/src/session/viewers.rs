@@ -9,7 +9,8 @@ use common::control::ControlMode;
 use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
-use common::ipc::{ErrorKind, IcePatch, Join, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::request::{Patched, PeerAdded};
+use common::ipc::{ErrorKind, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -31,13 +32,13 @@ const MAX_PATCHES: usize = 8;
 
 /// A peer that has offered, and waits for its answer.
 pub struct Joining {
-    to: ReplyTo,
+    to: ReplyTo<PeerAdded>,
     /// How its slots begin. Told once the answer is on its way: before it, nobody knows the peer.
     slots: Vec<ServerMessage>,
 }
 
 impl Session {
-    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
+    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, join: Join) {
         if let Join::Native { resume: Some(token), role, socket, token_id, .. } = &join
             && let Some(entry) = self.peers.resume(PeerKind::Native, token, *socket)
         {
@@ -47,7 +48,7 @@ impl Session {
             if let Some(known) = self.peers.get_mut(peer) {
                 known.token_id = *token_id;
             }
-            link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+            link.reply(to, Ok(PeerAdded { peer, answer: None }));
             self.welcome(link, peer, role, token, true);
             if role != had {
                 let _ = self.set_role(link, peer, role);
@@ -113,12 +114,12 @@ impl Session {
                 if !preallocated {
                     self.peers.set_sections(peer, Sections::new());
                 }
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                link.reply(to, Ok(PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
                 Begin::Offer { preallocated }
             }
             (Join::MultiWebrtc { .. }, _) => {
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                link.reply(to, Ok(PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
                 Begin::OfferToMultiWebrtc
             }
@@ -143,13 +144,13 @@ impl Session {
     }
 
     /// A client of `multistream/*` is back: its peer goes on.
-    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo, session: &str, socket: u64) {
+    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, session: &str, socket: u64) {
         let known = self.peers.resume(PeerKind::Multistream, session, socket);
         let Some((peer, role)) = known.map(|entry| (entry.peer.id, entry.peer.role)) else {
             let message = "that session has ended";
             return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "session_not_found", message)));
         };
-        link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+        link.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(link, peer, role, session.to_owned(), true);
         let _ = self.tell(peer, Command::TellSlots { peer });
     }
@@ -305,7 +306,13 @@ impl Session {
     }
 
     /// `PATCH …/whep/{peer_id}`.
-    pub(super) fn patch_peer(&mut self, link: &mut Link, to: ReplyTo, peer: PeerId, patch: IcePatch) {
+    pub(super) fn patch_peer(
+        &mut self,
+        link: &mut Link,
+        to: ReplyTo<Patched>,
+        peer: PeerId,
+        patch: IcePatch,
+    ) {
         if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
             let message = format!("there is no peer {peer} that came by WHEP");
             return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", message)));
@@ -321,7 +328,7 @@ impl Session {
     fn patched(&mut self, link: &mut Link, peer: PeerId, result: Result<Option<String>, RequestError>) {
         let Some(waiting) = self.patching.get_mut(&peer) else { return };
         if let Some(to) = waiting.pop_front() {
-            link.reply(to, result.map(|answer| Reply::Patched { answer }));
+            link.reply(to, result.map(|answer| Patched { answer }));
         }
         if waiting.is_empty() {
             self.patching.remove(&peer);
@@ -332,7 +339,7 @@ impl Session {
         let Some(Joining { to, slots }) = self.joining.remove(&peer) else { return };
         match result {
             Ok(sdp) => {
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) }));
+                link.reply(to, Ok(PeerAdded { peer, answer: Some(sdp) }));
                 slots.into_iter().for_each(|status| to_peer(link, peer, status));
             }
             Err(message) => {

@@ -3,14 +3,14 @@
 use actix_web::{HttpResponse, web};
 use common::audit::AuditAction;
 use common::control::{Control, ControlChange};
-use common::ipc::Reply;
+use common::ipc;
+use common::ipc::request::ChangeControl;
 
 use super::extract::{Body, Id, Json};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::registry::Handle;
 use crate::registry::arrangement::Arranged;
-use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for ControlChange {}
 
@@ -56,8 +56,6 @@ pub async fn put(
 }
 
 async fn ask(id: &Id, change: ControlChange, registry: &Handle) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::Control(change)).await? {
-        Reply::Control(control) => Ok(HttpResponse::Ok().json(control.0)),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let request = ChangeControl { change: ipc::Json(change) };
+    Ok(HttpResponse::Ok().json(registry.reach(&id.0).await?.ask(request).await?.0))
 }

@@ -3,13 +3,13 @@
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
 use common::audit::AuditAction;
+use common::ipc::request::{RemovePeer, UpdatePeer};
 
 use super::extract::{self, Body, Id, Json};
 use super::problem::ApiError;
 use super::session::done;
 use super::site::Caller;
 use crate::registry::Handle;
-use crate::supervisor::ask::Ask;
 
 impl Json for PeerPatch {}
 
@@ -47,10 +47,10 @@ pub async fn patch(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let role = body.0.role;
-    let reply = registry.reach(&id.0).await?.ask(Ask::UpdatePeer { peer: peer.0, role }).await?;
+    registry.reach(&id.0).await?.ask(UpdatePeer { peer: peer.0, role }).await?;
     let detail = format!("peer {}: {}", peer.0, format!("{role:?}").to_lowercase());
     registry.audit(&id.0, AuditAction::RoleChanged, &caller.right?.name(), Some(detail));
-    done(reply)
+    Ok(done())
 }
 
 /// Remove a peer.
@@ -71,8 +71,8 @@ pub async fn remove(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let ask = Ask::RemovePeer { peer: peer.0, reason: "removed".into() };
-    let reply = registry.reach(&id.0).await?.ask(ask).await?;
+    let request = RemovePeer { peer: peer.0, reason: "removed".into() };
+    registry.reach(&id.0).await?.ask(request).await?;
     registry.audit(&id.0, AuditAction::Removed, &caller.right?.name(), Some(format!("peer {}", peer.0)));
-    done(reply)
+    Ok(done())
 }

@@ -3,7 +3,8 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use common::access::Need;
-use common::ipc::Reply;
+use common::ipc;
+use common::ipc::request::{self, ClearSlot, ListSources, ListWindows, RemoveSource};
 use common::signal::StreamInfo;
 use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
 use common::spec::{SourceSpec, validate_name};
@@ -19,7 +20,6 @@ use crate::auth::Right;
 use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::arrangement::Arranged;
-use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for BindSlot {
     fn locate(body: &Value) -> Option<(String, String)> {
@@ -120,15 +120,11 @@ async fn bind(
         }
         name => (name.clone(), name),
     };
-    let ask = Ask::BindSlot { slot, bind: BindSlot { source, quality: quality.clone() } };
-    match registry.reach(&id.0).await?.ask(ask).await? {
-        Reply::Bound { stream_info } => {
-            let kept = BindSlot { source: kept, quality };
-            registry.arranged(&id.0, Arranged::Bound(stream_info.0.slot, kept)).await;
-            Ok(stream_info.0)
-        }
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let bind = ipc::Json(BindSlot { source, quality: quality.clone() });
+    let info = registry.reach(&id.0).await?.ask(request::BindSlot { slot, bind }).await?.0;
+    let kept = BindSlot { source: kept, quality };
+    registry.arranged(&id.0, Arranged::Bound(info.slot, kept)).await;
+    Ok(info)
 }
 
 /// Show nothing in a slot.
@@ -144,9 +140,9 @@ async fn bind(
     responses((status = 204, description = "It shows nothing")),
 )]
 pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    let reply = registry.reach(&id.0).await?.ask(Ask::ClearSlot { slot: slot.0 }).await?;
+    registry.reach(&id.0).await?.ask(ClearSlot { slot: slot.0 }).await?;
     registry.arranged(&id.0, Arranged::Cleared(slot.0)).await;
-    done(reply)
+    Ok(done())
 }
 
 /// The windows that can be shared.
@@ -159,10 +155,7 @@ pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<Ht
     responses((status = 200, description = "The topmost first", body = WindowList)),
 )]
 pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::Windows).await? {
-        Reply::Windows(list) => Ok(HttpResponse::Ok().json(list.0)),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    Ok(HttpResponse::Ok().json(registry.reach(&id.0).await?.ask(ListWindows).await?.0))
 }
 
 /// The sources of a streamer.
@@ -177,10 +170,8 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 )]
 pub async fn sources(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let right = caller.right?;
-    match registry.look(&id.0).await?.ask(Ask::Sources).await? {
-        Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0.shown_to(right == Right::Admin))),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let sources = registry.look(&id.0).await?.ask(ListSources).await?.0;
+    Ok(HttpResponse::Ok().json(sources.shown_to(right == Right::Admin)))
 }
 
 /// Add a named source.
@@ -208,10 +199,11 @@ pub async fn add_source(
     validate_name(&name)?;
     source.validate_alone()?;
     allowed(&source, "source", &site)?;
-    let ask = Ask::AddSource { name: name.clone(), source: hosts.resolve(source.clone())? };
-    let reply = registry.reach(&id.0).await?.ask(ask).await?;
+    let resolved = ipc::Json(hosts.resolve(source.clone())?);
+    let request = request::AddSource { name: name.clone(), source: resolved };
+    registry.reach(&id.0).await?.ask(request).await?;
     registry.arranged(&id.0, Arranged::Added(name, source)).await;
-    done(reply)
+    Ok(done())
 }
 
 /// Remove a named source.
@@ -233,7 +225,7 @@ pub async fn remove_source(
     name: SourceName,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let reply = registry.reach(&id.0).await?.ask(Ask::RemoveSource { name: name.0.clone() }).await?;
+    registry.reach(&id.0).await?.ask(RemoveSource { name: name.0.clone() }).await?;
     registry.arranged(&id.0, Arranged::Removed(name.0)).await;
-    done(reply)
+    Ok(done())
 }

@@ -1,8 +1,8 @@
 //! The streams that `multistream/*` clients can ask for, so that pages need to know no names.
 
 use actix_web::{HttpResponse, web};
-use common::ipc::Reply;
-use common::slots::{Source, SourceList, StreamList};
+use common::ipc::request::ListSources;
+use common::slots::{SourceList, StreamList};
 
 use super::problem::ApiError;
 use super::site::Caller;
@@ -10,7 +10,6 @@ use crate::auth::Right;
 use crate::registry::Handle;
 use crate::registry::request::Denied;
 use crate::signaling::multistream::Config;
-use crate::supervisor::ask::{Ask, AskError};
 
 /// The streams of `WS /api/ws`.
 ///
@@ -29,18 +28,11 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let is_admin = caller.right? == Right::Admin;
     let streams = match registry.reach(&config.streamer).await {
-        Ok(streamer) => sources(streamer.ask(Ask::Sources).await?)?,
+        Ok(streamer) => streamer.ask(ListSources).await?.0.sources,
         Err(Denied::NotFound(_)) => Vec::new(),
         Err(denied) => return Err(denied.into()),
     };
     let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
     let streams = SourceList { sources: streams }.shown_to(is_admin).sources;
     Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
-}
-
-fn sources(reply: Reply) -> Result<Vec<Source>, AskError> {
-    match reply {
-        Reply::Sources(list) => Ok(list.0.sources),
-        _ => Err(AskError::Unexpected),
-    }
 }

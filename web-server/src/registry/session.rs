@@ -10,7 +10,9 @@ use common::control::Control;
 use common::event::{Happening, PeerSummary};
 use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{ErrorKind, Join, RequestError, SessionState, StreamerIpcMessage};
+use common::ipc::{
+    AnyRequest, ErrorKind, Join, Json, RequestError, SessionState, StreamerIpcMessage, request,
+};
 use common::lifetime::StreamerPatch;
 use common::restart::{LastEnd, Restarts};
 use common::signal::{ServerMessage, StreamInfo, StreamerState};
@@ -27,7 +29,7 @@ use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
 use crate::hosts::{self, Hosts};
 use crate::signaling::{Close, Socket, socket};
-use crate::supervisor::ask::{Ask, JoinAnswer, Joined};
+use crate::supervisor::ask::{JoinAnswer, Joined};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};
 
@@ -46,14 +48,19 @@ fn random() -> f64 {
 }
 
 /// With what a streamer needs to know of Moonlight hosts.
-fn resolved(ask: Ask, hosts: &Hosts) -> Result<Ask, hosts::Error> {
-    Ok(match ask {
-        Ask::AddSource { name, source } => Ask::AddSource { name, source: hosts.resolve(source)? },
-        Ask::BindSlot { slot, bind: BindSlot { source: SlotSource::Spec(source), quality } } => {
-            let source = SlotSource::Spec(hosts.resolve(source)?);
-            Ask::BindSlot { slot, bind: BindSlot { source, quality } }
+fn resolved(request: AnyRequest, hosts: &Hosts) -> Result<AnyRequest, hosts::Error> {
+    Ok(match request {
+        AnyRequest::AddSource(request::AddSource { name, source: Json(source) }) => {
+            request::AddSource { name, source: Json(hosts.resolve(source)?) }.into()
         }
-        ask => ask,
+        AnyRequest::BindSlot(request::BindSlot { slot, bind: Json(bind) }) => {
+            let source = match bind.source {
+                SlotSource::Spec(source) => SlotSource::Spec(hosts.resolve(source)?),
+                name @ SlotSource::Name(_) => name,
+            };
+            request::BindSlot { slot, bind: Json(BindSlot { source, ..bind }) }.into()
+        }
+        request => request,
     })
 }
 
@@ -526,18 +533,18 @@ impl Session {
 
     /// Gives a new process what an earlier one had at run time.
     fn rearrange(&self) {
-        let (id, handle, asks) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
+        let (id, handle, requests) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
         let hosts = self.hosts.clone();
         // Commands are passed on in their order, and joins come after this one.
-        let first = self.arrangement.replay_first().map(|ask| self.handle.put(ask));
+        let first = self.arrangement.replay_first().map(|request| self.handle.put(request.into()));
         if let Some(Err(error)) = first {
             tracing::warn!(%id, %error, "a new process is not told who may steer");
         }
         tokio::spawn(async move {
-            for ask in asks {
-                let what = format!("{ask:?}");
-                let done = match resolved(ask, &hosts) {
-                    Ok(ask) => handle.ask(ask).await.map(drop).map_err(|error| error.to_string()),
+            for request in requests {
+                let what = format!("{request:?}");
+                let done = match resolved(request, &hosts) {
+                    Ok(request) => handle.ask_any(request).await.map(drop).map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),
                 };
                 if let Err(error) = done {

@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId, TokenId};
-use common::ipc::{self, Json, ServerIpcMessage};
+use common::ipc::{self, Json, Tell};
 use common::multistream::{ClientMessage, SUBPROTOCOL};
 use common::signal::StreamerState;
 use tokio::sync::oneshot;
@@ -167,7 +167,7 @@ impl Connection {
                     Output::Leave => self.leave(true).await,
                     Output::Tell(message) => {
                         if let Some(Peer { id: peer, streamer, .. }) = &self.peer {
-                            let message = ServerIpcMessage::FromPeer { peer: *peer, message: Json(message) };
+                            let message = Tell::FromPeer { peer: *peer, message: Json(message) };
                             if let Err(error) = streamer.tell(message).await {
                                 self.peer = None;
                                 inputs.push_back(Input::Gone(error.to_string()));

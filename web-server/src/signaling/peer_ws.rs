@@ -22,7 +22,7 @@ use bytestring::ByteString;
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, Json, ServerIpcMessage};
+use common::ipc::{Join, Json, Tell};
 use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -272,7 +272,7 @@ impl Native {
             ClientMessage::Bye => Err(End::Bye),
             ClientMessage::Hello { .. } => self.error("already_joined", "hello has been said").await,
             message => {
-                let message = ServerIpcMessage::FromPeer { peer, message: Json(message) };
+                let message = Tell::FromPeer { peer, message: Json(message) };
                 streamer.tell(message).await.map_err(|error| End::refused(error.to_string()))
             }
         }

@@ -9,7 +9,8 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::{Peer, PeerKind};
-use common::ipc::{ICE_SESSION_MISMATCH, Join, Reply, RequestError};
+use common::ipc::request::{AddPeer, PatchPeer, PeerAdded, RemovePeer};
+use common::ipc::{ICE_SESSION_MISMATCH, Join, Json, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
@@ -18,7 +19,7 @@ use crate::auth::{Auth, Refused, Right};
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::Handle;
-use crate::supervisor::ask::{Ask, AskError};
+use crate::supervisor::ask::AskError;
 
 const SDP: &str = "application/sdp";
 /// Of what a player says later (RFC 8840 §9).
@@ -69,15 +70,15 @@ pub async fn create(
     tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
     let join = Join::Whep { offer, token_id: right.token() };
     let streamer = registry.reach(&id.0).await?;
-    let joined = streamer.ask(Ask::AddPeer(join)).await;
+    let joined = streamer.ask(AddPeer { join: Json(join) }).await;
     metrics.join(PeerKind::Whep, joined.is_ok());
-    if let (true, Ok(Reply::PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
+    if let (true, Ok(PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
         // While it joined: whoever revoked it has not seen it yet.
-        streamer.ask(Ask::RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
+        streamer.ask(RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
         return Err(ApiError::Access(Refused::Revoked));
     }
     match joined? {
-        Reply::PeerAdded { peer, answer: Some(answer) } => {
+        PeerAdded { peer, answer: Some(answer) } => {
             let mut created = HttpResponse::Created();
             if let Some(session) = fragment::session_of(&answer) {
                 created.insert_header((header::ETAG, fragment::tag(session)));
@@ -91,7 +92,7 @@ pub async fn create(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(answer))
         }
-        _ => Err(AskError::Unexpected.into()),
+        PeerAdded { answer: None, .. } => Err(AskError::Unexpected.into()),
     }
 }
 
@@ -114,11 +115,8 @@ pub async fn delete(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     must_be_theirs(&registry, &id, peer, &caller.right?).await?;
-    let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };
-    match registry.reach(&id.0).await?.ask(ask).await? {
-        Reply::Done => Ok(HttpResponse::Ok().finish()),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    registry.reach(&id.0).await?.ask(RemovePeer { peer: peer.0, reason: "left".into() }).await?;
+    Ok(HttpResponse::Ok().finish())
 }
 
 /// Others' are as good as not there.
@@ -186,9 +184,10 @@ pub async fn patch(
         std::str::from_utf8(&text).map_err(|_| ApiError::Unreadable("a fragment is UTF-8 text".into()))?;
     let mut patch = fragment::parse(text).map_err(|error| ApiError::Unreadable(error.to_string()))?;
     patch.sessions = fragment::sessions_in(&if_match.join(","));
-    match registry.reach(&id.0).await?.ask(Ask::PatchPeer { peer: peer.0, patch }).await {
-        Ok(Reply::Patched { answer: None }) => Ok(HttpResponse::NoContent().finish()),
-        Ok(Reply::Patched { answer: Some(answer) }) => {
+    let request = PatchPeer { peer: peer.0, patch: Json(patch) };
+    match registry.reach(&id.0).await?.ask(request).await.map(|patched| patched.answer) {
+        Ok(None) => Ok(HttpResponse::NoContent().finish()),
+        Ok(Some(answer)) => {
             let session = fragment::session_of(&answer).ok_or(AskError::Unexpected)?;
             Ok(HttpResponse::Ok()
                 .content_type(FRAGMENT)
@@ -196,7 +195,6 @@ pub async fn patch(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(fragment::of_answer(&answer)))
         }
-        Ok(_) => Err(AskError::Unexpected.into()),
         Err(AskError::Refused(error)) if error.code == ICE_SESSION_MISMATCH => {
             Err(ApiError::PreconditionFailed)
         }

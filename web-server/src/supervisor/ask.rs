@@ -1,16 +1,11 @@
-//! What can be asked of a streamer, and the table of questions that wait for their answers.
+//! How requests to a streamer are made, and the table of those that wait for their replies.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use common::api::{InputRequest, SnapshotFormat};
-use common::clipboard::{Content, Wanted};
-use common::control::ControlChange;
-use common::id::{PeerId, RequestId, SlotIndex, SourceName};
-use common::ipc::{IcePatch, Join, Json, Reply, RequestError, ServerIpcMessage};
-use common::signal::Role;
-use common::slots::BindSlot;
-use common::spec::SourceSpec;
+use common::clipboard::Wanted;
+use common::id::{PeerId, RequestId};
+use common::ipc::{AnyRequest, FrameError, Payload, RequestError};
 use tokio::sync::oneshot;
 
 use crate::signaling::Socket;
@@ -19,133 +14,22 @@ use crate::signaling::Socket;
 /// belongs to an HTTP request or a joining viewer, and a streamer that is so far behind is not helped by more.
 const MAX_PENDING: usize = 256;
 
-/// A question to a streamer that has one answer.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
-    /// A viewer comes.
-    AddPeer(Join),
-    /// End a peer.
-    RemovePeer {
-        /// Whom.
-        peer: PeerId,
-        /// Told to the peer.
-        reason: String,
-    },
-    /// Change what a peer may do.
-    UpdatePeer {
-        /// Whose.
-        peer: PeerId,
-        /// What it may do from now on.
-        role: Role,
-    },
-    /// Carry out input.
-    Input(InputRequest),
-    /// A picture now.
-    Snapshot {
-        /// Of which slot.
-        slot: SlotIndex,
-        /// File format.
-        format: SnapshotFormat,
-        /// Scaled down to this width, pixels.
-        width: Option<u32>,
-    },
-    /// Read this of the clipboard.
-    GetClipboard(Wanted),
-    /// Set the clipboard.
-    SetClipboard(Content),
-    /// Show something in a slot; `None`: the first free one.
-    BindSlot {
-        /// Which.
-        slot: Option<SlotIndex>,
-        /// What.
-        bind: BindSlot,
-    },
-    /// Show nothing in a slot.
-    ClearSlot {
-        /// Which.
-        slot: SlotIndex,
-    },
-    /// The windows that can be shared.
-    Windows,
-    /// The sources that there are.
-    Sources,
-    /// Add a named source.
-    AddSource {
-        /// Its name.
-        name: SourceName,
-        /// What it is.
-        source: SourceSpec,
-    },
-    /// Remove a named source.
-    RemoveSource {
-        /// Its name.
-        name: SourceName,
-    },
-    /// Change who may steer, or ask.
-    Control(ControlChange),
-    /// Tell a player's connection of its side of ICE.
-    PatchPeer {
-        /// Whose.
-        peer: PeerId,
-        /// What it says.
-        patch: IcePatch,
-    },
-    /// Resize a desktop.
-    Resize {
-        /// Slot whose source is resized.
-        slot: SlotIndex,
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
-    },
+/// How long the reply to a request may take.
+pub fn deadline(request: &AnyRequest) -> Duration {
+    match request {
+        // Typing is paced by the session: 4096 characters take seconds, and there may be many texts.
+        AnyRequest::SendInput(_) => Duration::from_secs(60),
+        _ => Duration::from_secs(10),
+    }
 }
 
-impl Ask {
-    /// How long the answer may take.
-    pub fn deadline(&self) -> Duration {
-        match self {
-            // Typing is paced by the session: 4096 characters take seconds, and there may be many texts.
-            Ask::Input(_) => Duration::from_secs(60),
-            _ => Duration::from_secs(10),
-        }
-    }
-
-    /// True when it or its answer is large, and must not delay others.
-    pub fn is_bulk(&self) -> bool {
-        match self {
-            Ask::Snapshot { .. } | Ask::GetClipboard(Wanted::Picture) => true,
-            Ask::SetClipboard(content) => content.png.is_some(),
-            _ => false,
-        }
-    }
-
-    /// The message that asks it.
-    pub fn into_message(self, request: RequestId) -> ServerIpcMessage {
-        match self {
-            Ask::AddPeer(join) => ServerIpcMessage::AddPeer { request, join: Json(join) },
-            Ask::RemovePeer { peer, reason } => ServerIpcMessage::RemovePeer { request, peer, reason },
-            Ask::UpdatePeer { peer, role } => ServerIpcMessage::UpdatePeer { request, peer, role },
-            Ask::Input(input) => ServerIpcMessage::Input { request, input: Json(input) },
-            Ask::Snapshot { slot, format, width } => {
-                ServerIpcMessage::Snapshot { request, slot, format, width }
-            }
-            Ask::GetClipboard(wanted) => ServerIpcMessage::GetClipboard { request, wanted },
-            Ask::SetClipboard(content) => ServerIpcMessage::SetClipboard { request, content },
-            Ask::BindSlot { slot, bind } => ServerIpcMessage::BindSlot { request, slot, bind: Json(bind) },
-            Ask::ClearSlot { slot } => ServerIpcMessage::ClearSlot { request, slot },
-            Ask::Windows => ServerIpcMessage::Windows { request },
-            Ask::Sources => ServerIpcMessage::Sources { request },
-            Ask::AddSource { name, source } => {
-                ServerIpcMessage::AddSource { request, name, source: Json(source) }
-            }
-            Ask::Control(change) => ServerIpcMessage::Control { request, change: Json(change) },
-            Ask::RemoveSource { name } => ServerIpcMessage::RemoveSource { request, name },
-            Ask::PatchPeer { peer, patch } => {
-                ServerIpcMessage::PatchPeer { request, peer, patch: Json(patch) }
-            }
-            Ask::Resize { slot, width, height } => ServerIpcMessage::Resize { request, slot, width, height },
-        }
+/// True when a request or its reply is large, and must not delay others.
+pub fn is_bulk(request: &AnyRequest) -> bool {
+    match request {
+        AnyRequest::TakeSnapshot(_) => true,
+        AnyRequest::GetClipboard(request) => request.wanted == Wanted::Picture,
+        AnyRequest::SetClipboard(request) => request.content.png.is_some(),
+        _ => false,
     }
 }
 
@@ -164,13 +48,19 @@ pub enum AskError {
     /// Too many questions wait already.
     #[error("the streamer is busy; try again")]
     Busy,
-    /// It answered something else.
+    /// It answered something else, or the request does not fit a message.
     #[error("the streamer gave an answer that does not fit the question")]
     Unexpected,
 }
 
+impl From<FrameError> for AskError {
+    fn from(_: FrameError) -> Self {
+        AskError::Unexpected
+    }
+}
+
 /// Where an answer goes.
-pub type Answer = oneshot::Sender<Result<Reply, AskError>>;
+pub type Answer = oneshot::Sender<Result<Payload, AskError>>;
 
 /// A viewer that has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +77,10 @@ pub type JoinAnswer = oneshot::Sender<Result<Joined, AskError>>;
 /// Who waits.
 #[derive(Debug)]
 pub enum Waiting {
-    /// Somebody who asked an [`Ask`].
+    /// Somebody who made a request.
     Answer(Answer),
+    /// Somebody who has a peer added. If nobody waits for the answer any more, the peer must not stay.
+    Added(Answer),
     /// A viewer who joins by WebSocket. Signalling for it follows the answer at once, so the answer must
     /// take the same way as that signalling.
     Join {
@@ -206,7 +98,7 @@ impl Waiting {
     pub fn fail(self, error: AskError) {
         // Whoever has stopped waiting does not miss it.
         match self {
-            Waiting::Answer(answer) => drop(answer.send(Err(error))),
+            Waiting::Answer(answer) | Waiting::Added(answer) => drop(answer.send(Err(error))),
             Waiting::Join { answer, .. } => drop(answer.send(Err(error))),
             Waiting::Start => {}
         }
@@ -215,8 +107,7 @@ impl Waiting {
     fn is_abandoned(&self) -> bool {
         match self {
             Waiting::Answer(answer) => answer.is_closed(),
-            Waiting::Join { answer, .. } => answer.is_closed(),
-            Waiting::Start => false,
+            Waiting::Added(_) | Waiting::Join { .. } | Waiting::Start => false,
         }
     }
 }
@@ -263,7 +154,9 @@ impl Pending {
 
     /// The connection is lost: no answer will come.
     pub fn fail_all(&mut self) {
-        self.waiting.drain().for_each(|(_, waiting)| waiting.fail(AskError::Gone));
+        for (_, waiting) in self.waiting.drain() {
+            waiting.fail(AskError::Gone);
+        }
     }
 }
 

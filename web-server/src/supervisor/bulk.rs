@@ -1,14 +1,14 @@
 //! The connection for large replies: made when the first is asked for, kept until the streamer ends.
 
-use common::ipc::{Purpose, StreamerIpcMessage};
+use common::ipc::{AnyRequest, Purpose, ServerIpcMessage, StreamerIpcMessage};
 use tokio::sync::mpsc;
 
-use super::ask::{Answer, Ask, AskError, Pending, Waiting};
+use super::ask::{Answer, AskError, Pending, Waiting};
 use super::link::Connection;
 use super::rundir::RunDir;
 
 pub(super) struct Command {
-    pub ask: Ask,
+    pub request: AnyRequest,
     pub answer: Answer,
 }
 
@@ -57,9 +57,12 @@ fn ask(connection: &mut Connection, pending: &mut Pending, command: Command) {
     match pending.enter(Waiting::Answer(command.answer)) {
         Err(waiting) => waiting.fail(AskError::Busy),
         Ok(id) => {
-            if let Err(error) = connection.queue(&command.ask.into_message(id)) {
+            let message = ServerIpcMessage::Request { id, request: command.request };
+            if let Err(error) = connection.queue(&message) {
                 tracing::warn!(%error, "cannot ask a streamer");
-                pending.take(id).into_iter().for_each(|waiting| waiting.fail(AskError::Unexpected));
+                if let Some(waiting) = pending.take(id) {
+                    waiting.fail(error.into());
+                }
             }
         }
     }

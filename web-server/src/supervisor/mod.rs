@@ -34,7 +34,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::exit::{ExitReason, StreamerExit};
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
+use common::ipc::request::RemovePeer;
+use common::ipc::{
+    AnyRequest, Join, Payload, Request, RequestError, SessionState, Settings, StreamerIpcMessage, Tell,
+};
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
@@ -45,7 +48,7 @@ pub use launch::{Launcher, LogSettings};
 
 use homes::Homes;
 
-use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
+use ask::{Answer, AskError, JoinAnswer, Joined};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
 /// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
@@ -141,9 +144,9 @@ impl Failure {
 pub type Generation = u64;
 
 enum Command {
-    Ask { ask: Ask, answer: Answer },
+    Ask { request: AnyRequest, answer: Answer },
     Join { join: Join, socket: Socket, answer: JoinAnswer },
-    Tell(ServerIpcMessage),
+    Tell(Tell),
 }
 
 /// Talks to one streamer; stays valid, if useless, after its end.
@@ -173,9 +176,18 @@ impl Handle {
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn ask(&self, ask: Ask) -> Result<Reply, AskError> {
-        let deadline = ask.deadline();
-        let answer = self.put(ask)?;
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
+        let payload = self.ask_any(request.into()).await?;
+        Ok(payload.read()?)
+    }
+
+    /// The same, of any request; only its own type can be read from the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask_any(&self, request: AnyRequest) -> Result<Payload, AskError> {
+        let deadline = ask::deadline(&request);
+        let answer = self.put(request)?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
             Err(_) => Err(AskError::Timeout(deadline)),
@@ -186,12 +198,12 @@ impl Handle {
     ///
     /// # Errors
     /// There is no room, or nobody to ask.
-    pub fn put(&self, ask: Ask) -> Result<oneshot::Receiver<Result<Reply, AskError>>, AskError> {
+    pub fn put(&self, request: AnyRequest) -> Result<oneshot::Receiver<Result<Payload, AskError>>, AskError> {
         let (answer, receiver) = oneshot::channel();
-        if ask.is_bulk() {
-            self.bulk.try_send(bulk::Command { ask, answer }).map_err(refused)?;
+        if ask::is_bulk(&request) {
+            self.bulk.try_send(bulk::Command { request, answer }).map_err(refused)?;
         } else {
-            self.control.try_send(Command::Ask { ask, answer }).map_err(refused)?;
+            self.control.try_send(Command::Ask { request, answer }).map_err(refused)?;
         }
         Ok(receiver)
     }
@@ -214,7 +226,7 @@ impl Handle {
     ///
     /// # Errors
     /// The streamer is gone.
-    pub async fn tell(&self, message: ServerIpcMessage) -> Result<(), AskError> {
+    pub async fn tell(&self, message: Tell) -> Result<(), AskError> {
         self.control.send(Command::Tell(message)).await.map_err(|_| AskError::Gone)
     }
 
@@ -223,9 +235,9 @@ impl Handle {
     pub fn leave(&self, peer: PeerId, socket: u64, said_bye: bool) {
         let command = if said_bye {
             let (answer, _) = oneshot::channel();
-            Command::Ask { ask: Ask::RemovePeer { peer, reason: "left".into() }, answer }
+            Command::Ask { request: RemovePeer { peer, reason: "left".into() }.into(), answer }
         } else {
-            Command::Tell(ServerIpcMessage::DetachPeer { peer, socket })
+            Command::Tell(Tell::DetachPeer { peer, socket })
         };
         if let Err(error) = self.control.try_send(command) {
             tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use common::exit::ExitReason;
 use common::id::StreamerId;
+use common::ipc::request::{AddPeer, PeerAdded, RemovePeer, StartSource};
 use common::ipc::{
-    ALREADY_STARTED, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState,
-    StreamerIpcMessage,
+    ALREADY_STARTED, AnyRequest, Json, Payload, Purpose, Ready, Request, RequestError, ServerIpcMessage,
+    SessionState, StreamerIpcMessage,
 };
 use common::spec::SourceSpec;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::adopt::Found;
-use super::ask::{Ask, AskError, Joined, Pending, Waiting};
+use super::ask::{AskError, Joined, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir, boot};
@@ -271,8 +272,8 @@ impl Supervisor {
             _ => START_DEADLINE,
         };
         self.deadline = Some((Instant::now() + deadline, "its source did not start in time"));
-        if let Ok(request) = self.pending.enter(Waiting::Start) {
-            self.queue(connection, &ServerIpcMessage::StartSource { request });
+        if let Ok(id) = self.pending.enter(Waiting::Start) {
+            self.queue(connection, &ServerIpcMessage::Request { id, request: StartSource.into() });
         }
     }
 
@@ -325,14 +326,19 @@ impl Supervisor {
     }
 
     fn command(&mut self, connection: &mut Connection, command: Command) {
-        let (waiting, ask) = match command {
-            Command::Tell(message) => return self.queue(connection, &message),
-            Command::Ask { ask, answer } => (Waiting::Answer(answer), ask),
-            Command::Join { join, socket, answer } => (Waiting::Join { socket, answer }, Ask::AddPeer(join)),
+        let (waiting, request) = match command {
+            Command::Tell(tell) => return self.queue(connection, &ServerIpcMessage::Tell(tell)),
+            Command::Ask { request: request @ AnyRequest::AddPeer(_), answer } => {
+                (Waiting::Added(answer), request)
+            }
+            Command::Ask { request, answer } => (Waiting::Answer(answer), request),
+            Command::Join { join, socket, answer } => {
+                (Waiting::Join { socket, answer }, AddPeer { join: Json(join) }.into())
+            }
         };
         match self.pending.enter(waiting) {
             Err(waiting) => waiting.fail(AskError::Busy),
-            Ok(request) => self.queue(connection, &ask.into_message(request)),
+            Ok(id) => self.queue(connection, &ServerIpcMessage::Request { id, request }),
         }
     }
 
@@ -347,21 +353,21 @@ impl Supervisor {
         match message {
             StreamerIpcMessage::SourceConnected => self.source_runs().await,
             StreamerIpcMessage::Reply { request, result } => match self.pending.take(request) {
-                None => self.unwanted(connection, result),
-                Some(Waiting::Start) => self.start_result(result).await,
-                Some(Waiting::Answer(answer)) => {
-                    let answered = answer.send(result.map_err(AskError::Refused));
-                    if let Err(result) = answered {
+                // Whoever has stopped waiting does not miss it.
+                None => {}
+                Some(Waiting::Start) => self.start_result(read::<StartSource>(result)).await,
+                Some(Waiting::Answer(answer)) => drop(answer.send(result.map_err(AskError::Refused))),
+                Some(Waiting::Added(answer)) => {
+                    if let Err(result) = answer.send(result.map_err(AskError::Refused)) {
                         self.unwanted(connection, result);
                     }
                 }
-                Some(Waiting::Join { socket, answer }) => match result {
-                    Ok(Reply::PeerAdded { peer, answer: sdp }) => {
+                Some(Waiting::Join { socket, answer }) => match read::<AddPeer>(result) {
+                    Ok(PeerAdded { peer, answer: sdp }) => {
                         let joined = Joined { peer, answer: sdp };
                         self.report(Event::Joined { joined, socket, answer }).await;
                     }
-                    Ok(_) => Waiting::Join { socket, answer }.fail(AskError::Unexpected),
-                    Err(error) => Waiting::Join { socket, answer }.fail(AskError::Refused(error)),
+                    Err(error) => Waiting::Join { socket, answer }.fail(error),
                 },
             },
             other => self.report(Event::Said(other)).await,
@@ -369,20 +375,23 @@ impl Supervisor {
     }
 
     /// Nobody waits for this answer any more: a peer that was added for them must not stay.
-    fn unwanted<E: std::fmt::Debug>(&mut self, connection: &mut Connection, result: Result<Reply, E>) {
-        if let Ok(Reply::PeerAdded { peer, .. }) = result {
-            let request = self.pending.fresh_id();
-            let ask = Ask::RemovePeer { peer, reason: "nobody waited for the answer".into() };
-            self.queue(connection, &ask.into_message(request));
+    fn unwanted(&mut self, connection: &mut Connection, result: Result<Payload, AskError>) {
+        let added = result.and_then(|payload| Ok(payload.read::<PeerAdded>()?));
+        if let Ok(PeerAdded { peer, .. }) = added {
+            let request = RemovePeer { peer, reason: "nobody waited for the answer".into() }.into();
+            let id = self.pending.fresh_id();
+            self.queue(connection, &ServerIpcMessage::Request { id, request });
         }
     }
 
-    async fn start_result(&mut self, result: Result<Reply, RequestError>) {
+    async fn start_result(&mut self, result: Result<(), AskError>) {
         match result {
-            Ok(_) => self.source_runs().await,
+            Ok(()) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
-            Err(error) if error.code == ALREADY_STARTED => {}
-            Err(error) => {
+            Err(AskError::Refused(error)) if error.code == ALREADY_STARTED => {}
+            // What it should have said is due by the deadline.
+            Err(AskError::Gone | AskError::Timeout(_) | AskError::Busy | AskError::Unexpected) => {}
+            Err(AskError::Refused(error)) => {
                 self.start_error = Some(error);
                 self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));
             }
@@ -516,6 +525,11 @@ fn hold(turn: OwnedSemaphorePermit) -> AbortOnDropHandle<()> {
         sleep(LONGEST_TURN).await;
         drop(turn);
     }))
+}
+
+/// The reply to a request of this type.
+fn read<R: Request>(result: Result<Payload, RequestError>) -> Result<R::Reply, AskError> {
+    Ok(result?.read()?)
 }
 
 fn refuse(command: Command) {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{self, Json, ServerIpcMessage};
+use common::ipc::{self, Json, Tell};
 use common::signal::Role;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -187,7 +187,7 @@ impl Page {
                     self.connection.websocket.send(text, &self.outbox.kick).await?;
                 }
                 (Output::Tell(message), Some((streamer, peer))) => {
-                    let message = ServerIpcMessage::FromPeer { peer, message: Json(message) };
+                    let message = Tell::FromPeer { peer, message: Json(message) };
                     streamer.tell(message).await.map_err(|error| End::refused(error.to_string()))?;
                 }
                 (Output::Tell(_), None) => {}
