@@ -33,7 +33,7 @@ use crate::config::Streams;
 use crate::hosts::Hosts;
 use crate::limits::Limit;
 use crate::metrics::Metrics;
-use crate::signaling::{Close, Socket};
+use crate::socket::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::homes::Homes;

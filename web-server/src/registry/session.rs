@@ -28,7 +28,7 @@ use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
 use crate::hosts::{self, Hosts};
-use crate::signaling::{Close, Socket, socket};
+use crate::socket::{self, Close, Socket};
 use crate::supervisor::ask::{JoinAnswer, Joined};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};

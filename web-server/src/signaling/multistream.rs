@@ -27,13 +27,13 @@ use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
 use super::gate::Gate;
-use super::socket::{Close, Out, Outbox, Socket};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::request::Denied;
 use crate::registry::{self, Viewer};
+use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
 

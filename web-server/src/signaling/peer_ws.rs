@@ -31,13 +31,13 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use super::gate::Gate;
-use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
 use crate::compat::multi_webrtc;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::{self, Viewer};
+use crate::socket::{Out, Outbox, Socket, to_text};
 use crate::supervisor;
 
 /// The client speaks first, and soon.

@@ -8,7 +8,7 @@ use common::id::{PeerId, RequestId};
 use common::ipc::{AnyRequest, FrameError, Payload, RequestError};
 use tokio::sync::oneshot;
 
-use crate::signaling::Socket;
+use crate::socket::Socket;
 
 /// Most questions that wait for an answer on one connection. More are refused with [`AskError::Busy`]: each
 /// belongs to an HTTP request or a joining viewer, and a streamer that is so far behind is not helped by more.

@@ -43,7 +43,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use crate::hosts::Hosts;
-use crate::signaling::Socket;
+use crate::socket::Socket;
 pub use launch::{Launcher, LogSettings};
 
 use homes::Homes;

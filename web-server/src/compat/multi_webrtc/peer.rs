@@ -19,8 +19,8 @@ use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
 use crate::api::problem::ApiError;
 use crate::registry::Viewer;
 use crate::signaling::peer_ws::Connection;
-use crate::signaling::socket::{Close, Out, Outbox, Socket};
 use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
+use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
 
