@@ -327,6 +327,11 @@ pub enum StreamerIpcMessage {
         /// What.
         message: Json<ServerMessage>,
     },
+    /// Who may steer has changed. The web-server keeps it, and tells every peer with a WebSocket.
+    ControlChanged {
+        /// As it is now.
+        control: Json<Control>,
+    },
     /// A peer joined or changed its state.
     PeerState {
         /// All about it.

@@ -2,8 +2,8 @@
 
 use common::control::{Control, ControlChange, ControlMode};
 use common::id::PeerId;
-use common::ipc::{ErrorKind, RequestError};
-use common::signal::{Role, ServerMessage};
+use common::ipc::{ErrorKind, Json, RequestError, StreamerIpcMessage};
+use common::signal::Role;
 
 use super::Session;
 use super::viewers::refuse;
@@ -58,6 +58,6 @@ impl Session {
         let control = self.control.control().clone();
         tracing::info!(mode = ?control.mode, holder = ?control.holder, "control");
         self.tell_all(|| Command::Control(control.clone()));
-        self.broadcast(link, ServerMessage::Control(control));
+        link.send(StreamerIpcMessage::ControlChanged { control: Json(control) });
     }
 }

@@ -643,11 +643,10 @@ impl Session {
                     socket.send(&message.0);
                 }
             }
-            StreamerIpcMessage::Broadcast { message } => {
-                if let ServerMessage::Control(control) = &message.0 {
-                    self.control_changed(control.clone());
-                }
-                self.broadcast(&message.0);
+            StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
+            StreamerIpcMessage::ControlChanged { control: Json(control) } => {
+                self.control_changed(control.clone());
+                self.broadcast(&ServerMessage::Control(control));
             }
             StreamerIpcMessage::PeerState { peer } => self.peer_state(peer.0),
             StreamerIpcMessage::PeerGone { peer, reason } => {
