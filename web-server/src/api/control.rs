@@ -1,7 +1,6 @@
 //! `/api/streamers/{id}/control`: who may steer, where one at a time does.
 
 use actix_web::{HttpResponse, web};
-use common::audit::AuditAction;
 use common::control::{Control, ControlChange};
 use common::ipc;
 use common::ipc::request::ChangeControl;
@@ -10,7 +9,6 @@ use super::extract::{Body, Id, Json};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::registry::Handle;
-use crate::registry::arrangement::Arranged;
 
 impl Json for ControlChange {}
 
@@ -24,7 +22,9 @@ impl Json for ControlChange {}
     responses((status = 200, description = "Mode, holder, and who asks", body = Control)),
 )]
 pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    ask(&id, ControlChange::default(), &registry).await
+    // An empty change only asks.
+    let request = ChangeControl { change: ipc::Json(ControlChange::default()) };
+    Ok(HttpResponse::Ok().json(registry.ask(&id.0, request).await?.0))
 }
 
 /// Change who may steer.
@@ -46,16 +46,6 @@ pub async fn put(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let answer = ask(&id, body.0, &registry).await?;
-    if let Some(mode) = body.0.mode {
-        registry.arranged(&id.0, Arranged::Control(mode)).await;
-    }
-    let detail = serde_json::to_string(&body.0).ok();
-    registry.audit(&id.0, AuditAction::ControlChanged, &caller.right?.name(), detail);
-    Ok(answer)
-}
-
-async fn ask(id: &Id, change: ControlChange, registry: &Handle) -> Result<HttpResponse, ApiError> {
-    let request = ChangeControl { change: ipc::Json(change) };
-    Ok(HttpResponse::Ok().json(registry.reach(&id.0).await?.ask(request).await?.0))
+    let control = registry.change_control(&id.0, body.0, &caller.right?.name()).await?;
+    Ok(HttpResponse::Ok().json(control))
 }

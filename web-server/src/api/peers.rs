@@ -2,8 +2,6 @@
 
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
-use common::audit::AuditAction;
-use common::ipc::request::{RemovePeer, UpdatePeer};
 
 use super::extract::{self, Body, Id, Json};
 use super::problem::ApiError;
@@ -46,10 +44,7 @@ pub async fn patch(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let role = body.0.role;
-    registry.reach(&id.0).await?.ask(UpdatePeer { peer: peer.0, role }).await?;
-    let detail = format!("peer {}: {}", peer.0, format!("{role:?}").to_lowercase());
-    registry.audit(&id.0, AuditAction::RoleChanged, &caller.right?.name(), Some(detail));
+    registry.update_peer(&id.0, peer.0, body.0.role, &caller.right?.name()).await?;
     Ok(done())
 }
 
@@ -71,8 +66,6 @@ pub async fn remove(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let request = RemovePeer { peer: peer.0, reason: "removed".into() };
-    registry.reach(&id.0).await?.ask(request).await?;
-    registry.audit(&id.0, AuditAction::Removed, &caller.right?.name(), Some(format!("peer {}", peer.0)));
+    registry.remove_peer(&id.0, peer.0, &caller.right?.name()).await?;
     Ok(done())
 }

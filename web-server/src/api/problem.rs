@@ -18,8 +18,8 @@ use crate::auth::revoked::Full;
 use crate::compat::multi_webrtc::answer;
 use crate::hosts;
 use crate::limits::Exceeded;
-use crate::registry::StartError;
 use crate::registry::request::Denied;
+use crate::registry::{OperationError, StartError};
 use crate::supervisor::ask::AskError;
 
 /// Media type of a problem.
@@ -279,6 +279,16 @@ fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
     };
     (status, &error.code, error.field.as_deref())
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Denied(denied) => denied.into(),
+            OperationError::Ask(error) => error.into(),
+            OperationError::Host(error) => error.into(),
+        }
+    }
 }
 
 impl From<InvalidField> for ApiError {

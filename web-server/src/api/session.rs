@@ -65,7 +65,7 @@ pub async fn snapshot(
         Right::Streamer { token, .. } => Some(limits.snapshot(token)?),
         Right::Admin | Right::Nobody => None,
     };
-    let picture = registry.reach(&id.0).await?.ask(TakeSnapshot { slot, format, width }).await?;
+    let picture = registry.ask(&id.0, TakeSnapshot { slot, format, width }).await?;
     Ok(HttpResponse::Ok()
         .content_type(media_type)
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -96,7 +96,7 @@ pub async fn input(
         return Err(ApiError::field("events", message));
     }
     validate_commands(&input.events).map_err(|(n, error)| ApiError::input(format!("events[{n}]"), &error))?;
-    registry.reach(&id.0).await?.ask(SendInput { input: ipc::Json(input) }).await?;
+    registry.ask(&id.0, SendInput { input: ipc::Json(input) }).await?;
     Ok(done())
 }
 
@@ -129,8 +129,7 @@ pub async fn get_clipboard(
     let query = Query::of(&request, &["type"])?;
     let kind = query.get("type").map(clipboard_type).transpose()?;
     let wanted = if kind == Some(ClipboardType::Png) { Wanted::Picture } else { Wanted::Texts };
-    let request::Clipboard { types, content } =
-        registry.reach(&id.0).await?.ask(GetClipboard { wanted }).await?;
+    let request::Clipboard { types, content } = registry.ask(&id.0, GetClipboard { wanted }).await?;
     let Content { text, html, png } = content;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -183,7 +182,7 @@ pub async fn put_clipboard(
 ) -> Result<HttpResponse, ApiError> {
     let Clip(content) = clip;
     content.validate()?;
-    registry.reach(&id.0).await?.ask(request::SetClipboard { content }).await?;
+    registry.ask(&id.0, request::SetClipboard { content }).await?;
     Ok(done())
 }
 
@@ -206,7 +205,7 @@ pub async fn resize(
 ) -> Result<HttpResponse, ApiError> {
     let ResizeRequest { slot, width, height } = body.0;
     validate_size(width, height)?;
-    registry.reach(&id.0).await?.ask(Resize { slot, width, height }).await?;
+    registry.ask(&id.0, Resize { slot, width, height }).await?;
     Ok(done())
 }
 

@@ -3,8 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use common::access::Need;
-use common::ipc;
-use common::ipc::request::{self, ClearSlot, ListSources, ListWindows, RemoveSource};
+use common::ipc::request::ListWindows;
 use common::signal::StreamInfo;
 use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
 use common::spec::{SourceSpec, validate_name};
@@ -17,9 +16,7 @@ use super::site::{Caller, Site};
 use super::sources::allowed;
 use super::streamers::locate_source;
 use crate::auth::Right;
-use crate::hosts::Hosts;
 use crate::registry::Handle;
-use crate::registry::arrangement::Arranged;
 
 impl Json for BindSlot {
     fn locate(body: &Value) -> Option<(String, String)> {
@@ -57,10 +54,9 @@ pub async fn bind_free(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
-    may_show(&body.0, &caller, &site)?;
-    let info = bind(&id, None, body.0, &registry, &hosts).await?;
+    let bind = showable(body.0, &caller, &site)?;
+    let info = registry.bind_slot(&id.0, None, bind).await?;
     let location = site.path(&format!("/api/streamers/{}/slots/{}", id.0, info.slot));
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(info))
 }
@@ -85,46 +81,28 @@ pub async fn bind_one(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
-    may_show(&body.0, &caller, &site)?;
-    Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry, &hosts).await?))
+    let bind = showable(body.0, &caller, &site)?;
+    Ok(HttpResponse::Ok().json(registry.bind_slot(&id.0, Some(slot.0), bind).await?))
 }
 
 /// What is there can be shown by whoever steers, and so can windows; what would be started is for admins.
-fn may_show(bind: &BindSlot, caller: &Caller, site: &Site) -> Result<(), ApiError> {
-    match &bind.source {
-        SlotSource::Name(_) | SlotSource::Spec(SourceSpec::Window(_)) => Ok(()),
-        SlotSource::Spec(source) => {
-            let right = caller.right.as_ref().map_err(Clone::clone)?;
-            right.permits(Need::Admin, None)?;
-            allowed(source, "source", site)
-        }
-    }
-}
-
-async fn bind(
-    id: &Id,
-    slot: Option<u8>,
-    bind: BindSlot,
-    registry: &Handle,
-    hosts: &Hosts,
-) -> Result<StreamInfo, ApiError> {
+fn showable(bind: BindSlot, caller: &Caller, site: &Site) -> Result<BindSlot, ApiError> {
     let BindSlot { source, quality } = bind;
-    // How a host is reached is for the streamer alone: it is not kept.
-    let (kept, source) = match source {
+    let source = match source {
         SlotSource::Spec(source) => {
+            if !matches!(source, SourceSpec::Window(_)) {
+                let right = caller.right.as_ref().map_err(Clone::clone)?;
+                right.permits(Need::Admin, None)?;
+                allowed(&source, "source", site)?;
+            }
             let source = source.as_given();
             source.validate()?;
-            (SlotSource::Spec(source.clone()), SlotSource::Spec(hosts.resolve(source)?))
+            SlotSource::Spec(source)
         }
-        name => (name.clone(), name),
+        name @ SlotSource::Name(_) => name,
     };
-    let bind = ipc::Json(BindSlot { source, quality: quality.clone() });
-    let info = registry.reach(&id.0).await?.ask(request::BindSlot { slot, bind }).await?.0;
-    let kept = BindSlot { source: kept, quality };
-    registry.arranged(&id.0, Arranged::Bound(info.slot, kept)).await;
-    Ok(info)
+    Ok(BindSlot { source, quality })
 }
 
 /// Show nothing in a slot.
@@ -140,8 +118,7 @@ async fn bind(
     responses((status = 204, description = "It shows nothing")),
 )]
 pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    registry.reach(&id.0).await?.ask(ClearSlot { slot: slot.0 }).await?;
-    registry.arranged(&id.0, Arranged::Cleared(slot.0)).await;
+    registry.clear_slot(&id.0, slot.0).await?;
     Ok(done())
 }
 
@@ -155,7 +132,7 @@ pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<Ht
     responses((status = 200, description = "The topmost first", body = WindowList)),
 )]
 pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(registry.reach(&id.0).await?.ask(ListWindows).await?.0))
+    Ok(HttpResponse::Ok().json(registry.ask(&id.0, ListWindows).await?.0))
 }
 
 /// The sources of a streamer.
@@ -170,7 +147,7 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 )]
 pub async fn sources(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let right = caller.right?;
-    let sources = registry.look(&id.0).await?.ask(ListSources).await?.0;
+    let sources = registry.list_sources(&id.0).await?;
     Ok(HttpResponse::Ok().json(sources.shown_to(right == Right::Admin)))
 }
 
@@ -192,17 +169,13 @@ pub async fn add_source(
     body: Body<AddSource>,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     let AddSource { name, source } = body.0;
     let source = source.as_given();
     validate_name(&name)?;
     source.validate_alone()?;
     allowed(&source, "source", &site)?;
-    let resolved = ipc::Json(hosts.resolve(source.clone())?);
-    let request = request::AddSource { name: name.clone(), source: resolved };
-    registry.reach(&id.0).await?.ask(request).await?;
-    registry.arranged(&id.0, Arranged::Added(name, source)).await;
+    registry.add_source(&id.0, name, source).await?;
     Ok(done())
 }
 
@@ -225,7 +198,6 @@ pub async fn remove_source(
     name: SourceName,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    registry.reach(&id.0).await?.ask(RemoveSource { name: name.0.clone() }).await?;
-    registry.arranged(&id.0, Arranged::Removed(name.0)).await;
+    registry.remove_source(&id.0, name.0).await?;
     Ok(done())
 }

@@ -7,8 +7,8 @@ use common::slots::{SourceList, StreamList};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::auth::Right;
-use crate::registry::Handle;
 use crate::registry::request::Denied;
+use crate::registry::{Handle, OperationError};
 use crate::signaling::multistream::Config;
 
 /// The streams of `WS /api/ws`.
@@ -27,10 +27,9 @@ pub async fn list(
     config: web::Data<Config>,
 ) -> Result<HttpResponse, ApiError> {
     let is_admin = caller.right? == Right::Admin;
-    let streams = match registry.reach(&config.streamer).await {
-        Ok(streamer) => streamer.ask(ListSources).await?.0.sources,
-        Err(Denied::NotFound(_)) => Vec::new(),
-        Err(denied) => return Err(denied.into()),
+    let streams = match registry.ask(&config.streamer, ListSources).await {
+        Err(OperationError::Denied(Denied::NotFound(_))) => Vec::new(),
+        list => list?.0.sources,
     };
     let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
     let streams = SourceList { sources: streams }.shown_to(is_admin).sources;

@@ -12,8 +12,8 @@ use super::extract::{Body, Id, Json, TokenId};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::auth::Auth;
-use crate::registry::Handle;
 use crate::registry::request::Denied;
+use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;
 
 impl Json for CreateToken {}
@@ -82,9 +82,9 @@ pub async fn revoke(
     };
     for peer in streamer.peers.iter().filter(|peer| peer.token_id == Some(token.0)) {
         let request = RemovePeer { peer: peer.id, reason: "the token was revoked".into() };
-        match registry.reach(&id.0).await?.ask(request).await {
+        match registry.ask(&id.0, request).await {
             // It has left meanwhile.
-            Err(AskError::Refused(error)) if error.code == "peer_not_found" => {}
+            Err(OperationError::Ask(AskError::Refused(error))) if error.code == "peer_not_found" => {}
             removed => removed?,
         }
     }

@@ -10,26 +10,28 @@ use common::control::Control;
 use common::event::{Happening, PeerSummary};
 use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
+use common::ipc::request::{AddPeer, PeerAdded};
 use common::ipc::{
-    AnyRequest, ErrorKind, Join, Json, RequestError, SessionState, StreamerIpcMessage, request,
+    AnyRequest, ErrorKind, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage,
+    request,
 };
 use common::lifetime::StreamerPatch;
 use common::restart::{LastEnd, Restarts};
 use common::signal::{ServerMessage, StreamInfo, StreamerState};
-use common::slots::{BindSlot, SlotSource};
 use common::spec::StreamerSpec;
 use common::stats::StreamerStats;
 use tokio::sync::oneshot;
 
-use super::StartError;
 use super::arrangement::{Arranged, Arrangement};
 use super::lifetime::{self, Activity, Lifetime, Usage};
+use super::operations::{self, OperationError};
 use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
+use super::{Joined, StartError};
 use crate::hosts::{self, Hosts};
 use crate::socket::{self, Close, Socket};
-use crate::supervisor::ask::{JoinAnswer, Joined};
+use crate::supervisor::ask::{AskError, Ticket};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};
 
@@ -54,24 +56,22 @@ fn resolved(request: AnyRequest, hosts: &Hosts) -> Result<AnyRequest, hosts::Err
             request::AddSource { name, source: Json(hosts.resolve(source)?) }.into()
         }
         AnyRequest::BindSlot(request::BindSlot { slot, bind: Json(bind) }) => {
-            let source = match bind.source {
-                SlotSource::Spec(source) => SlotSource::Spec(hosts.resolve(source)?),
-                name @ SlotSource::Name(_) => name,
-            };
-            request::BindSlot { slot, bind: Json(BindSlot { source, ..bind }) }.into()
+            request::BindSlot { slot, bind: Json(operations::resolve(bind, hosts)?) }.into()
         }
         request => request,
     })
 }
 
-/// A viewer that came before the source ran.
+/// A viewer that is not a peer yet.
 pub(super) struct Joining {
     pub join: Join,
     pub socket: Socket,
-    /// Told when it has been passed on to the streamer, or that it never will.
-    pub granted: oneshot::Sender<Result<Handle, Denied>>,
-    pub answer: JoinAnswer,
+    /// Where it waits to be one.
+    pub answer: oneshot::Sender<Result<Joined, OperationError>>,
 }
+
+/// What is done with a reply when it comes.
+type Then = Box<dyn FnOnce(&mut Session, Result<Payload, AskError>) + Send>;
 
 /// A moment on both clocks: what is measured is measured on one, what is told is told on the other.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +119,10 @@ pub(super) struct Session {
     stats: Option<StreamerStats>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
+    /// What is done with the replies that are to come. At most as many as the supervisor lets wait.
+    replies: HashMap<Ticket, Then>,
+    /// The last ticket that was given out.
+    tickets: u64,
     waiting: Vec<oneshot::Sender<Result<Streamer, StartError>>>,
     /// Until when its command may turn out to be no good, since it was started: whoever waits is not answered before.
     proves: Option<Instant>,
@@ -156,6 +160,8 @@ impl Session {
             stats: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
+            replies: HashMap::new(),
+            tickets: 0,
             waiting: Vec::new(),
             proves: None,
             deleting: Vec::new(),
@@ -232,7 +238,32 @@ impl Session {
         }
     }
 
-    fn audit(&self, action: AuditAction, by: &str, detail: Option<String>) {
+    /// Makes a request of the streamer. `then` has the reply in its place among all that the streamer says.
+    pub fn ask<R: Request>(
+        &mut self,
+        request: R,
+        then: impl FnOnce(&mut Self, Result<R::Reply, AskError>) + Send + 'static,
+    ) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        match self.handle.request(ticket, request.into()) {
+            Ok(()) => {
+                let read = |payload: Payload| payload.read().map_err(AskError::from);
+                let then: Then = Box::new(move |session, reply| then(session, reply.and_then(read)));
+                self.replies.insert(ticket, then);
+            }
+            Err(error) => then(self, Err(error)),
+        }
+    }
+
+    /// The reply to a request has come, or never will.
+    pub fn replied(&mut self, ticket: Ticket, reply: Result<Payload, AskError>) {
+        if let Some(then) = self.replies.remove(&ticket) {
+            then(self, reply);
+        }
+    }
+
+    pub(super) fn audit(&self, action: AuditAction, by: &str, detail: Option<String>) {
         super::audit(&self.store, &self.id, action, by, detail);
     }
 
@@ -532,13 +563,17 @@ impl Session {
     }
 
     /// Gives a new process what an earlier one had at run time.
-    fn rearrange(&self) {
+    fn rearrange(&mut self) {
+        let first = self.arrangement.replay_first();
         let (id, handle, requests) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
         let hosts = self.hosts.clone();
         // Commands are passed on in their order, and joins come after this one.
-        let first = self.arrangement.replay_first().map(|request| self.handle.put(request.into()));
-        if let Some(Err(error)) = first {
-            tracing::warn!(%id, %error, "a new process is not told who may steer");
+        if let Some(request) = first {
+            self.ask(request, |session, control| {
+                if let Err(error) = control {
+                    tracing::warn!(id = %session.id, %error, "a new process does not know who may steer");
+                }
+            });
         }
         tokio::spawn(async move {
             for request in requests {
@@ -571,8 +606,14 @@ impl Session {
     }
 
     /// A viewer is a peer now. An older WebSocket of the same peer is closed.
-    pub fn attach(&mut self, joined: Joined, socket: Socket, answer: JoinAnswer) {
-        let peer = joined.peer;
+    fn attach(
+        &mut self,
+        added: PeerAdded,
+        socket: Socket,
+        answer: oneshot::Sender<Result<Joined, OperationError>>,
+    ) {
+        let peer = added.peer;
+        let joined = Joined { streamer: self.handle.clone(), peer, answer: added.answer };
         // The streamer goes by the newer one from now on, whether or not that is still there.
         if let Some(older) = self.sockets.remove(&peer) {
             older.close(Close::Peer("replaced by a newer connection of this peer".into()));
@@ -759,13 +800,20 @@ impl Session {
             // Whoever has stopped waiting does not miss it.
             let _ = answer.send(decided.clone().map(|()| self.view()));
         }
-        for Joining { join, socket, granted, answer } in std::mem::take(&mut self.joining) {
+        for Joining { join, socket, answer } in std::mem::take(&mut self.joining) {
             match super::request::reach(&self.life) {
-                Err(denied) => drop(granted.send(Err(denied))),
+                Err(denied) => drop(answer.send(Err(denied.into()))),
                 // A viewer that has left in the meantime need not join.
-                Ok(()) if granted.send(Ok(self.handle.clone())).is_err() => {}
-                Ok(()) => self.handle.join(join, socket, answer),
+                Ok(()) if answer.is_closed() => {}
+                Ok(()) => self.ask(AddPeer { join: Json(join) }, move |session, added| match added {
+                    Ok(added) => session.attach(added, socket, answer),
+                    // A viewer that has left does not miss it.
+                    Err(error) => drop(answer.send(Err(error.into()))),
+                }),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

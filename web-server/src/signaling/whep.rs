@@ -9,7 +9,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::{Peer, PeerKind};
-use common::ipc::request::{AddPeer, PatchPeer, PeerAdded, RemovePeer};
+use common::ipc::request::{PatchPeer, PeerAdded, RemovePeer};
 use common::ipc::{ICE_SESSION_MISMATCH, Join, Json, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
@@ -18,7 +18,7 @@ use crate::api::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
 use crate::ice;
 use crate::metrics::Metrics;
-use crate::registry::Handle;
+use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;
 
 const SDP: &str = "application/sdp";
@@ -69,12 +69,13 @@ pub async fn create(
     let auth = request.app_data::<web::Data<Auth>>().expect("the server has one").clone();
     tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
     let join = Join::Whep { offer, token_id: right.token() };
-    let streamer = registry.reach(&id.0).await?;
-    let joined = streamer.ask(AddPeer { join: Json(join) }).await;
-    metrics.join(PeerKind::Whep, joined.is_ok());
+    let joined = registry.add_peer(&id.0, join).await;
+    if !matches!(joined, Err(OperationError::Denied(_))) {
+        metrics.join(PeerKind::Whep, joined.is_ok());
+    }
     if let (true, Ok(PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
         // While it joined: whoever revoked it has not seen it yet.
-        streamer.ask(RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
+        registry.ask(&id.0, RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
         return Err(ApiError::Access(Refused::Revoked));
     }
     match joined? {
@@ -115,7 +116,7 @@ pub async fn delete(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     must_be_theirs(&registry, &id, peer, &caller.right?).await?;
-    registry.reach(&id.0).await?.ask(RemovePeer { peer: peer.0, reason: "left".into() }).await?;
+    registry.ask(&id.0, RemovePeer { peer: peer.0, reason: "left".into() }).await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -185,7 +186,7 @@ pub async fn patch(
     let mut patch = fragment::parse(text).map_err(|error| ApiError::Unreadable(error.to_string()))?;
     patch.sessions = fragment::sessions_in(&if_match.join(","));
     let request = PatchPeer { peer: peer.0, patch: Json(patch) };
-    match registry.reach(&id.0).await?.ask(request).await.map(|patched| patched.answer) {
+    match registry.ask(&id.0, request).await.map(|patched| patched.answer) {
         Ok(None) => Ok(HttpResponse::NoContent().finish()),
         Ok(Some(answer)) => {
             let session = fragment::session_of(&answer).ok_or(AskError::Unexpected)?;
@@ -195,7 +196,7 @@ pub async fn patch(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(fragment::of_answer(&answer)))
         }
-        Err(AskError::Refused(error)) if error.code == ICE_SESSION_MISMATCH => {
+        Err(OperationError::Ask(AskError::Refused(error))) if error.code == ICE_SESSION_MISMATCH => {
             Err(ApiError::PreconditionFailed)
         }
         Err(error) => Err(error.into()),

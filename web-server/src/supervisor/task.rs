@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use common::exit::ExitReason;
 use common::id::StreamerId;
-use common::ipc::request::{AddPeer, PeerAdded, RemovePeer, StartSource};
+use common::ipc::request::StartSource;
 use common::ipc::{
-    ALREADY_STARTED, AnyRequest, Json, Payload, Purpose, Ready, Request, RequestError, ServerIpcMessage,
-    SessionState, StreamerIpcMessage,
+    ALREADY_STARTED, AnyRequest, Json, Payload, Purpose, Ready, RequestError, ServerIpcMessage, SessionState,
+    StreamerIpcMessage,
 };
 use common::spec::SourceSpec;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::adopt::Found;
-use super::ask::{AskError, Joined, Pending, Waiting};
+use super::ask::{AskError, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir, boot};
@@ -66,7 +66,7 @@ pub(super) struct Supervisor {
     /// Which process shall end without another one.
     halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
-    pending: Pending,
+    pending: Pending<Waiting>,
     /// When the process must have got on: started its source, or ended. Past it, it is killed.
     deadline: Option<(Instant, &'static str)>,
     /// What the source said instead of starting.
@@ -216,7 +216,9 @@ impl Supervisor {
         let mut reconnects = 0;
         while let Some(mut connection) = next.take() {
             let lost = self.serve(&mut connection, &mut monitor).await;
-            self.pending.fail_all();
+            for waiting in self.pending.take_all() {
+                self.fail(waiting, AskError::Gone).await;
+            }
             match lost {
                 Lost::Ended => break,
                 Lost::Overdue(reason) => forced = Some(Forced::Overdue(reason.to_owned())),
@@ -287,12 +289,12 @@ impl Supervisor {
                 message = connection.next() => match message {
                     Ok(message) => {
                         heard = Instant::now();
-                        self.heard(connection, message).await;
+                        self.heard(message).await;
                     }
                     Err(error) => return Lost::Link(error),
                 },
                 Some(command) = self.commands.recv(), if connection.has_room() => {
-                    self.command(connection, command);
+                    self.command(connection, command).await;
                 }
                 reason = wanted(stop), if !told_to_stop => {
                     told_to_stop = true;
@@ -317,7 +319,7 @@ impl Supervisor {
                     Ok(Err(error)) => return Lost::Link(error),
                     Ok(Ok(message)) => {
                         heard = Instant::now();
-                        self.heard(connection, message).await;
+                        self.heard(message).await;
                     }
                 },
                 _ = monitor.ended() => return Lost::Ended,
@@ -325,20 +327,48 @@ impl Supervisor {
         }
     }
 
-    fn command(&mut self, connection: &mut Connection, command: Command) {
-        let (waiting, request) = match command {
-            Command::Tell(tell) => return self.queue(connection, &ServerIpcMessage::Tell(tell)),
-            Command::Ask { request: request @ AnyRequest::AddPeer(_), answer } => {
-                (Waiting::Added(answer), request)
+    async fn command(&mut self, connection: &mut Connection, command: Command) {
+        match command {
+            Command::Tell(tell) => self.queue(connection, &ServerIpcMessage::Tell(tell)),
+            Command::Ask { request, answer } => {
+                self.request(connection, Waiting::Answer(answer), request).await;
             }
-            Command::Ask { request, answer } => (Waiting::Answer(answer), request),
-            Command::Join { join, socket, answer } => {
-                (Waiting::Join { socket, answer }, AddPeer { join: Json(join) }.into())
+            Command::Request { ticket, request } => {
+                self.request(connection, Waiting::Registry(ticket), request).await;
             }
+        }
+    }
+
+    async fn request(&mut self, connection: &mut Connection, waiting: Waiting, request: AnyRequest) {
+        let id = match self.pending.enter(waiting) {
+            Ok(id) => id,
+            Err(waiting) => return self.fail(waiting, AskError::Busy).await,
         };
-        match self.pending.enter(waiting) {
-            Err(waiting) => waiting.fail(AskError::Busy),
-            Ok(id) => self.queue(connection, &ServerIpcMessage::Request { id, request }),
+        if let Err(error) = connection.queue(&ServerIpcMessage::Request { id, request }) {
+            tracing::error!(%error, "cannot send to a streamer");
+            if let Some(waiting) = self.pending.take(id) {
+                self.fail(waiting, error.into()).await;
+            }
+        }
+    }
+
+    /// Whoever waits gets no reply.
+    async fn fail(&self, waiting: Waiting, error: AskError) {
+        match waiting {
+            // Whoever has stopped waiting does not miss it.
+            Waiting::Answer(answer) => drop(answer.send(Err(error))),
+            Waiting::Registry(ticket) => self.report(Event::Replied { ticket, reply: Err(error) }).await,
+            // What it should have said is due by a deadline.
+            Waiting::Start => {}
+        }
+    }
+
+    /// Of a command that comes when there is no streamer to take it.
+    async fn refuse(&self, command: Command) {
+        match command {
+            Command::Ask { answer, .. } => self.fail(Waiting::Answer(answer), AskError::Gone).await,
+            Command::Request { ticket, .. } => self.fail(Waiting::Registry(ticket), AskError::Gone).await,
+            Command::Tell(_) => {}
         }
     }
 
@@ -349,49 +379,29 @@ impl Supervisor {
         }
     }
 
-    async fn heard(&mut self, connection: &mut Connection, message: StreamerIpcMessage) {
+    async fn heard(&mut self, message: StreamerIpcMessage) {
         match message {
             StreamerIpcMessage::SourceConnected => self.source_runs().await,
             StreamerIpcMessage::Reply { request, result } => match self.pending.take(request) {
                 // Whoever has stopped waiting does not miss it.
                 None => {}
-                Some(Waiting::Start) => self.start_result(read::<StartSource>(result)).await,
+                Some(Waiting::Start) => self.start_result(result).await,
                 Some(Waiting::Answer(answer)) => drop(answer.send(result.map_err(AskError::Refused))),
-                Some(Waiting::Added(answer)) => {
-                    if let Err(result) = answer.send(result.map_err(AskError::Refused)) {
-                        self.unwanted(connection, result);
-                    }
+                Some(Waiting::Registry(ticket)) => {
+                    let reply = result.map_err(AskError::Refused);
+                    self.report(Event::Replied { ticket, reply }).await;
                 }
-                Some(Waiting::Join { socket, answer }) => match read::<AddPeer>(result) {
-                    Ok(PeerAdded { peer, answer: sdp }) => {
-                        let joined = Joined { peer, answer: sdp };
-                        self.report(Event::Joined { joined, socket, answer }).await;
-                    }
-                    Err(error) => Waiting::Join { socket, answer }.fail(error),
-                },
             },
             other => self.report(Event::Said(other)).await,
         }
     }
 
-    /// Nobody waits for this answer any more: a peer that was added for them must not stay.
-    fn unwanted(&mut self, connection: &mut Connection, result: Result<Payload, AskError>) {
-        let added = result.and_then(|payload| Ok(payload.read::<PeerAdded>()?));
-        if let Ok(PeerAdded { peer, .. }) = added {
-            let request = RemovePeer { peer, reason: "nobody waited for the answer".into() }.into();
-            let id = self.pending.fresh_id();
-            self.queue(connection, &ServerIpcMessage::Request { id, request });
-        }
-    }
-
-    async fn start_result(&mut self, result: Result<(), AskError>) {
+    async fn start_result(&mut self, result: Result<Payload, RequestError>) {
         match result {
-            Ok(()) => self.source_runs().await,
+            Ok(_) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
-            Err(AskError::Refused(error)) if error.code == ALREADY_STARTED => {}
-            // What it should have said is due by the deadline.
-            Err(AskError::Gone | AskError::Timeout(_) | AskError::Busy | AskError::Unexpected) => {}
-            Err(AskError::Refused(error)) => {
+            Err(error) if error.code == ALREADY_STARTED => {}
+            Err(error) => {
                 self.start_error = Some(error);
                 self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));
             }
@@ -496,7 +506,7 @@ impl Supervisor {
             tokio::select! {
                 _ = &mut stopped => return false,
                 () = &mut again => return true,
-                Some(command) = self.commands.recv() => refuse(command),
+                Some(command) = self.commands.recv() => self.refuse(command).await,
             }
         }
     }
@@ -504,7 +514,7 @@ impl Supervisor {
     async fn finish(mut self, dir: &RunDir) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            refuse(command);
+            self.refuse(command).await;
         }
         if let Err(error) = dir.remove() {
             tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
@@ -525,19 +535,6 @@ fn hold(turn: OwnedSemaphorePermit) -> AbortOnDropHandle<()> {
         sleep(LONGEST_TURN).await;
         drop(turn);
     }))
-}
-
-/// The reply to a request of this type.
-fn read<R: Request>(result: Result<Payload, RequestError>) -> Result<R::Reply, AskError> {
-    Ok(result?.read()?)
-}
-
-fn refuse(command: Command) {
-    match command {
-        Command::Ask { answer, .. } => Waiting::Answer(answer).fail(AskError::Gone),
-        Command::Join { socket, answer, .. } => Waiting::Join { socket, answer }.fail(AskError::Gone),
-        Command::Tell(_) => {}
-    }
 }
 
 /// Resolves with the reason once the streamer shall stop; never if nobody can say so any more.
