@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use common::id::RequestId;
-use common::ipc::{ErrorKind, Payload, Purpose, Request, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Payload, Purpose, Request, RequestError, StreamerIpcMessage};
 use serde::Serialize;
 
 use crate::ipc::{Connection, ConnectionId};
@@ -77,7 +77,7 @@ impl Finished {
     pub fn new<T: Serialize>(to: ReplyTo<T>, result: Result<T, RequestError>) -> Self {
         let result = result.and_then(|reply| {
             let payload = Payload::of(&reply);
-            payload.map_err(|error| RequestError::new(ErrorKind::Failed, "reply_failed", error.to_string()))
+            payload.map_err(|error| RequestError::new(Code::ReplyFailed, error.to_string()))
         });
         Self { asked: to.asked, result }
     }

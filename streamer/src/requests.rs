@@ -8,7 +8,7 @@ use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::request::{self, Picture};
-use common::ipc::{ErrorKind, Json, RequestError};
+use common::ipc::{Code, Json, RequestError};
 use common::slots::WindowList;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -31,22 +31,20 @@ const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Done = mpsc::Sender<Finished>;
 
-fn failed(code: &str, error: impl std::fmt::Display) -> RequestError {
-    RequestError::new(ErrorKind::Failed, code, error.to_string())
+fn failed(code: Code, error: impl std::fmt::Display) -> RequestError {
+    RequestError::new(code, error.to_string())
 }
 
 fn source_failed(error: source::Error) -> RequestError {
     match error {
-        source::Error::Unsupported { .. } => {
-            RequestError::new(ErrorKind::Conflict, "unsupported", error.to_string())
-        }
+        source::Error::Unsupported { .. } => RequestError::new(Code::Unsupported, error.to_string()),
         source::Error::Clipboard(InvalidContent::TooLong { .. }) => {
-            RequestError::new(ErrorKind::TooLong, "clipboard_too_long", error.to_string())
+            RequestError::new(Code::ClipboardTooLong, error.to_string())
         }
         source::Error::Clipboard(InvalidContent::NotPng) => {
-            RequestError::new(ErrorKind::Invalid, "not_a_png", error.to_string())
+            RequestError::new(Code::NotAPng, error.to_string())
         }
-        error => failed("source_failed", error),
+        error => failed(Code::SourceFailed, error),
     }
 }
 
@@ -59,7 +57,7 @@ fn finish<T: Serialize + Send + 'static>(
     tokio::spawn(async move {
         let result = tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
             let message = format!("the session has not answered within {} s", patience.as_secs());
-            Err(RequestError::new(ErrorKind::Timeout, "stalled", message))
+            Err(RequestError::new(Code::Stalled, message))
         });
         let _ = done.send(Finished::new(to, result)).await;
     });
@@ -76,7 +74,7 @@ pub fn input(
     request: InputRequest,
     picture: Option<Size>,
 ) -> Result<(), RequestError> {
-    let invalid = |message| RequestError::new(ErrorKind::Invalid, "invalid_input", message);
+    let invalid = |message| RequestError::new(Code::InvalidInput, message);
     if request.events.len() > MAX_EVENTS {
         let message = format!("events: at most {MAX_EVENTS}, not {}", request.events.len());
         return Err(invalid(message).with_field("events"));
@@ -96,16 +94,14 @@ pub fn input(
         match applied.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error @ CommandError::NoSink(_))) => {
-                Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
+                Err(RequestError::new(Code::NoInput, error.to_string()))
             }
-            Ok(Err(error @ CommandError::Busy)) => {
-                Err(RequestError::new(ErrorKind::Limit, "busy", error.to_string()))
-            }
+            Ok(Err(error @ CommandError::Busy)) => Err(RequestError::new(Code::Busy, error.to_string())),
             Ok(Err(error @ CommandError::Sink { error: input::sink::Error::NoSuchKey(_), .. })) => {
-                Err(RequestError::new(ErrorKind::Invalid, "invalid_input", error.to_string()))
+                Err(RequestError::new(Code::InvalidInput, error.to_string()))
             }
-            Ok(Err(error)) => Err(failed("input_failed", error)),
-            Err(_) => Err(failed("input_failed", "the session ended meanwhile")),
+            Ok(Err(error)) => Err(failed(Code::InputFailed, error)),
+            Err(_) => Err(failed(Code::InputFailed, "the session ended meanwhile")),
         }
     });
     Ok(())
@@ -133,11 +129,11 @@ pub fn snapshots(
         let mut encoded = encoded.map(Vec::into_iter);
         for (_, all) in batch {
             let reply = match &mut encoded {
-                Err(reason) => Err(failed("snapshot_failed", reason)),
+                Err(reason) => Err(failed(Code::SnapshotFailed, reason)),
                 Ok(encoded) => match encoded.next() {
                     Some(Ok((image, Size { width, height }))) => Ok(Picture { image, width, height }),
-                    Some(Err(error)) => Err(failed("snapshot_failed", error)),
-                    None => Err(failed("snapshot_failed", "it was not made")),
+                    Some(Err(error)) => Err(failed(Code::SnapshotFailed, error)),
+                    None => Err(failed(Code::SnapshotFailed, "it was not made")),
                 },
             };
             for to in all {
@@ -158,7 +154,7 @@ pub fn get_clipboard(
 ) {
     finish(to, done, PATIENCE, async move {
         let offer = tokio::task::spawn_blocking(move || clipboard.get(wanted)).await;
-        let offer = offer.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
+        let offer = offer.map_err(|error| failed(Code::ClipboardFailed, error))?.map_err(source_failed)?;
         Ok(request::Clipboard { types: offer.types, content: offer.content })
     });
 }
@@ -166,7 +162,7 @@ pub fn get_clipboard(
 /// `PUT /clipboard`.
 pub fn set_clipboard(to: ReplyTo<()>, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
-        let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
+        let set = set.await.map_err(|_| failed(Code::ClipboardFailed, "the session ended meanwhile"))?;
         set.map_err(source_failed)
     });
 }
@@ -175,7 +171,7 @@ pub fn set_clipboard(to: ReplyTo<()>, done: Done, set: oneshot::Receiver<Result<
 pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windows>) {
     finish(to, done, PATIENCE, async move {
         let windows = tokio::task::spawn_blocking(move || windows.list()).await;
-        let windows = windows.map_err(|error| failed("windows_failed", error))?.map_err(source_failed)?;
+        let windows = windows.map_err(|error| failed(Code::WindowsFailed, error))?.map_err(source_failed)?;
         Ok(Json(WindowList { windows }))
     });
 }
@@ -183,7 +179,7 @@ pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windo
 /// `POST /resize`.
 pub fn resize(to: ReplyTo<()>, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
-        let resized = resized.await.map_err(|_| failed("resize_failed", "the source ended meanwhile"))?;
+        let resized = resized.await.map_err(|_| failed(Code::ResizeFailed, "the source ended meanwhile"))?;
         resized.map_err(source_failed)
     });
 }

@@ -25,7 +25,7 @@ use common::clipboard::{Content, Wanted};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
 use common::input::{Actor, CursorShape};
 use common::ipc::request::{self, Patched, RemovePeer, Resize};
-use common::ipc::{AnyRequest, ErrorKind, Json, RequestError, SHARED_DIR, SessionState, Settings, Tell};
+use common::ipc::{AnyRequest, Code, Json, RequestError, SHARED_DIR, SessionState, Settings, Tell};
 use common::slots::WindowList;
 use common::spec::{SourceSpec, StreamerSpec};
 use common::stats::NetworkStats;
@@ -288,7 +288,7 @@ impl Session {
         let windows = self.sources.main().and_then(|main| main.running()?.windows());
         let windows = self.not_stalled().and(windows.ok_or_else(|| {
             let message = "this streamer has no desktop that windows could be on";
-            RequestError::new(ErrorKind::Conflict, "no_desktop", message)
+            RequestError::new(Code::NoDesktop, message)
         }));
         match windows {
             Ok(windows) => requests::windows(to, self.senders.finished.clone(), windows),
@@ -314,7 +314,7 @@ impl Session {
     fn not_stalled(&self) -> Result<(), RequestError> {
         match self.sources.main().map(|main| (&main.spec, &main.life)) {
             Some((SourceSpec::Desktop(_), Life::Offline(_, reason))) => {
-                Err(RequestError::new(ErrorKind::Timeout, "stalled", reason.clone()))
+                Err(RequestError::new(Code::Stalled, reason.clone()))
             }
             _ => Ok(()),
         }
@@ -334,12 +334,11 @@ impl Session {
     }
 
     fn running(&self, source: Option<&str>, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
-        let nothing =
-            || RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"));
+        let nothing = || RequestError::new(Code::SlotInactive, format!("slot {slot} shows nothing"));
         let entry = source.and_then(|name| self.sources.get(name)).ok_or_else(nothing)?;
         entry.running().ok_or_else(|| {
             let message = format!("what slot {slot} shows is not running");
-            RequestError::new(ErrorKind::Conflict, "source_offline", message)
+            RequestError::new(Code::SourceOffline, message)
         })
     }
 
@@ -348,7 +347,7 @@ impl Session {
         clipboard.ok_or_else(|| {
             let kind = self.spec.source.as_ref().map_or("streamer without a main", |source| source.kind());
             let message = format!("a {kind} source has no clipboard");
-            RequestError::new(ErrorKind::Conflict, "no_clipboard", message)
+            RequestError::new(Code::NoClipboard, message)
         })
     }
 

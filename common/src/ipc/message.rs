@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 use super::codec::Payload;
+use super::error::RequestError;
 use super::request::AnyRequest;
 use crate::api::{Peer, PeerState};
 use crate::control::Control;
@@ -148,9 +149,6 @@ pub struct IcePatch {
     /// Its candidates, `candidate:…`.
     pub candidates: Vec<String>,
 }
-
-/// Code of a [`super::request::PatchPeer`] that belongs to another ICE session.
-pub const ICE_SESSION_MISMATCH: &str = "ice_session_mismatch";
 
 /// Server-wide settings that a streamer needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,55 +395,6 @@ pub struct SessionState {
     /// Who may steer.
     #[serde(default)]
     pub control: Control,
-}
-
-/// A request that was refused or failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct RequestError {
-    /// Which kind: the HTTP status follows from it.
-    pub kind: ErrorKind,
-    /// Stable, for programs.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// Path of the offending field of the request or the spec, if there is one: `source.command`.
-    pub field: Option<String>,
-}
-
-/// Kinds of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ErrorKind {
-    /// The request itself is wrong.
-    Invalid,
-    /// What it names does not exist.
-    NotFound,
-    /// It does not fit the state: not started, already started, wrong kind of source.
-    Conflict,
-    /// A bound is reached.
-    Limit,
-    /// Something is longer than is carried.
-    TooLong,
-    /// It should have worked and did not.
-    Failed,
-    /// Somebody else, a host on the network, did not answer in time.
-    Timeout,
-}
-
-/// Code of a second [`super::request::StartSource`].
-pub const ALREADY_STARTED: &str = "already_started";
-
-impl RequestError {
-    /// An error of this kind.
-    pub fn new(kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into(), field: None }
-    }
-
-    /// The same, naming the field that is to blame.
-    #[must_use]
-    pub fn with_field(self, field: &str) -> Self {
-        Self { field: Some(field.to_owned()), ..self }
-    }
 }
 
 impl StreamerIpcMessage {

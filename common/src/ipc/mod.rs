@@ -11,10 +11,12 @@
 //! A newer connection that shows the token replaces an older one of its own [`message::Purpose`].
 
 pub mod codec;
+pub mod error;
 pub mod message;
 pub mod request;
 
 pub use codec::{Decoder, FrameError, MAX_FRAME, Payload, encode};
+pub use error::{Code, ErrorKind, RequestError};
 pub use message::*;
 pub use request::{AnyRequest, Request};
 

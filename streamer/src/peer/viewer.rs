@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::input::{GeneralMessage, KeysMessage};
-use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, IcePatch, RequestError};
+use common::ipc::{Code, IcePatch, RequestError};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::signal::{Role, SlotState};
@@ -226,12 +226,12 @@ impl Viewer {
     ) -> Result<Option<String>, RequestError> {
         if patch.sessions.as_ref().is_some_and(|named| !named.iter().any(|name| name == session)) {
             let message = "the ICE session was restarted meanwhile";
-            return Err(RequestError::new(ErrorKind::Conflict, ICE_SESSION_MISMATCH, message));
+            return Err(RequestError::new(Code::IceSessionMismatch, message));
         }
-        let bad = |error: Error| RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string());
+        let bad = |error: Error| RequestError::new(Code::BadFragment, error.to_string());
         if !self.connection.is_peers_ufrag(&patch.ufrag) {
             if !self.limits.heavy.admit(now) {
-                return Err(RequestError::new(ErrorKind::Limit, "busy", "too many restarts at once"));
+                return Err(RequestError::new(Code::Busy, "too many restarts at once"));
             }
             let IcePatch { ufrag, pwd, candidates, .. } = patch;
             return self.connection.restart(now, ufrag, pwd, candidates).map(Some).map_err(bad);

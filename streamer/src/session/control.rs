@@ -2,7 +2,7 @@
 
 use common::control::{Control, ControlChange, ControlMode};
 use common::id::PeerId;
-use common::ipc::{ErrorKind, Json, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
 use common::signal::Role;
 
 use super::Session;
@@ -51,7 +51,7 @@ impl Session {
             return Ok(());
         }
         let message = "a peer has control of this streamer; PUT …/control releases it";
-        Err(RequestError::new(ErrorKind::Conflict, "not_in_control", message))
+        Err(RequestError::new(Code::NotInControl, message))
     }
 
     fn control_changed(&mut self, link: &mut Link) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::id::{SlotIndex, SourceName};
 use common::ipc::request::Picture;
-use common::ipc::{ErrorKind, RequestError};
+use common::ipc::{Code, RequestError};
 
 use super::Session;
 use crate::link::{Link, ReplyTo};
@@ -57,7 +57,7 @@ impl Snapshots {
         let queue = self.0.entry(source.clone()).or_default();
         if queue.waiting.len() >= MAX_WAITING {
             let message = format!("{MAX_WAITING} snapshots of {source} are waited for already");
-            return Err(RequestError::new(ErrorKind::Limit, "busy", message));
+            return Err(RequestError::new(Code::Busy, message));
         }
         queue.waiting.push(asked);
         Ok(())
@@ -113,7 +113,7 @@ impl Session {
         let Some(running) = self.sources.get(source).and_then(|entry| entry.running()) else {
             // It has ended while they waited.
             let message = format!("the source {source} does not run any more");
-            let error = RequestError::new(ErrorKind::Conflict, "slot_inactive", message);
+            let error = RequestError::new(Code::SlotInactive, message);
             for to in batch.into_iter().flat_map(|(_, all)| all) {
                 link.refuse(to, error.clone());
             }
@@ -129,6 +129,7 @@ mod tests {
     use crate::link::Asked;
     use common::api::SnapshotFormat;
     use common::id::RequestId;
+    use common::ipc::ErrorKind;
 
     fn asked(request: u64, width: Option<u32>) -> Waiting {
         let to = ReplyTo::new(Asked { connection: 0, request: RequestId(request) });
@@ -162,7 +163,7 @@ mod tests {
             snapshots.ask(&main, asked(n, Some(16 + n as u32 % 6))).unwrap();
         }
         let refused = snapshots.ask(&main, asked(99, None)).unwrap_err();
-        assert_eq!((refused.kind, &refused.code[..]), (ErrorKind::Limit, "busy"));
+        assert_eq!((refused.code.kind(), refused.code.as_str()), (ErrorKind::Limit, "busy"));
         assert!(snapshots.ask(&"other".into(), asked(0, None)).is_ok(), "each source has its own");
         let all = |batch: Option<Batch>| requests(batch).iter().map(|(_, all)| all).sum::<usize>();
         let first = all(snapshots.begin(&main));

@@ -10,7 +10,7 @@ use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::request::{Patched, PeerAdded};
-use common::ipc::{ErrorKind, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -69,7 +69,7 @@ impl Session {
                 match Bounded::check(offer.clone()) {
                     Ok(offer) => Some(offer),
                     Err(error) => {
-                        let error = RequestError::new(ErrorKind::Invalid, "bad_offer", error.to_string());
+                        let error = RequestError::new(Code::BadOffer, error.to_string());
                         return link.reply(to, Err(error));
                     }
                 }
@@ -100,7 +100,7 @@ impl Session {
         if self.peers.len() >= self.settings.max_peers as usize {
             self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
+            return link.reply(to, Err(RequestError::new(Code::TooManyPeers, message)));
         }
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
@@ -148,7 +148,7 @@ impl Session {
         let known = self.peers.resume(PeerKind::Multistream, session, socket);
         let Some((peer, role)) = known.map(|entry| (entry.peer.id, entry.peer.role)) else {
             let message = "that session has ended";
-            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "session_not_found", message)));
+            return link.reply(to, Err(RequestError::new(Code::SessionNotFound, message)));
         };
         link.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(link, peer, role, session.to_owned(), true);
@@ -206,7 +206,7 @@ impl Session {
             ClientMessage::Answer { sdp } => match Bounded::check(sdp) {
                 Ok(sdp) => Command::Answer { peer, sdp },
                 Err(error) => {
-                    let error = RequestError::new(ErrorKind::Invalid, "bad_answer", error.to_string());
+                    let error = RequestError::new(Code::BadAnswer, error.to_string());
                     return refuse(link, peer, error);
                 }
             },
@@ -315,11 +315,11 @@ impl Session {
     ) {
         if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
             let message = format!("there is no peer {peer} that came by WHEP");
-            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", message)));
+            return link.reply(to, Err(RequestError::new(Code::PeerNotFound, message)));
         }
         let waiting = self.patching.entry(peer).or_default();
         if waiting.len() >= MAX_PATCHES {
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "busy", "one after the other")));
+            return link.reply(to, Err(RequestError::new(Code::Busy, "one after the other")));
         }
         waiting.push_back(to);
         let _ = self.tell(peer, Command::Patch { peer, patch });
@@ -343,7 +343,7 @@ impl Session {
                 slots.into_iter().for_each(|status| to_peer(link, peer, status));
             }
             Err(message) => {
-                link.reply(to, Err(RequestError::new(ErrorKind::Invalid, "bad_offer", &message)));
+                link.reply(to, Err(RequestError::new(Code::BadOffer, &message)));
                 self.peer_gone(link, peer, message);
             }
         }
@@ -390,10 +390,10 @@ impl Session {
         shard.peers = shard.peers.saturating_sub(1);
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
-            link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
+            link.reply(to, Err(RequestError::new(Code::JoinFailed, &reason)));
         }
         for to in self.patching.remove(&peer).unwrap_or_default() {
-            link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", &reason)));
+            link.reply(to, Err(RequestError::new(Code::PeerNotFound, &reason)));
         }
         tracing::info!(%peer, reason, "gone");
         link.send(StreamerIpcMessage::PeerGone { peer, reason });
@@ -457,9 +457,10 @@ impl Session {
     }
 
     pub(super) fn tell(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
-        let entry = self.peers.get(peer).ok_or_else(|| {
-            RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
-        })?;
+        let entry = self
+            .peers
+            .get(peer)
+            .ok_or_else(|| RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}")))?;
         self.shards[entry.shard].commands.send(command);
         Ok(())
     }
@@ -475,7 +476,7 @@ impl Session {
 }
 
 pub(super) fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
-    let (code, message, request_id) = (error.code, error.message, None);
+    let (code, message, request_id) = (error.code.to_string(), error.message, None);
     to_peer(link, peer, ServerMessage::Error { code, message, request_id });
 }
 

@@ -53,7 +53,7 @@ pub const TARGETS: &[Target] = &[
 
 fn ipc_seeds() -> Vec<Vec<u8>> {
     use common::ipc::request::{AddPeer, Picture, SetClipboard};
-    use common::ipc::{ErrorKind, Join, Json, Payload, Purpose, Ready, RequestError, Settings};
+    use common::ipc::{Code, Join, Json, Payload, Purpose, Ready, RequestError, Settings};
     let id = || common::id::StreamerId::parse("demo").expect("a valid id");
     let spec = serde_json::from_str(r#"{"source":{"type":"test"},"sources":{},"share":true,"slots":4}"#);
     let hello = Hello { protocol: 1, build: "0.1.0".into(), token: "0123".into(), purpose: Purpose::Control };
@@ -84,7 +84,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
             request,
             result: Ok(Payload::of(&picture).expect("a small picture is a payload")),
         },
-        StreamerIpcMessage::Reply { request, result: Err(RequestError::new(ErrorKind::Limit, "c", "m")) },
+        StreamerIpcMessage::Reply { request, result: Err(RequestError::new(Code::Busy, "m")) },
     ];
     let frame = "a small message is a frame";
     let mut seeds = vec![encode(&hello).expect(frame).to_vec()];

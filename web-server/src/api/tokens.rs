@@ -6,6 +6,7 @@ use chrono::Utc;
 use common::access::Need;
 use common::api::{CreateToken, TOKEN_LIFE_S, Token};
 use common::audit::AuditAction;
+use common::ipc::Code;
 use common::ipc::request::RemovePeer;
 
 use super::extract::{Body, Id, Json, TokenId};
@@ -84,7 +85,7 @@ pub async fn revoke(
         let request = RemovePeer { peer: peer.id, reason: "the token was revoked".into() };
         match registry.ask(&id.0, request).await {
             // It has left meanwhile.
-            Err(OperationError::Ask(AskError::Refused(error))) if error.code == "peer_not_found" => {}
+            Err(OperationError::Ask(AskError::Refused(error))) if error.code == Code::PeerNotFound => {}
             removed => removed?,
         }
     }

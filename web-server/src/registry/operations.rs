@@ -286,7 +286,7 @@ pub(super) fn resolve(bind: BindSlot, hosts: &Hosts) -> Result<BindSlot, hosts::
 
 #[cfg(test)]
 mod tests {
-    use common::ipc::{AnyRequest, ErrorKind, Payload, RequestError};
+    use common::ipc::{AnyRequest, Code, Payload, RequestError};
     use serde_json::json;
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
@@ -395,7 +395,7 @@ mod tests {
     async fn what_the_streamer_refuses_is_neither_kept_nor_audited() {
         let mut streamer = Streamer::running();
         let (client, ticket) = streamer.bind(9, "a").await;
-        let error = RequestError::new(ErrorKind::NotFound, "slot_not_found", "there is no slot 9");
+        let error = RequestError::new(Code::SlotNotFound, "there is no slot 9");
         streamer.bench.session.replied(ticket, Err(AskError::Refused(error.clone())));
         assert_eq!(streamer.shown(), []);
         let refused = client.await.unwrap().unwrap_err();

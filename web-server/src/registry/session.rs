@@ -12,7 +12,7 @@ use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
 use common::ipc::request::{AddPeer, PeerAdded};
 use common::ipc::{
-    AnyRequest, ErrorKind, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage,
+    AnyRequest, Code, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage,
     request,
 };
 use common::lifetime::StreamerPatch;
@@ -556,7 +556,7 @@ impl Session {
         let by_command =
             failure.exit.as_ref().is_some_and(|exit| matches!(exit.reason, ExitReason::SourceEnded { .. }));
         if self.proves.is_some() && by_command && failure.error.is_none() {
-            let error = RequestError::new(ErrorKind::Invalid, "command_failed", &failure.reason);
+            let error = RequestError::new(Code::CommandFailed, &failure.reason);
             failure.error = Some(error.with_field("source.command"));
         }
         StartError::Failed(Box::new(failure))

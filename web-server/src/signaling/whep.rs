@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::{Peer, PeerKind};
 use common::ipc::request::{PatchPeer, PeerAdded, RemovePeer};
-use common::ipc::{ICE_SESSION_MISMATCH, Join, Json, RequestError};
+use common::ipc::{Code, Join, Json, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
@@ -132,9 +132,8 @@ async fn must_be_theirs(
         known.kind == PeerKind::Whep && (*right == Right::Admin || known.token_id == right.token())
     };
     if known.as_ref().map_or(*right != Right::Admin, |known| !theirs(known)) {
-        let kind = common::ipc::ErrorKind::NotFound;
-        let error =
-            RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
+        let message = "there is no such peer of yours that came by WHEP";
+        let error = RequestError::new(Code::PeerNotFound, message);
         return Err(AskError::Refused(error).into());
     }
     Ok(())
@@ -196,7 +195,7 @@ pub async fn patch(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(fragment::of_answer(&answer)))
         }
-        Err(OperationError::Ask(AskError::Refused(error))) if error.code == ICE_SESSION_MISMATCH => {
+        Err(OperationError::Ask(AskError::Refused(error))) if error.code == Code::IceSessionMismatch => {
             Err(ApiError::PreconditionFailed)
         }
         Err(error) => Err(error.into()),

@@ -7,7 +7,7 @@ use common::exit::ExitReason;
 use common::id::StreamerId;
 use common::ipc::request::StartSource;
 use common::ipc::{
-    ALREADY_STARTED, AnyRequest, Json, Payload, Purpose, Ready, RequestError, ServerIpcMessage, SessionState,
+    AnyRequest, Code, Json, Payload, Purpose, Ready, RequestError, ServerIpcMessage, SessionState,
     StreamerIpcMessage,
 };
 use common::spec::SourceSpec;
@@ -400,7 +400,7 @@ impl Supervisor {
         match result {
             Ok(_) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
-            Err(error) if error.code == ALREADY_STARTED => {}
+            Err(error) if error.code == Code::AlreadyStarted => {}
             Err(error) => {
                 self.start_error = Some(error);
                 self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));
