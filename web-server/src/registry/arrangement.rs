@@ -42,6 +42,23 @@ pub enum Arranged {
     Control(ControlMode),
 }
 
+impl Arranged {
+    /// What has been done when this request of [`Arrangement::replay`] has succeeded.
+    pub fn by(request: &AnyRequest) -> Option<Self> {
+        match request {
+            AnyRequest::AddSource(request) => {
+                Some(Arranged::Added(request.name.clone(), request.source.0.clone()))
+            }
+            AnyRequest::RemoveSource(request) => Some(Arranged::Removed(request.name.clone())),
+            AnyRequest::BindSlot(request) => {
+                request.slot.map(|slot| Arranged::Bound(slot, request.bind.0.clone()))
+            }
+            AnyRequest::ClearSlot(request) => Some(Arranged::Cleared(request.slot)),
+            _ => None,
+        }
+    }
+}
+
 impl Arrangement {
     /// Takes in what has been done to a streamer of `spec`.
     pub fn take(&mut self, spec: &StreamerSpec, arranged: Arranged) {

@@ -1,6 +1,6 @@
 //! All that is known about one streamer: its life, what it last said, and who waits for what.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,8 +12,7 @@ use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
 use common::ipc::request::{AddPeer, PeerAdded};
 use common::ipc::{
-    AnyRequest, Code, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage,
-    request,
+    AnyRequest, Code, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage, request,
 };
 use common::lifetime::StreamerPatch;
 use common::restart::{LastEnd, Restarts};
@@ -244,14 +243,20 @@ impl Session {
         request: R,
         then: impl FnOnce(&mut Self, Result<R::Reply, AskError>) + Send + 'static,
     ) {
+        let read = |payload: Payload| payload.read().map_err(AskError::from);
+        self.ask_any(request.into(), move |session, reply| then(session, reply.and_then(read)));
+    }
+
+    /// The same, of any request; only its own type can be read from the reply.
+    fn ask_any(
+        &mut self,
+        request: AnyRequest,
+        then: impl FnOnce(&mut Self, Result<Payload, AskError>) + Send + 'static,
+    ) {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        match self.handle.request(ticket, request.into()) {
-            Ok(()) => {
-                let read = |payload: Payload| payload.read().map_err(AskError::from);
-                let then: Then = Box::new(move |session, reply| then(session, reply.and_then(read)));
-                self.replies.insert(ticket, then);
-            }
+        match self.handle.request(ticket, request) {
+            Ok(()) => drop(self.replies.insert(ticket, Box::new(then))),
             Err(error) => then(self, Err(error)),
         }
     }
@@ -564,29 +569,50 @@ impl Session {
 
     /// Gives a new process what an earlier one had at run time.
     fn rearrange(&mut self) {
-        let first = self.arrangement.replay_first();
-        let (id, handle, requests) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
-        let hosts = self.hosts.clone();
-        // Commands are passed on in their order, and joins come after this one.
-        if let Some(request) = first {
+        // Requests are passed on in their order, and joins come after this one.
+        if let Some(request) = self.arrangement.replay_first() {
             self.ask(request, |session, control| {
                 if let Err(error) = control {
                     tracing::warn!(id = %session.id, %error, "a new process does not know who may steer");
                 }
             });
         }
-        tokio::spawn(async move {
-            for request in requests {
-                let what = format!("{request:?}");
-                let done = match resolved(request, &hosts) {
-                    Ok(request) => handle.ask_any(request).await.map(drop).map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
-                };
-                if let Err(error) = done {
-                    tracing::warn!(%id, what, %error, "a new process cannot be what the old one was");
+        self.replay(self.arrangement.replay().into());
+    }
+
+    /// Makes these requests, one after the other, as a slot may show a source that is to be added. One whose effect was
+    /// changed by a client meanwhile is left out.
+    fn replay(&mut self, mut requests: VecDeque<AnyRequest>) {
+        let still = self.arrangement.replay();
+        let next = std::iter::from_fn(|| requests.pop_front()).find(|request| still.contains(request));
+        let Some(request) = next else { return };
+        let arranged = Arranged::by(&request);
+        let what = format!("{request:?}");
+        match resolved(request, &self.hosts) {
+            Ok(request) => self.ask_any(request, move |session, reply| match reply {
+                Ok(_) => {
+                    // A client's may have been done before this one: what was done last is kept.
+                    if let Some(arranged) = arranged {
+                        session.arranged(arranged);
+                    }
+                    session.replay(requests);
                 }
+                // With the process: the next one is given everything.
+                Err(AskError::Gone) => {}
+                Err(error) => {
+                    session.warn_of_replay(&what, &error);
+                    session.replay(requests);
+                }
+            }),
+            Err(error) => {
+                self.warn_of_replay(&what, &error);
+                self.replay(requests);
             }
-        });
+        }
+    }
+
+    fn warn_of_replay(&self, what: &str, error: &dyn std::error::Error) {
+        tracing::warn!(id = %self.id, what, %error, "a new process cannot be what the old one was");
     }
 
     /// Answers when the source runs, or never will.

@@ -174,15 +174,7 @@ impl Handle {
     /// # Errors
     /// See [`AskError`].
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
-        let payload = self.ask_any(request.into()).await?;
-        Ok(payload.read()?)
-    }
-
-    /// The same, of any request; only its own type can be read from the answer.
-    ///
-    /// # Errors
-    /// See [`AskError`].
-    pub async fn ask_any(&self, request: AnyRequest) -> Result<Payload, AskError> {
+        let request = request.into();
         let deadline = ask::deadline(&request);
         let (sender, answer) = oneshot::channel();
         if ask::is_bulk(&request) {
@@ -191,7 +183,7 @@ impl Handle {
             self.control.try_send(Command::Ask { request, answer: sender }).map_err(refused)?;
         }
         match tokio::time::timeout(deadline, answer).await {
-            Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
+            Ok(answer) => Ok(answer.unwrap_or(Err(AskError::Gone))?.read()?),
             Err(_) => Err(AskError::Timeout(deadline)),
         }
     }

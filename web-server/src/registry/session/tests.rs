@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use common::control::ControlMode;
 use common::exit::StreamerExit;
+use common::id::SlotIndex;
 use common::signal::Role;
+use common::slots::{BindSlot, SlotSource};
 use tokio::sync::oneshot::Receiver;
 
 use super::super::testing::Bench;
@@ -166,4 +168,50 @@ async fn a_streamer_that_is_deleted_tells_so_when_it_is_gone() {
     assert!(told.try_recv().is_err());
     bench.session.gone();
     assert!(told.try_recv().is_ok());
+}
+
+fn named(name: &str) -> BindSlot {
+    BindSlot { source: SlotSource::Name(name.into()), quality: String::new() }
+}
+
+fn binds(slot: SlotIndex, name: &str) -> AnyRequest {
+    request::BindSlot { slot: Some(slot), bind: Json(named(name)) }.into()
+}
+
+#[tokio::test]
+async fn what_a_client_changes_while_a_new_process_is_given_what_the_old_one_had_stays() {
+    let mut bench = Bench::starting();
+    for (slot, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        bench.session.arranged(Arranged::Bound(slot, named(name)));
+    }
+    bench.session.change(Moment::now(), Change::SourceRuns);
+    let (first, request) = bench.request();
+    assert_eq!(request, binds(1, "a"));
+    bench.session.arranged(Arranged::Bound(2, named("new")));
+    assert!(bench.requests.next().is_none(), "one after the other");
+    bench.session.replied(first, Err(AskError::Timeout(Duration::from_secs(10))));
+    let (last, request) = bench.request();
+    assert_eq!(request, binds(3, "c"), "without the one that was changed");
+
+    bench.session.arranged(Arranged::Cleared(3));
+    bench.session.replied(last, Ok(Payload::of(&()).unwrap()));
+    let kept = bench.session.record().arrangement.replay();
+    assert_eq!(
+        kept,
+        [binds(1, "a"), binds(2, "new"), binds(3, "c")],
+        "the streamer did the last one after that"
+    );
+    assert!(bench.requests.next().is_none());
+}
+
+#[tokio::test]
+async fn a_process_that_ends_while_it_is_given_what_the_old_one_had_is_asked_for_no_more() {
+    let mut bench = Bench::starting();
+    for (slot, name) in [(1, "a"), (2, "b")] {
+        bench.session.arranged(Arranged::Bound(slot, named(name)));
+    }
+    bench.session.change(Moment::now(), Change::SourceRuns);
+    let (first, _) = bench.request();
+    bench.session.replied(first, Err(AskError::Gone));
+    assert!(bench.requests.next().is_none());
 }
