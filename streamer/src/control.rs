@@ -8,7 +8,7 @@
 
 use common::control::{Control, ControlChange, ControlMode};
 use common::id::PeerId;
-use common::ipc::{ErrorKind, RequestError};
+use common::ipc::{Code, RequestError};
 
 /// Most peers that ask at a time; whoever comes later may take control, or ask again.
 const MAX_REQUESTS: usize = 64;
@@ -49,17 +49,17 @@ impl Arbiter {
         may_steer: impl Fn(PeerId) -> bool,
     ) -> Result<bool, RequestError> {
         if self.control.mode == ControlMode::Shared {
-            return Err(refused("control_is_shared", "everybody who may steer has control here"));
+            return Err(refused(Code::ControlIsShared, "everybody who may steer has control here"));
         }
         if !may_steer(by) {
-            return Err(refused("not_a_controller", "this peer is a viewer: it may watch, not steer"));
+            return Err(refused(Code::NotAController, "this peer is a viewer: it may watch, not steer"));
         }
         let holds = self.control.holder == Some(by);
         match wish {
             Wish::Request if holds || self.control.requests.contains(&by) => Ok(false),
             Wish::Request if self.control.holder.is_none() => Ok(self.give(by)),
             Wish::Request if self.control.requests.len() >= MAX_REQUESTS => {
-                Err(RequestError::new(ErrorKind::Limit, "busy", "too many ask for control already"))
+                Err(RequestError::new(Code::Busy, "too many ask for control already"))
             }
             Wish::Request => {
                 self.control.requests.push(by);
@@ -67,7 +67,7 @@ impl Arbiter {
             }
             Wish::Take => Ok(!holds && self.give(by)),
             Wish::Release => Ok(self.leave(by)),
-            Wish::Grant(_) if !holds => Err(refused("not_in_control", "only who has control can grant it")),
+            Wish::Grant(_) if !holds => Err(refused(Code::NotInControl, "only who has control can grant it")),
             Wish::Grant(to) if !may_steer(to) => Err(no_controller(to)),
             Wish::Grant(to) => Ok(to != by && self.give(to)),
         }
@@ -86,7 +86,7 @@ impl Arbiter {
         let mode = change.mode.unwrap_or(before.mode);
         if mode == ControlMode::Shared {
             if change.holder.is_some() {
-                return Err(refused("control_is_shared", "nobody can be given what everybody has")
+                return Err(refused(Code::ControlIsShared, "nobody can be given what everybody has")
                     .with_field("holder"));
             }
             self.control = Control::default();
@@ -127,12 +127,12 @@ impl Arbiter {
     }
 }
 
-fn refused(code: &str, message: &str) -> RequestError {
-    RequestError::new(ErrorKind::Conflict, code, message)
+fn refused(code: Code, message: &str) -> RequestError {
+    RequestError::new(code, message)
 }
 
 fn no_controller(peer: PeerId) -> RequestError {
-    RequestError::new(ErrorKind::Conflict, "not_a_controller", format!("there is no controller {peer}"))
+    RequestError::new(Code::NotAController, format!("there is no controller {peer}"))
 }
 
 #[cfg(test)]
@@ -150,8 +150,8 @@ mod tests {
         arbiter
     }
 
-    fn code<T: std::fmt::Debug>(result: Result<T, RequestError>) -> String {
-        result.unwrap_err().code
+    fn code<T: std::fmt::Debug>(result: Result<T, RequestError>) -> &'static str {
+        result.unwrap_err().code.as_str()
     }
 
     #[test]

@@ -1,22 +1,86 @@
 //! The connections to the web-server, as the control loop uses them.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use common::id::RequestId;
-use common::ipc::{Purpose, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Payload, Purpose, Request, RequestError, StreamerIpcMessage};
+use serde::Serialize;
 
 use crate::ipc::{Connection, ConnectionId};
 
 /// What is still queued at the end gets this long to be written.
 const FLUSH_TIME: Duration = Duration::from_millis(200);
 
-/// Whom a reply goes to.
+/// Names a request among all that are unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyTo {
-    /// The connection that asked.
+pub struct Asked {
+    /// The connection that it came by.
     pub connection: ConnectionId,
-    /// Its request.
+    /// Its id there.
     pub request: RequestId,
+}
+
+impl Asked {
+    /// Where the reply to `request` goes, which is the one that this names.
+    pub fn by<R: Request>(self, _request: &R) -> ReplyTo<R::Reply> {
+        ReplyTo::new(self)
+    }
+}
+
+/// Where a reply of type `T` goes.
+pub struct ReplyTo<T> {
+    asked: Asked,
+    reply: PhantomData<fn(T)>,
+}
+
+impl<T> ReplyTo<T> {
+    /// The reply to the request that `asked` names.
+    pub fn new(asked: Asked) -> Self {
+        Self { asked, reply: PhantomData }
+    }
+}
+
+// Derived ones would ask the same of `T`.
+impl<T> Clone for ReplyTo<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ReplyTo<T> {}
+
+impl<T> PartialEq for ReplyTo<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.asked == other.asked
+    }
+}
+
+impl<T> Eq for ReplyTo<T> {}
+
+impl<T> fmt::Debug for ReplyTo<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.asked.fmt(f)
+    }
+}
+
+/// A request that took time is done.
+#[derive(Debug)]
+pub struct Finished {
+    asked: Asked,
+    result: Result<Payload, RequestError>,
+}
+
+impl Finished {
+    /// With its reply, or why there is none.
+    pub fn new<T: Serialize>(to: ReplyTo<T>, result: Result<T, RequestError>) -> Self {
+        let result = result.and_then(|reply| {
+            let payload = Payload::of(&reply);
+            payload.map_err(|error| RequestError::new(Code::ReplyFailed, error.to_string()))
+        });
+        Self { asked: to.asked, result }
+    }
 }
 
 /// At most one connection of each purpose.
@@ -56,11 +120,22 @@ impl Link {
     }
 
     /// Answers a request, on the connection that it came by.
-    pub fn reply(&mut self, to: ReplyTo, result: Result<Reply, RequestError>) {
-        let message = StreamerIpcMessage::Reply { request: to.request, result };
+    pub fn reply<T: Serialize>(&mut self, to: ReplyTo<T>, result: Result<T, RequestError>) {
+        self.finish(Finished::new(to, result));
+    }
+
+    /// Answers a request that failed.
+    pub fn refuse<T: Serialize>(&mut self, to: ReplyTo<T>, error: RequestError) {
+        self.reply(to, Err(error));
+    }
+
+    /// Answers a request that took time.
+    pub fn finish(&mut self, finished: Finished) {
+        let Finished { asked, result } = finished;
+        let message = StreamerIpcMessage::Reply { request: asked.request, result };
         for purpose in [Purpose::Control, Purpose::Bulk] {
             let slot = self.of(purpose);
-            if slot.as_ref().is_some_and(|connection| connection.id == to.connection) {
+            if slot.as_ref().is_some_and(|connection| connection.id == asked.connection) {
                 if slot.as_ref().is_some_and(|connection| !connection.send(message)) {
                     *slot = None;
                 }

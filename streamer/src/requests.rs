@@ -7,14 +7,15 @@ use common::api::InputRequest;
 use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
 use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
-use common::ipc::{ErrorKind, Json, Reply, RequestError};
+use common::ipc::request::{self, Picture};
+use common::ipc::{Code, Json, RequestError};
 use common::slots::{Pixel, Source, SourceList, WindowList};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::input::{self, CommandError};
-use crate::link::ReplyTo;
-use crate::media::{Picture, Size};
-use crate::session::Finished;
+use crate::link::{Finished, ReplyTo};
+use crate::media::{self, Size};
 use crate::session::snapshots::{Batch, INTERVAL};
 use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
@@ -33,37 +34,35 @@ const POINTER_PATIENCE: Duration = Duration::from_millis(250);
 
 type Done = mpsc::Sender<Finished>;
 
-fn failed(code: &str, error: impl std::fmt::Display) -> RequestError {
-    RequestError::new(ErrorKind::Failed, code, error.to_string())
+fn failed(code: Code, error: impl std::fmt::Display) -> RequestError {
+    RequestError::new(code, error.to_string())
 }
 
 fn source_failed(error: source::Error) -> RequestError {
     match error {
-        source::Error::Unsupported { .. } => {
-            RequestError::new(ErrorKind::Conflict, "unsupported", error.to_string())
-        }
+        source::Error::Unsupported { .. } => RequestError::new(Code::Unsupported, error.to_string()),
         source::Error::Clipboard(InvalidContent::TooLong { .. }) => {
-            RequestError::new(ErrorKind::TooLong, "clipboard_too_long", error.to_string())
+            RequestError::new(Code::ClipboardTooLong, error.to_string())
         }
         source::Error::Clipboard(InvalidContent::NotPng) => {
-            RequestError::new(ErrorKind::Invalid, "not_a_png", error.to_string())
+            RequestError::new(Code::NotAPng, error.to_string())
         }
-        error => failed("source_failed", error),
+        error => failed(Code::SourceFailed, error),
     }
 }
 
-fn finish(
-    to: ReplyTo,
+fn finish<T: Serialize + Send + 'static>(
+    to: ReplyTo<T>,
     done: Done,
     patience: Duration,
-    work: impl Future<Output = Result<Reply, RequestError>> + Send + 'static,
+    work: impl Future<Output = Result<T, RequestError>> + Send + 'static,
 ) {
     tokio::spawn(async move {
         let result = tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
             let message = format!("the session has not answered within {} s", patience.as_secs());
-            Err(RequestError::new(ErrorKind::Timeout, "stalled", message))
+            Err(RequestError::new(Code::Stalled, message))
         });
-        let _ = done.send(Finished { to, result }).await;
+        let _ = done.send(Finished::new(to, result)).await;
     });
 }
 
@@ -72,13 +71,13 @@ fn finish(
 /// # Errors
 /// When the request breaks a bound; nothing of it is carried out then.
 pub fn input(
-    to: ReplyTo,
+    to: ReplyTo<()>,
     done: Done,
     input: &input::Handle,
     request: InputRequest,
     picture: Option<Size>,
 ) -> Result<(), RequestError> {
-    let invalid = |message| RequestError::new(ErrorKind::Invalid, "invalid_input", message);
+    let invalid = |message| RequestError::new(Code::InvalidInput, message);
     if request.events.len() > MAX_EVENTS {
         let message = format!("events: at most {MAX_EVENTS}, not {}", request.events.len());
         return Err(invalid(message).with_field("events"));
@@ -96,18 +95,16 @@ pub fn input(
     input.commands(request.slot, request.events, sender);
     finish(to, done, INPUT_PATIENCE, async move {
         match applied.await {
-            Ok(Ok(())) => Ok(Reply::Done),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error @ CommandError::NoSink(_))) => {
-                Err(RequestError::new(ErrorKind::Conflict, "no_input", error.to_string()))
+                Err(RequestError::new(Code::NoInput, error.to_string()))
             }
-            Ok(Err(error @ CommandError::Busy)) => {
-                Err(RequestError::new(ErrorKind::Limit, "busy", error.to_string()))
-            }
+            Ok(Err(error @ CommandError::Busy)) => Err(RequestError::new(Code::Busy, error.to_string())),
             Ok(Err(error @ CommandError::Sink { error: input::sink::Error::NoSuchKey(_), .. })) => {
-                Err(RequestError::new(ErrorKind::Invalid, "invalid_input", error.to_string()))
+                Err(RequestError::new(Code::InvalidInput, error.to_string()))
             }
-            Ok(Err(error)) => Err(failed("input_failed", error)),
-            Err(_) => Err(failed("input_failed", "the session ended meanwhile")),
+            Ok(Err(error)) => Err(failed(Code::InputFailed, error)),
+            Err(_) => Err(failed(Code::InputFailed, "the session ended meanwhile")),
         }
     });
     Ok(())
@@ -117,7 +114,7 @@ pub fn input(
 pub fn snapshots(
     senders: &Senders,
     source: SourceName,
-    picture: oneshot::Receiver<Picture>,
+    picture: oneshot::Receiver<media::Picture>,
     encoder: snapshot::Encoder,
     batch: Batch,
 ) {
@@ -135,15 +132,15 @@ pub fn snapshots(
         let mut encoded = encoded.map(Vec::into_iter);
         for (_, all) in batch {
             let reply = match &mut encoded {
-                Err(reason) => Err(failed("snapshot_failed", reason)),
+                Err(reason) => Err(failed(Code::SnapshotFailed, reason)),
                 Ok(encoded) => match encoded.next() {
-                    Some(Ok((image, Size { width, height }))) => Ok(Reply::Snapshot { image, width, height }),
-                    Some(Err(error)) => Err(failed("snapshot_failed", error)),
-                    None => Err(failed("snapshot_failed", "it was not made")),
+                    Some(Ok((image, Size { width, height }))) => Ok(Picture { image, width, height }),
+                    Some(Err(error)) => Err(failed(Code::SnapshotFailed, error)),
+                    None => Err(failed(Code::SnapshotFailed, "it was not made")),
                 },
             };
             for to in all {
-                let _ = done.send(Finished { to, result: reply.clone() }).await;
+                let _ = done.send(Finished::new(to, reply.clone())).await;
             }
         }
         tokio::time::sleep_until(next).await;
@@ -152,25 +149,33 @@ pub fn snapshots(
 }
 
 /// `GET /clipboard`.
-pub fn get_clipboard(to: ReplyTo, done: Done, clipboard: Arc<dyn Clipboard>, wanted: Wanted) {
+pub fn get_clipboard(
+    to: ReplyTo<request::Clipboard>,
+    done: Done,
+    clipboard: Arc<dyn Clipboard>,
+    wanted: Wanted,
+) {
     finish(to, done, PATIENCE, async move {
         let offer = tokio::task::spawn_blocking(move || clipboard.get(wanted)).await;
-        let offer = offer.map_err(|error| failed("clipboard_failed", error))?.map_err(source_failed)?;
-        Ok(Reply::Clipboard { types: offer.types, content: offer.content })
+        let offer = offer.map_err(|error| failed(Code::ClipboardFailed, error))?.map_err(source_failed)?;
+        Ok(request::Clipboard { types: offer.types, content: offer.content })
     });
 }
 
 /// `PUT /clipboard`.
-pub fn set_clipboard(to: ReplyTo, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
+pub fn set_clipboard(to: ReplyTo<()>, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
-        let set = set.await.map_err(|_| failed("clipboard_failed", "the session ended meanwhile"))?;
-        set.map_err(source_failed)?;
-        Ok(Reply::Done)
+        let set = set.await.map_err(|_| failed(Code::ClipboardFailed, "the session ended meanwhile"))?;
+        set.map_err(source_failed)
     });
 }
 
 /// `GET /sources`: what is known of them, and where the pointer is in each. An X server that does not answer leaves it unknown.
-pub fn sources(to: ReplyTo, done: Done, shown: Vec<(Source, Option<oneshot::Receiver<Pixel>>)>) {
+pub fn sources(
+    to: ReplyTo<Json<SourceList>>,
+    done: Done,
+    shown: Vec<(Source, Option<oneshot::Receiver<Pixel>>)>,
+) {
     let until = tokio::time::Instant::now() + POINTER_PATIENCE;
     finish(to, done, PATIENCE, async move {
         let mut sources = Vec::new();
@@ -180,25 +185,24 @@ pub fn sources(to: ReplyTo, done: Done, shown: Vec<(Source, Option<oneshot::Rece
             }
             sources.push(source);
         }
-        Ok(Reply::Sources(Json(SourceList { sources })))
+        Ok(Json(SourceList { sources }))
     });
 }
 
 /// `GET /windows`.
-pub fn windows(to: ReplyTo, done: Done, windows: Arc<dyn Windows>) {
+pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windows>) {
     finish(to, done, PATIENCE, async move {
         let windows = tokio::task::spawn_blocking(move || windows.list()).await;
-        let windows = windows.map_err(|error| failed("windows_failed", error))?.map_err(source_failed)?;
-        Ok(Reply::Windows(Json(WindowList { windows })))
+        let windows = windows.map_err(|error| failed(Code::WindowsFailed, error))?.map_err(source_failed)?;
+        Ok(Json(WindowList { windows }))
     });
 }
 
 /// `POST /resize`.
-pub fn resize(to: ReplyTo, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
+pub fn resize(to: ReplyTo<()>, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
     finish(to, done, PATIENCE, async move {
-        let resized = resized.await.map_err(|_| failed("resize_failed", "the source ended meanwhile"))?;
-        resized.map_err(source_failed)?;
-        Ok(Reply::Done)
+        let resized = resized.await.map_err(|_| failed(Code::ResizeFailed, "the source ended meanwhile"))?;
+        resized.map_err(source_failed)
     });
 }
 

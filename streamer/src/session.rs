@@ -1,7 +1,7 @@
 //! One session after its `Init`: its sources, its slots, its shards, its peers, and what they say to each other.
 //!
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
-//! comes back as [`Finished`] or [`Started`].
+//! comes back as [`crate::link::Finished`] or [`Started`].
 
 mod control;
 mod heartbeat;
@@ -20,15 +20,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use common::api::InputRequest;
+use common::clipboard::{Content, Wanted};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
 use common::input::{Actor, CursorShape};
-use common::ipc::{ErrorKind, Reply, RequestError, SHARED_DIR, ServerIpcMessage, SessionState, Settings};
+use common::ipc::request::{self, Patched, RemovePeer, Resize};
+use common::ipc::{AnyRequest, Code, Json, RequestError, SHARED_DIR, SessionState, Settings, Tell};
+use common::slots::WindowList;
 use common::spec::{SourceSpec, StreamerSpec};
 use common::stats::NetworkStats;
 
 use crate::control::Arbiter;
-use crate::ipc::ConnectionId;
-use crate::link::{Link, ReplyTo};
+use crate::link::{Asked, Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
@@ -44,7 +47,7 @@ use crate::{input, requests, snapshot};
 pub use lifecycle::Started;
 use slots::Bound;
 use snapshot::Form;
-use snapshots::{Asked, Snapshots};
+use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
 
 /// The slot that shows the main source, unless told otherwise.
@@ -54,15 +57,6 @@ const SHARD_PATIENCE: Duration = Duration::from_millis(500);
 /// Everybody is told who watches at most this often. Each telling names all and goes to all: when hundreds
 /// join at once, telling of each would be what keeps them from joining.
 const PARTICIPANTS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A request that took time is done.
-#[derive(Debug)]
-pub struct Finished {
-    /// Who asked.
-    pub to: ReplyTo,
-    /// The answer.
-    pub result: Result<Reply, RequestError>,
-}
 
 struct Shard {
     commands: Commands,
@@ -96,7 +90,7 @@ pub struct Session {
     peers_refused: u64,
     joining: BTreeMap<PeerId, viewers::Joining>,
     /// Who waits for what a shard says to a patch of this peer's, in order.
-    patching: BTreeMap<PeerId, VecDeque<ReplyTo>>,
+    patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
     sources: Sources,
     snapshots: Snapshots,
@@ -195,110 +189,130 @@ impl Session {
         self.peers.detach_all(Instant::now());
     }
 
-    /// Handles a message of the web-server's.
-    pub fn message(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
-        let to = |request| ReplyTo { connection: from, request };
-        match message {
-            ServerIpcMessage::StartSource { request } => self.start_session(link, to(request)),
-            ServerIpcMessage::AddPeer { request, join } => self.add_peer(link, to(request), join.0),
-            ServerIpcMessage::FromPeer { peer, message } => self.signal(link, peer, message.0),
-            ServerIpcMessage::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
-            ServerIpcMessage::RemovePeer { request, peer, reason } => {
-                let known = self.tell(peer, Command::Remove { peer, reason });
-                link.reply(to(request), known.map(|()| Reply::Done));
-            }
-            ServerIpcMessage::UpdatePeer { request, peer, role } => {
-                let result = self.set_role(link, peer, role);
-                link.reply(to(request), result.map(|()| Reply::Done));
-            }
-            ServerIpcMessage::PatchPeer { request, peer, patch } => {
-                self.patch_peer(link, to(request), peer, patch.0);
-            }
-            ServerIpcMessage::BindSlot { request, slot, bind } => {
-                self.bind_slot(link, to(request), slot, bind.0);
-            }
-            ServerIpcMessage::ClearSlot { request, slot } => {
-                let result = self.clear_slot(link, slot);
-                link.reply(to(request), result.map(|()| Reply::Done));
-            }
-            ServerIpcMessage::AddSource { request, name, source } => {
-                let result = self.add_named(name, source.0);
-                link.reply(to(request), result.map(|()| Reply::Done));
-                self.settle();
-            }
-            ServerIpcMessage::RemoveSource { request, name } => {
-                let result = self.remove_named(link, &name);
-                link.reply(to(request), result.map(|()| Reply::Done));
-                self.settle();
-            }
-            ServerIpcMessage::Control { request, change } => {
-                let result = self.change_control(link, change.0);
-                link.reply(to(request), result);
-            }
-            ServerIpcMessage::Snapshot { request, slot, format, width } => {
-                self.snapshot(link, slot, Asked { to: to(request), form: Form { format, width } });
-            }
-            ServerIpcMessage::Sources { request } => self.list_sources(to(request)),
-            ServerIpcMessage::Init { .. } | ServerIpcMessage::Stop { .. } => {
-                unreachable!("handled by the control loop")
-            }
-            request => self.request(link, from, request),
+    /// Carries out what the web-server says and expects no reply to.
+    pub fn told(&mut self, link: &mut Link, tell: Tell) {
+        match tell {
+            Tell::FromPeer { peer, message } => self.signal(link, peer, message.0),
+            Tell::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
         }
     }
 
-    /// Requests that take time, and need the source.
-    fn request(&mut self, link: &mut Link, from: ConnectionId, message: ServerIpcMessage) {
-        let to = |request| ReplyTo { connection: from, request };
-        let done = self.senders.finished.clone();
-        let free = self.not_stalled().and_then(|()| self.free_for_programs());
-        let (asked, result) = match message {
-            ServerIpcMessage::Input { request, input } => {
-                // A picture without pixels is one that has not come yet.
-                let picture = self.shown_in(input.0.slot).ok().map(|source| source.info().size);
-                let picture = picture.filter(|size| size.width > 0 && size.height > 0);
-                let input =
-                    free.and_then(|()| requests::input(to(request), done, &self.input, input.0, picture));
-                (request, input)
+    /// Carries out a request of the web-server's. Each is answered exactly once, here or when it is done.
+    pub fn request(&mut self, link: &mut Link, asked: Asked, request: AnyRequest) {
+        match request {
+            AnyRequest::StartSource(request) => self.start_session(link, asked.by(&request)),
+            AnyRequest::AddPeer(request) => self.add_peer(link, asked.by(&request), request.join.0),
+            AnyRequest::RemovePeer(request) => {
+                let to = asked.by(&request);
+                let RemovePeer { peer, reason } = request;
+                link.reply(to, self.tell(peer, Command::Remove { peer, reason }));
             }
-            ServerIpcMessage::GetClipboard { request, wanted } => {
-                let clipboard = self.not_stalled().and_then(|()| self.clipboard());
-                let get = |clipboard| requests::get_clipboard(to(request), done, clipboard, wanted);
-                (request, clipboard.map(get))
+            AnyRequest::UpdatePeer(request) => {
+                let result = self.set_role(link, request.peer, request.role);
+                link.reply(asked.by(&request), result);
             }
-            ServerIpcMessage::SetClipboard { request, content } => {
-                let clipboard = free.and_then(|()| self.clipboard());
-                let set = clipboard.map(|clipboard| clipboard.set(content, Actor::Api));
-                (request, set.map(|set| requests::set_clipboard(to(request), done, set)))
+            AnyRequest::PatchPeer(request) => {
+                self.patch_peer(link, asked.by(&request), request.peer, request.patch.0);
             }
-            ServerIpcMessage::Windows { request } => {
-                let windows = self.sources.main().and_then(|main| main.running()?.windows());
-                let windows = self.not_stalled().and(windows.ok_or_else(|| {
-                    let message = "this streamer has no desktop that windows could be on";
-                    RequestError::new(ErrorKind::Conflict, "no_desktop", message)
-                }));
-                (request, windows.map(|windows| requests::windows(to(request), done, windows)))
+            AnyRequest::SendInput(request) => self.send_input(link, asked.by(&request), request.input.0),
+            AnyRequest::TakeSnapshot(request) => {
+                let form = Form { format: request.format, width: request.width };
+                self.snapshot(link, request.slot, Waiting { to: asked.by(&request), form });
             }
-            ServerIpcMessage::Resize { request, slot, width, height } => {
-                let resized = free
-                    .and_then(|()| self.shown_in(slot))
-                    .map(|source| source.resize(Size { width, height }));
-                (request, resized.map(|resized| requests::resize(to(request), done, resized)))
+            AnyRequest::GetClipboard(request) => {
+                self.get_clipboard(link, asked.by(&request), request.wanted);
             }
-            other => {
-                tracing::warn!(?other, "a message that needs no source came here");
-                return;
+            AnyRequest::SetClipboard(request) => {
+                self.set_clipboard(link, asked.by(&request), request.content);
             }
-        };
-        if let Err(error) = result {
-            link.reply(to(asked), Err(error));
+            AnyRequest::BindSlot(request) => {
+                self.bind_slot(link, asked.by(&request), request.slot, request.bind.0);
+            }
+            AnyRequest::ClearSlot(request) => {
+                let result = self.clear_slot(link, request.slot);
+                link.reply(asked.by(&request), result);
+            }
+            AnyRequest::ListWindows(request) => self.list_windows(link, asked.by(&request)),
+            AnyRequest::AddSource(request) => {
+                let to = asked.by(&request);
+                link.reply(to, self.add_named(request.name, request.source.0));
+                self.settle();
+            }
+            AnyRequest::RemoveSource(request) => {
+                let result = self.remove_named(link, &request.name);
+                link.reply(asked.by(&request), result);
+                self.settle();
+            }
+            AnyRequest::ListSources(request) => self.list_sources(asked.by(&request)),
+            AnyRequest::Resize(request) => self.resize(link, asked.by(&request), &request),
+            AnyRequest::ChangeControl(request) => {
+                let to = asked.by(&request);
+                let result = self.change_control(link, request.change.0);
+                link.reply(to, result.map(Json));
+            }
         }
+    }
+
+    fn send_input(&mut self, link: &mut Link, to: ReplyTo<()>, input: InputRequest) {
+        // A picture without pixels is one that has not come yet.
+        let picture = self.shown_in(input.slot).ok().map(|source| source.info().size);
+        let picture = picture.filter(|size| size.width > 0 && size.height > 0);
+        let done = self.senders.finished.clone();
+        let sent =
+            self.open_to_programs().and_then(|()| requests::input(to, done, &self.input, input, picture));
+        if let Err(error) = sent {
+            link.refuse(to, error);
+        }
+    }
+
+    fn get_clipboard(&mut self, link: &mut Link, to: ReplyTo<request::Clipboard>, wanted: Wanted) {
+        match self.not_stalled().and_then(|()| self.clipboard()) {
+            Ok(clipboard) => requests::get_clipboard(to, self.senders.finished.clone(), clipboard, wanted),
+            Err(error) => link.refuse(to, error),
+        }
+    }
+
+    fn set_clipboard(&mut self, link: &mut Link, to: ReplyTo<()>, content: Content) {
+        match self.open_to_programs().and_then(|()| self.clipboard()) {
+            Ok(clipboard) => {
+                let set = clipboard.set(content, Actor::Api);
+                requests::set_clipboard(to, self.senders.finished.clone(), set);
+            }
+            Err(error) => link.refuse(to, error),
+        }
+    }
+
+    fn list_windows(&mut self, link: &mut Link, to: ReplyTo<Json<WindowList>>) {
+        let windows = self.sources.main().and_then(|main| main.running()?.windows());
+        let windows = self.not_stalled().and(windows.ok_or_else(|| {
+            let message = "this streamer has no desktop that windows could be on";
+            RequestError::new(Code::NoDesktop, message)
+        }));
+        match windows {
+            Ok(windows) => requests::windows(to, self.senders.finished.clone(), windows),
+            Err(error) => link.refuse(to, error),
+        }
+    }
+
+    fn resize(&mut self, link: &mut Link, to: ReplyTo<()>, request: &Resize) {
+        let size = Size { width: request.width, height: request.height };
+        let resized = self.open_to_programs().and_then(|()| self.shown_in(request.slot));
+        match resized.map(|source| source.resize(size)) {
+            Ok(resized) => requests::resize(to, self.senders.finished.clone(), resized),
+            Err(error) => link.refuse(to, error),
+        }
+    }
+
+    /// Whether a program may steer by REST now.
+    fn open_to_programs(&self) -> Result<(), RequestError> {
+        self.not_stalled().and_then(|()| self.free_for_programs())
     }
 
     /// Whether the desktop's X server answers, as far as is known.
     fn not_stalled(&self) -> Result<(), RequestError> {
         match self.sources.main().map(|main| (&main.spec, &main.life)) {
             Some((SourceSpec::Desktop(_), Life::Offline(_, reason))) => {
-                Err(RequestError::new(ErrorKind::Timeout, "stalled", reason.clone()))
+                Err(RequestError::new(Code::Stalled, reason.clone()))
             }
             _ => Ok(()),
         }
@@ -318,12 +332,11 @@ impl Session {
     }
 
     fn running(&self, source: Option<&str>, slot: SlotIndex) -> Result<&dyn Running, RequestError> {
-        let nothing =
-            || RequestError::new(ErrorKind::Conflict, "slot_inactive", format!("slot {slot} shows nothing"));
+        let nothing = || RequestError::new(Code::SlotInactive, format!("slot {slot} shows nothing"));
         let entry = source.and_then(|name| self.sources.get(name)).ok_or_else(nothing)?;
         entry.running().ok_or_else(|| {
             let message = format!("what slot {slot} shows is not running");
-            RequestError::new(ErrorKind::Conflict, "source_offline", message)
+            RequestError::new(Code::SourceOffline, message)
         })
     }
 
@@ -332,7 +345,7 @@ impl Session {
         clipboard.ok_or_else(|| {
             let kind = self.spec.source.as_ref().map_or("streamer without a main", |source| source.kind());
             let message = format!("a {kind} source has no clipboard");
-            RequestError::new(ErrorKind::Conflict, "no_clipboard", message)
+            RequestError::new(Code::NoClipboard, message)
         })
     }
 

@@ -23,9 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use crate::link::Link;
+use crate::link::{Asked, Finished, Link};
 use crate::peer::Report;
-use crate::session::{Finished, Session, Started};
+use crate::session::{Session, Started};
 use crate::source::SourceKey;
 use crate::{cleanup, input, ipc, monitor, process, source};
 
@@ -199,7 +199,7 @@ impl Control {
             (Event::Report(report), Some(session)) => session.report(link, report),
             (Event::Started(key, started), Some(session)) => return session.started(link, key, started),
             (Event::Source(key, event), Some(session)) => return session.source_event(link, key, event),
-            (Event::Finished(finished), Some(_)) => link.reply(finished.to, finished.result),
+            (Event::Finished(finished), Some(_)) => link.finish(finished),
             (Event::Pictured(source), Some(session)) => session.pictured(link, &source),
             (Event::Input(notice), Some(session)) => session.input_notice(notice),
             (Event::Announce, Some(session)) => session.announce(link),
@@ -240,8 +240,14 @@ impl Control {
                     tracing::info!(reason, "told to stop");
                     return Some(ExitReason::Stopped);
                 }
-                (message, Some(session)) => session.message(&mut self.link, from, message),
-                (_, None) => tracing::warn!("a message before Init was ignored"),
+                (ServerIpcMessage::Tell(tell), Some(session)) => session.told(&mut self.link, tell),
+                (ServerIpcMessage::Request { id, request }, Some(session)) => {
+                    let asked = Asked { connection: from, request: id };
+                    session.request(&mut self.link, asked, request);
+                }
+                (ServerIpcMessage::Tell(_) | ServerIpcMessage::Request { .. }, None) => {
+                    tracing::warn!("a message before Init was ignored");
+                }
             },
         }
         None

@@ -26,6 +26,7 @@ pub mod registry;
 pub mod seats;
 pub mod server;
 pub mod signaling;
+pub mod socket;
 pub mod streams;
 pub mod supervisor;
 pub mod tls;

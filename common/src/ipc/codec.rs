@@ -2,7 +2,7 @@
 //! bincode. The only place that knows either.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Longest frame, in bytes without its length: room for a raw snapshot reply.
 pub const MAX_FRAME: usize = 8 * 1024 * 1024;
@@ -46,6 +46,86 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, FrameError> {
     Ok(frame.freeze())
 }
 
+/// Longest [`Payload`], in bytes: a frame has room for it and what stands around it.
+pub const MAX_PAYLOAD: usize = MAX_FRAME - 64;
+
+/// A reply as it travels. Only the type that its request names as [`super::Request::Reply`] can be read from it, so the
+/// message around it need not know what was asked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload(#[serde(with = "blob")] Vec<u8>);
+
+impl Payload {
+    /// Encodes a reply.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] when it has more than [`MAX_PAYLOAD`] bytes.
+    pub fn of<T: Serialize>(reply: &T) -> Result<Self, FrameError> {
+        let bytes = bincode::serde::encode_to_vec(reply, config())
+            .map_err(|error| FrameError::Malformed(error.to_string()))?;
+        match bytes.len() {
+            len if len > MAX_PAYLOAD => Err(FrameError::TooLong(len)),
+            _ => Ok(Self(bytes)),
+        }
+    }
+
+    /// Decodes a reply.
+    ///
+    /// # Errors
+    /// [`FrameError::Malformed`] when it is of another type.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
+        decode(&self.0)
+    }
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config())
+        .map_err(|error| FrameError::Malformed(error.to_string()))?;
+    if used != bytes.len() {
+        return Err(FrameError::Malformed(format!("{} bytes left over", bytes.len() - used)));
+    }
+    Ok(value)
+}
+
+/// For `#[serde(with)]`: bytes that are copied as a whole. A plain `Vec<u8>` is encoded byte by byte.
+pub(super) mod blob {
+    use std::fmt;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
 /// Cuts a byte stream into messages. Feed it what arrives, then take messages until there is none.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -73,12 +153,7 @@ impl Decoder {
         }
         self.buffer.advance(4);
         let body = self.buffer.split_to(len);
-        let (message, used) = bincode::serde::decode_from_slice(&body, config())
-            .map_err(|e| FrameError::Malformed(e.to_string()))?;
-        if used != len {
-            return Err(FrameError::Malformed(format!("{} bytes left over", len - used)));
-        }
-        Ok(Some(message))
+        decode(&body).map(Some)
     }
 
     /// To be called at the end of the stream.
@@ -101,7 +176,8 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::id::RequestId;
-    use crate::ipc::{Hello, Purpose, ServerIpcMessage};
+    use crate::ipc::request::{PeerAdded, Picture, StartSource};
+    use crate::ipc::{Hello, Purpose, ServerIpcMessage, StreamerIpcMessage};
     use proptest::prelude::*;
 
     fn hello() -> Hello {
@@ -142,11 +218,36 @@ mod tests {
         assert!(matches!(longer.next_message::<Hello>(), Err(FrameError::Malformed(_))));
     }
 
+    #[test]
+    fn a_reply_is_read_as_what_it_is_and_as_nothing_else() {
+        let picture = Picture { image: vec![7; 3], width: 2, height: 5 };
+        let payload = Payload::of(&picture).unwrap();
+        let message = StreamerIpcMessage::Reply { request: RequestId(1), result: Ok(payload) };
+        let mut decoder = Decoder::default();
+        decoder.buffer().extend_from_slice(&encode(&message).unwrap());
+        let Ok(Some(StreamerIpcMessage::Reply { result: Ok(payload), .. })) = decoder.next_message() else {
+            panic!("not a reply");
+        };
+        assert_eq!(payload.read::<Picture>().unwrap(), picture);
+        assert!(matches!(payload.read::<()>(), Err(FrameError::Malformed(_))), "all of it must be read");
+        assert!(matches!(payload.read::<PeerAdded>(), Err(FrameError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_longest_reply_fits_a_frame_and_a_longer_one_is_refused() {
+        let picture = |len| Picture { image: vec![7; len], width: u32::MAX, height: u32::MAX };
+        let around = Payload::of(&picture(MAX_PAYLOAD / 2)).unwrap().0.len() - MAX_PAYLOAD / 2;
+        let longest = Payload::of(&picture(MAX_PAYLOAD - around)).unwrap();
+        let message = StreamerIpcMessage::Reply { request: RequestId(u64::MAX), result: Ok(longest) };
+        assert!(encode(&message).is_ok());
+        assert!(matches!(Payload::of(&picture(MAX_PAYLOAD)), Err(FrameError::TooLong(_))));
+    }
+
     proptest! {
         #[test]
         fn messages_survive_any_cutting(cuts in proptest::collection::vec(1usize..40, 1..40)) {
-            let sent: Vec<_> =
-                (0..5).map(|n| ServerIpcMessage::StartSource { request: RequestId(n) }).collect();
+            let request = |n| ServerIpcMessage::Request { id: RequestId(n), request: StartSource.into() };
+            let sent: Vec<_> = (0..5).map(request).collect();
             let stream: Vec<u8> =
                 sent.iter().flat_map(|m| encode(m).unwrap().to_vec()).collect();
             let mut decoder = Decoder::default();

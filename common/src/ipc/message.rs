@@ -1,22 +1,24 @@
 //! What the web-server and a streamer say to each other.
 //!
-//! What asks for something carries a [`RequestId`], documents which [`Reply`] answers it, and is
-//! answered exactly once. Peers' signalling, specs and the like travel as [`Json`] inside: these are
-//! self-describing, so that an adopted streamer of another build can ignore fields that it does not know.
+//! What is asked, and what it is answered with, is in [`super::request`]. Peers' signalling, specs and the like travel
+//! as [`Json`] inside: these are self-describing, so that an adopted streamer of another build can ignore fields that
+//! it does not know.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
-use crate::api::{InputRequest, Peer, PeerState, SnapshotFormat};
-use crate::clipboard::{ClipboardType, Content, Wanted};
-use crate::control::{Control, ControlChange};
+use super::codec::Payload;
+use super::error::RequestError;
+use super::request::AnyRequest;
+use crate::api::{Peer, PeerState};
+use crate::control::Control;
 use crate::event::Happening;
 use crate::exit::ExitReason;
-use crate::id::{PeerId, RequestId, SlotIndex, SourceName, StreamerId, TokenId};
+use crate::id::{PeerId, RequestId, StreamerId, TokenId};
 use crate::nat::PortRange;
 use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
-use crate::slots::{BindSlot, SlotConfig, SourceList, WindowList};
-use crate::spec::{SourceSpec, StreamerSpec};
+use crate::slots::SlotConfig;
+use crate::spec::StreamerSpec;
 use crate::stats::StreamerStats;
 
 /// First in both directions.
@@ -99,157 +101,39 @@ pub enum ServerIpcMessage {
         /// Server-wide settings that it needs.
         settings: Box<Json<Settings>>,
     },
-    /// Starts the source of the spec. Replied by [`Reply::Done`] when its first keyframe is encoded, or by the
-    /// source's error, after which the streamer ends.
-    StartSource {
-        /// Names the reply.
-        request: RequestId,
+    /// Stop gracefully: say goodbye to the peers, end the session, exit.
+    Stop {
+        /// Shown to the peers.
+        reason: String,
     },
-    /// A peer joins. Replied by [`Reply::PeerAdded`].
-    AddPeer {
-        /// Names the reply.
-        request: RequestId,
-        /// How it comes.
-        join: Json<Join>,
+    /// What has no reply.
+    Tell(Tell),
+    /// What has one: a [`StreamerIpcMessage::Reply`] of the same id.
+    Request {
+        /// Names the reply. No other request of this connection has it.
+        id: RequestId,
+        /// What is wanted.
+        request: AnyRequest,
     },
+}
+
+/// What a streamer is told and does not answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Tell {
     /// A peer's signalling. Dropped when there is no such peer.
     FromPeer {
-        /// Who says it.
+        /// The peer that sent it.
         peer: PeerId,
-        /// What.
+        /// The message.
         message: Json<ClientMessage>,
     },
     /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives. Means nothing
     /// when the peer has resumed on another WebSocket meanwhile.
     DetachPeer {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
-        /// Which: the number that its [`Join::Native`] had.
+        /// The number that its [`Join::Native`] had.
         socket: u64,
-    },
-    /// Ends a peer. Replied by [`Reply::Done`], or `peer_not_found`.
-    RemovePeer {
-        /// Names the reply.
-        request: RequestId,
-        /// Whom.
-        peer: PeerId,
-        /// Told to the peer.
-        reason: String,
-    },
-    /// Changes what a peer may do. Replied by [`Reply::Done`], or `peer_not_found`.
-    UpdatePeer {
-        /// Names the reply.
-        request: RequestId,
-        /// Whose.
-        peer: PeerId,
-        /// What it may do from now on.
-        role: Role,
-    },
-    /// `POST /input`. Replied by [`Reply::Done`] when everything has reached the sink.
-    Input {
-        /// Names the reply.
-        request: RequestId,
-        /// The commands.
-        input: Json<InputRequest>,
-    },
-    /// A picture now. Replied by [`Reply::Snapshot`].
-    Snapshot {
-        /// Names the reply.
-        request: RequestId,
-        /// Of which slot.
-        slot: SlotIndex,
-        /// File format.
-        format: SnapshotFormat,
-        /// Scaled down to this width, pixels.
-        width: Option<u32>,
-    },
-    /// Reads the session's clipboard. Replied by [`Reply::Clipboard`].
-    GetClipboard {
-        /// Names the reply.
-        request: RequestId,
-        /// What of it.
-        wanted: Wanted,
-    },
-    /// Sets the session's clipboard. Replied by [`Reply::Done`].
-    SetClipboard {
-        /// Names the reply.
-        request: RequestId,
-        /// What is to be on it.
-        content: Content,
-    },
-    /// Shows something in a slot, to everybody. Replied by [`Reply::Bound`] when its first picture is there.
-    BindSlot {
-        /// Names the reply.
-        request: RequestId,
-        /// Which; `None`: the first free one.
-        slot: Option<SlotIndex>,
-        /// What.
-        bind: Json<BindSlot>,
-    },
-    /// Shows nothing in a slot. Replied by [`Reply::Done`], also when it showed nothing.
-    ClearSlot {
-        /// Names the reply.
-        request: RequestId,
-        /// Which.
-        slot: SlotIndex,
-    },
-    /// The windows of the session's desktop. Replied by [`Reply::Windows`].
-    Windows {
-        /// Names the reply.
-        request: RequestId,
-    },
-    /// Adds a named source. Replied by [`Reply::Done`]; it starts when it is wanted.
-    AddSource {
-        /// Names the reply.
-        request: RequestId,
-        /// Its name.
-        name: SourceName,
-        /// What it is.
-        source: Json<SourceSpec>,
-    },
-    /// Removes a named source, from all slots that show it too. Replied by [`Reply::Done`].
-    RemoveSource {
-        /// Names the reply.
-        request: RequestId,
-        /// Its name.
-        name: SourceName,
-    },
-    /// The sources of the session. Replied by [`Reply::Sources`].
-    Sources {
-        /// Names the reply.
-        request: RequestId,
-    },
-    /// Resizes a desktop. Replied by [`Reply::Done`] once frames have the new size.
-    Resize {
-        /// Names the reply.
-        request: RequestId,
-        /// Slot whose source is resized.
-        slot: SlotIndex,
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
-    },
-    /// Stop gracefully: tell the peers, end the session, exit.
-    Stop {
-        /// Told to the peers.
-        reason: String,
-    },
-    /// Changes who may steer; an empty change asks. Replied by [`Reply::Control`], or `not_a_controller`.
-    Control {
-        /// Names the reply.
-        request: RequestId,
-        /// What is to be.
-        change: Json<ControlChange>,
-    },
-    /// A WHEP player has more candidates, or restarts ICE. Replied by [`Reply::Patched`], or `ice_session_mismatch`.
-    PatchPeer {
-        /// Names the reply.
-        request: RequestId,
-        /// Whose connection.
-        peer: PeerId,
-        /// What it says.
-        patch: Json<IcePatch>,
     },
 }
 
@@ -265,9 +149,6 @@ pub struct IcePatch {
     /// Its candidates, `candidate:…`.
     pub candidates: Vec<String>,
 }
-
-/// Code of the answer to a [`ServerIpcMessage::PatchPeer`] that belongs to another ICE session.
-pub const ICE_SESSION_MISMATCH: &str = "ice_session_mismatch";
 
 /// Server-wide settings that a streamer needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -408,7 +289,7 @@ pub enum Join {
         slots: Vec<SlotConfig>,
         /// Proves later that it is the same client. A secret that nobody can guess.
         session: String,
-        /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
+        /// Its WebSocket, as [`Tell::DetachPeer`] will name it.
         socket: u64,
         /// The token that it came with.
         #[serde(default)]
@@ -420,7 +301,7 @@ pub enum Join {
     ResumeMultistream {
         /// As it was when it came.
         session: String,
-        /// Its WebSocket, as [`ServerIpcMessage::DetachPeer`] will name it.
+        /// Its WebSocket, as [`Tell::DetachPeer`] will name it.
         socket: u64,
     },
 }
@@ -454,6 +335,11 @@ pub enum StreamerIpcMessage {
         /// What.
         message: Json<ServerMessage>,
     },
+    /// Who may steer has changed. The web-server keeps it, and tells every peer with a WebSocket.
+    ControlChanged {
+        /// As it is now.
+        control: Json<Control>,
+    },
     /// A peer joined or changed its state.
     PeerState {
         /// All about it.
@@ -473,12 +359,12 @@ pub enum StreamerIpcMessage {
         /// Of every peer.
         peers: Vec<Json<Peer>>,
     },
-    /// The answer to a request.
+    /// The outcome of a request.
     Reply {
-        /// Which.
+        /// The id of the request.
         request: RequestId,
-        /// What.
-        result: Result<Reply, RequestError>,
+        /// The request's [`super::Request::Reply`], or why there is none.
+        result: Result<Payload, RequestError>,
     },
     /// Last words.
     Exit {
@@ -519,101 +405,6 @@ pub struct SessionState {
     /// Who may steer.
     #[serde(default)]
     pub control: Control,
-}
-
-/// The good answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Reply {
-    /// Nothing to say but that it is done.
-    Done,
-    /// The peer is there.
-    PeerAdded {
-        /// Its id: a new one, or the one it had before.
-        peer: PeerId,
-        /// For a peer that offered: SDP.
-        answer: Option<String>,
-    },
-    /// A picture.
-    Snapshot {
-        /// The file.
-        image: Vec<u8>,
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
-    },
-    /// A slot shows what was asked for.
-    Bound {
-        /// What it shows.
-        stream_info: Json<StreamInfo>,
-    },
-    /// What can be shared.
-    Windows(Json<WindowList>),
-    /// What there is.
-    Sources(Json<SourceList>),
-    /// The clipboard.
-    Clipboard {
-        /// What it offers.
-        types: Vec<ClipboardType>,
-        /// What was asked for of it.
-        content: Content,
-    },
-    /// Who may steer.
-    Control(Json<Control>),
-    /// The peer's side of ICE is known.
-    Patched {
-        /// After a restart: SDP with our side.
-        answer: Option<String>,
-    },
-}
-
-/// A request that was refused or failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct RequestError {
-    /// Which kind: the HTTP status follows from it.
-    pub kind: ErrorKind,
-    /// Stable, for programs.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// Path of the offending field of the request or the spec, if there is one: `source.command`.
-    pub field: Option<String>,
-}
-
-/// Kinds of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ErrorKind {
-    /// The request itself is wrong.
-    Invalid,
-    /// What it names does not exist.
-    NotFound,
-    /// It does not fit the state: not started, already started, wrong kind of source.
-    Conflict,
-    /// A bound is reached.
-    Limit,
-    /// Something is longer than is carried.
-    TooLong,
-    /// It should have worked and did not.
-    Failed,
-    /// Somebody else, a host on the network, did not answer in time.
-    Timeout,
-}
-
-/// Code of the answer to a second [`ServerIpcMessage::StartSource`].
-pub const ALREADY_STARTED: &str = "already_started";
-
-impl RequestError {
-    /// An error of this kind.
-    pub fn new(kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into(), field: None }
-    }
-
-    /// The same, naming the field that is to blame.
-    #[must_use]
-    pub fn with_field(self, field: &str) -> Self {
-        Self { field: Some(field.to_owned()), ..self }
-    }
 }
 
 impl StreamerIpcMessage {

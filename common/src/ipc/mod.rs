@@ -11,13 +11,17 @@
 //! A newer connection that shows the token replaces an older one of its own [`message::Purpose`].
 
 pub mod codec;
+pub mod error;
 pub mod message;
+pub mod request;
 
-pub use codec::{Decoder, FrameError, MAX_FRAME, encode};
+pub use codec::{Decoder, FrameError, MAX_FRAME, Payload, encode};
+pub use error::{Code, ErrorKind, RequestError};
 pub use message::*;
+pub use request::{AnyRequest, Request};
 
 /// Version of the messages. Another one is refused with both named.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 /// The streamer's socket in its run directory.
 pub const SOCKET_FILE: &str = "ipc.sock";
 /// The token in the run directory, 64 hexadecimal digits, mode 0600.

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Instant;
 
 use common::id::PeerId;
-use common::ipc::{ErrorKind, IcePatch, RequestError};
+use common::ipc::{Code, IcePatch, RequestError};
 use common::nat::Network;
 use common::sdp::Bounded;
 use common::signal::Role;
@@ -300,9 +300,8 @@ fn negotiate(now: Instant, common: &Common, work: Work) -> (Option<Box<Viewer>>,
             (Some(viewer), outcome)
         }
         Work::Restart(mut viewer, patch) => {
-            let bad = |error: super::connection::Error| {
-                RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string())
-            };
+            let bad =
+                |error: super::connection::Error| RequestError::new(Code::BadFragment, error.to_string());
             let made = viewer.restart(now, &patch).map(|sdp| Made { sdp, sections: None }).map_err(bad);
             (Some(viewer), Outcome::Restarted(made))
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use common::api::{PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::input::{GeneralMessage, KeysMessage};
-use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, IcePatch, RequestError};
+use common::ipc::{Code, IcePatch, RequestError};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::sdp::Bounded;
@@ -237,15 +237,15 @@ impl Viewer {
     pub fn patch(&mut self, now: Instant, patch: &IcePatch, session: &str) -> Result<bool, RequestError> {
         if patch.sessions.as_ref().is_some_and(|named| !named.iter().any(|name| name == session)) {
             let message = "the ICE session was restarted meanwhile";
-            return Err(RequestError::new(ErrorKind::Conflict, ICE_SESSION_MISMATCH, message));
+            return Err(RequestError::new(Code::IceSessionMismatch, message));
         }
         if !self.connection.is_peers_ufrag(&patch.ufrag) {
             if !self.limits.heavy.admit(now) {
-                return Err(RequestError::new(ErrorKind::Limit, "busy", "too many restarts at once"));
+                return Err(RequestError::new(Code::Busy, "too many restarts at once"));
             }
             return Ok(true);
         }
-        let bad = |error: Error| RequestError::new(ErrorKind::Invalid, "bad_fragment", error.to_string());
+        let bad = |error: Error| RequestError::new(Code::BadFragment, error.to_string());
         for candidate in &patch.candidates {
             self.connection.add_candidate(candidate.clone(), None, Some(0)).map_err(bad)?;
         }

@@ -1,9 +1,9 @@
 //! Who may steer: wishes of peers and of administrators become what shards go by and everybody is told.
 
-use common::control::{ControlChange, ControlMode};
+use common::control::{Control, ControlChange, ControlMode};
 use common::id::PeerId;
-use common::ipc::{ErrorKind, Json, Reply, RequestError};
-use common::signal::{Role, ServerMessage};
+use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
+use common::signal::Role;
 
 use super::Session;
 use super::viewers::refuse;
@@ -28,13 +28,13 @@ impl Session {
         &mut self,
         link: &mut Link,
         change: ControlChange,
-    ) -> Result<Reply, RequestError> {
+    ) -> Result<Control, RequestError> {
         let peers = &self.peers;
         let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
         if self.control.change(change, may_steer)? {
             self.control_changed(link);
         }
-        Ok(Reply::Control(Json(self.control.control().clone())))
+        Ok(self.control.control().clone())
     }
 
     /// A peer is gone, or may not steer any more.
@@ -51,13 +51,13 @@ impl Session {
             return Ok(());
         }
         let message = "a peer has control of this streamer; PUT …/control releases it";
-        Err(RequestError::new(ErrorKind::Conflict, "not_in_control", message))
+        Err(RequestError::new(Code::NotInControl, message))
     }
 
     fn control_changed(&mut self, link: &mut Link) {
         let control = self.control.control().clone();
         tracing::info!(mode = ?control.mode, holder = ?control.holder, "control");
         self.tell_all(|| Command::Control(control.clone()));
-        self.broadcast(link, ServerMessage::Control(control));
+        link.send(StreamerIpcMessage::ControlChanged { control: Json(control) });
     }
 }

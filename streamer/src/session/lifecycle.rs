@@ -7,7 +7,8 @@ use chrono::Utc;
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
 use common::input::{CursorShape, GeneralMessage};
-use common::ipc::{ALREADY_STARTED, ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
+use common::slots::SourceList;
 use common::spec::SourceSpec;
 
 use super::sources::{Entry, Feed, Life, RenditionEntry, Waiter};
@@ -24,7 +25,7 @@ use crate::source::{self, Ended, Event, Events, HostStatus, Outlets, Running, So
 
 /// The command of a desktop is no good.
 fn command_failed(message: &str) -> RequestError {
-    RequestError::new(ErrorKind::Invalid, "command_failed", message).with_field("source.command")
+    RequestError::new(Code::CommandFailed, message).with_field("source.command")
 }
 
 /// The outcome of starting a source.
@@ -60,10 +61,9 @@ impl Session {
     }
 
     /// `StartSource`: from here on sources run.
-    pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo) {
+    pub(super) fn start_session(&mut self, link: &mut Link, asked: ReplyTo<()>) {
         if self.start_asked.replace(Instant::now()).is_some() {
-            let error =
-                RequestError::new(ErrorKind::Conflict, ALREADY_STARTED, "the source has been started");
+            let error = RequestError::new(Code::AlreadyStarted, "the source has been started");
             return link.reply(asked, Err(error));
         }
         match self.sources.get_mut(MAIN_SOURCE) {
@@ -189,15 +189,14 @@ impl Session {
         let refusal = match error {
             source::Error::Command(_) => command_failed(&message),
             source::Error::NoWindow(_) => {
-                RequestError::new(ErrorKind::NotFound, "window_not_found", &message)
-                    .with_field("source.window_id")
+                RequestError::new(Code::WindowNotFound, &message).with_field("source.window_id")
             }
-            source::Error::Host { code, kind, .. } => RequestError::new(*kind, code, &message),
-            _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
+            source::Error::Host { code, .. } => RequestError::new(*code, &message),
+            _ => RequestError::new(Code::SourceFailed, &message),
         };
         self.refuse_waiting(link, name, &refusal);
         if name == MAIN_SOURCE {
-            return Some(ExitReason::SourceFailed { message, code: Some(refusal.code) });
+            return Some(ExitReason::SourceFailed { message, code: Some(refusal.code.to_string()) });
         }
         self.source_gone(link, name, message);
         None
@@ -207,8 +206,10 @@ impl Session {
     fn refuse_waiting(&mut self, link: &mut Link, name: &str, refusal: &RequestError) {
         let waiting = self.sources.get_mut(name).map(|entry| std::mem::take(&mut entry.waiting));
         for waiter in waiting.unwrap_or_default() {
-            let (Waiter::Session(to) | Waiter::Slot { to, .. }) = waiter;
-            link.reply(to, Err(refusal.clone()));
+            match waiter {
+                Waiter::Session(to) => link.refuse(to, refusal.clone()),
+                Waiter::Slot { to, .. } => link.refuse(to, refusal.clone()),
+            }
         }
     }
 
@@ -267,14 +268,14 @@ impl Session {
     }
 
     /// The session runs: its main source gives pictures, or it has none.
-    fn runs(&mut self, link: &mut Link, asked: ReplyTo) {
+    fn runs(&mut self, link: &mut Link, asked: ReplyTo<()>) {
         self.running_since = Some(Utc::now());
         self.first_frame = self.start_asked.map(|asked| asked.elapsed());
         if self.spec.share && self.sources.main().is_some() {
             // Before the reply: whoever waits for it is shown the slots too.
             self.show(link, MAIN_SLOT, super::sources::Shown::native(MAIN_SOURCE));
         }
-        link.reply(asked, Ok(Reply::Done));
+        link.reply(asked, Ok(()));
         link.send(StreamerIpcMessage::SourceConnected);
     }
 
@@ -358,7 +359,7 @@ impl Session {
     fn source_ended(&mut self, link: &mut Link, name: &str, end: Ended) -> Option<ExitReason> {
         let message = end.message().to_owned();
         if name != MAIN_SOURCE {
-            let refusal = RequestError::new(ErrorKind::Failed, "source_failed", &message);
+            let refusal = RequestError::new(Code::SourceFailed, &message);
             self.refuse_waiting(link, name, &refusal);
             self.source_gone(link, name, message);
             return None;
@@ -369,10 +370,10 @@ impl Session {
         }
         let refusal = match end {
             Ended::Command(_) => command_failed(&message),
-            _ => RequestError::new(ErrorKind::Failed, "source_failed", &message),
+            _ => RequestError::new(Code::SourceFailed, &message),
         };
         self.refuse_waiting(link, name, &refusal);
-        Some(ExitReason::SourceFailed { message, code: Some(refusal.code) })
+        Some(ExitReason::SourceFailed { message, code: Some(refusal.code.to_string()) })
     }
 
     /// A source has ended by itself, or did not start. One that was made for a slot leaves it; a named one
@@ -412,32 +413,32 @@ impl Session {
     /// `POST …/sources`.
     pub(super) fn add_named(&mut self, name: SourceName, spec: SourceSpec) -> Result<(), RequestError> {
         let invalid = |error: common::spec::InvalidField| {
-            RequestError::new(ErrorKind::Invalid, "invalid_source", error.to_string()).with_field(error.field)
+            RequestError::new(Code::InvalidSource, error.to_string()).with_field(error.field)
         };
         common::spec::validate_name(&name).map_err(invalid)?;
         spec.validate_alone().map_err(invalid)?;
         if self.sources.all().len() >= common::spec::MAX_SOURCES {
             let message =
                 format!("this streamer has {} sources, the most it may have", self.sources.all().len());
-            return Err(RequestError::new(ErrorKind::Limit, "too_many_sources", message));
+            return Err(RequestError::new(Code::TooManySources, message));
         }
         if self.sources.get(&name).is_some() {
             let message = format!("there is a source {name:?} already");
-            return Err(RequestError::new(ErrorKind::Conflict, "source_exists", message).with_field("name"));
+            return Err(RequestError::new(Code::SourceExists, message).with_field("name"));
         }
         self.add_source(name, spec, false)
-            .map_err(|error| RequestError::new(ErrorKind::Failed, "source_failed", error.to_string()))
+            .map_err(|error| RequestError::new(Code::SourceFailed, error.to_string()))
     }
 
     /// `DELETE …/sources/{name}`.
     pub(super) fn remove_named(&mut self, link: &mut Link, name: &str) -> Result<(), RequestError> {
         if name == MAIN_SOURCE {
             let message = "the session is about its main source; delete the streamer instead";
-            return Err(RequestError::new(ErrorKind::Conflict, "main_source", message));
+            return Err(RequestError::new(Code::MainSource, message));
         }
         if self.sources.get(name).is_none() {
             let message = format!("there is no source {name:?}");
-            return Err(RequestError::new(ErrorKind::NotFound, "source_not_found", message));
+            return Err(RequestError::new(Code::SourceNotFound, message));
         }
         self.clear_all_of(link, name, "the source was removed");
         self.drop_source(name);
@@ -445,7 +446,7 @@ impl Session {
     }
 
     /// `GET …/sources`.
-    pub(super) fn list_sources(&self, to: ReplyTo) {
+    pub(super) fn list_sources(&self, to: ReplyTo<Json<SourceList>>) {
         let shown = self.sources.all().iter().map(|(name, entry)| {
             let pointer = entry.running().filter(|_| entry.is_running()).map(|running| running.pointer());
             (entry.view(name), pointer)

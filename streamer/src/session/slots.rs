@@ -4,7 +4,7 @@
 //! feed for their slot writers.
 
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
-use common::ipc::{ErrorKind, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
 use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
 use common::spec::{CursorMode, SourceSpec, hide_addresses};
@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn bind_slot(
         &mut self,
         link: &mut Link,
-        to: ReplyTo,
+        to: ReplyTo<Json<StreamInfo>>,
         slot: Option<SlotIndex>,
         bind: BindSlot,
     ) {
@@ -67,13 +67,13 @@ impl Session {
             let kept = |slot: &SlotIndex| self.slots.contains_key(slot) || self.is_kept(*slot);
             return (0..self.spec.slots).find(|slot| !kept(slot)).ok_or_else(|| {
                 let message = format!("all {} slots of this streamer are in use", self.spec.slots);
-                RequestError::new(ErrorKind::Conflict, "no_free_slot", message)
+                RequestError::new(Code::NoFreeSlot, message)
             });
         };
         self.check_slot(slot)?;
         if self.is_kept(slot) {
             let message = format!("slot {slot} is about to show something");
-            return Err(RequestError::new(ErrorKind::Conflict, "slot_busy", message));
+            return Err(RequestError::new(Code::SlotBusy, message));
         }
         Ok(slot)
     }
@@ -83,7 +83,7 @@ impl Session {
             return Ok(());
         }
         let message = format!("there is no slot {slot}; this streamer has {}", self.spec.slots);
-        Err(RequestError::new(ErrorKind::NotFound, "slot_not_found", message))
+        Err(RequestError::new(Code::SlotNotFound, message))
     }
 
     /// True while something that is to be shown in a slot comes up.
@@ -99,22 +99,21 @@ impl Session {
             SlotSource::Spec(spec) => self.new_source(slot, spec)?,
         };
         self.sources.resolve(&name, &quality).ok_or_else(|| {
-            RequestError::new(ErrorKind::NotFound, "stream_not_found", not_found(&name, &quality))
-                .with_field("source")
+            RequestError::new(Code::StreamNotFound, not_found(&name, &quality)).with_field("source")
         })
     }
 
     /// A source for a slot. A window that is shown elsewhere is not shown twice.
     fn new_source(&mut self, slot: SlotIndex, spec: SourceSpec) -> Result<SourceName, RequestError> {
         spec.validate().map_err(|error| {
-            RequestError::new(ErrorKind::Invalid, "invalid_source", error.to_string()).with_field(error.field)
+            RequestError::new(Code::InvalidSource, error.to_string()).with_field(error.field)
         })?;
         let name = match &spec {
             SourceSpec::Window(window) => {
                 let on_desktop = self.sources.main().and_then(|main| main.running()?.windows());
                 if on_desktop.is_none() {
                     let message = "this streamer has no desktop that windows could be on";
-                    return Err(RequestError::new(ErrorKind::Conflict, "no_desktop", message));
+                    return Err(RequestError::new(Code::NoDesktop, message));
                 }
                 let name = format!("window-{}", window.window_id);
                 let elsewhere =
@@ -124,7 +123,7 @@ impl Session {
                 if elsewhere.is_some() || coming {
                     let at = elsewhere.map_or(String::new(), |at| format!(" in slot {at}"));
                     let message = format!("window {} is shared already{at}", window.window_id);
-                    return Err(RequestError::new(ErrorKind::Conflict, "already_shared", message));
+                    return Err(RequestError::new(Code::AlreadyShared, message));
                 }
                 name
             }
@@ -155,13 +154,9 @@ impl Session {
         }
     }
 
-    pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo, slot: SlotIndex) {
-        let result =
-            self.slots.get(&slot).map(|bound| Reply::Bound { stream_info: Json(bound.info.clone()) });
-        link.reply(
-            to,
-            result.ok_or_else(|| RequestError::new(ErrorKind::Failed, "source_failed", "the source is gone")),
-        );
+    pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo<Json<StreamInfo>>, slot: SlotIndex) {
+        let result = self.slots.get(&slot).map(|bound| Json(bound.info.clone()));
+        link.reply(to, result.ok_or_else(|| RequestError::new(Code::SourceFailed, "the source is gone")));
     }
 
     /// `DELETE …/slots/{n}`.
@@ -438,5 +433,5 @@ fn size(info: &StreamInfo) -> (u32, u32) {
 }
 
 fn failed(error: &std::io::Error) -> RequestError {
-    RequestError::new(ErrorKind::Failed, "source_failed", error.to_string())
+    RequestError::new(Code::SourceFailed, error.to_string())
 }

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::id::{SlotIndex, SourceName};
-use common::ipc::{ErrorKind, Reply, RequestError};
+use common::ipc::request::Picture;
+use common::ipc::{Code, RequestError};
 
 use super::Session;
 use crate::link::{Link, ReplyTo};
@@ -26,15 +27,15 @@ const MAX_FORMS: usize = 4;
 
 /// Somebody who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct Waiting {
     /// Where the answer goes.
-    pub to: ReplyTo,
+    pub to: ReplyTo<Picture>,
     /// What it is to be.
     pub form: Form,
 }
 
 /// What is to be made of one picture, and for whom.
-pub type Batch = Vec<(Form, Vec<ReplyTo>)>;
+pub type Batch = Vec<(Form, Vec<ReplyTo<Picture>>)>;
 
 /// All who wait.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub struct Snapshots(BTreeMap<SourceName, Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<Asked>,
+    waiting: Vec<Waiting>,
     /// A picture is being taken, or the last one was just now.
     busy: bool,
 }
@@ -52,11 +53,11 @@ impl Snapshots {
     ///
     /// # Errors
     /// Too many wait already.
-    pub fn ask(&mut self, source: &SourceName, asked: Asked) -> Result<(), RequestError> {
+    pub fn ask(&mut self, source: &SourceName, asked: Waiting) -> Result<(), RequestError> {
         let queue = self.0.entry(source.clone()).or_default();
         if queue.waiting.len() >= MAX_WAITING {
             let message = format!("{MAX_WAITING} snapshots of {source} are waited for already");
-            return Err(RequestError::new(ErrorKind::Limit, "busy", message));
+            return Err(RequestError::new(Code::Busy, message));
         }
         queue.waiting.push(asked);
         Ok(())
@@ -91,13 +92,13 @@ impl Snapshots {
 
 impl Session {
     /// `GET /snapshot`.
-    pub(super) fn snapshot(&mut self, link: &mut Link, slot: SlotIndex, asked: Asked) {
+    pub(super) fn snapshot(&mut self, link: &mut Link, slot: SlotIndex, asked: Waiting) {
         let shown = self.not_stalled().and_then(|()| self.shown_in(slot).map(|_| ()));
         let source = self.slots.get(&slot).map(|bound| bound.shown.source.clone()).unwrap_or_default();
         let result = shown.and_then(|()| self.snapshots.ask(&source, asked));
         match result {
             Ok(()) => self.take_picture(link, &source),
-            Err(error) => link.reply(asked.to, Err(error)),
+            Err(error) => link.refuse(asked.to, error),
         }
     }
 
@@ -112,9 +113,10 @@ impl Session {
         let Some(running) = self.sources.get(source).and_then(|entry| entry.running()) else {
             // It has ended while they waited.
             let message = format!("the source {source} does not run any more");
-            let error = RequestError::new(ErrorKind::Conflict, "slot_inactive", message);
-            let all = batch.into_iter().flat_map(|(_, all)| all);
-            all.for_each(|to| link.reply(to, Err::<Reply, _>(error.clone())));
+            let error = RequestError::new(Code::SlotInactive, message);
+            for to in batch.into_iter().flat_map(|(_, all)| all) {
+                link.refuse(to, error.clone());
+            }
             return self.pictured(link, source);
         };
         requests::snapshots(&self.senders, source.clone(), running.picture(), self.encoder.clone(), batch);
@@ -124,12 +126,14 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Asked;
     use common::api::SnapshotFormat;
     use common::id::RequestId;
+    use common::ipc::ErrorKind;
 
-    fn asked(request: u64, width: Option<u32>) -> Asked {
-        let to = ReplyTo { connection: 0, request: RequestId(request) };
-        Asked { to, form: Form { format: SnapshotFormat::Png, width } }
+    fn asked(request: u64, width: Option<u32>) -> Waiting {
+        let to = ReplyTo::new(Asked { connection: 0, request: RequestId(request) });
+        Waiting { to, form: Form { format: SnapshotFormat::Png, width } }
     }
 
     fn requests(batch: Option<Batch>) -> Vec<(Option<u32>, usize)> {
@@ -159,7 +163,7 @@ mod tests {
             snapshots.ask(&main, asked(n, Some(16 + n as u32 % 6))).unwrap();
         }
         let refused = snapshots.ask(&main, asked(99, None)).unwrap_err();
-        assert_eq!((refused.kind, &refused.code[..]), (ErrorKind::Limit, "busy"));
+        assert_eq!((refused.code.kind(), refused.code.as_str()), (ErrorKind::Limit, "busy"));
         assert!(snapshots.ask(&"other".into(), asked(0, None)).is_ok(), "each source has its own");
         let all = |batch: Option<Batch>| requests(batch).iter().map(|(_, all)| all).sum::<usize>();
         let first = all(snapshots.begin(&main));

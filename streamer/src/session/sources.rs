@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use common::id::{MAIN_SOURCE, SlotIndex, SourceName};
+use common::ipc::Json;
+use common::signal::StreamInfo;
 use common::slots::{self, SourceState, rendition_height, rendition_name};
 use common::spec::SourceSpec;
 
@@ -64,11 +66,11 @@ pub struct Feed {
 /// Somebody who waits for a source to run.
 pub enum Waiter {
     /// The web-server started the session.
-    Session(ReplyTo),
+    Session(ReplyTo<()>),
     /// It is to be shown in a slot that is kept for it.
     Slot {
         /// Who asked.
-        to: ReplyTo,
+        to: ReplyTo<Json<StreamInfo>>,
         /// Where.
         slot: SlotIndex,
         /// What.

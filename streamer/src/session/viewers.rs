@@ -9,7 +9,8 @@ use common::control::ControlMode;
 use common::event::Happening;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
-use common::ipc::{ErrorKind, IcePatch, Join, Json, Reply, RequestError, StreamerIpcMessage};
+use common::ipc::request::{Patched, PeerAdded};
+use common::ipc::{Code, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -31,13 +32,13 @@ const MAX_PATCHES: usize = 8;
 
 /// A peer that has offered, and waits for its answer.
 pub struct Joining {
-    to: ReplyTo,
+    to: ReplyTo<PeerAdded>,
     /// How its slots begin. Told once the answer is on its way: before it, nobody knows the peer.
     slots: Vec<ServerMessage>,
 }
 
 impl Session {
-    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo, join: Join) {
+    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, join: Join) {
         if let Join::Native { resume: Some(token), role, socket, token_id, .. } = &join
             && let Some(entry) = self.peers.resume(PeerKind::Native, token, *socket)
         {
@@ -47,7 +48,7 @@ impl Session {
             if let Some(known) = self.peers.get_mut(peer) {
                 known.token_id = *token_id;
             }
-            link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+            link.reply(to, Ok(PeerAdded { peer, answer: None }));
             self.welcome(link, peer, role, token, true);
             if role != had {
                 let _ = self.set_role(link, peer, role);
@@ -68,7 +69,7 @@ impl Session {
                 match Bounded::check(offer.clone()) {
                     Ok(offer) => Some(offer),
                     Err(error) => {
-                        let error = RequestError::new(ErrorKind::Invalid, "bad_offer", error.to_string());
+                        let error = RequestError::new(Code::BadOffer, error.to_string());
                         return link.reply(to, Err(error));
                     }
                 }
@@ -99,7 +100,7 @@ impl Session {
         if self.peers.len() >= self.settings.max_peers as usize {
             self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "too_many_peers", message)));
+            return link.reply(to, Err(RequestError::new(Code::TooManyPeers, message)));
         }
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
@@ -113,12 +114,12 @@ impl Session {
                 if !preallocated {
                     self.peers.set_sections(peer, Sections::new());
                 }
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                link.reply(to, Ok(PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
                 Begin::Offer { preallocated }
             }
             (Join::MultiWebrtc { .. }, _) => {
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+                link.reply(to, Ok(PeerAdded { peer, answer: None }));
                 self.welcome(link, peer, role, token, false);
                 Begin::OfferToMultiWebrtc
             }
@@ -143,13 +144,13 @@ impl Session {
     }
 
     /// A client of `multistream/*` is back: its peer goes on.
-    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo, session: &str, socket: u64) {
+    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, session: &str, socket: u64) {
         let known = self.peers.resume(PeerKind::Multistream, session, socket);
         let Some((peer, role)) = known.map(|entry| (entry.peer.id, entry.peer.role)) else {
             let message = "that session has ended";
-            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "session_not_found", message)));
+            return link.reply(to, Err(RequestError::new(Code::SessionNotFound, message)));
         };
-        link.reply(to, Ok(Reply::PeerAdded { peer, answer: None }));
+        link.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(link, peer, role, session.to_owned(), true);
         let _ = self.tell(peer, Command::TellSlots { peer });
     }
@@ -205,7 +206,7 @@ impl Session {
             ClientMessage::Answer { sdp } => match Bounded::check(sdp) {
                 Ok(sdp) => Command::Answer { peer, sdp },
                 Err(error) => {
-                    let error = RequestError::new(ErrorKind::Invalid, "bad_answer", error.to_string());
+                    let error = RequestError::new(Code::BadAnswer, error.to_string());
                     return refuse(link, peer, error);
                 }
             },
@@ -305,14 +306,20 @@ impl Session {
     }
 
     /// `PATCH …/whep/{peer_id}`.
-    pub(super) fn patch_peer(&mut self, link: &mut Link, to: ReplyTo, peer: PeerId, patch: IcePatch) {
+    pub(super) fn patch_peer(
+        &mut self,
+        link: &mut Link,
+        to: ReplyTo<Patched>,
+        peer: PeerId,
+        patch: IcePatch,
+    ) {
         if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
             let message = format!("there is no peer {peer} that came by WHEP");
-            return link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", message)));
+            return link.reply(to, Err(RequestError::new(Code::PeerNotFound, message)));
         }
         let waiting = self.patching.entry(peer).or_default();
         if waiting.len() >= MAX_PATCHES {
-            return link.reply(to, Err(RequestError::new(ErrorKind::Limit, "busy", "one after the other")));
+            return link.reply(to, Err(RequestError::new(Code::Busy, "one after the other")));
         }
         waiting.push_back(to);
         let _ = self.tell(peer, Command::Patch { peer, patch });
@@ -321,7 +328,7 @@ impl Session {
     fn patched(&mut self, link: &mut Link, peer: PeerId, result: Result<Option<String>, RequestError>) {
         let Some(waiting) = self.patching.get_mut(&peer) else { return };
         if let Some(to) = waiting.pop_front() {
-            link.reply(to, result.map(|answer| Reply::Patched { answer }));
+            link.reply(to, result.map(|answer| Patched { answer }));
         }
         if waiting.is_empty() {
             self.patching.remove(&peer);
@@ -332,7 +339,7 @@ impl Session {
         let Some(Joining { to, slots }) = self.joining.remove(&peer) else { return };
         match result {
             Ok(sdp) => {
-                link.reply(to, Ok(Reply::PeerAdded { peer, answer: Some(sdp) }));
+                link.reply(to, Ok(PeerAdded { peer, answer: Some(sdp) }));
                 slots.into_iter().for_each(|status| to_peer(link, peer, status));
             }
             Err(error) => {
@@ -384,10 +391,10 @@ impl Session {
         shard.peers = shard.peers.saturating_sub(1);
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
-            link.reply(to, Err(RequestError::new(ErrorKind::Failed, "join_failed", &reason)));
+            link.reply(to, Err(RequestError::new(Code::JoinFailed, &reason)));
         }
         for to in self.patching.remove(&peer).unwrap_or_default() {
-            link.reply(to, Err(RequestError::new(ErrorKind::NotFound, "peer_not_found", &reason)));
+            link.reply(to, Err(RequestError::new(Code::PeerNotFound, &reason)));
         }
         tracing::info!(%peer, reason, "gone");
         link.send(StreamerIpcMessage::PeerGone { peer, reason });
@@ -451,9 +458,10 @@ impl Session {
     }
 
     pub(super) fn tell(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
-        let entry = self.peers.get(peer).ok_or_else(|| {
-            RequestError::new(ErrorKind::NotFound, "peer_not_found", format!("there is no peer {peer}"))
-        })?;
+        let entry = self
+            .peers
+            .get(peer)
+            .ok_or_else(|| RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}")))?;
         self.shards[entry.shard].commands.send(command);
         Ok(())
     }
@@ -469,7 +477,7 @@ impl Session {
 }
 
 pub(super) fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
-    let (code, message, request_id) = (error.code, error.message, None);
+    let (code, message, request_id) = (error.code.to_string(), error.message, None);
     to_peer(link, peer, ServerMessage::Error { code, message, request_id });
 }
 

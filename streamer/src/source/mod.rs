@@ -23,7 +23,7 @@ use common::clipboard::{ClipboardType, Content, InvalidContent, Wanted};
 use common::event::Happening;
 use common::exit::ExitReason;
 use common::input::{Actor, CursorShape};
-use common::ipc::ErrorKind;
+use common::ipc::Code;
 use common::media::VideoCodec;
 use common::slots::{HostStream, Pixel, Reader, Window};
 use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
@@ -227,9 +227,7 @@ pub enum Error {
     #[error("{message}")]
     Host {
         /// Stable, for programs.
-        code: &'static str,
-        /// Which kind of failure it is.
-        kind: ErrorKind,
+        code: Code,
         /// For people.
         message: String,
     },

@@ -274,7 +274,7 @@ fn refused(scenario: &Value, change: impl Fn(&mut Value)) -> (&'static str, Stri
     let started =
         Stage::of(None, |outlets| streamer::source::start(&spec, streamer::source::Upstream::None, outlets));
     match started.err().expect("it does not start") {
-        Error::Host { code, message, .. } => (code, message),
+        Error::Host { code, message, .. } => (code.as_str(), message),
         other => panic!("{other}"),
     }
 }

@@ -52,36 +52,39 @@ pub const TARGETS: &[Target] = &[
 ];
 
 fn ipc_seeds() -> Vec<Vec<u8>> {
-    use common::ipc::{ErrorKind, Join, Json, Purpose, Ready, Reply, RequestError, Settings};
+    use common::ipc::request::{AddPeer, Picture, SetClipboard};
+    use common::ipc::{Code, Join, Json, Payload, Purpose, Ready, RequestError, Settings};
     let id = || common::id::StreamerId::parse("demo").expect("a valid id");
     let spec = serde_json::from_str(r#"{"source":{"type":"test"},"sources":{},"share":true,"slots":4}"#);
     let hello = Hello { protocol: 1, build: "0.1.0".into(), token: "0123".into(), purpose: Purpose::Control };
     let request = serde_json::from_str("7").expect("a request id");
+    let join = Join::Native {
+        resume: None,
+        socket: 3,
+        token_id: None,
+        role: Role::Controller,
+        capabilities: Capabilities::default(),
+    };
+    let picture = Picture { image: vec![7; 40], width: 2, height: 5 };
     let server = [
         ServerIpcMessage::Init {
             id: id(),
             spec: Json(spec.expect("a spec")),
             settings: Box::new(Json(Settings::default())),
         },
-        ServerIpcMessage::AddPeer {
-            request,
-            join: Json(Join::Native {
-                resume: None,
-                socket: 3,
-                token_id: None,
-                role: Role::Controller,
-                capabilities: Capabilities::default(),
-            }),
+        ServerIpcMessage::Request { id: request, request: AddPeer { join: Json(join) }.into() },
+        ServerIpcMessage::Request {
+            id: request,
+            request: SetClipboard { content: Content::text("grüße") }.into(),
         },
-        ServerIpcMessage::SetClipboard { request, content: Content::text("grüße") },
     ];
     let streamer = [
         StreamerIpcMessage::Ready(Box::new(Json(Ready { session: None, pid: 7 }))),
         StreamerIpcMessage::Reply {
             request,
-            result: Ok(Reply::Snapshot { image: vec![7; 40], width: 2, height: 5 }),
+            result: Ok(Payload::of(&picture).expect("a small picture is a payload")),
         },
-        StreamerIpcMessage::Reply { request, result: Err(RequestError::new(ErrorKind::Limit, "c", "m")) },
+        StreamerIpcMessage::Reply { request, result: Err(RequestError::new(Code::Busy, "m")) },
     ];
     let frame = "a small message is a frame";
     let mut seeds = vec![encode(&hello).expect(frame).to_vec()];

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::clipboard::Wanted;
 use common::id::RequestId;
+use common::ipc::request::GetClipboard;
 use common::ipc::{
     Decoder, Hello, HelloReply, MAX_FRAME, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
     TOKEN_FILE, encode,
@@ -73,8 +74,8 @@ fn frames_that_break_the_rules_end_their_connection_and_nothing_else() {
         assert_closed(stream, "refused");
     }
 
-    let message =
-        encode(&ServerIpcMessage::GetClipboard { request: RequestId(1), wanted: Wanted::Texts }).unwrap();
+    let request = GetClipboard { wanted: Wanted::Texts };
+    let message = encode(&ServerIpcMessage::Request { id: RequestId(1), request: request.into() }).unwrap();
     let too_long = (MAX_FRAME as u32 + 1).to_le_bytes();
     let broken: [(&str, Vec<u8>); 5] = [
         ("a frame that ends early", message[..message.len() - 1].to_vec()),

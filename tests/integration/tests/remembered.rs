@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
 use std::fs;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use common::audit::{AuditAction, AuditList};
 use common::signal::StreamerState;
@@ -72,6 +75,79 @@ fn after_a_loss_of_power_all_that_was_there_is_there_again_as_it_was_left() {
     let rest = format!("/api/streamers/kept/audit?before={}", page.entries[0].seq);
     assert_eq!(server.get(&rest).expect(200).json::<AuditList>().entries[0].action, AuditAction::Created);
     server.get("/api/streamers/nobody/audit").expect(404).problem();
+}
+
+#[test]
+fn what_a_client_asked_for_before_it_hung_up_is_there_again_too() {
+    let mut server = Server::start();
+    server.create("kept", test_source(160));
+    // Large, so that its first picture takes a while.
+    let large = json!({ "type": "test", "width": 3840, "height": 2160, "fps": 10, "audio": false });
+    let added = json!({ "name": "large", "source": large });
+    server.post("/api/streamers/kept/sources", &added).expect(204);
+
+    let body = json!({ "source": "large" }).to_string();
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    write!(
+        client,
+        "PUT /api/streamers/kept/slots/2 HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        server.address(),
+        body.len()
+    )
+    .unwrap();
+    let shows = |server: &Server| {
+        let slots = server.streamer("kept")?.slots;
+        slots.iter().any(|slot| slot.slot == 2 && slot.source == "large").then_some(())
+    };
+    eventually("the source is starting for it", || {
+        let list: Value = server.get("/api/streamers/kept/sources").expect(200).json();
+        let sources = list["sources"].as_array()?.clone();
+        sources.iter().any(|source| source["name"] == "large" && source["state"] != "idle").then_some(())
+    });
+    client.shutdown(Shutdown::Both).unwrap();
+    drop(client);
+    eventually("it is shown all the same", || shows(&server));
+
+    lose_power(&mut server);
+    server.start_again();
+
+    server.state_until("kept", StreamerState::Running);
+    eventually("it is shown again", || shows(&server));
+}
+
+#[test]
+fn of_two_clients_at_once_the_one_whose_source_is_shown_is_kept() {
+    let mut server = Server::start();
+    server.create("kept", test_source(160));
+    for name in ["a", "b"] {
+        let added = json!({ "name": name, "source": test_source(320) });
+        server.post("/api/streamers/kept/sources", &added).expect(204);
+        // It runs from now on: neither of the two below waits for it.
+        let slot = if name == "a" { 1 } else { 2 };
+        server.put(&format!("/api/streamers/kept/slots/{slot}"), &json!({ "source": name })).expect(200);
+    }
+    thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let server = &server;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    server.put("/api/streamers/kept/slots/3", &json!({ "source": name })).expect(200);
+                }
+            });
+        }
+    });
+    let shown = |server: &Server| {
+        let slots = server.streamer("kept")?.slots;
+        slots.iter().find(|slot| slot.slot == 3).map(|slot| slot.source.clone())
+    };
+    let before = eventually("both are done", || shown(&server));
+
+    lose_power(&mut server);
+    server.start_again();
+
+    server.state_until("kept", StreamerState::Running);
+    assert_eq!(eventually("it shows something again", || shown(&server)), before);
 }
 
 #[test]

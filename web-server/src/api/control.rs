@@ -1,16 +1,14 @@
 //! `/api/streamers/{id}/control`: who may steer, where one at a time does.
 
 use actix_web::{HttpResponse, web};
-use common::audit::AuditAction;
 use common::control::{Control, ControlChange};
-use common::ipc::Reply;
+use common::ipc;
+use common::ipc::request::ChangeControl;
 
 use super::extract::{Body, Id, Json};
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::registry::Handle;
-use crate::registry::arrangement::Arranged;
-use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for ControlChange {}
 
@@ -24,7 +22,9 @@ impl Json for ControlChange {}
     responses((status = 200, description = "Mode, holder, and who asks", body = Control)),
 )]
 pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    ask(&id, ControlChange::default(), &registry).await
+    // An empty change only asks.
+    let request = ChangeControl { change: ipc::Json(ControlChange::default()) };
+    Ok(HttpResponse::Ok().json(registry.ask(&id.0, request).await?.0))
 }
 
 /// Change who may steer.
@@ -46,18 +46,6 @@ pub async fn put(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let answer = ask(&id, body.0, &registry).await?;
-    if let Some(mode) = body.0.mode {
-        registry.arranged(&id.0, Arranged::Control(mode)).await;
-    }
-    let detail = serde_json::to_string(&body.0).ok();
-    registry.audit(&id.0, AuditAction::ControlChanged, &caller.right?.name(), detail);
-    Ok(answer)
-}
-
-async fn ask(id: &Id, change: ControlChange, registry: &Handle) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::Control(change)).await? {
-        Reply::Control(control) => Ok(HttpResponse::Ok().json(control.0)),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let control = registry.change_control(&id.0, body.0, &caller.right?.name()).await?;
+    Ok(HttpResponse::Ok().json(control))
 }

@@ -2,14 +2,12 @@
 
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
-use common::audit::AuditAction;
 
 use super::extract::{self, Body, Id, Json};
 use super::problem::ApiError;
 use super::session::done;
 use super::site::Caller;
 use crate::registry::Handle;
-use crate::supervisor::ask::Ask;
 
 impl Json for PeerPatch {}
 
@@ -46,11 +44,8 @@ pub async fn patch(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let role = body.0.role;
-    let reply = registry.reach(&id.0).await?.ask(Ask::UpdatePeer { peer: peer.0, role }).await?;
-    let detail = format!("peer {}: {}", peer.0, format!("{role:?}").to_lowercase());
-    registry.audit(&id.0, AuditAction::RoleChanged, &caller.right?.name(), Some(detail));
-    done(reply)
+    registry.update_peer(&id.0, peer.0, body.0.role, &caller.right?.name()).await?;
+    Ok(done())
 }
 
 /// Remove a peer.
@@ -71,8 +66,6 @@ pub async fn remove(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let ask = Ask::RemovePeer { peer: peer.0, reason: "removed".into() };
-    let reply = registry.reach(&id.0).await?.ask(ask).await?;
-    registry.audit(&id.0, AuditAction::Removed, &caller.right?.name(), Some(format!("peer {}", peer.0)));
-    done(reply)
+    registry.remove_peer(&id.0, peer.0, &caller.right?.name()).await?;
+    Ok(done())
 }

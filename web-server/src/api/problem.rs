@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
 use common::clipboard::{ClipboardType, InvalidContent};
 use common::input::InvalidInput;
-use common::ipc::{ErrorKind, ICE_SESSION_MISMATCH, RequestError};
+use common::ipc::{Code, ErrorKind, RequestError};
 use common::spec::InvalidField;
 
 use super::guard::Forbidden;
@@ -18,8 +18,8 @@ use crate::auth::revoked::Full;
 use crate::compat::multi_webrtc::answer;
 use crate::hosts;
 use crate::limits::Exceeded;
-use crate::registry::StartError;
 use crate::registry::request::Denied;
+use crate::registry::{OperationError, StartError};
 use crate::supervisor::ask::AskError;
 
 /// Media type of a problem.
@@ -190,7 +190,9 @@ impl ApiError {
             ApiError::PreconditionRequired => {
                 (StatusCode::PRECONDITION_REQUIRED, "precondition_required", None)
             }
-            ApiError::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, ICE_SESSION_MISMATCH, None),
+            ApiError::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, Code::IceSessionMismatch.as_str(), None)
+            }
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", None),
             ApiError::Forbidden(forbidden) => {
                 let code = match forbidden {
@@ -270,7 +272,7 @@ fn classify_host(error: &hosts::Error) -> (StatusCode, &'static str, Option<&'st
 }
 
 fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
-    let status = match error.kind {
+    let status = match error.code.kind() {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
@@ -279,7 +281,17 @@ fn classify_refused(error: &RequestError) -> (StatusCode, &str, Option<&str>) {
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
     };
-    (status, &error.code, error.field.as_deref())
+    (status, error.code.as_str(), error.field.as_deref())
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Denied(denied) => denied.into(),
+            OperationError::Ask(error) => error.into(),
+            OperationError::Host(error) => error.into(),
+        }
+    }
 }
 
 impl From<InvalidField> for ApiError {
@@ -362,7 +374,7 @@ mod tests {
     #[test]
     fn each_error_has_its_status_and_code() {
         let id = || StreamerId::parse("a").unwrap();
-        let refused = |kind| AskError::Refused(RequestError::new(kind, "its_code", "m"));
+        let refused = |code| AskError::Refused(RequestError::new(code, "m"));
         for (error, status, code) in [
             (Denied::NotFound(id()).into(), 404, "streamer_not_found"),
             (Denied::Exists(id()).into(), 409, "streamer_exists"),
@@ -371,12 +383,12 @@ mod tests {
             (Denied::Starting.into(), 409, "streamer_starting"),
             (Denied::ShuttingDown.into(), 503, "shutting_down"),
             (Denied::NotDurable { id: id(), reason: "full".into() }.into(), 507, "not_durable"),
-            (refused(ErrorKind::Invalid).into(), 400, "its_code"),
-            (refused(ErrorKind::NotFound).into(), 404, "its_code"),
-            (refused(ErrorKind::Conflict).into(), 409, "its_code"),
-            (refused(ErrorKind::Limit).into(), 429, "its_code"),
-            (refused(ErrorKind::Failed).into(), 500, "its_code"),
-            (refused(ErrorKind::Timeout).into(), 504, "its_code"),
+            (refused(Code::BadOffer).into(), 400, "bad_offer"),
+            (refused(Code::SlotNotFound).into(), 404, "slot_not_found"),
+            (refused(Code::NoFreeSlot).into(), 409, "no_free_slot"),
+            (refused(Code::TooManyPeers).into(), 429, "too_many_peers"),
+            (refused(Code::SourceFailed).into(), 500, "source_failed"),
+            (refused(Code::Stalled).into(), 504, "stalled"),
             (hosts::Error::NotFound("h".into()).into(), 404, "host_not_found"),
             (hosts::Error::NotPaired("h".into()).into(), 400, "host_not_paired"),
             (hosts::Error::Busy("h".into()).into(), 409, "host_busy"),
@@ -404,11 +416,10 @@ mod tests {
 
     #[test]
     fn the_source_of_a_streamer_says_itself_why_it_did_not_start() {
-        let error = RequestError::new(ErrorKind::Invalid, "command_not_found", "no program \"x\"")
-            .with_field("source.command");
+        let error = RequestError::new(Code::CommandFailed, "no program \"x\"").with_field("source.command");
         let failure = Failure { error: Some(error), ..Failure::new("no program \"x\"") };
         let problem = ApiError::from(StartError::Failed(Box::new(failure))).problem("r");
-        assert_eq!((problem.status, problem.code.as_str()), (400, "command_not_found"));
+        assert_eq!((problem.status, problem.code.as_str()), (400, "command_failed"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));
         assert_eq!(problem.detail, "no program \"x\"");
     }

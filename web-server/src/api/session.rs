@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{ClipboardBody, InputRequest, ResizeRequest, SetClipboard, SnapshotFormat};
 use common::clipboard::{ClipboardType, Content, Wanted};
 use common::input::{MAX_EVENTS, validate_commands};
-use common::ipc::Reply;
+use common::ipc;
+use common::ipc::request::{self, GetClipboard, Resize, SendInput, TakeSnapshot};
 use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
 use super::extract::{Body, Clip, Id, Json, Query};
@@ -14,7 +15,6 @@ use super::site::Caller;
 use crate::auth::Right;
 use crate::limits::Limits;
 use crate::registry::Handle;
-use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for InputRequest {}
 impl Json for SetClipboard {}
@@ -65,13 +65,11 @@ pub async fn snapshot(
         Right::Streamer { token, .. } => Some(limits.snapshot(token)?),
         Right::Admin | Right::Nobody => None,
     };
-    match registry.reach(&id.0).await?.ask(Ask::Snapshot { slot, format, width }).await? {
-        Reply::Snapshot { image, .. } => Ok(HttpResponse::Ok()
-            .content_type(media_type)
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(image)),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let picture = registry.ask(&id.0, TakeSnapshot { slot, format, width }).await?;
+    Ok(HttpResponse::Ok()
+        .content_type(media_type)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(picture.image))
 }
 
 /// Type, click, scroll.
@@ -98,7 +96,8 @@ pub async fn input(
         return Err(ApiError::field("events", message));
     }
     validate_commands(&input.events).map_err(|(n, error)| ApiError::input(format!("events[{n}]"), &error))?;
-    done(registry.reach(&id.0).await?.ask(Ask::Input(input)).await?)
+    registry.ask(&id.0, SendInput { input: ipc::Json(input) }).await?;
+    Ok(done())
 }
 
 /// Read the session's clipboard.
@@ -130,10 +129,8 @@ pub async fn get_clipboard(
     let query = Query::of(&request, &["type"])?;
     let kind = query.get("type").map(clipboard_type).transpose()?;
     let wanted = if kind == Some(ClipboardType::Png) { Wanted::Picture } else { Wanted::Texts };
-    let reply = registry.reach(&id.0).await?.ask(Ask::GetClipboard(wanted)).await?;
-    let Reply::Clipboard { types, content: Content { text, html, png } } = reply else {
-        return Err(AskError::Unexpected.into());
-    };
+    let request::Clipboard { types, content } = registry.ask(&id.0, GetClipboard { wanted }).await?;
+    let Content { text, html, png } = content;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     let Some(kind) = kind else {
@@ -185,7 +182,8 @@ pub async fn put_clipboard(
 ) -> Result<HttpResponse, ApiError> {
     let Clip(content) = clip;
     content.validate()?;
-    done(registry.reach(&id.0).await?.ask(Ask::SetClipboard(content)).await?)
+    registry.ask(&id.0, request::SetClipboard { content }).await?;
+    Ok(done())
 }
 
 /// Resize a desktop.
@@ -207,13 +205,11 @@ pub async fn resize(
 ) -> Result<HttpResponse, ApiError> {
     let ResizeRequest { slot, width, height } = body.0;
     validate_size(width, height)?;
-    done(registry.reach(&id.0).await?.ask(Ask::Resize { slot, width, height }).await?)
+    registry.ask(&id.0, Resize { slot, width, height }).await?;
+    Ok(done())
 }
 
 /// The answer to what has no answer but that it is done.
-pub(super) fn done(reply: Reply) -> Result<HttpResponse, ApiError> {
-    match reply {
-        Reply::Done => Ok(HttpResponse::NoContent().finish()),
-        _ => Err(AskError::Unexpected.into()),
-    }
+pub(super) fn done() -> HttpResponse {
+    HttpResponse::NoContent().finish()
 }

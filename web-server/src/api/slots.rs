@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use common::access::Need;
-use common::ipc::Reply;
+use common::ipc::request::ListWindows;
 use common::signal::StreamInfo;
 use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
 use common::spec::{SourceSpec, validate_name};
@@ -16,10 +16,7 @@ use super::site::{Caller, Site};
 use super::sources::allowed;
 use super::streamers::locate_source;
 use crate::auth::Right;
-use crate::hosts::Hosts;
 use crate::registry::Handle;
-use crate::registry::arrangement::Arranged;
-use crate::supervisor::ask::{Ask, AskError};
 
 impl Json for BindSlot {
     fn locate(body: &Value) -> Option<(String, String)> {
@@ -57,10 +54,9 @@ pub async fn bind_free(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
-    may_show(&body.0, &caller, &site)?;
-    let info = bind(&id, None, body.0, &registry, &hosts).await?;
+    let bind = showable(body.0, &caller, &site)?;
+    let info = registry.bind_slot(&id.0, None, bind).await?;
     let location = site.path(&format!("/api/streamers/{}/slots/{}", id.0, info.slot));
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(info))
 }
@@ -85,50 +81,28 @@ pub async fn bind_one(
     caller: Caller,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
-    may_show(&body.0, &caller, &site)?;
-    Ok(HttpResponse::Ok().json(bind(&id, Some(slot.0), body.0, &registry, &hosts).await?))
+    let bind = showable(body.0, &caller, &site)?;
+    Ok(HttpResponse::Ok().json(registry.bind_slot(&id.0, Some(slot.0), bind).await?))
 }
 
 /// What is there can be shown by whoever steers, and so can windows; what would be started is for admins.
-fn may_show(bind: &BindSlot, caller: &Caller, site: &Site) -> Result<(), ApiError> {
-    match &bind.source {
-        SlotSource::Name(_) | SlotSource::Spec(SourceSpec::Window(_)) => Ok(()),
-        SlotSource::Spec(source) => {
-            let right = caller.right.as_ref().map_err(Clone::clone)?;
-            right.permits(Need::Admin, None)?;
-            allowed(source, "source", site)
-        }
-    }
-}
-
-async fn bind(
-    id: &Id,
-    slot: Option<u8>,
-    bind: BindSlot,
-    registry: &Handle,
-    hosts: &Hosts,
-) -> Result<StreamInfo, ApiError> {
+fn showable(bind: BindSlot, caller: &Caller, site: &Site) -> Result<BindSlot, ApiError> {
     let BindSlot { source, quality } = bind;
-    // How a host is reached is for the streamer alone: it is not kept.
-    let (kept, source) = match source {
+    let source = match source {
         SlotSource::Spec(source) => {
+            if !matches!(source, SourceSpec::Window(_)) {
+                let right = caller.right.as_ref().map_err(Clone::clone)?;
+                right.permits(Need::Admin, None)?;
+                allowed(&source, "source", site)?;
+            }
             let source = source.as_given();
             source.validate()?;
-            (SlotSource::Spec(source.clone()), SlotSource::Spec(hosts.resolve(source)?))
+            SlotSource::Spec(source)
         }
-        name => (name.clone(), name),
+        name @ SlotSource::Name(_) => name,
     };
-    let ask = Ask::BindSlot { slot, bind: BindSlot { source, quality: quality.clone() } };
-    match registry.reach(&id.0).await?.ask(ask).await? {
-        Reply::Bound { stream_info } => {
-            let kept = BindSlot { source: kept, quality };
-            registry.arranged(&id.0, Arranged::Bound(stream_info.0.slot, kept)).await;
-            Ok(stream_info.0)
-        }
-        _ => Err(AskError::Unexpected.into()),
-    }
+    Ok(BindSlot { source, quality })
 }
 
 /// Show nothing in a slot.
@@ -144,9 +118,8 @@ async fn bind(
     responses((status = 204, description = "It shows nothing")),
 )]
 pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    let reply = registry.reach(&id.0).await?.ask(Ask::ClearSlot { slot: slot.0 }).await?;
-    registry.arranged(&id.0, Arranged::Cleared(slot.0)).await;
-    done(reply)
+    registry.clear_slot(&id.0, slot.0).await?;
+    Ok(done())
 }
 
 /// The windows that can be shared.
@@ -159,10 +132,7 @@ pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<Ht
     responses((status = 200, description = "The topmost first", body = WindowList)),
 )]
 pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    match registry.reach(&id.0).await?.ask(Ask::Windows).await? {
-        Reply::Windows(list) => Ok(HttpResponse::Ok().json(list.0)),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    Ok(HttpResponse::Ok().json(registry.ask(&id.0, ListWindows).await?.0))
 }
 
 /// The sources of a streamer.
@@ -177,10 +147,8 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
 )]
 pub async fn sources(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
     let right = caller.right?;
-    match registry.look(&id.0).await?.ask(Ask::Sources).await? {
-        Reply::Sources(list) => Ok(HttpResponse::Ok().json(list.0.shown_to(right == Right::Admin))),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    let sources = registry.list_sources(&id.0).await?;
+    Ok(HttpResponse::Ok().json(sources.shown_to(right == Right::Admin)))
 }
 
 /// Add a named source.
@@ -201,17 +169,14 @@ pub async fn add_source(
     body: Body<AddSource>,
     site: web::Data<Site>,
     registry: web::Data<Handle>,
-    hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
     let AddSource { name, source } = body.0;
     let source = source.as_given();
     validate_name(&name)?;
     source.validate_alone()?;
     allowed(&source, "source", &site)?;
-    let ask = Ask::AddSource { name: name.clone(), source: hosts.resolve(source.clone())? };
-    let reply = registry.reach(&id.0).await?.ask(ask).await?;
-    registry.arranged(&id.0, Arranged::Added(name, source)).await;
-    done(reply)
+    registry.add_source(&id.0, name, source).await?;
+    Ok(done())
 }
 
 /// Remove a named source.
@@ -233,7 +198,6 @@ pub async fn remove_source(
     name: SourceName,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let reply = registry.reach(&id.0).await?.ask(Ask::RemoveSource { name: name.0.clone() }).await?;
-    registry.arranged(&id.0, Arranged::Removed(name.0)).await;
-    done(reply)
+    registry.remove_source(&id.0, name.0).await?;
+    Ok(done())
 }

@@ -7,7 +7,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
 use common::exit::StreamerExit;
 use common::id::{MAIN_SOURCE, StreamerId};
-use common::ipc::Reply;
 use common::lifetime::StreamerPatch;
 use common::restart::LastEnd;
 use common::signal::StreamerState;
@@ -28,7 +27,6 @@ use crate::compat::multi_webrtc::{self, answer};
 use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
-use crate::supervisor::ask::Ask;
 
 /// For where the pointer is; streamers answer within a few milliseconds, or a quarter of a second if their X server does not.
 const POINTER_PATIENCE: Duration = Duration::from_millis(500);
@@ -141,11 +139,9 @@ pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<
 
 /// Where the pointer of a desktop is. What cannot be known at once is not waited for: all else is known here.
 async fn pointer(id: &StreamerId, registry: &Handle) -> Option<Pixel> {
-    let asked = async { registry.look(id).await.ok()?.ask(Ask::Sources).await.ok() };
-    match tokio::time::timeout(POINTER_PATIENCE, asked).await.ok()?? {
-        Reply::Sources(list) => list.0.sources.into_iter().find(|source| source.name == MAIN_SOURCE)?.pointer,
-        _ => None,
-    }
+    let asked = tokio::time::timeout(POINTER_PATIENCE, registry.list_sources(id)).await;
+    let sources = asked.ok()?.ok()?.sources;
+    sources.into_iter().find(|source| source.name == MAIN_SOURCE)?.pointer
 }
 
 /// Change how long a streamer lives.

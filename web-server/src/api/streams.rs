@@ -1,16 +1,15 @@
 //! The streams that `multistream/*` clients can ask for, so that pages need to know no names.
 
 use actix_web::{HttpResponse, web};
-use common::ipc::Reply;
-use common::slots::{Source, SourceList, StreamList};
+use common::ipc::request::ListSources;
+use common::slots::{SourceList, StreamList};
 
 use super::problem::ApiError;
 use super::site::Caller;
 use crate::auth::Right;
-use crate::registry::Handle;
 use crate::registry::request::Denied;
+use crate::registry::{Handle, OperationError};
 use crate::signaling::multistream::Config;
-use crate::supervisor::ask::{Ask, AskError};
 
 /// The streams of `WS /api/ws`.
 ///
@@ -28,19 +27,11 @@ pub async fn list(
     config: web::Data<Config>,
 ) -> Result<HttpResponse, ApiError> {
     let is_admin = caller.right? == Right::Admin;
-    let streams = match registry.reach(&config.streamer).await {
-        Ok(streamer) => sources(streamer.ask(Ask::Sources).await?)?,
-        Err(Denied::NotFound(_)) => Vec::new(),
-        Err(denied) => return Err(denied.into()),
+    let streams = match registry.ask(&config.streamer, ListSources).await {
+        Err(OperationError::Denied(Denied::NotFound(_))) => Vec::new(),
+        list => list?.0.sources,
     };
     let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
     let streams = SourceList { sources: streams }.shown_to(is_admin).sources;
     Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
-}
-
-fn sources(reply: Reply) -> Result<Vec<Source>, AskError> {
-    match reply {
-        Reply::Sources(list) => Ok(list.0.sources),
-        _ => Err(AskError::Unexpected),
-    }
 }

@@ -6,15 +6,16 @@ use chrono::Utc;
 use common::access::Need;
 use common::api::{CreateToken, TOKEN_LIFE_S, Token};
 use common::audit::AuditAction;
+use common::ipc::Code;
+use common::ipc::request::RemovePeer;
 
 use super::extract::{Body, Id, Json, TokenId};
 use super::problem::ApiError;
-use super::session::done;
 use super::site::Caller;
 use crate::auth::Auth;
-use crate::registry::Handle;
 use crate::registry::request::Denied;
-use crate::supervisor::ask::{Ask, AskError};
+use crate::registry::{Handle, OperationError};
+use crate::supervisor::ask::AskError;
 
 impl Json for CreateToken {}
 
@@ -81,11 +82,11 @@ pub async fn revoke(
         streamer => streamer?,
     };
     for peer in streamer.peers.iter().filter(|peer| peer.token_id == Some(token.0)) {
-        let ask = Ask::RemovePeer { peer: peer.id, reason: "the token was revoked".into() };
-        match registry.reach(&id.0).await?.ask(ask).await {
+        let request = RemovePeer { peer: peer.id, reason: "the token was revoked".into() };
+        match registry.ask(&id.0, request).await {
             // It has left meanwhile.
-            Err(AskError::Refused(error)) if error.code == "peer_not_found" => {}
-            answer => drop(done(answer?)?),
+            Err(OperationError::Ask(AskError::Refused(error))) if error.code == Code::PeerNotFound => {}
+            removed => removed?,
         }
     }
     Ok(HttpResponse::NoContent().finish())

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::control::{ControlChange, ControlMode};
 use common::id::{SlotIndex, SourceName};
+use common::ipc::request::{self, ChangeControl, ClearSlot, RemoveSource};
+use common::ipc::{AnyRequest, Json};
 use common::slots::{BindSlot, SlotSource};
 use common::spec::{SourceSpec, StreamerSpec};
 use serde::{Deserialize, Serialize};
-
-use crate::supervisor::ask::Ask;
 
 /// The differences from what the spec says.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -40,6 +40,23 @@ pub enum Arranged {
     Cleared(SlotIndex),
     /// Controllers share it in this way.
     Control(ControlMode),
+}
+
+impl Arranged {
+    /// What has been done when this request of [`Arrangement::replay`] has succeeded.
+    pub fn by(request: &AnyRequest) -> Option<Self> {
+        match request {
+            AnyRequest::AddSource(request) => {
+                Some(Arranged::Added(request.name.clone(), request.source.0.clone()))
+            }
+            AnyRequest::RemoveSource(request) => Some(Arranged::Removed(request.name.clone())),
+            AnyRequest::BindSlot(request) => {
+                request.slot.map(|slot| Arranged::Bound(slot, request.bind.0.clone()))
+            }
+            AnyRequest::ClearSlot(request) => Some(Arranged::Cleared(request.slot)),
+            _ => None,
+        }
+    }
 }
 
 impl Arrangement {
@@ -71,19 +88,20 @@ impl Arrangement {
     }
 
     /// What a new process must know before anybody joins it, or for a moment all would steer where one at a time may.
-    pub fn replay_first(&self) -> Option<Ask> {
+    pub fn replay_first(&self) -> Option<ChangeControl> {
         let change = ControlChange { mode: Some(self.control), ..ControlChange::default() };
-        (self.control != ControlMode::default()).then_some(Ask::Control(change))
+        (self.control != ControlMode::default()).then_some(ChangeControl { change: Json(change) })
     }
 
     /// What to ask of a new process, in this order, once its source runs.
-    pub fn replay(&self) -> Vec<Ask> {
-        let removed = self.removed.iter().map(|name| Ask::RemoveSource { name: name.clone() });
-        let added = self.added.iter();
-        let added = added.map(|(name, source)| Ask::AddSource { name: name.clone(), source: source.clone() });
+    pub fn replay(&self) -> Vec<AnyRequest> {
+        let removed = self.removed.iter().map(|name| RemoveSource { name: name.clone() }.into());
+        let added = self.added.iter().map(|(name, source)| {
+            request::AddSource { name: name.clone(), source: Json(source.clone()) }.into()
+        });
         let slots = self.slots.iter().map(|(slot, bound)| match bound {
-            Some(bind) => Ask::BindSlot { slot: Some(*slot), bind: bind.clone() },
-            None => Ask::ClearSlot { slot: *slot },
+            Some(bind) => request::BindSlot { slot: Some(*slot), bind: Json(bind.clone()) }.into(),
+            None => ClearSlot { slot: *slot }.into(),
         });
         removed.chain(added).chain(slots).collect()
     }
@@ -133,10 +151,10 @@ mod tests {
         assert_eq!(
             arrangement.replay(),
             [
-                Ask::RemoveSource { name: "door".into() },
-                Ask::AddSource { name: "yard".into(), source: camera() },
-                Ask::ClearSlot { slot: 0 },
-                Ask::BindSlot { slot: Some(1), bind: named("yard") },
+                RemoveSource { name: "door".into() }.into(),
+                request::AddSource { name: "yard".into(), source: Json(camera()) }.into(),
+                ClearSlot { slot: 0 }.into(),
+                request::BindSlot { slot: Some(1), bind: Json(named("yard")) }.into(),
             ]
         );
     }
@@ -152,7 +170,7 @@ mod tests {
         assert_eq!(after([]).replay_first(), None);
         let arrangement = after([Arranged::Control(ControlMode::Exclusive)]);
         let change = ControlChange { mode: Some(ControlMode::Exclusive), ..ControlChange::default() };
-        assert_eq!(arrangement.replay_first(), Some(Ask::Control(change)));
+        assert_eq!(arrangement.replay_first(), Some(ChangeControl { change: Json(change) }));
         assert_eq!(arrangement.replay(), []);
     }
 

@@ -7,10 +7,13 @@
 pub mod arrangement;
 pub mod events;
 pub mod lifetime;
+pub mod operations;
 pub mod request;
 mod session;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,16 +36,15 @@ use crate::config::Streams;
 use crate::hosts::Hosts;
 use crate::limits::Limit;
 use crate::metrics::Metrics;
-use crate::signaling::{Close, Socket};
+use crate::socket::{Close, Socket};
 use crate::supervisor::adopt::{self, Ended};
-use crate::supervisor::ask::JoinAnswer;
 use crate::supervisor::homes::Homes;
 use crate::supervisor::rundir::RunDir;
 use crate::supervisor::users::Users;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
-use arrangement::Arranged;
 use events::{After, Interest, Latest, Page};
 use lifetime::Lifetime;
+pub use operations::OperationError;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
 use state::Change;
@@ -97,15 +99,15 @@ pub struct Created {
     pub streamer: Streamer,
 }
 
-/// A viewer by WebSocket.
+/// A viewer that has joined by WebSocket.
 #[derive(Debug)]
-pub struct Viewer {
-    /// How it comes.
-    pub join: Join,
-    /// Its WebSocket.
-    pub socket: Socket,
-    /// Told which peer it is, after the join was granted.
-    pub answer: JoinAnswer,
+pub struct Joined {
+    /// The way to its streamer.
+    pub streamer: supervisor::Handle,
+    /// The peer that it is now.
+    pub peer: PeerId,
+    /// SDP, if it had offered.
+    pub answer: Option<String>,
 }
 
 type Answer<T, E = Denied> = oneshot::Sender<Result<T, E>>;
@@ -119,9 +121,9 @@ enum Call {
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
     Reach { id: StreamerId, may: fn(&state::Life) -> Result<(), Denied>, answer: Answer<supervisor::Handle> },
     Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
-    Join { id: StreamerId, viewer: Viewer, granted: Answer<supervisor::Handle> },
+    Join { id: StreamerId, joining: Joining },
+    Perform { id: StreamerId, start: operations::Start },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
-    Arranged { id: StreamerId, arranged: Arranged },
     Restart { id: StreamerId, by: String, answer: Answer<Streamer> },
     Patch { id: StreamerId, patch: StreamerPatch, by: String, answer: Answer<Streamer> },
     Events { after: After, interest: Interest, answer: oneshot::Sender<Page> },
@@ -133,6 +135,7 @@ enum Call {
 pub struct Handle {
     calls: mpsc::Sender<Call>,
     store: Store,
+    hosts: Hosts,
     run_root: Arc<Path>,
     latest: watch::Receiver<Latest>,
 }
@@ -228,13 +231,13 @@ impl Handle {
         self.call(|answer| Call::Peer { id: id.clone(), peer, answer }).await?
     }
 
-    /// Brings a viewer; waits while the streamer is starting. The way to the streamer is returned when the
-    /// viewer has been passed on to it; `viewer.answer` tells what it said.
+    /// Brings a viewer with its WebSocket; waits while the streamer is starting. A viewer that waits no longer does not
+    /// stay.
     ///
     /// # Errors
-    /// It is not running and will not.
-    pub async fn join(&self, id: &StreamerId, viewer: Viewer) -> Result<supervisor::Handle, Denied> {
-        self.call(|granted| Call::Join { id: id.clone(), viewer, granted }).await?
+    /// The streamer is not running and will not, or it has refused the viewer.
+    pub async fn join(&self, id: &StreamerId, join: Join, socket: Socket) -> Result<Joined, OperationError> {
+        self.call(|answer| Call::Join { id: id.clone(), joining: Joining { join, socket, answer } }).await?
     }
 
     /// A viewer's WebSocket has ended.
@@ -273,12 +276,6 @@ impl Handle {
         let dir = RunDir::of(&self.run_root, id);
         let read = tokio::task::spawn_blocking(move || dir.log_tail(lines));
         read.await.map_err(|_| Denied::ShuttingDown)
-    }
-
-    /// A streamer has done something that its next process shall do again.
-    pub async fn arranged(&self, id: &StreamerId, arranged: Arranged) {
-        // Without a registry nobody needs to know.
-        let _ = self.calls.send(Call::Arranged { id: id.clone(), arranged }).await;
     }
 
     /// Adds to the audit trail of a streamer. `by`: who did it, as [`AuditEntry::by`] has it. Never waits.
@@ -373,7 +370,8 @@ impl Registry {
         let log = events::Log::new(getrandom::u32().unwrap_or_default());
         // Nor are ids of users used again as late as they could be.
         let users = Users::new(config.launcher.run_as.clone(), getrandom::u32().unwrap_or_default());
-        let handle = Handle { calls: calls_sender, store: store.clone(), run_root, latest: log.latest() };
+        let (hosts, latest) = (config.hosts.clone(), log.latest());
+        let handle = Handle { calls: calls_sender, store: store.clone(), hosts, run_root, latest };
         let registry = Self {
             config,
             store,
@@ -607,23 +605,25 @@ impl Registry {
             Call::Peer { id, peer, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| session.peer(peer)));
             }
-            Call::Join { id, viewer: Viewer { join, socket, answer }, granted } => match self.session(&id) {
+            Call::Join { id, joining } => match self.session(&id) {
                 Ok(session) => {
-                    session.join(Joining { join, socket, granted, answer });
+                    session.join(joining);
                     session.used(Moment::now());
                     session.notice(Moment::now());
                 }
-                Err(denied) => drop(granted.send(Err(denied))),
+                Err(denied) => drop(joining.answer.send(Err(denied.into()))),
+            },
+            Call::Perform { id, start } => match self.session(&id) {
+                Ok(session) => {
+                    session.used(Moment::now());
+                    start(Ok(session));
+                }
+                Err(denied) => start(Err(denied)),
             },
             Call::Leave { id, peer, socket, said_bye } => {
                 if let Ok(session) = self.session(&id) {
                     session.leave(peer, socket, said_bye);
                     session.notice(Moment::now());
-                }
-            }
-            Call::Arranged { id, arranged } => {
-                if let Ok(session) = self.session(&id) {
-                    session.arranged(arranged);
                 }
             }
             Call::Restart { id, by, answer } => {
@@ -705,7 +705,7 @@ impl Registry {
             Event::Session(state) => session.learn(*state),
             Event::Running => session.change(Moment::now(), Change::SourceRuns),
             Event::Said(message) => session.said(message),
-            Event::Joined { joined, socket, answer } => session.attach(joined, socket, answer),
+            Event::Replied { ticket, reply } => session.replied(ticket, reply),
             Event::Ended(failure) => session.ended(Moment::now(), failure),
             Event::Gone => {}
         }

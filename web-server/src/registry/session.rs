@@ -1,6 +1,6 @@
 //! All that is known about one streamer: its life, what it last said, and who waits for what.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,24 +10,27 @@ use common::control::Control;
 use common::event::{Happening, PeerSummary};
 use common::exit::ExitReason;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{ErrorKind, Join, RequestError, SessionState, StreamerIpcMessage};
+use common::ipc::request::{AddPeer, PeerAdded};
+use common::ipc::{
+    AnyRequest, Code, Join, Json, Payload, Request, RequestError, SessionState, StreamerIpcMessage, request,
+};
 use common::lifetime::StreamerPatch;
 use common::restart::{LastEnd, Restarts};
 use common::signal::{ServerMessage, StreamInfo, StreamerState};
-use common::slots::{BindSlot, SlotSource};
 use common::spec::StreamerSpec;
 use common::stats::StreamerStats;
 use tokio::sync::oneshot;
 
-use super::StartError;
 use super::arrangement::{Arranged, Arrangement};
 use super::lifetime::{self, Activity, Lifetime, Usage};
+use super::operations::{self, OperationError};
 use super::request::Denied;
 use super::state::{Change, Life, Stage};
 use super::store::{Record, Store, Wanted};
+use super::{Joined, StartError};
 use crate::hosts::{self, Hosts};
-use crate::signaling::{Close, Socket, socket};
-use crate::supervisor::ask::{Ask, JoinAnswer, Joined};
+use crate::socket::{self, Close, Socket};
+use crate::supervisor::ask::{AskError, Ticket};
 use crate::supervisor::restart::{History, Verdict, Why};
 use crate::supervisor::{Failure, Generation, Handle};
 
@@ -46,25 +49,28 @@ fn random() -> f64 {
 }
 
 /// With what a streamer needs to know of Moonlight hosts.
-fn resolved(ask: Ask, hosts: &Hosts) -> Result<Ask, hosts::Error> {
-    Ok(match ask {
-        Ask::AddSource { name, source } => Ask::AddSource { name, source: hosts.resolve(source)? },
-        Ask::BindSlot { slot, bind: BindSlot { source: SlotSource::Spec(source), quality } } => {
-            let source = SlotSource::Spec(hosts.resolve(source)?);
-            Ask::BindSlot { slot, bind: BindSlot { source, quality } }
+fn resolved(request: AnyRequest, hosts: &Hosts) -> Result<AnyRequest, hosts::Error> {
+    Ok(match request {
+        AnyRequest::AddSource(request::AddSource { name, source: Json(source) }) => {
+            request::AddSource { name, source: Json(hosts.resolve(source)?) }.into()
         }
-        ask => ask,
+        AnyRequest::BindSlot(request::BindSlot { slot, bind: Json(bind) }) => {
+            request::BindSlot { slot, bind: Json(operations::resolve(bind, hosts)?) }.into()
+        }
+        request => request,
     })
 }
 
-/// A viewer that came before the source ran.
+/// A viewer that is not a peer yet.
 pub(super) struct Joining {
     pub join: Join,
     pub socket: Socket,
-    /// Told when it has been passed on to the streamer, or that it never will.
-    pub granted: oneshot::Sender<Result<Handle, Denied>>,
-    pub answer: JoinAnswer,
+    /// Where it waits to be one.
+    pub answer: oneshot::Sender<Result<Joined, OperationError>>,
 }
+
+/// What is done with a reply when it comes.
+type Then = Box<dyn FnOnce(&mut Session, Result<Payload, AskError>) + Send>;
 
 /// A moment on both clocks: what is measured is measured on one, what is told is told on the other.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +118,10 @@ pub(super) struct Session {
     stats: Option<StreamerStats>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
+    /// What is done with the replies that are to come. At most as many as the supervisor lets wait.
+    replies: HashMap<Ticket, Then>,
+    /// The last ticket that was given out.
+    tickets: u64,
     waiting: Vec<oneshot::Sender<Result<Streamer, StartError>>>,
     /// Until when its command may turn out to be no good, since it was started: whoever waits is not answered before.
     proves: Option<Instant>,
@@ -149,6 +159,8 @@ impl Session {
             stats: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
+            replies: HashMap::new(),
+            tickets: 0,
             waiting: Vec::new(),
             proves: None,
             deleting: Vec::new(),
@@ -225,7 +237,38 @@ impl Session {
         }
     }
 
-    fn audit(&self, action: AuditAction, by: &str, detail: Option<String>) {
+    /// Makes a request of the streamer. `then` has the reply in its place among all that the streamer says.
+    pub fn ask<R: Request>(
+        &mut self,
+        request: R,
+        then: impl FnOnce(&mut Self, Result<R::Reply, AskError>) + Send + 'static,
+    ) {
+        let read = |payload: Payload| payload.read().map_err(AskError::from);
+        self.ask_any(request.into(), move |session, reply| then(session, reply.and_then(read)));
+    }
+
+    /// The same, of any request; only its own type can be read from the reply.
+    fn ask_any(
+        &mut self,
+        request: AnyRequest,
+        then: impl FnOnce(&mut Self, Result<Payload, AskError>) + Send + 'static,
+    ) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        match self.handle.request(ticket, request) {
+            Ok(()) => drop(self.replies.insert(ticket, Box::new(then))),
+            Err(error) => then(self, Err(error)),
+        }
+    }
+
+    /// The reply to a request has come, or never will.
+    pub fn replied(&mut self, ticket: Ticket, reply: Result<Payload, AskError>) {
+        if let Some(then) = self.replies.remove(&ticket) {
+            then(self, reply);
+        }
+    }
+
+    pub(super) fn audit(&self, action: AuditAction, by: &str, detail: Option<String>) {
         super::audit(&self.store, &self.id, action, by, detail);
     }
 
@@ -519,33 +562,58 @@ impl Session {
         let by_command =
             failure.exit.as_ref().is_some_and(|exit| matches!(exit.reason, ExitReason::SourceEnded { .. }));
         if self.proves.is_some() && by_command && failure.error.is_none() {
-            let error = RequestError::new(ErrorKind::Invalid, "command_failed", &failure.reason);
+            let error = RequestError::new(Code::CommandFailed, &failure.reason);
             failure.error = Some(error.with_field("source.command"));
         }
         StartError::Failed(Box::new(failure))
     }
 
     /// Gives a new process what an earlier one had at run time.
-    fn rearrange(&self) {
-        let (id, handle, asks) = (self.id.clone(), self.handle.clone(), self.arrangement.replay());
-        let hosts = self.hosts.clone();
-        // Commands are passed on in their order, and joins come after this one.
-        let first = self.arrangement.replay_first().map(|ask| self.handle.put(ask));
-        if let Some(Err(error)) = first {
-            tracing::warn!(%id, %error, "a new process is not told who may steer");
-        }
-        tokio::spawn(async move {
-            for ask in asks {
-                let what = format!("{ask:?}");
-                let done = match resolved(ask, &hosts) {
-                    Ok(ask) => handle.ask(ask).await.map(drop).map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
-                };
-                if let Err(error) = done {
-                    tracing::warn!(%id, what, %error, "a new process cannot be what the old one was");
+    fn rearrange(&mut self) {
+        // Requests are passed on in their order, and joins come after this one.
+        if let Some(request) = self.arrangement.replay_first() {
+            self.ask(request, |session, control| {
+                if let Err(error) = control {
+                    tracing::warn!(id = %session.id, %error, "a new process does not know who may steer");
                 }
+            });
+        }
+        self.replay(self.arrangement.replay().into());
+    }
+
+    /// Makes these requests, one after the other, as a slot may show a source that is to be added. One whose effect was
+    /// changed by a client meanwhile is left out.
+    fn replay(&mut self, mut requests: VecDeque<AnyRequest>) {
+        let still = self.arrangement.replay();
+        let next = std::iter::from_fn(|| requests.pop_front()).find(|request| still.contains(request));
+        let Some(request) = next else { return };
+        let arranged = Arranged::by(&request);
+        let what = format!("{request:?}");
+        match resolved(request, &self.hosts) {
+            Ok(request) => self.ask_any(request, move |session, reply| match reply {
+                Ok(_) => {
+                    // A client's may have been done before this one: what was done last is kept.
+                    if let Some(arranged) = arranged {
+                        session.arranged(arranged);
+                    }
+                    session.replay(requests);
+                }
+                // With the process: the next one is given everything.
+                Err(AskError::Gone) => {}
+                Err(error) => {
+                    session.warn_of_replay(&what, &error);
+                    session.replay(requests);
+                }
+            }),
+            Err(error) => {
+                self.warn_of_replay(&what, &error);
+                self.replay(requests);
             }
-        });
+        }
+    }
+
+    fn warn_of_replay(&self, what: &str, error: &dyn std::error::Error) {
+        tracing::warn!(id = %self.id, what, %error, "a new process cannot be what the old one was");
     }
 
     /// Answers when the source runs, or never will.
@@ -565,8 +633,14 @@ impl Session {
     }
 
     /// A viewer is a peer now. An older WebSocket of the same peer is closed.
-    pub fn attach(&mut self, joined: Joined, socket: Socket, answer: JoinAnswer) {
-        let peer = joined.peer;
+    fn attach(
+        &mut self,
+        added: PeerAdded,
+        socket: Socket,
+        answer: oneshot::Sender<Result<Joined, OperationError>>,
+    ) {
+        let peer = added.peer;
+        let joined = Joined { streamer: self.handle.clone(), peer, answer: added.answer };
         // The streamer goes by the newer one from now on, whether or not that is still there.
         if let Some(older) = self.sockets.remove(&peer) {
             older.close(Close::Peer("replaced by a newer connection of this peer".into()));
@@ -637,11 +711,10 @@ impl Session {
                     socket.send(&message.0);
                 }
             }
-            StreamerIpcMessage::Broadcast { message } => {
-                if let ServerMessage::Control(control) = &message.0 {
-                    self.control_changed(control.clone());
-                }
-                self.broadcast(&message.0);
+            StreamerIpcMessage::Broadcast { message } => self.broadcast(&message.0),
+            StreamerIpcMessage::ControlChanged { control: Json(control) } => {
+                self.control_changed(control.clone());
+                self.broadcast(&ServerMessage::Control(control));
             }
             StreamerIpcMessage::PeerState { peer } => self.peer_state(peer.0),
             StreamerIpcMessage::PeerGone { peer, reason } => {
@@ -754,13 +827,20 @@ impl Session {
             // Whoever has stopped waiting does not miss it.
             let _ = answer.send(decided.clone().map(|()| self.view()));
         }
-        for Joining { join, socket, granted, answer } in std::mem::take(&mut self.joining) {
+        for Joining { join, socket, answer } in std::mem::take(&mut self.joining) {
             match super::request::reach(&self.life) {
-                Err(denied) => drop(granted.send(Err(denied))),
+                Err(denied) => drop(answer.send(Err(denied.into()))),
                 // A viewer that has left in the meantime need not join.
-                Ok(()) if granted.send(Ok(self.handle.clone())).is_err() => {}
-                Ok(()) => self.handle.join(join, socket, answer),
+                Ok(()) if answer.is_closed() => {}
+                Ok(()) => self.ask(AddPeer { join: Json(join) }, move |session, added| match added {
+                    Ok(added) => session.attach(added, socket, answer),
+                    // A viewer that has left does not miss it.
+                    Err(error) => drop(answer.send(Err(error.into()))),
+                }),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,5 @@
 pub mod gate;
 pub mod multistream;
 pub mod peer_ws;
-pub mod socket;
 pub mod websocket;
 pub mod whep;
-
-pub use socket::{Close, Out, Socket};

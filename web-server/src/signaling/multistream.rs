@@ -16,10 +16,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId, TokenId};
-use common::ipc::{self, Json, ServerIpcMessage};
+use common::ipc::{self, Json, Tell};
 use common::multistream::{ClientMessage, SUBPROTOCOL};
 use common::signal::StreamerState;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Empty, display};
@@ -27,13 +26,13 @@ use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
 use super::gate::Gate;
-use super::socket::{Close, Out, Outbox, Socket};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::request::Denied;
-use crate::registry::{self, Viewer};
+use crate::registry::{self, Joined};
+use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
 
@@ -167,7 +166,7 @@ impl Connection {
                     Output::Leave => self.leave(true).await,
                     Output::Tell(message) => {
                         if let Some(Peer { id: peer, streamer, .. }) = &self.peer {
-                            let message = ServerIpcMessage::FromPeer { peer: *peer, message: Json(message) };
+                            let message = Tell::FromPeer { peer: *peer, message: Json(message) };
                             if let Err(error) = streamer.tell(message).await {
                                 self.peer = None;
                                 inputs.push_back(Input::Gone(error.to_string()));
@@ -214,7 +213,6 @@ impl Connection {
             Input::Refused(Refusal { ended: problem.code == "session_not_found", message: problem.detail })
         };
         let (socket, outbox) = Socket::of_messages();
-        let (answer, answered) = oneshot::channel();
         let number = socket.number();
         let join = match join {
             Join::Offer { sdp: offer, slots, session } => {
@@ -223,21 +221,16 @@ impl Connection {
             }
             Join::Resume { session } => ipc::Join::ResumeMultistream { session, socket: number },
         };
-        let viewer = Viewer { join, socket: socket.clone(), answer };
-        let joining = async {
-            let streamer = self.registry.join(&self.config.streamer, viewer).await?;
-            let joined = answered.await.unwrap_or(Err(AskError::Gone))?;
-            Ok::<_, ApiError>((streamer, joined))
-        };
+        let joining = self.registry.join(&self.config.streamer, join, socket.clone());
         let joining = timeout(JOIN_DEADLINE, joining).await;
         self.metrics.join(PeerKind::Multistream, matches!(joining, Ok(Ok(_))));
         match joining {
             Err(_) => refused(AskError::Timeout(JOIN_DEADLINE).into()),
-            Ok(Err(error)) => refused(error),
-            Ok(Ok((streamer, joined))) => {
-                Span::current().record("peer", display(joined.peer));
-                self.peer = Some(Peer { id: joined.peer, streamer, socket, outbox });
-                Input::Joined(joined.answer)
+            Ok(Err(error)) => refused(error.into()),
+            Ok(Ok(Joined { streamer, peer, answer })) => {
+                Span::current().record("peer", display(peer));
+                self.peer = Some(Peer { id: peer, streamer, socket, outbox });
+                Input::Joined(answer)
             }
         }
     }

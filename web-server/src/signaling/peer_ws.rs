@@ -22,22 +22,21 @@ use bytestring::ByteString;
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, Json, ServerIpcMessage};
+use common::ipc::{Join, Json, Tell};
 use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use super::gate::Gate;
-use super::socket::{Out, Outbox, Socket, to_text};
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
 use crate::compat::multi_webrtc;
 use crate::ice;
 use crate::metrics::Metrics;
-use crate::registry::{self, Viewer};
+use crate::registry::{self, Joined};
+use crate::socket::{Out, Outbox, Socket, to_text};
 use crate::supervisor;
 
 /// The client speaks first, and soon.
@@ -213,14 +212,9 @@ impl Native {
     }
 
     async fn join(&mut self, join: Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let (answer, answered) = oneshot::channel();
-        let viewer = Viewer { join, socket: self.socket.clone(), answer };
         let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
-        let joining = async move {
-            let streamer = registry.join(&id, viewer).await.map_err(ApiError::from)?;
-            let joined = answered.await.unwrap_or(Err(supervisor::ask::AskError::Gone));
-            Ok::<_, ApiError>((streamer, joined.map_err(ApiError::from)?))
-        };
+        let socket = self.socket.clone();
+        let joining = async move { registry.join(&id, join, socket).await };
         tokio::pin!(joining);
         let deadline = sleep(JOIN_DEADLINE);
         tokio::pin!(deadline);
@@ -229,9 +223,9 @@ impl Native {
                 // The peer first: what follows in the queue is for it.
                 biased;
                 joined = &mut joining => match joined {
-                    Ok((streamer, joined)) => return Ok((streamer, joined.peer)),
+                    Ok(Joined { streamer, peer, .. }) => return Ok((streamer, peer)),
                     Err(error) => {
-                        let problem = error.problem("");
+                        let problem = ApiError::from(error).problem("");
                         self.error(&problem.code, &problem.detail).await?;
                         return Err(End::refused(problem.detail));
                     }
@@ -272,7 +266,7 @@ impl Native {
             ClientMessage::Bye => Err(End::Bye),
             ClientMessage::Hello { .. } => self.error("already_joined", "hello has been said").await,
             message => {
-                let message = ServerIpcMessage::FromPeer { peer, message: Json(message) };
+                let message = Tell::FromPeer { peer, message: Json(message) };
                 streamer.tell(message).await.map_err(|error| End::refused(error.to_string()))
             }
         }

@@ -19,9 +19,9 @@ use bytestring::ByteString;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::socket::Close;
 use crate::api::problem::ApiError;
 use crate::limits::{Bucket, Limit, Limits};
+use crate::socket::Close;
 
 /// From a viewer's first message to being a peer; covers the whole start of a streamer.
 pub const JOIN_DEADLINE: Duration = Duration::from_secs(60);

@@ -9,7 +9,8 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::{Peer, PeerKind};
-use common::ipc::{ICE_SESSION_MISMATCH, Join, Reply, RequestError};
+use common::ipc::request::{PatchPeer, PeerAdded, RemovePeer};
+use common::ipc::{Code, Join, Json, RequestError};
 
 use crate::api::extract::{self, Id, has_media_type};
 use crate::api::problem::ApiError;
@@ -17,8 +18,8 @@ use crate::api::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
 use crate::ice;
 use crate::metrics::Metrics;
-use crate::registry::Handle;
-use crate::supervisor::ask::{Ask, AskError};
+use crate::registry::{Handle, OperationError};
+use crate::supervisor::ask::AskError;
 
 const SDP: &str = "application/sdp";
 /// Of what a player says later (RFC 8840 §9).
@@ -68,16 +69,17 @@ pub async fn create(
     let auth = request.app_data::<web::Data<Auth>>().expect("the server has one").clone();
     tracing::info!(id = %id.0, by = right.name(), "joining by WHEP");
     let join = Join::Whep { offer, token_id: right.token() };
-    let streamer = registry.reach(&id.0).await?;
-    let joined = streamer.ask(Ask::AddPeer(join)).await;
-    metrics.join(PeerKind::Whep, joined.is_ok());
-    if let (true, Ok(Reply::PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
+    let joined = registry.add_peer(&id.0, join).await;
+    if !matches!(joined, Err(OperationError::Denied(_))) {
+        metrics.join(PeerKind::Whep, joined.is_ok());
+    }
+    if let (true, Ok(PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
         // While it joined: whoever revoked it has not seen it yet.
-        streamer.ask(Ask::RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
+        registry.ask(&id.0, RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
         return Err(ApiError::Access(Refused::Revoked));
     }
     match joined? {
-        Reply::PeerAdded { peer, answer: Some(answer) } => {
+        PeerAdded { peer, answer: Some(answer) } => {
             let mut created = HttpResponse::Created();
             if let Some(session) = fragment::session_of(&answer) {
                 created.insert_header((header::ETAG, fragment::tag(session)));
@@ -91,7 +93,7 @@ pub async fn create(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(answer))
         }
-        _ => Err(AskError::Unexpected.into()),
+        PeerAdded { answer: None, .. } => Err(AskError::Unexpected.into()),
     }
 }
 
@@ -114,11 +116,8 @@ pub async fn delete(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     must_be_theirs(&registry, &id, peer, &caller.right?).await?;
-    let ask = Ask::RemovePeer { peer: peer.0, reason: "left".into() };
-    match registry.reach(&id.0).await?.ask(ask).await? {
-        Reply::Done => Ok(HttpResponse::Ok().finish()),
-        _ => Err(AskError::Unexpected.into()),
-    }
+    registry.ask(&id.0, RemovePeer { peer: peer.0, reason: "left".into() }).await?;
+    Ok(HttpResponse::Ok().finish())
 }
 
 /// Others' are as good as not there.
@@ -133,9 +132,8 @@ async fn must_be_theirs(
         known.kind == PeerKind::Whep && (*right == Right::Admin || known.token_id == right.token())
     };
     if known.as_ref().map_or(*right != Right::Admin, |known| !theirs(known)) {
-        let kind = common::ipc::ErrorKind::NotFound;
-        let error =
-            RequestError::new(kind, "peer_not_found", "there is no such peer of yours that came by WHEP");
+        let message = "there is no such peer of yours that came by WHEP";
+        let error = RequestError::new(Code::PeerNotFound, message);
         return Err(AskError::Refused(error).into());
     }
     Ok(())
@@ -186,9 +184,10 @@ pub async fn patch(
         std::str::from_utf8(&text).map_err(|_| ApiError::Unreadable("a fragment is UTF-8 text".into()))?;
     let mut patch = fragment::parse(text).map_err(|error| ApiError::Unreadable(error.to_string()))?;
     patch.sessions = fragment::sessions_in(&if_match.join(","));
-    match registry.reach(&id.0).await?.ask(Ask::PatchPeer { peer: peer.0, patch }).await {
-        Ok(Reply::Patched { answer: None }) => Ok(HttpResponse::NoContent().finish()),
-        Ok(Reply::Patched { answer: Some(answer) }) => {
+    let request = PatchPeer { peer: peer.0, patch: Json(patch) };
+    match registry.ask(&id.0, request).await.map(|patched| patched.answer) {
+        Ok(None) => Ok(HttpResponse::NoContent().finish()),
+        Ok(Some(answer)) => {
             let session = fragment::session_of(&answer).ok_or(AskError::Unexpected)?;
             Ok(HttpResponse::Ok()
                 .content_type(FRAGMENT)
@@ -196,8 +195,7 @@ pub async fn patch(
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .body(fragment::of_answer(&answer)))
         }
-        Ok(_) => Err(AskError::Unexpected.into()),
-        Err(AskError::Refused(error)) if error.code == ICE_SESSION_MISMATCH => {
+        Err(OperationError::Ask(AskError::Refused(error))) if error.code == Code::IceSessionMismatch => {
             Err(ApiError::PreconditionFailed)
         }
         Err(error) => Err(error.into()),

@@ -1,14 +1,14 @@
 //! The connection for large replies: made when the first is asked for, kept until the streamer ends.
 
-use common::ipc::{Purpose, StreamerIpcMessage};
+use common::ipc::{AnyRequest, Purpose, ServerIpcMessage, StreamerIpcMessage};
 use tokio::sync::mpsc;
 
-use super::ask::{Answer, Ask, AskError, Pending, Waiting};
+use super::ask::{Answer, AskError, Pending};
 use super::link::Connection;
 use super::rundir::RunDir;
 
 pub(super) struct Command {
-    pub ask: Ask,
+    pub request: AnyRequest,
     pub answer: Answer,
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn run(dir: RunDir, mut commands: mpsc::Receiver<Command>) {
             Ok(connection) => serve(connection, command, &mut commands).await,
             Err(error) => {
                 tracing::warn!(%error, "no connection for a large reply");
-                Waiting::Answer(command.answer).fail(AskError::Gone);
+                fail(command.answer, AskError::Gone);
             }
         }
     }
@@ -33,7 +33,7 @@ async fn serve(mut connection: Connection, first: Command, commands: &mut mpsc::
         tokio::select! {
             message = connection.next() => match message {
                 Ok(StreamerIpcMessage::Reply { request, result }) => {
-                    if let Some(Waiting::Answer(answer)) = pending.take(request) {
+                    if let Some(answer) = pending.take(request) {
                         // Whoever has stopped waiting does not miss it.
                         let _ = answer.send(result.map_err(AskError::Refused));
                     }
@@ -41,7 +41,9 @@ async fn serve(mut connection: Connection, first: Command, commands: &mut mpsc::
                 Ok(other) => tracing::debug!(?other, "unexpected on the bulk connection"),
                 Err(error) => {
                     tracing::debug!(%error, "the bulk connection ended");
-                    pending.fail_all();
+                    for answer in pending.take_all() {
+                        fail(answer, AskError::Gone);
+                    }
                     return;
                 }
             },
@@ -53,14 +55,22 @@ async fn serve(mut connection: Connection, first: Command, commands: &mut mpsc::
     }
 }
 
-fn ask(connection: &mut Connection, pending: &mut Pending, command: Command) {
-    match pending.enter(Waiting::Answer(command.answer)) {
-        Err(waiting) => waiting.fail(AskError::Busy),
+fn ask(connection: &mut Connection, pending: &mut Pending<Answer>, command: Command) {
+    match pending.enter(command.answer) {
+        Err(answer) => fail(answer, AskError::Busy),
         Ok(id) => {
-            if let Err(error) = connection.queue(&command.ask.into_message(id)) {
+            let message = ServerIpcMessage::Request { id, request: command.request };
+            if let Err(error) = connection.queue(&message) {
                 tracing::warn!(%error, "cannot ask a streamer");
-                pending.take(id).into_iter().for_each(|waiting| waiting.fail(AskError::Unexpected));
+                if let Some(answer) = pending.take(id) {
+                    fail(answer, error.into());
+                }
             }
         }
     }
+}
+
+fn fail(answer: Answer, error: AskError) {
+    // Whoever has stopped waiting does not miss it.
+    let _ = answer.send(Err(error));
 }

@@ -35,20 +35,22 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use common::exit::{ExitReason, StreamerExit};
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, Reply, RequestError, ServerIpcMessage, SessionState, Settings, StreamerIpcMessage};
+use common::ipc::request::RemovePeer;
+use common::ipc::{
+    AnyRequest, Payload, Request, RequestError, SessionState, Settings, StreamerIpcMessage, Tell,
+};
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use crate::hosts::Hosts;
-use crate::signaling::Socket;
 pub use launch::{Launcher, LogSettings};
 
 use homes::Homes;
 use user::SessionUser;
 use users::NoneLeft;
 
-use ask::{Answer, Ask, AskError, JoinAnswer, Joined};
+use ask::{Answer, AskError, Ticket};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
 /// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
@@ -99,14 +101,12 @@ pub enum Event {
     Running,
     /// The streamer said something that is not a reply.
     Said(StreamerIpcMessage),
-    /// A viewer is a peer now; what follows in [`Event::Said`] may be for it.
-    Joined {
-        /// Which peer.
-        joined: Joined,
-        /// Its WebSocket.
-        socket: Socket,
-        /// Waits to know.
-        answer: JoinAnswer,
+    /// The reply to [`Handle::request`], in its place among all that the streamer says.
+    Replied {
+        /// Names the request.
+        ticket: Ticket,
+        /// The reply, or why there is none.
+        reply: Result<Payload, AskError>,
     },
     /// The process ended without having been told to stop. It can be told to start again.
     Ended(Failure),
@@ -146,9 +146,9 @@ impl Failure {
 pub type Generation = u64;
 
 enum Command {
-    Ask { ask: Ask, answer: Answer },
-    Join { join: Join, socket: Socket, answer: JoinAnswer },
-    Tell(ServerIpcMessage),
+    Ask { request: AnyRequest, answer: Answer },
+    Request { ticket: Ticket, request: AnyRequest },
+    Tell(Tell),
 }
 
 /// Talks to one streamer; stays valid, if useless, after its end.
@@ -167,7 +167,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Command::Ask { .. } => "Ask",
-            Command::Join { .. } => "Join",
+            Command::Request { .. } => "Request",
             Command::Tell(_) => "Tell",
         })
     }
@@ -178,48 +178,34 @@ impl Handle {
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn ask(&self, ask: Ask) -> Result<Reply, AskError> {
-        let deadline = ask.deadline();
-        let answer = self.put(ask)?;
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, AskError> {
+        let request = request.into();
+        let deadline = ask::deadline(&request);
+        let (sender, answer) = oneshot::channel();
+        if ask::is_bulk(&request) {
+            self.bulk.try_send(bulk::Command { request, answer: sender }).map_err(refused)?;
+        } else {
+            self.control.try_send(Command::Ask { request, answer: sender }).map_err(refused)?;
+        }
         match tokio::time::timeout(deadline, answer).await {
-            Ok(answer) => answer.unwrap_or(Err(AskError::Gone)),
+            Ok(answer) => Ok(answer.unwrap_or(Err(AskError::Gone))?.read()?),
             Err(_) => Err(AskError::Timeout(deadline)),
         }
     }
 
-    /// Asks, before whatever is asked next. The answer may be dropped.
+    /// Makes a request for the registry, before whatever is asked next; [`Event::Replied`] follows in any case.
     ///
     /// # Errors
-    /// There is no room, or nobody to ask.
-    pub fn put(&self, ask: Ask) -> Result<oneshot::Receiver<Result<Reply, AskError>>, AskError> {
-        let (answer, receiver) = oneshot::channel();
-        if ask.is_bulk() {
-            self.bulk.try_send(bulk::Command { ask, answer }).map_err(refused)?;
-        } else {
-            self.control.try_send(Command::Ask { ask, answer }).map_err(refused)?;
-        }
-        Ok(receiver)
-    }
-
-    /// Brings a viewer; [`Event::Joined`] follows, or `answer` is told why not.
-    pub fn join(&self, join: Join, socket: Socket, answer: JoinAnswer) {
-        if let Err(error) = self.control.try_send(Command::Join { join, socket, answer }) {
-            let (error, command) = match error {
-                mpsc::error::TrySendError::Full(command) => (AskError::Busy, command),
-                mpsc::error::TrySendError::Closed(command) => (AskError::Gone, command),
-            };
-            if let Command::Join { answer, .. } = command {
-                // A viewer that has left does not miss it.
-                let _ = answer.send(Err(error));
-            }
-        }
+    /// There is no room, or nobody to ask, and nothing follows.
+    pub fn request(&self, ticket: Ticket, request: AnyRequest) -> Result<(), AskError> {
+        self.control.try_send(Command::Request { ticket, request }).map_err(refused)
     }
 
     /// Says something that has no answer, waiting for room.
     ///
     /// # Errors
     /// The streamer is gone.
-    pub async fn tell(&self, message: ServerIpcMessage) -> Result<(), AskError> {
+    pub async fn tell(&self, message: Tell) -> Result<(), AskError> {
         self.control.send(Command::Tell(message)).await.map_err(|_| AskError::Gone)
     }
 
@@ -228,9 +214,9 @@ impl Handle {
     pub fn leave(&self, peer: PeerId, socket: u64, said_bye: bool) {
         let command = if said_bye {
             let (answer, _) = oneshot::channel();
-            Command::Ask { ask: Ask::RemovePeer { peer, reason: "left".into() }, answer }
+            Command::Ask { request: RemovePeer { peer, reason: "left".into() }.into(), answer }
         } else {
-            Command::Tell(ServerIpcMessage::DetachPeer { peer, socket })
+            Command::Tell(Tell::DetachPeer { peer, socket })
         };
         if let Err(error) = self.control.try_send(command) {
             tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");
@@ -264,6 +250,57 @@ fn refused<T>(error: mpsc::error::TrySendError<T>) -> AskError {
         mpsc::error::TrySendError::Full(_) => AskError::Busy,
         mpsc::error::TrySendError::Closed(_) => AskError::Gone,
     }
+}
+
+/// What a [`Handle`] without a supervisor was asked for.
+#[cfg(test)]
+pub(crate) struct Requests {
+    control: mpsc::Receiver<Command>,
+    handle: Handle,
+}
+
+#[cfg(test)]
+impl Requests {
+    /// The next request of the registry's, if there is one.
+    pub(crate) fn next(&mut self) -> Option<(Ticket, AnyRequest)> {
+        match self.control.try_recv().ok()? {
+            Command::Request { ticket, request } => Some((ticket, request)),
+            other => panic!("not a request of the registry's: {other:?}"),
+        }
+    }
+
+    /// The peer whose WebSocket is lost, if that is the next thing to be told.
+    pub(crate) fn detached(&mut self) -> Option<PeerId> {
+        match self.control.try_recv().ok()? {
+            Command::Tell(Tell::DetachPeer { peer, .. }) => Some(peer),
+            other => panic!("not the loss of a WebSocket: {other:?}"),
+        }
+    }
+
+    /// The process after which another one is to be started.
+    pub(crate) fn started_after(&self) -> Option<Generation> {
+        *self.handle.again.borrow()
+    }
+
+    /// Why the streamer is to end, if it is.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.handle.stop.borrow().clone()
+    }
+}
+
+/// A handle without a supervisor: a test says what the streamer replies.
+#[cfg(test)]
+pub(crate) fn unsupervised() -> (Handle, Requests) {
+    let (control_sender, control) = mpsc::channel(COMMANDS);
+    let (bulk, _) = mpsc::channel(BULK_COMMANDS);
+    let handle = Handle {
+        control: control_sender,
+        bulk,
+        stop: watch::Sender::new(None).into(),
+        again: watch::Sender::new(None).into(),
+        halt: watch::Sender::new(None).into(),
+    };
+    (handle.clone(), Requests { control, handle })
 }
 
 /// Starts a streamer and its supervisor.

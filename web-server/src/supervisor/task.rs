@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use common::exit::ExitReason;
 use common::id::StreamerId;
+use common::ipc::request::StartSource;
 use common::ipc::{
-    ALREADY_STARTED, Json, Purpose, Ready, Reply, RequestError, ServerIpcMessage, SessionState,
+    AnyRequest, Code, Json, Payload, Purpose, Ready, RequestError, ServerIpcMessage, SessionState,
     StreamerIpcMessage,
 };
 use common::spec::{HomeDirs, SourceSpec};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::adopt::Found;
-use super::ask::{Ask, AskError, Joined, Pending, Waiting};
+use super::ask::{AskError, Pending, Waiting};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir, boot};
@@ -66,7 +67,7 @@ pub(super) struct Supervisor {
     /// Which process shall end without another one.
     halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
-    pending: Pending,
+    pending: Pending<Waiting>,
     /// When the process must have got on: started its source, or ended. Past it, it is killed.
     deadline: Option<(Instant, &'static str)>,
     /// What the source said instead of starting.
@@ -226,7 +227,9 @@ impl Supervisor {
         let mut reconnects = 0;
         while let Some(mut connection) = next.take() {
             let lost = self.serve(&mut connection, &mut monitor).await;
-            self.pending.fail_all();
+            for waiting in self.pending.take_all() {
+                self.fail(waiting, AskError::Gone).await;
+            }
             match lost {
                 Lost::Ended => break,
                 Lost::Overdue(reason) => forced = Some(Forced::Overdue(reason.to_owned())),
@@ -282,8 +285,8 @@ impl Supervisor {
             _ => START_DEADLINE,
         };
         self.deadline = Some((Instant::now() + deadline, "its source did not start in time"));
-        if let Ok(request) = self.pending.enter(Waiting::Start) {
-            self.queue(connection, &ServerIpcMessage::StartSource { request });
+        if let Ok(id) = self.pending.enter(Waiting::Start) {
+            self.queue(connection, &ServerIpcMessage::Request { id, request: StartSource.into() });
         }
     }
 
@@ -297,12 +300,12 @@ impl Supervisor {
                 message = connection.next() => match message {
                     Ok(message) => {
                         heard = Instant::now();
-                        self.heard(connection, message).await;
+                        self.heard(message).await;
                     }
                     Err(error) => return Lost::Link(error),
                 },
                 Some(command) = self.commands.recv(), if connection.has_room() => {
-                    self.command(connection, command);
+                    self.command(connection, command).await;
                 }
                 reason = wanted(stop), if !told_to_stop => {
                     told_to_stop = true;
@@ -327,7 +330,7 @@ impl Supervisor {
                     Ok(Err(error)) => return Lost::Link(error),
                     Ok(Ok(message)) => {
                         heard = Instant::now();
-                        self.heard(connection, message).await;
+                        self.heard(message).await;
                     }
                 },
                 _ = monitor.ended() => return Lost::Ended,
@@ -335,15 +338,48 @@ impl Supervisor {
         }
     }
 
-    fn command(&mut self, connection: &mut Connection, command: Command) {
-        let (waiting, ask) = match command {
-            Command::Tell(message) => return self.queue(connection, &message),
-            Command::Ask { ask, answer } => (Waiting::Answer(answer), ask),
-            Command::Join { join, socket, answer } => (Waiting::Join { socket, answer }, Ask::AddPeer(join)),
+    async fn command(&mut self, connection: &mut Connection, command: Command) {
+        match command {
+            Command::Tell(tell) => self.queue(connection, &ServerIpcMessage::Tell(tell)),
+            Command::Ask { request, answer } => {
+                self.request(connection, Waiting::Answer(answer), request).await;
+            }
+            Command::Request { ticket, request } => {
+                self.request(connection, Waiting::Registry(ticket), request).await;
+            }
+        }
+    }
+
+    async fn request(&mut self, connection: &mut Connection, waiting: Waiting, request: AnyRequest) {
+        let id = match self.pending.enter(waiting) {
+            Ok(id) => id,
+            Err(waiting) => return self.fail(waiting, AskError::Busy).await,
         };
-        match self.pending.enter(waiting) {
-            Err(waiting) => waiting.fail(AskError::Busy),
-            Ok(request) => self.queue(connection, &ask.into_message(request)),
+        if let Err(error) = connection.queue(&ServerIpcMessage::Request { id, request }) {
+            tracing::error!(%error, "cannot send to a streamer");
+            if let Some(waiting) = self.pending.take(id) {
+                self.fail(waiting, error.into()).await;
+            }
+        }
+    }
+
+    /// Whoever waits gets no reply.
+    async fn fail(&self, waiting: Waiting, error: AskError) {
+        match waiting {
+            // Whoever has stopped waiting does not miss it.
+            Waiting::Answer(answer) => drop(answer.send(Err(error))),
+            Waiting::Registry(ticket) => self.report(Event::Replied { ticket, reply: Err(error) }).await,
+            // What it should have said is due by a deadline.
+            Waiting::Start => {}
+        }
+    }
+
+    /// Of a command that comes when there is no streamer to take it.
+    async fn refuse(&self, command: Command) {
+        match command {
+            Command::Ask { answer, .. } => self.fail(Waiting::Answer(answer), AskError::Gone).await,
+            Command::Request { ticket, .. } => self.fail(Waiting::Registry(ticket), AskError::Gone).await,
+            Command::Tell(_) => {}
         }
     }
 
@@ -354,45 +390,28 @@ impl Supervisor {
         }
     }
 
-    async fn heard(&mut self, connection: &mut Connection, message: StreamerIpcMessage) {
+    async fn heard(&mut self, message: StreamerIpcMessage) {
         match message {
             StreamerIpcMessage::SourceConnected => self.source_runs().await,
             StreamerIpcMessage::Reply { request, result } => match self.pending.take(request) {
-                None => self.unwanted(connection, result),
+                // Whoever has stopped waiting does not miss it.
+                None => {}
                 Some(Waiting::Start) => self.start_result(result).await,
-                Some(Waiting::Answer(answer)) => {
-                    let answered = answer.send(result.map_err(AskError::Refused));
-                    if let Err(result) = answered {
-                        self.unwanted(connection, result);
-                    }
+                Some(Waiting::Answer(answer)) => drop(answer.send(result.map_err(AskError::Refused))),
+                Some(Waiting::Registry(ticket)) => {
+                    let reply = result.map_err(AskError::Refused);
+                    self.report(Event::Replied { ticket, reply }).await;
                 }
-                Some(Waiting::Join { socket, answer }) => match result {
-                    Ok(Reply::PeerAdded { peer, answer: sdp }) => {
-                        let joined = Joined { peer, answer: sdp };
-                        self.report(Event::Joined { joined, socket, answer }).await;
-                    }
-                    Ok(_) => Waiting::Join { socket, answer }.fail(AskError::Unexpected),
-                    Err(error) => Waiting::Join { socket, answer }.fail(AskError::Refused(error)),
-                },
             },
             other => self.report(Event::Said(other)).await,
         }
     }
 
-    /// Nobody waits for this answer any more: a peer that was added for them must not stay.
-    fn unwanted<E: std::fmt::Debug>(&mut self, connection: &mut Connection, result: Result<Reply, E>) {
-        if let Ok(Reply::PeerAdded { peer, .. }) = result {
-            let request = self.pending.fresh_id();
-            let ask = Ask::RemovePeer { peer, reason: "nobody waited for the answer".into() };
-            self.queue(connection, &ask.into_message(request));
-        }
-    }
-
-    async fn start_result(&mut self, result: Result<Reply, RequestError>) {
+    async fn start_result(&mut self, result: Result<Payload, RequestError>) {
         match result {
             Ok(_) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
-            Err(error) if error.code == ALREADY_STARTED => {}
+            Err(error) if error.code == Code::AlreadyStarted => {}
             Err(error) => {
                 self.start_error = Some(error);
                 self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));
@@ -498,7 +517,7 @@ impl Supervisor {
             tokio::select! {
                 _ = &mut stopped => return false,
                 () = &mut again => return true,
-                Some(command) = self.commands.recv() => refuse(command),
+                Some(command) = self.commands.recv() => self.refuse(command).await,
             }
         }
     }
@@ -506,7 +525,7 @@ impl Supervisor {
     async fn finish(mut self, dir: &RunDir) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {
-            refuse(command);
+            self.refuse(command).await;
         }
         if let Err(error) = dir.remove() {
             tracing::error!(dir = %dir.path().display(), %error, "cannot remove a run directory");
@@ -527,14 +546,6 @@ fn hold(turn: OwnedSemaphorePermit) -> AbortOnDropHandle<()> {
         sleep(LONGEST_TURN).await;
         drop(turn);
     }))
-}
-
-fn refuse(command: Command) {
-    match command {
-        Command::Ask { answer, .. } => Waiting::Answer(answer).fail(AskError::Gone),
-        Command::Join { socket, answer, .. } => Waiting::Join { socket, answer }.fail(AskError::Gone),
-        Command::Tell(_) => {}
-    }
 }
 
 /// Resolves with the reason once the streamer shall stop; never if nobody can say so any more.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use common::api::PeerState;
 use common::id::PeerId;
-use common::ipc::{ErrorKind, IcePatch, RequestError};
+use common::ipc::{Code, IcePatch, RequestError};
 use common::sdp::Bounded;
 use common::signal::Role;
 
@@ -22,7 +22,7 @@ impl Shard {
         let join = Join { peer, role, srtp, bindings: self.bindings.clone(), begin };
         if self.negotiator.send(key, false, Work::Join(Box::new(join))) == Err(Full) {
             let message = "the streamer is busy with others that join; try again";
-            let error = RequestError::new(ErrorKind::Limit, "busy", message);
+            let error = RequestError::new(Code::Busy, message);
             return self.reports.send(Report::Answer { peer, result: Err(error) });
         }
         let entry = Entry {
@@ -165,7 +165,7 @@ impl Shard {
         let reason = match outcome {
             Outcome::Unanswerable(reason) => {
                 if let Some(entry) = self.viewers.get(&key) {
-                    let error = RequestError::new(ErrorKind::Invalid, "bad_offer", &reason);
+                    let error = RequestError::new(Code::BadOffer, &reason);
                     self.reports.send(Report::Answer { peer: entry.peer, result: Err(error) });
                 }
                 reason

@@ -351,7 +351,7 @@ fn open(
     let session = Session::open(spec, access, may_be_quit, until, &stage);
     match &session {
         Ok(_) => stage(HostStage::Waiting),
-        Err(failure) => host.change(|stream| stream.fail(failure.code().0, &failure.to_string())),
+        Err(failure) => host.change(|stream| stream.fail(failure.code().as_str(), &failure.to_string())),
     }
     session
 }

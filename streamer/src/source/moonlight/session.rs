@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::ipc::ErrorKind;
+use common::ipc::Code;
 use common::slots::HostStage;
 use common::spec::{AppRef, Colorspace, HostAccess, MoonlightCodec, MoonlightSpec};
 use gamestream::crypto;
@@ -91,29 +91,26 @@ impl Failure {
 
 impl Failure {
     /// What programs know it by.
-    pub fn code(&self) -> (&'static str, ErrorKind) {
+    pub fn code(&self) -> Code {
         match self {
-            failure if failure.is_unreachable() => ("host_timeout", ErrorKind::Timeout),
-            Failure::Http(http::Error::CertificateChanged(_)) => {
-                ("host_certificate_changed", ErrorKind::Conflict)
-            }
-            Failure::NotPaired => ("host_not_paired", ErrorKind::Invalid),
-            Failure::Busy(_) => ("host_busy", ErrorKind::Conflict),
-            Failure::NoApp(_) => ("app_not_found", ErrorKind::NotFound),
-            Failure::NoCodec(_) => ("host_codec_unsupported", ErrorKind::Invalid),
+            failure if failure.is_unreachable() => Code::HostTimeout,
+            Failure::Http(http::Error::CertificateChanged(_)) => Code::HostCertificateChanged,
+            Failure::NotPaired => Code::HostNotPaired,
+            Failure::Busy(_) => Code::HostBusy,
+            Failure::NoApp(_) => Code::AppNotFound,
+            Failure::NoCodec(_) => Code::HostCodecUnsupported,
             Failure::Reply(reply::Error::Refused { .. }) | Failure::Rtsp(rtsp::Error::Refused { .. }) => {
-                ("host_refused", ErrorKind::Failed)
+                Code::HostRefused
             }
-            Failure::Quit => ("host_app_ended", ErrorKind::Conflict),
-            _ => ("host_protocol", ErrorKind::Failed),
+            Failure::Quit => Code::HostAppEnded,
+            _ => Code::HostProtocol,
         }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let (code, kind) = failure.code();
-        Error::Host { code, kind, message: failure.to_string() }
+        Error::Host { code: failure.code(), message: failure.to_string() }
     }
 }
 
@@ -440,6 +437,7 @@ fn is_near(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::ipc::ErrorKind;
 
     #[test]
     fn what_is_near_need_not_be_encrypted() {
@@ -454,7 +452,7 @@ mod tests {
     #[test]
     fn failures_have_the_codes_that_programs_know() {
         let code = |failure: Failure| match Error::from(failure) {
-            Error::Host { code, kind, .. } => (code, kind),
+            Error::Host { code, .. } => (code.as_str(), code.kind()),
             other => panic!("{other}"),
         };
         assert_eq!(code(Failure::Busy("x".into())), ("host_busy", ErrorKind::Conflict));

@@ -8,21 +8,18 @@ use std::convert::Infallible;
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{self, Json, ServerIpcMessage};
+use common::ipc::{self, Json, Tell};
 use common::signal::Role;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::Span;
 use tracing::field::display;
 
 use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
 use crate::api::problem::ApiError;
-use crate::registry::Viewer;
 use crate::signaling::peer_ws::Connection;
-use crate::signaling::socket::{Close, Out, Outbox, Socket};
 use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
+use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
-use crate::supervisor::ask::AskError;
 
 /// A page that has nobody's right must show one by then.
 const LOGIN_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -113,22 +110,18 @@ impl Page {
     }
 
     async fn join(&mut self, join: ipc::Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let (answer, answered) = oneshot::channel();
-        let viewer = Viewer { join, socket: self.socket.clone(), answer };
         let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
-        let joining = async move {
-            let streamer = registry.join(&id, viewer).await.map_err(ApiError::from)?;
-            let joined = answered.await.unwrap_or(Err(AskError::Gone));
-            Ok::<_, ApiError>((streamer, joined.map_err(ApiError::from)?))
-        };
+        let socket = self.socket.clone();
+        let joining = async move { registry.join(&id, join, socket).await };
         tokio::pin!(joining);
         let deadline = sleep(JOIN_DEADLINE);
         tokio::pin!(deadline);
         loop {
             tokio::select! {
                 joined = &mut joining => {
-                    let (streamer, joined) = joined.map_err(|error| End::refused(error.problem("").detail))?;
-                    return Ok((streamer, joined.peer));
+                    let refused = |error| End::refused(ApiError::from(error).problem("").detail);
+                    let joined = joined.map_err(refused)?;
+                    return Ok((joined.streamer, joined.peer));
                 }
                 () = &mut deadline => return Err(End::refused("joining took too long")),
                 // It has nothing to say yet, but it may leave.
@@ -187,7 +180,7 @@ impl Page {
                     self.connection.websocket.send(text, &self.outbox.kick).await?;
                 }
                 (Output::Tell(message), Some((streamer, peer))) => {
-                    let message = ServerIpcMessage::FromPeer { peer, message: Json(message) };
+                    let message = Tell::FromPeer { peer, message: Json(message) };
                     streamer.tell(message).await.map_err(|error| End::refused(error.to_string()))?;
                 }
                 (Output::Tell(_), None) => {}
