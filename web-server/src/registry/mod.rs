@@ -44,7 +44,6 @@ use events::{After, Interest, Latest, Page};
 use lifetime::Lifetime;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
-use state::Change;
 use store::{Audit, Health, Record, Store, Wanted};
 
 /// Calls that wait. Each is answered in microseconds; when it is full, callers wait.
@@ -662,7 +661,7 @@ impl Registry {
         }
         match event {
             Event::Session(state) => session.learn(*state),
-            Event::Running => session.change(Moment::now(), Change::SourceRuns),
+            Event::Running => session.source_runs(Moment::now()),
             Event::Said(message) => session.said(message),
             Event::Joined { joined, socket, answer } => session.attach(joined, socket, answer),
             Event::Ended(failure) => session.ended(Moment::now(), failure),

@@ -110,6 +110,8 @@ pub(super) struct Session {
     peers: BTreeMap<PeerId, Peer>,
     control: Control,
     stats: Option<StreamerStats>,
+    /// Why its source gives no pictures, while it is retried.
+    absent: Option<String>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
     waiting: Vec<oneshot::Sender<Result<Streamer, StartError>>>,
@@ -147,6 +149,7 @@ impl Session {
             peers: BTreeMap::new(),
             control: Control::default(),
             stats: None,
+            absent: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
             waiting: Vec::new(),
@@ -256,7 +259,7 @@ impl Session {
             id: self.id.clone(),
             state: self.life.state(),
             since: self.life.since,
-            reason: self.life.reason().map(str::to_owned),
+            reason: self.reason(),
             created: self.created,
             expires_at: self.lifetime.expires_at,
             idle_timeout_s: self.lifetime.idle_timeout_s,
@@ -270,6 +273,13 @@ impl Session {
             control: self.control.clone(),
             stats: self.stats.clone(),
         }
+    }
+
+    /// Why it is in its state, or runs without a picture.
+    fn reason(&self) -> Option<String> {
+        let absent = self.absent.as_ref().filter(|_| self.life.stage == Stage::Running);
+        let absent = absent.map(|reason| format!("its source is offline: {reason}"));
+        absent.or_else(|| self.life.reason().map(str::to_owned))
     }
 
     fn restarts(&self) -> Restarts {
@@ -491,6 +501,7 @@ impl Session {
         }
         self.set_control(Control::default());
         self.stats = None;
+        self.absent = None;
         self.close_sockets(&Close::Streamer(reason.to_owned()));
     }
 
@@ -621,6 +632,14 @@ impl Session {
         self.sockets.drain().for_each(|(_, socket)| socket.close(why.clone()));
     }
 
+    /// Its source gives pictures, or the session has begun to run without them.
+    pub fn source_runs(&mut self, now: Moment) {
+        if self.life.stage == Stage::Running {
+            self.absent = None;
+        }
+        self.change(now, Change::SourceRuns);
+    }
+
     /// Takes in what the streamer said.
     pub fn said(&mut self, message: StreamerIpcMessage) {
         if self.halting {
@@ -658,7 +677,8 @@ impl Session {
                 self.set_peers(peers.into_iter().map(|peer| peer.0).collect());
             }
             StreamerIpcMessage::SourceLost { reason } => {
-                tracing::info!(id = %self.id, reason, "the source ended");
+                tracing::info!(id = %self.id, reason, "the source is lost");
+                self.absent = Some(reason);
             }
             // What is the registry's to tell is not the streamer's.
             StreamerIpcMessage::Happened { what } if what.0.is_of_session() => {
