@@ -149,6 +149,14 @@ fn the_clipboard_is_that_of_the_session() {
 }
 
 #[test]
+fn num_lock_is_on_before_the_first_input() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    assert!(display.num_lock());
+}
+
+#[test]
 fn html_and_pictures_are_on_the_clipboard_too() {
     let server = Server::start();
     server.create("demo", terminal("exec cat"));
