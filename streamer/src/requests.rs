@@ -45,6 +45,9 @@ fn source_failed(error: source::Error) -> RequestError {
         source::Error::Clipboard(InvalidContent::NotPng) => {
             RequestError::new(ErrorKind::Invalid, "not_a_png", error.to_string())
         }
+        source::Error::SilentClipboard => {
+            RequestError::new(ErrorKind::Timeout, "clipboard_timeout", error.to_string())
+        }
         error => failed("source_failed", error),
     }
 }

@@ -586,7 +586,7 @@ pub enum ErrorKind {
     TooLong,
     /// It should have worked and did not.
     Failed,
-    /// Somebody else, a host on the network, did not answer in time.
+    /// Somebody else, a host on the network or a program of the session, did not answer in time.
     Timeout,
 }
 

@@ -150,6 +150,17 @@ impl Display {
         ClipboardOwner { stop, thread: Some(thread) }
     }
 
+    /// Takes the clipboard and never answers for it, as a program that hangs.
+    ///
+    /// # Panics
+    /// When the X server is gone.
+    #[track_caller]
+    pub fn hold_clipboard_silently(&self) {
+        let window = self.window();
+        self.x.set_selection_owner(window, self.atoms.clipboard, CURRENT_TIME).expect("a connection");
+        self.x.sync().expect("a connection");
+    }
+
     /// Size of the screen, pixels.
     ///
     /// # Panics
