@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use common::signal::StreamerState;
-use harness::camera::{Clip, RtspServer, answering, serve};
+use harness::camera::{Clip, RtspServer, answering, answering_in_lines, serve};
 use harness::{Server, eventually};
 use serde_json::{Value, json};
 
@@ -14,12 +14,14 @@ fn what_reads_a_camera_is_told_and_why() {
     let camera = RtspServer::start(&[("film", film)]);
     let moved = answering(&format!("302 Moved Temporarily\r\nLocation: {}", camera.url("film")));
     let broken = answering("500 Out of film");
+    let bare = answering_in_lines("500 Out of film", "\n");
     let server = Server::start();
     let rtsp = |url: String| json!({"type": "rtsp", "url": url, "always_on": true});
     let sources = json!({
         "usual": rtsp(camera.url("film")),
         "moved": rtsp(format!("rtsp://{moved}/x")),
         "broken": rtsp(format!("rtsp://{broken}/x")),
+        "bare": rtsp(format!("rtsp://{bare}/x")),
     });
     server.post("/api/streamers", &json!({"id": "cameras", "sources": sources})).expect(201);
     let source = |name: &str, state: &str| {
@@ -36,6 +38,8 @@ fn what_reads_a_camera_is_told_and_why() {
     assert_eq!(broken["reader"], json!({"program": "streamer"}));
     let reason = broken["reason"].as_str().unwrap();
     assert!(reason.contains("500") && reason.contains("ffmpeg: "), "{reason}");
+    let bare = source("bare", "offline");
+    assert!(bare["reason"].as_str().unwrap().contains("ffmpeg: "), "{bare}");
 }
 
 #[test]
