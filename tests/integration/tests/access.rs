@@ -453,7 +453,8 @@ fn what_fails_tells_a_viewer_neither_a_path_nor_an_address() {
     });
     // The command itself is for admins, who have given it.
     assert!(all.contains("rtsp://10.0.0.7/***: refused"), "redacted for everybody: {all}");
-    eventually("the desktop fails", || seen("/api/streamers/b", None).contains("HiddenDir/y").then_some(()));
+    server.state_until("b", common::signal::StreamerState::Failed);
+    assert!(seen("/api/streamers/b", None).contains("cannot open /srv/HiddenDir/y"));
     for (path, bearer) in [
         ("/api/streamers/a/sources", &bearers[0]),
         ("/api/streamers/b", &bearers[1]),
