@@ -47,6 +47,7 @@ fn source_failed(error: source::Error) -> RequestError {
         source::Error::Clipboard(InvalidContent::NotPng) => {
             RequestError::new(Code::NotAPng, error.to_string())
         }
+        source::Error::SilentClipboard => RequestError::new(Code::ClipboardTimeout, error.to_string()),
         error => failed(Code::SourceFailed, error),
     }
 }

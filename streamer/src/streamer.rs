@@ -217,6 +217,9 @@ impl Control {
                     let session = self.session.as_mut().map(Session::adopted);
                     let ready = Ready { session, pid: std::process::id() };
                     self.link.send(StreamerIpcMessage::Ready(Box::new(Json(ready))));
+                    if let Some(session) = &self.session {
+                        session.tell_absence(&mut self.link);
+                    }
                 }
             }
             ipc::Event::Closed(id) => {

@@ -44,7 +44,7 @@ pub enum ErrorKind {
     TooLong,
     /// It should have worked and did not.
     Failed,
-    /// Somebody else, a host on the network, did not answer in time.
+    /// Somebody else, a host on the network or a program of the session, did not answer in time.
     Timeout,
 }
 
@@ -144,6 +144,7 @@ codes! {
         HostProtocol = "host_protocol",
     }
     Timeout {
+        ClipboardTimeout = "clipboard_timeout",
         Stalled = "stalled",
         HostTimeout = "host_timeout",
     }

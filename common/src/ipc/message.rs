@@ -311,9 +311,9 @@ pub enum Join {
 pub enum StreamerIpcMessage {
     /// First after `Hello` on a control connection: all there is to know for whoever adopts it.
     Ready(Box<Json<Ready>>),
-    /// The source has produced its first keyframe.
+    /// The main source has produced a keyframe: its first one, or the first since it was lost.
     SourceConnected,
-    /// The source ended. The streamer ends too, with the same reason.
+    /// The main source gives no pictures: it is absent and retried, or it ended, and the streamer ends too with the same reason.
     SourceLost {
         /// Why.
         reason: String,

@@ -358,6 +358,11 @@ impl SourceSpec {
         }
     }
 
+    /// True for what may be absent for any time, and is retried by itself. A Moonlight host is not: it has deadlines of its own.
+    pub fn may_be_absent(&self) -> bool {
+        matches!(self, SourceSpec::Rtsp(_) | SourceSpec::Ffmpeg(_) | SourceSpec::Exec(_))
+    }
+
     /// Checks every bound.
     ///
     /// # Errors

@@ -14,9 +14,22 @@ import {
   PRESUMED,
 } from "../src/viewer/arrangement";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
+import { roomAround } from "../src/viewer/room";
 import { canRetry } from "../src/viewer/StateOverlay";
 import { canFill } from "../src/viewer/useFullscreen";
 import { isAbout } from "../src/viewer/useViewing";
+
+describe("the room around a picture", () => {
+  it("is where an offer covers nothing of it", () => {
+    const wide = { width: 1280, height: 720 };
+    expect(roomAround({ width: 844, height: 390 }, wide)).toBe("icon");
+    expect(roomAround({ width: 390, height: 844 }, wide)).toBe("text");
+    expect(roomAround({ width: 1600, height: 700 }, wide)).toBe("icon");
+    expect(roomAround({ width: 1920, height: 700 }, wide)).toBe("text");
+    expect(roomAround({ width: 844, height: 390 }, { width: 844, height: 390 })).toBe("none");
+    expect(roomAround({ width: 1280, height: 760 }, wide)).toBe("none");
+  });
+});
 
 describe("the grid", () => {
   it("shows a camera once, not its renditions", () => {

@@ -14,6 +14,7 @@ import type {
   HostApp,
   HostAppList,
   HostList,
+  LogTail,
   PairStarted,
   Problem,
   SetClipboard,
@@ -119,6 +120,12 @@ export class Api {
   /** Starts a streamer again, also one that has failed. */
   async restart(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
+  }
+
+  /** The last lines of a streamer's log, also of one that has failed. For admins. */
+  async log(id: string, options: CallOptions = {}): Promise<string[]> {
+    const tail = (await this.#json("GET", `${streamerPath(id)}/logs`, undefined, options)) as LogTail;
+    return tail.lines;
   }
 
   /** Resizes the desktop in a slot; resolves when its pictures have the new size. Sides are even. */

@@ -30,6 +30,7 @@ impl Session {
         for peer in self.peers.abandoned(Instant::now()) {
             let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
+        self.run_without_source(link);
         self.settle();
         if self.shards.iter().any(|shard| shard.commands.owes_answer()) {
             // With the counters that it told last: the heartbeat must go on.

@@ -1,7 +1,7 @@
 //! How sources come and go: started when they are wanted, stopped when nobody does, and what they say meanwhile.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use common::exit::ExitReason;
@@ -22,6 +22,10 @@ use crate::requests;
 use crate::source::rendition::Rendition;
 use crate::source::video::Settings;
 use crate::source::{self, Ended, Event, Events, HostStatus, Outlets, Running, SourceKey, Upstream};
+
+/// A main source that may be absent is waited for so long before the session runs without it. Reading from a camera or a URL times out
+/// before, so that the reason is known; the web-server waits longer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The command of a desktop is no good.
 fn command_failed(message: &str) -> RequestError {
@@ -71,6 +75,43 @@ impl Session {
             None => self.runs(link, asked),
         }
         self.settle();
+    }
+
+    /// A camera, URL or program may come much later than its session. After a while the session runs without it, and the
+    /// source is retried as every other.
+    pub(super) fn run_without_source(&mut self, link: &mut Link) {
+        if self.running_since.is_some() || self.start_asked.is_none_or(|asked| asked.elapsed() < PATIENCE) {
+            return;
+        }
+        let Some(main) = self.sources.get_mut(MAIN_SOURCE) else { return };
+        if !main.spec.may_be_absent() {
+            return;
+        }
+        let waiting = std::mem::take(&mut main.waiting);
+        let (sessions, slots): (Vec<_>, _) =
+            waiting.into_iter().partition(|waiter| matches!(waiter, Waiter::Session(_)));
+        main.waiting = slots;
+        // Before the reply: whoever waits for it is told why there is no picture.
+        self.tell_absence(link);
+        for waiter in sessions {
+            if let Waiter::Session(asked) = waiter {
+                self.runs(link, asked);
+            }
+        }
+        // That the session runs is no sign of the source.
+        self.tell_absence(link);
+    }
+
+    /// Tells the web-server why the main source gives no pictures, if it does not.
+    pub fn tell_absence(&self, link: &mut Link) {
+        let Some(main) = self.sources.main().filter(|main| main.spec.may_be_absent()) else { return };
+        let reason = match &main.life {
+            // Nobody wants it, so that it is not known to be absent.
+            Life::Idle | Life::Running(_) => return,
+            Life::Offline(_, reason) | Life::Ended(reason) => reason.clone(),
+            Life::Starting { .. } | Life::Warming(_) => "nothing was received from it so far".into(),
+        };
+        link.send(StreamerIpcMessage::SourceLost { reason });
     }
 
     /// Starts what is wanted and does not run, stops what nobody wants any more.
@@ -227,7 +268,7 @@ impl Session {
                 }
             }
             Event::Rumble(pad, motors) => self.input.rumble(name, pad, motors),
-            Event::Offline(reason) => self.source_offline(&name, reason),
+            Event::Offline(reason) => self.source_offline(link, &name, reason),
             Event::Ended(end) => return self.source_ended(link, &name, end),
         }
         None
@@ -256,6 +297,12 @@ impl Session {
         self.tell_online(name, true);
         self.start_renditions(name);
         self.source_changed(link, name);
+        if name == MAIN_SOURCE {
+            self.first_frame = self.first_frame.or_else(|| self.start_asked.map(|asked| asked.elapsed()));
+            if self.running_since.is_some() {
+                link.send(StreamerIpcMessage::SourceConnected);
+            }
+        }
         for waiter in waiting {
             match waiter {
                 Waiter::Session(asked) => self.runs(link, asked),
@@ -267,10 +314,9 @@ impl Session {
         }
     }
 
-    /// The session runs: its main source gives pictures, or it has none.
+    /// The session runs: its main source gives pictures, it is absent, or there is none.
     fn runs(&mut self, link: &mut Link, asked: ReplyTo<()>) {
         self.running_since = Some(Utc::now());
-        self.first_frame = self.start_asked.map(|asked| asked.elapsed());
         if self.spec.share && self.sources.main().is_some() {
             // Before the reply: whoever waits for it is shown the slots too.
             self.show(link, MAIN_SLOT, super::sources::Shown::native(MAIN_SOURCE));
@@ -335,7 +381,7 @@ impl Session {
         slots.map(|slot| general(&GeneralMessage::Cursor { slot, shape: shape.clone() })).collect()
     }
 
-    fn source_offline(&mut self, name: &str, reason: String) {
+    fn source_offline(&mut self, link: &mut Link, name: &str, reason: String) {
         tracing::info!(name, reason, "source offline");
         let Some(entry) = self.sources.get_mut(name) else { return };
         match std::mem::replace(&mut entry.life, Life::Idle) {
@@ -344,6 +390,9 @@ impl Session {
             }
             // It is told again once it has been started.
             other => entry.life = other,
+        }
+        if name == MAIN_SOURCE && self.running_since.is_some() {
+            self.tell_absence(link);
         }
         self.tell_online(name, false);
     }

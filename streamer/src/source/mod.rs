@@ -217,6 +217,9 @@ pub enum Error {
     /// What is on the clipboard, or is to be there, is not carried.
     #[error(transparent)]
     Clipboard(#[from] InvalidContent),
+    /// The program that owns the clipboard hangs.
+    #[error("the program that owns the clipboard does not answer")]
+    SilentClipboard,
     /// There is no such window.
     #[error("there is no window {0} that can be shared")]
     NoWindow(u32),

@@ -109,6 +109,26 @@ fn colours_are_those_that_the_stream_says() {
 }
 
 #[test]
+fn vp9_and_av1_that_say_nothing_of_their_colours_have_those_of_hdtv() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, encoder) in [
+        ("vp9", "libvpx-vp9 -deadline realtime -cpu-used 8"),
+        ("av1", "libaom-av1 -usage realtime -cpu-used 8"),
+    ] {
+        for said in ["", " -colorspace bt709"] {
+            let arguments = format!(
+                "-f lavfi -i color=red:s=64x360:r=10:d=1,format=gbrp -f lavfi -i color=lime:s=64x360:r=10:d=1,format=gbrp \
+                 -filter_complex hstack,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p -c:v {encoder}{said} -g 10"
+            );
+            let film = make(dir.path(), &format!("{name}{}.webm", said.len()), &arguments);
+            let mut stage = play(&film, "copy");
+            stage.started();
+            assert_red_and_green(&stage, &format!("{name}{said}"));
+        }
+    }
+}
+
+#[test]
 fn pixels_become_square_or_it_is_said_why_not() {
     const STRETCHED: &str = "-c:v libx264 -preset ultrafast -bf 0 -g 12 -pix_fmt yuv420p -vf setsar=64/45";
     let dir = tempfile::tempdir().unwrap();

@@ -142,6 +142,36 @@ test("the grid shows cameras, and no renditions of them", async () => {
   await page.context().close();
 });
 
+test("sound is offered beside the picture, and in the toolbar where there is no room", async () => {
+  await server.create("sounding", { type: "desktop", width: 640, height: 360, command: "sleep 1000" });
+  const context = await browser.newContext({ viewport: { width: PHONE.height, height: PHONE.width } });
+  const page = await context.newPage();
+  await page.goto(new URL("s/sounding", server.url).href);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  const offer = page.locator("[data-testid=sound-offer]");
+  const box = await offer.boundingBox();
+  const picture = (PHONE.width * 640) / 360;
+  const right = (PHONE.height + picture) / 2;
+  assert.ok(box !== null && box.x >= right, `${JSON.stringify(box)} is right of the picture, which ends at ${String(right)}`);
+  assert.ok(box.x + box.width <= PHONE.height && box.y + box.height <= PHONE.width, "it is on the page");
+
+  await page.hover("[data-testid=toolbar-handle]");
+  await page.click("[data-testid=tool-fit]");
+  await offer.waitFor({ state: "detached" });
+  const tool = page.locator("[data-testid=tool-sound]");
+  assert.equal(await tool.innerText(), "Click for sound");
+  await page.hover("[data-testid=toolbar-handle]");
+  const bar = await page.locator(".toolbar").boundingBox();
+  assert.ok(bar !== null && bar.x >= 0 && bar.x + bar.width <= PHONE.height, "the toolbar fits");
+  await tool.click();
+  await until("it is heard", () =>
+    page.evaluate(() => document.querySelector<HTMLVideoElement>("[data-testid=video]")?.muted === false),
+  );
+  assert.equal(await tool.innerText(), "");
+  await context.close();
+  await server.delete("sounding");
+});
+
 test("a session that has failed says why, and starts again when asked", async () => {
   const flag = join(server.dir, "works");
   const command = `test -e ${flag} && exec sleep 1000; echo it is broken >&2; exit 3`;
@@ -152,6 +182,8 @@ test("a session that has failed says why, and starts again when asked", async ()
   const overlay = page.locator("[data-testid=ended][data-reason=failed]");
   await overlay.waitFor({ timeout: 20_000 });
   assert.match(await overlay.innerText(), /The session has failed[^]*it is broken/);
+  await page.click("[data-testid=show-log]");
+  assert.match(await page.innerText("[data-testid=log]"), /it is broken/);
   writeFileSync(flag, "");
   await page.click("[data-testid=restart]");
   await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });

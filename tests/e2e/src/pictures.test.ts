@@ -34,7 +34,9 @@ test("sound arrives, and is heard after a click", async () => {
   const muted = (): Promise<boolean> =>
     page.evaluate(() => document.querySelector<HTMLVideoElement>("[data-testid=video]")?.muted ?? true);
   assert.equal(await muted(), true, "silent until somebody wants it");
-  await page.click("[data-testid=sound-offer]");
+  // The picture fills the page.
+  await page.hover("[data-testid=toolbar-handle]");
+  await page.click("[data-testid=tool-sound]");
   await until("not muted", async () => !(await muted()));
   const before = await inbound(page, "audio");
   await until("audible sound", async () => {

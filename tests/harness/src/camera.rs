@@ -153,24 +153,33 @@ pub fn serve(file: &Path, sound: Option<&str>) -> String {
 /// When there is no port.
 #[track_caller]
 pub fn answering(status: &str) -> SocketAddr {
+    answering_in_lines(status, "\r\n")
+}
+
+/// The same, with another end of its lines than RTSP has.
+///
+/// # Panics
+/// When there is no port.
+#[track_caller]
+pub fn answering_in_lines(status: &str, end: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let status = status.to_owned();
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let status = status.clone();
-            std::thread::spawn(move || answer(client, &status));
+            std::thread::spawn(move || answer(client, &status, end));
         }
     });
     address
 }
 
-fn answer(mut client: TcpStream, status: &str) {
+fn answer(mut client: TcpStream, status: &str, end: &str) {
     let mut buffer = [0; 4096];
     while let Ok(len @ 1..) = client.read(&mut buffer) {
         let request = String::from_utf8_lossy(&buffer[..len]).to_lowercase();
         let number = request.lines().find_map(|line| line.strip_prefix("cseq:")).unwrap_or("1");
-        let answer = format!("RTSP/1.0 {status}\r\nCSeq: {}\r\n\r\n", number.trim());
+        let answer = format!("RTSP/1.0 {status}{end}CSeq: {}{end}{end}", number.trim());
         if client.write_all(answer.as_bytes()).is_err() {
             return;
         }

@@ -11,7 +11,7 @@ use x11rb::CURRENT_TIME;
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    Atom, AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, ImageFormat, PropMode,
+    Atom, AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, ImageFormat, KeyButMask, PropMode,
     SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, SelectionRequestEvent, Window, WindowClass,
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
@@ -150,6 +150,17 @@ impl Display {
         ClipboardOwner { stop, thread: Some(thread) }
     }
 
+    /// Takes the clipboard and never answers for it, as a program that hangs.
+    ///
+    /// # Panics
+    /// When the X server is gone.
+    #[track_caller]
+    pub fn hold_clipboard_silently(&self) {
+        let window = self.window();
+        self.x.set_selection_owner(window, self.atoms.clipboard, CURRENT_TIME).expect("a connection");
+        self.x.sync().expect("a connection");
+    }
+
     /// Size of the screen, pixels.
     ///
     /// # Panics
@@ -169,6 +180,16 @@ impl Display {
     pub fn pointer(&self) -> (u32, u32) {
         let pointer = self.x.query_pointer(self.root).expect("a connection").reply().expect("the pointer");
         (pointer.root_x.max(0) as u32, pointer.root_y.max(0) as u32)
+    }
+
+    /// Whether Num Lock is on: the second modifier, in the keymap of an X server without a configuration.
+    ///
+    /// # Panics
+    /// When the X server is gone.
+    #[track_caller]
+    pub fn num_lock(&self) -> bool {
+        let pointer = self.x.query_pointer(self.root).expect("a connection").reply().expect("the pointer");
+        pointer.mask.contains(KeyButMask::MOD2)
     }
 
     /// The whole screen.

@@ -150,6 +150,27 @@ fn the_clipboard_is_that_of_the_session() {
 }
 
 #[test]
+fn a_clipboard_whose_owner_hangs_is_said_to_be_late() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    display.hold_clipboard_silently();
+    let problem = server.get("/api/streamers/demo/clipboard").expect(504).problem();
+    assert_eq!(problem.code, "clipboard_timeout");
+    assert_eq!(problem.detail, "the program that owns the clipboard does not answer");
+    server.put("/api/streamers/demo/clipboard", &json!({ "text": "it goes on" })).expect(204);
+    assert_eq!(display.clipboard(), "it goes on");
+}
+
+#[test]
+fn num_lock_is_on_before_the_first_input() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    let display = Display::of(&program(&server, "cat"));
+    assert!(display.num_lock());
+}
+
+#[test]
 fn html_and_pictures_are_on_the_clipboard_too() {
     let server = Server::start();
     server.create("demo", terminal("exec cat"));

@@ -27,6 +27,8 @@ fn body(id: &str) -> Value {
 #[test]
 fn a_backend_creates_a_streamer_in_its_own_words_and_reads_the_answers() {
     let server = Server::start();
+    // Who has no right to it gets 401, as everywhere.
+    assert_eq!(server.get("/api/authenticate").expect(200).body, b"");
     let refused = server.post("/api/streamers", &body("agent-1")).expect(404);
     let refused: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!((&refused["code"], &refused["error"]), (&json!("host_not_found"), &refused["detail"]));

@@ -31,7 +31,12 @@ fn write(dir: &Path, name: &str, text: &str) -> String {
 #[test]
 fn a_configuration_is_checked_without_starting_anything() {
     let dir = tempfile::tempdir().unwrap();
-    let good = write(dir.path(), "good.toml", "max_peers = 7\n[streams]\na = \"rtsp://u:hunter2@h/x\"\n");
+    let good = write(
+        dir.path(),
+        "good.toml",
+        "max_peers = 7\n[streams]\na = \"rtsp://u:hunter2@h/x\"\n\
+         b = \"exec:curl http://u:hunter2@h\"\n",
+    );
     let bad = write(dir.path(), "bad.yaml", "max_peer: 7\n");
     let state = dir.path().join("state");
     let state = state.to_str().unwrap();

@@ -98,6 +98,8 @@ pub fn table() -> Vec<Entry> {
         // The one that the same token made, unless it is an admin who asks.
         entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
         entry("PATCH", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::patch)),
+        // Pages written for another server ask so whether they have the right secret.
+        entry("GET", "/api/authenticate", Admin, || web::route().to(HttpResponse::Ok)),
         entry("GET", "/api/hosts", Admin, || web::route().to(hosts::list)),
         entry("POST", "/api/hosts", Admin, || web::route().to(hosts::add)),
         entry("GET", "/api/hosts/{id}", Admin, || web::route().to(hosts::get)),

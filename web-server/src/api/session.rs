@@ -119,6 +119,7 @@ pub async fn input(
         )),
         (status = 404, description = "It offers nothing of the type"),
         (status = 413, description = "What it offers is longer than is carried"),
+        (status = 504, description = "`clipboard_timeout`: the program that owns it does not answer"),
     ),
 )]
 pub async fn get_clipboard(

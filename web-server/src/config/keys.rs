@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 use common::signal::IceServer;
-use common::spec::SourceSpec;
+use common::spec::{Command, SourceSpec};
 use serde_json::{Value, json};
 
 use super::{Config, LogFormat, Options, file};
@@ -112,8 +112,22 @@ fn ice_server(server: &IceServer) -> Value {
     json!(IceServer { credential, ..server.clone() })
 }
 
+/// A stream without its secrets, which command lines and environments may hold as well as addresses.
 fn stream(source: &SourceSpec) -> Value {
-    json!(source.redacted())
+    let mut shown = source.redacted();
+    match &mut shown {
+        SourceSpec::Exec(spec) => spec.command = Command::Shell(HIDDEN.to_owned()),
+        SourceSpec::Desktop(spec) => {
+            spec.command = spec.command.as_ref().map(|_| Command::Shell(HIDDEN.to_owned()));
+            spec.env.values_mut().for_each(|value| HIDDEN.clone_into(value));
+        }
+        SourceSpec::Test(_)
+        | SourceSpec::Window(_)
+        | SourceSpec::Rtsp(_)
+        | SourceSpec::Ffmpeg(_)
+        | SourceSpec::Moonlight(_) => {}
+    }
+    json!(shown)
 }
 
 /// Where the value of a setting comes from.

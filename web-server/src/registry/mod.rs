@@ -47,7 +47,6 @@ use lifetime::Lifetime;
 pub use operations::OperationError;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
-use state::Change;
 use store::{Audit, Health, Record, Store, Wanted};
 
 /// Calls that wait. Each is answered in microseconds; when it is full, callers wait.
@@ -703,7 +702,7 @@ impl Registry {
         }
         match event {
             Event::Session(state) => session.learn(*state),
-            Event::Running => session.change(Moment::now(), Change::SourceRuns),
+            Event::Running => session.source_runs(Moment::now()),
             Event::Said(message) => session.said(message),
             Event::Replied { ticket, reply } => session.replied(ticket, reply),
             Event::Ended(failure) => session.ended(Moment::now(), failure),

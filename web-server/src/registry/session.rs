@@ -116,6 +116,8 @@ pub(super) struct Session {
     peers: BTreeMap<PeerId, Peer>,
     control: Control,
     stats: Option<StreamerStats>,
+    /// Why its source gives no pictures, while it is retried.
+    absent: Option<String>,
     sockets: HashMap<PeerId, Socket>,
     joining: Vec<Joining>,
     /// What is done with the replies that are to come. At most as many as the supervisor lets wait.
@@ -157,6 +159,7 @@ impl Session {
             peers: BTreeMap::new(),
             control: Control::default(),
             stats: None,
+            absent: None,
             sockets: HashMap::new(),
             joining: Vec::new(),
             replies: HashMap::new(),
@@ -299,7 +302,7 @@ impl Session {
             id: self.id.clone(),
             state: self.life.state(),
             since: self.life.since,
-            reason: self.life.reason().map(str::to_owned),
+            reason: self.reason(),
             created: self.created,
             expires_at: self.lifetime.expires_at,
             idle_timeout_s: self.lifetime.idle_timeout_s,
@@ -314,6 +317,13 @@ impl Session {
             stats: self.stats.clone(),
             pointer: None,
         }
+    }
+
+    /// Why it is in its state, or runs without a picture.
+    fn reason(&self) -> Option<String> {
+        let absent = self.absent.as_ref().filter(|_| self.life.stage == Stage::Running);
+        let absent = absent.map(|reason| format!("its source is offline: {reason}"));
+        absent.or_else(|| self.life.reason().map(str::to_owned))
     }
 
     fn restarts(&self) -> Restarts {
@@ -535,6 +545,7 @@ impl Session {
         }
         self.set_control(Control::default());
         self.stats = None;
+        self.absent = None;
         self.close_sockets(&Close::Streamer(reason.to_owned()));
     }
 
@@ -696,6 +707,14 @@ impl Session {
         self.sockets.drain().for_each(|(_, socket)| socket.close(why.clone()));
     }
 
+    /// Its source gives pictures, or the session has begun to run without them.
+    pub fn source_runs(&mut self, now: Moment) {
+        if self.life.stage == Stage::Running {
+            self.absent = None;
+        }
+        self.change(now, Change::SourceRuns);
+    }
+
     /// Takes in what the streamer said.
     pub fn said(&mut self, message: StreamerIpcMessage) {
         if self.halting {
@@ -732,7 +751,8 @@ impl Session {
                 self.set_peers(peers.into_iter().map(|peer| peer.0).collect());
             }
             StreamerIpcMessage::SourceLost { reason } => {
-                tracing::info!(id = %self.id, reason, "the source ended");
+                tracing::info!(id = %self.id, reason, "the source is lost");
+                self.absent = Some(reason);
             }
             // What is the registry's to tell is not the streamer's.
             StreamerIpcMessage::Happened { what } if what.0.is_of_session() => {

@@ -32,6 +32,8 @@ type OverlayProps = {
   readonly onRetry: () => void;
   /** Starts a session that has failed again; rejects when the server refuses. */
   readonly onRestart: () => Promise<void>;
+  /** Fetches the last lines of the session's log; rejects when the server refuses. */
+  readonly onLog: () => Promise<readonly string[]>;
   /** Opens what can be shared; null when this viewer may not share. */
   readonly onShare: (() => void) | null;
 };
@@ -124,10 +126,16 @@ function Reconnecting({ state, at, reached }: ReconnectingProps) {
   return <Waiting text={text} detail={detail} />;
 }
 
-type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "hasToken" | "onRetry" | "onRestart"> & { readonly reason: EndReason };
+type EndedProps = Pick<OverlayProps, "streamerId" | "listUrl" | "hasToken" | "onRetry" | "onRestart" | "onLog"> & {
+  readonly reason: EndReason;
+};
 
-function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart }: EndedProps) {
+function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLog }: EndedProps) {
   const [refused, setRefused] = useState<string | null>(null);
+  const [log, setLog] = useState<readonly string[] | null>(null);
+  const refuse = (error: unknown): void => {
+    setRefused(error instanceof Error ? error.message : "The server cannot be reached.");
+  };
   const { title, text } = describeEnd(streamerId, reason, hasToken);
   return (
     <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
@@ -151,20 +159,35 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart }: En
           </button>
         )}
         {reason.kind === "failed" && listUrl !== null && (
-          <button
-            className="button"
-            type="button"
-            data-testid="restart"
-            onClick={() => {
-              onRestart().catch((error: unknown) => {
-                setRefused(error instanceof Error ? error.message : "The server cannot be reached.");
-              });
-            }}
-          >
-            Restart the session
-          </button>
+          <>
+            <button
+              className="button"
+              type="button"
+              data-testid="restart"
+              onClick={() => {
+                onRestart().catch(refuse);
+              }}
+            >
+              Restart the session
+            </button>
+            <button
+              className="button"
+              type="button"
+              data-testid="show-log"
+              onClick={() => {
+                onLog().then(setLog, refuse);
+              }}
+            >
+              Show the log
+            </button>
+          </>
         )}
       </div>
+      {log !== null && (
+        <pre className="log" data-testid="log" tabIndex={0} aria-label="Log of the session">
+          {log.length === 0 ? "The log is empty." : log.join("\n")}
+        </pre>
+      )}
     </div>
   );
 }

@@ -11,6 +11,8 @@ export type Tool = {
   readonly id: string;
   readonly icon: IconName;
   readonly label: string;
+  /** What stands beside the icon, where the toolbar has room. */
+  readonly text?: string;
   readonly pressed?: boolean;
   readonly disabled?: boolean;
   readonly highlighted?: boolean;
@@ -94,10 +96,13 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
 }
 
 function ToolButton({ tool }: { readonly tool: Tool }) {
+  const classes = ["icon-button"];
+  if (tool.highlighted === true) classes.push("highlighted");
+  if (tool.text !== undefined) classes.push("with-text");
   return (
     <button
       type="button"
-      className={tool.highlighted === true ? "icon-button highlighted" : "icon-button"}
+      className={classes.join(" ")}
       aria-label={tool.label}
       aria-pressed={tool.pressed}
       title={tool.label}
@@ -110,6 +115,7 @@ function ToolButton({ tool }: { readonly tool: Tool }) {
       onClick={tool.use}
     >
       <Icon name={tool.icon} />
+      {tool.text !== undefined && <span>{tool.text}</span>}
     </button>
   );
 }

@@ -14,9 +14,11 @@ import { StateOverlay } from "./StateOverlay";
 import { StatsPanel } from "./StatsPanel";
 import { type Tool, Toolbar } from "./Toolbar";
 import { useFullscreen } from "./useFullscreen";
+import { useRoom } from "./room";
 import { type Fitted, useFitting, useInputEvents, useMayList } from "./useViewing";
 import "./viewer.css";
 
+const SOUND_OFFER = "Click for sound";
 const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
 
 /** One streamer, watched and steered. */
@@ -65,10 +67,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
 
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const steers = role === "controller" && inControl && !watchOnly;
+  const live = state.kind === "connected" || (state.kind === "reconnecting" && state.mediaFlows);
   const hasSound = info !== null && info.audioMid !== null;
+  const soundOffered = hasSound && muted && live;
+  const room = useRoom(stage, info);
   const several = arrangement.order.length > 1;
   const windows = [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null);
-  const live = state.kind === "connected" || (state.kind === "reconnecting" && state.mediaFlows);
   const toPicture = (): void => {
     setPanel("none");
     input?.focus();
@@ -100,7 +104,9 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     {
       id: "sound",
       icon: muted ? "muted" : "sound",
-      label: muted ? "Sound on" : "Sound off",
+      label: !muted ? "Sound off" : soundOffered ? SOUND_OFFER : "Sound on",
+      // Where there is room beside the picture it is offered there.
+      ...(soundOffered && room === "none" ? { text: SOUND_OFFER, highlighted: true } : {}),
       pressed: !muted,
       disabled: !hasSound,
       use: () => {
@@ -239,6 +245,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           await model.api.restart(client.streamerId);
           client.connect().catch(() => undefined);
         }}
+        onLog={() => model.api.log(client.streamerId)}
         onShare={
           role === "controller"
             ? () => {
@@ -255,10 +262,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       <HostNotice client={client} />
       {live && <ControlBar client={client} />}
       {statsShown && <StatsPanel model={model} />}
-      {hasSound && muted && live && (
+      {soundOffered && room !== "none" && (
         <button
-          className="sound-offer"
+          className={room === "icon" ? "sound-offer narrow" : "sound-offer"}
           type="button"
+          aria-label={SOUND_OFFER}
+          title={SOUND_OFFER}
           data-testid="sound-offer"
           onMouseDown={(event) => {
             event.preventDefault();
@@ -267,7 +276,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
             setMuted(false);
           }}
         >
-          <Icon name="muted" /> Click for sound
+          <Icon name="muted" />
+          {room === "text" && <> {SOUND_OFFER}</>}
         </button>
       )}
       <Toolbar

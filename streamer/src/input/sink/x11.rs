@@ -114,7 +114,9 @@ impl X11Sink {
     /// [`source::Error::X`] when the server is gone.
     pub fn lock_num(&mut self) -> Result<(), source::Error> {
         let Some(modifier) = self.keymap.num_lock() else { return Ok(()) };
-        self.lock(modifier, true).map_err(|e| source::Error::X(format!("input: {e}")))
+        // Flushed: programs may look at once, and the first input may be long in coming.
+        let locked = self.lock(modifier, true).and_then(|()| Ok(self.x.flush()?));
+        locked.map_err(|e| source::Error::X(format!("input: {e}")))
     }
 
     fn follow_locks(&mut self, caps: Option<bool>, num: Option<bool>) -> Result<(), Error> {

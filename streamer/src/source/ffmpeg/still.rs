@@ -16,6 +16,7 @@ use super::ivf;
 use crate::media::{Picture, Size};
 use crate::process;
 use crate::process::confine::{self, Depth};
+use crate::source::live::open_codecs;
 
 /// How long it may take. Ten seconds of 1080p are decoded in two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,10 +38,15 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut command = confine::command(&ffmpeg, None, Depth::Processes);
     let format = if codec == VideoCodec::H265 { "hevc" } else { "ivf" };
-    let select = format!("select=gte(n\\,{})", units.len().saturating_sub(LAST));
+    let mut filter = format!("select=gte(n\\,{})", units.len().saturating_sub(LAST));
+    if units.first().is_some_and(|keyframe| !open_codecs::says_matrix(codec, keyframe)) {
+        // As browsers take them, whatever their size; ffmpeg would take BT.601.
+        filter += ",scale=in_color_matrix=bt709";
+    }
+    filter += ",format=bgra";
     command.args(["-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-f", format]);
-    command.args(["-i", "pipe:0", "-map", "0:v:0", "-vf", &select, "-fps_mode", "passthrough"]);
-    command.args(["-pix_fmt", "bgra", "-f", "rawvideo", "pipe:1"]);
+    command.args(["-i", "pipe:0", "-map", "0:v:0", "-vf", &filter, "-fps_mode", "passthrough"]);
+    command.args(["-f", "rawvideo", "pipe:1"]);
     command.stdin(input(codec, size, units)?).stdout(write).stderr(Stdio::null());
     super::child::clean(&mut command);
     let process = process::spawn_confined(FFMPEG, command, Depth::Processes, None, |_| {})?;

@@ -1,4 +1,4 @@
-//! The size of AV1 pictures, out of their sequence header.
+//! The size of AV1 pictures, and whether they say how their colours are meant, out of their sequence header.
 
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
 
@@ -14,26 +14,88 @@ const MAX_HEADER: usize = 256;
 /// The largest size that the sequence header of a temporal unit allows, which is that of its pictures in what hosts and
 /// cameras send. `None` when it has none.
 pub fn size(temporal_unit: &[u8]) -> Option<Size> {
-    let header = obus(temporal_unit).find(|obu| obu.kind == SEQUENCE_HEADER)?;
-    let size = read(&header.payload[..header.payload.len().min(MAX_HEADER)]).ok()?;
+    let size = read_size(&mut sequence_header(temporal_unit)?).ok()?.0;
     let is_one = |side: u32| (1..=MAX_SIDE).contains(&side);
     (is_one(size.width) && is_one(size.height)).then_some(size)
 }
 
+/// Whether the sequence header of a temporal unit says by which matrix the colours of its pictures are meant.
+pub fn says_matrix(temporal_unit: &[u8]) -> bool {
+    /// `MC_UNSPECIFIED`.
+    const UNSPECIFIED: u32 = 2;
+    let matrix = sequence_header(temporal_unit).and_then(|mut bits| read_matrix(&mut bits).ok().flatten());
+    matrix.is_some_and(|matrix| matrix != UNSPECIFIED)
+}
+
+fn sequence_header(temporal_unit: &[u8]) -> Option<BitReader<&[u8]>> {
+    let header = obus(temporal_unit).find(|obu| obu.kind == SEQUENCE_HEADER)?;
+    Some(BitReader::new(&header.payload[..header.payload.len().min(MAX_HEADER)]))
+}
+
+/// What the rest of a sequence header depends on.
+struct Kind {
+    profile: u32,
+    reduced: bool,
+}
+
 /// AV1 §5.5.1, as far as the size.
-fn read(payload: &[u8]) -> Result<Size, BitReaderError> {
-    let mut bits = BitReader::new(payload);
-    bits.skip(4, "seq_profile, still_picture")?;
-    if bits.read_bool("reduced_still_picture_header")? {
+fn read_size(bits: &mut impl BitRead) -> Result<(Size, Kind), BitReaderError> {
+    let profile = bits.read(3, "seq_profile")?;
+    bits.skip(1, "still_picture")?;
+    let reduced = bits.read_bool("reduced_still_picture_header")?;
+    if reduced {
         bits.skip(5, "seq_level_idx")?;
     } else {
-        skip_operating_points(&mut bits)?;
+        skip_operating_points(bits)?;
     }
     let width_bits: u32 = bits.read::<u32>(4, "frame_width_bits_minus_1")? + 1;
     let height_bits: u32 = bits.read::<u32>(4, "frame_height_bits_minus_1")? + 1;
     let width = bits.read::<u32>(width_bits, "max_frame_width_minus_1")? + 1;
     let height = bits.read::<u32>(height_bits, "max_frame_height_minus_1")? + 1;
-    Ok(Size { width, height })
+    Ok((Size { width, height }, Kind { profile, reduced }))
+}
+
+/// `matrix_coefficients`, if they are there: AV1 §5.5.2.
+fn read_matrix(bits: &mut impl BitRead) -> Result<Option<u32>, BitReaderError> {
+    let Kind { profile, reduced } = read_size(bits)?.1;
+    if !reduced && bits.read_bool("frame_id_numbers_present_flag")? {
+        bits.skip(7, "delta_frame_id_length_minus_2, additional_frame_id_length_minus_1")?;
+    }
+    bits.skip(3, "use_128x128_superblock, enable_filter_intra, enable_intra_edge_filter")?;
+    if !reduced {
+        skip_tools(bits)?;
+    }
+    bits.skip(3, "enable_superres, enable_cdef, enable_restoration")?;
+    let high_bitdepth = bits.read_bool("high_bitdepth")?;
+    if profile == 2 && high_bitdepth {
+        bits.skip(1, "twelve_bit")?;
+    }
+    if profile != 1 {
+        bits.skip(1, "mono_chrome")?;
+    }
+    if !bits.read_bool("color_description_present_flag")? {
+        return Ok(None);
+    }
+    bits.skip(16, "color_primaries, transfer_characteristics")?;
+    Ok(Some(bits.read(8, "matrix_coefficients")?))
+}
+
+/// The tools of other than single pictures.
+fn skip_tools(bits: &mut impl BitRead) -> Result<(), BitReaderError> {
+    bits.skip(4, "enable_interintra_compound to enable_dual_filter")?;
+    let order_hint = bits.read_bool("enable_order_hint")?;
+    if order_hint {
+        bits.skip(2, "enable_jnt_comp, enable_ref_frame_mvs")?;
+    }
+    let chosen = bits.read_bool("seq_choose_screen_content_tools")?;
+    let screen_content = chosen || bits.read_bool("seq_force_screen_content_tools")?;
+    if screen_content && !bits.read_bool("seq_choose_integer_mv")? {
+        bits.skip(1, "seq_force_integer_mv")?;
+    }
+    if order_hint {
+        bits.skip(3, "order_hint_bits_minus_1")?;
+    }
+    Ok(())
 }
 
 fn skip_operating_points(bits: &mut impl BitRead) -> Result<(), BitReaderError> {
@@ -85,11 +147,25 @@ mod tests {
         assert_eq!(size(&[0x12, 0, 0x32, 1, 7]), None);
     }
 
+    #[test]
+    fn whether_colours_are_said_is_in_the_sequence_header() {
+        for encoder in [[0x3e, 0xfe], [0x36, 0xbe]] {
+            let begin = [&[0, 0, 0, 0x0c, 0xc4, 0xff, 0x67][..], &encoder].concat();
+            let silent = [&[0x12, 0, 0x0a, 11][..], &begin, &[0x40, 0x10]].concat();
+            assert!(!says_matrix(&silent));
+            let bt709 = [&[0x12, 0, 0x0a, 14][..], &begin, &[0x44, 4, 4, 4, 0x10]].concat();
+            assert!(says_matrix(&bt709));
+        }
+        assert!(!says_matrix(&[0x12, 0, 0x32, 1, 7]));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             size(&bytes);
-            size(&[&[0x0a, 50][..], &bytes].concat());
+            let header = [&[0x0a, 50][..], &bytes].concat();
+            size(&header);
+            says_matrix(&header);
         }
     }
 }

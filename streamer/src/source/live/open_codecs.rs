@@ -1,7 +1,9 @@
 //! VP8, VP9 and AV1 that others have encoded: what a picture says of itself. It is passed on as it is.
 
 use common::media::VideoCodec;
+use h264_reader::rbsp::{BitRead as _, BitReader, BitReaderError};
 
+use super::av1;
 use crate::media::Size;
 
 /// What the beginning of a picture says.
@@ -20,9 +22,36 @@ pub fn header(codec: VideoCodec, picture: &[u8]) -> Option<Header> {
     match codec {
         VideoCodec::VP8 => vp8(picture),
         VideoCodec::VP9 => vp9(picture),
-        VideoCodec::AV1 => av1(picture),
+        VideoCodec::AV1 => av1_header(picture),
         VideoCodec::H264 | VideoCodec::H265 => None,
     }
+}
+
+/// Whether a keyframe says by which matrix its colours are meant, or its codec has one for all.
+pub fn says_matrix(codec: VideoCodec, keyframe: &[u8]) -> bool {
+    /// `CS_UNKNOWN`.
+    const UNKNOWN: u32 = 0;
+    match codec {
+        VideoCodec::VP9 => vp9_matrix(keyframe).is_ok_and(|space| space != UNKNOWN),
+        VideoCodec::AV1 => av1::says_matrix(keyframe),
+        VideoCodec::VP8 | VideoCodec::H264 | VideoCodec::H265 => true,
+    }
+}
+
+/// `color_space` of a keyframe, VP9 bitstream specification §6.2 and §6.2.2.
+fn vp9_matrix(keyframe: &[u8]) -> Result<u32, BitReaderError> {
+    let mut bits = BitReader::new(keyframe);
+    bits.skip(2, "frame_marker")?;
+    let low = bits.read_bool("profile_low_bit")?;
+    let high = bits.read_bool("profile_high_bit")?;
+    if low && high {
+        bits.skip(1, "reserved_zero")?;
+    }
+    bits.skip(4 + 24, "show_existing_frame to the sync code")?;
+    if high {
+        bits.skip(1, "ten_or_twelve_bit")?;
+    }
+    bits.read(3, "color_space")
 }
 
 /// RFC 6386 §9.1.
@@ -60,7 +89,7 @@ fn vp9(picture: &[u8]) -> Option<Header> {
 }
 
 /// A temporal unit with a sequence header begins with a keyframe, in what encoders for streaming write (AV1 §7.5).
-fn av1(unit: &[u8]) -> Option<Header> {
+fn av1_header(unit: &[u8]) -> Option<Header> {
     const SEQUENCE_HEADER: u8 = 1;
     const TEMPORAL_DELIMITER: u8 = 2;
     let mut rest = unit;
@@ -107,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn whether_colours_are_said_is_known() {
+        // Keyframes of libvpx: profile 0 and profile 2, without and with `-colorspace bt709`.
+        for (picture, said) in [
+            (&[0x82, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0][..], false),
+            (&[0x82, 0x49, 0x83, 0x42, 0x40, 0x27, 0xf0], true),
+            (&[0x92, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0], false),
+            (&[0x92, 0x49, 0x83, 0x42, 0x20, 0x27, 0xf0], true),
+            (&[0x82], false),
+        ] {
+            assert_eq!(says_matrix(VideoCodec::VP9, picture), said, "{picture:x?}");
+        }
+        assert!(says_matrix(VideoCodec::VP8, &[]));
+    }
+
+    #[test]
     fn hidden_pictures_of_vp8_are_known() {
         // An alt-ref picture of libvpx, and the one after it.
         for (first, expected) in [(0x81, true), (0xb1, false), (0x30, false)] {
@@ -120,6 +164,7 @@ mod tests {
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
             for codec in [VideoCodec::VP8, VideoCodec::VP9, VideoCodec::AV1] {
                 let _ = header(codec, &bytes);
+                says_matrix(codec, &bytes);
             }
         }
     }

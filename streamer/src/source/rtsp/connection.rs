@@ -213,8 +213,15 @@ impl Connection {
     /// [`Refused`].
     async fn open(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {
         let opened = tokio::time::timeout(ANSWER, Self::negotiate(address, spec)).await;
-        let late = || format!("the camera does not answer within {} s", ANSWER.as_secs());
-        opened.unwrap_or_else(|_| Err(Lost::from(late()).into()))
+        if let Ok(opened) = opened {
+            return opened;
+        }
+        let seconds = ANSWER.as_secs();
+        if redirect::mumbles(&address.url).await {
+            let reason = format!("the camera gives no answer that is understood within {seconds} s");
+            return Err(Refused::Failed(Lost { reason, form: true, moved: false }));
+        }
+        Err(Lost::from(format!("the camera does not answer within {seconds} s")).into())
     }
 
     async fn negotiate(address: &Address, spec: &RtspSpec) -> Result<Self, Refused> {

@@ -1,4 +1,5 @@
-//! Where a camera sends us. The crate that reads it tells that it redirects, but not where to, so it is asked once more.
+//! What a camera says, on a connection of its own: where it sends us, and whether it speaks at all. The crate that reads it tells that
+//! it redirects, but not where to, and takes an answer whose lines end otherwise than they should for none; so it is asked once more.
 
 use std::time::Duration;
 
@@ -17,26 +18,39 @@ const DEFAULT_PORT: u16 = 554;
 /// # Errors
 /// Why that is not known, without passwords.
 pub async fn target(url: &Url) -> Result<Url, String> {
-    let asked = tokio::time::timeout(ANSWER, ask(url)).await;
-    let head = asked.map_err(|_| "the camera redirects, and then does not answer".to_owned())?;
-    let head = head.map_err(|error| format!("the camera redirects, and then: {error}"))?;
+    let mut head = Vec::new();
+    let asked = tokio::time::timeout(ANSWER, ask(url, &mut head)).await;
+    let asked = asked.map_err(|_| "the camera redirects, and then does not answer".to_owned())?;
+    asked.map_err(|error| format!("the camera redirects, and then: {error}"))?;
     let location = location(&head).ok_or("the camera redirects without a location")?;
     // Relative ones are against RFC 2326 §14.25, and unmistakable.
     url.join(location).map_err(|error| format!("the camera redirects to what is no URL: {error}"))
 }
 
-async fn ask(url: &Url) -> std::io::Result<Vec<u8>> {
+/// True if a camera says something that is no whole answer.
+pub async fn mumbles(url: &Url) -> bool {
+    let mut head = Vec::new();
+    // However it ends: what has come is looked at.
+    let _ = tokio::time::timeout(ANSWER, ask(url, &mut head)).await;
+    is_mumbled(&head)
+}
+
+fn is_mumbled(head: &[u8]) -> bool {
+    !head.is_empty() && !head.windows(4).any(|end| end == b"\r\n\r\n")
+}
+
+async fn ask(url: &Url, head: &mut Vec<u8>) -> std::io::Result<()> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let mut stream = TcpStream::connect((host, url.port().unwrap_or(DEFAULT_PORT))).await?;
     let request = format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let (mut head, mut stream) = (Vec::new(), stream.take(MAX_HEAD));
-    while !is_whole(&head) {
-        if stream.read_buf(&mut head).await? == 0 {
+    let mut stream = stream.take(MAX_HEAD);
+    while !is_whole(head) {
+        if stream.read_buf(head).await? == 0 {
             break;
         }
     }
-    Ok(head)
+    Ok(())
 }
 
 fn is_whole(head: &[u8]) -> bool {
@@ -70,5 +84,13 @@ mod tests {
         assert_eq!(of("RTSP/1.0 302 Found\r\n\r\nLocation: rtsp://h/x\r\n"), None, "its body says nothing");
         assert_eq!(of("HTTP/1.1 302 Found\r\nLocation: rtsp://h/x\r\n\r\n"), None);
         assert_eq!(of(""), None);
+    }
+
+    #[test]
+    fn what_says_something_and_ends_no_answer_mumbles() {
+        assert!(is_mumbled(b"RTSP/1.0 200 OK\nCSeq: 1\n\n"));
+        assert!(is_mumbled(b"HELO"));
+        assert!(!is_mumbled(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n"));
+        assert!(!is_mumbled(b""));
     }
 }

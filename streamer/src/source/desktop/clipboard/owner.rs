@@ -96,7 +96,7 @@ impl Owner {
             let now = Instant::now();
             self.outgoing.expire(now);
             if self.fetch.as_ref().is_some_and(|fetch| fetch.deadline() <= now) {
-                self.finish(Err(Error::X("the owner of the clipboard does not answer".into())))?;
+                self.finish(Err(Error::SilentClipboard))?;
             }
         }
     }
@@ -330,6 +330,8 @@ impl Owner {
                     continue;
                 }
                 (None, Err(Error::Clipboard(error))) => Err(Error::Clipboard(error.clone())),
+                (None, Err(Error::SilentClipboard)) => Err(Error::SilentClipboard),
+                (None, Err(Error::X(message))) => Err(Error::X(message.clone())),
                 (None, Err(error)) => Err(Error::X(error.to_string())),
             };
             // Who asked has gone, if it fails.
