@@ -11,7 +11,7 @@ use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
 use common::slots::SourceList;
 use common::spec::SourceSpec;
 
-use super::sources::{Entry, Feed, Life, RenditionEntry, Waiter};
+use super::sources::{Early, Entry, Feed, Life, RenditionEntry, Waiter};
 use super::viewers::general;
 use super::{MAIN_SLOT, Session};
 use crate::feed::{AudioOutlet, VideoOutlet};
@@ -109,7 +109,7 @@ impl Session {
             // Nobody wants it, so that it is not known to be absent.
             Life::Idle | Life::Running(_) => return,
             Life::Offline(_, reason) | Life::Ended(reason) => reason.clone(),
-            Life::Starting { .. } | Life::Warming(_) => "nothing was received from it so far".into(),
+            Life::Starting(_) | Life::Warming(_) => "nothing was received from it so far".into(),
         };
         link.send(StreamerIpcMessage::SourceLost { reason });
     }
@@ -138,7 +138,7 @@ impl Session {
         let outlets = self.outlets(name, key);
         let Some((entry, outlets)) = self.sources.get_mut(name).zip(outlets) else { return };
         entry.key = key;
-        entry.life = Life::Starting { keyframe: false };
+        entry.life = Life::Starting(Early::Nothing);
         let (spec, started) = (entry.spec.clone(), self.senders.started.clone());
         // Its own thread, not one of a pool: children that are to end with their parent are tied to the
         // thread that started them.
@@ -210,10 +210,11 @@ impl Session {
                 if let Some(sink) = source.take_sink() {
                     self.input.send(input::Event::Attach(name.clone(), sink));
                 }
-                let keyframe = matches!(entry.life, Life::Starting { keyframe: true });
-                entry.life = Life::Warming(source);
-                if keyframe {
-                    self.source_works(link, &name);
+                let before = std::mem::replace(&mut entry.life, Life::Warming(source));
+                match before {
+                    Life::Starting(Early::Keyframe) => self.source_works(link, &name),
+                    Life::Starting(Early::Offline(reason)) => self.source_offline(link, &name, reason),
+                    _ => {}
                 }
                 None
             }
@@ -222,7 +223,7 @@ impl Session {
     }
 
     fn is_starting(&self, name: &str) -> bool {
-        self.sources.get(name).is_some_and(|entry| matches!(entry.life, Life::Starting { .. }))
+        self.sources.get(name).is_some_and(|entry| matches!(entry.life, Life::Starting(_)))
     }
 
     fn start_failed(&mut self, link: &mut Link, name: &str, error: &source::Error) -> Option<ExitReason> {
@@ -278,7 +279,7 @@ impl Session {
         let Some(entry) = self.sources.get_mut(name) else { return };
         match std::mem::replace(&mut entry.life, Life::Idle) {
             // The keyframe has overtaken the news that the source has been started.
-            Life::Starting { .. } => entry.life = Life::Starting { keyframe: true },
+            Life::Starting(_) => entry.life = Life::Starting(Early::Keyframe),
             Life::Warming(source) | Life::Offline(source, _) => {
                 entry.life = Life::Warming(source);
                 self.source_works(link, name);
@@ -388,7 +389,11 @@ impl Session {
             Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => {
                 entry.life = Life::Offline(source, reason);
             }
-            // It is told again once it has been started.
+            // So can this, and a source says it once.
+            Life::Starting(_) => {
+                entry.life = Life::Starting(Early::Offline(reason));
+                return;
+            }
             other => entry.life = other,
         }
         if name == MAIN_SOURCE && self.running_since.is_some() {
@@ -455,7 +460,7 @@ impl Session {
                 tokio::task::spawn_blocking(move || drop((renditions, source)));
             }
             // What is on its way is ended when it is there: nobody knows its key any more.
-            Life::Idle | Life::Starting { .. } | Life::Ended(_) => {}
+            Life::Idle | Life::Starting(_) | Life::Ended(_) => {}
         }
     }
 

@@ -82,11 +82,8 @@ pub enum Waiter {
 pub enum Life {
     /// Not wanted.
     Idle,
-    /// Coming up; `keyframe`: its first one was there before it said so.
-    Starting {
-        /// The first keyframe is there.
-        keyframe: bool,
-    },
+    /// Coming up.
+    Starting(Early),
     /// Started, without a picture.
     Warming(Box<dyn Running>),
     /// Pictures come.
@@ -95,6 +92,17 @@ pub enum Life {
     Offline(Box<dyn Running>, String),
     /// It ended by itself, and why.
     Ended(String),
+}
+
+/// What a source has said before the news that it has been started: both come by queues of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Early {
+    /// Nothing.
+    Nothing,
+    /// The first keyframe is there.
+    Keyframe,
+    /// It is lost, and why.
+    Offline(String),
 }
 
 /// One source.
@@ -155,7 +163,7 @@ impl Entry {
     pub fn running(&self) -> Option<&dyn Running> {
         match &self.life {
             Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => Some(&**source),
-            Life::Idle | Life::Starting { .. } | Life::Ended(_) => None,
+            Life::Idle | Life::Starting(_) | Life::Ended(_) => None,
         }
     }
 
@@ -190,7 +198,7 @@ impl Entry {
     fn state(&self) -> (SourceState, Option<String>) {
         match &self.life {
             Life::Idle => (SourceState::Idle, None),
-            Life::Starting { .. } | Life::Warming(_) => (SourceState::Starting, None),
+            Life::Starting(_) | Life::Warming(_) => (SourceState::Starting, None),
             Life::Running(_) => (SourceState::Running, None),
             Life::Offline(_, reason) | Life::Ended(reason) => (SourceState::Offline, Some(reason.clone())),
         }
@@ -432,7 +440,7 @@ mod tests {
         let due = sources.due(start, &["camera1-360p".to_owned()]);
         assert_eq!(due.start, ["camera1", "camera2", "test", "camera1-360p"]);
         for entry in sources.all_mut().values_mut() {
-            entry.life = Life::Starting { keyframe: false };
+            entry.life = Life::Starting(Early::Nothing);
         }
         assert_eq!(sources.due(start, &["camera1".to_owned()]), Due::default());
         let due = sources.due(start + LINGER, &["camera1".to_owned()]);

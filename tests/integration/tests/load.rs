@@ -230,7 +230,8 @@ fn snapshots_asked_for_in_crowds_are_shared_and_bounded_and_take_no_frames_from_
             let (mut statuses, mut peak) = (Vec::new(), 0);
             let crowded = rate(&mut || {
                 statuses.extend(snapshots(&server, Some(&bearer), ""));
-                assert!(snapshots(&server, None, "?format=jpeg").iter().all(|status| *status == 200));
+                let of_admin = snapshots(&server, None, "?format=jpeg");
+                assert!(of_admin.iter().all(|status| *status == 200), "{of_admin:?}");
                 let processes = server.session_processes().into_iter();
                 peak = peak.max(processes.map(|process| process.resident_bytes()).max().unwrap_or(0));
             });

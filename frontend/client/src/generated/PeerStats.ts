@@ -35,4 +35,12 @@ skipped_units: number,
 /**
  * Round trip, milliseconds, from its last receiver report.
  */
-round_trip_ms: number | null, };
+round_trip_ms: number | null, 
+/**
+ * What its path carries, bits per second, as far as that is known; absent while it has shown no limit.
+ */
+estimate_bps: number | null, 
+/**
+ * How much longer than at its best the path takes, milliseconds: what waits in its queues.
+ */
+queue_ms: number, };

@@ -432,8 +432,13 @@ mod tests {
         let action = Action::of(VideoMode::H264);
         let picture =
             Picture { action, height: None, interlaced: false, bitrate_kbps: None, known: None, hdtv: false };
-        let silent = Plan { input: of("a.mp4", false), picture: Some((picture, 1)), sound: None };
-        assert!(silent.arguments().join(" ").contains(" level+error "));
+        let silent = |input| {
+            let plan = Plan { input, picture: Some((picture, 1)), sound: None };
+            plan.arguments().join(" ")
+        };
+        assert!(silent(of("http://h/a", false)).contains(" level+error "));
+        // Of a file the only picture may be a cover, which nothing else tells.
+        assert!(silent(of("a.mp4", false)).contains(" level+info "));
     }
 
     #[test]
