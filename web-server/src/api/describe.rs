@@ -19,10 +19,14 @@ pub fn for_generators(document: &mut Value) {
     }
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         let unions: Vec<String> = schemas.keys().cloned().collect();
-        for name in unions {
-            name_variants(&name, schemas);
+        for name in &unions {
+            name_variants(name, schemas);
+        }
+        for name in &unions {
+            distribute(name, schemas);
         }
     }
+    remove_unused_unions(document);
 }
 
 /// Changes that apply wherever the shape occurs.
@@ -131,6 +135,66 @@ fn name_variants(name: &str, schemas: &mut Map<String, Value>) {
     }
 }
 
+/// A tagged union with more fields beside it, as `serde(flatten)` makes it, becomes a union of its variants with these fields each: to
+/// generators, a union is no object that could have more fields.
+fn distribute(name: &str, schemas: &mut Map<String, Value>) {
+    let Some(parts) = schemas.get(name).and_then(|schema| schema.get("allOf")).and_then(Value::as_array)
+    else {
+        return;
+    };
+    let union = |part: &Value| {
+        let union = schemas.get(part.get("$ref")?.as_str()?.strip_prefix(SCHEMAS)?)?;
+        Some(union.get("discriminator")?.clone())
+    };
+    let Some((at, discriminator)) = parts.iter().enumerate().find_map(|(at, part)| Some((at, union(part)?)))
+    else {
+        return;
+    };
+    let Some(variants) = discriminator["mapping"].as_object() else { return };
+    let mut rest = parts.clone();
+    rest.remove(at);
+    let mut references = Vec::new();
+    let mut mapping = Map::new();
+    for (tag, variant) in variants {
+        let own = format!("{name}{}", pascal_case(tag));
+        let reference = format!("{SCHEMAS}{own}");
+        references.push(json!({"$ref": reference}));
+        mapping.insert(tag.clone(), reference.into());
+        let all: Vec<Value> = std::iter::once(json!({"$ref": variant})).chain(rest.iter().cloned()).collect();
+        schemas.insert(own, json!({"allOf": all}));
+    }
+    if let Some(schema) = schemas.get_mut(name).and_then(Value::as_object_mut) {
+        schema.remove("allOf");
+        schema.insert("oneOf".into(), references.into());
+        let property = discriminator["propertyName"].clone();
+        schema.insert("discriminator".into(), json!({"propertyName": property, "mapping": mapping}));
+    }
+}
+
+/// A union that was distributed is named by nothing any more.
+fn remove_unused_unions(document: &mut Value) {
+    let Some(schemas) = document.pointer("/components/schemas").and_then(Value::as_object) else { return };
+    let unions = schemas.iter().filter(|(_, schema)| schema.get("discriminator").is_some());
+    let unused =
+        unions.map(|(name, _)| name.clone()).filter(|name| !refers(document, &format!("{SCHEMAS}{name}")));
+    for name in unused.collect::<Vec<_>>() {
+        if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+            schemas.remove(&name);
+        }
+    }
+}
+
+/// True when something in the value is a reference to this.
+fn refers(value: &Value, reference: &str) -> bool {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .any(|(key, value)| (key == "$ref" && value == reference) || refers(value, reference)),
+        Value::Array(values) => values.iter().any(|value| refers(value, reference)),
+        _ => false,
+    }
+}
+
 /// The property of a variant that has one possible value, with that value.
 fn tag(variant: &Value) -> Option<(String, String)> {
     let parts = variant.get("allOf").and_then(Value::as_array);
@@ -156,7 +220,7 @@ mod tests {
 
     #[test]
     fn variants_of_a_tagged_union_get_names_and_a_discriminator() {
-        let mut document = json!({"components": {"schemas": {"Shape": {"oneOf": [
+        let mut document = json!({"paths": {"$ref": "#/components/schemas/Shape"}, "components": {"schemas": {"Shape": {"oneOf": [
             {"type": "object", "properties": {"kind": {"type": "string", "enum": ["circle"]}}},
             {"allOf": [{"$ref": "#/components/schemas/Box"},
                        {"properties": {"kind": {"type": "string", "enum": ["round_box"]}}}]},
@@ -170,6 +234,28 @@ mod tests {
             "#/components/schemas/ShapeCircle"
         );
         assert!(schemas["ShapeRoundBox"]["allOf"].is_array());
+        let once = document.clone();
+        for_generators(&mut document);
+        assert_eq!(document, once);
+    }
+
+    #[test]
+    fn fields_beside_a_union_are_those_of_each_variant() {
+        let mut document = json!({"paths": {"$ref": "#/components/schemas/Event"}, "components": {"schemas": {
+            "Event": {"allOf": [{"$ref": "#/components/schemas/What"}, {"properties": {"at": {"type": "string"}}}]},
+            "What": {"oneOf": [
+                {"type": "object", "properties": {"type": {"type": "string", "enum": ["made"]}}},
+                {"type": "object", "properties": {"type": {"type": "string", "enum": ["gone"]}}},
+            ]},
+        }}});
+        for_generators(&mut document);
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["Event"]["discriminator"]["mapping"]["gone"], "#/components/schemas/EventGone");
+        assert!(schemas["Event"].get("allOf").is_none());
+        assert!(schemas.get("What").is_none(), "nothing names it any more");
+        let gone = &schemas["EventGone"]["allOf"];
+        assert_eq!(gone[0]["$ref"], "#/components/schemas/WhatGone");
+        assert!(gone[1]["properties"]["at"].is_object());
         let once = document.clone();
         for_generators(&mut document);
         assert_eq!(document, once);
