@@ -1,7 +1,7 @@
 //! One session after its `Init`: its sources, its slots, its shards, its peers, and what they say to each other.
 //!
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
-//! comes back as [`crate::link::Finished`] or [`Started`].
+//! comes back as `link::Finished` or [`Started`].
 
 mod control;
 mod heartbeat;
