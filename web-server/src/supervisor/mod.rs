@@ -55,8 +55,8 @@ use ask::{Answer, AskError, Ticket};
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
 /// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
 const COMMANDS: usize = 256;
-/// Snapshots that wait for their connection; more are refused with [`AskError::Busy`].
-const BULK_COMMANDS: usize = 16;
+/// Snapshots that wait for their connection: as many as a streamer has wait for a picture. More are refused with [`AskError::Busy`].
+const BULK_COMMANDS: usize = 64;
 
 /// Lines of the log that are told with an end.
 pub const LOG_LINES: usize = 20;
