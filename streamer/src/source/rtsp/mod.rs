@@ -13,9 +13,9 @@
 //! falling apart. A camera that is lost is tried again (see [`crate::source::live`]).
 //!
 //! `retina` speaks no TLS, and of its codecs only H.264 is taken apart here: cameras at `rtsps://`, and those that send something
-//! else, are read by ffmpeg altogether. It is strict, too, and follows no redirection: a camera that says something that it does not
-//! understand, before it has been read for a while, is tried by ffmpeg, once. When that gives no picture either, it is
-//! read as usual again. Which it is, and why, is told ([`Publisher::has_reader`]).
+//! else, are read by ffmpeg altogether. It is strict, too: a camera that says something that it does not understand, before it has been
+//! read for a while, is tried by ffmpeg, once. When that gives no picture either, it is read as usual again. Which it is, and why, is
+//! told ([`Publisher::has_reader`]). Redirections are followed here (`redirect`), as `retina` follows none, and ffmpeg any number.
 
 mod connection;
 pub mod depacketize;
