@@ -28,3 +28,4 @@ pub mod stats;
 pub mod streamer;
 pub mod thread;
 mod throttle;
+pub mod wake;

@@ -11,12 +11,11 @@
 //! supervises it sees which shard it was.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::Command;
-use super::shard::wake;
+use crate::wake::Wake;
 
 /// Commands in a shard's own queue. What it has no room for waits in the backlog.
 const QUEUE: usize = 1024;
@@ -47,7 +46,7 @@ pub enum Trouble {
 /// Sends commands to one shard.
 pub struct Commands {
     queue: SyncSender<Command>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     backlog: VecDeque<Command>,
     /// A command was lost.
     overrun: bool,
@@ -57,7 +56,7 @@ pub struct Commands {
 
 impl Commands {
     /// The way to the shard that reads the receiver, and is woken by `wake`.
-    pub fn new(wake: Arc<OwnedFd>) -> (Self, Receiver<Command>) {
+    pub fn new(wake: Arc<Wake>) -> (Self, Receiver<Command>) {
         let (queue, receiver) = sync_channel(QUEUE);
         (Self { queue, wake, backlog: VecDeque::new(), overrun: false, unanswered: 0 }, receiver)
     }
@@ -121,7 +120,7 @@ impl Commands {
             }
         }
         if passed {
-            wake(&self.wake);
+            self.wake.wake();
         }
     }
 
@@ -139,10 +138,9 @@ impl Commands {
 mod tests {
     use super::*;
     use common::id::PeerId;
-    use rustix::event::{EventfdFlags, eventfd};
 
     fn commands() -> (Commands, Receiver<Command>) {
-        Commands::new(Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap()))
+        Commands::new(Arc::new(Wake::new().unwrap()))
     }
 
     fn said(n: usize) -> Command {

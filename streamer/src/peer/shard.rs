@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -20,8 +21,6 @@ use common::id::{PeerId, SlotIndex};
 use common::input::Actor;
 use common::signal::Role;
 use common::stats::NetworkStats;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::mpsc;
 use tracing::Span;
 
@@ -38,6 +37,7 @@ use super::viewer::{Context, Viewer};
 use super::{Audience, Binding, Command, FeedId, Media, Report};
 use crate::input;
 use crate::stats::Counter;
+use crate::wake::{Wake, wait_readable};
 
 /// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
 /// dropped; it sees the gap in the numbers and goes on with the next keyframe.
@@ -49,7 +49,7 @@ const PER_TURN: usize = 64;
 #[derive(Clone)]
 pub struct Feeder {
     media: SyncSender<Media>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     dropped: Arc<Counter>,
 }
 
@@ -60,18 +60,12 @@ impl Feeder {
             tracing::debug!("a shard is behind: media dropped");
             self.dropped.add(1);
         }
-        wake(&self.wake);
+        self.wake.wake();
     }
 }
 
 /// Bitrates follow paths at most this often.
 const LIMITS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Ends a shard's wait.
-pub(super) fn wake(fd: &OwnedFd) {
-    // Fails only when the counter would overflow, and then it is readable.
-    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
-}
 
 /// A shard that has been started.
 pub struct Started {
@@ -110,7 +104,7 @@ pub struct Config {
 pub fn start(config: Config) -> io::Result<Started> {
     let Config { index, network, slots, messages, clock, identity, input, reports } = config;
     let sockets = Sockets::bind(&network)?;
-    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let wake = Arc::new(Wake::new()?);
     let (commands, command_receiver) = Commands::new(wake.clone());
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
     let dropped = Arc::<Counter>::default();
@@ -205,7 +199,7 @@ struct Shard {
     reports: Reports,
     sockets: Sockets,
     negotiator: Negotiator,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     commands: Receiver<Command>,
     media: Receiver<Media>,
     /// Media that did not fit the queue.
@@ -260,18 +254,11 @@ impl Shard {
     }
 
     fn wait(&self) {
-        let now = Instant::now();
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let deadline = [timer, self.feeds.deadline(), self.limits_due].into_iter().flatten().min();
-        let timeout = deadline.map(|at| at.saturating_duration_since(now));
-        let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
-        let mut fds: Vec<_> =
-            self.sockets.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        fds.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
-        // An interrupted wait is a short one.
-        let _ = poll(&mut fds, timeout.as_ref());
-        // Reset before the queues are read, so that nothing is missed. Fails when it is zero already.
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        // Fails only for want of memory: the turn is taken at once then.
+        let _ = wait_readable(self.sockets.fds().chain([self.wake.as_fd()]), deadline);
+        self.wake.reset();
     }
 
     fn take_media(&mut self) {
@@ -298,7 +285,7 @@ impl Shard {
                 self.report_slots();
             }
             if taken == PER_TURN {
-                return wake(&self.wake);
+                return self.wake.wake();
             }
         }
     }
@@ -323,7 +310,7 @@ impl Shard {
             self.command(Instant::now(), command);
             if taken == PER_TURN {
                 // More may wait: come back at once after the media.
-                wake(&self.wake);
+                self.wake.wake();
                 break;
             }
         }

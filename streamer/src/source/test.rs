@@ -151,7 +151,7 @@ impl Show {
                 Next::Command(command) => self.handle(command)?,
                 Next::Stop => return Ok(()),
                 Next::Empty => {
-                    demand.drain();
+                    demand.reset_wake();
                     keyframe |= demand.take_keyframe();
                     let encoded = keyframe || demand.watchers() > 0;
                     let wanted = encoded || self.frames.wanted();

@@ -150,7 +150,7 @@ impl<S: Surface> Capture<S> {
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }
-            demand.drain();
+            demand.reset_wake();
             let audience = self.audience(demand.watchers());
             self.schedule.audience(audience);
             if demand.take_keyframe() {

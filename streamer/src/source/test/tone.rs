@@ -58,7 +58,7 @@ impl Play {
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }
-            demand.drain();
+            demand.reset_wake();
             let until = if demand.watchers() == 0 {
                 None
             } else {

@@ -167,7 +167,7 @@ impl Client {
 
     /// Records while somebody listens and there is something to hear.
     fn follow(&mut self, outlet: &AudioOutlet, blocks: &mut Blocks) {
-        outlet.demand().drain();
+        outlet.demand().reset_wake();
         self.players.ask(&self.context);
         let quiet = !self.players.playing.get() && blocks.is_silent();
         let cork = outlet.demand().watchers() == 0 || quiet;

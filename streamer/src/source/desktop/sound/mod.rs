@@ -13,19 +13,17 @@ mod blocks;
 mod capture;
 mod server;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::time::Timespec;
-
 use crate::feed::AudioOutlet;
 use crate::source::Error;
 use crate::stats::SourceCounters;
+use crate::wake::{Wake, wait_readable};
 
 /// First pause before a server that failed is started again; doubled at each failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
@@ -106,19 +104,18 @@ impl Ready {
 #[derive(Debug)]
 struct Stop {
     stopped: AtomicBool,
-    wake: OwnedFd,
+    /// Never reset: once stopped, every wait ends at once.
+    wake: Wake,
 }
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { stopped: AtomicBool::new(false), wake })
+        Ok(Self { stopped: AtomicBool::new(false), wake: Wake::new()? })
     }
 
     fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // Fails only when it is readable already. It is never read, so it stays readable.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.wake.wake();
     }
 
     fn is_stopped(&self) -> bool {
@@ -127,8 +124,9 @@ impl Stop {
 
     /// Waits for `time`, or until stopped.
     fn sleep(&self, time: Duration) {
-        let time = Timespec::try_from(time).unwrap_or_default();
-        let _ = poll(&mut [PollFd::new(&self.wake, PollFlags::IN)], Some(&time));
+        if let Err(error) = wait_readable([self.wake.as_fd()], Some(Instant::now() + time)) {
+            tracing::error!(%error, "the sound's thread cannot wait");
+        }
     }
 }
 
