@@ -158,7 +158,9 @@ mod tests {
     fn what_finds_no_room_waits_in_its_order() {
         let (mut commands, shard) = commands();
         let all = QUEUE + 500;
-        (0..all).for_each(|n| commands.send(said(n)));
+        for n in 0..all {
+            commands.send(said(n));
+        }
         let mut heard: Vec<_> = shard.try_iter().map(|command| number(&command)).collect();
         assert_eq!(heard.len(), QUEUE);
         commands.send(said(all));
@@ -172,7 +174,9 @@ mod tests {
         let (mut commands, shard) = commands();
         let taken = (0..).take_while(|n| commands.offer(said(*n)).is_ok()).count();
         assert_eq!(taken, QUEUE + BACKLOG_FOR_PEERS);
-        (taken..QUEUE + BACKLOG).for_each(|n| commands.send(said(n)));
+        for n in taken..QUEUE + BACKLOG {
+            commands.send(said(n));
+        }
         assert_eq!(commands.trouble(), None);
         commands.send(said(0));
         assert_eq!(commands.trouble(), Some(Trouble::Overrun));

@@ -24,9 +24,8 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::connection::{Identity, Srtp};
-use super::shard::Key;
 use super::viewer::{Setup, Viewer};
-use super::{Begin, Binding, Sections};
+use super::{Begin, Binding, Key, Sections};
 use crate::wake::Wake;
 
 /// How much nicer the thread is than the shard. Where all processors are busy it gets half as much of one as those who encode and

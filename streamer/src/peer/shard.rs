@@ -2,11 +2,13 @@
 //!
 //! Each turn of its loop: media first, as it is what everybody waits for; then viewers that come back from the negotiator;
 //! then commands; then datagrams; then timers. Nothing here takes long: what does is the negotiator's.
+//!
+//! What it decides is decided beside it: whose a datagram is (`routes`), whose timer runs (`timers`), what is kept for a viewer
+//! that is away (`away`).
 
 mod negotiation;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -24,17 +26,17 @@ use common::stats::NetworkStats;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::away::{Away, Counted};
+use super::away::Away;
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
-use super::demux;
 use super::feeds::Feeds;
 use super::messages::{self, Order};
 use super::negotiator::{Common, Negotiator, Work};
-use super::slot::Packet;
+use super::routes::Routes;
 use super::socket::{Inbox, Network, Sockets};
+use super::timers::Timers;
 use super::viewer::{Context, Viewer};
-use super::{Audience, Binding, Command, FeedId, Media, Report};
+use super::{Audience, Binding, Command, FeedId, Key, Media, Report};
 use crate::input;
 use crate::stats::Counter;
 use crate::wake::{Wake, wait_readable};
@@ -122,7 +124,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         bindings: vec![None; usize::from(slots)],
         first_size: (0, 0),
         control: Control::default(),
-        clock,
+        context: Context { feeds: Feeds::of(index), clock, packets: Vec::new() },
         input,
         reports: Reports(reports),
         sockets,
@@ -131,14 +133,11 @@ pub fn start(config: Config) -> io::Result<Started> {
         commands: command_receiver,
         media: media_receiver,
         dropped,
-        feeds: Feeds::of(index),
         viewers: BTreeMap::new(),
         next_key: 0,
         by_peer: HashMap::new(),
-        by_ufrag: HashMap::new(),
-        by_address: HashMap::new(),
-        timers: BinaryHeap::new(),
-        packets: Vec::new(),
+        routes: Routes::default(),
+        timers: Timers::default(),
         inbox: Inbox::default(),
         events: Vec::new(),
         limits_due: None,
@@ -148,17 +147,12 @@ pub fn start(config: Config) -> io::Result<Started> {
     Ok(Started { commands, feeder, thread })
 }
 
-/// Index of a viewer in its shard. Never used again, so that what is late for one cannot reach another.
-pub(super) type Key = u64;
-
 struct Entry {
     peer: PeerId,
     place: Place,
     /// Our ICE user name, once there is a description of ours.
     ufrag: String,
     span: Span,
-    /// The earliest of its timers in the heap.
-    scheduled: Option<Instant>,
 }
 
 /// Where a viewer is.
@@ -194,7 +188,7 @@ impl Reports {
 
 struct Shard {
     index: usize,
-    clock: Instant,
+    context: Context,
     input: input::Handle,
     reports: Reports,
     sockets: Sockets,
@@ -204,7 +198,6 @@ struct Shard {
     media: Receiver<Media>,
     /// Media that did not fit the queue.
     dropped: Arc<Counter>,
-    feeds: Feeds,
     bindings: Vec<Option<Binding>>,
     /// Of the picture in slot 0, pixels: some peers say positions as parts of it.
     first_size: (u32, u32),
@@ -213,23 +206,14 @@ struct Shard {
     viewers: BTreeMap<Key, Entry>,
     next_key: Key,
     by_peer: HashMap<PeerId, Key>,
-    by_ufrag: HashMap<String, Key>,
-    by_address: HashMap<SocketAddr, Key>,
-    timers: BinaryHeap<Reverse<(Instant, Key)>>,
-    packets: Vec<Packet>,
+    routes: Routes,
+    timers: Timers,
     inbox: Inbox,
     events: Vec<Event>,
     /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of viewers that are gone.
     counted: NetworkStats,
-}
-
-/// The parts of a shard that a viewer works with, borrowed apart from the viewers.
-macro_rules! context {
-    ($shard:ident) => {
-        &mut Context { feeds: &mut $shard.feeds, clock: $shard.clock, packets: &mut $shard.packets }
-    };
 }
 
 impl Shard {
@@ -254,8 +238,8 @@ impl Shard {
     }
 
     fn wait(&self) {
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let deadline = [timer, self.feeds.deadline(), self.limits_due].into_iter().flatten().min();
+        let deadline =
+            [self.timers.next(), self.context.feeds.deadline(), self.limits_due].into_iter().flatten().min();
         // Fails only for want of memory: the turn is taken at once then.
         let _ = wait_readable(self.sockets.fds().chain([self.wake.as_fd()]), deadline);
         self.wake.reset();
@@ -266,16 +250,16 @@ impl Shard {
             let Ok(media) = self.media.try_recv() else { return };
             let now = Instant::now();
             if let Media::Video(feed, unit) = &media {
-                self.feeds.push(now, *feed, unit);
+                self.context.feeds.push(now, *feed, unit);
             }
             for (key, entry) in &mut self.viewers {
                 match &mut entry.place {
                     Place::Here(viewer) => {
-                        viewer.write(now, &media, context!(self));
+                        viewer.write(now, &media, &mut self.context);
                         viewer.transmit(&mut self.sockets, |_, _| {});
                         if viewer.is_limited() {
                             // Packets may wait for their turn.
-                            schedule(&mut self.timers, *key, &mut entry.scheduled, viewer);
+                            schedule(&mut self.timers, *key, viewer);
                         }
                     }
                     Place::Away(away) => away.keep_media(&media),
@@ -293,7 +277,7 @@ impl Shard {
     fn report_slots(&mut self) {
         for viewer in self.viewers.values_mut().filter_map(Entry::here) {
             let peer = viewer.id;
-            for (slot, state) in viewer.changed_slots(&self.feeds) {
+            for (slot, state) in viewer.changed_slots(&self.context.feeds) {
                 self.reports.send(Report::Slot { peer, slot, state });
             }
         }
@@ -320,10 +304,10 @@ impl Shard {
     fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Join { peer, role, srtp, begin } => self.join(peer, role, srtp, begin),
-            Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
-            Command::RemoveFeed { feed } => self.feeds.remove(feed),
+            Command::AddFeed { feed, demand } => self.context.feeds.add(feed, demand),
+            Command::RemoveFeed { feed } => self.context.feeds.remove(feed),
             Command::FeedOnline { feed, online } => {
-                self.feeds.set_online(feed, online);
+                self.context.feeds.set_online(feed, online);
                 if !online {
                     for key in self.keys() {
                         self.offline(key, feed);
@@ -392,7 +376,7 @@ impl Shard {
     fn bind(&mut self, now: Instant, key: Key, slot: SlotIndex, binding: Option<Binding>) {
         match self.viewers.get_mut(&key).map(|entry| &mut entry.place) {
             Some(Place::Here(viewer)) => {
-                viewer.bind(now, slot, binding, context!(self));
+                viewer.bind(now, slot, binding, &mut self.context);
                 viewer.transmit(&mut self.sockets, |_, _| {});
                 self.offer_if_due(key);
             }
@@ -401,9 +385,9 @@ impl Shard {
         }
     }
 
-    fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T) -> Option<T> {
+    fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context) -> T) -> Option<T> {
         let viewer = self.viewers.get_mut(&key)?.here()?;
-        Some(act(viewer, context!(self)))
+        Some(act(viewer, &mut self.context))
     }
 
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
@@ -411,13 +395,13 @@ impl Shard {
         let peer = entry.peer;
         let away = matches!(entry.place, Place::Away(_));
         let _entered = entry.span.clone().entered();
+        if matches!(command, Command::SetRole { role, .. } if role < Role::Controller) {
+            // At once, also of one that is away: nothing may stay pressed by who may press nothing.
+            self.input.gone(Actor::Peer(peer));
+        }
         let refused = match command {
             Command::Remove { reason, .. } => return self.remove(key, &reason),
             Command::Answer { sdp, .. } => return self.answer(key, sdp),
-            Command::SetRole { role, .. } if role < Role::Controller && away => {
-                self.input.gone(Actor::Peer(peer));
-                return self.keep(key, command);
-            }
             command if away => return self.keep(key, command),
             Command::Bind { slot, binding, .. } => return self.bind(now, key, slot, binding),
             Command::FeedOnline { feed, .. } => return self.offline(key, feed),
@@ -446,9 +430,6 @@ impl Shard {
                 None
             }
             Command::SetRole { role, .. } => {
-                if role < Role::Controller {
-                    self.input.gone(Actor::Peer(peer));
-                }
                 self.with(key, |viewer, _| viewer.role = role);
                 None
             }
@@ -473,16 +454,9 @@ impl Shard {
             Place::Here(viewer) => viewer,
             Place::Away(away) => return away.keep_text(entry.peer, to, text),
         };
-        let hears = match to {
-            Audience::All => true,
-            Audience::AllBut(peer) => viewer.id != peer,
-            Audience::Controllers => viewer.role >= Role::Controller,
-            Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
-            Audience::One(peer) => viewer.id == peer,
-        };
-        if hears && viewer.say(now, text) {
+        if to.includes(viewer.id, viewer.role) && viewer.say(now, text) {
             viewer.transmit(&mut self.sockets, |_, _| {});
-            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
+            schedule(&mut self.timers, key, viewer);
         }
     }
 
@@ -492,10 +466,9 @@ impl Shard {
         inbox.clear();
         self.sockets.receive(|datagram| inbox.push(&datagram));
         for (local, from, data) in inbox.iter() {
-            let now = Instant::now();
-            let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
-            let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
-            self.datagram(now, key, local, from, data);
+            if let Some(key) = self.routes.find(from, data) {
+                self.datagram(Instant::now(), key, local, from, data);
+            }
         }
         self.inbox = inbox;
     }
@@ -514,23 +487,14 @@ impl Shard {
 
     fn take_timers(&mut self) {
         let now = Instant::now();
-        self.feeds.timeout(now);
-        // Those that are due now, once: a timer that is due again at once waits for the next turn.
-        let mut due = Vec::new();
-        while let Some(Reverse((at, key))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now)
-        {
-            self.timers.pop();
-            due.push((at, key));
-        }
-        for (at, key) in due {
-            let Some(entry) = self.viewers.get_mut(&key).filter(|entry| entry.scheduled == Some(at)) else {
-                continue;
-            };
-            entry.scheduled = None;
+        self.context.feeds.timeout(now);
+        // Once: a timer that is due again at once waits for the next turn.
+        for key in self.timers.take_due(now) {
+            let Some(entry) = self.viewers.get_mut(&key) else { continue };
             let _entered = entry.span.clone().entered();
             // One that is away gets its timer when it is back.
             let Some(viewer) = entry.here() else { continue };
-            if viewer.timeout(now, self.clock) {
+            if viewer.timeout(now, self.context.clock) {
                 if let Some(held) = messages::repeat(now, viewer, &self.control) {
                     // Left out, it is what was held that is let go.
                     let _ = self.input.keys(Actor::Peer(viewer.id), held);
@@ -553,7 +517,7 @@ impl Shard {
             self.viewers.values_mut().filter_map(Entry::here).map(|viewer| &*viewer).collect();
         let limited = viewers.iter().any(|viewer| viewer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
-        self.feeds.limit(viewers.iter().flat_map(|viewer| viewer.shares()));
+        self.context.feeds.limit(viewers.iter().flat_map(|viewer| viewer.shares()));
     }
 
     /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
@@ -568,16 +532,8 @@ impl Shard {
         self.events = events;
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         if let Place::Here(viewer) = &mut entry.place {
-            let by_address = &mut self.by_address;
-            viewer.transmit(&mut self.sockets, |to, data| {
-                if demux::proves_address(data) {
-                    by_address.insert(to, key);
-                } else {
-                    // Our own checks go wherever the peer's candidates say. That must not take others' addresses.
-                    by_address.entry(to).or_insert(key);
-                }
-            });
-            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
+            viewer.transmit(&mut self.sockets, |to, data| self.routes.sent(key, to, data));
+            schedule(&mut self.timers, key, viewer);
         }
     }
 
@@ -586,12 +542,12 @@ impl Shard {
         let peer = viewer.id;
         match event {
             Event::Connected => {
-                viewer.connected(now, context!(self));
+                viewer.connected(now, &mut self.context);
                 self.reports.send(Report::State { peer, state: PeerState::Connected });
                 self.report_slots();
             }
             Event::Lost => {
-                viewer.lost(now, context!(self));
+                viewer.lost(now, &mut self.context);
                 self.reports.send(Report::State { peer, state: PeerState::Lost });
                 self.report_slots();
             }
@@ -600,7 +556,7 @@ impl Shard {
             Event::Open(_) => {}
             Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
             Event::Feedback(feedback) => {
-                viewer.feedback(now, feedback, context!(self));
+                viewer.feedback(now, feedback, &mut self.context);
                 if viewer.is_limited() {
                     self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
                 }
@@ -635,9 +591,9 @@ impl Shard {
 
     fn remove(&mut self, key: Key, reason: &str) {
         let Some(entry) = self.viewers.remove(&key) else { return };
-        self.by_ufrag.remove(&entry.ufrag);
         self.by_peer.remove(&entry.peer);
-        self.by_address.retain(|_, owner| *owner != key);
+        self.routes.remove(key, &entry.ufrag);
+        self.timers.remove(key);
         let viewer = match entry.place {
             Place::Here(viewer) => Some(viewer),
             // One that is being negotiated is let go when it comes back.
@@ -652,9 +608,9 @@ impl Shard {
 
     /// A viewer goes for good.
     fn let_go(&mut self, mut viewer: Box<Viewer>) {
-        viewer.leave(context!(self));
+        viewer.leave(&mut self.context);
         viewer.transmit(&mut self.sockets, |_, _| {});
-        add_stats(&mut self.counted, &viewer.counted());
+        viewer.counted().add_to(&mut self.counted);
     }
 
     fn stats(&mut self) {
@@ -664,8 +620,9 @@ impl Shard {
         }
         let mut network = self.counted.clone();
         let counts = self.sockets.counts();
-        (network.sent_bytes, network.send_calls, network.send_drops) =
-            (counts.bytes, counts.calls, counts.drops);
+        network.sent_bytes = counts.bytes;
+        network.send_calls = counts.calls;
+        network.send_drops = counts.drops;
         network.media_drops = self.dropped.get();
         let mut peers = Vec::with_capacity(self.viewers.len());
         for entry in self.viewers.values() {
@@ -674,34 +631,17 @@ impl Shard {
                 Place::Away(away) => (away.state, away.counted.clone()),
             };
             network.peers += u32::from(state == PeerState::Connected);
-            add_stats(&mut network, &counted);
+            counted.add_to(&mut network);
             peers.push((entry.peer, counted.stats));
         }
         self.reports.send(Report::Stats { shard: self.index, network, peers });
     }
 }
 
-fn add_stats(network: &mut NetworkStats, counted: &Counted) {
-    let stats = &counted.stats;
-    network.rtp_packets += stats.packets;
-    network.retransmitted += stats.retransmitted;
-    network.not_retransmitted += counted.not_retransmitted;
-    network.keyframe_requests += stats.keyframe_requests;
-    network.skipped_units += stats.skipped_units;
-    network.messages_dropped += counted.messages_dropped;
-}
-
-/// Sets the timer of a viewer if it has to run earlier than is planned.
-fn schedule(
-    timers: &mut BinaryHeap<Reverse<(Instant, Key)>>,
-    key: Key,
-    scheduled: &mut Option<Instant>,
-    viewer: &mut Viewer,
-) {
-    let Some(deadline) = viewer.deadline() else { return };
-    if scheduled.is_none_or(|scheduled| deadline < scheduled) {
-        *scheduled = Some(deadline);
-        timers.push(Reverse((deadline, key)));
+/// Has the timer of a viewer run when the viewer needs it.
+fn schedule(timers: &mut Timers, key: Key, viewer: &mut Viewer) {
+    if let Some(deadline) = viewer.deadline() {
+        timers.set(key, deadline);
     }
 }
 
