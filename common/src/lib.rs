@@ -7,6 +7,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod backoff;
 pub mod cgroup;
 pub mod clipboard;
 pub mod control;

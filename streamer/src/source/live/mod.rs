@@ -29,13 +29,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::backoff::Attempts;
 use common::media::VideoCodec;
 use common::slots::Reader;
 use common::spec::CursorMode;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::Backoff;
 use self::h264::{Colours, Format};
 use self::still::Still;
 use super::{Ended, Error, Event, Events, Info, Outlets, Running};
@@ -149,7 +149,7 @@ pub struct Publisher {
     events: Events,
     shared: Arc<Shared>,
     state: State,
-    backoff: Backoff,
+    attempts: Attempts,
     rate: Rate,
 }
 
@@ -165,8 +165,9 @@ impl Publisher {
         let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host: _ } =
             outlets;
         let state = State::Trying(None);
-        let (backoff, rate) = (Backoff::default(), Rate::default());
-        Self { video, audio, counters, events, shared, state, backoff, rate }
+        let attempts = backoff::attempts();
+        let rate = Rate::default();
+        Self { video, audio, counters, events, shared, state, attempts, rate }
     }
 
     /// Whether it has sound, from now on.
@@ -235,7 +236,7 @@ impl Publisher {
             self.state = State::Trying(Some(reason.clone()));
             self.events.send(Event::Offline(reason)).await;
         }
-        self.backoff.lost(online, backoff::random())
+        self.attempts.failed(online, backoff::random())
     }
 
     /// It is at its end.

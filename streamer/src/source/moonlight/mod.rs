@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::backoff::Attempts;
 use common::slots::{HostStage, HostStream};
 use common::spec::{CursorMode, HostAccess, MoonlightSpec};
 use gamestream::input::Input;
@@ -33,7 +34,7 @@ use tokio::sync::oneshot;
 use self::pictures::Pictures;
 use self::session::{Failure, Session};
 use self::sink::Steering;
-use super::live::backoff::{self, Backoff};
+use super::live::backoff;
 use super::live::still::Still;
 use super::{Ended, Error, Event, Events, HostStatus, Info, Outlets, Running};
 use crate::feed::AudioOutlet;
@@ -169,7 +170,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         audio,
         counters,
         events,
-        backoff: Backoff::default(),
+        attempts: backoff::attempts(),
     };
     let run = move || worker.run(session);
     let thread = crate::thread::spawn("moonlight", run);
@@ -220,12 +221,13 @@ struct Worker {
     audio: AudioOutlet,
     counters: Arc<SourceCounters>,
     events: Events,
-    backoff: Backoff,
+    attempts: Attempts,
 }
 
 impl Worker {
     fn run(mut self, mut session: Session) {
-        let (born, mut has_shown) = (Instant::now(), false);
+        let born = Instant::now();
+        let mut has_shown = false;
         loop {
             let began = Instant::now();
             let (reason, closed) = match self.stream(&session) {
@@ -252,16 +254,19 @@ impl Worker {
     /// Tries until a session begins. `closed`: the app may have been ended on purpose. That is so when it does not run
     /// any more, unless the host was away meanwhile, as an app does not survive its host.
     fn again(&mut self, online: Duration, closed: bool) -> Again {
-        let (mut online, mut may_be_quit, mut says_quit) = (online, closed, false);
+        let mut online = online;
+        let mut may_be_quit = closed;
+        let mut says_quit = false;
         loop {
             let wait = match says_quit {
                 true => QUIT_CONFIRM,
-                false => self.backoff.lost(std::mem::take(&mut online), backoff::random()),
+                false => self.attempts.failed(std::mem::take(&mut online), backoff::random()),
             };
             if !self.rest(wait) {
                 return Again::Stopped;
             }
-            let (until, host) = (Instant::now() + PATIENCE, &self.shared.host);
+            let until = Instant::now() + PATIENCE;
+            let host = &self.shared.host;
             match open(&self.spec, &self.access, may_be_quit, until, host) {
                 Ok(session) => return Again::Session(Box::new(session)),
                 Err(Failure::Quit) if says_quit => return Again::Quit,
@@ -286,7 +291,9 @@ impl Worker {
         // Whatever was meant for the session before.
         inputs.try_iter().for_each(drop);
         std::thread::scope(|scope| {
-            let (life, wishes, steering) = (&life, &wishes, &**steering);
+            let life = &life;
+            let wishes = &wishes;
+            let steering = &**steering;
             let around = control::Around { steering, demand: &demand, life, wishes, shared, events };
             let spawned = [
                 named("ml-video", scope, move || video::run(session, pictures, life, wishes, steering)),
