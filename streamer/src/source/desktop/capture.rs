@@ -16,9 +16,10 @@ use common::slots::Pixel;
 use common::spec::CursorMode;
 use tokio::sync::watch;
 
+use super::canvas::Grab;
 use super::cursor::{Answer, Cursor, Looks, Onlookers, Shapes};
 use super::rows::Rows;
-use super::surface::{Change, Grab, Surface};
+use super::surface::{Change, Surface};
 use crate::encode::encoder::Content;
 use crate::encode::rate::Load;
 use crate::feed::VideoOutlet;

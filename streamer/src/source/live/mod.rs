@@ -37,7 +37,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::h264::{Colours, Format};
-use self::still::Still;
+use self::still::{Decode, Still};
 use super::{Ended, Error, Event, Events, Info, Outlets, Running};
 use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::media::{AccessUnit, AudioPacket, Picture, Size};
@@ -67,11 +67,11 @@ struct Shared {
 
 impl Live {
     /// Runs `task` on a thread called `kind` until it ends or the handle is dropped; it is dropped then, wherever
-    /// it waits. It gets what it publishes to.
+    /// it waits. It gets what it publishes to. Asked for a picture of a codec other than H.264, it has `decode` decode it.
     ///
     /// # Errors
     /// When the system has no more threads or descriptors.
-    pub fn start<T, F>(kind: &'static str, outlets: Outlets, task: T) -> Result<Self, Error>
+    pub fn start<T, F>(kind: &'static str, outlets: Outlets, decode: Decode, task: T) -> Result<Self, Error>
     where
         T: FnOnce(Publisher) -> F + Send + 'static,
         F: Future<Output = ()>,
@@ -88,7 +88,8 @@ impl Live {
             window: None,
             reader: None,
         };
-        let shared = Arc::new(Shared { info: Mutex::new(info), still: Arc::default() });
+        let still = Arc::new(Still::new(decode));
+        let shared = Arc::new(Shared { info: Mutex::new(info), still });
         let publisher = Publisher::new(outlets, Arc::clone(&shared));
         let stop = CancellationToken::new();
         let stopped = stop.clone();

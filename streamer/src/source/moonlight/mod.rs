@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use self::pictures::Pictures;
 use self::session::{Failure, Session};
 use self::sink::Steering;
+use super::ffmpeg;
 use super::live::backoff;
 use super::live::still::Still;
 use super::{Ended, Error, Event, Events, HostStatus, Info, Outlets, Running};
@@ -153,7 +154,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
     let shared = Arc::new(Shared {
         info: Mutex::new(info),
         host,
-        still: Arc::default(),
+        still: Arc::new(Still::new(ffmpeg::still::newest)),
         stop: AtomicBool::new(false),
     });
     let (steering, inputs) = Steering::new(spec.width, spec.height).map_err(failed("making an eventfd"))?;

@@ -61,7 +61,7 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
     }
     let address = Address::of(&spec.url).map_err(|why| Error::Media(format!("source.url: {why}")))?;
     let spec = spec.clone();
-    Live::start("rtsp", outlets, move |mut publisher| async move {
+    Live::start("rtsp", outlets, ffmpeg::still::newest, move |mut publisher| async move {
         publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
         // ffmpeg may still be tried, or has failed with this.
         let (mut may_try, mut tried) = (true, None);

@@ -19,8 +19,7 @@ use x11rb::rust_connection::RustConnection;
 
 use super::ewmh::Atoms;
 use super::list;
-use crate::source::desktop::canvas::x;
-use crate::source::desktop::display::Display;
+use crate::source::desktop::display::{Display, x};
 use crate::source::video::Outbox;
 use crate::source::worker::{Inbox, Next, Worker};
 use crate::source::{Error, Event, Events};
