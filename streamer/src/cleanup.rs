@@ -10,6 +10,8 @@
 //! still the one that was noted in the run directory, a process only by the path of that directory. What cannot be
 //! known any more is a daemon without an environment that has outlived both monitor and streamer.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -13,6 +13,8 @@
 //! to `streamer.log.1` and emptied; the descriptor goes on being good, and lines that are written
 //! in the moment between the two are lost.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;

@@ -54,6 +54,7 @@ impl AsFd for Wake {
 ///
 /// # Errors
 /// The system refuses to poll.
+#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 pub fn wait_readable<'fd>(
     fds: impl IntoIterator<Item = BorrowedFd<'fd>>,
     until: Option<Instant>,

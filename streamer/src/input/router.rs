@@ -3,6 +3,8 @@
 //! What it decides is decided beside it: where an event goes (`routes`), at which window the sink is aimed for it (`aim`),
 //! whose turn it is (`lanes`), when others are told where the pointer is (`pointer`).
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;

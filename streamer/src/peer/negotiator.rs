@@ -10,6 +10,8 @@
 //! A viewer belongs to one thread at a time: it is moved here and back, and [`Away`](super::away::Away) stands in for it.
 //! Jobs wait in the shard, which gives one at a time.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -6,6 +6,8 @@
 //! What it decides is decided beside it: whose a datagram is (`routes`), whose timer runs (`timers`), what is kept for a viewer
 //! that is away (`away`).
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 mod negotiation;
 
 use std::collections::{BTreeMap, HashMap};

@@ -803,6 +803,7 @@ fn seeds() -> Seeds {
 }
 
 /// Now, as a 64 bit NTP timestamp (RFC 3550 §4).
+#[expect(clippy::disallowed_methods, reason = "sender reports tell the time at which they are sent")]
 fn ntp_now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     ((now.as_secs() + NTP_UNIX) << 32) | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)

@@ -11,6 +11,8 @@
 //! them. When it ends, so does everything in the namespace. Where the system gives us no namespace, [`confine`]
 //! has said so, and the program is run without.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};

@@ -4,6 +4,8 @@
 //! A daemon whose parents are gone has come to us, the subreaper, and nothing in its ancestry
 //! tells who started it. It is known by a mark in its environment: a path that only that session has there.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};

@@ -10,6 +10,8 @@
 //! A pair of sockets joins the two. The program is started when slirp4netns says that it is ready, and slirp4netns ends when the first
 //! process of the namespace has. Nothing outside can connect inwards, and this machine's loopback addresses cannot be reached.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -7,6 +7,8 @@
 //! The thread has a [`Reader`] only while somebody watches: unwatched, the source keeps no pictures for it, and it
 //! sleeps. It follows the size of the source. Its first picture, and the first one after a pause, is that of then.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The supervisor's task: the lives of a streamer's processes, one after the other, from the first start or adoption to the
 //! removal of the run directory. When a process has had its time, and how its end is told, is decided in `expectation`.
 
+#![expect(clippy::disallowed_methods, reason = "the task of a process is where the time is asked for")]
+
 use std::time::{Duration, Instant};
 
 use common::id::StreamerId;

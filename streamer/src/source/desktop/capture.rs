@@ -8,6 +8,8 @@
 //!
 //! It sleeps on the X connection, the feed's demand and its commands at once; [`Schedule`] says what to do.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;

@@ -231,6 +231,7 @@ impl End {
 
     /// When an X server dies its clients notice by their lost connections, often before it is known to have died. Waits
     /// a moment, so that what is told is the cause and not what follows from it.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn let_x_server_speak(&self) {
         let deadline = Instant::now() + X_SERVER_PATIENCE;
         while self.x_server && !self.told.load(Ordering::Acquire) && Instant::now() < deadline {

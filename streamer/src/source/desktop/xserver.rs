@@ -3,6 +3,8 @@
 //! It ends with the streamer, in whatever way that ends. What a killed server leaves in `/tmp` is
 //! written down in the run directory ([`Footprint`]), so that the monitor can remove it.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};

@@ -185,6 +185,7 @@ impl Job {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn attempt(&mut self, publisher: &mut Publisher) -> Result<std::convert::Infallible, End> {
         let (mut child, mut reader) = (self.start().await?, Reader::theirs());
         publisher.has_audio(self.sound);

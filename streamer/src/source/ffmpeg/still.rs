@@ -1,5 +1,7 @@
 //! The newest picture of a GOP in a codec that we have no decoder of, decoded by an ffmpeg that ends with it.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;

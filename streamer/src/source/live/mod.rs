@@ -188,6 +188,7 @@ impl Publisher {
 
     /// Publishes a picture. Those before the first keyframe (since it was lost) are left out. `format` is what
     /// its parameter set says.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn video(&mut self, unit: AccessUnit, format: Option<Format>) {
         if matches!(self.state, State::Trying(_)) && !unit.keyframe {
             return;
@@ -225,6 +226,7 @@ impl Publisher {
     }
 
     /// It is lost. Says so, unless it was said already, and returns how long to wait before it is tried again.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn lost(&mut self, reason: String) -> Duration {
         let online = match &self.state {
             State::Online(since) => since.elapsed(),

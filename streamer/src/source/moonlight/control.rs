@@ -3,6 +3,8 @@
 //! ENet carries the messages; there is one connection with many channels, and one counter that all messages are
 //! sealed by, so that there can only be one thread.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;

@@ -129,6 +129,7 @@ impl Life {
 ///
 /// # Errors
 /// [`Error::Host`], with a code that says why; or the system has no more threads or descriptors.
+#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error> {
     let Some(access) = spec.access.clone() else {
         return Err(Error::Media(
@@ -226,6 +227,7 @@ struct Worker {
 }
 
 impl Worker {
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn run(mut self, mut session: Session) {
         let born = Instant::now();
         let mut has_shown = false;
@@ -254,6 +256,7 @@ impl Worker {
 
     /// Tries until a session begins. `closed`: the app may have been ended on purpose. That is so when it does not run
     /// any more, unless the host was away meanwhile, as an app does not survive its host.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn again(&mut self, online: Duration, closed: bool) -> Again {
         let mut online = online;
         let mut may_be_quit = closed;
@@ -312,6 +315,7 @@ impl Worker {
     }
 
     /// Waits; false when we are to end.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn rest(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         while !self.shared.stops() {

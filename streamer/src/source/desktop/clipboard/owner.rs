@@ -1,5 +1,7 @@
 //! The thread that owns the clipboard's connection: what is on it, what is fetched, who is told.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};

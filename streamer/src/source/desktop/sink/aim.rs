@@ -11,6 +11,8 @@
 //! and focused directly. Windows without a frame that are over it (menus, tooltips) are its own business and
 //! stay where they are.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Captures the monitor of the session's sink, as a client of its sound server.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;

@@ -125,6 +125,7 @@ impl Stop {
     }
 
     /// Waits for `time`, or until stopped.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn sleep(&self, time: Duration) {
         if let Err(error) = wait_readable([self.wake.as_fd()], Some(Instant::now() + time)) {
             tracing::error!(%error, "the sound's thread cannot wait");
@@ -143,6 +144,7 @@ struct Work {
 }
 
 impl Work {
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn run(mut self) {
         let mut attempts = Attempts::new(BACKOFF, GOOD_RUN);
         loop {

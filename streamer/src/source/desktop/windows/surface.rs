@@ -9,6 +9,8 @@
 //! not on the screen (minimised), or has a side shorter than [`MIN_SIDE`], keeps its last picture until it is
 //! there again. What its program draws over it with windows of their own (menus) is put together with it: [`Overlay`].
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,8 @@
 //! A thread with a connection of its own sleeps until the X server says that something of this kind may have happened, lists the
 //! windows anew, and tells the difference. What is opened and closed again in between is not told.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
