@@ -44,7 +44,7 @@ impl Held {
 
 /// What one holder does.
 #[derive(Debug, Default)]
-struct Hands {
+struct Holding {
     /// What it holds, and until when unless it says so again.
     held: BTreeMap<Held, Instant>,
     /// What was taken away from it.
@@ -73,7 +73,7 @@ impl Default for Motion {
 /// Merges input. Give it events, carry out the actions it returns in their order.
 #[derive(Debug, Default)]
 pub struct Aggregator {
-    hands: BTreeMap<Holder, Hands>,
+    holdings: BTreeMap<Holder, Holding>,
     /// Who put the pointer where it is.
     pointer: Option<Holder>,
     /// Whose locks the session's keyboard has.
@@ -88,7 +88,7 @@ impl Aggregator {
         if self.typist.replace(holder) == Some(holder) {
             return;
         }
-        let (caps, num) = self.hands.get(&holder).map_or((None, None), |hands| hands.locks);
+        let (caps, num) = self.holdings.get(&holder).map_or((None, None), |holding| holding.locks);
         if caps.is_some() || num.is_some() {
             out.push(Action::Locks { caps, num });
         }
@@ -115,7 +115,7 @@ impl Aggregator {
                 self.set((actor, slot), Held::Button(button), down.then_some(now + SILENCE), &mut out);
             }
             KeysMessage::Locks { slot, caps, num } => {
-                let known = &mut self.hands.entry((actor, slot)).or_default().locks;
+                let known = &mut self.holdings.entry((actor, slot)).or_default().locks;
                 *known = (caps.or(known.0), num.or(known.1));
                 // Told anew with the key that follows.
                 self.typist.take_if(|typist| *typist == (actor, slot));
@@ -148,7 +148,7 @@ impl Aggregator {
         self.seen(now, actor);
         let slot = message.slot();
         let seq = message.seq();
-        let motion = &mut self.hands.entry((actor, slot)).or_default().motion;
+        let motion = &mut self.holdings.entry((actor, slot)).or_default().motion;
         // Serial number arithmetic (RFC 1982): older is more than half the circle ahead.
         if motion.newest.is_some_and(|newest| seq.wrapping_sub(newest).wrapping_sub(1) > u32::MAX / 2) {
             return Vec::new();
@@ -226,12 +226,12 @@ impl Aggregator {
 
     /// Somebody left, lost the right to steer, or lost the focus: what only it held is released.
     pub fn gone(&mut self, actor: Actor) -> Vec<Action> {
-        let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
-        for (_, hands) in of_actor {
-            hands.motion.total = None;
+        let of_actor = self.holdings.iter_mut().filter(|(holder, _)| holder.0 == actor);
+        for (_, holding) in of_actor {
+            holding.motion.total = None;
         }
         let mut out = self.release_all(|holder| holder.0 == actor);
-        out.extend(self.devices.rest(|holder| holder.0 == actor));
+        out.extend(self.devices.release(|holder| holder.0 == actor));
         out
     }
 
@@ -251,18 +251,18 @@ impl Aggregator {
     }
 
     fn take_away_from(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
-        let of_these = |(holder, hands): (&Holder, &Hands)| {
-            of(holder).then(|| (*holder, hands.held.keys().cloned().collect::<BTreeSet<_>>()))
+        let of_these = |(holder, holding): (&Holder, &Holding)| {
+            of(holder).then(|| (*holder, holding.held.keys().cloned().collect::<BTreeSet<_>>()))
         };
-        let taken: Vec<_> = self.hands.iter().filter_map(of_these).collect();
+        let taken: Vec<_> = self.holdings.iter().filter_map(of_these).collect();
         let mut out = self.release_all(&of);
         out.extend(self.devices.leave(&of));
         for (holder, held) in taken {
-            let hands = self.hands.entry(holder).or_default();
-            hands.taken.extend(held);
+            let holding = self.holdings.entry(holder).or_default();
+            holding.taken.extend(held);
             // A client that never says what it holds must not fill memory.
-            if hands.taken.len() > MAX_HELD {
-                hands.taken.clear();
+            if holding.taken.len() > MAX_HELD {
+                holding.taken.clear();
             }
         }
         out
@@ -270,10 +270,10 @@ impl Aggregator {
 
     /// Releases what was not said again in time.
     pub fn timeout(&mut self, now: Instant) -> Vec<Action> {
-        let late = |hands: &Hands| -> Vec<Held> {
-            hands.held.iter().filter(|(_, until)| **until <= now).map(|(held, _)| held.clone()).collect()
+        let late = |holding: &Holding| -> Vec<Held> {
+            holding.held.iter().filter(|(_, until)| **until <= now).map(|(held, _)| held.clone()).collect()
         };
-        let late: Vec<_> = self.hands.iter().map(|(holder, hands)| (*holder, late(hands))).collect();
+        let late: Vec<_> = self.holdings.iter().map(|(holder, holding)| (*holder, late(holding))).collect();
         let mut out = self.devices.timeout(now);
         for (holder, held) in late {
             for held in held {
@@ -285,7 +285,7 @@ impl Aggregator {
 
     /// When [`Aggregator::timeout`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        let held = self.hands.values().flat_map(|hands| hands.held.values()).min().copied();
+        let held = self.holdings.values().flat_map(|holding| holding.held.values()).min().copied();
         held.into_iter().chain(self.devices.deadline()).min()
     }
 
@@ -312,14 +312,14 @@ impl Aggregator {
     /// The one place where something goes down (`until`) or up (`None`) for a holder.
     fn set(&mut self, holder: Holder, held: Held, until: Option<Instant>, out: &mut Vec<Action>) {
         let by_others =
-            self.hands.iter().any(|(other, hands)| *other != holder && hands.held.contains_key(&held));
-        let hands = self.hands.entry(holder).or_default();
-        hands.taken.remove(&held);
+            self.holdings.iter().any(|(other, holding)| *other != holder && holding.held.contains_key(&held));
+        let holding = self.holdings.entry(holder).or_default();
+        holding.taken.remove(&held);
         let changed = match until {
             // Nobody has so many fingers: a flood of names must not fill memory.
-            Some(_) if hands.held.len() >= MAX_HELD && !hands.held.contains_key(&held) => false,
-            Some(until) => hands.held.insert(held.clone(), until).is_none(),
-            None => hands.held.remove(&held).is_some(),
+            Some(_) if holding.held.len() >= MAX_HELD && !holding.held.contains_key(&held) => false,
+            Some(until) => holding.held.insert(held.clone(), until).is_none(),
+            None => holding.held.remove(&held).is_some(),
         };
         if changed && !by_others {
             out.push(held.action(if until.is_some() { Press::Down } else { Press::Up }));
@@ -327,13 +327,13 @@ impl Aggregator {
     }
 
     fn reconcile(&mut self, now: Instant, holder: Holder, snapshot: Vec<Held>, out: &mut Vec<Action>) {
-        let held = self.hands.get(&holder).map(|hands| hands.held.keys().cloned().collect::<Vec<_>>());
+        let held = self.holdings.get(&holder).map(|holding| holding.held.keys().cloned().collect::<Vec<_>>());
         for stale in held.unwrap_or_default().into_iter().filter(|held| !snapshot.contains(held)) {
             self.set(holder, stale, None, out);
         }
-        let taken = self.hands.get_mut(&holder).map(|hands| {
-            hands.taken.retain(|held| snapshot.contains(held));
-            hands.taken.clone()
+        let taken = self.holdings.get_mut(&holder).map(|holding| {
+            holding.taken.retain(|held| snapshot.contains(held));
+            holding.taken.clone()
         });
         let taken = taken.unwrap_or_default();
         // What was released for silence and is held after all goes down again.
@@ -345,8 +345,8 @@ impl Aggregator {
     /// A sign of life of a peer. Programs have none: what they hold ends by itself.
     pub fn seen(&mut self, now: Instant, actor: Actor) {
         if actor != Actor::Api {
-            let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
-            for until in of_actor.flat_map(|(_, hands)| hands.held.values_mut()) {
+            let of_actor = self.holdings.iter_mut().filter(|(holder, _)| holder.0 == actor);
+            for until in of_actor.flat_map(|(_, holding)| holding.held.values_mut()) {
                 *until = now + SILENCE;
             }
             self.devices.seen(now, actor);
@@ -355,9 +355,10 @@ impl Aggregator {
 
     fn release_all(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
         let mut out = Vec::new();
-        let holders: Vec<_> = self.hands.keys().filter(|holder| of(holder)).copied().collect();
+        let holders: Vec<_> = self.holdings.keys().filter(|holder| of(holder)).copied().collect();
         for holder in holders {
-            let held = self.hands.get(&holder).map(|hands| hands.held.keys().cloned().collect::<Vec<_>>());
+            let held =
+                self.holdings.get(&holder).map(|holding| holding.held.keys().cloned().collect::<Vec<_>>());
             for held in held.unwrap_or_default() {
                 self.set(holder, held, None, &mut out);
             }
@@ -370,7 +371,7 @@ impl Aggregator {
     pub fn forget(&mut self, actor: Actor) -> Vec<Action> {
         let mut out = self.gone(actor);
         out.extend(self.devices.leave(|holder| holder.0 == actor));
-        self.hands.retain(|holder, _| holder.0 != actor);
+        self.holdings.retain(|holder, _| holder.0 != actor);
         out
     }
 }
@@ -563,7 +564,7 @@ mod tests {
             (0..10_000).map(|n| input.keys(now, peer(1), key(&format!("Key{n}"), true)).len()).sum();
         assert_eq!(pressed, MAX_HELD);
         assert_eq!(input.forget(peer(1)).len(), MAX_HELD);
-        assert!(input.hands.is_empty());
+        assert!(input.holdings.is_empty());
     }
 
     #[derive(Debug, Clone)]

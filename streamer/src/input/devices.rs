@@ -127,7 +127,7 @@ impl Devices {
     }
 
     /// Nothing is touched or pressed by these any more.
-    pub fn rest(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
+    pub fn release(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
         let mut out = self.lift(|(holder, _), _| of(holder));
         out.extend(self.let_go(|holder, _| of(holder)));
         out
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(devices.deadline(), Some(later + SILENCE));
         assert_eq!(devices.timeout(later + SILENCE), [Action::Pad(0, kind, REST)]);
         assert_eq!(devices.deadline(), None);
-        assert_eq!(devices.rest(|_| true), [], "once");
+        assert_eq!(devices.release(|_| true), [], "once");
         assert_eq!(devices.pad(now, peer, 0, kind, PRESSED), [Action::Pad(0, kind, PRESSED)]);
     }
 

@@ -3,7 +3,7 @@
 //! A character that no key has takes milliseconds to type, and a text may have thousands. So texts are typed in short
 //! slices, and between two of them everybody else's input is carried out. What an actor itself asks for
 //! while a text of its own is being typed waits in its [`Lane`], in order. So do commands that let time pass: a lane
-//! rests until then. Pure: [`super::Router`] carries out.
+//! is paused until then. Pure: [`super::Router`] carries out.
 //!
 //! ```text
 //!           takes time?       Lanes (one per actor with a text, a wait or a drag)
@@ -176,9 +176,9 @@ pub struct Lane {
     pub batch: Option<Batch>,
     jobs: VecDeque<Job>,
     /// Nothing of it is carried out before this time.
-    rests_until: Option<Instant>,
-    /// That something was refused has been told.
-    told: bool,
+    paused_until: Option<Instant>,
+    /// That something was refused has been reported.
+    refusal_reported: bool,
 }
 
 impl Lane {
@@ -193,8 +193,8 @@ impl Lane {
     }
 
     /// Lets time pass before what is left of it.
-    pub fn rest(&mut self, now: Instant, time: Duration) {
-        self.rests_until = Some(now + time);
+    pub fn pause(&mut self, now: Instant, time: Duration) {
+        self.paused_until = Some(now + time);
     }
 
     /// Nothing is left.
@@ -214,7 +214,7 @@ pub enum Admission {
     Refused {
         /// What is not carried out.
         job: Job,
-        /// The actor has not been told yet.
+        /// The first since the lane was made: the actor is to be told.
         first: bool,
     },
 }
@@ -238,22 +238,22 @@ impl Lanes {
             return Admission::Waits;
         };
         if lane.jobs.len() >= MAX_WAITING && !matches!(job, Job::Forget) {
-            let first = !std::mem::replace(&mut lane.told, true);
+            let first = !std::mem::replace(&mut lane.refusal_reported, true);
             return Admission::Refused { job, first };
         }
         lane.jobs.push_back(job);
         Admission::Waits
     }
 
-    /// Takes out the lane whose turn it is, of those that do not rest; [`Lanes::put_back`] follows.
+    /// Takes out the lane whose turn it is, of those that are not paused; [`Lanes::put_back`] follows.
     pub fn take(&mut self, now: Instant) -> Option<(Actor, Lane)> {
-        let awake = |(_, lane): &(&Actor, &Lane)| lane.rests_until.is_none_or(|until| until <= now);
+        let awake = |(_, lane): &(&Actor, &Lane)| lane.paused_until.is_none_or(|until| until <= now);
         let is_later = |actor: &Actor| self.last.is_none_or(|last| *actor > last);
         let later = self.lanes.iter().filter(awake).find(|(actor, _)| is_later(actor));
         let actor = *later.or_else(|| self.lanes.iter().find(awake))?.0;
         self.last = Some(actor);
         let mut lane = self.lanes.remove(&actor)?;
-        lane.rests_until = None;
+        lane.paused_until = None;
         Some((actor, lane))
     }
 
@@ -271,7 +271,7 @@ impl Lanes {
 
     /// When [`Lanes::take`] has one, if at all.
     pub fn ready_at(&self, now: Instant) -> Option<Instant> {
-        self.lanes.values().map(|lane| lane.rests_until.unwrap_or(now)).min()
+        self.lanes.values().map(|lane| lane.paused_until.unwrap_or(now)).min()
     }
 }
 
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_rests_is_passed_over_until_its_time_has_come() {
+    fn a_lane_that_is_paused_is_passed_over_until_its_time_has_come() {
         let now = Instant::now();
         let job = || Job::Commands(batch(vec![InputCommand::Wait { ms: 50 }]));
         let a = Actor::Peer(common::id::PeerId::unique());
@@ -348,12 +348,12 @@ mod tests {
             assert!(matches!(lanes.admit(actor, job()), Admission::Waits));
         }
         let (first, mut lane) = lanes.take(now).unwrap();
-        lane.rest(now, Duration::from_millis(50));
+        lane.pause(now, Duration::from_millis(50));
         lanes.put_back(first, lane);
         assert_eq!(lanes.ready_at(now), Some(now));
         let (second, mut lane) = lanes.take(now).unwrap();
         assert_ne!(first, second);
-        lane.rest(now, Duration::from_millis(80));
+        lane.pause(now, Duration::from_millis(80));
         lanes.put_back(second, lane);
         let ready = now + Duration::from_millis(50);
         assert_eq!(lanes.ready_at(now), Some(ready));

@@ -325,7 +325,7 @@ mod tests {
     }
 
     /// Actions until all handles are gone; the recorder has room for 64 that are not taken.
-    fn rest(handle: Handle, done: &Receiver<Action>) -> Vec<Action> {
+    fn remaining(handle: Handle, done: &Receiver<Action>) -> Vec<Action> {
         drop(handle);
         done.iter().collect()
     }
@@ -447,7 +447,7 @@ mod tests {
         let actor = Actor::Peer(PeerId::unique());
         handle.keys(actor, text(&"x".repeat(4096))).unwrap();
         handle.gone(actor);
-        let slices = rest(handle, &done).len();
+        let slices = remaining(handle, &done).len();
         assert!(slices < 70, "{slices} slices were typed");
     }
 
@@ -458,7 +458,7 @@ mod tests {
         for _ in 0..1000 {
             handle.keys(Actor::Peer(peer), text(&"x".repeat(4096))).unwrap();
         }
-        rest(handle, &done);
+        remaining(handle, &done);
         assert!(matches!(noticed.blocking_recv(), Some(Notice::Refused(refused)) if refused == peer));
         assert!(noticed.blocking_recv().is_none());
     }

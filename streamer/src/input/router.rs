@@ -267,7 +267,7 @@ impl Router {
         };
         let Some(command) = batch.next() else { return batch.finish(Ok(())) };
         if let InputCommand::Wait { ms } = command {
-            lane.rest(now, Duration::from_millis(ms.into()));
+            lane.pause(now, Duration::from_millis(ms.into()));
             lane.batch = Some(batch);
             return;
         }
@@ -380,5 +380,153 @@ fn slot_of(message: &KeysMessage) -> Option<SlotIndex> {
         | KeysMessage::PadGone { slot, .. }
         | KeysMessage::Held { slot, .. } => Some(*slot),
         KeysMessage::Blur | KeysMessage::Clipboard { .. } | KeysMessage::ClipboardPicture { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::sink::Press;
+    use common::id::PeerId;
+    use common::input::{KeyCode, Position};
+    use std::sync::{Mutex, PoisonError};
+
+    /// What a sink was made to do.
+    #[derive(Debug, Clone, PartialEq)]
+    enum Done {
+        Aimed(Option<u32>),
+        Applied(Action),
+    }
+
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<Done>>>);
+
+    impl Recorder {
+        fn push(&self, done: Done) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        }
+
+        /// What was done since the last call.
+        fn take(&self) -> Vec<Done> {
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Sink for Recorder {
+        fn apply(&mut self, action: &Action) -> Result<(), sink::Error> {
+            self.push(Done::Applied(action.clone()));
+            Ok(())
+        }
+
+        fn aim(&mut self, window: Option<u32>) -> Result<(), sink::Error> {
+            self.push(Done::Aimed(window));
+            Ok(())
+        }
+    }
+
+    /// A router without its thread: the test says what time it is.
+    fn router() -> (Router, mpsc::Receiver<Notice>) {
+        let (notices, noticed) = mpsc::channel(16);
+        (Router::new(notices, Arc::default()), noticed)
+    }
+
+    /// A source that takes input, in these slots with these windows.
+    fn attach(router: &mut Router, source: &str, slots: &[(SlotIndex, Option<u32>)]) -> Recorder {
+        let recorder = Recorder::default();
+        let now = Instant::now();
+        router.handle(now, Event::Attach(source.into(), Box::new(recorder.clone())));
+        for (slot, window) in slots {
+            router.handle(now, Event::Bind(*slot, Some(Target { source: source.into(), window: *window })));
+        }
+        recorder
+    }
+
+    fn peer() -> Actor {
+        Actor::Peer(PeerId::unique())
+    }
+
+    fn key_down(slot: SlotIndex) -> KeysMessage {
+        KeysMessage::Key { slot, code: KeyCode::parse("KeyA").unwrap(), down: true }
+    }
+
+    fn key(press: Press) -> Done {
+        Done::Applied(Action::Key(KeyCode::parse("KeyA").unwrap(), press))
+    }
+
+    #[test]
+    fn who_types_keeps_a_window_until_a_pause_and_what_is_held_is_released_before_it_changes() {
+        let (mut router, _noticed) = router();
+        let sink = attach(&mut router, "main", &[(0, Some(1)), (1, Some(2))]);
+        let typist = peer();
+        let other = peer();
+        let start = Instant::now();
+        let at = Position { x: 1.0, y: 2.0 };
+        let pointer = |seq| MotionMessage::Pointer { slot: 1, seq, at };
+        router.handle(start, Event::Keys(typist, key_down(0)));
+        assert_eq!(sink.take(), [Done::Aimed(Some(1)), key(Press::Down)]);
+        router.handle(start + Duration::from_millis(999), Event::Motion(other, pointer(1)));
+        assert_eq!(sink.take(), []);
+        router.handle(start + Duration::from_secs(1), Event::Motion(other, pointer(2)));
+        let moved = Done::Applied(Action::PointerTo(at));
+        assert_eq!(sink.take(), [key(Press::Up), Done::Aimed(Some(2)), moved]);
+    }
+
+    #[test]
+    fn what_is_held_is_released_when_its_time_is_over_and_not_before() {
+        let (mut router, _noticed) = router();
+        let sink = attach(&mut router, "main", &[(0, None)]);
+        let start = Instant::now();
+        router.handle(start, Event::Keys(peer(), key_down(0)));
+        sink.take();
+        let due = router.deadline(start).unwrap();
+        router.timeout(due - Duration::from_millis(1));
+        assert_eq!(sink.take(), []);
+        router.timeout(due);
+        assert_eq!(sink.take(), [key(Press::Up)]);
+        assert_eq!(router.deadline(due), None);
+    }
+
+    #[test]
+    fn a_slot_that_shows_something_else_releases_what_those_hold_who_follow_it() {
+        let now = Instant::now();
+        let camera = || Some(Target { source: "camera".into(), window: None });
+        let main = || Some(Target { source: "main".into(), window: None });
+        for (choice, released) in [(None, true), (Some(main()), false)] {
+            let (mut router, _noticed) = router();
+            let sink = attach(&mut router, "main", &[(0, None)]);
+            attach(&mut router, "camera", &[]);
+            let actor = peer();
+            router.handle(now, Event::Switch(actor, 0, choice.clone()));
+            router.handle(now, Event::Keys(actor, key_down(0)));
+            sink.take();
+            router.handle(now, Event::Bind(0, camera()));
+            let expected: &[Done] = if released { &[key(Press::Up)] } else { &[] };
+            assert_eq!(sink.take(), expected, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn a_pause_between_commands_holds_up_only_what_comes_after_it() {
+        let (mut router, _noticed) = router();
+        let sink = attach(&mut router, "main", &[(0, None)]);
+        let start = Instant::now();
+        let pointer = |x| InputCommand::Pointer { at: Position { x, y: 0.0 } };
+        let moved = |x| Done::Applied(Action::PointerTo(Position { x, y: 0.0 }));
+        let (done, mut outcome) = tokio::sync::oneshot::channel();
+        let commands = vec![pointer(1.0), InputCommand::Wait { ms: 50 }, pointer(2.0)];
+        router.handle(start, Event::Commands(0, commands, done));
+        let mut now = start;
+        while router.deadline(now) == Some(now) {
+            router.step_lane(now);
+        }
+        assert_eq!(sink.take(), [Done::Aimed(None), moved(1.0)]);
+        now = router.deadline(now).unwrap();
+        assert_eq!(now, start + Duration::from_millis(50));
+        assert!(outcome.try_recv().is_err());
+        while router.deadline(now) == Some(now) {
+            router.step_lane(now);
+        }
+        assert_eq!(sink.take(), [Done::Aimed(None), moved(2.0)]);
+        assert!(outcome.try_recv().unwrap().is_ok());
     }
 }
