@@ -5,6 +5,11 @@
 //! makes access units, [`feed`] holds and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`]
 //! talks to the web-server, [`monitor`] cleans up after all of it.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests choose times, and may begin with that of now")
+)]
+
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
 pub mod cleanup;
@@ -18,13 +23,18 @@ mod link;
 pub mod media;
 pub mod monitor;
 pub mod peer;
+#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 mod peers;
 pub mod process;
+#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 mod requests;
+#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 pub mod session;
 mod snapshot;
 pub mod source;
 pub mod stats;
+#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 pub mod streamer;
 pub mod thread;
 mod throttle;
+pub mod wake;

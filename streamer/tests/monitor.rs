@@ -3,6 +3,7 @@
 //! This binary plays three parts, chosen by its arguments: the test, `monitor`, and the streamer
 //! (`session`) that the monitor starts. So it has its own `main`.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

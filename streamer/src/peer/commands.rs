@@ -11,12 +11,11 @@
 //! supervises it sees which shard it was.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::Command;
-use super::shard::wake;
+use crate::wake::Wake;
 
 /// Commands in a shard's own queue. What it has no room for waits in the backlog.
 const QUEUE: usize = 1024;
@@ -47,7 +46,7 @@ pub enum Trouble {
 /// Sends commands to one shard.
 pub struct Commands {
     queue: SyncSender<Command>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     backlog: VecDeque<Command>,
     /// A command was lost.
     overrun: bool,
@@ -57,7 +56,7 @@ pub struct Commands {
 
 impl Commands {
     /// The way to the shard that reads the receiver, and is woken by `wake`.
-    pub fn new(wake: Arc<OwnedFd>) -> (Self, Receiver<Command>) {
+    pub fn new(wake: Arc<Wake>) -> (Self, Receiver<Command>) {
         let (queue, receiver) = sync_channel(QUEUE);
         (Self { queue, wake, backlog: VecDeque::new(), overrun: false, unanswered: 0 }, receiver)
     }
@@ -121,7 +120,7 @@ impl Commands {
             }
         }
         if passed {
-            wake(&self.wake);
+            self.wake.wake();
         }
     }
 
@@ -139,10 +138,9 @@ impl Commands {
 mod tests {
     use super::*;
     use common::id::PeerId;
-    use rustix::event::{EventfdFlags, eventfd};
 
     fn commands() -> (Commands, Receiver<Command>) {
-        Commands::new(Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap()))
+        Commands::new(Arc::new(Wake::new().unwrap()))
     }
 
     fn said(n: usize) -> Command {
@@ -160,7 +158,9 @@ mod tests {
     fn what_finds_no_room_waits_in_its_order() {
         let (mut commands, shard) = commands();
         let all = QUEUE + 500;
-        (0..all).for_each(|n| commands.send(said(n)));
+        for n in 0..all {
+            commands.send(said(n));
+        }
         let mut heard: Vec<_> = shard.try_iter().map(|command| number(&command)).collect();
         assert_eq!(heard.len(), QUEUE);
         commands.send(said(all));
@@ -174,7 +174,9 @@ mod tests {
         let (mut commands, shard) = commands();
         let taken = (0..).take_while(|n| commands.offer(said(*n)).is_ok()).count();
         assert_eq!(taken, QUEUE + BACKLOG_FOR_PEERS);
-        (taken..QUEUE + BACKLOG).for_each(|n| commands.send(said(n)));
+        for n in taken..QUEUE + BACKLOG {
+            commands.send(said(n));
+        }
         assert_eq!(commands.trouble(), None);
         commands.send(said(0));
         assert_eq!(commands.trouble(), Some(Trouble::Overrun));

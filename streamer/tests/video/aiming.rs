@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use common::input::{Button, KeyCode, Position};
 use common::spec::{Command, WindowSpec};
-use streamer::input::sink::x11::X11Sink;
 use streamer::input::sink::{Action, Error, Press, Sink as _};
 use streamer::source::Event as SourceEvent;
 use streamer::source::desktop::session::{Session, Surroundings};
+use streamer::source::desktop::sink::X11Sink;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{

@@ -10,6 +10,8 @@
 //! | 4000 | the peer is gone: removed, or taken over by a newer WebSocket |
 //! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -23,6 +23,7 @@ pub mod rows;
 pub mod screen;
 pub mod segment;
 pub mod session;
+pub mod sink;
 pub mod sound;
 pub mod surface;
 mod watch;
@@ -45,6 +46,7 @@ use self::cursor::Onlookers;
 use self::display::Display;
 use self::screen::Screen;
 use self::session::{Session, Surroundings};
+use self::sink::X11Sink;
 use self::sound::Sound;
 use self::surface::Surface as _;
 use self::watch::Watch;
@@ -54,7 +56,6 @@ use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
 use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
 use crate::input::sink::Sink;
-use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
 
 /// The session's command is started without sound when that takes longer than this; it takes about 0.1 s,
@@ -230,6 +231,7 @@ impl End {
 
     /// When an X server dies its clients notice by their lost connections, often before it is known to have died. Waits
     /// a moment, so that what is told is the cause and not what follows from it.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn let_x_server_speak(&self) {
         let deadline = Instant::now() + X_SERVER_PATIENCE;
         while self.x_server && !self.told.load(Ordering::Acquire) && Instant::now() < deadline {
