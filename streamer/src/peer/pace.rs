@@ -14,6 +14,8 @@ use super::slot::Packet;
 
 /// Packets go out at so much of the estimate: what is encoded stays below it, so a keyframe need not take its time.
 const FACTOR: f64 = 1.5;
+/// While the path's own queue is long, at so much: it is to become shorter, whatever is asked for again meanwhile.
+const DRAIN_FACTOR: f64 = 0.85;
 /// After a pause this time's worth goes out at once, and timers need not be finer.
 const BURST: Duration = Duration::from_millis(5);
 /// A unit that finds more waiting than this time's worth is left out.
@@ -30,6 +32,8 @@ const OVERHEAD: usize = 20 + 8 + 20 + 16;
 pub struct Pace {
     /// Bits per second; `None`: unlimited.
     rate_bps: Option<f64>,
+    /// The path's own queue is long.
+    is_congested: bool,
     waiting: VecDeque<Packet>,
     waiting_bytes: usize,
     /// Of those, retransmissions, which come first.
@@ -44,6 +48,7 @@ impl Pace {
     pub fn new(now: Instant) -> Self {
         Self {
             rate_bps: None,
+            is_congested: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             retransmissions: 0,
@@ -52,9 +57,10 @@ impl Pace {
         }
     }
 
-    /// What the path carries from now on, bits per second; `None` if it has shown no limit.
-    pub fn set_rate(&mut self, rate_bps: Option<f64>) {
+    /// What the path carries from now on, bits per second, `None` if it has shown no limit; and whether packets queue on it now.
+    pub fn set_path(&mut self, rate_bps: Option<f64>, is_congested: bool) {
         self.rate_bps = rate_bps;
+        self.is_congested = is_congested;
     }
 
     /// Whether the path has shown a limit.
@@ -86,7 +92,8 @@ impl Pace {
 
     /// The next packet that may go out now.
     pub fn pop(&mut self, now: Instant) -> Option<Packet> {
-        let rate = self.rate_bps.map(|rate| rate * FACTOR);
+        let factor = if self.is_congested { DRAIN_FACTOR } else { FACTOR };
+        let rate = self.rate_bps.map(|rate| rate * factor);
         if rate.is_some() && now < self.ready {
             return None;
         }
@@ -162,7 +169,7 @@ mod tests {
 
     fn limited(now: Instant, rate_bps: f64) -> Pace {
         let mut pace = Pace::new(now);
-        pace.set_rate(Some(rate_bps));
+        pace.set_path(Some(rate_bps), false);
         pace
     }
 
@@ -205,6 +212,20 @@ mod tests {
         assert!(out.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 12), "{out:?}");
     }
 
+    /// Retransmissions must not keep the queue full that loses the packets.
+    #[test]
+    fn into_a_long_queue_goes_less_than_the_path_carries() {
+        let now = Instant::now();
+        let mut pace = limited(now, 1e6);
+        pace.set_path(Some(1e6), true);
+        for n in 0..30 {
+            pace.push(packet(n, 1250));
+            assert!(pace.push_again(packet(100 + n, 1250)));
+        }
+        let took = drain(&mut pace, now).last().unwrap().0;
+        assert!((680..720).contains(&took), "{took} ms for 600 kbit at 850 kbit/s");
+    }
+
     #[test]
     fn what_would_wait_too_long_is_left_out() {
         let now = Instant::now();
@@ -226,7 +247,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(now);
         assert!(pace.may_ask_keyframe(now) && pace.may_ask_keyframe(now));
-        pace.set_rate(Some(1e6));
+        pace.set_path(Some(1e6), false);
         assert!(pace.may_ask_keyframe(now));
         assert!(!pace.may_ask_keyframe(now + KEYFRAME_INTERVAL / 2));
         assert!(pace.may_ask_keyframe(now + KEYFRAME_INTERVAL));

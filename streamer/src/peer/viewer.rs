@@ -540,7 +540,7 @@ impl Viewer {
 
     /// Takes over what the estimator says of the path.
     fn follow_bandwidth(&mut self) {
-        self.pace.set_rate(self.bandwidth.rate_bps());
+        self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
