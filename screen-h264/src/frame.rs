@@ -121,7 +121,7 @@ impl Plane {
     pub(crate) fn square<const N: usize, const L: usize>(&self, x: usize, y: usize) -> [u8; L] {
         let mut out = [0; L];
         for (at, row) in out.chunks_exact_mut(N).enumerate() {
-            row.copy_from_slice(self.row(x, y + at, N));
+            row.copy_from_slice(self.row_of::<N>(x, y + at));
         }
         out
     }
@@ -132,6 +132,30 @@ impl Plane {
         for (at, row) in samples.chunks_exact(N).enumerate() {
             self.row_mut(x, y + at, N).copy_from_slice(row);
         }
+    }
+}
+
+impl Plane {
+    /// Copies a square of `N` by `N` samples to `x`, `y` from another plane.
+    #[inline]
+    pub(crate) fn copy_square<const N: usize>(
+        &mut self,
+        x: usize,
+        y: usize,
+        from: &Self,
+        from_x: usize,
+        from_y: usize,
+    ) {
+        for at in 0..N {
+            let source: &[u8; N] = from.row_of(from_x, from_y + at);
+            self.row_mut(x, y + at, N).copy_from_slice(source);
+        }
+    }
+
+    /// `N` samples from `x` on in row `y`.
+    #[inline]
+    pub(crate) fn row_of<const N: usize>(&self, x: usize, y: usize) -> &[u8; N] {
+        self.row(x, y, N).first_chunk().expect("the row has N samples")
     }
 }
 
@@ -159,6 +183,15 @@ impl Frame {
             for y in row * side..(row + 1) * side {
                 let from = picture.row(at, x, y.min(height - 1), inside);
                 let to = plane.row_mut(x, y, side);
+                if let (Some(to), Some(from)) = (to.first_chunk_mut::<16>(), from.first_chunk::<16>()) {
+                    *to = *from;
+                    continue;
+                }
+                if let (8, Some(to), Some(from)) = (side, to.first_chunk_mut::<8>(), from.first_chunk::<8>())
+                {
+                    *to = *from;
+                    continue;
+                }
                 to[..inside].copy_from_slice(from);
                 to[inside..].fill(from[inside - 1]);
             }
@@ -193,15 +226,11 @@ impl Frame {
 
     /// Copies a macroblock from a frame of the same size.
     pub(crate) fn copy(&mut self, from: &Self, column: usize, row: usize) {
-        for (at, plane) in self.planes.iter_mut().enumerate() {
-            let side = if at == 0 { 16 } else { 8 };
-            for y in row * side..(row + 1) * side {
-                plane.row_mut(column * side, y, side).copy_from_slice(from.planes[at].row(
-                    column * side,
-                    y,
-                    side,
-                ));
-            }
+        let x = 16 * column;
+        let y = 16 * row;
+        self.planes[0].copy_square::<16>(x, y, &from.planes[0], x, y);
+        for plane in 1..3 {
+            self.planes[plane].copy_square::<8>(x / 2, y / 2, &from.planes[plane], x / 2, y / 2);
         }
     }
 }

@@ -195,6 +195,9 @@ impl Coder<'_> {
         let good_enough = 64 + 4 * lambda;
         if cost > good_enough {
             for mode in 0..4 {
+                if mode == predict::intra_16x16::PLANE && cost > 16 * 256 {
+                    continue; // not a smooth surface
+                }
                 let plane = &self.reconstruction.planes[0];
                 if !predict::luma_16x16(plane, 16 * x, 16 * y, near, mode, &mut prediction) {
                     continue;
@@ -307,21 +310,27 @@ impl Coder<'_> {
     /// Writes the prediction of all samples to the reconstruction (H.264 §8.4.2.2).
     fn predict_inter(&mut self, x: usize, y: usize, vectors: [Vector; 4]) {
         let whole = vectors == [vectors[0]; 4];
-        let side = if whole { 16 } else { 8 };
         for quarter in 0..if whole { 1 } else { 4 } {
             let vector = vectors[quarter];
             let to_x = 16 * x + 8 * (quarter % 2);
             let to_y = 16 * y + 8 * (quarter / 2);
             let from_x = (to_x as isize + isize::from(vector.x)) as usize;
             let from_y = (to_y as isize + isize::from(vector.y)) as usize;
-            for at in 0..side {
-                let from = self.reference.planes[0].row(from_x, from_y + at, side);
-                self.reconstruction.planes[0].row_mut(to_x, to_y + at, side).copy_from_slice(from);
+            let to = &mut self.reconstruction.planes[0];
+            if whole {
+                to.copy_square::<16>(to_x, to_y, &self.reference.planes[0], from_x, from_y);
+            } else {
+                to.copy_square::<8>(to_x, to_y, &self.reference.planes[0], from_x, from_y);
             }
             for plane in 1..3 {
                 let from = &self.reference.planes[plane];
                 let to = &mut self.reconstruction.planes[plane];
-                predict::chroma_inter(from, to, (to_x / 2, to_y / 2), side / 2, vector);
+                let at = (to_x / 2, to_y / 2);
+                if whole {
+                    predict::chroma_inter::<8>(from, to, at, vector);
+                } else {
+                    predict::chroma_inter::<4>(from, to, at, vector);
+                }
             }
         }
     }
@@ -436,7 +445,7 @@ impl Coder<'_> {
             let block_x = 16 * x + 4 * column;
             let block_y = 16 * y + 4 * row;
             let source: [u8; 16] = self.source.planes[0].square::<4, 16>(block_x, block_y);
-            let source = source.map(i32::from);
+            let source = source.map(i16::from);
             let edge = Edge::new(&self.reconstruction.planes[0], block_x, block_y, available);
             let expected = self.expected_mode(x, y, near, this, column, row);
             let mut best = (u32::MAX, predict::DC, [0; 16]);
@@ -460,18 +469,15 @@ impl Coder<'_> {
                 return cost;
             }
             this.modes[4 * row + column] = mode;
-            let residual: Block = std::array::from_fn(|at| source[at] - prediction[at]);
+            let residual: Block = std::array::from_fn(|at| i32::from(source[at] - prediction[at]));
             let (quantised, any) = transform::quantise(&transform::forward(&residual), qp, Rounding(21), 0);
-            let mut shown = prediction;
+            let mut shown = prediction.map(|sample| sample as u8);
             if any {
                 levels.luma[4 * row + column] = transform::zig_zag(&quantised, 0);
                 levels.coded |= 1 << (4 * row + column);
                 let back = transform::inverse(&transform::scale(&quantised, qp));
-                for (sample, residual) in shown.iter_mut().zip(back) {
-                    *sample = (*sample + residual).clamp(0, 255);
-                }
+                shown = add(&shown, &back);
             }
-            let shown = shown.map(|sample| sample as u8);
             self.reconstruction.planes[0].set_square::<4>(block_x, block_y, &shown);
         }
         cost
@@ -941,8 +947,10 @@ fn sad<const N: usize>(a: &[u8; N], b: &[u8; N]) -> u32 {
 
 /// The sum of absolute differences of a 4×4 block.
 #[inline]
-fn difference(a: &Block, b: &Block) -> u32 {
-    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).sum()
+fn difference(a: &[i16; 16], b: &[i16; 16]) -> u32 {
+    // At most 16 times 255.
+    let sum: i16 = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum();
+    sum as u32
 }
 
 #[inline]

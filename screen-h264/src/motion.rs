@@ -84,14 +84,20 @@ fn landmarks(
     }
     for y in (lines.start..=lines.end - PATCH_HEIGHT).step_by(step) {
         let row = rows.at(columns.start, y, columns.len());
-        for (at, samples) in row[..row.len() - (PATCH_WIDTH - 8)].windows(8).enumerate() {
-            let samples = run(samples);
-            let hash = samples.wrapping_mul(MULTIPLIER);
-            // Where all samples are the same, every place looks like the next one.
-            if hash >> 32 >= (1 << 32) / u64::from(LANDMARKS) || samples == samples.rotate_left(8) {
+        let last = row.len() - PATCH_WIDTH;
+        let mut at = 0;
+        while at <= last {
+            let samples = run(&row[at..]);
+            // Where all samples are the same, every place looks like the next one; most of a page is like that.
+            if samples == samples.rotate_left(8) {
+                at += if samples == run(&row[at + 8..]) { 8 } else { 1 };
                 continue;
             }
             let x = columns.start + at;
+            at += 1;
+            if samples.wrapping_mul(MULTIPLIER) >> 32 >= (1 << 32) / u64::from(LANDMARKS) {
+                continue;
+            }
             let name = PATCH_ROWS.iter().fold(0u64, |name, &down| {
                 let row = rows.at(x, y + down, PATCH_WIDTH);
                 let both = run(row).rotate_left(23) ^ run(&row[8..]).wrapping_mul(MULTIPLIER);
@@ -132,10 +138,13 @@ impl Search {
             });
         }
         self.votes.clear();
+        // A large area has landmarks enough in a part of its rows.
+        let count: usize = areas.iter().map(|(_, columns)| columns.len()).sum();
+        let step = if count > 256 { 4 } else { 1 };
         for (row, columns) in areas {
             let lines = 16 * row..(16 * row + 16 + PATCH_HEIGHT - 1).min(bottom).min(now.height);
             let columns = 16 * columns.start..(16 * columns.end).min(now.width);
-            landmarks(now, columns, lines, 2, |name, x, y| {
+            landmarks(now, columns, lines, step, |name, x, y| {
                 let place = self.names[name as usize / 2 % NAMES];
                 if place.name == name && !place.repeated {
                     let vector = Vector {

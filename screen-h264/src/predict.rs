@@ -30,7 +30,11 @@ pub(crate) const HORIZONTAL_UP: u8 = 8;
 /// are not available have any value, but those above right repeat the last one above if they are not.
 pub(crate) struct Edge {
     /// Index 0–3: left from bottom to top; 4: corner; 5–8: above; 9–12: above right.
-    line: [i32; 13],
+    line: [i16; 13],
+    /// (a + 2b + c + 2) / 4 around each sample but the first and last.
+    smooth: [i16; 13],
+    /// The mean of each sample and the next one.
+    between: [i16; 13],
     available: Available,
 }
 
@@ -41,26 +45,34 @@ impl Edge {
         let mut line = [128; 13];
         if available.left {
             for at in 0..4 {
-                line[3 - at] = i32::from(plane.row(x - 1, y + at, 1)[0]);
+                line[3 - at] = i16::from(plane.row(x - 1, y + at, 1)[0]);
             }
         }
         if available.corner {
-            line[4] = i32::from(plane.row(x - 1, y - 1, 1)[0]);
+            line[4] = i16::from(plane.row(x - 1, y - 1, 1)[0]);
         }
         if available.above {
             for (to, from) in line[5..9].iter_mut().zip(plane.row(x, y - 1, 4)) {
-                *to = i32::from(*from);
+                *to = i16::from(*from);
             }
             if available.above_right {
                 for (to, from) in line[9..13].iter_mut().zip(plane.row(x + 4, y - 1, 4)) {
-                    *to = i32::from(*from);
+                    *to = i16::from(*from);
                 }
             } else {
                 let last = line[8];
                 line[9..13].fill(last);
             }
         }
-        Self { line, available }
+        let mut smooth = [0; 13];
+        let mut between = [0; 13];
+        for at in 1..12 {
+            smooth[at] = (line[at - 1] + 2 * line[at] + line[at + 1] + 2) >> 2;
+        }
+        for at in 0..12 {
+            between[at] = (line[at] + line[at + 1] + 1) >> 1;
+        }
+        Self { line, smooth, between, available }
     }
 
     /// Whether a mode can be used here.
@@ -75,28 +87,18 @@ impl Edge {
         }
     }
 
-    /// (a + 2b + c + 2) / 4 around `at`.
-    #[inline]
-    fn smooth(&self, at: usize) -> i32 {
-        (self.line[at - 1] + 2 * self.line[at] + self.line[at + 1] + 2) >> 2
-    }
-
-    /// The mean of the sample at `at` and the next one.
-    #[inline]
-    fn between(&self, at: usize) -> i32 {
-        (self.line[at] + self.line[at + 1] + 1) >> 1
-    }
-
     /// The prediction, rows of four (H.264 §8.3.1.2). The mode is allowed.
     #[inline]
-    pub(crate) fn predict(&self, mode: u8) -> [i32; 16] {
+    pub(crate) fn predict(&self, mode: u8) -> [i16; 16] {
         let line = &self.line;
+        let smooth = &self.smooth;
+        let between = &self.between;
         match mode {
             VERTICAL => block(|x, _| line[5 + x]),
             HORIZONTAL => block(|_, y| line[3 - y]),
             DC => {
-                let left: i32 = line[..4].iter().sum();
-                let above: i32 = line[5..9].iter().sum();
+                let left: i16 = line[..4].iter().sum();
+                let above: i16 = line[5..9].iter().sum();
                 let value = match (self.available.left, self.available.above) {
                     (true, true) => (left + above + 4) >> 3,
                     (true, false) => (left + 2) >> 2,
@@ -106,37 +108,29 @@ impl Edge {
                 [value; 16]
             }
             DIAGONAL_DOWN_LEFT => {
-                block(
-                    |x, y| {
-                        if x + y == 6 { (line[11] + 3 * line[12] + 2) >> 2 } else { self.smooth(6 + x + y) }
-                    },
-                )
+                block(|x, y| if x + y == 6 { (line[11] + 3 * line[12] + 2) >> 2 } else { smooth[6 + x + y] })
             }
-            DIAGONAL_DOWN_RIGHT => block(|x, y| self.smooth(4 + x - y)),
+            DIAGONAL_DOWN_RIGHT => block(|x, y| smooth[4 + x - y]),
             VERTICAL_RIGHT => block(|x, y| match 2 * x as i32 - y as i32 {
-                -1 => self.smooth(4),
-                z if z < 0 => self.smooth(5 - y),
-                z if z % 2 == 0 => self.between(4 + x - y / 2),
-                _ => self.smooth(4 + x - y / 2),
+                -1 => smooth[4],
+                z if z < 0 => smooth[5 - y],
+                z if z % 2 == 0 => between[4 + x - y / 2],
+                _ => smooth[4 + x - y / 2],
             }),
             HORIZONTAL_DOWN => block(|x, y| match 2 * y as i32 - x as i32 {
-                -1 => self.smooth(4),
-                z if z < 0 => self.smooth(3 + x),
-                z if z % 2 == 0 => self.between(3 + x / 2 - y),
-                _ => self.smooth(4 + x / 2 - y),
+                -1 => smooth[4],
+                z if z < 0 => smooth[3 + x],
+                z if z % 2 == 0 => between[3 + x / 2 - y],
+                _ => smooth[4 + x / 2 - y],
             }),
             VERTICAL_LEFT => {
-                block(
-                    |x, y| {
-                        if y % 2 == 0 { self.between(5 + x + y / 2) } else { self.smooth(6 + x + y / 2) }
-                    },
-                )
+                block(|x, y| if y % 2 == 0 { between[5 + x + y / 2] } else { smooth[6 + x + y / 2] })
             }
             _ => block(|x, y| match x + 2 * y {
                 z if z > 5 => line[0],
                 5 => (line[1] + 3 * line[0] + 2) >> 2,
-                z if z % 2 == 0 => (line[3 - y - x / 2] + line[2 - y - x / 2] + 1) >> 1,
-                _ => self.smooth(2 - y - x / 2),
+                z if z % 2 == 0 => between[2 - y - x / 2],
+                _ => smooth[2 - y - x / 2],
             }),
         }
     }
@@ -144,7 +138,7 @@ impl Edge {
 
 /// A block of what `value` says of each place.
 #[inline(always)]
-fn block(value: impl Fn(usize, usize) -> i32) -> [i32; 16] {
+fn block(value: impl Fn(usize, usize) -> i16) -> [i16; 16] {
     std::array::from_fn(|at| value(at % 4, at / 4))
 }
 
@@ -282,42 +276,44 @@ fn plane_prediction<const N: usize>(plane: &Plane, x: usize, y: usize, out: &mut
     }
 }
 
-/// Copies `side` × `side` chroma samples to `at` from where a whole-sample luma vector points: at odd distances
-/// the mean of the samples around (H.264 §8.4.2.2.2). Samples beyond the edge are those at the edge.
-pub(crate) fn chroma_inter(from: &Plane, to: &mut Plane, at: (usize, usize), side: usize, vector: Vector) {
+/// Copies `N` × `N` chroma samples to `at` from where a whole-sample luma vector points: at odd distances the
+/// mean of the samples around (H.264 §8.4.2.2.2). Samples beyond the edge are those at the edge.
+pub(crate) fn chroma_inter<const N: usize>(from: &Plane, to: &mut Plane, at: (usize, usize), vector: Vector) {
     let x = (at.0 as isize + isize::from(vector.x >> 1)) as usize;
     let y = (at.1 as isize + isize::from(vector.y >> 1)) as usize;
     let half_x = vector.x & 1 != 0;
     let half_y = vector.y & 1 != 0;
-    // The sample to the right of the last column is that in the last column.
-    let shift = |row: &[u8]| {
-        let mut shifted = [0; 8];
-        shifted[..row.len().min(side)].copy_from_slice(&row[..row.len().min(side)]);
-        if row.len() < side {
-            shifted[side - 1] = shifted[side - 2];
+    if !half_x && !half_y {
+        to.copy_square::<N>(at.0, at.1, from, x, y);
+        return;
+    }
+    let right = N.min(from.width() - x - 1);
+    // A row and the same one sample further to the right; at the edge the last sample counts twice.
+    let rows = |y: usize| {
+        let y = y.min(from.height() - 1);
+        let mut row = [0u16; N];
+        let mut shifted = [0u16; N];
+        for (to, from) in row.iter_mut().zip(from.row(x, y, N)) {
+            *to = u16::from(*from);
         }
-        shifted
+        shifted[N - 1] = row[N - 1];
+        for (to, from) in shifted.iter_mut().zip(from.row(x + 1, y, right)) {
+            *to = u16::from(*from);
+        }
+        (row, shifted)
     };
-    for row in 0..side {
-        let above = from.row(x, y + row, side);
-        let below = from.row(x, (y + row + usize::from(half_y)).min(from.height() - 1), side);
-        let target = to.row_mut(at.0, at.1 + row, side);
-        if !half_x && !half_y {
-            target.copy_from_slice(above);
-            continue;
-        }
-        let right = side.min(from.width() - x - 1);
-        let above_right = shift(from.row(x + 1, y + row, right));
-        let below_right =
-            shift(from.row(x + 1, (y + row + usize::from(half_y)).min(from.height() - 1), right));
-        for column in 0..side {
-            let [a, c] = [above, below].map(|line| u32::from(line[column]));
-            let [b, d] = [above_right, below_right].map(|line| u32::from(line[column]));
+    let mut above = rows(y);
+    for row in 0..N {
+        let below = rows(y + row + 1);
+        let target = to.row_mut(at.0, at.1 + row, N);
+        for column in 0..N {
+            let here = above.0[column];
             target[column] = match (half_x, half_y) {
-                (true, true) => (a + b + c + d + 2) >> 2,
-                (true, false) => (a + b + 1) >> 1,
-                _ => (a + c + 1) >> 1,
+                (true, true) => (here + above.1[column] + below.0[column] + below.1[column] + 2) >> 2,
+                (true, false) => (here + above.1[column] + 1) >> 1,
+                _ => (here + below.0[column] + 1) >> 1,
             } as u8;
         }
+        above = below;
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn chroma_qp(qp: i32) -> i32 {
 pub(crate) struct Rounding(pub(crate) i32);
 
 /// The forward transform, not normalised.
-#[inline]
+#[inline(always)]
 pub(crate) fn forward(block: &Block) -> Block {
     let mut rows = [0; 16];
     for at in 0..4 {
@@ -95,7 +95,7 @@ pub(crate) fn forward(block: &Block) -> Block {
 }
 
 /// The inverse transform of scaled coefficients (H.264 §8.5.12.2): a residual.
-#[inline]
+#[inline(always)]
 pub(crate) fn inverse(block: &Block) -> Block {
     let mut rows = [0; 16];
     for at in 0..4 {
@@ -124,14 +124,14 @@ pub(crate) fn inverse(block: &Block) -> Block {
 }
 
 /// Quantises one coefficient: `reciprocal` is times 2^`bits`.
-#[inline]
+#[inline(always)]
 fn quantise_one(value: i32, reciprocal: i32, offset: i32, bits: i32) -> i32 {
     let magnitude = ((value.abs() * reciprocal + offset) >> bits).min(MAX_LEVEL);
     if value < 0 { -magnitude } else { magnitude }
 }
 
 /// Quantises coefficients from `first` on. Returns levels in raster order and whether one is not zero.
-#[inline]
+#[inline(always)]
 pub(crate) fn quantise(coefficients: &Block, qp: i32, rounding: Rounding, first: usize) -> (Block, bool) {
     let bits = 15 + qp / 6;
     let offset = rounding.0 << (bits - 6);
@@ -151,7 +151,7 @@ pub(crate) fn quantise(coefficients: &Block, qp: i32, rounding: Rounding, first:
 }
 
 /// Scales levels (raster order) to coefficients of the inverse transform (H.264 §8.5.12.1).
-#[inline]
+#[inline(always)]
 pub(crate) fn scale(levels: &Block, qp: i32) -> Block {
     let scales = &SCALES[(qp % 6) as usize];
     let mut out = [0; 16];
@@ -162,7 +162,7 @@ pub(crate) fn scale(levels: &Block, qp: i32) -> Block {
 }
 
 /// Levels in zig-zag order, from the one at `first` on; the remaining places are zero.
-#[inline]
+#[inline(always)]
 pub(crate) fn zig_zag(levels: &Block, first: usize) -> [i16; 16] {
     let mut out = [0; 16];
     for (to, &from) in out.iter_mut().zip(&ZIG_ZAG[first..]) {
