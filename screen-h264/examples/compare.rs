@@ -183,7 +183,7 @@ fn scroll(name: &'static str, width: usize, height: usize, step: usize) -> Seque
     Sequence { name, frames: frames.collect(), damage, hold: 1 }
 }
 
-/// Other pages of text.
+/// Other pages of text: the next ones of the same, or if each picture is another one, from two by turns.
 fn pages(name: &'static str, width: usize, height: usize, hold: usize) -> Sequence {
     let terminal = Image::terminal(width, 8 * height);
     let document = Image::document(width, 8 * height);
@@ -191,7 +191,7 @@ fn pages(name: &'static str, width: usize, height: usize, hold: usize) -> Sequen
     let frames = (0..count).flat_map(|at| {
         let mut image = Image { width, height, planes: Default::default() };
         image.planes = [0; 3].map(|_| vec![0; width * height]);
-        let from = if at % 2 == 0 { &terminal } else { &document };
+        let from = if hold > 1 || at % 2 == 0 { &terminal } else { &document };
         image.blit((0, 0), from, (0, at % 8 * height), (width, height));
         vec![image.subsample(); hold]
     });

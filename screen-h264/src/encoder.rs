@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::Error;
 use crate::bits::BitWriter;
 use crate::frame::{Frame, Picture, Rect, Vector};
+use crate::glyphs::Glyphs;
 use crate::macroblock::{Coded, Coder, Macroblock, is_inside};
 use crate::motion::Search;
 use crate::params::{self, FRAME_NUM_BITS};
@@ -160,6 +161,9 @@ impl Set {
     }
 }
 
+/// From so many new macroblocks on, it pays to look for what looks like them.
+const WORTH_FILING: usize = 4;
+
 /// Encodes pictures of one size. The first one is a keyframe.
 pub struct Encoder {
     config: Config,
@@ -178,6 +182,9 @@ pub struct Encoder {
     work: Set,
     quality: Vec<Quality>,
     search: Search,
+    glyphs: Glyphs,
+    /// For the quarters of new macroblocks, what looks like them in the picture before.
+    likenesses: Vec<[Vector; 4]>,
     /// Distances found for the last picture that moved: scrolling goes on.
     vectors: Vec<Vector>,
     rate: Rate,
@@ -218,6 +225,8 @@ impl Encoder {
             work: Set::new(columns, rows),
             quality: vec![Quality::default(); columns * rows],
             search: Search::new(),
+            glyphs: Glyphs::new(),
+            likenesses: vec![[Vector::ZERO; 4]; columns * rows],
             vectors: Vec::new(),
             rate: Rate::new(),
             frame_num: None,
@@ -395,15 +404,27 @@ impl Encoder {
                 known.push(vector);
             }
         }
-        let missing = self.match_vectors(picture, &known, changed);
+        let mut missing = self.match_vectors(picture, &known, changed);
+        let areas = areas(changed);
         // What goes on as before needs no search, except for what comes into view.
         if 4 * missing.len() > changed.len() {
-            let areas = areas(changed);
             let mut found = Vec::new();
             self.search.candidates(&self.source.planes[0], picture, &areas, &mut found);
             found.retain(|vector| !known.contains(vector));
-            self.match_vectors(picture, &found, &missing);
+            missing = self.match_vectors(picture, &found, &missing);
             known.splice(0..0, found);
+        }
+        if missing.len() >= WORTH_FILING {
+            let before = &self.source.planes[0];
+            self.glyphs.file(before, &areas);
+            for (x, y) in missing {
+                for quarter in 0..4 {
+                    let block = (16 * x + 8 * (quarter % 2), 16 * y + 8 * (quarter / 2));
+                    if let Some(vector) = self.glyphs.find(before, picture, block.0, block.1) {
+                        self.likenesses[y * self.columns + x][quarter] = vector;
+                    }
+                }
+            }
         }
         known.truncate(6);
         self.vectors = known;
@@ -497,7 +518,8 @@ impl Encoder {
                         Plan::Moved(vector) => coder.moved(x, y, vector, i32::from(self.config.finest_qp)),
                         Plan::New(complexity) => {
                             let qp = self.rate.qp(&mut budget);
-                            let how = coder.new_content(x, y, qp);
+                            let likeness = std::mem::take(&mut self.likenesses[at]);
+                            let how = coder.new_content(x, y, qp, likeness);
                             let bits = coder.writer.len_bits() - start;
                             self.rate.spent(&mut budget, complexity, qp, bits);
                             how
@@ -505,7 +527,7 @@ impl Encoder {
                         Plan::Better(_) if total_bits + start > 8 * max_bytes => coder.still(x, y),
                         Plan::Better(qp) => {
                             self.quality[at].attempts += 1;
-                            coder.new_content(x, y, i32::from(qp))
+                            coder.new_content(x, y, i32::from(qp), [Vector::ZERO; 4])
                         }
                     };
                     match how {

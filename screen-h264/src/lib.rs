@@ -20,6 +20,7 @@ mod bits;
 mod cavlc;
 mod encoder;
 mod frame;
+mod glyphs;
 mod macroblock;
 mod motion;
 mod params;

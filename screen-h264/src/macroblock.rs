@@ -30,6 +30,26 @@ const CODING_ORDER: [(usize, usize); 16] = [
     (3, 3),
 ];
 
+/// Directions to try next to the best of vertical, horizontal and none.
+const NEAR_VERTICAL: [u8; 4] = [
+    predict::VERTICAL_RIGHT,
+    predict::VERTICAL_LEFT,
+    predict::DIAGONAL_DOWN_RIGHT,
+    predict::DIAGONAL_DOWN_LEFT,
+];
+const NEAR_HORIZONTAL: [u8; 4] = [
+    predict::HORIZONTAL_DOWN,
+    predict::HORIZONTAL_UP,
+    predict::DIAGONAL_DOWN_RIGHT,
+    predict::DIAGONAL_DOWN_LEFT,
+];
+const DIAGONAL: [u8; 4] = [
+    predict::DIAGONAL_DOWN_LEFT,
+    predict::DIAGONAL_DOWN_RIGHT,
+    predict::VERTICAL_RIGHT,
+    predict::HORIZONTAL_DOWN,
+];
+
 /// What of a coded macroblock matters to those after it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Macroblock {
@@ -159,15 +179,16 @@ impl Coder<'_> {
         if vector == Vector::ZERO { Coded::Still } else { Coded::Moved }
     }
 
-    /// Codes a macroblock whose content is new, or improves it.
-    pub(crate) fn new_content(&mut self, x: usize, y: usize, qp: i32) -> Coded {
+    /// Codes a macroblock whose content is new, or improves it. `likenesses` are distances at which its quarters
+    /// may find something similar.
+    pub(crate) fn new_content(&mut self, x: usize, y: usize, qp: i32, likenesses: [Vector; 4]) -> Coded {
         let writer = self.writer.mark();
         let last_qp = self.last_qp;
         let skipped = self.skipped;
         let mut qp = qp;
         loop {
             let start = self.writer.len_bits();
-            let coded = self.try_new_content(x, y, qp);
+            let coded = self.try_new_content(x, y, qp, likenesses);
             if self.writer.len_bits() - start <= MAX_BITS || qp >= 51 {
                 return coded;
             }
@@ -178,14 +199,14 @@ impl Coder<'_> {
         }
     }
 
-    fn try_new_content(&mut self, x: usize, y: usize, qp: i32) -> Coded {
+    fn try_new_content(&mut self, x: usize, y: usize, qp: i32, likenesses: [Vector; 4]) -> Coded {
         let near = self.near(x, y);
         let lambda = lambda(qp);
         let source: [u8; 256] = self.source.planes[0].square::<16, 256>(16 * x, 16 * y);
         let mut choice = Choice::Intra16(predict::intra_16x16::DC);
         let mut cost = u32::MAX;
         if matches!(self.kind, Kind::P { .. }) {
-            let (vectors, inter_cost) = self.best_vectors(x, y, &source, lambda);
+            let (vectors, inter_cost) = self.best_vectors(x, y, &source, lambda, likenesses);
             choice = Choice::Inter(vectors);
             cost = inter_cost;
         }
@@ -207,6 +228,9 @@ impl Coder<'_> {
                     cost = this_cost;
                     choice = Choice::Intra16(mode);
                     best_16x16 = prediction;
+                    if cost == 3 * lambda {
+                        break;
+                    }
                 }
             }
         }
@@ -256,7 +280,14 @@ impl Coder<'_> {
     // ---- Inter prediction ----
 
     /// The vectors of least cost for a macroblock, and the cost: differences of luma samples, and bits.
-    fn best_vectors(&self, x: usize, y: usize, source: &[u8; 256], lambda: u32) -> ([Vector; 4], u32) {
+    fn best_vectors(
+        &self,
+        x: usize,
+        y: usize,
+        source: &[u8; 256],
+        lambda: u32,
+        likenesses: [Vector; 4],
+    ) -> ([Vector; 4], u32) {
         let predicted = self.skip_vector(x, y);
         let expected = self.predict_vector(x, y, &[Vector::ZERO; 4], 0, 0, 2);
         let mut best = [(Vector::ZERO, u32::MAX); 4];
@@ -276,6 +307,23 @@ impl Coder<'_> {
                 if cost + bits < best.1 {
                     *best = (vector, cost + bits);
                 }
+            }
+        }
+        for (quarter, &vector) in likenesses.iter().enumerate() {
+            if vector == Vector::ZERO {
+                continue;
+            }
+            let block_x = 8 * (quarter % 2);
+            let block_y = 8 * (quarter / 2);
+            let from_x = ((16 * x + block_x) as isize + isize::from(vector.x)) as usize;
+            let from_y = ((16 * y + block_y) as isize + isize::from(vector.y)) as usize;
+            let mut cost = lambda * vector_bits(vector, expected);
+            for at in 0..8 {
+                let row = &source[16 * (block_y + at) + block_x..][..8];
+                cost += sad_row(row, self.reference.planes[0].row(from_x, from_y + at, 8));
+            }
+            if cost < best[quarter].1 {
+                best[quarter] = (vector, cost);
             }
         }
         let split = best.iter().map(|(_, cost)| cost).sum::<u32>() + 4 * lambda;
@@ -449,19 +497,28 @@ impl Coder<'_> {
             let edge = Edge::new(&self.reconstruction.planes[0], block_x, block_y, available);
             let expected = self.expected_mode(x, y, near, this, column, row);
             let mut best = (u32::MAX, predict::DC, [0; 16]);
-            for mode in 0..9 {
-                if !edge.allows(mode) {
-                    continue;
-                }
-                let prediction = edge.predict(mode);
-                let bits = if mode == expected { 1 } else { 4 };
-                let this_cost = difference(&source, &prediction) + lambda * bits;
-                if this_cost < best.0 {
-                    best = (this_cost, mode, prediction);
-                    if this_cost == lambda {
-                        break;
+            let mut modes: &[u8] = &[predict::VERTICAL, predict::HORIZONTAL, predict::DC];
+            for round in 0..2 {
+                for &mode in modes {
+                    if !edge.allows(mode) {
+                        continue;
+                    }
+                    let prediction = edge.predict(mode);
+                    let bits = if mode == expected { 1 } else { 4 };
+                    let this_cost = difference(&source, &prediction) + lambda * bits;
+                    if this_cost < best.0 {
+                        best = (this_cost, mode, prediction);
                     }
                 }
+                // What fits well needs no other direction; what does not, one near the best so far.
+                if round == 1 || best.0 <= 4 * lambda + 8 {
+                    break;
+                }
+                modes = match best.1 {
+                    predict::VERTICAL => &NEAR_VERTICAL,
+                    predict::HORIZONTAL => &NEAR_HORIZONTAL,
+                    _ => &DIAGONAL,
+                };
             }
             let (block_cost, mode, prediction) = best;
             cost += block_cost;
