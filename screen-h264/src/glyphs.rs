@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::frame::{Picture, Plane, Vector};
 
 /// One of so many patches is filed.
-const FILED: u32 = 8;
+const FILED: u32 = 4;
 
 /// Patches are squares of so many samples.
 const PATCH: usize = 4;
@@ -18,7 +18,7 @@ const FILES: usize = 1 << 13;
 const PLACES: usize = 4;
 
 /// Places that a block is compared with, at most.
-const COMPARISONS: usize = 12;
+const COMPARISONS: usize = 24;
 
 /// A place in the picture before, or none.
 type Place = Option<(u16, u16)>;
