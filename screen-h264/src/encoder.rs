@@ -161,6 +161,9 @@ impl Set {
     }
 }
 
+/// Macroblocks that are filed for each new one: a scroll by a line does not read the whole window.
+const FILED_PER_NEW: usize = 4;
+
 /// From so many new macroblocks on, it pays to look for what looks like them.
 const WORTH_FILING: usize = 4;
 
@@ -416,7 +419,7 @@ impl Encoder {
         }
         if missing.len() >= WORTH_FILING {
             let before = &self.source.planes[0];
-            self.glyphs.file(before, &areas);
+            self.glyphs.file(before, &nearest(&areas, &missing));
             for (x, y) in missing {
                 for quarter in 0..4 {
                     let block = (16 * x + 8 * (quarter % 2), 16 * y + 8 * (quarter / 2));
@@ -615,6 +618,22 @@ fn areas(blocks: &[(usize, usize)]) -> Vec<(usize, Range<usize>)> {
             let start = row.iter().map(|(x, _)| *x).min().unwrap_or_default();
             let end = row.iter().map(|(x, _)| *x + 1).max().unwrap_or_default();
             (row[0].1, start..end)
+        })
+        .collect()
+}
+
+/// Those of `areas` nearest to the middle of the `new` macroblocks, until there are [`FILED_PER_NEW`] for each.
+fn nearest(areas: &[(usize, Range<usize>)], new: &[(usize, usize)]) -> Vec<(usize, Range<usize>)> {
+    let middle = new.iter().map(|(_, y)| y).sum::<usize>() / new.len().max(1);
+    let mut sorted = areas.to_vec();
+    sorted.sort_by_key(|(row, _)| row.abs_diff(middle));
+    let mut count = 0;
+    sorted
+        .into_iter()
+        .take_while(|(_, columns)| {
+            let wanted = count < FILED_PER_NEW * new.len();
+            count += columns.len();
+            wanted
         })
         .collect()
 }
