@@ -4,6 +4,8 @@
 //! `cargo run --release -p screen-h264 --example compare`; needs ffmpeg, which renders the text and the film.
 //! Text is this repository's own, in a dark terminal with coloured columns and as a light document.
 
+#![allow(clippy::unwrap_used, reason = "what fails here ends the run, with its place")]
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ use openh264::formats::{YUVSlices, YUVSource as _};
 use openh264::{OpenH264API, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 use screen_h264::{Config, Encoder, Picture, Rect};
+
+/// Runs of each encoder on each sequence.
+const ROUNDS: usize = 5;
 
 /// A picture with chroma at full resolution, so that it can be moved by any distance before it is sampled down.
 #[derive(Clone)]
@@ -381,20 +386,35 @@ fn main() {
         let frame = &sequence.frames[0];
         let config = Config::new(frame.width as u32, frame.height as u32);
         let bitrate = if config.width > 1280 { 4_000_000 } else { 2_500_000 };
-        for (label, usage) in [
+        let usages = [
             ("openh264 screen", UsageType::ScreenContentRealTime),
             ("openh264 camera", UsageType::CameraVideoRealTime),
-        ] {
-            theirs(&sequence, config, usage, bitrate).print(sequence.name, label);
-        }
-        for (label, qp, max_bytes) in [
+        ];
+        let bounds = [
             ("ours, QP 12", 12, usize::MAX / 16),
             ("ours, QP 20", 20, usize::MAX / 16),
             ("ours, QP 28", 28, usize::MAX / 16),
             ("ours, QP 12, ≤ 40 kB", 12, 40_000),
-        ] {
-            let config = Config { finest_qp: qp, max_bytes, ..config };
-            ours(&sequence, config, 20_000).print(sequence.name, label);
+        ];
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        // By turns, so that what disturbs one run disturbs all of them; times are of all runs.
+        for round in 0..ROUNDS {
+            let others = usages.iter().map(|(_, usage)| theirs(&sequence, config, *usage, bitrate));
+            let mut run: Vec<_> = others.collect();
+            run.extend(bounds.iter().map(|&(_, finest_qp, max_bytes)| {
+                ours(&sequence, Config { finest_qp, max_bytes, ..config }, 20_000)
+            }));
+            if round == 0 {
+                outcomes = run;
+            } else {
+                for (outcome, run) in outcomes.iter_mut().zip(run) {
+                    outcome.times.extend(run.times);
+                }
+            }
+        }
+        let labels = usages.iter().map(|(label, _)| *label).chain(bounds.iter().map(|(label, ..)| *label));
+        for (label, outcome) in labels.zip(&mut outcomes) {
+            outcome.print(sequence.name, label);
         }
     }
 }

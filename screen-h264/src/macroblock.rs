@@ -213,7 +213,7 @@ impl Coder<'_> {
         let mut prediction = [0; 256];
         let mut best_16x16 = [0; 256];
         // What is predicted almost exactly is not worth looking for something better.
-        let good_enough = 64 + 4 * lambda;
+        let good_enough = 64 + 16 * lambda;
         if cost > good_enough {
             for mode in 0..4 {
                 if mode == predict::intra_16x16::PLANE && cost > 16 * 256 {
@@ -358,8 +358,7 @@ impl Coder<'_> {
     /// Writes the prediction of all samples to the reconstruction (H.264 §8.4.2.2).
     fn predict_inter(&mut self, x: usize, y: usize, vectors: [Vector; 4]) {
         let whole = vectors == [vectors[0]; 4];
-        for quarter in 0..if whole { 1 } else { 4 } {
-            let vector = vectors[quarter];
+        for (quarter, &vector) in vectors.iter().enumerate().take(if whole { 1 } else { 4 }) {
             let to_x = 16 * x + 8 * (quarter % 2);
             let to_y = 16 * y + 8 * (quarter / 2);
             let from_x = (to_x as isize + isize::from(vector.x)) as usize;
@@ -493,7 +492,6 @@ impl Coder<'_> {
             let block_x = 16 * x + 4 * column;
             let block_y = 16 * y + 4 * row;
             let source: [u8; 16] = self.source.planes[0].square::<4, 16>(block_x, block_y);
-            let source = source.map(i16::from);
             let edge = Edge::new(&self.reconstruction.planes[0], block_x, block_y, available);
             let expected = self.expected_mode(x, y, near, this, column, row);
             let mut best = (u32::MAX, predict::DC, [0; 16]);
@@ -505,7 +503,7 @@ impl Coder<'_> {
                     }
                     let prediction = edge.predict(mode);
                     let bits = if mode == expected { 1 } else { 4 };
-                    let this_cost = difference(&source, &prediction) + lambda * bits;
+                    let this_cost = sad(&source, &prediction) + lambda * bits;
                     if this_cost < best.0 {
                         best = (this_cost, mode, prediction);
                     }
@@ -526,9 +524,9 @@ impl Coder<'_> {
                 return cost;
             }
             this.modes[4 * row + column] = mode;
-            let residual: Block = std::array::from_fn(|at| i32::from(source[at] - prediction[at]));
+            let residual: Block = std::array::from_fn(|at| i32::from(source[at]) - i32::from(prediction[at]));
             let (quantised, any) = transform::quantise(&transform::forward(&residual), qp, Rounding(21), 0);
-            let mut shown = prediction.map(|sample| sample as u8);
+            let mut shown = prediction;
             if any {
                 levels.luma[4 * row + column] = transform::zig_zag(&quantised, 0);
                 levels.coded |= 1 << (4 * row + column);
@@ -1000,14 +998,6 @@ fn sad_row(a: &[u8], b: &[u8]) -> u32 {
 #[inline]
 fn sad<const N: usize>(a: &[u8; N], b: &[u8; N]) -> u32 {
     a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum()
-}
-
-/// The sum of absolute differences of a 4×4 block.
-#[inline]
-fn difference(a: &[i16; 16], b: &[i16; 16]) -> u32 {
-    // At most 16 times 255.
-    let sum: i16 = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum();
-    sum as u32
 }
 
 #[inline]

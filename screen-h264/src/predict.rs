@@ -30,11 +30,11 @@ pub(crate) const HORIZONTAL_UP: u8 = 8;
 /// are not available have any value, but those above right repeat the last one above if they are not.
 pub(crate) struct Edge {
     /// Index 0–3: left from bottom to top; 4: corner; 5–8: above; 9–12: above right.
-    line: [i16; 13],
+    line: [u8; 13],
     /// (a + 2b + c + 2) / 4 around each sample but the first and last.
-    smooth: [i16; 13],
+    smooth: [u8; 13],
     /// The mean of each sample and the next one.
-    between: [i16; 13],
+    between: [u8; 13],
     available: Available,
 }
 
@@ -45,20 +45,16 @@ impl Edge {
         let mut line = [128; 13];
         if available.left {
             for at in 0..4 {
-                line[3 - at] = i16::from(plane.row(x - 1, y + at, 1)[0]);
+                line[3 - at] = plane.row(x - 1, y + at, 1)[0];
             }
         }
         if available.corner {
-            line[4] = i16::from(plane.row(x - 1, y - 1, 1)[0]);
+            line[4] = plane.row(x - 1, y - 1, 1)[0];
         }
         if available.above {
-            for (to, from) in line[5..9].iter_mut().zip(plane.row(x, y - 1, 4)) {
-                *to = i16::from(*from);
-            }
+            line[5..9].copy_from_slice(plane.row_of::<4>(x, y - 1));
             if available.above_right {
-                for (to, from) in line[9..13].iter_mut().zip(plane.row(x + 4, y - 1, 4)) {
-                    *to = i16::from(*from);
-                }
+                line[9..13].copy_from_slice(plane.row_of::<4>(x + 4, y - 1));
             } else {
                 let last = line[8];
                 line[9..13].fill(last);
@@ -67,10 +63,11 @@ impl Edge {
         let mut smooth = [0; 13];
         let mut between = [0; 13];
         for at in 1..12 {
-            smooth[at] = (line[at - 1] + 2 * line[at] + line[at + 1] + 2) >> 2;
+            let sides = u16::from(line[at - 1]) + u16::from(line[at + 1]);
+            smooth[at] = ((sides + 2 * u16::from(line[at]) + 2) >> 2) as u8;
         }
         for at in 0..12 {
-            between[at] = (line[at] + line[at + 1] + 1) >> 1;
+            between[at] = (u16::from(line[at]) + u16::from(line[at + 1])).div_ceil(2) as u8;
         }
         Self { line, smooth, between, available }
     }
@@ -89,7 +86,7 @@ impl Edge {
 
     /// The prediction, rows of four (H.264 §8.3.1.2). The mode is allowed.
     #[inline]
-    pub(crate) fn predict(&self, mode: u8) -> [i16; 16] {
+    pub(crate) fn predict(&self, mode: u8) -> [u8; 16] {
         let line = &self.line;
         let smooth = &self.smooth;
         let between = &self.between;
@@ -97,18 +94,18 @@ impl Edge {
             VERTICAL => block(|x, _| line[5 + x]),
             HORIZONTAL => block(|_, y| line[3 - y]),
             DC => {
-                let left: i16 = line[..4].iter().sum();
-                let above: i16 = line[5..9].iter().sum();
+                let left = sum(&line[..4]);
+                let above = sum(&line[5..9]);
                 let value = match (self.available.left, self.available.above) {
                     (true, true) => (left + above + 4) >> 3,
                     (true, false) => (left + 2) >> 2,
                     (false, true) => (above + 2) >> 2,
                     (false, false) => 128,
                 };
-                [value; 16]
+                [value as u8; 16]
             }
             DIAGONAL_DOWN_LEFT => {
-                block(|x, y| if x + y == 6 { (line[11] + 3 * line[12] + 2) >> 2 } else { smooth[6 + x + y] })
+                block(|x, y| if x + y == 6 { beyond(line[11], line[12]) } else { smooth[6 + x + y] })
             }
             DIAGONAL_DOWN_RIGHT => block(|x, y| smooth[4 + x - y]),
             VERTICAL_RIGHT => block(|x, y| match 2 * x as i32 - y as i32 {
@@ -128,7 +125,7 @@ impl Edge {
             }
             _ => block(|x, y| match x + 2 * y {
                 z if z > 5 => line[0],
-                5 => (line[1] + 3 * line[0] + 2) >> 2,
+                5 => beyond(line[1], line[0]),
                 z if z % 2 == 0 => between[2 - y - x / 2],
                 _ => smooth[2 - y - x / 2],
             }),
@@ -136,9 +133,14 @@ impl Edge {
     }
 }
 
+/// (a + 2b + c + 2) / 4 at the end of the line, where c is b.
+fn beyond(a: u8, b: u8) -> u8 {
+    ((u16::from(a) + 3 * u16::from(b) + 2) >> 2) as u8
+}
+
 /// A block of what `value` says of each place.
 #[inline(always)]
-fn block(value: impl Fn(usize, usize) -> i16) -> [i16; 16] {
+fn block(value: impl Fn(usize, usize) -> u8) -> [u8; 16] {
     std::array::from_fn(|at| value(at % 4, at / 4))
 }
 
@@ -306,9 +308,9 @@ pub(crate) fn chroma_inter<const N: usize>(from: &Plane, to: &mut Plane, at: (us
     for row in 0..N {
         let below = rows(y + row + 1);
         let target = to.row_mut(at.0, at.1 + row, N);
-        for column in 0..N {
+        for (column, sample) in target.iter_mut().enumerate() {
             let here = above.0[column];
-            target[column] = match (half_x, half_y) {
+            *sample = match (half_x, half_y) {
                 (true, true) => (here + above.1[column] + below.0[column] + below.1[column] + 2) >> 2,
                 (true, false) => (here + above.1[column] + 1) >> 1,
                 _ => (here + below.0[column] + 1) >> 1,

@@ -141,9 +141,7 @@ pub(crate) fn quantise(coefficients: &Block, qp: i32, rounding: Rounding, first:
     for at in 0..16 {
         levels[at] = quantise_one(coefficients[at], reciprocals[at], offset, bits);
     }
-    for at in 0..first {
-        levels[at] = 0;
-    }
+    levels[..first].fill(0);
     for level in levels {
         any |= level;
     }

@@ -1,6 +1,8 @@
 //! Every stream decodes without an error in openh264 and in ffmpeg, bit-exactly like the encoder's own
 //! reconstruction, and converges to what was on the screen.
 
+#![allow(clippy::unwrap_used, reason = "what fails here ends the run, with its place")]
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
