@@ -361,7 +361,8 @@ fn theirs(sequence: &Sequence, config: Config, usage: UsageType, bitrate: u32) -
 
 fn main() {
     let only = std::env::args().nth(1);
-    let sequences: [(&str, fn() -> Sequence); 9] = [
+    type Make = fn() -> Sequence;
+    let sequences: [(&str, Make); 9] = [
         ("typing", || typing(1280, 720)),
         ("typing-1080", || Sequence { name: "1080p typing", ..typing(1920, 1080) }),
         ("scroll", || scroll("720p scroll by 51", 1280, 720, 51)),

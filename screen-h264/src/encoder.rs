@@ -541,8 +541,12 @@ impl Encoder {
                     }
                     coded.push((x, y));
                     if how != Coded::Still {
-                        self.quality[at].luma = coder.luma_error(x, y);
-                        self.quality[at].chroma = coder.chroma_error(x, y);
+                        // Of the visible part, as if it were the whole macroblock.
+                        let width = 16.min(self.config.width as usize - 16 * x);
+                        let height = 16.min(self.config.height as usize - 16 * y);
+                        let scale = |error: u32| (u64::from(error) * 256 / (width * height) as u64) as u32;
+                        self.quality[at].luma = scale(coder.luma_error(x, y, width, height));
+                        self.quality[at].chroma = scale(coder.chroma_error(x, y, width / 2, height / 2));
                     }
                     if coder.macroblocks[at].has_moved() {
                         // These may expect to move along, so they have to say that they do not.

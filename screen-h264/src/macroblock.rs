@@ -169,7 +169,7 @@ impl Coder<'_> {
         let mut levels = Levels::NONE;
         if vector != Vector::ZERO {
             self.predict_inter(x, y, [vector; 4]);
-            if (vector.x | vector.y) & 1 != 0 && self.chroma_error(x, y) > 256 {
+            if (vector.x | vector.y) & 1 != 0 && self.chroma_error(x, y, 8, 8) > 256 {
                 self.chroma_residual(x, y, qp, Rounding(16), &mut levels);
             }
         }
@@ -709,21 +709,22 @@ impl Coder<'_> {
         }
     }
 
-    /// Squared differences of luma between what is to be shown and what is.
-    pub(crate) fn luma_error(&self, x: usize, y: usize) -> u32 {
+    /// Squared differences of luma between what is to be shown and what is, in the upper left `width` × `height`
+    /// samples.
+    pub(crate) fn luma_error(&self, x: usize, y: usize, width: usize, height: usize) -> u32 {
         let wanted = &self.source.planes[0];
         let shown = &self.reconstruction.planes[0];
-        (16 * y..16 * y + 16)
-            .map(|row| squares(wanted.row(16 * x, row, 16), shown.row(16 * x, row, 16)))
-            .sum()
+        let rows = 16 * y..16 * y + height;
+        rows.map(|row| squares(wanted.row(16 * x, row, width), shown.row(16 * x, row, width))).sum()
     }
 
-    /// Squared differences of chroma, of both planes.
-    pub(crate) fn chroma_error(&self, x: usize, y: usize) -> u32 {
+    /// The same of both chroma planes, in the upper left `width` × `height` samples of each.
+    pub(crate) fn chroma_error(&self, x: usize, y: usize, width: usize, height: usize) -> u32 {
         let error = |plane: usize| -> u32 {
             let wanted = &self.source.planes[plane];
             let shown = &self.reconstruction.planes[plane];
-            (8 * y..8 * y + 8).map(|row| squares(wanted.row(8 * x, row, 8), shown.row(8 * x, row, 8))).sum()
+            let rows = 8 * y..8 * y + height;
+            rows.map(|row| squares(wanted.row(8 * x, row, width), shown.row(8 * x, row, width))).sum()
         };
         error(1) + error(2)
     }

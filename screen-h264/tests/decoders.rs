@@ -350,6 +350,7 @@ proptest! {
             session.step(step);
         }
         session.settle();
+        prop_assert!(session.encoder.is_at_rest());
         prop_assert!(session.luma_psnr() >= 50.0, "{} dB", session.luma_psnr());
         session.check_ffmpeg();
     }
@@ -361,7 +362,9 @@ fn levels_that_need_escape_codes_decode() {
         let mut session = Session::new(Config { finest_qp: qp, ..Config::new(64, 48) });
         let whole = Rect { x: 0, y: 0, width: 64, height: 48 };
         for seed in 0..4 {
-            session.screen.paint(whole, |_, _, x, y| if hash(seed, x, y) % 2 == 0 { 0 } else { 255 });
+            session
+                .screen
+                .paint(whole, |_, _, x, y| if hash(seed, x, y).is_multiple_of(2) { 0 } else { 255 });
             let picture = session.screen.picture();
             let encoded = session.encoder.encode(&picture, &[whole], &[], seed == 2).unwrap().unwrap();
             session.check(&encoded);
