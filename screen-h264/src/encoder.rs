@@ -161,6 +161,9 @@ impl Set {
     }
 }
 
+/// Distances that are remembered for the next picture.
+const MAX_VECTORS: usize = 6;
+
 /// Macroblocks that are filed for each new one: a scroll by a line does not read the whole window.
 const FILED_PER_NEW: usize = 4;
 
@@ -407,38 +410,68 @@ impl Encoder {
                 known.push(vector);
             }
         }
-        let mut missing = self.match_vectors(picture, &known, changed);
+        let mut used = vec![false; known.len()];
+        let mut missing = self.match_vectors(picture, &known, changed, &mut used);
         let areas = areas(changed);
         // What goes on as before needs no search, except for what comes into view.
         if 4 * missing.len() > changed.len() {
             let mut found = Vec::new();
             self.search.candidates(&self.source.planes[0], picture, &areas, &mut found);
             found.retain(|vector| !known.contains(vector));
-            missing = self.match_vectors(picture, &found, &missing);
-            known.splice(0..0, found);
-        }
-        if missing.len() >= WORTH_FILING {
-            let before = &self.source.planes[0];
-            self.glyphs.file(before, &nearest(&areas, &missing));
-            for (x, y) in missing {
-                for quarter in 0..4 {
-                    let block = (16 * x + 8 * (quarter % 2), 16 * y + 8 * (quarter / 2));
-                    if let Some(vector) = self.glyphs.find(before, picture, block.0, block.1) {
-                        self.likenesses[y * self.columns + x][quarter] = vector;
-                    }
-                }
+            let mut used_now = vec![false; found.len()];
+            missing = self.match_vectors(picture, &found, &missing, &mut used_now);
+            // Parts of macroblocks may have moved by what most votes are for, even if no whole one has.
+            for used in used_now.iter_mut().take(2) {
+                *used = true;
             }
+            known.splice(0..0, found);
+            used.splice(0..0, used_now);
         }
-        known.truncate(6);
+        let mut used = used.into_iter();
+        known.retain(|_| used.next().unwrap_or_default());
+        known.truncate(MAX_VECTORS);
         self.vectors = known;
+        self.find_likenesses(picture, &areas, &missing);
     }
 
-    /// Plans those macroblocks that moved by one of the distances, and returns the others.
+    /// Finds what looks like the quarters of macroblocks whose content is new.
+    fn find_likenesses(
+        &mut self,
+        picture: &Picture<'_>,
+        areas: &[(usize, Range<usize>)],
+        new: &[(usize, usize)],
+    ) {
+        if new.len() < WORTH_FILING {
+            return;
+        }
+        let before = &self.source.planes[0];
+        self.glyphs.file(before, &nearest(areas, new));
+        let mut asked = 0;
+        let mut alike = 0;
+        for &(x, y) in new {
+            // Where nothing is like anything before, the question is not asked for all of the picture.
+            if asked >= 512 && 8 * alike < asked {
+                return;
+            }
+            for quarter in 0..4 {
+                let block_x = 16 * x + 8 * (quarter % 2);
+                let block_y = 16 * y + 8 * (quarter / 2);
+                let Some(found) = self.glyphs.find(before, picture, block_x, block_y) else { continue };
+                asked += 1;
+                alike += usize::from(found.is_alike);
+                self.likenesses[y * self.columns + x][quarter] = found.vector;
+            }
+        }
+    }
+
+    /// Plans those macroblocks that moved by one of the distances, notes which distances did, and returns the
+    /// others.
     fn match_vectors(
         &mut self,
         picture: &Picture<'_>,
         vectors: &[Vector],
         blocks: &[(usize, usize)],
+        used: &mut [bool],
     ) -> Vec<(usize, usize)> {
         let mut missing = Vec::new();
         let width = 16 * self.columns;
@@ -453,6 +486,7 @@ impl Encoder {
             match found {
                 Some((at, &vector)) => {
                     last = at;
+                    used[at] = true;
                     self.plans[y * self.columns + x] = Plan::Moved(vector);
                 }
                 None => missing.push((x, y)),

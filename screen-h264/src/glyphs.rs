@@ -20,8 +20,19 @@ const PLACES: usize = 4;
 /// Places that a block is compared with, at most.
 const COMPARISONS: usize = 24;
 
+/// Differences of a block, as a sum, up to which it is alike: 16 a sample.
+const ALIKE: u32 = 16 * 64;
+
 /// A place in the picture before, or none.
 type Place = Option<(u16, u16)>;
+
+/// What looks like a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Likeness {
+    pub(crate) vector: Vector,
+    /// Whether it saves something to say how it differs.
+    pub(crate) is_alike: bool,
+}
 
 /// Places by what they show; keeps its table between pictures.
 pub(crate) struct Glyphs {
@@ -79,11 +90,11 @@ impl Glyphs {
     }
 
     /// The distance to what looks most like the 8×8 block at `x`, `y` of the picture now, if anything does.
-    pub(crate) fn find(&self, before: &Plane, now: &Picture<'_>, x: usize, y: usize) -> Option<Vector> {
+    pub(crate) fn find(&self, before: &Plane, now: &Picture<'_>, x: usize, y: usize) -> Option<Likeness> {
         if x + 8 > now.width || y + 8 > now.height {
             return None;
         }
-        let mut best = (u32::MAX, None);
+        let mut best: Option<(u32, Vector)> = None;
         let mut comparisons = 0;
         for down in 0..=8 - PATCH {
             let line = now.luma(x, y + down, 8);
@@ -102,18 +113,23 @@ impl Glyphs {
                         continue;
                     }
                     let difference = difference(before, (from_x as usize, from_y as usize), now, (x, y));
-                    if difference < best.0 {
-                        best = (difference, Some(vector));
+                    if best.is_none_or(|(least, _)| difference < least) {
+                        best = Some((difference, vector));
                     }
                     comparisons += 1;
                     if difference == 0 || comparisons == COMPARISONS {
-                        return best.1;
+                        return best.map(likeness);
                     }
                 }
             }
         }
-        best.1
+        best.map(likeness)
     }
+}
+
+/// What was found, with what it differs by.
+fn likeness((difference, vector): (u32, Vector)) -> Likeness {
+    Likeness { vector, is_alike: difference <= ALIKE }
 }
 
 /// The sum of absolute differences of 8×8 blocks.
