@@ -20,7 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use screen_h264::{Config, Encoder, Picture, Rect};
 
 /// Runs of each encoder on each sequence.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 5;
 
 /// A picture with chroma at full resolution, so that it can be moved by any distance before it is sampled down.
 #[derive(Clone)]
