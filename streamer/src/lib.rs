@@ -9,7 +9,6 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
-mod control;
 pub mod encode;
 pub mod feed;
 pub mod input;
@@ -18,7 +17,6 @@ mod link;
 pub mod media;
 pub mod monitor;
 pub mod peer;
-mod peers;
 pub mod process;
 mod requests;
 pub mod session;
