@@ -175,7 +175,9 @@ impl WebSocket {
             End::Bye => CloseReason::from(CloseCode::Normal),
             End::Protocol(code, reason) => close_reason(code, &reason),
             End::Closed(Close::Peer(reason)) => close_reason(CloseCode::Other(CLOSE_PEER_GONE), &reason),
-            End::Closed(Close::Streamer(reason)) => close_reason(CloseCode::Other(CLOSE_STREAMER_GONE), &reason),
+            End::Closed(Close::Streamer(reason)) => {
+                close_reason(CloseCode::Other(CLOSE_STREAMER_GONE), &reason)
+            }
             End::Closed(Close::Server) => close_reason(CloseCode::Restart, "the server is restarting"),
         };
         // A client that does not take even this is dropped.
