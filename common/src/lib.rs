@@ -19,6 +19,7 @@ pub mod control;
 pub mod event;
 pub mod exit;
 pub mod hosts;
+pub mod ice_tcp;
 pub mod id;
 pub mod input;
 pub mod ipc;

@@ -14,7 +14,6 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
-mod control;
 pub mod encode;
 pub mod feed;
 pub mod input;
@@ -23,8 +22,6 @@ mod link;
 pub mod media;
 pub mod monitor;
 pub mod peer;
-#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
-mod peers;
 pub mod process;
 #[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 mod requests;

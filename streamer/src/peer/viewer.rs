@@ -43,8 +43,6 @@ const MAX_KEYFRAMES: u32 = 2;
 const MAX_HEAVY: u32 = 10;
 /// Of what a path carries, what pictures are to use: the rest is for retransmissions.
 const VIDEO_SHARE: f64 = 0.9;
-/// Sound that is listened to needs so much of it.
-const AUDIO_BPS: f64 = 140_000.0;
 /// No picture is given less.
 const MIN_VIDEO_BPS: f64 = 80_000.0;
 /// Seconds from 1900, where NTP begins, to 1970.
@@ -98,6 +96,9 @@ pub struct Viewer {
     offers: Offers,
     bandwidth: Estimator,
     pace: Pace,
+    /// Sound on the wire since the last report, and in the interval before that: silence is not sent.
+    audio_bytes: usize,
+    audio_bps: f64,
     next_report: Instant,
     limits: Limits,
     parts: Parts,
@@ -216,6 +217,8 @@ impl Viewer {
             offers,
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
+            audio_bytes: 0,
+            audio_bps: 0.0,
             next_report: now,
             stats: PeerStats::default(),
             not_retransmitted: 0,
@@ -395,6 +398,7 @@ impl Viewer {
     /// Media can be sent.
     pub fn connected(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Connected;
+        self.pace.begin(self.connection.round_trip());
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
@@ -519,6 +523,7 @@ impl Viewer {
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
         for packet in self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)) {
             self.stats.packets += 1;
+            self.audio_bytes += pace::on_wire(&packet);
             self.connection.send_rtp(now, packet, None);
         }
     }
@@ -556,10 +561,9 @@ impl Viewer {
     /// The pictures that it watches, and what each may have of its path.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let sounds = watched.clone().filter(|binding| binding.audio.is_some()).count();
         let pictures = watched.clone().count().max(1);
         let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
-            let left = bps * VIDEO_SHARE - sounds as f64 * AUDIO_BPS;
+            let left = bps * VIDEO_SHARE - self.audio_bps;
             Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
         });
         watched.map(move |binding| (binding.video, share))
@@ -621,7 +625,8 @@ impl Viewer {
     fn wants_keyframe(&mut self, now: Instant, binding: Option<Binding>, cx: &mut Context) {
         let Some(binding) = binding else { return };
         self.stats.keyframe_requests += 1;
-        if self.limits.keyframes.admit(now) {
+        // Who is limited may be asking for the one that is on its way.
+        if self.limits.keyframes.admit(now) && self.pace.may_ask_keyframe(now) {
             cx.feeds.request_keyframe(now, binding.video);
         }
     }
@@ -693,6 +698,8 @@ impl Viewer {
         self.send_due(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
+            self.audio_bps = self.audio_bytes as f64 * 8.0 / REPORT_INTERVAL.as_secs_f64();
+            self.audio_bytes = 0;
             self.report(now, clock);
         }
         !matches!(self.phase, Phase::Connecting { until } if now >= until)

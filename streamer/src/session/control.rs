@@ -6,8 +6,8 @@ use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
 use common::signal::Role;
 
 use super::Session;
+use super::arbiter::Wish;
 use super::viewers::refuse;
-use crate::control::Wish;
 use crate::link::Link;
 use crate::peer::Command;
 

@@ -17,13 +17,13 @@ use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
 use super::Session;
+use super::arbiter::Wish;
+use super::peers::Presence;
 use super::slots::Bound;
-use crate::control::Wish;
 use crate::link::{Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::connection::Channel;
 use crate::peer::{Audience, Begin, Command, Own, Report, Sections, Srtp};
-use crate::peers::Presence;
 use crate::source::ClipboardOffer;
 use crate::{input, requests};
 

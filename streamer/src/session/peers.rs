@@ -10,8 +10,8 @@ use common::id::{PeerId, SlotIndex};
 use common::signal::{Participant, Role, SlotState};
 use common::slots::SlotConfig;
 
+use super::sources::Shown;
 use crate::peer::Sections;
-use crate::session::sources::Shown;
 
 /// A peer whose WebSocket is gone and whose connection is not up is forgotten after this.
 const RESUME_GRACE: Duration = Duration::from_secs(30);

@@ -3,9 +3,11 @@
 //! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
 //! comes back as `link::Finished` or [`Started`].
 
+mod arbiter;
 mod control;
 mod heartbeat;
 mod lifecycle;
+mod peers;
 mod slots;
 pub mod snapshots;
 pub mod sources;
@@ -30,13 +32,12 @@ use common::slots::WindowList;
 use common::spec::{SourceSpec, StreamerSpec};
 use common::stats::NetworkStats;
 
-use crate::control::Arbiter;
 use crate::link::{Asked, Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::{Command, Network, shard};
-use crate::peers::Peers;
+
 use crate::process::confine;
 use crate::source::{self, Running};
 use crate::stats::SourceCounters;
@@ -44,7 +45,9 @@ use crate::streamer::Senders;
 use crate::throttle::Throttle;
 use crate::{input, requests, snapshot};
 
+use arbiter::Arbiter;
 pub use lifecycle::Started;
+use peers::Peers;
 use slots::Bound;
 use snapshot::Form;
 use snapshots::{Snapshots, Waiting};
