@@ -362,3 +362,6 @@ fn validate_input(input: &InputRequest, picture: Option<Size>) -> Result<(), Req
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
