@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["client/test/**/*.test.ts", "react/test/**/*.test.ts", "app/test/**/*.test.ts"],
+    include: ["imports.test.js", "client/test/**/*.test.ts", "react/test/**/*.test.ts", "app/test/**/*.test.ts"],
     environment: "node",
   },
 });

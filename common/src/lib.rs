@@ -4,15 +4,22 @@
 //! No I/O, no clock, no async runtime. Types only, with the rules that both sides must agree on
 //! (bounds, validation, framing).
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests choose times, and may begin with that of now")
+)]
+
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod backoff;
 pub mod cgroup;
 pub mod clipboard;
 pub mod control;
 pub mod event;
 pub mod exit;
 pub mod hosts;
+pub mod ice_tcp;
 pub mod id;
 pub mod input;
 pub mod ipc;

@@ -24,6 +24,10 @@ use crate::media::VideoCodec;
 pub const SUBPROTOCOL: &str = "oriel.v1";
 /// A WebSocket may bring its access token as one more subprotocol, which begins with this. It is never chosen.
 pub const TOKEN_SUBPROTOCOL: &str = "oriel.token.";
+/// WebSocket close code: the peer is gone, as it was removed or has been taken over by a newer WebSocket.
+pub const CLOSE_PEER_GONE: u16 = 4000;
+/// WebSocket close code: the streamer is gone or refused the peer; an `error` before it says why.
+pub const CLOSE_STREAMER_GONE: u16 = 4001;
 /// Longest signalling message from a client, in bytes. An answer with 16 slots has about 60 KB.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 

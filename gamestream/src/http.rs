@@ -4,6 +4,8 @@
 //! A request blocks, but never beyond its deadline, however slowly the host answers. Redirects are not followed:
 //! hosts have no reason for any.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //! Once a second a line `<microseconds since 1970> <allocations> <bytes>` replaces the file [`FILE`] in the run directory.
 //! What the C libraries allocate is not in it.
 
+#![expect(clippy::disallowed_methods, reason = "what is counted is told with the time")]
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -10,8 +10,11 @@
 //! still the one that was noted in the run directory, a process only by the path of that directory. What cannot be
 //! known any more is a daemon without an environment that has outlived both monitor and streamer.
 
-use std::fs;
-use std::io;
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,7 +22,6 @@ use std::time::{Duration, Instant};
 use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use common::ipc::LOG_FILE;
 
-use crate::monitor::write_json;
 use crate::process::{MARK, tree};
 use crate::source::desktop::xserver::{FOOTPRINT_FILE, Footprint};
 
@@ -44,6 +46,18 @@ pub fn finish(run_dir: &Path, exit: &StreamerExit) -> io::Result<()> {
     tree::kill_all_descendants();
     clean(run_dir);
     write_json(run_dir, EXIT_FILE, exit)
+}
+
+/// Writes a file of the run directory; readers see all of it or nothing.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_json(run_dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<()> {
+    let new = run_dir.join(format!("{name}.new"));
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    fs::rename(new, run_dir.join(name))
 }
 
 /// What the monitor says for a session, when it has been killed itself.

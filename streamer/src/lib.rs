@@ -5,6 +5,11 @@
 //! makes access units, [`feed`] holds and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`]
 //! talks to the web-server, [`monitor`] cleans up after all of it.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests choose times, and may begin with that of now")
+)]
+
 #[cfg(feature = "count-allocations")]
 pub mod allocations;
 pub mod cleanup;
@@ -26,3 +31,4 @@ pub mod stats;
 pub mod streamer;
 pub mod thread;
 mod throttle;
+pub mod wake;

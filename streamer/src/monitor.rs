@@ -13,8 +13,10 @@
 //! to `streamer.log.1` and emptied; the descriptor goes on being good, and lines that are written
 //! in the moment between the two are lost.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -27,7 +29,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::cleanup::{self, old_log};
+use crate::cleanup::{self, old_log, write_json};
 use crate::process::{self, memory::OomKills};
 
 /// In the run directory: why the streamer ends, in its own words. Read by the monitor afterwards.
@@ -76,18 +78,6 @@ pub fn write_reason(run_dir: &Path, reason: &ExitReason) -> io::Result<()> {
 fn read_reason(run_dir: &Path) -> ExitReason {
     let text = fs::read(run_dir.join(REASON_FILE)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or(ExitReason::Unknown)
-}
-
-/// Writes a file of the run directory; readers see all of it or nothing.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write_json(run_dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<()> {
-    let new = run_dir.join(format!("{name}.new"));
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_all()?;
-    fs::rename(new, run_dir.join(name))
 }
 
 /// How the streamer ended.
@@ -195,6 +185,7 @@ fn rotate(log: &Path, max: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn the_last_word_is_read_back() {

@@ -10,6 +10,8 @@
 //! The loop owns the [`Session`], which decides, and the `Performer`, which carries out what it has decided. Neither
 //! waits for anything: what takes time runs elsewhere and comes back as an event.
 
+#![expect(clippy::disallowed_methods, reason = "the control loop is where the time is asked for")]
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 //! This binary plays three parts, chosen by its arguments: the test, `monitor`, and the streamer
 //! (`session`) that the monitor starts. So it has its own `main`.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use rustix::process::{Pid, Signal, kill_process};
-use streamer::source::desktop::session::{Session, Surroundings};
+use streamer::source::desktop::command::{RunningCommand, Surroundings};
 use streamer::source::desktop::xserver::XServer;
 use streamer::{cleanup, monitor, process};
 
@@ -61,7 +62,7 @@ fn session(run_dir: &Path) -> ExitCode {
         home: &common::spec::Home::Session,
         homes: &common::spec::HomeDirs::default(),
     };
-    let command = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
+    let command = RunningCommand::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
     for name in ["child", "daemon", "stubborn", "bare"] {
         until(name, || read_pid(run_dir, name));
     }

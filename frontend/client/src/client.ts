@@ -7,7 +7,7 @@
 
 import { Api, type TokenSource } from "./api";
 import { OrielError, ProblemError } from "./errors";
-import { Emitter, type EventSource, type Listener, type ListenOptions } from "./events";
+import { Emitter, type Listener, type ListenOptions } from "./events";
 import type {
   Control,
   CursorShape,
@@ -20,20 +20,20 @@ import type {
   ServerMessage,
   SlotState,
   StreamerState,
-  StreamInfo,
 } from "./generated";
-import type { ClipboardCopy } from "./input/clipboard";
+import { MIN_SIDE } from "./generated/constants";
 import { InputController, type InputOptions } from "./input/controller";
 import { Link, type Negotiation } from "./link";
 import { Pinger } from "./peer/pinger";
 import { SwitchRequests } from "./peer/requests";
-import type { NegotiatedTrack, SeenStream, SlotEvent, SlotTable } from "./peer/slots";
+import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
 import { SlotWishes } from "./peer/wishes";
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
+import type { ClientEvents, InputClient, SlotView, WithoutSeq } from "./view";
 
 export type ClientOptions = {
   /** Which streamer. */
@@ -50,54 +50,6 @@ export type ClientOptions = {
   readonly iceTransportPolicy?: RTCIceTransportPolicy;
 };
 
-/** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
-export type SlotView = {
-  readonly slot: number;
-  /** Null while it shows nothing. */
-  readonly info: StreamInfo | null;
-  readonly stream: MediaStream;
-  /** How it is doing at this client. */
-  readonly status: SlotState | null;
-  /** What this client sees in it: its own choice after a switch, else what everybody sees. */
-  readonly seen: SeenStream | null;
-  readonly error: string | null;
-};
-
-type SlotNews = { [E in SlotEvent as E["type"]]: E };
-
-export type ClientEvents = {
-  state: ClientState;
-  /** {@link OrielClient.slots} has changed. */
-  slots: ReadonlyMap<number, SlotView>;
-  /** A slot shows something now. */
-  "slot-activated": SlotNews["slot-activated"];
-  /** What a slot shows has another size, title or focus. */
-  "slot-updated": SlotNews["slot-updated"];
-  /** A slot shows nothing any more; with the reason, if nobody asked for it. */
-  "slot-deactivated": SlotNews["slot-deactivated"];
-  /** How a slot is doing at this client. */
-  "slot-status": SlotNews["slot-status"];
-  role: Role;
-  /** Who may steer has changed. */
-  control: Control;
-  participants: readonly Participant[];
-  "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
-  /** The media path is about to be closed: the last moment to keep its last picture. */
-  "media-closing": undefined;
-  /** Nothing has been heard of the streamer for some seconds, or again. */
-  interrupted: boolean;
-  /** Input can be sent, or no longer. */
-  input: boolean;
-  cursor: Extract<GeneralMessage, { type: "cursor" }>;
-  "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
-  /** A gamepad is to shake. */
-  rumble: Extract<GeneralMessage, { type: "rumble" }>;
-  /** Something was copied in the session, perhaps the same as before. */
-  clipboard: ClipboardCopy;
-  /** The server or the streamer refused something. */
-  refused: { readonly code: string; readonly message: string };
-};
-
 /** Error codes after which trying again would be of no use. */
 const FINAL_CODES: ReadonlySet<string> = new Set([
   "unauthorized",
@@ -109,7 +61,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
 /** As it is until the server says otherwise. */
 const SHARED: Control = { mode: "shared", holder: null, requests: [] };
 
-export class OrielClient implements EventSource<ClientEvents> {
+export class OrielClient implements InputClient {
   readonly streamerId: string;
   readonly api: Api;
   readonly #events = new Emitter<ClientEvents>();
@@ -307,7 +259,7 @@ export class OrielClient implements EventSource<ClientEvents> {
 
   /** Asks for another size of the desktop in a slot; sides are rounded down to even numbers. */
   resize(slot: number, width: number, height: number): boolean {
-    const even = (side: number): number => Math.max(16, Math.floor(side / 2) * 2);
+    const even = (side: number): number => Math.max(MIN_SIDE, Math.floor(side / 2) * 2);
     const message = { type: "resize", slot, width: even(width), height: even(height) } as const;
     return this.#link.peer?.sendGeneral(message) ?? false;
   }
@@ -626,8 +578,6 @@ export class OrielClient implements EventSource<ClientEvents> {
     this.#events.emit("slots", this.#slots);
   }
 }
-
-type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
 
 function sameTracks(stream: MediaStream, tracks: readonly MediaStreamTrack[]): boolean {
   const held = stream.getTracks();

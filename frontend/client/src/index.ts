@@ -22,7 +22,7 @@ export {
   type TokenRequest,
   type TokenSource,
 } from "./api";
-export { OrielClient, type ClientEvents, type ClientOptions, type SlotView } from "./client";
+export { OrielClient, type ClientOptions } from "./client";
 export { OrielError, ProblemError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
 export type * from "./generated";
@@ -49,3 +49,4 @@ export type { ConnectionStats } from "./peer/stats";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
 export { peerSocketUrl } from "./signaling/socket";
+export type { ClientEvents, InputClient, SlotView } from "./view";

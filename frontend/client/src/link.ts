@@ -8,6 +8,7 @@ import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
 import type { ClientMessage, GeneralMessage, Role, ServerMessage } from "./generated";
+import { CLOSE_PEER_GONE, CLOSE_STREAMER_GONE } from "./generated/constants";
 import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
@@ -48,10 +49,6 @@ export type Negotiation = {
   /** Of the present one; null when there is none. */
   readonly signalingState: RTCSignalingState | null;
 };
-
-/** Close codes of the server: the peer, or the whole streamer, is gone. */
-const PEER_GONE = 4000;
-const STREAMER_GONE = 4001;
 
 /** Marks a step of connecting for the browser's own performance tools. */
 function mark(step: "opening" | "welcome" | "offer" | "answer" | "media"): void {
@@ -105,7 +102,7 @@ export class Link extends Emitter<LinkEvents> {
     socket.on("closed", ({ code }) => {
       this.#socket = null;
       // The peer is gone, so there is nothing to resume.
-      if (code === PEER_GONE || code === STREAMER_GONE) this.#peer?.abandon();
+      if (code === CLOSE_PEER_GONE || code === CLOSE_STREAMER_GONE) this.#peer?.abandon();
       this.emit("socket-lost", { welcomed: this.#welcomed });
     });
     if (resumed === null) this.#replacePeer();

@@ -60,6 +60,8 @@ pub struct Encoder {
     began: Instant,
     /// Length of the last access unit: what the next one is likely to need.
     expected_len: usize,
+    /// A picture has been encoded. Before that openh264 has no encoder yet whose bitrate could be changed.
+    has_begun: bool,
 }
 
 impl Encoder {
@@ -96,7 +98,7 @@ impl Encoder {
         // What it has to say goes to the standard error; without this it says that frames are not skipped.
         let mut quiet = WELS_LOG_QUIET;
         set_option(&mut openh264, ENCODER_OPTION_TRACE_LEVEL, &mut quiet, "silence")?;
-        Ok(Self { openh264, config, began: now, expected_len: 16 * 1024 })
+        Ok(Self { openh264, config, began: now, expected_len: 16 * 1024, has_begun: false })
     }
 
     /// What it was made for, with the bitrate of now.
@@ -121,6 +123,7 @@ impl Encoder {
             YUVSlices::new(picture.planes(), (width, height as usize), (width, width / 2, width / 2));
         let at = captured.saturating_duration_since(self.began).as_millis() as u64;
         let unit = self.openh264.encode_at(&source, Timestamp::from_millis(at))?;
+        self.has_begun = true;
         let keyframe = unit.frame_type() == FrameType::IDR;
         let mut data = Vec::with_capacity(self.expected_len);
         unit.write_vec(&mut data);
@@ -134,6 +137,10 @@ impl Encoder {
     /// When openh264 refuses it: it is not positive.
     pub fn set_bitrate(&mut self, bps: u32) -> Result<(), Error> {
         if bps == self.config.bitrate_bps {
+            return Ok(());
+        }
+        if !self.has_begun {
+            *self = Self::new(Config { bitrate_bps: bps, ..self.config }, self.began)?;
             return Ok(());
         }
         // openh264 refuses a target above the maximum, and a maximum below the target.
@@ -296,6 +303,19 @@ mod tests {
             bytes[step as usize / 30] += if step % 30 >= 10 { unit.data.len() } else { 0 };
         }
         assert!(bytes[1] > 2 * bytes[0] && bytes[1] > 2 * bytes[2], "{bytes:?}");
+    }
+
+    #[test]
+    fn the_bitrate_follows_before_the_first_picture_too() {
+        let len = |before: u32, after: u32| {
+            let config = Config { bitrate_bps: before, ..config(640, 360, Content::Camera) };
+            let start = Instant::now();
+            let mut encoder = Encoder::new(config, start).unwrap();
+            encoder.set_bitrate(after).unwrap();
+            encoder.encode(&picture(config.size, 0), start, false).unwrap().data.len()
+        };
+        assert_eq!(len(6_000_000, 300_000), len(300_000, 300_000));
+        assert_eq!(len(300_000, 6_000_000), len(6_000_000, 6_000_000));
     }
 
     #[test]

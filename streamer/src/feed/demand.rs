@@ -1,20 +1,19 @@
 //! What the peers want of a source: the only way back from the peers to an encoder thread.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::event::{EventfdFlags, eventfd};
-
 use crate::stats::Counter;
+use crate::wake::Wake;
 
 /// Shared by the shards, which ask, and one encoder thread, which answers.
 ///
 /// The thread sleeps on [`Demand::wake_fd`] beside its source; whatever changes here makes it readable.
 #[derive(Debug)]
 pub struct Demand {
-    wake: OwnedFd,
+    wake: Wake,
     watchers: AtomicU32,
     keyframe: AtomicBool,
     asked: Counter,
@@ -44,9 +43,8 @@ impl Demand {
     /// # Errors
     /// When the process is out of descriptors.
     pub fn new() -> std::io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
-            wake,
+            wake: Wake::new()?,
             watchers: AtomicU32::new(0),
             keyframe: AtomicBool::new(false),
             asked: Counter::default(),
@@ -55,22 +53,19 @@ impl Demand {
         })
     }
 
-    /// Readable when something has changed; [`Demand::drain`] resets it.
+    /// Readable when something has changed; [`Demand::reset_wake`] resets it.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// Resets [`Demand::wake_fd`]. Call it before looking at the rest, so that no change is missed.
-    pub fn drain(&self) {
-        let mut count = [0; 8];
-        // Fails only when it is zero already.
-        let _ = rustix::io::read(&self.wake, &mut count);
+    /// Resets [`Demand::wake_fd`]. To be called before anything else is read here, so that no change is missed.
+    pub fn reset_wake(&self) {
+        self.wake.reset();
     }
 
-    /// Makes [`Demand::wake_fd`] readable.
+    /// Wakes the encoder thread.
     pub fn wake(&self) {
-        // Fails only when the counter would overflow, and then it is readable.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.wake.wake();
     }
 
     /// How many peers watch. With none, an encoder pauses (after its first keyframe).

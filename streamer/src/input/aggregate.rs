@@ -18,15 +18,11 @@ use std::time::{Duration, Instant};
 
 use common::id::SlotIndex;
 use common::input::{
-    Actor, Button, HELD_SILENCE_MS, InputCommand, KeyAction, KeyCode, KeysMessage, MAX_HELD, MotionMessage,
-    Position,
+    Actor, Button, InputCommand, KeyAction, KeyCode, KeysMessage, MAX_HELD, MotionMessage, Position,
 };
 
-use super::devices::Devices;
+use super::devices::{Devices, Holder, SILENCE};
 use super::sink::{Action, Press};
-
-/// How long what is held stays so without a sign of life.
-pub(super) const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
 
 /// Something that is down or up. Ordered so that modifiers, which are codes, are let go last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +41,6 @@ impl Held {
         }
     }
 }
-
-/// Somebody, at one of its slots.
-pub(super) type Holder = (Actor, SlotIndex);
 
 /// What one holder does.
 #[derive(Debug, Default)]
@@ -153,7 +146,8 @@ impl Aggregator {
     /// A message of the lossy channel `motion`: one that was overtaken does nothing.
     pub fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) -> Vec<Action> {
         self.seen(now, actor);
-        let (slot, seq) = (message.slot(), message.seq());
+        let slot = message.slot();
+        let seq = message.seq();
         let motion = &mut self.hands.entry((actor, slot)).or_default().motion;
         // Serial number arithmetic (RFC 1982): older is more than half the circle ahead.
         if motion.newest.is_some_and(|newest| seq.wrapping_sub(newest).wrapping_sub(1) > u32::MAX / 2) {
@@ -195,8 +189,12 @@ impl Aggregator {
             }
             InputCommand::Chord { codes } => {
                 let keys: Vec<_> = codes.into_iter().map(Held::Code).collect();
-                keys.iter().for_each(|key| self.set(holder, key.clone(), Some(now), &mut out));
-                keys.into_iter().rev().for_each(|key| self.set(holder, key, None, &mut out));
+                for key in &keys {
+                    self.set(holder, key.clone(), Some(now), &mut out);
+                }
+                for key in keys.into_iter().rev() {
+                    self.set(holder, key, None, &mut out);
+                }
             }
             InputCommand::Text { text } => out.push(Action::Text(text)),
             InputCommand::Pointer { at } => out.push(Action::PointerTo(at)),
@@ -229,7 +227,9 @@ impl Aggregator {
     /// Somebody left, lost the right to steer, or lost the focus: what only it held is released.
     pub fn gone(&mut self, actor: Actor) -> Vec<Action> {
         let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
-        of_actor.for_each(|(_, hands)| hands.motion.total = None);
+        for (_, hands) in of_actor {
+            hands.motion.total = None;
+        }
         let mut out = self.release_all(|holder| holder.0 == actor);
         out.extend(self.devices.rest(|holder| holder.0 == actor));
         out
@@ -276,7 +276,9 @@ impl Aggregator {
         let late: Vec<_> = self.hands.iter().map(|(holder, hands)| (*holder, late(hands))).collect();
         let mut out = self.devices.timeout(now);
         for (holder, held) in late {
-            held.into_iter().for_each(|held| self.set(holder, held, None, &mut out));
+            for held in held {
+                self.set(holder, held, None, &mut out);
+            }
         }
         out
     }
@@ -344,7 +346,9 @@ impl Aggregator {
     pub fn seen(&mut self, now: Instant, actor: Actor) {
         if actor != Actor::Api {
             let of_actor = self.hands.iter_mut().filter(|(holder, _)| holder.0 == actor);
-            of_actor.flat_map(|(_, hands)| hands.held.values_mut()).for_each(|until| *until = now + SILENCE);
+            for until in of_actor.flat_map(|(_, hands)| hands.held.values_mut()) {
+                *until = now + SILENCE;
+            }
             self.devices.seen(now, actor);
         }
     }
@@ -354,7 +358,9 @@ impl Aggregator {
         let holders: Vec<_> = self.hands.keys().filter(|holder| of(holder)).copied().collect();
         for holder in holders {
             let held = self.hands.get(&holder).map(|hands| hands.held.keys().cloned().collect::<Vec<_>>());
-            held.unwrap_or_default().into_iter().for_each(|held| self.set(holder, held, None, &mut out));
+            for held in held.unwrap_or_default() {
+                self.set(holder, held, None, &mut out);
+            }
             // The motion's sequence numbers and totals stay: a client counts on after a blur.
         }
         out
@@ -394,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_key_is_down_from_its_first_press_to_its_last_release() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         assert_eq!(input.keys(now, peer(1), key("KeyA", true)), [down("KeyA")]);
         assert_eq!(input.keys(now, peer(2), key("KeyA", true)), []);
         assert_eq!(input.keys(now, peer(1), key("KeyA", false)), []);
@@ -404,7 +411,8 @@ mod tests {
 
     #[test]
     fn locks_follow_whoever_types() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let locks = |caps, num| KeysMessage::Locks { slot: 0, caps, num };
         assert_eq!(input.keys(now, peer(1), locks(Some(true), None)), []);
         let first = Action::Locks { caps: Some(true), num: None };
@@ -426,7 +434,8 @@ mod tests {
 
     #[test]
     fn a_silent_holder_loses_only_what_it_alone_holds() {
-        let (mut input, start) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let start = Instant::now();
         input.keys(start, peer(1), key("KeyA", true));
         input.keys(start, peer(1), key("KeyB", true));
         let later = start + Duration::from_secs(1);
@@ -439,7 +448,8 @@ mod tests {
 
     #[test]
     fn what_was_taken_away_is_not_pressed_again_by_a_snapshot() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let held = || KeysMessage::Held {
             slot: 0,
             codes: vec![KeyCode::parse("KeyA").unwrap()],
@@ -457,7 +467,8 @@ mod tests {
 
     #[test]
     fn a_snapshot_keeps_what_it_names_and_repairs_the_rest() {
-        let (mut input, start) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let start = Instant::now();
         input.keys(start, peer(1), key("KeyA", true));
         input.keys(start, peer(1), key("KeyB", true));
         let held = KeysMessage::Held {
@@ -475,7 +486,8 @@ mod tests {
 
     #[test]
     fn motion_that_was_overtaken_does_nothing_and_totals_lose_nothing() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let relative = |seq, total_x| MotionMessage::Relative { slot: 0, seq, total_x, total_y: 0.0 };
         let by = |dx| vec![Action::PointerBy { dx, dy: 0.0 }];
         assert_eq!(input.motion(now, peer(1), relative(u32::MAX, 5.0)), by(5.0));
@@ -490,7 +502,8 @@ mod tests {
 
     #[test]
     fn a_repeated_position_does_not_take_the_pointer_back() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let to = |x| Position { x, y: 0.0 };
         let pointer = |seq, x| MotionMessage::Pointer { slot: 0, seq, at: to(x) };
         assert_eq!(input.motion(now, peer(1), pointer(1, 5.0)), [Action::PointerTo(to(5.0))]);
@@ -503,7 +516,8 @@ mod tests {
 
     #[test]
     fn a_button_goes_down_where_it_happened() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let at = Some(Position { x: 3.0, y: 4.0 });
         let press = KeysMessage::Button { slot: 0, button: Button::LEFT, down: true, at };
         let expected =
@@ -513,7 +527,8 @@ mod tests {
 
     #[test]
     fn what_a_program_holds_ends_by_itself_whatever_others_do() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let hold = |action| InputCommand::Key { code: KeyCode::parse("KeyA").unwrap(), action, hold_ms: 300 };
         assert_eq!(input.command(now, 0, hold(KeyAction::Down)), [down("KeyA")]);
         input.keys(now, peer(1), key("KeyB", true));
@@ -523,7 +538,8 @@ mod tests {
 
     #[test]
     fn a_chord_lets_go_in_the_opposite_order() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let codes = ["ControlLeft", "KeyC"].map(|code| KeyCode::parse(code).unwrap()).to_vec();
         let expected = [down("ControlLeft"), down("KeyC"), up("KeyC"), up("ControlLeft")];
         assert_eq!(input.command(now, 0, InputCommand::Chord { codes }), expected);
@@ -531,7 +547,8 @@ mod tests {
 
     #[test]
     fn rebinding_a_slot_releases_what_was_held_in_it() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         input.keys(now, peer(1), key("KeyA", true));
         assert_eq!(input.rebound(1, |_| true), []);
         assert_eq!(input.rebound(0, |actor| actor != peer(1)), []);
@@ -540,7 +557,8 @@ mod tests {
 
     #[test]
     fn a_flood_of_keys_is_bounded() {
-        let (mut input, now) = (Aggregator::default(), Instant::now());
+        let mut input = Aggregator::default();
+        let now = Instant::now();
         let pressed: usize =
             (0..10_000).map(|n| input.keys(now, peer(1), key(&format!("Key{n}"), true)).len()).sum();
         assert_eq!(pressed, MAX_HELD);
@@ -558,7 +576,8 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let (peer, code) = (0..3u128, 0..4usize);
+        let peer = 0..3u128;
+        let code = 0..4usize;
         prop_oneof![
             6 => (peer.clone(), code.clone(), any::<bool>()).prop_map(|(p, c, d)| Step::Key(p, c, d)),
             2 => (peer.clone(), proptest::collection::vec(code, 0..3)).prop_map(|(p, c)| Step::Held(p, c)),

@@ -5,12 +5,18 @@
 //! everything that is held does: on blur, on silence, and when its peer may steer no more.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use common::input::{Actor, MAX_TOUCHES, PadKind, PadState, Position};
+use common::id::SlotIndex;
+use common::input::{Actor, HELD_SILENCE_MS, MAX_TOUCHES, PadKind, PadState, Position};
 
-use super::aggregate::{Holder, SILENCE};
 use super::sink::{Action, MAX_PADS, TouchPhase};
+
+/// How long what is held stays so without a sign of life.
+pub const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
+
+/// Somebody, at one of its slots.
+pub type Holder = (Actor, SlotIndex);
 
 /// Fingers and gamepads of all peers.
 #[derive(Debug, Default)]
@@ -151,9 +157,13 @@ impl Devices {
     /// A sign of life.
     pub fn seen(&mut self, now: Instant, actor: Actor) {
         let touches = self.touches.iter_mut().filter(|((holder, _), _)| holder.0 == actor);
-        touches.for_each(|(_, touch)| touch.until = now + SILENCE);
+        for (_, touch) in touches {
+            touch.until = now + SILENCE;
+        }
         let pads = self.pads.iter_mut().filter(|((holder, _), pad)| holder.0 == actor && pad.until.is_some());
-        pads.for_each(|(_, pad)| pad.until = Some(now + SILENCE));
+        for (_, pad) in pads {
+            pad.until = Some(now + SILENCE);
+        }
     }
 
     fn lift(&mut self, which: impl Fn(&(Holder, u32), &Touch) -> bool) -> Vec<Action> {
@@ -178,7 +188,6 @@ impl Devices {
 mod tests {
     use super::*;
     use common::id::PeerId;
-    use std::time::Duration;
 
     const REST: PadState = PadState { buttons: 0, triggers: [0.0; 2], sticks: [0.0; 4] };
     const PRESSED: PadState = PadState { buttons: 1, triggers: [0.0, 0.5], sticks: [0.0, 1.0, 0.0, 0.0] };
@@ -190,9 +199,11 @@ mod tests {
 
     #[test]
     fn gamepads_get_numbers_of_their_own_and_give_them_back() {
-        let (now, kind) = (Instant::now(), PadKind::Xbox);
+        let now = Instant::now();
+        let kind = PadKind::Xbox;
         let mut devices = Devices::default();
-        let (anna, bob) = (holder(), holder());
+        let anna = holder();
+        let bob = holder();
         assert_eq!(devices.pad(now, anna, 0, kind, REST), [Action::Pad(0, kind, REST)]);
         assert_eq!(devices.pad(now, bob, 0, kind, REST), [Action::Pad(1, kind, REST)]);
         assert_eq!(devices.pad(now, anna, 1, kind, PRESSED), [Action::Pad(2, kind, PRESSED)]);
@@ -217,7 +228,9 @@ mod tests {
 
     #[test]
     fn what_is_pressed_comes_to_rest_in_silence_and_the_gamepad_stays() {
-        let (now, kind, peer) = (Instant::now(), PadKind::Xbox, holder());
+        let now = Instant::now();
+        let kind = PadKind::Xbox;
+        let peer = holder();
         let mut devices = Devices::default();
         assert_eq!(devices.pad_moved(now, peer, 0, [0.0; 2], [1.0; 4]), [], "not known yet");
         devices.pad(now, peer, 0, kind, PRESSED);
@@ -238,7 +251,8 @@ mod tests {
 
     #[test]
     fn fingers_are_lifted_where_they_were() {
-        let (now, peer) = (Instant::now(), holder());
+        let now = Instant::now();
+        let peer = holder();
         let mut devices = Devices::default();
         let to = Position { x: 9.0, y: 9.0 };
         assert_eq!(devices.touch(now, peer, 7, true, AT), [Action::Touch(0, TouchPhase::Begin, AT)]);

@@ -308,7 +308,8 @@ mod tests {
     #[test]
     fn lanes_take_turns_and_are_bounded() {
         let text = || Job::Keys(KeysMessage::Text { slot: 0, text: "text".into() });
-        let (a, b) = (Actor::Peer(common::id::PeerId::unique()), Actor::Api);
+        let a = Actor::Peer(common::id::PeerId::unique());
+        let b = Actor::Api;
         let mut lanes = Lanes::default();
         assert!(matches!(lanes.admit(a, Job::Keys(KeysMessage::Blur)), Admission::Now(_)));
         for actor in [a, b] {
@@ -339,7 +340,8 @@ mod tests {
     fn a_lane_that_rests_is_passed_over_until_its_time_has_come() {
         let now = Instant::now();
         let job = || Job::Commands(batch(vec![InputCommand::Wait { ms: 50 }]));
-        let (a, b) = (Actor::Peer(common::id::PeerId::unique()), Actor::Api);
+        let a = Actor::Peer(common::id::PeerId::unique());
+        let b = Actor::Api;
         let mut lanes = Lanes::default();
         assert_eq!(lanes.ready_at(now), None);
         for actor in [a, b] {
@@ -361,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_drag_moves_on_its_way_takes_its_time_and_is_one_command() {
-        let (from, to) = (Position { x: 0.0, y: 10.0 }, Position { x: 100.0, y: 10.0 });
+        let from = Position { x: 0.0, y: 10.0 };
+        let to = Position { x: 100.0, y: 10.0 };
         for duration_ms in [0, 5, 200, 10_000] {
             let drag = InputCommand::Drag { from, to, button: Button::LEFT, duration_ms };
             let mut batch = batch(vec![InputCommand::Wait { ms: 1 }, drag]);

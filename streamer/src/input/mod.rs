@@ -12,10 +12,13 @@
 //! gets it. Only what comes of somebody whose own text is being typed waits for that (`lanes`).
 
 pub mod aggregate;
+mod aim;
 mod devices;
 mod lanes;
+mod pointer;
 mod queue;
 mod router;
+mod routes;
 pub mod sink;
 
 use std::io;
@@ -297,7 +300,8 @@ mod tests {
     fn a_gamepad_shakes_where_it_is_held_and_is_unplugged_when_its_peer_leaves() {
         let (handle, done, mut noticed) = started();
         let [a, b] = [PeerId::unique(), PeerId::unique()];
-        let (kind, state) = (PadKind::Xbox, PadState { buttons: 1, ..PadState::default() });
+        let kind = PadKind::Xbox;
+        let state = PadState { buttons: 1, ..PadState::default() };
         let plugged = |pad| KeysMessage::Pad { slot: 0, pad, kind, state };
         handle.keys(Actor::Peer(a), plugged(0)).unwrap();
         handle.keys(Actor::Peer(b), plugged(2)).unwrap();
@@ -305,7 +309,9 @@ mod tests {
         assert_eq!(done.recv().unwrap(), Action::Pad(1, kind, state));
         let motors = Motors { strong: 1.0, weak: 0.5 };
         // Nobody has number 5.
-        [5, 1].into_iter().for_each(|number| handle.send(Event::Rumble("main".into(), number, motors)));
+        for number in [5, 1] {
+            handle.send(Event::Rumble("main".into(), number, motors));
+        }
         let notice = noticed.blocking_recv().unwrap();
         assert!(
             matches!(notice, Notice::Rumble(peer, 0, 2, felt) if peer == b && felt == motors),
@@ -331,7 +337,8 @@ mod tests {
     #[test]
     fn a_long_text_holds_up_nobody_but_its_own_peer() {
         let (handle, done, _) = started();
-        let (a, b) = (Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique()));
+        let a = Actor::Peer(PeerId::unique());
+        let b = Actor::Peer(PeerId::unique());
         let long: String = ('\u{4e00}'..).take(4096).collect();
         let press =
             |code: &str, down| KeysMessage::Key { slot: 0, code: KeyCode::parse(code).unwrap(), down };
@@ -375,7 +382,8 @@ mod tests {
         handle.commands(0, vec![key("Nonsense", KeyAction::Tap, 0)], refused);
         let answered = std::thread::spawn(move || answer.blocking_recv().unwrap());
         // Two texts of 125 slices, and a key between them. The recorder has room for 64 that are not taken yet.
-        let (mut actions, all) = (Vec::new(), 2 * 125 + 2);
+        let mut actions = Vec::new();
+        let all = 2 * 125 + 2;
         while actions.len() < all {
             let early = answered.is_finished() && actions.len() + 65 < all;
             assert!(!early, "answered after {} actions", actions.len());
@@ -414,7 +422,8 @@ mod tests {
         handle.send(Event::Attach("main".into(), Box::new(Hanging { hangs, go_on, unplugged })));
         handle.send(Event::Bind(0, Some(Target { source: "main".into(), window: None })));
         let [a, b] = [Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique())];
-        let (kind, state) = (PadKind::Xbox, PadState::default());
+        let kind = PadKind::Xbox;
+        let state = PadState::default();
         handle.keys(a, KeysMessage::Pad { slot: 0, pad: 0, kind, state }).unwrap();
         hanging.recv().unwrap();
         let button = |down| KeysMessage::Button { slot: 0, button: Button::LEFT, down, at: None };

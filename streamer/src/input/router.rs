@@ -1,4 +1,9 @@
-//! The input thread: which event goes to which aggregator, when, and at which window the sink is aimed for it.
+//! The input thread: gives events to aggregators and carries out what comes of them.
+//!
+//! What it decides is decided beside it: where an event goes (`routes`), at which window the sink is aimed for it (`aim`),
+//! whose turn it is (`lanes`), when others are told where the pointer is (`pointer`).
+
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,56 +15,33 @@ use common::input::{Actor, InputCommand, KeysMessage, MotionMessage};
 use tokio::sync::mpsc;
 
 use super::aggregate::Aggregator;
+use super::aim::{Aim, Need, Turn};
 use super::lanes::{Admission, Batch, Job, Lane, Lanes, Typing};
+use super::pointer::PointerNotices;
 use super::queue::Inbox;
+use super::routes::Routes;
 use super::sink::{self, Action, Sink};
 use super::{CommandError, Event, Notice, PointerNotice, Target};
 use crate::stats::Counter;
 
-/// How often others are told where the pointer is, at most.
-const POINTER_NOTICE_INTERVAL: Duration = Duration::from_millis(33);
 /// Events taken between two slices of texts, at most: texts get on in the worst flood.
 const PER_TURN: usize = 256;
-/// Whoever types or clicks in a window keeps it in front of others' moving pointers for this long.
-const AIM_HOLDS: Duration = Duration::from_secs(1);
 
 /// A source that takes input.
-struct Taker {
+struct Recipient {
     aggregator: Aggregator,
     sink: Box<dyn Sink>,
     aim: Aim,
 }
 
-/// What a sink was aimed at last.
-#[derive(Default)]
-struct Aim {
-    window: Option<u32>,
-    /// Who did something else than to move the pointer there last, and when.
-    last: Option<(Actor, Instant)>,
-}
-
-/// What an event wants of the sink's aim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    /// Its window in front.
-    Aim,
-    /// The same, if nobody else is using another one.
-    Motion,
-    /// Nothing: it lets go, or says again what is held.
-    Nothing,
-}
-
 /// State of the thread.
 pub struct Router {
-    takers: BTreeMap<SourceName, Taker>,
-    slots: BTreeMap<SlotIndex, Target>,
-    choices: BTreeMap<(Actor, SlotIndex), Option<Target>>,
+    recipients: BTreeMap<SourceName, Recipient>,
+    routes: Routes,
     lanes: Lanes,
     /// To the control loop; a notice that does not fit is left out, a newer one follows.
     notices: mpsc::Sender<Notice>,
-    last_notice: Option<Instant>,
-    /// The newest position, if it came too soon after the last notice.
-    pending_notice: Option<PointerNotice>,
+    pointer: PointerNotices,
     applied: Arc<Counter>,
 }
 
@@ -67,13 +49,11 @@ impl Router {
     /// Nothing takes input yet.
     pub fn new(notices: mpsc::Sender<Notice>, applied: Arc<Counter>) -> Self {
         Self {
-            takers: BTreeMap::new(),
-            slots: BTreeMap::new(),
-            choices: BTreeMap::new(),
+            recipients: BTreeMap::new(),
+            routes: Routes::default(),
             lanes: Lanes::default(),
             notices,
-            last_notice: None,
-            pending_notice: None,
+            pointer: PointerNotices::default(),
             applied,
         }
     }
@@ -81,10 +61,8 @@ impl Router {
     /// Works until nobody can send events any more.
     pub fn run(mut self, events: &Inbox<Event>) {
         loop {
-            let releases = self.takers.values().filter_map(|taker| taker.aggregator.deadline());
             let now = Instant::now();
-            let deadline = releases.chain(self.next_notice()).chain(self.lanes.ready_at(now)).min();
-            let timeout = deadline.map(|at| at.saturating_duration_since(now));
+            let timeout = self.deadline(now).map(|at| at.saturating_duration_since(now));
             match events.next(timeout) {
                 Ok(event) => self.handle(Instant::now(), event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -95,14 +73,31 @@ impl Router {
                 let Some(event) = events.next_if_any() else { break };
                 self.handle(Instant::now(), event);
             }
-            let now = Instant::now();
-            if let Some((actor, mut lane)) = self.lanes.take(now) {
-                self.step(now, actor, &mut lane);
-                self.lanes.put_back(actor, lane);
-            }
-            let now = Instant::now();
-            self.everywhere(|aggregator| aggregator.timeout(now));
-            self.notice(now);
+            self.step_lane(Instant::now());
+            self.timeout(Instant::now());
+        }
+    }
+
+    /// When there is something to do even if no event comes.
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let releases = self.recipients.values().filter_map(|recipient| recipient.aggregator.deadline());
+        releases.chain(self.pointer.due()).chain(self.lanes.ready_at(now)).min()
+    }
+
+    /// Carries out the next bit of what waits in a lane.
+    fn step_lane(&mut self, now: Instant) {
+        if let Some((actor, mut lane)) = self.lanes.take(now) {
+            self.step(now, actor, &mut lane);
+            self.lanes.put_back(actor, lane);
+        }
+    }
+
+    /// Releases what was held for too long, and tells where the pointer is.
+    fn timeout(&mut self, now: Instant) {
+        self.everywhere(|aggregator| aggregator.timeout(now));
+        if let Some(notice) = self.pointer.take(now) {
+            // A newer one follows the next movement.
+            let _ = self.notices.try_send(Notice::Pointer(notice));
         }
     }
 
@@ -119,15 +114,16 @@ impl Router {
                 self.submit(now, Actor::Api, Job::Commands(Batch::new(slot, commands, done)));
             }
             Event::Attach(source, sink) => {
-                let taker = Taker { aggregator: Aggregator::default(), sink, aim: Aim::default() };
-                self.takers.insert(source, taker);
+                let recipient = Recipient { aggregator: Aggregator::default(), sink, aim: Aim::default() };
+                self.recipients.insert(source, recipient);
             }
             Event::Detach(source) => {
-                self.takers.remove(&source);
+                self.recipients.remove(&source);
             }
             Event::Bind(slot, target) => self.bind(slot, target),
             Event::Rumble(source, number, motors) => {
-                let owner = self.takers.get(&source).and_then(|taker| taker.aggregator.pad_of(number));
+                let recipient = self.recipients.get(&source);
+                let owner = recipient.and_then(|recipient| recipient.aggregator.pad_of(number));
                 if let Some((Actor::Peer(peer), slot, pad)) = owner {
                     // A game says it again while it lasts.
                     let _ = self.notices.try_send(Notice::Rumble(peer, slot, pad, motors));
@@ -138,32 +134,18 @@ impl Router {
     }
 
     fn bind(&mut self, slot: SlotIndex, target: Option<Target>) {
-        let before = match target.clone() {
-            Some(target) => self.slots.insert(slot, target),
-            None => self.slots.remove(&slot),
-        };
-        if before == target {
-            return;
-        }
-        let choices = &self.choices;
-        let follows = |actor: Actor| !choices.contains_key(&(actor, slot));
-        if let Some(taker) = before.and_then(|target| self.takers.get_mut(&target.source)) {
-            let actions = taker.aggregator.rebound(slot, follows);
-            taker.apply_all(&self.applied, &actions);
+        let former = self.routes.bind(slot, target);
+        if let Some(recipient) = former.and_then(|source| self.recipients.get_mut(&source)) {
+            let actions = recipient.aggregator.rebound(slot, |actor| self.routes.follows(actor, slot));
+            recipient.apply_all(&self.applied, &actions);
         }
     }
 
     fn switch(&mut self, actor: Actor, slot: SlotIndex, choice: Option<Option<Target>>) {
-        let before = self.target(actor, slot).cloned();
-        match choice {
-            Some(target) => self.choices.insert((actor, slot), target),
-            None => self.choices.remove(&(actor, slot)),
-        };
-        let changed = before.as_ref() != self.target(actor, slot);
-        let taker = before.filter(|_| changed).and_then(|target| self.takers.get_mut(&target.source));
-        if let Some(taker) = taker {
-            let actions = taker.aggregator.rebound(slot, |holder| holder == actor);
-            taker.apply_all(&self.applied, &actions);
+        let former = self.routes.switch(actor, slot, choice);
+        if let Some(recipient) = former.and_then(|source| self.recipients.get_mut(&source)) {
+            let actions = recipient.aggregator.rebound(slot, |holder| holder == actor);
+            recipient.apply_all(&self.applied, &actions);
         }
     }
 
@@ -178,7 +160,9 @@ impl Router {
             }
             // It says so itself when it comes to its turn; until then what it holds must not be taken for forgotten.
             Admission::Waits if lives => {
-                self.takers.values_mut().for_each(|taker| taker.aggregator.seen(now, actor));
+                for recipient in self.recipients.values_mut() {
+                    recipient.aggregator.seen(now, actor);
+                }
             }
             Admission::Waits => {}
             Admission::Refused { job: Job::Commands(batch), .. } => batch.finish(Err(CommandError::Busy)),
@@ -203,7 +187,7 @@ impl Router {
                 Some(Job::Keys(message)) => self.keys(now, actor, message, lane),
                 Some(Job::Commands(batch)) => lane.batch = Some(batch),
                 Some(Job::Forget) => {
-                    self.choices.retain(|(chooser, _), _| *chooser != actor);
+                    self.routes.forget(actor);
                     self.everywhere(|aggregator| aggregator.forget(actor));
                 }
                 None => {}
@@ -219,7 +203,7 @@ impl Router {
         mut typing: Typing,
         batch: &mut Option<Batch>,
     ) -> Option<Typing> {
-        let Some((target, taker)) = taker(&self.slots, &self.choices, &mut self.takers, actor, typing.slot)
+        let Some((target, recipient)) = recipient(&self.routes, &mut self.recipients, actor, typing.slot)
         else {
             if let Some(batch) = batch.take() {
                 batch.finish(Err(CommandError::NoSink(typing.slot)));
@@ -227,9 +211,9 @@ impl Router {
             return None;
         };
         // Others may have turned to another window between two slices.
-        taker.take_aim(now, target.window, actor, Wants::Aim, &self.applied);
-        let result = taker.sink.aim(target.window);
-        let result = result.and_then(|()| taker.sink.apply(&Action::Text(typing.slice().to_owned())));
+        recipient.take_aim(now, target.window, actor, Need::Front, &self.applied);
+        let result = recipient.sink.aim(target.window);
+        let result = result.and_then(|()| recipient.sink.apply(&Action::Text(typing.slice().to_owned())));
         match typing.typed(result) {
             None => return Some(typing),
             Some(Ok(())) => self.applied.add(1),
@@ -243,33 +227,33 @@ impl Router {
 
     fn keys(&mut self, now: Instant, actor: Actor, message: KeysMessage, lane: &mut Lane) {
         let Some(slot) = slot_of(&message) else { return };
-        let Some((target, taker)) = taker(&self.slots, &self.choices, &mut self.takers, actor, slot) else {
+        let Some((target, recipient)) = recipient(&self.routes, &mut self.recipients, actor, slot) else {
             return;
         };
-        if matches!(message, KeysMessage::Held { .. }) && taker.aim.window != target.window {
+        if matches!(message, KeysMessage::Held { .. }) && recipient.aim.window() != target.window {
             // All that was held there has been taken away; saying again that it is held must press it nowhere else.
-            return taker.aggregator.seen(now, actor);
+            return recipient.aggregator.seen(now, actor);
         }
-        taker.take_aim(now, target.window, actor, wants_aim(&message), &self.applied);
-        let mut actions = taker.aggregator.keys(now, actor, message);
+        recipient.take_aim(now, target.window, actor, Need::of(&message), &self.applied);
+        let mut actions = recipient.aggregator.keys(now, actor, message);
         lane.typing = take_text(&mut actions).map(|text| Typing::new(slot, text));
-        if taker.bring_up(&actions).is_ok() {
-            taker.apply_all(&self.applied, &actions);
+        if recipient.bring_up(&actions).is_ok() {
+            recipient.apply_all(&self.applied, &actions);
             self.moved(slot, actor, &actions);
         }
     }
 
     fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) {
         let slot = message.slot();
-        let Some((target, taker)) = taker(&self.slots, &self.choices, &mut self.takers, actor, slot) else {
+        let Some((target, recipient)) = recipient(&self.routes, &mut self.recipients, actor, slot) else {
             return;
         };
-        if !taker.take_aim(now, target.window, actor, Wants::Motion, &self.applied) {
+        if !recipient.take_aim(now, target.window, actor, Need::FrontIfFree, &self.applied) {
             return;
         }
-        let actions = taker.aggregator.motion(now, actor, message);
-        if taker.bring_up(&actions).is_ok() {
-            taker.apply_all(&self.applied, &actions);
+        let actions = recipient.aggregator.motion(now, actor, message);
+        if recipient.bring_up(&actions).is_ok() {
+            recipient.apply_all(&self.applied, &actions);
             self.moved(slot, actor, &actions);
         }
     }
@@ -277,8 +261,8 @@ impl Router {
     /// Carries out one command of a batch. What is left of it goes back to the lane.
     fn command(&mut self, now: Instant, mut batch: Batch, lane: &mut Lane) {
         let slot = batch.slot;
-        let found = taker(&self.slots, &self.choices, &mut self.takers, Actor::Api, slot);
-        let Some((target, taker)) = found else {
+        let found = recipient(&self.routes, &mut self.recipients, Actor::Api, slot);
+        let Some((target, recipient)) = found else {
             return batch.finish(Err(CommandError::NoSink(slot)));
         };
         let Some(command) = batch.next() else { return batch.finish(Ok(())) };
@@ -287,12 +271,12 @@ impl Router {
             lane.batch = Some(batch);
             return;
         }
-        taker.take_aim(now, target.window, Actor::Api, Wants::Aim, &self.applied);
-        let mut actions = taker.aggregator.command(now, slot, command);
+        recipient.take_aim(now, target.window, Actor::Api, Need::Front, &self.applied);
+        let mut actions = recipient.aggregator.command(now, slot, command);
         lane.typing = take_text(&mut actions).map(|text| Typing::new(slot, text));
-        let result = taker.bring_up(&actions);
-        let result =
-            result.and_then(|()| actions.iter().try_for_each(|action| taker.apply(&self.applied, action)));
+        let result = recipient.bring_up(&actions);
+        let result = result
+            .and_then(|()| actions.iter().try_for_each(|action| recipient.apply(&self.applied, action)));
         match result {
             Ok(()) => lane.batch = Some(batch),
             Err(error) => batch.fail(error),
@@ -300,14 +284,10 @@ impl Router {
         self.moved(slot, Actor::Api, &actions);
     }
 
-    fn target(&self, actor: Actor, slot: SlotIndex) -> Option<&Target> {
-        target(&self.slots, &self.choices, actor, slot)
-    }
-
     fn everywhere(&mut self, mut act: impl FnMut(&mut Aggregator) -> Vec<Action>) {
-        for taker in self.takers.values_mut() {
-            let actions = act(&mut taker.aggregator);
-            taker.apply_all(&self.applied, &actions);
+        for recipient in self.recipients.values_mut() {
+            let actions = act(&mut recipient.aggregator);
+            recipient.apply_all(&self.applied, &actions);
         }
     }
 
@@ -317,40 +297,12 @@ impl Router {
             _ => None,
         });
         if let Some(at) = position {
-            self.pending_notice = Some(PointerNotice { at, slot, by });
-        }
-    }
-
-    fn next_notice(&self) -> Option<Instant> {
-        self.pending_notice.and(self.last_notice).map(|last| last + POINTER_NOTICE_INTERVAL)
-    }
-
-    /// Tells where the pointer is, if it has moved and it is not too soon.
-    fn notice(&mut self, now: Instant) {
-        if self.next_notice().is_none_or(|at| now >= at)
-            && let Some(notice) = self.pending_notice.take()
-        {
-            self.last_notice = Some(now);
-            let _ = self.notices.try_send(Notice::Pointer(notice));
+            self.pointer.moved(PointerNotice { at, slot, by });
         }
     }
 }
 
-impl Aim {
-    /// Whether somebody's event may turn the sink to another window. A pointer that merely moves over a window
-    /// must not take the keyboard from somebody who types in another.
-    fn yields(&self, now: Instant, window: Option<u32>, by: Actor, wants: Wants) -> bool {
-        let in_use =
-            |(actor, at): (Actor, Instant)| actor != by && now.saturating_duration_since(at) < AIM_HOLDS;
-        match wants {
-            Wants::Aim => true,
-            Wants::Motion => self.window == window || !self.last.is_some_and(in_use),
-            Wants::Nothing => false,
-        }
-    }
-}
-
-impl Taker {
+impl Recipient {
     /// Turns to the window that an event is for. What is held in the one before is let go of first, by
     /// everybody, while it still reaches that. False when the sink is left as it is.
     fn take_aim(
@@ -358,21 +310,18 @@ impl Taker {
         now: Instant,
         window: Option<u32>,
         by: Actor,
-        wants: Wants,
+        need: Need,
         applied: &Counter,
     ) -> bool {
-        if !self.aim.yields(now, window, by, wants) {
-            return false;
+        match self.aim.turn(now, window, by, need) {
+            Turn::Refused => false,
+            Turn::Kept => true,
+            Turn::Turned => {
+                let actions = self.aggregator.take_away();
+                self.apply_all(applied, &actions);
+                true
+            }
         }
-        if self.aim.window != window {
-            let actions = self.aggregator.take_away();
-            self.apply_all(applied, &actions);
-            self.aim.window = window;
-        }
-        if wants == Wants::Aim {
-            self.aim.last = Some((by, now));
-        }
-        true
     }
 
     /// Before actions are carried out: the window that they are for may be covered by now, or gone.
@@ -380,7 +329,7 @@ impl Taker {
         if actions.is_empty() {
             return Ok(());
         }
-        self.sink.aim(self.aim.window).inspect_err(|error| tracing::debug!(%error, "input not carried out"))
+        self.sink.aim(self.aim.window()).inspect_err(|error| tracing::debug!(%error, "input not carried out"))
     }
 
     fn apply(&mut self, applied: &Counter, action: &Action) -> Result<(), sink::Error> {
@@ -398,41 +347,15 @@ impl Taker {
     }
 }
 
-/// Where what somebody sends to a slot goes.
-fn target<'a>(
-    slots: &'a BTreeMap<SlotIndex, Target>,
-    choices: &'a BTreeMap<(Actor, SlotIndex), Option<Target>>,
+/// Where what somebody sends to a slot goes, and what takes it there.
+fn recipient<'a>(
+    routes: &'a Routes,
+    recipients: &'a mut BTreeMap<SourceName, Recipient>,
     actor: Actor,
     slot: SlotIndex,
-) -> Option<&'a Target> {
-    match choices.get(&(actor, slot)) {
-        Some(choice) => choice.as_ref(),
-        None => slots.get(&slot),
-    }
-}
-
-/// The same, and what takes it.
-fn taker<'a>(
-    slots: &'a BTreeMap<SlotIndex, Target>,
-    choices: &'a BTreeMap<(Actor, SlotIndex), Option<Target>>,
-    takers: &'a mut BTreeMap<SourceName, Taker>,
-    actor: Actor,
-    slot: SlotIndex,
-) -> Option<(&'a Target, &'a mut Taker)> {
-    let target = target(slots, choices, actor, slot)?;
-    Some((target, takers.get_mut(&target.source)?))
-}
-
-fn wants_aim(message: &KeysMessage) -> Wants {
-    match message {
-        KeysMessage::Key { down: true, .. }
-        | KeysMessage::Char { down: true, .. }
-        | KeysMessage::Button { down: true, .. }
-        | KeysMessage::Touch { down: true, .. }
-        | KeysMessage::Text { .. }
-        | KeysMessage::Wheel { .. } => Wants::Aim,
-        _ => Wants::Nothing,
-    }
+) -> Option<(&'a Target, &'a mut Recipient)> {
+    let target = routes.target(actor, slot)?;
+    Some((target, recipients.get_mut(&target.source)?))
 }
 
 /// The text among actions, which is then the only one.

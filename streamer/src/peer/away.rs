@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::api::{PeerState, PeerStats};
+use common::api::PeerState;
 use common::id::PeerId;
+use common::signal::Role;
 
+use super::counted::Counted;
 use super::{Audience, Command, Media};
 
 /// Commands for one viewer that are kept. A client says some thirty candidates and its slots, so a viewer with more is given up.
@@ -24,17 +26,6 @@ const MAX_DATAGRAMS: usize = 128;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more was said for the peer than is kept while its connection is negotiated")]
 pub struct Overflow;
-
-/// Counters of a viewer.
-#[derive(Debug, Clone, Default)]
-pub struct Counted {
-    /// As REST shows them.
-    pub stats: PeerStats,
-    /// Packets that were asked for in vain.
-    pub not_retransmitted: u64,
-    /// Messages on its data channels that were one too many.
-    pub messages_dropped: u64,
-}
 
 /// A datagram of the peer's.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,11 +97,8 @@ impl Away {
 
     /// Keeps a text if it may be for `peer`; see `MAX_TEXTS`.
     pub fn keep_text(&mut self, peer: PeerId, to: Audience, text: &Arc<str>) {
-        let may_hear = match to {
-            Audience::All | Audience::Controllers => true,
-            Audience::AllBut(but) | Audience::ControllersBut(but) => but != peer,
-            Audience::One(one) => one == peer,
-        };
+        // It may be a controller when it is back.
+        let may_hear = to.includes(peer, Role::Controller);
         if may_hear && self.state != PeerState::Connecting && self.kept.texts.len() < MAX_TEXTS {
             self.kept.texts.push((to, text.clone()));
         }
@@ -176,7 +164,8 @@ mod tests {
         let payload = bytes::Bytes::new();
         let unit = AudioUnit { captured: Instant::now(), time: 0, marker: false, payload };
         let audio = Media::Audio(FeedId(1), Arc::new(unit));
-        let (me, other) = (PeerId::unique(), PeerId::unique());
+        let me = PeerId::unique();
+        let other = PeerId::unique();
         for (state, media, texts) in
             [(PeerState::Connecting, 0, 0), (PeerState::Lost, 0, 3), (PeerState::Connected, MAX_MEDIA, 3)]
         {

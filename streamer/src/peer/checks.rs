@@ -42,7 +42,8 @@ struct Pair {
     /// The next of them is not before this.
     next: Instant,
     earned: u32,
-    transactions: VecDeque<Transaction>,
+    /// With when each was sent.
+    transactions: VecDeque<(Transaction, Instant)>,
     answered: bool,
 }
 
@@ -60,17 +61,23 @@ pub struct Checks {
     unanswered: u32,
     /// When the next check that nobody asked for would be sent if there were no bursts.
     due: Instant,
+    round_trip: Option<Duration>,
 }
 
 impl Checks {
     /// Nothing is sent to, or taken from, addresses in `denied`.
     pub fn new(now: Instant, denied: &[Network]) -> Self {
-        Self { denied: denied.to_vec(), pairs: HashMap::new(), unanswered: 0, due: now }
+        Self { denied: denied.to_vec(), pairs: HashMap::new(), unanswered: 0, due: now, round_trip: None }
     }
 
     /// Whether an address is never contacted.
     pub fn denies(&self, ip: IpAddr) -> bool {
         self.denied.iter().any(|network| network.contains(ip))
+    }
+
+    /// The shortest time that any of the peer's addresses took to respond to its first check.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
     /// Whether a datagram may be sent.
@@ -102,7 +109,7 @@ impl Checks {
         if pair.transactions.len() == MAX_TRANSACTIONS {
             pair.transactions.pop_front();
         }
-        pair.transactions.push_back(transaction);
+        pair.transactions.push_back((transaction, now));
         true
     }
 
@@ -124,8 +131,10 @@ impl Checks {
             // Who names the transaction has got our check; all else could be said by anybody.
             Some(Stun::Success(transaction)) => {
                 if let Some(pair) = self.pairs.get_mut(&(local, from))
-                    && pair.transactions.contains(&transaction)
+                    && let Some((_, sent)) = pair.transactions.iter().find(|(known, _)| *known == transaction)
                 {
+                    let took = now.saturating_duration_since(*sent);
+                    self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
                     pair.answered = true;
                     pair.transactions = VecDeque::new();
                 }

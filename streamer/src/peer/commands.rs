@@ -10,12 +10,11 @@
 //! silence, to the session (`session::heartbeat`).
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::Command;
-use super::shard::wake;
+use crate::wake::Wake;
 
 /// Commands in a shard's own queue. What it has no room for waits in the backlog.
 const QUEUE: usize = 1024;
@@ -24,6 +23,7 @@ const BACKLOG_FOR_PEERS: usize = 1024;
 /// The backlog up to which the session's own commands are taken: many times what a session has to say in
 /// ten seconds. When there is no room for one, peers would miss it for ever: the session ends.
 const BACKLOG: usize = 4096;
+
 /// The shard is too far behind for what peers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy;
@@ -36,7 +36,7 @@ pub struct Overrun;
 /// Sends commands to one shard.
 pub struct Commands {
     queue: SyncSender<Command>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     backlog: VecDeque<Command>,
     /// A command was lost.
     overrun: bool,
@@ -44,7 +44,7 @@ pub struct Commands {
 
 impl Commands {
     /// The way to the shard that reads the receiver, and is woken by `wake`.
-    pub fn new(wake: Arc<OwnedFd>) -> (Self, Receiver<Command>) {
+    pub fn new(wake: Arc<Wake>) -> (Self, Receiver<Command>) {
         let (queue, receiver) = sync_channel(QUEUE);
         (Self { queue, wake, backlog: VecDeque::new(), overrun: false }, receiver)
     }
@@ -91,7 +91,7 @@ impl Commands {
             }
         }
         if passed {
-            wake(&self.wake);
+            self.wake.wake();
         }
     }
 
@@ -109,10 +109,9 @@ impl Commands {
 mod tests {
     use super::*;
     use common::id::PeerId;
-    use rustix::event::{EventfdFlags, eventfd};
 
     fn commands() -> (Commands, Receiver<Command>) {
-        Commands::new(Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap()))
+        Commands::new(Arc::new(Wake::new().unwrap()))
     }
 
     fn said(n: usize) -> Command {
@@ -130,7 +129,9 @@ mod tests {
     fn what_finds_no_room_waits_in_its_order() {
         let (mut commands, shard) = commands();
         let all = QUEUE + 500;
-        (0..all).for_each(|n| commands.send(said(n)));
+        for n in 0..all {
+            commands.send(said(n));
+        }
         let mut heard: Vec<_> = shard.try_iter().map(|command| number(&command)).collect();
         assert_eq!(heard.len(), QUEUE);
         commands.send(said(all));
@@ -144,7 +145,9 @@ mod tests {
         let (mut commands, shard) = commands();
         let taken = (0..).take_while(|n| commands.offer(said(*n)).is_ok()).count();
         assert_eq!(taken, QUEUE + BACKLOG_FOR_PEERS);
-        (taken..QUEUE + BACKLOG).for_each(|n| commands.send(said(n)));
+        for n in taken..QUEUE + BACKLOG {
+            commands.send(said(n));
+        }
         assert_eq!(commands.overrun(), None);
         commands.send(said(0));
         assert_eq!(commands.overrun(), Some(Overrun));

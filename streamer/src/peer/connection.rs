@@ -577,6 +577,11 @@ impl Connection {
         }
     }
 
+    /// The path's round trip, as its connectivity checks have shown it.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.checks.round_trip()
+    }
+
     /// The next datagram to send.
     pub fn transmit(&mut self) -> Option<Datagram> {
         loop {

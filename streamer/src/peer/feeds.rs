@@ -44,8 +44,11 @@ impl Feeds {
 
     /// A feed that may be bound to slots from now on.
     pub fn add(&mut self, id: FeedId, demand: Arc<Demand>) {
-        let (gop, requests) = (Gop::default(), KeyframeRequests::default());
-        let (watchers, online, codec) = (0, true, None);
+        let gop = Gop::default();
+        let requests = KeyframeRequests::default();
+        let watchers = 0;
+        let online = true;
+        let codec = None;
         self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec });
     }
 
@@ -186,7 +189,8 @@ mod tests {
     const FEED: FeedId = FeedId(7);
 
     fn feeds() -> (Feeds, Arc<Demand>) {
-        let (mut feeds, demand) = (Feeds::default(), Arc::new(Demand::new().unwrap()));
+        let mut feeds = Feeds::default();
+        let demand = Arc::new(Demand::new().unwrap());
         feeds.add(FEED, demand.clone());
         (feeds, demand)
     }
@@ -221,7 +225,8 @@ mod tests {
     fn the_first_keyframe_of_a_source_is_shown_and_an_old_one_is_replaced() {
         let keyframe = |captured| {
             let payloads = vec![bytes::Bytes::from_static(&[1])];
-            let (number, codec) = (0, VideoCodec::H264);
+            let number = 0;
+            let codec = VideoCodec::H264;
             Arc::new(VideoUnit { number, codec, keyframe: true, captured, time: 0, payloads, bytes: 1 })
         };
         let now = Instant::now();

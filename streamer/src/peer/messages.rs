@@ -126,7 +126,7 @@ pub fn take(
             may_say(viewer, control, &message)?;
             match message {
                 GeneralRequest::Ping { token } => {
-                    viewer.say(now, &json(&GeneralMessage::Pong { token }));
+                    viewer.tell(now, &GeneralMessage::Pong { token });
                     return Ok(None);
                 }
                 GeneralRequest::Resize { slot, width, height } => {
@@ -157,9 +157,4 @@ fn heavy(now: Instant, viewer: &mut Viewer) -> Result<(), Refused> {
     let admitted = viewer.limits().heavy.admit(now);
     let refused = || Refused { code: "busy", message: "too many of these at once".to_owned() };
     admitted.then_some(()).ok_or_else(refused)
-}
-
-/// A message for the channel `general`.
-pub fn json(message: &GeneralMessage) -> String {
-    serde_json::to_string(message).expect("strings and finite numbers only")
 }

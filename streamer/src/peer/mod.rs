@@ -16,6 +16,7 @@ mod bandwidth;
 mod checks;
 pub mod commands;
 pub mod connection;
+mod counted;
 pub mod demux;
 mod feedback;
 mod feeds;
@@ -27,9 +28,11 @@ mod negotiator;
 mod offers;
 mod pace;
 mod parts;
+mod routes;
 pub mod shard;
 mod slot;
 mod socket;
+mod timers;
 mod viewer;
 
 use std::collections::BTreeMap;
@@ -47,6 +50,9 @@ use common::stats::NetworkStats;
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
 pub use socket::Network;
+
+/// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
+type Key = u64;
 
 /// A feed within its streamer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -242,6 +248,19 @@ pub enum Audience {
     One(PeerId),
 }
 
+impl Audience {
+    /// Whether it has this peer in it, which may do so much.
+    fn includes(self, peer: PeerId, role: Role) -> bool {
+        match self {
+            Audience::All => true,
+            Audience::AllBut(other) => peer != other,
+            Audience::Controllers => role >= Role::Controller,
+            Audience::ControllersBut(other) => role >= Role::Controller && peer != other,
+            Audience::One(one) => peer == one,
+        }
+    }
+}
+
 /// What a shard tells the control loop.
 #[derive(Debug)]
 pub enum Report {
@@ -332,4 +351,27 @@ pub enum Report {
         /// Of each.
         peers: Vec<(PeerId, PeerStats)>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audience_is_of_roles_and_of_peers() {
+        let [me, other] = [PeerId::unique(), PeerId::unique()];
+        for (audience, viewer, controller) in [
+            (Audience::All, true, true),
+            (Audience::AllBut(me), false, false),
+            (Audience::AllBut(other), true, true),
+            (Audience::Controllers, false, true),
+            (Audience::ControllersBut(me), false, false),
+            (Audience::ControllersBut(other), false, true),
+            (Audience::One(me), true, true),
+            (Audience::One(other), false, false),
+        ] {
+            assert_eq!(audience.includes(me, Role::Viewer), viewer, "{audience:?}");
+            assert_eq!(audience.includes(me, Role::Controller), controller, "{audience:?}");
+        }
+    }
 }

@@ -10,10 +10,11 @@
 //! A viewer belongs to one thread at a time: it is moved here and back, and [`Away`](super::away::Away) stands in for it.
 //! Jobs wait in the shard, which gives one at a time.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Instant;
@@ -25,9 +26,9 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::connection::{Identity, Srtp};
-use super::shard::{Key, wake};
 use super::viewer::{Setup, Viewer};
-use super::{Begin, Binding, Sections};
+use super::{Begin, Binding, Key, Sections};
+use crate::wake::Wake;
 
 /// How much nicer the thread is than the shard. Where all processors are busy it gets half as much of one as those who encode and
 /// send: little enough for their pictures, and enough for a join of some milliseconds.
@@ -163,7 +164,7 @@ impl Negotiator {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(common: Common, wake: Arc<OwnedFd>) -> io::Result<Self> {
+    pub fn start(common: Common, wake: Arc<Wake>) -> io::Result<Self> {
         // One job is under way at most, so neither is ever full.
         let (jobs, job_receiver) = sync_channel(1);
         let (done_sender, done) = sync_channel(1);
@@ -268,7 +269,7 @@ impl<T> Waiting<T> {
     }
 }
 
-fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, wake_shard: &OwnedFd) {
+fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, shard: &Wake) {
     // Of this thread alone, on Linux. Without it all is the same where processors are idle.
     if let Err(error) = rustix::process::nice(NICER_BY) {
         tracing::debug!(%error, "joins are negotiated at the priority of everything else");
@@ -278,7 +279,7 @@ fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, wake_sha
         if done.send(Done { key, viewer, outcome }).is_err() {
             return;
         }
-        wake(wake_shard);
+        shard.wake();
     }
 }
 

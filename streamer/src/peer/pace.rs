@@ -4,6 +4,10 @@
 //! stays short: retransmissions first, then media in order; sound does not wait. A unit that would wait for too long is left out, and
 //! the peer gets pictures again from the next keyframe on.
 //!
+//! A path that nothing is known about is only trusted at once when it is short. Into a long one goes a part of the first picture, and the
+//! rest at a modest rate until feedback says that nothing queues: a keyframe at once would fill the queue of a narrow path, and most of
+//! it would be lost and sent again.
+//!
 //! There is one encoding for all peers. Its bitrate follows the path when all who watch need that
 //! ([`crate::feed::demand::Demand::set_limit`]); a peer that is slower than others keeps up by leaving pictures out.
 
@@ -14,6 +18,17 @@ use super::slot::Packet;
 
 /// Packets go out at so much of the estimate: what is encoded stays below it, so a keyframe need not take its time.
 const FACTOR: f64 = 1.5;
+/// While the path's own queue is long, at so much: it is to become shorter, whatever is asked for again meanwhile.
+const DRAIN_FACTOR: f64 = 0.85;
+/// A path with a round trip below this is trusted at once: feedback would come later than the packets.
+const SHORT: Duration = Duration::from_millis(15);
+/// Of what is sent first into a long path, so much goes out at once (ten packets, as in RFC 6928).
+const FIRST_BYTES: usize = 15_000;
+/// The rest follows at this rate, which grows with each feedback that shows no queue.
+const FIRST_BPS: f64 = 2_000_000.0;
+const FIRST_GROWTH: f64 = 4.0;
+/// After so much time without feedback the path is trusted: the receiver may send none.
+const FIRST_PATIENCE: Duration = Duration::from_millis(400);
 /// After a pause this time's worth goes out at once, and timers need not be finer.
 const BURST: Duration = Duration::from_millis(5);
 /// A unit that finds more waiting than this time's worth is left out.
@@ -30,6 +45,10 @@ const OVERHEAD: usize = 20 + 8 + 20 + 16;
 pub struct Pace {
     /// Bits per second; `None`: unlimited.
     rate_bps: Option<f64>,
+    /// The path's own queue is long.
+    is_congested: bool,
+    /// While nothing is known of a long path.
+    first: Option<First>,
     waiting: VecDeque<Packet>,
     waiting_bytes: usize,
     /// Of those, retransmissions, which come first.
@@ -39,11 +58,24 @@ pub struct Pace {
     last_keyframe_request: Option<Instant>,
 }
 
+/// How the first packets go into a path that nothing is known about.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    /// Bits per second.
+    rate_bps: f64,
+    /// What may still go out at once.
+    burst: usize,
+    /// Since the first packet.
+    until: Option<Instant>,
+}
+
 impl Pace {
     /// Unlimited.
     pub fn new(now: Instant) -> Self {
         Self {
             rate_bps: None,
+            is_congested: false,
+            first: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             retransmissions: 0,
@@ -52,9 +84,20 @@ impl Pace {
         }
     }
 
-    /// What the path carries from now on, bits per second; `None` if it has shown no limit.
-    pub fn set_rate(&mut self, rate_bps: Option<f64>) {
+    /// Media begins on a path with this round trip.
+    pub fn begin(&mut self, round_trip: Option<Duration>) {
+        let long = self.rate_bps.is_none() && round_trip.is_some_and(|round_trip| round_trip >= SHORT);
+        self.first = long.then_some(First { rate_bps: FIRST_BPS, burst: FIRST_BYTES, until: None });
+    }
+
+    /// What the path carries from now on, bits per second, `None` if it has shown no limit; and whether packets queue on it now.
+    pub fn set_path(&mut self, rate_bps: Option<f64>, is_congested: bool) {
         self.rate_bps = rate_bps;
+        self.is_congested = is_congested;
+        self.first = self.first.filter(|_| rate_bps.is_none()).and_then(|first| {
+            let rate_bps = if is_congested { first.rate_bps } else { first.rate_bps * FIRST_GROWTH };
+            (rate_bps < FIRST_BPS * FIRST_GROWTH * FIRST_GROWTH).then_some(First { rate_bps, ..first })
+        });
     }
 
     /// Whether the path has shown a limit.
@@ -86,7 +129,10 @@ impl Pace {
 
     /// The next packet that may go out now.
     pub fn pop(&mut self, now: Instant) -> Option<Packet> {
-        let rate = self.rate_bps.map(|rate| rate * FACTOR);
+        if self.first.is_some_and(|first| first.until.is_some_and(|until| now >= until)) {
+            self.first = None;
+        }
+        let rate = self.rate_now();
         if rate.is_some() && now < self.ready {
             return None;
         }
@@ -94,11 +140,24 @@ impl Pace {
         let bytes = on_wire(&packet);
         self.waiting_bytes -= bytes;
         self.retransmissions = self.retransmissions.saturating_sub(1);
+        if let Some(first) = &mut self.first {
+            first.until.get_or_insert(now + FIRST_PATIENCE);
+            if let Some(left) = first.burst.checked_sub(bytes) {
+                first.burst = left;
+                return Some(packet);
+            }
+        }
         if let Some(rate) = rate {
             let credit = now.checked_sub(BURST).unwrap_or(now);
             self.ready = self.ready.max(credit) + Duration::from_secs_f64(bytes as f64 * 8.0 / rate);
         }
         Some(packet)
+    }
+
+    /// At which packets go out now, bits per second.
+    fn rate_now(&self) -> Option<f64> {
+        let factor = if self.is_congested { DRAIN_FACTOR } else { FACTOR };
+        self.rate_bps.map(|rate| rate * factor).or(self.first.map(|first| first.rate_bps))
     }
 
     /// When [`Pace::pop`] has something again.
@@ -148,6 +207,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
+    const MS: Duration = Duration::from_millis(1);
+
     fn packet(sequence: u16, len: usize) -> Packet {
         Packet {
             payload_type: 102,
@@ -162,7 +223,7 @@ mod tests {
 
     fn limited(now: Instant, rate_bps: f64) -> Pace {
         let mut pace = Pace::new(now);
-        pace.set_rate(Some(rate_bps));
+        pace.set_path(Some(rate_bps), false);
         pace
     }
 
@@ -205,6 +266,62 @@ mod tests {
         assert!(out.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 12), "{out:?}");
     }
 
+    /// Retransmissions must not keep the queue full that loses the packets.
+    #[test]
+    fn into_a_long_queue_goes_less_than_the_path_carries() {
+        let now = Instant::now();
+        let mut pace = limited(now, 1e6);
+        pace.set_path(Some(1e6), true);
+        for n in 0..30 {
+            pace.push(packet(n, 1250));
+            assert!(pace.push_again(packet(100 + n, 1250)));
+        }
+        let took = drain(&mut pace, now).last().unwrap().0;
+        assert!((680..720).contains(&took), "{took} ms for 600 kbit at 850 kbit/s");
+    }
+
+    /// How long a keyframe of 100 kB takes to be sent first, feedback coming every 50 ms after a round trip, ms.
+    fn first_keyframe(round_trip: Duration, is_congested: bool) -> u128 {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.begin(Some(round_trip));
+        for n in 0..80 {
+            pace.push(packet(n, 1250));
+        }
+        let mut now = start;
+        let mut feedback = start + round_trip + 50 * MS;
+        while !pace.waiting.is_empty() {
+            while pace.pop(now).is_some() {}
+            now += MS;
+            if now >= feedback {
+                feedback += 50 * MS;
+                pace.set_path(None, is_congested);
+            }
+        }
+        (now - start).as_millis()
+    }
+
+    #[test]
+    fn a_long_path_is_given_a_first_picture_in_parts_and_a_short_one_at_once() {
+        assert_eq!(first_keyframe(MS, false), 1);
+        let far = first_keyframe(40 * MS, false);
+        assert!((90..150).contains(&far), "{far} ms");
+        let narrow = first_keyframe(40 * MS, true);
+        assert!((330..410).contains(&narrow), "{narrow} ms");
+    }
+
+    #[test]
+    fn a_receiver_without_feedback_is_trusted_in_the_end() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.begin(Some(100 * MS));
+        for n in 0..200 {
+            pace.push(packet(n, 1250));
+        }
+        let took = drain(&mut pace, now).last().unwrap().0;
+        assert!((400..420).contains(&took), "{took} ms for 250 kB");
+    }
+
     #[test]
     fn what_would_wait_too_long_is_left_out() {
         let now = Instant::now();
@@ -226,7 +343,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(now);
         assert!(pace.may_ask_keyframe(now) && pace.may_ask_keyframe(now));
-        pace.set_rate(Some(1e6));
+        pace.set_path(Some(1e6), false);
         assert!(pace.may_ask_keyframe(now));
         assert!(!pace.may_ask_keyframe(now + KEYFRAME_INTERVAL / 2));
         assert!(pace.may_ask_keyframe(now + KEYFRAME_INTERVAL));

@@ -2,13 +2,18 @@
 //!
 //! Each turn of its loop: media first, as it is what everybody waits for; then viewers that come back from the negotiator;
 //! then commands; then datagrams; then timers. Nothing here takes long: what does is the negotiator's.
+//!
+//! What it decides is decided beside it: whose a datagram is (`routes`), whose timer runs (`timers`), what is kept for a viewer
+//! that is away (`away`).
+
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
 mod negotiation;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -20,24 +25,23 @@ use common::id::{PeerId, SlotIndex};
 use common::input::Actor;
 use common::signal::Role;
 use common::stats::NetworkStats;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fd::{AsFd, OwnedFd};
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::away::{Away, Counted};
+use super::away::Away;
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
-use super::demux;
 use super::feeds::Feeds;
 use super::messages::{self, Order};
 use super::negotiator::{Common, Negotiator, Work};
-use super::slot::Packet;
+use super::routes::Routes;
 use super::socket::{Inbox, Network, Sockets};
+use super::timers::Timers;
 use super::viewer::{Context, Viewer};
-use super::{Audience, Binding, Command, FeedId, Media, Report};
+use super::{Audience, Binding, Command, FeedId, Key, Media, Report};
 use crate::input;
 use crate::stats::Counter;
+use crate::wake::{Wake, wait_readable};
 
 /// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
 /// dropped; it sees the gap in the numbers and goes on with the next keyframe.
@@ -49,7 +53,7 @@ const PER_TURN: usize = 64;
 #[derive(Clone)]
 pub struct Feeder {
     media: SyncSender<Media>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     dropped: Arc<Counter>,
 }
 
@@ -60,18 +64,12 @@ impl Feeder {
             tracing::debug!("a shard is behind: media dropped");
             self.dropped.add(1);
         }
-        wake(&self.wake);
+        self.wake.wake();
     }
 }
 
 /// Bitrates follow paths at most this often.
 const LIMITS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Ends a shard's wait.
-pub(super) fn wake(fd: &OwnedFd) {
-    // Fails only when the counter would overflow, and then it is readable.
-    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
-}
 
 /// A shard that has been started.
 pub struct Started {
@@ -110,7 +108,7 @@ pub struct Config {
 pub fn start(config: Config) -> io::Result<Started> {
     let Config { index, network, slots, messages, clock, identity, input, reports } = config;
     let sockets = Sockets::bind(&network)?;
-    let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let wake = Arc::new(Wake::new()?);
     let (commands, command_receiver) = Commands::new(wake.clone());
     let (media, media_receiver) = sync_channel(MEDIA_QUEUE);
     let dropped = Arc::<Counter>::default();
@@ -128,7 +126,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         bindings: vec![None; usize::from(slots)],
         first_size: (0, 0),
         control: Control::default(),
-        clock,
+        context: Context { feeds: Feeds::of(index), clock, packets: Vec::new() },
         input,
         reports: Reports(reports),
         sockets,
@@ -137,14 +135,11 @@ pub fn start(config: Config) -> io::Result<Started> {
         commands: command_receiver,
         media: media_receiver,
         dropped,
-        feeds: Feeds::of(index),
         viewers: BTreeMap::new(),
         next_key: 0,
         by_peer: HashMap::new(),
-        by_ufrag: HashMap::new(),
-        by_address: HashMap::new(),
-        timers: BinaryHeap::new(),
-        packets: Vec::new(),
+        routes: Routes::default(),
+        timers: Timers::default(),
         inbox: Inbox::default(),
         events: Vec::new(),
         limits_due: None,
@@ -154,17 +149,12 @@ pub fn start(config: Config) -> io::Result<Started> {
     Ok(Started { commands, feeder, thread })
 }
 
-/// Index of a viewer in its shard. Never used again, so that what is late for one cannot reach another.
-pub(super) type Key = u64;
-
 struct Entry {
     peer: PeerId,
     place: Place,
     /// Our ICE user name, once there is a description of ours.
     ufrag: String,
     span: Span,
-    /// The earliest of its timers in the heap.
-    scheduled: Option<Instant>,
 }
 
 /// Where a viewer is.
@@ -200,17 +190,16 @@ impl Reports {
 
 struct Shard {
     index: usize,
-    clock: Instant,
+    context: Context,
     input: input::Handle,
     reports: Reports,
     sockets: Sockets,
     negotiator: Negotiator,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     commands: Receiver<Command>,
     media: Receiver<Media>,
     /// Media that did not fit the queue.
     dropped: Arc<Counter>,
-    feeds: Feeds,
     bindings: Vec<Option<Binding>>,
     /// Of the picture in slot 0, pixels: some peers say positions as parts of it.
     first_size: (u32, u32),
@@ -219,23 +208,14 @@ struct Shard {
     viewers: BTreeMap<Key, Entry>,
     next_key: Key,
     by_peer: HashMap<PeerId, Key>,
-    by_ufrag: HashMap<String, Key>,
-    by_address: HashMap<SocketAddr, Key>,
-    timers: BinaryHeap<Reverse<(Instant, Key)>>,
-    packets: Vec<Packet>,
+    routes: Routes,
+    timers: Timers,
     inbox: Inbox,
     events: Vec<Event>,
     /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of viewers that are gone.
     counted: NetworkStats,
-}
-
-/// The parts of a shard that a viewer works with, borrowed apart from the viewers.
-macro_rules! context {
-    ($shard:ident) => {
-        &mut Context { feeds: &mut $shard.feeds, clock: $shard.clock, packets: &mut $shard.packets }
-    };
 }
 
 impl Shard {
@@ -260,18 +240,11 @@ impl Shard {
     }
 
     fn wait(&self) {
-        let now = Instant::now();
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let deadline = [timer, self.feeds.deadline(), self.limits_due].into_iter().flatten().min();
-        let timeout = deadline.map(|at| at.saturating_duration_since(now));
-        let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
-        let mut fds: Vec<_> =
-            self.sockets.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        fds.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
-        // An interrupted wait is a short one.
-        let _ = poll(&mut fds, timeout.as_ref());
-        // Reset before the queues are read, so that nothing is missed. Fails when it is zero already.
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        let deadline =
+            [self.timers.next(), self.context.feeds.deadline(), self.limits_due].into_iter().flatten().min();
+        // Fails only for want of memory: the turn is taken at once then.
+        let _ = wait_readable(self.sockets.fds().chain([self.wake.as_fd()]), deadline);
+        self.wake.reset();
     }
 
     fn take_media(&mut self) {
@@ -279,16 +252,16 @@ impl Shard {
             let Ok(media) = self.media.try_recv() else { return };
             let now = Instant::now();
             if let Media::Video(feed, unit) = &media {
-                self.feeds.push(now, *feed, unit);
+                self.context.feeds.push(now, *feed, unit);
             }
             for (key, entry) in &mut self.viewers {
                 match &mut entry.place {
                     Place::Here(viewer) => {
-                        viewer.write(now, &media, context!(self));
+                        viewer.write(now, &media, &mut self.context);
                         viewer.transmit(&mut self.sockets, |_, _| {});
                         if viewer.is_limited() {
                             // Packets may wait for their turn.
-                            schedule(&mut self.timers, *key, &mut entry.scheduled, viewer);
+                            schedule(&mut self.timers, *key, viewer);
                         }
                     }
                     Place::Away(away) => away.keep_media(&media),
@@ -298,7 +271,7 @@ impl Shard {
                 self.report_slots();
             }
             if taken == PER_TURN {
-                return wake(&self.wake);
+                return self.wake.wake();
             }
         }
     }
@@ -306,7 +279,7 @@ impl Shard {
     fn report_slots(&mut self) {
         for viewer in self.viewers.values_mut().filter_map(Entry::here) {
             let peer = viewer.id;
-            for (slot, state) in viewer.changed_slots(&self.feeds) {
+            for (slot, state) in viewer.changed_slots(&self.context.feeds) {
                 self.reports.send(Report::Slot { peer, slot, state });
             }
         }
@@ -323,7 +296,7 @@ impl Shard {
             self.command(Instant::now(), command);
             if taken == PER_TURN {
                 // More may wait: come back at once after the media.
-                wake(&self.wake);
+                self.wake.wake();
                 break;
             }
         }
@@ -333,10 +306,10 @@ impl Shard {
     fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Join { peer, role, srtp, begin } => self.join(peer, role, srtp, begin),
-            Command::AddFeed { feed, demand } => self.feeds.add(feed, demand),
-            Command::RemoveFeed { feed } => self.feeds.remove(feed),
+            Command::AddFeed { feed, demand } => self.context.feeds.add(feed, demand),
+            Command::RemoveFeed { feed } => self.context.feeds.remove(feed),
             Command::FeedOnline { feed, online } => {
-                self.feeds.set_online(feed, online);
+                self.context.feeds.set_online(feed, online);
                 if !online {
                     for key in self.keys() {
                         self.offline(key, feed);
@@ -405,7 +378,7 @@ impl Shard {
     fn bind(&mut self, now: Instant, key: Key, slot: SlotIndex, binding: Option<Binding>) {
         match self.viewers.get_mut(&key).map(|entry| &mut entry.place) {
             Some(Place::Here(viewer)) => {
-                viewer.bind(now, slot, binding, context!(self));
+                viewer.bind(now, slot, binding, &mut self.context);
                 viewer.transmit(&mut self.sockets, |_, _| {});
                 self.offer_if_due(key);
             }
@@ -414,9 +387,9 @@ impl Shard {
         }
     }
 
-    fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context<'_>) -> T) -> Option<T> {
+    fn with<T>(&mut self, key: Key, act: impl FnOnce(&mut Viewer, &mut Context) -> T) -> Option<T> {
         let viewer = self.viewers.get_mut(&key)?.here()?;
-        Some(act(viewer, context!(self)))
+        Some(act(viewer, &mut self.context))
     }
 
     fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
@@ -424,13 +397,13 @@ impl Shard {
         let peer = entry.peer;
         let away = matches!(entry.place, Place::Away(_));
         let _entered = entry.span.clone().entered();
+        if matches!(command, Command::SetRole { role, .. } if role < Role::Controller) {
+            // At once, also of one that is away: nothing may stay pressed by who may press nothing.
+            self.input.gone(Actor::Peer(peer));
+        }
         let refused = match command {
             Command::Remove { reason, .. } => return self.remove(key, &reason),
             Command::Answer { sdp, .. } => return self.answer(key, sdp),
-            Command::SetRole { role, .. } if role < Role::Controller && away => {
-                self.input.gone(Actor::Peer(peer));
-                return self.keep(key, command);
-            }
             command if away => return self.keep(key, command),
             Command::Bind { slot, binding, .. } => return self.bind(now, key, slot, binding),
             Command::FeedOnline { feed, .. } => return self.offline(key, feed),
@@ -459,9 +432,6 @@ impl Shard {
                 None
             }
             Command::SetRole { role, .. } => {
-                if role < Role::Controller {
-                    self.input.gone(Actor::Peer(peer));
-                }
                 self.with(key, |viewer, _| viewer.role = role);
                 None
             }
@@ -486,16 +456,9 @@ impl Shard {
             Place::Here(viewer) => viewer,
             Place::Away(away) => return away.keep_text(entry.peer, to, text),
         };
-        let hears = match to {
-            Audience::All => true,
-            Audience::AllBut(peer) => viewer.id != peer,
-            Audience::Controllers => viewer.role >= Role::Controller,
-            Audience::ControllersBut(peer) => viewer.role >= Role::Controller && viewer.id != peer,
-            Audience::One(peer) => viewer.id == peer,
-        };
-        if hears && viewer.say(now, text) {
+        if to.includes(viewer.id, viewer.role) && viewer.say(now, text) {
             viewer.transmit(&mut self.sockets, |_, _| {});
-            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
+            schedule(&mut self.timers, key, viewer);
         }
     }
 
@@ -505,10 +468,9 @@ impl Shard {
         inbox.clear();
         self.sockets.receive(|datagram| inbox.push(&datagram));
         for (local, from, data) in inbox.iter() {
-            let now = Instant::now();
-            let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
-            let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
-            self.datagram(now, key, local, from, data);
+            if let Some(key) = self.routes.find(from, data) {
+                self.datagram(Instant::now(), key, local, from, data);
+            }
         }
         self.inbox = inbox;
     }
@@ -527,23 +489,14 @@ impl Shard {
 
     fn take_timers(&mut self) {
         let now = Instant::now();
-        self.feeds.timeout(now);
-        // Those that are due now, once: a timer that is due again at once waits for the next turn.
-        let mut due = Vec::new();
-        while let Some(Reverse((at, key))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now)
-        {
-            self.timers.pop();
-            due.push((at, key));
-        }
-        for (at, key) in due {
-            let Some(entry) = self.viewers.get_mut(&key).filter(|entry| entry.scheduled == Some(at)) else {
-                continue;
-            };
-            entry.scheduled = None;
+        self.context.feeds.timeout(now);
+        // Once: a timer that is due again at once waits for the next turn.
+        for key in self.timers.take_due(now) {
+            let Some(entry) = self.viewers.get_mut(&key) else { continue };
             let _entered = entry.span.clone().entered();
             // One that is away gets its timer when it is back.
             let Some(viewer) = entry.here() else { continue };
-            if viewer.timeout(now, self.clock) {
+            if viewer.timeout(now, self.context.clock) {
                 if let Some(held) = messages::repeat(now, viewer, &self.control) {
                     // Left out, it is what was held that is let go.
                     let _ = self.input.keys(Actor::Peer(viewer.id), held);
@@ -566,7 +519,7 @@ impl Shard {
             self.viewers.values_mut().filter_map(Entry::here).map(|viewer| &*viewer).collect();
         let limited = viewers.iter().any(|viewer| viewer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
-        self.feeds.limit(viewers.iter().flat_map(|viewer| viewer.shares()));
+        self.context.feeds.limit(viewers.iter().flat_map(|viewer| viewer.shares()));
     }
 
     /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
@@ -581,16 +534,8 @@ impl Shard {
         self.events = events;
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         if let Place::Here(viewer) = &mut entry.place {
-            let by_address = &mut self.by_address;
-            viewer.transmit(&mut self.sockets, |to, data| {
-                if demux::proves_address(data) {
-                    by_address.insert(to, key);
-                } else {
-                    // Our own checks go wherever the peer's candidates say. That must not take others' addresses.
-                    by_address.entry(to).or_insert(key);
-                }
-            });
-            schedule(&mut self.timers, key, &mut entry.scheduled, viewer);
+            viewer.transmit(&mut self.sockets, |to, data| self.routes.sent(key, to, data));
+            schedule(&mut self.timers, key, viewer);
         }
     }
 
@@ -599,12 +544,12 @@ impl Shard {
         let peer = viewer.id;
         match event {
             Event::Connected => {
-                viewer.connected(now, context!(self));
+                viewer.connected(now, &mut self.context);
                 self.reports.send(Report::State { peer, state: PeerState::Connected });
                 self.report_slots();
             }
             Event::Lost => {
-                viewer.lost(now, context!(self));
+                viewer.lost(now, &mut self.context);
                 self.reports.send(Report::State { peer, state: PeerState::Lost });
                 self.report_slots();
             }
@@ -613,7 +558,7 @@ impl Shard {
             Event::Open(_) => {}
             Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
             Event::Feedback(feedback) => {
-                viewer.feedback(now, feedback, context!(self));
+                viewer.feedback(now, feedback, &mut self.context);
                 if viewer.is_limited() {
                     self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
                 }
@@ -648,9 +593,9 @@ impl Shard {
 
     fn remove(&mut self, key: Key, reason: &str) {
         let Some(entry) = self.viewers.remove(&key) else { return };
-        self.by_ufrag.remove(&entry.ufrag);
         self.by_peer.remove(&entry.peer);
-        self.by_address.retain(|_, owner| *owner != key);
+        self.routes.remove(key, &entry.ufrag);
+        self.timers.remove(key);
         let viewer = match entry.place {
             Place::Here(viewer) => Some(viewer),
             // One that is being negotiated is let go when it comes back.
@@ -665,9 +610,9 @@ impl Shard {
 
     /// A viewer goes for good.
     fn let_go(&mut self, mut viewer: Box<Viewer>) {
-        viewer.leave(context!(self));
+        viewer.leave(&mut self.context);
         viewer.transmit(&mut self.sockets, |_, _| {});
-        add_stats(&mut self.counted, &viewer.counted());
+        viewer.counted().add_to(&mut self.counted);
     }
 
     fn stats(&mut self) {
@@ -677,8 +622,9 @@ impl Shard {
         }
         let mut network = self.counted.clone();
         let counts = self.sockets.counts();
-        (network.sent_bytes, network.send_calls, network.send_drops) =
-            (counts.bytes, counts.calls, counts.drops);
+        network.sent_bytes = counts.bytes;
+        network.send_calls = counts.calls;
+        network.send_drops = counts.drops;
         network.media_drops = self.dropped.get();
         let mut peers = Vec::with_capacity(self.viewers.len());
         for entry in self.viewers.values() {
@@ -687,34 +633,17 @@ impl Shard {
                 Place::Away(away) => (away.state, away.counted.clone()),
             };
             network.peers += u32::from(state == PeerState::Connected);
-            add_stats(&mut network, &counted);
+            counted.add_to(&mut network);
             peers.push((entry.peer, counted.stats));
         }
         self.reports.send(Report::Stats { shard: self.index, network, peers });
     }
 }
 
-fn add_stats(network: &mut NetworkStats, counted: &Counted) {
-    let stats = &counted.stats;
-    network.rtp_packets += stats.packets;
-    network.retransmitted += stats.retransmitted;
-    network.not_retransmitted += counted.not_retransmitted;
-    network.keyframe_requests += stats.keyframe_requests;
-    network.skipped_units += stats.skipped_units;
-    network.messages_dropped += counted.messages_dropped;
-}
-
-/// Sets the timer of a viewer if it has to run earlier than is planned.
-fn schedule(
-    timers: &mut BinaryHeap<Reverse<(Instant, Key)>>,
-    key: Key,
-    scheduled: &mut Option<Instant>,
-    viewer: &mut Viewer,
-) {
-    let Some(deadline) = viewer.deadline() else { return };
-    if scheduled.is_none_or(|scheduled| deadline < scheduled) {
-        *scheduled = Some(deadline);
-        timers.push(Reverse((deadline, key)));
+/// Has the timer of a viewer run when the viewer needs it.
+fn schedule(timers: &mut Timers, key: Key, viewer: &mut Viewer) {
+    if let Some(deadline) = viewer.deadline() {
+        timers.set(key, deadline);
     }
 }
 

@@ -13,13 +13,12 @@ use common::nat::Network;
 use common::sdp::Bounded;
 use common::signal::{Role, SlotState};
 
-use super::away::Counted;
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::counted::Counted;
 use super::feedback::Feedback;
 use super::feeds::Feeds;
 use super::limit::Limit;
-use super::messages;
 use super::multi_webrtc;
 use super::negotiate;
 use super::offers::Offers;
@@ -44,8 +43,6 @@ const MAX_KEYFRAMES: u32 = 2;
 const MAX_HEAVY: u32 = 10;
 /// Of what a path carries, what pictures are to use: the rest is for retransmissions.
 const VIDEO_SHARE: f64 = 0.9;
-/// Sound that is listened to needs so much of it.
-const AUDIO_BPS: f64 = 140_000.0;
 /// No picture is given less.
 const MIN_VIDEO_BPS: f64 = 80_000.0;
 /// Seconds from 1900, where NTP begins, to 1970.
@@ -77,14 +74,14 @@ struct Slot {
     lost: u32,
 }
 
-/// What a viewer needs of its shard while it handles something.
-pub struct Context<'a> {
+/// What the viewers of a shard have in common.
+pub struct Context {
     /// The feeds.
-    pub feeds: &'a mut Feeds,
+    pub feeds: Feeds,
     /// When the time of all feeds is zero.
     pub clock: Instant,
-    /// Scratch space for packets.
-    pub packets: &'a mut Vec<Packet>,
+    /// Scratch space for packets; empty between two calls.
+    pub packets: Vec<Packet>,
 }
 
 /// One peer.
@@ -99,6 +96,9 @@ pub struct Viewer {
     offers: Offers,
     bandwidth: Estimator,
     pace: Pace,
+    /// Sound on the wire since the last report, and in the interval before that: silence is not sent.
+    audio_bytes: usize,
+    audio_bps: f64,
     next_report: Instant,
     limits: Limits,
     parts: Parts,
@@ -179,9 +179,13 @@ impl Viewer {
         };
         let mut slots = Vec::with_capacity(shown.len());
         for (n, (binding, own)) in shown.into_iter().enumerate() {
-            let (video, audio) = (VideoWriter::new(seeds()), AudioWriter::new(seeds()));
-            let (reported, sender, watched) = (Some(SlotState::Inactive), None, None);
-            let (paused, lost) = (false, 0);
+            let video = VideoWriter::new(seeds());
+            let audio = AudioWriter::new(seeds());
+            let reported = Some(SlotState::Inactive);
+            let sender = None;
+            let watched = None;
+            let paused = false;
+            let lost = 0;
             let mut slot = Slot { binding, own, sender, video, audio, paused, watched, reported, lost };
             if binding.is_some() || begin != (Begin::Offer { preallocated: false }) {
                 // At most MAX_SLOTS.
@@ -213,6 +217,8 @@ impl Viewer {
             offers,
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
+            audio_bytes: 0,
+            audio_bps: 0.0,
             next_report: now,
             stats: PeerStats::default(),
             not_retransmitted: 0,
@@ -325,7 +331,7 @@ impl Viewer {
     }
 
     /// Offer and answer are in place: has the feeds wake up while the connection comes up.
-    pub fn negotiated(&mut self, now: Instant, cx: &mut Context<'_>) {
+    pub fn negotiated(&mut self, now: Instant, cx: &mut Context) {
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
             // Of a peer that was connected before, slots may have become ready by this answer.
@@ -336,7 +342,7 @@ impl Viewer {
     }
 
     /// What a slot shows to everybody has changed.
-    pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context<'_>) {
+    pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context) {
         let n = usize::from(slot);
         if self.slots.get(n).is_some_and(|slot| !slot.own) {
             self.show(now, n, binding, cx);
@@ -350,7 +356,7 @@ impl Viewer {
         slot: SlotIndex,
         own: SlotChoice,
         followed: Option<Binding>,
-        cx: &mut Context<'_>,
+        cx: &mut Context,
     ) -> bool {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
@@ -365,7 +371,7 @@ impl Viewer {
         true
     }
 
-    fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context<'_>) {
+    fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
         let state = &mut self.slots[n];
         if std::mem::replace(&mut state.binding, binding) == binding {
             return;
@@ -378,7 +384,7 @@ impl Viewer {
     }
 
     /// Stops or resumes a slot. False when there is no such slot.
-    pub fn pause(&mut self, now: Instant, slot: SlotIndex, paused: bool, cx: &mut Context<'_>) -> bool {
+    pub fn pause(&mut self, now: Instant, slot: SlotIndex, paused: bool, cx: &mut Context) -> bool {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
         state.paused = paused;
@@ -390,8 +396,9 @@ impl Viewer {
     }
 
     /// Media can be sent.
-    pub fn connected(&mut self, now: Instant, cx: &mut Context<'_>) {
+    pub fn connected(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Connected;
+        self.pace.begin(self.connection.round_trip());
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
@@ -399,7 +406,7 @@ impl Viewer {
     }
 
     /// Nothing is heard of the peer: sends nothing until it is.
-    pub fn lost(&mut self, now: Instant, cx: &mut Context<'_>) {
+    pub fn lost(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Lost;
         self.pace.clear();
         for n in 0..self.slots.len() {
@@ -410,9 +417,9 @@ impl Viewer {
     }
 
     /// The peer goes: says goodbye, and counts it out of its feeds.
-    pub fn leave(&mut self, cx: &mut Context<'_>) {
+    pub fn leave(&mut self, cx: &mut Context) {
         for slot in &mut self.slots {
-            unwatch(slot.watched.take(), cx.feeds);
+            unwatch(slot.watched.take(), &mut cx.feeds);
         }
         self.connection.close();
     }
@@ -427,14 +434,14 @@ impl Viewer {
     }
 
     /// Counts a slot as a watcher of its feeds exactly while it wants their media.
-    fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context<'_>) {
+    fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context) {
         let slot = &mut self.slots[n];
         let agreed = self.offers.has(n as SlotIndex);
         let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
         if slot.watched == wanted {
             return;
         }
-        unwatch(slot.watched, cx.feeds);
+        unwatch(slot.watched, &mut cx.feeds);
         slot.watched = wanted;
         if let Some(binding) = wanted {
             cx.feeds.watch(now, binding.video);
@@ -445,7 +452,7 @@ impl Viewer {
     }
 
     /// Lets a slot's writers begin, from the cache if they can, or stop.
-    fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context<'_>) {
+    fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context) {
         let connected = self.phase == Phase::Connected;
         let slot = &mut self.slots[n];
         let Some(binding) = slot.watched.filter(|_| connected) else {
@@ -459,32 +466,31 @@ impl Viewer {
         let feed = cx.feeds.get(binding.video).filter(|feed| !feed.awaits_keyframe());
         let elapsed = now.saturating_duration_since(cx.clock);
         let time = ticks(elapsed, VIDEO_CLOCK_HZ);
-        let replayed = feed.is_some_and(|feed| slot.video.replay(time, &feed.gop, max_bytes, cx.packets));
+        let replayed =
+            feed.is_some_and(|feed| slot.video.replay(time, &feed.gop, max_bytes, &mut cx.packets));
         if !replayed {
             cx.feeds.request_keyframe(now, binding.video);
         }
-        self.send(now, cx.packets);
+        self.send(now, &mut cx.packets);
     }
 
     /// The source of a feed is lost: nothing that comes before its next keyframe can be shown.
     pub fn offline(&mut self, feed: FeedId) {
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.video == feed);
-        self.slots
-            .iter_mut()
-            .filter(shows)
-            .filter(|slot| slot.video.is_live())
-            .for_each(|slot| slot.video.wait());
+        for slot in self.slots.iter_mut().filter(shows).filter(|slot| slot.video.is_live()) {
+            slot.video.wait();
+        }
     }
 
     /// Sends what a feed has made in every slot that shows it.
-    pub fn write(&mut self, now: Instant, media: &Media, cx: &mut Context<'_>) {
+    pub fn write(&mut self, now: Instant, media: &Media, cx: &mut Context) {
         match media {
             Media::Video(feed, unit) => self.write_video(now, *feed, unit, cx),
             Media::Audio(feed, unit) => self.write_audio(now, *feed, unit),
         }
     }
 
-    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context<'_>) {
+    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context) {
         if self.phase != Phase::Connected {
             return;
         }
@@ -497,7 +503,7 @@ impl Viewer {
             if blocked {
                 slot.video.wait();
             }
-            let written = if blocked { Written::Lost } else { slot.video.write(unit, cx.packets) };
+            let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
             match written {
                 Written::Sent => self.stats.frames += 1,
                 _ => self.stats.skipped_units += 1,
@@ -507,7 +513,7 @@ impl Viewer {
                 cx.feeds.request_keyframe(now, feed);
             }
         }
-        self.send(now, cx.packets);
+        self.send(now, &mut cx.packets);
     }
 
     fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
@@ -517,6 +523,7 @@ impl Viewer {
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
         for packet in self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)) {
             self.stats.packets += 1;
+            self.audio_bytes += pace::on_wire(&packet);
             self.connection.send_rtp(now, packet, None);
         }
     }
@@ -540,7 +547,7 @@ impl Viewer {
 
     /// Takes over what the estimator says of the path.
     fn follow_bandwidth(&mut self) {
-        self.pace.set_rate(self.bandwidth.rate_bps());
+        self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
@@ -554,17 +561,16 @@ impl Viewer {
     /// The pictures that it watches, and what each may have of its path.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let sounds = watched.clone().filter(|binding| binding.audio.is_some()).count();
         let pictures = watched.clone().count().max(1);
         let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
-            let left = bps * VIDEO_SHARE - sounds as f64 * AUDIO_BPS;
+            let left = bps * VIDEO_SHARE - self.audio_bps;
             Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
         });
         watched.map(move |binding| (binding.video, share))
     }
 
     /// Acts on RTCP.
-    pub fn feedback(&mut self, now: Instant, feedback: Feedback, cx: &mut Context<'_>) {
+    pub fn feedback(&mut self, now: Instant, feedback: Feedback, cx: &mut Context) {
         match feedback {
             Feedback::Nack { ssrc, sequences } => self.retransmit(now, ssrc, &sequences, cx),
             Feedback::Keyframe { ssrc } => {
@@ -592,7 +598,7 @@ impl Viewer {
         }
     }
 
-    fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context<'_>) {
+    fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context) {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
@@ -608,7 +614,7 @@ impl Viewer {
     }
 
     /// A client's own wish for a keyframe. False when there is no such slot.
-    pub fn request_keyframe(&mut self, now: Instant, slot: SlotIndex, cx: &mut Context<'_>) -> bool {
+    pub fn request_keyframe(&mut self, now: Instant, slot: SlotIndex, cx: &mut Context) -> bool {
         let Some(slot) = self.slots.get(usize::from(slot)) else { return false };
         let watched = slot.watched;
         self.wants_keyframe(now, watched, cx);
@@ -616,10 +622,11 @@ impl Viewer {
     }
 
     /// Everybody gets a keyframe that one peer asks for, so one peer cannot ask for many.
-    fn wants_keyframe(&mut self, now: Instant, binding: Option<Binding>, cx: &mut Context<'_>) {
+    fn wants_keyframe(&mut self, now: Instant, binding: Option<Binding>, cx: &mut Context) {
         let Some(binding) = binding else { return };
         self.stats.keyframe_requests += 1;
-        if self.limits.keyframes.admit(now) {
+        // Who is limited may be asking for the one that is on its way.
+        if self.limits.keyframes.admit(now) && self.pace.may_ask_keyframe(now) {
             cx.feeds.request_keyframe(now, binding.video);
         }
     }
@@ -632,6 +639,12 @@ impl Viewer {
     /// The picture for the clipboard that it is sending.
     pub fn parts(&mut self) -> &mut Parts {
         &mut self.parts
+    }
+
+    /// Queues a message for this peer alone, as [`Viewer::say`] does.
+    pub fn tell(&mut self, now: Instant, message: &GeneralMessage) {
+        let text = serde_json::to_string(message).expect("strings and finite numbers only");
+        self.say(now, &text);
     }
 
     /// Queues a text on the channel `general`. False when it had to be left out, or would not be understood.
@@ -658,8 +671,10 @@ impl Viewer {
 
     /// Tells the peer that a message of its was not carried out.
     pub fn refuse(&mut self, now: Instant, channel: Channel, code: &str, message: &str) {
-        let (channel, code, message) = (channel.label().to_owned(), code.to_owned(), message.to_owned());
-        self.say(now, &messages::json(&GeneralMessage::Error { channel, code, message }));
+        let channel = channel.label().to_owned();
+        let code = code.to_owned();
+        let message = message.to_owned();
+        self.tell(now, &GeneralMessage::Error { channel, code, message });
     }
 
     /// What happened on the connection.
@@ -683,6 +698,8 @@ impl Viewer {
         self.send_due(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
+            self.audio_bps = self.audio_bytes as f64 * 8.0 / REPORT_INTERVAL.as_secs_f64();
+            self.audio_bytes = 0;
             self.report(now, clock);
         }
         !matches!(self.phase, Phase::Connecting { until } if now >= until)
@@ -720,7 +737,9 @@ impl Viewer {
 
     /// What was told is told again, of every slot.
     pub fn forget_told(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.reported = None);
+        for slot in &mut self.slots {
+            slot.reported = None;
+        }
     }
 
     /// Slots whose state is not what was last told.
@@ -791,6 +810,7 @@ fn seeds() -> Seeds {
 }
 
 /// Now, as a 64 bit NTP timestamp (RFC 3550 §4).
+#[expect(clippy::disallowed_methods, reason = "sender reports tell the time at which they are sent")]
 fn ntp_now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     ((now.as_secs() + NTP_UNIX) << 32) | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)
@@ -827,11 +847,11 @@ mod tests {
             messages: 1,
         };
         let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
-        let (mut feeds, mut packets) = (Feeds::default(), Vec::new());
-        let mut cx = Context { feeds: &mut feeds, clock: now, packets: &mut packets };
+        let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
         let video = |viewer: &Viewer, n: usize| viewer.slots[n].video.ssrc();
         let audio = viewer.slots[0].audio.ssrc();
-        let (first, second) = (video(&viewer, 0), video(&viewer, 1));
+        let first = video(&viewer, 0);
+        let second = video(&viewer, 1);
         for (ssrc, lost, sum) in
             [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)]
         {

@@ -91,6 +91,7 @@ impl Performer {
     ///
     /// # Errors
     /// When sockets or threads cannot be had.
+    #[expect(clippy::disallowed_methods, reason = "the clock of all feeds begins with it")]
     pub fn start(
         spec: &StreamerSpec,
         settings: &Settings,

@@ -1,5 +1,7 @@
 //! Requests that take time: each runs off the control loop, and its reply comes back as [`Finished`].
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

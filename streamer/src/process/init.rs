@@ -11,22 +11,24 @@
 //! them. When it ends, so does everything in the namespace. Where the system gives us no namespace, [`confine`]
 //! has said so, and the program is run without.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::MountFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::uplink::{self, Downlink};
 use super::{confine, etc, find_program};
+use crate::wake::wait_readable;
 
 /// By which programs find their message bus.
 pub const BUS_VARIABLE: &str = "DBUS_SESSION_BUS_ADDRESS";
@@ -259,13 +261,9 @@ fn start_bus(options: &Options, program: &mut Command) -> Option<std::process::C
 fn first_line(mut pipe: std::process::ChildStdout, until: Instant) -> io::Result<OsString> {
     let (mut text, mut buffer) = (Vec::new(), [0; 256]);
     while text.len() <= MAX_ADDRESS {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).unwrap_or_default();
-        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not listen")),
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
+        if !wait_readable([pipe.as_fd()], Some(until))? {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not listen"));
+        }
         let count = pipe.read(&mut buffer)?;
         text.extend_from_slice(&buffer[..count]);
         if let Some(end) = text.iter().position(|byte| *byte == b'\n') {

@@ -68,6 +68,7 @@ impl Child {
     }
 
     /// Waits for its end until `deadline`.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     pub fn wait_until(&self, deadline: Instant) -> Option<ExitStatus> {
         let mut status = lock(&self.exit.status);
         while status.is_none() {

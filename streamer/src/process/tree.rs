@@ -4,13 +4,15 @@
 //! A daemon whose parents are gone has come to us, the subreaper, and nothing in its ancestry
 //! tells who started it. It is known by a mark in its environment: a path that only that session has there.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::collections::{HashMap, HashSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
-use rustix::time::Timespec;
+
+use crate::wake::wait_readable;
 
 /// One process. The start time tells it from a later one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,8 +226,8 @@ fn signal(processes: &[Process], signal: Signal) {
 fn wait(processes: &[Process], timeout: Duration) {
     let deadline = Instant::now() + timeout;
     for fd in processes.iter().filter_map(|process| open(*process)) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).unwrap_or_default();
-        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left));
+        if let Err(error) = wait_readable([fd.as_fd()], Some(deadline)) {
+            tracing::warn!(%error, "cannot wait for the end of a process");
+        }
     }
 }

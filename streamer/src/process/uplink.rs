@@ -10,18 +10,20 @@
 //! A pair of sockets joins the two. The program is started when slirp4netns says that it is ready, and slirp4netns ends when the first
 //! process of the namespace has. Nothing outside can connect inwards, and this machine's loopback addresses cannot be reached.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
 use super::{MARK, find_program, search_path, spawn};
+use crate::wake::wait_readable;
 
 /// The program; the package has the same name.
 const PROGRAM: &str = "slirp4netns";
@@ -109,8 +111,7 @@ impl Downlink {
     /// # Errors
     /// It does not.
     pub fn wait(&self) -> io::Result<()> {
-        let timeout = Timespec::try_from(READY).unwrap_or_default();
-        if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout))? == 0 {
+        if !wait_readable([self.0.as_fd()], Some(Instant::now() + READY))? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{PROGRAM} is not ready")));
         }
         match rustix::io::read(&self.0, &mut [0; 1])? {

@@ -8,13 +8,13 @@
 //!
 //! A picture is copied only while somebody wants one: a source without further renditions pays nothing.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::encode::convert::I420;
 use crate::feed::Demand;
+use crate::wake::Wake;
 
 /// A picture and when it was captured.
 pub struct Frame {
@@ -42,14 +42,14 @@ struct State {
     newest: Option<Arc<Frame>>,
     /// One that nobody reads any more: its memory is used again.
     spare: Option<Arc<Frame>>,
-    wake: Vec<(u64, Arc<OwnedFd>)>,
+    wake: Vec<(u64, Arc<Wake>)>,
     next_reader: u64,
 }
 
 /// One reader. While it lives, pictures are kept for it.
 pub struct Reader {
     frames: Arc<Frames>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     id: u64,
     seen: u64,
 }
@@ -80,8 +80,7 @@ impl Frames {
         state.number += 1;
         state.spare = state.newest.replace(Arc::new(frame));
         for (_, wake) in &state.wake {
-            // Fails only when the counter would overflow, and then it is readable.
-            let _ = rustix::io::write(&**wake, &1u64.to_ne_bytes());
+            wake.wake();
         }
     }
 
@@ -99,7 +98,7 @@ impl Frames {
     }
 
     /// A reader, whose `wake` becomes readable with each new picture.
-    pub fn read(self: &Arc<Self>, wake: Arc<OwnedFd>) -> Reader {
+    pub fn read(self: &Arc<Self>, wake: Arc<Wake>) -> Reader {
         let id = {
             let mut state = self.lock();
             let id = state.next_reader;
@@ -124,9 +123,7 @@ impl Frames {
 impl Reader {
     /// The newest picture, if it has not been taken yet.
     pub fn take(&mut self) -> Option<Arc<Frame>> {
-        let mut count = [0; 8];
-        // Fails only when it is zero already. Before looking, so that no picture is missed.
-        let _ = rustix::io::read(&*self.wake, &mut count);
+        self.wake.reset();
         let state = self.frames.lock();
         if state.number == self.seen {
             return None;
@@ -136,7 +133,7 @@ impl Reader {
     }
 
     /// What becomes readable with each new picture.
-    pub fn wake(&self) -> &OwnedFd {
+    pub fn wake(&self) -> &Wake {
         &self.wake
     }
 }
@@ -155,10 +152,10 @@ impl Drop for Reader {
 mod tests {
     use super::*;
     use crate::media::Size;
-    use rustix::event::{EventfdFlags, eventfd};
+    use crate::wake::wait_readable;
 
-    fn wake() -> Arc<OwnedFd> {
-        Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap())
+    fn wake() -> Arc<Wake> {
+        Arc::new(Wake::new().unwrap())
     }
 
     fn picture(width: u32) -> I420 {
@@ -207,7 +204,6 @@ mod tests {
         let demand = Arc::new(Demand::new().unwrap());
         let frames = Arc::new(Frames::of(Arc::clone(&demand)));
         let _reader = frames.read(wake());
-        let mut count = [0; 8];
-        assert!(rustix::io::read(demand.wake_fd(), &mut count).is_ok(), "readable");
+        assert!(wait_readable([demand.wake_fd()], Some(Instant::now())).unwrap());
     }
 }

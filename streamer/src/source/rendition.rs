@@ -7,12 +7,12 @@
 //! The thread has a [`Reader`] only while somebody watches: unwatched, the source keeps no pictures for it, and it
 //! sleeps. It follows the size of the source. Its first picture, and the first one after a pause, is that of then.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
-
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::frames::{Frame, Reader};
 use super::schedule::{Audience, Schedule, Step};
@@ -25,6 +25,7 @@ use crate::encode::scale::{Scaler, fitted};
 use crate::feed::VideoOutlet;
 use crate::media::Size;
 use crate::stats::SourceCounters;
+use crate::wake::Wake;
 
 /// A rendition. Dropping it ends its thread.
 pub struct Rendition {
@@ -44,8 +45,7 @@ impl Rendition {
         outlet: VideoOutlet,
         counters: Arc<SourceCounters>,
     ) -> Result<Self, Error> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = wake.map_err(|e| Error::Io { what: "starting a rendition".into(), source: e.into() })?;
+        let wake = Wake::new().map_err(|source| Error::Io { what: "starting a rendition".into(), source })?;
         let mut encoder = Encoder {
             frames,
             height,
@@ -78,7 +78,7 @@ impl Rendition {
 struct Encoder {
     frames: Arc<Frames>,
     height: u32,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     /// While somebody watches.
     reader: Option<Reader>,
     /// The newest frame, not yet scaled.
@@ -102,7 +102,7 @@ impl Encoder {
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }
-            demand.drain();
+            demand.reset_wake();
             self.follow_audience(demand.watchers() > 0);
             if demand.take_keyframe() {
                 self.schedule.want_keyframe();

@@ -110,6 +110,7 @@ struct Timeline {
 }
 
 impl Timeline {
+    #[expect(clippy::disallowed_methods, reason = "the clock of its pictures begins with it")]
     fn begin() -> Self {
         Self { start: Instant::now(), offset: Duration::from_nanos(u64::from(utc().subsec_nanos())) }
     }
@@ -121,6 +122,7 @@ impl Timeline {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "its pictures show the time")]
 fn utc() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -143,6 +145,7 @@ struct Show {
 }
 
 impl Show {
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn run(&mut self, inbox: &Inbox<Request>) -> Result<(), Error> {
         let demand = Arc::clone(self.video.outlet().demand());
         let mut keyframe = true;
@@ -151,7 +154,7 @@ impl Show {
                 Next::Command(command) => self.handle(command)?,
                 Next::Stop => return Ok(()),
                 Next::Empty => {
-                    demand.drain();
+                    demand.reset_wake();
                     keyframe |= demand.take_keyframe();
                     let encoded = keyframe || demand.watchers() > 0;
                     let wanted = encoded || self.frames.wanted();
@@ -176,6 +179,7 @@ impl Show {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn handle(&mut self, request: Request) -> Result<(), Error> {
         match request {
             Request::Picture(answer) => {
@@ -211,6 +215,7 @@ impl Show {
     }
 
     /// Draws the frame of `now`.
+    #[expect(clippy::disallowed_methods, reason = "measures how long it takes")]
     fn draw(&mut self, now: Instant, wanted: bool) {
         let elapsed = now.saturating_duration_since(self.timeline.start);
         // Due times are rounded down to nanoseconds, so the number of the frame is that of a moment later.

@@ -1,6 +1,8 @@
 //! From pixels to the feed: the picture as the encoder takes it, the encoder, and the outlet.
 //! Owned by the thread of a source, which decides when.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long pictures take")]
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;

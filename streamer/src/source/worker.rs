@@ -3,18 +3,18 @@
 //! The handle's queue is bounded. A command that finds it full is dropped: whoever waits for its
 //! answer sees the answer's channel closed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use common::slots::Pixel;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::oneshot;
 
 use super::Error;
 use crate::media::{Picture, Size};
+use crate::wake::{Wake, wait_readable};
 
 /// Snapshots and resizes that can wait; each takes milliseconds.
 const QUEUE: usize = 16;
@@ -23,14 +23,14 @@ const QUEUE: usize = 16;
 pub struct Worker<C> {
     /// `None` only while it is dropped: the thread sees that no command can come any more.
     commands: Option<SyncSender<C>>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The thread's side.
 pub struct Inbox<C> {
     commands: Receiver<C>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
 }
 
 /// What is in the inbox.
@@ -50,8 +50,7 @@ impl<C: Send + 'static> Worker<C> {
     /// When the system has no more threads or descriptors.
     pub fn spawn(name: &str, run: impl FnOnce(Inbox<C>) + Send + 'static) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: format!("starting thread {name:?}"), source };
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = Arc::new(wake.map_err(|e| failed(e.into()))?);
+        let wake = Arc::new(Wake::new().map_err(failed)?);
         let (commands, receiver) = sync_channel(QUEUE);
         let inbox = Inbox { commands: receiver, wake: Arc::clone(&wake) };
         let thread = crate::thread::spawn(name, move || run(inbox));
@@ -63,7 +62,7 @@ impl<C: Send + 'static> Worker<C> {
         if let Some(commands) = &self.commands {
             // A full queue, or a thread that has ended, drops the command: see the module's doc.
             let _ = commands.try_send(command);
-            self.wake();
+            self.wake.wake();
         }
     }
 }
@@ -101,17 +100,10 @@ impl Worker<Request> {
     }
 }
 
-impl<C> Worker<C> {
-    fn wake(&self) {
-        // Fails only when the counter would overflow, and then it is readable.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-}
-
 impl<C> Drop for Worker<C> {
     fn drop(&mut self) {
         self.commands = None;
-        self.wake();
+        self.wake.wake();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -135,21 +127,8 @@ impl<C> Inbox<C> {
     /// # Errors
     /// When the system refuses to poll.
     pub fn sleep(&self, others: &[BorrowedFd<'_>], until: Option<Instant>) -> std::io::Result<()> {
-        let all = std::iter::once(self.wake.as_fd()).chain(others.iter().copied());
-        let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let timeout = until.map(|until| {
-            let left = until.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).unwrap_or_default()
-        });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        if fds[0].revents().contains(PollFlags::IN) {
-            let mut count = [0; 8];
-            // Fails only when it is zero already.
-            let _ = rustix::io::read(&self.wake, &mut count);
-        }
+        wait_readable(std::iter::once(self.wake.as_fd()).chain(others.iter().copied()), until)?;
+        self.wake.reset();
         Ok(())
     }
 }

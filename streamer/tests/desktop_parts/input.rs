@@ -5,9 +5,9 @@ use std::fs;
 
 use common::input::{Button, KeyCode, Position};
 use common::spec::Command;
-use streamer::input::sink::x11::X11Sink;
 use streamer::input::sink::{Action, Error, Press, Sink as _};
-use streamer::source::desktop::session::{Session, Surroundings};
+use streamer::source::desktop::command::{RunningCommand, Surroundings};
+use streamer::source::desktop::sink::X11Sink;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
@@ -84,7 +84,7 @@ impl Window {
 
 /// xterm running `cat` into a file.
 struct Terminal {
-    _session: Session,
+    _session: RunningCommand,
     file: std::path::PathBuf,
 }
 
@@ -101,7 +101,8 @@ impl Terminal {
             home: &common::spec::Home::Session,
             homes: &common::spec::HomeDirs::default(),
         };
-        let session = Session::start(&command, &BTreeMap::new(), &around, |why| panic!("{why:?}")).unwrap();
+        let session =
+            RunningCommand::start(&command, &BTreeMap::new(), &around, |why| panic!("{why:?}")).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         // Without a window manager the window under the pointer has the focus.
         sink.apply(&Action::PointerTo(Position { x: 100.0, y: 100.0 })).unwrap();

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use common::spec::Command;
+use streamer::source::desktop::command::{RunningCommand, Surroundings};
 use streamer::source::desktop::display::Display;
-use streamer::source::desktop::session::{Session, Surroundings};
 use streamer::source::desktop::xserver::XServer;
 use x11rb::connection::{Connection as _, RequestConnection as _};
 
@@ -20,7 +20,7 @@ fn start(
     dir: &Path,
     command: &Command,
     on_exit: impl FnOnce(String) + Send + 'static,
-) -> Result<Session, streamer::source::Error> {
+) -> Result<RunningCommand, streamer::source::Error> {
     let display = Display { name: ":7".into(), xauthority: Some(dir.join("Xauthority")) };
     let around = Surroundings {
         display: &display,
@@ -30,7 +30,7 @@ fn start(
         homes: &common::spec::HomeDirs::default(),
     };
     let env = BTreeMap::from([("EXTRA".to_owned(), "from the spec".to_owned())]);
-    Session::start(command, &env, &around, |ended| on_exit(ended.message().to_owned()))
+    RunningCommand::start(command, &env, &around, |ended| on_exit(ended.message().to_owned()))
 }
 
 fn number(server: &XServer) -> String {
@@ -147,7 +147,8 @@ fn toolkits_draw_cheaply_unless_the_spec_says_otherwise() {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (sender, ended) = sync_channel(1);
         let line = shell("echo \"renderer: ${GSK_RENDERER-none}\"; exit 1");
-        let _session = Session::start(&line, &env, &around, move |how| sender.send(how).unwrap()).unwrap();
+        let _session =
+            RunningCommand::start(&line, &env, &around, move |how| sender.send(how).unwrap()).unwrap();
         let how = ended.recv_timeout(PATIENCE).unwrap();
         how.message().rsplit_once("renderer: ").unwrap().1.to_owned()
     };

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use common::input::{Button, KeyCode, Position};
 use common::spec::{Command, WindowSpec};
-use streamer::input::sink::x11::X11Sink;
 use streamer::input::sink::{Action, Error, Press, Sink as _};
 use streamer::source::Event as SourceEvent;
-use streamer::source::desktop::session::{Session, Surroundings};
+use streamer::source::desktop::command::{RunningCommand, Surroundings};
+use streamer::source::desktop::sink::X11Sink;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
@@ -30,7 +30,7 @@ fn on_both(test: impl Fn(&Stage, &Program, X11Sink, bool)) {
 
 /// xterm running `cat` into a file.
 struct Terminal {
-    _session: Session,
+    _session: RunningCommand,
     _dir: tempfile::TempDir,
     file: PathBuf,
     window: u32,
@@ -50,7 +50,7 @@ impl Terminal {
             home: &common::spec::Home::Session,
             homes: &common::spec::HomeDirs::default(),
         };
-        let session = Session::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
+        let session = RunningCommand::start(&command, &BTreeMap::new(), &around, |_| {}).unwrap();
         until("xterm", || (fs::read_to_string(&file).ok()? == "ready\n").then_some(()));
         let windows = stage.source.windows().unwrap();
         let window =

@@ -72,11 +72,13 @@ test("a link that carries less than the stream gets a smaller stream, unless som
   const narrow = await watch(browser, network.url, "test");
   await until("the link is known to be narrow", async () => (await estimate(server)) !== null);
   await period(5_000);
+  const sent = await bytes(server);
   const alone = await watched(narrow);
   assert.ok(alone.fps > 12, `${alone.fps.toFixed(1)} fps of 24`);
   assert.ok(alone.longestGapMs < 1_500, `a gap of ${alone.longestGapMs.toFixed(0)} ms`);
-  const known = (await estimate(server)) ?? Infinity;
-  assert.ok(known < 1_300_000, `${String(known)} bit/s on a link of 1.2 Mbit/s`);
+  // The estimate itself may be above the link for a moment: that is how a limit is found.
+  const used = ((await bytes(server)) - sent) * 8 / (WATCHED_MS / 1000);
+  assert.ok(used < 1_250_000, `${used.toFixed(0)} bit/s into a link of 1.2 Mbit/s`);
 
   // Whoever has a better one does not pay for it.
   const wide = await watch(browser, server.url, "test");

@@ -184,6 +184,11 @@ test("a session that has failed says why, and starts again when asked", async ()
   assert.match(await overlay.innerText(), /The session has failed[^]*it is broken/);
   await page.click("[data-testid=show-log]");
   assert.match(await page.innerText("[data-testid=log]"), /it is broken/);
+  const phone = await onPhone("s/failed");
+  await phone.click("[data-testid=show-log]", { timeout: 20_000 });
+  await phone.waitForSelector("[data-testid=log]");
+  await fits(phone);
+  await phone.context().close();
   writeFileSync(flag, "");
   await page.click("[data-testid=restart]");
   await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });

@@ -2,6 +2,8 @@
 //! logged, and if it fails, its error becomes a problem with that id. Each route then says what it needs of whoever that
 //! is ([`admit`]).
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};

@@ -1,5 +1,7 @@
 //! Where this server is, as its clients see it: behind which proxies, by which names, below which path.
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::time::Instant;

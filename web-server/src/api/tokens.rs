@@ -1,5 +1,7 @@
 //! `/api/streamers/{id}/tokens`: short-lived tokens for one streamer and role.
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use chrono::Utc;

@@ -143,6 +143,7 @@ impl Auth {
     ///
     /// # Errors
     /// A file there cannot be read or made.
+    #[expect(clippy::disallowed_methods, reason = "reads files at the start")]
     pub fn new(secrets: Secrets, state_dir: &Path) -> std::io::Result<Self> {
         let key = Key::load(state_dir)?;
         let revoked = Revoked::load(state_dir, Utc::now())?;

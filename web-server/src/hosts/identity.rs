@@ -104,6 +104,7 @@ fn make_key() -> Result<String, Error> {
     Ok(key.to_pkcs8_pem(LineEnding::LF).map_err(|e| failed(&e))?.to_string())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a certificate is made once, for years")]
 fn make_certificate(key: &str) -> Result<String, Error> {
     let failed = |error: rcgen::Error| Error::Make(error.to_string());
     let key = KeyPair::from_pkcs8_pem_and_sign_algo(key, &rcgen::PKCS_RSA_SHA256).map_err(failed)?;

@@ -135,7 +135,9 @@ mod tests {
 
     fn after(done: impl IntoIterator<Item = Arranged>) -> Arrangement {
         let mut arrangement = Arrangement::default();
-        done.into_iter().for_each(|arranged| arrangement.take(&spec(), arranged));
+        for arranged in done {
+            arrangement.take(&spec(), arranged);
+        }
         arrangement
     }
 

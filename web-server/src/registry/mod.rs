@@ -6,6 +6,7 @@
 
 pub mod arrangement;
 pub mod events;
+mod fate;
 pub mod lifetime;
 pub mod operations;
 pub mod request;
@@ -20,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
 use common::event::{Happening, StreamerEvent};
@@ -43,6 +43,7 @@ use crate::supervisor::rundir::RunDir;
 use crate::supervisor::users::Users;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
 use events::{After, Interest, Latest, Page};
+use fate::Fate;
 use lifetime::Lifetime;
 pub use operations::OperationError;
 use request::{Admission, Denied};
@@ -331,7 +332,16 @@ impl Handle {
 }
 
 fn audit(store: &Store, id: &StreamerId, action: AuditAction, by: &str, detail: Option<String>) {
-    store.audit(Audit { at: Utc::now(), streamer: id.clone(), action, by: by.to_owned(), detail });
+    let Moment { time, .. } = Moment::now();
+    store.audit(Audit { at: time, streamer: id.clone(), action, by: by.to_owned(), detail });
+}
+
+/// Returns at `due`; without it, never.
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The task's state.
@@ -369,7 +379,8 @@ impl Registry {
         let log = events::Log::new(getrandom::u32().unwrap_or_default());
         // Nor are ids of users used again as late as they could be.
         let users = Users::new(config.launcher.run_as.clone(), getrandom::u32().unwrap_or_default());
-        let (hosts, latest) = (config.hosts.clone(), log.latest());
+        let hosts = config.hosts.clone();
+        let latest = log.latest();
         let handle = Handle { calls: calls_sender, store: store.clone(), hosts, run_root, latest };
         let registry = Self {
             config,
@@ -389,33 +400,35 @@ impl Registry {
     /// Takes over the streamers that ran before we did, and sees to those that are `remembered` and do not run: by their policy when
     /// they ended meanwhile, at once when that was with the whole machine. Of the configured streams, what is configured now counts.
     pub fn resume(&mut self, scan: adopt::Scan, remembered: Vec<Record>, streams: &Streams) {
+        let now = Moment::now();
         let mut remembered: BTreeMap<_, _> =
             remembered.into_iter().map(|record| (record.id.clone(), record)).collect();
         self.learn_users(&scan, remembered.keys());
         for found in scan.found {
             let record = remembered.remove(&found.session.id);
-            self.adopt(found, record);
+            self.adopt(now, found, record);
         }
         let mut ended: BTreeMap<_, _> =
             scan.ended.into_iter().map(|ended| (ended.dir.path().to_owned(), ended)).collect();
         for record in remembered.into_values() {
-            let reconfigured = record.id == streams.streamer
-                && streams.spec().is_some_and(|configured| configured != record.spec);
-            if reconfigured {
-                self.store.remove(record.id);
-                continue;
-            }
-            if record.lifetime.has_expired(Utc::now()) {
-                let reason = Some("its time was over (expires_in_s)".into());
-                audit(&self.store, &record.id, AuditAction::Deleted, "server", reason);
-                self.store.remove(record.id);
-                continue;
-            }
-            let dir = RunDir::of(&self.config.run_root, &record.id);
-            match ended.remove(dir.path()) {
-                Some(Ended { exit: Some(exit), dir }) => self.ended_meanwhile(record, exit, &dir),
-                _ if record.wanted != Wanted::Running => self.rest(record),
-                _ => self.restore(record),
+            let path = RunDir::of(&self.config.run_root, &record.id).path().to_owned();
+            let has_ended = ended.get(&path).is_some_and(|ended| ended.exit.is_some());
+            let configured = streams.spec().filter(|_| record.id == streams.streamer);
+            match Fate::of(&record, configured.as_ref(), has_ended, now.time) {
+                Fate::Replaced => self.store.remove(record.id),
+                Fate::Expired => {
+                    let reason = Some("its time was over (expires_in_s)".into());
+                    audit(&self.store, &record.id, AuditAction::Deleted, "server", reason);
+                    self.store.remove(record.id);
+                }
+                // What the others have left in their run directories is theirs.
+                fate => match (fate, ended.remove(&path)) {
+                    (Fate::Ended, Some(Ended { exit: Some(exit), dir })) => {
+                        self.ended_meanwhile(now, record, exit, &dir);
+                    }
+                    (Fate::Rests, _) => self.rest(now, record),
+                    _ => self.restore(now, record),
+                },
             }
         }
         for Ended { dir, exit } in ended.into_values() {
@@ -448,55 +461,53 @@ impl Registry {
         }
     }
 
-    fn adopt(&mut self, found: adopt::Found, record: Option<Record>) {
+    fn adopt(&mut self, now: Moment, found: adopt::Found, record: Option<Record>) {
         let state = found.session.clone();
         let mut record = record.unwrap_or_else(|| {
             Record::new(state.id.clone(), found.created, state.spec.clone(), Lifetime::default())
         });
-        (record.spec, record.wanted) = (state.spec.clone(), Wanted::Running);
+        record.spec = state.spec.clone();
+        record.wanted = Wanted::Running;
         let plan = self.plan(&record);
         let handle = supervisor::resume(found, plan, self.events_sender.clone());
-        let session = Session::adopted(state, record, handle, self.store.clone(), self.config.hosts.clone());
+        let store = self.store.clone();
+        let hosts = self.config.hosts.clone();
+        let session = Session::adopted(state, now, record, handle, store, hosts);
         audit(&self.store, &session.id, AuditAction::Adopted, "server", None);
         // It may have been made and not been kept any more.
         self.insert(session);
     }
 
     /// Starts one that is to run, as after a restart of the machine.
-    fn restore(&mut self, mut record: Record) {
+    fn restore(&mut self, now: Moment, mut record: Record) {
         tracing::info!(id = %record.id, "starting a streamer that is to run");
         audit(&self.store, &record.id, AuditAction::Restarted, "server", None);
         record.history.started_again();
-        self.start(record);
+        self.start(now, record);
     }
 
     /// One that has failed for good stays to be looked at, one that was stopped to be started again.
-    fn rest(&mut self, record: Record) {
+    fn rest(&mut self, now: Moment, record: Record) {
         let plan = self.plan(&record);
         let handle = supervisor::rest(plan, self.events_sender.clone());
-        let session =
-            Session::resting(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
+        let session = Session::resting(record, now, handle, self.store.clone(), self.config.hosts.clone());
         self.insert(session);
     }
 
-    fn ended_meanwhile(&mut self, record: Record, exit: StreamerExit, dir: &RunDir) {
-        if record.wanted != Wanted::Running {
-            return self.rest(record);
-        }
-        let (reason, log) = (exit.to_string(), dir.log_tail(LOG_LINES));
+    fn ended_meanwhile(&mut self, now: Moment, record: Record, exit: StreamerExit, dir: &RunDir) {
+        let reason = exit.to_string();
+        let log = dir.log_tail(LOG_LINES);
         let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
         let plan = self.plan(&record);
         let handle = supervisor::rest(plan, self.events_sender.clone());
-        let mut session =
-            Session::new(record, Moment::now(), handle, self.store.clone(), self.config.hosts.clone());
-        session.ended(Moment::now(), failure);
+        let mut session = Session::new(record, now, handle, self.store.clone(), self.config.hosts.clone());
+        session.ended(now, failure);
         self.insert(session);
     }
 
-    fn start(&mut self, record: Record) {
+    fn start(&mut self, now: Moment, record: Record) {
         let plan = self.plan(&record);
         let handle = supervisor::start(plan, self.events_sender.clone());
-        let now = Moment::now();
         self.insert(Session::new(record, now, handle, self.store.clone(), self.config.hosts.clone()));
     }
 
@@ -526,53 +537,56 @@ impl Registry {
         store_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let health = self.store.health();
         loop {
-            let due = self.sessions.values().filter_map(Session::due).chain(self.next_end()).min();
+            let due = self.next_due(Moment::now());
             tokio::select! {
-                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    let now = Moment::now();
-                    for session in self.sessions.values_mut() {
-                        session.start_if_due(now);
-                        session.settle_if_proven(now);
-                        if self.shutdown.is_none() {
-                            session.end_if_over(now);
-                        }
-                    }
-                }
+                () = wait_until(due) => self.timeout(Moment::now()),
                 _ = store_tick.tick() => if *health.borrow() != Health::Good {
                     self.store.replace_all(self.sessions.values().filter_map(Session::kept).collect());
                 },
                 call = self.calls.recv() => match call {
-                    Some(call) => self.call(call),
+                    Some(call) => self.call(Moment::now(), call),
                     None => return,
                 },
                 // Never `None`: we hold a sender.
-                Some((id, event)) = self.events.recv() => self.event(id, event),
+                Some((id, event)) = self.events.recv() => self.event(Moment::now(), id, event),
             }
-            self.tell();
+            self.tell(Moment::now());
         }
     }
 
-    /// When the lifetime of some streamer is over, as far as can be told now. None ends while we do: we could not see to it.
-    fn next_end(&self) -> Option<Instant> {
-        let now = Moment::now();
-        let ends = self.sessions.values().filter(|_| self.shutdown.is_none());
-        ends.filter_map(|session| session.ends(now)).min()
+    /// When [`Self::timeout`] has something to do, as far as can be told now.
+    fn next_due(&self, now: Moment) -> Option<Instant> {
+        let restarts = self.sessions.values().filter_map(Session::due);
+        // None ends while we do: we could not see to it.
+        let living = self.sessions.values().filter(|_| self.shutdown.is_none());
+        restarts.chain(living.filter_map(|session| session.ends(now))).min()
+    }
+
+    /// Does what is due.
+    fn timeout(&mut self, now: Moment) {
+        for session in self.sessions.values_mut() {
+            session.start_if_due(now);
+            session.settle_if_proven(now);
+            if self.shutdown.is_none() {
+                session.end_if_over(now);
+            }
+        }
     }
 
     /// Whoever listens is told what has happened to streamers.
-    fn tell(&mut self) {
+    fn tell(&mut self, now: Moment) {
         for session in self.sessions.values_mut() {
             for what in session.take_happenings() {
-                self.log.push(StreamerEvent { at: Utc::now(), streamer: session.id.clone(), what });
+                self.log.push(StreamerEvent { at: now.time, streamer: session.id.clone(), what });
             }
         }
     }
 
-    fn call(&mut self, call: Call) {
+    fn call(&mut self, now: Moment, call: Call) {
         // In each arm: whoever has stopped waiting for the answer does not miss it.
         match call {
             Call::Create { id, spec, lifetime, answer } => {
-                let created = self.create(id, spec, lifetime);
+                let created = self.create(now, id, spec, lifetime);
                 let _ = answer.send(created);
             }
             Call::Ping { answer } => {
@@ -585,19 +599,19 @@ impl Registry {
                 let _ = answer.send(self.session(&id).map(|session| session.view()));
             }
             Call::WaitStarted { id, answer } => match self.session(&id) {
-                Ok(session) => session.wait_started(Moment::now(), answer),
+                Ok(session) => session.wait_started(now, answer),
                 Err(denied) => drop(answer.send(Err(denied.into()))),
             },
             Call::Delete { id, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| {
                     let (sender, receiver) = oneshot::channel();
-                    session.delete(Moment::now(), "the streamer was deleted", sender);
+                    session.delete(now, "the streamer was deleted", sender);
                     receiver
                 }));
             }
             Call::Reach { id, may, answer } => {
                 let _ = answer.send(self.session(&id).and_then(|session| {
-                    session.used(Moment::now());
+                    session.used(now);
                     may(&session.life).map(|()| session.handle.clone())
                 }));
             }
@@ -607,14 +621,14 @@ impl Registry {
             Call::Join { id, joining } => match self.session(&id) {
                 Ok(session) => {
                     session.join(joining);
-                    session.used(Moment::now());
-                    session.notice(Moment::now());
+                    session.used(now);
+                    session.notice(now);
                 }
                 Err(denied) => drop(joining.answer.send(Err(denied.into()))),
             },
             Call::Perform { id, start } => match self.session(&id) {
                 Ok(session) => {
-                    session.used(Moment::now());
+                    session.used(now);
                     start(Ok(session));
                 }
                 Err(denied) => start(Err(denied)),
@@ -622,20 +636,20 @@ impl Registry {
             Call::Leave { id, peer, socket, said_bye } => {
                 if let Ok(session) = self.session(&id) {
                     session.leave(peer, socket, said_bye);
-                    session.notice(Moment::now());
+                    session.notice(now);
                 }
             }
             Call::Restart { id, by, answer } => {
                 let stopping = self.shutdown.is_some();
                 let _ = answer.send(match self.session(&id) {
                     Ok(_) if stopping => Err(Denied::ShuttingDown),
-                    Ok(session) => session.restart(Moment::now(), &by).map(|()| session.view()),
+                    Ok(session) => session.restart(now, &by).map(|()| session.view()),
                     Err(denied) => Err(denied),
                 });
             }
             Call::Patch { id, patch, by, answer } => {
                 let _ = answer.send(self.session(&id).and_then(|session| {
-                    session.patch(Moment::now(), patch, &by)?;
+                    session.patch(now, patch, &by)?;
                     Ok(session.view())
                 }));
             }
@@ -645,7 +659,7 @@ impl Registry {
                 page.over = gone && !page.more;
                 let _ = answer.send(page);
             }
-            Call::Shutdown { stop_streamers, done } => self.begin_shutdown(stop_streamers, done),
+            Call::Shutdown { stop_streamers, done } => self.begin_shutdown(now, stop_streamers, done),
         }
     }
 
@@ -655,6 +669,7 @@ impl Registry {
 
     fn create(
         &mut self,
+        now: Moment,
         id: Option<StreamerId>,
         spec: StreamerSpec,
         lifetime: StreamerPatch,
@@ -672,25 +687,24 @@ impl Registry {
         })?;
         if how == Admission::Create {
             self.users.of(&id)?;
-            let now = Utc::now();
-            let lifetime = Lifetime::default().changed(lifetime.over(self.config.lifetime), now);
-            self.start(Record::new(id.clone(), now, spec, lifetime));
+            let lifetime = Lifetime::default().changed(lifetime.over(self.config.lifetime), now.time);
+            self.start(now, Record::new(id.clone(), now.time, spec, lifetime));
             self.config.metrics.created();
             self.session(&id)?.happened(Happening::Created);
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
     }
 
-    fn event(&mut self, id: StreamerId, event: Event) {
+    fn event(&mut self, now: Moment, id: StreamerId, event: Event) {
         if matches!(event, Event::Gone) {
-            self.tell();
+            self.tell(now);
             if let Some(session) = self.sessions.remove(&id) {
                 if session.is_deleted() {
                     self.discard_home(&id);
                 }
                 self.users.release(&id, self.config.homes.kept_owner(&id));
                 session.gone();
-                self.log.push(StreamerEvent { at: Utc::now(), streamer: id, what: Happening::Deleted });
+                self.log.push(StreamerEvent { at: now.time, streamer: id, what: Happening::Deleted });
             }
             return self.finish_shutdown();
         }
@@ -702,13 +716,13 @@ impl Registry {
         }
         match event {
             Event::Session(state) => session.learn(*state),
-            Event::Running => session.source_runs(Moment::now()),
+            Event::Running => session.source_runs(now),
             Event::Said(message) => session.said(message),
             Event::Replied { ticket, reply } => session.replied(ticket, reply),
-            Event::Ended(failure) => session.ended(Moment::now(), failure),
+            Event::Ended(failure) => session.ended(now, failure),
             Event::Gone => {}
         }
-        session.notice(Moment::now());
+        session.notice(now);
     }
 
     /// Before anybody is told that the streamer is gone: the next one of this id must not find it.
@@ -720,12 +734,12 @@ impl Registry {
         tokio::task::spawn_blocking(move || homes.sweep(|name| !name.starts_with('.')));
     }
 
-    fn begin_shutdown(&mut self, stop_streamers: bool, done: oneshot::Sender<()>) {
+    fn begin_shutdown(&mut self, now: Moment, stop_streamers: bool, done: oneshot::Sender<()>) {
         let shutdown = self.shutdown.get_or_insert(Shutdown { stop_streamers, done: Vec::new() });
         shutdown.done.push(done);
         for session in self.sessions.values_mut() {
             if stop_streamers {
-                session.stop(Moment::now(), "the server is shutting down");
+                session.stop(now, "the server is shutting down");
             } else {
                 session.close_sockets(&Close::Server);
             }

@@ -83,6 +83,10 @@ pub struct Moment {
 
 impl Moment {
     /// Both, now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place of the registry where the time is asked for"
+    )]
     pub fn now() -> Self {
         Self { instant: Instant::now(), time: Utc::now() }
     }
@@ -172,13 +176,20 @@ impl Session {
     }
 
     /// A streamer that ran before we did.
-    pub fn adopted(state: SessionState, record: Record, handle: Handle, store: Store, hosts: Hosts) -> Self {
-        let mut session = Self::new(record, Moment::now(), handle, store, hosts);
+    pub fn adopted(
+        state: SessionState,
+        now: Moment,
+        record: Record,
+        handle: Handle,
+        store: Store,
+        hosts: Hosts,
+    ) -> Self {
+        let mut session = Self::new(record, now, handle, store, hosts);
         session.life = Life::new(state.started);
         if let Some(since) = state.running_since {
             session.life = Life { since, stage: Stage::Running };
             // For as long as we know.
-            session.history.runs(Instant::now());
+            session.history.runs(now.instant);
             // Whoever started it has seen to that.
             session.arrange = false;
         }
@@ -343,9 +354,12 @@ impl Session {
     pub fn change(&mut self, now: Moment, change: Change) {
         let Some(life) = self.life.after(now.time, change) else { return };
         let before = std::mem::replace(&mut self.life, life);
-        let (state, reason) = (self.life.state(), self.life.reason().map(str::to_owned));
+        let state = self.life.state();
+        let reason = self.life.reason().map(str::to_owned);
         tracing::info!(id = %self.id, ?state, reason, "streamer");
-        self.joining.iter().for_each(|joining| joining.socket.send(&self.news_for_joiners()));
+        for joining in &self.joining {
+            joining.socket.send(&self.news_for_joiners());
+        }
         self.broadcast(&ServerMessage::StreamerState { state, reason: reason.clone() });
         self.happened(Happening::State { state, reason: reason.clone() });
         match &self.life.stage {
@@ -704,7 +718,9 @@ impl Session {
 
     /// Closes every viewer's WebSocket.
     pub fn close_sockets(&mut self, why: &Close) {
-        self.sockets.drain().for_each(|(_, socket)| socket.close(why.clone()));
+        for (_, socket) in self.sockets.drain() {
+            socket.close(why.clone());
+        }
     }
 
     /// Its source gives pictures, or the session has begun to run without them.
@@ -775,7 +791,9 @@ impl Session {
     }
 
     fn peer_state(&mut self, peer: Peer) {
-        let (id, kind, token) = (peer.id, peer.kind, peer.token_id);
+        let id = peer.id;
+        let kind = peer.kind;
+        let token = peer.token_id;
         self.compare_peer(&peer);
         if let Some(socket) = self.sockets.get(&id) {
             socket.state(peer.state);
@@ -827,7 +845,9 @@ impl Session {
 
     fn broadcast(&self, message: &ServerMessage) {
         let text = socket::to_text(message);
-        self.sockets.values().for_each(|socket| socket.broadcast(text.clone()));
+        for socket in self.sockets.values() {
+            socket.broadcast(text.clone());
+        }
     }
 
     /// Answers those who wait for the start, once it is decided.

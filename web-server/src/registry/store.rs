@@ -276,6 +276,7 @@ impl Store {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the trouble of a disk is told when it is met")]
 fn degrade(health: &watch::Sender<Health>, reason: &str) {
     health.send_if_modified(|health| match health {
         // The first reason and time are the ones to look for.

@@ -1,5 +1,7 @@
 //! Lets a WebSocket in: by what its request brought, or by the token in its first message.
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;

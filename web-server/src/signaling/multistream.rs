@@ -59,6 +59,7 @@ pub struct Config {
     get, path = "/api/ws", tag = "signalling", operation_id = "multistream",
     responses((status = 101, description = "WebSocket, JSON texts `multistream/*`")),
 )]
+#[expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 pub async fn connect(
     request: HttpRequest,
     payload: web::Payload,

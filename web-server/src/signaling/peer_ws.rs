@@ -13,6 +13,8 @@
 //! Who offers no subprotocol and says nothing first is a page that was written for another server,
 //! [`multi_webrtc`].
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,12 +10,15 @@
 //! | 4000 | the peer is gone: removed, or taken over by a newer WebSocket |
 //! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
 use bytestring::ByteString;
+use common::signal::{CLOSE_PEER_GONE, CLOSE_STREAMER_GONE};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -171,8 +174,10 @@ impl WebSocket {
             End::Lost => return,
             End::Bye => CloseReason::from(CloseCode::Normal),
             End::Protocol(code, reason) => close_reason(code, &reason),
-            End::Closed(Close::Peer(reason)) => close_reason(CloseCode::Other(4000), &reason),
-            End::Closed(Close::Streamer(reason)) => close_reason(CloseCode::Other(4001), &reason),
+            End::Closed(Close::Peer(reason)) => close_reason(CloseCode::Other(CLOSE_PEER_GONE), &reason),
+            End::Closed(Close::Streamer(reason)) => {
+                close_reason(CloseCode::Other(CLOSE_STREAMER_GONE), &reason)
+            }
             End::Closed(Close::Server) => close_reason(CloseCode::Restart, "the server is restarting"),
         };
         // A client that does not take even this is dropped.

@@ -46,6 +46,7 @@ const MAX_OFFER: usize = 256 * 1024;
                 ("ETag" = String, description = "The ICE session, for `If-Match` of PATCH"),
                 ("Link" = String, description = "STUN and TURN servers, `rel=\"ice-server\"`")))),
 )]
+#[expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 pub async fn create(
     request: HttpRequest,
     id: Id,

@@ -19,6 +19,7 @@ pub mod ask;
 mod bulk;
 pub mod cgroup;
 pub mod descriptors;
+mod expectation;
 pub mod homes;
 pub mod launch;
 pub mod link;

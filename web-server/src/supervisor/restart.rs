@@ -3,16 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use common::backoff::Backoff;
 use common::exit::{ExitReason, StreamerExit};
 use common::restart::{LastEnd, RestartPolicy, RestartSpec};
 use serde::{Deserialize, Serialize};
 
 /// One that ran for so long was fine: what happens to it then is a first failure again.
 const STABLE: Duration = Duration::from_secs(60);
-/// The shortest pause before somebody else is asked again who was busy or away.
-const ELSEWHERE: Duration = Duration::from_secs(5);
-/// The longest such pause: whoever waits for a host wants it soon after it is back.
-const LONGEST_ELSEWHERE: Duration = Duration::from_secs(60);
+/// Before somebody else is asked again who was busy or away. Whoever waits for a host wants it soon after it is back.
+const ELSEWHERE: Backoff = backoff(Duration::from_secs(5), Duration::from_secs(60));
 
 /// What is remembered of a streamer's restarts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -91,7 +90,7 @@ impl History {
         // No number of attempts makes a machine elsewhere free, and none of them is this streamer's fault.
         if exit.is_some_and(is_elsewhere) {
             self.elsewhere = self.elsewhere.saturating_add(1);
-            return Verdict::Again { after: pause(ELSEWHERE, LONGEST_ELSEWHERE, self.elsewhere, random) };
+            return Verdict::Again { after: ELSEWHERE.pause(self.elsewhere, random) };
         }
         self.quick += 1;
         if self.quick > spec.attempts {
@@ -121,13 +120,12 @@ fn is_elsewhere(exit: &StreamerExit) -> bool {
 /// The pause before the `n`th restart in a row.
 fn delay(spec: &RestartSpec, n: u32, random: f64) -> Duration {
     let ms = |ms: u32| Duration::from_millis(ms.into());
-    pause(ms(spec.delay_ms), ms(spec.max_delay_ms), n, random)
+    backoff(ms(spec.delay_ms), ms(spec.max_delay_ms)).pause(n, random)
 }
 
-/// Doubled each time, and a quarter more or less, so that many do not come at once.
-fn pause(first: Duration, longest: Duration, n: u32, random: f64) -> Duration {
-    let doubled = first.saturating_mul(1 << n.saturating_sub(1).min(31)).min(longest);
-    doubled.mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0)
+/// A quarter more or less, by chance.
+const fn backoff(first: Duration, longest: Duration) -> Backoff {
+    Backoff { first, longest, least: 0.75, most: 1.25 }
 }
 
 #[cfg(test)]

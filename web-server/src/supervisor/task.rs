@@ -1,22 +1,24 @@
 //! The supervisor's task: the lives of a streamer's processes, one after the other, from the first start or adoption to the
-//! removal of the run directory.
+//! removal of the run directory. When a process has had its time, and how its end is told, is decided in `expectation`.
 
-use std::time::Duration;
+#![expect(clippy::disallowed_methods, reason = "the task of a process is where the time is asked for")]
 
-use common::exit::ExitReason;
+use std::time::{Duration, Instant};
+
 use common::id::StreamerId;
 use common::ipc::request::StartSource;
 use common::ipc::{
     AnyRequest, Code, Json, Payload, Purpose, Ready, RequestError, ServerIpcMessage, SessionState,
     StreamerIpcMessage,
 };
-use common::spec::{HomeDirs, SourceSpec};
+use common::spec::HomeDirs;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::adopt::Found;
 use super::ask::{AskError, Pending, Waiting};
+use super::expectation::{Expectation, Forced, Unmet};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
 use super::rundir::{Meta, RunDir, boot};
@@ -31,27 +33,18 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_INTERVAL: Duration = Duration::from_millis(1);
 /// The same, once it takes suspiciously long.
 const SLOW_CONNECT_INTERVAL: Duration = Duration::from_millis(20);
-/// From StartSource to its reply. A desktop has an X server, a sound server and a command to start.
-const START_DEADLINE: Duration = Duration::from_secs(30);
-/// The same, of a Moonlight host, which has 120 s to launch an app.
-const HOST_START_DEADLINE: Duration = Duration::from_secs(140);
-/// From being told to stop, or from a failed start, to the end of the monitor.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// From a lost connection to the end of the monitor, or to a new connection.
 const RECONNECT_DEADLINE: Duration = Duration::from_secs(6);
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
-/// A streamer whose connection is lost this often is not kept.
-const MAX_RECONNECTS: u32 = 5;
 /// From the death of a streamer to the end of its monitor, which cleans up in between.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The longest turn of a streamer that starts. One that takes longer waits for something else than a processor.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
-/// A streamer says something each second. One that has been silent for so long does not work any more, however busy the machine is.
-const SILENCE_DEADLINE: Duration = Duration::from_secs(10);
 /// What a silent one may have said that we have not read yet, as we were stopped or busy ourselves.
 const LAST_LOOK: Duration = Duration::from_secs(1);
+
 type BulkCommands = mpsc::Receiver<bulk::Command>;
 
 pub(super) struct Supervisor {
@@ -68,10 +61,8 @@ pub(super) struct Supervisor {
     halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
     pending: Pending<Waiting>,
-    /// When the process must have got on: started its source, or ended. Past it, it is killed.
-    deadline: Option<(Instant, &'static str)>,
-    /// What the source said instead of starting.
-    start_error: Option<RequestError>,
+    /// Of the process that there is, or was last.
+    expectation: Expectation,
     streamer_pid: Option<u32>,
     /// Its turn to start, while it lasts.
     turn: Option<AbortOnDropHandle<()>>,
@@ -91,20 +82,10 @@ pub(super) enum Begin {
 enum Lost {
     /// The monitor has ended.
     Ended,
-    /// The deadline is over.
-    Overdue(&'static str),
-    /// Nothing has been heard of it for too long.
-    Silent,
+    /// The process has not done what it had to.
+    Unmet(Unmet),
     /// The connection is of no more use.
     Link(LinkError),
-}
-
-/// Why a process is killed.
-enum Forced {
-    /// It did not answer.
-    Hung(String),
-    /// It did not do in time what it had to.
-    Overdue(String),
 }
 
 impl Supervisor {
@@ -124,8 +105,7 @@ impl Supervisor {
             halt,
             generation: 0,
             pending: Pending::default(),
-            deadline: None,
-            start_error: None,
+            expectation: Expectation::new(Instant::now()),
             streamer_pid: None,
             turn: None,
         };
@@ -155,7 +135,8 @@ impl Supervisor {
     }
 
     async fn new_life(&mut self, dir: &RunDir) -> Failure {
-        (self.deadline, self.start_error, self.streamer_pid) = (None, None, None);
+        self.expectation = Expectation::new(Instant::now());
+        self.streamer_pid = None;
         let stop = self.stop.clone();
         tokio::select! {
             turn = self.plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
@@ -194,7 +175,9 @@ impl Supervisor {
 
     /// On a thread of its own: one that was another user's may hold many files.
     async fn make_homes(&self, owner: Option<SessionUser>) -> std::io::Result<HomeDirs> {
-        let (homes, id, spec) = (self.plan.homes.clone(), self.id.clone(), self.plan.spec.clone());
+        let homes = self.plan.homes.clone();
+        let id = self.id.clone();
+        let spec = self.plan.spec.clone();
         let made = tokio::task::spawn_blocking(move || homes.make(&id, &spec, owner.as_ref()));
         made.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
@@ -202,7 +185,8 @@ impl Supervisor {
     fn launch(&self, dir: &RunDir, user: Option<&SessionUser>) -> std::io::Result<Monitor> {
         let monitor = Monitor::spawn(&self.plan.launcher, dir, user)?;
         tracing::info!(pid = monitor.id().pid, dir = %dir.path().display(), "monitor started");
-        let (id, created) = (self.id.clone(), self.plan.created);
+        let id = self.id.clone();
+        let created = self.plan.created;
         let meta = Meta { id, created, monitor: monitor.id(), boot: boot() };
         if let Err(error) = dir.write_meta(&meta) {
             process::kill(monitor.id().pid);
@@ -224,7 +208,6 @@ impl Supervisor {
                 }
             },
         };
-        let mut reconnects = 0;
         while let Some(mut connection) = next.take() {
             let lost = self.serve(&mut connection, &mut monitor).await;
             for waiting in self.pending.take_all() {
@@ -232,15 +215,10 @@ impl Supervisor {
             }
             match lost {
                 Lost::Ended => break,
-                Lost::Overdue(reason) => forced = Some(Forced::Overdue(reason.to_owned())),
-                Lost::Silent => {
-                    let seconds = SILENCE_DEADLINE.as_secs();
-                    forced = Some(Forced::Hung(format!("it hung: nothing was heard of it for {seconds} s")));
-                }
+                Lost::Unmet(unmet) => forced = Some(unmet.into()),
                 Lost::Link(error) => {
                     tracing::debug!(%error, "the control connection ended");
-                    reconnects += 1;
-                    match self.reconnect(dir, &mut monitor, reconnects).await {
+                    match self.reconnect(dir, &mut monitor).await {
                         Ok(connection) => next = connection,
                         Err(reason) => forced = Some(Forced::Hung(format!("{reason} ({error})"))),
                     }
@@ -280,11 +258,7 @@ impl Supervisor {
     }
 
     fn start_source(&mut self, connection: &mut Connection) {
-        let deadline = match self.plan.spec.source {
-            Some(SourceSpec::Moonlight(_)) => HOST_START_DEADLINE,
-            _ => START_DEADLINE,
-        };
-        self.deadline = Some((Instant::now() + deadline, "its source did not start in time"));
+        self.expectation.starts(Instant::now(), self.plan.spec.source.as_ref());
         if let Ok(id) = self.pending.enter(Waiting::Start) {
             self.queue(connection, &ServerIpcMessage::Request { id, request: StartSource.into() });
         }
@@ -292,47 +266,32 @@ impl Supervisor {
 
     /// Moves messages and commands until the connection or the process is gone.
     async fn serve(&mut self, connection: &mut Connection, monitor: &mut Monitor) -> Lost {
-        let mut told_to_stop = false;
-        let mut heard = Instant::now();
+        self.expectation.connected(Instant::now());
         loop {
-            let (stop, again, halt) = (self.stop.clone(), self.again.clone(), self.halt.clone());
+            let end = end_wanted(self.stop.clone(), self.again.clone(), self.halt.clone(), self.generation);
             tokio::select! {
                 message = connection.next() => match message {
-                    Ok(message) => {
-                        heard = Instant::now();
-                        self.heard(message).await;
-                    }
+                    Ok(message) => self.heard(message).await,
                     Err(error) => return Lost::Link(error),
                 },
                 Some(command) = self.commands.recv(), if connection.has_room() => {
                     self.command(connection, command).await;
                 }
-                reason = wanted(stop), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
+                reason = end, if !self.expectation.is_told_to_end() => {
+                    self.expectation.ends(Instant::now());
                     self.queue(connection, &ServerIpcMessage::Stop { reason });
                 }
-                () = follows(again, self.generation), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
-                    let reason = "the streamer is started again".into();
-                    self.queue(connection, &ServerIpcMessage::Stop { reason });
-                }
-                () = follows(halt, self.generation), if !told_to_stop => {
-                    told_to_stop = true;
-                    self.deadline = Some((Instant::now() + STOP_DEADLINE, "it did not stop in time"));
-                    let reason = "nobody uses the streamer".into();
-                    self.queue(connection, &ServerIpcMessage::Stop { reason });
-                }
-                reason = overdue(self.deadline) => return Lost::Overdue(reason),
-                () = sleep_until(heard + SILENCE_DEADLINE) => match timeout(LAST_LOOK, connection.next()).await {
-                    Err(_) => return Lost::Silent,
-                    Ok(Err(error)) => return Lost::Link(error),
-                    Ok(Ok(message)) => {
-                        heard = Instant::now();
-                        self.heard(message).await;
+                () = sleep_until(self.expectation.next_check().into()) => {
+                    match self.expectation.check(Instant::now()) {
+                        None => {}
+                        Some(Unmet::Silent) => match timeout(LAST_LOOK, connection.next()).await {
+                            Err(_) => return Lost::Unmet(Unmet::Silent),
+                            Ok(Err(error)) => return Lost::Link(error),
+                            Ok(Ok(message)) => self.heard(message).await,
+                        },
+                        Some(unmet) => return Lost::Unmet(unmet),
                     }
-                },
+                }
                 _ = monitor.ended() => return Lost::Ended,
             }
         }
@@ -391,6 +350,7 @@ impl Supervisor {
     }
 
     async fn heard(&mut self, message: StreamerIpcMessage) {
+        self.expectation.heard(Instant::now());
         match message {
             StreamerIpcMessage::SourceConnected => self.source_runs().await,
             StreamerIpcMessage::Reply { request, result } => match self.pending.take(request) {
@@ -412,18 +372,13 @@ impl Supervisor {
             Ok(_) => self.source_runs().await,
             // An adopted streamer was started by our predecessor.
             Err(error) if error.code == Code::AlreadyStarted => {}
-            Err(error) => {
-                self.start_error = Some(error);
-                self.deadline = Some((Instant::now() + STOP_DEADLINE, "it failed to start and did not end"));
-            }
+            Err(error) => self.expectation.start_failed(Instant::now(), error),
         }
     }
 
     async fn source_runs(&mut self) {
         self.turn = None;
-        if self.stop.borrow().is_none() {
-            self.deadline = None;
-        }
+        self.expectation.runs();
         self.report(Event::Running).await;
     }
 
@@ -436,18 +391,15 @@ impl Supervisor {
         &mut self,
         dir: &RunDir,
         monitor: &mut Monitor,
-        attempt: u32,
     ) -> Result<Option<Connection>, &'static str> {
+        let is_worth_it = self.expectation.lost();
         let deadline = Instant::now() + RECONNECT_DEADLINE;
         while Instant::now() < deadline {
             if timeout(RECONNECT_INTERVAL, monitor.ended()).await.is_ok() {
                 return Ok(None);
             }
-            if attempt > MAX_RECONNECTS || self.start_error.is_some() {
-                continue;
-            }
-            if let Ok((connection, Ready { session: Some(session), .. })) = open(dir).await {
-                tracing::warn!(attempt, "connected to the streamer again");
+            if is_worth_it && let Ok((connection, Ready { session: Some(session), .. })) = open(dir).await {
+                tracing::warn!("connected to the streamer again");
                 self.reconnected(session).await;
                 return Ok(Some(connection));
             }
@@ -481,24 +433,15 @@ impl Supervisor {
     async fn autopsy(&mut self, dir: &RunDir, mut monitor: Monitor, forced: Option<Forced>) -> Failure {
         let status = monitor.ended().await;
         self.plan.launcher.ended(dir);
-        let mut exit = match dir.exit() {
+        let exit = match dir.exit() {
             Some(exit) => exit,
             None => {
                 self.plan.launcher.clean(dir).await;
                 dir.exit().unwrap_or_else(|| process::exit_from_status(status))
             }
         };
-        let error = self.start_error.take();
-        let reason = match (&error, forced) {
-            (Some(error), _) => error.message.clone(),
-            (None, Some(Forced::Hung(message))) => {
-                exit.reason = ExitReason::Hung { message: message.clone() };
-                message
-            }
-            (None, Some(Forced::Overdue(reason))) => reason,
-            (None, None) => exit.to_string(),
-        };
-        Failure { reason, exit: Some(exit), error, log: dir.log_tail(LOG_LINES) }
+        let expectation = std::mem::replace(&mut self.expectation, Expectation::new(Instant::now()));
+        expectation.failure(exit, forced, dir.log_tail(LOG_LINES))
     }
 
     /// Reports the end, and waits: true when another process shall follow, false when nothing shall be left. The run directory,
@@ -511,7 +454,8 @@ impl Supervisor {
             tracing::warn!(reason = failure.reason, "the streamer ended");
             self.report(Event::Ended(failure)).await;
         }
-        let (stopped, again) = (wanted(self.stop.clone()), follows(self.again.clone(), self.generation));
+        let stopped = wanted(self.stop.clone());
+        let again = follows(self.again.clone(), self.generation);
         tokio::pin!(stopped, again);
         loop {
             tokio::select! {
@@ -563,13 +507,17 @@ async fn follows(mut again: watch::Receiver<Option<Generation>>, generation: Gen
     }
 }
 
-async fn overdue(deadline: Option<(Instant, &'static str)>) -> &'static str {
-    match deadline {
-        Some((at, reason)) => {
-            sleep_until(at).await;
-            reason
-        }
-        None => std::future::pending().await,
+/// Resolves with the reason once the process of this generation shall end: for good, or to be followed by another one, or by none.
+async fn end_wanted(
+    stop: watch::Receiver<Option<String>>,
+    again: watch::Receiver<Option<Generation>>,
+    halt: watch::Receiver<Option<Generation>>,
+    generation: Generation,
+) -> String {
+    tokio::select! {
+        reason = wanted(stop) => reason,
+        () = follows(again, generation) => "the streamer is started again".into(),
+        () = follows(halt, generation) => "nobody uses the streamer".into(),
     }
 }
 

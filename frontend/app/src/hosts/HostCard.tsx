@@ -4,7 +4,7 @@ import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Icon } from "../ui/Icon";
 import { Pill } from "../ui/Pill";
 import { type Quality, RATES, SIZES, startOf, stateOf, USUAL } from "./form";
-import { said } from "./HostsPage";
+import { messageOf } from "./message";
 import { PairDialog } from "./PairDialog";
 
 type HostCardProps = { readonly api: Api; readonly host: Host; readonly onChanged: () => Promise<void> };
@@ -26,7 +26,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
       await work();
       await onChanged();
     } catch (error) {
-      setFailure(said(error));
+      setFailure(messageOf(error));
     }
   };
   return (
@@ -139,7 +139,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
       try {
         return { kind: "loaded", apps: await api.hostApps(id, { signal: stop.signal }) };
       } catch (error) {
-        return { kind: "failed", why: said(error) };
+        return { kind: "failed", why: messageOf(error) };
       }
     };
     void load().then((found) => {
@@ -158,7 +158,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
       location.assign(`s/${encodeURIComponent(streamer.id)}`);
     } catch (error) {
       setStarting(null);
-      setFailure(said(error));
+      setFailure(messageOf(error));
     }
   };
   if (listing.kind === "loading") return <p className="quiet-text">Loading…</p>;

@@ -5,6 +5,7 @@ import { isLocked, Locked } from "../ui/Locked";
 import { usePoll } from "../ui/usePoll";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
+import { messageOf } from "./message";
 import "./hosts.css";
 
 const POLL_MS = 2_000;
@@ -31,7 +32,7 @@ export function HostsPage({ api, root, token }: HostsPageProps) {
         setListing({ kind: "locked", error });
         return;
       }
-      const stale = said(error);
+      const stale = messageOf(error);
       setListing((old) => ({ kind: "loaded", hosts: old.kind === "loaded" ? old.hosts : [], stale }));
     }
   };
@@ -94,7 +95,7 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
       setText("");
       await onAdded();
     } catch (error) {
-      setFailure(said(error));
+      setFailure(messageOf(error));
     }
     setBusy(false);
   };
@@ -128,9 +129,4 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
       </div>
     </form>
   );
-}
-
-/** What an error says to people. */
-export function said(error: unknown): string {
-  return error instanceof ProblemError ? error.message : "The server cannot be reached.";
 }

@@ -2,7 +2,7 @@ import type { Api, Host, Pairing } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Dialog } from "../ui/Dialog";
 import { usePoll } from "../ui/usePoll";
-import { said } from "./HostsPage";
+import { messageOf } from "./message";
 
 const POLL_MS = 500;
 
@@ -25,7 +25,7 @@ export function PairDialog({ api, host, onClose }: PairDialogProps) {
         const { pin } = await api.pairHost(host.id, { signal: stop.signal });
         return { kind: "waiting", pin, verifying: false };
       } catch (error) {
-        return { kind: "failed", why: said(error) };
+        return { kind: "failed", why: messageOf(error) };
       }
     };
     void ask().then((next) => {

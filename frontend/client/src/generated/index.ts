@@ -114,3 +114,4 @@ export * from "./VideoStats";
 export * from "./Window";
 export * from "./WindowList";
 export * from "./WindowSpec";
+export * from "./constants";

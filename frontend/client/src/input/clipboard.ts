@@ -4,12 +4,12 @@
  */
 
 import type { ClipboardType, KeysMessage } from "../generated";
-
-/** Bounds of the server: bytes of UTF-8 of a text or its HTML, of a picture, of a part of one, and of a message. */
-const MOST_BYTES = 128 * 1024;
-const MOST_PICTURE_BYTES = 4 * 1024 * 1024;
-const PART_BYTES = 48 * 1024;
-const MOST_MESSAGE_BYTES = 256 * 1024;
+import {
+  MAX_CHANNEL_MESSAGE_BYTES,
+  MAX_CLIPBOARD_PART_BYTES,
+  MAX_CLIPBOARD_PICTURE_BYTES,
+  MAX_CLIPBOARD_TEXT_BYTES,
+} from "../generated/constants";
 
 /** What was copied in the session. */
 export type ClipboardCopy = {
@@ -58,10 +58,10 @@ export class ClipboardBridge {
   give(text: string, html: string | null = null): ClipboardOutcome {
     if (text === "" || text === this.#shared) return { kind: "unchanged" };
     const bytes = lengthOf(text);
-    if (bytes > MOST_BYTES) return { kind: "too-long", bytes };
+    if (bytes > MAX_CLIPBOARD_TEXT_BYTES) return { kind: "too-long", bytes };
     const plain: KeysMessage = { type: "clipboard", text };
     const rich: KeysMessage = html === null || html === "" ? plain : { ...plain, html };
-    const fits = lengthOf(html ?? "") <= MOST_BYTES && lengthOf(JSON.stringify(rich)) <= MOST_MESSAGE_BYTES;
+    const fits = lengthOf(html ?? "") <= MAX_CLIPBOARD_TEXT_BYTES && lengthOf(JSON.stringify(rich)) <= MAX_CHANNEL_MESSAGE_BYTES;
     if (!this.#link.send(fits ? rich : plain)) return { kind: "unchanged" };
     this.#shared = text;
     return { kind: "sent" };
@@ -69,10 +69,10 @@ export class ClipboardBridge {
 
   /** Gives a picture in PNG to the session. */
   async givePicture(png: Blob): Promise<ClipboardOutcome> {
-    if (png.size > MOST_PICTURE_BYTES) return { kind: "too-long", bytes: png.size };
-    for (let at = 0; at < png.size; at += PART_BYTES) {
-      const part = new Uint8Array(await png.slice(at, at + PART_BYTES).arrayBuffer());
-      const last = at + PART_BYTES >= png.size;
+    if (png.size > MAX_CLIPBOARD_PICTURE_BYTES) return { kind: "too-long", bytes: png.size };
+    for (let at = 0; at < png.size; at += MAX_CLIPBOARD_PART_BYTES) {
+      const part = new Uint8Array(await png.slice(at, at + MAX_CLIPBOARD_PART_BYTES).arrayBuffer());
+      const last = at + MAX_CLIPBOARD_PART_BYTES >= png.size;
       // Keys go by the same channel: they do not wait for all of the picture.
       const open = await this.#link.drained();
       if (!open || !this.#link.send({ type: "clipboard-picture", at, data: base64(part), last })) {

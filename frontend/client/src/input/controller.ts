@@ -6,8 +6,9 @@
  * drawn and the hidden text area for the keyboard is put. The surface must be positioned.
  */
 
-import type { OrielClient } from "../client";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
+import { HELD_REPEAT_MS } from "../generated/constants";
+import type { InputClient } from "../view";
 import { ClipboardBridge, type ClipboardCopy, type ClipboardOutcome } from "./clipboard";
 import { CursorView } from "./cursor";
 import { GamepadInput } from "./gamepads";
@@ -15,9 +16,6 @@ import { Held } from "./held";
 import { KeyboardInput } from "./keyboard";
 import type { KeyboardMode } from "./keys";
 import { PointerInput, type TouchMode } from "./pointer";
-
-/** How often a client repeats what it holds; after four times as long in silence it is released. */
-const HELD_REPEAT_MS = 500;
 
 export type InputOptions = {
   readonly slot: number;
@@ -37,7 +35,7 @@ export type InputEvents = {
 };
 
 export class InputController implements EventSource<InputEvents> {
-  readonly #client: OrielClient;
+  readonly #client: InputClient;
   readonly #slot: number;
   readonly #video: HTMLVideoElement;
   readonly #surface: HTMLElement;
@@ -52,7 +50,7 @@ export class InputController implements EventSource<InputEvents> {
   #enabled = true;
   #repeat: ReturnType<typeof setInterval> | undefined;
 
-  constructor(client: OrielClient, video: HTMLVideoElement, options: InputOptions) {
+  constructor(client: InputClient, video: HTMLVideoElement, options: InputOptions) {
     const surface = video.parentElement;
     if (surface === null) throw new TypeError("the video has no parent element");
     this.#client = client;

@@ -4,13 +4,10 @@
  * way when they have come to a stop.
  */
 
-import type { OrielClient } from "../client";
 import type { PadKind, PadState } from "../generated";
+import { HELD_REPEAT_MS, MAX_PADS } from "../generated/constants";
+import type { InputClient } from "../view";
 
-/** The bound of the server. */
-const MOST_PADS = 4;
-/** How often the state of a gamepad that is not at rest is repeated. */
-const REPEAT_MS = 500;
 /** Sticks that have not moved for so long have come to a stop. */
 const SETTLE_MS = 60;
 /** A gamepad shakes at most so long without being told again. */
@@ -73,7 +70,7 @@ export function padNews(told: Told | null, state: PadState, now: number): PadNew
   if (told?.state.buttons !== state.buttons) return "buttons";
   if (!same(told.state.triggers, state.triggers) || !same(told.state.sticks, state.sticks)) return "axes";
   if (!told.settled && now - told.at >= SETTLE_MS) return "repeat";
-  return !atRest(state) && now - told.at >= REPEAT_MS ? "repeat" : "nothing";
+  return !atRest(state) && now - told.at >= HELD_REPEAT_MS ? "repeat" : "nothing";
 }
 
 function same(a: readonly number[], b: readonly number[]): boolean {
@@ -85,7 +82,7 @@ function atRest({ buttons, triggers, sticks }: PadState): boolean {
 }
 
 export type GamepadContext = {
-  readonly client: OrielClient;
+  readonly client: InputClient;
   readonly slot: number;
   /** Input is wanted now. */
   readonly active: () => boolean;
@@ -175,7 +172,7 @@ export class GamepadInput {
 
   #admit(index: number): Pad | null {
     const taken = new Set([...this.#pads.values()].map(({ number }) => number));
-    const number = Array.from({ length: MOST_PADS }, (_, n) => n).find((n) => !taken.has(n));
+    const number = Array.from({ length: MAX_PADS }, (_, n) => n).find((n) => !taken.has(n));
     if (number === undefined) return null;
     const pad: Pad = { number, told: null };
     this.#pads.set(index, pad);

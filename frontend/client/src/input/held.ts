@@ -3,6 +3,7 @@
  * every release goes to where its press went, whatever has changed meanwhile.
  */
 
+import { MAX_HELD, MAX_TOUCHES } from "../generated/constants";
 import type { Press } from "./keys";
 
 export type HeldSnapshot = {
@@ -14,11 +15,6 @@ export type HeldSnapshot = {
 
 /** A key that has to be released. */
 export type Release = Press;
-
-/** The bound of the server on everything held together. */
-const MOST_HELD = 64;
-/** And on fingers. */
-const MOST_TOUCHES = 10;
 
 export class Held {
   /** By the physical key that was pressed: what was sent for it. */
@@ -67,7 +63,7 @@ export class Held {
 
   /** Notes a finger that comes down; false when there are too many. */
   pressTouch(touch: number): boolean {
-    if (this.#touches.size >= MOST_TOUCHES || this.#full()) return false;
+    if (this.#touches.size >= MAX_TOUCHES || this.#full()) return false;
     this.#touches.add(touch);
     return true;
   }
@@ -98,7 +94,7 @@ export class Held {
   }
 
   #full(): boolean {
-    return this.#keys.size + this.#buttons.size + this.#touches.size >= MOST_HELD;
+    return this.#keys.size + this.#buttons.size + this.#touches.size >= MAX_HELD;
   }
 }
 

@@ -4,7 +4,7 @@
  * A hidden text area has the focus, because input methods write only into something that takes text.
  */
 
-import type { OrielClient } from "../client";
+import type { InputClient } from "../view";
 import { type ClipboardBridge, pastedFrom } from "./clipboard";
 import type { Held, Release } from "./held";
 import { decideKeyDown, isPaste, type KeyboardMode, type Locks, locksOf, type Press, typedPieces } from "./keys";
@@ -15,7 +15,7 @@ const FILLER = "\u200b";
 const ALT_GRAPH_MS = 30;
 
 export type KeyboardContext = {
-  readonly client: OrielClient;
+  readonly client: InputClient;
   readonly slot: number;
   readonly held: Held;
   readonly clipboard: ClipboardBridge;

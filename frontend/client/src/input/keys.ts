@@ -3,6 +3,8 @@
  * Pure; what is held is in `held.ts`.
  */
 
+import { MAX_TYPED } from "../generated/constants";
+
 /** How keys are sent. */
 export type KeyboardMode =
   /** By their place on the keyboard; the session's own layout says which character that is. */
@@ -83,7 +85,7 @@ export function isPaste(event: KeyLike & { readonly shiftKey: boolean }): boolea
 }
 
 /** Cuts a text into pieces that one message can type, never within a character. */
-export function typedPieces(text: string, most = 4096): string[] {
+export function typedPieces(text: string, most = MAX_TYPED): string[] {
   const characters = codePoints(text);
   const pieces: string[] = [];
   for (let start = 0; start < characters.length; start += most) {

@@ -6,8 +6,8 @@
  * movement always goes out with the `pointermove` that follows. Buttons carry their position.
  */
 
-import type { OrielClient } from "../client";
 import type { Position } from "../generated";
+import type { InputClient } from "../view";
 import type { CursorView } from "./cursor";
 import { containedRect, type Rect, type Size, toPicture } from "./geometry";
 import { buttonChanges, type Held } from "./held";
@@ -22,7 +22,7 @@ const SETTLE_MS = 60;
 export type TouchMode = "mouse" | "touch";
 
 export type PointerContext = {
-  readonly client: OrielClient;
+  readonly client: InputClient;
   readonly slot: number;
   readonly surface: HTMLElement;
   readonly video: HTMLVideoElement;

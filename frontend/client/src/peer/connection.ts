@@ -6,6 +6,7 @@
 import { OrielError } from "../errors";
 import { Emitter } from "../events";
 import type { GeneralMessage, GeneralRequest, IceServer, KeysMessage, MotionMessage } from "../generated";
+import { CHANNEL_IDS } from "../generated/constants";
 import { preferLatency } from "./latency";
 import { withoutLipSync, withStereo } from "./sdp";
 import type { NegotiatedTrack } from "./slots";
@@ -38,9 +39,9 @@ export type PeerOptions = {
 
 /** Labels and ids of the data channels; agreed beforehand, so that they open without a handshake. */
 const CHANNELS = {
-  keys: { id: 0, ordered: true },
-  motion: { id: 1, ordered: false, maxRetransmits: 0 },
-  general: { id: 2, ordered: true },
+  keys: { id: CHANNEL_IDS.keys, ordered: true },
+  motion: { id: CHANNEL_IDS.motion, ordered: false, maxRetransmits: 0 },
+  general: { id: CHANNEL_IDS.general, ordered: true },
 } as const;
 
 /** More than this waiting to be sent means a stalled network: a position that old is of no use. */

@@ -5,9 +5,6 @@
 
 import type { ClientMessage, ServerMessage } from "../generated";
 
-/** WebSocket subprotocol, with the version of the protocol in it. */
-export const SUBPROTOCOL = "oriel.v1";
-
 type Kind = "string" | "number" | "boolean" | "array" | "object";
 
 const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {

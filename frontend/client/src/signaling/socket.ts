@@ -5,7 +5,8 @@
 
 import { Emitter } from "../events";
 import type { ClientMessage, ServerMessage } from "../generated";
-import { encodeClientMessage, parseServerMessage, SUBPROTOCOL } from "./messages";
+import { SUBPROTOCOL } from "../generated/constants";
+import { encodeClientMessage, parseServerMessage } from "./messages";
 
 export type SocketEvents = {
   message: ServerMessage;

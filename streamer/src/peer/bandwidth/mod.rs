@@ -100,6 +100,11 @@ impl Estimator {
         self.delays.queue()
     }
 
+    /// Whether packets queue on the path.
+    pub fn is_congested(&self) -> bool {
+        self.queue() > QUEUE
+    }
+
     /// A packet of `bytes` bytes goes out. Returns its transport-wide sequence number.
     pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
         self.losses.sent(bytes);
@@ -122,7 +127,8 @@ impl Estimator {
         }
         self.delays.arrived(now, &outcomes);
         let Some(arriving) = self.throughput.bps() else { return };
-        let (usage, queued) = (self.trend.usage(), self.delays.queue() > QUEUE);
+        let usage = self.trend.usage();
+        let queued = self.is_congested();
         let most = if queued { LOSS_WITH_QUEUE } else { LOSS_ALONE };
         let lost = self.losses.take(now).is_some_and(|(lost, _)| lost > most);
         if now >= self.settled && (lost || usage == Usage::Over && queued) {

@@ -9,7 +9,8 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::{Entry, Key, Place, Shard};
-use crate::peer::away::{Away, Counted, Kept};
+use crate::peer::away::{Away, Kept};
+use crate::peer::counted::Counted;
 use crate::peer::negotiator::{Crashed, Done, Full, Join, Made, Outcome, Work};
 use crate::peer::viewer::Viewer;
 use crate::peer::{Begin, Command, Report, Srtp, negotiate};
@@ -30,7 +31,6 @@ impl Shard {
             place: Place::Away(Box::new(Away::new(PeerState::Connecting, Counted::default()))),
             ufrag: String::new(),
             span: tracing::info_span!("peer", id = %peer),
-            scheduled: None,
         };
         self.viewers.insert(key, entry);
         self.by_peer.insert(peer, key);
@@ -182,8 +182,7 @@ impl Shard {
         let (Some(entry), Some(ufrag)) = (self.viewers.get_mut(&key), negotiate::ice_ufrag(sdp)) else {
             return;
         };
-        self.by_ufrag.remove(&entry.ufrag);
-        self.by_ufrag.insert(ufrag.to_owned(), key);
+        self.routes.rename(key, &entry.ufrag, ufrag);
         entry.ufrag = ufrag.to_owned();
     }
 }

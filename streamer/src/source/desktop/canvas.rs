@@ -14,19 +14,22 @@ use x11rb::protocol::xfixes::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{Drawable, ImageFormat, ImageOrder, Screen, VisualClass, Visualid, Window};
 use x11rb::rust_connection::RustConnection;
 
-use super::display::Display;
+use super::display::{Display, x};
 use super::rows::Rows;
 use super::segment::Segment;
-use super::surface::Grab;
 use crate::media::Size;
 use crate::source::Error;
 
 /// Bytes of a pixel: BGRX.
 const PIXEL: u32 = 4;
 
-/// What went wrong, in the X server's words.
-pub fn x(error: impl std::fmt::Display) -> Error {
-    Error::X(error.to_string())
+/// How a capture went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grab {
+    /// The rows are there.
+    Done,
+    /// It has another size by now: [`Surface::adopt_size`](super::surface::Surface::adopt_size).
+    Resized,
 }
 
 /// What is read, and which part of it.

@@ -8,6 +8,8 @@
 //!
 //! It sleeps on the X connection, the feed's demand and its commands at once; [`Schedule`] says what to do.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,9 +18,10 @@ use common::slots::Pixel;
 use common::spec::CursorMode;
 use tokio::sync::watch;
 
+use super::canvas::Grab;
 use super::cursor::{Answer, Cursor, Looks, Onlookers, Shapes};
 use super::rows::Rows;
-use super::surface::{Change, Grab, Surface};
+use super::surface::{Change, Surface};
 use crate::encode::encoder::Content;
 use crate::encode::rate::Load;
 use crate::feed::VideoOutlet;
@@ -150,7 +153,7 @@ impl<S: Surface> Capture<S> {
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }
-            demand.drain();
+            demand.reset_wake();
             let audience = self.audience(demand.watchers());
             self.schedule.audience(audience);
             if demand.take_keyframe() {

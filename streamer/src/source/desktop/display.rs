@@ -14,6 +14,11 @@ use x11rb::rust_connection::{DefaultStream, RustConnection};
 
 use crate::source::Error;
 
+/// What went wrong, in the X server's words.
+pub fn x(error: impl std::fmt::Display) -> Error {
+    Error::X(error.to_string())
+}
+
 /// An X display on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Display {

@@ -1,7 +1,7 @@
 //! A Linux desktop: an X server, sound and a command of its own, captured, steered, with a clipboard.
 //!
 //! ```text
-//! XServer ◀── Session (command) ──▶ Sound ──▶ AudioOutlet
+//! XServer ◀── RunningCommand ──▶ Sound ──▶ AudioOutlet
 //!  ▲  ▲  ▲  ▲
 //!  │  │  │  └── Capture (thread `desktop`): damage ▶ rows ▶ H.264 ──▶ VideoOutlet
 //!  │  │  └───── XClipboard
@@ -15,6 +15,7 @@
 pub mod canvas;
 pub mod capture;
 pub mod clipboard;
+pub mod command;
 pub mod cursor;
 pub mod display;
 mod furniture;
@@ -22,7 +23,7 @@ pub mod resize;
 pub mod rows;
 pub mod screen;
 pub mod segment;
-pub mod session;
+pub mod sink;
 pub mod sound;
 pub mod surface;
 mod watch;
@@ -41,10 +42,11 @@ use tokio::sync::oneshot;
 
 use self::capture::{Capture, Pointing};
 use self::clipboard::XClipboard;
+use self::command::{RunningCommand, Surroundings};
 use self::cursor::Onlookers;
 use self::display::Display;
 use self::screen::Screen;
-use self::session::{Session, Surroundings};
+use self::sink::X11Sink;
 use self::sound::Sound;
 use self::surface::Surface as _;
 use self::watch::Watch;
@@ -54,7 +56,6 @@ use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
 use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
 use crate::input::sink::Sink;
-use crate::input::sink::x11::X11Sink;
 use crate::media::{Picture, Size};
 
 /// The session's command is started without sound when that takes longer than this; it takes about 0.1 s,
@@ -70,7 +71,7 @@ const X_SERVER_LOOK: Duration = Duration::from_millis(5);
 pub struct Desktop {
     /// What ends from here on was told to.
     _stopping: Stopping,
-    _session: Option<Session>,
+    _session: Option<RunningCommand>,
     sink: Option<X11Sink>,
     _server: Option<XServer>,
     clipboard: Arc<XClipboard>,
@@ -147,7 +148,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         home: &spec.home,
         homes: &homes,
     };
-    let start_session = |command| Session::start(command, &spec.env, &around, end.callback());
+    let start_session = |command| RunningCommand::start(command, &spec.env, &around, end.callback());
     let session = command.map(start_session).transpose()?;
     Ok(Desktop {
         _stopping: Stopping(end),
@@ -230,6 +231,7 @@ impl End {
 
     /// When an X server dies its clients notice by their lost connections, often before it is known to have died. Waits
     /// a moment, so that what is told is the cause and not what follows from it.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn let_x_server_speak(&self) {
         let deadline = Instant::now() + X_SERVER_PATIENCE;
         while self.x_server && !self.told.load(Ordering::Acquire) && Instant::now() < deadline {

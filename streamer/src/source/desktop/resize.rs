@@ -5,7 +5,7 @@ use x11rb::protocol::randr::{self, ConnectionExt as _, SetConfig};
 use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
 
-use super::canvas::x;
+use super::display::x;
 use crate::media::Size;
 use crate::source::Error;
 

@@ -12,12 +12,12 @@ use x11rb::protocol::xinput::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
 
-use super::canvas::{self, Area, Canvas, x};
+use super::canvas::{self, Area, Canvas, Grab};
 use super::cursor::{Answer, Cursor};
-use super::display::Display;
+use super::display::{Display, x};
 use super::resize::{self, root_size};
 use super::rows::Rows;
-use super::surface::{Change, Grab, Surface};
+use super::surface::{Change, Surface};
 use crate::media::Size;
 use crate::source::Error;
 

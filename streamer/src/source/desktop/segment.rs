@@ -8,7 +8,7 @@ use x11rb::connection::Connection as _;
 use x11rb::protocol::shm::{self, ConnectionExt as _};
 use x11rb::rust_connection::RustConnection;
 
-use super::canvas::x;
+use super::display::x;
 use crate::source::Error;
 
 /// One segment, mapped read-only here.

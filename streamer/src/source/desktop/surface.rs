@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Grab};
 use super::cursor;
 use super::rows::Rows;
 use crate::media::Size;
@@ -22,15 +22,6 @@ pub enum Change {
     Pointer,
     /// A window says something else of itself.
     Window(WindowInfo),
-}
-
-/// How a capture went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grab {
-    /// The rows are there.
-    Done,
-    /// It has another size by now: [`Surface::adopt_size`].
-    Resized,
 }
 
 /// Something that an X server shows. Its pixels are in memory as of the last capture; what was drawn since is

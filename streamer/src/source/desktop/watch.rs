@@ -6,6 +6,8 @@
 //!                                      └──nothing for LIMIT──▶ given up: the session ends, if the server is its own
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};

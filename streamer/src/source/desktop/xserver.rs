@@ -3,9 +3,11 @@
 //! It ends with the streamer, in whatever way that ends. What a killed server leaves in `/tmp` is
 //! written down in the run directory ([`Footprint`]), so that the monitor can remove it.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,14 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::spec::{MAX_HEIGHT, MAX_WIDTH};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
-use rustix::time::Timespec;
 
 use super::display::Display;
 use crate::process::{self, Child, exit_text, log_tail};
 use crate::source::Error;
+use crate::wake::wait_readable;
 
 /// How long the server may take until it is ready; it takes about 0.1 s.
 const READY_TIME: Duration = Duration::from_secs(10);
@@ -145,13 +146,8 @@ fn read_number(ready: OwnedFd, deadline: Instant) -> Result<u16, String> {
     let mut ready = File::from(ready);
     let mut text = Vec::new();
     while !text.ends_with(b"\n") {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).unwrap_or_default();
-        match poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(format!("was not ready after {} s", READY_TIME.as_secs())),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(e) => return Err(e.to_string()),
+        if !wait_readable([ready.as_fd()], Some(deadline)).map_err(|e| e.to_string())? {
+            return Err(format!("was not ready after {} s", READY_TIME.as_secs()));
         }
         let mut bytes = [0; 16];
         match ready.read(&mut bytes).map_err(|e| e.to_string())? {

@@ -64,12 +64,14 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
         hdtv: false,
     };
     match upstream {
-        Some(tap) => Live::start("ffmpeg", outlets, move |publisher| tapped::run(tap, picture, publisher)),
+        Some(tap) => Live::start("ffmpeg", outlets, still::newest, move |publisher| {
+            tapped::run(tap, picture, publisher)
+        }),
         None => {
             let input = Input::of(&spec.input, spec.repeat);
             let from = From::Named { input, secrets: Secrets::of(&spec.input) };
             let job = Job::new(from, picture, spec.audio, false);
-            Live::start("ffmpeg", outlets, move |publisher| job.run(publisher))
+            Live::start("ffmpeg", outlets, still::newest, move |publisher| job.run(publisher))
         }
     }
 }
@@ -80,7 +82,7 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
 /// As [`start`].
 pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Live, Error> {
     let url = url.clone();
-    Live::start("rtsp", outlets, move |mut publisher| async move {
+    Live::start("rtsp", outlets, still::newest, move |mut publisher| async move {
         publisher.has_reader(reader("rtsps:// is read by ffmpeg alone".into()));
         run_camera(&url, sound, publisher).await;
     })
@@ -126,7 +128,7 @@ fn unscaled(mode: VideoMode) -> Picture {
 pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
     let picture = unscaled(spec.video);
     let job = Job::new(From::Program(spec.command.argv()), picture, spec.audio, false);
-    Live::start("exec", outlets, move |publisher| job.run(publisher))
+    Live::start("exec", outlets, still::newest, move |publisher| job.run(publisher))
 }
 
 struct Job {
@@ -183,6 +185,7 @@ impl Job {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn attempt(&mut self, publisher: &mut Publisher) -> Result<std::convert::Infallible, End> {
         let (mut child, mut reader) = (self.start().await?, Reader::theirs());
         publisher.has_audio(self.sound);

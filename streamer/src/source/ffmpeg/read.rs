@@ -1,5 +1,7 @@
 //! From what ffmpeg gives to what feeds take.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::time::{Duration, Instant};
 
 use super::ivf;

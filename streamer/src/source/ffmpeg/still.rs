@@ -1,13 +1,14 @@
 //! The newest picture of a GOP in a codec that we have no decoder of, decoded by an ffmpeg that ends with it.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::io::{Seek as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::media::VideoCodec;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -17,6 +18,7 @@ use crate::media::{Picture, Size};
 use crate::process;
 use crate::process::confine::{self, Depth};
 use crate::source::live::open_codecs;
+use crate::wake::wait_readable;
 
 /// How long it may take. Ten seconds of 1080p are decoded in two.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,9 +78,7 @@ fn last_picture(pipe: &OwnedFd, size: Size, deadline: Instant) -> std::io::Resul
     let len = 4 * size.width as usize * size.height as usize;
     let (mut last, mut next, mut buffer) = (Vec::new(), Vec::with_capacity(len), vec![0; 256 * 1024]);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|_| other("it takes too long"))?;
-        if poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left))? == 0 {
+        if !wait_readable([pipe.as_fd()], Some(deadline))? {
             return Err(other("it takes too long"));
         }
         let read = rustix::io::read(pipe, &mut buffer[..])?;

@@ -1,6 +1,8 @@
 //! Media that we already have, encoded anew by an ffmpeg: pictures that browsers cannot show or that shall be
 //! smaller, sound that is not Opus. Times are kept: what comes out was captured when what went in was.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

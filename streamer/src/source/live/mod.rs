@@ -29,15 +29,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::backoff::Attempts;
 use common::media::VideoCodec;
 use common::slots::Reader;
 use common::spec::CursorMode;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::backoff::Backoff;
 use self::h264::{Colours, Format};
-use self::still::Still;
+use self::still::{Decode, Still};
 use super::{Ended, Error, Event, Events, Info, Outlets, Running};
 use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::media::{AccessUnit, AudioPacket, Picture, Size};
@@ -67,11 +67,11 @@ struct Shared {
 
 impl Live {
     /// Runs `task` on a thread called `kind` until it ends or the handle is dropped; it is dropped then, wherever
-    /// it waits. It gets what it publishes to.
+    /// it waits. It gets what it publishes to. Asked for a picture of a codec other than H.264, it has `decode` decode it.
     ///
     /// # Errors
     /// When the system has no more threads or descriptors.
-    pub fn start<T, F>(kind: &'static str, outlets: Outlets, task: T) -> Result<Self, Error>
+    pub fn start<T, F>(kind: &'static str, outlets: Outlets, decode: Decode, task: T) -> Result<Self, Error>
     where
         T: FnOnce(Publisher) -> F + Send + 'static,
         F: Future<Output = ()>,
@@ -88,7 +88,8 @@ impl Live {
             window: None,
             reader: None,
         };
-        let shared = Arc::new(Shared { info: Mutex::new(info), still: Arc::default() });
+        let still = Arc::new(Still::new(decode));
+        let shared = Arc::new(Shared { info: Mutex::new(info), still });
         let publisher = Publisher::new(outlets, Arc::clone(&shared));
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -149,7 +150,7 @@ pub struct Publisher {
     events: Events,
     shared: Arc<Shared>,
     state: State,
-    backoff: Backoff,
+    attempts: Attempts,
     rate: Rate,
 }
 
@@ -165,8 +166,9 @@ impl Publisher {
         let Outlets { video, audio, counters, events, shared_dir: _, homes: _, furnish: _, host: _ } =
             outlets;
         let state = State::Trying(None);
-        let (backoff, rate) = (Backoff::default(), Rate::default());
-        Self { video, audio, counters, events, shared, state, backoff, rate }
+        let attempts = backoff::attempts();
+        let rate = Rate::default();
+        Self { video, audio, counters, events, shared, state, attempts, rate }
     }
 
     /// Whether it has sound, from now on.
@@ -186,6 +188,7 @@ impl Publisher {
 
     /// Publishes a picture. Those before the first keyframe (since it was lost) are left out. `format` is what
     /// its parameter set says.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn video(&mut self, unit: AccessUnit, format: Option<Format>) {
         if matches!(self.state, State::Trying(_)) && !unit.keyframe {
             return;
@@ -223,6 +226,7 @@ impl Publisher {
     }
 
     /// It is lost. Says so, unless it was said already, and returns how long to wait before it is tried again.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn lost(&mut self, reason: String) -> Duration {
         let online = match &self.state {
             State::Online(since) => since.elapsed(),
@@ -235,7 +239,7 @@ impl Publisher {
             self.state = State::Trying(Some(reason.clone()));
             self.events.send(Event::Offline(reason)).await;
         }
-        self.backoff.lost(online, backoff::random())
+        self.attempts.failed(online, backoff::random())
     }
 
     /// It is at its end.

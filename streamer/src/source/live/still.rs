@@ -12,7 +12,6 @@ use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 use super::h264::Colours;
 use crate::media::{AccessUnit, Picture, Size};
-use crate::source::ffmpeg;
 
 /// Most units of a GOP that are kept: ten seconds at 60 frames a second. Of a longer one its beginning is
 /// kept, so that its picture is an older one until the next keyframe.
@@ -22,10 +21,14 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Pictures with this many rows and more have the colours of HDTV, unless they say something else.
 pub const HD_ROWS: u32 = 720;
 
+/// Decodes a GOP of a codec other than H.264, of pictures of this size, and gives its last one. May take seconds.
+pub type Decode = fn(VideoCodec, Size, &[Bytes]) -> Result<Picture, String>;
+
 /// The newest GOP. Shared by the thread that publishes and whoever asks for a picture.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Still {
     gop: Mutex<Gop>,
+    decode: Decode,
     /// A picture is being decoded; one at a time is enough, as it takes a core.
     busy: AtomicBool,
 }
@@ -50,6 +53,11 @@ impl Drop for Busy {
 }
 
 impl Still {
+    /// Nothing has been published yet. What is not H.264 is decoded by `decode`.
+    pub fn new(decode: Decode) -> Self {
+        Self { gop: Mutex::default(), decode, busy: AtomicBool::new(false) }
+    }
+
     /// Takes what has just been published.
     pub fn push(&self, unit: &AccessUnit, colours: Colours) {
         let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,11 +85,10 @@ impl Still {
             let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
             (gop.units.clone(), gop.colours, gop.kind)
         };
-        let decode = move || {
+        let decode_other = self.decode;
+        let work = move || {
             let picture = match kind {
-                Some((codec, size)) if codec != VideoCodec::H264 => {
-                    ffmpeg::still::newest(codec, size, &units)
-                }
+                Some((codec, size)) if codec != VideoCodec::H264 => decode_other(codec, size, &units),
                 _ => decode(&units, colours),
             };
             drop(busy);
@@ -91,7 +98,7 @@ impl Still {
                 Err(reason) => tracing::debug!(%reason, "no picture"),
             }
         };
-        if let Err(error) = crate::thread::spawn("still", decode) {
+        if let Err(error) = crate::thread::spawn("still", work) {
             tracing::warn!(%error, "no thread to decode a picture");
         }
         picture

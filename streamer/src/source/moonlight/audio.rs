@@ -1,5 +1,7 @@
 //! The thread that receives sound.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::sync::Arc;
 use std::time::Instant;
 

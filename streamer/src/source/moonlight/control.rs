@@ -3,15 +3,17 @@
 //! ENet carries the messages; there is one connection with many channels, and one counter that all messages are
 //! sealed by, so that there can only be one thread.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use gamestream::control::{CHANNELS, GENERIC, HostMessage, Message, Opener, Sealer, URGENT};
 use gamestream::input::Input;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rusty_enet::{Event as Enet, EventNoRef, Host, HostSettings, MTU_MAX, Packet, PacketReceived, Socket};
 
 use super::session::Session;
@@ -22,6 +24,7 @@ use crate::feed::Demand;
 use crate::feed::keyframe::KeyframeRequests;
 use crate::input::Motors;
 use crate::source::{Event, Events};
+use crate::wake::wait_readable;
 
 /// Hosts give up clients that say nothing for 10 s.
 const PING: Duration = Duration::from_millis(100);
@@ -312,28 +315,14 @@ impl<'a> Thread<'a> {
     }
 
     /// Until there is something to do.
-    fn sleep(&self) -> Result<(), rustix::io::Errno> {
-        let now = Instant::now();
-        let mut left = SERVICE;
-        if self.connected {
-            left = left.min(self.next_ping.saturating_duration_since(now));
-        }
-        if let Some(deadline) = self.requests.deadline() {
-            left = left.min(deadline.saturating_duration_since(now));
-        }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.around.steering.wake_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.around.demand.wake_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-        self.around.steering.drain();
-        // Before the wish itself is looked at, so that none is missed.
-        self.around.demand.drain();
+    fn sleep(&self) -> io::Result<()> {
+        let ping = self.connected.then_some(self.next_ping);
+        let service = Instant::now() + SERVICE;
+        let until = [ping, self.requests.deadline()].into_iter().flatten().fold(service, Instant::min);
+        let wakes = [self.around.steering.wake_fd(), self.around.demand.wake_fd()];
+        wait_readable([self.socket.as_fd()].into_iter().chain(wakes), Some(until))?;
+        self.around.steering.reset_wake();
+        self.around.demand.reset_wake();
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::backoff::Attempts;
 use common::slots::{HostStage, HostStream};
 use common::spec::{CursorMode, HostAccess, MoonlightSpec};
 use gamestream::input::Input;
@@ -33,7 +34,8 @@ use tokio::sync::oneshot;
 use self::pictures::Pictures;
 use self::session::{Failure, Session};
 use self::sink::Steering;
-use super::live::backoff::{self, Backoff};
+use super::ffmpeg;
+use super::live::backoff;
 use super::live::still::Still;
 use super::{Ended, Error, Event, Events, HostStatus, Info, Outlets, Running};
 use crate::feed::AudioOutlet;
@@ -127,6 +129,7 @@ impl Life {
 ///
 /// # Errors
 /// [`Error::Host`], with a code that says why; or the system has no more threads or descriptors.
+#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error> {
     let Some(access) = spec.access.clone() else {
         return Err(Error::Media(
@@ -152,7 +155,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
     let shared = Arc::new(Shared {
         info: Mutex::new(info),
         host,
-        still: Arc::default(),
+        still: Arc::new(Still::new(ffmpeg::still::newest)),
         stop: AtomicBool::new(false),
     });
     let (steering, inputs) = Steering::new(spec.width, spec.height).map_err(failed("making an eventfd"))?;
@@ -169,7 +172,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         audio,
         counters,
         events,
-        backoff: Backoff::default(),
+        attempts: backoff::attempts(),
     };
     let run = move || worker.run(session);
     let thread = crate::thread::spawn("moonlight", run);
@@ -220,12 +223,14 @@ struct Worker {
     audio: AudioOutlet,
     counters: Arc<SourceCounters>,
     events: Events,
-    backoff: Backoff,
+    attempts: Attempts,
 }
 
 impl Worker {
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn run(mut self, mut session: Session) {
-        let (born, mut has_shown) = (Instant::now(), false);
+        let born = Instant::now();
+        let mut has_shown = false;
         loop {
             let began = Instant::now();
             let (reason, closed) = match self.stream(&session) {
@@ -251,17 +256,21 @@ impl Worker {
 
     /// Tries until a session begins. `closed`: the app may have been ended on purpose. That is so when it does not run
     /// any more, unless the host was away meanwhile, as an app does not survive its host.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn again(&mut self, online: Duration, closed: bool) -> Again {
-        let (mut online, mut may_be_quit, mut says_quit) = (online, closed, false);
+        let mut online = online;
+        let mut may_be_quit = closed;
+        let mut says_quit = false;
         loop {
             let wait = match says_quit {
                 true => QUIT_CONFIRM,
-                false => self.backoff.lost(std::mem::take(&mut online), backoff::random()),
+                false => self.attempts.failed(std::mem::take(&mut online), backoff::random()),
             };
             if !self.rest(wait) {
                 return Again::Stopped;
             }
-            let (until, host) = (Instant::now() + PATIENCE, &self.shared.host);
+            let until = Instant::now() + PATIENCE;
+            let host = &self.shared.host;
             match open(&self.spec, &self.access, may_be_quit, until, host) {
                 Ok(session) => return Again::Session(Box::new(session)),
                 Err(Failure::Quit) if says_quit => return Again::Quit,
@@ -286,7 +295,9 @@ impl Worker {
         // Whatever was meant for the session before.
         inputs.try_iter().for_each(drop);
         std::thread::scope(|scope| {
-            let (life, wishes, steering) = (&life, &wishes, &**steering);
+            let life = &life;
+            let wishes = &wishes;
+            let steering = &**steering;
             let around = control::Around { steering, demand: &demand, life, wishes, shared, events };
             let spawned = [
                 named("ml-video", scope, move || video::run(session, pictures, life, wishes, steering)),
@@ -304,6 +315,7 @@ impl Worker {
     }
 
     /// Waits; false when we are to end.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn rest(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         while !self.shared.stops() {

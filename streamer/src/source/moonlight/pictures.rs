@@ -1,5 +1,7 @@
 //! The host's frames on their way into the feed.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 

@@ -1,5 +1,7 @@
 //! How a session with a host begins: what it runs, launch or resume, RTSP. Blocks, with a deadline.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use common::input::{Button, KeyCode, PadKind, PadState, Position};
 use gamestream::input::{self, Input, button, capability};
 use gamestream::keys::{Key, SHIFT_LEFT, key, modifier, modifier_of, of_char};
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::input::sink::{Action, Error, MAX_PADS, Press, Sink, TouchPhase};
+use crate::wake::Wake;
 
 /// Inputs that wait for the control stream: some seconds of several fast mice. What finds it full is left out, and
 /// all that is held is let go, as a release may be among it.
@@ -29,7 +29,7 @@ pub struct Steering {
     touch: AtomicBool,
     /// Counts sessions: a new one knows no gamepads.
     session: AtomicU32,
-    wake: OwnedFd,
+    wake: Wake,
     size: (u32, u32),
 }
 
@@ -40,14 +40,13 @@ impl Steering {
     /// The process is out of descriptors.
     pub fn new(width: u32, height: u32) -> io::Result<(Self, Receiver<Input>)> {
         let (queue, inputs) = sync_channel(QUEUE);
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let steering = Self {
             queue,
             overflow: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             touch: AtomicBool::new(false),
             session: AtomicU32::new(0),
-            wake,
+            wake: Wake::new()?,
             size: (width, height),
         };
         Ok((steering, inputs))
@@ -75,16 +74,14 @@ impl Steering {
         self.wake.as_fd()
     }
 
-    /// Makes [`Steering::wake_fd`] readable.
+    /// Wakes the control stream's thread.
     pub fn wake(&self) {
-        // Fails only when the counter would overflow, and then it is readable.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.wake.wake();
     }
 
-    /// Resets [`Steering::wake_fd`].
-    pub fn drain(&self) {
-        // Fails only when it is zero already.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    /// Resets [`Steering::wake_fd`]. To be called before inputs are taken, so that none is missed.
+    pub fn reset_wake(&self) {
+        self.wake.reset();
     }
 
     fn send(&self, input: Input) {

@@ -1,5 +1,7 @@
 //! The thread that receives video.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 

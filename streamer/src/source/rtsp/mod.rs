@@ -55,13 +55,14 @@ const USUAL_FPS: u32 = 25;
 ///
 /// # Errors
 /// [`Error`] when the URL cannot be read, or the system has no more threads.
+#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
     if spec.url.expose().starts_with("rtsps:") {
         return ffmpeg::start_camera(&spec.url, spec.audio, outlets);
     }
     let address = Address::of(&spec.url).map_err(|why| Error::Media(format!("source.url: {why}")))?;
     let spec = spec.clone();
-    Live::start("rtsp", outlets, move |mut publisher| async move {
+    Live::start("rtsp", outlets, ffmpeg::still::newest, move |mut publisher| async move {
         publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
         // ffmpeg may still be tried, or has failed with this.
         let (mut may_try, mut tried) = (true, None);
@@ -129,6 +130,7 @@ impl Times {
     }
 
     /// When that was captured.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     fn uneven(&self, even: Instant) -> Instant {
         self.clock.placed(Instant::now(), nanos(even.saturating_duration_since(self.origin)))
     }
@@ -174,6 +176,7 @@ struct Sounds {
 }
 
 impl<'p> Camera<'p> {
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     fn new(connection: Connection, publisher: &'p mut Publisher) -> Self {
         let now = Instant::now();
         let mut assembler = Assembler::default();
@@ -202,6 +205,7 @@ impl<'p> Camera<'p> {
     }
 
     /// Goes on until the camera is lost; why.
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn run(&mut self, address: &Address) -> Lost {
         let mut silent_at = tokio::time::Instant::now() + SILENT;
         loop {
@@ -243,6 +247,7 @@ impl<'p> Camera<'p> {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn packet(&mut self, packet: &ReceivedPacket) -> Result<(), String> {
         let now = Instant::now();
         if packet.stream_id() == self.pictures.track.stream {

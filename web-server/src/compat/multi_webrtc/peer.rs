@@ -3,6 +3,8 @@
 //!
 //! Leaving is closing the WebSocket: the peer goes with it.
 
+#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
+
 use std::convert::Infallible;
 
 use chrono::Utc;

@@ -98,7 +98,7 @@ fn assert_untouched(dir: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn what_is_damaged_newer_or_anothers_is_refused_and_not_touched() {
+fn what_is_damaged_newer_or_of_another_program_is_refused_and_not_touched() {
     let make = |text: &str| {
         let dir = tempfile::tempdir().unwrap();
         let connection = Connection::open(dir.path().join(FILE)).unwrap();

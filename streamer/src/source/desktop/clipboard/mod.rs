@@ -19,15 +19,13 @@ mod fetch;
 mod owner;
 mod serve;
 
-use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::clipboard::{Content, Wanted};
 use common::input::Actor;
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 use x11rb::connection::Connection as _;
 use x11rb::errors::ReplyOrIdError;
@@ -37,6 +35,7 @@ use x11rb::rust_connection::RustConnection;
 use self::owner::Owner;
 use super::display::Display;
 use crate::source::{Clipboard, ClipboardOffer, Error, Events};
+use crate::wake::Wake;
 
 /// How long who asks us waits: longer than a fetch may take.
 const ANSWER_TIME: Duration = Duration::from_secs(6);
@@ -68,7 +67,7 @@ x11rb::atom_manager! {
 #[derive(Debug)]
 pub struct XClipboard {
     requests: Option<SyncSender<Request>>,
-    wake: OwnedFd,
+    wake: Arc<Wake>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -90,9 +89,8 @@ impl XClipboard {
         let io = |source: std::io::Error| Error::Io { what: "starting the clipboard".into(), source };
         let (x, screen) = display.connect()?;
         let owner = Owner::new(x, screen, events).map_err(|e| Error::X(format!("clipboard: {e}")))?;
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = eventfd(0, flags).map_err(|e| io(e.into()))?;
-        let woken = wake.try_clone().map_err(io)?;
+        let wake = Arc::new(Wake::new().map_err(io)?);
+        let woken = Arc::clone(&wake);
         let (requests, receiver) = sync_channel(REQUESTS);
         let run = move || {
             if let Err(error) = owner.run(&receiver, &woken) {
@@ -102,11 +100,6 @@ impl XClipboard {
         let thread = crate::thread::spawn("clipboard", run).map_err(io)?;
         Ok(Self { requests: Some(requests), wake, thread: Mutex::new(Some(thread)) })
     }
-
-    fn wake(&self) {
-        // Fails only when it is readable already.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
 }
 
 impl Clipboard for XClipboard {
@@ -114,7 +107,7 @@ impl Clipboard for XClipboard {
         let (sender, receiver) = sync_channel(1);
         let requests = self.requests.as_ref().ok_or(Error::Ended)?;
         requests.send(Request::Get(wanted, sender)).map_err(|_| Error::Ended)?;
-        self.wake();
+        self.wake.wake();
         receiver.recv_timeout(ANSWER_TIME).map_err(|_| Error::Ended)?
     }
 
@@ -130,7 +123,7 @@ impl Clipboard for XClipboard {
         if let Err(TrySendError::Full(Request::Set(_, _, reply))) = queued {
             let _ = reply.send(Err(Error::X("the clipboard is busy".into())));
         }
-        self.wake();
+        self.wake.wake();
         receiver
     }
 }
@@ -138,7 +131,7 @@ impl Clipboard for XClipboard {
 impl Drop for XClipboard {
     fn drop(&mut self) {
         self.requests = None;
-        self.wake();
+        self.wake.wake();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // Only a panic, which has been reported.
             let _ = thread.join();

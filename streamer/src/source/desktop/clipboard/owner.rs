@@ -1,16 +1,16 @@
 //! The thread that owns the clipboard's connection: what is on it, what is fetched, who is told.
 
-use std::os::fd::{AsFd, OwnedFd};
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
 use common::clipboard::{ClipboardType, Content, Wanted};
 use common::input::Actor;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::Timespec;
 use x11rb::connection::{Connection as _, SequenceNumber};
-use x11rb::errors::ReplyOrIdError;
+use x11rb::errors::{ConnectionError, ReplyOrIdError};
 use x11rb::protocol::Event as XEvent;
 use x11rb::protocol::xfixes::{self, SelectionEvent, SelectionEventMask};
 use x11rb::protocol::xproto::{
@@ -22,6 +22,7 @@ use super::fetch::{Fetch, Next, Read};
 use super::serve::{Ours, Outgoing};
 use super::{Atoms, Reply, Request, hidden_window};
 use crate::source::{ClipboardOffer, Error, Event, Events};
+use crate::wake::{Wake, wait_readable};
 
 /// What the thread owns.
 pub struct Owner {
@@ -73,13 +74,12 @@ impl Owner {
         })
     }
 
-    pub fn run(mut self, requests: &Receiver<Request>, wake: &OwnedFd) -> Result<(), ReplyOrIdError> {
+    pub fn run(mut self, requests: &Receiver<Request>, wake: &Wake) -> Result<(), ReplyOrIdError> {
         loop {
             while let Some((event, sequence)) = self.x.poll_for_event_with_sequence()? {
                 self.handle(event, sequence)?;
             }
-            // Emptied before the requests are looked at, so that none is missed.
-            let _ = rustix::io::read(wake, &mut [0; 8]);
+            wake.reset();
             match requests.try_recv() {
                 Ok(Request::Get(wanted, reply)) => self.get(wanted, reply)?,
                 Ok(Request::Set(content, by, reply)) => {
@@ -90,7 +90,7 @@ impl Owner {
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
                     self.x.flush()?;
-                    self.wait(wake);
+                    self.wait(wake)?;
                 }
             }
             let now = Instant::now();
@@ -102,16 +102,10 @@ impl Owner {
     }
 
     /// Until there is something to do.
-    fn wait(&self, wake: &OwnedFd) {
+    fn wait(&self, wake: &Wake) -> Result<(), ConnectionError> {
         let due = self.fetch.as_ref().map(Fetch::deadline).into_iter().chain(self.outgoing.deadline()).min();
-        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.x.stream().as_fd(), PollFlags::IN),
-            PollFd::new(wake, PollFlags::IN),
-        ];
-        // Interrupted or not: everything is looked at again.
-        let _ = poll(&mut fds, left.as_ref());
+        wait_readable([self.x.stream().as_fd(), wake.as_fd()], due)?;
+        Ok(())
     }
 
     fn handle(&mut self, event: XEvent, sequence: SequenceNumber) -> Result<(), ReplyOrIdError> {

@@ -1,5 +1,7 @@
 //! Captures the monitor of the session's sink, as a client of its sound server.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -167,7 +169,7 @@ impl Client {
 
     /// Records while somebody listens and there is something to hear.
     fn follow(&mut self, outlet: &AudioOutlet, blocks: &mut Blocks) {
-        outlet.demand().drain();
+        outlet.demand().reset_wake();
         self.players.ask(&self.context);
         let quiet = !self.players.playing.get() && blocks.is_silent();
         let cork = outlet.demand().watchers() == 0 || quiet;

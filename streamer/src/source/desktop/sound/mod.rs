@@ -13,24 +13,23 @@ mod blocks;
 mod capture;
 mod server;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::time::Timespec;
+use common::backoff::{Attempts, Backoff};
 
 use crate::feed::AudioOutlet;
 use crate::source::Error;
 use crate::stats::SourceCounters;
+use crate::wake::{Wake, wait_readable};
 
-/// First pause before a server that failed is started again; doubled at each failure.
-const MIN_BACKOFF: Duration = Duration::from_millis(250);
-/// Longest such pause.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// Before a server that failed is started again. Nobody else waits for the same, so nothing is left to chance.
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(30), least: 1.0, most: 1.0 };
 /// A server that ran for this long was fine: the next pause is the first one again.
 const GOOD_RUN: Duration = Duration::from_secs(60);
 
@@ -54,7 +53,8 @@ impl Sound {
         let address = format!("unix:{}", socket.display());
         let stop = Arc::new(Stop::new().map_err(failed)?);
         let ready = Arc::new(Ready::default());
-        let (dir, told) = (dir.to_owned(), Arc::clone(&ready));
+        let dir = dir.to_owned();
+        let told = Arc::clone(&ready);
         let work = Work { dir, socket, stop: Arc::clone(&stop), ready: told, outlet, counters };
         let thread = crate::thread::spawn("sound", move || work.run()).map_err(failed)?;
         Ok(Self { address, stop, ready, thread: Some(thread) })
@@ -106,19 +106,18 @@ impl Ready {
 #[derive(Debug)]
 struct Stop {
     stopped: AtomicBool,
-    wake: OwnedFd,
+    /// Never reset: once stopped, every wait ends at once.
+    wake: Wake,
 }
 
 impl Stop {
     fn new() -> std::io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { stopped: AtomicBool::new(false), wake })
+        Ok(Self { stopped: AtomicBool::new(false), wake: Wake::new()? })
     }
 
     fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // Fails only when it is readable already. It is never read, so it stays readable.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.wake.wake();
     }
 
     fn is_stopped(&self) -> bool {
@@ -126,9 +125,11 @@ impl Stop {
     }
 
     /// Waits for `time`, or until stopped.
+    #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn sleep(&self, time: Duration) {
-        let time = Timespec::try_from(time).unwrap_or_default();
-        let _ = poll(&mut [PollFd::new(&self.wake, PollFlags::IN)], Some(&time));
+        if let Err(error) = wait_readable([self.wake.as_fd()], Some(Instant::now() + time)) {
+            tracing::error!(%error, "the sound's thread cannot wait");
+        }
     }
 }
 
@@ -143,8 +144,9 @@ struct Work {
 }
 
 impl Work {
+    #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
     fn run(mut self) {
-        let mut backoff = MIN_BACKOFF;
+        let mut attempts = Attempts::new(BACKOFF, GOOD_RUN);
         loop {
             let started = Instant::now();
             let result = self.run_once();
@@ -152,15 +154,12 @@ impl Work {
             if self.stop.is_stopped() {
                 return;
             }
+            let pause = attempts.failed(started.elapsed(), 1.0);
             if let Err(error) = result {
-                tracing::warn!("{error}; starting the sound server again in {} ms", backoff.as_millis());
-            }
-            if started.elapsed() >= GOOD_RUN {
-                backoff = MIN_BACKOFF;
+                tracing::warn!("{error}; starting the sound server again in {} ms", pause.as_millis());
             }
             self.counters.sound_restarts.add(1);
-            self.stop.sleep(backoff);
-            backoff = (backoff * 2).min(MAX_BACKOFF);
+            self.stop.sleep(pause);
             if self.stop.is_stopped() {
                 return;
             }

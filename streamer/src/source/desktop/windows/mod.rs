@@ -28,10 +28,9 @@ use x11rb::rust_connection::RustConnection;
 
 use self::ewmh::Atoms;
 use self::surface::WindowSurface;
-use super::canvas::x;
 use super::capture::Capture;
 use super::cursor::{Onlooker, Onlookers};
-use super::display::Display;
+use super::display::{Display, x};
 use crate::media::{Picture, Size};
 use crate::source::video::{Outbox, Settings};
 use crate::source::worker::{Request, Worker};

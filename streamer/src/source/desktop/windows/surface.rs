@@ -9,12 +9,13 @@
 //! not on the screen (minimised), or has a side shorter than [`MIN_SIDE`], keeps its last picture until it is
 //! there again. What its program draws over it with windows of their own (menus) is put together with it: [`Overlay`].
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use common::slots::Window as Listed;
 use common::spec::{MAX_HEIGHT, MAX_WIDTH, MIN_SIDE};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 use x11rb::connection::{Connection as _, RequestConnection as _};
 use x11rb::cookie::VoidCookie;
@@ -30,12 +31,13 @@ use super::debounce::Debounce;
 use super::ewmh::{self, Atoms, Names, of_window};
 use super::overlay::Overlay;
 use crate::media::Size;
-use crate::source::desktop::canvas::{self, Area, Canvas, check_format, x};
-use crate::source::desktop::display::Display;
+use crate::source::desktop::canvas::{self, Area, Canvas, Grab, check_format};
+use crate::source::desktop::display::{Display, x};
 use crate::source::desktop::rows::Rows;
-use crate::source::desktop::surface::{Change, Grab, Surface};
+use crate::source::desktop::surface::{Change, Surface};
 use crate::source::{Error, WindowInfo};
 use crate::throttle::Throttle;
+use crate::wake::wait_readable;
 
 /// A window that is resized again and again while we look at it is given up after this many times.
 const RESIZES: usize = 20;
@@ -276,18 +278,11 @@ impl Surface for WindowSurface {
                     self.waiting.push_back(event);
                 }
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= until {
                 return Ok(());
             }
-            let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-            let mut fds = [PollFd::from_borrowed_fd(self.canvas.fd(), PollFlags::IN)];
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => {
-                    return Err(Error::Io { what: "waiting for the X server".into(), source: e.into() });
-                }
-            }
+            wait_readable([self.canvas.fd()], Some(until))
+                .map_err(|source| Error::Io { what: "waiting for the X server".into(), source })?;
         }
     }
 

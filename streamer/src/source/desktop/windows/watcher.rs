@@ -3,6 +3,8 @@
 //! A thread with a connection of its own sleeps until the X server says that something of this kind may have happened, lists the
 //! windows anew, and tells the difference. What is opened and closed again in between is not told.
 
+#![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
+
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -19,8 +21,7 @@ use x11rb::rust_connection::RustConnection;
 
 use super::ewmh::Atoms;
 use super::list;
-use crate::source::desktop::canvas::x;
-use crate::source::desktop::display::Display;
+use crate::source::desktop::display::{Display, x};
 use crate::source::video::Outbox;
 use crate::source::worker::{Inbox, Next, Worker};
 use crate::source::{Error, Event, Events};

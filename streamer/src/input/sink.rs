@@ -1,7 +1,5 @@
 //! Where merged input ends: the X server of a desktop, a Moonlight host.
 
-pub mod x11;
-
 use common::input::{Button, KeyCode, PadKind, PadState, Position};
 
 /// What a sink does: the output of the aggregator. A sink sees each key and button go down once and up once.

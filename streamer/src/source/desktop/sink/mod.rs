@@ -30,9 +30,9 @@ use x11rb::protocol::xproto::{
 use x11rb::protocol::{Event, xkb, xtest};
 use x11rb::rust_connection::RustConnection;
 
-use super::{Action, Error, Press, Sink};
+use super::display::Display;
+use crate::input::sink::{Action, Error, Press, Sink};
 use crate::source;
-use crate::source::desktop::display::Display;
 use aim::Aim;
 use backlog::Backlog;
 use keymap::Keymap;

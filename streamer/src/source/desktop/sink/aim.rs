@@ -11,11 +11,12 @@
 //! and focused directly. Windows without a frame that are over it (menus, tooltips) are its own business and
 //! stay where they are.
 
-use std::os::fd::AsFd;
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use common::input::Position;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
@@ -27,6 +28,7 @@ use x11rb::rust_connection::RustConnection;
 use super::X11Sink;
 use crate::input::sink::Error;
 use crate::source::desktop::windows::ewmh::{self, Atoms, of_window};
+use crate::wake::wait_readable;
 
 /// How long a window may take to get the focus, or to move.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -351,12 +353,9 @@ impl X11Sink {
     /// Waits a little for something to happen.
     fn wait_for_event(&mut self) -> Result<(), Error> {
         self.x.flush()?;
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-        let mut fds = [PollFd::from_borrowed_fd(self.x.stream().as_fd(), PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => self.listen(),
-            Err(error) => Err(Error::Gone(error.to_string())),
-        }
+        wait_readable([self.x.stream().as_fd()], Some(Instant::now() + LOOK))
+            .map_err(|error| Error::Gone(error.to_string()))?;
+        self.listen()
     }
 }
 

@@ -54,13 +54,13 @@ pub struct Surroundings<'a> {
 
 /// A running command. Dropping it ends it and everything that it started.
 #[derive(Debug)]
-pub struct Session {
+pub struct RunningCommand {
     child: Child,
     mark: String,
     stopping: Arc<AtomicBool>,
 }
 
-impl Session {
+impl RunningCommand {
     /// Starts `command` with `env` on top of the environment of a session. `on_exit` is told how when it ends
     /// by itself.
     ///
@@ -109,7 +109,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         let root = self.child.exited().is_none().then(|| self.child.pid());

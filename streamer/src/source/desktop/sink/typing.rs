@@ -1,5 +1,7 @@
 //! Typing characters: finds a key for each, arranges the modifiers, and puts them back.
 
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+
 use std::thread;
 use std::time::{Duration, Instant};
 

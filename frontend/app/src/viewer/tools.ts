@@ -1,0 +1,208 @@
+/** The buttons of the toolbar: what each is called, when it can be used, and what it does. */
+
+import type { ClipboardCopy, OrielClient } from "@oriel/client";
+import { SOUND_OFFER } from "./SoundOffer";
+import type { Tool } from "./Toolbar";
+import type { SessionView } from "./useSession";
+import type { Settings } from "./useSettings";
+import type { Fitted } from "./useViewing";
+import type { Views } from "./views";
+
+/** What is open below the toolbar. */
+export type Panel = "none" | "clipboard" | "share";
+
+const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
+
+export type Toolbox = {
+  readonly client: OrielClient;
+  readonly views: Views;
+  readonly session: SessionView;
+  readonly settings: Settings;
+  /** This peer may steer, and wants to. */
+  readonly steers: boolean;
+  /** There is sound that is not heard yet, and no room beside the picture to offer it. */
+  readonly offersSound: boolean;
+  /** The same, wherever it is offered. */
+  readonly soundOffered: boolean;
+  readonly panel: Panel;
+  readonly setPanel: (panel: Panel) => void;
+  /** A copy of the session that waits to be taken by a click. */
+  readonly offered: ClipboardCopy | null;
+  readonly takeOffered: () => Promise<boolean>;
+  /** The pointer is locked to the picture. */
+  readonly locked: boolean;
+  /** The size that a fitted session goes back to; null: it is not fitted. */
+  readonly fitted: Fitted | null;
+  readonly setFitted: (fitted: Fitted | null) => void;
+  /** What the main view shows can have another size. */
+  readonly resizable: boolean;
+  readonly fullscreen: { readonly possible: boolean; readonly fullscreen: boolean; readonly toggle: () => void };
+};
+
+/** All buttons, from left to right. */
+export function toolsOf(box: Toolbox): readonly Tool[] {
+  return [
+    sound(box),
+    pointerLock(box),
+    ...(TOUCH_SCREEN ? [touch(box)] : []),
+    clipboard(box),
+    fit(box),
+    share(box),
+    thumbnails(box),
+    follow(box),
+    watchOnly(box),
+    stats(box),
+    fullscreen(box),
+  ];
+}
+
+function sound({ session, settings: { muted, setMuted }, offersSound, soundOffered }: Toolbox): Tool {
+  return {
+    id: "sound",
+    icon: muted ? "muted" : "sound",
+    label: !muted ? "Sound off" : soundOffered ? SOUND_OFFER : "Sound on",
+    ...(offersSound ? { text: SOUND_OFFER, highlighted: true } : {}),
+    pressed: !muted,
+    disabled: !session.hasSound,
+    use: () => {
+      setMuted(!muted);
+    },
+  };
+}
+
+function pointerLock({ session: { input }, locked, steers }: Toolbox): Tool {
+  return {
+    id: "lock",
+    icon: "pointer",
+    label: "Lock the pointer (Escape unlocks)",
+    pressed: locked,
+    disabled: !steers,
+    use: () => {
+      // Refused right after an unlock by the viewer: a second click does it.
+      input?.lockPointer().catch(() => undefined);
+    },
+  };
+}
+
+function touch({ settings: { touchMode, setTouchMode }, steers }: Toolbox): Tool {
+  return {
+    id: "touch",
+    icon: "touch",
+    label: touchMode === "mouse" ? "Fingers are the mouse" : "Fingers are fingers",
+    pressed: touchMode === "touch",
+    disabled: !steers,
+    use: () => {
+      setTouchMode(touchMode === "mouse" ? "touch" : "mouse");
+    },
+  };
+}
+
+function clipboard({ session: { role }, panel, setPanel, offered, takeOffered }: Toolbox): Tool {
+  return {
+    id: "clipboard",
+    icon: "clipboard",
+    label: offered === null ? "Clipboard" : "Copy the session's clipboard",
+    pressed: panel === "clipboard",
+    highlighted: offered !== null,
+    disabled: role !== "controller",
+    use: () => {
+      void takeOffered().then((copied) => {
+        if (!copied) setPanel(panel === "clipboard" ? "none" : "clipboard");
+      });
+    },
+  };
+}
+
+function fit({ client, session: { info }, fitted, setFitted, steers, resizable }: Toolbox): Tool {
+  return {
+    id: "fit",
+    icon: "fit",
+    label: fitted !== null ? "Back to the size before, for everybody" : "Fit the session to the window, for everybody",
+    pressed: fitted !== null,
+    disabled: !steers || !resizable,
+    use: () => {
+      if (fitted !== null) {
+        client.resize(fitted.slot, fitted.width, fitted.height);
+        setFitted(null);
+      } else if (info !== null) {
+        const { slot, width, height } = info;
+        if (width !== null && height !== null) setFitted({ slot, width, height });
+      }
+    },
+  };
+}
+
+function share({ session: { role }, panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "share",
+    icon: "share",
+    label: "Share windows and streams",
+    pressed: panel === "share",
+    disabled: role !== "controller",
+    use: () => {
+      setPanel(panel === "share" ? "none" : "share");
+    },
+  };
+}
+
+function thumbnails({ session: { several }, settings }: Toolbox): Tool {
+  return {
+    id: "thumbnails",
+    icon: "thumbnails",
+    label: settings.thumbnails ? "Hide what else is shared" : "Show what else is shared",
+    pressed: settings.thumbnails && several,
+    disabled: !several,
+    use: () => {
+      settings.setThumbnails(!settings.thumbnails);
+    },
+  };
+}
+
+function follow({ views, session: { arrangement, hasWindows } }: Toolbox): Tool {
+  return {
+    id: "follow",
+    icon: "follow",
+    label: "Follow the window that has the keyboard",
+    pressed: arrangement.followFocus,
+    disabled: !hasWindows && !arrangement.followFocus,
+    use: () => {
+      views.follow(!arrangement.followFocus);
+    },
+  };
+}
+
+function watchOnly({ session: { role }, settings, steers }: Toolbox): Tool {
+  return {
+    id: "watch-only",
+    icon: "eye",
+    label: role === "viewer" ? "You may only watch" : "Watch only",
+    pressed: !steers,
+    disabled: role !== "controller",
+    use: () => {
+      settings.setWatchOnly(!settings.watchOnly);
+    },
+  };
+}
+
+function stats({ settings: { statsShown, setStatsShown } }: Toolbox): Tool {
+  return {
+    id: "stats",
+    icon: "stats",
+    label: "Statistics",
+    pressed: statsShown,
+    use: () => {
+      setStatsShown(!statsShown);
+    },
+  };
+}
+
+function fullscreen({ fullscreen: { possible, fullscreen: full, toggle } }: Toolbox): Tool {
+  return {
+    id: "fullscreen",
+    icon: full ? "windowed" : "fullscreen",
+    label: full ? "Leave full screen" : "Full screen",
+    pressed: full,
+    disabled: !possible,
+    use: toggle,
+  };
+}

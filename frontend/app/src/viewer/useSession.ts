@@ -1,0 +1,67 @@
+/** What the page knows of its session: the client's state, what slots show, and what this peer may do. */
+
+import type { ClientState, InputController, OrielClient, Role, SlotView, StreamInfo } from "@oriel/client";
+import type { Arrangement } from "./arrangement";
+import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
+import type { Views } from "./views";
+
+export type SessionView = {
+  readonly state: ClientState;
+  /** When this state began. */
+  readonly at: number;
+  /** Media flows. */
+  readonly live: boolean;
+  /** Nothing has been heard of the streamer for some seconds. */
+  readonly interrupted: boolean;
+  /** Why the session is being started again; null while it is not. */
+  readonly restarting: string | null;
+  readonly arrangement: Arrangement;
+  /** The slot in the main view; null while nothing is shared. */
+  readonly slot: SlotView | null;
+  readonly info: StreamInfo | null;
+  readonly nothingShared: boolean;
+  /** More than one slot shows something. */
+  readonly several: boolean;
+  /** Some slot shows a window. */
+  readonly hasWindows: boolean;
+  readonly hasSound: boolean;
+  /** The main view has shown a frame. */
+  readonly hasPicture: boolean;
+  readonly input: InputController | null;
+  readonly role: Role | null;
+  /** This peer may steer now. */
+  readonly inControl: boolean;
+  readonly watchers: number;
+};
+
+export function useSession(client: OrielClient, views: Views): SessionView {
+  const { state, at } = useClientState(client);
+  const { arrangement, input, hasPicture } = useViews(views);
+  const slots = useClientValue(client, "slots", (current) => current.slots);
+  const role = useClientValue(client, "role", (current) => current.role);
+  const inControl = useClientValue(client, "control", (current) => current.inControl);
+  const participants = useClientValue(client, "participants", (current) => current.participants);
+  const interrupted = useLatest(client, "interrupted", false);
+  const restarting = useRestart(client);
+  const slot = arrangement.main === null ? null : (slots.get(arrangement.main) ?? null);
+  const info = slot?.info ?? null;
+  return {
+    state,
+    at,
+    live: state.kind === "connected" || (state.kind === "reconnecting" && state.mediaFlows),
+    interrupted,
+    restarting,
+    arrangement,
+    slot,
+    info,
+    nothingShared: arrangement.main === null,
+    several: arrangement.order.length > 1,
+    hasWindows: [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null),
+    hasSound: info !== null && info.audioMid !== null,
+    hasPicture,
+    input,
+    role,
+    inControl,
+    watchers: participants.length,
+  };
+}

@@ -1,0 +1,57 @@
+/** What a viewer can set on the page: kept here, and handed to what it is about. */
+
+import type { InputController, KeyboardMode, TouchMode } from "@oriel/client";
+import { useEffect, useState } from "react";
+import type { Views } from "./views";
+
+export type Settings = {
+  readonly muted: boolean;
+  readonly setMuted: (muted: boolean) => void;
+  readonly watchOnly: boolean;
+  readonly setWatchOnly: (watchOnly: boolean) => void;
+  readonly keyboardMode: KeyboardMode;
+  readonly setKeyboardMode: (mode: KeyboardMode) => void;
+  readonly touchMode: TouchMode;
+  readonly setTouchMode: (mode: TouchMode) => void;
+  /** Slots besides the main one are shown in a row below it. */
+  readonly thumbnails: boolean;
+  readonly setThumbnails: (thumbnails: boolean) => void;
+  readonly statsShown: boolean;
+  readonly setStatsShown: (shown: boolean) => void;
+};
+
+export function useSettings(views: Views, input: InputController | null): Settings {
+  const [muted, setMuted] = useState(true);
+  const [watchOnly, setWatchOnly] = useState(false);
+  const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
+  const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
+  const [thumbnails, setThumbnails] = useState(true);
+  const [statsShown, setStatsShown] = useState(false);
+  useEffect(() => {
+    views.setMuted(muted);
+  }, [views, muted]);
+  useEffect(() => {
+    if (input !== null) apply(input, !watchOnly, keyboardMode, touchMode);
+  }, [input, watchOnly, keyboardMode, touchMode]);
+  return {
+    muted,
+    setMuted,
+    watchOnly,
+    setWatchOnly,
+    keyboardMode,
+    setKeyboardMode,
+    touchMode,
+    setTouchMode,
+    thumbnails,
+    setThumbnails,
+    statsShown,
+    setStatsShown,
+  };
+}
+
+/** A function of its own: what a hook was given may not be assigned to in it. */
+function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode, touch: TouchMode): void {
+  input.enabled = enabled;
+  input.keyboardMode = keyboard;
+  input.touchMode = touch;
+}

@@ -1,0 +1,87 @@
+/** What a client shows of its session: its slots, and the events that tell of changes. Types only. */
+
+import type {
+  Control,
+  CursorShape,
+  GeneralMessage,
+  KeysMessage,
+  MotionMessage,
+  Participant,
+  Role,
+  SlotState,
+  StreamerState,
+  StreamInfo,
+} from "./generated";
+import type { Api } from "./api";
+import type { EventSource } from "./events";
+import type { ClipboardCopy } from "./input/clipboard";
+import type { SeenStream, SlotEvent } from "./peer/slots";
+import type { ClientState } from "./state";
+
+/** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
+export type SlotView = {
+  readonly slot: number;
+  /** Null while it shows nothing. */
+  readonly info: StreamInfo | null;
+  readonly stream: MediaStream;
+  /** How it is doing at this client. */
+  readonly status: SlotState | null;
+  /** What this client sees in it: its own choice after a switch, else what everybody sees. */
+  readonly seen: SeenStream | null;
+  readonly error: string | null;
+};
+
+type SlotNews = { [E in SlotEvent as E["type"]]: E };
+
+export type ClientEvents = {
+  state: ClientState;
+  /** {@link OrielClient.slots} has changed. */
+  slots: ReadonlyMap<number, SlotView>;
+  /** A slot shows something now. */
+  "slot-activated": SlotNews["slot-activated"];
+  /** What a slot shows has another size, title or focus. */
+  "slot-updated": SlotNews["slot-updated"];
+  /** A slot shows nothing any more; with the reason, if nobody asked for it. */
+  "slot-deactivated": SlotNews["slot-deactivated"];
+  /** How a slot is doing at this client. */
+  "slot-status": SlotNews["slot-status"];
+  role: Role;
+  /** Who may steer has changed. */
+  control: Control;
+  participants: readonly Participant[];
+  "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
+  /** The media path is about to be closed: the last moment to keep its last picture. */
+  "media-closing": undefined;
+  /** Nothing has been heard of the streamer for some seconds, or again. */
+  interrupted: boolean;
+  /** Input can be sent, or no longer. */
+  input: boolean;
+  cursor: Extract<GeneralMessage, { type: "cursor" }>;
+  "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
+  /** A gamepad is to shake. */
+  rumble: Extract<GeneralMessage, { type: "rumble" }>;
+  /** Something was copied in the session, perhaps the same as before. */
+  clipboard: ClipboardCopy;
+  /** The server or the streamer refused something. */
+  refused: { readonly code: string; readonly message: string };
+};
+
+/** A message of motion before it has its sequence number. */
+export type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
+
+/** What input needs of the client that it belongs to. */
+export interface InputClient extends EventSource<ClientEvents> {
+  readonly streamerId: string;
+  readonly api: Pick<Api, "clipboardPicture">;
+  readonly slots: ReadonlyMap<number, SlotView>;
+  /** Input would arrive now. */
+  readonly inputOpen: boolean;
+  /** The cursor over a slot; null while it is hidden, undefined until something was said about it. */
+  cursorShape(slot: number): CursorShape | null | undefined;
+  /** Sends on the channel for keys; false when it could not be sent. */
+  sendKeys(message: KeysMessage): boolean;
+  /** Resolves when little waits on the channel for keys; false when it is closed. */
+  keysDrained(): Promise<boolean>;
+  /** Sends on the lossy channel for motion; false when it could not be sent. */
+  sendMotion(message: WithoutSeq<MotionMessage>): boolean;
+}

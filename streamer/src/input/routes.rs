@@ -1,0 +1,134 @@
+//! Where what somebody sends to a slot goes. Pure.
+
+use std::collections::BTreeMap;
+
+use common::id::{SlotIndex, SourceName};
+use common::input::Actor;
+
+use super::Target;
+
+/// What slots show to everybody, and what some have chosen to see there instead.
+#[derive(Debug, Default)]
+pub struct Routes {
+    slots: BTreeMap<SlotIndex, Target>,
+    /// `None`: nothing.
+    choices: BTreeMap<(Actor, SlotIndex), Option<Target>>,
+}
+
+impl Routes {
+    /// Where what an actor sends to a slot goes; `None`: nowhere.
+    pub fn target(&self, actor: Actor, slot: SlotIndex) -> Option<&Target> {
+        match self.choices.get(&(actor, slot)) {
+            Some(choice) => choice.as_ref(),
+            None => self.slots.get(&slot),
+        }
+    }
+
+    /// Whether an actor sends to what the slot shows to everybody.
+    pub fn follows(&self, actor: Actor, slot: SlotIndex) -> bool {
+        !self.choices.contains_key(&(actor, slot))
+    }
+
+    /// A slot shows something, or nothing, to everybody who follows. If that is a change, returns the source that those who
+    /// [follow](Self::follows) have sent to so far, and send to no more.
+    pub fn bind(&mut self, slot: SlotIndex, target: Option<Target>) -> Option<SourceName> {
+        let before = match target.clone() {
+            Some(target) => self.slots.insert(slot, target),
+            None => self.slots.remove(&slot),
+        };
+        before.filter(|before| Some(before) != target.as_ref()).map(|before| before.source)
+    }
+
+    /// An actor sees something of its own choice in a slot, or nothing; `None`: what everybody sees. If that is a change, returns
+    /// the source that the actor has sent to so far, and sends to no more.
+    pub fn switch(
+        &mut self,
+        actor: Actor,
+        slot: SlotIndex,
+        choice: Option<Option<Target>>,
+    ) -> Option<SourceName> {
+        let before = self.target(actor, slot).cloned();
+        match choice {
+            Some(target) => self.choices.insert((actor, slot), target),
+            None => self.choices.remove(&(actor, slot)),
+        };
+        before.filter(|before| Some(before) != self.target(actor, slot)).map(|before| before.source)
+    }
+
+    /// An actor has left for good.
+    pub fn forget(&mut self, actor: Actor) {
+        self.choices.retain(|(chooser, _), _| *chooser != actor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::id::PeerId;
+
+    fn target(source: &str, window: Option<u32>) -> Target {
+        Target { source: source.into(), window }
+    }
+
+    #[test]
+    fn who_has_chosen_sends_there_and_all_others_to_what_the_slot_shows() {
+        let [follower, chooser, blind] =
+            [PeerId::unique(), PeerId::unique(), PeerId::unique()].map(Actor::Peer);
+        let mut routes = Routes::default();
+        routes.bind(0, Some(target("main", None)));
+        routes.switch(chooser, 0, Some(Some(target("camera", None))));
+        routes.switch(blind, 0, Some(None));
+        for (actor, slot, expected, follows) in [
+            (follower, 0, Some("main"), true),
+            (Actor::Api, 0, Some("main"), true),
+            (chooser, 0, Some("camera"), false),
+            (blind, 0, None, false),
+            (follower, 1, None, true),
+            (chooser, 1, None, true),
+        ] {
+            let found = routes.target(actor, slot).map(|target| target.source.as_str());
+            assert_eq!((found, routes.follows(actor, slot)), (expected, follows), "{actor:?} {slot}");
+        }
+        routes.forget(chooser);
+        assert_eq!(routes.target(chooser, 0), Some(&target("main", None)));
+    }
+
+    #[test]
+    fn a_slot_that_shows_something_else_is_a_change_and_the_same_again_is_none() {
+        for (before, after, former) in [
+            (None, None, None),
+            (None, Some(target("a", None)), None),
+            (Some(target("a", None)), Some(target("a", None)), None),
+            (Some(target("a", None)), Some(target("a", Some(7))), Some("a")),
+            (Some(target("a", None)), Some(target("b", None)), Some("a")),
+            (Some(target("a", None)), None, Some("a")),
+        ] {
+            let mut routes = Routes::default();
+            routes.bind(0, before.clone());
+            let changed = routes.bind(0, after.clone());
+            assert_eq!(changed, former.map(SourceName::from), "{before:?} {after:?}");
+            assert_eq!(routes.target(Actor::Api, 0), after.as_ref());
+        }
+    }
+
+    #[test]
+    fn a_choice_is_a_change_for_its_actor_if_it_sends_elsewhere() {
+        let shown = || target("a", None);
+        for (before, after, former) in [
+            (None, Some(Some(target("b", None))), Some("a")),
+            (None, Some(Some(shown())), None),
+            (None, Some(None), Some("a")),
+            (Some(None), None, None),
+            (Some(None), Some(Some(shown())), None),
+            (Some(Some(target("b", None))), None, Some("b")),
+            (Some(Some(target("b", None))), Some(Some(target("b", Some(7)))), Some("b")),
+            (Some(Some(shown())), None, None),
+        ] {
+            let mut routes = Routes::default();
+            routes.bind(0, Some(shown()));
+            routes.switch(Actor::Api, 0, before.clone());
+            let changed = routes.switch(Actor::Api, 0, after.clone());
+            assert_eq!(changed, former.map(SourceName::from), "{before:?} {after:?}");
+        }
+    }
+}
