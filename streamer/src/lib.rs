@@ -22,15 +22,12 @@ mod link;
 pub mod media;
 pub mod monitor;
 pub mod peer;
+mod perform;
 pub mod process;
-#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
-mod requests;
-#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 pub mod session;
 mod snapshot;
 pub mod source;
 pub mod stats;
-#[allow(clippy::disallowed_methods, reason = "the session still asks for the time itself")]
 pub mod streamer;
 pub mod thread;
 mod throttle;

@@ -65,7 +65,7 @@ impl<T> fmt::Debug for ReplyTo<T> {
     }
 }
 
-/// A request that took time is done.
+/// The reply to a request, encoded.
 #[derive(Debug)]
 pub struct Finished {
     asked: Asked,
@@ -80,6 +80,11 @@ impl Finished {
             payload.map_err(|error| RequestError::new(Code::ReplyFailed, error.to_string()))
         });
         Self { asked: to.asked, result }
+    }
+
+    /// The request, and its reply or why there is none.
+    pub fn into_parts(self) -> (Asked, Result<Payload, RequestError>) {
+        (self.asked, self.result)
     }
 }
 
@@ -119,19 +124,9 @@ impl Link {
         }
     }
 
-    /// Answers a request, on the connection that it came by.
-    pub fn reply<T: Serialize>(&mut self, to: ReplyTo<T>, result: Result<T, RequestError>) {
-        self.finish(Finished::new(to, result));
-    }
-
-    /// Answers a request that failed.
-    pub fn refuse<T: Serialize>(&mut self, to: ReplyTo<T>, error: RequestError) {
-        self.reply(to, Err(error));
-    }
-
-    /// Answers a request that took time.
+    /// Sends the reply to a request, on the connection that it came by.
     pub fn finish(&mut self, finished: Finished) {
-        let Finished { asked, result } = finished;
+        let (asked, result) = finished.into_parts();
         let message = StreamerIpcMessage::Reply { request: asked.request, result };
         for purpose in [Purpose::Control, Purpose::Bulk] {
             let slot = self.of(purpose);

@@ -7,14 +7,17 @@
 //! input ──┘                        └─▶ ipc
 //! ```
 //!
-//! The loop owns the [`Session`] and never waits for anything: what takes time runs elsewhere and comes
-//! back as an event.
+//! The loop owns the [`Session`], which decides, and the `Performer`, which carries out what it has decided. Neither
+//! waits for anything: what takes time runs elsewhere and comes back as an event.
+
+#![expect(clippy::disallowed_methods, reason = "the control loop is where the time is asked for")]
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use common::exit::{ExitReason, StreamerExit};
 use common::id::{SourceName, StreamerId};
 use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
@@ -25,7 +28,8 @@ use tracing::Span;
 
 use crate::link::{Asked, Finished, Link};
 use crate::peer::Report;
-use crate::session::{Session, Started};
+use crate::perform::{Performer, Senders};
+use crate::session::{Now, Session, Started};
 use crate::source::SourceKey;
 use crate::{cleanup, input, ipc, monitor, process, source};
 
@@ -43,7 +47,7 @@ enum Event {
     Source(SourceKey, source::Event),
     Started(SourceKey, Started),
     Finished(Finished),
-    Pictured(SourceName),
+    PictureOver(SourceName),
     Input(input::Notice),
     Announce,
     Tick,
@@ -61,23 +65,6 @@ struct Queues {
     input: mpsc::Receiver<input::Notice>,
     tick: tokio::time::Interval,
     terminate: tokio::signal::unix::Signal,
-}
-
-/// The sending ends of `Queues`, for the parts that a session is made of.
-#[derive(Clone)]
-pub struct Senders {
-    /// From shards.
-    pub reports: mpsc::Sender<Report>,
-    /// From the sources.
-    pub source: mpsc::Sender<(SourceKey, source::Event)>,
-    /// A source has been started, or not.
-    pub started: mpsc::Sender<(SourceKey, Started)>,
-    /// Requests that took time.
-    pub finished: mpsc::Sender<Finished>,
-    /// The next snapshot of this source may be taken.
-    pub pictured: mpsc::Sender<SourceName>,
-    /// From the input thread.
-    pub input: mpsc::Sender<input::Notice>,
 }
 
 /// Runs a session until it ends, and notes why. Blocks.
@@ -152,7 +139,7 @@ impl Queues {
             Some((key, event)) = self.source.recv() => Event::Source(key, event),
             Some((key, started)) = self.started.recv() => Event::Started(key, started),
             Some(finished) = self.finished.recv() => Event::Finished(finished),
-            Some(source) = self.pictured.recv() => Event::Pictured(source),
+            Some(source) = self.pictured.recv() => Event::PictureOver(source),
             Some(notice) = self.input.recv() => Event::Input(notice),
             () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
             _ = self.tick.tick() => Event::Tick,
@@ -162,19 +149,23 @@ impl Queues {
 }
 
 async fn control(run_dir: PathBuf, senders: Senders, mut queues: Queues) -> ExitReason {
-    let (link, span) = (Link::default(), Span::none());
-    let mut control = Control { run_dir, senders, link, span, session: None };
+    let mut control = Control { run_dir, senders, link: Link::default(), span: Span::none(), running: None };
     loop {
-        let announcement = control.session.as_ref().and_then(Session::announcement_due);
+        let announcement =
+            control.running.as_ref().and_then(|running| running.session.announcement_due(now()));
         let event = queues.next(announcement).await;
-        if let Some(reason) = control.handle(event) {
+        let reason = control.handle(now(), event);
+        control.perform();
+        if let Some(reason) = reason {
             control.end(&reason).await;
             return reason;
         }
-        if let Some(session) = &mut control.session {
-            session.flush();
-        }
     }
+}
+
+/// The time, for an event that is taken up now.
+fn now() -> Now {
+    Now { instant: Instant::now(), utc: Utc::now() }
 }
 
 struct Control {
@@ -184,57 +175,77 @@ struct Control {
     /// Of all that is said of the session, by its threads too.
     span: Span,
     /// `None` until `Init`.
-    session: Option<Session>,
+    running: Option<RunningSession>,
+}
+
+struct RunningSession {
+    session: Session,
+    performer: Performer,
 }
 
 impl Control {
     /// Handles one event. A reason ends the session.
-    fn handle(&mut self, event: Event) -> Option<ExitReason> {
+    fn handle(&mut self, now: Now, event: Event) -> Option<ExitReason> {
         let _entered = self.span.clone().entered();
-        let link = &mut self.link;
-        match (event, self.session.as_mut()) {
-            (Event::Ipc(event), _) => return self.ipc(event),
+        match (event, &mut self.running) {
+            (Event::Ipc(event), _) => return self.ipc(now, event),
             (Event::Terminate, _) => return Some(ExitReason::Stopped),
             (_, None) => {}
-            (Event::Report(report), Some(session)) => session.report(link, report),
-            (Event::Started(key, started), Some(session)) => return session.started(link, key, started),
-            (Event::Source(key, event), Some(session)) => return session.source_event(link, key, event),
-            (Event::Finished(finished), Some(_)) => link.finish(finished),
-            (Event::Pictured(source), Some(session)) => session.pictured(link, &source),
-            (Event::Input(notice), Some(session)) => session.input_notice(notice),
-            (Event::Announce, Some(session)) => session.announce(link),
-            (Event::Tick, Some(session)) => return session.tick(link),
+            (Event::Report(report), Some(running)) => running.session.report(now, report),
+            (Event::Started(key, started), Some(running)) => {
+                return running.session.started(now, key, started);
+            }
+            (Event::Source(key, event), Some(running)) => {
+                return running.session.source_event(now, key, event);
+            }
+            (Event::Finished(finished), Some(_)) => self.link.finish(finished),
+            (Event::PictureOver(source), Some(running)) => running.session.picture_over(&source),
+            (Event::Input(notice), Some(running)) => running.session.input_notice(notice),
+            (Event::Announce, Some(running)) => running.session.announce(now),
+            (Event::Tick, Some(RunningSession { session, performer })) => {
+                return performer.trouble().or_else(|| session.tick(now));
+            }
         }
         None
     }
 
-    fn ipc(&mut self, event: ipc::Event) -> Option<ExitReason> {
+    /// Carries out what the session has decided.
+    fn perform(&mut self) {
+        let _entered = self.span.clone().entered();
+        let Some(RunningSession { session, performer }) = &mut self.running else { return };
+        for effect in session.take_effects() {
+            performer.perform(&mut self.link, effect);
+        }
+        performer.flush();
+    }
+
+    fn ipc(&mut self, now: Now, event: ipc::Event) -> Option<ExitReason> {
         match event {
             ipc::Event::Connected(connection) => {
                 let purpose = connection.purpose;
                 self.link.connected(connection);
                 if purpose == Purpose::Control {
-                    let session = self.session.as_mut().map(Session::adopted);
+                    let session = self.running.as_mut().map(|running| running.session.adopted(now));
                     let ready = Ready { session, pid: std::process::id() };
                     self.link.send(StreamerIpcMessage::Ready(Box::new(Json(ready))));
-                    if let Some(session) = &self.session {
-                        session.tell_absence(&mut self.link);
+                    if let Some(RunningSession { session, .. }) = &mut self.running {
+                        session.report_absence();
                     }
                 }
             }
             ipc::Event::Closed(id) => {
                 if self.link.closed(id)
-                    && let Some(session) = &mut self.session
+                    && let Some(RunningSession { session, .. }) = &mut self.running
                 {
-                    session.web_server_gone();
+                    session.web_server_gone(now);
                 }
             }
             // What a replaced connection had still queued is not for this session any more.
             ipc::Event::Message(from, _) if !self.link.is_current(from) => {}
-            ipc::Event::Message(from, message) => match (*message, &mut self.session) {
+            ipc::Event::Message(from, message) => match (*message, &mut self.running) {
                 (ServerIpcMessage::Init { id, spec, settings }, None) => {
                     return self
-                        .init(id, spec.0, settings.0)
+                        .init(now, id, spec.0, settings.0)
                         .err()
                         .map(|message| ExitReason::Fatal { message });
                 }
@@ -243,10 +254,10 @@ impl Control {
                     tracing::info!(reason, "told to stop");
                     return Some(ExitReason::Stopped);
                 }
-                (ServerIpcMessage::Tell(tell), Some(session)) => session.told(&mut self.link, tell),
-                (ServerIpcMessage::Request { id, request }, Some(session)) => {
+                (ServerIpcMessage::Tell(tell), Some(running)) => running.session.tell_received(now, tell),
+                (ServerIpcMessage::Request { id, request }, Some(running)) => {
                     let asked = Asked { connection: from, request: id };
-                    session.request(&mut self.link, asked, request);
+                    running.session.request(now, asked, request);
                 }
                 (ServerIpcMessage::Tell(_) | ServerIpcMessage::Request { .. }, None) => {
                     tracing::warn!("a message before Init was ignored");
@@ -256,22 +267,40 @@ impl Control {
         None
     }
 
-    fn init(&mut self, id: StreamerId, spec: StreamerSpec, settings: Settings) -> Result<(), String> {
+    fn init(
+        &mut self,
+        now: Now,
+        id: StreamerId,
+        spec: StreamerSpec,
+        settings: Settings,
+    ) -> Result<(), String> {
         spec.validate().map_err(|error| error.to_string())?;
         self.span = tracing::info_span!("streamer", %id);
         let _entered = self.span.clone().entered();
-        let session = Session::new(id, spec, settings, &self.run_dir, self.senders.clone());
-        self.session = Some(session.map_err(|error| error.to_string())?);
+        self.running = Some(self.start(now, id, spec, settings).map_err(|error| error.to_string())?);
         tracing::info!("the session begins");
         Ok(())
+    }
+
+    fn start(
+        &self,
+        now: Now,
+        id: StreamerId,
+        spec: StreamerSpec,
+        settings: Settings,
+    ) -> io::Result<RunningSession> {
+        let performer = Performer::start(&spec, &settings, &self.run_dir, self.senders.clone())?;
+        let shards = performer.shards();
+        let session = Session::new(now, id, spec, settings, shards, performer.counters().clone())?;
+        Ok(RunningSession { session, performer })
     }
 
     /// Says goodbye to everybody and takes the session down, within [`STOP_DEADLINE`].
     async fn end(&mut self, reason: &ExitReason) {
         let deadline = Instant::now() + STOP_DEADLINE;
-        if let Some(session) = self.session.take() {
+        if let Some(RunningSession { session, performer }) = self.running.take() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, session.end()).await.is_err() {
+            if tokio::time::timeout(left, performer.end(session.end())).await.is_err() {
                 tracing::warn!("the session did not end in time; the monitor ends what is left");
             }
         }

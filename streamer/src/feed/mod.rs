@@ -66,7 +66,7 @@ pub struct VideoOutlet {
     number: u64,
     last_time: Option<u64>,
     publish: Box<dyn FnMut(Arc<VideoUnit>) + Send>,
-    new_taps: Receiver<TapSender>,
+    new_taps: NewTaps,
     taps: Vec<TapSender>,
 }
 
@@ -80,7 +80,16 @@ pub struct Tapping {
     demand: Arc<Demand>,
 }
 
+/// Taps on their way to an outlet.
+pub struct NewTaps(Receiver<TapSender>);
+
 impl Tapping {
+    /// Lets others tap the feed that `demand` belongs to, once its outlet has been given the taps.
+    pub fn new(demand: Arc<Demand>) -> (Self, NewTaps) {
+        let (taps, new_taps) = sync_channel(NEW_TAPS);
+        (Self { taps, demand }, NewTaps(new_taps))
+    }
+
     /// A tap of what is published from now on. A feed that has ended gives a tap that is at its end.
     pub fn tap(&self) -> Tap {
         let (sender, tap) = tap::tap(Arc::clone(&self.demand));
@@ -98,7 +107,7 @@ impl VideoOutlet {
         clock: Instant,
         publish: impl FnMut(Arc<VideoUnit>) + Send + 'static,
     ) -> Self {
-        let (_, new_taps) = sync_channel(0);
+        let (_, new_taps) = Tapping::new(Arc::clone(&demand));
         Self {
             demand,
             clock,
@@ -110,11 +119,9 @@ impl VideoOutlet {
         }
     }
 
-    /// Lets others tap what is published here. Called once.
-    pub fn tapping(&mut self) -> Tapping {
-        let (taps, new_taps) = sync_channel(NEW_TAPS);
-        self.new_taps = new_taps;
-        Tapping { taps, demand: Arc::clone(&self.demand) }
+    /// Publishes to these taps too. Called once.
+    pub fn take_taps(&mut self, taps: NewTaps) {
+        self.new_taps = taps;
     }
 
     /// What the peers want.
@@ -124,7 +131,7 @@ impl VideoOutlet {
 
     /// Broadcasts one access unit. Never blocks.
     pub fn publish(&mut self, unit: AccessUnit) {
-        self.taps.extend(self.new_taps.try_iter());
+        self.taps.extend(self.new_taps.0.try_iter());
         self.taps.retain_mut(|tap| tap.send(&unit));
         let payloads = packetize::payloads(&unit, self.number);
         if payloads.is_empty() {

@@ -2,13 +2,12 @@
 //!
 //! ```text
 //! control loop ── send, offer ──▶ Commands [ backlog ] ──▶ queue ──▶ shard
-//!                                    └─ trouble(): the session cannot go on
+//!                                    └─ overrun(): the session cannot go on
 //! ```
 //!
-//! What the shard's queue has no room for waits here, up to a bound, and follows as soon as there is room. A shard that is
-//! stuck is known by its silence: each second it is asked for its counters, in the same queue. Its peers see
-//! nothing any more and a thread cannot be replaced, so the session ends with [`Trouble`] for its reason, and whoever
-//! supervises it sees which shard it was.
+//! What the shard's queue has no room for waits here, up to a bound, and follows as soon as there is room. When there is
+//! no room for a command, the session ends with [`Overrun`] for its reason. A shard that is stuck is known by its
+//! silence, to the session (`session::heartbeat`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,24 +23,15 @@ const BACKLOG_FOR_PEERS: usize = 1024;
 /// The backlog up to which the session's own commands are taken: many times what a session has to say in
 /// ten seconds. When there is no room for one, peers would miss it for ever: the session ends.
 const BACKLOG: usize = 4096;
-/// A shard that has been asked so often, once a second, and has not answered is stuck: its longest work, a join, takes
-/// milliseconds. Counted in questions and not in time, as time passes for a process that is halted, too.
-const MAX_UNANSWERED: u32 = 10;
 
 /// The shard is too far behind for what peers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy;
 
-/// Why a session cannot go on with a shard.
+/// A command was lost, and peers would miss it for ever: the session cannot go on with this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// It does not answer.
-    #[error("it is stuck and has not answered for {MAX_UNANSWERED} s")]
-    Stuck,
-    /// A command found no room.
-    #[error("it is too far behind: a command for it found no room after {BACKLOG} others")]
-    Overrun,
-}
+#[error("it is too far behind: a command for it found no room after {BACKLOG} others")]
+pub struct Overrun;
 
 /// Sends commands to one shard.
 pub struct Commands {
@@ -50,15 +40,13 @@ pub struct Commands {
     backlog: VecDeque<Command>,
     /// A command was lost.
     overrun: bool,
-    /// How often it has been asked for its counters since its last answer.
-    unanswered: u32,
 }
 
 impl Commands {
     /// The way to the shard that reads the receiver, and is woken by `wake`.
     pub fn new(wake: Arc<Wake>) -> (Self, Receiver<Command>) {
         let (queue, receiver) = sync_channel(QUEUE);
-        (Self { queue, wake, backlog: VecDeque::new(), overrun: false, unanswered: 0 }, receiver)
+        (Self { queue, wake, backlog: VecDeque::new(), overrun: false }, receiver)
     }
 
     /// Sends a command of the session's. Ignored once the shard has ended.
@@ -83,26 +71,9 @@ impl Commands {
         Ok(())
     }
 
-    /// Asks for [`super::Report::Stats`]. Each second.
-    pub fn ask_stats(&mut self) {
-        self.unanswered += 1;
-        self.send(Command::Stats);
-    }
-
-    /// It has answered.
-    pub fn answered(&mut self) {
-        self.unanswered = 0;
-    }
-
-    /// It has been asked and has not answered yet.
-    pub fn owes_answer(&self) -> bool {
-        self.unanswered > 0
-    }
-
-    /// Why the session must end, if it must.
-    pub fn trouble(&self) -> Option<Trouble> {
-        let stuck = (self.unanswered >= MAX_UNANSWERED).then_some(Trouble::Stuck);
-        stuck.or(self.overrun.then_some(Trouble::Overrun))
+    /// Whether a command was lost. It stays so.
+    pub fn overrun(&self) -> Option<Overrun> {
+        self.overrun.then_some(Overrun)
     }
 
     /// Passes on what waits, as far as there is room.
@@ -166,7 +137,7 @@ mod tests {
         commands.send(said(all));
         heard.extend(shard.try_iter().map(|command| number(&command)));
         assert_eq!(heard, (0..=all).collect::<Vec<_>>());
-        assert_eq!(commands.trouble(), None);
+        assert_eq!(commands.overrun(), None);
     }
 
     #[test]
@@ -177,24 +148,11 @@ mod tests {
         for n in taken..QUEUE + BACKLOG {
             commands.send(said(n));
         }
-        assert_eq!(commands.trouble(), None);
+        assert_eq!(commands.overrun(), None);
         commands.send(said(0));
-        assert_eq!(commands.trouble(), Some(Trouble::Overrun));
+        assert_eq!(commands.overrun(), Some(Overrun));
         drop(shard);
         commands.flush();
         assert!(commands.backlog.is_empty(), "nothing is kept for a shard that has ended");
-    }
-
-    #[test]
-    fn a_shard_is_stuck_when_it_has_been_asked_too_often_without_an_answer() {
-        let (mut commands, _shard) = commands();
-        for _ in 0..2 {
-            for _ in 0..MAX_UNANSWERED {
-                assert_eq!(commands.trouble(), None);
-                commands.ask_stats();
-            }
-            assert_eq!(commands.trouble(), Some(Trouble::Stuck));
-            commands.answered();
-        }
     }
 }

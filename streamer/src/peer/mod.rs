@@ -94,17 +94,17 @@ pub enum Begin {
         /// SDP.
         offer: Bounded,
         /// What each of its video sections shows, in order.
-        slots: Vec<Own>,
+        slots: Vec<SlotChoice>,
     },
 }
 
 /// Who decides what a slot of a peer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Own {
+pub enum SlotChoice {
     /// The session: it shows what it shows to everybody.
     Follow,
     /// The peer itself: this, or nothing.
-    Show(Option<Binding>),
+    Own(Option<Binding>),
 }
 
 /// What the control loop wants of a shard. In order.
@@ -155,7 +155,7 @@ pub enum Command {
         /// Which.
         slot: SlotIndex,
         /// What.
-        own: Own,
+        own: SlotChoice,
     },
     /// A peer wants a keyframe.
     Keyframe {

@@ -26,7 +26,7 @@ use super::pace::{self, Pace};
 use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::Sockets;
-use super::{Begin, Binding, FeedId, Media, Own, Sections};
+use super::{Begin, Binding, FeedId, Media, Sections, SlotChoice};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
@@ -171,8 +171,8 @@ impl Viewer {
             Begin::Accept { slots, .. } => {
                 let followed = |n: usize| bindings.get(n).copied().flatten();
                 let shown = slots.iter().enumerate().map(|(n, own)| match own {
-                    Own::Follow => (followed(n), false),
-                    Own::Show(binding) => (*binding, true),
+                    SlotChoice::Follow => (followed(n), false),
+                    SlotChoice::Own(binding) => (*binding, true),
                 });
                 shown.collect()
             }
@@ -354,18 +354,18 @@ impl Viewer {
         &mut self,
         now: Instant,
         slot: SlotIndex,
-        own: Own,
+        own: SlotChoice,
         followed: Option<Binding>,
         cx: &mut Context,
     ) -> bool {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
-        state.own = own != Own::Follow;
+        state.own = own != SlotChoice::Follow;
         // Whoever asked waits for an answer.
         state.reported = None;
         let binding = match own {
-            Own::Follow => followed,
-            Own::Show(binding) => binding,
+            SlotChoice::Follow => followed,
+            SlotChoice::Own(binding) => binding,
         };
         self.show(now, n, binding, cx);
         true

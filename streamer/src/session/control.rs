@@ -7,40 +7,34 @@ use common::signal::Role;
 
 use super::Session;
 use super::arbiter::Wish;
-use super::viewers::refuse;
-use crate::link::Link;
 use crate::peer::Command;
 
 impl Session {
     /// A peer wants control, or no more.
-    pub(super) fn control_wish(&mut self, link: &mut Link, peer: PeerId, wish: Wish) {
+    pub(super) fn control_wish(&mut self, peer: PeerId, wish: Wish) {
         let peers = &self.peers;
         let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
         match self.control.wish(peer, wish, may_steer) {
-            Ok(true) => self.control_changed(link),
+            Ok(true) => self.control_changed(),
             Ok(false) => {}
-            Err(error) => refuse(link, peer, error),
+            Err(error) => self.effects.refuse_peer(peer, error),
         }
     }
 
     /// An administrator changes it, or asks.
-    pub(super) fn change_control(
-        &mut self,
-        link: &mut Link,
-        change: ControlChange,
-    ) -> Result<Control, RequestError> {
+    pub(super) fn change_control(&mut self, change: ControlChange) -> Result<Control, RequestError> {
         let peers = &self.peers;
         let may_steer = |peer| peers.get(peer).is_some_and(|entry| entry.peer.role >= Role::Controller);
         if self.control.change(change, may_steer)? {
-            self.control_changed(link);
+            self.control_changed();
         }
         Ok(self.control.control().clone())
     }
 
     /// A peer is gone, or may not steer any more.
-    pub(super) fn out_of_control(&mut self, link: &mut Link, peer: PeerId) {
+    pub(super) fn lose_control(&mut self, peer: PeerId) {
         if self.control.leave(peer) {
-            self.control_changed(link);
+            self.control_changed();
         }
     }
 
@@ -54,10 +48,10 @@ impl Session {
         Err(RequestError::new(Code::NotInControl, message))
     }
 
-    fn control_changed(&mut self, link: &mut Link) {
+    fn control_changed(&mut self) {
         let control = self.control.control().clone();
         tracing::info!(mode = ?control.mode, holder = ?control.holder, "control");
-        self.tell_all(|| Command::Control(control.clone()));
-        link.send(StreamerIpcMessage::ControlChanged { control: Json(control) });
+        self.command_all(|| Command::Control(control.clone()));
+        self.effects.send(StreamerIpcMessage::ControlChanged { control: Json(control) });
     }
 }

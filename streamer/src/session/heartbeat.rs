@@ -1,66 +1,67 @@
 //! Each second: what a session counts, and who is forgotten.
 
-use std::time::Instant;
-
 use common::exit::ExitReason;
-use common::ipc::{Json, StreamerIpcMessage};
-use common::stats::{AudioStats, NetworkStats, StreamerStats, VideoStats};
+use common::stats::{AudioStats, NetworkStats, ProcessStats, StreamerStats, VideoStats};
 
-use super::Session;
-use crate::link::Link;
+use super::effects::Effect;
+use super::{Now, Session};
 use crate::peer::Command;
-use crate::stats::process_stats;
+
+/// A shard that has been asked so often, once a second, and has not answered is stuck: its longest work, a join, takes
+/// milliseconds. Counted in questions and not in time, as time passes for a process that is halted, too.
+const MAX_UNANSWERED: u32 = 10;
 
 impl Session {
     /// Each second: looks after shards, forgets the abandoned, and collects counters. A reason ends the session.
-    pub fn tick(&mut self, link: &mut Link) -> Option<ExitReason> {
-        if self.shards.iter().any(|shard| shard.thread.is_finished()) {
-            // Its peers see nothing any more; a new process helps them, living on without it does not.
-            return Some(ExitReason::Fatal { message: "a thread that serves peers has crashed".to_owned() });
+    pub fn tick(&mut self, now: Now) -> Option<ExitReason> {
+        if let Some(n) = self.shards.iter().position(|shard| shard.unanswered >= MAX_UNANSWERED) {
+            // Its peers see nothing any more, and a thread cannot be replaced.
+            let stuck = format!("it is stuck and has not answered for {MAX_UNANSWERED} s");
+            let message = format!("shard {n}, a thread that serves peers: {stuck}");
+            return Some(ExitReason::Fatal { message });
         }
-        for (n, shard) in self.shards.iter().enumerate() {
-            if let Some(trouble) = shard.commands.trouble() {
-                let message = format!("shard {n}, a thread that serves peers: {trouble}");
-                return Some(ExitReason::Fatal { message });
-            }
+        for peer in self.peers.abandoned(now.instant) {
+            let _ =
+                self.command(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
         }
-        if let Some(trouble) = self.input.trouble() {
-            return Some(ExitReason::Fatal { message: trouble.to_string() });
+        self.run_without_source(now);
+        self.update_sources(now);
+        if self.is_report_missing() {
+            // With the counters that were reported last: the heartbeat must go on.
+            self.heartbeat(now);
         }
-        for peer in self.peers.abandoned(Instant::now()) {
-            let _ = self.tell(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
+        for shard in &mut self.shards {
+            shard.unanswered += 1;
         }
-        self.run_without_source(link);
-        self.settle();
-        if self.shards.iter().any(|shard| shard.commands.owes_answer()) {
-            // With the counters that it told last: the heartbeat must go on.
-            self.heartbeat(link);
-        }
-        self.shards.iter_mut().for_each(|shard| shard.commands.ask_stats());
+        self.command_all(|| Command::Stats);
         None
     }
 
-    pub(super) fn shard_counted(&mut self, link: &mut Link, shard: usize, network: NetworkStats) {
+    pub(super) fn shard_counted(&mut self, now: Now, shard: usize, network: NetworkStats) {
         let counted = &mut self.shards[shard];
-        counted.commands.answered();
+        counted.unanswered = 0;
         counted.network = network;
-        if !self.shards.iter().any(|shard| shard.commands.owes_answer()) {
-            self.heartbeat(link);
+        if !self.is_report_missing() {
+            self.heartbeat(now);
         }
     }
 
-    pub(super) fn heartbeat(&self, link: &mut Link) {
-        let stats = Box::new(Json(self.stats()));
-        let peers = self.peers.list().into_iter().map(Json).collect();
-        link.send(StreamerIpcMessage::Stats { stats, peers });
+    /// Whether a shard has been asked for its counters and has not reported them yet.
+    fn is_report_missing(&self) -> bool {
+        self.shards.iter().any(|shard| shard.unanswered > 0)
     }
 
-    pub(super) fn stats(&self) -> StreamerStats {
+    fn heartbeat(&mut self, now: Now) {
+        let stats = Box::new(self.stats(now));
+        self.effects.push(Effect::Heartbeat { stats, peers: self.peers.list() });
+    }
+
+    fn stats(&self, now: Now) -> StreamerStats {
         let counters = &self.counters;
         let size = self.sources.main().and_then(|main| main.info()).map(|info| info.size);
         let feeds = self.sources.all().values().flat_map(|entry| entry.feeds());
         StreamerStats {
-            uptime_ms: self.process_start.elapsed().as_millis() as u64,
+            uptime_ms: now.instant.saturating_duration_since(self.process_start).as_millis() as u64,
             first_frame_ms: self.first_frame.map(|time| time.as_millis() as u64),
             video: VideoStats {
                 width: size.map_or(0, |size| size.width),
@@ -84,9 +85,9 @@ impl Session {
                 restarts: counters.sound_restarts.get(),
             },
             network: self.shards.iter().fold(NetworkStats::default(), |sum, shard| sum.plus(&shard.network)),
-            input_events: self.input.applied(),
+            input_events: 0,
             peers_refused: self.peers_refused,
-            process: process_stats(),
+            process: ProcessStats::default(),
         }
     }
 }

@@ -1,10 +1,16 @@
-//! One session after its `Init`: its sources, its slots, its shards, its peers, and what they say to each other.
+//! One session after its `Init`: its sources, its slots, its peers, and what they say to each other.
 //!
-//! Owned by the control loop. Everything here decides and passes on; what takes time is spawned and
-//! comes back as `link::Finished` or [`Started`].
+//! ```text
+//! control loop ── request, report, event ──▶ Session ── Effects ──▶ control loop ──▶ crate::perform
+//! ```
+//!
+//! It decides and does nothing else: it owns no thread and no socket, and waits for nothing. What is to be done is
+//! noted as an [`effects::Effect`], and what takes time comes back as an event, such as [`Session::started`]. The one
+//! thing that it calls is a running source ([`Running`]), whose methods never wait.
 
 mod arbiter;
 mod control;
+pub mod effects;
 mod heartbeat;
 mod lifecycle;
 mod peers;
@@ -15,58 +21,60 @@ mod viewers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use common::api::InputRequest;
 use common::clipboard::{Content, Wanted};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, StreamerId};
-use common::input::{Actor, CursorShape};
+use common::input::{Actor, CursorShape, InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::request::{self, Patched, RemovePeer, Resize};
-use common::ipc::{AnyRequest, Code, Json, RequestError, SHARED_DIR, SessionState, Settings, Tell};
+use common::ipc::{AnyRequest, Code, Json, RequestError, SessionState, Settings, Tell};
 use common::slots::WindowList;
 use common::spec::{SourceSpec, StreamerSpec};
 use common::stats::NetworkStats;
 
-use crate::link::{Asked, Link, ReplyTo};
+use crate::link::{Asked, ReplyTo};
 use crate::media::Size;
-use crate::peer::commands::Commands;
-use crate::peer::connection::Identity;
-use crate::peer::{Command, Network, shard};
-
-use crate::process::confine;
+use crate::peer::Command;
+use crate::snapshot::Form;
 use crate::source::{self, Running};
 use crate::stats::SourceCounters;
-use crate::streamer::Senders;
 use crate::throttle::Throttle;
-use crate::{input, requests, snapshot};
 
 use arbiter::Arbiter;
+use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
 use slots::Bound;
-use snapshot::Form;
 use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
 
 /// The slot that shows the main source, unless told otherwise.
 const MAIN_SLOT: SlotIndex = 0;
-/// How long shards may take to say goodbye to their peers.
-const SHARD_PATIENCE: Duration = Duration::from_millis(500);
 /// Everybody is told who watches at most this often. Each telling names all and goes to all: when hundreds
 /// join at once, telling of each would be what keeps them from joining.
 const PARTICIPANTS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The time at which the control loop took up an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For what is measured and waited for.
+    pub instant: Instant,
+    /// For what people and programs are shown.
+    pub utc: DateTime<Utc>,
+}
+
+/// A shard, as far as the session knows it.
+#[derive(Default)]
 struct Shard {
-    commands: Commands,
-    feeder: shard::Feeder,
-    thread: JoinHandle<()>,
+    /// How many peers it serves.
     peers: usize,
+    /// Its counters, as it reported them last.
     network: NetworkStats,
+    /// How often it has been asked for its counters since it reported them.
+    unanswered: u32,
 }
 
 /// One session.
@@ -74,9 +82,7 @@ pub struct Session {
     id: StreamerId,
     spec: StreamerSpec,
     settings: Settings,
-    /// For what desktops share with their programs.
-    shared_dir: PathBuf,
-    senders: Senders,
+    effects: Effects,
     process_start: Instant,
     created: DateTime<Utc>,
     start_asked: Option<Instant>,
@@ -84,10 +90,7 @@ pub struct Session {
     first_frame: Option<Duration>,
     /// Of all sources together.
     counters: Arc<SourceCounters>,
-    /// When the time of all feeds is zero.
-    clock: Instant,
     shards: Vec<Shard>,
-    input: input::Handle,
     peers: Peers,
     control: Arbiter,
     peers_refused: u64,
@@ -97,7 +100,6 @@ pub struct Session {
     participants: Throttle,
     sources: Sources,
     snapshots: Snapshots,
-    encoder: snapshot::Encoder,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
     /// Shape of the desktop's cursor; `None` while it is not known.
@@ -105,63 +107,38 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with its threads, and no source yet.
+    /// A session with so many shards, and none of its sources started. `counters` are what its sources count.
     ///
     /// # Errors
-    /// When sockets or threads cannot be had.
+    /// When the process is out of descriptors.
     pub fn new(
+        now: Now,
         id: StreamerId,
         spec: StreamerSpec,
         settings: Settings,
-        run_dir: &Path,
-        senders: Senders,
+        shards: usize,
+        counters: Arc<SourceCounters>,
     ) -> io::Result<Self> {
-        let clock = Instant::now();
-        let shared_dir = run_dir.join(SHARED_DIR);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shared_dir)?;
-        let shared = std::iter::once(shared_dir.as_path()).chain(settings.homes.all());
-        let shared = shared.map(Path::to_owned).collect();
-        confine::configure(settings.isolation, settings.network, &settings.hidden, shared);
-        let identity = Identity::generate().map_err(io::Error::other)?;
-        let (input, _) = input::start(senders.input.clone())?;
-        let mut shards = Vec::new();
-        for index in 0..settings.shards.max(1) as usize {
-            let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
-                index,
-                network: Network::of(&settings),
-                slots: spec.slots,
-                messages: settings.data_messages_per_second,
-                clock,
-                identity: identity.clone(),
-                input: input.clone(),
-                reports: senders.reports.clone(),
-            })?;
-            shards.push(Shard { commands, feeder, thread, peers: 0, network: NetworkStats::default() });
-        }
         let mut session = Self {
             id,
             spec,
             settings,
-            shared_dir,
-            senders,
-            process_start: clock,
-            created: Utc::now(),
+            effects: Effects::default(),
+            process_start: now.instant,
+            created: now.utc,
             start_asked: None,
             running_since: None,
             first_frame: None,
-            counters: Arc::default(),
-            clock,
-            shards,
-            participants: Throttle::new(PARTICIPANTS_INTERVAL),
-            input,
+            counters,
+            shards: std::iter::repeat_with(Shard::default).take(shards).collect(),
             peers: Peers::default(),
             control: Arbiter::default(),
             peers_refused: 0,
             joining: BTreeMap::new(),
             patching: BTreeMap::new(),
+            participants: Throttle::new(PARTICIPANTS_INTERVAL),
             sources: Sources::default(),
             snapshots: Snapshots::default(),
-            encoder: snapshot::Encoder::start()?,
             slots: BTreeMap::new(),
             cursor: None,
         };
@@ -172,10 +149,15 @@ impl Session {
         Ok(session)
     }
 
+    /// What is to be done now, in order. To be taken after each event.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        self.effects.take()
+    }
+
     /// All there is to know, for a web-server that has just connected. The WebSockets of the one before are gone.
-    pub fn adopted(&mut self) -> SessionState {
-        self.web_server_gone();
-        self.peers.reachable(Instant::now());
+    pub fn adopted(&mut self, now: Now) -> SessionState {
+        self.web_server_gone(now);
+        self.peers.reachable(now.instant);
         SessionState {
             id: self.id.clone(),
             spec: self.spec.clone().as_given(),
@@ -188,121 +170,121 @@ impl Session {
     }
 
     /// The web-server is gone, and every WebSocket with it. Media goes on.
-    pub fn web_server_gone(&mut self) {
-        self.peers.detach_all(Instant::now());
+    pub fn web_server_gone(&mut self, now: Now) {
+        self.peers.detach_all(now.instant);
     }
 
-    /// Carries out what the web-server says and expects no reply to.
-    pub fn told(&mut self, link: &mut Link, tell: Tell) {
+    /// The web-server says something that it expects no reply to.
+    pub fn tell_received(&mut self, now: Now, tell: Tell) {
         match tell {
-            Tell::FromPeer { peer, message } => self.signal(link, peer, message.0),
-            Tell::DetachPeer { peer, socket } => self.peers.detach(Instant::now(), peer, socket),
+            Tell::FromPeer { peer, message } => self.signal(now, peer, message.0),
+            Tell::DetachPeer { peer, socket } => self.peers.detach(now.instant, peer, socket),
         }
     }
 
     /// Carries out a request of the web-server's. Each is answered exactly once, here or when it is done.
-    pub fn request(&mut self, link: &mut Link, asked: Asked, request: AnyRequest) {
+    pub fn request(&mut self, now: Now, asked: Asked, request: AnyRequest) {
         match request {
-            AnyRequest::StartSource(request) => self.start_session(link, asked.by(&request)),
-            AnyRequest::AddPeer(request) => self.add_peer(link, asked.by(&request), request.join.0),
+            AnyRequest::StartSource(request) => self.start_session(now, asked.by(&request)),
+            AnyRequest::AddPeer(request) => self.add_peer(now, asked.by(&request), request.join.0),
             AnyRequest::RemovePeer(request) => {
                 let to = asked.by(&request);
                 let RemovePeer { peer, reason } = request;
-                link.reply(to, self.tell(peer, Command::Remove { peer, reason }));
+                let result = self.command(peer, Command::Remove { peer, reason });
+                self.effects.reply(to, result);
             }
             AnyRequest::UpdatePeer(request) => {
-                let result = self.set_role(link, request.peer, request.role);
-                link.reply(asked.by(&request), result);
+                let result = self.set_role(now, request.peer, request.role);
+                self.effects.reply(asked.by(&request), result);
             }
             AnyRequest::PatchPeer(request) => {
-                self.patch_peer(link, asked.by(&request), request.peer, request.patch.0);
+                self.patch_peer(asked.by(&request), request.peer, request.patch.0);
             }
-            AnyRequest::SendInput(request) => self.send_input(link, asked.by(&request), request.input.0),
+            AnyRequest::SendInput(request) => self.send_input(asked.by(&request), request.input.0),
             AnyRequest::TakeSnapshot(request) => {
                 let form = Form { format: request.format, width: request.width };
-                self.snapshot(link, request.slot, Waiting { to: asked.by(&request), form });
+                self.snapshot(request.slot, Waiting { to: asked.by(&request), form });
             }
             AnyRequest::GetClipboard(request) => {
-                self.get_clipboard(link, asked.by(&request), request.wanted);
+                self.get_clipboard(asked.by(&request), request.wanted);
             }
             AnyRequest::SetClipboard(request) => {
-                self.set_clipboard(link, asked.by(&request), request.content);
+                self.set_clipboard(asked.by(&request), request.content);
             }
             AnyRequest::BindSlot(request) => {
-                self.bind_slot(link, asked.by(&request), request.slot, request.bind.0);
+                self.bind_slot(now, asked.by(&request), request.slot, request.bind.0);
             }
             AnyRequest::ClearSlot(request) => {
-                let result = self.clear_slot(link, request.slot);
-                link.reply(asked.by(&request), result);
+                let result = self.clear_slot(now, request.slot);
+                self.effects.reply(asked.by(&request), result);
             }
-            AnyRequest::ListWindows(request) => self.list_windows(link, asked.by(&request)),
+            AnyRequest::ListWindows(request) => self.list_windows(asked.by(&request)),
             AnyRequest::AddSource(request) => {
                 let to = asked.by(&request);
-                link.reply(to, self.add_named(request.name, request.source.0));
-                self.settle();
+                let result = self.add_named(request.name, request.source.0);
+                self.effects.reply(to, result);
+                self.update_sources(now);
             }
             AnyRequest::RemoveSource(request) => {
-                let result = self.remove_named(link, &request.name);
-                link.reply(asked.by(&request), result);
-                self.settle();
+                let result = self.remove_named(&request.name);
+                self.effects.reply(asked.by(&request), result);
+                self.update_sources(now);
             }
             AnyRequest::ListSources(request) => self.list_sources(asked.by(&request)),
-            AnyRequest::Resize(request) => self.resize(link, asked.by(&request), &request),
+            AnyRequest::Resize(request) => self.resize(asked.by(&request), &request),
             AnyRequest::ChangeControl(request) => {
                 let to = asked.by(&request);
-                let result = self.change_control(link, request.change.0);
-                link.reply(to, result.map(Json));
+                let result = self.change_control(request.change.0);
+                self.effects.reply(to, result.map(Json));
             }
         }
     }
 
-    fn send_input(&mut self, link: &mut Link, to: ReplyTo<()>, input: InputRequest) {
+    fn send_input(&mut self, to: ReplyTo<()>, input: InputRequest) {
         // A picture without pixels is one that has not come yet.
         let picture = self.shown_in(input.slot).ok().map(|source| source.info().size);
         let picture = picture.filter(|size| size.width > 0 && size.height > 0);
-        let done = self.senders.finished.clone();
-        let sent =
-            self.open_to_programs().and_then(|()| requests::input(to, done, &self.input, input, picture));
-        if let Err(error) = sent {
-            link.refuse(to, error);
+        match self.open_to_programs().and_then(|()| validate_input(&input, picture)) {
+            Ok(()) => self.effects.work(Work::SendInput { to, input }),
+            Err(error) => self.effects.refuse(to, error),
         }
     }
 
-    fn get_clipboard(&mut self, link: &mut Link, to: ReplyTo<request::Clipboard>, wanted: Wanted) {
+    fn get_clipboard(&mut self, to: ReplyTo<request::Clipboard>, wanted: Wanted) {
         match self.not_stalled().and_then(|()| self.clipboard()) {
-            Ok(clipboard) => requests::get_clipboard(to, self.senders.finished.clone(), clipboard, wanted),
-            Err(error) => link.refuse(to, error),
+            Ok(clipboard) => self.effects.work(Work::GetClipboard { to, clipboard, wanted }),
+            Err(error) => self.effects.refuse(to, error),
         }
     }
 
-    fn set_clipboard(&mut self, link: &mut Link, to: ReplyTo<()>, content: Content) {
+    fn set_clipboard(&mut self, to: ReplyTo<()>, content: Content) {
         match self.open_to_programs().and_then(|()| self.clipboard()) {
             Ok(clipboard) => {
-                let set = clipboard.set(content, Actor::Api);
-                requests::set_clipboard(to, self.senders.finished.clone(), set);
+                let outcome = clipboard.set(content, Actor::Api);
+                self.effects.work(Work::SetClipboard { to, outcome });
             }
-            Err(error) => link.refuse(to, error),
+            Err(error) => self.effects.refuse(to, error),
         }
     }
 
-    fn list_windows(&mut self, link: &mut Link, to: ReplyTo<Json<WindowList>>) {
+    fn list_windows(&mut self, to: ReplyTo<Json<WindowList>>) {
         let windows = self.sources.main().and_then(|main| main.running()?.windows());
         let windows = self.not_stalled().and(windows.ok_or_else(|| {
             let message = "this streamer has no desktop that windows could be on";
             RequestError::new(Code::NoDesktop, message)
         }));
         match windows {
-            Ok(windows) => requests::windows(to, self.senders.finished.clone(), windows),
-            Err(error) => link.refuse(to, error),
+            Ok(windows) => self.effects.work(Work::ListWindows { to, windows }),
+            Err(error) => self.effects.refuse(to, error),
         }
     }
 
-    fn resize(&mut self, link: &mut Link, to: ReplyTo<()>, request: &Resize) {
+    fn resize(&mut self, to: ReplyTo<()>, request: &Resize) {
         let size = Size { width: request.width, height: request.height };
         let resized = self.open_to_programs().and_then(|()| self.shown_in(request.slot));
         match resized.map(|source| source.resize(size)) {
-            Ok(resized) => requests::resize(to, self.senders.finished.clone(), resized),
-            Err(error) => link.refuse(to, error),
+            Ok(outcome) => self.effects.work(Work::Resize { to, outcome }),
+            Err(error) => self.effects.refuse(to, error),
         }
     }
 
@@ -352,18 +334,34 @@ impl Session {
         })
     }
 
-    /// Takes the session down: shards say goodbye to their peers, the source and all it started end.
-    pub async fn end(self) {
-        let Session { mut shards, mut sources, input, .. } = self;
-        shards.iter_mut().for_each(|shard| shard.commands.stop());
-        let ended = tokio::task::spawn_blocking(move || {
-            input.send(input::Event::Detach(MAIN_SOURCE.to_owned()));
-            shards.into_iter().for_each(|shard| shard::join(shard.thread, SHARD_PATIENCE));
-            // Those that are made from others first.
-            let main = sources.remove(MAIN_SOURCE);
-            drop(sources);
-            drop(main);
-        });
-        let _ = ended.await;
+    /// Ends the session. Returns the sources that run, in the order in which they are to end.
+    pub fn end(mut self) -> Vec<Box<dyn Running>> {
+        // The main source last: others may be made from it.
+        let main = self.sources.remove(MAIN_SOURCE);
+        let others = self.sources.into_entries();
+        others.chain(main).filter_map(|entry| entry.life.into_running()).collect()
     }
 }
+
+/// Whether `input` keeps its bounds, those of the picture in its slot too, if that is known. One event that does not
+/// makes the whole request invalid: nothing of it is carried out.
+fn validate_input(input: &InputRequest, picture: Option<Size>) -> Result<(), RequestError> {
+    let invalid = |message| RequestError::new(Code::InvalidInput, message);
+    if input.events.len() > MAX_EVENTS {
+        let message = format!("events: at most {MAX_EVENTS}, not {}", input.events.len());
+        return Err(invalid(message).with_field("events"));
+    }
+    let named = |(index, error): (usize, InvalidInput)| {
+        invalid(format!("events[{index}].{error}")).with_field(&format!("events[{index}]"))
+    };
+    validate_commands(&input.events).map_err(named)?;
+    if let Some(Size { width, height }) = picture {
+        for (index, event) in input.events.iter().enumerate() {
+            event.validate_inside(width, height).map_err(|error| named((index, error)))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

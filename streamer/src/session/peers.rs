@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerKind, PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::signal::{Participant, Role, SlotState};
@@ -78,6 +78,7 @@ impl Peers {
     /// A new peer with so many slots. Returns its id and its resume token.
     pub fn add(
         &mut self,
+        joined: DateTime<Utc>,
         kind: PeerKind,
         presence: Presence,
         role: Role,
@@ -91,7 +92,7 @@ impl Peers {
             kind,
             role,
             state: PeerState::Connecting,
-            joined: Utc::now(),
+            joined,
             token_id: None,
             stats: PeerStats::default(),
         };
@@ -281,8 +282,14 @@ mod tests {
     #[test]
     fn a_peer_is_resumed_by_its_token_alone_and_only_once_it_was_connected() {
         let mut peers = Peers::default();
-        let (id, token) =
-            peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Controller, 0, 4);
+        let (id, token) = peers.add(
+            DateTime::UNIX_EPOCH,
+            PeerKind::Native,
+            Presence::Attached { socket: 1 },
+            Role::Controller,
+            0,
+            4,
+        );
         assert!(peers.resume(PeerKind::Native, &token, 2).is_none());
         peers.get_mut(id).unwrap().state = PeerState::Connected;
         assert_eq!(peers.resume(PeerKind::Native, &token, 2).unwrap().peer.id, id);
@@ -294,7 +301,14 @@ mod tests {
     #[test]
     fn the_loss_of_a_websocket_that_was_left_for_a_newer_one_detaches_nobody() {
         let (mut peers, now) = (Peers::default(), Instant::now());
-        let (id, token) = peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
+        let (id, token) = peers.add(
+            DateTime::UNIX_EPOCH,
+            PeerKind::Native,
+            Presence::Attached { socket: 1 },
+            Role::Viewer,
+            0,
+            4,
+        );
         peers.get_mut(id).unwrap().state = PeerState::Lost;
         peers.resume(PeerKind::Native, &token, 2).unwrap();
         peers.detach(now, id, 1);
@@ -309,9 +323,24 @@ mod tests {
     #[test]
     fn only_a_peer_without_websocket_and_connection_is_abandoned() {
         let (mut peers, now) = (Peers::default(), Instant::now());
-        let (a, _) = peers.add(PeerKind::Native, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
-        let (b, _) = peers.add(PeerKind::Native, Presence::Attached { socket: 2 }, Role::Viewer, 0, 4);
-        let (whep, _) = peers.add(PeerKind::Whep, Presence::Elsewhere, Role::Viewer, 0, 4);
+        let (a, _) = peers.add(
+            DateTime::UNIX_EPOCH,
+            PeerKind::Native,
+            Presence::Attached { socket: 1 },
+            Role::Viewer,
+            0,
+            4,
+        );
+        let (b, _) = peers.add(
+            DateTime::UNIX_EPOCH,
+            PeerKind::Native,
+            Presence::Attached { socket: 2 },
+            Role::Viewer,
+            0,
+            4,
+        );
+        let (whep, _) =
+            peers.add(DateTime::UNIX_EPOCH, PeerKind::Whep, Presence::Elsewhere, Role::Viewer, 0, 4);
         peers.get_mut(b).unwrap().state = PeerState::Connected;
         peers.detach_all(now);
         assert_eq!(peers.abandoned(now + RESUME_GRACE / 2), []);
@@ -322,7 +351,14 @@ mod tests {
     #[test]
     fn a_multistream_client_must_come_back_soon_once_it_can() {
         let (mut peers, start) = (Peers::default(), Instant::now());
-        let (id, _) = peers.add(PeerKind::Multistream, Presence::Attached { socket: 1 }, Role::Viewer, 0, 4);
+        let (id, _) = peers.add(
+            DateTime::UNIX_EPOCH,
+            PeerKind::Multistream,
+            Presence::Attached { socket: 1 },
+            Role::Viewer,
+            0,
+            4,
+        );
         peers.set_resume_token(id, "secret".into());
         peers.get_mut(id).unwrap().state = PeerState::Connected;
         peers.detach(start, id, 1);

@@ -9,12 +9,11 @@ use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
 use common::spec::{CursorMode, SourceSpec, hide_addresses};
 
-use super::Session;
 use super::sources::{Life, Shown, Waiter};
-use super::viewers::to_peer;
+use super::{Now, Session};
 use crate::input::{self, Target};
-use crate::link::{Link, ReplyTo};
-use crate::peer::{Command, Own, negotiate};
+use crate::link::ReplyTo;
+use crate::peer::{Command, SlotChoice, negotiate};
 
 /// A slot that shows something to everybody.
 pub struct Bound {
@@ -36,7 +35,7 @@ impl Session {
     /// `POST …/slots` and `PUT …/slots/{n}`.
     pub(super) fn bind_slot(
         &mut self,
-        link: &mut Link,
+        now: Now,
         to: ReplyTo<Json<StreamInfo>>,
         slot: Option<SlotIndex>,
         bind: BindSlot,
@@ -48,30 +47,30 @@ impl Session {
         });
         let (slot, shown) = match bound {
             Ok(bound) => bound,
-            Err(error) => return link.reply(to, Err(error)),
+            Err(error) => return self.effects.refuse(to, error),
         };
         let Some(entry) = self.sources.get_mut(&shown.source) else { return };
-        entry.ask_anew();
+        entry.retry();
         // What comes from elsewhere may be long in coming: the slot is theirs already, and shows its state.
         if entry.is_running() || !entry.has_frames() {
-            self.show(link, slot, shown);
-            self.reply_bound(link, to, slot);
+            self.show(slot, shown);
+            self.reply_bound(to, slot);
         } else {
             entry.waiting.push(Waiter::Slot { to, slot, shown });
         }
-        self.settle();
+        self.update_sources(now);
     }
 
     fn choose_slot(&self, slot: Option<SlotIndex>) -> Result<SlotIndex, RequestError> {
         let Some(slot) = slot else {
-            let kept = |slot: &SlotIndex| self.slots.contains_key(slot) || self.is_kept(*slot);
+            let kept = |slot: &SlotIndex| self.slots.contains_key(slot) || self.is_reserved(*slot);
             return (0..self.spec.slots).find(|slot| !kept(slot)).ok_or_else(|| {
                 let message = format!("all {} slots of this streamer are in use", self.spec.slots);
                 RequestError::new(Code::NoFreeSlot, message)
             });
         };
         self.check_slot(slot)?;
-        if self.is_kept(slot) {
+        if self.is_reserved(slot) {
             let message = format!("slot {slot} is about to show something");
             return Err(RequestError::new(Code::SlotBusy, message));
         }
@@ -87,7 +86,7 @@ impl Session {
     }
 
     /// True while something that is to be shown in a slot comes up.
-    fn is_kept(&self, slot: SlotIndex) -> bool {
+    fn is_reserved(&self, slot: SlotIndex) -> bool {
         let waits = |waiter: &Waiter| matches!(waiter, Waiter::Slot { slot: kept, .. } if *kept == slot);
         self.sources.all().values().any(|entry| entry.waiting.iter().any(waits))
     }
@@ -140,46 +139,48 @@ impl Session {
     }
 
     /// Shows something in a slot to everybody. What it is and its feed have been found before.
-    pub(super) fn show(&mut self, link: &mut Link, slot: SlotIndex, shown: Shown) {
+    pub(super) fn show(&mut self, slot: SlotIndex, shown: Shown) {
         let Some(info) = self.stream_info(slot, &shown) else { return };
         let binding = self.sources.binding(&shown);
         let size = size(&info);
         self.slots.insert(slot, Bound { shown, info: info.clone() });
-        self.tell_all(|| Command::Bind { slot, binding, size });
-        self.input.send(input::Event::Bind(slot, self.input_target(slot)));
-        self.slots_changed(link);
-        self.broadcast(link, ServerMessage::StreamActivated { stream_info: info });
+        self.command_all(|| Command::Bind { slot, binding, size });
+        let target = self.input_target(slot);
+        self.effects.input(input::Event::Bind(slot, target));
+        self.slots_changed();
+        self.effects.broadcast(ServerMessage::StreamActivated { stream_info: info });
         for text in self.cursor_messages() {
-            self.tell_all(|| Command::Say { to: crate::peer::Audience::All, text: text.clone() });
+            self.command_all(|| Command::Say { to: crate::peer::Audience::All, text: text.clone() });
         }
     }
 
-    pub(super) fn reply_bound(&self, link: &mut Link, to: ReplyTo<Json<StreamInfo>>, slot: SlotIndex) {
+    pub(super) fn reply_bound(&mut self, to: ReplyTo<Json<StreamInfo>>, slot: SlotIndex) {
         let result = self.slots.get(&slot).map(|bound| Json(bound.info.clone()));
-        link.reply(to, result.ok_or_else(|| RequestError::new(Code::SourceFailed, "the source is gone")));
+        self.effects
+            .reply(to, result.ok_or_else(|| RequestError::new(Code::SourceFailed, "the source is gone")));
     }
 
     /// `DELETE …/slots/{n}`.
-    pub(super) fn clear_slot(&mut self, link: &mut Link, slot: SlotIndex) -> Result<(), RequestError> {
+    pub(super) fn clear_slot(&mut self, now: Now, slot: SlotIndex) -> Result<(), RequestError> {
         self.check_slot(slot)?;
-        self.clear(link, slot, None);
-        self.settle();
+        self.clear(slot, None);
+        self.update_sources(now);
         Ok(())
     }
 
-    fn clear(&mut self, link: &mut Link, slot: SlotIndex, reason: Option<String>) {
+    fn clear(&mut self, slot: SlotIndex, reason: Option<String>) {
         let Some(bound) = self.slots.remove(&slot) else { return };
-        self.tell_all(|| Command::Bind { slot, binding: None, size: (0, 0) });
-        self.input.send(input::Event::Bind(slot, None));
-        self.slots_changed(link);
-        self.broadcast(link, ServerMessage::StreamDeactivated { track_id: bound.info.track_id, reason });
+        self.command_all(|| Command::Bind { slot, binding: None, size: (0, 0) });
+        self.effects.input(input::Event::Bind(slot, None));
+        self.slots_changed();
+        self.effects.broadcast(ServerMessage::StreamDeactivated { track_id: bound.info.track_id, reason });
     }
 
     /// Clears every slot that shows a source; peers that have chosen it see again what everybody does.
-    pub(super) fn clear_all_of(&mut self, link: &mut Link, name: &str, reason: &str) {
+    pub(super) fn clear_all_of(&mut self, name: &str, reason: &str) {
         let of = |(slot, bound): (&SlotIndex, &Bound)| (bound.shown.source == name).then_some(*slot);
         for slot in self.slots.iter().filter_map(of).collect::<Vec<_>>() {
-            self.clear(link, slot, Some(reason.to_owned()));
+            self.clear(slot, Some(reason.to_owned()));
         }
         for (peer, slot) in self.peers.showing(name) {
             self.follow(peer, slot);
@@ -187,7 +188,7 @@ impl Session {
     }
 
     /// A source has another size, title or codec: whoever sees it is told, and slot writers may need another payload type.
-    pub(super) fn source_changed(&mut self, link: &mut Link, name: &str) {
+    pub(super) fn source_changed(&mut self, name: &str) {
         let of = |(slot, bound): (&SlotIndex, &Bound)| (bound.shown.source == name).then_some(*slot);
         let slots: Vec<_> = self.slots.iter().filter_map(of).collect();
         let mut changed = false;
@@ -196,37 +197,31 @@ impl Session {
             let Some(info) = self.stream_info(slot, &shown) else { continue };
             let binding = self.sources.binding(&shown);
             let size = size(&info);
-            self.tell_all(|| Command::Bind { slot, binding, size });
+            self.command_all(|| Command::Bind { slot, binding, size });
             let Some(bound) = self.slots.get_mut(&slot).filter(|bound| bound.info != info) else { continue };
             bound.info = info.clone();
             changed = true;
-            self.broadcast(link, ServerMessage::StreamUpdated { stream_info: info });
+            self.effects.broadcast(ServerMessage::StreamUpdated { stream_info: info });
         }
         if changed {
-            self.slots_changed(link);
+            self.slots_changed();
         }
         for (peer, slot) in self.peers.showing(name) {
-            let own = self.peers.choice(peer, slot).map(|shown| Own::Show(self.sources.binding(shown)));
+            let own = self.peers.choice(peer, slot).map(|shown| SlotChoice::Own(self.sources.binding(shown)));
             if let Some(own) = own {
-                let _ = self.tell(peer, Command::Switch { peer, slot, own });
+                let _ = self.command(peer, Command::Switch { peer, slot, own });
             }
         }
     }
 
     /// A peer wants to see something else in a slot.
-    pub(super) fn switch(
-        &mut self,
-        link: &mut Link,
-        peer: PeerId,
-        config: SlotConfig,
-        request: Option<String>,
-    ) {
+    pub(super) fn switch(&mut self, now: Now, peer: PeerId, config: SlotConfig, request: Option<String>) {
         let SlotConfig { slot, stream, quality } = config;
         let slots = self.slots_of(peer);
         if slot >= slots {
             let (code, request_id) = ("slot_not_found".to_owned(), request);
             let message = format!("there is no slot {slot}; this connection has {slots}");
-            return to_peer(link, peer, ServerMessage::Error { code, message, request_id });
+            return self.effects.to_peer(peer, ServerMessage::Error { code, message, request_id });
         }
         if stream.is_empty() {
             self.peers.asked(peer, slot, request);
@@ -242,43 +237,47 @@ impl Session {
                     let (status, request_id) = (SlotState::Error, request);
                     let status =
                         ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
-                    return to_peer(link, peer, status);
+                    return self.effects.to_peer(peer, status);
                 }
             }
         }
-        self.settle();
+        self.update_sources(now);
     }
 
     fn find(&mut self, stream: &str, quality: &str) -> Result<Shown, Unshowable> {
         let shown = self.sources.resolve(stream, quality).ok_or(Unshowable::NotFound)?;
         self.prepare(&shown).map_err(Unshowable::Failed)?;
         if let Some(entry) = self.sources.get_mut(&shown.source) {
-            entry.ask_anew();
+            entry.retry();
         }
         Ok(shown)
     }
 
     fn choose(&mut self, peer: PeerId, slot: SlotIndex, shown: Shown) {
-        let own = Own::Show(self.sources.binding(&shown));
+        let own = SlotChoice::Own(self.sources.binding(&shown));
         let target = self.target_of(&shown);
         self.peers.choose(peer, slot, Some(shown));
-        self.input.send(input::Event::Switch(common::input::Actor::Peer(peer), slot, Some(target)));
-        let _ = self.tell(peer, Command::Switch { peer, slot, own });
+        self.effects.input(input::Event::Switch(common::input::Actor::Peer(peer), slot, Some(target)));
+        let _ = self.command(peer, Command::Switch { peer, slot, own });
     }
 
     /// A peer has no choice of its own any more: it sees what everybody does, or nothing if all of its slots are
     /// its own.
     fn follow(&mut self, peer: PeerId, slot: SlotIndex) {
         self.peers.choose(peer, slot, None);
-        self.input.send(input::Event::Switch(common::input::Actor::Peer(peer), slot, None));
+        self.effects.input(input::Event::Switch(common::input::Actor::Peer(peer), slot, None));
         let alone = self.peers.get(peer).is_some_and(|entry| entry.own_slots);
-        let own = if alone { Own::Show(None) } else { Own::Follow };
-        let _ = self.tell(peer, Command::Switch { peer, slot, own });
+        let own = if alone { SlotChoice::Own(None) } else { SlotChoice::Follow };
+        let _ = self.command(peer, Command::Switch { peer, slot, own });
     }
 
     /// What the slots of a peer that comes with wishes of its own are to show, in their order; and how each begins.
     /// One that cannot be fulfilled leaves the others alone.
-    pub(super) fn wishes(&mut self, peer: PeerId, wishes: Vec<SlotConfig>) -> (Vec<Own>, Vec<ServerMessage>) {
+    pub(super) fn initial_slots(
+        &mut self,
+        peer: PeerId,
+        wishes: Vec<SlotConfig>,
+    ) -> (Vec<SlotChoice>, Vec<ServerMessage>) {
         let (mut owns, mut told) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
         for (slot, SlotConfig { stream, quality, .. }) in (0..).zip(wishes) {
             let found = (!stream.is_empty()).then(|| self.find(&stream, &quality));
@@ -296,7 +295,7 @@ impl Session {
                 }
             };
             told.push(ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id: None });
-            owns.push(Own::Show(own));
+            owns.push(SlotChoice::Own(own));
         }
         (owns, told)
     }
@@ -348,9 +347,9 @@ impl Session {
         }
     }
 
-    pub(super) fn slots_changed(&self, link: &mut Link) {
+    fn slots_changed(&mut self) {
         let slots = self.slots.values().map(|bound| Json(bound.info.clone())).collect();
-        link.send(StreamerIpcMessage::SlotsChanged { slots });
+        self.effects.send(StreamerIpcMessage::SlotsChanged { slots });
     }
 
     fn stream_info(&self, slot: SlotIndex, shown: &Shown) -> Option<StreamInfo> {

@@ -14,8 +14,8 @@ use common::ipc::request::Picture;
 use common::ipc::{Code, RequestError};
 
 use super::Session;
-use crate::link::{Link, ReplyTo};
-use crate::requests;
+use super::effects::Work;
+use crate::link::ReplyTo;
 use crate::snapshot::Form;
 
 /// From one picture of a source to the next.
@@ -92,34 +92,35 @@ impl Snapshots {
 
 impl Session {
     /// `GET /snapshot`.
-    pub(super) fn snapshot(&mut self, link: &mut Link, slot: SlotIndex, asked: Waiting) {
+    pub(super) fn snapshot(&mut self, slot: SlotIndex, asked: Waiting) {
         let shown = self.not_stalled().and_then(|()| self.shown_in(slot).map(|_| ()));
         let source = self.slots.get(&slot).map(|bound| bound.shown.source.clone()).unwrap_or_default();
         let result = shown.and_then(|()| self.snapshots.ask(&source, asked));
         match result {
-            Ok(()) => self.take_picture(link, &source),
-            Err(error) => link.refuse(asked.to, error),
+            Ok(()) => self.take_picture(&source),
+            Err(error) => self.effects.refuse(asked.to, error),
         }
     }
 
-    /// The picture of a source has been taken, a while ago.
-    pub fn pictured(&mut self, link: &mut Link, source: &SourceName) {
+    /// The next picture of a source may be taken.
+    pub fn picture_over(&mut self, source: &SourceName) {
         self.snapshots.over(source);
-        self.take_picture(link, source);
+        self.take_picture(source);
     }
 
-    fn take_picture(&mut self, link: &mut Link, source: &SourceName) {
+    fn take_picture(&mut self, source: &SourceName) {
         let Some(batch) = self.snapshots.begin(source) else { return };
         let Some(running) = self.sources.get(source).and_then(|entry| entry.running()) else {
             // It has ended while they waited.
             let message = format!("the source {source} does not run any more");
             let error = RequestError::new(Code::SlotInactive, message);
             for to in batch.into_iter().flat_map(|(_, all)| all) {
-                link.refuse(to, error.clone());
+                self.effects.refuse(to, error.clone());
             }
-            return self.pictured(link, source);
+            return self.picture_over(source);
         };
-        requests::snapshots(&self.senders, source.clone(), running.picture(), self.encoder.clone(), batch);
+        let picture = running.picture();
+        self.effects.work(Work::TakeSnapshots { source: source.clone(), picture, batch });
     }
 }
 

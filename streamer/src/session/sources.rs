@@ -23,7 +23,6 @@ use common::spec::SourceSpec;
 use crate::feed::{Demand, Tapping};
 use crate::link::ReplyTo;
 use crate::peer::{Binding, FeedId};
-use crate::source::rendition::Rendition;
 use crate::source::{HostStatus, Info, Running, SourceKey};
 
 /// A source that nobody wants goes on for so long: whoever switches to and fro finds it running.
@@ -56,6 +55,7 @@ impl Shown {
 }
 
 /// A feed that shards know.
+#[derive(Clone)]
 pub struct Feed {
     /// Its id.
     pub id: FeedId,
@@ -94,6 +94,16 @@ pub enum Life {
     Ended(String),
 }
 
+impl Life {
+    /// The running source, if it runs.
+    pub fn into_running(self) -> Option<Box<dyn Running>> {
+        match self {
+            Life::Warming(source) | Life::Running(source) | Life::Offline(source, _) => Some(source),
+            Life::Idle | Life::Starting(_) | Life::Ended(_) => None,
+        }
+    }
+}
+
 /// What a source has said before the news that it has been started: both come by queues of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Early {
@@ -123,21 +133,13 @@ pub struct Entry {
     pub audio: Feed,
     /// Lets others encode it anew.
     pub tapping: Option<Tapping>,
-    /// Smaller ones, by their lines.
-    pub renditions: BTreeMap<u32, RenditionEntry>,
+    /// The feeds of its renditions, by their lines.
+    pub renditions: BTreeMap<u32, Feed>,
     /// Who waits for it to run.
     pub waiting: Vec<Waiter>,
     /// Since when it runs.
     pub since: Option<DateTime<Utc>>,
     unwanted: Option<Instant>,
-}
-
-/// A rendition: its feed, and its thread while the source runs.
-pub struct RenditionEntry {
-    /// Where its pictures go.
-    pub feed: Feed,
-    /// Scales and encodes.
-    pub running: Option<Rendition>,
 }
 
 impl Entry {
@@ -168,7 +170,7 @@ impl Entry {
     }
 
     /// Somebody asks for it: what has ended may begin again.
-    pub fn ask_anew(&mut self) {
+    pub fn retry(&mut self) {
         if matches!(self.life, Life::Ended(_)) {
             self.life = Life::Idle;
         }
@@ -206,9 +208,7 @@ impl Entry {
 
     /// All feeds, renditions included.
     pub fn feeds(&self) -> impl Iterator<Item = &Feed> {
-        [&self.video, &self.audio]
-            .into_iter()
-            .chain(self.renditions.values().map(|rendition| &rendition.feed))
+        [&self.video, &self.audio].into_iter().chain(self.renditions.values())
     }
 
     /// As REST shows it.
@@ -217,7 +217,7 @@ impl Entry {
         let info = self.info();
         let reader = info.as_ref().and_then(|info| info.reader.clone());
         let info = info.filter(|_| self.is_running());
-        let pictures = std::iter::once(&self.video).chain(self.renditions.values().map(|r| &r.feed));
+        let pictures = std::iter::once(&self.video).chain(self.renditions.values());
         slots::Source {
             name: name.to_owned(),
             source: self.spec.redacted(),
@@ -267,6 +267,11 @@ impl Sources {
     /// Forgets a source.
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
         self.entries.remove(name)
+    }
+
+    /// All of them, by value.
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.entries.into_values()
     }
 
     /// All of them.
@@ -323,7 +328,7 @@ impl Sources {
         let entry = self.get(&shown.source)?;
         let video = match shown.height {
             None => entry.video.id,
-            Some(height) => entry.renditions.get(&height)?.feed.id,
+            Some(height) => entry.renditions.get(&height)?.id,
         };
         let info = entry.info();
         // Of a source that does not run it is not known: a sound that never comes costs nothing.

@@ -7,25 +7,26 @@ use common::api::{PeerKind, PeerState};
 use common::clipboard::Content;
 use common::control::ControlMode;
 use common::event::Happening;
-use common::id::{PeerId, SlotIndex};
+use common::id::{PeerId, SlotIndex, TokenId};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::request::{Patched, PeerAdded};
 use common::ipc::{Code, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
 use common::sdp::Bounded;
-use common::signal::{ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
+use common::signal::{Capabilities, ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
-use super::Session;
 use super::arbiter::Wish;
+use super::effects::{Effect, Work};
 use super::peers::Presence;
 use super::slots::Bound;
-use crate::link::{Link, ReplyTo};
+use super::{Now, Session};
+use crate::input;
+use crate::link::ReplyTo;
 use crate::media::Size;
 use crate::peer::connection::Channel;
-use crate::peer::{Audience, Begin, Command, Own, Report, Sections, Srtp};
+use crate::peer::{Audience, Begin, Command, Report, Sections, SlotChoice, Srtp};
 use crate::source::ClipboardOffer;
-use crate::{input, requests};
 
 /// Patches of one peer that wait for its shard. A player waits for each before it sends another.
 const MAX_PATCHES: usize = 8;
@@ -37,132 +38,203 @@ pub struct Joining {
     slots: Vec<ServerMessage>,
 }
 
+/// A peer that is about to be admitted.
+struct Newcomer {
+    kind: PeerKind,
+    presence: Presence,
+    role: Role,
+    slots: u8,
+    token_id: Option<TokenId>,
+}
+
 impl Session {
-    pub(super) fn add_peer(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, join: Join) {
-        if let Join::Native { resume: Some(token), role, socket, token_id, .. } = &join
-            && let Some(entry) = self.peers.resume(PeerKind::Native, token, *socket)
-        {
-            let (peer, had) = (entry.peer.id, entry.peer.role);
-            // A new WebSocket may have fewer rights than the one before; it cannot have more.
-            let (role, token) = (had.min(*role), token.clone());
-            if let Some(known) = self.peers.get_mut(peer) {
-                known.token_id = *token_id;
-            }
-            link.reply(to, Ok(PeerAdded { peer, answer: None }));
-            self.welcome(link, peer, role, token, true);
-            if role != had {
-                let _ = self.set_role(link, peer, role);
-            }
-            let _ = self.tell(peer, Command::TellSlots { peer });
-            return;
-        }
-        let token_id = match &join {
-            Join::Native { token_id, .. }
-            | Join::MultiWebrtc { token_id, .. }
-            | Join::Whep { token_id, .. }
-            | Join::Multistream { token_id, .. } => *token_id,
-            Join::ResumeMultistream { .. } => None,
-        };
-        // The only way in for offers, as `signal` is for answers: nothing that costs a shard time gets past it.
-        let offer = match &join {
-            Join::Whep { offer, .. } | Join::Multistream { offer, .. } => {
-                match Bounded::check(offer.clone()) {
-                    Ok(offer) => Some(offer),
-                    Err(error) => {
-                        let error = RequestError::new(Code::BadOffer, error.to_string());
-                        return link.reply(to, Err(error));
-                    }
+    /// A peer joins, or is back.
+    pub(super) fn add_peer(&mut self, now: Now, to: ReplyTo<PeerAdded>, join: Join) {
+        let joined = match join {
+            Join::Native { resume, socket, role, capabilities, token_id } => {
+                if resume.is_some_and(|token| self.resume_native(now, to, token, socket, role, token_id)) {
+                    return;
                 }
+                self.join_native(now, to, socket, role, capabilities, token_id)
             }
-            Join::Native { .. } | Join::MultiWebrtc { .. } | Join::ResumeMultistream { .. } => None,
+            Join::MultiWebrtc { socket, role, token_id } => {
+                self.join_multi_webrtc(now, to, socket, role, token_id)
+            }
+            Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
+            Join::Multistream { offer, slots, session, socket, token_id } => {
+                self.join_multistream(now, to, offer, slots, session, socket, token_id)
+            }
+            Join::ResumeMultistream { session, socket } => self.resume_multistream(to, &session, socket),
         };
-        let mut presence = Presence::Elsewhere;
-        let (kind, role, srtp, slots) = match &join {
-            Join::Native { role, capabilities, socket, .. } => {
-                presence = Presence::Attached { socket: *socket };
-                let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-                (PeerKind::Native, *role, srtp, self.spec.slots)
-            }
-            Join::MultiWebrtc { role, socket, .. } => {
-                presence = Presence::Attached { socket: *socket };
-                (PeerKind::MultiWebrtc, *role, Srtp::Any, 1)
-            }
-            Join::Whep { .. } => (PeerKind::Whep, Role::Viewer, Srtp::Any, 1),
-            // At most MAX_SLOTS: the web-server has a limit of its own, and what is more is cut here.
-            Join::Multistream { slots, socket, .. } => {
-                presence = Presence::Attached { socket: *socket };
-                (PeerKind::Multistream, Role::Viewer, Srtp::Any, slots.len().min(MAX_SLOTS.into()) as u8)
-            }
-            Join::ResumeMultistream { session, socket } => {
-                return self.resume_multistream(link, to, session, *socket);
-            }
+        if let Err(error) = joined {
+            self.effects.refuse(to, error);
+        }
+    }
+
+    fn join_native(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        socket: u64,
+        role: Role,
+        capabilities: Capabilities,
+        token_id: Option<TokenId>,
+    ) -> Result<(), RequestError> {
+        let presence = Presence::Attached { socket };
+        let slots = self.spec.slots;
+        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id };
+        let (peer, token) = self.admit(now, newcomer)?;
+        let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
+        if !preallocated {
+            self.peers.set_sections(peer, Sections::new());
+        }
+        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
+        self.welcome(peer, role, token, false);
+        let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
+        self.begin(now, peer, srtp, Begin::Offer { preallocated });
+        Ok(())
+    }
+
+    fn join_multi_webrtc(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        socket: u64,
+        role: Role,
+        token_id: Option<TokenId>,
+    ) -> Result<(), RequestError> {
+        let presence = Presence::Attached { socket };
+        let newcomer = Newcomer { kind: PeerKind::MultiWebrtc, presence, role, slots: 1, token_id };
+        let (peer, token) = self.admit(now, newcomer)?;
+        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
+        self.welcome(peer, role, token, false);
+        self.begin(now, peer, Srtp::Any, Begin::OfferToMultiWebrtc);
+        Ok(())
+    }
+
+    fn join_whep(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        offer: String,
+        token_id: Option<TokenId>,
+    ) -> Result<(), RequestError> {
+        let offer = bounded_offer(offer)?;
+        let newcomer = Newcomer {
+            kind: PeerKind::Whep,
+            presence: Presence::Elsewhere,
+            role: Role::Viewer,
+            slots: 1,
+            token_id,
         };
+        let (peer, _) = self.admit(now, newcomer)?;
+        self.joining.insert(peer, Joining { to, slots: Vec::new() });
+        self.begin(now, peer, Srtp::Any, Begin::Accept { offer, slots: vec![SlotChoice::Follow] });
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are what a client of `multistream/*` comes with")]
+    fn join_multistream(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        offer: String,
+        mut wishes: Vec<SlotConfig>,
+        session: String,
+        socket: u64,
+        token_id: Option<TokenId>,
+    ) -> Result<(), RequestError> {
+        let offer = bounded_offer(offer)?;
+        // The web-server has a limit of its own; what is more than ours is cut here.
+        wishes.truncate(MAX_SLOTS.into());
+        let newcomer = Newcomer {
+            kind: PeerKind::Multistream,
+            presence: Presence::Attached { socket },
+            role: Role::Viewer,
+            slots: wishes.len() as u8,
+            token_id,
+        };
+        let (peer, _) = self.admit(now, newcomer)?;
+        self.peers.set_resume_token(peer, session);
+        let (slots, statuses) = self.initial_slots(peer, wishes);
+        self.joining.insert(peer, Joining { to, slots: statuses });
+        self.begin(now, peer, Srtp::Any, Begin::Accept { offer, slots });
+        Ok(())
+    }
+
+    /// Enters a peer, in the shard that has the fewest. Returns its id and its resume token.
+    fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<(PeerId, String), RequestError> {
         if self.peers.len() >= self.settings.max_peers as usize {
             self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
-            return link.reply(to, Err(RequestError::new(Code::TooManyPeers, message)));
+            return Err(RequestError::new(Code::TooManyPeers, message));
         }
+        let Newcomer { kind, presence, role, slots, token_id } = newcomer;
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
-        let (peer, token) = self.peers.add(kind, presence, role, shard, slots);
+        let (peer, token) = self.peers.add(now.utc, kind, presence, role, shard, slots);
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.token_id = token_id;
         }
-        let begin = match (join, offer) {
-            (Join::Native { capabilities, .. }, _) => {
-                let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
-                if !preallocated {
-                    self.peers.set_sections(peer, Sections::new());
-                }
-                link.reply(to, Ok(PeerAdded { peer, answer: None }));
-                self.welcome(link, peer, role, token, false);
-                Begin::Offer { preallocated }
-            }
-            (Join::MultiWebrtc { .. }, _) => {
-                link.reply(to, Ok(PeerAdded { peer, answer: None }));
-                self.welcome(link, peer, role, token, false);
-                Begin::OfferToMultiWebrtc
-            }
-            (Join::Whep { .. }, Some(offer)) => {
-                self.joining.insert(peer, Joining { to, slots: Vec::new() });
-                Begin::Accept { offer, slots: vec![Own::Follow] }
-            }
-            (Join::Multistream { slots: mut wishes, session, .. }, Some(offer)) => {
-                wishes.truncate(MAX_SLOTS.into());
-                self.peers.set_resume_token(peer, session);
-                let (slots, told) = self.wishes(peer, wishes);
-                self.joining.insert(peer, Joining { to, slots: told });
-                Begin::Accept { offer, slots }
-            }
-            (Join::ResumeMultistream { .. }, _) => unreachable!("it has a peer already"),
-            (Join::Whep { .. } | Join::Multistream { .. }, None) => unreachable!("its offer was checked"),
-        };
-        self.shards[shard].commands.send(Command::Join { peer, role, srtp, begin });
-        self.settle();
-        self.peer_changed(link, peer);
-        self.participants(link);
+        Ok((peer, token))
+    }
+
+    /// Has its shard begin with a peer that has been admitted, and tells everybody of it.
+    fn begin(&mut self, now: Now, peer: PeerId, srtp: Srtp, begin: Begin) {
+        if let Some(entry) = self.peers.get(peer) {
+            let join = Command::Join { peer, role: entry.peer.role, srtp, begin };
+            self.effects.command(entry.shard, join);
+        }
+        self.update_sources(now);
+        self.peer_changed(peer);
+        self.participants(now);
+    }
+
+    /// A native peer has a new WebSocket: it goes on. False when there is no such peer to go on with.
+    fn resume_native(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        token: String,
+        socket: u64,
+        role: Role,
+        token_id: Option<TokenId>,
+    ) -> bool {
+        let Some(entry) = self.peers.resume(PeerKind::Native, &token, socket) else { return false };
+        let peer = entry.peer.id;
+        let had = entry.peer.role;
+        // A new WebSocket may have fewer rights than the one before; it cannot have more.
+        let role = had.min(role);
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.token_id = token_id;
+        }
+        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
+        self.welcome(peer, role, token, true);
+        if role != had {
+            let _ = self.set_role(now, peer, role);
+        }
+        let _ = self.command(peer, Command::TellSlots { peer });
+        true
     }
 
     /// A client of `multistream/*` is back: its peer goes on.
-    fn resume_multistream(&mut self, link: &mut Link, to: ReplyTo<PeerAdded>, session: &str, socket: u64) {
+    fn resume_multistream(
+        &mut self,
+        to: ReplyTo<PeerAdded>,
+        session: &str,
+        socket: u64,
+    ) -> Result<(), RequestError> {
         let known = self.peers.resume(PeerKind::Multistream, session, socket);
-        let Some((peer, role)) = known.map(|entry| (entry.peer.id, entry.peer.role)) else {
-            let message = "that session has ended";
-            return link.reply(to, Err(RequestError::new(Code::SessionNotFound, message)));
-        };
-        link.reply(to, Ok(PeerAdded { peer, answer: None }));
-        self.welcome(link, peer, role, session.to_owned(), true);
-        let _ = self.tell(peer, Command::TellSlots { peer });
+        let (peer, role) = known
+            .map(|entry| (entry.peer.id, entry.peer.role))
+            .ok_or_else(|| RequestError::new(Code::SessionNotFound, "that session has ended"))?;
+        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
+        self.welcome(peer, role, session.to_owned(), true);
+        let _ = self.command(peer, Command::TellSlots { peer });
+        Ok(())
     }
 
-    pub(super) fn welcome(
-        &self,
-        link: &mut Link,
-        peer: PeerId,
-        role: Role,
-        resume_token: String,
-        resumed: bool,
-    ) {
+    fn welcome(&mut self, peer: PeerId, role: Role, resume_token: String, resumed: bool) {
         let welcome = ServerMessage::Welcome {
             peer_id: peer,
             resume_token,
@@ -173,19 +245,19 @@ impl Session {
             ice_servers: Vec::new(),
             protocol: SIGNAL_PROTOCOL,
         };
-        to_peer(link, peer, welcome);
+        self.effects.to_peer(peer, welcome);
         // Without pre-allocated slots it follows the offer, which says where they are.
         if resumed || self.peers.get(peer).is_none_or(|entry| entry.sections.is_none()) {
-            self.streams_info(link, peer);
+            self.streams_info(peer);
         }
         let control = self.control.control();
         if control.mode != ControlMode::Shared {
-            to_peer(link, peer, ServerMessage::Control(control.clone()));
+            self.effects.to_peer(peer, ServerMessage::Control(control.clone()));
         }
     }
 
     /// What all active slots show, and in which sections of the peer's connection.
-    fn streams_info(&self, link: &mut Link, peer: PeerId) {
+    fn streams_info(&mut self, peer: PeerId) {
         let sections = self.peers.get(peer).and_then(|entry| entry.sections.as_ref());
         let located = |bound: &Bound| {
             let info = bound.info.clone();
@@ -194,20 +266,20 @@ impl Session {
             Some(StreamInfo { mid, audio_mid: info.audio_mid.as_ref().map(|_| audio), ..info })
         };
         let streams = self.slots.values().filter_map(located).collect();
-        to_peer(link, peer, ServerMessage::StreamsInfo { streams });
+        self.effects.to_peer(peer, ServerMessage::StreamsInfo { streams });
     }
 
     /// A peer's signalling.
-    pub(super) fn signal(&mut self, link: &mut Link, peer: PeerId, message: ClientMessage) {
+    pub(super) fn signal(&mut self, now: Now, peer: PeerId, message: ClientMessage) {
         let command = match message {
             ClientMessage::Switch { slot, stream, quality, request_id } => {
-                return self.switch(link, peer, SlotConfig { slot, stream, quality }, request_id);
+                return self.switch(now, peer, SlotConfig { slot, stream, quality }, request_id);
             }
             ClientMessage::Answer { sdp } => match Bounded::check(sdp) {
                 Ok(sdp) => Command::Answer { peer, sdp },
                 Err(error) => {
                     let error = RequestError::new(Code::BadAnswer, error.to_string());
-                    return refuse(link, peer, error);
+                    return self.effects.refuse_peer(peer, error);
                 }
             },
             ClientMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
@@ -221,60 +293,58 @@ impl Session {
             ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
             ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
             ClientMessage::Bye => {
-                let _ = self.tell(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
+                let _ =
+                    self.command(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
                 return;
             }
-            ClientMessage::ControlRequest => return self.control_wish(link, peer, Wish::Request),
-            ClientMessage::ControlTake => return self.control_wish(link, peer, Wish::Take),
-            ClientMessage::ControlRelease => return self.control_wish(link, peer, Wish::Release),
+            ClientMessage::ControlRequest => return self.control_wish(peer, Wish::Request),
+            ClientMessage::ControlTake => return self.control_wish(peer, Wish::Take),
+            ClientMessage::ControlRelease => return self.control_wish(peer, Wish::Release),
             ClientMessage::ControlGrant { peer_id } => {
-                return self.control_wish(link, peer, Wish::Grant(peer_id));
+                return self.control_wish(peer, Wish::Grant(peer_id));
             }
             // The web-server makes a peer of it; a second one means nothing.
             ClientMessage::Hello { .. } => return,
         };
         // Late words of a peer that is gone are no error.
         let Some(entry) = self.peers.get(peer) else { return };
-        if self.shards[entry.shard].commands.offer(command).is_err() {
-            let message = "the session is behind with its peers; try again".to_owned();
-            to_peer(link, peer, ServerMessage::Error { code: "busy".to_owned(), message, request_id: None });
-        }
+        self.effects.push(Effect::PeerCommand { shard: entry.shard, peer, command });
     }
 
-    pub(super) fn set_role(&mut self, link: &mut Link, peer: PeerId, role: Role) -> Result<(), RequestError> {
-        self.tell(peer, Command::SetRole { peer, role })?;
+    pub(super) fn set_role(&mut self, now: Now, peer: PeerId, role: Role) -> Result<(), RequestError> {
+        self.command(peer, Command::SetRole { peer, role })?;
         if let Some(known) = self.peers.get_mut(peer) {
             known.role = role;
         }
         if role < Role::Controller {
-            self.out_of_control(link, peer);
+            self.lose_control(peer);
         }
-        to_peer(link, peer, ServerMessage::Role { role });
-        self.peer_changed(link, peer);
-        self.participants(link);
+        self.effects.to_peer(peer, ServerMessage::Role { role });
+        self.peer_changed(peer);
+        self.participants(now);
         Ok(())
     }
 
     /// A shard says something.
-    pub fn report(&mut self, link: &mut Link, report: Report) {
+    pub fn report(&mut self, now: Now, report: Report) {
         match report {
             Report::Offer { peer, sdp, sections } => {
-                to_peer(link, peer, ServerMessage::Offer { sdp });
+                self.effects.to_peer(peer, ServerMessage::Offer { sdp });
                 if let Some(sections) = sections {
                     self.peers.set_sections(peer, sections);
-                    self.streams_info(link, peer);
+                    self.streams_info(peer);
                 }
             }
-            Report::Answer { peer, result } => self.offer_answered(link, peer, result),
-            Report::Patched { peer, result } => self.patched(link, peer, result),
+            Report::Answer { peer, result } => self.offer_answered(now, peer, result),
+            Report::Patched { peer, result } => self.patched(peer, result),
             Report::Refused { peer, code, message } => {
                 let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
-                to_peer(link, peer, error);
+                self.effects.to_peer(peer, error);
             }
             Report::State { peer, state } => {
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.state = state;
-                    self.peer_changed(link, peer);
+                    self.peer_changed(peer);
                 }
                 if state == PeerState::Connected {
                     tracing::info!(%peer, "connected");
@@ -282,94 +352,91 @@ impl Session {
             }
             Report::Listening { peer } => {
                 for text in self.cursor_messages() {
-                    let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+                    let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
                 }
             }
             Report::Slot { peer, slot, state } => {
                 let status = self.slot_status(peer, slot, state);
-                to_peer(link, peer, status);
+                self.effects.to_peer(peer, status);
             }
             Report::Resize { peer, slot, width, height } => {
-                self.resize_for(link, peer, slot, Size { width, height })
+                self.resize_for(peer, slot, Size { width, height })
             }
-            Report::Clipboard { peer, content } => self.set_clipboard_for(link, peer, content),
-            Report::Gone { peer, reason } => self.peer_gone(link, peer, reason),
+            Report::Clipboard { peer, content } => self.set_clipboard_for(peer, content),
+            Report::Gone { peer, reason } => self.peer_gone(now, peer, reason),
             Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {
                     if let Some(known) = self.peers.get_mut(id) {
                         known.stats = stats;
                     }
                 }
-                self.shard_counted(link, shard, network);
+                self.shard_counted(now, shard, network);
             }
         }
     }
 
     /// `PATCH …/whep/{peer_id}`.
-    pub(super) fn patch_peer(
-        &mut self,
-        link: &mut Link,
-        to: ReplyTo<Patched>,
-        peer: PeerId,
-        patch: IcePatch,
-    ) {
+    pub(super) fn patch_peer(&mut self, to: ReplyTo<Patched>, peer: PeerId, patch: IcePatch) {
         if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
             let message = format!("there is no peer {peer} that came by WHEP");
-            return link.reply(to, Err(RequestError::new(Code::PeerNotFound, message)));
+            return self.effects.refuse(to, RequestError::new(Code::PeerNotFound, message));
         }
         let waiting = self.patching.entry(peer).or_default();
         if waiting.len() >= MAX_PATCHES {
-            return link.reply(to, Err(RequestError::new(Code::Busy, "one after the other")));
+            return self.effects.refuse(to, RequestError::new(Code::Busy, "one after the other"));
         }
         waiting.push_back(to);
-        let _ = self.tell(peer, Command::Patch { peer, patch });
+        let _ = self.command(peer, Command::Patch { peer, patch });
     }
 
-    fn patched(&mut self, link: &mut Link, peer: PeerId, result: Result<Option<String>, RequestError>) {
+    fn patched(&mut self, peer: PeerId, result: Result<Option<String>, RequestError>) {
         let Some(waiting) = self.patching.get_mut(&peer) else { return };
         if let Some(to) = waiting.pop_front() {
-            link.reply(to, result.map(|answer| Patched { answer }));
+            self.effects.reply(to, result.map(|answer| Patched { answer }));
         }
         if waiting.is_empty() {
             self.patching.remove(&peer);
         }
     }
 
-    fn offer_answered(&mut self, link: &mut Link, peer: PeerId, result: Result<String, RequestError>) {
+    fn offer_answered(&mut self, now: Now, peer: PeerId, result: Result<String, RequestError>) {
         let Some(Joining { to, slots }) = self.joining.remove(&peer) else { return };
         match result {
             Ok(sdp) => {
-                link.reply(to, Ok(PeerAdded { peer, answer: Some(sdp) }));
-                slots.into_iter().for_each(|status| to_peer(link, peer, status));
+                self.effects.reply(to, Ok(PeerAdded { peer, answer: Some(sdp) }));
+                for status in slots {
+                    self.effects.to_peer(peer, status);
+                }
             }
             Err(error) => {
                 let reason = error.message.clone();
-                link.reply(to, Err(error));
-                self.peer_gone(link, peer, reason);
+                self.effects.refuse(to, error);
+                self.peer_gone(now, peer, reason);
             }
         }
     }
 
-    pub(super) fn resize_for(&self, link: &mut Link, peer: PeerId, slot: SlotIndex, size: Size) {
-        match self.shown_to(peer, slot) {
+    fn resize_for(&mut self, peer: PeerId, slot: SlotIndex, size: Size) {
+        match self.shown_to(peer, slot).map(|source| source.resize(size)) {
             // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
-            Ok(source) => requests::report_failure("resize", source.resize(size)),
-            Err(error) => refuse(link, peer, error),
+            Ok(outcome) => self.effects.work(Work::Unattended { what: "resize", outcome }),
+            Err(error) => self.effects.refuse_peer(peer, error),
         }
     }
 
-    pub(super) fn set_clipboard_for(&self, link: &mut Link, peer: PeerId, content: Content) {
+    fn set_clipboard_for(&mut self, peer: PeerId, content: Content) {
         match self.clipboard() {
             Ok(clipboard) => {
-                requests::report_failure("clipboard", clipboard.set(content, Actor::Peer(peer)));
+                let outcome = clipboard.set(content, Actor::Peer(peer));
+                self.effects.work(Work::Unattended { what: "clipboard", outcome });
             }
-            Err(error) => refuse(link, peer, error),
+            Err(error) => self.effects.refuse_peer(peer, error),
         }
     }
 
     /// Something was copied to the clipboard: controllers are told, but not the one who set it.
-    pub(super) fn clipboard_changed(&mut self, link: &mut Link, offer: ClipboardOffer, by: Option<Actor>) {
-        link.send(StreamerIpcMessage::Happened { what: Json(Happening::ClipboardChanged) });
+    pub(super) fn clipboard_changed(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
+        self.effects.send(StreamerIpcMessage::Happened { what: Json(Happening::ClipboardChanged) });
         let to = match by {
             Some(Actor::Peer(peer)) => Audience::ControllersBut(peer),
             Some(Actor::Api) | None => Audience::Controllers,
@@ -382,52 +449,48 @@ impl Session {
             // No browser takes more at once. The text alone is worth more than nothing.
             text = general(&message(None));
         }
-        self.tell_all(|| Command::Say { to, text: text.clone() });
+        self.command_all(|| Command::Say { to, text: text.clone() });
     }
 
-    pub(super) fn peer_gone(&mut self, link: &mut Link, peer: PeerId, reason: String) {
+    pub(super) fn peer_gone(&mut self, now: Now, peer: PeerId, reason: String) {
         let Some(entry) = self.peers.get(peer) else { return };
         let shard = &mut self.shards[entry.shard];
         shard.peers = shard.peers.saturating_sub(1);
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
-            link.reply(to, Err(RequestError::new(Code::JoinFailed, &reason)));
+            self.effects.refuse(to, RequestError::new(Code::JoinFailed, &reason));
         }
         for to in self.patching.remove(&peer).unwrap_or_default() {
-            link.reply(to, Err(RequestError::new(Code::PeerNotFound, &reason)));
+            self.effects.refuse(to, RequestError::new(Code::PeerNotFound, &reason));
         }
         tracing::info!(%peer, reason, "gone");
-        link.send(StreamerIpcMessage::PeerGone { peer, reason });
-        self.out_of_control(link, peer);
-        self.settle();
-        self.participants(link);
+        self.effects.send(StreamerIpcMessage::PeerGone { peer, reason });
+        self.lose_control(peer);
+        self.update_sources(now);
+        self.participants(now);
     }
 
-    pub(super) fn peer_changed(&self, link: &mut Link, peer: PeerId) {
+    fn peer_changed(&mut self, peer: PeerId) {
         if let Some(entry) = self.peers.get(peer) {
-            link.send(StreamerIpcMessage::PeerState { peer: Json(entry.peer.clone()) });
+            self.effects.send(StreamerIpcMessage::PeerState { peer: Json(entry.peer.clone()) });
         }
     }
 
-    pub(super) fn participants(&mut self, link: &mut Link) {
+    pub(super) fn participants(&mut self, now: Now) {
         self.participants.changed();
-        self.announce(link);
+        self.announce(now);
     }
 
     /// Tells what is due to be told.
-    pub fn announce(&mut self, link: &mut Link) {
-        if self.participants.take(Instant::now()) {
-            self.broadcast(link, ServerMessage::Participants { participants: self.peers.participants() });
+    pub fn announce(&mut self, now: Now) {
+        if self.participants.take(now.instant) {
+            self.effects.broadcast(ServerMessage::Participants { participants: self.peers.participants() });
         }
     }
 
     /// When [`Session::announce`] has something to do.
-    pub fn announcement_due(&self) -> Option<Instant> {
-        self.participants.due(Instant::now())
-    }
-
-    pub(super) fn broadcast(&self, link: &mut Link, message: ServerMessage) {
-        link.send(StreamerIpcMessage::Broadcast { message: Json(message) });
+    pub fn announcement_due(&self, now: Now) -> Option<Instant> {
+        self.participants.due(now.instant)
     }
 
     /// The input thread says something.
@@ -438,11 +501,11 @@ impl Session {
                 let message = "too much waits for the text that is being typed".to_owned();
                 let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
                 let text = general(&GeneralMessage::Error { channel, code, message });
-                let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+                let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
             }
             input::Notice::Rumble(peer, slot, pad, input::Motors { strong, weak }) => {
                 let text = general(&GeneralMessage::Rumble { slot, pad, strong, weak });
-                let _ = self.tell(peer, Command::Say { to: Audience::One(peer), text });
+                let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
             }
         }
     }
@@ -454,35 +517,28 @@ impl Session {
             Actor::Peer(peer) => Audience::AllBut(peer),
             Actor::Api => Audience::All,
         };
-        self.tell_all(|| Command::Say { to, text: text.clone() });
+        self.command_all(|| Command::Say { to, text: text.clone() });
     }
 
-    pub(super) fn tell(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+    pub(super) fn command(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
         let entry = self
             .peers
             .get(peer)
             .ok_or_else(|| RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}")))?;
-        self.shards[entry.shard].commands.send(command);
+        self.effects.command(entry.shard, command);
         Ok(())
     }
 
-    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
-        self.shards.iter_mut().for_each(|shard| shard.commands.send(command()));
-    }
-
-    /// Passes on what shards had no room for. After every event, as it may be a shard that has got on.
-    pub fn flush(&mut self) {
-        self.shards.iter_mut().for_each(|shard| shard.commands.flush());
+    pub(super) fn command_all(&mut self, command: impl Fn() -> Command) {
+        for shard in 0..self.shards.len() {
+            self.effects.command(shard, command());
+        }
     }
 }
 
-pub(super) fn refuse(link: &mut Link, peer: PeerId, error: RequestError) {
-    let (code, message, request_id) = (error.code.to_string(), error.message, None);
-    to_peer(link, peer, ServerMessage::Error { code, message, request_id });
-}
-
-pub(super) fn to_peer(link: &mut Link, peer: PeerId, message: ServerMessage) {
-    link.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
+/// The only way in for offers, as `Session::signal` is for answers: nothing that costs a shard time gets past it.
+fn bounded_offer(offer: String) -> Result<Bounded, RequestError> {
+    Bounded::check(offer).map_err(|error| RequestError::new(Code::BadOffer, error.to_string()))
 }
 
 /// A message for the channel `general`, as all peers get it.

@@ -101,7 +101,9 @@ impl Stage {
         let spec: SourceSpec = serde_json::from_str(json).unwrap();
         let mut tapping = None;
         let stage = Self::of(beside, |mut outlets| {
-            tapping = Some(outlets.video.tapping());
+            let (handle, taps) = Tapping::new(Arc::clone(outlets.video.demand()));
+            outlets.video.take_taps(taps);
+            tapping = Some(handle);
             streamer::source::start(&spec, upstream, outlets)
         });
         (stage.unwrap(), tapping.unwrap())

@@ -1,4 +1,6 @@
-//! Requests that take time: each runs off the control loop and answers by [`Finished`].
+//! Requests that take time: each runs off the control loop, and its reply comes back as [`Finished`].
+
+#![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +8,20 @@ use std::time::Duration;
 use common::api::InputRequest;
 use common::clipboard::{InvalidContent, Wanted};
 use common::id::SourceName;
-use common::input::{InvalidInput, MAX_EVENTS, validate_commands};
 use common::ipc::request::{self, Picture};
 use common::ipc::{Code, Json, RequestError};
 use common::slots::{Pixel, Source, SourceList, WindowList};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Senders;
 use crate::input::{self, CommandError};
 use crate::link::{Finished, ReplyTo};
 use crate::media::{self, Size};
+use crate::session::effects::{Outcome, Work};
 use crate::session::snapshots::{Batch, INTERVAL};
 use crate::snapshot;
 use crate::source::{self, Clipboard, Windows};
-use crate::streamer::Senders;
 
 /// For what an X server does at once, unless it does not answer at all.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -28,11 +30,31 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const INPUT_PATIENCE: Duration = Duration::from_secs(900);
 /// For a picture that a source has, or takes at once.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// For where the pointer is, which is told besides other things that are known.
+/// For where the pointer is, which is reported beside other things that are known.
 const POINTER_PATIENCE: Duration = Duration::from_millis(250);
 
 type Done = mpsc::Sender<Finished>;
+
+/// Starts the work for a request.
+pub fn start(work: Work, senders: &Senders, input: &input::Handle, encoder: &snapshot::Encoder) {
+    let done = senders.finished.clone();
+    match work {
+        Work::SendInput { to, input: request } => send_input(to, done, input, request),
+        Work::TakeSnapshots { source, picture, batch } => {
+            take_snapshots(senders.clone(), source, picture, encoder.clone(), batch);
+        }
+        Work::GetClipboard { to, clipboard, wanted } => get_clipboard(to, done, clipboard, wanted),
+        Work::SetClipboard { to, outcome } => {
+            finish_outcome(to, done, outcome, Code::ClipboardFailed, "the session ended meanwhile");
+        }
+        Work::ListSources { to, sources } => list_sources(to, done, sources),
+        Work::ListWindows { to, windows } => list_windows(to, done, windows),
+        Work::Resize { to, outcome } => {
+            finish_outcome(to, done, outcome, Code::ResizeFailed, "the source ended meanwhile");
+        }
+        Work::Unattended { what, outcome } => log_failure(what, outcome),
+    }
+}
 
 fn failed(code: Code, error: impl std::fmt::Display) -> RequestError {
     RequestError::new(code, error.to_string())
@@ -67,31 +89,7 @@ fn finish<T: Serialize + Send + 'static>(
     });
 }
 
-/// `POST /input`, for a slot whose picture has this size, if it is known.
-///
-/// # Errors
-/// When the request breaks a bound; nothing of it is carried out then.
-pub fn input(
-    to: ReplyTo<()>,
-    done: Done,
-    input: &input::Handle,
-    request: InputRequest,
-    picture: Option<Size>,
-) -> Result<(), RequestError> {
-    let invalid = |message| RequestError::new(Code::InvalidInput, message);
-    if request.events.len() > MAX_EVENTS {
-        let message = format!("events: at most {MAX_EVENTS}, not {}", request.events.len());
-        return Err(invalid(message).with_field("events"));
-    }
-    let named = |(index, error): (usize, InvalidInput)| {
-        invalid(format!("events[{index}].{error}")).with_field(&format!("events[{index}]"))
-    };
-    validate_commands(&request.events).map_err(named)?;
-    if let Some(Size { width, height }) = picture {
-        for (index, event) in request.events.iter().enumerate() {
-            event.validate_inside(width, height).map_err(|error| named((index, error)))?;
-        }
-    }
+fn send_input(to: ReplyTo<()>, done: Done, input: &input::Handle, request: InputRequest) {
     let (sender, applied) = oneshot::channel();
     input.commands(request.slot, request.events, sender);
     finish(to, done, INPUT_PATIENCE, async move {
@@ -108,18 +106,16 @@ pub fn input(
             Err(_) => Err(failed(Code::InputFailed, "the session ended meanwhile")),
         }
     });
-    Ok(())
 }
 
-/// `GET /snapshot`, of all who wait for this picture. Says when the next one may be taken.
-pub fn snapshots(
-    senders: &Senders,
+/// Also tells when the next picture of the source may be taken.
+fn take_snapshots(
+    senders: Senders,
     source: SourceName,
     picture: oneshot::Receiver<media::Picture>,
     encoder: snapshot::Encoder,
     batch: Batch,
 ) {
-    let (done, pictured) = (senders.finished.clone(), senders.pictured.clone());
     let next = tokio::time::Instant::now() + INTERVAL;
     tokio::spawn(async move {
         let forms = batch.iter().map(|(form, _)| *form).collect();
@@ -141,21 +137,15 @@ pub fn snapshots(
                 },
             };
             for to in all {
-                let _ = done.send(Finished::new(to, reply.clone())).await;
+                let _ = senders.finished.send(Finished::new(to, reply.clone())).await;
             }
         }
         tokio::time::sleep_until(next).await;
-        let _ = pictured.send(source).await;
+        let _ = senders.pictured.send(source).await;
     });
 }
 
-/// `GET /clipboard`.
-pub fn get_clipboard(
-    to: ReplyTo<request::Clipboard>,
-    done: Done,
-    clipboard: Arc<dyn Clipboard>,
-    wanted: Wanted,
-) {
+fn get_clipboard(to: ReplyTo<request::Clipboard>, done: Done, clipboard: Arc<dyn Clipboard>, wanted: Wanted) {
     finish(to, done, PATIENCE, async move {
         let offer = tokio::task::spawn_blocking(move || clipboard.get(wanted)).await;
         let offer = offer.map_err(|error| failed(Code::ClipboardFailed, error))?.map_err(source_failed)?;
@@ -163,24 +153,16 @@ pub fn get_clipboard(
     });
 }
 
-/// `PUT /clipboard`.
-pub fn set_clipboard(to: ReplyTo<()>, done: Done, set: oneshot::Receiver<Result<(), source::Error>>) {
-    finish(to, done, PATIENCE, async move {
-        let set = set.await.map_err(|_| failed(Code::ClipboardFailed, "the session ended meanwhile"))?;
-        set.map_err(source_failed)
-    });
-}
-
-/// `GET /sources`: what is known of them, and where the pointer is in each. An X server that does not answer leaves it unknown.
-pub fn sources(
+/// An X server that does not answer leaves unknown where its pointer is.
+fn list_sources(
     to: ReplyTo<Json<SourceList>>,
     done: Done,
-    shown: Vec<(Source, Option<oneshot::Receiver<Pixel>>)>,
+    known: Vec<(Source, Option<oneshot::Receiver<Pixel>>)>,
 ) {
     let until = tokio::time::Instant::now() + POINTER_PATIENCE;
     finish(to, done, PATIENCE, async move {
         let mut sources = Vec::new();
-        for (mut source, pointer) in shown {
+        for (mut source, pointer) in known {
             if let Some(pointer) = pointer {
                 source.pointer = tokio::time::timeout_at(until, pointer).await.ok().and_then(Result::ok);
             }
@@ -190,8 +172,7 @@ pub fn sources(
     });
 }
 
-/// `GET /windows`.
-pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windows>) {
+fn list_windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windows>) {
     finish(to, done, PATIENCE, async move {
         let windows = tokio::task::spawn_blocking(move || windows.list()).await;
         let windows = windows.map_err(|error| failed(Code::WindowsFailed, error))?.map_err(source_failed)?;
@@ -199,16 +180,15 @@ pub fn windows(to: ReplyTo<Json<WindowList>>, done: Done, windows: Arc<dyn Windo
     });
 }
 
-/// `POST /resize`.
-pub fn resize(to: ReplyTo<()>, done: Done, resized: oneshot::Receiver<Result<(), source::Error>>) {
+/// `ended` is said when nobody will tell the outcome any more.
+fn finish_outcome(to: ReplyTo<()>, done: Done, outcome: Outcome, code: Code, ended: &'static str) {
     finish(to, done, PATIENCE, async move {
-        let resized = resized.await.map_err(|_| failed(Code::ResizeFailed, "the source ended meanwhile"))?;
-        resized.map_err(source_failed)
+        let outcome = outcome.await.map_err(|_| failed(code, ended))?;
+        outcome.map_err(source_failed)
     });
 }
 
-/// Logs the failure of something that nobody waits for.
-pub fn report_failure(what: &'static str, outcome: oneshot::Receiver<Result<(), source::Error>>) {
+fn log_failure(what: &'static str, outcome: Outcome) {
     tokio::spawn(async move {
         if let Ok(Err(error)) = outcome.await {
             tracing::warn!(%error, "{what} failed");
