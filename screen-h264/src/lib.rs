@@ -8,10 +8,33 @@
 //! The crate is plain code: no I/O, no clock, no threads, no `unsafe`. Every picture is reconstructed exactly as
 //! decoders do.
 //!
+//! ```
+//! use screen_h264::{Config, Encoder, Picture, Rect};
+//!
+//! # fn main() -> Result<(), screen_h264::Error> {
+//! let mut encoder = Encoder::new(Config { max_bytes: 40_000, ..Config::new(320, 240) })?;
+//! let mut luma = vec![235; 320 * 240];
+//! let chroma = vec![128; 160 * 120];
+//! let picture = Picture::new(320, 240, [&luma, &chroma, &chroma], [320, 160, 160])?;
+//! let keyframe = encoder.encode(&picture, &[], &[], false)?.expect("the first picture is a keyframe");
+//! assert!(keyframe.keyframe);
+//!
+//! luma[320 * 100..320 * 116].fill(16);
+//! let picture = Picture::new(320, 240, [&luma, &chroma, &chroma], [320, 160, 160])?;
+//! let damage = Rect { x: 0, y: 100, width: 320, height: 16 };
+//! let update = encoder.encode(&picture, &[damage], &[], false)?.expect("something changed");
+//! assert!(update.data.len() < keyframe.data.len());
+//! while let Some(better) = encoder.refine(20_000) {
+//!     assert!(!better.keyframe);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! ```text
-//! picture + damage ──▶ what changed ──▶ motion: what moved ──▶ macroblock: how the others are coded
-//!                                                              │ predict, transform, cavlc, bits
-//!                      access unit ◀── slice, params ◀─────────┘
+//! picture + damage ──▶ what changed ──▶ motion, glyphs ──▶ macroblock: how the others are coded
+//!                                                          │ predict, transform, cavlc, bits
+//!                      access unit ◀── slice, params ◀─────┘
 //! ```
 
 #![forbid(unsafe_code)]

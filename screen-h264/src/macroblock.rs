@@ -30,6 +30,12 @@ const CODING_ORDER: [(usize, usize); 16] = [
     (3, 3),
 ];
 
+/// Differences of a macroblock that are neither the same nor something else altogether: from one to 24 a sample.
+const FILM: std::ops::Range<u32> = 256..24 * 256;
+
+/// Steps by one sample that are made towards less difference.
+const STEPS: usize = 8;
+
 /// Directions to try next to the best of vertical, horizontal and none.
 const NEAR_VERTICAL: [u8; 4] = [
     predict::VERTICAL_RIGHT,
@@ -293,20 +299,39 @@ impl Coder<'_> {
         let mut best = [(Vector::ZERO, u32::MAX); 4];
         let mut best_whole = (Vector::ZERO, u32::MAX);
         let near = [Vector::ZERO, predicted, expected];
-        for (at, &vector) in near.iter().chain(self.vectors).enumerate() {
-            if near[..at.min(3)].contains(&vector) || !self.is_inside(x, y, vector) {
-                continue;
+        let consider = |vector: Vector, best: &mut [(Vector, u32); 4], best_whole: &mut (Vector, u32)| {
+            if !self.is_inside(x, y, vector) {
+                return;
             }
             let costs = self.quarter_costs(x, y, source, vector);
             let bits = lambda * vector_bits(vector, expected);
             let whole = costs.iter().sum::<u32>() + bits;
             if whole < best_whole.1 {
-                best_whole = (vector, whole);
+                *best_whole = (vector, whole);
             }
             for (best, cost) in best.iter_mut().zip(costs) {
                 if cost + bits < best.1 {
                     *best = (vector, cost + bits);
                 }
+            }
+        };
+        for (at, &vector) in near.iter().chain(self.vectors).enumerate() {
+            if !near[..at.min(3)].contains(&vector) {
+                consider(vector, &mut best, &mut best_whole);
+            }
+        }
+        // Film moves by a little from what is expected; text that differs much is not found by small steps.
+        for _ in 0..STEPS {
+            let (centre, cost) = best_whole;
+            if !FILM.contains(&cost) {
+                break;
+            }
+            for (across, down) in [(0, -1), (-1, 0), (1, 0), (0, 1)] {
+                let vector = Vector { x: centre.x + across, y: centre.y + down };
+                consider(vector, &mut best, &mut best_whole);
+            }
+            if best_whole.0 == centre {
+                break;
             }
         }
         for (quarter, &vector) in likenesses.iter().enumerate() {
