@@ -206,7 +206,7 @@ impl Effects {
     }
 
     /// Sends a peer a message of its signalling.
-    pub fn to_peer(&mut self, peer: PeerId, message: ServerMessage) {
+    pub fn signal_peer(&mut self, peer: PeerId, message: ServerMessage) {
         self.send(StreamerIpcMessage::ToPeer { peer, message: Json(message) });
     }
 
@@ -218,7 +218,7 @@ impl Effects {
     /// Tells a peer that what it asked for is refused.
     pub fn refuse_peer(&mut self, peer: PeerId, error: RequestError) {
         let RequestError { code, message, .. } = error;
-        self.to_peer(peer, ServerMessage::Error { code: code.to_string(), message, request_id: None });
+        self.signal_peer(peer, ServerMessage::Error { code: code.to_string(), message, request_id: None });
     }
 
     /// Gives a shard a command.

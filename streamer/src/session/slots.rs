@@ -221,7 +221,7 @@ impl Session {
         if slot >= slots {
             let (code, request_id) = ("slot_not_found".to_owned(), request);
             let message = format!("there is no slot {slot}; this connection has {slots}");
-            return self.effects.to_peer(peer, ServerMessage::Error { code, message, request_id });
+            return self.effects.signal_peer(peer, ServerMessage::Error { code, message, request_id });
         }
         if stream.is_empty() {
             self.peers.asked(peer, slot, request);
@@ -237,7 +237,7 @@ impl Session {
                     let (status, request_id) = (SlotState::Error, request);
                     let status =
                         ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
-                    return self.effects.to_peer(peer, status);
+                    return self.effects.signal_peer(peer, status);
                 }
             }
         }

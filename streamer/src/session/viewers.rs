@@ -245,14 +245,14 @@ impl Session {
             ice_servers: Vec::new(),
             protocol: SIGNAL_PROTOCOL,
         };
-        self.effects.to_peer(peer, welcome);
+        self.effects.signal_peer(peer, welcome);
         // Without pre-allocated slots it follows the offer, which says where they are.
         if resumed || self.peers.get(peer).is_none_or(|entry| entry.sections.is_none()) {
             self.streams_info(peer);
         }
         let control = self.control.control();
         if control.mode != ControlMode::Shared {
-            self.effects.to_peer(peer, ServerMessage::Control(control.clone()));
+            self.effects.signal_peer(peer, ServerMessage::Control(control.clone()));
         }
     }
 
@@ -266,7 +266,7 @@ impl Session {
             Some(StreamInfo { mid, audio_mid: info.audio_mid.as_ref().map(|_| audio), ..info })
         };
         let streams = self.slots.values().filter_map(located).collect();
-        self.effects.to_peer(peer, ServerMessage::StreamsInfo { streams });
+        self.effects.signal_peer(peer, ServerMessage::StreamsInfo { streams });
     }
 
     /// A peer's signalling.
@@ -319,7 +319,7 @@ impl Session {
         if role < Role::Controller {
             self.lose_control(peer);
         }
-        self.effects.to_peer(peer, ServerMessage::Role { role });
+        self.effects.signal_peer(peer, ServerMessage::Role { role });
         self.peer_changed(peer);
         self.participants(now);
         Ok(())
@@ -329,7 +329,7 @@ impl Session {
     pub fn report(&mut self, now: Now, report: Report) {
         match report {
             Report::Offer { peer, sdp, sections } => {
-                self.effects.to_peer(peer, ServerMessage::Offer { sdp });
+                self.effects.signal_peer(peer, ServerMessage::Offer { sdp });
                 if let Some(sections) = sections {
                     self.peers.set_sections(peer, sections);
                     self.streams_info(peer);
@@ -339,7 +339,7 @@ impl Session {
             Report::Patched { peer, result } => self.patched(peer, result),
             Report::Refused { peer, code, message } => {
                 let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
-                self.effects.to_peer(peer, error);
+                self.effects.signal_peer(peer, error);
             }
             Report::State { peer, state } => {
                 if let Some(known) = self.peers.get_mut(peer) {
@@ -357,7 +357,7 @@ impl Session {
             }
             Report::Slot { peer, slot, state } => {
                 let status = self.slot_status(peer, slot, state);
-                self.effects.to_peer(peer, status);
+                self.effects.signal_peer(peer, status);
             }
             Report::Resize { peer, slot, width, height } => {
                 self.resize_for(peer, slot, Size { width, height })
@@ -405,7 +405,7 @@ impl Session {
             Ok(sdp) => {
                 self.effects.reply(to, Ok(PeerAdded { peer, answer: Some(sdp) }));
                 for status in slots {
-                    self.effects.to_peer(peer, status);
+                    self.effects.signal_peer(peer, status);
                 }
             }
             Err(error) => {
