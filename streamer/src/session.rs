@@ -35,7 +35,7 @@ use crate::link::{Asked, Link, ReplyTo};
 use crate::media::Size;
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
-use crate::peer::{Command, Network, shard};
+use crate::peer::{Command, Network, handover, shard};
 use crate::peers::Peers;
 use crate::process::confine;
 use crate::source::{self, Running};
@@ -121,6 +121,7 @@ impl Session {
         confine::configure(settings.isolation, settings.network, &settings.hidden, shared);
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.input.clone())?;
+        let tcp = settings.tcp_port.map(|_| handover::start(run_dir)).transpose()?;
         let mut shards = Vec::new();
         for index in 0..settings.shards.max(1) as usize {
             let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
@@ -130,6 +131,7 @@ impl Session {
                 messages: settings.data_messages_per_second,
                 clock,
                 identity: identity.clone(),
+                tcp: tcp.clone(),
                 input: input.clone(),
                 reports: senders.reports.clone(),
             })?;

@@ -19,6 +19,7 @@ pub mod connection;
 pub mod demux;
 mod feedback;
 mod feeds;
+pub mod handover;
 mod limit;
 mod messages;
 mod multi_webrtc;
@@ -29,7 +30,8 @@ mod pace;
 mod parts;
 pub mod shard;
 mod slot;
-mod socket;
+pub mod socket;
+mod tcp;
 mod viewer;
 
 use std::collections::BTreeMap;
@@ -46,7 +48,7 @@ use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
-pub use socket::Network;
+pub use socket::{Network, Path};
 
 /// A feed within its streamer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

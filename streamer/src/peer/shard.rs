@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::api::PeerState;
+use common::api::{PeerState, Transport};
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::input::Actor;
@@ -30,12 +30,14 @@ use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
 use super::demux;
 use super::feeds::Feeds;
+use super::handover;
 use super::messages::{self, Order};
 use super::negotiator::{Common, Negotiator, Work};
 use super::slot::Packet;
 use super::socket::{Inbox, Network, Sockets};
+use super::tcp::{Arrived, Handed};
 use super::viewer::{Context, Viewer};
-use super::{Audience, Binding, Command, FeedId, Media, Report};
+use super::{Audience, Binding, Command, FeedId, Media, Path, Report};
 use crate::input;
 use crate::stats::Counter;
 
@@ -97,6 +99,8 @@ pub struct Config {
     pub clock: Instant,
     /// Our certificate.
     pub identity: Identity,
+    /// The way of TCP connections, if any are offered.
+    pub tcp: Option<handover::Handle>,
     /// Where input goes.
     pub input: input::Handle,
     /// Where reports go. The control loop always reads them; one that does not fit is dropped and logged.
@@ -108,7 +112,7 @@ pub struct Config {
 /// # Errors
 /// When nothing can be bound or no thread started.
 pub fn start(config: Config) -> io::Result<Started> {
-    let Config { index, network, slots, messages, clock, identity, input, reports } = config;
+    let Config { index, network, slots, messages, clock, identity, tcp, input, reports } = config;
     let sockets = Sockets::bind(&network)?;
     let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (commands, command_receiver) = Commands::new(wake.clone());
@@ -117,12 +121,13 @@ pub fn start(config: Config) -> io::Result<Started> {
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
     let common = Common {
         identity,
-        candidates: sockets.candidates().to_vec(),
+        candidates: sockets.candidates().clone(),
         public_ips: network.public_ips,
         deny_candidates: network.deny_candidates,
         messages,
     };
     let negotiator = Negotiator::start(common, wake.clone())?;
+    let (tcp, handed) = tcp.map(|tcp| tcp.of_shard(index, wake.clone())).unzip();
     let shard = Shard {
         index,
         bindings: vec![None; usize::from(slots)],
@@ -132,6 +137,9 @@ pub fn start(config: Config) -> io::Result<Started> {
         input,
         reports: Reports(reports),
         sockets,
+        tcp,
+        handed,
+        arrived: Vec::new(),
         negotiator,
         wake,
         commands: command_receiver,
@@ -204,6 +212,12 @@ struct Shard {
     input: input::Handle,
     reports: Reports,
     sockets: Sockets,
+    /// Tells by which names peers can come by TCP.
+    tcp: Option<handover::Names>,
+    /// Their connections.
+    handed: Option<Receiver<Handed>>,
+    /// Scratch space for what they have sent.
+    arrived: Vec<Arrived>,
     negotiator: Negotiator,
     wake: Arc<OwnedFd>,
     commands: Receiver<Command>,
@@ -251,6 +265,7 @@ impl Shard {
                 break;
             }
             self.take_datagrams();
+            self.take_connections();
             self.take_timers();
             self.limit_feeds();
         }
@@ -259,17 +274,22 @@ impl Shard {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         let now = Instant::now();
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let deadline = [timer, self.feeds.deadline(), self.limits_due].into_iter().flatten().min();
         let timeout = deadline.map(|at| at.saturating_duration_since(now));
         let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
-        let mut fds: Vec<_> =
-            self.sockets.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let (datagrams, tcp) = self.sockets.fds();
+        let mut fds: Vec<_> = datagrams.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         fds.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
+        let before = fds.len();
+        fds.extend(tcp.poll_fds());
         // An interrupted wait is a short one.
         let _ = poll(&mut fds, timeout.as_ref());
+        let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
+        drop(fds);
+        self.sockets.tcp().polled(said.into_iter());
         // Reset before the queues are read, so that nothing is missed. Fails when it is zero already.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
     }
@@ -504,24 +524,43 @@ impl Shard {
         let mut inbox = std::mem::take(&mut self.inbox);
         inbox.clear();
         self.sockets.receive(|datagram| inbox.push(&datagram));
-        for (local, from, data) in inbox.iter() {
+        for (path, data) in inbox.iter() {
             let now = Instant::now();
             let by_name = demux::our_ufrag(data).and_then(|ufrag| self.by_ufrag.get(ufrag));
-            let Some(key) = by_name.or_else(|| self.by_address.get(&from)).copied() else { continue };
-            self.datagram(now, key, local, from, data);
+            let Some(key) = by_name.or_else(|| self.by_address.get(&path.remote)).copied() else { continue };
+            self.datagram(now, key, path, data);
         }
         self.inbox = inbox;
     }
 
-    fn datagram(&mut self, now: Instant, key: Key, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+    /// Takes TCP connections of peers, and what has come by those that are there.
+    fn take_connections(&mut self) {
+        while let Some(handed) = self.handed.as_ref().and_then(|handed| handed.try_recv().ok()) {
+            let named = demux::our_ufrag(&handed.packet).and_then(|ufrag| self.by_ufrag.get(ufrag));
+            // The peer of a connection that is dropped is gone.
+            let Some(key) = named.copied() else { continue };
+            match self.sockets.tcp().add(key, handed.stream) {
+                Ok(path) => self.datagram(Instant::now(), key, path, &handed.packet),
+                Err(error) => tracing::debug!(%error, "a TCP connection of a peer's is not taken"),
+            }
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.sockets.tcp().receive(&mut arrived);
+        for Arrived { owner, path, data } in arrived.drain(..) {
+            self.datagram(Instant::now(), owner, path, &data);
+        }
+        self.arrived = arrived;
+    }
+
+    fn datagram(&mut self, now: Instant, key: Key, path: Path, data: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         let _entered = entry.span.clone().entered();
         match &mut entry.place {
             Place::Here(viewer) => {
-                viewer.connection().receive(now, local, from, data);
+                viewer.connection().receive(now, path, data);
                 self.after_input(now, key);
             }
-            Place::Away(away) => away.keep_datagram(local, from, data),
+            Place::Away(away) => away.keep_datagram(path, data),
         }
     }
 
@@ -549,6 +588,7 @@ impl Shard {
                     let _ = self.input.keys(Actor::Peer(viewer.id), held);
                 }
                 self.after_input(now, key);
+                self.with(key, |viewer, cx| viewer.resume(now, cx));
             } else {
                 self.remove(key, "the connection was not made in time");
             }
@@ -582,8 +622,11 @@ impl Shard {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         if let Place::Here(viewer) = &mut entry.place {
             let by_address = &mut self.by_address;
-            viewer.transmit(&mut self.sockets, |to, data| {
-                if demux::proves_address(data) {
+            viewer.transmit(&mut self.sockets, |path, data| {
+                let to = path.remote;
+                if path.transport == Transport::Tcp {
+                    // What comes by a connection is the peer's whose connection it is.
+                } else if demux::proves_address(data) {
                     by_address.insert(to, key);
                 } else {
                     // Our own checks go wherever the peer's candidates say. That must not take others' addresses.
@@ -649,6 +692,9 @@ impl Shard {
     fn remove(&mut self, key: Key, reason: &str) {
         let Some(entry) = self.viewers.remove(&key) else { return };
         self.by_ufrag.remove(&entry.ufrag);
+        if let Some(tcp) = &self.tcp {
+            tcp.removed(&entry.ufrag);
+        }
         self.by_peer.remove(&entry.peer);
         self.by_address.retain(|_, owner| *owner != key);
         let viewer = match entry.place {
@@ -659,6 +705,7 @@ impl Shard {
         if let Some(viewer) = viewer {
             self.let_go(viewer);
         }
+        self.sockets.tcp().remove(key);
         self.input.forget(Actor::Peer(entry.peer));
         self.reports.send(Report::Gone { peer: entry.peer, reason: reason.to_owned() });
     }
