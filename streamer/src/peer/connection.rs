@@ -53,8 +53,11 @@ const LOST_AFTER: Duration = Duration::from_secs(4);
 const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
 /// From the first packet by TCP, UDP has so long to be found to work: the first path that answers is the one that is kept. Where UDP works
-/// at all it is there a round trip before TCP, whose connections have to be made first; this is for a check or two that were lost.
-const HEAD_START: Duration = Duration::from_millis(150);
+/// at all the peer is heard by it a round trip before TCP, whose connections have to be made first; this is for a check or two that
+/// were lost.
+const HEAD_START: Duration = Duration::from_millis(100);
+/// The same once the peer has been heard by UDP, which then works one way at least. A busy machine may take its time for the other.
+const HEARD_HEAD_START: Duration = Duration::from_millis(500);
 /// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
 const MAX_HELD: usize = 16;
 /// Candidates of one peer that are checked: a machine with many interfaces has some ten. A stranger says where
@@ -199,6 +202,8 @@ pub struct Connection {
     held: Vec<Held>,
     /// When the first packet has come by TCP.
     tcp_since: Option<Instant>,
+    /// Something has come by UDP.
+    udp_heard: bool,
     answered: bool,
     ice_connected: bool,
     playout_delay: Option<u8>,
@@ -245,6 +250,7 @@ impl Connection {
             takes_channels: false,
             held: Vec::new(),
             tcp_since: None,
+            udp_heard: false,
             answered: false,
             ice_connected: false,
             playout_delay: None,
@@ -453,11 +459,13 @@ impl Connection {
 
     /// Whether a response has come by TCP while UDP may yet work. To `rtc` it is lost, and its check is repeated.
     fn is_early(&mut self, now: Instant, path: Path, data: &[u8]) -> bool {
-        if path.transport != Transport::Tcp || self.ice_connected {
+        if path.transport == Transport::Udp {
+            self.udp_heard = true;
             return false;
         }
         let since = *self.tcp_since.get_or_insert(now);
-        now < since + HEAD_START && demux::proves_address(data)
+        let head_start = if self.udp_heard { HEARD_HEAD_START } else { HEAD_START };
+        !self.ice_connected && now < since + head_start && demux::proves_address(data)
     }
 
     /// What has happened. Call it after every input; `transmit` is to be drained after it.
