@@ -302,9 +302,12 @@ impl Thread {
         if server.unsent.len() > self.names.len() + MAX_UNSENT {
             return Err(Error::Behind);
         }
-        while readable {
+        if !readable {
+            return Ok(());
+        }
+        loop {
             let (said, descriptor) = match receive(&server.socket) {
-                Err(Error::Io(Errno::AGAIN | Errno::INTR)) => break,
+                Err(Error::Io(Errno::AGAIN | Errno::INTR)) => return Ok(()),
                 received => received?,
             };
             let (Ok(Message::Connection(packet)), Some(descriptor)) = (Message::decode(&said), descriptor)
@@ -313,7 +316,6 @@ impl Thread {
             };
             pass_on(&self.names, &self.shards, packet, descriptor);
         }
-        Ok(())
     }
 
     /// A web-server that starts must find the socket, whatever has been deleted.
