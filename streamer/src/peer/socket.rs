@@ -456,8 +456,8 @@ mod tests {
     #[test]
     fn every_address_of_the_machine_is_a_candidate_when_none_is_named() {
         let sockets = Sockets::bind(&Network::default()).unwrap();
-        let ports: Vec<_> = sockets.candidates().iter().map(SocketAddr::port).collect();
-        assert!(sockets.candidates().iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let ports: Vec<_> = sockets.candidates().udp.iter().map(SocketAddr::port).collect();
+        assert!(sockets.candidates().udp.iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert!(ports.iter().all(|&port| port != 0));
     }
 }
