@@ -190,6 +190,16 @@ pub enum PeerState {
     Lost,
 }
 
+/// What carries a peer's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A TCP connection (RFC 6544).
+    Tcp,
+}
+
 /// Counters of one peer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct PeerStats {
@@ -216,6 +226,9 @@ pub struct PeerStats {
     /// How much longer than at its best the path takes, milliseconds: what waits in its queues.
     #[serde(default)]
     pub queue_ms: f64,
+    /// What carries its packets; null until it is connected.
+    #[serde(default)]
+    pub transport: Option<Transport>,
 }
 
 /// `POST /api/streamers/{id}/input`.

@@ -54,17 +54,25 @@ impl AsFd for Wake {
 ///
 /// # Errors
 /// The system refuses to poll.
-#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 pub fn wait_readable<'fd>(
     fds: impl IntoIterator<Item = BorrowedFd<'fd>>,
     until: Option<Instant>,
 ) -> io::Result<bool> {
     let mut fds: Vec<_> = fds.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    wait_for(&mut fds, until)
+}
+
+/// As [`wait_readable`], for what each of `fds` names; each has what came of it afterwards.
+///
+/// # Errors
+/// The system refuses to poll.
+#[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
+pub fn wait_for(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<bool> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         // What is too long for the system is for ever.
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut fds, timeout.as_ref()) {
+        match poll(fds, timeout.as_ref()) {
             Ok(ready) => return Ok(ready > 0),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -132,6 +132,10 @@ pub struct Options {
     #[arg(long, env = "ORIEL_WEBRTC_UDP_PORTS", value_name = "FIRST-LAST")]
     pub webrtc_udp_ports: Option<PortRange>,
 
+    /// TCP port for viewers whom UDP does not reach, one for all streamers; 0: none [default: 8189, unless it is taken]
+    #[arg(long, env = "ORIEL_WEBRTC_TCP_PORT", value_name = "PORT")]
+    pub webrtc_tcp_port: Option<u16>,
+
     /// Address that a 1:1 NAT gives this machine outside: offered to peers in place of its own; at most one of IPv4 and one of
     /// IPv6
     #[arg(long, env = "ORIEL_WEBRTC_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
@@ -220,6 +224,8 @@ pub struct Config {
     pub settings: Settings,
     /// STUN and TURN servers for peers.
     pub ice: ice::Config,
+    /// Whether the TCP port for media was named, and must be had.
+    pub tcp_port_configured: bool,
     /// Where the secret of the TURN servers was read from.
     pub turn_secret_file: Option<PathBuf>,
     /// Most streamers at once.
@@ -341,6 +347,7 @@ impl Options {
                 .or(file.turn.secret_file.filter(|_| self.turn_secret.is_none())),
             turn_ttl_s: self.turn_ttl_s.or(file.turn.ttl_s),
             webrtc_udp_ports: self.webrtc_udp_ports.or(file.webrtc.udp_ports),
+            webrtc_tcp_port: self.webrtc_tcp_port.or(file.webrtc.tcp_port),
             webrtc_public_ip: self
                 .webrtc_public_ip
                 .or(file.webrtc.public_ip.map(|one_or_more| one_or_more.0)),
@@ -483,6 +490,7 @@ impl Config {
                 listen_ips: options.listen_ip,
                 interfaces,
                 udp_ports,
+                tcp_port: network::tcp_port(options.webrtc_tcp_port),
                 public_ips,
                 deny_candidates,
                 max_peers: options.max_peers.unwrap_or(defaults.max_peers),
@@ -496,6 +504,7 @@ impl Config {
                 ..defaults
             },
             ice: ice::Config { servers, turn },
+            tcp_port_configured: options.webrtc_tcp_port.is_some(),
             turn_secret_file: options.turn_secret_file,
             max_streamers: max_streamers as usize,
             stop_streamers: options.stop_streamers.unwrap_or_default(),

@@ -25,6 +25,7 @@ pub mod config;
 pub mod connections;
 pub mod hosts;
 pub mod ice;
+pub mod ice_tcp;
 pub mod limits;
 pub mod metrics;
 pub mod registry;

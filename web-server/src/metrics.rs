@@ -6,11 +6,12 @@
 
 mod process;
 mod table;
+pub mod tcp;
 
 use std::fmt;
 use std::time::Duration;
 
-use common::api::{PeerKind, PeerState, Streamer};
+use common::api::{Peer, PeerKind, PeerState, Streamer, Transport};
 use common::signal::StreamerState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text};
@@ -50,6 +51,8 @@ const PEER_KINDS: [(PeerKind, &str); 4] = [
 const PEER_STATES: [(PeerState, &str); 3] =
     [(PeerState::Connecting, "connecting"), (PeerState::Connected, "connected"), (PeerState::Lost, "lost")];
 
+const TRANSPORTS: [(Transport, &str); 2] = [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")];
+
 /// The counters of this server. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -59,6 +62,7 @@ pub struct Metrics {
     created: Counter,
     failures: Counter,
     refusals: Refusals,
+    tcp: tcp::Counters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +93,7 @@ impl Default for Metrics {
             created: Counter::default(),
             failures: Counter::default(),
             refusals: Refusals::default(),
+            tcp: tcp::Counters::default(),
         }
     }
 }
@@ -123,6 +128,11 @@ impl Metrics {
         &self.refusals
     }
 
+    /// Where TCP connections of peers are counted.
+    pub fn tcp(&self) -> &tcp::Counters {
+        &self.tcp
+    }
+
     /// Everything, for Prometheus.
     pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
         let mut registry = Registry::with_prefix("oriel");
@@ -130,6 +140,11 @@ impl Metrics {
         registry.register("http_responses", "Answers by status", self.responses.clone());
         registry.register("joins", "Viewers that joined or were refused", self.joins.clone());
         registry.register("streamers_created", "Streamers that were created", self.created.clone());
+        registry.register(
+            "tcp_connections",
+            "TCP connections for media, by what became of them",
+            self.tcp.0.clone(),
+        );
         registry.register(
             "streamer_failures",
             "Ends of streamers that nobody asked for",
@@ -180,6 +195,14 @@ impl Collector for Snapshot {
             })
         });
         family(&mut encoder, Kind::Gauge, "peers", "Peers of all streamers", by_state)?;
+        let by_transport = TRANSPORTS.map(|(transport, name)| {
+            let carried = |peer: &&Peer| peer.state == PeerState::Connected;
+            let count =
+                peers().filter(carried).filter(|peer| peer.stats.transport == Some(transport)).count();
+            ([("transport", name)], count as f64)
+        });
+        let help = "Connected peers by what carries their media";
+        family(&mut encoder, Kind::Gauge, "peers_by_transport", help, by_transport)?;
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1.0)];
         family(&mut encoder, Kind::Gauge, "build_info", "Version of the web-server", version)?;
         let refused = LIMITS.map(|(limit, key)| ([("limit", key)], self.refusals.of(limit) as f64));

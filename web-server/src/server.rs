@@ -19,6 +19,7 @@ use crate::auth::Auth;
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::hosts::Hosts;
+use crate::ice_tcp;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Store};
@@ -72,10 +73,11 @@ pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<()> {
     let run_root = config.run_root();
     make_private(&config.state_dir, &config.sessions)?;
     let _lock = lock(&config.state_dir)?;
+    let tcp_listeners = listen_for_media(&mut config)?;
     let certificate =
         config.access.tls.clone().map(Certificate::load).transpose().context("setting up HTTPS")?;
     let auth =
@@ -108,6 +110,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let log = LogSettings { filter: config.log, json: config.log_format == LogFormat::Json };
     let lifetime = config.sessions.lifetime;
     let launcher = Arc::new(launcher(config.streamer_bin, log, config.sessions, &run_root));
+    let routes = ice_tcp::Routes::default();
+    // Ends with us; connections that streamers have do not.
+    let _media =
+        ice_tcp::start(tcp_listeners, &routes, metrics.tcp()).context("listening for media over TCP")?;
     let registry_config = registry::Config {
         launcher: launcher.clone(),
         run_root: run_root.clone(),
@@ -116,6 +122,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         homes: Homes::new(config.state_dir.clone()),
         lifetime,
         hosts: hosts.clone(),
+        routes: routes.clone(),
         metrics: metrics.clone(),
     };
     let (handle, mut registry) = Registry::new(registry_config, store);
@@ -211,6 +218,25 @@ fn announce(url: &str, format: LogFormat) {
     };
     // Whoever started us may have closed standard output; the log has it too.
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Listens on the TCP port for media. One that is taken ends us only where it was configured: otherwise viewers go without.
+fn listen_for_media(config: &mut Config) -> anyhow::Result<Vec<std::net::TcpListener>> {
+    let Some(port) = config.settings.tcp_port else { return Ok(Vec::new()) };
+    match ice_tcp::listen(&config.settings.listen_ips, port) {
+        Ok(listeners) => Ok(listeners),
+        Err(error) if config.tcp_port_configured => {
+            Err(error).with_context(|| format!("listening on webrtc.tcp_port ({port})"))
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error, port,
+                "no media over TCP: name a free port in webrtc.tcp_port, or 0 for none"
+            );
+            config.settings.tcp_port = None;
+            Ok(Vec::new())
+        }
+    }
 }
 
 async fn wait_for_signal() -> anyhow::Result<&'static str> {

@@ -160,6 +160,8 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// UDP ports to take, one for each thread that sends to peers; `None`: any free one.
     pub udp_ports: Option<PortRange>,
+    /// The TCP port on which the web-server accepts connections of peers for its streamers; `None`: none is offered.
+    pub tcp_port: Option<u16>,
     /// Addresses that a 1:1 NAT gives us outside, at most one of each family: offered in place of our own.
     pub public_ips: Vec<std::net::IpAddr>,
     /// Addresses that are never contacted, whatever peers say of their candidates.
@@ -225,6 +227,7 @@ impl Default for Settings {
             listen_ips: Vec::new(),
             interfaces: Vec::new(),
             udp_ports: None,
+            tcp_port: None,
             public_ips: Vec::new(),
             deny_candidates: crate::nat::denied_candidates(),
             max_peers: 500,

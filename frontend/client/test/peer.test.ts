@@ -294,6 +294,15 @@ describe("statistics", () => {
     expect(stats).toMatchObject({ fps: 30, bitrateBps: 1_000_000, codec: "H264", iceRoundTripMs: 4 });
   });
 
+  it("name what carries the media", () => {
+    const pair = { type: "candidate-pair", nominated: true, state: "succeeded", localCandidateId: "l" };
+    const over = (local: object) => readCounters([pair, { id: "l", type: "local-candidate", ...local }], 0, null).transport;
+    expect(over({ candidateType: "host", protocol: "udp" })).toBe("udp");
+    expect(over({ candidateType: "prflx", protocol: "tcp" })).toBe("tcp");
+    expect(over({ candidateType: "relay", protocol: "udp", relayProtocol: "tls" })).toBe("relay tls");
+    expect(readCounters([], 0, null).transport).toBe("");
+  });
+
   it("begin again with a new connection", () => {
     const stats = summarise(readCounters(report(3, 10), 3000, "0"), readCounters(report(90, 9), 1000, "0"));
     expect(stats).toMatchObject({ fps: 0, bitrateBps: 0, framesDecoded: 3 });

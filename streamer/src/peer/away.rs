@@ -1,6 +1,5 @@
 //! What happens to a viewer while it is with the [negotiator](super::negotiator): kept, within bounds, until it is back. Pure.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::api::PeerState;
@@ -8,7 +7,7 @@ use common::id::PeerId;
 use common::signal::Role;
 
 use super::counted::Counted;
-use super::{Audience, Command, Media};
+use super::{Audience, Command, Media, Path};
 
 /// Commands for one viewer that are kept. A client says some thirty candidates and its slots, so a viewer with more is given up.
 const MAX_COMMANDS: usize = 128;
@@ -30,10 +29,8 @@ pub struct Overflow;
 /// A datagram of the peer's.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Where it arrived.
-    pub local: SocketAddr,
-    /// Where it came from.
-    pub from: SocketAddr,
+    /// Where it came by.
+    pub path: Path,
     /// What it is.
     pub data: Box<[u8]>,
 }
@@ -105,9 +102,9 @@ impl Away {
     }
 
     /// Keeps a datagram; see `MAX_DATAGRAMS`.
-    pub fn keep_datagram(&mut self, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+    pub fn keep_datagram(&mut self, path: Path, data: &[u8]) {
         if self.kept.datagrams.len() < MAX_DATAGRAMS {
-            self.kept.datagrams.push(Datagram { local, from, data: data.into() });
+            self.kept.datagrams.push(Datagram { path, data: data.into() });
         }
     }
 
@@ -192,9 +189,9 @@ mod tests {
     #[test]
     fn datagrams_beyond_the_bound_are_lost() {
         let mut away = away(PeerState::Connecting);
-        let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let address: std::net::SocketAddr = "127.0.0.1:9".parse().unwrap();
         for n in 0..=MAX_DATAGRAMS {
-            away.keep_datagram(address, address, &[n as u8]);
+            away.keep_datagram(Path::udp(address, address), &[n as u8]);
         }
         let last = away.into_kept().datagrams.pop().unwrap();
         assert_eq!(*last.data, [MAX_DATAGRAMS as u8 - 1]);

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use common::api::Transport;
 use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MAX_CHANNEL_MESSAGE, MOTION_CHANNEL};
 use common::nat::Network;
 use common::sdp::Bounded;
@@ -32,13 +33,15 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::sansio::Protocol;
-use rtc::shared::{TaggedBytesMut, TransportContext};
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::checks::Checks;
+use super::demux;
 use super::feedback::{Feedback, FeedbackReader};
 use super::multi_webrtc;
 use super::negotiate;
 use super::slot::{Packet, Report};
+use super::socket::{Candidates, Path};
 
 /// Nomination waits for the next check, so checks are this often until connected.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -49,6 +52,12 @@ const LOST_AFTER: Duration = Duration::from_secs(4);
 /// A lost peer that stays so for this long is given up; browsers do it after 30 s in all.
 const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
+/// From the first packet by TCP, UDP has so long to be found to work: the first path that answers is the one that is kept. Where UDP works
+/// at all the peer is heard by it a round trip before TCP, whose connections have to be made first; this is for a check or two that
+/// were lost.
+const HEAD_START: Duration = Duration::from_millis(100);
+/// The same once the peer has been heard by UDP, which then works one way at least. A busy machine may take its time for the other.
+const HEARD_HEAD_START: Duration = Duration::from_millis(500);
 /// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
 const MAX_HELD: usize = 16;
 /// Candidates of one peer that are checked: a machine with many interfaces has some ten. A stranger says where
@@ -155,12 +164,10 @@ impl Identity {
     }
 }
 
-/// A datagram to send.
+/// A packet to send.
 pub struct Datagram {
-    /// From which of our candidates.
-    pub local: SocketAddr,
-    /// Where to.
-    pub to: SocketAddr,
+    /// Where it goes by.
+    pub path: Path,
     /// What.
     pub data: BytesMut,
 }
@@ -178,8 +185,7 @@ static NUMBERS: [u8; 2 << 16] = {
 };
 
 struct Held {
-    local: SocketAddr,
-    from: SocketAddr,
+    path: Path,
     data: Box<[u8]>,
 }
 
@@ -194,6 +200,10 @@ pub struct Connection {
     /// Came too early: STUN before the answer, DTLS before ICE has nominated. `rtc` would drop it, and the
     /// browser's retransmission costs 40 ms of every join.
     held: Vec<Held>,
+    /// When the first packet has come by TCP.
+    tcp_since: Option<Instant>,
+    /// Something has come by UDP.
+    udp_heard: bool,
     answered: bool,
     ice_connected: bool,
     playout_delay: Option<u8>,
@@ -215,7 +225,7 @@ impl Connection {
         now: Instant,
         identity: &Identity,
         srtp: Srtp,
-        candidates: &[SocketAddr],
+        candidates: &Candidates,
     ) -> Result<Self, Error> {
         let feedback = FeedbackReader::default();
         let configuration =
@@ -227,11 +237,7 @@ impl Connection {
             .with_interceptor_registry(Registry::new().with(Slot::NackResponder, feedback.tap()))
             .build(now)
             .map_err(failed("peer connection"))?;
-        for (n, address) in candidates.iter().enumerate() {
-            // All are host candidates; the first addresses are preferred (RFC 8445 §5.1.2).
-            let priority = (126u32 << 24) + ((65_535 - n as u32) << 8) + 255;
-            let (ip, port) = (address.ip(), address.port());
-            let candidate = format!("candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1);
+        for candidate in lines(candidates) {
             pc.add_local_candidate(RTCIceCandidateInit { candidate, ..Default::default() })
                 .map_err(failed("candidate"))?;
         }
@@ -243,6 +249,8 @@ impl Connection {
             open_channels: 0,
             takes_channels: false,
             held: Vec::new(),
+            tcp_since: None,
+            udp_heard: false,
             answered: false,
             ice_connected: false,
             playout_delay: None,
@@ -421,27 +429,43 @@ impl Connection {
     }
 
     /// Takes a datagram.
-    pub fn receive(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+    pub fn receive(&mut self, now: Instant, path: Path, data: &[u8]) {
         // First byte (RFC 7983): 20..=63 is DTLS.
         let dtls = data.first().is_some_and(|byte| (20..64).contains(byte));
         if !self.answered || dtls && !self.ice_connected {
             if self.held.len() < MAX_HELD {
-                self.held.push(Held { local, from, data: data.into() });
+                self.held.push(Held { path, data: data.into() });
             }
             return;
         }
-        self.pass_on(now, local, from, data);
+        self.pass_on(now, path, data);
     }
 
-    fn pass_on(&mut self, now: Instant, local_addr: SocketAddr, peer_addr: SocketAddr, data: &[u8]) {
-        let transport = TransportContext { local_addr, peer_addr, ..Default::default() };
-        if !self.checks.may_receive(now, local_addr, peer_addr, data) {
+    fn pass_on(&mut self, now: Instant, path: Path, data: &[u8]) {
+        if !self.checks.may_receive(now, path.local, path.remote, data) || self.is_early(now, path, data) {
             return;
         }
+        let transport_protocol = match path.transport {
+            Transport::Udp => TransportProtocol::UDP,
+            Transport::Tcp => TransportProtocol::TCP,
+        };
+        let (local_addr, peer_addr) = (path.local, path.remote);
+        let transport = TransportContext { local_addr, peer_addr, transport_protocol, ..Default::default() };
         let message = TaggedBytesMut { now, transport, message: BytesMut::from(data) };
         if let Err(error) = self.pc.handle_read(message) {
             tracing::debug!(%error, "datagram refused");
         }
+    }
+
+    /// Whether a response has come by TCP while UDP may yet work. To `rtc` it is lost, and its check is repeated.
+    fn is_early(&mut self, now: Instant, path: Path, data: &[u8]) -> bool {
+        if path.transport == Transport::Udp {
+            self.udp_heard = true;
+            return false;
+        }
+        let since = *self.tcp_since.get_or_insert(now);
+        let head_start = if self.udp_heard { HEARD_HEAD_START } else { HEAD_START };
+        !self.ice_connected && now < since + head_start && demux::proves_address(data)
     }
 
     /// What has happened. Call it after every input; `transmit` is to be drained after it.
@@ -464,7 +488,9 @@ impl Connection {
             }
             let held = std::mem::take(&mut self.held);
             let before = held.len();
-            held.into_iter().for_each(|Held { local, from, data }| self.receive(now, local, from, &data));
+            for Held { path, data } in held {
+                self.receive(now, path, &data);
+            }
             if self.held.len() == before {
                 return;
             }
@@ -586,9 +612,12 @@ impl Connection {
     pub fn transmit(&mut self) -> Option<Datagram> {
         loop {
             let TaggedBytesMut { now, transport, message: data } = self.pc.poll_write()?;
-            let TransportContext { local_addr: local, peer_addr: to, .. } = transport;
-            if self.checks.may_send(now, local, to, &data) {
-                return Some(Datagram { local, to, data });
+            let TransportContext { local_addr: local, peer_addr: remote, transport_protocol, .. } = transport;
+            if self.checks.may_send(now, local, remote, &data) {
+                // Our candidates are of no other.
+                let is_tcp = transport_protocol == TransportProtocol::TCP;
+                let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+                return Some(Datagram { path: Path { transport, local, remote }, data });
             }
         }
     }
@@ -611,6 +640,27 @@ impl Connection {
             tracing::debug!(%error, "close");
         }
     }
+}
+
+/// Host candidates, each with its priority: the first addresses are preferred (RFC 8445 §5.1.2), and UDP to TCP (RFC 6544 §4.2: a
+/// passive one has 4 as its preference among TCP's).
+fn lines(candidates: &Candidates) -> impl Iterator<Item = String> {
+    let line = |n: usize, address: &SocketAddr, (transport, preference, end): (&str, u32, &str)| {
+        // Far fewer than there are preferences.
+        let priority = (126u32 << 24) + ((preference - n as u32) << 8) + 255;
+        let (ip, port) = (address.ip(), address.port());
+        format!("candidate:{} 1 {transport} {priority} {ip} {port} typ host{end}", n + 1)
+    };
+    let udp = candidates.udp.iter().enumerate();
+    let udp = udp.map(move |(n, address)| line(n, address, ("udp", 65_535, "")));
+    // Foundations differ by transport (RFC 8445 §5.1.1.3).
+    let first = candidates.udp.len();
+    let tcp = candidates.tcp.iter().enumerate();
+    let tcp = tcp.map(move |(n, address)| {
+        let preference = (4 << 13) + 8191 + first as u32;
+        line(first + n, address, ("tcp", preference, " tcptype passive"))
+    });
+    udp.chain(tcp)
 }
 
 fn settings(srtp: Srtp) -> SettingEngine {

@@ -20,6 +20,7 @@ mod counted;
 pub mod demux;
 mod feedback;
 mod feeds;
+pub mod handover;
 mod limit;
 mod messages;
 mod multi_webrtc;
@@ -31,7 +32,8 @@ mod parts;
 mod routes;
 pub mod shard;
 mod slot;
-mod socket;
+pub mod socket;
+mod tcp;
 mod timers;
 mod viewer;
 
@@ -49,7 +51,7 @@ use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
-pub use socket::Network;
+pub use socket::{Network, Path};
 
 /// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
 type Key = u64;

@@ -158,7 +158,8 @@ pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
             continue;
         };
         let address = nat::offered(own, public).to_string();
-        if offered.insert((address.clone(), words.get(5).copied().unwrap_or_default().to_owned())) {
+        let word = |n: usize| words.get(n).copied().unwrap_or_default().to_owned();
+        if offered.insert((word(2), address.clone(), word(5))) {
             words[4] = &address;
             lines.push(words.join(" "));
         }

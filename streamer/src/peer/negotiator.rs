@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Instant;
@@ -26,6 +26,7 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::connection::{Identity, Srtp};
+use super::socket::Candidates;
 use super::viewer::{Setup, Viewer};
 use super::{Begin, Binding, Key, Sections};
 use crate::wake::Wake;
@@ -44,7 +45,7 @@ pub struct Common {
     /// Our certificate.
     pub identity: Identity,
     /// Our host candidates.
-    pub candidates: Vec<SocketAddr>,
+    pub candidates: Candidates,
     /// Stand in for them in what is offered; see [`common::nat::offered`].
     pub public_ips: Vec<IpAddr>,
     /// Never contacted.

@@ -18,8 +18,12 @@ pub struct Routes {
 impl Routes {
     /// Whose a datagram is that came from this address; `None`: nobody's.
     pub fn find(&self, from: SocketAddr, datagram: &[u8]) -> Option<Key> {
-        let by_name = demux::our_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag));
-        by_name.or_else(|| self.by_address.get(&from)).copied()
+        self.named(datagram).or_else(|| self.by_address.get(&from).copied())
+    }
+
+    /// Whom a binding request names; `None`: nobody, or it is none.
+    pub fn named(&self, packet: &[u8]) -> Option<Key> {
+        self.by_ufrag.get(demux::our_ufrag(packet)?).copied()
     }
 
     /// A description of ours gives a viewer this ICE user name. The one that it had before, `former`, is nobody's any more.

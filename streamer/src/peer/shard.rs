@@ -12,19 +12,19 @@ mod negotiation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::api::PeerState;
+use common::api::{PeerState, Transport};
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::input::Actor;
 use common::signal::Role;
 use common::stats::NetworkStats;
+use rustix::event::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 use tracing::Span;
 
@@ -32,16 +32,18 @@ use super::away::Away;
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
 use super::feeds::Feeds;
+use super::handover;
 use super::messages::{self, Order};
 use super::negotiator::{Common, Negotiator, Work};
 use super::routes::Routes;
 use super::socket::{Inbox, Network, Sockets};
+use super::tcp::{Arrived, Handed};
 use super::timers::Timers;
 use super::viewer::{Context, Viewer};
-use super::{Audience, Binding, Command, FeedId, Key, Media, Report};
+use super::{Audience, Binding, Command, FeedId, Key, Media, Path, Report};
 use crate::input;
 use crate::stats::Counter;
-use crate::wake::{Wake, wait_readable};
+use crate::wake::{Wake, wait_for};
 
 /// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
 /// dropped; it sees the gap in the numbers and goes on with the next keyframe.
@@ -95,6 +97,8 @@ pub struct Config {
     pub clock: Instant,
     /// Our certificate.
     pub identity: Identity,
+    /// The way of TCP connections, if any are offered.
+    pub tcp: Option<handover::Handle>,
     /// Where input goes.
     pub input: input::Handle,
     /// Where reports go. The control loop always reads them; one that does not fit is dropped and logged.
@@ -106,7 +110,7 @@ pub struct Config {
 /// # Errors
 /// When nothing can be bound or no thread started.
 pub fn start(config: Config) -> io::Result<Started> {
-    let Config { index, network, slots, messages, clock, identity, input, reports } = config;
+    let Config { index, network, slots, messages, clock, identity, tcp, input, reports } = config;
     let sockets = Sockets::bind(&network)?;
     let wake = Arc::new(Wake::new()?);
     let (commands, command_receiver) = Commands::new(wake.clone());
@@ -115,12 +119,13 @@ pub fn start(config: Config) -> io::Result<Started> {
     let feeder = Feeder { media, wake: wake.clone(), dropped: dropped.clone() };
     let common = Common {
         identity,
-        candidates: sockets.candidates().to_vec(),
+        candidates: sockets.candidates().clone(),
         public_ips: network.public_ips,
         deny_candidates: network.deny_candidates,
         messages,
     };
     let negotiator = Negotiator::start(common, wake.clone())?;
+    let (tcp, handed) = tcp.map(|tcp| tcp.of_shard(index, wake.clone())).unzip();
     let shard = Shard {
         index,
         bindings: vec![None; usize::from(slots)],
@@ -130,6 +135,9 @@ pub fn start(config: Config) -> io::Result<Started> {
         input,
         reports: Reports(reports),
         sockets,
+        tcp,
+        handed,
+        arrived: Vec::new(),
         negotiator,
         wake,
         commands: command_receiver,
@@ -194,6 +202,12 @@ struct Shard {
     input: input::Handle,
     reports: Reports,
     sockets: Sockets,
+    /// Tells by which names peers can come by TCP.
+    tcp: Option<handover::Names>,
+    /// Their connections.
+    handed: Option<Receiver<Handed>>,
+    /// Scratch space for what they have sent.
+    arrived: Vec<Arrived>,
     negotiator: Negotiator,
     wake: Arc<Wake>,
     commands: Receiver<Command>,
@@ -231,6 +245,7 @@ impl Shard {
                 break;
             }
             self.take_datagrams();
+            self.take_connections();
             self.take_timers();
             self.limit_feeds();
         }
@@ -239,11 +254,19 @@ impl Shard {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         let deadline =
             [self.timers.next(), self.context.feeds.deadline(), self.limits_due].into_iter().flatten().min();
+        let (datagrams, tcp) = self.sockets.fds();
+        let readable = datagrams.chain([self.wake.as_fd()]);
+        let mut fds: Vec<_> = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let before = fds.len();
+        fds.extend(tcp.poll_fds());
         // Fails only for want of memory: the turn is taken at once then.
-        let _ = wait_readable(self.sockets.fds().chain([self.wake.as_fd()]), deadline);
+        let _ = wait_for(&mut fds, deadline);
+        let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
+        drop(fds);
+        self.sockets.tcp().polled(said.into_iter());
         self.wake.reset();
     }
 
@@ -467,23 +490,41 @@ impl Shard {
         let mut inbox = std::mem::take(&mut self.inbox);
         inbox.clear();
         self.sockets.receive(|datagram| inbox.push(&datagram));
-        for (local, from, data) in inbox.iter() {
-            if let Some(key) = self.routes.find(from, data) {
-                self.datagram(Instant::now(), key, local, from, data);
+        for (path, data) in inbox.iter() {
+            if let Some(key) = self.routes.find(path.remote, data) {
+                self.datagram(Instant::now(), key, path, data);
             }
         }
         self.inbox = inbox;
     }
 
-    fn datagram(&mut self, now: Instant, key: Key, local: SocketAddr, from: SocketAddr, data: &[u8]) {
+    /// Takes TCP connections of peers, and what has come by those that are there.
+    fn take_connections(&mut self) {
+        while let Some(handed) = self.handed.as_ref().and_then(|handed| handed.try_recv().ok()) {
+            // The peer of a connection that is dropped is gone.
+            let Some(key) = self.routes.named(&handed.packet) else { continue };
+            match self.sockets.tcp().add(key, handed.stream) {
+                Ok(path) => self.datagram(Instant::now(), key, path, &handed.packet),
+                Err(error) => tracing::debug!(%error, "a TCP connection of a peer's is not taken"),
+            }
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.sockets.tcp().receive(&mut arrived);
+        for Arrived { owner, path, data } in arrived.drain(..) {
+            self.datagram(Instant::now(), owner, path, &data);
+        }
+        self.arrived = arrived;
+    }
+
+    fn datagram(&mut self, now: Instant, key: Key, path: Path, data: &[u8]) {
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         let _entered = entry.span.clone().entered();
         match &mut entry.place {
             Place::Here(viewer) => {
-                viewer.connection().receive(now, local, from, data);
+                viewer.connection().receive(now, path, data);
                 self.after_input(now, key);
             }
-            Place::Away(away) => away.keep_datagram(local, from, data),
+            Place::Away(away) => away.keep_datagram(path, data),
         }
     }
 
@@ -502,6 +543,7 @@ impl Shard {
                     let _ = self.input.keys(Actor::Peer(viewer.id), held);
                 }
                 self.after_input(now, key);
+                self.with(key, |viewer, cx| viewer.resume(now, cx));
             } else {
                 self.remove(key, "the connection was not made in time");
             }
@@ -534,7 +576,12 @@ impl Shard {
         self.events = events;
         let Some(entry) = self.viewers.get_mut(&key) else { return };
         if let Place::Here(viewer) = &mut entry.place {
-            viewer.transmit(&mut self.sockets, |to, data| self.routes.sent(key, to, data));
+            viewer.transmit(&mut self.sockets, |path, data| {
+                // What comes by a connection is the peer's whose connection it is.
+                if path.transport != Transport::Tcp {
+                    self.routes.sent(key, path.remote, data);
+                }
+            });
             schedule(&mut self.timers, key, viewer);
         }
     }
@@ -593,6 +640,9 @@ impl Shard {
 
     fn remove(&mut self, key: Key, reason: &str) {
         let Some(entry) = self.viewers.remove(&key) else { return };
+        if let Some(tcp) = &self.tcp {
+            tcp.removed(&entry.ufrag);
+        }
         self.by_peer.remove(&entry.peer);
         self.routes.remove(key, &entry.ufrag);
         self.timers.remove(key);
@@ -604,6 +654,7 @@ impl Shard {
         if let Some(viewer) = viewer {
             self.let_go(viewer);
         }
+        self.sockets.tcp().remove(key);
         self.input.forget(Actor::Peer(entry.peer));
         self.reports.send(Report::Gone { peer: entry.peer, reason: reason.to_owned() });
     }

@@ -1,12 +1,15 @@
-//! The UDP sockets of a shard: one port, every address of the machine, segmented sends.
+//! The sockets of a shard: one UDP port, every address of the machine, segmented sends; and the TCP connections of its peers.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use common::api::Transport;
 use common::ipc::Settings;
 use common::nat::{self, PortRange};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+
+use super::tcp;
 
 /// Kernel buffers asked for: a keyframe to each of hundreds of peers in one go.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -24,6 +27,8 @@ pub struct Network {
     pub interfaces: Vec<String>,
     /// Ports to choose from; `None`: any.
     pub ports: Option<PortRange>,
+    /// The port of TCP connections, which the web-server accepts for us; `None`: there are none.
+    pub tcp_port: Option<u16>,
     /// What stands in for our own addresses in what is offered; see [`nat::offered`].
     pub public_ips: Vec<IpAddr>,
     /// What is never contacted.
@@ -37,6 +42,7 @@ impl Network {
             ips: settings.listen_ips.clone(),
             interfaces: settings.interfaces.clone(),
             ports: settings.udp_ports,
+            tcp_port: settings.tcp_port,
             public_ips: settings.public_ips.clone(),
             deny_candidates: settings.deny_candidates.clone(),
         }
@@ -59,13 +65,29 @@ impl Network {
     }
 }
 
+/// Which way packets go between us and a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// What carries them.
+    pub transport: Transport,
+    /// Our end: one of the candidates.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+}
+
+impl Path {
+    /// One of datagrams.
+    pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, local, remote }
+    }
+}
+
 /// A datagram that has arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
-    /// Our address that it was sent to: one of the candidates.
-    pub local: SocketAddr,
-    /// Who sent it.
-    pub from: SocketAddr,
+    /// Where it came by.
+    pub path: Path,
     /// Its bytes.
     pub data: &'a [u8],
 }
@@ -74,7 +96,7 @@ pub struct Received<'a> {
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
-    datagrams: Vec<(SocketAddr, SocketAddr, std::ops::Range<usize>)>,
+    datagrams: Vec<(Path, std::ops::Range<usize>)>,
 }
 
 impl Inbox {
@@ -88,12 +110,12 @@ impl Inbox {
     pub fn push(&mut self, datagram: &Received<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram.data);
-        self.datagrams.push((datagram.local, datagram.from, start..self.bytes.len()));
+        self.datagrams.push((datagram.path, start..self.bytes.len()));
     }
 
-    /// Our address, the sender's, and the bytes of each, in order of arrival.
-    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
-        self.datagrams.iter().map(|(local, from, range)| (*local, *from, &self.bytes[range.clone()]))
+    /// Path and bytes of each, in order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = (Path, &[u8])> {
+        self.datagrams.iter().map(|(path, range)| (*path, &self.bytes[range.clone()]))
     }
 }
 
@@ -102,6 +124,15 @@ struct Socket {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+}
+
+/// What a shard offers as host candidates.
+#[derive(Debug, Clone, Default)]
+pub struct Candidates {
+    /// Of UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Of TCP, passive (RFC 6544 §4.1).
+    pub tcp: Vec<SocketAddr>,
 }
 
 /// Counts of what was sent.
@@ -118,7 +149,8 @@ pub struct SendCounts {
 /// All sockets of a shard. Sends collect datagrams to one address into one system call.
 pub struct Sockets {
     sockets: Vec<Socket>,
-    candidates: Vec<SocketAddr>,
+    tcp: tcp::Connections,
+    candidates: Candidates,
     receive_buffer: Box<[u8]>,
     batch: Batch,
     /// Segments that one send may have; 1 after the kernel or a device has refused segmentation.
@@ -164,25 +196,39 @@ impl Sockets {
             let socket = sockets.iter().find(|socket| socket.local.is_ipv4() == ip.is_ipv4())?;
             Some(SocketAddr::new(*ip, socket.local.port()))
         };
-        let candidates = candidates_ips.iter().filter_map(port_of).collect();
+        let tcp = network.tcp_port.into_iter();
+        let tcp = tcp.flat_map(|port| candidates_ips.iter().map(move |ip| SocketAddr::new(*ip, port)));
+        let candidates =
+            Candidates { udp: candidates_ips.iter().filter_map(port_of).collect(), tcp: tcp.collect() };
         let receive_buffer = vec![0; BATCH_SIZE * 2048 * 16].into_boxed_slice();
         let (batch, counts, max_segments) = (Batch::default(), SendCounts::default(), max_segments(&sockets));
-        Ok(Self { sockets, candidates, receive_buffer, batch, max_segments, counts })
+        let tcp = tcp::Connections::default();
+        Ok(Self { sockets, tcp, candidates, receive_buffer, batch, max_segments, counts })
     }
 
     /// Addresses to offer as host candidates.
-    pub fn candidates(&self) -> &[SocketAddr] {
+    pub fn candidates(&self) -> &Candidates {
         &self.candidates
     }
 
-    /// For `poll`.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sockets.iter().map(|socket| socket.socket.as_fd())
+    /// For `poll`: those of datagrams, and the connections.
+    pub fn fds(&mut self) -> (impl Iterator<Item = BorrowedFd<'_>>, &mut tcp::Connections) {
+        (self.sockets.iter().map(|socket| socket.socket.as_fd()), &mut self.tcp)
+    }
+
+    /// The TCP connections.
+    pub fn tcp(&mut self) -> &mut tcp::Connections {
+        &mut self.tcp
     }
 
     /// What was sent so far.
     pub fn counts(&self) -> SendCounts {
-        self.counts
+        let (udp, tcp) = (self.counts, self.tcp.counts());
+        SendCounts {
+            calls: udp.calls + tcp.calls,
+            bytes: udp.bytes + tcp.bytes,
+            drops: udp.drops + tcp.drops,
+        }
     }
 
     /// Reads one batch of datagrams from each socket. True when there may be more.
@@ -203,23 +249,32 @@ impl Sockets {
                 let ip = meta.dst_ip.unwrap_or(socket.local.ip());
                 let local = SocketAddr::new(ip, socket.local.port());
                 for data in slice[..meta.len].chunks(meta.stride.max(1)) {
-                    each(Received { local, from: meta.addr, data });
+                    each(Received { path: Path::udp(local, meta.addr), data });
                 }
             }
         }
         more
     }
 
-    /// Queues a datagram; it leaves with the ones before it if it can, at the latest by [`Sockets::flush`].
-    pub fn send(&mut self, local: SocketAddr, to: SocketAddr, data: &[u8]) {
+    /// Queues a packet; it leaves with the ones before it if it can, at the latest by [`Sockets::flush`].
+    pub fn send(&mut self, path: Path, data: &[u8]) {
+        let Path { transport, local, remote: to } = path;
+        if transport == Transport::Tcp {
+            return self.tcp.send(path, data);
+        }
         if self.batch.count >= self.max_segments || !self.batch.takes((local, to), data.len()) {
-            self.flush();
+            self.flush_datagrams();
         }
         self.batch.push((local, to), data);
     }
 
     /// Sends what is queued.
     pub fn flush(&mut self) {
+        self.flush_datagrams();
+        self.tcp.flush();
+    }
+
+    fn flush_datagrams(&mut self) {
         let Some((local, to)) = self.batch.route.take() else { return };
         let socket = self.sockets.iter().find(|socket| socket.local.is_ipv4() == to.is_ipv4());
         if let Some(socket) = socket {
@@ -356,7 +411,7 @@ mod tests {
         let network = Network { ports: Some(range.parse().unwrap()), ..loopback() };
         let one = Sockets::bind(&network).unwrap();
         let two = Sockets::bind(&network).unwrap();
-        let ports = [one.candidates()[0].port(), two.candidates()[0].port()];
+        let ports = [one.candidates().udp[0].port(), two.candidates().udp[0].port()];
         assert_eq!(ports, [first, first + 1]);
         let error = Sockets::bind(&network).err().unwrap();
         assert!(error.to_string().contains(&format!("webrtc.udp_ports ({range})")), "{error}");
@@ -367,7 +422,7 @@ mod tests {
         let only = |filter: &str| Network { interfaces: vec![filter.to_owned()], ..Network::default() };
         let sockets = Sockets::bind(&only("lo")).unwrap();
         assert!(
-            sockets.candidates().iter().all(|address| address.ip().is_loopback()),
+            sockets.candidates().udp.iter().all(|address| address.ip().is_loopback()),
             "{:?}",
             sockets.candidates()
         );
@@ -379,19 +434,19 @@ mod tests {
     fn equal_datagrams_leave_in_one_call_and_arrive_as_they_were() {
         let (mut sender, mut receiver) =
             (Sockets::bind(&loopback()).unwrap(), Sockets::bind(&loopback()).unwrap());
-        let (local, to) = (sender.candidates()[0], receiver.candidates()[0]);
+        let (local, to) = (sender.candidates().udp[0], receiver.candidates().udp[0]);
         let sent: Vec<Vec<u8>> =
             [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
-        sent.iter().for_each(|data| sender.send(local, to, data));
+        sent.iter().for_each(|data| sender.send(Path::udp(local, to), data));
         sender.flush();
         assert_eq!(sender.counts().calls, 2);
         let mut got = Vec::new();
         while got.len() < sent.len() {
-            let fd = receiver.fds().next().unwrap();
+            let fd = receiver.fds().0.next().unwrap();
             let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut fds, None).unwrap();
             receiver.receive(|datagram| {
-                assert_eq!((datagram.local, datagram.from), (to, local));
+                assert_eq!(datagram.path, Path::udp(to, local));
                 got.push(datagram.data.to_vec());
             });
         }
@@ -401,8 +456,8 @@ mod tests {
     #[test]
     fn every_address_of_the_machine_is_a_candidate_when_none_is_named() {
         let sockets = Sockets::bind(&Network::default()).unwrap();
-        let ports: Vec<_> = sockets.candidates().iter().map(SocketAddr::port).collect();
-        assert!(sockets.candidates().iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let ports: Vec<_> = sockets.candidates().udp.iter().map(SocketAddr::port).collect();
+        assert!(sockets.candidates().udp.iter().any(|c| c.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert!(ports.iter().all(|&port| port != 0));
     }
 }

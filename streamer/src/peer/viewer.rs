@@ -1,7 +1,7 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
@@ -16,6 +16,7 @@ use common::signal::{Role, SlotState};
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
 use super::counted::Counted;
+use super::demux;
 use super::feedback::Feedback;
 use super::feeds::Feeds;
 use super::limit::Limit;
@@ -25,8 +26,8 @@ use super::offers::Offers;
 use super::pace::{self, Pace};
 use super::parts::Parts;
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
-use super::socket::Sockets;
-use super::{Begin, Binding, FeedId, Media, Sections, SlotChoice};
+use super::socket::{Candidates, Sockets};
+use super::{Begin, Binding, FeedId, Media, Path, Sections, SlotChoice};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
@@ -102,6 +103,12 @@ pub struct Viewer {
     next_report: Instant,
     limits: Limits,
     parts: Parts,
+    /// By which its media go, once they do.
+    path: Option<Path>,
+    /// So much waits on that path that it takes no pictures.
+    path_full: bool,
+    /// Pictures were left out for that, and nothing has been asked for in their place.
+    starved: bool,
     stats: PeerStats,
     not_retransmitted: u64,
     /// It is one of these pages.
@@ -144,7 +151,7 @@ pub struct Setup<'a> {
     /// Our certificate.
     pub identity: &'a Identity,
     /// Our host candidates.
-    pub candidates: &'a [SocketAddr],
+    pub candidates: &'a Candidates,
     /// Stand in for them in what is offered; see [`common::nat::offered`].
     pub public_ips: &'a [IpAddr],
     /// Never contacted.
@@ -213,6 +220,9 @@ impl Viewer {
             phase: Phase::Connecting { until: now + JOIN_DEADLINE },
             limits: Limits::new(now, slots.len(), messages),
             parts: Parts::default(),
+            path: None,
+            path_full: false,
+            starved: false,
             slots,
             offers,
             bandwidth: Estimator::new(now),
@@ -499,7 +509,7 @@ impl Viewer {
                 continue;
             }
             let sendable = unit.keyframe || slot.video.is_live();
-            let blocked = sendable && !self.pace.admits();
+            let blocked = sendable && (self.path_full || !self.pace.admits());
             if blocked {
                 slot.video.wait();
             }
@@ -509,11 +519,28 @@ impl Viewer {
                 _ => self.stats.skipped_units += 1,
             }
             // Also while it waits: the moment of the loss may have been too soon to ask.
-            if matches!(written, Written::Lost | Written::Skipped) && self.pace.may_ask_keyframe(now) {
-                cx.feeds.request_keyframe(now, feed);
+            if matches!(written, Written::Lost | Written::Skipped) {
+                if self.path_full {
+                    // It could not be given one now.
+                    self.starved = true;
+                } else if self.pace.may_ask_keyframe(now) {
+                    cx.feeds.request_keyframe(now, feed);
+                }
             }
         }
         self.send(now, &mut cx.packets);
+    }
+
+    /// Asks for keyframes in place of the pictures that were left out while its path was full, once it is not.
+    pub fn resume(&mut self, now: Instant, cx: &mut Context) {
+        if self.path_full || !std::mem::take(&mut self.starved) {
+            return;
+        }
+        for slot in self.slots.iter().filter(|slot| slot.video.is_waiting()) {
+            if let Some(binding) = slot.watched {
+                cx.feeds.request_keyframe(now, binding.video);
+            }
+        }
     }
 
     fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
@@ -683,13 +710,18 @@ impl Viewer {
     }
 
     /// Sends everything that is queued; `learn` is told where what goes.
-    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(SocketAddr, &[u8])) {
+    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(Path, &[u8])) {
         while let Some(datagram) = self.connection.transmit() {
             self.stats.bytes += datagram.data.len() as u64;
-            learn(datagram.to, &datagram.data);
-            sockets.send(datagram.local, datagram.to, &datagram.data);
+            learn(datagram.path, &datagram.data);
+            if !demux::is_stun(&datagram.data) {
+                self.path = Some(datagram.path);
+                self.stats.transport = Some(datagram.path.transport);
+            }
+            sockets.send(datagram.path, &datagram.data);
         }
         sockets.flush();
+        self.path_full = self.path.is_some_and(|path| sockets.tcp().is_full(&path));
     }
 
     /// Lets timers run. False when the peer did not connect in time.
@@ -840,7 +872,7 @@ mod tests {
             role: Role::Viewer,
             srtp: Srtp::Gcm,
             identity: &Identity::generate().unwrap(),
-            candidates: &[],
+            candidates: &Candidates::default(),
             public_ips: &[],
             deny_candidates: &[],
             bindings: &[None; 2],

@@ -32,7 +32,7 @@ use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::link::{Finished, Link};
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
-use crate::peer::{Command, FeedId, Media, Network, Report, shard};
+use crate::peer::{Command, FeedId, Media, Network, Report, handover, shard};
 use crate::process::confine;
 use crate::session::Started;
 use crate::session::effects::{Effect, RenditionStart, SourceStart};
@@ -106,6 +106,7 @@ impl Performer {
         confine::configure(settings.isolation, settings.network, &settings.hidden, shared);
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (input, _) = input::start(senders.input.clone())?;
+        let tcp = settings.tcp_port.map(|_| handover::start(run_dir)).transpose()?;
         let mut shards = Vec::new();
         for index in 0..settings.shards.max(1) as usize {
             let shard::Started { commands, feeder, thread } = shard::start(shard::Config {
@@ -115,6 +116,7 @@ impl Performer {
                 messages: settings.data_messages_per_second,
                 clock,
                 identity: identity.clone(),
+                tcp: tcp.clone(),
                 input: input.clone(),
                 reports: senders.reports.clone(),
             })?;

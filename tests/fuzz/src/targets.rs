@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::api::{CreateStreamer, InputRequest};
+use common::api::{CreateStreamer, InputRequest, Transport};
 use common::clipboard::Content;
+use common::ice_tcp::framing::{self, Packets};
+use common::ice_tcp::handover;
 use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
 use common::media::VideoCodec;
@@ -18,7 +20,8 @@ use serde::de::DeserializeOwned;
 use streamer::feed::packetize;
 use streamer::media::{AccessUnit, Size};
 use streamer::peer::connection::{Connection, Identity, Srtp};
-use streamer::peer::{demux, negotiate};
+use streamer::peer::socket::Candidates;
+use streamer::peer::{Path, demux, negotiate};
 use streamer::source::ffmpeg::{read::Reader, ts};
 use streamer::source::live::{av1, h264, h265, opus};
 use streamer::source::rtsp::depacketize;
@@ -38,6 +41,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sdp", seeds: sdp_seeds, run: sdp },
     Target { name: "candidates", seeds: Vec::new, run: candidates },
     Target { name: "datagrams", seeds: datagram_seeds, run: datagrams },
+    Target { name: "framing", seeds: framing_seeds, run: framed },
+    Target { name: "handover", seeds: handover_seeds, run: handover },
     Target { name: "rtp", seeds: rtp_seeds, run: rtp },
     Target { name: "h264", seeds: Vec::new, run: annex_b },
     Target { name: "mpegts", seeds: Vec::new, run: mpegts },
@@ -159,7 +164,8 @@ fn streams(input: &[u8]) {
 fn offered(identity: &Identity) -> (Connection, String) {
     let now = Instant::now();
     let address = SocketAddr::from(([127, 0, 0, 1], 5000));
-    let connection = Connection::new(now, identity, Srtp::Any, &[address]);
+    let candidates = Candidates { udp: vec![address], tcp: vec![address] };
+    let connection = Connection::new(now, identity, Srtp::Any, &candidates);
     let mut connection = connection.expect("settings that are good");
     for slot in 0..2 {
         let first = 10 * u32::from(slot);
@@ -189,7 +195,8 @@ fn sdp(input: &[u8]) {
         }
         // As a player's or a multistream client's offer.
         let address = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let connection = Connection::new(now, identity, Srtp::Any, &[address]);
+        let candidates = Candidates { udp: vec![address], tcp: vec![address] };
+        let connection = Connection::new(now, identity, Srtp::Any, &candidates);
         let mut connection = connection.expect("settings that are good");
         negotiate::add_slot(connection.pc(), 0, (1, 2), 3).expect("a slot");
         if connection.accept(now, bounded).is_ok() {
@@ -214,8 +221,8 @@ fn candidates(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     IDENTITY.with(|identity| {
         let (mut connection, offer) = offered(identity);
-        let mut other =
-            Connection::new(Instant::now(), identity, Srtp::Any, &[]).expect("settings that are good");
+        let mut other = Connection::new(Instant::now(), identity, Srtp::Any, &Candidates::default())
+            .expect("settings that are good");
         negotiate::add_slot(other.pc(), 0, (1, 2), 3).expect("a slot");
         let bounded = |sdp| Bounded::check(sdp).expect("our own descriptions are within the bounds");
         if let Ok(answer) = other.accept(Instant::now(), bounded(offer)) {
@@ -246,9 +253,65 @@ fn datagrams(input: &[u8]) {
         let (mut connection, _) = offered(identity);
         let (local, from) =
             (SocketAddr::from(([127, 0, 0, 1], 5000)), SocketAddr::from(([127, 0, 0, 1], 6000)));
-        connection.receive(Instant::now(), local, from, input);
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let path = Path { transport, local, remote: from };
+            connection.receive(Instant::now(), path, input);
+        }
         poll(&mut connection);
     });
+}
+
+/// Packets as they come by TCP: a byte that says into how long pieces the stream is cut, and the stream.
+fn framing_seeds() -> Vec<Vec<u8>> {
+    let mut stream = vec![7];
+    for packet in [&[1_u8; 20][..], &[2; 1], &[3; 1200]] {
+        stream.extend(framing::header(packet).expect("a short packet"));
+        stream.extend(packet);
+    }
+    vec![stream, vec![1, 0, 0], vec![200, 0x10, 1, 9], vec![3]]
+}
+
+fn framed(input: &[u8]) {
+    let Some((cut, stream)) = input.split_first() else { return };
+    let read = |pieces: usize| {
+        let mut packets = Packets::default();
+        let mut taken = Vec::new();
+        for piece in stream.chunks(pieces.max(1)) {
+            packets.push(piece);
+            loop {
+                match packets.next_packet() {
+                    Ok(Some(packet)) => taken.push(packet),
+                    Ok(None) => break,
+                    Err(error) => return (taken, Some(error)),
+                }
+            }
+            assert!(packets.buffered() < framing::HEADER + framing::MAX_PACKET, "more than one is kept");
+        }
+        (taken, None)
+    };
+    let (whole, error) = read(stream.len());
+    assert_eq!(read(usize::from(*cut)), (whole.clone(), error), "it depends on how the stream is cut");
+    let mut again = Vec::new();
+    for packet in &whole {
+        assert!((1..=framing::MAX_PACKET).contains(&packet.len()));
+        again.extend(framing::header(packet).expect("a short packet"));
+        again.extend(packet);
+    }
+    assert_eq!(again, stream[..again.len()], "what was read is what was sent");
+}
+
+fn handover_seeds() -> Vec<Vec<u8>> {
+    use handover::Message;
+    let request = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    let messages =
+        [Message::Hello("0123"), Message::Added("us"), Message::Removed("us"), Message::Connection(&request)];
+    messages.iter().map(Message::encode).collect()
+}
+
+fn handover(input: &[u8]) {
+    if let Ok(message) = handover::Message::decode(input) {
+        assert_eq!(message.encode(), input, "it is written as it was read");
+    }
 }
 
 /// RTP packets one after the other: flags, two bytes of length, payload.

@@ -179,6 +179,8 @@ impl Server {
         if self.config_file().exists() {
             command.arg("--config").arg(self.config_file());
         }
+        // Servers of other tests have the port; who wants one names it.
+        command.env("ORIEL_WEBRTC_TCP_PORT", "0");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command
             .args(["--listen", &self.address.to_string(), "--listen-ip", "127.0.0.1"])

@@ -26,9 +26,11 @@ pub fn from_server(text: &str) -> FromServer {
     }
 }
 
-/// The offer with each address replaced by `relayed` of it; candidates without one are left out.
+/// The offer with each address replaced by `relayed` of it; candidates without one are left out. Those of TCP connections stay, as these
+/// go past the relay: what it drops is what a network drops that lets no UDP through.
 pub fn with_relay(text: &str, relayed: impl Fn(SocketAddrV4) -> Option<SocketAddrV4>) -> String {
     change_sdp(text, |line| match line.strip_prefix("a=candidate:") {
+        Some(candidate) if candidate.ends_with(" tcptype passive") => Some(line.to_owned()),
         Some(candidate) => {
             let relay = relayed(address(candidate)?)?;
             let mut words: Vec<String> = candidate.split(' ').map(str::to_owned).collect();
@@ -100,6 +102,7 @@ mod tests {
         a=candidate:1 1 udp 2130706431 127.0.0.1 4000 typ host\r\n\
         a=candidate:2 1 udp 2130706430 ::1 4000 typ host\r\n\
         a=candidate:3 1 tcp 2130706429 127.0.0.1 9 typ host tcptype active\r\n\
+        a=candidate:4 1 tcp 2124414975 127.0.0.1 8189 typ host tcptype passive\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
         a=candidate:1 1 udp 2130706431 127.0.0.1 4000 typ host\r\n\
         a=mid:0\r\n";
@@ -113,6 +116,7 @@ mod tests {
         let message = parse(&with_relay(&offer, |address| (address == real).then_some(relay)));
         let expected = "v=0\r\n\
             a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n\
+            a=candidate:4 1 tcp 2124414975 127.0.0.1 8189 typ host tcptype passive\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
             a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n\
             a=mid:0\r\n";

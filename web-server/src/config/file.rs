@@ -145,6 +145,8 @@ impl std::fmt::Debug for Turn {
 pub struct Webrtc {
     /// `--webrtc-udp-ports`.
     pub udp_ports: Option<PortRange>,
+    /// `--webrtc-tcp-port`.
+    pub tcp_port: Option<u16>,
     /// `--webrtc-public-ip`.
     pub public_ip: Option<Addresses>,
     /// `--webrtc-interface`.

@@ -8,6 +8,7 @@ use common::spec::InvalidField;
 
 use super::{Options, Secret};
 use crate::ice::Turn;
+use crate::ice_tcp;
 
 /// For how long credentials are good unless it is configured: a working day, after which a page that is opened anew has
 /// others.
@@ -87,6 +88,11 @@ pub(super) fn udp_ports(options: &Options, max_streamers: u32) -> Result<Option<
         return Err(InvalidField::new("webrtc.udp_ports", message));
     }
     Ok(Some(range))
+}
+
+/// The TCP port for media; none where it is switched off.
+pub(super) fn tcp_port(option: Option<u16>) -> Option<u16> {
+    Some(option.unwrap_or(ice_tcp::DEFAULT_PORT)).filter(|port| *port != 0)
 }
 
 #[cfg(test)]

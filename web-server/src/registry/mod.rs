@@ -34,6 +34,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
 use crate::hosts::Hosts;
+use crate::ice_tcp;
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::socket::{Close, Socket};
@@ -75,6 +76,8 @@ pub struct Config {
     pub lifetime: StreamerPatch,
     /// How streamers reach Moonlight hosts.
     pub hosts: Hosts,
+    /// By which TCP connections of peers find their streamers.
+    pub routes: ice_tcp::Routes,
     /// Told of what is created and what fails.
     pub metrics: Metrics,
 }
@@ -528,6 +531,7 @@ impl Registry {
             starts: self.starts.clone(),
             hosts: self.config.hosts.clone(),
             homes: self.config.homes.clone(),
+            routes: self.config.routes.clone(),
         }
     }
 

@@ -45,6 +45,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use crate::hosts::Hosts;
+use crate::ice_tcp;
 pub use launch::{Launcher, LogSettings};
 
 use homes::Homes;
@@ -83,6 +84,8 @@ pub struct Plan {
     pub homes: Homes,
     /// How it reaches Moonlight hosts.
     pub hosts: Hosts,
+    /// By which TCP connections of its peers come.
+    pub routes: ice_tcp::Routes,
     /// Turns of those that start: see [`starts_at_once`].
     pub starts: Arc<Semaphore>,
 }

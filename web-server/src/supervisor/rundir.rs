@@ -6,6 +6,7 @@
 //! | `id.json` | us, once the process started | [`Meta`]: whose directory this is, and its monitor's pid |
 //! | `streamer.log` | the process | its standard output and error |
 //! | `ipc.sock` | the streamer | |
+//! | `tcp.sock` | the streamer, where media may come by TCP | |
 //! | `exit.json` | whoever cleared the session away, as its very last act | [`StreamerExit`] |
 //!
 //! A socket's path must be short, so the directory's name is a hash of the streamer's id.
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use common::exit::{EXIT_FILE, StreamerExit};
+use common::ice_tcp::handover;
 use common::id::StreamerId;
 use common::ipc::{LOG_FILE, SOCKET_FILE, TOKEN_FILE};
 use serde::{Deserialize, Serialize};
@@ -152,6 +154,11 @@ impl RunDir {
     /// Where the streamer listens.
     pub fn socket(&self) -> PathBuf {
         self.file(SOCKET_FILE)
+    }
+
+    /// Where the streamer takes TCP connections of its peers.
+    pub fn tcp_socket(&self) -> PathBuf {
+        self.file(handover::SOCKET_FILE)
     }
 
     /// The secret of this streamer's IPC.

@@ -16,6 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::ice_tcp;
+
 use super::adopt::Found;
 use super::ask::{AskError, Pending, Waiting};
 use super::expectation::{Expectation, Forced, Unmet};
@@ -122,6 +124,8 @@ impl Supervisor {
     pub(super) async fn run(mut self, begin: Begin, bulk: BulkCommands) {
         let dir = RunDir::of(&self.plan.run_root, &self.id);
         let _bulk = AbortOnDropHandle::new(tokio::spawn(bulk::run(dir.clone(), bulk)));
+        let routes = self.plan.routes.clone();
+        let _tcp = AbortOnDropHandle::new(tokio::spawn(ice_tcp::run_link(dir.clone(), routes)));
         let mut failure = match begin {
             Begin::New => Some(self.new_life(&dir).await),
             Begin::Adopted(found) => Some(self.adopted_life(*found).await),

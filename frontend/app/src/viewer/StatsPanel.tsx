@@ -33,6 +33,7 @@ function rows(stats: ViewerStats | null): [string, string][] {
     ["Decoded", `${Math.round(connection.fps)} fps`],
     ["Picture", `${connection.width} × ${connection.height}`],
     ["Bitrate", bitrate(connection.bitrateBps)],
+    ["Path", connection.transport.toUpperCase() || "–"],
     ["Round trip", milliseconds(roundTrip)],
     ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
     ["Decoding", milliseconds(connection.decodeMs)],

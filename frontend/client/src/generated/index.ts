@@ -108,6 +108,7 @@ export * from "./StreamerStats";
 export * from "./TestSpec";
 export * from "./Token";
 export * from "./TokenId";
+export * from "./Transport";
 export * from "./VideoCodec";
 export * from "./VideoMode";
 export * from "./VideoStats";

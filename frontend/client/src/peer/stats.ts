@@ -25,6 +25,8 @@ export type ConnectionStats = {
   readonly codec: string;
   /** Round trip of ICE's own checks, ms. */
   readonly iceRoundTripMs: number | null;
+  /** What carries it all: `udp` or `tcp`, after `relay` where a TURN server is between; empty before it is known. */
+  readonly transport: string;
 };
 
 /** The counters that rates are computed from. */
@@ -44,6 +46,7 @@ export type Counters = {
   readonly decoder: string;
   readonly codec: string;
   readonly iceRoundTripMs: number | null;
+  readonly transport: string;
 };
 
 type Entry = Readonly<Record<string, unknown>>;
@@ -78,6 +81,7 @@ export function readCounters(report: Iterable<Entry>, at: number, mid: string | 
     decoder: text(video.decoderImplementation),
     codec: text(codec?.mimeType).replace(/^video\//, ""),
     iceRoundTripMs: typeof roundTrip === "number" ? roundTrip * 1000 : null,
+    transport: transportOf(entries, pair),
   };
 }
 
@@ -106,7 +110,16 @@ export function summarise(now: Counters, before: Counters | null): ConnectionSta
     decoder: now.decoder,
     codec: now.codec,
     iceRoundTripMs: now.iceRoundTripMs,
+    transport: now.transport,
   };
+}
+
+function transportOf(entries: readonly Entry[], pair: Entry | undefined): string {
+  const local = entries.find((entry) => entry.id === pair?.localCandidateId);
+  if (local === undefined) return "";
+  // By a relay: how the browser reaches it.
+  const relayed = local.candidateType === "relay";
+  return relayed ? `relay ${text(local.relayProtocol)}`.trim() : text(local.protocol);
 }
 
 function number(value: unknown): number {

@@ -123,7 +123,7 @@ impl Shard {
             self.say(now, key, *to, text);
         }
         for datagram in &datagrams {
-            self.datagram(now, key, datagram.local, datagram.from, &datagram.data);
+            self.datagram(now, key, datagram.path, &datagram.data);
         }
         self.offer_if_due(key);
         self.after_input(now, key);
@@ -182,7 +182,13 @@ impl Shard {
         let (Some(entry), Some(ufrag)) = (self.viewers.get_mut(&key), negotiate::ice_ufrag(sdp)) else {
             return;
         };
+        if entry.ufrag == ufrag {
+            return;
+        }
         self.routes.rename(key, &entry.ufrag, ufrag);
+        if let Some(tcp) = &self.tcp {
+            tcp.renamed(&entry.ufrag, ufrag);
+        }
         entry.ufrag = ufrag.to_owned();
     }
 }

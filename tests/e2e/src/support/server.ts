@@ -41,7 +41,9 @@ export class Server {
 
   async run(port: string): Promise<void> {
     // Tests do not talk to the world, unless they configure it.
-    const env = { ORIEL_ICE_SERVERS: "none", ...process.env };
+    const env: NodeJS.ProcessEnv = { ORIEL_ICE_SERVERS: "none", ...process.env };
+    // Servers of other tests would have the port for media over TCP.
+    if (!this.#configures("tcp_port")) env["ORIEL_WEBRTC_TCP_PORT"] ??= "0";
     const options = ["--port", port, "--state-dir", join(this.dir, "state"), "--stop-streamers"];
     if (existsSync(this.#config)) options.push("--config", this.#config);
     const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"], env });
@@ -57,6 +59,10 @@ export class Server {
         failed(new Error(`the web-server ended with ${String(code)}: ${this.log()}`));
       });
     });
+  }
+
+  #configures(key: string): boolean {
+    return existsSync(this.#config) && readFileSync(this.#config, "utf8").includes(`${key}:`);
   }
 
   log(): string {

@@ -1,0 +1,450 @@
+//! TCP connections of peers (ICE-TCP, RFC 6544): each is a path for packets as a pair of UDP addresses is, framed by RFC 4571.
+//!
+//! The web-server accepts them and hands them over; see [`super::handover`]. Nothing here waits. What the network does not take
+//! at once is queued, up to a bound for each connection, so that a slow or dead one costs nobody else anything.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+
+use bytes::{Buf, Bytes, BytesMut};
+use common::api::Transport;
+use common::ice_tcp::framing::{self, Packets};
+use rustix::event::{PollFd, PollFlags};
+
+use super::Key;
+use super::demux;
+use super::socket::Path;
+
+/// Bytes of a connection that may wait for the network. A picture of a full screen fits; what is more is dropped, packet by
+/// packet, as a full UDP socket does it.
+const MAX_UNSENT: usize = 1024 * 1024;
+/// With more than this waiting, a connection takes no further pictures: its viewer skips to a keyframe that comes when less than
+/// [`LOW`] waits. What waits is latency: at 10 Mbit/s this is 200 ms of it.
+const HIGH: usize = 256 * 1024;
+const LOW: usize = 32 * 1024;
+/// What the kernel may hold of a connection: it doubles it. Left to itself it holds megabytes, seconds of a slow path, before we
+/// would notice that anything waits.
+const KERNEL_BUFFER: usize = 256 * 1024;
+/// Connections of one viewer. A browser makes one from each of its addresses to each of ours. For one more, the oldest on which ICE
+/// has answered nothing is closed, or it is refused.
+const MAX_PER_VIEWER: usize = 16;
+/// Read from a connection in one turn of the shard. More waits for the next turn.
+const READ: usize = 64 * 1024;
+
+/// A connection that the web-server has accepted.
+#[derive(Debug)]
+pub struct Handed {
+    /// It.
+    pub stream: TcpStream,
+    /// The first packet, which was read from it to know whose it is: a binding request.
+    pub packet: Bytes,
+}
+
+/// Why a connection is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// It is closed already, or cannot be set up.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The viewer has as many as it may have.
+    #[error("the peer has {MAX_PER_VIEWER} TCP connections already")]
+    TooMany,
+}
+
+/// A packet that has arrived.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Whose connection it came by.
+    pub owner: Key,
+    /// Where it came by.
+    pub path: Path,
+    /// It.
+    pub data: Bytes,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// System calls.
+    pub calls: u64,
+    /// Bytes, those of the framing included.
+    pub bytes: u64,
+    /// Packets for which a connection had no room, or which had none.
+    pub drops: u64,
+}
+
+/// All TCP connections of a shard.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: HashMap<Path, Connection>,
+    /// Number of the next one, to know which are older.
+    next: u64,
+    /// Paths with something to write.
+    dirty: Vec<Path>,
+    /// In the order of the last [`Connections::poll_fds`].
+    polled: Vec<Path>,
+    /// Paths on which ICE has answered, and whose connection is gone. See [`Connections::add`].
+    lost: HashMap<Key, Vec<Path>>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    owner: Key,
+    number: u64,
+    packets: Packets,
+    unsent: BytesMut,
+    /// More than `HIGH` waited, and not less than `LOW` since.
+    full: bool,
+    /// We have answered a binding request on it, so ICE has found that its peer knows the password.
+    proven: bool,
+    readable: bool,
+}
+
+impl Connections {
+    /// Takes a connection of a viewer's, and says by which path it is known.
+    ///
+    /// A client whose connection broke makes another one, from another port. It takes the place of the one that broke: to ICE it is the
+    /// same path, so nothing has to be negotiated. Who only pretends gets nothing of it: ICE and SRTP know the peer by its keys.
+    ///
+    /// # Errors
+    /// It is closed, or one too many.
+    pub fn add(&mut self, owner: Key, stream: TcpStream) -> Result<Path, NotTaken> {
+        let local = canonical(stream.local_addr()?);
+        let remote = canonical(stream.peer_addr()?);
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(&stream, KERNEL_BUFFER).map_err(io::Error::from)?;
+        self.make_room(owner)?;
+        let mut path = Path { transport: Transport::Tcp, local, remote };
+        if let Some(lost) = self.lost.get_mut(&owner) {
+            let same = |lost: &Path| lost.local == local && lost.remote.ip() == remote.ip();
+            if let Some(at) = lost.iter().rposition(same) {
+                path = lost.swap_remove(at);
+            }
+        }
+        let number = self.next;
+        self.next += 1;
+        let connection = Connection {
+            stream,
+            owner,
+            number,
+            packets: Packets::default(),
+            unsent: BytesMut::new(),
+            full: false,
+            proven: false,
+            // Something may have come since the web-server read from it.
+            readable: true,
+        };
+        self.open.insert(path, connection);
+        Ok(path)
+    }
+
+    fn make_room(&mut self, owner: Key) -> Result<(), NotTaken> {
+        let of_owner = || self.open.iter().filter(move |(_, connection)| connection.owner == owner);
+        if of_owner().count() < MAX_PER_VIEWER {
+            return Ok(());
+        }
+        let unproven = of_owner().filter(|(_, connection)| !connection.proven);
+        let oldest = unproven.min_by_key(|(_, connection)| connection.number).map(|(path, _)| *path);
+        let path = oldest.ok_or(NotTaken::TooMany)?;
+        self.open.remove(&path);
+        Ok(())
+    }
+
+    /// For `poll`.
+    pub fn poll_fds(&mut self) -> impl Iterator<Item = PollFd<'_>> {
+        self.polled.clear();
+        self.polled.extend(self.open.keys());
+        self.open.values().map(|connection| {
+            let waits = if connection.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            PollFd::from_borrowed_fd(connection.stream.as_fd(), PollFlags::IN | waits)
+        })
+    }
+
+    /// What `poll` has said of each, in the same order.
+    pub fn polled(&mut self, said: impl Iterator<Item = PollFlags>) {
+        for (path, flags) in self.polled.iter().zip(said) {
+            let Some(connection) = self.open.get_mut(path) else { continue };
+            // What has failed says so when it is read.
+            connection.readable |= flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+            if flags.contains(PollFlags::OUT) {
+                self.dirty.push(*path);
+            }
+        }
+        self.flush();
+    }
+
+    /// Reads what has arrived.
+    pub fn receive(&mut self, arrived: &mut Vec<Arrived>) {
+        let mut ended = Vec::new();
+        for (path, connection) in &mut self.open {
+            if !std::mem::take(&mut connection.readable) {
+                continue;
+            }
+            if let Err(error) = connection.receive(*path, arrived) {
+                tracing::debug!(%error, "a TCP connection of a peer's has ended");
+                ended.push(*path);
+            }
+        }
+        for path in ended {
+            self.end(path);
+        }
+    }
+
+    /// Queues a packet; it leaves by [`Connections::flush`], or when the connection takes it.
+    pub fn send(&mut self, path: Path, data: &[u8]) {
+        let connection = self.open.get_mut(&path);
+        let Some((connection, header)) = connection.zip(framing::header(data)) else {
+            self.counts.drops += 1;
+            return;
+        };
+        if connection.unsent.len() + framing::HEADER + data.len() > MAX_UNSENT {
+            self.counts.drops += 1;
+            return;
+        }
+        connection.proven |= demux::proves_address(data);
+        connection.unsent.extend_from_slice(&header);
+        connection.unsent.extend_from_slice(data);
+        if self.dirty.last() != Some(&path) {
+            self.dirty.push(path);
+        }
+    }
+
+    /// Writes what the network takes at once.
+    pub fn flush(&mut self) {
+        while let Some(path) = self.dirty.pop() {
+            let Some(connection) = self.open.get_mut(&path) else { continue };
+            if let Err(error) = connection.write(&mut self.counts) {
+                tracing::debug!(%error, "a TCP connection of a peer's has ended");
+                self.end(path);
+            }
+        }
+    }
+
+    /// Whether so much waits on a path that no more pictures are to be sent by it.
+    pub fn is_full(&self, path: &Path) -> bool {
+        self.open.get(path).is_some_and(|connection| connection.full)
+    }
+
+    /// Closes all connections of a viewer that is gone.
+    pub fn remove(&mut self, owner: Key) {
+        self.open.retain(|_, connection| connection.owner != owner);
+        self.lost.remove(&owner);
+    }
+
+    /// What was sent so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn end(&mut self, path: Path) {
+        let Some(connection) = self.open.remove(&path) else { return };
+        if connection.proven {
+            let lost = self.lost.entry(connection.owner).or_default();
+            if lost.len() == MAX_PER_VIEWER {
+                lost.remove(0);
+            }
+            lost.push(path);
+        }
+    }
+}
+
+impl Connection {
+    fn receive(&mut self, path: Path, arrived: &mut Vec<Arrived>) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        for _ in 0..READ / buffer.len() {
+            let len = match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(len) => len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.packets.push(&buffer[..len]);
+            while let Some(data) = self.packets.next_packet().map_err(io::Error::other)? {
+                arrived.push(Arrived { owner: self.owner, path, data });
+            }
+            if len < buffer.len() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, counts: &mut Counts) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            counts.calls += 1;
+            match self.stream.write(&self.unsent) {
+                Ok(len) => {
+                    counts.bytes += len as u64;
+                    self.unsent.advance(len);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.full = self.unsent.len() > if self.full { LOW } else { HIGH };
+        Ok(())
+    }
+}
+
+/// An IPv4 address as one, on a socket of IPv6 too: that is how our candidates name it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const SUCCESS: [u8; 20] = [1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+    fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").unwrap()
+    }
+
+    /// The peer's end, and ours.
+    fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (theirs, listener.accept().unwrap().0)
+    }
+
+    /// Waits for what poll says.
+    fn poll(connections: &mut Connections) {
+        let mut fds: Vec<_> = connections.poll_fds().collect();
+        rustix::event::poll(&mut fds, None).unwrap();
+        let said: Vec<_> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        connections.polled(said.into_iter());
+    }
+
+    fn receive(connections: &mut Connections) -> Vec<Arrived> {
+        let mut arrived = Vec::new();
+        connections.receive(&mut arrived);
+        arrived
+    }
+
+    #[test]
+    fn packets_go_both_ways_framed() {
+        let (mut theirs, ours) = pair(&listener());
+        let mut connections = Connections::default();
+        let path = connections.add(7, ours).unwrap();
+        assert_eq!((path.remote, path.transport), (theirs.local_addr().unwrap(), Transport::Tcp));
+        assert!(receive(&mut connections).is_empty());
+        theirs.write_all(&[0, 2, 5, 6, 0, 1, 7, 0]).unwrap();
+        poll(&mut connections);
+        let arrived = receive(&mut connections);
+        let arrived: Vec<_> = arrived.iter().map(|a| (a.owner, a.path, &a.data[..])).collect();
+        assert_eq!(arrived, [(7, path, &[5, 6][..]), (7, path, &[7])]);
+        connections.send(path, &[1, 2, 3]);
+        connections.send(path, &[4]);
+        connections.flush();
+        let mut read = [0; 8];
+        theirs.read_exact(&mut read).unwrap();
+        assert_eq!(read, [0, 3, 1, 2, 3, 0, 1, 4]);
+        assert_eq!((connections.counts().calls, connections.counts().drops), (1, 0));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_full_and_loses_packets_and_is_not_when_it_has_read() {
+        let (mut theirs, ours) = pair(&listener());
+        let mut connections = Connections::default();
+        let path = connections.add(1, ours).unwrap();
+        let packet = [9; 1200];
+        let mut sent = 0;
+        while connections.counts().drops == 0 {
+            connections.send(path, &packet);
+            connections.flush();
+            sent += 1;
+        }
+        assert!(connections.is_full(&path));
+        sent -= 1;
+        let mut read = vec![0; sent * (packet.len() + framing::HEADER)];
+        let reader = std::thread::spawn(move || theirs.read_exact(&mut read).map(|()| theirs));
+        while connections.is_full(&path) {
+            poll(&mut connections);
+        }
+        while !connections.open[&path].unsent.is_empty() {
+            poll(&mut connections);
+        }
+        // All of what was not dropped has come.
+        reader.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_framed_ends_its_connection_alone() {
+        let listener = listener();
+        let ((mut bad, one), (_good, other)) = (pair(&listener), pair(&listener));
+        let mut connections = Connections::default();
+        connections.add(1, one).unwrap();
+        let stays = connections.add(1, other).unwrap();
+        receive(&mut connections);
+        bad.write_all(&[0, 0]).unwrap();
+        poll(&mut connections);
+        assert!(receive(&mut connections).is_empty());
+        assert_eq!(connections.open.keys().collect::<Vec<_>>(), [&stays]);
+    }
+
+    #[test]
+    fn a_connection_that_is_made_anew_keeps_the_path_that_was_proven() {
+        let listener = listener();
+        let mut connections = Connections::default();
+        let again = |connections: &mut Connections, owner| {
+            let (theirs, ours) = pair(&listener);
+            (theirs, connections.add(owner, ours).unwrap())
+        };
+        let (theirs, unproven) = again(&mut connections, 1);
+        drop(theirs);
+        poll(&mut connections);
+        receive(&mut connections);
+        let (theirs, path) = again(&mut connections, 1);
+        assert_ne!(path, unproven);
+        connections.send(path, &SUCCESS);
+        connections.flush();
+        drop(theirs);
+        while !connections.open.is_empty() {
+            poll(&mut connections);
+            receive(&mut connections);
+        }
+        let (_other, others) = again(&mut connections, 2);
+        assert_ne!(others, path);
+        let (_theirs, same) = again(&mut connections, 1);
+        assert_eq!(same, path);
+        connections.remove(1);
+        assert_eq!(connections.open.keys().collect::<Vec<_>>(), [&others]);
+    }
+
+    #[test]
+    fn for_one_too_many_the_oldest_without_an_answer_goes() {
+        let listener = listener();
+        let mut connections = Connections::default();
+        let mut kept = Vec::new();
+        let mut paths = Vec::new();
+        for n in 0..MAX_PER_VIEWER {
+            let (theirs, ours) = pair(&listener);
+            kept.push(theirs);
+            paths.push(connections.add(1, ours).unwrap());
+            if n != 3 {
+                connections.send(paths[n], &SUCCESS);
+            }
+        }
+        let (theirs, ours) = pair(&listener);
+        kept.push(theirs);
+        let last = connections.add(1, ours).unwrap();
+        assert!(!connections.open.contains_key(&paths[3]));
+        connections.send(last, &SUCCESS);
+        let (theirs, ours) = pair(&listener);
+        kept.push(theirs);
+        assert!(matches!(connections.add(1, ours), Err(NotTaken::TooMany)));
+        let (theirs, ours) = pair(&listener);
+        kept.push(theirs);
+        assert!(connections.add(2, ours).is_ok());
+    }
+}

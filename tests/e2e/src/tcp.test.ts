@@ -1,0 +1,113 @@
+/** Viewers whose network lets no UDP through watch and steer over TCP; whose UDP works does not. */
+
+import assert from "node:assert/strict";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { advancing, launch, openPage, watch } from "./support/browser.js";
+import { Desktop } from "./support/desktop.js";
+import { Network } from "./support/network.js";
+import { Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+const SOURCE = { type: "test", width: 640, height: 360, fps: 30, audio: true };
+const BLOCKED = { down: { drop: true }, up: { drop: true } };
+/** Joins of which the quickest is taken, as anything may slow down one. */
+const JOINS = 3;
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const address = server.address();
+  assert.ok(address !== null && typeof address === "object");
+  await new Promise((done) => server.close(done));
+  return address.port;
+}
+
+async function start(): Promise<Server> {
+  const server = await Server.start(
+    `listen_ips: [127.0.0.1]\nwebrtc: {tcp_port: ${String(await freePort())}}\n`,
+  );
+  await server.create("test", SOURCE);
+  return server;
+}
+
+type Peers = { peers: { stats: { transport: string | null; frames: number } }[] };
+
+async function transports(server: Server): Promise<(string | null)[]> {
+  const { peers } = await server.json<Peers>("GET", "api/streamers/test/peers");
+  return peers.map(({ stats }) => stats.transport);
+}
+
+/** The protocol of the pair that the browser has chosen. */
+async function protocol(page: Page): Promise<string | undefined> {
+  return page.evaluate(async () => {
+    const report = await window.probe.connections.at(-1)?.getStats();
+    const all = new Map(report as unknown as Map<string, Record<string, unknown>>);
+    const transport = [...all.values()].find(({ type }) => type === "transport");
+    const pair = all.get(String(transport?.["selectedCandidatePairId"]));
+    const local = all.get(String(pair?.["localCandidateId"]));
+    return local === undefined ? undefined : String(local["protocol"]);
+  });
+}
+
+test("where UDP is blocked the first picture comes over TCP, and goes on when the web-server is started again", async () => {
+  const server = await start();
+  const network = await Network.start(server);
+  await network.rules(BLOCKED);
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "test");
+  await advancing(page, 30);
+  assert.equal(await protocol(page), "tcp");
+  await until("the API says so", async () => (await transports(server)).join() === "tcp");
+
+  const web = new URL(server.url).port;
+  await server.kill();
+  await advancing(page, 30);
+  await server.run(web);
+  await until("it has resumed", () => page.evaluate(() => window.oriel?.client.state.kind === "connected"), 30_000);
+  await advancing(page, 30);
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1, "the same connection");
+  assert.equal(await protocol(page), "tcp");
+
+  // Somebody else comes by the new web-server.
+  const other = await watch(browser, network.url, "test");
+  await advancing(other, 10);
+  assert.equal(await protocol(other), "tcp");
+});
+
+test("what is typed where UDP is blocked arrives", async () => {
+  const server = await start();
+  const network = await Network.start(server);
+  await network.rules(BLOCKED);
+  const desktop = await Desktop.create(server, "desk");
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "desk");
+  assert.equal(await protocol(page), "tcp");
+  await page.keyboard.type("overtcp");
+  await desktop.reaches("text", () => desktop.text(), "overtcp");
+});
+
+test("where UDP works TCP is not used, and the first picture by TCP is hardly later", async () => {
+  const server = await start();
+  const network = await Network.start(server);
+  const { browser } = await launch();
+  const byUdp = await firstPicture(browser, network.url, "udp");
+  await network.rules(BLOCKED);
+  const byTcp = await firstPicture(browser, network.url, "tcp");
+  console.log(`first picture: ${byUdp.toFixed(0)} ms over UDP, ${byTcp.toFixed(0)} ms over TCP`);
+  assert.ok(byTcp <= 1.2 * byUdp + 300, `${byTcp.toFixed(0)} ms instead of ${byUdp.toFixed(0)} ms`);
+});
+
+/** From the begin of the page's load to its first picture, ms. */
+async function firstPicture(browser: Browser, root: string, expected: string): Promise<number> {
+  const times: number[] = [];
+  for (let n = 0; n < JOINS; n++) {
+    const page = await openPage(browser, new URL("s/test", root).href);
+    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+    times.push(await page.evaluate(() => performance.getEntriesByName("oriel:first-frame")[0]?.startTime ?? Infinity));
+    assert.equal(await protocol(page), expected);
+    await page.context().close();
+  }
+  return Math.min(...times);
+}
