@@ -61,7 +61,7 @@ pub(crate) fn chroma_qp(qp: i32) -> i32 {
     if qp < 30 { qp } else { i32::from(CHROMA_QP[(qp - 30) as usize]) }
 }
 
-/// How a quantiser rounds: the share of a step, in 64ths, from which a value goes up.
+/// How a quantiser rounds: the share of a step, in sixty-fourths, from which a value goes up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding(pub(crate) i32);
 
