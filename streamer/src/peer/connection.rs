@@ -40,8 +40,9 @@ use super::demux;
 use super::feedback::{Feedback, FeedbackReader};
 use super::multi_webrtc;
 use super::negotiate;
+use super::path::Path;
 use super::slot::{Packet, Report};
-use super::socket::{Candidates, Path};
+use super::socket::Candidates;
 
 /// Nomination waits for the next check, so checks are this often until connected.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);

@@ -29,6 +29,7 @@ mod negotiator;
 mod offers;
 mod pace;
 mod parts;
+mod path;
 mod routes;
 pub mod shard;
 mod slot;
@@ -51,7 +52,8 @@ use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
-pub use socket::{Network, Path};
+pub use path::Path;
+pub use socket::Network;
 
 /// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
 type Key = u64;

@@ -9,6 +9,7 @@ use common::ipc::Settings;
 use common::nat::{self, PortRange};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 
+use super::path::Path;
 use super::tcp;
 
 /// Kernel buffers asked for: a keyframe to each of hundreds of peers in one go.
@@ -62,24 +63,6 @@ impl Network {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, message));
         }
         Ok(ips)
-    }
-}
-
-/// Which way packets go between us and a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Path {
-    /// What carries them.
-    pub transport: Transport,
-    /// Our end: one of the candidates.
-    pub local: SocketAddr,
-    /// The peer's.
-    pub remote: SocketAddr,
-}
-
-impl Path {
-    /// One of datagrams.
-    pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
-        Self { transport: Transport::Udp, local, remote }
     }
 }
 

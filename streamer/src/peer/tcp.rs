@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::Key;
 use super::demux;
-use super::socket::Path;
+use super::path::Path;
 
 /// Bytes of a connection that may wait for the network. A picture of a full screen fits; what is more is dropped, packet by
 /// packet, as a full UDP socket does it.
