@@ -1,17 +1,17 @@
 //! Who may do what: the roles, and what each message of a peer needs.
 //!
-//! Every message has its row here, as the matches name them all: a new one does not compile without. The rows of
-//! REST are where its routes are, in the web-server's `api/mod.rs`; `docs/SECURITY.md` shows both.
+//! Every message has a row here: the matches have no wildcard, so a new message does not compile without one. The rows of
+//! REST are in its table of routes, in the web-server's `api/mod.rs`; `docs/SECURITY.md` shows both.
 
 use std::fmt;
 
 use crate::input::{GeneralRequest, KeysMessage, MotionMessage};
 use crate::signal::{ClientMessage, Role};
 
-/// The least that somebody must be. In order: whoever may do more, may do less.
+/// The least right that is needed. Ordered: each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// Nobody in particular: it tells nothing and changes nothing.
+    /// None: the route or message neither tells nor changes anything.
     Nothing,
     /// May watch the streamer.
     Viewer,
@@ -42,7 +42,7 @@ impl fmt::Display for Need {
 }
 
 impl ClientMessage {
-    /// What the peer that says it must be.
+    /// The least role of the peer that sends it.
     pub fn needs(&self) -> Role {
         match self {
             ClientMessage::Hello { .. }
@@ -61,10 +61,10 @@ impl ClientMessage {
     }
 }
 
-/// What messages on data channels must be said by. Where one at a time has control, it also needs that, if it
-/// [steers](Steers::steers).
+/// The right that a message on a data channel needs. With exclusive control, one that [steers](Steers::steers) also needs
+/// control.
 pub trait Steers {
-    /// What the peer that says it must be.
+    /// The least role of the peer that sends it.
     fn needs(&self) -> Role;
 
     /// It changes what the session does.

@@ -12,7 +12,7 @@ use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
-use crate::lifetime::{OnIdle, StreamerPatch, given};
+use crate::lifetime::{OnIdle, StreamerPatch, TimeLimit};
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::slots::Pixel;
@@ -23,15 +23,15 @@ use crate::stats::StreamerStats;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateStreamer {
-    /// Its name; one is made up if absent.
+    /// Its id; a unique one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub id: Option<StreamerId>,
-    /// What the session is about, called `main`: when it ends, the session ends. A streamer of cameras has none.
+    /// The main source, called `main`: when it ends, the session ends. A streamer of cameras has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub source: Option<SourceSpec>,
-    /// Further sources, by the name under which they can be asked for.
+    /// Further sources, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<SourceName, SourceSpec>,
     /// Show `main` in slot 0 from the start. Without, all slots are free and viewers wait until something is shared.
@@ -41,21 +41,21 @@ pub struct CreateStreamer {
     #[serde(default = "default_slots")]
     #[schema(minimum = 1, maximum = 16)]
     pub slots: u8,
-    /// How it is started again when it has ended by itself.
+    /// Whether and when its process is started again after it has ended by itself.
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
     /// It is deleted so many seconds after its creation, 1..=31536000; `null`: never. Absent: as configured.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
+    #[serde(default, skip_serializing_if = "TimeLimit::is_unset")]
+    #[ts(as = "Option<Option<u32>>", optional)]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
-    pub expires_in_s: Option<Option<u32>>,
+    pub expires_in_s: TimeLimit,
     /// It ends, as `on_idle` says, when nobody has used it for so many seconds, 1..=31536000; `null`: never. Absent: as configured.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
+    #[serde(default, skip_serializing_if = "TimeLimit::is_unset")]
+    #[ts(as = "Option<Option<u32>>", optional)]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
-    pub idle_timeout_s: Option<Option<u32>>,
-    /// What becomes of it then. Absent: as configured.
+    pub idle_timeout_s: TimeLimit,
+    /// What happens to it then. Absent: as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub on_idle: Option<OnIdle>,
@@ -81,9 +81,9 @@ impl CreateStreamer {
 /// One streamer, in `GET /api/streamers` and `GET /api/streamers/{id}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Streamer {
-    /// Its name.
+    /// Its id.
     pub id: StreamerId,
-    /// Where it is in its life.
+    /// Its state.
     pub state: StreamerState,
     /// Since when it is in this state.
     pub since: DateTime<Utc>,
@@ -94,10 +94,10 @@ pub struct Streamer {
     /// When it will be deleted, if it will.
     #[serde(default)]
     pub expires_at: Option<DateTime<Utc>>,
-    /// It ends when nobody has used it for so many seconds, if at all.
+    /// After so many seconds without use it ends; absent: never.
     #[serde(default)]
     pub idle_timeout_s: Option<u32>,
-    /// What becomes of it then.
+    /// What happens to it then.
     #[serde(default)]
     pub on_idle: OnIdle,
     /// Since when nobody uses it; absent while somebody watches.
@@ -110,16 +110,16 @@ pub struct Streamer {
     pub restarts: Restarts,
     /// What it was created from.
     pub spec: StreamerSpec,
-    /// Active slots.
+    /// The slots that show something.
     pub slots: Vec<StreamInfo>,
-    /// Who watches.
+    /// All peers.
     pub peers: Vec<Peer>,
-    /// Who may steer.
+    /// Who may steer, and who asks to.
     #[serde(default)]
     pub control: Control,
     /// Its counters, at most about a second old; absent before the first report.
     pub stats: Option<StreamerStats>,
-    /// Where the pointer is in the picture of `main`, in the answer to `GET` of this streamer alone. `null` where `main` is no
+    /// Where the pointer is in the picture of `main`, in the response to `GET` of this streamer alone. `null` where `main` is no
     /// running desktop.
     #[serde(default)]
     pub pointer: Option<Pixel>,
@@ -144,15 +144,15 @@ pub struct PeerList {
 pub struct Peer {
     /// Its id.
     pub id: PeerId,
-    /// How it came.
+    /// The protocol by which it joined.
     pub kind: PeerKind,
     /// What it may do.
     pub role: Role,
-    /// Where its connection is in its life.
+    /// State of its connection.
     pub state: PeerState,
     /// When it joined.
     pub joined: DateTime<Utc>,
-    /// The token that it came with, if it was one of [`CreateToken`]: removed when that is revoked.
+    /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub token_id: Option<TokenId>,
@@ -160,13 +160,13 @@ pub struct Peer {
     pub stats: PeerStats,
 }
 
-/// By which protocol a peer came.
+/// The protocol by which a peer joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PeerKind {
     /// The native protocol.
     Native,
-    /// WHEP.
+    /// A player that speaks WHEP.
     Whep,
     /// `multistream/*`.
     Multistream,
@@ -220,10 +220,10 @@ pub struct PeerStats {
     pub skipped_units: u64,
     /// Round trip, milliseconds, from its last receiver report.
     pub round_trip_ms: Option<f64>,
-    /// What its path carries, bits per second, as far as that is known; absent while it has shown no limit.
+    /// Estimated capacity of its path, bits per second; absent while the path has shown no limit.
     #[serde(default)]
     pub estimate_bps: Option<u64>,
-    /// How much longer than at its best the path takes, milliseconds: what waits in its queues.
+    /// Queuing delay of its path, milliseconds: the delay above the lowest that was seen.
     #[serde(default)]
     pub queue_ms: f64,
     /// What carries its packets; null until it is connected.
@@ -247,11 +247,11 @@ pub struct InputRequest {
 pub struct ClipboardBody {
     /// At most 131072 bytes; empty when it offers no text.
     pub text: String,
-    /// The same with its layout; at most 131072 bytes.
+    /// The same text as HTML; at most 131072 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub html: Option<String>,
-    /// All that it offers.
+    /// All types that it offers.
     pub types: Vec<ClipboardType>,
 }
 
@@ -261,7 +261,7 @@ pub struct ClipboardBody {
 pub struct SetClipboard {
     /// At most 131072 bytes.
     pub text: String,
-    /// The same with its layout; at most 131072 bytes.
+    /// The same text as HTML; at most 131072 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub html: Option<String>,
@@ -292,9 +292,9 @@ pub struct PeerPatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
-    /// What it permits.
+    /// What the token permits.
     pub role: Role,
-    /// For how long, seconds: 10..=604800.
+    /// Lifetime in seconds, 10..=604800.
     #[serde(default = "default_token_life")]
     #[schema(minimum = 10, maximum = 604800)]
     pub expires_in_s: u32,
@@ -307,16 +307,16 @@ fn default_token_life() -> u32 {
     3600
 }
 
-/// The answer to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
+/// The response to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Token {
     /// The secret: `Authorization: Bearer …`.
     pub token: String,
-    /// For revoking it.
+    /// Its id, for revoking it.
     pub token_id: TokenId,
-    /// What it permits.
+    /// What the token permits.
     pub role: Role,
-    /// Until when.
+    /// When the token expires.
     pub expires: DateTime<Utc>,
 }
 
@@ -339,7 +339,7 @@ pub struct Problem {
     pub kind: String,
     /// The status' phrase.
     pub title: String,
-    /// HTTP status.
+    /// HTTP status code.
     pub status: u16,
     /// What happened and what to do, for people.
     pub detail: String,
@@ -349,6 +349,6 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub field: Option<String>,
-    /// Find it again in the log.
+    /// Identifies the request in the log.
     pub request_id: String,
 }

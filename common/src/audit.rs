@@ -12,24 +12,24 @@ pub struct AuditList {
     pub entries: Vec<AuditEntry>,
 }
 
-/// One thing that was done.
+/// An entry of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct AuditEntry {
-    /// Grows with each entry of any streamer; `before` takes it.
+    /// Sequence number over all streamers; the value for `before`.
     pub seq: u64,
-    /// When.
+    /// Time of the action.
     pub at: DateTime<Utc>,
-    /// What.
+    /// What was done.
     pub action: AuditAction,
-    /// Who: `server`, `admin`, or `peer` or `token` with its id.
+    /// Who did it: `server`, `admin`, or `peer` or `token` with its id.
     pub by: String,
-    /// More about it, if there is more to say.
+    /// Details, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub detail: Option<String>,
 }
 
-/// What can be done with a streamer.
+/// An action on a streamer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditAction {
@@ -51,11 +51,11 @@ pub enum AuditAction {
     Left,
     /// A peer was removed.
     Removed,
-    /// A peer may do something else from now on.
+    /// The role of a peer was changed.
     RoleChanged,
-    /// Somebody has control, or has given it away, or it is handed out in another way.
+    /// Control was taken, granted or released, or its mode was changed.
     ControlChanged,
-    /// How long it lives was changed.
+    /// Its lifetime was changed.
     LifetimeChanged,
     /// A token was given out.
     TokenIssued,

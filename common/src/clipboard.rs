@@ -1,8 +1,7 @@
-//! What is on a session's clipboard, and how much of it is carried.
+//! The content of a session's clipboard, and the bounds on what is transferred.
 //!
-//! A clipboard is an offer: its owner names the media types that it can give, and gives one when it is asked for it. Of
-//! all types three are carried ([`ClipboardType`]). The texts are fetched with each copy; a picture is fetched when
-//! somebody asks for it.
+//! The owner of a clipboard names the media types that it offers and converts to one on request. Three types are
+//! transferred ([`ClipboardType`]). Texts are fetched after each copy; a picture is fetched when somebody asks for it.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -17,22 +16,22 @@ pub const MAX_PART: usize = 48 * 1024;
 /// How every PNG begins (PNG §5.2).
 pub const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// What a clipboard can offer, of what is carried.
+/// A media type that is transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
 pub enum ClipboardType {
-    /// A text.
+    /// Plain text.
     #[serde(rename = "text/plain")]
     Text,
     /// The same text with its layout: a piece of HTML.
     #[serde(rename = "text/html")]
     Html,
-    /// A picture.
+    /// A picture as PNG.
     #[serde(rename = "image/png")]
     Png,
 }
 
 impl ClipboardType {
-    /// All there are.
+    /// All of them.
     pub const ALL: [Self; 3] = [Self::Text, Self::Html, Self::Png];
 
     /// Its media type.
@@ -44,7 +43,7 @@ impl ClipboardType {
         }
     }
 
-    /// The longest that is carried, in bytes.
+    /// Longest content of this type, in bytes.
     pub fn max_len(self) -> usize {
         match self {
             Self::Text | Self::Html => MAX_TEXT,
@@ -53,19 +52,19 @@ impl ClipboardType {
     }
 }
 
-/// What is to be read of a clipboard.
+/// Which part of a clipboard to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
     /// The text and its HTML.
     Texts,
-    /// The picture.
+    /// The picture, as PNG.
     Picture,
 }
 
-/// What is on a clipboard, as far as it was fetched or is to be put there.
+/// Content of a clipboard: what was fetched, or what is to be put there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Content {
-    /// A text.
+    /// The plain text.
     pub text: Option<String>,
     /// The text's HTML.
     pub html: Option<String>,
@@ -79,9 +78,9 @@ pub enum InvalidContent {
     /// A part is too long.
     #[error("{} on a clipboard has at most {} bytes, not {len}", kind.media_type(), kind.max_len())]
     TooLong {
-        /// Which.
+        /// The media type that was asked for.
         kind: ClipboardType,
-        /// How long it is, in bytes.
+        /// Its length in bytes.
         len: usize,
     },
     /// The picture is no PNG.
@@ -90,12 +89,12 @@ pub enum InvalidContent {
 }
 
 impl Content {
-    /// A text alone.
+    /// Content with a text and nothing else.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..Self::default() }
     }
 
-    /// What it has.
+    /// The types that it has content of.
     pub fn types(&self) -> Vec<ClipboardType> {
         let has = |kind: &ClipboardType| match kind {
             ClipboardType::Text => self.text.is_some(),
@@ -105,7 +104,7 @@ impl Content {
         ClipboardType::ALL.into_iter().filter(has).collect()
     }
 
-    /// Checks its lengths, and that its picture is one.
+    /// Checks the lengths, and that the picture is a PNG.
     ///
     /// # Errors
     /// The first rule that is broken.

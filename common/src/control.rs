@@ -1,4 +1,4 @@
-//! Who may steer a streamer, besides what their roles permit.
+//! Exclusive control: which of the controllers may steer.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -10,27 +10,27 @@ use crate::id::PeerId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ControlMode {
-    /// All of them steer, together.
+    /// All of them steer together.
     #[default]
     Shared,
-    /// One at a time does: the holder.
+    /// One at a time steers: the holder.
     Exclusive,
 }
 
 /// Who may steer: `GET /api/streamers/{id}/control`, and the message `control`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct Control {
-    /// Which way.
+    /// Whether all controllers steer, or one at a time.
     pub mode: ControlMode,
-    /// Who has control; nobody, when it is free, or shared.
+    /// The peer that has control; `null` when control is free or shared.
     pub holder: Option<PeerId>,
-    /// Who asks for it, in order of asking.
+    /// Peers that have asked for control, in order.
     #[serde(default)]
     pub requests: Vec<PeerId>,
 }
 
 impl Control {
-    /// May this peer steer, if its role permits it?
+    /// Whether this peer may steer, if its role permits it.
     pub fn admits(&self, peer: PeerId) -> bool {
         self.mode == ControlMode::Shared || self.holder == Some(peer)
     }
@@ -40,7 +40,7 @@ impl Control {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlChange {
-    /// Which way. Going to `shared` ends what somebody holds.
+    /// The new mode. Changing to `shared` ends the control that somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub mode: Option<ControlMode>,

@@ -1,4 +1,4 @@
-//! What happens to streamers, as it is told by `GET /api/events` and `GET /api/streamers/{id}/events`.
+//! Events of streamers, as sent by `GET /api/events` and `GET /api/streamers/{id}/events`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,11 @@ pub const MISSED: &str = "missed";
 pub enum EventData {
     /// Something happened to a streamer.
     Streamer(StreamerEvent),
-    /// Nobody knows what happened.
+    /// Events are missing.
     Gap(Gap),
 }
 
-/// A place in a stream where events are not there any more.
+/// A gap in a stream of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Gap {
@@ -36,17 +36,17 @@ pub enum Gap {
 /// An event of a streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 pub struct StreamerEvent {
-    /// When.
+    /// Time of the event.
     pub at: DateTime<Utc>,
-    /// To which streamer.
+    /// The id of the streamer.
     pub streamer: StreamerId,
-    /// What, by its `type`, which is also the `event`.
+    /// What happened; its `type` is also the `event` of the stream.
     #[serde(flatten)]
     pub what: Happening,
 }
 
 impl StreamerEvent {
-    /// The same for those who are not to know where a source comes from.
+    /// The same without addresses of sources, for those who may not see them.
     #[must_use]
     pub fn without_addresses(&self) -> Self {
         let what = match self.what.clone() {
@@ -71,14 +71,14 @@ pub enum Happening {
     Created,
     /// It is in another state.
     State {
-        /// Which.
+        /// The state that it is in now.
         state: StreamerState,
-        /// Why, if there is more to say.
+        /// The reason, if there is one.
         reason: Option<String>,
     },
     /// Its process ended without having been told to. `state` says what follows.
     Ended {
-        /// Why, with the last words of a command.
+        /// The reason, with the last output of a command.
         reason: String,
         /// The same for programs, if a process was started.
         exit: Option<StreamerExit>,
@@ -87,22 +87,22 @@ pub enum Happening {
     Deleted,
     /// A peer joined.
     PeerJoined(PeerSummary),
-    /// Connection or role of a peer are others.
+    /// The connection or role of a peer has changed.
     PeerChanged(PeerSummary),
     /// A peer is gone.
     PeerLeft {
-        /// Which.
+        /// The id of the peer.
         peer: PeerId,
-        /// Why.
+        /// The reason, for people.
         reason: Option<String>,
     },
-    /// Somebody else may steer, or asks for it.
+    /// Control, or the requests for it, have changed.
     Control {
-        /// Which way.
+        /// Whether all controllers steer, or one at a time.
         mode: ControlMode,
         /// Who has control.
         holder: Option<PeerId>,
-        /// Who asks for it, in order of asking.
+        /// Peers that have asked for control, in order.
         requests: Vec<PeerId>,
     },
     /// The desktop has one more window that can be shared.
@@ -116,30 +116,30 @@ pub enum Happening {
     },
     /// A window has another title.
     WindowTitled {
-        /// Which.
+        /// Its id, as in `GET …/windows`.
         window_id: u32,
         /// As its frame shows it.
         title: String,
     },
     /// A window is closed, or not on the screen any more.
     WindowClosed {
-        /// Which.
+        /// Its id, as in `GET …/windows`.
         window_id: u32,
     },
-    /// The clipboard has a new text, which `GET …/clipboard` tells to those who may know it.
+    /// The clipboard has a new text; `GET …/clipboard` returns it.
     ClipboardChanged,
 }
 
-/// A peer, without what changes all the time.
+/// A peer without its counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct PeerSummary {
-    /// Which.
+    /// The id of the peer.
     pub peer: PeerId,
-    /// How it came.
+    /// The protocol by which it joined.
     pub kind: PeerKind,
     /// What it may do.
     pub role: Role,
-    /// Where its connection is in its life.
+    /// State of its connection.
     pub state: PeerState,
 }
 
@@ -175,7 +175,7 @@ impl Happening {
         }
     }
 
-    /// What somebody must be of the streamer to be told: as of the route that tells the same.
+    /// The least role for receiving the event: that of the route which returns the same.
     pub fn needs(&self) -> Role {
         match self {
             Happening::Created
@@ -193,7 +193,7 @@ impl Happening {
         }
     }
 
-    /// True for what only the streamer itself can know: all that is believed when it says so.
+    /// Whether only the streamer can know of it. The web-server accepts no other events from a streamer.
     pub fn is_of_session(&self) -> bool {
         self.needs() == Role::Controller
     }

@@ -1,7 +1,7 @@
 //! Why a streamer ended.
 //!
-//! A web-server that adopted a streamer is not its parent and cannot wait for it, so the monitor, or whoever clears a
-//! session away in its place, writes the reason to `exit.json` in the streamer's run directory.
+//! A web-server that adopted a streamer is not its parent and cannot wait for it. Therefore the monitor, or whatever cleans
+//! up in its place, writes the reason to `exit.json` in the streamer's run directory.
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -9,21 +9,21 @@ use utoipa::ToSchema;
 
 use crate::spec::hide_addresses;
 
-/// File in the run directory that is written as the very last thing, when nothing else is left of the session.
+/// File in the run directory that is written last, when nothing else is left of the session.
 pub const EXIT_FILE: &str = "exit.json";
 
-/// How the streamer process ended, and why if it could say so.
+/// How the streamer's process ended, and the reason if it gave one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct StreamerExit {
     /// Exit code, if it exited.
     pub code: Option<i32>,
     /// Signal, if one ended it.
     pub signal: Option<i32>,
-    /// Its own last word.
+    /// The reason that it gave.
     pub reason: ExitReason,
 }
 
-/// Why, in the streamer's or the monitor's words.
+/// Why a streamer ended, as it or its monitor says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ExitReason {
@@ -31,46 +31,46 @@ pub enum ExitReason {
     Stopped,
     /// The source could not be started.
     SourceFailed {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
-        /// The same for programs, where there is a code for it.
+        /// A code for programs, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         code: Option<String>,
     },
     /// The source ended: the command exited, the X server died.
     SourceEnded {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
     },
-    /// The source was done, as it is when all is well: the command exited with code 0, the file is at its end.
+    /// The source has finished normally: the command exited with code 0, or the file is at its end.
     Finished {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
     },
     /// The session's X server died.
     XServerDied {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
     },
-    /// It was killed as there was no memory left for it: told where its control group counts that.
+    /// It was killed for want of memory; known only where its control group counts that.
     OutOfMemory,
-    /// It did not answer any more, and was killed for that.
+    /// It hung, and was killed.
     Hung {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
     },
-    /// It found that it cannot go on.
+    /// A fatal error.
     Fatal {
-        /// What happened.
+        /// A description of what happened, for people.
         message: String,
     },
-    /// It ended without a word: a crash or a kill.
+    /// It gave no reason: it crashed or was killed.
     Unknown,
 }
 
 impl StreamerExit {
-    /// The same for those who are not to know where a source comes from.
+    /// The same without addresses of sources, for those who may not see them.
     #[must_use]
     pub fn without_addresses(mut self) -> Self {
         match &mut self.reason {

@@ -29,7 +29,7 @@ pub struct HostList {
     pub hosts: Vec<Host>,
 }
 
-/// A host.
+/// A Moonlight host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Host {
     /// Its name in this API.
@@ -44,7 +44,7 @@ pub struct Host {
     pub name: String,
     /// What other clients know it by.
     pub unique_id: String,
-    /// Whether it answers.
+    /// Whether the host answers.
     pub state: HostState,
     /// It knows us, and we know it. `false` only once the host itself has said that it does not know us (any more).
     pub paired: bool,
@@ -53,7 +53,7 @@ pub struct Host {
     pub certificate_changed: bool,
     /// Codecs that it encodes: `h264`, `hevc`, `av1`.
     pub codecs: Vec<String>,
-    /// What runs there.
+    /// The app that runs on the host; `None`: none.
     pub current_app: Option<CurrentApp>,
     /// The last attempt to pair since this server was started.
     pub pairing: Option<Pairing>,
@@ -63,7 +63,7 @@ pub struct Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
-    /// It does.
+    /// The host answers.
     Online,
     /// It did not when it was last asked.
     Offline,
@@ -72,7 +72,7 @@ pub enum HostState {
 /// An app that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct CurrentApp {
-    /// Its number.
+    /// The number that the host gives it.
     pub id: u32,
     /// Empty when the host does not tell.
     pub name: String,
@@ -110,13 +110,13 @@ pub enum PairingState {
     WaitingForPin,
     /// Both prove that they know it.
     Verifying,
-    /// Done.
+    /// The host is paired.
     Paired,
     /// It did not work.
     Failed,
 }
 
-/// The answer to `POST /api/hosts/{id}/pair`.
+/// The response to `POST /api/hosts/{id}/pair`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct PairStarted {
     /// To be typed on the host.
@@ -135,7 +135,7 @@ pub struct HostAppList {
 /// An app of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct HostApp {
-    /// Its number.
+    /// The number that the host gives it.
     pub id: u32,
     /// May be empty.
     pub name: String,

@@ -85,7 +85,7 @@ impl fmt::Display for StreamerId {
     }
 }
 
-/// One viewer connection to a streamer. Given out by the streamer, so that it survives the web-server.
+/// Identifies a peer, one connection to a streamer. The streamer gives it out, so that it outlives the web-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
 #[schema(value_type = String, format = "uuid")]
 #[ts(type = "string")]
@@ -104,7 +104,7 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// Names a token that the web-server gave out, without being it.
+/// Identifies a token that the web-server issued. It is not the token, and no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS, ToSchema)]
 #[schema(value_type = String, format = "uuid")]
 #[ts(type = "string")]

@@ -1,7 +1,7 @@
 //! Input as it crosses the network: the messages of the data channels `keys`, `motion` and
 //! `general`, and the commands of `POST /input`.
 //!
-//! Everything here comes from strangers. Decoding is by [`decode_keys`] and its like, which bound
+//! All of this comes from untrusted peers. It is decoded by [`decode_keys`] and its like, which bound
 //! the size; what is decoded has been checked by `validate` and is finite and in range.
 //!
 //! Positions are pixels of the slot's picture at its full size, as `streamInfo.width` and `height` say, origin
@@ -37,15 +37,15 @@ pub const MAX_PADS: u8 = 4;
 pub const MAX_TOUCHES: usize = 10;
 /// Most events in one `POST /input`.
 pub const MAX_EVENTS: usize = 1024;
-/// How long an API client may hold something without saying so again.
+/// Longest `hold_ms` of a press by an API client.
 pub const MAX_HOLD_MS: u32 = 60_000;
-/// What `hold_ms` is when a press does not say.
+/// Default of `hold_ms`.
 pub const DEFAULT_HOLD_MS: u32 = 2_000;
 /// Longest `wait`, and longest `drag`.
 pub const MAX_WAIT_MS: u32 = 10_000;
-/// Longest time that all waits and drags of one `POST /input` take together: less than the caller waits for its answer.
+/// Longest time that all waits and drags of one `POST /input` take together: less than the caller waits for the response.
 pub const MAX_TOTAL_WAIT_MS: u32 = 30_000;
-/// How long a `drag` takes when it does not say: programs look at the pointer between press and release.
+/// Default duration of a `drag`: programs look at the pointer between press and release.
 pub const DEFAULT_DRAG_MS: u32 = 200;
 
 /// How often a client repeats what it holds while it holds something.
@@ -141,9 +141,9 @@ impl From<Button> for u8 {
     expecting = "button: must be a number from 1 to 9, or left, middle, right, back or forward"
 )]
 pub enum ButtonOrName {
-    /// Its number.
+    /// By its number.
     Number(Button),
-    /// Its name.
+    /// By its name.
     Name(ButtonName),
 }
 
@@ -198,7 +198,7 @@ pub enum InvalidInput {
     /// No such gamepad.
     #[error("pad: must be less than {MAX_PADS}, not {0}")]
     Pad(u8),
-    /// A trigger or stick that is further than it goes.
+    /// A trigger or stick outside of its range.
     #[error("{0}: must be finite and at most 1 from the middle")]
     Axis(&'static str),
     /// A coordinate or distance that is no finite number, or is absurdly large.
@@ -209,7 +209,7 @@ pub enum InvalidInput {
     Text {
         /// Its length in `unit`.
         len: usize,
-        /// The bound.
+        /// The most that is allowed.
         max: usize,
         /// Bytes or characters.
         unit: &'static str,
@@ -223,7 +223,7 @@ pub enum InvalidInput {
     /// A `count` of none, or over [`MAX_COUNT`].
     #[error("count: must be from 1 to {MAX_COUNT}, not {0}")]
     Count(u8),
-    /// A `move` that says neither where to nor by how much.
+    /// A `move` without a position or a distance.
     #[error("at: a move needs `at`, or `dx` and `dy`")]
     NoMove,
     /// A wait or drag longer than [`MAX_WAIT_MS`].
@@ -235,7 +235,7 @@ pub enum InvalidInput {
     /// A position that is not in the picture.
     #[error("{field}: {x}, {y} is outside of the picture, which has {width}x{height} pixels")]
     Outside {
-        /// Which position.
+        /// Name of the field with the position.
         field: &'static str,
         /// Pixels from the left.
         x: f64,
@@ -254,7 +254,7 @@ pub enum InvalidInput {
     TooMany {
         /// The field that is too long.
         field: &'static str,
-        /// Its bound.
+        /// The most that is allowed.
         max: usize,
     },
 }
@@ -273,7 +273,7 @@ pub enum KeysMessage {
     Key {
         /// Slot whose source gets it.
         slot: SlotIndex,
-        /// Which key.
+        /// The key, by its place.
         code: KeyCode,
         /// Down, or up.
         down: bool,
@@ -287,7 +287,7 @@ pub enum KeysMessage {
         /// Down, or up.
         down: bool,
     },
-    /// How the client's keyboard is locked, before a key that it matters for: the session's follows whoever types.
+    /// The client's lock keys, sent before a key that they matter for. The session's locks follow whoever types.
     Locks {
         /// Slot whose source gets it.
         slot: SlotIndex,
@@ -311,7 +311,7 @@ pub enum KeysMessage {
     Button {
         /// Slot whose source gets it.
         slot: SlotIndex,
-        /// Which button.
+        /// The button.
         button: Button,
         /// Down, or up.
         down: bool,
@@ -326,21 +326,21 @@ pub enum KeysMessage {
         slot: SlotIndex,
         /// Notches to the right.
         dx: f64,
-        /// Notches down.
+        /// Notches downwards.
         dy: f64,
     },
-    /// Everything that this client holds, sent every [`HELD_REPEAT_MS`] while it is anything.
-    /// What the streamer thinks is held and is not in here, is released.
+    /// Everything that this client holds, sent every [`HELD_REPEAT_MS`] while it holds something.
+    /// What the streamer has as held and this does not contain is released.
     Held {
         /// Slot to which it applies.
         slot: SlotIndex,
-        /// Keys by place.
+        /// Keys that are down, by their place.
         codes: Vec<KeyCode>,
-        /// Keys by character.
+        /// Keys that are down, by their character.
         chars: Vec<char>,
-        /// Mouse buttons.
+        /// Mouse buttons that are down.
         buttons: Vec<Button>,
-        /// Fingers.
+        /// Numbers of the fingers that are down.
         #[serde(default)]
         touches: Vec<u32>,
     },
@@ -352,19 +352,19 @@ pub enum KeysMessage {
         touch: u32,
         /// Down, or up.
         down: bool,
-        /// Where.
+        /// Its position in the picture.
         at: Position,
     },
-    /// All that a gamepad says. The first one says that it is there. Sent at once when a button changes, and every
+    /// The complete state of a gamepad. The first one announces it. Sent at once when a button changes, and every
     /// [`HELD_REPEAT_MS`] while the gamepad is not at rest.
     Pad {
         /// Slot whose source gets it.
         slot: SlotIndex,
         /// Which of this client's, less than [`MAX_PADS`].
         pad: u8,
-        /// What it is.
+        /// What kind of gamepad it is.
         kind: PadKind,
-        /// How it stands.
+        /// Buttons, triggers and sticks.
         state: PadState,
     },
     /// A gamepad was unplugged.
@@ -397,24 +397,24 @@ pub enum KeysMessage {
     },
 }
 
-/// A make of gamepads: which letters and colours its buttons have.
+/// A make of gamepads, which decides the letters and colours of its buttons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
 pub enum PadKind {
-    /// Any other.
+    /// A gamepad of no known maker.
     #[default]
     Unknown,
-    /// Microsoft's.
+    /// An Xbox gamepad.
     Xbox,
-    /// Sony's.
+    /// A PlayStation gamepad.
     PlayStation,
-    /// Nintendo's.
+    /// A Nintendo gamepad.
     Nintendo,
-    /// Valve's.
+    /// A Steam gamepad.
     Steam,
 }
 
-/// How a gamepad stands, as the standard mapping of the Gamepad API has it.
+/// State of a gamepad, in the standard mapping of the Gamepad API.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct PadState {
@@ -448,7 +448,7 @@ pub enum MotionMessage {
         slot: SlotIndex,
         /// Counts this client's motion messages; older than the newest seen is dropped.
         seq: u32,
-        /// Where.
+        /// Its position in the picture.
         at: Position,
     },
     /// The pointer has moved by so much since the client began to count (pointer lock).
@@ -468,9 +468,9 @@ pub enum MotionMessage {
         slot: SlotIndex,
         /// Counts this client's motion messages.
         seq: u32,
-        /// Which finger.
+        /// Number of the finger.
         touch: u32,
-        /// Where.
+        /// Its position in the picture.
         at: Position,
     },
     /// Triggers and sticks of a gamepad that is known by [`KeysMessage::Pad`].
@@ -525,7 +525,7 @@ pub enum GeneralRequest {
     },
     /// Asks for a [`GeneralMessage::Pong`], for measuring the round trip.
     Ping {
-        /// Returned as it is.
+        /// Returned unchanged in the reply.
         token: u32,
     },
 }
@@ -559,7 +559,7 @@ pub enum GeneralMessage {
         /// All that it offers. A picture is fetched by `GET …/clipboard?type=image/png`.
         types: Vec<ClipboardType>,
     },
-    /// A gamepad of this client is to shake, until told otherwise.
+    /// A gamepad of this client is to rumble until the next such message.
     Rumble {
         /// Slot it plays in.
         slot: SlotIndex,
@@ -570,7 +570,7 @@ pub enum GeneralMessage {
         /// The fast, weak motor, 0 to 1.
         weak: f32,
     },
-    /// The answer to a ping.
+    /// The reply to a ping.
     Pong {
         /// The ping's token.
         token: u32,
@@ -581,7 +581,7 @@ pub enum GeneralMessage {
         channel: String,
         /// Stable, for programs.
         code: String,
-        /// For people.
+        /// A description, for people; it may change.
         message: String,
     },
 }
@@ -590,9 +590,9 @@ pub enum GeneralMessage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct CursorShape {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u16,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u16,
     /// The point of the picture that points.
     pub hot_x: u16,
@@ -610,7 +610,7 @@ pub struct CursorShape {
 pub enum InputCommand {
     /// A key by its place on the keyboard.
     Key {
-        /// Which key.
+        /// The key, by its place.
         code: KeyCode,
         /// Press and release, or only one of them.
         #[serde(default)]
@@ -631,18 +631,18 @@ pub enum InputCommand {
     },
     /// Moves the pointer.
     Pointer {
-        /// Where to.
+        /// The position to move to.
         at: Position,
     },
     /// Moves the pointer to a position, or by a distance, or both in this order.
     Move {
-        /// Where to.
+        /// The position to move to; without it the pointer moves by `dx` and `dy`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Position>,
         /// Pixels to the right.
         #[serde(default)]
         dx: f64,
-        /// Pixels down.
+        /// Pixels downwards.
         #[serde(default)]
         dy: f64,
     },
@@ -682,7 +682,7 @@ pub enum InputCommand {
     },
     /// A mouse button.
     Button {
-        /// Which button.
+        /// The button.
         #[serde(deserialize_with = "button")]
         #[ts(as = "ButtonOrName")]
         #[schema(value_type = ButtonOrName)]
@@ -702,7 +702,7 @@ pub enum InputCommand {
         /// Notches to the right.
         #[serde(default)]
         dx: f64,
-        /// Notches down.
+        /// Notches downwards.
         #[serde(default)]
         dy: f64,
         /// Where; where the pointer is, if absent.
@@ -733,14 +733,14 @@ pub enum KeyAction {
     Tap,
     /// Press; released by `up` or after `hold_ms`.
     Down,
-    /// Release.
+    /// Releases it.
     Up,
 }
 
-/// Who did something, as others see it.
+/// Who sent input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Actor {
-    /// A peer.
+    /// A peer, by its id.
     Peer(PeerId),
     /// A program by `POST /input`.
     Api,

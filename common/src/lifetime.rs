@@ -1,6 +1,6 @@
-//! How long a streamer lives that nobody deletes.
+//! Lifetimes of streamers that nobody deletes.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ use crate::spec::InvalidField;
 /// Shortest and longest time that can be asked for, seconds: up to a year.
 pub const LIFETIME_S: std::ops::RangeInclusive<u32> = 1..=365 * 24 * 3600;
 
-/// What becomes of a streamer that nobody has used for its `idle_timeout_s`.
+/// What happens to a streamer that nobody has used for its `idle_timeout_s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnIdle {
@@ -25,35 +25,67 @@ pub enum OnIdle {
 #[serde(deny_unknown_fields)]
 pub struct StreamerPatch {
     /// It is deleted so many seconds from now, 1..=31536000; `null`: never.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
+    #[serde(default, skip_serializing_if = "TimeLimit::is_unset")]
+    #[ts(as = "Option<Option<u32>>", optional)]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
-    pub expires_in_s: Option<Option<u32>>,
+    pub expires_in_s: TimeLimit,
     /// It ends, as `on_idle` says, when nobody has used it for so many seconds, 1..=31536000; `null`: never.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
+    #[serde(default, skip_serializing_if = "TimeLimit::is_unset")]
+    #[ts(as = "Option<Option<u32>>", optional)]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 31536000)]
-    pub idle_timeout_s: Option<Option<u32>>,
-    /// What becomes of it then.
+    pub idle_timeout_s: TimeLimit,
+    /// What happens to it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub on_idle: Option<OnIdle>,
 }
 
-/// A field that may be absent, `null`, or a value: absent is its default.
-pub(crate) fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
+/// A field of a body that may be absent, `null`, or a number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeLimit {
+    /// Absent: what was there, or the configuration's default, stays.
+    #[default]
+    Unset,
+    /// `null`: there is no limit.
+    Never,
+    /// A number of seconds.
+    After(u32),
+}
+
+impl TimeLimit {
+    /// Whether the field is absent, as serde asks.
+    pub fn is_unset(&self) -> bool {
+        *self == TimeLimit::Unset
+    }
+
+    /// This, or `default` if it is unset.
+    #[must_use]
+    pub fn or(self, default: Self) -> Self {
+        if self.is_unset() { default } else { self }
+    }
+}
+
+impl Serialize for TimeLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            TimeLimit::Unset | TimeLimit::Never => serializer.serialize_none(),
+            TimeLimit::After(seconds) => seconds.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(TimeLimit::Never, TimeLimit::After))
+    }
 }
 
 impl StreamerPatch {
-    /// Nothing ends it but its end.
-    pub const NEVER: Self = Self { expires_in_s: Some(None), idle_timeout_s: Some(None), on_idle: None };
+    /// No limits, whatever is configured.
+    pub const NEVER: Self =
+        Self { expires_in_s: TimeLimit::Never, idle_timeout_s: TimeLimit::Never, on_idle: None };
 
-    /// This, with what it leaves open from `default`.
+    /// This patch, with absent fields taken from `default`.
     #[must_use]
     pub fn over(self, default: Self) -> Self {
         Self {
@@ -70,10 +102,11 @@ impl StreamerPatch {
     pub fn validate(&self) -> Result<(), InvalidField> {
         let times = [("expires_in_s", self.expires_in_s), ("idle_timeout_s", self.idle_timeout_s)];
         for (field, value) in times {
-            if let Some(value) = value.flatten()
+            if let TimeLimit::After(value) = value
                 && !LIFETIME_S.contains(&value)
             {
-                let (min, max) = (LIFETIME_S.start(), LIFETIME_S.end());
+                let min = LIFETIME_S.start();
+                let max = LIFETIME_S.end();
                 return Err(InvalidField::new(field, format!("must be from {min} to {max}, not {value}")));
             }
         }
@@ -93,7 +126,7 @@ mod tests {
     fn absent_is_not_null_either_way() {
         assert_eq!(read("{}"), StreamerPatch::default());
         let patch = read(r#"{"expires_in_s":null,"idle_timeout_s":60}"#);
-        assert_eq!((patch.expires_in_s, patch.idle_timeout_s), (Some(None), Some(Some(60))));
+        assert_eq!((patch.expires_in_s, patch.idle_timeout_s), (TimeLimit::Never, TimeLimit::After(60)));
         for text in ["{}", r#"{"expires_in_s":null,"idle_timeout_s":60,"on_idle":"delete"}"#] {
             assert_eq!(serde_json::to_string(&read(text)).unwrap(), text);
         }

@@ -14,10 +14,10 @@
 //! ```
 //!
 //! Every message comes in two shapes, [`Shape`]: with its fields beside `type`, or all of them inside `value`.
-//! A client is answered in the shape of its `init`. Errors have one shape:
+//! Replies have the shape of the client's `init`. Errors have one shape:
 //! `{"type":"error","value":"multistream/init: too many slots requested"}`.
 //!
-//! Unknown fields are ignored, unknown types answered with an error. `request_id` is a text or a number and comes
+//! Unknown fields are ignored; the reply to an unknown type is an error. `request_id` is a text or a number and comes
 //! back as it was.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -79,7 +79,7 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         request_id: Option<RequestTag>,
-        /// Which.
+        /// The slot, counted from 0.
         #[serde(deserialize_with = "slot_index")]
         slot: SlotIndex,
         /// Name of a stream; empty: nothing.
@@ -123,7 +123,7 @@ pub enum ClientMessage {
 #[serde(tag = "type")]
 #[ts(rename = "MultistreamServerMessage")]
 pub enum ServerMessage {
-    /// The answer to `init`.
+    /// The reply to `init`.
     #[serde(rename = "multistream/ready")]
     Ready {
         /// Of the `init`.
@@ -155,25 +155,25 @@ pub enum ServerMessage {
     /// How a slot is doing.
     #[serde(rename = "multistream/status")]
     Status {
-        /// Of the `switch` that this answers.
+        /// Of the `switch` that this is the reply to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         request_id: Option<RequestTag>,
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
-        /// How.
+        /// What the slot shows, and how it is doing.
         status: SlotStatus,
     },
     /// One more ICE candidate of the server's. The same in both shapes.
     #[serde(rename = "multistream/ice")]
     Ice {
-        /// The candidate.
+        /// The candidate, as `candidate:…` (RFC 8839 §5.1).
         value: String,
     },
     /// The session is over, though the client has not closed it.
     #[serde(rename = "multistream/disconnected")]
     Disconnected {
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
     /// Something that the client said was refused. The same in both shapes.
@@ -187,11 +187,11 @@ pub enum ServerMessage {
 /// How a slot is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct SlotStatus {
-    /// Which.
+    /// The slot, counted from 0.
     pub slot: SlotIndex,
     /// Name of the stream with that of its rendition, if it is not the native one: `camera1-360p`.
     pub stream: String,
-    /// How it is.
+    /// How the slot is doing.
     pub status: SlotState,
     /// With `error` or `offline`: what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,7 +218,7 @@ pub enum Candidate {
     /// `RTCIceCandidate.toJSON()`.
     #[serde(rename_all = "camelCase")]
     Init {
-        /// The candidate.
+        /// The candidate, as `candidate:…` (RFC 8839 §5.1).
         candidate: String,
         /// Media section it belongs to.
         #[serde(default)]
@@ -236,7 +236,7 @@ pub enum Candidate {
 pub enum SlotOrAll {
     /// `-1`.
     All,
-    /// This one.
+    /// The slot of this index.
     One(SlotIndex),
 }
 
@@ -255,7 +255,7 @@ impl From<SlotOrAll> for i64 {
     }
 }
 
-/// A number that no slot can have becomes one that no connection has: the answer is then the one about slots, not
+/// A number that no slot can have becomes one that no connection has: the reply is then the one about slots, not
 /// one about types.
 fn nearest(number: i64) -> SlotIndex {
     SlotIndex::try_from(number).unwrap_or(SlotIndex::MAX)
@@ -309,7 +309,7 @@ pub enum Malformed {
     Field {
         /// Type of the message.
         kind: String,
-        /// What is wrong.
+        /// A description of what is wrong, for people.
         message: String,
     },
 }

@@ -1,5 +1,5 @@
-//! What a streamer must know of the network that it is in: which ports it may take, which interfaces count, and by which
-//! addresses the world reaches it.
+//! The network of a streamer: the ports that it may bind, the interfaces whose addresses it offers, and the public
+//! addresses by which it is reached.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,7 @@ impl PortRange {
     }
 }
 
-/// Why a text is no range of ports.
+/// The text is not a range of ports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be FIRST-LAST with ports from 1 to 65535, like 50000-50100")]
 pub struct InvalidPorts;
@@ -62,8 +62,8 @@ impl<'de> Deserialize<'de> for PortRange {
     }
 }
 
-/// Is the interface `name` one of those that `filters` name? A filter is a name in which `*` stands for any characters; one
-/// that begins with `!` names what is left out. Without any that names what is wanted, all is.
+/// Whether the interface `name` is wanted. A filter is a name in which `*` matches any characters; one that begins with `!`
+/// excludes. Without any filter that includes, every interface is included.
 pub fn interface_wanted(filters: &[String], name: &str) -> bool {
     let unwanted = filters.iter().filter_map(|filter| filter.strip_prefix('!'));
     let mut wanted = filters.iter().filter(|filter| !filter.starts_with('!')).peekable();
@@ -86,8 +86,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The address to offer for `own`: through a 1:1 NAT, the public one of the same family. Loopback stays what it is, as
-/// no NAT leads there but one that is on this machine itself.
+/// The address to offer for `own`: behind a 1:1 NAT, the public one of the same family. A loopback address is offered as it
+/// is, as no NAT translates to it.
 pub fn offered(own: IpAddr, public: &[IpAddr]) -> IpAddr {
     let of_family = |ip: &&IpAddr| ip.is_ipv4() == own.is_ipv4();
     match public.iter().find(of_family) {
@@ -148,7 +148,7 @@ impl fmt::Display for Network {
 }
 
 impl Network {
-    /// Is this address in it?
+    /// Whether the address is in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (ours, theirs, len) = match (self.address, address.to_canonical()) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => (bits4(ours), bits4(theirs), 32),
@@ -165,8 +165,8 @@ fn bits4(address: Ipv4Addr) -> u128 {
     u128::from(u32::from(address))
 }
 
-/// What is never contacted unless it is configured otherwise: no peer is there, and what is must not be reached by anybody
-/// who only says that it is a peer's address. Loopback is not among it, for viewers on this machine.
+/// Networks that are never contacted unless it is configured otherwise: no peer is there, and a peer that claims such an
+/// address must not make us send to what is. Loopback is not among them, for viewers on this machine.
 const DENIED: [&str; 13] = [
     // "This network" and no address at all (RFC 1122 §3.2.1.3).
     "0.0.0.0/8",

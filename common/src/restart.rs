@@ -1,4 +1,4 @@
-//! When a streamer that has ended by itself is started again, and what is told of it.
+//! Restart policies: when a streamer that has ended by itself is started again.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,11 @@ const MAX_DELAY_MS: u32 = 3_600_000;
 /// Most quick failures in a row that can be asked for.
 const MAX_ATTEMPTS: u32 = 1_000_000;
 
-/// How a streamer is started again when it has ended by itself.
+/// Whether and when a streamer that has ended by itself is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RestartSpec {
-    /// After which ends.
+    /// The ends after which it is started again.
     pub policy: RestartPolicy,
     /// Pause before the first restart, ms; doubled with each quick failure, a quarter more or less by chance.
     #[schema(maximum = 3600000)]
@@ -34,7 +34,7 @@ pub struct RestartSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Never.
+    /// It is never started again.
     Never,
     /// When it crashed, was killed, hung, or its source ended with an error; not when its source was done (a desktop's command
     /// exited with code 0), and not when it has never run.
@@ -51,7 +51,7 @@ impl Default for RestartSpec {
 }
 
 impl RestartSpec {
-    /// It says nothing that is not said anyway.
+    /// Whether it equals the default and can be left out.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -75,12 +75,12 @@ impl RestartSpec {
     }
 }
 
-/// What there is to tell of a streamer's restarts.
+/// Restarts of a streamer so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct Restarts {
     /// How often it was started again since it was created.
     pub count: u32,
-    /// When it will be, while it waits for that.
+    /// Time of the next restart, while one is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub next: Option<DateTime<Utc>>,
@@ -93,18 +93,18 @@ pub struct Restarts {
 /// How a streamer's process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct LastEnd {
-    /// When.
+    /// Time of the end.
     pub at: DateTime<Utc>,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// Exit code or signal and what it said itself, if a process was started.
+    /// Exit code or signal and the reason that it gave, if a process was started.
     pub exit: Option<StreamerExit>,
     /// The last lines of its log.
     pub log: Vec<String>,
 }
 
 impl LastEnd {
-    /// The same for whoever may not see logs, nor where a source comes from.
+    /// The same without logs and addresses of sources, for those who may not see them.
     #[must_use]
     pub fn without_log(self) -> Self {
         let exit = self.exit.map(StreamerExit::without_addresses);

@@ -1,7 +1,7 @@
 //! Bounds on session descriptions from outside, checked before anything parses them.
 //!
 //! Parsers of SDP compare payload types with attributes and codecs with codecs, so a text within the limits of length can
-//! still cost seconds. The bounds are several times what browsers, GStreamer and Pion send: a browser lists some 50 payload
+//! still take seconds. The bounds are several times what browsers, GStreamer and Pion send: a browser lists some 50 payload
 //! types in a video section, with up to 7 attributes each.
 
 use std::fmt;
@@ -27,10 +27,10 @@ const PAYLOAD_TYPES: usize = 128;
 const WILDCARD: usize = PAYLOAD_TYPES;
 const INVALID: usize = PAYLOAD_TYPES + 1;
 
-/// What there is too much of.
+/// A part of a description that is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Bytes.
+    /// Bytes of the whole description.
     Bytes,
     /// Bytes of a line.
     LineBytes,
@@ -60,11 +60,11 @@ impl fmt::Display for Part {
     }
 }
 
-/// A description was refused: it has more of something than any client needs.
+/// A description that exceeds a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the SDP has {count} {part}, and at most {limit} are allowed; offer fewer")]
 pub struct TooLarge {
-    /// Of what.
+    /// The part that exceeds its bound.
     pub part: Part,
     /// How many there are.
     pub count: usize,
@@ -90,7 +90,7 @@ impl Bounded {
         Ok(Self(sdp))
     }
 
-    /// The description.
+    /// The description as SDP.
     pub fn into_string(self) -> String {
         self.0
     }

@@ -1,7 +1,7 @@
 //! The native signalling protocol, `oriel.v1`: JSON text on `WS /api/streamers/{id}/peer`.
 //!
-//! `type` is in kebab-case, fields in camelCase. Unknown fields are ignored, unknown types answered
-//! with [`ServerMessage::Error`]. The client speaks first, with [`ClientMessage::Hello`].
+//! `type` is in kebab-case, fields in camelCase. Unknown fields are ignored; the reply to an
+//! unknown type is [`ServerMessage::Error`]. The client speaks first, with [`ClientMessage::Hello`].
 //!
 //! ```text
 //! client                         server
@@ -71,31 +71,31 @@ pub enum ClientMessage {
     },
     /// Show me something else in a slot, whatever others see there.
     Switch {
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
         /// Name of a stream; empty: what everybody sees there.
         stream: String,
         /// Rendition: `""` or `"native"` for the stream itself, else as in `"360p"`.
         #[serde(default)]
         quality: String,
-        /// Comes back in the answer: a `slot-status`, or an `error`.
+        /// Comes back in the reply: a `slot-status`, or an `error`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         request_id: Option<String>,
     },
     /// Stop sending a slot to me.
     Pause {
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
     },
     /// Send a paused slot again.
     Resume {
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
     },
     /// I need a keyframe in this slot.
     Keyframe {
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
     },
     /// I want control, where one at a time has it. Granted at once when nobody has it; else the holder is told.
@@ -106,7 +106,7 @@ pub enum ClientMessage {
     ControlRelease,
     /// I hand my control to somebody.
     ControlGrant {
-        /// To whom.
+        /// The peer that gets control.
         peer_id: PeerId,
     },
     /// I am leaving; do not wait for me.
@@ -135,9 +135,9 @@ impl Default for Capabilities {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Watch.
+    /// May watch.
     Viewer,
-    /// Watch and steer.
+    /// May watch and steer.
     Controller,
 }
 
@@ -145,7 +145,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
-    /// The answer to `hello`.
+    /// The reply to `hello`.
     Welcome {
         /// This peer's id.
         peer_id: PeerId,
@@ -169,7 +169,7 @@ pub enum ServerMessage {
     },
     /// One more ICE candidate.
     Candidate {
-        /// The candidate.
+        /// The candidate, as `candidate:…` (RFC 8839 §5.1).
         candidate: String,
         /// Media section it belongs to.
         sdp_mid: Option<String>,
@@ -183,7 +183,7 @@ pub enum ServerMessage {
     },
     /// A slot shows something now.
     StreamActivated {
-        /// What.
+        /// What the slot shows now.
         stream_info: StreamInfo,
     },
     /// A slot shows nothing any more.
@@ -202,28 +202,28 @@ pub enum ServerMessage {
     },
     /// How a slot of this peer is doing.
     SlotStatus {
-        /// Which.
+        /// The slot, counted from 0.
         slot: SlotIndex,
         /// Name of the stream in it.
         stream: String,
         /// Rendition; empty is the native one.
         quality: String,
-        /// How it is.
+        /// How the slot is doing.
         status: SlotState,
         /// With `status: "error"` or `"offline"`: what.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         error: Option<String>,
-        /// Of the `switch` that this answers.
+        /// Of the `switch` that this is the reply to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         request_id: Option<String>,
     },
     /// The streamer itself changed its state.
     StreamerState {
-        /// The state.
+        /// The state that it is in now.
         state: StreamerState,
-        /// Why.
+        /// The reason, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         reason: Option<String>,
@@ -235,7 +235,7 @@ pub enum ServerMessage {
     },
     /// Who may steer, after a change and when joining.
     Control(Control),
-    /// Who watches.
+    /// All peers, after one has come or gone.
     Participants {
         /// Everyone, this peer included.
         participants: Vec<Participant>,
@@ -244,9 +244,9 @@ pub enum ServerMessage {
     Error {
         /// Stable, for programs.
         code: String,
-        /// For people.
+        /// A description, for people; it may change.
         message: String,
-        /// Of the message that this answers.
+        /// Of the message that this is the reply to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         request_id: Option<String>,
@@ -261,11 +261,11 @@ pub const SIGNAL_PROTOCOL: u16 = 1;
 pub struct IceServer {
     /// `stun:` and `turn:` URLs.
     pub urls: Vec<String>,
-    /// For TURN.
+    /// User name, for a TURN server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub username: Option<String>,
-    /// For TURN.
+    /// Password, for a TURN server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub credential: Option<String>,
@@ -282,7 +282,7 @@ pub struct StreamInfo {
     pub mid: String,
     /// Media section of the sound, likewise; absent when the slot has no sound.
     pub audio_mid: Option<String>,
-    /// Which slot.
+    /// The slot, counted from 0.
     pub slot: SlotIndex,
     /// Name of the source.
     pub source: String,
@@ -294,7 +294,7 @@ pub struct StreamInfo {
     pub is_focused: bool,
     /// Pixels; positions of input are in these. Absent until there is a picture.
     pub width: Option<u32>,
-    /// Pixels.
+    /// Height in pixels.
     pub height: Option<u32>,
     /// Codec of the video. Absent until there is a picture.
     pub codec: Option<VideoCodec>,
@@ -302,7 +302,7 @@ pub struct StreamInfo {
     pub fps: u32,
     /// Who draws the cursor.
     pub cursor: crate::spec::CursorMode,
-    /// Takes input.
+    /// Whether it takes input.
     pub input: bool,
 }
 
@@ -356,7 +356,7 @@ pub enum StreamerState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {
-    /// Which peer.
+    /// The id of the peer.
     pub peer_id: PeerId,
     /// What it may do.
     pub role: Role,

@@ -27,9 +27,9 @@ pub struct BindSlot {
 #[derive(Debug, Clone, PartialEq, Serialize, TS, ToSchema)]
 #[serde(untagged)]
 pub enum SlotSource {
-    /// A source that there is.
+    /// An existing source, by name.
     Name(SourceName),
-    /// A new one, which goes when no slot shows it any more.
+    /// A new source, which is removed when no slot shows it any more.
     Spec(SourceSpec),
 }
 
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for SlotSource {
     }
 }
 
-/// By hand, as an untagged enum would hide what is wrong with a source.
+/// Not derived: an untagged enum would hide what is wrong with a source.
 struct NameOrSpec;
 
 impl<'de> Visitor<'de> for NameOrSpec {
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for NameOrSpec {
 /// One slot of a `multistream/*` client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct SlotConfig {
-    /// Which; counts from 0.
+    /// The slot, counted from 0.
     pub slot: SlotIndex,
     /// Name of a stream.
     pub stream: String,
@@ -86,11 +86,11 @@ pub struct Window {
     pub title: String,
     /// Name of its program (`WM_CLASS`); empty if it has none.
     pub app: String,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
-    /// Has the keyboard.
+    /// Whether it has the keyboard focus.
     pub focused: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct Window {
 pub struct AddSource {
     /// By the rules of streamer ids, and not `main`.
     pub name: SourceName,
-    /// What it is.
+    /// The source to add.
     pub source: SourceSpec,
 }
 
@@ -112,7 +112,7 @@ pub struct SourceList {
 }
 
 impl SourceList {
-    /// As somebody sees it: where sources come from and what they run is for admins alone.
+    /// The list without addresses and commands of sources, which only admins may see.
     #[must_use]
     pub fn shown_to(mut self, is_admin: bool) -> Self {
         if !is_admin {
@@ -142,11 +142,11 @@ pub struct StreamList {
 /// A source of a streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Source {
-    /// Its name.
+    /// The name of the source.
     pub name: SourceName,
     /// What it is, without passwords.
     pub source: SourceSpec,
-    /// Where it is in its life.
+    /// Its state.
     pub state: SourceState,
     /// Why it is offline or failed.
     pub reason: Option<String>,
@@ -163,7 +163,7 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub reader: Option<Reader>,
-    /// How the stream of a Moonlight host does.
+    /// State of the stream of a Moonlight host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub host: Option<HostStream>,
@@ -181,9 +181,9 @@ pub struct Pixel {
 /// What reads a camera.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Reader {
-    /// Which program.
+    /// The program that reads it.
     pub program: ReaderProgram,
-    /// Why it is not the usual one.
+    /// Why it is not the default reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub reason: Option<String>,
@@ -195,76 +195,77 @@ pub struct Reader {
 pub enum ReaderProgram {
     /// The streamer itself: with the least delay, and without a further process.
     Streamer,
-    /// A child process, which takes what the streamer does not.
+    /// A child process, for what the streamer does not support.
     Ffmpeg,
 }
 
 /// The stream of a Moonlight host.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct HostStream {
-    /// How far it is.
+    /// The stage that it has reached.
     pub stage: HostStage,
-    /// How the network between the host and this server does; absent while it is not known.
+    /// Quality of the network between the host and this server; absent while it is not known.
     pub quality: Option<LinkQuality>,
-    /// What kept it from streaming last; absent while it streams.
+    /// The last failure; absent while it streams.
     pub failure: Option<HostFailure>,
     /// The code by which the host ended the stream last, as in `0x80030023`.
     pub termination: Option<String>,
-    /// Frames that came whole, in this session with the host.
+    /// Complete frames received in this session with the host.
     pub frames: u64,
     /// Frames that are lost.
     pub lost_frames: u64,
-    /// Frames that came and could not be decoded, as one before them was lost.
+    /// Frames received that could not be decoded, as an earlier one was lost.
     pub skipped_frames: u64,
-    /// Packets that parity has replaced.
+    /// Lost packets that were recovered by FEC.
     pub recovered_packets: u64,
-    /// Keyframes that the host was asked for.
+    /// Keyframes requested from the host.
     pub keyframe_requests: u64,
     /// Round trip to the host, milliseconds; absent until it is measured.
     pub round_trip_ms: Option<f64>,
 }
 
 impl HostStream {
-    /// The stage that it is in is not got over.
+    /// Notes that the present stage has failed.
     pub fn fail(&mut self, code: &str, message: &str) {
-        let (code, message) = (code.to_owned(), message.to_owned());
+        let code = code.to_owned();
+        let message = message.to_owned();
         self.failure = Some(HostFailure { stage: self.stage, code, message });
     }
 }
 
-/// A stage that was not got over.
+/// A stage that has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct HostFailure {
-    /// Which.
+    /// The stage that failed.
     pub stage: HostStage,
     /// Stable, for programs: `host_timeout`, `host_busy`, `host_lost` and the like.
     pub code: String,
-    /// For people.
+    /// A description, for people; it may change.
     pub message: String,
 }
 
-/// How far the stream of a host is.
+/// A stage of the stream of a host, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostStage {
-    /// The host is asked what it can and what it runs.
+    /// Asking the host for its capabilities and what it runs.
     #[default]
     Asking,
-    /// It starts the app, or takes up the one that runs.
+    /// Launching the app, or resuming the one that runs.
     Launching,
-    /// What is streamed is agreed on.
+    /// Negotiating the stream.
     Negotiating,
-    /// The first picture is waited for.
+    /// Waiting for the first picture.
     Waiting,
-    /// It streams.
+    /// Streaming.
     Streaming,
-    /// It was lost, and is tried again after a while.
+    /// The stream was lost and is retried after a pause.
     Lost,
-    /// It has ended the stream for good.
+    /// The host has ended the stream for good.
     Ended,
 }
 
-/// How a network does.
+/// Quality of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkQuality {
@@ -284,13 +285,13 @@ pub enum LinkQuality {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceState {
-    /// Nobody wants it.
+    /// Nobody watches it.
     Idle,
-    /// It is coming up.
+    /// It starts.
     Starting,
     /// Pictures come.
     Running,
-    /// It is lost, and tried again.
+    /// It was lost, and is retried.
     Offline,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-/// Everything at one moment.
+/// All counters of a streamer at one moment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct StreamerStats {
     /// Milliseconds since the process started.
@@ -21,10 +21,10 @@ pub struct StreamerStats {
     pub network: NetworkStats,
     /// Input that reached the sink.
     pub input_events: u64,
-    /// Joins refused as there were as many peers as may be.
+    /// Joins that were refused because the limit of peers was reached.
     #[serde(default)]
     pub peers_refused: u64,
-    /// The streamer process alone, without the X server and what runs in it.
+    /// The streamer's process, without the X server and the programs of the session.
     pub process: ProcessStats,
 }
 
@@ -59,7 +59,7 @@ pub struct VideoStats {
     pub encode_us: u64,
 }
 
-/// Sound.
+/// Counters of sound.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct AudioStats {
     /// Blocks of samples taken from the source.
@@ -73,7 +73,7 @@ pub struct AudioStats {
     pub restarts: u64,
 }
 
-/// What leaves and enters by the peers' sockets.
+/// Counters of the peers' sockets.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct NetworkStats {
     /// Peers connected now.
@@ -97,12 +97,12 @@ pub struct NetworkStats {
     /// Access units and sound packets dropped because a sending thread was behind.
     #[serde(default)]
     pub media_drops: u64,
-    /// Messages on data channels that were more than a peer may send in a second.
+    /// Messages on data channels that were dropped, as their peer sent more per second than it may.
     #[serde(default)]
     pub messages_dropped: u64,
 }
 
-/// Of one process, from /proc.
+/// Counters of one process, from `/proc`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct ProcessStats {
     /// Process id.
@@ -111,7 +111,7 @@ pub struct ProcessStats {
     pub cpu_us: u64,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
-    /// Threads.
+    /// Number of threads.
     pub threads: u32,
     /// Open file descriptors.
     pub descriptors: u32,

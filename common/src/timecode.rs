@@ -46,13 +46,13 @@ pub struct TimeCode {
 /// A rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rect {
-    /// First column.
+    /// Leftmost column.
     pub x: u32,
-    /// First row.
+    /// Topmost row.
     pub y: u32,
-    /// Columns.
+    /// Width in columns.
     pub width: u32,
-    /// Rows.
+    /// Height in rows.
     pub height: u32,
 }
 
@@ -76,8 +76,10 @@ impl Grid {
 
     /// Pixels of cell `index`, 0..[`CELLS`].
     pub fn cell(&self, index: usize) -> Rect {
-        let (column, row) = (index as u32 % COLUMNS, index as u32 / COLUMNS);
-        let (x, y) = (self.edge(column), self.edge(row));
+        let column = index as u32 % COLUMNS;
+        let row = index as u32 / COLUMNS;
+        let x = self.edge(column);
+        let y = self.edge(row);
         Rect { x, y, width: self.edge(column + 1) - x, height: self.edge(row + 1) - y }
     }
 
@@ -116,12 +118,14 @@ impl Grid {
 
 /// Half way between black and white, by the cells of [`MAGIC`].
 fn threshold(cells: &[u32; CELLS]) -> Option<u32> {
-    let (mut white, mut black) = (0, 0);
+    let mut white = 0;
+    let mut black = 0;
     for (index, value) in cells[..16].iter().enumerate() {
         let sum = if MAGIC >> (15 - index) & 1 == 1 { &mut white } else { &mut black };
         *sum += value;
     }
-    let (white, black) = (white / MAGIC.count_ones(), black / MAGIC.count_zeros());
+    let white = white / MAGIC.count_ones();
+    let black = black / MAGIC.count_zeros();
     (white >= black + MIN_CONTRAST).then_some((white + black) / 2)
 }
 

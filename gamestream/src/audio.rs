@@ -10,11 +10,11 @@ use crate::crypto::Session;
 use crate::fec::{self, AUDIO_DATA, AUDIO_PARITY, Matrix};
 use crate::read::{u16_be, u32_be};
 
-/// RTP header.
+/// Length of an RTP header without extensions, bytes.
 const HEADER: usize = 12;
 /// RTP header and that of parity.
 const PARITY_HEADER: usize = 24;
-/// Payload types.
+/// Payload type of packets with sound; the next one is that of parity.
 const DATA: u8 = 97;
 const PARITY: u8 = 127;
 /// Longest payload: 20 ms of the highest bitrate have 1280 bytes.
@@ -30,7 +30,7 @@ pub struct InvalidPacket;
 /// A packet of Opus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Milliseconds.
+    /// RTP timestamp, milliseconds.
     pub timestamp: u32,
     /// Opus, 48 kHz stereo.
     pub data: Vec<u8>,
@@ -326,17 +326,23 @@ mod tests {
     fn a_whole_lost_block_is_given_up_and_numbers_may_begin_anew() {
         let mut receiver = Receiver::new(None, 10);
         let packets = host(65528, 4);
-        packets[..6].iter().chain(&packets[12..]).for_each(|packet| receiver.push(packet).unwrap());
+        for packet in packets[..6].iter().chain(&packets[12..]) {
+            receiver.push(packet).unwrap();
+        }
         assert_eq!(all(&mut receiver), [248, 249, 250, 251, 0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(receiver.counts().lost, 4);
-        host(30_000, 1).iter().for_each(|packet| receiver.push(packet).unwrap());
+        for packet in &host(30_000, 1) {
+            receiver.push(packet).unwrap();
+        }
         assert_eq!(all(&mut receiver).len(), 4);
     }
 
     #[test]
     fn the_middle_of_a_block_is_a_beginning_too() {
         let mut receiver = Receiver::new(None, 10);
-        host(0, 2)[2..].iter().for_each(|packet| receiver.push(packet).unwrap());
+        for packet in &host(0, 2)[2..] {
+            receiver.push(packet).unwrap();
+        }
         assert_eq!(all(&mut receiver), [2, 3, 4, 5, 6, 7]);
     }
 
@@ -345,7 +351,8 @@ mod tests {
         fn what_comes_out_is_in_order_whatever_happens_on_the_way(
             order in proptest::collection::vec((0usize..60, any::<bool>()), 0..200)
         ) {
-            let (packets, mut receiver) = (host(0, 10), Receiver::new(None, 10));
+            let packets = host(0, 10);
+            let mut receiver = Receiver::new(None, 10);
             for (index, keep) in order {
                 if keep {
                     receiver.push(&packets[index]).unwrap();

@@ -42,7 +42,7 @@ pub enum Version {
     V2,
 }
 
-/// Who seals.
+/// The end that seals a message; each has nonces of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Client,
@@ -77,7 +77,7 @@ impl Sealer {
         Self { session, version, sequence: 0 }
     }
 
-    /// One message.
+    /// Seals one message.
     pub fn seal(&mut self, message: &Message<'_>) -> Vec<u8> {
         let (kind, payload) = message.parts();
         let mut body = Vec::with_capacity(4 + payload.len());
@@ -127,7 +127,7 @@ impl Message<'_> {
 /// Why a message of the host cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMessage {
-    /// Is none.
+    /// The bytes are no control message.
     #[error("not a control message")]
     Malformed,
     /// Cannot be decrypted.
@@ -140,7 +140,7 @@ pub enum InvalidMessage {
 pub enum HostMessage {
     /// A gamepad shakes, until told otherwise. 0 is off.
     Rumble {
-        /// Which.
+        /// Number of the gamepad, from 0.
         pad: u16,
         /// The heavy motor.
         low: u16,
@@ -149,16 +149,16 @@ pub enum HostMessage {
     },
     /// The same for the triggers.
     TriggerRumble {
-        /// Which.
+        /// Number of the gamepad, from 0.
         pad: u16,
-        /// Left.
+        /// Strength of the left, heavy motor.
         left: u16,
-        /// Right.
+        /// Strength of the right, light motor.
         right: u16,
     },
     /// A gamepad's light.
     Light {
-        /// Which.
+        /// Number of the gamepad, from 0.
         pad: u16,
         /// Red, green and blue.
         rgb: [u8; 3],
@@ -228,7 +228,8 @@ impl Opener {
 }
 
 fn read(body: &[u8]) -> Option<HostMessage> {
-    let (kind, len) = (u16_le(body, 0)?, usize::from(u16_le(body, 2)?));
+    let kind = u16_le(body, 0)?;
+    let len = usize::from(u16_le(body, 2)?);
     let payload = body.get(4..4 + len)?;
     let at = |offset| u16_le(payload, offset);
     Some(match kind {

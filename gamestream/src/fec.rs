@@ -115,7 +115,8 @@ fn solve(equations: &mut [Vec<u8>], values: &mut [Vec<u8>]) -> Option<()> {
         let inverse = FIELD.inverse[usize::from(equations[column][column])];
         scale(&mut equations[column], inverse);
         scale(&mut values[column], inverse);
-        let (equation, value) = (equations[column].clone(), std::mem::take(&mut values[column]));
+        let equation = equations[column].clone();
+        let value = std::mem::take(&mut values[column]);
         for row in (0..unknowns).filter(|row| *row != column) {
             let factor = equations[row][column];
             add(&mut equations[row], &equation, factor);
@@ -131,14 +132,24 @@ fn add(sum: &mut [u8], shard: &[u8], factor: u8) {
     let row = &FIELD.product[usize::from(factor)];
     match factor {
         0 => {}
-        1 => sum.iter_mut().zip(shard).for_each(|(sum, byte)| *sum ^= byte),
-        _ => sum.iter_mut().zip(shard).for_each(|(sum, byte)| *sum ^= row[usize::from(*byte)]),
+        1 => {
+            for (sum, byte) in sum.iter_mut().zip(shard) {
+                *sum ^= byte;
+            }
+        }
+        _ => {
+            for (sum, byte) in sum.iter_mut().zip(shard) {
+                *sum ^= row[usize::from(*byte)];
+            }
+        }
     }
 }
 
 fn scale(values: &mut [u8], factor: u8) {
     let row = &FIELD.product[usize::from(factor)];
-    values.iter_mut().for_each(|value| *value = row[usize::from(*value)]);
+    for value in values {
+        *value = row[usize::from(*value)];
+    }
 }
 
 #[cfg(test)]

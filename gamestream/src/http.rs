@@ -1,6 +1,6 @@
 //! Requests to hosts: HTTP/1.1 GET, one per connection, plain or over TLS to a host that is known.
 //!
-//! An answer ends where its head says, whatever becomes of the connection.
+//! A response ends where its head says, whatever becomes of the connection.
 //! A request blocks, but never beyond its deadline, however slowly the host answers. Redirects are not followed:
 //! hosts have no reason for any.
 
@@ -25,15 +25,15 @@ pub enum Error {
     /// Its name is unknown, or nothing listens there.
     #[error("{address} cannot be reached: {reason}")]
     Unreachable {
-        /// Where.
+        /// The address that was asked.
         address: String,
-        /// Why not.
+        /// What the system or the host says.
         reason: String,
     },
     /// It was too slow.
     #[error("{address} has not answered within {} s", after.as_secs())]
     Timeout {
-        /// Where.
+        /// The address that was asked.
         address: String,
         /// After how long it was given up.
         after: Duration,
@@ -47,17 +47,17 @@ pub enum Error {
     /// It is there, and ends the TLS handshake or breaks its rules.
     #[error("{address} has not agreed on TLS: {reason}")]
     Tls {
-        /// Where.
+        /// The address that was asked.
         address: String,
         /// In the words of TLS.
         reason: String,
     },
-    /// It answers something that is not HTTP, or too much.
+    /// The response is not HTTP, or too long.
     #[error("{address} answers what cannot be read: {reason}")]
     Malformed {
-        /// Where.
+        /// The address that was asked.
         address: String,
-        /// What is wrong.
+        /// A description of what is wrong, for people.
         reason: String,
     },
 }
@@ -74,13 +74,13 @@ impl Error {
 pub struct Target<'a> {
     /// Name or address.
     pub host: &'a str,
-    /// TCP port.
+    /// TCP port of the service.
     pub port: u16,
     /// Over TLS, with what [`crate::identity::Identity::tls`] makes.
     pub tls: Option<&'a Arc<ClientConfig>>,
 }
 
-/// A response.
+/// A response of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Hosts say 200 even when they refuse: see [`crate::reply`].
@@ -228,7 +228,8 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// # Errors
 /// Those of the stream.
 pub fn read_to_end(stream: &mut impl Read, max: usize) -> io::Result<Vec<u8>> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 8192]);
+    let mut all = Vec::new();
+    let mut buffer = [0; 8192];
     while all.len() <= max && read_more(stream, &mut all, &mut buffer)? {}
     Ok(all)
 }
@@ -242,21 +243,22 @@ fn read_more(stream: &mut impl Read, all: &mut Vec<u8>, buffer: &mut [u8]) -> io
         }
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !all.is_empty() => Ok(false),
-        // A host that closes at once may reset the connection after its answer.
+        // A host that closes at once may reset the connection after its response.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !all.is_empty() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// What a host has answered, head and body. `None` when it is no answer that can be used.
+/// A host's response, head and body. `None` when it cannot be used.
 pub fn parse(answer: &[u8]) -> Option<Response> {
     response(answer).ok()
 }
 
-/// Reads up to the end of the answer, which is not that of the connection: Sunshine 0.23 lets the app that it
+/// Reads up to the end of the response, which is not that of the connection: Sunshine 0.23 lets the app that it
 /// launches inherit the socket, which stays open for as long as the app runs.
 fn read_response(stream: &mut impl Read) -> Result<Response, Failure> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 8192]);
+    let mut all = Vec::new();
+    let mut buffer = [0; 8192];
     let mut head = None;
     while all.len() <= MAX_HEAD + MAX_BODY {
         if head.is_none() {
@@ -280,7 +282,7 @@ enum Framing {
     Connection,
 }
 
-/// What the head of an answer says.
+/// What the head of a response says.
 struct Head {
     status: u16,
     body_at: usize,
@@ -304,7 +306,7 @@ impl Head {
         Ok(Some(Self { status, body_at: end + 4, framing: framing(status, &head)? }))
     }
 
-    /// Nothing that follows belongs to this answer.
+    /// Nothing that follows belongs to this response.
     fn is_whole(&self, all: &[u8]) -> bool {
         let body = &all[self.body_at..];
         match self.framing {
@@ -379,7 +381,7 @@ mod tests {
     use rustls::{HandshakeKind, ServerConfig, ServerConnection};
     use std::net::TcpListener;
 
-    /// A host that answers one request by `answer`.
+    /// A host whose response to one request is `answer`.
     fn host(answer: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -425,7 +427,7 @@ mod tests {
             let port = host(move |mut stream| {
                 let _ = stream.read(&mut [0; 1024]).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
-                // Open until the test has its answer.
+                // Open until the test has the response.
                 let _ = hold.recv();
             });
             assert_eq!(ask(port, LONG).unwrap().text(), "hi", "{text}");
@@ -491,7 +493,8 @@ mod tests {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
             let config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
-            let (config, client) = (Arc::new(config), tls());
+            let config = Arc::new(config);
+            let client = tls();
             for _ in 0..3 {
                 let config = Arc::clone(&config);
                 let (kinds, kind) = std::sync::mpsc::sync_channel(1);

@@ -27,14 +27,14 @@ pub enum Input {
         x: i16,
         /// Pixels from the top.
         y: i16,
-        /// Pixels.
+        /// Width in pixels.
         width: i16,
-        /// Pixels.
+        /// Height in pixels.
         height: i16,
     },
     /// A mouse button: 1 left, 2 middle, 3 right, 4 back, 5 forward.
     Button {
-        /// Which.
+        /// Number of the button.
         button: u8,
         /// Down, or up.
         down: bool,
@@ -47,7 +47,7 @@ pub enum Input {
     Touch {
         /// What it does.
         phase: TouchPhase,
-        /// Which finger.
+        /// Number of the finger.
         id: u32,
         /// Of the width, from 0 to 1.
         x: f32,
@@ -60,9 +60,9 @@ pub enum Input {
     EnableRumble,
     /// A gamepad is there.
     PadArrived {
-        /// Its number.
+        /// Number of the gamepad, from 0.
         pad: u8,
-        /// Its make.
+        /// What kind of gamepad it is.
         kind: PadKind,
         /// What it has.
         capabilities: u16,
@@ -71,11 +71,11 @@ pub enum Input {
     },
     /// All of a gamepad, and which gamepads there are.
     Pad {
-        /// Its number.
+        /// Number of the gamepad, from 0.
         pad: u8,
         /// A bit for each gamepad that is there; without its own, this one is gone.
         present: u16,
-        /// Its state.
+        /// Buttons, triggers and sticks.
         state: PadState,
     },
 }
@@ -99,13 +99,13 @@ pub enum TouchPhase {
 pub enum PadKind {
     /// Any other.
     Unknown = 0,
-    /// Microsoft's.
+    /// An Xbox gamepad.
     Xbox = 1,
-    /// Sony's.
+    /// A PlayStation gamepad.
     PlayStation = 2,
-    /// Nintendo's.
+    /// A Nintendo gamepad.
     Nintendo = 3,
-    /// Valve's.
+    /// A Steam gamepad.
     Steam = 4,
 }
 
@@ -113,7 +113,7 @@ pub enum PadKind {
 pub mod capability {
     /// Triggers with more than two positions.
     pub const TRIGGERS: u16 = 1;
-    /// Can shake.
+    /// The gamepad can rumble.
     pub const RUMBLE: u16 = 2;
 }
 
@@ -188,9 +188,9 @@ impl Input {
                     TouchPhase::Cancel => 4,
                 };
                 out.magic(0x5500_0002).bytes(&[phase, 0, 0xff, 0xff]).bytes(&id.to_le_bytes());
-                [x, y, pressure, 0.0, 0.0].iter().for_each(|value| {
+                for value in [x, y, pressure, 0.0, 0.0] {
                     out.bytes(&value.to_le_bytes());
-                });
+                }
                 5
             }
             Self::EnableRumble => {
@@ -231,12 +231,16 @@ impl Writer {
     }
 
     fn be(&mut self, values: &[i16]) -> &mut Self {
-        values.iter().for_each(|value| self.0.extend_from_slice(&value.to_be_bytes()));
+        for value in values {
+            self.0.extend_from_slice(&value.to_be_bytes());
+        }
         self
     }
 
     fn le(&mut self, values: &[u16]) -> &mut Self {
-        values.iter().for_each(|value| self.0.extend_from_slice(&value.to_le_bytes()));
+        for value in values {
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
         self
     }
 

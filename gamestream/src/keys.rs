@@ -158,11 +158,11 @@ fn named(code: &str) -> Option<u8> {
 
 /// Bits of modifiers in a key's message.
 pub mod modifier {
-    /// Either shift.
+    /// Either Shift key.
     pub const SHIFT: u8 = 1;
-    /// Either control.
+    /// Either Control key.
     pub const CONTROL: u8 = 2;
-    /// Either alt.
+    /// Either Alt key.
     pub const ALT: u8 = 4;
     /// Either Windows or command key.
     pub const META: u8 = 8;

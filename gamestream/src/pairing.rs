@@ -32,7 +32,7 @@ pub struct Random {
 /// Why pairing has failed. It can be begun again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The host refuses, or its answer cannot be read.
+    /// The host refuses, or its reply cannot be read.
     #[error(transparent)]
     Reply(#[from] reply::Error),
     /// The host says no.
@@ -55,7 +55,7 @@ pub enum Error {
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
-    /// Ask `/pair` over plain HTTP with these parameters. The first answer comes when somebody has typed the PIN.
+    /// Ask `/pair` over plain HTTP with these parameters. The first reply comes when somebody has typed the PIN.
     Ask(String),
     /// Ask `/pair` over TLS, with this certificate as the only one that is accepted.
     AskOverTls(String, CertificateDer<'static>),
@@ -63,13 +63,13 @@ pub enum Step {
     Paired(CertificateDer<'static>),
 }
 
-/// One attempt. [`Pairing::start`] it, then give it every answer.
+/// One attempt. [`Pairing::start`] it, then give it every reply.
 pub struct Pairing<'a> {
     identity: &'a Identity,
     random: Random,
     cipher: Blocks,
     stage: Stage,
-    /// The host has answered the first call, and so waits for the others.
+    /// The host has replied to the first call, and so waits for the others.
     begun: bool,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Pairing<'a> {
         (Self { identity, random, cipher, stage: Stage::Certificate, begun: false }, ask(&query))
     }
 
-    /// Takes the answer to the last step.
+    /// Takes the reply to the last step.
     ///
     /// # Errors
     /// [`Error`]; the attempt is over.
@@ -178,7 +178,9 @@ fn key(salt: &[u8; 16], pin: &str) -> [u8; 16] {
 
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     hash.finalize().into()
 }
 

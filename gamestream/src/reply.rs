@@ -1,4 +1,4 @@
-//! What hosts answer over HTTP: small XML documents, with a status of their own in the root.
+//! Replies of hosts over HTTP: small XML documents, with a status of their own in the root.
 
 use std::num::NonZeroU16;
 
@@ -39,7 +39,7 @@ impl Error {
 /// What a host says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// For people.
+    /// Name of the host, as its owner has set it.
     pub name: String,
     /// Stays the same for ever.
     pub unique_id: String,
@@ -81,7 +81,7 @@ impl Codecs {
 /// An app of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
-    /// Its number.
+    /// The number that the host gives it.
     pub id: u32,
     /// May be empty.
     pub name: String,

@@ -1,4 +1,4 @@
-//! RTSP as hosts speak it: one request per TCP connection, perhaps encrypted, answered until the end of the stream.
+//! RTSP as hosts speak it: one request per TCP connection, perhaps encrypted; the reply ends with the stream.
 
 use crate::crypto::{Forged, Session, TAG};
 use crate::read::{array, u32_be};
@@ -19,7 +19,7 @@ pub enum Error {
     /// The host says no.
     #[error("the host answers {status} to {method}")]
     Refused {
-        /// What was asked.
+        /// The request that it is the reply to.
         method: &'static str,
         /// As HTTP has them.
         status: u16,
@@ -40,9 +40,9 @@ pub enum Error {
 pub struct SessionUrl {
     /// The text, as requests name it.
     pub url: String,
-    /// TCP port.
+    /// TCP port of the service.
     pub port: u16,
-    /// Is encrypted.
+    /// Whether messages are encrypted.
     pub encrypted: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Client {
     id: Option<String>,
 }
 
-/// A reply.
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     headers: Vec<(String, String)>,
@@ -111,7 +111,9 @@ impl Client {
         if let Some(id) = &self.id {
             text.push_str(&format!("Session: {id}\r\n"));
         }
-        headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
         if !body.is_empty() {
             text.push_str(&format!("Content-type: application/sdp\r\nContent-length: {}\r\n", body.len()));
         }
@@ -183,7 +185,8 @@ fn open(session: &Session, side: u8, bytes: &[u8]) -> Option<Result<Vec<u8>, For
     if len & ENCRYPTED == 0 {
         return None;
     }
-    let (sequence, tag) = (u32_be(bytes, 4)?, array(bytes, 8)?);
+    let sequence = u32_be(bytes, 4)?;
+    let tag = array(bytes, 8)?;
     let len = usize::try_from(len & !ENCRYPTED).ok()?;
     let mut text = bytes.get(HEADER..HEADER.checked_add(len)?)?.to_vec();
     Some(session.open(&nonce(side, sequence), &mut text, &tag).map(|()| text))

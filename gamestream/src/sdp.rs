@@ -1,4 +1,4 @@
-//! What a host offers (its answer to DESCRIBE), and what we ask for (ANNOUNCE).
+//! What a host offers (its reply to DESCRIBE), and what we ask for (ANNOUNCE).
 
 use crate::control::Version;
 
@@ -18,7 +18,7 @@ const FEATURES: u32 = 0x87;
 pub enum Codec {
     /// H.264.
     H264,
-    /// HEVC.
+    /// H.265.
     Hevc,
     /// AV1.
     Av1,
@@ -30,14 +30,14 @@ pub struct Offer {
     features: u32,
     supported: u32,
     requested: u32,
-    /// Has HEVC.
+    /// The host encodes H.265.
     pub hevc: bool,
-    /// Has AV1.
+    /// The host encodes AV1.
     pub av1: bool,
 }
 
 impl Offer {
-    /// Reads the body of an answer to DESCRIBE. What is missing is not offered.
+    /// Reads the body of a reply to DESCRIBE. What is missing is not offered.
     pub fn parse(body: &str) -> Self {
         let attribute = |name: &str| {
             let line =
@@ -53,7 +53,7 @@ impl Offer {
         }
     }
 
-    /// Takes touches.
+    /// Whether the host takes touches.
     pub fn touch(&self) -> bool {
         self.features & 1 != 0
     }
@@ -78,9 +78,9 @@ impl Offer {
 pub struct Encryption {
     /// The control stream always is.
     pub control: Version,
-    /// Video.
+    /// Whether video is encrypted.
     pub video: bool,
-    /// Sound.
+    /// Whether sound is encrypted.
     pub audio: bool,
 }
 
@@ -96,7 +96,7 @@ impl Encryption {
 /// What we ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
     /// Pixels, even.
     pub height: u32,
@@ -106,7 +106,7 @@ pub struct Ask {
     pub bitrate_kbps: u32,
     /// As agreed on: datagrams have 16 bytes more. A multiple of 16.
     pub packet_size: usize,
-    /// Of video.
+    /// The codec of video.
     pub codec: Codec,
     /// 0: BT.601, 1: BT.709, 2: BT.2020.
     pub colorspace: u8,
@@ -175,7 +175,7 @@ pub fn announce(ask: &Ask, host: &str, video_port: u16) -> String {
     out
 }
 
-/// What an answer to SETUP says.
+/// What a reply to SETUP says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// UDP port of the stream.

@@ -44,7 +44,7 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// Runs a streamer in `run_dir` to its end, and cleans up after it. Fails only when it cannot say how that went.
 pub fn run(run_dir: &Path) -> ExitCode {
     let exit = match supervise(run_dir) {
-        Ok(Ended { status, out_of_memory }) => StreamerExit {
+        Ok(StreamerEnd { status, out_of_memory }) => StreamerExit {
             code: status.exit_status(),
             signal: status.terminating_signal(),
             reason: match read_reason(run_dir) {
@@ -81,14 +81,14 @@ fn read_reason(run_dir: &Path) -> ExitReason {
 }
 
 /// How the streamer ended.
-struct Ended {
+struct StreamerEnd {
     status: WaitStatus,
     /// By SIGKILL, when the kernel had just killed in our control group for want of memory.
     out_of_memory: bool,
 }
 
 /// Starts the streamer and waits for its end.
-fn supervise(run_dir: &Path) -> io::Result<Ended> {
+fn supervise(run_dir: &Path) -> io::Result<StreamerEnd> {
     for stale in [REASON_FILE, EXIT_FILE] {
         match fs::remove_file(run_dir.join(stale)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -101,7 +101,7 @@ fn supervise(run_dir: &Path) -> io::Result<Ended> {
     runtime.block_on(watch(run_dir))
 }
 
-async fn watch(run_dir: &Path) -> io::Result<Ended> {
+async fn watch(run_dir: &Path) -> io::Result<StreamerEnd> {
     // Before the start, so that none is missed.
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -121,7 +121,7 @@ async fn watch(run_dir: &Path) -> io::Result<Ended> {
         tokio::select! {
             _ = child_ended.recv() => if let Some(status) = reap(streamer) {
                 let killed = status.terminating_signal() == Some(Signal::KILL.as_raw());
-                return Ok(Ended { status, out_of_memory: killed && count() > killed_before });
+                return Ok(StreamerEnd { status, out_of_memory: killed && count() > killed_before });
             },
             _ = terminate.recv() => stop(streamer, &mut kill_at),
             _ = interrupt.recv() => stop(streamer, &mut kill_at),

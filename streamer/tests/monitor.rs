@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     // What a test runner asks first.
     if args.iter().any(|arg| arg == "--list") {
         if !args.iter().any(|arg| arg == "--ignored") {
-            TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
+            for (name, _) in &TESTS {
+                println!("{name}: test");
+            }
         }
         return ExitCode::SUCCESS;
     }

@@ -204,21 +204,21 @@ const DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines of text.
     #[default]
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// Everything decided.
+/// All settings, with defaults and bounds applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Address of the HTTP server.
     pub listen: SocketAddr,
     /// Absolute; holds the lock file and `run/`.
     pub state_dir: PathBuf,
-    /// Absolute.
+    /// Path of the streamer program; absolute.
     pub streamer_bin: PathBuf,
     /// Handed to each streamer.
     pub settings: Settings,
@@ -296,9 +296,9 @@ pub enum ConfigError {
     /// The configuration file says something that cannot be.
     #[error("{}: {error}", .path.display())]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What.
+        /// What is wrong in it.
         error: FileError,
     },
     /// It says something that cannot be done.
@@ -386,7 +386,7 @@ impl Options {
 /// What the process was started for.
 #[derive(Debug)]
 pub struct Loaded {
-    /// All settings.
+    /// The settings.
     pub config: Config,
     /// Where they come from.
     pub origins: Origins,
@@ -447,11 +447,10 @@ impl Config {
         let options = options.over(file);
         let streams = options.streams()?;
         let max_streamers = options.max_streamers.unwrap_or(64);
-        let (turn, public_ips) = (network::turn(&options)?, network::public_ips(&options)?);
-        let (udp_ports, interfaces) = (
-            network::udp_ports(&options, max_streamers)?,
-            options.webrtc_interface.clone().unwrap_or_default(),
-        );
+        let turn = network::turn(&options)?;
+        let public_ips = network::public_ips(&options)?;
+        let udp_ports = network::udp_ports(&options, max_streamers)?;
+        let interfaces = options.webrtc_interface.clone().unwrap_or_default();
         let deny_candidates = network::deny_candidates(&options)?;
         let defaults = Settings::default();
         let mut listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -569,7 +568,8 @@ fn parse_ice_server(text: &str) -> Result<IceServer, String> {
     if !["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err("must begin with stun:, stuns:, turn: or turns:".into());
     }
-    let (username, credential) = (parts.next(), parts.next());
+    let username = parts.next();
+    let credential = parts.next();
     if url.starts_with("turn") && credential.is_none() {
         return Err("a TURN server needs a user and a credential: URL,USER,CREDENTIAL".into());
     }

@@ -1,5 +1,5 @@
-//! How many connections one address may hold open. Whoever holds more than that is let go at once, before a byte is read, so that nobody can
-//! use up the server's descriptors.
+//! Limits the open connections of one address. One over the limit is closed before a byte is read, so that no client can use up
+//! the server's descriptors.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -12,22 +12,22 @@ use crate::auth::address::Network;
 use crate::limits::{Limit, Refusals, network};
 use crate::seats::{Seat, Seats};
 
-/// Open connections by address. All clones are the same.
+/// Open connections by address. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Connections {
     open: Seats<IpAddr>,
-    /// Through whom others come: they are not counted.
+    /// Trusted proxies, whose connections are not counted.
     proxies: Vec<Network>,
     refusals: Refusals,
 }
 
 impl Connections {
-    /// None yet; `most` of one address (an IPv6 network of 64 bits is one), but any number of loopback addresses and `proxies`.
+    /// No connections; at most `most` of one address (an IPv6 network of 64 bits is one), but any number of loopback addresses and `proxies`.
     pub fn new(most: u32, proxies: Vec<Network>, refusals: Refusals) -> Self {
         Self { open: Seats::new(most), proxies, refusals }
     }
 
-    /// For each connection that actix has accepted.
+    /// Counts a connection that actix has accepted, and closes it if it is over the limit.
     pub fn accepted(&self, connection: &dyn Any, extensions: &mut Extensions) {
         let tls = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
         let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(tls) else { return };
@@ -55,7 +55,7 @@ impl Connections {
     }
 }
 
-/// An address has as many as it may have.
+/// Closes a connection over the limit.
 #[derive(Debug, PartialEq, Eq)]
 struct TooMany;
 

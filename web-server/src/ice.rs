@@ -1,5 +1,5 @@
-//! The STUN and TURN servers that peers are told of. Credentials for the configured TURN servers are made anew for each
-//! peer, from a secret that only the TURN server and we know, and end after a while.
+//! The STUN and TURN servers for peers. Each peer gets credentials of its own for the configured TURN servers, made from a
+//! secret that only the TURN server and this server know; they expire.
 //!
 //! The scheme is that of coturn's `use-auth-secret` (draft-uberti-behave-turn-rest-00): the user name is the time at
 //! which it ends and a name, the password is the HMAC-SHA1 of it.
@@ -15,12 +15,12 @@ use sha1::Sha1;
 
 use crate::config::Secret;
 
-/// What is configured.
+/// The configured STUN and TURN servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
-    /// Told as they are.
+    /// Servers that are passed on as configured.
     pub servers: Vec<IceServer>,
-    /// Told with credentials that end.
+    /// TURN servers with credentials that expire.
     pub turn: Option<Turn>,
 }
 
@@ -31,18 +31,18 @@ pub struct Turn {
     pub urls: Vec<String>,
     /// The secret, `static-auth-secret` in coturn.
     pub secret: Secret,
-    /// How long credentials are good.
+    /// Lifetime of credentials.
     pub ttl: Duration,
 }
 
 impl Config {
-    /// The servers for a peer that is called `name`, which is for the TURN server's log.
+    /// The servers for a peer. `name` is the user in the TURN server's log.
     pub fn servers(&self, now: DateTime<Utc>, name: &str) -> Vec<IceServer> {
         let of_turn = self.turn.as_ref().map(|turn| turn.server(now, name));
         self.servers.iter().cloned().chain(of_turn).collect()
     }
 
-    /// Completes a `welcome`: the streamer that made it knows no servers.
+    /// Adds the servers to a `welcome`; the streamer that made it knows none.
     pub fn complete(&self, now: DateTime<Utc>, message: &mut ServerMessage) {
         if let ServerMessage::Welcome { ice_servers, peer_id, .. } = message {
             *ice_servers = self.servers(now, &peer_id.to_string());

@@ -1,5 +1,5 @@
-//! How often somebody may ask, join, guess and talk. Addresses that a provider gives to one customer together, an IPv6
-//! network of 64 bits, are one. Decisions are pure; admins are not counted.
+//! Rate limits of requests, joins, failed logins and messages. An IPv6 network of 64 bits, which providers assign to one
+//! customer, counts as one address. Decisions are pure; admins are not limited.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,12 +14,12 @@ use serde::Deserialize;
 
 use crate::seats::{Seat, Seats};
 
-/// Addresses that are known apart, about 1 MB. Those that come while there are so many busy ones share one bucket.
+/// Addresses with a bucket of their own, about 1 MB. While that many are busy, further ones share one bucket.
 const MAX_ADDRESSES: usize = 10_000;
-/// Requests may come this many seconds' worth at once: a page asks for all of its files together.
+/// Size of a burst of requests, in seconds' worth: a page requests all of its files at once.
 const REQUEST_BURST_S: f64 = 4.0;
 
-/// Snapshots that one token may wait for at a time: enough for a page with several slots.
+/// Snapshots that one token may have in progress: enough for a page with several slots.
 const SNAPSHOTS: u32 = 4;
 
 /// `limits:` of the configuration.
@@ -42,7 +42,7 @@ pub struct File {
     pub data_messages_per_second: Option<u32>,
 }
 
-/// Flags and environment, and what they leave open from the file.
+/// Settings from flags and environment, completed from the file.
 #[derive(Debug, Default, Args)]
 #[group(skip)]
 pub struct Options {
@@ -76,7 +76,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// These, with what they leave open from the file.
+    /// These settings; absent ones are taken from the file.
     pub fn over(self, file: File) -> Self {
         Self {
             requests_per_second: self.requests_per_second.or(file.requests_per_second),
@@ -90,7 +90,7 @@ impl Options {
     }
 }
 
-/// All decided.
+/// The settings of this section, with defaults and bounds applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Requests of one address, per second.
@@ -124,10 +124,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What was given, and the defaults where nothing was.
+    /// Applies defaults and checks bounds.
     ///
     /// # Errors
-    /// A value makes no sense.
+    /// A value is out of bounds.
     pub fn merge(file: &Options) -> Result<Self, InvalidField> {
         let default = Self::default();
         let within =
@@ -181,24 +181,24 @@ impl Config {
     }
 }
 
-/// Why something is not looked at now.
+/// A rate limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// Of one address.
+    /// Requests of one address.
     #[error("too many requests from this address; try again later (limits.requests_per_second)")]
     Requests,
-    /// Of one address.
+    /// Joins of one address.
     #[error("too many joins from this address; try again later (limits.joins_per_minute)")]
     Joins,
-    /// Of one address.
+    /// Wrong tokens of one address.
     #[error("too many wrong tokens from this address; try again later (limits.failed_logins_per_minute)")]
     Logins,
-    /// Of one token.
+    /// Snapshots of one token.
     #[error("{SNAPSHOTS} snapshots are being made for this token already; wait for one of them")]
     Snapshots,
 }
 
-/// Every limit of this server.
+/// A limit of this server, as a label of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Streamers at once.
@@ -207,7 +207,7 @@ pub enum Limit {
     Requests,
     /// Joins of one address.
     Joins,
-    /// Wrong tokens of one address: those that were one too many.
+    /// Wrong tokens of one address, those over the limit.
     FailedLogins,
     /// Open connections of one address.
     Connections,
@@ -228,7 +228,7 @@ pub const LIMITS: [(Limit, &str); 7] = [
     (Limit::Messages, "limits.messages_per_second"),
 ];
 
-/// How often each limit was met since the start, for metrics. All clones are the same.
+/// Counts how often each limit was exceeded since the start, for metrics. Clones share the counters.
 #[derive(Debug, Clone, Default)]
 pub struct Refusals(Arc<Counters>);
 
@@ -239,17 +239,17 @@ struct Counters {
 }
 
 impl Refusals {
-    /// Something was one too many.
+    /// Counts one over the limit.
     pub fn refused(&self, limit: Limit) {
         self.counter(limit).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often that happened.
+    /// How often the limit was exceeded.
     pub fn of(&self, limit: Limit) -> u64 {
         self.counter(limit).load(Ordering::Relaxed)
     }
 
-    /// All wrong tokens.
+    /// Number of wrong tokens, within the limit too.
     pub fn failed_logins(&self) -> u64 {
         self.0.failed_logins.load(Ordering::Relaxed)
     }
@@ -260,12 +260,12 @@ impl Refusals {
     }
 }
 
-/// Counts by address.
+/// Rate limits by address.
 #[derive(Debug)]
 pub struct Limits {
     config: Config,
     requests: Mutex<Buckets>,
-    /// Requests of those who have shown nothing valid: they must not use up what others from their address have.
+    /// Requests without a valid token. Apart from those with one, so that they cannot use up the limit of others at the same address.
     strangers: Mutex<Buckets>,
     joins: Mutex<Buckets>,
     failures: Mutex<Buckets>,
@@ -274,7 +274,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Nothing has been used yet.
+    /// Full buckets for every address.
     pub fn new(config: Config, refusals: Refusals) -> Self {
         let per_minute = |n: u32| Mutex::new(Buckets::new(f64::from(n) / 60.0, f64::from(n)));
         let requests = f64::from(config.requests_per_second);
@@ -290,53 +290,53 @@ impl Limits {
         }
     }
 
-    /// The bounds.
+    /// The configured limits.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What was refused.
+    /// Counts requests over each limit.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// A request of somebody who has shown a valid token that is no admin's.
+    /// Counts a request with a valid token that is no admin's.
     ///
     /// # Errors
-    /// One too many.
+    /// The limit is exceeded.
     pub fn request(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         take(&self.requests, now, address).or_else(|()| self.refuse(Limit::Requests, Exceeded::Requests))
     }
 
-    /// A request of somebody who has shown nothing valid. Counted apart from [`Limits::request`].
+    /// Counts a request without a valid token, apart from [`Limits::request`].
     ///
     /// # Errors
-    /// One too many.
+    /// The limit is exceeded.
     pub fn stranger(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         take(&self.strangers, now, address).or_else(|()| self.refuse(Limit::Requests, Exceeded::Requests))
     }
 
-    /// Somebody with a valid token that is no admin's joins: by a WebSocket, or an offer.
+    /// Counts a join with a valid token that is no admin's, by WebSocket or by an offer.
     ///
     /// # Errors
-    /// One too many.
+    /// The limit is exceeded.
     pub fn join(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         take(&self.joins, now, address).or_else(|()| self.refuse(Limit::Joins, Exceeded::Joins))
     }
 
-    /// A token was wrong. Valid ones are never counted, nor refused for the wrong ones of others behind the same address.
+    /// Counts a wrong token. Valid ones are not counted, nor refused because of wrong ones from the same address.
     ///
     /// # Errors
-    /// One too many.
+    /// The limit is exceeded.
     pub fn login_failed(&self, now: Instant, address: IpAddr) -> Result<(), Exceeded> {
         self.refusals.0.failed_logins.fetch_add(1, Ordering::Relaxed);
         take(&self.failures, now, address).or_else(|()| self.refuse(Limit::FailedLogins, Exceeded::Logins))
     }
 
-    /// A snapshot is to be made for a token. It counts until the seat is dropped.
+    /// Takes a seat for a snapshot for a token. It counts until the seat is dropped.
     ///
     /// # Errors
-    /// As many as are allowed are being made for it.
+    /// The token has as many in progress as it may.
     pub fn snapshot(&self, token: TokenId) -> Result<Seat<TokenId>, Exceeded> {
         self.snapshots.take(token).ok_or(Exceeded::Snapshots)
     }
@@ -353,7 +353,7 @@ fn take(buckets: &Mutex<Buckets>, now: Instant, address: IpAddr) -> Result<(), (
     if buckets.take(now, address) { Ok(()) } else { Err(()) }
 }
 
-/// A token bucket: `burst` at once after a rest, `per_second` of them in the long run.
+/// A token bucket: `burst` at once after a pause, `per_second` in the long run.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     left: f64,
@@ -361,12 +361,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub fn new(now: Instant, burst: f64) -> Self {
         Self { left: burst, filled: now }
     }
 
-    /// Takes one, if there is one.
+    /// Takes a token; false when the bucket is empty.
     pub fn take(&mut self, now: Instant, per_second: f64, burst: f64) -> bool {
         self.fill(now, per_second, burst);
         let there = self.left >= 1.0;
@@ -389,7 +389,7 @@ struct Buckets {
     per_second: f64,
     burst: f64,
     known: HashMap<IpAddr, Bucket>,
-    /// Of addresses for which there was no room.
+    /// Shared by addresses for which there was no room.
     others: Option<Bucket>,
 }
 
@@ -399,12 +399,15 @@ impl Buckets {
     }
 
     fn take(&mut self, now: Instant, address: IpAddr) -> bool {
-        let (per_second, burst) = (self.per_second, self.burst);
+        let per_second = self.per_second;
+        let burst = self.burst;
         self.bucket(now, address).take(now, per_second, burst)
     }
 
     fn bucket(&mut self, now: Instant, address: IpAddr) -> &mut Bucket {
-        let (per_second, burst, address) = (self.per_second, self.burst, network(address));
+        let per_second = self.per_second;
+        let burst = self.burst;
+        let address = network(address);
         if self.known.len() >= MAX_ADDRESSES && !self.known.contains_key(&address) {
             // Those that are full again are as good as unknown.
             self.known.retain(|_, bucket| {
@@ -449,7 +452,9 @@ mod tests {
 
     #[test]
     fn snapshots_of_a_token_count_while_they_are_made() {
-        let (limits, token, other) = (limits(), TokenId::unique(), TokenId::unique());
+        let limits = limits();
+        let token = TokenId::unique();
+        let other = TokenId::unique();
         let turns: Vec<_> = (0..SNAPSHOTS).map(|_| limits.snapshot(token).unwrap()).collect();
         assert_eq!(limits.snapshot(token).unwrap_err(), Exceeded::Snapshots);
         assert!(limits.snapshot(other).is_ok());
@@ -467,8 +472,10 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_and_time_gives_them_back() {
-        let (limits, now) = (limits(), Instant::now());
-        let (a, b) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let limits = limits();
+        let now = Instant::now();
+        let a = ip("10.0.0.1");
+        let b = ip("10.0.0.2");
         let burst = (0..100).filter(|_| limits.request(now, a).is_ok()).count();
         assert_eq!(burst, 20);
         assert_eq!(limits.request(now, a), Err(Exceeded::Requests));
@@ -481,7 +488,9 @@ mod tests {
 
     #[test]
     fn wrong_tokens_are_limited_by_address() {
-        let (limits, now, a) = (limits(), Instant::now(), ip("10.0.0.1"));
+        let limits = limits();
+        let now = Instant::now();
+        let a = ip("10.0.0.1");
         for _ in 0..2 {
             assert_eq!(limits.login_failed(now, a), Ok(()));
         }
@@ -494,14 +503,17 @@ mod tests {
 
     #[test]
     fn strangers_use_up_nothing_of_those_who_are_known() {
-        let (limits, now, a) = (limits(), Instant::now(), ip("10.0.0.1"));
+        let limits = limits();
+        let now = Instant::now();
+        let a = ip("10.0.0.1");
         assert_eq!((0..100).filter(|_| limits.stranger(now, a).is_ok()).count(), 20);
         assert_eq!(limits.request(now, a), Ok(()));
     }
 
     #[test]
     fn neighbours_in_a_network_of_version_6_are_one() {
-        let (limits, now) = (limits(), Instant::now());
+        let limits = limits();
+        let now = Instant::now();
         for n in 0..3 {
             assert!(limits.join(now, ip(&format!("2001:db8::{n}"))).is_ok());
         }
@@ -511,7 +523,8 @@ mod tests {
 
     #[test]
     fn addresses_are_bounded_and_a_flood_of_them_frees_nobody() {
-        let (mut buckets, now) = (Buckets::new(1.0, 2.0), Instant::now());
+        let mut buckets = Buckets::new(1.0, 2.0);
+        let now = Instant::now();
         let busy = ip("9.9.9.9");
         assert!(buckets.take(now, busy) && buckets.take(now, busy) && !buckets.take(now, busy));
         for n in 0..2 * MAX_ADDRESSES as u32 {

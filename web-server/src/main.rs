@@ -14,7 +14,9 @@ fn main() -> ExitCode {
         }
     };
     if loaded.command.is_some() {
-        loaded.warnings.iter().for_each(|warning| eprintln!("web-server: {warning}"));
+        for warning in &loaded.warnings {
+            eprintln!("web-server: {warning}");
+        }
     }
     match loaded.command {
         Some(Command::CheckConfig) => {

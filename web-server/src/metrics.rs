@@ -1,7 +1,7 @@
-//! What `GET /metrics` shows: counters of this server, and what each streamer reported last.
+//! `GET /metrics`: counters of this server, and those that each streamer reported last.
 //!
-//! Numbers of streamers come from their heartbeat of each second, as the registry holds it, and are put into words only
-//! when somebody asks: a streamer that is gone leaves no series behind. What has a label is bounded: routes
+//! Numbers of streamers come from their heartbeats, as the registry holds them, and are formatted only
+//! for a request: a streamer that is gone leaves no series behind. Labels are bounded: routes
 //! are patterns, streamers are at most `max_streamers`, and peers appear only where `metrics.per_peer` says so.
 
 mod process;
@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use self::table::{Kind, Metric};
 use crate::limits::{LIMITS, Refusals};
 
-/// What [`Metrics::text`] is.
+/// Content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
 /// Upper bounds of request times, seconds. A list of streamers takes one millisecond, a start some seconds.
@@ -33,7 +33,7 @@ const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// All states, so that each has a number, if only zero.
+/// All states, so that each has a series.
 const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Starting, "starting"),
     (StreamerState::Running, "running"),
@@ -53,12 +53,12 @@ const PEER_STATES: [(PeerState, &str); 3] =
 
 const TRANSPORTS: [(Transport, &str); 2] = [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")];
 
-/// The counters of this server. Cheap to clone; all clones are the same.
+/// The counters of this server. Cheap to clone; clones share the counters.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Request, Histogram, fn() -> Histogram>,
     responses: Family<Response, Counter>,
-    joins: Family<Join, Counter>,
+    joins: Family<JoinLabels, Counter>,
     created: Counter,
     failures: Counter,
     refusals: Refusals,
@@ -79,7 +79,7 @@ struct Response {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Join {
+struct JoinLabels {
     kind: &'static str,
     result: &'static str,
 }
@@ -99,7 +99,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request was answered. `route` is the pattern that it matched.
+    /// Counts a request and its response. `route` is the pattern that it matched.
     pub fn request(&self, method: &str, route: Option<String>, status: u16, took: Duration) {
         let method = known_method(method);
         let route = route.unwrap_or_else(|| "none".to_owned());
@@ -107,23 +107,23 @@ impl Metrics {
         self.responses.get_or_create(&Response { method, route, status }).inc();
     }
 
-    /// Somebody joined, or was not let in.
+    /// Counts a join, or a refused one.
     pub fn join(&self, kind: PeerKind, joined: bool) {
         let result = if joined { "joined" } else { "refused" };
-        self.joins.get_or_create(&Join { kind: name_of(&PEER_KINDS, kind), result }).inc();
+        self.joins.get_or_create(&JoinLabels { kind: name_of(&PEER_KINDS, kind), result }).inc();
     }
 
-    /// A streamer was created.
+    /// Counts a streamer that was created.
     pub fn created(&self) {
         self.created.inc();
     }
 
-    /// A streamer ended without having been told to.
+    /// Counts a streamer that ended by itself.
     pub fn failed(&self) {
         self.failures.inc();
     }
 
-    /// Where limits count what they refuse.
+    /// The counters of refusals.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
     }
@@ -136,8 +136,12 @@ impl Metrics {
     /// Everything, for Prometheus.
     pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
         let mut registry = Registry::with_prefix("oriel");
-        registry.register("http_request_seconds", "Time until a request was answered", self.requests.clone());
-        registry.register("http_responses", "Answers by status", self.responses.clone());
+        registry.register(
+            "http_request_seconds",
+            "Time from a request to its response",
+            self.requests.clone(),
+        );
+        registry.register("http_responses", "Responses by status", self.responses.clone());
         registry.register("joins", "Viewers that joined or were refused", self.joins.clone());
         registry.register("streamers_created", "Streamers that were created", self.created.clone());
         registry.register(

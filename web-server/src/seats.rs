@@ -1,10 +1,10 @@
-//! Things of which somebody may hold so many at a time.
+//! Limits on what one key may hold at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many each key holds. All clones are the same.
+/// Counts what each key holds. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Seats<K> {
     most: u32,
@@ -14,7 +14,7 @@ pub struct Seats<K> {
 #[derive(Debug, Clone)]
 struct Held<K>(Arc<Mutex<HashMap<K, u32>>>);
 
-/// One of those that a key holds. It counts until it is dropped.
+/// One seat of a key. It counts until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Seat<K: Eq + Hash> {
@@ -23,12 +23,12 @@ pub struct Seat<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Copy> Seats<K> {
-    /// None is held; each key may hold `most`.
+    /// No seat is taken; each key may take `most`.
     pub fn new(most: u32) -> Self {
         Self { most, held: Held(Arc::default()) }
     }
 
-    /// One more, unless the key holds as many as it may.
+    /// Takes a seat; `None` when the key has as many as it may.
     pub fn take(&self, key: K) -> Option<Seat<K>> {
         let mut held = self.held.lock();
         let count = held.get(&key).copied().unwrap_or_default();
@@ -40,7 +40,7 @@ impl<K: Eq + Hash + Copy> Seats<K> {
         Some(Seat { key, held: self.held.clone() })
     }
 
-    /// Nothing is held, and nothing is kept of what was.
+    /// Whether no key has a seat, and nothing is kept of earlier ones.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.held.lock().is_empty()
@@ -48,7 +48,7 @@ impl<K: Eq + Hash + Copy> Seats<K> {
 }
 
 impl<K> Held<K> {
-    /// For some arithmetic only; what a panic leaves behind is whole.
+    /// The lock is held for arithmetic only, so that a panic cannot leave the counts inconsistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<K, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

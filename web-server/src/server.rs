@@ -2,15 +2,18 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::{App, HttpServer, middleware, web};
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::site::Site;
@@ -19,10 +22,11 @@ use crate::auth::Auth;
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::hosts::Hosts;
+use crate::ice;
 use crate::ice_tcp;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::registry::store::{self, Store};
+use crate::registry::store::{self, Record, Store};
 use crate::registry::{self, Registry};
 use crate::signaling::multistream;
 use crate::streams;
@@ -61,7 +65,9 @@ pub struct Locked {
 pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     log_to_stderr(&config);
     descriptors::raise();
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(HTTP_WORKERS)
         .enable_all()
@@ -74,111 +80,36 @@ pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
-    let run_root = config.run_root();
-    make_private(&config.state_dir, &config.sessions)?;
-    let _lock = lock(&config.state_dir)?;
+    let _lock = prepare_state_dir(&config)?;
     let tcp_listeners = listen_for_media(&mut config)?;
     let certificate =
         config.access.tls.clone().map(Certificate::load).transpose().context("setting up HTTPS")?;
     let auth =
         Auth::new(config.access.secrets.clone(), &config.state_dir).context("reading what tokens need")?;
-    let auth = web::Data::new(auth);
-    let metrics = Metrics::default();
-    let limits = web::Data::new(Limits::new(config.limits, metrics.refusals().clone()));
-    let public = !config.listen.ip().is_loopback();
-    let site = web::Data::new(Site { access: config.access, public });
-    make_private(&run_root, &config.sessions)?;
-    for homes in homes::DIRECTORIES {
-        make_private(&config.state_dir.join(homes), &config.sessions)?;
-    }
     let (store, remembered) = Store::open(&config.state_dir)
         .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
     // Bound before anything is adopted: a taken port changes nothing.
-    let listener = std::net::TcpListener::bind(config.listen)
-        .with_context(|| format!("listening on {}", config.listen))?;
+    let listener =
+        TcpListener::bind(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr().context("reading our address")?;
-
     let hosts_dir = config.state_dir.join(HOSTS_DIR);
     let hosts = Hosts::open(hosts_dir.clone())
         .with_context(|| format!("reading the Moonlight hosts in {}", hosts_dir.display()))?;
-    let ice = web::Data::new(config.ice);
-    let health = web::Data::new(health::Config {
-        state_dir: config.state_dir.clone(),
-        streamer_bin: config.streamer_bin.clone(),
-        per_peer: config.metrics_per_peer,
-    });
-    let log = LogSettings { filter: config.log, json: config.log_format == LogFormat::Json };
-    let lifetime = config.sessions.lifetime;
-    let launcher = Arc::new(launcher(config.streamer_bin, log, config.sessions, &run_root));
+    let metrics = Metrics::default();
     let routes = ice_tcp::Routes::default();
     // Ends with us; connections that streamers have do not.
     let _media =
         ice_tcp::start(tcp_listeners, &routes, metrics.tcp()).context("listening for media over TCP")?;
-    let registry_config = registry::Config {
-        launcher: launcher.clone(),
-        run_root: run_root.clone(),
-        settings: config.settings,
-        max_streamers: config.max_streamers,
-        homes: Homes::new(config.state_dir.clone()),
-        lifetime,
-        hosts: hosts.clone(),
-        routes: routes.clone(),
-        metrics: metrics.clone(),
-    };
-    let (handle, mut registry) = Registry::new(registry_config, store);
-    let scan =
-        adopt::scan(&run_root, &launcher).await.with_context(|| format!("reading {}", run_root.display()))?;
-    registry.resume(scan, remembered, &config.streams);
-    let registry_task = tokio::spawn(registry.run());
-    if let Some(spec) = config.streams.spec()
-        && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await
-    {
-        // The other streamers must not suffer for it.
-        tracing::error!(id = %config.streams.streamer, %error, "the configured streams cannot be started");
-    }
 
-    let data = web::Data::new(handle.clone());
-    let hosts = web::Data::new(hosts);
-    let metrics = web::Data::new(metrics);
-    let listeners = web::Data::new(events::Listeners::default());
-    let multistream = web::Data::new(multistream::Config {
-        configured: !config.streams.sources.is_empty(),
-        streamer: config.streams.streamer,
-        max_slots: config.streams.max_slots,
-    });
-    let proxies = site.access.trusted_proxies.clone();
-    let connections = Connections::new(limits.config().connections, proxies, limits.refusals().clone());
-    let base_path = site.access.base_path.clone();
-    let base = base_path.clone();
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(middleware::from_fn(edge::edge))
-            .app_data(data.clone())
-            .app_data(hosts.clone())
-            .app_data(multistream.clone())
-            .app_data(auth.clone())
-            .app_data(limits.clone())
-            .app_data(site.clone())
-            .app_data(metrics.clone())
-            .app_data(ice.clone())
-            .app_data(health.clone())
-            .app_data(listeners.clone())
-            .configure(|routes| below(&base_path, routes))
-    })
-    .on_connect(move |connection, extensions| connections.accepted(connection, extensions))
-    .workers(HTTP_WORKERS)
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_DEADLINE_S);
-    let scheme = if certificate.is_some() { "https" } else { "http" };
-    let server = match &certificate {
-        Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
-        None => server.listen(listener),
-    };
-    let server = server.context("listening")?.run();
-    let watch = certificate.map(|certificate| tokio::spawn(certificate.watch()));
+    let (handle, registry_task) =
+        start_registry(&config, store, remembered, &hosts, routes, &metrics).await?;
+    let state = State::new(&config, auth, handle.clone(), hosts, metrics);
+    let server = http_server(state, listener, certificate.as_ref())?;
+    let watch = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
     let server_task = tokio::spawn(server);
-    announce(&format!("{scheme}://{address}{base}/"), config.log_format);
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    announce(&format!("{scheme}://{address}{}/", config.access.base_path), config.log_format);
 
     let signal = wait_for_signal().await?;
     tracing::info!(signal, stop_streamers = config.stop_streamers, "shutting down");
@@ -193,6 +124,135 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         watch.abort();
     }
     Ok(())
+}
+
+/// Makes the directories that everything is kept in, and takes the lock of the state directory.
+fn prepare_state_dir(config: &Config) -> anyhow::Result<File> {
+    make_private(&config.state_dir, &config.sessions)?;
+    let lock = lock(&config.state_dir)?;
+    make_private(&config.run_root(), &config.sessions)?;
+    for homes in homes::DIRECTORIES {
+        make_private(&config.state_dir.join(homes), &config.sessions)?;
+    }
+    Ok(lock)
+}
+
+/// Adopts the streamers that run, starts those that ought to, and the configured streams. The task is the registry's.
+async fn start_registry(
+    config: &Config,
+    store: Store,
+    remembered: Vec<Record>,
+    hosts: &Hosts,
+    routes: ice_tcp::Routes,
+    metrics: &Metrics,
+) -> anyhow::Result<(registry::Handle, JoinHandle<()>)> {
+    let run_root = config.run_root();
+    let launcher = Arc::new(launcher(config, &run_root));
+    let registry_config = registry::Config {
+        launcher: launcher.clone(),
+        run_root: run_root.clone(),
+        settings: config.settings.clone(),
+        max_streamers: config.max_streamers,
+        homes: Homes::new(config.state_dir.clone()),
+        lifetime: config.sessions.lifetime,
+        hosts: hosts.clone(),
+        routes,
+        metrics: metrics.clone(),
+    };
+    let (handle, mut registry) = Registry::new(registry_config, store);
+    let scan =
+        adopt::scan(&run_root, &launcher).await.with_context(|| format!("reading {}", run_root.display()))?;
+    registry.resume(scan, remembered, &config.streams);
+    let task = tokio::spawn(registry.run());
+    if let Some(spec) = config.streams.spec()
+        && let Err(error) = streams::apply(&handle, &config.streams.streamer, &spec).await
+    {
+        // The other streamers must not suffer for it.
+        tracing::error!(id = %config.streams.streamer, %error, "the configured streams cannot be started");
+    }
+    Ok((handle, task))
+}
+
+/// What requests are handled with, by whichever thread.
+#[derive(Clone)]
+struct State {
+    registry: web::Data<registry::Handle>,
+    hosts: web::Data<Hosts>,
+    multistream: web::Data<multistream::Config>,
+    auth: web::Data<Auth>,
+    limits: web::Data<Limits>,
+    site: web::Data<Site>,
+    metrics: web::Data<Metrics>,
+    ice: web::Data<ice::Config>,
+    health: web::Data<health::Config>,
+    listeners: web::Data<events::Listeners>,
+}
+
+impl State {
+    fn new(config: &Config, auth: Auth, registry: registry::Handle, hosts: Hosts, metrics: Metrics) -> Self {
+        let limits = Limits::new(config.limits, metrics.refusals().clone());
+        let public = !config.listen.ip().is_loopback();
+        let multistream = multistream::Config {
+            configured: !config.streams.sources.is_empty(),
+            streamer: config.streams.streamer.clone(),
+            max_slots: config.streams.max_slots,
+        };
+        let health = health::Config {
+            state_dir: config.state_dir.clone(),
+            streamer_bin: config.streamer_bin.clone(),
+            per_peer: config.metrics_per_peer,
+        };
+        Self {
+            registry: web::Data::new(registry),
+            hosts: web::Data::new(hosts),
+            multistream: web::Data::new(multistream),
+            auth: web::Data::new(auth),
+            limits: web::Data::new(limits),
+            site: web::Data::new(Site { access: config.access.clone(), public }),
+            metrics: web::Data::new(metrics),
+            ice: web::Data::new(config.ice.clone()),
+            health: web::Data::new(health),
+            listeners: web::Data::new(events::Listeners::default()),
+        }
+    }
+
+    /// All of it, and the routes that need it.
+    fn configure(&self, app: &mut web::ServiceConfig) {
+        app.app_data(self.registry.clone())
+            .app_data(self.hosts.clone())
+            .app_data(self.multistream.clone())
+            .app_data(self.auth.clone())
+            .app_data(self.limits.clone())
+            .app_data(self.site.clone())
+            .app_data(self.metrics.clone())
+            .app_data(self.ice.clone())
+            .app_data(self.health.clone())
+            .app_data(self.listeners.clone());
+        below(&self.site.access.base_path, app);
+    }
+}
+
+/// The server on a bound address, by HTTPS if there is a certificate.
+fn http_server(
+    state: State,
+    listener: TcpListener,
+    certificate: Option<&Arc<Certificate>>,
+) -> anyhow::Result<Server> {
+    let limits = &state.limits;
+    let proxies = state.site.access.trusted_proxies.clone();
+    let connections = Connections::new(limits.config().connections, proxies, limits.refusals().clone());
+    let server = HttpServer::new(move || {
+        App::new().wrap(middleware::from_fn(edge::edge)).configure(|app| state.configure(app))
+    })
+    .on_connect(move |connection, extensions| connections.accepted(connection, extensions))
+    .workers(HTTP_WORKERS)
+    .disable_signals()
+    .shutdown_timeout(SHUTDOWN_DEADLINE_S);
+    let server = match certificate {
+        Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
+        None => server.listen(listener),
+    };
+    Ok(server.context("listening")?.run())
 }
 
 /// All routes, below the base path if there is one.
@@ -261,8 +321,9 @@ fn make_private(dir: &Path, sessions: &Sessions) -> anyhow::Result<()> {
 }
 
 /// What starts sessions. Limits that cannot be held to are no reason not to serve, but one to say so.
-fn launcher(streamer_bin: PathBuf, log: LogSettings, sessions: Sessions, run_root: &Path) -> Launcher {
-    let Sessions { run_as, limits, .. } = sessions;
+fn launcher(config: &Config, run_root: &Path) -> Launcher {
+    let Sessions { run_as, limits, .. } = config.sessions.clone();
+    let log = LogSettings { filter: config.log.clone(), json: config.log_format == LogFormat::Json };
     if run_as == RunAs::Server && rustix::process::geteuid().is_root() {
         tracing::warn!(
             "sessions run as root: name a user of theirs in sessions.user, or a range with one for each in sessions.users"
@@ -274,6 +335,7 @@ fn launcher(streamer_bin: PathBuf, log: LogSettings, sessions: Sessions, run_roo
         None
     });
     let user_processes = limits.processes.filter(|_| groups.is_none() && run_as != RunAs::Server);
+    let streamer_bin = config.streamer_bin.clone();
     Launcher { streamer_bin, log, run_as, groups, user_processes }
 }
 

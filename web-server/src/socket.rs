@@ -19,7 +19,7 @@ pub enum Out {
     Text(ByteString),
     /// A message that the WebSocket's task completes, or puts into its own words.
     Message(Box<ServerMessage>),
-    /// The peer's connection has another state; told to those only who have no other way to know.
+    /// The peer's connection has another state; for clients that cannot see it themselves.
     State(PeerState),
     /// Nothing follows; close.
     Close(Close),
@@ -36,14 +36,14 @@ pub enum Close {
     Server,
 }
 
-/// What a viewer's WebSocket speaks.
+/// The protocol of a viewer's WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Language {
     /// The native protocol.
     Native,
-    /// Another one: it is given messages, and only those that are for this viewer.
+    /// Another protocol: it gets messages, and only those for this viewer.
     Other,
-    /// Another one, which is given all that there is.
+    /// Another protocol, which gets every message.
     Everything,
 }
 
@@ -59,24 +59,24 @@ pub struct Socket {
 /// The receiving end, in the task of the WebSocket.
 #[derive(Debug)]
 pub struct Outbox {
-    /// In order.
+    /// Messages, in order.
     pub queue: mpsc::Receiver<Out>,
-    /// Cancelled when the viewer does not read: stop at once, whatever waits.
+    /// Cancelled when the viewer does not read: the task ends at once, whatever is queued.
     pub kick: CancellationToken,
 }
 
 impl Socket {
-    /// A socket that is not any other, and what the WebSocket's task reads: texts of the native protocol.
+    /// A new socket and its receiving end, for the native protocol: the WebSocket's task gets texts.
     pub fn new() -> (Self, Outbox) {
         Self::speaking(Language::Native)
     }
 
-    /// The same for a protocol of its own: what the WebSocket's task reads are messages.
+    /// The same for another protocol: the WebSocket's task gets messages.
     pub fn of_messages() -> (Self, Outbox) {
         Self::speaking(Language::Other)
     }
 
-    /// The same for a translation of the native protocol: what the WebSocket's task reads is all of that, and the
+    /// The same for a translation of the native protocol: the WebSocket's task gets every message, and the
     /// states of its peer's connection.
     pub fn of_everything() -> (Self, Outbox) {
         Self::speaking(Language::Everything)
@@ -90,7 +90,7 @@ impl Socket {
         (Self { number, language, queue: sender, kick: kick.clone() }, Outbox { queue: receiver, kick })
     }
 
-    /// Tells the viewers' WebSockets of this process apart.
+    /// A number that no other WebSocket of this process has.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -112,7 +112,7 @@ impl Socket {
         }
     }
 
-    /// Says how the peer's connection is, to translations.
+    /// Sends the state of the peer's connection, to translations only.
     pub fn state(&self, state: PeerState) {
         if self.language == Language::Everything {
             self.push(Out::State(state));

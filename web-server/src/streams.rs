@@ -1,4 +1,4 @@
-//! Makes the streamer of the configured streams what the configuration says, once, when the server starts.
+//! Starts the streamer of the configured streams when the server starts, and replaces one with other streams.
 
 use common::id::StreamerId;
 use common::lifetime::StreamerPatch;
@@ -8,13 +8,13 @@ use common::spec::StreamerSpec;
 use crate::registry::Handle;
 use crate::registry::request::Denied;
 
-/// Who does it, in the audit trail.
+/// `by` in the audit trail.
 const BY: &str = "server";
 
 /// Starts the streamer `id`. One that runs with this spec already goes on, with its viewers; any other is ended first.
 ///
 /// # Errors
-/// Why it cannot be.
+/// The reason why it cannot be started.
 pub async fn apply(registry: &Handle, id: &StreamerId, spec: &StreamerSpec) -> Result<(), Denied> {
     match registry.create(Some(id.clone()), spec.clone(), StreamerPatch::NEVER, BY).await {
         Ok(created) if !matches!(created.streamer.state, StreamerState::Failed | StreamerState::Stopped) => {

@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::TlsFiles;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why there is no HTTPS.
@@ -23,12 +23,12 @@ pub enum TlsError {
     /// A file cannot be used.
     #[error("{}: {message}", .path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// Why.
+        /// What is wrong, for people.
         message: String,
     },
-    /// The two do not belong together, or are of a kind that is not supported.
+    /// Certificate and key do not match, or their kind is not supported.
     #[error("certificate and key cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -37,7 +37,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Certificate {
     files: TlsFiles,
-    /// Read by every handshake, replaced when the files change. Nobody waits while it is held.
+    /// Read by every handshake, replaced when the files change. No I/O is done while it is locked.
     current: RwLock<Arc<CertifiedKey>>,
 }
 
@@ -57,7 +57,7 @@ impl Certificate {
         Ok(Arc::new(Self { files, current }))
     }
 
-    /// What the server is configured with.
+    /// The configuration for the server.
     ///
     /// # Errors
     /// Never, with the versions of TLS that we have.
@@ -68,7 +68,7 @@ impl Certificate {
         Ok(builder.with_cert_resolver(resolver))
     }
 
-    /// Reads the files again whenever they have changed. What cannot be used does not replace what is in use.
+    /// Reads the files again whenever they have changed. Unusable files do not replace the certificate in use.
     pub async fn watch(self: Arc<Self>) {
         let mut known = changed(&self.files);
         loop {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RequestError {
     /// Stable, for programs.
     pub code: Code,
-    /// For people.
+    /// A description, for people; it may change.
     pub message: String,
     /// Path of the offending field of the request or the spec, if there is one: `source.command`.
     pub field: Option<String>,

@@ -1,6 +1,6 @@
 //! What the web-server and a streamer say to each other.
 //!
-//! What is asked, and what it is answered with, is in [`super::request`]. Peers' signalling, specs and the like travel
+//! Requests and their replies are in [`super::request`]. Peers' signalling, specs and the like travel
 //! as [`Json`] inside: these are self-describing, so that an adopted streamer of another build can ignore fields that
 //! it does not know.
 
@@ -28,7 +28,7 @@ pub struct Hello {
     pub protocol: u16,
     /// Version of the speaker's binary, for the log.
     pub build: String,
-    /// Content of the token file. The streamer answers with it too: it proves that it could read it.
+    /// Content of the token file. The streamer's reply has it too, which proves that it could read the file.
     pub token: String,
     /// What this connection is for.
     pub purpose: Purpose,
@@ -43,12 +43,12 @@ pub enum Purpose {
     Bulk,
 }
 
-/// The streamer's answer to the server's [`Hello`].
+/// The streamer's reply to the server's [`Hello`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HelloReply {
-    /// Welcome.
+    /// The connection is accepted.
     Accepted(Hello),
-    /// No; the connection ends.
+    /// The connection is refused, and ends.
     Refused(Refusal),
 }
 
@@ -92,9 +92,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Json<T> {
 /// Web-server to streamer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServerIpcMessage {
-    /// What to be. First on the first control connection of a streamer's life; refused later.
+    /// What to run. The first message on the first control connection of a streamer; ignored later.
     Init {
-        /// Its name, for logs.
+        /// Its id, for logs.
         id: StreamerId,
         /// What to run.
         spec: Json<StreamerSpec>,
@@ -106,31 +106,31 @@ pub enum ServerIpcMessage {
         /// Shown to the peers.
         reason: String,
     },
-    /// What has no reply.
+    /// A message that has no reply.
     Tell(Tell),
-    /// What has one: a [`StreamerIpcMessage::Reply`] of the same id.
+    /// A request, whose reply is the [`StreamerIpcMessage::Reply`] of the same id.
     Request {
         /// Names the reply. No other request of this connection has it.
         id: RequestId,
-        /// What is wanted.
+        /// The request.
         request: AnyRequest,
     },
 }
 
-/// What a streamer is told and does not answer.
+/// A message to a streamer that has no reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Tell {
     /// A peer's signalling. Dropped when there is no such peer.
     FromPeer {
         /// The peer that sent it.
         peer: PeerId,
-        /// The message.
+        /// The message, as the client sent it.
         message: Json<ClientMessage>,
     },
     /// A peer's WebSocket is lost, not closed by `bye`: media goes on while its connection lives. Means nothing
     /// when the peer has resumed on another WebSocket meanwhile.
     DetachPeer {
-        /// The peer.
+        /// The peer whose WebSocket it was.
         peer: PeerId,
         /// The number that its [`Join::Native`] had.
         socket: u64,
@@ -144,7 +144,7 @@ pub struct IcePatch {
     pub sessions: Option<Vec<String>>,
     /// Its user name fragment: another one than before restarts ICE.
     pub ufrag: String,
-    /// Its password.
+    /// Its ICE password.
     pub pwd: String,
     /// Its candidates, `candidate:…`.
     pub candidates: Vec<String>,
@@ -186,7 +186,7 @@ pub struct Settings {
     pub furnish_desktops: bool,
 }
 
-/// Whether programs of a session are kept from what is the server's.
+/// Whether programs of a session are kept from the server's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
@@ -215,7 +215,7 @@ pub enum ProgramNetwork {
 }
 
 impl ProgramNetwork {
-    /// Whether it is another one than the machine's.
+    /// Whether programs have a network of their own, not the machine's.
     pub fn is_own(self) -> bool {
         self != Self::Host
     }
@@ -244,7 +244,7 @@ impl Default for Settings {
     }
 }
 
-/// How a peer comes.
+/// How a peer joins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Join {
@@ -256,7 +256,7 @@ pub enum Join {
         socket: u64,
         /// What it may do.
         role: Role,
-        /// What it can do.
+        /// What its client supports.
         capabilities: Capabilities,
         /// The token that it came with.
         #[serde(default)]
@@ -312,13 +312,13 @@ pub enum Join {
 /// Streamer to web-server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum StreamerIpcMessage {
-    /// First after `Hello` on a control connection: all there is to know for whoever adopts it.
+    /// The first message after `Hello` on a control connection: the state of the streamer, for a web-server that adopts it.
     Ready(Box<Json<Ready>>),
     /// The main source has produced a keyframe: its first one, or the first since it was lost.
     SourceConnected,
-    /// The main source gives no pictures: it is absent and retried, or it ended, and the streamer ends too with the same reason.
+    /// The main source gives no pictures: it is absent and retried; or it has ended, and the streamer ends with the same reason.
     SourceLost {
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
     /// What slots show has changed: all active ones, as they are now.
@@ -328,14 +328,14 @@ pub enum StreamerIpcMessage {
     },
     /// Signalling for one peer. Dropped when it has no WebSocket.
     ToPeer {
-        /// For whom.
+        /// The peer that it is for.
         peer: PeerId,
-        /// What.
+        /// The message, as the client gets it.
         message: Json<ServerMessage>,
     },
     /// Signalling for every peer with a WebSocket.
     Broadcast {
-        /// What.
+        /// The message, as the client gets it.
         message: Json<ServerMessage>,
     },
     /// Who may steer has changed. The web-server keeps it, and tells every peer with a WebSocket.
@@ -345,21 +345,21 @@ pub enum StreamerIpcMessage {
     },
     /// A peer joined or changed its state.
     PeerState {
-        /// All about it.
+        /// The peer as it is now.
         peer: Json<Peer>,
     },
     /// A peer is gone. Its WebSocket, if it has one, is closed.
     PeerGone {
-        /// Who.
+        /// The id of the peer.
         peer: PeerId,
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
     /// Each second: the heartbeat.
     Stats {
-        /// Of the streamer.
+        /// Counters of the streamer.
         stats: Box<Json<StreamerStats>>,
-        /// Of every peer.
+        /// Every peer with its counters.
         peers: Vec<Json<Peer>>,
     },
     /// The outcome of a request.
@@ -369,19 +369,19 @@ pub enum StreamerIpcMessage {
         /// The request's [`super::Request::Reply`], or why there is none.
         result: Result<Payload, RequestError>,
     },
-    /// Last words.
+    /// The last message of a streamer.
     Exit {
         /// Why it ends.
         reason: Json<ExitReason>,
     },
-    /// Something that only the session knows of, for whoever listens: see [`Happening::is_of_session`].
+    /// An event that only the session knows of; see [`Happening::is_of_session`].
     Happened {
-        /// What.
+        /// The event.
         what: Json<Happening>,
     },
 }
 
-/// What a streamer is, for whoever connects.
+/// The state of a streamer, for the web-server that connects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
     /// `None` until `Init`.
@@ -393,7 +393,7 @@ pub struct Ready {
 /// A streamer after its `Init`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
-    /// Its name.
+    /// Its id.
     pub id: StreamerId,
     /// What it runs.
     pub spec: StreamerSpec,
@@ -401,11 +401,11 @@ pub struct SessionState {
     pub started: DateTime<Utc>,
     /// Since when its source is running; `None` while it starts.
     pub running_since: Option<DateTime<Utc>>,
-    /// Active slots.
+    /// The slots that show something.
     pub slots: Vec<StreamInfo>,
-    /// Who is there.
+    /// All peers.
     pub peers: Vec<Peer>,
-    /// Who may steer.
+    /// Who may steer, and who asks to.
     #[serde(default)]
     pub control: Control,
 }

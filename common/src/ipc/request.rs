@@ -16,13 +16,13 @@ use crate::signal::{Role, StreamInfo};
 use crate::slots::{SourceList, WindowList};
 use crate::spec::SourceSpec;
 
-/// A request to a streamer. It is answered exactly once: with its reply, or with a [`super::RequestError`].
+/// A request to a streamer. It has exactly one outcome: its reply, or a [`super::RequestError`].
 pub trait Request: Into<AnyRequest> + Send + 'static {
-    /// What it is answered with when it succeeds.
+    /// The type of the reply when it succeeds.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 }
 
-/// Starts the source of the spec. Answered when its first keyframe is encoded, or with the source's error, after which
+/// Starts the source of the spec. The reply comes when its first keyframe is encoded; or it is the source's error, after which
 /// the streamer ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartSource;
@@ -30,7 +30,7 @@ pub struct StartSource;
 /// A peer joins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddPeer {
-    /// How it comes.
+    /// How it joins, and what it may do.
     pub join: Json<Join>,
 }
 
@@ -46,7 +46,7 @@ pub struct PeerAdded {
 /// Ends a peer; fails with `peer_not_found` if there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemovePeer {
-    /// Which peer.
+    /// The id of the peer.
     pub peer: PeerId,
     /// Shown to the peer.
     pub reason: String,
@@ -55,7 +55,7 @@ pub struct RemovePeer {
 /// Changes what a peer may do; fails with `peer_not_found` if there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdatePeer {
-    /// Which peer.
+    /// The id of the peer.
     pub peer: PeerId,
     /// What it may do from now on.
     pub role: Role,
@@ -64,7 +64,7 @@ pub struct UpdatePeer {
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PatchPeer {
-    /// Which peer.
+    /// The id of the peer.
     pub peer: PeerId,
     /// The player's side of ICE.
     pub patch: Json<IcePatch>,
@@ -77,17 +77,17 @@ pub struct Patched {
     pub answer: Option<String>,
 }
 
-/// `POST /input`. Answered when everything has reached the sink.
+/// `POST /input`. The reply comes when everything has reached the sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SendInput {
-    /// The commands.
+    /// What to do, in order.
     pub input: Json<InputRequest>,
 }
 
-/// A picture now.
+/// Takes a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TakeSnapshot {
-    /// Of which slot.
+    /// The slot, counted from 0.
     pub slot: SlotIndex,
     /// File format.
     pub format: SnapshotFormat,
@@ -98,12 +98,12 @@ pub struct TakeSnapshot {
 /// A snapshot as a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
-    /// The file.
+    /// The encoded picture.
     #[serde(with = "blob")]
     pub image: Vec<u8>,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
 }
 
@@ -126,11 +126,11 @@ pub struct Clipboard {
 /// Sets the session's clipboard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetClipboard {
-    /// What is to be on it.
+    /// The new content.
     pub content: Content,
 }
 
-/// Shows something in a slot, to everybody. Answered when its first picture is there.
+/// Shows something in a slot, to everybody. The reply comes when its first picture is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BindSlot {
     /// Which slot; `None`: the first free one.
@@ -142,7 +142,7 @@ pub struct BindSlot {
 /// Shows nothing in a slot. Succeeds also when it showed nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClearSlot {
-    /// Which slot.
+    /// The slot, counted from 0.
     pub slot: SlotIndex,
 }
 
@@ -153,16 +153,16 @@ pub struct ListWindows;
 /// Adds a named source. It starts when it is wanted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddSource {
-    /// Its name.
+    /// The name of the source.
     pub name: SourceName,
-    /// What it is.
+    /// The source to add.
     pub source: Json<SourceSpec>,
 }
 
 /// Removes a named source, from all slots that show it too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RemoveSource {
-    /// Its name.
+    /// The name of the source.
     pub name: SourceName,
 }
 
@@ -170,21 +170,21 @@ pub struct RemoveSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListSources;
 
-/// Resizes a desktop. Answered once frames have the new size.
+/// Resizes a desktop. The reply comes once frames have the new size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resize {
     /// The slot whose source is resized.
     pub slot: SlotIndex,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
 }
 
 /// Changes who may steer; an empty change only asks. Fails with `not_a_controller` if the new holder may not steer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChangeControl {
-    /// What is to be.
+    /// The change.
     pub change: Json<ControlChange>,
 }
 

@@ -22,7 +22,7 @@ const MAX_INPUT: usize = 4096;
 pub struct RtspSpec {
     /// `rtsp://user:password@host:554/path`.
     pub url: SecretUrl,
-    /// How media comes.
+    /// The transport of RTP.
     #[serde(default)]
     pub transport: RtspTransport,
     /// Take its sound too.
@@ -87,7 +87,7 @@ pub enum VideoMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecSpec {
-    /// The program.
+    /// The program that writes the stream.
     pub command: Command,
     /// What becomes of the picture.
     #[serde(default = "copy")]

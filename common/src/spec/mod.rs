@@ -230,7 +230,8 @@ impl InvalidField {
 impl StreamerSpec {
     /// A spec with this source and all defaults.
     pub fn new(source: SourceSpec) -> Self {
-        let (sources, restart) = (BTreeMap::new(), RestartSpec::default());
+        let sources = BTreeMap::new();
+        let restart = RestartSpec::default();
         Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart }
     }
 

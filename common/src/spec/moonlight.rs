@@ -45,7 +45,7 @@ pub struct MoonlightSpec {
     /// What the host encodes.
     #[serde(default)]
     pub codec: MoonlightCodec,
-    /// Which colours.
+    /// The colours of the pictures.
     #[serde(default)]
     pub colorspace: Colorspace,
     /// Luma from 0 to 255 instead of from 16 to 235.
@@ -87,9 +87,9 @@ fn default_audio_queue() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(untagged)]
 pub enum AppRef {
-    /// Its number.
+    /// By its number.
     Id(u32),
-    /// Its name.
+    /// By its name.
     Name(String),
 }
 
@@ -172,7 +172,8 @@ impl MoonlightSpec {
             return bad("source.app", format!("must have from 1 to {MAX_TEXT} bytes"));
         }
         if !PACKET_SIZES.contains(&self.packet_size) || !self.packet_size.is_multiple_of(16) {
-            let (min, max) = (PACKET_SIZES.start(), PACKET_SIZES.end());
+            let min = PACKET_SIZES.start();
+            let max = PACKET_SIZES.end();
             let rule = format!("must be a multiple of 16 from {min} to {max}, not {}", self.packet_size);
             return bad("source.packet_size", rule);
         }
@@ -180,7 +181,8 @@ impl MoonlightSpec {
             [("source.video_queue", self.video_queue), ("source.audio_queue", self.audio_queue)]
         {
             if !QUEUES.contains(&queue) {
-                let (min, max) = (QUEUES.start(), QUEUES.end());
+                let min = QUEUES.start();
+                let max = QUEUES.end();
                 return bad(field, format!("must be from {min} to {max} packets, not {queue}"));
             }
         }

@@ -17,7 +17,7 @@ const LONG: u8 = 0x81;
 pub enum Kind {
     /// Depends on the one before.
     Predicted,
-    /// Decodable alone.
+    /// A keyframe (IDR): decodable alone.
     Idr,
     /// Refreshes a part of the picture.
     IntraRefresh,
@@ -109,13 +109,16 @@ impl Pending {
         let blocks: Vec<_> = self.needed().flatten().collect();
         let mut data =
             Vec::with_capacity(blocks.iter().flat_map(|block| block.payloads()).map(<[u8]>::len).sum());
-        blocks.iter().flat_map(|block| block.payloads()).for_each(|payload| data.extend_from_slice(payload));
+        for payload in blocks.iter().flat_map(|block| block.payloads()) {
+            data.extend_from_slice(payload);
+        }
         let shards: usize = blocks.iter().map(|block| block.shards()).sum();
         let payload = data.len().checked_div(shards)?;
         let came = blocks.last()?.last();
         let (header, kind, end) = match *data.first()? {
             SHORT => {
-                let (kind, last) = (kind(*data.get(3)?), usize::from(u16_le(&data, 4)?));
+                let kind = kind(*data.get(3)?);
+                let last = usize::from(u16_le(&data, 4)?);
                 let exact = (shards - 1) * payload + last;
                 match kind {
                     Kind::Unknown => (SHORT_HEADER, kind, without_zeros(&data)),

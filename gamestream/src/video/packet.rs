@@ -31,9 +31,9 @@ pub enum InvalidPacket {
     Shard {
         /// Its place in the block.
         index: usize,
-        /// Data shards.
+        /// Number of data shards.
         data: usize,
-        /// Parity shards.
+        /// Number of parity shards.
         parity: usize,
     },
     /// Of a block that the frame does not have.
@@ -82,13 +82,17 @@ impl<'a> Packet<'a> {
         }
         let blocks = *bytes.get(27).ok_or(short)?;
         let info = u32_le(bytes, 28).ok_or(short)?;
-        let (percent, index, data) = (info >> 4 & 0xff, info >> 12 & 0x3ff, info >> 22);
+        let percent = info >> 4 & 0xff;
+        let index = info >> 12 & 0x3ff;
+        let data = info >> 22;
         let parity = (data * percent).div_ceil(100) as usize;
-        let (index, data) = (index as usize, data as usize);
+        let index = index as usize;
+        let data = data as usize;
         if data == 0 || data + parity > MAX_SHARDS || index >= data + parity {
             return Err(InvalidPacket::Shard { index, data, parity });
         }
-        let (block, last_block) = (blocks >> 4 & 3, blocks >> 6);
+        let block = blocks >> 4 & 3;
+        let last_block = blocks >> 6;
         if block > last_block {
             return Err(InvalidPacket::Block(block, last_block));
         }

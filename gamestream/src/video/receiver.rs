@@ -177,7 +177,8 @@ impl Receiver {
 }
 
 fn is_far(frame: u32, next: u32) -> bool {
-    let (ahead, behind) = (frame.wrapping_sub(next), next.wrapping_sub(frame));
+    let ahead = frame.wrapping_sub(next);
+    let behind = next.wrapping_sub(frame);
     ahead.min(behind) > FAR
 }
 
@@ -254,7 +255,8 @@ mod tests {
 
     #[test]
     fn frames_of_several_blocks_come_out_exactly() {
-        let (mut host, mut receiver) = (Host::default(), receiver());
+        let mut host = Host::default();
+        let mut receiver = receiver();
         for (kind, len) in [(2, 3000), (1, 1), (1, PAYLOAD - 8), (1, PAYLOAD - 7), (1, 900)] {
             let bitstream = content(len, len);
             for packet in host.frame(kind, &bitstream, 20, 20) {
@@ -285,10 +287,13 @@ mod tests {
 
     #[test]
     fn a_lost_frame_breaks_all_until_an_idr_frame_which_is_asked_for_when_the_way_is_free() {
-        let (mut host, mut receiver) = (Host::default(), receiver());
+        let mut host = Host::default();
+        let mut receiver = receiver();
         let mut send = |kind, keep: fn(usize) -> bool, receiver: &mut Receiver| {
             let packets = host.frame(kind, &content(1, 400), 0, 255);
-            packets.iter().enumerate().filter(|(i, _)| keep(*i)).for_each(|(_, p)| receiver.push(p).unwrap());
+            for (_, p) in packets.iter().enumerate().filter(|(i, _)| keep(*i)) {
+                receiver.push(p).unwrap();
+            }
         };
         send(2, |_| true, &mut receiver);
         send(1, |i| i != 3, &mut receiver);
@@ -306,7 +311,8 @@ mod tests {
 
     #[test]
     fn packets_that_overtake_a_border_of_frames_cost_nothing() {
-        let (mut host, mut receiver) = (Host::default(), receiver());
+        let mut host = Host::default();
+        let mut receiver = receiver();
         let mut all: Vec<_> =
             [2, 1, 1].iter().flat_map(|kind| host.frame(*kind, &content(1, 300), 0, 255)).collect();
         let frame = all.len() / 3;
@@ -323,11 +329,14 @@ mod tests {
 
     #[test]
     fn whole_frames_that_are_skipped_are_lost_too() {
-        let (mut host, mut receiver) = (Host::default(), receiver());
+        let mut host = Host::default();
+        let mut receiver = receiver();
         for kind in [2, 1, 1, 1, 2] {
             let packets = host.frame(kind, &content(1, 100), 0, 255);
             if kind == 2 {
-                packets.iter().for_each(|packet| receiver.push(packet).unwrap());
+                for packet in &packets {
+                    receiver.push(packet).unwrap();
+                }
             }
         }
         assert_eq!(indices(&mut receiver), [1, 5]);
@@ -336,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_frame_from_far_away_is_believed_when_all_that_follows_is_from_there() {
-        let (mut host, mut receiver) = (Host::default(), receiver());
+        let mut host = Host::default();
+        let mut receiver = receiver();
         for number in 0..4 {
             let packets = host.frame(2, &content(1, 900), 0, 255);
             for packet in &packets {
@@ -349,7 +359,9 @@ mod tests {
         assert_eq!((indices(&mut receiver), receiver.counts().lost), (vec![1, 2, 3, 4], 0));
         host.frame = 5000;
         for kind in [1, 2] {
-            host.frame(kind, &content(1, 900), 0, 255).iter().for_each(|p| receiver.push(p).unwrap());
+            for p in &host.frame(kind, &content(1, 900), 0, 255) {
+                receiver.push(p).unwrap();
+            }
         }
         assert_eq!(indices(&mut receiver), [5002]);
     }
@@ -370,13 +382,17 @@ mod tests {
         let cut = packets[0][..60].to_vec();
         let mut receiver = receiver();
         receiver.push(&cut).unwrap();
-        packets.iter().for_each(|packet| receiver.push(packet).unwrap());
+        for packet in &packets {
+            receiver.push(packet).unwrap();
+        }
         assert!(receiver.pop().unwrap().data == bitstream, "the first one is not believed");
         // The last one may be as short as its content, and no shorter: 108 bytes are two payloads and 12 bytes.
         for (len, whole) in [(32 + 12, true), (32 + 11, false)] {
             packets[2].truncate(len);
             let mut receiver = self::receiver();
-            packets.iter().for_each(|packet| receiver.push(packet).unwrap());
+            for packet in &packets {
+                receiver.push(packet).unwrap();
+            }
             assert_eq!(receiver.pop().is_some(), whole, "{len}");
         }
     }
@@ -414,7 +430,9 @@ mod tests {
             losses in proptest::collection::vec(any::<u16>(), 300),
             rate in 0u16..12_000,
         ) {
-            let (mut host, mut receiver, mut losses) = (Host::default(), receiver(), losses.into_iter().cycle());
+            let mut host = Host::default();
+            let mut receiver = receiver();
+            let mut losses = losses.into_iter().cycle();
             let mut want_idr = true;
             for number in 0..30 {
                 let bitstream = content(number, 200 + number * 37);

@@ -76,7 +76,8 @@ impl I420 {
             return Err(Error::Convert(format!("rows {rows:?} of a picture of {:?}", self.size)));
         }
         let width = self.size.width;
-        let (from, to) = (rows.start as usize * width as usize, rows.end as usize * width as usize);
+        let from = rows.start as usize * width as usize;
+        let to = rows.end as usize * width as usize;
         let mut strip = YuvPlanarImageMut {
             y_plane: BufferStoreMut::Borrowed(&mut self.y[from..to]),
             y_stride: width,

@@ -198,7 +198,8 @@ const LEVELS: [Limits; 7] = [
 
 /// The lowest level that allows `config`; the highest one for what no level below it does.
 fn level(config: &Config) -> Level {
-    let (columns, rows) = (config.size.width.div_ceil(16), config.size.height.div_ceil(16));
+    let columns = config.size.width.div_ceil(16);
+    let rows = config.size.height.div_ceil(16);
     let side = columns.max(rows);
     let fits = |limits: &&Limits| {
         columns * rows <= limits.picture

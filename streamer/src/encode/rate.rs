@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn content_changes_under_sustained_load_and_back_when_it_is_long_over() {
-        let (mut load, start) = (Load::new(), Instant::now());
+        let mut load = Load::new();
+        let start = Instant::now();
         let mut run = |from: u64, to: u64, encoding: Duration| {
             (from..to)
                 .step_by(33)
@@ -275,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_film_on_the_screen_is_encoded_as_one_until_it_is_over() {
-        let (mut load, start) = (Load::new(), Instant::now());
+        let mut load = Load::new();
+        let start = Instant::now();
         let mut run = |from: u64, to: u64, encoding: Duration, cut_every: u64| {
             (from..to).step_by(33).find_map(|ms| {
                 let cut = cut_every > 0 && ((ms - from) / 33).is_multiple_of(cut_every);

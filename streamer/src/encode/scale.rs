@@ -26,8 +26,10 @@ impl Scaler {
         }
         // Averages what becomes one pixel, so that thin lines and text become lighter rather than broken.
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let (old, new) = (from.size(), to.size());
-        let (from, to) = (from.planes(), to.planes_mut());
+        let old = from.size();
+        let new = to.size();
+        let from = from.planes();
+        let to = to.planes_mut();
         for (from, to, shrink) in [(from.0, to.0, 1), (from.1, to.1, 2), (from.2, to.2, 2)] {
             let failed = |e: &dyn std::fmt::Display| Error::Convert(format!("scaling: {e}"));
             // Typed: images of a type known at run time compile the code for every type of pixel there is.
@@ -77,7 +79,8 @@ mod tests {
 
     #[test]
     fn what_is_where_stays_there() {
-        let (from, to) = (size(64, 32), size(32, 16));
+        let from = size(64, 32);
+        let to = size(32, 16);
         let mut picture = I420::new(from).unwrap();
         let pixels: Vec<u8> =
             (0..64 * 32).flat_map(|at| if at % 64 < 32 { [0, 0, 255, 0] } else { [255, 0, 0, 0] }).collect();

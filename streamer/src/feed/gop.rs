@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_joiner_is_served_from_the_newest_keyframe() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         for (number, keyframe) in [(0, true), (1, false), (2, true), (3, false)] {
             gop.push(unit(number, keyframe, now, 10));
         }
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_long_gop_is_not_replayed() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         gop.push(unit(0, true, now, 10));
         for number in 1..=MAX_REPLAY_UNITS as u64 {
             gop.push(unit(number, false, now, 10));
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn an_idle_gop_stays_however_old_it_is() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         gop.push(unit(0, true, now, 10));
         gop.push(unit(1, false, now + Duration::from_secs(3600), 10));
         assert_eq!(replayed(&gop), Some(vec![0, 1]));
@@ -174,7 +177,8 @@ mod tests {
 
     #[test]
     fn who_has_had_a_part_gets_the_rest_unless_a_keyframe_is_the_shorter_way() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         for (number, keyframe) in [(0, true), (1, false), (2, false)] {
             gop.push(unit(number, keyframe, now, 10));
         }
@@ -194,7 +198,8 @@ mod tests {
 
     #[test]
     fn after_a_gap_only_a_keyframe_helps() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         assert_eq!(gop.push(unit(0, true, now, 10)), Continuity::Next);
         assert_eq!(gop.push(unit(2, false, now, 10)), Continuity::Gap);
         assert_eq!(replayed(&gop), None);
@@ -205,7 +210,8 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_in_time_and_bytes() {
-        let (mut gop, now) = (Gop::default(), Instant::now());
+        let mut gop = Gop::default();
+        let now = Instant::now();
         for number in 0..1000 {
             gop.push(unit(number, number == 0, now + Duration::from_millis(33 * number), 100));
         }

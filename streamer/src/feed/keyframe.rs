@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_first_request_goes_out_at_once_and_more_are_one() {
-        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        let mut requests = KeyframeRequests::default();
+        let now = Instant::now();
         assert!(requests.request(now));
         assert!(!requests.request(now));
         assert!(!requests.request(now + MIN_INTERVAL / 2));
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_request_after_a_keyframe_waits_its_turn() {
-        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        let mut requests = KeyframeRequests::default();
+        let now = Instant::now();
         requests.made(now);
         assert!(!requests.request(now + Duration::from_millis(10)));
         assert_eq!(requests.deadline(), Some(now + MIN_INTERVAL));
@@ -76,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_source_that_did_not_answer_is_asked_again() {
-        let (mut requests, now) = (KeyframeRequests::default(), Instant::now());
+        let mut requests = KeyframeRequests::default();
+        let now = Instant::now();
         assert!(requests.request(now));
         assert!(requests.due(now + MIN_INTERVAL));
         requests.made(now + MIN_INTERVAL);

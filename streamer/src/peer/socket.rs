@@ -420,7 +420,9 @@ mod tests {
         let (local, to) = (sender.candidates().udp[0], receiver.candidates().udp[0]);
         let sent: Vec<Vec<u8>> =
             [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
-        sent.iter().for_each(|data| sender.send(Path::udp(local, to), data));
+        for data in &sent {
+            sender.send(Path::udp(local, to), data);
+        }
         sender.flush();
         assert_eq!(sender.counts().calls, 2);
         let mut got = Vec::new();

@@ -163,7 +163,9 @@ struct Plan {
 impl Plan {
     fn new(confinement: &Confinement) -> io::Result<Self> {
         let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
-        let (mut directories, mut files, mut parents) = (Vec::new(), Vec::new(), Vec::new());
+        let mut directories = Vec::new();
+        let mut files = Vec::new();
+        let mut parents = Vec::new();
         for path in &confinement.hidden {
             // What is not there has nothing to hide.
             let Ok(kind) = path.metadata() else { continue };
@@ -189,7 +191,8 @@ impl Plan {
         if shared.len() > MAX_SHARED {
             return Err(io::Error::other("more directories are shared than can be"));
         }
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
         Ok(Self {
             directories,
             files,
@@ -280,7 +283,9 @@ fn keep_for_init() -> Result<(), Errno> {
     const NEEDED: [CapabilitySet; 3] =
         [CapabilitySet::SYS_ADMIN, CapabilitySet::SETPCAP, CapabilitySet::NET_ADMIN];
     let mut sets = rustix::thread::capabilities(None)?;
-    NEEDED.into_iter().for_each(|one| sets.inheritable |= one);
+    for one in NEEDED {
+        sets.inheritable |= one;
+    }
     rustix::thread::set_capabilities(None, sets)?;
     NEEDED.into_iter().try_for_each(|one| rustix::thread::configure_capability_in_ambient_set(one, true))
 }

@@ -259,7 +259,8 @@ fn start_bus(options: &Options, program: &mut Command) -> Option<std::process::C
 }
 
 fn first_line(mut pipe: std::process::ChildStdout, until: Instant) -> io::Result<OsString> {
-    let (mut text, mut buffer) = (Vec::new(), [0; 256]);
+    let mut text = Vec::new();
+    let mut buffer = [0; 256];
     while text.len() <= MAX_ADDRESS {
         if !wait_readable([pipe.as_fd()], Some(until))? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not listen"));
@@ -342,7 +343,8 @@ impl Signals {
     fn block() -> io::Result<Self> {
         // SAFETY: the sets are plain data that these calls fill.
         unsafe {
-            let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            let mut set = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
             for signal in PASSED_ON.into_iter().chain([libc::SIGCHLD]) {
                 libc::sigaddset(&raw mut set, signal);

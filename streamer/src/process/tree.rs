@@ -23,7 +23,7 @@ pub struct Process {
 }
 
 /// What /proc says about a process.
-struct Entry {
+struct ProcessEntry {
     process: Process,
     parent: i32,
     /// The session it is in, named by the process that began it.
@@ -159,13 +159,13 @@ fn find(target: Target<'_>, known: &mut HashSet<Process>) -> Vec<Process> {
 }
 
 /// The living among `seeds` and their descendants.
-fn closure(all: &[Entry], seeds: HashSet<i32>) -> Vec<Process> {
-    let mut children: HashMap<i32, Vec<&Entry>> = HashMap::new();
+fn closure(all: &[ProcessEntry], seeds: HashSet<i32>) -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<&ProcessEntry>> = HashMap::new();
     for entry in all {
         children.entry(entry.parent).or_default().push(entry);
     }
-    let is_seed = |entry: &&Entry| seeds.contains(&number(entry.process.pid));
-    let mut queue: Vec<&Entry> = all.iter().filter(is_seed).collect();
+    let is_seed = |entry: &&ProcessEntry| seeds.contains(&number(entry.process.pid));
+    let mut queue: Vec<&ProcessEntry> = all.iter().filter(is_seed).collect();
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     while let Some(entry) = queue.pop() {
@@ -184,18 +184,18 @@ fn number(pid: Pid) -> i32 {
     pid.as_raw_nonzero().get()
 }
 
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<ProcessEntry> {
     let Ok(dir) = std::fs::read_dir("/proc") else { return Vec::new() };
     dir.flatten().filter_map(|entry| read_entry(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// proc(5), `/proc/pid/stat`. The name of the program may contain anything, so fields count from its last `)`.
-fn read_entry(pid: i32) -> Option<Entry> {
+fn read_entry(pid: i32) -> Option<ProcessEntry> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let process = Process { pid: Pid::from_raw(pid)?, started: fields.get(19)?.parse().ok()? };
-    Some(Entry {
+    Some(ProcessEntry {
         process,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,

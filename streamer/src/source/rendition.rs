@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::frames::{Frame, Reader};
-use super::schedule::{Audience, Schedule, Step};
+use super::schedule::{Consumers, Schedule, Step};
 use super::video::{Encoding, Settings};
 use super::worker::{Inbox, Next, Worker};
 use super::{Error, Frames};
@@ -142,7 +142,7 @@ impl Encoder {
         // What was seen before is not what is there when somebody comes again.
         (self.waiting, self.picture) = (None, None);
         self.reader = watched.then(|| self.frames.read(Arc::clone(&self.wake)));
-        self.schedule.audience(if watched { Audience::Viewers } else { Audience::Nobody });
+        self.schedule.audience(if watched { Consumers::Viewers } else { Consumers::Nobody });
     }
 
     /// Scales the newest frame, if there is one, and encodes.

@@ -47,14 +47,14 @@ pub enum Step {
     },
 }
 
-/// For whom.
+/// Who wants the pictures of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
+pub enum Consumers {
     /// Nobody.
     Nobody,
-    /// Encoders of further renditions: they want the picture, and none of ours.
+    /// Encoders of further renditions alone: they want the picture, but no access units of this source.
     Renditions,
-    /// Viewers, and perhaps the others too.
+    /// Viewers, and perhaps renditions as well.
     Viewers,
 }
 
@@ -64,7 +64,7 @@ pub struct Schedule {
     pacer: Pacer,
     overshoot: Overshoot,
     interval: Duration,
-    audience: Audience,
+    audience: Consumers,
     keyframe: bool,
     /// Since when there has been damage that is not captured.
     damaged: Option<Instant>,
@@ -83,7 +83,7 @@ impl Schedule {
             pacer: Pacer::new(fps, now),
             overshoot: Overshoot::new(bitrate_bps, now),
             interval: Duration::from_secs(1) / fps.max(1),
-            audience: Audience::Nobody,
+            audience: Consumers::Nobody,
             keyframe: true,
             damaged: None,
             captured: None,
@@ -94,7 +94,7 @@ impl Schedule {
     }
 
     /// Who watches.
-    pub fn audience(&mut self, audience: Audience) {
+    pub fn audience(&mut self, audience: Consumers) {
         self.audience = audience;
     }
 
@@ -119,10 +119,10 @@ impl Schedule {
         if self.keyframe {
             return Step::Send { capture, keyframe: true };
         }
-        if self.audience != Audience::Viewers {
+        if self.audience != Consumers::Viewers {
             let Some(damaged) = self.damaged else { return Step::Sleep(None) };
             let at = match self.audience {
-                Audience::Renditions => self.pacer.ready_at().max(damaged + COALESCE),
+                Consumers::Renditions => self.pacer.ready_at().max(damaged + COALESCE),
                 _ => self.captured.map_or(damaged, |last| damaged.max(last + UNWATCHED)),
             };
             return if now >= at { Step::Capture } else { Step::Sleep(Some(at)) };
@@ -144,10 +144,10 @@ impl Schedule {
         let since = self.damaged.take();
         self.captured = Some(now);
         self.unsent |= changed;
-        if self.audience == Audience::Renditions {
+        if self.audience == Consumers::Renditions {
             self.pacer.took(now);
         }
-        let Some(since) = since.filter(|_| self.audience == Audience::Viewers) else { return 0 };
+        let Some(since) = since.filter(|_| self.audience == Consumers::Viewers) else { return 0 };
         let due = self.pacer.ready_at().max(since + COALESCE);
         let late = self.overshoot.ready_at().min(now).saturating_duration_since(due);
         (late.as_nanos() / self.interval.as_nanos()) as u64
@@ -189,11 +189,11 @@ mod tests {
         let mut schedule = Schedule::new(30, 2_500_000, start);
         assert_eq!(schedule.next(start), Step::Send { capture: false, keyframe: true });
         schedule.sent(start, 20_000);
-        schedule.audience(Audience::Viewers);
+        schedule.audience(Consumers::Viewers);
         let later = start + Duration::from_secs(1);
         assert_eq!(schedule.next(later), SETTLE);
         schedule.sent(later, 50);
-        schedule.audience(if watched { Audience::Viewers } else { Audience::Nobody });
+        schedule.audience(if watched { Consumers::Viewers } else { Consumers::Nobody });
         (schedule, later + Duration::from_secs(1))
     }
 
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn for_renditions_it_captures_at_the_rate_and_sends_nothing() {
         let (mut schedule, start) = settled(false);
-        schedule.audience(Audience::Renditions);
+        schedule.audience(Consumers::Renditions);
         let mut captures = Vec::new();
         for ms in 0..2000 {
             let now = start + ms * MS;
@@ -308,7 +308,7 @@ mod tests {
         schedule.damaged(now);
         schedule.captured(now, true);
         assert_eq!(schedule.next(now), Step::Sleep(None));
-        schedule.audience(Audience::Viewers);
+        schedule.audience(Consumers::Viewers);
         assert_eq!(schedule.next(now), SETTLE);
     }
 

@@ -83,8 +83,11 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
 
 impl Running for Test {
     fn info(&self) -> Info {
-        let (size, fps, audio) = (*self.size.borrow(), self.fps, self.audio);
-        let (cursor, codec) = (CursorMode::Embedded, VideoCodec::H264);
+        let size = *self.size.borrow();
+        let fps = self.fps;
+        let audio = self.audio;
+        let cursor = CursorMode::Embedded;
+        let codec = VideoCodec::H264;
         Info { size, fps, audio, cursor, input: false, codec, window: None, reader: None }
     }
 

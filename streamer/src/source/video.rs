@@ -112,13 +112,15 @@ impl Encoding {
         let start = Instant::now();
         let encoded = encoder.encode(picture, captured, keyframe)?;
         let encoding = start.elapsed();
-        let (len_bytes, keyframe) = (encoded.data.len(), encoded.keyframe);
+        let len_bytes = encoded.data.len();
+        let keyframe = encoded.keyframe;
         self.counters.encode_us.add_time(encoding);
         self.counters.encoded.add(1);
         self.counters.keyframes.add(u64::from(keyframe));
         self.counters.encoded_bytes.add(len_bytes as u64);
         if len_bytes > 0 {
-            let (codec, data) = (VideoCodec::H264, encoded.data);
+            let codec = VideoCodec::H264;
+            let data = encoded.data;
             self.outlet.publish(AccessUnit { codec, data, keyframe, captured, size });
         }
         Ok(Sent { len_bytes, keyframe, encoding })

@@ -210,9 +210,13 @@ fn the_number_pad_gives_numbers_and_texts_are_as_ever() {
     assert_eq!(terminal.lines(3), format!("71.5\n{text}{text}"));
     // A viewer's keyboard is locked otherwise, and then as before.
     sink.apply(&Action::Locks { caps: Some(true), num: None }).unwrap();
-    ["KeyQ", "Numpad7", "Enter"].into_iter().for_each(|code| tap(&mut sink, code));
+    for code in ["KeyQ", "Numpad7", "Enter"] {
+        tap(&mut sink, code);
+    }
     sink.apply(&Action::Locks { caps: Some(false), num: Some(true) }).unwrap();
-    ["KeyQ", "Numpad7", "Enter"].into_iter().for_each(|code| tap(&mut sink, code));
+    for code in ["KeyQ", "Numpad7", "Enter"] {
+        tap(&mut sink, code);
+    }
     assert!(terminal.lines(5).ends_with("Q7\nq7\n"));
     // A viewer turns it off.
     tap(&mut sink, "NumLock");

@@ -176,7 +176,9 @@ fn joiners_ask_for_one_keyframe_together() {
     let (host, mut stage) = streaming(&json!({}));
     stage.started();
     numbers(&mut stage, 10);
-    (0..20).for_each(|_| stage.watch());
+    for _ in 0..20 {
+        stage.watch();
+    }
     stage.until("a keyframe", |picture| picture.keyframe);
     let asked = host.counter("keyframe_requests");
     assert!((1..=2).contains(&asked), "{asked} requests");

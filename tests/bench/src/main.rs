@@ -32,7 +32,9 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.list {
-        FIGURES.iter().for_each(|figure| println!("{:<12} {}", figure.name, figure.about));
+        for figure in &FIGURES {
+            println!("{:<12} {}", figure.name, figure.about);
+        }
         return Ok(());
     }
     if let Some(unknown) = args.figures.iter().find(|name| FIGURES.iter().all(|figure| figure.name != **name))

@@ -83,7 +83,8 @@ pub fn compare(units: &Path, snapshots: &[Luma], which: Which) -> Result<Vec<f64
     let mut found = BTreeMap::new();
     let mut decoder = Decoder::new()?;
     let bytes = std::fs::read(units)?;
-    let (mut rest, mut begun) = (&bytes[..], false);
+    let mut rest = &bytes[..];
+    let mut begun = false;
     while let Some((len, tail)) = rest.split_first_chunk::<4>() {
         let (unit, tail) =
             tail.split_at_checked(u32::from_be_bytes(*len) as usize).context("a whole access unit")?;

@@ -202,7 +202,8 @@ fn unwrap(near: f64, value: f64) -> f64 {
 /// the time from the first arrival at any peer to the last one at each, in milliseconds.
 fn spread_of_frames(arrivals: &mut [(f64, f64, f64)]) -> (u64, Vec<f64>) {
     arrivals.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut count, mut spread) = (0, Vec::with_capacity(arrivals.len()));
+    let mut count = 0;
+    let mut spread = Vec::with_capacity(arrivals.len());
     for frame in arrivals.chunk_by(|a, b| b.0 - a.0 < SAME_FRAME_US) {
         let first = frame.iter().map(|arrival| arrival.1).fold(f64::INFINITY, f64::min);
         spread.extend(frame.iter().map(|arrival| (arrival.2 - first) / 1000.0));

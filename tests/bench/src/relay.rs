@@ -29,8 +29,8 @@ pub fn delays(sent: &[u64], peers: &[Vec<Came>]) -> Result<Delays> {
     for (n, at) in sent.iter().enumerate().take(end).skip(begin) {
         let came = || peers.iter().zip(&offsets).map(|(frames, offset)| frames[n - offset]);
         let ms = |last: Option<u64>| last.map_or(0.0, |last| (last as f64 - *at as f64) / 1000.0);
-        let (first, last) =
-            (ms(came().map(|(first, _)| first).max()), ms(came().map(|(_, last)| last).max()));
+        let first = ms(came().map(|(first, _)| first).max());
+        let last = ms(came().map(|(_, last)| last).max());
         ensure!(first > 0.0, "a frame came {first} ms after it was sent");
         delays.to_first.push(first);
         delays.to_last.push(last);

@@ -38,9 +38,13 @@ impl Row {
             len if len % 2 == 0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
             _ => sorted[middle],
         };
-        let (min, max) = (sorted.first().copied(), sorted.last().copied());
-        let (min, max) = (min.unwrap_or(f64::NAN), max.unwrap_or(f64::NAN));
-        let (figure, what, unit) = (figure.to_owned(), what.into(), unit.to_owned());
+        let min = sorted.first().copied();
+        let max = sorted.last().copied();
+        let min = min.unwrap_or(f64::NAN);
+        let max = max.unwrap_or(f64::NAN);
+        let figure = figure.to_owned();
+        let what = what.into();
+        let unit = unit.to_owned();
         Self { figure, what, unit, samples, median, min, max, target: None }
     }
 

@@ -143,7 +143,9 @@ pub fn act(state: &mut State, action: Action) -> Result<(), String> {
         }
         Action::Rumble { pad, low, high } => {
             let mut payload = vec![0xee, 0xff, 0xc0, 0];
-            [pad, low, high].iter().for_each(|number| payload.extend(number.to_le_bytes()));
+            for number in [pad, low, high] {
+                payload.extend(number.to_le_bytes());
+            }
             state.to_send.push(Outgoing::Message { kind: RUMBLE, payload });
         }
         Action::Send { kind, payload } => {

@@ -31,7 +31,8 @@ pub struct Camera {
 impl Camera {
     /// For a stream of these settings.
     pub fn new(settings: &Settings) -> Self {
-        let (width, height) = (settings.width as usize, settings.height as usize);
+        let width = settings.width as usize;
+        let height = settings.height as usize;
         let config = EncoderConfig::new()
             .usage_type(UsageType::CameraVideoRealTime)
             .bitrate(BitRate::from_bps(settings.bitrate_kbps.clamp(100, 200_000) * 1000))

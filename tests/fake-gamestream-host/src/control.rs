@@ -189,8 +189,9 @@ impl Control {
                 Outgoing::Shutdown(_) => {}
                 Outgoing::Disconnect => {
                     peer.disconnect_now(0);
-                    let connected = self.connected.take();
-                    connected.iter().for_each(|connected| connected.session.end());
+                    if let Some(connected) = self.connected.take() {
+                        connected.session.end();
+                    }
                 }
             }
         }

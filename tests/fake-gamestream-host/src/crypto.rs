@@ -64,19 +64,25 @@ pub fn cbc_encrypt(key: &Key, iv: &[u8; BLOCK], plain: &[u8]) -> Vec<u8> {
 /// AES-128-ECB without padding: pairing. Bytes behind the last whole block stay as they are.
 pub fn ecb_encrypt(key: &Key, data: &mut [u8]) {
     let aes = Aes128::new(key.into());
-    data.chunks_exact_mut(BLOCK).for_each(|block| aes.encrypt_block(GenericArray::from_mut_slice(block)));
+    for block in data.chunks_exact_mut(BLOCK) {
+        aes.encrypt_block(GenericArray::from_mut_slice(block));
+    }
 }
 
 /// The reverse of [`ecb_encrypt`].
 pub fn ecb_decrypt(key: &Key, data: &mut [u8]) {
     let aes = Aes128::new(key.into());
-    data.chunks_exact_mut(BLOCK).for_each(|block| aes.decrypt_block(GenericArray::from_mut_slice(block)));
+    for block in data.chunks_exact_mut(BLOCK) {
+        aes.decrypt_block(GenericArray::from_mut_slice(block));
+    }
 }
 
 /// SHA-256 over parts, as if they were one.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
     hash

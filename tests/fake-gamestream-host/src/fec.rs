@@ -14,7 +14,9 @@ pub const AUDIO_MATRIX: [[u8; AUDIO_DATA]; 2] = [[0x77, 0x40, 0x38, 0x0e], [0xc7
 
 /// Multiplies by shifting and adding: slow, and plain to see that it is right.
 pub const fn multiply(a: u8, b: u8) -> u8 {
-    let (mut a, mut b, mut product) = (a as u16, b, 0);
+    let mut a = a as u16;
+    let mut b = b;
+    let mut product = 0;
     while b != 0 {
         if b & 1 != 0 {
             product ^= a;
@@ -57,7 +59,9 @@ pub fn parity<'a>(row: &[u8], data: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     for (factor, shard) in row.iter().zip(data) {
         let products = &PRODUCTS[usize::from(*factor)];
         sum.resize(shard.len(), 0);
-        sum.iter_mut().zip(shard).for_each(|(sum, byte)| *sum ^= products[usize::from(*byte)]);
+        for (sum, byte) in sum.iter_mut().zip(shard) {
+            *sum ^= products[usize::from(*byte)];
+        }
     }
     sum
 }

@@ -364,7 +364,8 @@ impl Host {
                 }
                 let _ = stream.set_nodelay(true);
                 let _ = stream.set_read_timeout(Some(PATIENCE));
-                let (shared, serve) = (shared.clone(), serve.clone());
+                let shared = shared.clone();
+                let serve = serve.clone();
                 std::thread::spawn(move || serve(&shared, stream));
             }
         });
@@ -402,7 +403,8 @@ pub fn await_ping(shared: &Shared, session: &Session, socket: &UdpSocket) -> Opt
 
 /// Reads the pings that have come; gives where the last one of this session came from.
 pub fn take_pings(shared: &Shared, session: &Session, socket: &UdpSocket) -> Option<SocketAddr> {
-    let (mut datagram, mut found) = ([0; 64], None);
+    let mut datagram = [0; 64];
+    let mut found = None;
     // Longer ones are cut, and are no pings then either.
     while let Ok((length, from)) = socket.recv_from(&mut datagram) {
         if session.is_ping(&datagram[..length]) {

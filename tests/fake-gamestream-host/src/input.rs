@@ -57,7 +57,8 @@ fn decode(magic: u32, body: &Body<'_>) -> Option<(Value, u8)> {
     Some(match magic {
         3 | 4 => {
             body.has(6)?;
-            let (vk, modifiers) = (body.u16(1)? & 0xff, body.u8(3)?);
+            let vk = body.u16(1)? & 0xff;
+            let modifiers = body.u8(3)?;
             (
                 json!({"kind": "key", "down": magic == 3, "vk": vk, "modifiers": modifiers, "flags": body.u8(0)?}),
                 2,
@@ -69,7 +70,8 @@ fn decode(magic: u32, body: &Body<'_>) -> Option<(Value, u8)> {
         }
         5 => {
             body.has(10)?;
-            let (width, height) = (body.be(6)?, body.be(8)?);
+            let width = body.be(6)?;
+            let height = body.be(8)?;
             (
                 json!({"kind": "position", "x": body.be(0)?, "y": body.be(2)?, "width": width, "height": height}),
                 3,

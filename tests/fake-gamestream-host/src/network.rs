@@ -85,7 +85,8 @@ mod tests {
     fn send(rules: Network, count: u32) -> (Vec<u32>, u64) {
         let start = Instant::now();
         let mut way = Way::new(3);
-        let (mut arrived, mut now) = (Vec::new(), start);
+        let mut arrived = Vec::new();
+        let mut now = start;
         for n in 0..count {
             way.push(now, &rules, n.to_be_bytes().to_vec());
             now += MS;

@@ -99,7 +99,8 @@ impl Packetizer {
         place: Place,
     ) {
         let data = chunks.len();
-        let (mut percent, mut parity) = (place.percent, (data * place.percent).div_ceil(100));
+        let mut percent = place.percent;
+        let mut parity = (data * place.percent).div_ceil(100);
         if percent > 0 && parity < cut.min_parity && data + cut.min_parity <= MAX_SHARDS {
             parity = cut.min_parity;
             percent = 100 * parity / data;

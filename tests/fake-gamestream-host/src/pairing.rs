@@ -55,7 +55,8 @@ impl Pairing {
         let Stage::Pinned = self.stage else { return Err(Refused::OutOfOrder) };
         let mut client: [u8; 16] = sent.try_into().map_err(|_| Refused::Malformed)?;
         ecb_decrypt(&self.key, &mut client);
-        let (secret, challenge) = (random(), random());
+        let secret = random();
+        let challenge = random();
         let mut answer = sha256(&[&client, &host.signature, &secret]).to_vec();
         if fault == PairingFault::WrongHash {
             answer[0] ^= 1;

@@ -33,7 +33,8 @@ impl Request {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.split("\r\n");
         let mut words = lines.next()?.split(' ');
-        let (command, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let command = words.next()?.to_owned();
+        let target = words.next()?.to_owned();
         if words.next() != Some("RTSP/1.0") {
             return None;
         }
@@ -184,7 +185,9 @@ fn reply(request: &Request, status: u16, headers: &[(&str, String)], body: &str)
     let reason = if status == 200 { "OK" } else { "Refused" };
     let sequence = request.header("CSeq").unwrap_or("0");
     let mut text = format!("RTSP/1.0 {status} {reason}\r\nCSeq: {sequence}\r\n");
-    headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
     text + "\r\n" + body
 }
 
@@ -263,7 +266,8 @@ fn check(state: &mut State, request: &Request) {
 fn begin(shared: &Arc<Shared>, session: &Arc<Session>) {
     type Thread = fn(&Shared, &Session);
     for (name, run) in [("video", video::run as Thread), ("audio", audio::run)] {
-        let (shared, session) = (shared.clone(), session.clone());
+        let shared = shared.clone();
+        let session = session.clone();
         let thread = std::thread::Builder::new().name(name.to_owned());
         thread.spawn(move || run(&shared, &session)).expect("a thread can be started");
     }

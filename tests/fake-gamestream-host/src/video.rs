@@ -156,7 +156,9 @@ impl Sender<'_> {
 
     fn send(&mut self, packets: Vec<Packet>, scenario: &Scenario) {
         let now = Instant::now();
-        let (mut lies, mut data_lost, mut parity_lost) = (0, 0, 0);
+        let mut lies = 0;
+        let mut data_lost = 0;
+        let mut parity_lost = 0;
         // Per block: lost, parity.
         let mut blocks = [(0, 0); 4];
         let count = packets.len();

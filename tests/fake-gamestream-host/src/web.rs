@@ -299,8 +299,11 @@ fn server_info(shared: &Shared, caller: Caller) -> Response {
     let busy = if game == 0 { "FREE" } else { "BUSY" };
     let paired = u8::from(caller == Caller::Paired);
     let mac = if paired == 1 { "02:00:00:00:00:01" } else { "00:00:00:00:00:00" };
-    let (http, https) = (shared.ports.http_port, shared.ports.https_port);
-    let (name, version, codecs) = (escaped(&scenario.name), escaped(&scenario.appversion), scenario.codecs);
+    let http = shared.ports.http_port;
+    let https = shared.ports.https_port;
+    let name = escaped(&scenario.name);
+    let version = escaped(&scenario.appversion);
+    let codecs = scenario.codecs;
     xml(&format!(
         "<hostname>{name}</hostname><appversion>{version}</appversion><GfeVersion>3.23.0.74</GfeVersion>\
          <uniqueid>0F4E8A0E-6D0C-4B8B-9C3D-F00DF00DF00D</uniqueid><HttpsPort>{https}</HttpsPort>\
@@ -326,11 +329,14 @@ fn app_list(apps: &[App]) -> Response {
 fn app_asset(request: &Request) -> Response {
     let id = request.parameter("appid").and_then(|id| id.parse::<u32>().ok()).unwrap_or(0);
     let hue = id.wrapping_mul(2_654_435_761);
-    let (width, height) = (150, 200);
+    let width = 150;
+    let height = 200;
     let mut pixels = Vec::new();
     for y in 0..height {
         let shade = |n: u32| ((hue >> (8 * n) & 0xff) * (height + y) / (2 * height)) as u8;
-        (0..width).for_each(|_| pixels.extend([shade(0), shade(1), shade(2)]));
+        for _ in 0..width {
+            pixels.extend([shade(0), shade(1), shade(2)]);
+        }
     }
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);

@@ -57,7 +57,8 @@ pub fn video_seeds() -> Vec<Vec<u8>> {
         for (index, len) in [(1, 300), (2, 5), (3, 9000)] {
             let bitstream: Vec<u8> =
                 [0, 0, 0, 1, 0x65].into_iter().chain((0..len).map(|n| n as u8 | 1)).collect();
-            let (timestamp, keyframe) = (index * 1500, index == 1);
+            let timestamp = index * 1500;
+            let keyframe = index == 1;
             let frame = Frame { index, timestamp, keyframe, latency: 7, bitstream: &bitstream };
             packets.extend(packetizer.cut(&frame, &cut).into_iter().map(|packet| packet.bytes));
         }
@@ -98,7 +99,8 @@ pub fn fec_seeds() -> Vec<Vec<u8>> {
 
 pub fn fec(input: &[u8]) {
     let Some((&[data, parity, missing, len], shards)) = input.split_first_chunk() else { return };
-    let (count, len) = (usize::from(data & 0x7f), usize::from(len).max(1));
+    let count = usize::from(data & 0x7f);
+    let len = usize::from(len).max(1);
     let matrix = if data & 0x80 != 0 { Matrix::Audio } else { Matrix::Cauchy { parity: parity.into() } };
     // The last one may be shorter than it must be.
     let mut shards = shards.chunks(len).enumerate();
@@ -165,7 +167,8 @@ pub fn messages(input: &[u8]) {
     // Longer ones do not fit their envelope's length.
     let plain = &input[..input.len().min(60_000)];
     for version in [Version::V1, Version::V2] {
-        let (mut iv, mut sealed) = ([0; 16], plain.to_vec());
+        let mut iv = [0; 16];
+        let mut sealed = plain.to_vec();
         let gcm = match version {
             Version::V1 => Gcm::long(&KEY),
             Version::V2 => {
@@ -248,7 +251,8 @@ pub fn answers_seeds() -> Vec<Vec<u8>> {
 
 pub fn answers(input: &[u8]) {
     let whole = http::parse(input).map(|response| response.text());
-    let (text, body) = (String::from_utf8_lossy(input), whole.unwrap_or_default());
+    let text = String::from_utf8_lossy(input);
+    let body = whole.unwrap_or_default();
     for text in [&text[..], &body] {
         if let Ok(info) = reply::server_info(text) {
             assert!(info.https_port != 0 && info.name.chars().count() <= 256);

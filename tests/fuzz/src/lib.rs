@@ -112,7 +112,9 @@ impl Change {
                     }
                     None => {
                         let bytes = (*n as u32).to_be_bytes();
-                        input.iter_mut().skip(start).zip(bytes).for_each(|(at, byte)| *at = byte);
+                        for (at, byte) in input.iter_mut().skip(start).zip(bytes) {
+                            *at = byte;
+                        }
                     }
                 }
             }
@@ -132,16 +134,21 @@ pub fn fuzz(target: &Target, corpus: &Path) {
         seeds.push(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
     }
     assert!(!seeds.is_empty(), "{} has no seeds", target.name);
-    seeds.iter().for_each(|seed| (target.run)(seed));
+    for seed in &seeds {
+        (target.run)(seed);
+    }
 
     let seconds = std::env::var("ORIEL_FUZZ_SECONDS").ok();
     let seconds = seconds.map_or(SECONDS, |text| text.parse().expect("ORIEL_FUZZ_SECONDS is a number"));
     let deadline = Instant::now() + Duration::from_secs_f64(seconds);
-    let (pool, count) = (seeds.clone(), seeds.len());
+    let pool = seeds.clone();
+    let count = seeds.len();
     let input = (0..count, prop_oneof![3 => vec(change(), 1..4), 1 => vec(change(), 1..24)], Just(()))
         .prop_map(move |(seed, changes, ())| {
             let mut input = pool[seed].clone();
-            changes.iter().for_each(|change| change.apply(&mut input, &pool));
+            for change in &changes {
+                change.apply(&mut input, &pool);
+            }
             input
         });
     let inputs = AtomicU64::new(0);

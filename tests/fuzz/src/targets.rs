@@ -141,7 +141,9 @@ fn rest(input: &[u8]) {
         let _ = spec.redacted();
     }
     if let Ok(request) = serde_json::from_slice::<InputRequest>(input) {
-        request.events.iter().for_each(|event| drop(event.validate()));
+        for event in &request.events {
+            drop(event.validate());
+        }
     }
 }
 
@@ -251,8 +253,8 @@ fn datagrams(input: &[u8]) {
     let _ = (demux::our_ufrag(input), demux::proves_address(input));
     IDENTITY.with(|identity| {
         let (mut connection, _) = offered(identity);
-        let (local, from) =
-            (SocketAddr::from(([127, 0, 0, 1], 5000)), SocketAddr::from(([127, 0, 0, 1], 6000)));
+        let local = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let from = SocketAddr::from(([127, 0, 0, 1], 6000));
         for transport in [Transport::Udp, Transport::Tcp] {
             let path = Path { transport, local, remote: from };
             connection.receive(Instant::now(), path, input);
@@ -341,7 +343,7 @@ fn rtp(input: &[u8]) {
         for nals in access_units.push(packet) {
             let _ = assembler.assemble(nals.units.iter().map(|unit| &unit[..]));
         }
-        depacketize::aac_frames(payload).for_each(drop);
+        let _ = depacketize::aac_frames(payload).count();
         let _ = opus::ticks(payload);
         ticks += if flags & 4 != 0 { 3000 } else { 0 };
     }
@@ -350,7 +352,7 @@ fn rtp(input: &[u8]) {
 fn annex_b(input: &[u8]) {
     let mut assembler = h264::Assembler::default();
     if let Some(unit) = assembler.assemble(packetize::nal_units(input)) {
-        packetize::h264::payloads(&unit.data).iter().for_each(drop);
+        let _ = packetize::h264::payloads(&unit.data);
     }
     let _ = (assembler.format(), assembler.parameter_sets().count());
 }

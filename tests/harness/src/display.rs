@@ -100,7 +100,8 @@ impl Display {
     /// When the owner does not answer.
     #[track_caller]
     pub fn clipboard_as(&self, kind: &str) -> Option<Vec<u8>> {
-        let (window, Atoms { clipboard, here, .. }) = (self.window(), self.atoms);
+        let window = self.window();
+        let Atoms { clipboard, here, .. } = self.atoms;
         let kind = self.atom(kind);
         self.x.convert_selection(window, clipboard, kind, here, CURRENT_TIME).expect("a connection");
         self.x.flush().expect("a connection");
@@ -132,10 +133,13 @@ impl Display {
     /// When the X server is gone.
     #[track_caller]
     pub fn own_clipboard_as(&self, kind: &str, content: &[u8]) -> ClipboardOwner {
-        let (window, kind) = (self.window(), self.atom(kind));
+        let window = self.window();
+        let kind = self.atom(kind);
         self.x.set_selection_owner(window, self.atoms.clipboard, CURRENT_TIME).expect("a connection");
         self.x.sync().expect("a connection");
-        let (x, atoms, content) = (Arc::clone(&self.x), self.atoms, content.to_vec());
+        let x = Arc::clone(&self.x);
+        let atoms = self.atoms;
+        let content = content.to_vec();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -199,7 +203,8 @@ impl Display {
     #[track_caller]
     pub fn picture(&self) -> Picture {
         let (width, height) = self.size();
-        let (w, h) = (width as u16, height as u16);
+        let w = width as u16;
+        let h = height as u16;
         let image = self.x.get_image(ImageFormat::Z_PIXMAP, self.root, 0, 0, w, h, u32::MAX);
         let data = image.expect("a connection").reply().expect("the screen's pixels").data;
         let rgb = data.chunks_exact(4).flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect();
@@ -230,7 +235,8 @@ fn intern(x: &RustConnection, name: &str) -> Atom {
 
 /// Answers one who pastes, or who asks what there is.
 fn serve(x: &RustConnection, atoms: Atoms, request: &SelectionRequestEvent, kind: Atom, content: &[u8]) {
-    let (to, at) = (request.requestor, request.property);
+    let to = request.requestor;
+    let at = request.property;
     let property = if request.target == kind {
         x.change_property8(PropMode::REPLACE, to, at, kind, content).expect("a connection");
         at
@@ -263,6 +269,7 @@ fn cookie(file: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         rest = &rest[2 + len..];
         Some(text)
     };
-    let (_address, _number) = (next()?, next()?);
+    let _address = next()?;
+    let _number = next()?;
     Some((next()?, next()?))
 }

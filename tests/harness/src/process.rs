@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn sockets_and_files_are_left_until_they_are_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let (socket, file) = (folder.path().join("socket"), folder.path().join("file"));
+        let socket = folder.path().join("socket");
+        let file = folder.path().join("file");
         let listener = UnixListener::bind(&socket).unwrap();
         let opened = fs::File::create(&file).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -155,7 +155,8 @@ impl Server {
     fn new() -> Self {
         let folder =
             || tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
-        let (state, beside) = (folder(), folder());
+        let state = folder();
+        let beside = folder();
         // Free now, and nobody else is told of it.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())

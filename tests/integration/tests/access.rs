@@ -297,7 +297,8 @@ fn control_is_exclusive_to_one_and_survives_the_web_server() {
         let id = socket.hear(&["welcome"])["peerId"].clone();
         (socket, id)
     };
-    let ((mut a, a_id), (mut b, b_id)) = (join(&server), join(&server));
+    let (mut a, a_id) = join(&server);
+    let (mut b, b_id) = join(&server);
     a.say(&json!({"type": "control-take"}));
     assert_eq!(a.hear(&["error"])["code"], "control_is_shared");
     server.put("/api/streamers/a/control", &json!({"mode": "exclusive"})).expect(200);

@@ -52,7 +52,8 @@ impl Watched {
     fn until(&self, kind: &str, names: &[&str], expected: &Value) {
         eventually(&format!("X has seen {expected}"), || {
             let seen = Value::from(self.seen(kind, names));
-            let (seen_len, wanted) = (seen.as_array().map(Vec::len), expected.as_array().map(Vec::len));
+            let seen_len = seen.as_array().map(Vec::len);
+            let wanted = expected.as_array().map(Vec::len);
             if seen_len >= wanted {
                 assert_eq!(&seen, expected);
             }

@@ -226,7 +226,8 @@ fn garbage_on_every_data_channel_ends_nothing() {
         media: Media::Headers,
     };
     let mut peers = Swarm::new(options).unwrap();
-    let (bad, good) = (peers.join().unwrap(), peers.join().unwrap());
+    let bad = peers.join().unwrap();
+    let good = peers.join().unwrap();
     let deadline = Instant::now() + harness::wait::SOON;
 
     let mut open = Vec::new();

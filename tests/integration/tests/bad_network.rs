@@ -57,7 +57,9 @@ impl Drop for Netsim {
 }
 
 fn swarm(server: SocketAddr) -> Swarm {
-    let (streamer, role, media) = ("demo".into(), Role::Viewer, Media::Headers);
+    let streamer = "demo".into();
+    let role = Role::Viewer;
+    let media = Media::Headers;
     let mut swarm = Swarm::new(Options { server, streamer, role, media }).unwrap();
     swarm.join().unwrap();
     swarm

@@ -47,7 +47,8 @@ fn a_session_whose_camera_is_absent_runs_and_shows_it_once_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let film = serve(&Clip::default().make(dir.path(), "film.mp4"), None);
     let camera = RtspServer::start(&[("film", film.clone())]);
-    let (port, url) = (camera.port(), camera.url("film"));
+    let port = camera.port();
+    let url = camera.url("film");
     drop(camera);
     let server = Server::start();
     let silent = json!({"type": "exec", "command": "sleep 600", "always_on": true});

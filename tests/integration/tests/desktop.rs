@@ -57,7 +57,8 @@ fn without_any_peer_a_desktop_is_captured_and_its_snapshot_is_the_real_screen() 
     // The X server keeps the cursor out of what programs read; the snapshot shows it.
     let cursor = |x: u32, y: u32| x.abs_diff(pointer.0) < CURSOR && y.abs_diff(pointer.1) < CURSOR;
     let seen = eventually("the snapshot is what the X server shows, with a text on it", || {
-        let (real, seen) = (display.picture(), snapshot(&server, "still"));
+        let real = display.picture();
+        let seen = snapshot(&server, "still");
         let differing = real.differing(&seen).into_iter().filter(|&(x, y)| !cursor(x, y)).count();
         (real.colours() > 1 && differing == 0).then_some(seen)
     });

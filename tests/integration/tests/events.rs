@@ -106,7 +106,8 @@ impl Listener {
 
     /// The next event; `None` at the end.
     fn next(&mut self) -> Option<Told> {
-        let (mut event, mut data) = (String::new(), String::new());
+        let mut event = String::new();
+        let mut data = String::new();
         loop {
             let line = self.line()?;
             match line.split_once(": ") {

@@ -113,7 +113,9 @@ fn clients_that_send_next_to_nothing_keep_nobody_out() {
     for round in 0..50 {
         // A byte from each, now and then.
         if round % 10 == 0 {
-            slow.iter_mut().for_each(|stream| drop(stream.write_all(b"a")));
+            for stream in &mut slow {
+                drop(stream.write_all(b"a"));
+            }
         }
         let asked = Instant::now();
         server.get("/api/streamers").expect(200);
@@ -148,7 +150,8 @@ fn a_crowd_of_peers_watches_one_streamer_and_is_listed() {
         media: Media::Headers,
     };
     let mut swarm = Swarm::new(options).unwrap();
-    let (mut connected, mut receiving) = (BTreeSet::new(), BTreeSet::new());
+    let mut connected = BTreeSet::new();
+    let mut receiving = BTreeSet::new();
     let deadline = Instant::now() + Duration::from_secs(120);
     let mut joined = 0;
     while receiving.len() < count {
@@ -203,7 +206,8 @@ fn snapshots_asked_for_in_crowds_are_shared_and_bounded_and_take_no_frames_from_
         role: Role::Viewer,
         media: Media::Headers,
     };
-    let (frames, over) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let frames = AtomicUsize::new(0);
+    let over = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut swarm = Swarm::new(options).unwrap();
@@ -220,14 +224,16 @@ fn snapshots_asked_for_in_crowds_are_shared_and_bounded_and_take_no_frames_from_
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually("the viewer watches", || (frames.load(Ordering::Relaxed) > 15).then_some(()));
             let rate = |work: &mut dyn FnMut()| {
-                let (begin, before) = (Instant::now(), frames.load(Ordering::Relaxed));
+                let begin = Instant::now();
+                let before = frames.load(Ordering::Relaxed);
                 while begin.elapsed() < Duration::from_secs(3) {
                     work();
                 }
                 (frames.load(Ordering::Relaxed) - before) as f64 / begin.elapsed().as_secs_f64()
             };
             let calm = rate(&mut || std::thread::sleep(Duration::from_millis(20)));
-            let (mut statuses, mut peak) = (Vec::new(), 0);
+            let mut statuses = Vec::new();
+            let mut peak = 0;
             let crowded = rate(&mut || {
                 statuses.extend(snapshots(&server, Some(&bearer), ""));
                 let of_admin = snapshots(&server, None, "?format=jpeg");

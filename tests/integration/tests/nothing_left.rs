@@ -142,7 +142,9 @@ fn kill(footprint: &Footprint, victims: &[&str]) {
     };
     let pids: Vec<_> = victims.iter().map(pid).collect();
     for signal in [Signal::STOP, Signal::KILL] {
-        pids.iter().for_each(|pid| kill_process(*pid, signal).unwrap());
+        for pid in &pids {
+            kill_process(*pid, signal).unwrap();
+        }
     }
 }
 
@@ -179,7 +181,8 @@ fn fifty_rounds_of_create_and_delete_leave_nothing_behind() {
     let test = json!({ "type": "test", "width": 320, "height": 180, "fps": 30 });
     let desktop = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["xterm"] });
     let round = |n: usize| {
-        let (id, source) = (format!("round-{n}"), if n.is_multiple_of(10) { &desktop } else { &test });
+        let id = format!("round-{n}");
+        let source = if n.is_multiple_of(10) { &desktop } else { &test };
         server.create(&id, source.clone());
         let footprint = Footprint::of(server.session_processes(), Path::new("/nowhere"));
         assert!(footprint.processes.len() >= 2, "{footprint:?}");

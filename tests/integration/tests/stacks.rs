@@ -34,7 +34,9 @@ impl Viewer {
     }
 
     fn join_with(server: &Server, stack: Stack, role: Role, capabilities: Capabilities) -> Self {
-        let (server, streamer, media) = (server.address(), "demo".into(), Media::Units);
+        let server = server.address();
+        let streamer = "demo".into();
+        let media = Media::Units;
         let mut swarm = Swarm::on(stack, Options { server, streamer, role, media }).unwrap();
         swarm.set_capabilities(capabilities);
         swarm.join().unwrap();

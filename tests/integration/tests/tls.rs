@@ -21,7 +21,8 @@ impl Drop for Running {
 
 /// A new key with a certificate of its own for localhost. The key comes last: the pair is whole once both are there.
 fn make_certificate(dir: &Path) {
-    let (cert, key) = (dir.join("cert.new"), dir.join("key.new"));
+    let cert = dir.join("cert.new");
+    let key = dir.join("key.new");
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
         .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])

@@ -114,7 +114,8 @@ fn candidates_and_a_restart(stack: Stack) {
 #[test]
 fn what_is_wrong_with_a_patch_is_told_and_changes_nothing() {
     let mut watching = Watching::start(Stack::Rtc);
-    let (etag, fragment) = (watching.etag.clone(), watching.player.fragment());
+    let etag = watching.etag.clone();
+    let fragment = watching.player.fragment();
     assert_eq!(watching.patch(None, &fragment).expect(428).problem().code, "precondition_required");
     let other = watching.patch(Some("\"another\""), &fragment).expect(412);
     assert_eq!(other.problem().code, "ice_session_mismatch");

@@ -61,7 +61,9 @@ impl Depacketizer {
 
     fn nal(&mut self, pieces: &[&[u8]]) {
         self.data.extend_from_slice(&START_CODE);
-        pieces.iter().for_each(|piece| self.data.extend_from_slice(piece));
+        for piece in pieces {
+            self.data.extend_from_slice(piece);
+        }
     }
 
     /// NAL units, each behind its length.

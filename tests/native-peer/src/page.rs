@@ -76,7 +76,8 @@ impl Page {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| Error::Io("binding", e))?;
         udp.set_nonblocking(true).map_err(|e| Error::Io("setting O_NONBLOCK", e))?;
         let local = udp.local_addr().map_err(|e| Error::Io("own address", e))?;
-        let (channels, events) = (Vec::new(), VecDeque::new());
+        let channels = Vec::new();
+        let events = VecDeque::new();
         Ok(Self { socket, udp, local, offer: None, pc: None, channels, events, ended: false })
     }
 
@@ -186,7 +187,8 @@ impl Page {
             let made = pc.create_data_channel(label, None).map_err(rtc("data channel"))?;
             self.channels.push((made.id(), label.to_owned()));
         }
-        let (ip, port) = (self.local.ip(), self.local.port());
+        let ip = self.local.ip();
+        let port = self.local.port();
         let candidate = format!("candidate:1 1 udp 2130706431 {ip} {port} typ host");
         let init = RTCIceCandidateInit { candidate: candidate.clone(), ..Default::default() };
         pc.add_local_candidate(init).map_err(rtc("candidate"))?;

@@ -65,7 +65,8 @@ impl Player {
 
     /// Its credentials and its candidates, as a fragment.
     pub fn fragment(&self) -> String {
-        let (ufrag, pwd) = (attribute(&self.offer, "ice-ufrag"), attribute(&self.offer, "ice-pwd"));
+        let ufrag = attribute(&self.offer, "ice-ufrag");
+        let pwd = attribute(&self.offer, "ice-pwd");
         let candidates = self.endpoint.candidates().into_iter().map(|candidate| format!("a={candidate}\r\n"));
         format!(
             "m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n{}",

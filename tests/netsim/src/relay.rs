@@ -67,7 +67,8 @@ pub async fn start(
     for address in session {
         let socket = Arc::new(UdpSocket::bind((*address.ip(), 0)).await?);
         let SocketAddr::V4(place) = socket.local_addr()? else { continue };
-        let (front, receiver) = (fronts.len(), Arc::clone(&socket));
+        let front = fronts.len();
+        let receiver = Arc::clone(&socket);
         let wrap = move |source, packet| Arrival::FromBrowser { front, source, packet };
         tokio::spawn(receive(receiver, arrivals.downgrade(), wrap));
         places.insert(address, place);
@@ -143,7 +144,8 @@ impl Relay {
         let session = self.fronts[front].1;
         let back = UdpSocket::bind((*session.ip(), 0)).await.ok()?;
         back.connect(session).await.ok()?;
-        let (back, flow) = (Arc::new(back), self.flows.len());
+        let back = Arc::new(back);
+        let flow = self.flows.len();
         let wrap = move |_, packet| Arrival::FromSession { flow, packet };
         tokio::spawn(receive(Arc::clone(&back), self.arrivals.downgrade(), wrap));
         self.flows.push(Flow { front, source, back });

@@ -19,7 +19,8 @@ impl Keymap {
     /// Reads the map.
     pub fn read(connection: &impl Connection) -> anyhow::Result<Self> {
         let setup = connection.setup();
-        let (first, last) = (setup.min_keycode, setup.max_keycode);
+        let first = setup.min_keycode;
+        let last = setup.max_keycode;
         let map = connection
             .get_keyboard_mapping(first, last - first + 1)?
             .reply()

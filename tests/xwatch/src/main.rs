@@ -66,7 +66,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn open(connection: &RustConnection, screen: &Screen, geometry: Option<Geometry>) -> anyhow::Result<Window> {
-    let (width, height) = (screen.width_in_pixels, screen.height_in_pixels);
+    let width = screen.width_in_pixels;
+    let height = screen.height_in_pixels;
     let geometry = geometry.unwrap_or(Geometry { width, height, x: 0, y: 0 });
     let window = connection.generate_id()?;
     let events = EventMask::KEY_PRESS
@@ -141,7 +142,8 @@ fn describe(event: &Event, keymap: &Keymap) -> Option<Value> {
         Event::KeyRelease(event) => key(event, false),
         Event::ButtonPress(event) | Event::ButtonRelease(event) => {
             let down = event.response_type & 0x7f == x11rb::protocol::xproto::BUTTON_PRESS_EVENT;
-            let (x, y) = (event.root_x, event.root_y);
+            let x = event.root_x;
+            let y = event.root_y;
             json!({"type": "button", "button": event.detail, "down": down, "x": x, "y": y, "time": event.time})
         }
         Event::MotionNotify(event) => {

@@ -11,7 +11,7 @@ use crate::registry::store::MAX_AUDIT_PAGE;
 /// Entries when the request does not say how many.
 const PAGE: usize = 100;
 
-/// The audit trail of a streamer.
+/// Get the audit trail of a streamer.
 ///
 /// It outlives the streamer. The last 2000 entries of each are kept, and the last 50000 of all.
 ///

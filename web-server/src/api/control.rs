@@ -1,4 +1,4 @@
-//! `/api/streamers/{id}/control`: who may steer, where one at a time does.
+//! `/api/streamers/{id}/control`: exclusive control.
 
 use actix_web::{HttpResponse, web};
 use common::control::{Control, ControlChange};
@@ -12,7 +12,7 @@ use crate::registry::Handle;
 
 impl Json for ControlChange {}
 
-/// Who may steer.
+/// Get who may steer.
 ///
 /// # Errors
 /// See [`ApiError`].

@@ -1,6 +1,5 @@
-//! What happens to every request: it gets an id, is checked against [`super::guard`], it is found out who sends it, it is
-//! logged, and if it fails, its error becomes a problem with that id. Each route then says what it needs of whoever that
-//! is ([`admit`]).
+//! The middleware of every request: it assigns an id, checks the request by [`super::guard`], identifies the caller, logs, and
+//! turns an error into a problem with that id. Each route then checks the caller's right ([`admit`]).
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
@@ -25,7 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::signaling::multistream;
 
-/// Names the request in the log.
+/// Identifies the request in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Set on every response. Frames: a page of another site must not show ours to steal clicks on it.
@@ -36,10 +35,10 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// How long browsers remember that there is TLS here: a year, as is usual. Other names of the domain may have none.
+/// How long browsers remember that there is TLS here: a year, as is usual. Subdomains are not included.
 const HSTS: &str = "max-age=31536000";
 
-/// The middleware.
+/// Checks and limits every request, and gives it its id and headers.
 ///
 /// # Errors
 /// None of its own.
@@ -64,9 +63,11 @@ pub async fn edge(
     if let Some(origin) = cross {
         set_cross_origin_headers(response.headers_mut(), origin);
     }
-    let (status, request) = (response.status().as_u16(), response.request());
+    let status = response.status().as_u16();
+    let request = response.request();
     // The path only: a query may hold what is nobody's business.
-    let (method, path) = (request.method(), request.path());
+    let method = request.method();
+    let path = request.path();
     let took = started.elapsed();
     if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
         let route = request.match_pattern().map(|pattern| site.without_base(&pattern).to_owned());
@@ -81,7 +82,7 @@ pub async fn edge(
     Ok(response)
 }
 
-/// Who sends it is left in the request, for [`admit`].
+/// The caller is stored in the request, for [`admit`].
 fn check(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
     let headers = request.headers();
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
@@ -106,11 +107,11 @@ fn check(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The middleware of a route: lets those pass who are what it needs. A WebSocket that brings no token may say it with
-/// its first message, `in_band`.
+/// The middleware of a route: admits callers with the right that it needs. A WebSocket without a token may bring it in
+/// its first message (`in_band`).
 ///
 /// # Errors
-/// Whoever sends it may not, or what `next` says.
+/// The caller's right is not enough, or an error of `next`.
 pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -173,7 +174,7 @@ fn is_preflight(request: &ServiceRequest) -> bool {
     request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a preflight: the methods that the path has, as it says in `Allow` itself or by refusing `OPTIONS`. What
+/// The response to a preflight: the methods that the path has, as it says in `Allow` itself or by refusing `OPTIONS`. What
 /// is no path has none.
 fn preflighted(response: ServiceResponse) -> ServiceResponse {
     let Some(allow) = response.headers().get(header::ALLOW).cloned() else { return response };
@@ -250,7 +251,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
-/// Answers what no route serves.
+/// The response where no route serves the path.
 ///
 /// # Errors
 /// Always.
@@ -270,7 +271,7 @@ mod tests {
 
     const ORIGIN: &str = "http://player.example";
 
-    /// What `request` is answered by routes that ask for no session. `base`: below which path.
+    /// The response to `request` of routes that need no streamer. `base`: below which path.
     async fn answer(request: TestRequest, base: &str) -> (ServiceResponse, Metrics) {
         let dir = tempfile::tempdir().unwrap();
         let auth =

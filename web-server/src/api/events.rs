@@ -1,4 +1,4 @@
-//! `/api/events` and `/api/streamers/{id}/events`: what happens, as server-sent events (WHATWG HTML §9.2).
+//! `/api/events` and `/api/streamers/{id}/events`: server-sent events (WHATWG HTML §9.2).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::registry::events::{After, Interest, Latest, Page};
 
 /// Admins that listen at the same time.
 const MOST_ADMINS: usize = 64;
-/// Others that do: they must not keep out admins.
+/// Others that listen at the same time; apart from admins, so that they cannot keep those out.
 const MOST_OTHERS: usize = 256;
-/// A comment is sent when there was nothing for so long, so that neither end, nor a proxy between them, takes the other for dead.
+/// A comment is sent after so long without an event, so that neither an end nor a proxy takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How soon a client shall come back, ms.
+/// Delay before a client reconnects, ms.
 const RETRY_MS: u32 = 1000;
 
-/// Places for those who listen.
+/// Limits the number of listeners.
 #[derive(Debug, Clone)]
 pub struct Listeners {
     admins: Arc<Semaphore>,
@@ -53,10 +53,10 @@ impl Listeners {
     }
 }
 
-/// What happens to streamers.
+/// Listen to the events of all streamers.
 ///
-/// Server-sent events: `event` is the type, `data` the JSON of an `EventData`, `id` is for `Last-Event-ID` of who comes back. `missed` is sent
-/// in place of events that are not there any more: ask for the present state then. A comment comes when nothing else does.
+/// Server-sent events: `event` is the type, `data` the JSON of an `EventData`, `id` is for `Last-Event-ID` when a client reconnects. `missed` is sent
+/// in place of events that are lost; the client has to get the present state then. Comments are sent while there are no events.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -79,9 +79,9 @@ pub async fn all(
     listen(&request, &right, interest, registry, auth, &listeners).await
 }
 
-/// What happens to one streamer.
+/// Listen to the events of one streamer.
 ///
-/// As of all of them, but only of this one; windows and the clipboard are for controllers. Ends after `deleted`.
+/// The same for one streamer. Events of windows and the clipboard are for controllers. The stream ends after `deleted`.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -158,11 +158,11 @@ enum State {
     New,
     /// The last page was sent.
     Sent,
-    /// Nothing follows.
+    /// The stream has ended.
     Over,
 }
 
-/// One who listens. Asks for the next events when its client has taken the last.
+/// A listener. It reads the next events when its client has taken the last ones.
 struct Listener {
     registry: web::Data<Handle>,
     auth: web::Data<Auth>,

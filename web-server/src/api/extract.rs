@@ -1,4 +1,4 @@
-//! What handlers take from a request, with errors that name the offending part.
+//! Extractors for handlers, with errors that name the offending part.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use super::problem::ApiError;
 
 /// Longest body of JSON in bytes: room for the longest clipboard, with most of its characters escaped.
 const MAX_BODY: usize = 1024 * 1024;
-/// A body that comes slower than this keeps a connection for nothing.
+/// Longest time for receiving a body; a slower one would occupy its connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The streamer that the path names, `{id}`.
@@ -107,10 +107,10 @@ pub trait Json: DeserializeOwned {
 
 /// What a body in JSON can be read as: [`Json`], or one of several.
 pub trait FromJson: Sized {
-    /// Reads it.
+    /// Reads the body.
     ///
     /// # Errors
-    /// It is something else.
+    /// The body is not of this type.
     fn from_json(bytes: &[u8]) -> Result<Self, ApiError>;
 }
 
@@ -215,7 +215,7 @@ impl Query {
     /// Reads the query of `request`, which may hold `known`.
     ///
     /// # Errors
-    /// It holds something else.
+    /// It has another parameter, or the value is invalid.
     pub fn of(request: &HttpRequest, known: &[&str]) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map_err(|error| ApiError::field("query", error.to_string()))?
@@ -236,7 +236,7 @@ impl Query {
     /// The number that a parameter holds, if it is there.
     ///
     /// # Errors
-    /// It holds something else.
+    /// It has another parameter, or the value is invalid.
     pub fn number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let number = text.parse().map(Some);

@@ -1,4 +1,4 @@
-//! Keeps other web sites out, whatever a browser that is here could do for them.
+//! Refuses requests of other web sites that a visitor's browser sends on their behalf.
 //!
 //! A page of another site can send requests to us, also where only this machine reaches us. What it cannot do is lie
 //! about its `Origin`, or about the name by which it reached us in `Host`: a name of its own that it
@@ -10,35 +10,35 @@ use actix_web::http::Method;
 
 use super::site::Site;
 
-/// Why a request is not even looked at.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    /// Reached by a name that is not of this machine.
+    /// `Host` is not a name of this server.
     #[error(
         "this server is not known as {0:?} (Host); http.allowed_hosts of the configuration names how it is reached"
     )]
     Host(String),
-    /// Sent by a page of another site.
+    /// `Origin` is another site.
     #[error(
         "requests from pages of another site ({0}) are not allowed (Origin); http.allowed_origins permits some"
     )]
     Origin(String),
 }
 
-/// What of a request decides.
+/// The parts of a request that the decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// `None` when absent or not text.
     pub host: Option<&'a str>,
     /// `None` when absent; not text counts as `null`.
     pub origin: Option<&'a str>,
-    /// The method.
+    /// Method of the request.
     pub method: &'a Method,
     /// It asks to become a WebSocket.
     pub websocket: bool,
 }
 
-/// May this request be served?
+/// Checks whether the request may be served.
 ///
 /// # Errors
 /// The reason why not.

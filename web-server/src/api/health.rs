@@ -1,4 +1,4 @@
-//! For operators and what watches for them: `/healthz`, `/readyz`, `/metrics`.
+//! For operators and monitoring: `/healthz`, `/readyz`, `/metrics`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,26 +11,26 @@ use crate::metrics::{self, Metrics};
 use crate::registry::Handle;
 use crate::registry::store::Health;
 
-/// The registry answers within microseconds, unless it is stuck.
+/// The registry replies within microseconds, unless it is stuck.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// With less than this left in the state directory, streamers cannot be started: bytes.
 const LEAST_SPACE: u64 = 16 * 1024 * 1024;
 
-/// What these answers depend on.
+/// What health and readiness depend on.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where run directories are made.
+    /// The state directory.
     pub state_dir: PathBuf,
-    /// What is started.
+    /// The streamer program.
     pub streamer_bin: PathBuf,
     /// Whether `/metrics` shows each peer.
     pub per_peer: bool,
 }
 
-/// Is the server alive?
+/// Check that the server is alive.
 ///
 /// # Errors
-/// The registry does not answer.
+/// The registry does not reply.
 #[utoipa::path(
     get, path = "/healthz", tag = "operation", operation_id = "get_health",
     responses((status = 200, description = "It is", body = String, content_type = "text/plain")),
@@ -40,10 +40,10 @@ pub async fn healthz(registry: web::Data<Handle>) -> Result<HttpResponse, ApiErr
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n"))
 }
 
-/// Can the server take on work? It says why not.
+/// Check that the server can take on work, and why not.
 ///
 /// # Errors
-/// It cannot.
+/// It cannot take on work.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation", operation_id = "get_readiness",
     responses((status = 200, description = "It can", body = String, content_type = "text/plain"),
@@ -73,7 +73,7 @@ pub async fn readyz(
     Err(ApiError::NotReady(reasons.join("; ")))
 }
 
-/// Why no streamer could be started, as far as files tell.
+/// Reasons why no streamer could be started, as far as files tell.
 fn disk_reasons(state_dir: &Path, streamer_bin: &Path) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Err(error) = access(state_dir, Access::WRITE_OK | Access::EXEC_OK) {

@@ -17,7 +17,7 @@ fn id(request: &HttpRequest) -> &str {
 
 /// Add a host.
 ///
-/// It must answer. Repeating the request is harmless: the host that is there is returned.
+/// The host must respond. Repeating the request is harmless: it returns the existing host.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -43,7 +43,7 @@ pub async fn add(
 
 /// List the hosts.
 ///
-/// Each is asked how it is, for some seconds at most.
+/// Each host is asked for its state, for some seconds at most.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -55,7 +55,7 @@ pub async fn list(hosts: web::Data<Hosts>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(HostList { hosts: hosts.list().await? }))
 }
 
-/// Get one host, as it is now.
+/// Get one host and its present state.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -85,7 +85,7 @@ pub async fn remove(request: HttpRequest, hosts: web::Data<Hosts>) -> Result<Htt
 
 /// Pair with a host.
 ///
-/// Answers at once with the PIN that is to be typed on the host; how it goes on is seen in `pairing` of the host.
+/// Returns at once with the PIN that is to be typed on the host; `pairing` of the host shows the progress.
 ///
 /// # Errors
 /// See [`ApiError`].

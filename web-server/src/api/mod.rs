@@ -1,5 +1,5 @@
-//! The HTTP side: one file per resource, each parsing the request, making one call, and mapping its error. Which routes
-//! there are, and what who uses them must be, is the table in here.
+//! The HTTP side: one file per resource, each parsing the request, making one call, and mapping its error. The table of
+//! routes, with the right that each needs, is in here.
 
 pub mod audit;
 pub mod control;
@@ -30,15 +30,15 @@ use common::access::Need;
 use crate::signaling::{multistream, peer_ws, whep};
 use problem::ApiError;
 
-/// One route: what is needed for it cannot be forgotten.
+/// A route with the right that it needs.
 pub struct Entry {
     /// HTTP method; `GET` is also `HEAD` (RFC 9110 §9.3.2).
     pub method: &'static str,
     /// Pattern of the path, below the base path.
     pub path: &'static str,
-    /// What whoever uses it must be, of the streamer `{id}` if the path has one.
+    /// The right that a caller needs, for the streamer `{id}` if the path has one.
     pub need: Need,
-    /// It is a WebSocket, which may bring its token with the first message.
+    /// Whether it is a WebSocket, which may bring its token in the first message.
     pub in_band: bool,
     route: fn() -> Route,
 }
@@ -138,7 +138,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 fn route(entry: &Entry) -> Route {
-    let (need, in_band) = (entry.need, entry.in_band);
+    let need = entry.need;
+    let in_band = entry.in_band;
     let route = (entry.route)().wrap(from_fn(move |request, next| edge::admit(request, next, need, in_band)));
     match entry.method {
         "GET" if !in_band => route.guard(by::Any(by::Get()).or(by::Head())),
@@ -146,7 +147,7 @@ fn route(entry: &Entry) -> Route {
     }
 }
 
-/// What is answered to methods that are not in the table.
+/// The response to methods that are not in the table.
 fn otherwise(resource: Resource, entries: &[Entry]) -> Resource {
     if entries[0].path.starts_with("/{") {
         return resource.default_service(web::route().to(edge::no_route));

@@ -45,11 +45,11 @@ use super::describe;
         super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem, SnapshotFormat)),
-    modifiers(&Problems, &Access, &Tagged),
+    modifiers(&Problems, &RequiredRights, &Tagged),
 )]
 pub struct ApiDoc;
 
-/// Every operation may answer with a problem.
+/// The response of every operation may be a problem.
 struct Problems;
 
 impl Modify for Problems {
@@ -57,18 +57,20 @@ impl Modify for Problems {
         for item in openapi.paths.paths.values_mut() {
             let operations =
                 [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-            operations.into_iter().flatten().for_each(add_problem);
+            for operation in operations.into_iter().flatten() {
+                add_problem(operation);
+            }
         }
     }
 }
 
 /// Every operation says what it needs, as the table of routes does.
-struct Access;
+struct RequiredRights;
 
 /// Name of the security scheme.
 const BEARER: &str = "token";
 
-impl Modify for Access {
+impl Modify for RequiredRights {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
             "An admin secret, or a token of `POST /api/streamers/{id}/tokens`. Not needed where no secret is configured.",
@@ -147,7 +149,7 @@ pub fn document() -> String {
 /// Why the document can be written.
 const MADE_OF_TEXT: &str = "the document is made of text, numbers and maps with string keys";
 
-/// Serves it.
+/// Serves the description as JSON.
 pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document())
 }

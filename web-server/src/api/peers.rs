@@ -1,4 +1,4 @@
-//! `/api/streamers/{id}/peers`: who watches, what they may do, and their removal.
+//! `/api/streamers/{id}/peers`: the peers of a streamer, their roles, and their removal.
 
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
@@ -11,7 +11,7 @@ use crate::registry::Handle;
 
 impl Json for PeerPatch {}
 
-/// Who watches.
+/// List the peers of a streamer.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -24,7 +24,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
-/// Change what a peer may do.
+/// Change the role of a peer.
 ///
 /// # Errors
 /// See [`ApiError`].

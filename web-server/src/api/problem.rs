@@ -42,7 +42,7 @@ pub enum ApiError {
     Field {
         /// Its path: `source.width`.
         field: String,
-        /// What is wrong.
+        /// A description of what is wrong, for people.
         message: String,
     },
     /// The body is not JSON.
@@ -54,10 +54,10 @@ pub enum ApiError {
     /// The body is too long.
     #[error("the body has at most {max} bytes")]
     TooLarge {
-        /// The bound.
+        /// The most that is allowed.
         max: usize,
     },
-    /// It cannot be put on a clipboard, or cannot be read from one.
+    /// The content cannot be put on a clipboard, or cannot be read from one.
     #[error(transparent)]
     Clipboard(#[from] InvalidContent),
     /// The clipboard does not offer it.
@@ -66,22 +66,22 @@ pub enum ApiError {
     /// The body is of the wrong kind.
     #[error("send the body as {expected} (Content-Type)")]
     MediaType {
-        /// The right kind.
+        /// The content types that are accepted.
         expected: &'static str,
     },
-    /// The client does not take what we have.
-    #[error("the answer is {offered}, which the request does not accept (Accept)")]
+    /// The client accepts none of the available content types.
+    #[error("the response would be {offered}, which the request does not accept (Accept)")]
     NotAcceptable {
-        /// What we have.
+        /// The available content types.
         offered: &'static str,
     },
     /// Nothing is at this path.
     #[error("there is nothing at this path; /api/openapi.json lists what there is")]
     NoRoute,
-    /// The path knows other methods.
+    /// The path has other methods.
     #[error("this path knows only {allow}")]
     Method {
-        /// These.
+        /// The methods that the path has, for the header `Allow`.
         allow: String,
     },
     /// Only a WebSocket makes sense here.
@@ -90,13 +90,13 @@ pub enum ApiError {
     /// It came from another web site.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// A Moonlight host is not there, or does not do it.
+    /// A Moonlight host cannot be reached, or refuses.
     #[error(transparent)]
     Host(#[from] hosts::Error),
-    /// Whoever asks may not do this.
+    /// The caller may not do this.
     #[error(transparent)]
     Access(#[from] Refused),
-    /// Too often.
+    /// A rate limit was exceeded.
     #[error(transparent)]
     Limit(#[from] Exceeded),
     /// The body comes too slowly.
@@ -107,9 +107,9 @@ pub enum ApiError {
     NotAllowed {
         /// Path of the field.
         field: String,
-        /// What is not.
+        /// What is not allowed, and how that is changed.
         message: String,
-        /// What is.
+        /// The values that are allowed.
         allowed: String,
     },
     /// A token cannot be revoked.
@@ -118,13 +118,13 @@ pub enum ApiError {
     /// No more can listen to events.
     #[error("{max} others listen to events already, and no more can; close what is not needed any more")]
     TooManyListeners {
-        /// The bound.
+        /// The most that is allowed.
         max: usize,
     },
-    /// A change to an ICE session must say to which.
-    #[error("say which ICE session you mean: If-Match with the ETag of the answer, or * to restart ICE")]
+    /// A change to an ICE session does not name it (`If-Match`).
+    #[error("say which ICE session you mean: If-Match with the ETag of the response, or * to restart ICE")]
     PreconditionRequired,
-    /// It says another one than there is.
+    /// It names another ICE session than the present one.
     #[error("the ICE session is another one than If-Match names: it was restarted meanwhile")]
     PreconditionFailed,
     /// The server cannot take on work.

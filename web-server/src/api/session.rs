@@ -1,4 +1,4 @@
-//! What programs do with a running session: look at it, type and click, use its clipboard, resize it.
+//! Operations of programs on a running session: snapshots, input, clipboard, size.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -20,9 +20,9 @@ impl Json for InputRequest {}
 impl Json for SetClipboard {}
 impl Json for ResizeRequest {}
 
-/// A picture now.
+/// Take a snapshot.
 ///
-/// Works without any peer.
+/// It needs no peer.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -74,7 +74,7 @@ pub async fn snapshot(
 
 /// Type, click, scroll.
 ///
-/// Answers when everything has reached the session. What is pressed and not released is released after its
+/// Returns when everything has reached the session. What is pressed and not released is released after its
 /// `hold_ms`.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub async fn input(
 
 /// Read the session's clipboard.
 ///
-/// Without `type`: its text, the text's HTML, and which types it offers. With it: what it offers of this type, as it is.
+/// Without `type`: its text, the text's HTML, and the types that it offers. With `type`: the content of this type, unchanged.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -189,7 +189,7 @@ pub async fn put_clipboard(
 
 /// Resize a desktop.
 ///
-/// Answers when its pictures have the new size.
+/// Returns when its pictures have the new size.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -210,7 +210,7 @@ pub async fn resize(
     Ok(done())
 }
 
-/// The answer to what has no answer but that it is done.
+/// The response that says no more than that it is done.
 pub(super) fn done() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }

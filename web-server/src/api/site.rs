@@ -1,4 +1,4 @@
-//! Where this server is, as its clients see it: behind which proxies, by which names, below which path.
+//! The server as its clients see it: its proxies, names and base path.
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
@@ -18,22 +18,22 @@ use crate::auth::{Auth, Refused, Right};
 use crate::config::Access;
 use crate::limits::{Exceeded, Limits};
 
-/// What of the configuration requests are looked at with.
+/// The settings that requests are checked with.
 #[derive(Debug, Clone, Default)]
 pub struct Site {
-    /// The configuration.
+    /// The settings of access.
     pub access: Access,
-    /// Others than this machine can reach it by its addresses.
+    /// Whether other machines can reach it by its addresses.
     pub public: bool,
 }
 
 impl Site {
-    /// A path of ours, as clients must ask for it.
+    /// A path with the base path, as clients request it.
     pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.access.base_path)
     }
 
-    /// A pattern of a route as the table has it, whatever the path below which everything is served.
+    /// The pattern of a route without the base path, as in the table of routes.
     pub fn without_base<'a>(&self, pattern: &'a str) -> &'a str {
         match pattern.strip_prefix(self.access.base_path.as_str()) {
             // The base path itself, which leads to the page below it.
@@ -47,11 +47,11 @@ impl Site {
 /// Who sent a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Address, as far as it can be believed.
+    /// Address of the client; behind trusted proxies, the one that they have forwarded.
     pub address: IpAddr,
-    /// No proxy has forwarded it.
+    /// Whether the request came without a proxy.
     pub direct: bool,
-    /// What it may do.
+    /// The caller's right, or why it has none.
     pub right: Result<Right, Refused>,
 }
 
@@ -67,7 +67,7 @@ impl FromRequest for Caller {
 /// Who sent a request.
 ///
 /// # Errors
-/// Never, behind the middleware, which leaves it there before any route is reached.
+/// Never behind the middleware, which stores the caller before any route is reached.
 pub fn caller(request: &HttpRequest) -> Result<Caller, Refused> {
     request.extensions().get::<Caller>().cloned().ok_or(Refused::NoToken)
 }
@@ -89,10 +89,10 @@ pub fn origin_of(request: &ServiceRequest, site: &Site) -> (IpAddr, bool) {
     (address::client(peer, &forwarded_for, &site.access.trusted_proxies), direct)
 }
 
-/// What whoever shows this may do. Only wrong tokens are counted, so that nobody can lock out who has a valid one.
+/// The right of a caller who shows this token. Only wrong tokens are counted, so that nobody can lock out callers with a valid one.
 ///
 /// # Errors
-/// Too many were wrong.
+/// Too many tokens of this address were wrong.
 pub fn login(
     auth: &Auth,
     limits: &Limits,

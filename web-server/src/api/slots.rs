@@ -1,4 +1,4 @@
-//! What a streamer shows: its slots, its sources, the windows that can be shared.
+//! Slots, sources and windows of a streamer.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -32,8 +32,8 @@ impl Json for AddSource {
 
 /// Show something in the first free slot.
 ///
-/// Answers when its first picture is there. What comes from elsewhere (a camera, say) may be long in coming: it is
-/// shown as soon as it comes.
+/// Returns when its first picture is there. A source from elsewhere, such as a camera, may take
+/// long to start: for it the call returns at once, and it is shown as soon as it comes.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -86,7 +86,7 @@ pub async fn bind_one(
     Ok(HttpResponse::Ok().json(registry.bind_slot(&id.0, Some(slot.0), bind).await?))
 }
 
-/// What is there can be shown by whoever steers, and so can windows; what would be started is for admins.
+/// Controllers may show existing sources and windows; only admins may start new sources.
 fn showable(bind: BindSlot, caller: &Caller, site: &Site) -> Result<BindSlot, ApiError> {
     let BindSlot { source, quality } = bind;
     let source = match source {
@@ -122,7 +122,7 @@ pub async fn clear(id: Id, slot: Slot, registry: web::Data<Handle>) -> Result<Ht
     Ok(done())
 }
 
-/// The windows that can be shared.
+/// List the windows that can be shared.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -135,7 +135,7 @@ pub async fn windows(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse
     Ok(HttpResponse::Ok().json(registry.ask(&id.0, ListWindows).await?.0))
 }
 
-/// The sources of a streamer.
+/// List the sources of a streamer.
 ///
 /// # Errors
 /// See [`ApiError`].

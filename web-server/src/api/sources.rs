@@ -1,5 +1,5 @@
 //! What admins may start by REST: everything, unless `auth.allowed_commands` and `auth.allowed_inputs` of the
-//! configuration name what; and which directories may be homes, none unless `auth.allowed_homes` names them. Sources in the configuration itself are not asked.
+//! configuration restrict it. Directories may be homes only if `auth.allowed_homes` names them. Sources in the configuration are not restricted.
 
 use std::path::{Component, Path};
 
@@ -8,10 +8,10 @@ use common::spec::{Command, Home, SourceSpec};
 use super::problem::ApiError;
 use super::site::Site;
 
-/// May this source be started?
+/// Checks that this source may be started. `path` is its place in the request.
 ///
 /// # Errors
-/// It runs or reads what is not allowed. `path` is where it is in the request.
+/// It runs or reads what is not allowed.
 pub fn allowed(source: &SourceSpec, path: &str, site: &Site) -> Result<(), ApiError> {
     match source {
         SourceSpec::Desktop(spec) => {

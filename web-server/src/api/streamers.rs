@@ -28,20 +28,20 @@ use crate::hosts::Hosts;
 use crate::registry::Handle;
 use crate::registry::request::Admission;
 
-/// For where the pointer is; streamers answer within a few milliseconds, or a quarter of a second if their X server does not.
+/// Longest wait for the position of the pointer; streamers reply within a few milliseconds, or a quarter of a second if their X server does not.
 const POINTER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Create a streamer.
 ///
-/// Answers at once with state `starting`, or with `wait=running` when its source runs or has failed.
-/// Repeating the same request is harmless: the streamer that is there is returned, and lives as long as it was to.
-/// Bodies in the words of another server (`docs/COMPAT.md`) are taken as well, and answered with 200.
+/// Returns at once with state `starting`; with `wait=running`, when its source runs or has failed.
+/// Repeating the same request is harmless: it returns the existing streamer, whose lifetime does not change.
+/// Bodies in the words of another server (`docs/COMPAT.md`) are taken as well; their response is 200.
 ///
 /// # Errors
 /// See [`ApiError`].
 #[utoipa::path(
     post, path = "/api/streamers", tag = "streamers", operation_id = "create_streamer",
-    params(("wait" = Option<String>, Query, description = "`running`: answer when the source runs")),
+    params(("wait" = Option<String>, Query, description = "`running`: return when the source runs")),
     request_body = CreateStreamer,
     responses(
         (status = 201, description = "Created", body = Streamer,
@@ -144,9 +144,9 @@ async fn pointer(id: &StreamerId, registry: &Handle) -> Option<Pixel> {
     sources.into_iter().find(|source| source.name == MAIN_SOURCE)?.pointer
 }
 
-/// Change how long a streamer lives.
+/// Change the lifetime of a streamer.
 ///
-/// What is absent stays as it is. Times count from now: a backend that still needs a streamer can push its end on.
+/// Absent fields stay as they are. Times count from now, so that a backend that still needs a streamer can extend its lifetime.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -171,7 +171,7 @@ pub async fn patch(
 
 /// End a streamer and everything it started.
 ///
-/// Answers when nothing of it is left: no process, no socket, no file, and nothing that would start it again.
+/// Returns when nothing of it is left: no process, no socket, no file, and nothing that would start it again.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -211,12 +211,12 @@ pub(super) fn locate_source(source: &Value, path: &str) -> Option<(String, Strin
 }
 
 impl Json for StreamerPatch {}
-/// The body of [`create`], in our words or in others'.
+/// The body of [`create`], of this API or of another server's.
 #[derive(Debug)]
 pub enum Create {
-    /// Ours.
+    /// A body of this API.
     Ours(CreateStreamer),
-    /// Those of [`multi_webrtc`].
+    /// A body of [`multi_webrtc`].
     MultiWebrtc(multi_webrtc::create::CreateStreamer),
 }
 

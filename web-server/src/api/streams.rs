@@ -1,4 +1,4 @@
-//! The streams that `multistream/*` clients can ask for, so that pages need to know no names.
+//! The streams for `multistream/*` clients, so that pages need not know their names.
 
 use actix_web::{HttpResponse, web};
 use common::ipc::request::ListSources;
@@ -11,9 +11,9 @@ use crate::registry::request::Denied;
 use crate::registry::{Handle, OperationError};
 use crate::signaling::multistream::Config;
 
-/// The streams of `WS /api/ws`.
+/// List the streams of `WS /api/ws`.
 ///
-/// These are the sources of one streamer, the one that the configuration names; none while there is no such streamer.
+/// They are the sources of the streamer that the configuration names; there are none while it does not exist.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -31,7 +31,8 @@ pub async fn list(
         Err(OperationError::Denied(Denied::NotFound(_))) => Vec::new(),
         list => list?.0.sources,
     };
-    let (streamer, max_slots) = (config.streamer.clone(), config.max_slots);
+    let streamer = config.streamer.clone();
+    let max_slots = config.max_slots;
     let streams = SourceList { sources: streams }.shown_to(is_admin).sources;
     Ok(HttpResponse::Ok().json(StreamList { streamer, max_slots, streams }))
 }

@@ -1,4 +1,4 @@
-//! `/api/streamers/{id}/restart` and `/api/streamers/{id}/logs`: what operators do with a streamer that misbehaves.
+//! `/api/streamers/{id}/restart` and `/api/streamers/{id}/logs`: for operators, when a streamer misbehaves.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::Streamer;
@@ -15,10 +15,10 @@ const TAIL: usize = 100;
 /// Most lines of a log.
 const MAX_TAIL: usize = 5000;
 
-/// Put another process in the place of a streamer's present one.
+/// Replace the process of a streamer.
 ///
-/// It has the same spec, and the sources and slots of run time. A streamer that has failed is started again, as often as it takes.
-/// Answers at once; state `restarting` becomes `running`.
+/// The new process has the same spec, and the sources and slots of run time. A streamer that has failed is started again, however often it has failed.
+/// Returns at once; state `restarting` becomes `running`.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -35,10 +35,9 @@ pub async fn restart(id: Id, caller: Caller, registry: web::Data<Handle>) -> Res
     Ok(HttpResponse::Accepted().json(answer::streamer(&streamer)))
 }
 
-/// The end of a streamer's log.
+/// Get the end of a streamer's log.
 ///
-/// It goes on from one process to the next, and back to where it was last rotated: up to 8 MiB are kept, of which the last 512 KiB are
-/// looked at.
+/// All processes of the streamer write to one log. Up to 8 MiB are kept, of which the last 512 KiB are read.
 ///
 /// # Errors
 /// See [`ApiError`].

@@ -23,7 +23,7 @@ impl Json for CreateToken {}
 
 /// Make a token.
 ///
-/// Whoever shows it may watch, or watch and steer, this streamer until it expires or is revoked.
+/// It permits watching, or watching and steering, this streamer until it expires or is revoked.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -55,7 +55,7 @@ pub async fn create(
 
 /// Revoke a token.
 ///
-/// Whoever came with it is removed. Revoking what was never made, or has expired, is harmless.
+/// Peers that joined with it are removed. Revoking a token that does not exist or has expired is harmless.
 ///
 /// # Errors
 /// See [`ApiError`].

@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as that can be believed. Pure.
+//! The address of the client that sent a request, behind trusted proxies. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,8 +8,8 @@ pub use common::nat::Network;
 pub const FORWARDING: [&str; 6] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
-/// The client's own address: the last in `forwarded_for` (`X-Forwarded-For`, nearest proxy last) that is not a
-/// trusted proxy's, as far as each that passed it on is one.
+/// The client's own address: the last address in `forwarded_for` (`X-Forwarded-For`, nearest proxy last) that is not a
+/// trusted proxy's, provided that every proxy after it is trusted.
 pub fn client(peer: IpAddr, forwarded_for: &[&str], trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();

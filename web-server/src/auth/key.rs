@@ -58,7 +58,7 @@ impl Key {
         Ok(Self(key))
     }
 
-    /// The bytes.
+    /// The key itself.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

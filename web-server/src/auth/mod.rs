@@ -1,5 +1,5 @@
-//! Who asks, and what they may do. Decisions are plain functions; `api/edge.rs` asks them for every request, and what is
-//! needed where is in the table of `api/mod.rs`.
+//! Authentication and authorization. Decisions are plain functions, which `api/edge.rs` calls for every request; the right
+//! that each route needs is in the table of `api/mod.rs`.
 //!
 //! ```text
 //! Authorization, subprotocol, or hello ──▶ Auth::identify ──▶ Right ──▶ Right::permits(Need, streamer)
@@ -7,8 +7,8 @@
 //!     signed tokens (token.rs) less the revoked ──┘ (revoked.rs, kept in the state directory)
 //! ```
 //!
-//! Without a configured secret everybody who comes directly from this machine is an admin. A request that a proxy has
-//! forwarded is not: who sent it is not known.
+//! Without a configured secret, everybody who connects directly from this machine is an admin. A request that a proxy has
+//! forwarded has no such right, as its sender is not known.
 
 pub mod address;
 pub mod key;
@@ -30,37 +30,37 @@ use revoked::{Full, Revoked};
 use secrets::Secrets;
 use token::Claims;
 
-/// What somebody may do.
+/// What a caller may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Right {
-    /// Nothing that needs anything.
+    /// Nothing that needs a right.
     Nobody,
     /// What a token permits.
     Streamer {
-        /// Where.
+        /// The streamer that the token is for.
         id: StreamerId,
-        /// What.
+        /// What the token permits.
         role: Role,
-        /// By which token.
+        /// The id of the token.
         token: TokenId,
     },
-    /// Everything.
+    /// May do everything.
     Admin,
 }
 
-/// Why somebody may not do something.
+/// Why a caller is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Nothing says who it is.
+    /// There is no token, and one is needed.
     #[error("this needs a token: Authorization: Bearer …")]
     NoToken,
-    /// The same, of a request that came by a proxy to a server without secrets.
+    /// The same, of a request that a proxy forwarded to a server without secrets.
     #[error(
         "requests that a proxy forwards need a token, and this server has none: configure an admin secret \
          (ORIEL_ADMIN_SECRET)"
     )]
     Forwarded,
-    /// It is none of ours.
+    /// The token was not issued by this server.
     #[error("the token is not valid")]
     Wrong,
     /// It was one of ours.
@@ -69,19 +69,19 @@ pub enum Refused {
     /// It was one of ours.
     #[error("the token has been revoked")]
     Revoked,
-    /// It is somebody who may not do this.
+    /// The role does not permit it.
     #[error("this needs the role {0}")]
     Role(Need),
-    /// It is for another streamer.
+    /// The token is for another streamer.
     #[error("the token is for another streamer")]
     OtherStreamer,
 }
 
 impl Right {
-    /// May it do what needs this much, of the streamer that it is about, if it is about one?
+    /// Checks that the caller has the right `need`, for `streamer` if the request is about one.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason for the refusal.
     pub fn permits(&self, need: Need, streamer: Option<&StreamerId>) -> Result<(), Refused> {
         match self {
             _ if need == Need::Nothing => Ok(()),
@@ -101,7 +101,7 @@ impl Right {
         }
     }
 
-    /// The most that it may be as a peer of a streamer that it is permitted to watch.
+    /// The highest role as a peer of a streamer that the caller may watch.
     pub fn role(&self) -> Role {
         match self {
             Right::Admin => Role::Controller,
@@ -110,7 +110,7 @@ impl Right {
         }
     }
 
-    /// By which token, if it is by one that can be revoked.
+    /// The id of the token, if there is one; it can be revoked.
     pub fn token(&self) -> Option<TokenId> {
         match self {
             Right::Streamer { token, .. } => Some(*token),
@@ -118,7 +118,7 @@ impl Right {
         }
     }
 
-    /// Short, for the log.
+    /// A short name for the log.
     pub fn name(&self) -> String {
         match self {
             Right::Nobody => "nobody".into(),
@@ -128,21 +128,21 @@ impl Right {
     }
 }
 
-/// Knows the secrets.
+/// Checks secrets and tokens, and issues and revokes tokens.
 #[derive(Debug)]
 pub struct Auth {
     secrets: Secrets,
     key: Key,
     revoked: Revoked,
-    /// Told of each revocation.
+    /// Notified of each revocation.
     revocations: watch::Sender<()>,
 }
 
 impl Auth {
-    /// With these admin secrets; what it keeps is in the state directory.
+    /// Reads the signing key and the revoked tokens from the state directory, and creates the key if there is none.
     ///
     /// # Errors
-    /// A file there cannot be read or made.
+    /// A file there cannot be read or created.
     #[expect(clippy::disallowed_methods, reason = "reads files at the start")]
     pub fn new(secrets: Secrets, state_dir: &Path) -> std::io::Result<Self> {
         let key = Key::load(state_dir)?;
@@ -150,10 +150,10 @@ impl Auth {
         Ok(Self { secrets, key, revoked, revocations: watch::Sender::new(()) })
     }
 
-    /// What somebody may do who shows this, or nothing. `direct`: no proxy has forwarded it.
+    /// What the caller may do who shows this secret or token, or none. `direct`: no proxy has forwarded the request.
     ///
     /// # Errors
-    /// What is shown is not valid, or more is needed to be anybody.
+    /// The token is invalid, or one is needed and there is none.
     pub fn identify(&self, shown: Option<&str>, direct: bool, now: DateTime<Utc>) -> Result<Right, Refused> {
         let Some(shown) = shown else {
             return match (self.secrets.is_empty(), direct) {
@@ -175,7 +175,7 @@ impl Auth {
         Ok(Right::Streamer { id: claims.streamer, role: claims.role, token: claims.token })
     }
 
-    /// A new token for a streamer.
+    /// Issues a token for a streamer.
     pub fn issue(&self, id: &StreamerId, wish: CreateToken, now: DateTime<Utc>) -> Token {
         let expires = token::whole_seconds(now + chrono::Duration::seconds(wish.expires_in_s.into()));
         let token_id = TokenId::unique();
@@ -183,22 +183,22 @@ impl Auth {
         Token { token: token::sign(&self.key, &claims, now), token_id, role: wish.role, expires }
     }
 
-    /// A token is good for nothing from now on. Returns when that is on disk.
+    /// Revokes a token. Returns when that is on disk.
     ///
     /// # Errors
-    /// No more can be remembered, or it cannot be written.
+    /// Too many tokens are revoked already, or the file cannot be written.
     pub fn revoke(&self, token: TokenId, now: DateTime<Utc>) -> Result<(), Full> {
         self.revoked.add(token, now)?;
         self.revocations.send_replace(());
         Ok(())
     }
 
-    /// Whether this token, if it is by one, is good for nothing any more.
+    /// Whether the token has been revoked; false without one.
     pub fn is_revoked(&self, token: Option<TokenId>) -> bool {
         token.is_some_and(|token| self.revoked.contains(token))
     }
 
-    /// Waits until it is. Cancel safe.
+    /// Waits until the token is revoked. Cancel safe.
     pub async fn revoked(&self, token: Option<TokenId>) {
         let mut revocations = self.revocations.subscribe();
         while !self.is_revoked(token) {
@@ -228,7 +228,8 @@ mod tests {
     fn a_token_permits_its_role_on_its_streamer_and_nothing_else() {
         let viewer = Right::Streamer { id: id("a"), role: Role::Viewer, token: TokenId::unique() };
         let controller = Right::Streamer { id: id("a"), role: Role::Controller, token: TokenId::unique() };
-        let (a, b) = (id("a"), id("b"));
+        let a = id("a");
+        let b = id("b");
         for (right, need, streamer, expected) in [
             (&viewer, Need::Nothing, None, Ok(())),
             (&viewer, Need::Viewer, Some(&a), Ok(())),

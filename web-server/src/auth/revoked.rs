@@ -1,5 +1,5 @@
-//! Tokens that are good for nothing any more, until they would have expired anyway. Kept in a file of the state
-//! directory, so that a restart forgets none.
+//! Revoked tokens, until they would have expired. They are kept in a file of the state directory, so that they stay revoked
+//! after a restart.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -14,37 +14,37 @@ use common::id::TokenId;
 
 /// In the state directory.
 pub const REVOKED_FILE: &str = "revoked.json";
-/// Most that are remembered, 70 bytes each in the file. Each is forgotten after the longest life of a token.
+/// Most revoked tokens, of 70 bytes each in the file. Each is forgotten after the longest lifetime of a token.
 pub const MAX_REVOKED: usize = 10_000;
 
 /// Why a token cannot be revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum Full {
-    /// As many are remembered as can be.
+    /// The list is full.
     #[error(
         "{MAX_REVOKED} revoked tokens are remembered, and no more can be; to revoke all tokens there are, \
          remove the file token.key and start the server again"
     )]
     TooMany,
-    /// It cannot be written down.
+    /// The file cannot be written.
     #[error("the revocation cannot be kept: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The tokens, each with the moment from which it need not be remembered.
+/// Revoked tokens, each with the time at which it may be forgotten.
 #[derive(Debug)]
 pub struct Revoked {
     path: PathBuf,
-    /// Looked at by every request with a token, changed rarely; a change is written down while it is held, so that
-    /// the file is never older than what is believed.
+    /// Read by every request with a token, changed rarely. A change is written to the file while the lock is held, so that
+    /// the file is never older than the memory.
     tokens: Mutex<BTreeMap<TokenId, DateTime<Utc>>>,
 }
 
 impl Revoked {
-    /// What a state directory remembers.
+    /// Reads the revoked tokens of a state directory.
     ///
     /// # Errors
-    /// The file is there and cannot be understood: what was revoked would be good again.
+    /// The file is there and cannot be read: revoked tokens would be valid again.
     pub fn load(state_dir: &Path, now: DateTime<Utc>) -> io::Result<Self> {
         let path = state_dir.join(REVOKED_FILE);
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
@@ -57,15 +57,15 @@ impl Revoked {
         Ok(Self { path, tokens: Mutex::new(tokens) })
     }
 
-    /// Was it revoked?
+    /// Whether the token has been revoked.
     pub fn contains(&self, token: TokenId) -> bool {
         self.lock().contains_key(&token)
     }
 
-    /// Remembers one.
+    /// Remembers a token as revoked.
     ///
     /// # Errors
-    /// It is not remembered.
+    /// The token is not revoked.
     pub fn add(&self, token: TokenId, now: DateTime<Utc>) -> Result<(), Full> {
         let mut tokens = self.lock();
         tokens.retain(|_, until| *until > now);
@@ -89,7 +89,7 @@ impl Revoked {
     }
 }
 
-/// Readers see all of it or nothing.
+/// Replaces the file at once: readers see the old or the new one.
 fn write(path: &Path, tokens: &BTreeMap<TokenId, DateTime<Utc>>) -> io::Result<()> {
     let new = path.with_extension("json.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn revoked_tokens_are_remembered_across_restarts_until_they_would_have_expired() {
-        let (dir, now) = (tempfile::tempdir().unwrap(), Utc::now());
+        let dir = tempfile::tempdir().unwrap();
+        let now = Utc::now();
         let token = TokenId::unique();
         let revoked = Revoked::load(dir.path(), now).unwrap();
         revoked.add(token, now).unwrap();
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn there_is_a_bound_and_time_makes_room() {
-        let (dir, now) = (tempfile::tempdir().unwrap(), Utc::now());
+        let dir = tempfile::tempdir().unwrap();
+        let now = Utc::now();
         let revoked = Revoked::load(dir.path(), now).unwrap();
         let until = now + Duration::seconds(1);
         *revoked.lock() = (0..MAX_REVOKED).map(|_| (TokenId::unique(), until)).collect();
@@ -128,14 +130,16 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_not_taken_for_an_empty_one() {
-        let (dir, now) = (tempfile::tempdir().unwrap(), Utc::now());
+        let dir = tempfile::tempdir().unwrap();
+        let now = Utc::now();
         fs::write(dir.path().join(REVOKED_FILE), "{").unwrap();
         assert!(Revoked::load(dir.path(), now).unwrap_err().to_string().contains(REVOKED_FILE));
     }
 
     #[test]
     fn what_cannot_be_written_down_is_not_revoked() {
-        let (dir, now) = (tempfile::tempdir().unwrap(), Utc::now());
+        let dir = tempfile::tempdir().unwrap();
+        let now = Utc::now();
         let revoked = Revoked::load(dir.path(), now).unwrap();
         fs::create_dir(dir.path().join("revoked.json.new")).unwrap();
         let token = TokenId::unique();

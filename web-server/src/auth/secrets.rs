@@ -9,17 +9,17 @@ use subtle::ConstantTimeEq as _;
 const MIN_LEN: usize = 16;
 /// Longest, so that it fits into a header.
 const MAX_LEN: usize = 512;
-/// Most of them.
+/// Most admin secrets.
 const MAX_SECRETS: usize = 16;
 
-/// Those who show one of them are admins.
+/// The admin secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(Vec<[u8; 32]>);
 
-/// Why something cannot be a secret. Never says it.
+/// Why a text cannot be a secret. It does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// It could be guessed, or does not fit.
+    /// It is too short or too long.
     #[error(
         "an admin secret has from {MIN_LEN} to {MAX_LEN} characters; `openssl rand -hex 32` makes a good one"
     )]
@@ -27,16 +27,16 @@ pub enum Unfit {
     /// It could not be sent in a header, or as a subprotocol.
     #[error("an admin secret is made of ASCII letters, digits and -._~ only")]
     Characters,
-    /// There are more than anybody needs.
+    /// There are too many.
     #[error("there can be at most {MAX_SECRETS} admin secrets")]
     TooMany,
 }
 
 impl Secrets {
-    /// From texts as they were configured.
+    /// Checks and hashes the configured texts.
     ///
     /// # Errors
-    /// One of them is no good secret.
+    /// The first that cannot be a secret.
     pub fn new(texts: Vec<String>) -> Result<Self, Unfit> {
         if texts.len() > MAX_SECRETS {
             return Err(Unfit::TooMany);
@@ -52,7 +52,7 @@ impl Secrets {
         hashed.collect::<Result<_, _>>().map(Self)
     }
 
-    /// There are none: access is not restricted.
+    /// Whether there are none: access is not restricted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -62,7 +62,7 @@ impl Secrets {
         self.0.len()
     }
 
-    /// Is this one of them? Takes the same time whatever is right about it.
+    /// Whether this is one of the secrets. Takes the same time for every text.
     pub fn contain(&self, shown: &str) -> bool {
         let shown = hash(shown);
         let found = self.0.iter().fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(&shown));

@@ -1,7 +1,7 @@
 //! Tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256 (`HS256`, RFC 7518 §3.2). Pure.
 //!
-//! Only tokens of ours are ever read, so there is one algorithm and one header, compared as a whole: nothing in a token
-//! chooses how it is checked.
+//! Only tokens of this server are read, so there is one algorithm and one header, compared as a whole: nothing in a token
+//! selects how it is verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,30 +15,30 @@ use sha2::Sha256;
 use super::key::Key;
 
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
-/// Told from tokens that others sign with the same key, should anybody ever do so.
+/// Distinguishes our tokens from others that might be signed with the same key.
 const ISSUER: &str = "oriel";
-/// Longest token that is looked at, bytes. Ours have about 330.
+/// Longest token that is verified, bytes. Ours have about 330.
 const MAX_TOKEN: usize = 1024;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// For which streamer.
+    /// The id of the streamer.
     pub streamer: StreamerId,
-    /// What it permits.
+    /// What the token permits.
     pub role: Role,
-    /// Which token it is.
+    /// The id of the token.
     pub token: TokenId,
-    /// It is good before this moment, which is a whole second.
+    /// Time at which it expires; whole seconds.
     pub expires: DateTime<Utc>,
 }
 
-/// Why a token is not good.
+/// Why a token is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// It is none of ours.
+    /// It was not signed by this server.
     Wrong,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
@@ -52,7 +52,7 @@ struct Payload {
     exp: i64,
 }
 
-/// The token that says `claims`.
+/// Signs a token with `claims`.
 pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
     let payload = Payload {
         iss: ISSUER.into(),
@@ -68,10 +68,10 @@ pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
     format!("{signed}.{signature}")
 }
 
-/// What a token says, if it is one of ours and good at `now`.
+/// Verifies a token and returns its claims, if it is valid at `now`.
 ///
 /// # Errors
-/// Why it is not.
+/// The reason why it is invalid.
 pub fn verify(key: &Key, token: &str, now: DateTime<Utc>) -> Result<Claims, Invalid> {
     if token.len() > MAX_TOKEN {
         return Err(Invalid::Wrong);
@@ -96,7 +96,7 @@ pub fn verify(key: &Key, token: &str, now: DateTime<Utc>) -> Result<Claims, Inva
     Ok(Claims { streamer: payload.sub, role: payload.role, token: payload.jti, expires })
 }
 
-/// `time` without its fraction of a second, which a token cannot say.
+/// `time` without its fraction of a second, which a token has no room for.
 pub fn whole_seconds(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(time)
 }
@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_token_says_what_it_was_made_to_say_until_its_time_is_over() {
-        let (key, now) = (Key::of(1), Utc::now());
+        let key = Key::of(1);
+        let now = Utc::now();
         let claims = claims(now);
         let token = sign(&key, &claims, now);
         assert_eq!(verify(&key, &token, now), Ok(claims.clone()));
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_token_that_anybody_else_has_touched_is_wrong() {
-        let (key, now) = (Key::of(1), Utc::now());
+        let key = Key::of(1);
+        let now = Utc::now();
         let token = sign(&key, &claims(now), now);
         assert_eq!(verify(&Key::of(2), &token, now), Err(Invalid::Wrong));
         for n in 0..token.len() {
@@ -166,9 +168,11 @@ mod tests {
     /// Signed with the right key, by somebody who says something else.
     #[test]
     fn another_header_or_issuer_is_wrong_whatever_its_signature() {
-        let (key, now) = (Key::of(1), Utc::now());
+        let key = Key::of(1);
+        let now = Utc::now();
         let token = sign(&key, &claims(now), now);
-        let (payload, header) = (token.split('.').nth(1).unwrap(), token.split('.').next().unwrap());
+        let payload = token.split('.').nth(1).unwrap();
+        let header = token.split('.').next().unwrap();
         let resign = |signed: String| {
             let signature = URL_SAFE_NO_PAD.encode(mac(&key, &signed).finalize().into_bytes());
             format!("{signed}.{signature}")

@@ -1,4 +1,4 @@
-//! The part of the configuration about who may reach the server, and as whom.
+//! Settings of access: secrets, allowed programs, host names, proxies and TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::auth::secrets::Secrets;
 /// Longest file with secrets, bytes.
 const MAX_SECRETS_FILE: u64 = 64 * 1024;
 
-/// Flags and environment, and what they leave open from the file.
+/// Settings from flags and environment, completed from the file.
 #[derive(Default, Args)]
 #[group(skip)]
 pub struct Options {
@@ -72,7 +72,7 @@ pub struct Options {
 #[derive(Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthFile {
-    /// Those who show one of these are admins.
+    /// Admin secrets.
     pub admin_secrets: Option<Vec<String>>,
     /// `--admin-secret-file`.
     pub admin_secrets_file: Option<PathBuf>,
@@ -116,22 +116,22 @@ pub struct TlsFile {
     pub key: Option<PathBuf>,
 }
 
-/// Everything decided.
+/// All settings, with defaults and bounds applied.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Access {
-    /// Of admins; without any, everybody on this machine is one.
+    /// Admin secrets; without any, everybody on this machine is an admin.
     pub secrets: Secrets,
-    /// Where more of them were read from.
+    /// File that more of them were read from.
     pub secrets_file: Option<PathBuf>,
-    /// Before every path: empty, or `/oriel`.
+    /// Prefix of every path: empty, or such as `/oriel`.
     pub base_path: String,
     /// Names by which the server is reached, in lower case.
     pub hosts: Vec<String>,
     /// Origins that may do what our own pages may.
     pub origins: Vec<String>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// HTTPS, if so.
+    /// Certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// What REST may start.
     pub allowed: Allowed,
@@ -157,17 +157,17 @@ pub struct Allowed {
     pub homes: Vec<PathBuf>,
 }
 
-/// Why there is no such access.
+/// Why the settings of access are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Somebody else could reach a server that trusts everybody.
+    /// Without a secret, others than this machine could reach the server.
     #[error(
         "refusing to listen on {0} without an admin secret, as others could reach it: set ORIEL_ADMIN_SECRET or \
          ORIEL_ADMIN_SECRET_FILE (`openssl rand -hex 32` makes a good one), or listen on a loopback address, for \
          example --listen 127.0.0.1:8080"
     )]
     Open(std::net::SocketAddr),
-    /// The same, through a proxy.
+    /// The same, by a proxy.
     #[error(
         "{0} is for a server that others reach through a proxy, which must have an admin secret: set \
          ORIEL_ADMIN_SECRET or ORIEL_ADMIN_SECRET_FILE"
@@ -176,12 +176,12 @@ pub enum AccessError {
     /// A file cannot be read.
     #[error("{}: {error}", .path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         error: std::io::Error,
     },
-    /// A value cannot be.
+    /// A value is invalid.
     #[error("{0}")]
     Invalid(#[from] InvalidField),
 }
@@ -193,7 +193,7 @@ impl std::fmt::Debug for Options {
 }
 
 impl Options {
-    /// These, with what they leave open from the file.
+    /// These settings; absent ones are taken from the file.
     pub(super) fn over(self, auth: AuthFile, http: HttpFile, tls: TlsFile) -> Self {
         // One place that names secrets goes before another, whichever of the two ways it names them by.
         let named = self.admin_secret.is_some() || self.admin_secret_file.is_some();
@@ -223,10 +223,10 @@ fn homes(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, InvalidField> {
 }
 
 impl Access {
-    /// All decided.
+    /// The settings of this section, with defaults and bounds applied.
     ///
     /// # Errors
-    /// It cannot be, or is not safe on `listen`.
+    /// A value is invalid, or the settings are not safe on `listen`.
     pub fn decide(options: Options, listen: std::net::SocketAddr) -> Result<Self, AccessError> {
         let mut secrets = options.admin_secret.unwrap_or_default();
         if let Some(path) = options.admin_secret_file.clone() {

@@ -1,5 +1,5 @@
-//! The configuration file, YAML or TOML by its extension. Read into [`File`], where absent stays absent; flags and
-//! environment go before it. `docs/CONFIG.md` describes it, `docs/oriel.example.yaml` is one.
+//! The configuration file, YAML or TOML by its extension. It is read into [`File`], where absent settings stay absent; flags and
+//! environment take precedence. `docs/CONFIG.md` describes it, `docs/oriel.example.yaml` is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,14 +18,14 @@ use crate::limits;
 
 /// Longest configuration file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
-/// Names that differ more than this are not what was meant (Jaro–Winkler, 1 is equal).
+/// Least similarity of a name that is suggested for an unknown one (Jaro–Winkler, 1 is equal).
 const SIMILAR: f64 = 0.75;
 
 /// A configuration file as it was written.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Which settings it has; see [`keys::KEYS`].
+    /// Paths of the settings that it has; see [`keys::KEYS`].
     #[serde(skip)]
     pub given: BTreeSet<&'static str>,
     /// `--listen`.
@@ -51,7 +51,7 @@ pub struct File {
     pub log: Option<String>,
     /// `--log-format`.
     pub log_format: Option<LogFormat>,
-    /// Cameras and the like by name: all of them together are one streamer that is always there.
+    /// Streams by name, such as cameras. One streamer has all of them and is always there.
     #[serde(default)]
     pub streams: BTreeMap<SourceName, StreamSpec>,
     /// How the streams are served by `multistream/*`.
@@ -59,29 +59,29 @@ pub struct File {
     pub multistream: Multistream,
     /// How slots are negotiated.
     #[serde(default, deserialize_with = "section")]
-    pub slots: Slots,
-    /// TURN servers with credentials that end.
+    pub slots: SlotsSection,
+    /// TURN servers with credentials that expire.
     #[serde(default, deserialize_with = "section")]
-    pub turn: Turn,
+    pub turn: TurnSection,
     /// Ports and addresses of streamers.
     #[serde(default, deserialize_with = "section")]
     pub webrtc: Webrtc,
     /// What `/metrics` shows.
     #[serde(default, deserialize_with = "section")]
-    pub metrics: Metrics,
-    /// Who is an admin, and what those may start.
+    pub metrics: MetricsSection,
+    /// Admin secrets, and what admins may start.
     #[serde(default, deserialize_with = "section")]
     pub auth: AuthFile,
-    /// By which names and through which proxies the server is reached.
+    /// Names and proxies by which the server is reached.
     #[serde(default, deserialize_with = "section")]
     pub http: HttpFile,
-    /// HTTPS.
+    /// Section `tls`: certificate and key.
     #[serde(default, deserialize_with = "section")]
     pub tls: TlsFile,
-    /// How often somebody may ask, join, guess and talk.
+    /// Rate limits.
     #[serde(default, deserialize_with = "section")]
     pub limits: limits::File,
-    /// As whom sessions run, and what they may take.
+    /// User, limits and lifetimes of sessions.
     #[serde(default, deserialize_with = "section")]
     pub sessions: sessions::File,
 }
@@ -108,7 +108,7 @@ pub struct Multistream {
 /// `slots:`.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Slots {
+pub struct SlotsSection {
     /// Negotiate all slots with the first offer.
     pub preallocate: Option<bool>,
 }
@@ -116,7 +116,7 @@ pub struct Slots {
 /// `turn:`.
 #[derive(Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Turn {
+pub struct TurnSection {
     /// `--turn-url`.
     pub urls: Option<Vec<String>>,
     /// `--turn-secret`.
@@ -127,10 +127,10 @@ pub struct Turn {
     pub ttl_s: Option<u64>,
 }
 
-impl std::fmt::Debug for Turn {
+impl std::fmt::Debug for TurnSection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { urls, secret_file, ttl_s, .. } = self;
-        let mut shown = f.debug_struct("Turn");
+        let mut shown = f.debug_struct("TurnSection");
         shown
             .field("urls", urls)
             .field("secret_file", secret_file)
@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for Addresses {
 /// `metrics:`.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Metrics {
+pub struct MetricsSection {
     /// `--metrics-per-peer`.
     pub per_peer: Option<bool>,
 }
@@ -194,7 +194,7 @@ impl<'de> Deserialize<'de> for IceEntry {
     }
 }
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// YAML 1.2.
@@ -209,19 +209,19 @@ pub enum FileError {
     /// It cannot be read.
     #[error("{0}")]
     Read(#[from] std::io::Error),
-    /// It is too long to be one.
+    /// It is too long.
     #[error("has more than {MAX_FILE} bytes")]
     TooLong,
-    /// It is of no kind that we know.
+    /// Its extension is unknown.
     #[error("its name must end in .yaml, .yml or .toml")]
     Kind,
     /// It is no YAML or TOML.
     #[error("{0}")]
     Syntax(String),
-    /// A key or a value means nothing.
+    /// A key is unknown, or a value is invalid.
     #[error("{path}: {message}")]
     Value {
-        /// Where.
+        /// Where in the file, such as `streams.door.url`.
         path: String,
         /// What is wrong, and what may have been meant.
         message: String,
@@ -245,10 +245,10 @@ impl File {
         }
     }
 
-    /// What `text` says.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// [`FileError`], in which no part of `text` stands that may be a password.
+    /// [`FileError`], which contains no part of `text` that may be a password.
     pub fn parse(text: &str, format: Format) -> Result<Self, FileError> {
         match format {
             Format::Yaml => Self::from_value(yaml(text)?),

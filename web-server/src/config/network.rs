@@ -1,4 +1,4 @@
-//! TURN, ports and addresses: what of their settings fits together.
+//! TURN, ports and addresses: checks that their settings are consistent.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) fn public_ips(options: &Options) -> Result<Vec<IpAddr>, InvalidField>
     Ok(ips)
 }
 
-/// Addresses that streamers never contact. What is given stands in place of the default.
+/// Addresses that streamers never contact. A configured list replaces the default.
 pub(super) fn deny_candidates(options: &Options) -> Result<Vec<Network>, InvalidField> {
     let Some(networks) = &options.webrtc_deny_candidates else { return Ok(nat::denied_candidates()) };
     let parse = |network: &String| {

@@ -1,10 +1,10 @@
-//! `sessions:`: as whom the processes of sessions run, what they may take, and what their programs can reach.
+//! `sessions:`: the user that sessions run as, their resource limits, isolation, network and lifetimes.
 
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Args;
 use common::ipc::{Isolation, ProgramNetwork};
-use common::lifetime::{LIFETIME_S, OnIdle, StreamerPatch};
+use common::lifetime::{LIFETIME_S, OnIdle, StreamerPatch, TimeLimit};
 use common::spec::InvalidField;
 use rustix::fs::Access;
 use serde::Deserialize;
@@ -14,15 +14,15 @@ use crate::supervisor::cgroup::SessionLimits;
 use crate::supervisor::user::{self, SessionUser};
 use crate::supervisor::users::{RunAs, UserRange};
 
-/// What makes a way out of a network namespace; its package has the same name.
+/// The program that connects a network namespace to the outside; its package has the same name.
 const NAT_PROGRAM: &str = "slirp4netns";
-/// What that takes packets from.
+/// The device that it takes packets from.
 const TUN: &str = "/dev/net/tun";
-/// Less than this is not enough to start anything, MiB.
+/// Smallest limit of memory with which a session can start, MiB.
 const MIN_MEMORY_MB: u32 = 64;
 /// A desktop is about twenty threads and processes, a browser in it a hundred.
 const MIN_PROCESSES: u32 = 32;
-/// What the kernel knows.
+/// Bounds of the kernel.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
 
 /// `sessions:` of the configuration.
@@ -51,7 +51,7 @@ pub struct File {
     pub on_idle: Option<OnIdle>,
 }
 
-/// Flags and environment, and what they leave open from the file.
+/// Settings from flags and environment, completed from the file.
 #[derive(Debug, Default, Args)]
 #[group(skip)]
 pub struct Options {
@@ -111,7 +111,7 @@ fn parse_isolation(text: &str) -> Result<Isolation, ValueError> {
 }
 
 impl Options {
-    /// These, with what they leave open from the file.
+    /// These settings; absent ones are taken from the file.
     pub fn over(self, file: File) -> Self {
         Self {
             session_user: self.session_user.or(file.user),
@@ -128,26 +128,26 @@ impl Options {
     }
 }
 
-/// All decided.
+/// The settings of this section, with defaults and bounds applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
-    /// As whom they run.
+    /// The user or users that sessions run as.
     pub run_as: RunAs,
-    /// What each session may take.
+    /// Resource limits of each session.
     pub limits: SessionLimits,
-    /// Whether programs are kept from our files.
+    /// Whether programs are kept from the server's files.
     pub isolation: Isolation,
     /// What programs reach by network.
     pub network: ProgramNetwork,
-    /// How long those live whose creation does not say.
+    /// Default lifetime of streamers.
     pub lifetime: StreamerPatch,
 }
 
 impl Sessions {
-    /// What was given, and the defaults where nothing was.
+    /// Applies defaults and checks bounds.
     ///
     /// # Errors
-    /// A value makes no sense, or there is no such user.
+    /// A value is invalid, or there is no such user.
     pub fn decide(options: &Options) -> Result<Self, InvalidField> {
         let at_least = |field, value: Option<u32>, min: u32| match value {
             Some(value) if value < min => {
@@ -162,8 +162,8 @@ impl Sessions {
             }
             weight => weight,
         };
-        let (isolation, network) =
-            (options.session_isolation.unwrap_or_default(), options.session_network.unwrap_or_default());
+        let isolation = options.session_isolation.unwrap_or_default();
+        let network = options.session_network.unwrap_or_default();
         if isolation == Isolation::Off && network.is_own() {
             let message = "can only be host where sessions.isolation is off";
             return Err(InvalidField::new("sessions.network", message));
@@ -174,10 +174,11 @@ impl Sessions {
         }
         let lifetime = |field, value: Option<u32>| match value {
             Some(value) if !LIFETIME_S.contains(&value) => {
-                let (min, max) = (LIFETIME_S.start(), LIFETIME_S.end());
+                let min = LIFETIME_S.start();
+                let max = LIFETIME_S.end();
                 Err(InvalidField::new(field, format!("must be from {min} to {max}, not {value}")))
             }
-            value => Ok(value.map(Some)),
+            value => Ok(value.map_or(TimeLimit::Unset, TimeLimit::After)),
         };
         Ok(Self {
             run_as,
@@ -197,7 +198,7 @@ impl Sessions {
     }
 }
 
-/// One user, or a range of them, is all that can be said.
+/// Either one user or a range of ids may be set.
 fn run_as(options: &Options) -> Result<RunAs, InvalidField> {
     match (&options.session_user, options.session_users) {
         (None, None) => Ok(RunAs::Server),
@@ -215,7 +216,7 @@ fn run_as(options: &Options) -> Result<RunAs, InvalidField> {
     }
 }
 
-/// That there is what a way out of sessions' networks takes.
+/// Checks that the program and the device for `nat` are there.
 fn check_nat(run_as: &RunAs) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|directory| directory.join(NAT_PROGRAM).is_file()) {
@@ -239,7 +240,7 @@ fn check_nat(run_as: &RunAs) -> Result<(), String> {
     }
 }
 
-/// That we can run sessions as these, and nobody else does anything as them.
+/// Checks that we can run sessions as these users, and that the ids belong to no account.
 fn check_range(range: UserRange) -> Result<(), String> {
     user::check_root().map_err(|error| error.to_string())?;
     // A file that is not there gives nobody anything.
@@ -261,7 +262,8 @@ mod tests {
         assert_eq!(refused(Options { session_memory_mb: Some(1), ..default() }), "sessions.memory_mb");
         assert_eq!(refused(Options { session_processes: Some(1), ..default() }), "sessions.processes");
         assert_eq!(refused(Options { session_cpu_weight: Some(0), ..default() }), "sessions.cpu_weight");
-        let (session_isolation, session_network) = (Some(Isolation::Off), Some(ProgramNetwork::Isolated));
+        let session_isolation = Some(Isolation::Off);
+        let session_network = Some(ProgramNetwork::Isolated);
         assert_eq!(refused(Options { session_isolation, session_network, ..default() }), "sessions.network");
         let idle = Options { session_idle_timeout_s: Some(0), ..default() };
         assert_eq!(refused(idle), "sessions.idle_timeout_s");

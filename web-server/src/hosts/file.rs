@@ -18,7 +18,7 @@ pub struct Kept {
     pub hosts: Vec<Record>,
 }
 
-/// A host.
+/// A Moonlight host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name in REST.
@@ -33,7 +33,7 @@ pub struct Record {
     pub name: String,
     /// What other clients know it by.
     pub unique_id: String,
-    /// Hardware address.
+    /// Hardware address, for Wake-on-LAN.
     pub mac: Option<[u8; 6]>,
     /// What it can encode, as the host says it.
     pub codecs: u32,
@@ -58,7 +58,8 @@ pub fn read(dir: &Path) -> io::Result<Kept> {
 /// # Errors
 /// Those of the system; the old file is still there then.
 pub fn write(dir: &Path, kept: &Kept) -> io::Result<()> {
-    let (path, new) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
+    let path = dir.join(FILE);
+    let new = dir.join(format!("{FILE}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(&serde_json::to_vec_pretty(kept).map_err(io::Error::other)?)?;
     file.sync_all()?;

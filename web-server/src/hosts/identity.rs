@@ -27,17 +27,17 @@ pub enum Error {
     /// The files cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// What the system says.
         source: io::Error,
     },
     /// What is in them cannot be used.
     #[error("{}: {source}; hosts must be paired again if it is removed", path.display())]
     Invalid {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// What is wrong with its content.
         source: InvalidIdentity,
     },
     /// It could not be made.
@@ -50,16 +50,16 @@ pub enum Error {
 pub struct Known {
     /// For requests of our own.
     pub identity: Identity,
-    /// PEM.
-    pub key: Secret,
+    /// The private key, as PEM.
+    pub key: SecretKey,
 }
 
 /// A text that is not shown.
-pub struct Secret(pub String);
+pub struct SecretKey(pub String);
 
-impl std::fmt::Debug for Secret {
+impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("SecretKey(…)")
     }
 }
 
@@ -68,7 +68,8 @@ impl std::fmt::Debug for Secret {
 /// # Errors
 /// [`Error`].
 pub fn load_or_make(dir: &Path) -> Result<Known, Error> {
-    let (key_path, certificate_path) = (dir.join(KEY_FILE), dir.join(CERTIFICATE_FILE));
+    let key_path = dir.join(KEY_FILE);
+    let certificate_path = dir.join(CERTIFICATE_FILE);
     let key = match std::fs::read_to_string(&key_path) {
         Ok(key) => key,
         Err(source) if source.kind() == io::ErrorKind::NotFound => {
@@ -89,7 +90,7 @@ pub fn load_or_make(dir: &Path) -> Result<Known, Error> {
     };
     let identity =
         Identity::from_pem(&certificate, &key).map_err(|source| Error::Invalid { path: key_path, source })?;
-    Ok(Known { identity, key: Secret(key) })
+    Ok(Known { identity, key: SecretKey(key) })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

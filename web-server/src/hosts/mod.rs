@@ -33,7 +33,7 @@ use file::{Kept, Record};
 use identity::Known;
 use requests::Client;
 
-/// Most hosts.
+/// Most hosts that are kept.
 const MAX_HOSTS: usize = 64;
 /// Longest name or address of a host (RFC 1035 §2.3.4).
 const MAX_ADDRESS: usize = 253;
@@ -55,7 +55,7 @@ pub enum Error {
     /// It does not answer, or somebody else does.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// It answers what cannot be used, or says no.
+    /// Its response cannot be used, or is a refusal.
     #[error(transparent)]
     Reply(reply::Error),
     /// It knows no such app, or has no picture of it.
@@ -221,12 +221,13 @@ impl Hosts {
             let state = PairingState::WaitingForPin;
             live.pairing = Some(Pairing { state, pin: Some(pin.clone()), error: None, code: None });
         }
-        let (hosts, typed) = (self.clone(), pin.clone());
+        let hosts = self.clone();
+        let typed = pin.clone();
         // Waits for minutes, so it must not take a place of the requests'.
         let thread = std::thread::Builder::new().name("pairing".into());
         let spawned = thread.spawn(move || hosts.run_pairing(&host, &typed));
         if let Err(error) = spawned {
-            self.set_pairing(id, Some(pairing::Failure::Ours(error.to_string()).view()));
+            self.set_pairing(id, Some(pairing::PairingFailure::Ours(error.to_string()).view()));
             return Err(Error::State(error.to_string()));
         }
         Ok(PairStarted { pin, state: PairingState::WaitingForPin })
@@ -238,7 +239,7 @@ impl Hosts {
             self.set_pairing(&host.id, Some(Pairing { state, pin: None, error: None, code: None }));
         };
         let unique_id = self.unique_id();
-        let known = self.identity().map_err(|error| pairing::Failure::Ours(error.to_string()));
+        let known = self.identity().map_err(|error| pairing::PairingFailure::Ours(error.to_string()));
         let paired = known
             .and_then(|known| pairing::run(&self.client(host, &unique_id), &known.identity, pin, verifying));
         let outcome = paired.and_then(|certificate| {
@@ -248,7 +249,7 @@ impl Hosts {
                 host.ok_or_else(|| Error::NotFound("it was removed".into()))?.certificate = Some(pem);
                 Ok(())
             })
-            .map_err(|error| pairing::Failure::Ours(error.to_string()))
+            .map_err(|error| pairing::PairingFailure::Ours(error.to_string()))
         });
         let view = match outcome {
             Ok(()) => {
@@ -561,7 +562,9 @@ fn pem_of(certificate: &[u8]) -> String {
 
 fn magic_packet(mac: [u8; 6]) -> Vec<u8> {
     let mut packet = vec![0xff; 6];
-    (0..16).for_each(|_| packet.extend(mac));
+    for _ in 0..16 {
+        packet.extend(mac);
+    }
     packet
 }
 

@@ -1,4 +1,4 @@
-//! One attempt to pair, on a thread of its own, as a host answers only when somebody has typed the PIN there.
+//! One attempt to pair, on a thread of its own, as a host replies only when somebody has typed the PIN there.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an attempt has failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum PairingFailure {
     /// The host does not answer.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -31,7 +31,7 @@ pub enum Failure {
     Ours(String),
 }
 
-impl Failure {
+impl PairingFailure {
     /// Stable, for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -78,15 +78,15 @@ pub fn pin() -> Result<String, Error> {
 /// Pairs, and returns the host's certificate. `verifying` is called when the PIN was typed.
 ///
 /// # Errors
-/// [`Failure`]. The host has been told to forget us then.
+/// [`PairingFailure`]. The host has been told to forget us then.
 pub fn run(
     client: &Client<'_>,
     identity: &Identity,
     pin: &str,
     mut verifying: impl FnMut(),
-) -> Result<CertificateDer<'static>, Failure> {
+) -> Result<CertificateDer<'static>, PairingFailure> {
     let result = match attempt(client, identity, pin, &mut verifying) {
-        Err(Ended { failure, begun: false }) if is_in_the_way(&failure) => {
+        Err(AttemptEnded { failure, begun: false }) if is_in_the_way(&failure) => {
             attempt(client, identity, pin, &mut verifying)
         }
         other => other,
@@ -99,18 +99,18 @@ pub fn run(
 }
 
 /// An attempt that somebody left half finished is in the way, once: it is refused, or its reply is lost.
-fn is_in_the_way(failure: &Failure) -> bool {
+fn is_in_the_way(failure: &PairingFailure) -> bool {
     matches!(
         failure,
-        Failure::Pairing(pairing::Error::Reply(reply::Error::Refused { status: 400, .. }))
-            | Failure::Http(http::Error::Malformed { .. })
+        PairingFailure::Pairing(pairing::Error::Reply(reply::Error::Refused { status: 400, .. }))
+            | PairingFailure::Http(http::Error::Malformed { .. })
     )
 }
 
 /// How an attempt has ended without success.
-struct Ended {
-    failure: Failure,
-    /// The host had answered its first call.
+struct AttemptEnded {
+    failure: PairingFailure,
+    /// The host had replied to its first call.
     begun: bool,
 }
 
@@ -119,17 +119,17 @@ fn attempt(
     identity: &Identity,
     pin: &str,
     verifying: &mut impl FnMut(),
-) -> Result<CertificateDer<'static>, Ended> {
+) -> Result<CertificateDer<'static>, AttemptEnded> {
     let fresh = || Ok(Random { salt: random()?, challenge: random()?, secret: random()? });
-    let random = fresh().map_err(|failure| Ended { failure, begun: false })?;
+    let random = fresh().map_err(|failure| AttemptEnded { failure, begun: false })?;
     let (mut pairing, step) = Pairing::start(identity, pin, random);
     converse(client, identity, &mut pairing, step, verifying).map_err(|failure| {
         let farewell = pairing.farewell();
         if let Some(farewell) = &farewell {
-            // Whatever a host answers to that, the attempt is over; one that is gone needs none.
+            // Whatever a host replies to that, the attempt is over; one that is gone needs none.
             let _ = client.plain("pair", farewell, PATIENCE);
         }
-        Ended { failure, begun: farewell.is_some() }
+        AttemptEnded { failure, begun: farewell.is_some() }
     })
 }
 
@@ -140,13 +140,14 @@ fn converse(
     pairing: &mut Pairing<'_>,
     mut step: Step,
     verifying: &mut impl FnMut(),
-) -> Result<CertificateDer<'static>, Failure> {
+) -> Result<CertificateDer<'static>, PairingFailure> {
     let mut patience = TYPING;
     loop {
         let answer = match step {
             Step::Ask(parameters) => client.plain("pair", &parameters, patience)?,
             Step::AskOverTls(parameters, certificate) => {
-                let tls = identity.tls(certificate).map_err(|error| Failure::Ours(error.to_string()))?;
+                let tls =
+                    identity.tls(certificate).map_err(|error| PairingFailure::Ours(error.to_string()))?;
                 client.secure(&tls, "pair", &parameters, patience)?.text()
             }
             Step::Paired(certificate) => return Ok(certificate),
@@ -159,9 +160,9 @@ fn converse(
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+fn random<const N: usize>() -> Result<[u8; N], PairingFailure> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Ours(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|error| PairingFailure::Ours(error.to_string()))?;
     Ok(bytes)
 }
 

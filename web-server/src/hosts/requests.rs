@@ -11,14 +11,14 @@ use rustls::ClientConfig;
 use super::Error;
 use super::file::Record;
 
-/// For an answer that a host has ready.
+/// For a response that a host has ready.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For ending an app.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Somebody to ask: a host, as whom, and how it knows us.
 pub struct Client<'a> {
-    /// The host.
+    /// The host to ask.
     pub host: &'a Record,
     /// By which hosts tell clients apart.
     pub unique_id: &'a str,
@@ -83,7 +83,7 @@ impl Client<'_> {
     /// The picture of an app, PNG.
     ///
     /// # Errors
-    /// [`Error::NoImage`] when what it answers is none.
+    /// [`Error::NoImage`] when the response is no image.
     pub fn image(&self, tls: &Arc<ClientConfig>, app: u32) -> Result<Vec<u8>, Error> {
         let parameters = format!("appid={app}&AssetType=2&AssetIdx=0");
         let response = self.secure(tls, "appasset", &parameters, PATIENCE)?;

@@ -76,7 +76,8 @@ fn numbers_of_streamers_bear_their_name_and_go_with_them() {
 
 #[test]
 fn peers_are_shown_only_when_asked_for() {
-    let (metrics, streamer) = (Metrics::default(), streamer("desk"));
+    let metrics = Metrics::default();
+    let streamer = streamer("desk");
     let peer = streamer.peers[0].id;
     assert!(!metrics.text(vec![streamer.clone()], false).contains("oriel_peer_"));
     let text = metrics.text(vec![streamer], true);

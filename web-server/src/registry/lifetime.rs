@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::lifetime::{OnIdle, StreamerPatch};
+use common::lifetime::{OnIdle, StreamerPatch, TimeLimit};
 use serde::{Deserialize, Serialize};
 
 use super::session::Moment;
@@ -30,10 +30,17 @@ impl Lifetime {
     /// This, with what `patch` says. Its times begin `now`.
     #[must_use]
     pub fn changed(self, patch: StreamerPatch, now: DateTime<Utc>) -> Self {
-        let expires_at = patch.expires_in_s.map(|seconds| Some(now + TimeDelta::seconds(seconds?.into())));
         Self {
-            expires_at: expires_at.unwrap_or(self.expires_at),
-            idle_timeout_s: patch.idle_timeout_s.unwrap_or(self.idle_timeout_s),
+            expires_at: match patch.expires_in_s {
+                TimeLimit::Unset => self.expires_at,
+                TimeLimit::Never => None,
+                TimeLimit::After(seconds) => Some(now + TimeDelta::seconds(seconds.into())),
+            },
+            idle_timeout_s: match patch.idle_timeout_s {
+                TimeLimit::Unset => self.idle_timeout_s,
+                TimeLimit::Never => None,
+                TimeLimit::After(seconds) => Some(seconds),
+            },
             on_idle: patch.on_idle.unwrap_or(self.on_idle),
         }
     }

@@ -17,7 +17,7 @@ use crate::api::site::{self, Caller};
 use crate::auth::{Auth, Right};
 use crate::limits::Limits;
 
-/// Of one WebSocket.
+/// Who has opened one WebSocket, and what that one may do.
 pub struct Gate {
     auth: Arc<Auth>,
     limits: Arc<Limits>,
@@ -33,9 +33,10 @@ impl FromRequest for Gate {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
         let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
-        let (auth, limits) = (auth.clone().into_inner(), limits.clone().into_inner());
+        let auth = auth.clone().into_inner();
+        let limits = limits.clone().into_inner();
         let opened = site::caller(request).and_then(|Caller { address, direct, right }| {
-            // Something that is not valid is not as good as nothing.
+            // An invalid token is refused, even where no token would be needed.
             Ok(Self { auth, limits, address, direct, right: right? })
         });
         ready(opened.map_err(ApiError::from))
@@ -43,32 +44,32 @@ impl FromRequest for Gate {
 }
 
 impl Gate {
-    /// The bounds of what comes through it.
+    /// Rates and lengths that the WebSocket is held to.
     pub fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.limits)
     }
 
-    /// Whoever has opened it has still to say who that is.
-    pub fn is_open_to_nobody(&self) -> bool {
+    /// The request brought no token where one is needed: the first message has to.
+    pub fn is_anonymous(&self) -> bool {
         self.right == Right::Nobody
     }
 
-    /// Waits until what it was opened by is revoked: a join may have been under way just then. Cancel safe.
+    /// Waits until the token is revoked, which may have happened while the peer was joining. Cancel safe.
     pub async fn revoked(&self) {
         self.auth.revoked(self.right.token()).await;
     }
 
-    /// Whether that has happened.
+    /// Whether the token has been revoked.
     pub fn is_revoked(&self) -> bool {
         self.auth.is_revoked(self.right.token())
     }
 
-    /// What the first message, with this token in it, gives the right to.
+    /// Decides what the client may do, with the token in its first message if the request brought none.
     ///
     /// # Errors
-    /// Not to watch `streamer`, or one join too many.
+    /// The token is invalid or does not permit watching `streamer`, or its address has joined too often.
     pub fn enter(&mut self, token: Option<&str>, streamer: &StreamerId) -> Result<Right, ApiError> {
-        let in_band = self.is_open_to_nobody() && token.is_some();
+        let in_band = self.is_anonymous() && token.is_some();
         if in_band {
             self.right = site::login(&self.auth, &self.limits, token, self.address, self.direct)??;
         }

@@ -36,8 +36,8 @@ use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 use crate::supervisor::ask::AskError;
 
-/// Longest message that is read at all, bytes. What is longer than `limits.message_bytes` but not than this is answered
-/// with an error; what is longer still ends the WebSocket.
+/// Longest message that is read at all, bytes. The reply to one that is longer than `limits.message_bytes` is an error;
+/// one that is longer than this ends the WebSocket.
 const MAX_READ: usize = 2 * 1024 * 1024;
 
 /// What this endpoint serves.
@@ -73,7 +73,7 @@ pub async fn connect(
     let longest = gate.limits().config().message_bytes as usize;
     // Its first message, in which it may ask for a session, is due at once.
     let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
-    let connection = Connection {
+    let connection = ClientConnection {
         gate,
         token_id: None,
         registry: registry.get_ref().clone(),
@@ -89,7 +89,7 @@ pub async fn connect(
     Ok(response)
 }
 
-struct Connection {
+struct ClientConnection {
     gate: Gate,
     /// By which token it came, once it has.
     token_id: Option<TokenId>,
@@ -100,18 +100,18 @@ struct Connection {
     websocket: WebSocket,
     /// Longest message, bytes.
     longest: usize,
-    peer: Option<Peer>,
+    peer: Option<JoinedPeer>,
 }
 
 /// What the client is while it has a session with a peer connection.
-struct Peer {
+struct JoinedPeer {
     id: PeerId,
     streamer: supervisor::Handle,
     socket: Socket,
     outbox: Outbox,
 }
 
-impl Connection {
+impl ClientConnection {
     async fn run(mut self) {
         let end = match self.converse().await {
             Ok(never) => match never {},
@@ -166,7 +166,7 @@ impl Connection {
                     Output::Join(join) => inputs.push_back(self.join(join).await),
                     Output::Leave => self.leave(true).await,
                     Output::Tell(message) => {
-                        if let Some(Peer { id: peer, streamer, .. }) = &self.peer {
+                        if let Some(JoinedPeer { id: peer, streamer, .. }) = &self.peer {
                             let message = Tell::FromPeer { peer: *peer, message: Json(message) };
                             if let Err(error) = streamer.tell(message).await {
                                 self.peer = None;
@@ -230,7 +230,7 @@ impl Connection {
             Ok(Err(error)) => refused(error.into()),
             Ok(Ok(Joined { streamer, peer, answer })) => {
                 Span::current().record("peer", display(peer));
-                self.peer = Some(Peer { id: peer, streamer, socket, outbox });
+                self.peer = Some(JoinedPeer { id: peer, streamer, socket, outbox });
                 Input::Joined(answer)
             }
         }
@@ -255,8 +255,8 @@ fn read(frame: Frame, longest: usize) -> Input {
 }
 
 /// What comes next for the peer; never, while there is none. Cancel safe.
-async fn next(peer: &mut Option<Peer>) -> Result<Out, End> {
-    let Some(Peer { outbox, .. }) = peer else { return std::future::pending().await };
+async fn next(peer: &mut Option<JoinedPeer>) -> Result<Out, End> {
+    let Some(JoinedPeer { outbox, .. }) = peer else { return std::future::pending().await };
     tokio::select! {
         () = outbox.kick.cancelled() => Err(End::policy("you do not read")),
         out = outbox.queue.recv() => match out {

@@ -79,10 +79,11 @@ pub async fn connect(
     }
     let longest = limits.config().message_bytes as usize;
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], longest, limits)?;
-    let (registry, metrics) = (registry.get_ref().clone(), metrics.get_ref().clone());
+    let registry = registry.get_ref().clone();
+    let metrics = metrics.get_ref().clone();
     let span = tracing::info_span!("peer", streamer = %id, socket = Empty, peer = Empty);
     let ice = ice.into_inner();
-    let connection = Connection { id, gate, registry, metrics, ice, websocket };
+    let connection = Opened { id, gate, registry, metrics, ice, websocket };
     actix_web::rt::spawn(connection.run(known).instrument(span));
     Ok(response)
 }
@@ -95,7 +96,7 @@ async fn streamer(
 ) -> Result<StreamerId, ApiError> {
     let text = request.match_info().query("id");
     let parsed = StreamerId::parse(text).map_err(|error| ApiError::field("id", error.to_string()));
-    if gate.is_open_to_nobody() {
+    if gate.is_anonymous() {
         return parsed;
     }
     let missing = match parsed {
@@ -112,22 +113,22 @@ async fn streamer(
 }
 
 /// A WebSocket to a streamer, before it is known who speaks on it.
-pub struct Connection {
-    /// Which streamer.
+pub struct Opened {
+    /// The id of the streamer.
     pub id: StreamerId,
-    /// Lets it in.
+    /// Checks tokens and rates.
     pub gate: Gate,
-    /// Has the streamers.
+    /// The registry, which knows the streamer.
     pub registry: registry::Handle,
-    /// Counts it.
+    /// Counts joins.
     pub metrics: Metrics,
     /// For `welcome`.
     pub ice: Arc<ice::Config>,
-    /// The WebSocket.
+    /// The open WebSocket.
     pub websocket: WebSocket,
 }
 
-impl Connection {
+impl Opened {
     /// `ours`: it has offered the subprotocol.
     async fn run(mut self, ours: bool) {
         let first = match ours {
@@ -135,7 +136,7 @@ impl Connection {
             false => timeout(SILENCE, self.websocket.receive()).await.ok(),
         };
         match first {
-            None if !ours && !self.gate.is_open_to_nobody() => multi_webrtc::peer::run(self, None).await,
+            None if !ours && !self.gate.is_anonymous() => multi_webrtc::peer::run(self, None).await,
             Some(Ok(Frame::Text(text))) if multi_webrtc::peer::speaks(&text) => {
                 multi_webrtc::peer::run(self, Some(Frame::Text(text))).await;
             }
@@ -147,13 +148,13 @@ impl Connection {
 
 /// A WebSocket on which our own protocol is spoken.
 struct Native {
-    connection: Connection,
+    connection: Opened,
     socket: Socket,
     outbox: Outbox,
 }
 
 impl Native {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Opened) -> Self {
         let (socket, outbox) = Socket::new();
         Span::current().record("socket", socket.number());
         Self { connection, socket, outbox }
@@ -181,7 +182,7 @@ impl Native {
         end
     }
 
-    /// Waits for `hello`, answering everything else with an error.
+    /// Waits for `hello`; the reply to everything else is an error.
     async fn hello(&mut self, mut first: Option<Frame>) -> Result<Join, End> {
         loop {
             let said = match first.take() {
@@ -195,7 +196,8 @@ impl Native {
                         Err(refused) => return Err(self.refuse(refused).await?),
                     };
                     let role = role.unwrap_or(Role::Controller).min(right.role());
-                    let (socket, token_id) = (self.socket.number(), right.token());
+                    let socket = self.socket.number();
+                    let token_id = right.token();
                     tracing::info!(id = %self.connection.id, socket, ?role, by = right.name(), "joining");
                     return Ok(Join::Native { resume, socket, role, capabilities, token_id });
                 }
@@ -214,7 +216,8 @@ impl Native {
     }
 
     async fn join(&mut self, join: Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
+        let registry = self.connection.registry.clone();
+        let id = self.connection.id.clone();
         let socket = self.socket.clone();
         let joining = async move { registry.join(&id, join, socket).await };
         tokio::pin!(joining);
@@ -274,7 +277,7 @@ impl Native {
         }
     }
 
-    /// The next message of the client; `None` for one that was answered here.
+    /// The next message of the client; `None` for one that was refused here.
     async fn receive(&mut self) -> Result<Option<ClientMessage>, End> {
         let frame = self.connection.websocket.receive().await?;
         self.received(frame).await

@@ -70,7 +70,7 @@ impl End {
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A text.
+    /// A text message.
     Text(ByteString),
     /// Bytes, which none of the protocols has.
     Binary,

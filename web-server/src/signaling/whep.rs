@@ -143,7 +143,7 @@ async fn must_be_theirs(
 /// Tell candidates that were found later, or restart ICE.
 ///
 /// The body is a fragment with the player's `a=ice-ufrag` and `a=ice-pwd`. With those of its offer, its candidates are added; with new
-/// ones ICE is restarted, and the answer is a fragment with the server's new ones.
+/// ones ICE is restarted, and the response is a fragment with the server's new ones.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -152,7 +152,7 @@ async fn must_be_theirs(
     params(
         ("id" = String, Path, description = "Name of the streamer"),
         ("peer_id" = String, Path, description = "Which viewer"),
-        ("If-Match" = String, Header, description = "`ETag` of the last answer, or `*` for whatever ICE session there is"),
+        ("If-Match" = String, Header, description = "`ETag` of the last response, or `*` for whatever ICE session there is"),
     ),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "The fragment"),
     responses(

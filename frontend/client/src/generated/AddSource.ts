@@ -10,6 +10,6 @@ export type AddSource = {
  */
 name: string, 
 /**
- * What it is.
+ * The source to add.
  */
 source: SourceSpec, };

@@ -2,26 +2,26 @@
 import type { AuditAction } from "./AuditAction";
 
 /**
- * One thing that was done.
+ * An entry of the audit trail.
  */
 export type AuditEntry = { 
 /**
- * Grows with each entry of any streamer; `before` takes it.
+ * Sequence number over all streamers; the value for `before`.
  */
 seq: number, 
 /**
- * When.
+ * Time of the action.
  */
 at: string, 
 /**
- * What.
+ * What was done.
  */
 action: AuditAction, 
 /**
- * Who: `server`, `admin`, or `peer` or `token` with its id.
+ * Who did it: `server`, `admin`, or `peer` or `token` with its id.
  */
 by: string, 
 /**
- * More about it, if there is more to say.
+ * Details, if there are any.
  */
 detail?: string, };

@@ -5,7 +5,7 @@
  */
 export type Candidate = string | { 
 /**
- * The candidate.
+ * The candidate, as `candidate:…` (RFC 8839 §5.1).
  */
 candidate: string, 
 /**

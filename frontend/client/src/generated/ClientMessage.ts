@@ -40,7 +40,7 @@ sdpMid: string | null,
  */
 sdpMLineIndex: number | null, } | { "type": "switch", 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**
@@ -52,22 +52,22 @@ stream: string,
  */
 quality: string, 
 /**
- * Comes back in the answer: a `slot-status`, or an `error`.
+ * Comes back in the reply: a `slot-status`, or an `error`.
  */
 requestId?: string, } | { "type": "pause", 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, } | { "type": "resume", 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, } | { "type": "keyframe", 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, } | { "type": "control-request" } | { "type": "control-take" } | { "type": "control-release" } | { "type": "control-grant", 
 /**
- * To whom.
+ * The peer that gets control.
  */
 peerId: PeerId, } | { "type": "bye" };

@@ -10,10 +10,10 @@ export type ClipboardBody = {
  */
 text: string, 
 /**
- * The same with its layout; at most 131072 bytes.
+ * The same text as HTML; at most 131072 bytes.
  */
 html?: string, 
 /**
- * All that it offers.
+ * All types that it offers.
  */
 types: Array<ClipboardType>, };

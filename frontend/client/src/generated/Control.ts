@@ -7,14 +7,14 @@ import type { PeerId } from "./PeerId";
  */
 export type Control = { 
 /**
- * Which way.
+ * Whether all controllers steer, or one at a time.
  */
 mode: ControlMode, 
 /**
- * Who has control; nobody, when it is free, or shared.
+ * The peer that has control; `null` when control is free or shared.
  */
 holder: PeerId | null, 
 /**
- * Who asks for it, in order of asking.
+ * Peers that have asked for control, in order.
  */
 requests: Array<PeerId>, };

@@ -7,7 +7,7 @@ import type { PeerId } from "./PeerId";
  */
 export type ControlChange = { 
 /**
- * Which way. Going to `shared` ends what somebody holds.
+ * The new mode. Changing to `shared` ends the control that somebody has.
  */
 mode?: ControlMode, 
 /**

@@ -9,15 +9,15 @@ import type { StreamerId } from "./StreamerId";
  */
 export type CreateStreamer = { 
 /**
- * Its name; one is made up if absent.
+ * Its id; a unique one if absent.
  */
 id?: StreamerId, 
 /**
- * What the session is about, called `main`: when it ends, the session ends. A streamer of cameras has none.
+ * The main source, called `main`: when it ends, the session ends. A streamer of cameras has none.
  */
 source?: SourceSpec, 
 /**
- * Further sources, by the name under which they can be asked for.
+ * Further sources, by name.
  */
 sources?: { [key in string]: SourceSpec }, 
 /**
@@ -29,7 +29,7 @@ share: boolean,
  */
 slots: number, 
 /**
- * How it is started again when it has ended by itself.
+ * Whether and when its process is started again after it has ended by itself.
  */
 restart?: RestartSpec, 
 /**
@@ -41,6 +41,6 @@ expires_in_s?: number | null,
  */
 idle_timeout_s?: number | null, 
 /**
- * What becomes of it then. Absent: as configured.
+ * What happens to it then. Absent: as configured.
  */
 on_idle?: OnIdle, };

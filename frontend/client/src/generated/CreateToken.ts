@@ -6,10 +6,10 @@ import type { Role } from "./Role";
  */
 export type CreateToken = { 
 /**
- * What it permits.
+ * What the token permits.
  */
 role: Role, 
 /**
- * For how long, seconds: 10..=604800.
+ * Lifetime in seconds, 10..=604800.
  */
 expires_in_s: number, };

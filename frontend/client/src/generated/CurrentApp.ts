@@ -5,7 +5,7 @@
  */
 export type CurrentApp = { 
 /**
- * Its number.
+ * The number that the host gives it.
  */
 id: number, 
 /**

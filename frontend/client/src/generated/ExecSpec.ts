@@ -7,7 +7,7 @@ import type { VideoMode } from "./VideoMode";
  */
 export type ExecSpec = { 
 /**
- * The program.
+ * The program that writes the stream.
  */
 command: Command, 
 /**

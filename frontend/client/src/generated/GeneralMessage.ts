@@ -64,6 +64,6 @@ channel: string,
  */
 code: string, 
 /**
- * For people.
+ * A description, for people; it may change.
  */
 message: string, };

@@ -17,6 +17,6 @@ width: number,
  */
 height: number, } | { "type": "ping", 
 /**
- * Returned as it is.
+ * Returned unchanged in the reply.
  */
 token: number, };

@@ -4,7 +4,7 @@ import type { HostState } from "./HostState";
 import type { Pairing } from "./Pairing";
 
 /**
- * A host.
+ * A Moonlight host.
  */
 export type Host = { 
 /**
@@ -32,7 +32,7 @@ name: string,
  */
 unique_id: string, 
 /**
- * Whether it answers.
+ * Whether the host answers.
  */
 state: HostState, 
 /**
@@ -49,7 +49,7 @@ certificate_changed: boolean,
  */
 codecs: Array<string>, 
 /**
- * What runs there.
+ * The app that runs on the host; `None`: none.
  */
 current_app: CurrentApp | null, 
 /**

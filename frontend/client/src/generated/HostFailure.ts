@@ -2,11 +2,11 @@
 import type { HostStage } from "./HostStage";
 
 /**
- * A stage that was not got over.
+ * A stage that has failed.
  */
 export type HostFailure = { 
 /**
- * Which.
+ * The stage that failed.
  */
 stage: HostStage, 
 /**
@@ -14,6 +14,6 @@ stage: HostStage,
  */
 code: string, 
 /**
- * For people.
+ * A description, for people; it may change.
  */
 message: string, };

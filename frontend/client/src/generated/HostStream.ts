@@ -8,15 +8,15 @@ import type { LinkQuality } from "./LinkQuality";
  */
 export type HostStream = { 
 /**
- * How far it is.
+ * The stage that it has reached.
  */
 stage: HostStage, 
 /**
- * How the network between the host and this server does; absent while it is not known.
+ * Quality of the network between the host and this server; absent while it is not known.
  */
 quality: LinkQuality | null, 
 /**
- * What kept it from streaming last; absent while it streams.
+ * The last failure; absent while it streams.
  */
 failure: HostFailure | null, 
 /**
@@ -24,7 +24,7 @@ failure: HostFailure | null,
  */
 termination: string | null, 
 /**
- * Frames that came whole, in this session with the host.
+ * Complete frames received in this session with the host.
  */
 frames: number, 
 /**
@@ -32,15 +32,15 @@ frames: number,
  */
 lost_frames: number, 
 /**
- * Frames that came and could not be decoded, as one before them was lost.
+ * Frames received that could not be decoded, as an earlier one was lost.
  */
 skipped_frames: number, 
 /**
- * Packets that parity has replaced.
+ * Lost packets that were recovered by FEC.
  */
 recovered_packets: number, 
 /**
- * Keyframes that the host was asked for.
+ * Keyframes requested from the host.
  */
 keyframe_requests: number, 
 /**

@@ -9,10 +9,10 @@ export type IceServer = {
  */
 urls: Array<string>, 
 /**
- * For TURN.
+ * User name, for a TURN server.
  */
 username?: string, 
 /**
- * For TURN.
+ * Password, for a TURN server.
  */
 credential?: string, };

@@ -11,7 +11,7 @@ import type { Position } from "./Position";
  */
 export type InputCommand = { "type": "key", 
 /**
- * Which key.
+ * The key, by its place.
  */
 code: KeyCode, 
 /**
@@ -31,11 +31,11 @@ codes: Array<KeyCode>, } | { "type": "text",
  */
 text: string, } | { "type": "pointer", 
 /**
- * Where to.
+ * The position to move to.
  */
 at: Position, } | { "type": "move", 
 /**
- * Where to.
+ * The position to move to; without it the pointer moves by `dx` and `dy`.
  */
 at?: Position | null, 
 /**
@@ -43,7 +43,7 @@ at?: Position | null,
  */
 dx: number, 
 /**
- * Pixels down.
+ * Pixels downwards.
  */
 dy: number, } | { "type": "drag", 
 /**
@@ -79,7 +79,7 @@ button: ButtonOrName,
  */
 count: number, } | { "type": "button", 
 /**
- * Which button.
+ * The button.
  */
 button: ButtonOrName, 
 /**
@@ -99,7 +99,7 @@ hold_ms: number, } | { "type": "wheel",
  */
 dx: number, 
 /**
- * Notches down.
+ * Notches downwards.
  */
 dy: number, 
 /**

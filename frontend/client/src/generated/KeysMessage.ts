@@ -14,7 +14,7 @@ export type KeysMessage = { "type": "key",
  */
 slot: number, 
 /**
- * Which key.
+ * The key, by its place.
  */
 code: KeyCode, 
 /**
@@ -58,7 +58,7 @@ text: string, } | { "type": "button",
  */
 slot: number, 
 /**
- * Which button.
+ * The button.
  */
 button: Button, 
 /**
@@ -78,7 +78,7 @@ slot: number,
  */
 dx: number, 
 /**
- * Notches down.
+ * Notches downwards.
  */
 dy: number, } | { "type": "held", 
 /**
@@ -86,19 +86,19 @@ dy: number, } | { "type": "held",
  */
 slot: number, 
 /**
- * Keys by place.
+ * Keys that are down, by their place.
  */
 codes: Array<KeyCode>, 
 /**
- * Keys by character.
+ * Keys that are down, by their character.
  */
 chars: Array<string>, 
 /**
- * Mouse buttons.
+ * Mouse buttons that are down.
  */
 buttons: Array<Button>, 
 /**
- * Fingers.
+ * Numbers of the fingers that are down.
  */
 touches: Array<number>, } | { "type": "touch", 
 /**
@@ -114,7 +114,7 @@ touch: number,
  */
 down: boolean, 
 /**
- * Where.
+ * Its position in the picture.
  */
 at: Position, } | { "type": "pad", 
 /**
@@ -126,11 +126,11 @@ slot: number,
  */
 pad: number, 
 /**
- * What it is.
+ * What kind of gamepad it is.
  */
 kind: PadKind, 
 /**
- * How it stands.
+ * Buttons, triggers and sticks.
  */
 state: PadState, } | { "type": "pad-gone", 
 /**

@@ -6,15 +6,15 @@ import type { StreamerExit } from "./StreamerExit";
  */
 export type LastEnd = { 
 /**
- * When.
+ * Time of the end.
  */
 at: string, 
 /**
- * Why, for people.
+ * The reason, for people.
  */
 reason: string, 
 /**
- * Exit code or signal and what it said itself, if a process was started.
+ * Exit code or signal and the reason that it gave, if a process was started.
  */
 exit: StreamerExit | null, 
 /**

@@ -40,7 +40,7 @@ packet_size: number,
  */
 codec: MoonlightCodec, 
 /**
- * Which colours.
+ * The colours of the pictures.
  */
 colorspace: Colorspace, 
 /**

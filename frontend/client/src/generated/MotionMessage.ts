@@ -15,7 +15,7 @@ slot: number,
  */
 seq: number, 
 /**
- * Where.
+ * Its position in the picture.
  */
 at: Position, } | { "type": "relative", 
 /**
@@ -43,11 +43,11 @@ slot: number,
  */
 seq: number, 
 /**
- * Which finger.
+ * Number of the finger.
  */
 touch: number, 
 /**
- * Where.
+ * Its position in the picture.
  */
 at: Position, } | { "type": "pad", 
 /**

@@ -38,7 +38,7 @@ sdp: string, } | { "type": "multistream/switch",
  */
 request_id?: RequestTag, 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**

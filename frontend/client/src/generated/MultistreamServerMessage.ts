@@ -40,23 +40,23 @@ sdp: string,
  */
 slots: Array<SlotStatus>, } | { "type": "multistream/status", 
 /**
- * Of the `switch` that this answers.
+ * Of the `switch` that this is the reply to.
  */
 request_id?: RequestTag, 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**
- * How.
+ * What the slot shows, and how it is doing.
  */
 status: SlotStatus, } | { "type": "multistream/ice", 
 /**
- * The candidate.
+ * The candidate, as `candidate:…` (RFC 8839 §5.1).
  */
 value: string, } | { "type": "multistream/disconnected", 
 /**
- * Why.
+ * The reason, for people.
  */
 reason: string, } | { "type": "error", 
 /**

@@ -2,7 +2,7 @@
 import type { PairingState } from "./PairingState";
 
 /**
- * The answer to `POST /api/hosts/{id}/pair`.
+ * The response to `POST /api/hosts/{id}/pair`.
  */
 export type PairStarted = { 
 /**

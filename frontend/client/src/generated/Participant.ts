@@ -7,7 +7,7 @@ import type { Role } from "./Role";
  */
 export type Participant = { 
 /**
- * Which peer.
+ * The id of the peer.
  */
 peerId: PeerId, 
 /**

@@ -15,7 +15,7 @@ export type Peer = {
  */
 id: PeerId, 
 /**
- * How it came.
+ * The protocol by which it joined.
  */
 kind: PeerKind, 
 /**
@@ -23,7 +23,7 @@ kind: PeerKind,
  */
 role: Role, 
 /**
- * Where its connection is in its life.
+ * State of its connection.
  */
 state: PeerState, 
 /**
@@ -31,7 +31,7 @@ state: PeerState,
  */
 joined: string, 
 /**
- * The token that it came with, if it was one of [`CreateToken`]: removed when that is revoked.
+ * The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
  */
 token_id?: TokenId, 
 /**

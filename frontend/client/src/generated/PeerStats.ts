@@ -38,11 +38,11 @@ skipped_units: number,
  */
 round_trip_ms: number | null, 
 /**
- * What its path carries, bits per second, as far as that is known; absent while it has shown no limit.
+ * Estimated capacity of its path, bits per second; absent while the path has shown no limit.
  */
 estimate_bps: number | null, 
 /**
- * How much longer than at its best the path takes, milliseconds: what waits in its queues.
+ * Queuing delay of its path, milliseconds: the delay above the lowest that was seen.
  */
 queue_ms: number, 
 /**

@@ -5,15 +5,15 @@ import type { PeerState } from "./PeerState";
 import type { Role } from "./Role";
 
 /**
- * A peer, without what changes all the time.
+ * A peer without its counters.
  */
 export type PeerSummary = { 
 /**
- * Which.
+ * The id of the peer.
  */
 peer: PeerId, 
 /**
- * How it came.
+ * The protocol by which it joined.
  */
 kind: PeerKind, 
 /**
@@ -21,6 +21,6 @@ kind: PeerKind,
  */
 role: Role, 
 /**
- * Where its connection is in its life.
+ * State of its connection.
  */
 state: PeerState, };

@@ -13,7 +13,7 @@ type: string,
  */
 title: string, 
 /**
- * HTTP status.
+ * HTTP status code.
  */
 status: number, 
 /**
@@ -29,6 +29,6 @@ code: string,
  */
 field?: string, 
 /**
- * Find it again in the log.
+ * Identifies the request in the log.
  */
 request_id: string, };

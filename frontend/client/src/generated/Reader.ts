@@ -6,10 +6,10 @@ import type { ReaderProgram } from "./ReaderProgram";
  */
 export type Reader = { 
 /**
- * Which program.
+ * The program that reads it.
  */
 program: ReaderProgram, 
 /**
- * Why it is not the usual one.
+ * Why it is not the default reader.
  */
 reason?: string, };

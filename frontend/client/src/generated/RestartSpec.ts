@@ -2,11 +2,11 @@
 import type { RestartPolicy } from "./RestartPolicy";
 
 /**
- * How a streamer is started again when it has ended by itself.
+ * Whether and when a streamer that has ended by itself is started again.
  */
 export type RestartSpec = { 
 /**
- * After which ends.
+ * The ends after which it is started again.
  */
 policy: RestartPolicy, 
 /**

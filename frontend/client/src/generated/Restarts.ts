@@ -2,7 +2,7 @@
 import type { LastEnd } from "./LastEnd";
 
 /**
- * What there is to tell of a streamer's restarts.
+ * Restarts of a streamer so far.
  */
 export type Restarts = { 
 /**
@@ -10,7 +10,7 @@ export type Restarts = {
  */
 count: number, 
 /**
- * When it will be, while it waits for that.
+ * Time of the next restart, while one is pending.
  */
 next?: string, 
 /**

@@ -11,7 +11,7 @@ export type RtspSpec = {
  */
 url: SecretUrl, 
 /**
- * How media comes.
+ * The transport of RTP.
  */
 transport: RtspTransport, 
 /**

@@ -45,7 +45,7 @@ protocol: number, } | { "type": "offer",
  */
 sdp: string, } | { "type": "candidate", 
 /**
- * The candidate.
+ * The candidate, as `candidate:…` (RFC 8839 §5.1).
  */
 candidate: string, 
 /**
@@ -61,7 +61,7 @@ sdpMLineIndex: number | null, } | { "type": "streams-info",
  */
 streams: Array<StreamInfo>, } | { "type": "stream-activated", 
 /**
- * What.
+ * What the slot shows now.
  */
 streamInfo: StreamInfo, } | { "type": "stream-deactivated", 
 /**
@@ -77,7 +77,7 @@ reason?: string, } | { "type": "stream-updated",
  */
 streamInfo: StreamInfo, } | { "type": "slot-status", 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**
@@ -89,7 +89,7 @@ stream: string,
  */
 quality: string, 
 /**
- * How it is.
+ * How the slot is doing.
  */
 status: SlotState, 
 /**
@@ -97,15 +97,15 @@ status: SlotState,
  */
 error?: string, 
 /**
- * Of the `switch` that this answers.
+ * Of the `switch` that this is the reply to.
  */
 requestId?: string, } | { "type": "streamer-state", 
 /**
- * The state.
+ * The state that it is in now.
  */
 state: StreamerState, 
 /**
- * Why.
+ * The reason, for people.
  */
 reason?: string, } | { "type": "role", 
 /**
@@ -121,10 +121,10 @@ participants: Array<Participant>, } | { "type": "error",
  */
 code: string, 
 /**
- * For people.
+ * A description, for people; it may change.
  */
 message: string, 
 /**
- * Of the message that this answers.
+ * Of the message that this is the reply to.
  */
 requestId?: string, };

@@ -9,6 +9,6 @@ export type SetClipboard = {
  */
 text: string, 
 /**
- * The same with its layout; at most 131072 bytes.
+ * The same text as HTML; at most 131072 bytes.
  */
 html?: string, };

@@ -5,7 +5,7 @@
  */
 export type SlotConfig = { 
 /**
- * Which; counts from 0.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**

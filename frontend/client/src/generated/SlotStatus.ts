@@ -6,7 +6,7 @@ import type { SlotState } from "./SlotState";
  */
 export type SlotStatus = { 
 /**
- * Which.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**
@@ -14,7 +14,7 @@ slot: number,
  */
 stream: string, 
 /**
- * How it is.
+ * How the slot is doing.
  */
 status: SlotState, 
 /**

@@ -11,7 +11,7 @@ import type { VideoCodec } from "./VideoCodec";
  */
 export type Source = { 
 /**
- * Its name.
+ * The name of the source.
  */
 name: string, 
 /**
@@ -19,7 +19,7 @@ name: string,
  */
 source: SourceSpec, 
 /**
- * Where it is in its life.
+ * Its state.
  */
 state: SourceState, 
 /**
@@ -47,6 +47,6 @@ pointer: Pixel | null,
  */
 reader?: Reader, 
 /**
- * How the stream of a Moonlight host does.
+ * State of the stream of a Moonlight host.
  */
 host?: HostStream, };

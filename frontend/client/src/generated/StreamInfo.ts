@@ -20,7 +20,7 @@ mid: string,
  */
 audioMid: string | null, 
 /**
- * Which slot.
+ * The slot, counted from 0.
  */
 slot: number, 
 /**
@@ -44,7 +44,7 @@ isFocused: boolean,
  */
 width: number | null, 
 /**
- * Pixels.
+ * Height in pixels.
  */
 height: number | null, 
 /**
@@ -60,6 +60,6 @@ fps: number,
  */
 cursor: CursorMode, 
 /**
- * Takes input.
+ * Whether it takes input.
  */
 input: boolean, };

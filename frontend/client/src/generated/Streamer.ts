@@ -16,11 +16,11 @@ import type { StreamerStats } from "./StreamerStats";
  */
 export type Streamer = { 
 /**
- * Its name.
+ * Its id.
  */
 id: StreamerId, 
 /**
- * Where it is in its life.
+ * Its state.
  */
 state: StreamerState, 
 /**
@@ -40,11 +40,11 @@ created: string,
  */
 expires_at: string | null, 
 /**
- * It ends when nobody has used it for so many seconds, if at all.
+ * After so many seconds without use it ends; absent: never.
  */
 idle_timeout_s: number | null, 
 /**
- * What becomes of it then.
+ * What happens to it then.
  */
 on_idle: OnIdle, 
 /**
@@ -64,15 +64,15 @@ restarts: Restarts,
  */
 spec: StreamerSpec, 
 /**
- * Active slots.
+ * The slots that show something.
  */
 slots: Array<StreamInfo>, 
 /**
- * Who watches.
+ * All peers.
  */
 peers: Array<Peer>, 
 /**
- * Who may steer.
+ * Who may steer, and who asks to.
  */
 control: Control, 
 /**
@@ -80,7 +80,7 @@ control: Control,
  */
 stats: StreamerStats | null, 
 /**
- * Where the pointer is in the picture of `main`, in the answer to `GET` of this streamer alone. `null` where `main` is no
+ * Where the pointer is in the picture of `main`, in the response to `GET` of this streamer alone. `null` where `main` is no
  * running desktop.
  */
 pointer: Pixel | null, };

@@ -11,23 +11,23 @@ import type { StreamerState } from "./StreamerState";
  */
 export type StreamerEvent = { 
 /**
- * When.
+ * Time of the event.
  */
 at: string, 
 /**
- * To which streamer.
+ * The id of the streamer.
  */
 streamer: StreamerId, } & ({ "type": "created" } | { "type": "state", 
 /**
- * Which.
+ * The state that it is in now.
  */
 state: StreamerState, 
 /**
- * Why, if there is more to say.
+ * The reason, if there is one.
  */
 reason: string | null, } | { "type": "ended", 
 /**
- * Why, with the last words of a command.
+ * The reason, with the last output of a command.
  */
 reason: string, 
 /**
@@ -35,15 +35,15 @@ reason: string,
  */
 exit: StreamerExit | null, } | { "type": "deleted" } | { "type": "peer-joined" } & PeerSummary | { "type": "peer-changed" } & PeerSummary | { "type": "peer-left", 
 /**
- * Which.
+ * The id of the peer.
  */
 peer: PeerId, 
 /**
- * Why.
+ * The reason, for people.
  */
 reason: string | null, } | { "type": "control", 
 /**
- * Which way.
+ * Whether all controllers steer, or one at a time.
  */
 mode: ControlMode, 
 /**
@@ -51,7 +51,7 @@ mode: ControlMode,
  */
 holder: PeerId | null, 
 /**
- * Who asks for it, in order of asking.
+ * Peers that have asked for control, in order.
  */
 requests: Array<PeerId>, } | { "type": "window-opened", 
 /**
@@ -67,7 +67,7 @@ title: string,
  */
 app: string, } | { "type": "window-titled", 
 /**
- * Which.
+ * Its id, as in `GET …/windows`.
  */
 window_id: number, 
 /**
@@ -75,6 +75,6 @@ window_id: number,
  */
 title: string, } | { "type": "window-closed", 
 /**
- * Which.
+ * Its id, as in `GET …/windows`.
  */
 window_id: number, } | { "type": "clipboard-changed" });

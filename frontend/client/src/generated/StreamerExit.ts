@@ -2,7 +2,7 @@
 import type { ExitReason } from "./ExitReason";
 
 /**
- * How the streamer process ended, and why if it could say so.
+ * How the streamer's process ended, and the reason if it gave one.
  */
 export type StreamerExit = { 
 /**
@@ -14,6 +14,6 @@ code: number | null,
  */
 signal: number | null, 
 /**
- * Its own last word.
+ * The reason that it gave.
  */
 reason: ExitReason, };

@@ -14,6 +14,6 @@ expires_in_s?: number | null,
  */
 idle_timeout_s?: number | null, 
 /**
- * What becomes of it then.
+ * What happens to it then.
  */
 on_idle?: OnIdle, };

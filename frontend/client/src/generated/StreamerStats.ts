@@ -5,7 +5,7 @@ import type { ProcessStats } from "./ProcessStats";
 import type { VideoStats } from "./VideoStats";
 
 /**
- * Everything at one moment.
+ * All counters of a streamer at one moment.
  */
 export type StreamerStats = { 
 /**
@@ -33,10 +33,10 @@ network: NetworkStats,
  */
 input_events: number, 
 /**
- * Joins refused as there were as many peers as may be.
+ * Joins that were refused because the limit of peers was reached.
  */
 peers_refused: number, 
 /**
- * The streamer process alone, without the X server and what runs in it.
+ * The streamer's process, without the X server and the programs of the session.
  */
 process: ProcessStats, };

@@ -3,7 +3,7 @@ import type { Role } from "./Role";
 import type { TokenId } from "./TokenId";
 
 /**
- * The answer to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
+ * The response to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
  */
 export type Token = { 
 /**
@@ -11,14 +11,14 @@ export type Token = {
  */
 token: string, 
 /**
- * For revoking it.
+ * Its id, for revoking it.
  */
 token_id: TokenId, 
 /**
- * What it permits.
+ * What the token permits.
  */
 role: Role, 
 /**
- * Until when.
+ * When the token expires.
  */
 expires: string, };

@@ -17,14 +17,14 @@ title: string,
  */
 app: string, 
 /**
- * Pixels.
+ * Width in pixels.
  */
 width: number, 
 /**
- * Pixels.
+ * Height in pixels.
  */
 height: number, 
 /**
- * Has the keyboard.
+ * Whether it has the keyboard focus.
  */
 focused: boolean, };

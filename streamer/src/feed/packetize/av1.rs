@@ -168,7 +168,8 @@ mod tests {
     fn depacketize(payloads: &[Bytes]) -> Vec<Vec<u8>> {
         let mut elements: Vec<Vec<u8>> = Vec::new();
         for payload in payloads {
-            let (mut continues, mut rest) = (payload[0] & 0x80 != 0, &payload[1..]);
+            let mut continues = payload[0] & 0x80 != 0;
+            let mut rest = &payload[1..];
             while !rest.is_empty() {
                 let (len, after) = leb128(rest).unwrap();
                 let (part, later) = after.split_at(len);
@@ -186,7 +187,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_obu_arrives_whole(lens in proptest::collection::vec(0usize..4000, 1..6)) {
-            let (mut unit, mut expected) = (BytesMut::new(), Vec::new());
+            let mut unit = BytesMut::new();
+            let mut expected = Vec::new();
             for len in lens {
                 unit.put_u8(0x32);
                 put_leb128(&mut unit, len);

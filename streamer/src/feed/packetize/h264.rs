@@ -42,7 +42,9 @@ pub fn payloads(annex_b: &[u8]) -> Vec<Bytes> {
 fn put_parameter_sets(sets: &mut Vec<&[u8]>, cut: &mut Cut) {
     let nri = sets.iter().map(|set| set[0] & NRI_MASK).max().unwrap_or(NRI_MASK);
     if !cut.aggregate(&[nri | STAP_A], sets) {
-        sets.iter().for_each(|set| put_unit(set, cut));
+        for set in sets.iter() {
+            put_unit(set, cut);
+        }
     }
     sets.clear();
 }
@@ -51,7 +53,8 @@ fn put_unit(unit: &[u8], cut: &mut Cut) {
     if unit.len() <= MAX_PAYLOAD {
         return cut.payload(&[unit]);
     }
-    let (indicator, kind) = (unit[0] & !TYPE_MASK | FU_A, unit[0] & TYPE_MASK);
+    let indicator = unit[0] & !TYPE_MASK | FU_A;
+    let kind = unit[0] & TYPE_MASK;
     cut.fragments(&unit[1..], 2, |first, last, part, cut| {
         let start = if first { FU_START } else { 0 };
         let end = if last { FU_END } else { 0 };

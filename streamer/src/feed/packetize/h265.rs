@@ -43,7 +43,9 @@ pub fn payloads(annex_b: &[u8]) -> Vec<Bytes> {
 fn put_parameter_sets(sets: &mut Vec<&[u8]>, cut: &mut Cut) {
     // Layer and temporal identifier are the lowest of those within: of parameter sets, those of the base layer.
     if !cut.aggregate(&[AGGREGATION, 1], sets) {
-        sets.iter().for_each(|set| put_unit(set, cut));
+        for set in sets.iter() {
+            put_unit(set, cut);
+        }
     }
     sets.clear();
 }
@@ -73,7 +75,9 @@ mod tests {
     #[test]
     fn a_keyframe_is_one_aggregate_and_its_slice() {
         // VPS, SPS, PPS, a delimiter, IDR_W_RADL.
-        let (vps, sps, pps) = ([0x40, 1, 0x0c], [0x42, 1, 2, 3], [0x44, 1, 9]);
+        let vps = [0x40, 1, 0x0c];
+        let sps = [0x42, 1, 2, 3];
+        let pps = [0x44, 1, 9];
         let stream = annex_b(&[&[0x46, 1, 0x50], &vps, &sps, &pps, &[0x26, 1, 0xaf, 7]]);
         let aggregate = [0x60, 1, 0, 3, 0x40, 1, 0x0c, 0, 4, 0x42, 1, 2, 3, 0, 3, 0x44, 1, 9];
         assert_eq!(payloads(&stream), [aggregate.to_vec(), vec![0x26, 1, 0xaf, 7]]);

@@ -81,7 +81,9 @@ impl Cut {
 
     /// One payload of these pieces.
     fn payload(&mut self, pieces: &[&[u8]]) {
-        pieces.iter().for_each(|piece| self.buffer.put_slice(piece));
+        for piece in pieces {
+            self.buffer.put_slice(piece);
+        }
         self.ends.push(self.buffer.len());
     }
 

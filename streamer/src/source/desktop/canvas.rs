@@ -78,7 +78,8 @@ impl Canvas {
     /// # Errors
     /// [`Error::X`] when the server refuses, has no memory or is gone.
     pub fn new(connection: RustConnection, window: Window, area: Area) -> Result<Self, Error> {
-        let (damage, region) = (connection.generate_id().map_err(x)?, connection.generate_id().map_err(x)?);
+        let damage = connection.generate_id().map_err(x)?;
+        let region = connection.generate_id().map_err(x)?;
         let regioned = connection.xfixes_create_region(region, &[]).map_err(x)?;
         let level = damage::ReportLevel::NON_EMPTY;
         let watched = connection.damage_create(damage, window, level).map_err(x)?;
@@ -140,8 +141,10 @@ impl Canvas {
         let Area { drawable, origin, size } = self.area;
         let mut replies = Vec::with_capacity(rows.strips().len());
         for strip in rows.strips() {
-            let (y, height) = (origin.1 + strip.start as i16, (strip.end - strip.start) as u16);
-            let (width, offset) = (size.width as u16, strip.start * size.width * PIXEL);
+            let y = origin.1 + strip.start as i16;
+            let height = (strip.end - strip.start) as u16;
+            let width = size.width as u16;
+            let offset = strip.start * size.width * PIXEL;
             let format = u8::from(ImageFormat::Z_PIXMAP);
             let segment = self.segment.id();
             let reply = self

@@ -26,7 +26,7 @@ use crate::encode::encoder::Content;
 use crate::encode::rate::Load;
 use crate::feed::VideoOutlet;
 use crate::media::{Picture, Size};
-use crate::source::schedule::{Audience, Schedule, Step};
+use crate::source::schedule::{Consumers, Schedule, Step};
 use crate::source::video::{Outbox, Settings, Video};
 use crate::source::worker::{Inbox, Next, Request};
 use crate::source::{Ended, Error, Event, Frames};
@@ -196,11 +196,11 @@ impl<S: Surface> Capture<S> {
         }
     }
 
-    fn audience(&self, watchers: u32) -> Audience {
+    fn audience(&self, watchers: u32) -> Consumers {
         match watchers {
-            0 if self.frames.wanted() => Audience::Renditions,
-            0 => Audience::Nobody,
-            _ => Audience::Viewers,
+            0 if self.frames.wanted() => Consumers::Renditions,
+            0 => Consumers::Nobody,
+            _ => Consumers::Viewers,
         }
     }
 
@@ -393,8 +393,8 @@ impl<S: Surface> Capture<S> {
 
 impl Pointer {
     /// When its shape is to be looked up, if at all.
-    fn look_at(&self, now: Instant, audience: Audience) -> Option<Instant> {
-        self.looks.due_at(now, audience != Audience::Nobody || self.onlookers.any())
+    fn look_at(&self, now: Instant, audience: Consumers) -> Option<Instant> {
+        self.looks.due_at(now, audience != Consumers::Nobody || self.onlookers.any())
     }
 
     /// Its shape now; `None` if nothing of it can be seen. What is known already is not asked for.

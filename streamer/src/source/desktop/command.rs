@@ -162,7 +162,8 @@ fn environment(
     home: &Path,
     mark: &str,
 ) -> io::Result<BTreeMap<String, OsString>> {
-    let (runtime, temporary) = (make_dir(runtime_dir(around))?, make_dir(around.dir.join("tmp"))?);
+    let runtime = make_dir(runtime_dir(around))?;
+    let temporary = make_dir(around.dir.join("tmp"))?;
     let user = std::env::var_os("USER").unwrap_or_else(|| "root".into());
     let mut all: BTreeMap<String, OsString> = BTreeMap::from([
         ("PATH".into(), process::search_path()),

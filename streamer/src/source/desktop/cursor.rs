@@ -152,7 +152,8 @@ impl Cursor {
     /// Draws it, pointing at `at`, into some rows of a BGRX picture: `pixels` is row `first` and those
     /// after it, `width` pixels each.
     pub fn draw(&self, at: (i32, i32), pixels: &mut [u8], first: u32, width: u32) {
-        let (left, top) = (at.0 - i32::from(self.hot.0), at.1 - i32::from(self.hot.1) - first as i32);
+        let left = at.0 - i32::from(self.hot.0);
+        let top = at.1 - i32::from(self.hot.1) - first as i32;
         let rows = (pixels.len() / (4 * width.max(1) as usize)) as i32;
         for (y, row) in (top..).zip(self.pixels.chunks(usize::from(self.width.max(1)))) {
             if !(0..rows).contains(&y) {
@@ -362,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_shape_is_looked_up_once_and_then_only_for_somebody_and_at_the_rate_of_pictures() {
-        let (mut looks, start) = (Looks::new(20), Instant::now());
+        let mut looks = Looks::new(20);
+        let start = Instant::now();
         assert_eq!(looks.due_at(start, false), Some(start));
         assert!(looks.looked(start));
         assert_eq!(looks.due_at(start, true), None);

@@ -71,7 +71,7 @@ const X_SERVER_LOOK: Duration = Duration::from_millis(5);
 pub struct Desktop {
     /// What ends from here on was told to.
     _stopping: Stopping,
-    _session: Option<RunningCommand>,
+    _command: Option<RunningCommand>,
     sink: Option<X11Sink>,
     _server: Option<XServer>,
     clipboard: Arc<XClipboard>,
@@ -124,7 +124,8 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     }
     let windows = Arc::new(XWindows::connect(&display, onlookers)?);
     let watch = Watch::start(&display, events.clone(), {
-        let (give_up, is_ours) = (end.callback(), server.is_some());
+        let give_up = end.callback();
+        let is_ours = server.is_some();
         move |reason| {
             // Another's may come back whenever it likes.
             if is_ours {
@@ -148,11 +149,11 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         home: &spec.home,
         homes: &homes,
     };
-    let start_session = |command| RunningCommand::start(command, &spec.env, &around, end.callback());
-    let session = command.map(start_session).transpose()?;
+    let start_command = |command| RunningCommand::start(command, &spec.env, &around, end.callback());
+    let running = command.map(start_command).transpose()?;
     Ok(Desktop {
         _stopping: Stopping(end),
-        _session: session,
+        _command: running,
         sink: Some(sink),
         _server: server,
         clipboard,
@@ -181,8 +182,11 @@ fn spawn(mut capture: Capture<Screen>, end: End) -> Result<Worker<Request>, Erro
 
 impl Running for Desktop {
     fn info(&self) -> Info {
-        let (size, audio) = (*self.size.borrow(), self.sound.is_some());
-        let (fps, cursor, codec) = (self.fps, self.cursor, VideoCodec::H264);
+        let size = *self.size.borrow();
+        let audio = self.sound.is_some();
+        let fps = self.fps;
+        let cursor = self.cursor;
+        let codec = VideoCodec::H264;
         Info { size, fps, audio, cursor, input: true, codec, window: None, reader: None }
     }
 

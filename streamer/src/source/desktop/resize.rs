@@ -107,7 +107,8 @@ impl Modes {
     fn of(connection: &RustConnection, root: Window, output: randr::Output) -> Result<Self, Error> {
         let resources = connection.randr_get_screen_resources_current(root).map_err(x)?;
         let listed = connection.randr_get_output_info(output, 0).map_err(x)?;
-        let (resources, listed) = (resources.reply().map_err(x)?, listed.reply().map_err(x)?.modes);
+        let resources = resources.reply().map_err(x)?;
+        let listed = listed.reply().map_err(x)?.modes;
         let mut names = &resources.names[..];
         let mut modes = Vec::new();
         for mode in resources.modes {
@@ -170,7 +171,8 @@ fn create(
     root: Window,
     size: Size,
 ) -> Result<Cookie<'_, RustConnection, randr::CreateModeReply>, Error> {
-    let (width, height) = (size.width as u16, size.height as u16);
+    let width = size.width as u16;
+    let height = size.height as u16;
     let name = format!("{PREFIX}{width}x{height}");
     // The times mean nothing where there is no monitor; they must only be plausible: 60 Hz.
     let info = randr::ModeInfo {
@@ -213,7 +215,8 @@ fn apply(
 
 fn set_screen_size(connection: &RustConnection, root: Window, size: Size) -> Result<(), Error> {
     let millimetres = |pixels: u32| (f64::from(pixels) / DPI * 25.4).round() as u32;
-    let (width, height) = (size.width as u16, size.height as u16);
+    let width = size.width as u16;
+    let height = size.height as u16;
     connection
         .randr_set_screen_size(root, width, height, millimetres(size.width), millimetres(size.height))
         .map_err(x)?

@@ -130,13 +130,13 @@ impl Demuxer {
     }
 }
 
-/// What ffmpeg reads.
-pub enum Feed {
-    /// What the plan's input names.
+/// Where ffmpeg reads from.
+pub enum Reads {
+    /// From what the plan's input names.
     Named,
-    /// Pieces given to [`Child::write`].
+    /// From its standard input, the pieces given to [`Child::write`].
     Ours,
-    /// The output of a program.
+    /// From its standard input, the output of a program.
     Program(Program),
 }
 
@@ -147,7 +147,7 @@ impl Child {
     /// [`End::Failed`] when there is no ffmpeg, or it cannot be run.
     pub fn start(
         input: Input,
-        feed: Feed,
+        reads: Reads,
         picture: Option<Picture>,
         sound: bool,
         secrets: Secrets,
@@ -155,14 +155,14 @@ impl Child {
         let path = process::search_path();
         let ffmpeg = process::find_program(FFMPEG, &path)
             .ok_or_else(|| End::Failed("ffmpeg is not installed: install the package \"ffmpeg\"".into()))?;
-        let start = || Self::spawn(ffmpeg, input, feed, picture, sound, secrets);
+        let start = || Self::spawn(ffmpeg, input, reads, picture, sound, secrets);
         start().map_err(|error| End::Failed(format!("ffmpeg cannot be run: {error}")))
     }
 
     fn spawn(
         ffmpeg: PathBuf,
         input: Input,
-        feed: Feed,
+        reads: Reads,
         picture: Option<Picture>,
         sound: bool,
         secrets: Secrets,
@@ -172,23 +172,24 @@ impl Child {
         let mut command = confine::command(&ffmpeg, None, Depth::Processes);
         command.args(plan.arguments()).stdout(stdout).stderr(stderr);
         clean(&mut command);
-        let (mut writer, mut program) = (None, None);
-        match (feed, input) {
-            (Feed::Named, Input::Secret(url)) => {
+        let mut writer = None;
+        let mut program = None;
+        match (reads, input) {
+            (Reads::Named, Input::Secret(url)) => {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
                 // A URL is far shorter than what a pipe holds.
                 std::fs::File::from(write).write_all(playlist(&url).as_bytes())?;
                 command.stdin(read);
             }
-            (Feed::Named, _) => {
+            (Reads::Named, _) => {
                 command.stdin(Stdio::null());
             }
-            (Feed::Ours, _) => {
+            (Reads::Ours, _) => {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
                 command.stdin(read);
                 writer = Some(pipe::Sender::from_owned_fd(write)?);
             }
-            (Feed::Program(mut started), _) => {
+            (Reads::Program(mut started), _) => {
                 command.stdin(started.output.take().map_or_else(Stdio::null, Stdio::from));
                 program = Some(started);
             }
@@ -766,8 +767,8 @@ mod tests {
     #[test]
     fn a_cover_without_a_film_is_known_whether_it_is_encoded_or_passed_on() {
         let input = "[info] Input #0\n[info]   Stream #0:1: Video: png, 64x64 (attached pic)\n";
-        let (mapping, output) =
-            ("[info] Stream mapping:\n[info]   Stream #0:1 -> #0:0 (png -> h264)\n", "[info] Output #0\n");
+        let mapping = "[info] Stream mapping:\n[info]   Stream #0:1 -> #0:0 (png -> h264)\n";
+        let output = "[info] Output #0\n";
         let picture = |more| format!("[info]   Stream #0:0: Video: h264, 64x64{more}\n");
         let seen = |text: String| {
             let mut log = Log::default();

@@ -39,7 +39,8 @@ pub fn video_config(time_ms: u32, annex_b: &[u8]) -> Bytes {
         let all = nal_units(annex_b).filter(|nal| nal[0] & 0x1f == kind);
         all.filter(|set| set.len() >= 4 && u16::try_from(set.len()).is_ok()).take(MAX_SETS).collect()
     };
-    let (sps, pps) = (sets(7), sets(8));
+    let sps = sets(7);
+    let pps = sets(8);
     tag(VIDEO, time_ms, |body| {
         body.put_slice(&[1 << 4 | AVC, AVC_CONFIG, 0, 0, 0]);
         // ISO/IEC 14496-15 §5.2.4.1; lengths of four bytes.

@@ -163,7 +163,8 @@ mod tests {
         let frames = [frame(0, &[1, 2, 3]), frame(40, &[]), frame(u32::MAX, &[9; 5000])];
         let file = [&header(VideoCodec::VP9, SIZE).unwrap()[..], &frames.concat()].concat();
         for cut in [1, 31, 7000] {
-            let (mut demuxer, mut read) = (Demuxer::default(), Vec::new());
+            let mut demuxer = Demuxer::default();
+            let mut read = Vec::new();
             for part in file.chunks(cut) {
                 demuxer
                     .push(part, |format, packet| read.push((format.codec, packet.time, packet.data)))

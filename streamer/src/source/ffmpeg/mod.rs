@@ -35,7 +35,7 @@ use common::slots;
 use common::spec::{ExecSpec, FfmpegSpec, SecretUrl, VideoMode};
 
 use self::arguments::{Action, Codecs, Container, Encoder, Input, Picture};
-use self::child::{Child, End, Feed, Output, Program};
+use self::child::{Child, End, Output, Program, Reads};
 use self::read::Reader;
 use self::secrets::Secrets;
 use super::live::{Live, Publisher};
@@ -187,7 +187,8 @@ impl Job {
 
     #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn attempt(&mut self, publisher: &mut Publisher) -> Result<std::convert::Infallible, End> {
-        let (mut child, mut reader) = (self.start().await?, Reader::theirs());
+        let mut child = self.start().await?;
+        let mut reader = Reader::theirs();
         publisher.has_audio(self.sound);
         let mut patience = FIRST;
         let mut described = false;
@@ -213,7 +214,9 @@ impl Job {
                 Output::Frame(format, packet) => (reader.frame(format, &packet, now), None),
                 Output::Sound(packet) => {
                     let packets = reader.sound(&packet, now).into_iter().filter(|_| !unseen);
-                    packets.for_each(|packet| publisher.audio(packet));
+                    for packet in packets {
+                        publisher.audio(packet);
+                    }
                     continue;
                 }
             };
@@ -233,7 +236,7 @@ impl Job {
     async fn start(&self) -> Result<Child, End> {
         match &self.from {
             From::Named { input, secrets } => {
-                Child::start(input.clone(), Feed::Named, Some(self.picture), self.sound, secrets.clone())
+                Child::start(input.clone(), Reads::Named, Some(self.picture), self.sound, secrets.clone())
             }
             From::Program(argv) => {
                 let mut program = Program::start(argv)?;
@@ -242,7 +245,7 @@ impl Job {
                 let input = Input::Program(Container::of(&sample));
                 Child::start(
                     input,
-                    Feed::Program(program),
+                    Reads::Program(program),
                     Some(self.picture),
                     self.sound,
                     Secrets::default(),

@@ -53,7 +53,8 @@ pub struct Reader {
 impl Reader {
     /// A reader of a new ffmpeg.
     pub fn new(times: Times) -> Self {
-        let (picture, sound) = (Track::default(), Track::default());
+        let picture = Track::default();
+        let sound = Track::default();
         let assembler = Assembler::default();
         Self { times, assembler, picture, sound, size: None, watch: None, obstacle: None }
     }
@@ -79,10 +80,12 @@ impl Reader {
         let at = self.place(packet, now);
         let unit = self.assembler.assemble(nal_units(&packet.data))?;
         let format = self.assembler.format()?;
-        let (keyframe, bidirectional) = (unit.keyframe, unit.bidirectional);
+        let keyframe = unit.keyframe;
+        let bidirectional = unit.bidirectional;
         self.see(now, packet, Seen { keyframe, bidirectional, known: format.obstacle });
         let captured = self.picture.increasing(at);
-        let (codec, size) = (VideoCodec::H264, format.size);
+        let codec = VideoCodec::H264;
+        let size = format.size;
         Some(AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured, size })
     }
 
@@ -95,7 +98,8 @@ impl Reader {
         if keyframe {
             self.size = size;
         }
-        let (size, captured) = (self.size.unwrap_or(format.size), self.picture.increasing(at));
+        let size = self.size.unwrap_or(format.size);
+        let captured = self.picture.increasing(at);
         Some(AccessUnit { codec: format.codec, data: packet.data.clone(), keyframe, captured, size })
     }
 

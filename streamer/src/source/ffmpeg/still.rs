@@ -76,7 +76,9 @@ fn input(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<std:
 fn last_picture(pipe: &OwnedFd, size: Size, deadline: Instant) -> std::io::Result<Vec<u8>> {
     let other = std::io::Error::other;
     let len = 4 * size.width as usize * size.height as usize;
-    let (mut last, mut next, mut buffer) = (Vec::new(), Vec::with_capacity(len), vec![0; 256 * 1024]);
+    let mut last = Vec::new();
+    let mut next = Vec::with_capacity(len);
+    let mut buffer = vec![0; 256 * 1024];
     loop {
         if !wait_readable([pipe.as_fd()], Some(deadline))? {
             return Err(other("it takes too long"));

@@ -112,7 +112,9 @@ fn is_hdtv_by_its_size(keyframe: &AccessUnit) -> bool {
         return false;
     }
     let mut assembler = Assembler::default();
-    nal_units(&keyframe.data).for_each(|nal| assembler.add_parameter_set(nal));
+    for nal in nal_units(&keyframe.data) {
+        assembler.add_parameter_set(nal);
+    }
     assembler.format().is_some_and(|format| format.colours.matrix.is_none())
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::media::VideoCodec;
 
 use super::arguments::{Input, Picture};
-use super::child::{Child, End, Feed, Output};
+use super::child::{Child, End, Output, Reads};
 use super::read::{Reader, Times};
 use super::secrets::Secrets;
 use super::{flv, ivf};
@@ -65,7 +65,7 @@ impl Transcoder {
             None if first.codec == VideoCodec::H264 => (Input::OurFlv, flv::header(true)),
             None => return Err(End::Failed(format!("{:?} cannot be encoded anew", first.codec))),
         };
-        let child = Child::start(input, Feed::Ours, Some(picture), false, Secrets::default())?;
+        let child = Child::start(input, Reads::Ours, Some(picture), false, Secrets::default())?;
         Ok(Self::new(child, header, None, reordered, first.captured))
     }
 
@@ -74,7 +74,7 @@ impl Transcoder {
     /// # Errors
     /// [`End`] when ffmpeg does not start.
     pub fn sound(kind: flv::Sound, config: &[u8], first: Instant) -> Result<Self, End> {
-        let child = Child::start(Input::OurFlv, Feed::Ours, None, true, Secrets::default())?;
+        let child = Child::start(Input::OurFlv, Reads::Ours, None, true, Secrets::default())?;
         let mut this = Self::new(child, flv::header(false), Some(kind), false, first);
         if kind == flv::Sound::Aac {
             this.child.write(flv::aac_config(config));

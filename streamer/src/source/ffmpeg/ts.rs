@@ -81,8 +81,10 @@ impl Demuxer {
         if bytes[0] != SYNC {
             return Err(Error::Sync);
         }
-        let (begins, pid) = (bytes[1] & 0x40 != 0, u16::from(bytes[1] & 0x1f) << 8 | u16::from(bytes[2]));
-        let (has_field, has_payload) = (bytes[3] & 0x20 != 0, bytes[3] & 0x10 != 0);
+        let begins = bytes[1] & 0x40 != 0;
+        let pid = u16::from(bytes[1] & 0x1f) << 8 | u16::from(bytes[2]);
+        let has_field = bytes[3] & 0x20 != 0;
+        let has_payload = bytes[3] & 0x10 != 0;
         if pid != STREAM_PID || !has_payload {
             return Ok(());
         }
@@ -291,7 +293,8 @@ mod tests {
         ) {
             let bytes: Vec<u8> =
                 lens.iter().enumerate().flat_map(|(i, len)| mux(i as u64, &vec![i as u8; *len])).collect();
-            let (mut demuxer, mut packets) = (Demuxer::default(), Vec::new());
+            let mut demuxer = Demuxer::default();
+            let mut packets = Vec::new();
             for part in bytes.chunks(cut) {
                 packets.extend(demux(&mut demuxer, part));
             }

@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_track_never_stands_still() {
-        let (mut track, now) = (Track::default(), Instant::now());
+        let mut track = Track::default();
+        let now = Instant::now();
         let first = track.increasing(now);
         let second = track.increasing(now);
         let third = track.increasing(now - Duration::from_millis(5));
@@ -227,7 +228,8 @@ mod tests {
         fn whatever_a_sender_says_nothing_is_captured_before_the_beginning_or_after_now(
             arrivals in proptest::collection::vec((0u64..60_000, any::<i64>()), 1..50)
         ) {
-            let (origin, mut track) = (Instant::now(), Track::default());
+            let origin = Instant::now();
+            let mut track = Track::default();
             let mut clock = Clock::new(origin);
             let mut now = origin;
             for (wait, time) in arrivals {

@@ -173,7 +173,9 @@ impl Assembler {
     /// is a keyframe without parameter sets, which nobody can decode.
     pub fn assemble<'a>(&mut self, nals: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
         let mut kept = Vec::new();
-        let (mut slices, mut idr, mut bidirectional) = (0, 0, false);
+        let mut slices = 0;
+        let mut idr = 0;
+        let mut bidirectional = false;
         for nal in nals {
             match kind(nal) {
                 nal::SPS | nal::PPS => self.add_parameter_set(nal),
@@ -272,7 +274,8 @@ fn obstacle(sps: &SeqParameterSet) -> Option<Obstacle> {
 /// do so in whole pixels.
 pub fn square(width: u32, height: u32) -> bool {
     const SEEN: u64 = 50;
-    let (width, height) = (u64::from(width), u64::from(height));
+    let width = u64::from(width);
+    let height = u64::from(height);
     width.abs_diff(height) * SEEN <= height
 }
 
@@ -365,7 +368,8 @@ mod tests {
 
     #[test]
     fn parameter_sets_stand_in_front_of_every_keyframe_once() {
-        let (sps, pps) = (bytes(SPS), bytes(PPS));
+        let sps = bytes(SPS);
+        let pps = bytes(PPS);
         let mut assembler = Assembler::default();
         assert!(assembler.assemble([&[0x65, 0x88][..]].into_iter()).is_none(), "nobody could decode it");
         let first = assembler.assemble([&sps[..], &pps, &[9, 0x10], &[0x65, 0x88]].into_iter()).unwrap();

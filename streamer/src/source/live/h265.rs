@@ -77,7 +77,9 @@ impl Assembler {
     /// is a keyframe without parameter sets, which nobody can decode.
     pub fn assemble<'a>(&mut self, nals: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
         let mut data = BytesMut::new();
-        let (mut sets, mut slices, mut key_slices) = (BytesMut::new(), 0, 0);
+        let mut sets = BytesMut::new();
+        let mut slices = 0;
+        let mut key_slices = 0;
         for nal in nals {
             let kind = kind(nal);
             if matches!(kind, nal::ACCESS_UNIT_DELIMITER | nal::FILLER) {
@@ -123,8 +125,8 @@ fn read_sps(nal: &[u8]) -> Result<Option<Format>, BitReaderError> {
     if chroma == CHROMA_444 {
         bits.skip(1, "separate_colour_plane_flag")?;
     }
-    let (width, height) =
-        (bits.read_ue("pic_width_in_luma_samples")?, bits.read_ue("pic_height_in_luma_samples")?);
+    let width = bits.read_ue("pic_width_in_luma_samples")?;
+    let height = bits.read_ue("pic_height_in_luma_samples")?;
     let mut cropped = [0u32; 4];
     if bits.read_bool("conformance_window_flag")? {
         for side in &mut cropped {
@@ -175,8 +177,10 @@ mod tests {
     #[test]
     fn a_keyframe_gets_the_parameter_sets_that_it_lacks() {
         let mut assembler = Assembler::default();
-        let (vps, pps, idr, other) =
-            (&[0x40, 1, 7][..], &[0x44, 1, 7][..], &[0x26, 1, 7][..], &[0x02, 1, 7][..]);
+        let vps = &[0x40, 1, 7][..];
+        let pps = &[0x44, 1, 7][..];
+        let idr = &[0x26, 1, 7][..];
+        let other = &[0x02, 1, 7][..];
         assert!(assembler.assemble([idr].into_iter()).is_none(), "nobody could decode it");
         let first = assembler.assemble([&[0x46, 1, 0x50][..], vps, SPS, pps, idr].into_iter()).unwrap();
         assert!(first.keyframe && !first.data.windows(2).any(|bytes| bytes == [0x46, 1]), "{first:?}");

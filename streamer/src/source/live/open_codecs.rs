@@ -84,7 +84,8 @@ fn vp9(picture: &[u8]) -> Option<Header> {
     }
     // Profile 3 has a reserved bit more.
     let at = if bit(2) == 1 && bit(3) == 1 { 5 } else { 4 };
-    let (shows_existing, frame_type) = (bit(at), bit(at + 1));
+    let shows_existing = bit(at);
+    let frame_type = bit(at + 1);
     Some(Header { keyframe: shows_existing == 0 && frame_type == 0, size: None, hidden: false })
 }
 

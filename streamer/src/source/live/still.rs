@@ -44,9 +44,9 @@ struct Gop {
 }
 
 /// Says that nothing is being decoded any more.
-struct Busy(Arc<Still>);
+struct DecodingGuard(Arc<Still>);
 
-impl Drop for Busy {
+impl Drop for DecodingGuard {
     fn drop(&mut self) {
         self.0.busy.store(false, Ordering::Release);
     }
@@ -80,7 +80,7 @@ impl Still {
         if self.busy.swap(true, Ordering::AcqRel) {
             return picture;
         }
-        let busy = Busy(Arc::clone(self));
+        let busy = DecodingGuard(Arc::clone(self));
         let (units, colours, kind) = {
             let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
             (gop.units.clone(), gop.colours, gop.kind)
@@ -119,7 +119,8 @@ fn decode(units: &[Bytes], colours: Colours) -> Result<Picture, String> {
 }
 
 fn bgrx(decoded: &DecodedYUV<'_>, colours: Colours) -> Result<Picture, String> {
-    let ((width, height), strides) = (decoded.dimensions(), decoded.strides());
+    let (width, height) = decoded.dimensions();
+    let strides = decoded.strides();
     // Sides of pictures that openh264 decodes are far below.
     let size = Size { width: width as u32, height: height as u32 };
     let image = YuvPlanarImage {
@@ -182,7 +183,9 @@ mod tests {
         for (code, coefficients) in matrices {
             for colour in [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.5, 0.5]] {
                 let [y, u, v] = encoded(colour, coefficients);
-                let (y, u, v) = (vec![y; 32 * 32], vec![u; 16 * 16], vec![v; 16 * 16]);
+                let y = vec![y; 32 * 32];
+                let u = vec![u; 16 * 16];
+                let v = vec![v; 16 * 16];
                 let image = YuvPlanarImage {
                     y_plane: &y,
                     y_stride: 32,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gamestream::audio::Receiver;
 
 use super::pictures::Unwrapped;
-use super::session::Session;
+use super::session::HostSession;
 use super::video::{PING, is_nothing};
 use super::{End, Life};
 use crate::feed::AudioOutlet;
@@ -22,13 +22,16 @@ use crate::stats::SourceCounters;
 const BUFFER: usize = 2048;
 
 /// Works until the session is over.
-pub fn run(session: &Session, outlet: &mut AudioOutlet, counters: &Arc<SourceCounters>, life: &Life) {
+pub fn run(session: &HostSession, outlet: &mut AudioOutlet, counters: &Arc<SourceCounters>, life: &Life) {
     let key = session.encryption.audio.then(|| session.crypto.clone());
     let mut receiver = Receiver::new(key, session.audio_ms);
-    let (mut clock, mut track) = (Clock::new(Instant::now()), Track::default());
-    let (mut millis, mut buffer) = (Unwrapped::default(), [0; BUFFER]);
+    let mut clock = Clock::new(Instant::now());
+    let mut track = Track::default();
+    let mut millis = Unwrapped::default();
+    let mut buffer = [0; BUFFER];
     // The first ping was sent when the stream was set up.
-    let (mut next_ping, mut pings) = (Instant::now(), 1);
+    let mut next_ping = Instant::now();
+    let mut pings = 1;
     while !life.is_over() {
         let now = Instant::now();
         if now >= next_ping {

@@ -80,7 +80,8 @@ impl Bitstream {
                 let unit = assembler.assemble(nal_units(&frame.data));
                 let Some((unit, format)) = unit.zip(assembler.format()) else { return Ok(None) };
                 let h264::Unit { data, keyframe, bidirectional: _ } = unit;
-                let (size, colours) = (format.size, format.colours);
+                let size = format.size;
+                let colours = format.colours;
                 // Of the size that we asked for, whatever it says of its pixels.
                 let obstacle = format.obstacle.filter(|obstacle| *obstacle != Obstacle::Pixels);
                 obstacle.map_or(Ok(Some(Unit { data, keyframe, size, colours })), Err)

@@ -16,7 +16,7 @@ use gamestream::control::{CHANNELS, GENERIC, HostMessage, Message, Opener, Seale
 use gamestream::input::Input;
 use rusty_enet::{Event as Enet, EventNoRef, Host, HostSettings, MTU_MAX, Packet, PacketReceived, Socket};
 
-use super::session::Session;
+use super::session::HostSession;
 use super::sink::{Pressed, Steering};
 use super::video::is_nothing;
 use super::{End, Life, Shared};
@@ -111,7 +111,7 @@ pub struct Around<'a> {
 }
 
 /// Works until the session is over.
-pub fn run(session: &Session, inputs: &mut Receiver<Input>, around: Around<'_>) {
+pub fn run(session: &HostSession, inputs: &mut Receiver<Input>, around: Around<'_>) {
     let end = match Thread::new(session, inputs, around) {
         Ok(mut thread) => thread.run(),
         Err(reason) => End::Lost(reason),
@@ -141,7 +141,7 @@ struct Thread<'a> {
 
 impl<'a> Thread<'a> {
     fn new(
-        session: &'a Session,
+        session: &'a HostSession,
         inputs: &'a mut Receiver<Input>,
         around: Around<'a>,
     ) -> Result<Self, String> {
@@ -276,7 +276,9 @@ impl<'a> Thread<'a> {
         }
         if self.around.steering.take_overflow() {
             // Something was left out, perhaps a release: what is held is let go.
-            self.pressed.take().into_iter().for_each(|release| self.input(release));
+            for release in self.pressed.take() {
+                self.input(release);
+            }
         }
     }
 

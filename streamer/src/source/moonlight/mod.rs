@@ -1,7 +1,7 @@
 //! A Moonlight host: its picture and sound are passed on as they are, what viewers do is sent to it.
 //!
 //! ```text
-//! thread `moonlight`: Session::open (launch or resume, RTSP) ──▶ streams until it is lost ──▶ tries again
+//! thread `moonlight`: HostSession::open (launch or resume, RTSP) ──▶ streams until it is lost ──▶ tries again
 //!     ├── `ml-video`    UDP ──▶ FEC ──▶ frames ──▶ VideoOutlet          these three live as long
 //!     ├── `ml-audio`    UDP ──▶ FEC ──▶ Opus ────▶ AudioOutlet          as one session with the host
 //!     └── `ml-control`  ENet ◀── input (Sink), wishes for keyframes, signs of life
@@ -32,7 +32,7 @@ use gamestream::input::Input;
 use tokio::sync::oneshot;
 
 use self::pictures::Pictures;
-use self::session::{Failure, Session};
+use self::session::{Failure, HostSession};
 use self::sink::Steering;
 use super::ffmpeg;
 use super::live::backoff;
@@ -101,7 +101,7 @@ enum End {
 
 /// What came of trying again.
 enum Again {
-    Session(Box<Session>),
+    Session(Box<HostSession>),
     /// The app was ended on the host.
     Quit,
     /// We are to end.
@@ -228,7 +228,7 @@ struct Worker {
 
 impl Worker {
     #[expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
-    fn run(mut self, mut session: Session) {
+    fn run(mut self, mut session: HostSession) {
         let born = Instant::now();
         let mut has_shown = false;
         loop {
@@ -285,7 +285,7 @@ impl Worker {
     }
 
     /// Streams one session until its end.
-    fn stream(&mut self, session: &Session) -> End {
+    fn stream(&mut self, session: &HostSession) -> End {
         let (ends, ended) = sync_channel(1);
         let life = Life { over: AtomicBool::new(false), ends };
         let wishes = control::Wishes::default();
@@ -358,9 +358,9 @@ fn open(
     may_be_quit: bool,
     until: Instant,
     host: &HostStatus,
-) -> Result<Session, Failure> {
+) -> Result<HostSession, Failure> {
     let stage = |stage| host.change(|stream| stream.stage = stage);
-    let session = Session::open(spec, access, may_be_quit, until, &stage);
+    let session = HostSession::open(spec, access, may_be_quit, until, &stage);
     match &session {
         Ok(_) => stage(HostStage::Waiting),
         Err(failure) => host.change(|stream| stream.fail(failure.code().as_str(), &failure.to_string())),

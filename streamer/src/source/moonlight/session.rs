@@ -125,7 +125,7 @@ pub struct Stream {
 }
 
 /// A session that has begun: the host waits for our pings.
-pub struct Session {
+pub struct HostSession {
     /// Key of everything.
     pub crypto: crypto::Session,
     /// What is encrypted.
@@ -155,7 +155,7 @@ struct Host<'a> {
     until: Instant,
 }
 
-impl Session {
+impl HostSession {
     /// Begins one, and tells how far that is. With `may_be_quit` an app that does not run is not started.
     ///
     /// # Errors
@@ -198,7 +198,8 @@ fn new_key() -> Result<crypto::Session, Failure> {
         rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| Failure::Io { what: "getting a random key", source: error.into() })
     };
-    let (mut key, mut id) = ([0; 16], [0; 4]);
+    let mut key = [0; 16];
+    let mut id = [0; 4];
     random(&mut key)?;
     random(&mut id)?;
     Ok(crypto::Session::new(key, i32::from_be_bytes(id)))
@@ -304,7 +305,7 @@ impl<'a> Negotiation<'a> {
         spec: &MoonlightSpec,
         info: &ServerInfo,
         crypto: &crypto::Session,
-    ) -> Result<Session, Failure> {
+    ) -> Result<HostSession, Failure> {
         let target = self.target.clone();
         self.ask("OPTIONS", &target, &[], "")?;
         let described = self.ask(
@@ -331,7 +332,7 @@ impl<'a> Negotiation<'a> {
         let body = sdp::announce(&ask, RTSP_HOST, video.setup.port);
         self.ask("ANNOUNCE", CONTROL, &[], &body)?;
         self.ask("PLAY", "/", &[], "")?;
-        Ok(Session {
+        Ok(HostSession {
             crypto: crypto.clone(),
             encryption,
             packet_size: ask.packet_size,

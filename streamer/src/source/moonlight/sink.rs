@@ -322,10 +322,12 @@ impl Translator {
     }
 
     fn pointer(&self, at: Position) -> Input {
-        let (width, height) = (self.size.0.min(i16::MAX as u32), self.size.1.min(i16::MAX as u32));
+        let width = self.size.0.min(i16::MAX as u32);
+        let height = self.size.1.min(i16::MAX as u32);
         let clamp =
             |value: f64, side: u32| value.round().clamp(0.0, f64::from(side.saturating_sub(1))) as i16;
-        let (x, y) = (clamp(at.x, width), clamp(at.y, height));
+        let x = clamp(at.x, width);
+        let y = clamp(at.y, height);
         Input::MoveTo { x, y, width: width as i16, height: height as i16 }
     }
 }
@@ -340,7 +342,8 @@ fn steps(rest_x: &mut f64, dx: f64, rest_y: &mut f64, dy: f64) -> impl Iterator<
         *rest -= whole;
         whole
     };
-    let (mut x, mut y) = (whole(rest_x, dx), whole(rest_y, dy));
+    let mut x = whole(rest_x, dx);
+    let mut y = whole(rest_y, dy);
     let piece = |left: &mut f64| {
         let piece = left.clamp(f64::from(i16::MIN), f64::from(i16::MAX));
         *left -= piece;
@@ -508,10 +511,14 @@ mod tests {
         steering.send(press);
         assert!(inputs.try_recv().is_err(), "nobody listens");
         steering.connected(false);
-        (0..=QUEUE).for_each(|_| steering.send(press));
+        for _ in 0..=QUEUE {
+            steering.send(press);
+        }
         assert!(steering.take_overflow() && !steering.take_overflow());
         let mut pressed = Pressed::default();
-        inputs.try_iter().for_each(|input| pressed.see(&input));
+        for input in inputs.try_iter() {
+            pressed.see(&input);
+        }
         let down = Input::Key { key: key("KeyA").unwrap(), down: true, modifiers: 0 };
         pressed.see(&down);
         assert_eq!(pressed.take().len(), 2);

@@ -10,7 +10,7 @@ use gamestream::video::{OVERHEAD, PREFIX, Receiver, open};
 
 use super::control::Wishes;
 use super::pictures::Pictures;
-use super::session::Session;
+use super::session::HostSession;
 use super::sink::Steering;
 use super::{End, Life};
 use crate::source::Ended;
@@ -25,7 +25,13 @@ const COUNT: Duration = Duration::from_secs(1);
 const CALM: u32 = 3;
 
 /// Works until the session is over.
-pub fn run(session: &Session, pictures: &mut Pictures, life: &Life, wishes: &Wishes, steering: &Steering) {
+pub fn run(
+    session: &HostSession,
+    pictures: &mut Pictures,
+    life: &Life,
+    wishes: &Wishes,
+    steering: &Steering,
+) {
     let receiver = Receiver::new(session.packet_size, session.long_header, pictures.is_key());
     let began = Instant::now();
     Thread {
@@ -45,7 +51,7 @@ pub fn run(session: &Session, pictures: &mut Pictures, life: &Life, wishes: &Wis
 }
 
 struct Thread<'a> {
-    session: &'a Session,
+    session: &'a HostSession,
     pictures: &'a mut Pictures,
     life: &'a Life,
     wishes: &'a Wishes,
@@ -63,7 +69,8 @@ struct Thread<'a> {
 impl Thread<'_> {
     fn run(mut self) {
         let mut buffer = vec![0; self.session.packet_size + OVERHEAD + PREFIX + 1];
-        let (mut next_ping, mut pings) = (self.began, 0);
+        let mut next_ping = self.began;
+        let mut pings = 0;
         while !self.life.is_over() {
             let now = Instant::now();
             if now >= next_ping {

@@ -121,7 +121,9 @@ impl H264 {
         let (first, more) = nal.split_at(cut.unwrap_or(nal.len()));
         self.push_nal(first);
         if cut.is_some() {
-            nal_units(more).for_each(|nal| self.push_nal(nal));
+            for nal in nal_units(more) {
+                self.push_nal(nal);
+            }
         }
     }
 
@@ -143,7 +145,8 @@ pub fn aac_frames(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
         (headers.is_multiple_of(2) && payload.len() >= 2 + headers).then_some((2, 2 + headers))
     };
     let (begin, end) = split(payload).unwrap_or((0, 0));
-    let (headers, mut data) = (&payload[begin..end], &payload[end..]);
+    let headers = &payload[begin..end];
+    let mut data = &payload[end..];
     headers.as_chunks::<2>().0.iter().map_while(move |header| {
         let size = usize::from(u16::from_be_bytes(*header) >> 3);
         let (frame, rest) = data.split_at_checked(size)?;
@@ -239,7 +242,9 @@ mod tests {
                     prop_assert!(unit.units.iter().all(|nal| !nal.is_empty()));
                     prop_assert!(unit.units.iter().any(|nal| is_slice(nal)));
                 }
-                aac_frames(&payload).for_each(|frame| assert!(frame.len() <= payload.len()));
+                for frame in aac_frames(&payload) {
+                    assert!(frame.len() <= payload.len());
+                }
             }
         }
     }

@@ -65,7 +65,8 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
     Live::start("rtsp", outlets, ffmpeg::still::newest, move |mut publisher| async move {
         publisher.has_reader(Reader { program: ReaderProgram::Streamer, reason: None });
         // ffmpeg may still be tried, or has failed with this.
-        let (mut may_try, mut tried) = (true, None);
+        let mut may_try = true;
+        let mut tried = None;
         loop {
             let began = Instant::now();
             // A camera that has moved may move again: it is asked each time.
@@ -180,7 +181,9 @@ impl<'p> Camera<'p> {
     fn new(connection: Connection, publisher: &'p mut Publisher) -> Self {
         let now = Instant::now();
         let mut assembler = Assembler::default();
-        connection.parameter_sets.iter().for_each(|set| assembler.add_parameter_set(set));
+        for set in &connection.parameter_sets {
+            assembler.add_parameter_set(set);
+        }
         let pictures = Pictures {
             track: connection.picture.clone(),
             depacketizer: H264::default(),
@@ -276,7 +279,8 @@ impl<'p> Camera<'p> {
         };
         let format = pictures.assembler.format();
         let (time, at) = times.place(&pictures.track, &mut pictures.placed, nals.ticks, now);
-        let (keyframe, bidirectional) = (unit.keyframe, unit.bidirectional);
+        let keyframe = unit.keyframe;
+        let bidirectional = unit.bidirectional;
         let known = format.and_then(|format| format.obstacle);
         let obstacle = pictures.watch.see(now, time, Seen { keyframe, bidirectional, known });
         if let Some(obstacle) = obstacle
@@ -287,7 +291,8 @@ impl<'p> Camera<'p> {
         }
         pictures.broken = (pictures.broken || nals.loss) && !unit.keyframe;
         let Some(format) = format.filter(|_| !pictures.broken) else { return Ok(()) };
-        let (codec, size) = (VideoCodec::H264, format.size);
+        let codec = VideoCodec::H264;
+        let size = format.size;
         let unit = AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured: at, size };
         if pictures.obstacle.is_some() {
             if jumped(pictures.last.replace(time), time) {

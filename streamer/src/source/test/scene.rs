@@ -70,7 +70,8 @@ impl Scene {
             changed_bytes: 0,
         };
         scene.restore(Rect { x: 0, y: middle, width: size.width, height: size.height - middle });
-        let (left, width) = (size.width / 2, size.width - size.width / 2);
+        let left = size.width / 2;
+        let width = size.width - size.width / 2;
         for (n, colour) in (0..).zip(BARS) {
             let x = left + width * n / 8;
             let bar =
@@ -87,7 +88,8 @@ impl Scene {
         let flash = within_second < FLASH;
         if self.flash != Some(flash) {
             self.flash = Some(flash);
-            let (left, height) = (self.size.width / 2, middle(self.size) / 2);
+            let left = self.size.width / 2;
+            let height = middle(self.size) / 2;
             let field = Rect { x: left, y: 0, width: self.size.width - left, height };
             self.fill(field, if flash { WHITE } else { BLACK });
             self.mark(field);
@@ -131,7 +133,8 @@ impl Scene {
 
     fn draw_noise(&mut self, elapsed: Duration) {
         let middle = middle(self.size);
-        let (width, height) = (self.size.width / 4, (self.size.height - middle) / 2);
+        let width = self.size.width / 4;
+        let height = (self.size.height - middle) / 2;
         let x = there_and_back(elapsed, ACROSS, self.size.width - width);
         let y = middle + there_and_back(elapsed, DOWN, self.size.height - middle - height);
         self.restore(self.noisy);
@@ -180,7 +183,8 @@ impl Scene {
             return;
         }
         self.changed_bytes += u64::from(rect.width) * u64::from(rect.height) * PIXEL as u64;
-        let (from, to) = (rect.y & !1, (rect.y + rect.height).next_multiple_of(2).min(self.size.height));
+        let from = rect.y & !1;
+        let to = (rect.y + rect.height).next_multiple_of(2).min(self.size.height);
         let half = &mut self.changed[usize::from(rect.y >= middle(self.size))];
         *half = if half.start >= half.end { from..to } else { half.start.min(from)..half.end.max(to) };
     }

@@ -99,13 +99,17 @@ impl Scene {
     fn open() -> Result<Self> {
         let (x, screen) = x11rb::connect(None)?;
         let screen = &x.setup().roots[screen];
-        let (width, height) = (screen.width_in_pixels, screen.height_in_pixels);
-        let (window, gc) = (x.generate_id()?, x.generate_id()?);
+        let width = screen.width_in_pixels;
+        let height = screen.height_in_pixels;
+        let window = x.generate_id()?;
+        let gc = x.generate_id()?;
         let look = CreateWindowAux::new()
             .background_pixel(screen.white_pixel)
             .override_redirect(1)
             .event_mask(EventMask::EXPOSURE);
-        let (depth, root, visual) = (screen.root_depth, screen.root, screen.root_visual);
+        let depth = screen.root_depth;
+        let root = screen.root;
+        let visual = screen.root_visual;
         let class = WindowClass::INPUT_OUTPUT;
         x.create_window(depth, window, root, 0, 0, width, height, 0, class, visual, &look)?;
         let font = x.generate_id()?;
@@ -170,9 +174,12 @@ impl Scene {
             }
             Mode::Scroll => {
                 // A terminal's window of two thirds of the screen in each direction.
-                let (left, top) = (8, 6 * LINE);
-                let (width, height) = (self.width * 2 / 3, self.height * 2 / 3 / LINE * LINE);
-                let (window, from) = (self.window, (top + LINE) as i16);
+                let left = 8;
+                let top = 6 * LINE;
+                let width = self.width * 2 / 3;
+                let height = self.height * 2 / 3 / LINE * LINE;
+                let window = self.window;
+                let from = (top + LINE) as i16;
                 self.x.copy_area(
                     window,
                     window,
@@ -188,7 +195,8 @@ impl Scene {
             }
             Mode::Video => self.show(self.width, self.height, 0, 0)?,
             Mode::Moving => {
-                let (width, height) = (self.width / 2, self.height / 2);
+                let width = self.width / 2;
+                let height = self.height / 2;
                 self.show(width, height, self.width as i16 / 2 - 40, self.height as i16 / 2 - 40)?;
             }
         }
@@ -236,7 +244,8 @@ impl Scene {
                 pixels[from..from + cell.width as usize * PIXEL].fill(255);
             }
         }
-        let (width, height) = (area.width as u16, area.height as u16);
+        let width = area.width as u16;
+        let height = area.height as u16;
         let format = ImageFormat::Z_PIXMAP;
         self.x.put_image(format, self.window, self.gc, width, height, 0, 0, 0, 24, &pixels)?;
         Ok(())
@@ -266,7 +275,8 @@ fn fill(memory: &OwnedFd, len: usize, width: usize) -> Result<()> {
     };
     let mut noise = 1u32;
     for (n, pixel) in pixels.chunks_exact_mut(PIXEL).enumerate() {
-        let (x, y) = ((n % width) as f32, (n / width) as f32);
+        let x = (n % width) as f32;
+        let y = (n / width) as f32;
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let grain = (noise >> 29) as f32;
         let wave = (x * 0.011).sin() + (y * 0.017).sin() + ((x + y) * 0.023).sin() + (x * 0.13).sin() * 0.3;

@@ -34,7 +34,8 @@ pub fn cameras(plan: Plan) -> Result<Vec<Row>> {
 
     let connected = browser::connect(&server.url("/"), plan.runs(30).max(3), &names)?;
     let nobody = load(plan, &server, None)?;
-    let (mut one, mut six) = (Vec::new(), Vec::new());
+    let mut one = Vec::new();
+    let mut six = Vec::new();
     for _ in 0..plan.runs(3) {
         one.push(load(plan, &server, Some(Cameras::open(&server.url("/"), "one", &names)?))?);
         six.push(load(plan, &server, Some(Cameras::open(&server.url("/"), "six", &names)?))?);
@@ -73,10 +74,12 @@ struct Load {
 
 fn load(plan: Plan, server: &Server, pages: Option<Cameras>) -> Result<Load> {
     let pid = server.pid(ID)?;
-    let (before, begin) = (server.stats(ID)?, Instant::now());
+    let before = server.stats(ID)?;
+    let begin = Instant::now();
     let cpu_before = cpu::process_us(pid)?;
     std::thread::sleep(plan.time(10));
-    let (cpu, elapsed) = (cpu::process_us(pid)? - cpu_before, begin.elapsed());
+    let cpu = cpu::process_us(pid)? - cpu_before;
+    let elapsed = begin.elapsed();
     let after = server.stats(ID)?;
     let memory = pages.map_or(Ok(0.0), Cameras::end)?;
     let packets = after.network.rtp_packets - before.network.rtp_packets;

@@ -24,7 +24,8 @@ struct Load {
 /// CPU per forwarded RTP packet: one video feed of 720p30 and 2.5 Mbit/s, without sound. The streamer and the receivers have a processor
 /// each. Drawing and encoding cost the same whatever the number of peers, so the slope from one peer to N is what N − 1 cost.
 pub fn fanout(plan: Plan) -> Result<Vec<Row>> {
-    let (mut per_packet, mut whole) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut per_packet = [Vec::new(), Vec::new()];
+    let mut whole = [Vec::new(), Vec::new()];
     let [mut in_to_last, mut first_to_last, mut rate] = [const { [const { Vec::new() }; 2] }; 3];
     for _ in 0..plan.runs(5) {
         let one = load(plan, 1)?;
@@ -86,7 +87,8 @@ fn load(plan: Plan, count: usize) -> Result<Load> {
     server.stats(ID)?;
     let before = server.stats(ID)?.video;
     peers.begin()?;
-    let (begin, cpu_before) = (Instant::now(), cpu::process_us(streamer)?);
+    let begin = Instant::now();
+    let cpu_before = cpu::process_us(streamer)?;
     std::thread::sleep(plan.time(10));
     let cpu_us_per_s = (cpu::process_us(streamer)? - cpu_before) as f64 / begin.elapsed().as_secs_f64();
     let reception = peers.end()?;

@@ -73,7 +73,8 @@ fn run(plan: Plan, natives: usize, sound: bool) -> Result<Run> {
         peers.join(natives)?;
     }
     let mut page = Glass::open(&server.viewer(ID), CODE_AREA, sound)?;
-    let (streamer, x) = (server.pid(ID)?, server.pid_in_session(ID, "Xvfb")?);
+    let streamer = server.pid(ID)?;
+    let x = server.pid_in_session(ID, "Xvfb")?;
     let audio_before = server.stats(ID)?.audio.encoded;
     page.begin()?;
     let begin = Instant::now();
@@ -101,7 +102,8 @@ fn run(plan: Plan, natives: usize, sound: bool) -> Result<Run> {
 
 /// Key event in a page to the changed pixel presented: a terminal that echoes.
 pub fn keys(plan: Plan) -> Result<Vec<Row>> {
-    let (mut p50, mut p95) = (Vec::new(), Vec::new());
+    let mut p50 = Vec::new();
+    let mut p95 = Vec::new();
     for _ in 0..plan.runs(5) {
         let server = Server::start("streamer")?;
         let terminal = json!(["xterm", "-geometry", "200x50+0+0", "-fn", "fixed", "-e", "cat"]);

@@ -25,7 +25,8 @@ pub fn first_frame(plan: Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, source, target) in sources {
         let server = Server::start(STREAMER)?;
-        let (mut whole, mut own) = (Vec::new(), Vec::new());
+        let mut whole = Vec::new();
+        let mut own = Vec::new();
         for n in 0..plan.runs(15) {
             let id = format!("first-{n}");
             let begin = std::time::Instant::now();
@@ -71,11 +72,14 @@ const INTERVAL_MS: f64 = 1000.0 / 30.0;
 /// The longest gap between two pictures at a peer that watches, while others join by WHEP with offers as large as are taken.
 pub fn crowd(plan: Plan) -> Result<Vec<Row>> {
     let offer = largest_offer();
-    let (mut calm, mut crowded, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    let mut calm = Vec::new();
+    let mut crowded = Vec::new();
+    let mut took = Vec::new();
     for _ in 0..plan.runs(10) {
         let server = Server::start(STREAMER)?;
         server.create("crowd", test_source(false))?;
-        let (role, media) = (Role::Viewer, Media::Headers);
+        let role = Role::Viewer;
+        let media = Media::Headers;
         let options = Options { server: server.address(), streamer: "crowd".into(), role, media };
         let watcher = Watcher::start(options)?;
         calm.push(ms(watcher.gaps(|| std::thread::sleep(Duration::from_secs(3)))?[0]));

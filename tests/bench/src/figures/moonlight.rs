@@ -134,7 +134,8 @@ fn latency(plan: Plan, film: &Value) -> Result<Vec<Row>> {
         ensure!(reception.missing == 0, "{} packets were lost on the way to peers", reception.missing);
         ensure!(frames.len() == PEERS, "{} of {PEERS} peers received video", frames.len());
         let delays = relay::delays(&relay.sent()?, &frames)?;
-        let (first, last) = (Quantiles::of(delays.to_first), Quantiles::of(delays.to_last));
+        let first = Quantiles::of(delays.to_first);
+        let last = Quantiles::of(delays.to_last);
         for (samples, value) in [
             (&mut p50, first.p50),
             (&mut p99, first.p99),
@@ -160,9 +161,11 @@ fn losses(plan: Plan, film: &Value) -> Result<Vec<Row>> {
         let relay = Relay::start(film)?;
         let peers = relay.peers(1)?;
         relay.host.change(&json!({ "video": { "loss": loss } }));
-        let (before, begin) = (relay.stream()?, Instant::now());
+        let before = relay.stream()?;
+        let begin = Instant::now();
         std::thread::sleep(plan.time(60));
-        let (after, seconds) = (relay.stream()?, begin.elapsed().as_secs_f64());
+        let after = relay.stream()?;
+        let seconds = begin.elapsed().as_secs_f64();
         peers.finish()?;
         let per_second = |count: u64| vec![count as f64 / seconds];
         let what = |what: &str| format!("720p60 of 20 Mbit/s, {name}: {what}");
@@ -196,7 +199,8 @@ fn forwarding(plan: Plan, film: &Value) -> Result<Vec<Row>> {
     const MANY: usize = 20;
     let [mut per_packet, mut alone] = [const { Vec::new() }; 2];
     for _ in 0..plan.runs(3) {
-        let (one, many) = (load(plan, film, 1)?, load(plan, film, MANY)?);
+        let one = load(plan, film, 1)?;
+        let many = load(plan, film, MANY)?;
         per_packet.push((many.cpu_us - one.cpu_us) / (many.packets - one.packets));
         alone.push(one.cpu_us / 10_000.0);
     }
@@ -218,9 +222,11 @@ fn load(plan: Plan, film: &Value, count: usize) -> Result<Load> {
     let mut peers = relay.peers(count)?;
     let streamer = relay.server.pid(ID)?;
     peers.begin()?;
-    let (begin, before) = (Instant::now(), cpu::process_us(streamer)?);
+    let begin = Instant::now();
+    let before = cpu::process_us(streamer)?;
     std::thread::sleep(plan.time(10));
-    let (cpu, seconds) = ((cpu::process_us(streamer)? - before) as f64, begin.elapsed().as_secs_f64());
+    let cpu = (cpu::process_us(streamer)? - before) as f64;
+    let seconds = begin.elapsed().as_secs_f64();
     let reception = peers.end()?;
     peers.finish()?;
     if reception.peers != count || reception.missing > 0 {

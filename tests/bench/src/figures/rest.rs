@@ -16,7 +16,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// A desktop on which nothing happens, with two peers.
 pub fn idle(plan: Plan) -> Result<Vec<Row>> {
-    let (mut streamer, mut x) = (Vec::new(), Vec::new());
+    let mut streamer = Vec::new();
+    let mut x = Vec::new();
     for _ in 0..plan.runs(5) {
         let server = Server::start("streamer")?;
         let terminal = json!(["xterm", "-geometry", "100x40+0+0", "-e", "cat"]);
@@ -68,7 +69,9 @@ pub fn encode_once(plan: Plan) -> Result<Vec<Row>> {
 
 /// Resident memory of the streamer, without the X server and what runs in it.
 pub fn memory(plan: Plan) -> Result<Vec<Row>> {
-    let (mut idle, mut watched, mut per_peer) = (Vec::new(), Vec::new(), Vec::new());
+    let mut idle = Vec::new();
+    let mut watched = Vec::new();
+    let mut per_peer = Vec::new();
     for _ in 0..plan.runs(5) {
         let server = Server::start("streamer")?;
         server.create(ID, json!({ "type": "desktop", "command": ["xterm"] }))?;

@@ -75,10 +75,12 @@ fn window_ids(server: &Server) -> Result<Vec<u32>> {
 
 /// From a request to the kernel's receive time of the first packet in its slot, at a native peer.
 fn first_packets(plan: Plan, server: &Server, windows: &[u32]) -> Result<Vec<f64>> {
-    let (role, media) = (Role::Viewer, Media::Headers);
+    let role = Role::Viewer;
+    let media = Media::Headers;
     let mut swarm = Swarm::new(Options { server: server.address(), streamer: ID.into(), role, media })?;
     swarm.join()?;
-    let (mut ssrc, mut connected) = (None, false);
+    let mut ssrc = None;
+    let mut connected = false;
     let deadline = Instant::now() + Duration::from_secs(10);
     while ssrc.is_none() || !connected {
         match swarm.next(deadline)?.context("the peer does not join")?.1 {

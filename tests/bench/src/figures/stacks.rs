@@ -15,7 +15,9 @@ const PEERS: usize = 20;
 pub fn stacks(plan: Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for stack in Stack::ALL {
-        let (mut join, mut cpu, mut capture) = (Vec::new(), Vec::new(), Vec::new());
+        let mut join = Vec::new();
+        let mut cpu = Vec::new();
+        let mut capture = Vec::new();
         for _ in 0..plan.runs(5) {
             let server = Server::start("streamer")?;
             server.create(ID, test_source(false))?;

@@ -182,7 +182,8 @@ fn request(method: &str, call: &str, query: &str, body: &str) -> String {
 
 /// What comes until the answer or the connection ends, in whatever way.
 fn read_all(stream: &mut impl Read) -> Vec<u8> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 65536]);
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 65536];
     while !is_whole(&bytes) {
         match stream.read(&mut buffer) {
             Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
@@ -330,7 +331,9 @@ impl Stream {
         assert!(sdp.contains("surround-params=21101"), "{sdp}");
         assert_eq!(sdp.contains("x-ss-general.encryptionSupported:7"), encryption != 0);
         let session = "Session: DEADBEEFCAFE\r\n";
-        let (mut ports, mut ping, mut data) = (Vec::new(), None, 0);
+        let mut ports = Vec::new();
+        let mut ping = None;
+        let mut data = 0;
         for (kind, headers) in [("audio/0/0", ""), ("video/0/0", session), ("control/13/0", session)] {
             let headers = format!("{headers}Transport: unicast;X-GS-ClientPort=50000-50001\r\n");
             let answer = rtsp.call("SETUP", &format!("streamid={kind}"), &headers, "");
@@ -431,7 +434,8 @@ impl Stream {
                 self.send(0, 0x0200, &[4, 0, 0, 0, 0, 0, 0, 0]);
             }
         }
-        let (mut joined, mut packets) = (false, Vec::new());
+        let mut joined = false;
+        let mut packets = Vec::new();
         while let Some(event) = self.enet.service().unwrap() {
             match event {
                 Event::Connect { .. } => joined = true,
@@ -439,7 +443,9 @@ impl Stream {
                 Event::Receive { packet, .. } => packets.push(packet),
             }
         }
-        packets.iter().for_each(|packet| self.receive_control(packet.data()));
+        for packet in &packets {
+            self.receive_control(packet.data());
+        }
         if joined {
             self.connected = true;
             self.send(0, 0x0302, &[0, 0]);
@@ -503,9 +509,12 @@ impl Stream {
         }
         assert_eq!(packet.len(), 1392 + 16);
         let number = |at: usize| u32::from_le_bytes(packet[at..at + 4].try_into().unwrap());
-        let (frame, info, block) = (number(20), number(28), packet[27]);
-        let (percent, index, data) =
-            ((info >> 4 & 0xff) as usize, (info >> 12 & 0x3ff) as usize, (info >> 22) as usize);
+        let frame = number(20);
+        let info = number(28);
+        let block = packet[27];
+        let percent = (info >> 4 & 0xff) as usize;
+        let index = (info >> 12 & 0x3ff) as usize;
+        let data = (info >> 22) as usize;
         if frame < self.next_frame {
             return;
         }
@@ -612,7 +621,9 @@ impl Stream {
         for block in payload.chunks_exact_mut(16) {
             let sealed: [u8; 16] = (&*block).try_into().unwrap();
             ecb_decrypt(&self.key, block);
-            block.iter_mut().zip(previous).for_each(|(byte, before)| *byte ^= before);
+            for (byte, before) in block.iter_mut().zip(previous) {
+                *byte ^= before;
+            }
             previous = sealed;
         }
         let padding = usize::from(*payload.last().unwrap());

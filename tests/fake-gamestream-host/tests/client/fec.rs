@@ -3,7 +3,9 @@
 fn times(a: u8, b: u8) -> u8 {
     (0..8).filter(|bit| b >> bit & 1 == 1).fold(0, |sum, bit| {
         let mut shifted = a;
-        (0..bit).for_each(|_| shifted = if shifted & 0x80 == 0 { shifted << 1 } else { shifted << 1 ^ 0x1d });
+        for _ in 0..bit {
+            shifted = if shifted & 0x80 == 0 { shifted << 1 } else { shifted << 1 ^ 0x1d };
+        }
         sum ^ shifted
     })
 }
@@ -37,7 +39,9 @@ pub fn recover(shards: &mut [Option<Vec<u8>>], data: usize, row: impl Fn(usize) 
         let mut sum = shards[j].clone().expect("it is there");
         for i in (0..data).filter(|i| !missing.contains(i)) {
             let shard = shards[i].as_ref().expect("it is not missing");
-            sum.iter_mut().zip(shard).for_each(|(sum, byte)| *sum ^= times(row[i], *byte));
+            for (sum, byte) in sum.iter_mut().zip(shard) {
+                *sum ^= times(row[i], *byte);
+            }
         }
         equations.push((missing.iter().map(|i| row[*i]).collect(), sum));
     }
@@ -53,7 +57,9 @@ pub fn recover(shards: &mut [Option<Vec<u8>>], data: usize, row: impl Fn(usize) 
         for n in (0..missing.len()).filter(|n| *n != column) {
             let factor = equations[n].0[column];
             let add = |to: &mut Vec<u8>, from: &[u8]| {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to ^= times(*from, factor));
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to ^= times(*from, factor);
+                }
             };
             add(&mut equations[n].0, &left);
             add(&mut equations[n].1, &right);

@@ -67,7 +67,8 @@ fn peer(server: &Server, media: Media) -> Swarm {
 #[track_caller]
 fn units(server: &Server, codec: VideoCodec) -> Vec<Vec<u8>> {
     let mut swarm = peer(server, Media::UnitsOf(codec));
-    let (mut units, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    let mut units = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
     while units.len() < ENOUGH {
         match swarm.next(deadline).unwrap().expect("units") {
             (_, Event::Unit(unit)) => units.push(unit.data.to_vec()),

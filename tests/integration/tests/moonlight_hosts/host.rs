@@ -35,7 +35,8 @@ impl Known {
     #[track_caller]
     pub fn pair_now(&self, server: &Server) -> Value {
         let begun: Value = server.post(&self.path("/pair"), &json!({})).expect(202).json();
-        let (pin, mut typed) = (begun["pin"].as_str().unwrap(), false);
+        let pin = begun["pin"].as_str().unwrap();
+        let mut typed = false;
         eventually("the pairing ends", || {
             // Not before it is asked for: some of the tests' hosts never do.
             if !typed && self.fake.state()["pin_wanted"] == true {

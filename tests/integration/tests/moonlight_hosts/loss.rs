@@ -20,14 +20,16 @@ fn check(name: &str, network: &Value, duration: Duration) {
     viewer.see(1);
     let count = |name| host.fake.counter(name);
     let names = ["frames", "video_data_lost", "frames_lost", "keyframe_requests"];
-    let (before, known) = (names.map(count), stream_of(&server, "loss"));
+    let before = names.map(count);
+    let known = stream_of(&server, "loss");
     viewer.codes.clear();
     viewer.look(duration);
     let after = names.map(count);
     let [frames, packets, beyond, asked] = std::array::from_fn(|n| after[n] - before[n]);
     let now = stream_of(&server, "loss");
     let recovered = now.recovered_packets - known.recovered_packets;
-    let (lost, seen) = (now.lost_frames - known.lost_frames, viewer.codes.len() as u64);
+    let lost = now.lost_frames - known.lost_frames;
+    let seen = viewer.codes.len() as u64;
     println!(
         "| {name} | {frames} frames | {packets} data packets lost, {recovered} recovered | {beyond} frames beyond \
          recovery, {lost} lost | {asked} keyframes asked for | {seen} pictures seen |"

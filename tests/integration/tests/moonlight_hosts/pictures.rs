@@ -56,7 +56,8 @@ impl Viewer {
     /// Looks until there are so many pictures more.
     #[track_caller]
     pub fn see(&mut self, count: usize) {
-        let (wanted, deadline) = (self.codes.len() + count, Instant::now() + PATIENCE);
+        let wanted = self.codes.len() + count;
+        let deadline = Instant::now() + PATIENCE;
         while self.codes.len() < wanted {
             let event = self.swarm.next(deadline).unwrap();
             let (_, event) = event.unwrap_or_else(|| panic!("{count} pictures: {:?}", self.codes));
@@ -97,7 +98,8 @@ impl Viewer {
 fn number(decoder: &mut Decoder, unit: &[u8]) -> Result<u32, String> {
     let picture = decoder.decode(unit).map_err(|error| error.to_string())?;
     let picture = picture.ok_or("no picture in an access unit")?;
-    let ((width, height), stride) = (picture.dimensions(), picture.strides().0);
+    let (width, height) = picture.dimensions();
+    let stride = picture.strides().0;
     let grid = Grid::new(width as u32, height as u32).ok_or("too small for a number")?;
     let code = grid.read(|x, y| picture.y()[y as usize * stride + x as usize]);
     Ok(code.ok_or("the number cannot be read")?.frame)

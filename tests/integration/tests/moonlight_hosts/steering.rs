@@ -22,11 +22,13 @@ struct Player {
 impl Player {
     #[track_caller]
     fn join(server: &Server) -> Self {
-        let (role, media) = (Role::Controller, Media::Headers);
+        let role = Role::Controller;
+        let media = Media::Headers;
         let mut swarm =
             Swarm::new(Options { server: server.address(), streamer: "game".into(), role, media }).unwrap();
         swarm.join().unwrap();
-        let (mut id, mut open) = (None, false);
+        let mut id = None;
+        let mut open = false;
         while id.is_none() || !open {
             match swarm.next(Instant::now() + PATIENCE).unwrap().expect("it joins").1 {
                 Event::Signal(ServerMessage::Welcome { peer_id, .. }) => id = Some(peer_id),
@@ -74,7 +76,8 @@ fn a_gamepad_without_control_comes_to_rest_and_is_refused() {
     let server = Server::start();
     let host = Known::pair(&server, &json!({}));
     host.stream(&server, "game").expect(201);
-    let (mut first, mut second) = (Player::join(&server), Player::join(&server));
+    let mut first = Player::join(&server);
+    let mut second = Player::join(&server);
     // What comes before the host listens goes nowhere.
     eventually("a press at the host", || {
         second.press(0);

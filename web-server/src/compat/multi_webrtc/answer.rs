@@ -1,4 +1,4 @@
-//! The fields that those backends read, beside ours in the same answers: whoever asks is not known by how it asks.
+//! The fields that those backends read, beside ours in the same responses: a request does not tell which kind of client made it.
 
 use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerState, Problem, Streamer, StreamerList};

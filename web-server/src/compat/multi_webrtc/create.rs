@@ -31,14 +31,14 @@ pub struct CreateStreamer {
     /// Kilobit per second.
     #[serde(default)]
     pub bitrate: Option<u32>,
-    /// Bytes.
+    /// Longest packet of video, bytes.
     #[serde(default)]
     pub packet_size: Option<u32>,
     /// Frames per second.
     pub fps: u32,
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
     /// Pictures.
     #[serde(default)]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! backend ── POST /api/streamers ──▶ create ──▶ the spec of a streamer
-//!         ◀─ its fields beside ours ── answer
+//!         ◀─ its fields beside ours ── response
 //! page    ◀─ WS /api/streamers/{id}/peer ─▶ peer ◀─ signal ─▶ our signalling
 //! ```
 //!

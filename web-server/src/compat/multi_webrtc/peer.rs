@@ -18,7 +18,7 @@ use tracing::field::display;
 
 use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
 use crate::api::problem::ApiError;
-use crate::signaling::peer_ws::Connection;
+use crate::signaling::peer_ws::Opened;
 use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
 use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
@@ -42,7 +42,7 @@ pub fn speaks(text: &str) -> bool {
 }
 
 struct Page {
-    connection: Connection,
+    connection: Opened,
     socket: Socket,
     outbox: Outbox,
     translator: Translator,
@@ -51,7 +51,7 @@ struct Page {
 }
 
 /// Serves a page until its WebSocket ends. `first` is what it has said already.
-pub async fn run(connection: Connection, first: Option<Frame>) {
+pub async fn run(connection: Opened, first: Option<Frame>) {
     let (socket, outbox) = Socket::of_everything();
     let (translator, said) = Translator::new();
     let mut page = Page { connection, socket, outbox, translator, first: said };
@@ -77,7 +77,7 @@ impl Page {
         };
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
-        let Connection { registry, id, .. } = &self.connection;
+        let Opened { registry, id, .. } = &self.connection;
         // With a server that ends the peer stays: its pictures go on without.
         let leaves = !matches!(end, Err(End::Closed(Close::Server)));
         registry.leave(id, peer, self.socket.number(), leaves).await;
@@ -95,8 +95,8 @@ impl Page {
                 },
                 Some(Frame::Binary) | None => None,
             };
-            let Connection { gate, websocket, id, .. } = &mut self.connection;
-            if gate.is_open_to_nobody() && credentials.is_none() {
+            let Opened { gate, websocket, id, .. } = &mut self.connection;
+            if gate.is_anonymous() && credentials.is_none() {
                 said = Some(websocket.receive().await?);
                 continue;
             }
@@ -105,14 +105,16 @@ impl Page {
                 Err(refused) => return Err(self.gone(End::refused(refused.problem("").detail)).await),
             };
             let role = Role::Controller.min(right.role());
-            let (socket, token_id) = (self.socket.number(), right.token());
+            let socket = self.socket.number();
+            let token_id = right.token();
             tracing::info!(%id, socket, ?role, by = right.name(), "joining as a page of another server");
             return Ok(ipc::Join::MultiWebrtc { socket, role, token_id });
         }
     }
 
     async fn join(&mut self, join: ipc::Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let (registry, id) = (self.connection.registry.clone(), self.connection.id.clone());
+        let registry = self.connection.registry.clone();
+        let id = self.connection.id.clone();
         let socket = self.socket.clone();
         let joining = async move { registry.join(&id, join, socket).await };
         tokio::pin!(joining);

@@ -43,28 +43,28 @@ pub enum ServerMessage {
     Signaling(Signaling),
     /// Shown while it lasts.
     StageStarting {
-        /// Name.
+        /// Name of the stage.
         stage: &'static str,
     },
     /// It is over.
     StageComplete {
-        /// Name.
+        /// Name of the stage.
         stage: &'static str,
     },
     /// It was not got over.
     StageFailed {
-        /// Name.
+        /// Name of the stage.
         stage: &'static str,
-        /// Not zero.
+        /// The error code; never zero.
         error_code: i32,
     },
     /// Pictures come, and input is taken; once more when their size changes.
     ConnectionComplete {
         /// What the page may send.
         capabilities: Capabilities,
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Pixels.
+        /// Height in pixels.
         height: u32,
     },
     /// It is over, though the page has not closed it.
@@ -74,14 +74,14 @@ pub enum ServerMessage {
 /// What a page may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// Fingers.
+    /// Whether touches are taken.
     pub touch: bool,
 }
 
 /// Descriptions and candidates, both ways.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Signaling {
-    /// A description.
+    /// A session description.
     Description {
         /// `offer`, `answer`.
         ty: String,
@@ -90,7 +90,7 @@ pub enum Signaling {
     },
     /// One ICE candidate.
     AddIceCandidate {
-        /// The candidate.
+        /// The candidate, as `candidate:…` (RFC 8839 §5.1).
         candidate: String,
         /// Media section it belongs to.
         #[serde(default)]
@@ -278,7 +278,8 @@ impl Translator {
                 }
             }
             signal::ServerMessage::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
-                let (sdp_mline_index, username_fragment) = (sdp_m_line_index, None);
+                let sdp_mline_index = sdp_m_line_index;
+                let username_fragment = None;
                 let candidate =
                     Signaling::AddIceCandidate { candidate, sdp_mid, sdp_mline_index, username_fragment };
                 self.say(ServerMessage::Signaling(candidate));

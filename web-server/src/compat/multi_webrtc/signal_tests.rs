@@ -133,7 +133,8 @@ fn what_the_page_says_is_in_our_words() {
         [Output::Tell(signal::ClientMessage::Answer { sdp: "v=0\r\n".into() })]
     );
     let candidate = |mid: Option<&str>| {
-        let (sdp_mid, sdp_m_line_index) = (mid.map(str::to_owned), Some(0));
+        let sdp_mid = mid.map(str::to_owned);
+        let sdp_m_line_index = Some(0);
         [Output::Tell(signal::ClientMessage::Candidate {
             candidate: "candidate:1 1 udp".into(),
             sdp_mid,

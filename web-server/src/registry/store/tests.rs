@@ -36,7 +36,9 @@ async fn what_was_put_is_there_when_it_is_opened_again_and_what_was_removed_is_n
     let (store, records) = opened(dir.path());
     assert_eq!(records, []);
     let ended = Record { wanted: Wanted::Ended, ..record("b") };
-    [record("a"), record("b"), ended.clone(), record("c")].into_iter().for_each(|r| store.put(r));
+    for put in [record("a"), record("b"), ended.clone(), record("c")] {
+        store.put(put);
+    }
     store.remove(record("c").id);
     store.settled().await.unwrap();
     // As after a crash: the first is still open.
@@ -179,7 +181,9 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
         record
     };
     let records: Vec<_> = (0..20).map(large).collect();
-    records.iter().for_each(|record| store.put(record.clone()));
+    for record in &records {
+        store.put(record.clone());
+    }
     store.audit(audit("s0", 1));
     worker.take_all();
     let Health::Degraded { reason, .. } = store.health().borrow().clone() else { panic!("it is full") };

@@ -39,7 +39,7 @@ pub enum Input {
     Heard(Result<(ClientMessage, Shape), Malformed>),
     /// The client has sent something that is none of our messages, and why.
     Unreadable(String),
-    /// The answer to [`Output::Check`]: a secret for a new session, or why there can be none.
+    /// The reply to [`Output::Check`]: a secret for a new session, or why there can be none.
     Checked(Result<String, String>),
     /// The client is a peer now. SDP, if it had offered.
     Joined(Option<String>),
@@ -56,7 +56,7 @@ pub enum Input {
 pub struct Refusal {
     /// The session that it had has ended; it may have a new one.
     pub ended: bool,
-    /// For people.
+    /// A description, for people; it may change.
     pub message: String,
 }
 
@@ -65,7 +65,7 @@ pub struct Refusal {
 pub enum Output {
     /// Send this text to the client.
     Say(String),
-    /// See whether the client may have a session, and the streamer is there. Answered by [`Input::Checked`].
+    /// See whether the client may have a session, and the streamer is there. The reply is [`Input::Checked`].
     Check {
         /// What the client shows for it.
         token: Option<String>,
@@ -78,11 +78,11 @@ pub enum Output {
     Leave,
 }
 
-/// How a client becomes a peer. Answered by [`Input::Joined`] or [`Input::Refused`], until which the client is not
+/// How a client becomes a peer. The reply is [`Input::Joined`] or [`Input::Refused`], until which the client is not
 /// listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Join {
-    /// It offers.
+    /// The client offers a new connection.
     Offer {
         /// SDP.
         sdp: String,
@@ -100,7 +100,7 @@ pub enum Join {
 
 /// The slots of a session as the client named what they show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Slots(Vec<SlotConfig>);
+struct WantedSlots(Vec<SlotConfig>);
 
 /// Where the conversation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,11 +112,11 @@ enum State {
     /// The client had a session before, and whether it is still there is not known yet.
     Resuming { init: Init, fresh: String, count: Option<u8>, told: Told },
     /// There is a session without a peer.
-    Ready { session: String, slots: Slots },
+    Ready { session: String, slots: WantedSlots },
     /// The client has offered.
     Offering {
         session: String,
-        slots: Slots,
+        slots: WantedSlots,
         request: Option<RequestTag>,
         answer: Option<String>,
         told: Told,
@@ -130,13 +130,13 @@ enum State {
 struct Init {
     request: Option<RequestTag>,
     session: Option<String>,
-    slots: Slots,
+    slots: WantedSlots,
 }
 
-/// What has been said of each slot last, and in answer to what.
+/// What has been said of each slot last, and in reply to what.
 type Told = BTreeMap<SlotIndex, (SlotStatus, Option<RequestTag>)>;
 
-/// One client.
+/// The state of one client of `multistream/*`.
 #[derive(Debug)]
 pub struct Protocol {
     config: Config,
@@ -208,7 +208,7 @@ impl Protocol {
         if self.state != State::Idle {
             return Err("session already initialized".into());
         }
-        let slots = Slots::new(slots, self.config.max_slots)?;
+        let slots = WantedSlots::new(slots, self.config.max_slots)?;
         if slots.0.is_empty() && session.is_none() {
             return Err("no slots requested".into());
         }
@@ -245,7 +245,8 @@ impl Protocol {
                 _ => NOT_INITIALIZED.into(),
             });
         };
-        let (session, slots) = (session.clone(), slots.clone());
+        let session = session.clone();
+        let slots = slots.clone();
         let sections = sdp.lines().filter(|line| line.starts_with("m=video ")).count();
         if sections < slots.0.len() {
             return Err(format!(
@@ -403,7 +404,7 @@ impl Protocol {
                 let request_id = request.and_then(|tag| serde_json::from_str(&tag).ok());
                 let news = (status.clone(), request_id.clone());
                 let known = told.get(&slot);
-                // A switch is answered, whatever else was said already.
+                // A switch has a reply, whatever else was said already.
                 if known
                     .is_some_and(|(said, to)| *said == status && (request_id.is_none() || *to == request_id))
                 {
@@ -423,16 +424,20 @@ impl Protocol {
             State::Offering { slots, request, answer: answer @ Some(_), told, .. }
                 if told.len() >= slots.0.len() =>
             {
-                let (sdp, request_id) = (answer.take().unwrap_or_default(), request.take());
-                let (count, told) = (slots.count(), std::mem::take(told));
+                let sdp = answer.take().unwrap_or_default();
+                let request_id = request.take();
+                let count = slots.count();
+                let told = std::mem::take(told);
                 let slots = told.values().map(|(status, _)| status.clone()).collect();
                 self.state = State::Active { count, told };
                 self.say(&ServerMessage::Answer { request_id, sdp, slots });
             }
             State::Resuming { init, count: Some(count), told, .. } if told.len() >= usize::from(*count) => {
                 let session = init.session.take().unwrap_or_default();
-                let (request_id, told) = (init.request.take(), std::mem::take(told));
-                let (slots, ice_servers) = (*count, self.config.ice_servers.clone());
+                let request_id = init.request.take();
+                let told = std::mem::take(told);
+                let slots = *count;
+                let ice_servers = self.config.ice_servers.clone();
                 self.state = State::Active { count: slots, told: told.clone() };
                 self.say(&ServerMessage::Ready { request_id, session, resumed: true, ice_servers, slots });
                 for (slot, (status, _)) in told {
@@ -463,7 +468,7 @@ fn check_names(wish: &SlotConfig) -> Result<(), String> {
     Ok(())
 }
 
-impl Slots {
+impl WantedSlots {
     /// All slots up to the last one that is asked for, in order.
     fn new(wishes: Vec<SlotConfig>, max: u8) -> Result<Self, String> {
         if wishes.len() > usize::from(max) {

@@ -34,7 +34,9 @@ impl Talk {
 
     fn streamer(&mut self, slot: u8, stream: &str, quality: &str, status: SlotState) -> Vec<Output> {
         let error = (status == SlotState::Error).then(|| "stream_not_found".to_owned());
-        let (stream, quality, request_id) = (stream.into(), quality.into(), None);
+        let stream = stream.into();
+        let quality = quality.into();
+        let request_id = None;
         self.0.handle(Input::Said(signal::ServerMessage::SlotStatus {
             slot,
             stream,

@@ -206,7 +206,8 @@ impl Owner {
 
     /// Tells of a copy. One of a peer may be what the peer was told of.
     fn tell(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
-        let (new, known) = (&offer.content, &self.known.content);
+        let new = &offer.content;
+        let known = &self.known.content;
         let echo = match by {
             // A page may give back the text without its HTML.
             Some(Actor::Peer(_)) => {

@@ -112,7 +112,8 @@ impl Players {
         if !self.changed.take() {
             return;
         }
-        let (playing, mut found) = (Rc::clone(&self.playing), false);
+        let playing = Rc::clone(&self.playing);
+        let mut found = false;
         drop(context.introspect().get_sink_input_info_list(move |result| match result {
             ListResult::Item(stream) => found |= !stream.corked,
             ListResult::End => playing.set(found),

@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn sizes_in_quick_succession_are_followed_once_when_they_rest() {
-        let (mut debounce, start) = (Debounce::default(), Instant::now());
+        let mut debounce = Debounce::default();
+        let start = Instant::now();
         assert!(debounce.due().is_none() && !debounce.take(start));
         for step in 0..3 {
             debounce.changed(start + step * 100 * MS);
@@ -59,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_corner_that_is_dragged_for_long_is_followed_once_a_second() {
-        let (mut debounce, start) = (Debounce::default(), Instant::now());
+        let mut debounce = Debounce::default();
+        let start = Instant::now();
         let followed = (0..3000u32).filter(|ms| {
             let now = start + *ms * MS;
             debounce.changed(now);
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn what_is_known_to_be_final_is_followed_at_once() {
-        let (mut debounce, start) = (Debounce::default(), Instant::now());
+        let mut debounce = Debounce::default();
+        let start = Instant::now();
         debounce.changed(start);
         debounce.at_once(start + MS);
         assert!(debounce.take(start + MS));

@@ -79,7 +79,8 @@ pub fn manager(
 ) -> Result<Option<Vec<Atom>>, ConnectionError> {
     let check = property(x, root, atoms._NET_SUPPORTING_WM_CHECK)?;
     let supported = property(x, root, atoms._NET_SUPPORTED)?;
-    let (check, supported) = (words(check)?, words(supported)?);
+    let check = words(check)?;
+    let supported = words(supported)?;
     let Some(window) = check.first() else { return Ok(None) };
     // One that is gone leaves the property behind, but not the window.
     let alive = words(property(x, *window, atoms._NET_SUPPORTING_WM_CHECK)?)?.first() == Some(window);
@@ -182,7 +183,8 @@ fn text(property: &GetPropertyReply, utf8: Atom) -> String {
 /// `WM_CLASS` is the name of the instance and that of the program, each ended by a zero.
 fn program(class: &[u8]) -> String {
     let mut parts = class.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-    let (instance, class) = (parts.next(), parts.next());
+    let instance = parts.next();
+    let class = parts.next();
     printable(&String::from_utf8_lossy(class.or(instance).unwrap_or_default()))
 }
 

@@ -155,7 +155,8 @@ impl<'c> Asked<'c> {
         let (title, app) = self.names.reply()?;
         let (Some(attributes), Some(geometry)) = (attributes, geometry) else { return Ok(None) };
         let furniture = [atoms._NET_WM_WINDOW_TYPE_DOCK, atoms._NET_WM_WINDOW_TYPE_DESKTOP];
-        let (width, height) = (u32::from(geometry.width), u32::from(geometry.height));
+        let width = u32::from(geometry.width);
+        let height = u32::from(geometry.height);
         let shareable = attributes.map_state == MapState::VIEWABLE
             && attributes.class == WindowClass::INPUT_OUTPUT
             && !attributes.override_redirect

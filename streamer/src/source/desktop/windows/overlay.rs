@@ -204,7 +204,8 @@ impl Overlay {
             None => {
                 let pixmap = connection.generate_id().map_err(x)?;
                 // At most MAX_WIDTH and MAX_HEIGHT.
-                let (width, height) = (own.size.width as u16, own.size.height as u16);
+                let width = own.size.width as u16;
+                let height = own.size.height as u16;
                 let made = connection.create_pixmap(self.depth, pixmap, self.window, width, height);
                 made.map_err(x)?;
                 let picture = self.picture(connection, pixmap, self.visual)?;
@@ -224,8 +225,10 @@ impl Overlay {
         let Some(Whole { pixmap: whole, picture: blended, size }) = &self.whole else { return Ok(()) };
         for strip in rows.strips() {
             // Sides are at most MAX_WIDTH and MAX_HEIGHT.
-            let (top, height) = (strip.start as i16, (strip.end - strip.start) as u16);
-            let (left, from) = (own.origin.0, own.origin.1 + top);
+            let top = strip.start as i16;
+            let height = (strip.end - strip.start) as u16;
+            let left = own.origin.0;
+            let from = own.origin.1 + top;
             connection
                 .copy_area(own.drawable, *whole, self.gc, left, from, 0, top, size.width as u16, height)
                 .map_err(x)?;
@@ -294,7 +297,8 @@ impl Overlay {
             }
             kept.end(connection)?;
         }
-        let (pixmap, damage) = (connection.generate_id().map_err(x)?, connection.generate_id().map_err(x)?);
+        let pixmap = connection.generate_id().map_err(x)?;
+        let damage = connection.generate_id().map_err(x)?;
         let redirected =
             connection.composite_redirect_window(place.window, Redirect::AUTOMATIC).map_err(x)?;
         let named = connection.composite_name_window_pixmap(place.window, pixmap).map_err(x)?;
@@ -457,7 +461,8 @@ impl Place {
 
     /// Adds the rows of the picture that it covers.
     fn add_rows(&self, rows: &mut Rows, size: Size) {
-        let (top, bottom) = (self.y.max(0), (self.y + i32::from(self.height)).max(0));
+        let top = self.y.max(0);
+        let bottom = (self.y + i32::from(self.height)).max(0);
         rows.add(top.cast_unsigned()..bottom.cast_unsigned(), size.height);
     }
 }

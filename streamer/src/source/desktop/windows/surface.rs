@@ -102,7 +102,8 @@ impl WindowSurface {
         version.reply().map_err(x)?;
         let atoms = atoms.reply().map_err(x)?;
         done(selected, window)?;
-        let (attributes, geometry) = (attributes.reply(), geometry.reply());
+        let attributes = attributes.reply();
+        let geometry = geometry.reply();
         done(redirect, window)?;
         let redirected = Instant::now();
         let (Some(attributes), Some(geometry)) =
@@ -371,7 +372,8 @@ fn name_pixmap(connection: &RustConnection, window: Window) -> Result<Option<(Pi
             == (side(itself.width), side(itself.height))
         {
             let border = itself.border_width.cast_signed();
-            let (width, height) = (u32::from(itself.width), u32::from(itself.height));
+            let width = u32::from(itself.width);
+            let height = u32::from(itself.height);
             let size = Size { width: width.min(MAX_WIDTH), height: height.min(MAX_HEIGHT) };
             return Ok(Some((pixmap, Area { drawable: pixmap, origin: (border, border), size })));
         }
