@@ -25,8 +25,9 @@ use crate::registry::events::{After, Interest, Latest, Page};
 const MOST_ADMINS: usize = 64;
 /// Others that listen at the same time; apart from admins, so that they cannot keep those out.
 const MOST_OTHERS: usize = 256;
-/// A comment is sent after so long without an event, so that neither an end nor a proxy takes the connection for dead.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A comment is sent after so long without an event, so that neither an end nor a proxy takes the connection for dead, and a listener that has
+/// gone without a word is noticed: by the second comment, the first of which its system refuses.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Delay before a client reconnects, ms.
 const RETRY_MS: u32 = 1000;
 
