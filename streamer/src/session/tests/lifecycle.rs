@@ -248,7 +248,7 @@ fn sources_are_added_and_removed_by_name_within_bounds() {
     for (name, expected) in [
         ("second", Ok(())),
         ("second", Err("source_exists")),
-        ("main", Err("source_exists")),
+        ("main", Err("invalid_source")),
         ("no name/", Err("invalid_source")),
     ] {
         let added = stage.request(add(name));
