@@ -608,7 +608,9 @@ mod tests {
         assert_eq!(config.streamer_bin, Path::new("/opt/oriel/streamer"));
         assert!(config.state_dir.is_absolute() && config.state_dir.ends_with(".oriel"));
         let hidden = vec![config.state_dir.clone()];
-        assert_eq!(config.settings, Settings { hidden, furnish_desktops: true, ..Settings::default() });
+        let tcp_port = Some(crate::ice_tcp::DEFAULT_PORT);
+        let expected = Settings { hidden, furnish_desktops: true, tcp_port, ..Settings::default() };
+        assert_eq!(config.settings, expected);
         assert_eq!(config.ice, ice::Config { servers: vec![stun(DEFAULT_STUN)], turn: None });
     }
 
