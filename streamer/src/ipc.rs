@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::ipc::{
     Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
-    StreamerIpcMessage, encode,
+    StreamerIpcMessage, encode, knows_token,
 };
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::StreamCommon as _;
@@ -184,9 +184,7 @@ fn refusal(hello: &Hello, token: &str, right_user: bool) -> Option<Refusal> {
     if hello.protocol != PROTOCOL {
         return Some(Refusal::Protocol { streamer: PROTOCOL, server: hello.protocol });
     }
-    // Every byte is looked at, so that the time taken says nothing about the token.
-    let differ = hello.token.bytes().zip(token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
-    if hello.token.len() != token.len() || differ != 0 || token.is_empty() {
+    if !knows_token(&hello.token, token) {
         return Some(Refusal::Token);
     }
     (!right_user).then_some(Refusal::User)
