@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { advancing, launch, openPage } from "./support/browser.js";
+import { advancing, launch, openPage, selectedPair } from "./support/browser.js";
 import { cleanUp } from "./support/cleanup.js";
 import { ended, Server } from "./support/server.js";
 import { until } from "./support/wait.js";
@@ -83,20 +83,14 @@ type Path = { local: string; remote: string; address: string };
 
 /** The path that media takes. */
 async function path(page: Page): Promise<Path | undefined> {
-  return page.evaluate(async () => {
-    const report = await window.probe.connections.at(-1)?.getStats();
-    const all = new Map(report as unknown as Map<string, Record<string, unknown>>);
-    const transport = [...all.values()].find(({ type }) => type === "transport");
-    const pair = all.get(String(transport?.["selectedCandidatePairId"]));
-    const local = all.get(String(pair?.["localCandidateId"]));
-    const remote = all.get(String(pair?.["remoteCandidateId"]));
-    if (local === undefined || remote === undefined) return undefined;
-    return {
-      local: String(local["candidateType"]),
-      remote: String(remote["candidateType"]),
-      address: `${String(remote["address"])}:${String(remote["port"])}`,
-    };
-  });
+  const pair = await selectedPair(page);
+  if (pair === undefined) return undefined;
+  const { local, remote } = pair;
+  return {
+    local: String(local["candidateType"]),
+    remote: String(remote["candidateType"]),
+    address: `${String(remote["address"])}:${String(remote["port"])}`,
+  };
 }
 
 async function credential(page: Page): Promise<string | undefined> {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { advancing, launch, openPage, watch } from "./support/browser.js";
+import { advancing, launch, openPage, selectedPair, watch } from "./support/browser.js";
 import { Desktop } from "./support/desktop.js";
 import { Network } from "./support/network.js";
 import { Server } from "./support/server.js";
@@ -41,14 +41,8 @@ async function transports(server: Server): Promise<(string | null)[]> {
 
 /** The protocol of the pair that the browser has chosen. */
 async function protocol(page: Page): Promise<string | undefined> {
-  return page.evaluate(async () => {
-    const report = await window.probe.connections.at(-1)?.getStats();
-    const all = new Map(report as unknown as Map<string, Record<string, unknown>>);
-    const transport = [...all.values()].find(({ type }) => type === "transport");
-    const pair = all.get(String(transport?.["selectedCandidatePairId"]));
-    const local = all.get(String(pair?.["localCandidateId"]));
-    return local === undefined ? undefined : String(local["protocol"]);
-  });
+  const pair = await selectedPair(page);
+  return pair === undefined ? undefined : String(pair.local["protocol"]);
 }
 
 test("where UDP is blocked the first picture comes over TCP, and goes on when the web-server is started again", async () => {

@@ -105,3 +105,18 @@ export async function inbound(page: Page, kind: "video" | "audio"): Promise<Inbo
     }, kind),
   );
 }
+
+type Candidate = Readonly<Record<string, unknown>>;
+
+/** Both ends of the pair of candidates that the newest connection of the page has chosen, as `getStats()` tells of them. */
+export async function selectedPair(page: Page): Promise<{ local: Candidate; remote: Candidate } | undefined> {
+  return page.evaluate(async () => {
+    const report = await window.probe.connections.at(-1)?.getStats();
+    const all = new Map(report as unknown as Map<string, Record<string, unknown>>);
+    const transport = [...all.values()].find(({ type }) => type === "transport");
+    const pair = all.get(String(transport?.["selectedCandidatePairId"]));
+    const local = all.get(String(pair?.["localCandidateId"]));
+    const remote = all.get(String(pair?.["remoteCandidateId"]));
+    return local === undefined || remote === undefined ? undefined : { local, remote };
+  });
+}
