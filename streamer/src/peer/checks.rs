@@ -236,6 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn the_round_trip_is_the_shortest_of_all_pairs_and_nobody_else_can_shorten_it() {
+        let start = Instant::now();
+        let mut checks = Checks::new(start, &[]);
+        for n in 1..=2 {
+            assert!(checks.may_send(start, local(), address(n), &stun(0, u64::from(n))));
+        }
+        let mut response = |from, transaction, after_ms| {
+            let now = start + Duration::from_millis(after_ms);
+            checks.may_receive(now, local(), address(from), &stun(1, transaction));
+            checks.round_trip().map(|round_trip| round_trip.as_millis())
+        };
+        assert_eq!(response(1, 99, 1), None, "to a check that was never sent");
+        assert_eq!(response(3, 1, 2), None, "from where none was sent to");
+        assert_eq!(response(1, 1, 60), Some(60));
+        assert_eq!(response(1, 1, 70), Some(60), "once more");
+        assert_eq!(response(2, 2, 80), Some(60));
+    }
+
+    #[test]
     fn denied_addresses_are_neither_sent_to_nor_heard() {
         let now = Instant::now();
         let mut checks = Checks::new(now, &["203.0.113.0/24".parse().unwrap()]);

@@ -41,14 +41,9 @@ pub fn proves_address(sent: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn request(attributes: &[u8]) -> Vec<u8> {
-        let len = (attributes.len() as u16).to_be_bytes();
-        [&[0, 1], &len[..], &MAGIC_COOKIE, &[7; 12], attributes].concat()
-    }
-
     #[test]
     fn only_an_answer_proves_an_address() {
-        let mut datagram = request(&[]);
+        let mut datagram = [&BINDING_REQUEST[..], &[0, 0], &MAGIC_COOKIE, &[7; 12]].concat();
         assert!(!proves_address(&datagram));
         datagram[0] = 1;
         datagram[1] = 1;
