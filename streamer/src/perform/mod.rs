@@ -175,7 +175,7 @@ impl Performer {
             Effect::Send(message) => link.send(message),
             Effect::Heartbeat { stats, peers } => self.heartbeat(link, *stats, peers),
             Effect::Command { shard, command } => self.shards[shard].commands.send(command),
-            Effect::PeerCommand { shard, peer, command } => self.peer_command(link, shard, peer, command),
+            Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
             Effect::StartSource(start) => self.start_source(*start),
@@ -191,7 +191,7 @@ impl Performer {
         link.send(StreamerIpcMessage::Stats { stats: Box::new(Json(stats)), peers });
     }
 
-    fn peer_command(&mut self, link: &mut Link, shard: usize, peer: PeerId, command: Command) {
+    fn offer_command(&mut self, link: &mut Link, shard: usize, peer: PeerId, command: Command) {
         if self.shards[shard].commands.offer(command).is_err() {
             let code = "busy".to_owned();
             let message = "the session is behind with its peers; try again".to_owned();
