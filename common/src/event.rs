@@ -9,8 +9,8 @@ use crate::api::{Peer, PeerKind, PeerState};
 use crate::control::{Control, ControlMode};
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, StreamerId};
+use crate::secret_url::hide_addresses;
 use crate::signal::{Role, StreamerState};
-use crate::spec::hide_addresses;
 
 /// `event` of [`Gap::Missed`].
 pub const MISSED: &str = "missed";

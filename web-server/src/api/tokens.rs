@@ -11,10 +11,10 @@ use common::audit::AuditAction;
 use common::ipc::Code;
 use common::ipc::request::RemovePeer;
 
-use super::extract::{Body, Id, Json, TokenId};
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::auth::Auth;
+use crate::http::extract::{Body, Id, Json, TokenId};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::request::Denied;
 use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;

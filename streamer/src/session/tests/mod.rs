@@ -2,8 +2,8 @@
 
 mod heartbeat;
 mod lifecycle;
+mod peers;
 mod slots;
-mod viewers;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
