@@ -16,6 +16,7 @@ mod bandwidth;
 mod checks;
 pub mod commands;
 pub mod connection;
+mod copies;
 mod counted;
 pub mod demux;
 mod feedback;

@@ -15,6 +15,7 @@ use common::signal::Role;
 
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::copies::Copies;
 use super::counted::Counted;
 use super::demux;
 use super::feeds::Feeds;
@@ -69,6 +70,7 @@ pub struct Peer {
     offers: Offers,
     bandwidth: Estimator,
     pace: Pace,
+    copies: Copies,
     /// Sound on the wire since the last report, and in the interval before that: silence is not sent.
     audio_bytes: usize,
     audio_bps: f64,
@@ -161,6 +163,7 @@ impl Peer {
             offers,
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
+            copies: Copies::default(),
             audio_bytes: 0,
             audio_bps: 0.0,
             next_report: now,
@@ -193,6 +196,7 @@ impl Peer {
     pub fn lost(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Lost;
         self.pace.clear();
+        self.copies.clear();
         for n in 0..self.slots.len() {
             self.slots[n].video.forget_place();
             self.update_watch(now, n, cx);
@@ -304,7 +308,10 @@ impl Peer {
             Phase::Lost => None,
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
-        [own, repeat, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
+        [own, repeat, self.pace.deadline(), self.copies.deadline(), self.connection.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Its counters.

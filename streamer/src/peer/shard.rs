@@ -283,8 +283,7 @@ impl Shard {
                     Place::Here(peer) => {
                         peer.write(now, &media, &mut self.context);
                         peer.transmit(&mut self.sockets, |_, _| {});
-                        if peer.is_limited() {
-                            // Packets may wait for their turn.
+                        if peer.delays_packets() {
                             schedule(&mut self.timers, *key, peer);
                         }
                     }
@@ -332,6 +331,7 @@ impl Shard {
                     // Left out, it is what was held that is let go.
                     let _ = self.input.keys(Actor::Peer(peer.id), held);
                 }
+                self.with(key, |peer, cx| peer.send_copies(now, cx));
                 self.after_input(now, key);
                 self.with(key, |peer, cx| peer.resume(now, cx));
             } else {

@@ -8,6 +8,7 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::peer::copies::PathState;
 use crate::peer::feedback::Feedback;
 use crate::peer::pace;
 use crate::peer::slot::{Packet, Written};
@@ -33,7 +34,7 @@ impl Peer {
         if self.phase != Phase::Connected {
             return;
         }
-        for slot in &mut self.slots {
+        for (n, slot) in self.slots.iter_mut().enumerate() {
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
@@ -42,7 +43,9 @@ impl Peer {
             if blocked {
                 slot.video.wait();
             }
+            let before = cx.packets.len();
             let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
+            self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {
                 Written::Sent => self.stats.frames += 1,
                 _ => self.stats.skipped_units += 1,
@@ -101,9 +104,29 @@ impl Peer {
         }
     }
 
+    /// Sends copies of packets that may have been lost.
+    pub fn send_copies(&mut self, now: Instant, cx: &mut Context) {
+        while let Some(copy) = self.copies.pop(now) {
+            let Some(slot) = self.slots.get_mut(copy.slot) else { continue };
+            // It may show something else by now.
+            let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { continue };
+            let packet = slot.video.retransmit(copy.sequence, &feed.gop);
+            if packet.is_some_and(|packet| self.pace.push_again(packet)) {
+                self.stats.copied += 1;
+            }
+        }
+        self.send_due(now);
+    }
+
     /// Takes over what the estimator says of the path.
     fn follow_bandwidth(&mut self) {
         self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
+        self.copies.follow(PathState {
+            loss: self.bandwidth.loss(),
+            round_trip: self.bandwidth.measured_round_trip(),
+            is_limited: self.pace.is_limited(),
+        });
+        self.stats.loss = self.bandwidth.loss();
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
@@ -112,6 +135,11 @@ impl Peer {
     /// True while its path carries less than anything may want.
     pub fn is_limited(&self) -> bool {
         self.pace.is_limited()
+    }
+
+    /// Packets may wait for their turn, so that its timer has to be set after each picture.
+    pub fn delays_packets(&self) -> bool {
+        self.is_limited() || self.copies.deadline().is_some()
     }
 
     /// The pictures that it watches, and what each may have of its path.
@@ -155,9 +183,13 @@ impl Peer {
     }
 
     fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context) {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
+        let Some(n) = self.slots.iter().position(|slot| slot.video.ssrc() == ssrc) else { return };
+        let slot = &mut self.slots[n];
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
+            if self.copies.is_under_way(now, n, sequence) {
+                continue;
+            }
             let packet =
                 slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
             if packet.is_some_and(|packet| self.pace.push_again(packet)) {
