@@ -5,6 +5,7 @@ use common::control::ControlMode;
 use common::id::{PeerId, TokenId};
 use common::ipc::request::PeerAdded;
 use common::ipc::{Code, Join, RequestError};
+use common::person::{Person, Rights};
 use common::sdp::Bounded;
 use common::signal::{Capabilities, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -30,22 +31,35 @@ struct Newcomer {
     role: Role,
     slots: u8,
     token_id: Option<TokenId>,
+    person: Person,
+}
+
+/// A native client, as its `hello` and its token describe it.
+struct NativeClient {
+    socket: u64,
+    role: Role,
+    token_id: Option<TokenId>,
+    person: Person,
 }
 
 impl Session {
     /// A peer joins, or is back.
     pub(super) fn add_peer(&mut self, now: Now, to: ReplyTo<PeerAdded>, join: Join) {
         let joined = match join {
-            Join::Native { resume, socket, role, capabilities, token_id } => {
-                if resume.is_some_and(|token| self.resume_native(now, to, token, socket, role, token_id)) {
+            Join::Native { resume, socket, role, capabilities, token_id, person } => {
+                let client = NativeClient { socket, role, token_id, person };
+                if resume.is_some_and(|token| self.resume_native(now, to, &token, &client)) {
                     return;
                 }
-                self.join_native(now, to, socket, role, capabilities, token_id)
+                self.join_native(now, to, client, capabilities)
             }
             Join::MultiWebrtc { socket, role, token_id } => {
                 self.join_multi_webrtc(now, to, socket, role, token_id)
             }
             Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
+            Join::Whip { .. } => {
+                Err(RequestError::new(Code::Unsupported, "nothing can be published to this streamer"))
+            }
             Join::Multistream { offer, slots, session, socket, token_id } => {
                 self.join_multistream(now, to, offer, slots, session, socket, token_id)
             }
@@ -60,14 +74,13 @@ impl Session {
         &mut self,
         now: Now,
         to: ReplyTo<PeerAdded>,
-        socket: u64,
-        role: Role,
+        client: NativeClient,
         capabilities: Capabilities,
-        token_id: Option<TokenId>,
     ) -> Result<(), RequestError> {
+        let NativeClient { socket, role, token_id, person } = client;
         let presence = Presence::Attached { socket };
         let slots = self.spec.slots;
-        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id };
+        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id, person };
         let (peer, token) = self.admit(now, newcomer)?;
         let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
         if !preallocated {
@@ -89,7 +102,9 @@ impl Session {
         token_id: Option<TokenId>,
     ) -> Result<(), RequestError> {
         let presence = Presence::Attached { socket };
-        let newcomer = Newcomer { kind: PeerKind::MultiWebrtc, presence, role, slots: 1, token_id };
+        let kind = PeerKind::MultiWebrtc;
+        let person = Person::default();
+        let newcomer = Newcomer { kind, presence, role, slots: 1, token_id, person };
         let (peer, token) = self.admit(now, newcomer)?;
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token, false);
@@ -111,6 +126,7 @@ impl Session {
             role: Role::Viewer,
             slots: 1,
             token_id,
+            person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
         self.joining.insert(peer, Joining { to, slots: Vec::new() });
@@ -138,6 +154,7 @@ impl Session {
             role: Role::Viewer,
             slots: wishes.len() as u8,
             token_id,
+            person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
         self.peers.set_resume_token(peer, session);
@@ -154,13 +171,14 @@ impl Session {
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
             return Err(RequestError::new(Code::TooManyPeers, message));
         }
-        let Newcomer { kind, presence, role, slots, token_id } = newcomer;
+        let Newcomer { kind, presence, role, slots, token_id, person } = newcomer;
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
         let (peer, token) = self.peers.add(now.utc, kind, presence, role, shard, slots);
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.token_id = token_id;
         }
+        self.peers.set_person(peer, person);
         Ok((peer, token))
     }
 
@@ -180,23 +198,26 @@ impl Session {
         &mut self,
         now: Now,
         to: ReplyTo<PeerAdded>,
-        token: String,
-        socket: u64,
-        role: Role,
-        token_id: Option<TokenId>,
+        token: &str,
+        client: &NativeClient,
     ) -> bool {
-        let Some(entry) = self.peers.resume(PeerKind::Native, &token, socket) else { return false };
+        let Some(entry) = self.peers.resume(PeerKind::Native, token, client.socket) else { return false };
         let peer = entry.peer.id;
         let had = entry.peer.role;
+        let had_rights = entry.peer.rights.clone();
         // A new WebSocket may have fewer rights than the one before; it cannot have more.
-        let role = had.min(role);
+        let role = had.min(client.role);
+        let rights: Rights = had_rights.intersection(&client.person.rights).copied().collect();
         if let Some(known) = self.peers.get_mut(peer) {
-            known.token_id = token_id;
+            known.token_id = client.token_id;
         }
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
-        self.welcome(peer, role, token, true);
+        self.welcome(peer, role, token.to_owned(), true);
         if role != had {
             let _ = self.set_role(now, peer, role);
+        }
+        if rights != had_rights {
+            let _ = self.set_rights(now, peer, rights);
         }
         let _ = self.command(peer, PeerCommand::ReportSlots);
         true
@@ -220,11 +241,14 @@ impl Session {
     }
 
     fn welcome(&mut self, peer: PeerId, role: Role, resume_token: String, resumed: bool) {
+        let known = self.peers.get(peer).map(|entry| &entry.peer);
         let welcome = ServerMessage::Welcome {
             peer_id: peer,
             resume_token,
             resumed,
             role,
+            rights: known.map(|peer| peer.rights.clone()).unwrap_or_default(),
+            display_name: known.and_then(|peer| peer.display_name.clone()),
             slots: self.slots_of(peer),
             // The web-server knows them, and the secret from which their credentials are made.
             ice_servers: Vec::new(),

@@ -42,7 +42,8 @@ impl Session {
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            self.effects.broadcast(ServerMessage::Participants { participants: self.peers.participants() });
+            let participants = self.peers.participants(self.control.control().holder);
+            self.effects.broadcast(ServerMessage::Participants { participants });
         }
     }
 

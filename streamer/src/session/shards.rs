@@ -27,10 +27,7 @@ impl Session {
     }
 
     fn command_shard_of(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
-        let entry = self
-            .peers
-            .get(peer)
-            .ok_or_else(|| RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}")))?;
+        let entry = self.peers.get(peer).ok_or_else(|| no_peer(peer))?;
         self.effects.command(entry.shard, command);
         Ok(())
     }
@@ -45,4 +42,8 @@ impl Session {
 /// A message for the channel `general`, as all peers get it.
 pub(super) fn general(message: &GeneralMessage) -> Arc<str> {
     serde_json::to_string(message).expect("strings and finite numbers only").into()
+}
+
+pub(super) fn no_peer(peer: PeerId) -> RequestError {
+    RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}"))
 }

@@ -4,12 +4,14 @@ use common::api::PeerKind;
 use common::id::PeerId;
 use common::ipc::request::Patched;
 use common::ipc::{Code, IcePatch, RequestError};
+use common::person::Rights;
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, ServerMessage};
 use common::slots::SlotConfig;
 
 use super::arbiter::Wish;
 use super::effects::Effect;
+use super::shards::no_peer;
 use super::{Now, Session};
 use crate::link::ReplyTo;
 use crate::peer::{Command, PeerCommand};
@@ -72,6 +74,33 @@ impl Session {
         self.peer_changed(peer);
         self.participants(now);
         Ok(())
+    }
+
+    /// Changes what a peer may do among the peers.
+    pub(super) fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
+        let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
+        known.rights.clone_from(&rights);
+        self.effects.signal_peer(peer, ServerMessage::Rights { rights });
+        self.peer_changed(peer);
+        self.participants(now);
+        Ok(())
+    }
+
+    /// `PATCH …/peers/{peer_id}`.
+    pub(super) fn update_peer(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        role: Option<Role>,
+        rights: Option<Rights>,
+    ) -> Result<(), RequestError> {
+        if self.peers.get(peer).is_none() {
+            return Err(no_peer(peer));
+        }
+        if let Some(role) = role {
+            self.set_role(now, peer, role)?;
+        }
+        rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
     }
 
     /// `PATCH …/whep/{peer_id}`.

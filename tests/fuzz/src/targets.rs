@@ -69,6 +69,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
         token_id: None,
         role: Role::Controller,
         capabilities: Capabilities::default(),
+        person: common::person::Person::admin(),
     };
     let picture = Picture { image: vec![7; 40], width: 2, height: 5 };
     let server = [

@@ -123,7 +123,14 @@ impl Swarm {
     fn signal(&self, resume: Option<String>) -> Result<Signalling, Error> {
         let Options { server, streamer, role, .. } = &self.options;
         let capabilities = self.capabilities.clone();
-        let hello = ClientMessage::Hello { token: None, resume, role: Some(*role), capabilities };
+        let hello = ClientMessage::Hello {
+            token: None,
+            resume,
+            role: Some(*role),
+            rights: None,
+            display_name: None,
+            capabilities,
+        };
         Signalling::connect(*server, streamer, &hello)
     }
 

@@ -24,6 +24,7 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   "slot-status": { slot: "number", status: "string" },
   "streamer-state": { state: "string" },
   role: { role: "string" },
+  rights: { rights: "array" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
   error: { code: "string", message: "string" },

@@ -305,6 +305,7 @@ impl Translator {
             | signal::ServerMessage::SlotStatus { .. }
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
+            | signal::ServerMessage::Rights { .. }
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Participants { .. } => {}
         }
