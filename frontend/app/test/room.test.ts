@@ -33,9 +33,9 @@ function slot(index: number, source: string, publisher?: string) {
     isFocused: false,
     width: 640,
     height: 360,
-    codec: "vp8",
+    codec: "VP8",
     fps: 30,
-    cursor: "none",
+    cursor: "client",
     input: false,
     ...(publisher === undefined ? {} : { publisher }),
   };

@@ -43,6 +43,11 @@ export function TileView(props: TileViewProps) {
       data-muted={tile.muted}
       data-speaking={tile.speaking}
       data-slot={tile.slot}
+      onClick={({ target }) => {
+        // A finger has nothing to find the button with.
+        const onTool = target instanceof Element && target.closest("button") !== null;
+        if (!onTool && !steering && matchMedia("(hover: none)").matches) props.onPin();
+      }}
       style={
         box === null ? undefined : { transform: `translate(${box.x}px, ${box.y}px)`, width: box.width, height: box.height }
       }

@@ -24,6 +24,8 @@ const LEAST: Size = { width: 84, height: 56 };
 const WANTED: Size = { width: 168, height: 95 };
 /** How much of a side the people get beside a stage. */
 const SHARES = [0.16, 0.2, 0.25, 0.3, 0.36];
+/** Never more: what is shown to all may be high and narrow. */
+const MOST_SHARE = 0.6;
 
 type Grid = { readonly columns: number; readonly rows: number; readonly tile: Size };
 
@@ -34,12 +36,20 @@ export function layOut(area: Size, stage: number, people: number): Arranged {
   if (stage === 0) return { stage: [], people: fill(whole, people) };
   if (people === 0) return { stage: split(whole, stage), people: [] };
   const beside = area.width > area.height;
-  const share = SHARES.find((candidate) => isEnough(strip(whole, beside, candidate), people)) ?? SHARES.at(-1) ?? 0;
+  const needed = SHARES.find((candidate) => isEnough(strip(whole, beside, candidate), people)) ?? SHARES.at(-1) ?? 0;
+  // What the stage would not use anyway is theirs, too.
+  const share = Math.max(needed, spare(area, beside));
   const row = strip(whole, beside, share);
   const rest: Box = beside
     ? { ...whole, width: area.width - row.width - GAP }
     : { ...whole, height: area.height - row.height - GAP };
   return { stage: split(rest, stage), people: fill(row, people) };
+}
+
+/** How much of a side a picture of the usual shape leaves free. */
+function spare({ width, height }: Size, beside: boolean): number {
+  const free = beside ? 1 - (height * ASPECT) / width : 1 - width / ASPECT / height;
+  return Math.min(free, MOST_SHARE);
 }
 
 /** The part of an area at its right, or at its bottom, that is for the people. */
