@@ -7,6 +7,7 @@ import type {
   KeysMessage,
   MotionMessage,
   Participant,
+  PeerRight,
   Role,
   SlotState,
   StreamerState,
@@ -16,6 +17,7 @@ import type { Api } from "./api";
 import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
+import type { ChatMessage, RoomServerMessage } from "./signaling/room";
 import type { ClientState } from "./state";
 
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
@@ -46,6 +48,16 @@ export type ClientEvents = {
   /** How a slot is doing at this client. */
   "slot-status": SlotNews["slot-status"];
   role: Role;
+  /** What this client may do among the peers. */
+  rights: readonly PeerRight[];
+  /** {@link OrielClient.chat} has changed. */
+  chat: readonly ChatMessage[];
+  /** Somebody, perhaps this client, has just written something; it is in the chat already. */
+  "chat-message": ChatMessage;
+  /** Somebody shows an emoji. */
+  reaction: Extract<RoomServerMessage, { type: "reaction" }>;
+  /** A moderator has stopped what this client published of a kind; `peerId` is the moderator. */
+  "muted-by": Extract<RoomServerMessage, { type: "muted-by" }>;
   /** Who may steer has changed. */
   control: Control;
   participants: readonly Participant[];
