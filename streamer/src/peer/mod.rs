@@ -21,6 +21,7 @@ pub mod demux;
 mod feedback;
 mod feeds;
 pub mod handover;
+mod intake;
 mod limit;
 mod messages;
 mod multi_webrtc;
@@ -30,6 +31,7 @@ mod offers;
 mod pace;
 mod parts;
 mod path;
+pub mod publishing;
 mod routes;
 pub mod shard;
 mod slot;
@@ -47,10 +49,11 @@ use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::ipc::{IcePatch, RequestError};
 use common::sdp::Bounded;
-use common::signal::{Role, SlotState};
+use common::signal::{PublishKind, Role, SlotState};
 use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
+use publishing::{Outlet, Pictured};
 pub use connection::Srtp;
 pub use path::Path;
 pub use socket::Network;
@@ -186,6 +189,20 @@ pub enum Command {
         peer: PeerId,
         /// What it may do.
         role: Role,
+    },
+    /// A peer publishes something.
+    Publish {
+        /// Who.
+        peer: PeerId,
+        /// What, and where it goes.
+        outlet: Outlet,
+    },
+    /// A peer publishes something no longer.
+    Unpublish {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        kind: PublishKind,
     },
     /// Who may steer from now on, besides what roles permit.
     Control(Control),
@@ -338,6 +355,20 @@ pub enum Report {
         peer: PeerId,
         /// What is to be on it.
         content: Content,
+    },
+    /// The first picture that a peer publishes is there, or it has another codec or size.
+    Pictured {
+        /// Who.
+        peer: PeerId,
+        /// What is known of it.
+        pictured: Pictured,
+    },
+    /// Something that a peer is to publish has no section in its connection.
+    Unpublishable {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        kind: PublishKind,
     },
     /// A peer is gone.
     Gone {

@@ -41,6 +41,7 @@ use super::tcp::{Arrived, Handed};
 use super::timers::Timers;
 use super::viewer::{Context, Viewer};
 use super::{Audience, Binding, Command, FeedId, Key, Media, Path, Report};
+use crate::feed::Demand;
 use crate::input;
 use crate::stats::Counter;
 use crate::wake::{Wake, wait_for};
@@ -150,6 +151,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         timers: Timers::default(),
         inbox: Inbox::default(),
         events: Vec::new(),
+        published: Vec::new(),
         limits_due: None,
         counted: NetworkStats::default(),
     };
@@ -226,6 +228,8 @@ struct Shard {
     timers: Timers,
     inbox: Inbox,
     events: Vec<Event>,
+    /// What those who watch say of what is published here.
+    published: Vec<(Key, Arc<Demand>)>,
     /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of viewers that are gone.
@@ -258,16 +262,41 @@ impl Shard {
         let deadline =
             [self.timers.next(), self.context.feeds.deadline(), self.limits_due].into_iter().flatten().min();
         let (datagrams, tcp) = self.sockets.fds();
-        let readable = datagrams.chain([self.wake.as_fd()]);
+        let wishes = self.published.iter().map(|(_, demand)| demand.wake_fd());
+        let readable = datagrams.chain([self.wake.as_fd()]).chain(wishes);
         let mut fds: Vec<_> = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let before = fds.len();
         fds.extend(tcp.poll_fds());
         // Fails only for want of memory: the turn is taken at once then.
         let _ = wait_for(&mut fds, deadline);
         let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
+        let wishes = self.published.iter().zip(&fds[before - self.published.len()..]);
+        let wishes = wishes.filter(|(_, fd)| !fd.revents().is_empty());
+        let wished: Vec<_> = wishes.map(|((key, demand), _)| (*key, demand.clone())).collect();
         drop(fds);
         self.sockets.tcp().polled(said.into_iter());
         self.wake.reset();
+        for (key, demand) in wished {
+            demand.reset_wake();
+            self.take_wishes(key);
+        }
+    }
+
+    /// Asks a peer for what those who watch it want. One that is away is asked when it is back.
+    fn take_wishes(&mut self, key: Key) {
+        let now = Instant::now();
+        if let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) {
+            viewer.take_wishes(now);
+            viewer.transmit(&mut self.sockets, |_, _| {});
+            schedule(&mut self.timers, key, viewer);
+        }
+    }
+
+    /// Something that a peer publishes has begun or ended.
+    fn follow_published(&mut self, key: Key) {
+        self.published.retain(|(of, _)| *of != key);
+        let demands = self.viewers.get_mut(&key).and_then(Entry::here).map(|viewer| viewer.demands());
+        self.published.extend(demands.unwrap_or_default().into_iter().map(|demand| (key, demand)));
     }
 
     fn take_media(&mut self) {
@@ -363,6 +392,8 @@ impl Shard {
             | Command::TellSlots { peer }
             | Command::Patch { peer, .. }
             | Command::SetRole { peer, .. }
+            | Command::Publish { peer, .. }
+            | Command::Unpublish { peer, .. }
             | Command::Remove { peer, .. } => {
                 if let Some(key) = self.by_peer.get(&peer).copied() {
                     self.peer_command(now, key, command);
@@ -456,6 +487,20 @@ impl Shard {
             }
             Command::SetRole { role, .. } => {
                 self.with(key, |viewer, _| viewer.role = role);
+                None
+            }
+            Command::Publish { outlet, .. } => {
+                let kind = outlet.kind;
+                if self.with(key, |viewer, cx| viewer.publish(now, outlet, cx)) == Some(false) {
+                    self.reports.send(Report::Unpublishable { peer, kind });
+                }
+                self.follow_published(key);
+                self.take_wishes(key);
+                None
+            }
+            Command::Unpublish { kind, .. } => {
+                self.with(key, |viewer, _| viewer.unpublish(kind));
+                self.follow_published(key);
                 None
             }
             _ => None,
@@ -567,8 +612,12 @@ impl Shard {
     /// After every input to a viewer: takes what happened, sends what is to be sent, sets its timer.
     fn after_input(&mut self, now: Instant, key: Key) {
         let mut events = std::mem::take(&mut self.events);
+        let mut pictured = Vec::new();
         if let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) {
-            viewer.poll(now, &mut events);
+            viewer.poll(now, &mut events, &mut pictured);
+            for pictured in pictured {
+                self.reports.send(Report::Pictured { peer: viewer.id, pictured });
+            }
         }
         for event in events.drain(..) {
             self.event(now, key, event);
@@ -644,6 +693,7 @@ impl Shard {
             tcp.removed(&entry.ufrag);
         }
         self.by_peer.remove(&entry.peer);
+        self.published.retain(|(of, _)| *of != key);
         self.routes.remove(key, &entry.ufrag);
         self.timers.remove(key);
         let viewer = match entry.place {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::api::{PeerState, PeerStats};
@@ -11,7 +12,7 @@ use common::ipc::{Code, IcePatch, RequestError};
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use common::nat::Network;
 use common::sdp::Bounded;
-use common::signal::{Role, SlotState};
+use common::signal::{PublishKind, Role, SlotState};
 
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
@@ -25,10 +26,11 @@ use super::negotiate;
 use super::offers::Offers;
 use super::pace::{self, Pace};
 use super::parts::Parts;
+use super::publishing::{Outlet, Pictured, Publishing};
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::{Candidates, Sockets};
 use super::{Begin, Binding, FeedId, Media, Path, Sections, SlotChoice};
-use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::feed::{AudioUnit, Bitrate, Demand, VideoUnit, ticks};
 
 /// A peer that has not connected by then is given up.
 const JOIN_DEADLINE: Duration = Duration::from_secs(15);
@@ -113,6 +115,8 @@ pub struct Viewer {
     not_retransmitted: u64,
     /// It is one of these pages.
     page: Option<multi_webrtc::Client>,
+    /// What it publishes, once it may.
+    publishing: Option<Box<Publishing>>,
 }
 
 /// What a peer may do how often.
@@ -207,6 +211,7 @@ impl Viewer {
             Begin::Offer { preallocated } => {
                 if role >= Role::Controller {
                     negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
+                    connection.allow_publishing(now);
                 }
                 let offers = if preallocated { Offers::all() } else { Offers::active(active(&slots)) };
                 (connection.offer(now)?, offers)
@@ -233,6 +238,7 @@ impl Viewer {
             stats: PeerStats::default(),
             not_retransmitted: 0,
             page,
+            publishing: None,
         };
         if accepts {
             viewer.agree();
@@ -286,8 +292,13 @@ impl Viewer {
     /// # Errors
     /// It is no SDP, or does not fit our offer.
     pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
-        self.connection.answer(now, sdp)?;
+        let sections = self.connection.answer(now, sdp)?;
         self.agree();
+        match &mut self.publishing {
+            Some(publishing) => publishing.set_sections(sections),
+            None if sections.is_empty() => {}
+            None => self.publishing = Some(Box::new(Publishing::new(now, sections))),
+        }
         Ok(())
     }
 
@@ -382,6 +393,8 @@ impl Viewer {
     }
 
     fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
+        // Nobody receives what it publishes itself.
+        let binding = binding.filter(|binding| !self.is_own(binding));
         let state = &mut self.slots[n];
         if std::mem::replace(&mut state.binding, binding) == binding {
             return;
@@ -390,6 +403,43 @@ impl Viewer {
         if self.connection.is_answered() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
+        }
+    }
+
+    fn is_own(&self, binding: &Binding) -> bool {
+        self.publishing.as_ref().is_some_and(|publishing| publishing.is_own(binding))
+    }
+
+    /// Publishes what comes in a section from now on; slots that show the source it belongs to are emptied. False when there is no
+    /// such section.
+    pub fn publish(&mut self, now: Instant, outlet: Outlet, cx: &mut Context) -> bool {
+        let Some(publishing) = &mut self.publishing else { return false };
+        if !publishing.publish(outlet) {
+            return false;
+        }
+        for n in 0..self.slots.len() {
+            let binding = self.slots[n].binding;
+            self.show(now, n, binding, cx);
+        }
+        true
+    }
+
+    /// Publishes it no longer.
+    pub fn unpublish(&mut self, kind: PublishKind) {
+        if let Some(publishing) = &mut self.publishing {
+            publishing.unpublish(kind);
+        }
+    }
+
+    /// What those who watch say of what it publishes.
+    pub fn demands(&self) -> Vec<Arc<Demand>> {
+        self.publishing.iter().flat_map(|publishing| publishing.demands().cloned()).collect()
+    }
+
+    /// Asks the peer for the keyframes that those who watch want.
+    pub fn take_wishes(&mut self, now: Instant) {
+        if let Some(publishing) = &mut self.publishing {
+            publishing.take_wishes(now, &mut self.connection);
         }
     }
 
@@ -622,6 +672,11 @@ impl Viewer {
                     self.bandwidth.round_trip(Duration::from_secs_f64(ms / 1000.0));
                 }
             }
+            Feedback::SenderReport { ssrc, ntp } => {
+                if let Some(publishing) = &mut self.publishing {
+                    publishing.sender_report(now, ssrc, ntp);
+                }
+            }
         }
     }
 
@@ -704,9 +759,12 @@ impl Viewer {
         self.tell(now, &GeneralMessage::Error { channel, code, message });
     }
 
-    /// What happened on the connection.
-    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+    /// What happened on the connection. What is new of the pictures that the peer publishes is put behind `pictured`.
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>, pictured: &mut Vec<Pictured>) {
         self.connection.poll(now, events);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.receive(now, &mut self.connection, pictured);
+        }
     }
 
     /// Sends everything that is queued; `learn` is told where what goes.
@@ -727,6 +785,9 @@ impl Viewer {
     /// Lets timers run. False when the peer did not connect in time.
     pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
         self.connection.timeout(now);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.timeout(now, &mut self.connection);
+        }
         self.send_due(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
@@ -755,7 +816,8 @@ impl Viewer {
             Phase::Lost => None,
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
-        [own, repeat, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
+        let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
+        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
     }
 
     /// Its counters.

@@ -23,7 +23,7 @@ use common::api::Peer;
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, PeerId, SourceName};
 use common::ipc::{Json, SHARED_DIR, Settings, StreamerIpcMessage};
-use common::signal::ServerMessage;
+use common::signal::{PublishKind, ServerMessage};
 use common::spec::{HomeDirs, StreamerSpec};
 use common::stats::StreamerStats;
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::link::{Finished, Link};
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
+use crate::peer::publishing::{MediaOutlet, Outlet};
 use crate::peer::{Command, FeedId, Media, Network, Report, handover, shard};
 use crate::process::confine;
 use crate::session::Started;
@@ -178,6 +179,9 @@ impl Performer {
             Effect::PeerCommand { shard, peer, command } => self.peer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
+            Effect::Publish { shard, peer, kind, video, audio } => {
+                self.publish(shard, peer, kind, video, audio);
+            }
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),
             Effect::StartRendition(start) => self.start_rendition(start),
@@ -198,6 +202,16 @@ impl Performer {
             let message = Json(ServerMessage::Error { code, message, request_id: None });
             link.send(StreamerIpcMessage::ToPeer { peer, message });
         }
+    }
+
+    fn publish(&mut self, shard: usize, peer: PeerId, kind: PublishKind, video: Feed, audio: Feed) {
+        let feeds = [video.id, audio.id];
+        let media = match kind {
+            PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video(self.video_outlet(video)),
+            PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
+        };
+        let outlet = Outlet { kind, feeds, media };
+        self.shards[shard].commands.send(Command::Publish { peer, outlet });
     }
 
     fn start_source(&self, start: SourceStart) {

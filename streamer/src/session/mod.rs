@@ -14,6 +14,7 @@ pub mod effects;
 mod heartbeat;
 mod lifecycle;
 mod peers;
+mod publishing;
 mod slots;
 pub mod snapshots;
 pub mod sources;
@@ -47,6 +48,7 @@ use arbiter::Arbiter;
 use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
+use publishing::Publications;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
@@ -99,6 +101,7 @@ pub struct Session {
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
     sources: Sources,
+    published: Publications,
     snapshots: Snapshots,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
@@ -138,6 +141,7 @@ impl Session {
             patching: BTreeMap::new(),
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             sources: Sources::default(),
+            published: Publications::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),
             cursor: None,
@@ -226,7 +230,7 @@ impl Session {
                 self.update_sources(now);
             }
             AnyRequest::RemoveSource(request) => {
-                let result = self.remove_named(&request.name);
+                let result = self.remove_named(now, &request.name);
                 self.effects.reply(asked.by(&request), result);
                 self.update_sources(now);
             }

@@ -292,6 +292,8 @@ impl Session {
             ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
             ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
             ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
+            ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
+            ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::Bye => {
                 let _ =
                     self.command(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
@@ -318,6 +320,7 @@ impl Session {
         }
         if role < Role::Controller {
             self.lose_control(peer);
+            self.unpublish_all(now, peer, "the right to publish was taken away");
         }
         self.effects.signal_peer(peer, ServerMessage::Role { role });
         self.peer_changed(peer);
@@ -346,8 +349,10 @@ impl Session {
                     known.state = state;
                     self.peer_changed(peer);
                 }
-                if state == PeerState::Connected {
-                    tracing::info!(%peer, "connected");
+                match state {
+                    PeerState::Connected => tracing::info!(%peer, "connected"),
+                    PeerState::Lost => self.unpublish_all(now, peer, "the connection was lost"),
+                    PeerState::Connecting => {}
                 }
             }
             Report::Listening { peer } => {
@@ -363,6 +368,11 @@ impl Session {
                 self.resize_for(peer, slot, Size { width, height })
             }
             Report::Clipboard { peer, content } => self.set_clipboard_for(peer, content),
+            Report::Pictured { peer, pictured } => self.pictured(now, peer, pictured),
+            Report::Unpublishable { peer, kind } => {
+                let reason = "nothing was negotiated in which that could be sent";
+                self.unpublish(now, peer, kind, Some(reason));
+            }
             Report::Gone { peer, reason } => self.peer_gone(now, peer, reason),
             Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {
@@ -456,6 +466,7 @@ impl Session {
         let Some(entry) = self.peers.get(peer) else { return };
         let shard = &mut self.shards[entry.shard];
         shard.peers = shard.peers.saturating_sub(1);
+        self.unpublish_all(now, peer, &reason);
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
             self.effects.refuse(to, RequestError::new(Code::JoinFailed, &reason));

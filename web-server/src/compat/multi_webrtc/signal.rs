@@ -305,6 +305,9 @@ impl Translator {
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }

@@ -35,6 +35,7 @@ fn info(slot: u8, width: u32, height: u32) -> StreamInfo {
         fps: 60,
         cursor: CursorMode::Embedded,
         input: true,
+        publisher: None,
     }
 }
 

@@ -381,6 +381,9 @@ impl Protocol {
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }
