@@ -56,6 +56,34 @@ const DIAGONAL: [u8; 4] = [
     predict::HORIZONTAL_DOWN,
 ];
 
+/// A quarter of a macroblock, as a source of the vector that is expected of another one (H.264 §8.4.1.3.2).
+#[derive(Debug, Clone, Copy)]
+enum Neighbour {
+    /// It is outside the slice, or coded later.
+    Unavailable,
+    /// It is intra coded, and has no vector.
+    Intra,
+    /// It is predicted by this vector.
+    Inter(Vector),
+}
+
+impl Neighbour {
+    /// This one if it is available, and otherwise another one.
+    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Neighbour::Unavailable => other(),
+            Neighbour::Intra | Neighbour::Inter(_) => self,
+        }
+    }
+
+    fn vector(self) -> Option<Vector> {
+        match self {
+            Neighbour::Unavailable | Neighbour::Intra => None,
+            Neighbour::Inter(vector) => Some(vector),
+        }
+    }
+}
+
 /// What of a coded macroblock matters to those after it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Macroblock {
@@ -438,10 +466,10 @@ impl Coder<'_> {
         let c = self
             .neighbour(x, y, vectors, left + width, top - 1)
             .or_else(|| self.neighbour(x, y, vectors, left - 1, top - 1));
-        if let (Some(Some(a)), None, None) = (a, b, c) {
+        if let (Neighbour::Inter(a), Neighbour::Unavailable, Neighbour::Unavailable) = (a, b, c) {
             return a;
         }
-        let [a, b, c] = [a.flatten(), b.flatten(), c.flatten()];
+        let [a, b, c] = [a, b, c].map(Neighbour::vector);
         match (a, b, c) {
             (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => one,
             _ => {
@@ -452,19 +480,11 @@ impl Coder<'_> {
         }
     }
 
-    /// The vector of the quarter at `left`, `top` relative to a macroblock: `None` if it is not available,
-    /// `Some(None)` if it is intra coded.
-    fn neighbour(
-        &self,
-        x: usize,
-        y: usize,
-        vectors: &[Vector; 4],
-        left: isize,
-        top: isize,
-    ) -> Option<Option<Vector>> {
+    /// What the quarter at `left`, `top` relative to a macroblock says of its vector.
+    fn neighbour(&self, x: usize, y: usize, vectors: &[Vector; 4], left: isize, top: isize) -> Neighbour {
         let near = self.near(x, y);
         let available = match (left, top) {
-            (0 | 1, 0 | 1) => return Some(Some(vectors[(2 * top + left) as usize])),
+            (0 | 1, 0 | 1) => return Neighbour::Inter(vectors[(2 * top + left) as usize]),
             (-1, -1) => near.corner,
             (-1, _) => near.left,
             (2, -1) => near.above_right,
@@ -472,13 +492,16 @@ impl Coder<'_> {
             _ => false, // to the right, coded later
         };
         if !available {
-            return None;
+            return Neighbour::Unavailable;
         }
         let column = (x as isize + left.div_euclid(2)) as usize;
         let row = (y as isize + top.div_euclid(2)) as usize;
         let macroblock = &self.macroblocks[row * self.columns + column];
         let quarter = 2 * top.rem_euclid(2) + left.rem_euclid(2);
-        Some((!macroblock.intra).then(|| macroblock.vectors[quarter as usize]))
+        if macroblock.intra {
+            return Neighbour::Intra;
+        }
+        Neighbour::Inter(macroblock.vectors[quarter as usize])
     }
 
     // ---- Intra prediction ----
@@ -836,11 +859,11 @@ impl Coder<'_> {
             (2, _, _) => {
                 self.neighbour(x, y, vectors, 2, -1).or_else(|| self.neighbour(x, y, vectors, 0, -1))
             }
-            _ => None,
+            _ => Neighbour::Unavailable,
         };
-        match directed {
-            Some(Some(vector)) => vector,
-            _ => self.predict_vector(x, y, vectors, left, top, width),
+        match directed.vector() {
+            Some(vector) => vector,
+            None => self.predict_vector(x, y, vectors, left, top, width),
         }
     }
 

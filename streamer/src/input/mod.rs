@@ -54,8 +54,8 @@ pub enum Event {
     Bind(SlotIndex, Option<Target>),
     /// A source shakes a gamepad, by its number in [`sink::Action::Pad`].
     Rumble(SourceName, u8, Motors),
-    /// What somebody has chosen for a slot; `None`: what everybody has.
-    Switch(Actor, SlotIndex, Option<Option<Target>>),
+    /// Changes where the input of one actor to a slot goes.
+    Switch(Actor, SlotIndex, TargetChoice),
 }
 
 /// How strong a gamepad's motors turn.
@@ -65,6 +65,15 @@ pub struct Motors {
     pub strong: f32,
     /// The fast one, 0 to 1.
     pub weak: f32,
+}
+
+/// Who decides where the input of an actor to a slot goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetChoice {
+    /// The session: it goes where everybody's goes.
+    Follow,
+    /// The actor, by what it has chosen to see in the slot; `None`: that takes no input.
+    Own(Option<Target>),
 }
 
 /// Where input goes.

@@ -21,7 +21,7 @@ use super::pointer::PointerNotices;
 use super::queue::Inbox;
 use super::routes::Routes;
 use super::sink::{self, Action, Sink};
-use super::{CommandError, Event, Notice, PointerNotice, Target};
+use super::{CommandError, Event, Notice, PointerNotice, Target, TargetChoice};
 use crate::stats::Counter;
 
 /// Events taken between two slices of texts, at most: texts get on in the worst flood.
@@ -141,7 +141,7 @@ impl Router {
         }
     }
 
-    fn switch(&mut self, actor: Actor, slot: SlotIndex, choice: Option<Option<Target>>) {
+    fn switch(&mut self, actor: Actor, slot: SlotIndex, choice: TargetChoice) {
         let former = self.routes.switch(actor, slot, choice);
         if let Some(recipient) = former.and_then(|source| self.recipients.get_mut(&source)) {
             let actions = recipient.aggregator.rebound(slot, |holder| holder == actor);
@@ -491,7 +491,7 @@ mod tests {
         let now = Instant::now();
         let camera = || Some(Target { source: "camera".into(), window: None });
         let main = || Some(Target { source: "main".into(), window: None });
-        for (choice, released) in [(None, true), (Some(main()), false)] {
+        for (choice, released) in [(TargetChoice::Follow, true), (TargetChoice::Own(main()), false)] {
             let (mut router, _noticed) = router();
             let sink = attach(&mut router, "main", &[(0, None)]);
             attach(&mut router, "camera", &[]);

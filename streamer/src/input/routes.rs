@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use common::id::{SlotIndex, SourceName};
 use common::input::Actor;
 
-use super::Target;
+use super::{Target, TargetChoice};
 
 /// What slots show to everybody, and what some have chosen to see there instead.
 #[derive(Debug, Default)]
 pub struct Routes {
     slots: BTreeMap<SlotIndex, Target>,
-    /// `None`: nothing.
+    /// What actors have chosen; `None`: it takes no input.
     choices: BTreeMap<(Actor, SlotIndex), Option<Target>>,
 }
 
@@ -39,18 +39,12 @@ impl Routes {
         before.filter(|before| Some(before) != target.as_ref()).map(|before| before.source)
     }
 
-    /// An actor sees something of its own choice in a slot, or nothing; `None`: what everybody sees. If that is a change, returns
-    /// the source that the actor has sent to so far, and sends to no more.
-    pub fn switch(
-        &mut self,
-        actor: Actor,
-        slot: SlotIndex,
-        choice: Option<Option<Target>>,
-    ) -> Option<SourceName> {
+    /// Changes what an actor sees in a slot. If its input goes elsewhere from now on, returns the source that it has gone to so far.
+    pub fn switch(&mut self, actor: Actor, slot: SlotIndex, choice: TargetChoice) -> Option<SourceName> {
         let before = self.target(actor, slot).cloned();
         match choice {
-            Some(target) => self.choices.insert((actor, slot), target),
-            None => self.choices.remove(&(actor, slot)),
+            TargetChoice::Own(target) => self.choices.insert((actor, slot), target),
+            TargetChoice::Follow => self.choices.remove(&(actor, slot)),
         };
         before.filter(|before| Some(before) != self.target(actor, slot)).map(|before| before.source)
     }
@@ -76,8 +70,8 @@ mod tests {
             [PeerId::unique(), PeerId::unique(), PeerId::unique()].map(Actor::Peer);
         let mut routes = Routes::default();
         routes.bind(0, Some(target("main", None)));
-        routes.switch(chooser, 0, Some(Some(target("camera", None))));
-        routes.switch(blind, 0, Some(None));
+        routes.switch(chooser, 0, TargetChoice::Own(Some(target("camera", None))));
+        routes.switch(blind, 0, TargetChoice::Own(None));
         for (actor, slot, expected, follows) in [
             (follower, 0, Some("main"), true),
             (Actor::Api, 0, Some("main"), true),
@@ -114,15 +108,18 @@ mod tests {
     #[test]
     fn a_choice_is_a_change_for_its_actor_if_it_sends_elsewhere() {
         let shown = || target("a", None);
+        let follow = || TargetChoice::Follow;
+        let nothing = || TargetChoice::Own(None);
+        let own = |target| TargetChoice::Own(Some(target));
         for (before, after, former) in [
-            (None, Some(Some(target("b", None))), Some("a")),
-            (None, Some(Some(shown())), None),
-            (None, Some(None), Some("a")),
-            (Some(None), None, None),
-            (Some(None), Some(Some(shown())), None),
-            (Some(Some(target("b", None))), None, Some("b")),
-            (Some(Some(target("b", None))), Some(Some(target("b", Some(7)))), Some("b")),
-            (Some(Some(shown())), None, None),
+            (follow(), own(target("b", None)), Some("a")),
+            (follow(), own(shown()), None),
+            (follow(), nothing(), Some("a")),
+            (nothing(), follow(), None),
+            (nothing(), own(shown()), None),
+            (own(target("b", None)), follow(), Some("b")),
+            (own(target("b", None)), own(target("b", Some(7))), Some("b")),
+            (own(shown()), follow(), None),
         ] {
             let mut routes = Routes::default();
             routes.bind(0, Some(shown()));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use common::api::PeerState;
-use common::id::PeerId;
+use common::id::{PeerId, SlotIndex};
 use common::signal::Role;
 
 use super::counted::Counted;
-use super::{Audience, Command, Media, Path};
+use super::{Audience, Binding, FeedId, Media, Path, PeerCommand};
 
 /// Commands for one viewer that are kept. A client says some thirty candidates and its slots, so a viewer with more is given up.
 const MAX_COMMANDS: usize = 128;
@@ -35,6 +35,43 @@ pub struct Datagram {
     pub data: Box<[u8]>,
 }
 
+/// A command that waits for the peer to be back.
+#[derive(Debug)]
+pub enum Deferred {
+    /// A change to this peer alone.
+    Peer(PeerCommand),
+    /// What a slot shows to everybody has changed.
+    Bind {
+        /// The slot.
+        slot: SlotIndex,
+        /// `None`: nothing.
+        binding: Option<Binding>,
+    },
+    /// The source of this feed is lost.
+    Offline(FeedId),
+}
+
+impl Deferred {
+    /// Bytes of what the peer has said in it.
+    fn said_bytes(&self) -> usize {
+        match self {
+            Deferred::Peer(PeerCommand::Candidate { candidate, mid, .. }) => {
+                candidate.len() + mid.as_ref().map_or(0, String::len)
+            }
+            Deferred::Peer(PeerCommand::Patch(patch)) => patch.candidates.iter().map(String::len).sum(),
+            Deferred::Peer(
+                PeerCommand::Pause { .. }
+                | PeerCommand::Switch { .. }
+                | PeerCommand::Keyframe { .. }
+                | PeerCommand::ReportSlots
+                | PeerCommand::SetRole(_),
+            )
+            | Deferred::Bind { .. }
+            | Deferred::Offline(_) => 0,
+        }
+    }
+}
+
 /// Stands in for a viewer that is away.
 #[derive(Debug)]
 pub struct Away {
@@ -52,7 +89,7 @@ pub struct Kept {
     /// Units and sound packets.
     pub media: Vec<Media>,
     /// Commands, before anything that the peer has sent meanwhile: they may say that it may do less.
-    pub commands: Vec<Command>,
+    pub commands: Vec<Deferred>,
     /// Texts for the channel `general`.
     pub texts: Vec<(Audience, Arc<str>)>,
     /// Datagrams.
@@ -69,14 +106,8 @@ impl Away {
     ///
     /// # Errors
     /// There are too many.
-    pub fn keep_command(&mut self, command: Command) -> Result<(), Overflow> {
-        let said = match &command {
-            Command::Candidate { candidate, mid, .. } => {
-                candidate.len() + mid.as_ref().map_or(0, String::len)
-            }
-            Command::Patch { patch, .. } => patch.candidates.iter().map(String::len).sum(),
-            _ => 0,
-        };
+    pub fn keep_command(&mut self, command: Deferred) -> Result<(), Overflow> {
+        let said = command.said_bytes();
         if self.kept.commands.len() >= MAX_COMMANDS || self.command_bytes + said > MAX_COMMAND_BYTES {
             return Err(Overflow);
         }
@@ -126,12 +157,12 @@ mod tests {
         Away::new(state, Counted::default())
     }
 
-    fn keyframe(slot: u8) -> Command {
-        Command::Keyframe { peer: PeerId::unique(), slot }
+    fn keyframe(slot: u8) -> Deferred {
+        Deferred::Peer(PeerCommand::Keyframe { slot })
     }
 
-    fn candidate(len: usize) -> Command {
-        Command::Candidate { peer: PeerId::unique(), candidate: "x".repeat(len), mid: None, index: None }
+    fn candidate(len: usize) -> Deferred {
+        Deferred::Peer(PeerCommand::Candidate { candidate: "x".repeat(len), mid: None, index: None })
     }
 
     #[test]
@@ -142,7 +173,7 @@ mod tests {
         }
         assert_eq!(away.keep_command(keyframe(0)), Err(Overflow));
         let slots = away.into_kept().commands.into_iter().map(|command| match command {
-            Command::Keyframe { slot, .. } => usize::from(slot),
+            Deferred::Peer(PeerCommand::Keyframe { slot }) => usize::from(slot),
             other => panic!("{other:?}"),
         });
         assert_eq!(slots.collect::<Vec<_>>(), (0..MAX_COMMANDS).collect::<Vec<_>>());

@@ -117,7 +117,7 @@ pub enum SlotChoice {
 /// What the control loop wants of a shard. In order.
 #[derive(Debug)]
 pub enum Command {
-    /// A new peer. Answered by [`Report::Offer`] or [`Report::Answer`].
+    /// A new peer. The shard reports [`Report::Offer`] or [`Report::Answer`].
     Join {
         /// Its id.
         peer: PeerId,
@@ -125,94 +125,32 @@ pub enum Command {
         role: Role,
         /// Which SRTP profiles it is offered.
         srtp: Srtp,
-        /// Who speaks first.
+        /// Who offers.
         begin: Begin,
     },
     /// A peer's answer to our offer.
     Answer {
-        /// Whose.
+        /// The peer that answers.
         peer: PeerId,
         /// SDP.
         sdp: Bounded,
     },
-    /// A peer's candidate.
-    Candidate {
-        /// Whose.
+    /// Changes something about one peer. Ignored when the peer is gone.
+    Peer {
+        /// The peer.
         peer: PeerId,
-        /// The candidate.
-        candidate: String,
-        /// Media section.
-        mid: Option<String>,
-        /// Its index.
-        index: Option<u16>,
+        /// What is to change.
+        command: PeerCommand,
     },
-    /// Stops or resumes a slot for one peer.
-    Pause {
-        /// Whose.
-        peer: PeerId,
-        /// Which.
-        slot: SlotIndex,
-        /// Stop, or go on.
-        paused: bool,
-    },
-    /// What a slot shows to one peer. Answered by [`Report::Slot`], also when its state stays the same.
-    Switch {
-        /// Whose.
-        peer: PeerId,
-        /// Which.
-        slot: SlotIndex,
-        /// What.
-        own: SlotChoice,
-    },
-    /// A peer wants a keyframe.
-    Keyframe {
-        /// Which peer.
-        peer: PeerId,
-        /// In which slot.
-        slot: SlotIndex,
-    },
-    /// A peer has a new WebSocket: the states of its slots are told once more.
-    TellSlots {
-        /// Which.
-        peer: PeerId,
-    },
-    /// A player's side of ICE. Answered by [`Report::Patched`], in order.
-    Patch {
-        /// Whose.
-        peer: PeerId,
-        /// What it says.
-        patch: IcePatch,
-    },
-    /// Changes what a peer may do.
-    SetRole {
-        /// Whose.
-        peer: PeerId,
-        /// What it may do.
-        role: Role,
-    },
-    /// A peer publishes something.
-    Publish {
-        /// Who.
-        peer: PeerId,
-        /// What, and where it goes.
-        outlet: Outlet,
-    },
-    /// A peer publishes something no longer.
-    Unpublish {
-        /// Who.
-        peer: PeerId,
-        /// What.
-        kind: PublishKind,
-    },
-    /// Who may steer from now on, besides what roles permit.
-    Control(Control),
     /// Ends a peer.
     Remove {
-        /// Whom.
+        /// The peer.
         peer: PeerId,
         /// For [`Report::Gone`].
         reason: String,
     },
+    /// Who may steer from now on, besides what roles permit.
+    Control(Control),
     /// A feed that may be bound from now on.
     AddFeed {
         /// Its id.
@@ -225,23 +163,23 @@ pub enum Command {
         /// Its id.
         feed: FeedId,
     },
-    /// The source of a feed is lost and tried again, or is back.
+    /// The source of a feed is lost and being retried, or is back.
     FeedOnline {
-        /// Which.
+        /// The feed.
         feed: FeedId,
-        /// It is back.
+        /// False while its source is lost.
         online: bool,
     },
     /// What a slot shows from now on, to everybody who has not chosen otherwise.
     Bind {
-        /// Which.
+        /// The slot.
         slot: SlotIndex,
         /// `None`: nothing.
         binding: Option<Binding>,
-        /// Of its picture, pixels; zeros while that is not known.
+        /// Size of its picture in pixels; zeros while it is not known.
         size: (u32, u32),
     },
-    /// A text for the channel `general`.
+    /// Sends a text on the channel `general`.
     Say {
         /// Who gets it.
         to: Audience,
@@ -252,6 +190,50 @@ pub enum Command {
     Stats,
     /// Closes every connection and ends the thread.
     Stop,
+}
+
+/// A change to one peer. While the negotiator has the peer, it is kept until the peer is back (`away`).
+#[derive(Debug)]
+pub enum PeerCommand {
+    /// Adds a candidate of the peer's.
+    Candidate {
+        /// The candidate.
+        candidate: String,
+        /// The media section that it belongs to, by its id.
+        mid: Option<String>,
+        /// The same, by its index.
+        index: Option<u16>,
+    },
+    /// Stops or resumes a slot.
+    Pause {
+        /// The slot.
+        slot: SlotIndex,
+        /// True to stop it.
+        paused: bool,
+    },
+    /// Changes who decides what a slot shows to this peer. The shard reports [`Report::Slot`], also when the slot's state
+    /// stays the same.
+    Switch {
+        /// The slot.
+        slot: SlotIndex,
+        /// Who decides, and what the peer has chosen.
+        own: SlotChoice,
+    },
+    /// Requests a keyframe of what a slot shows.
+    Keyframe {
+        /// The slot.
+        slot: SlotIndex,
+    },
+    /// Reports the states of all slots once more: the peer has a new WebSocket.
+    ReportSlots,
+    /// Takes a WHEP player's side of ICE. The shard reports [`Report::Patched`], in order.
+    Patch(IcePatch),
+    /// Changes what the peer may do.
+    SetRole(Role),
+    /// Publishes something that the peer sends.
+    Publish(Outlet),
+    /// Publishes it no longer.
+    Unpublish(PublishKind),
 }
 
 /// Who gets a message.

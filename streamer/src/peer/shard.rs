@@ -12,6 +12,7 @@ mod negotiation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -28,7 +29,7 @@ use rustix::event::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::away::Away;
+use super::away::{Away, Deferred};
 use super::commands::Commands;
 use super::connection::{Channel, Event, Identity};
 use super::feeds::Feeds;
@@ -40,7 +41,7 @@ use super::socket::{Inbox, Network, Sockets};
 use super::tcp::{Arrived, Handed};
 use super::timers::Timers;
 use super::viewer::{Context, Viewer};
-use super::{Audience, Binding, Command, FeedId, Key, Media, Path, Report};
+use super::{Audience, Binding, Command, FeedId, Key, Media, Path, PeerCommand, Report};
 use crate::feed::Demand;
 use crate::input;
 use crate::stats::Counter;
@@ -245,7 +246,7 @@ impl Shard {
                 tracing::error!("the negotiator has crashed");
                 break;
             }
-            if self.take_commands() {
+            if self.take_commands().is_break() {
                 break;
             }
             self.take_datagrams();
@@ -337,27 +338,32 @@ impl Shard {
         }
     }
 
-    /// True when the shard is to end.
-    fn take_commands(&mut self) -> bool {
+    /// Breaks when the shard is to end.
+    fn take_commands(&mut self) -> ControlFlow<()> {
         for taken in 1.. {
-            let command = match self.commands.try_recv() {
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return true,
-                Err(TryRecvError::Empty) => return false,
-                Ok(command) => command,
-            };
-            self.command(Instant::now(), command);
+            match self.commands.try_recv() {
+                Ok(command) => self.command(Instant::now(), command)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
+            }
             if taken == PER_TURN {
                 // More may wait: come back at once after the media.
                 self.wake.wake();
                 break;
             }
         }
-        false
+        ControlFlow::Continue(())
     }
 
-    fn command(&mut self, now: Instant, command: Command) {
+    /// Breaks when the shard is to end.
+    fn command(&mut self, now: Instant, command: Command) -> ControlFlow<()> {
         match command {
             Command::Join { peer, role, srtp, begin } => self.join(peer, role, srtp, begin),
+            Command::Answer { peer, sdp } => self.for_peer(peer, |shard, key| shard.answer(key, sdp)),
+            Command::Peer { peer, command } => {
+                self.for_peer(peer, |shard, key| shard.peer_command(now, key, command));
+            }
+            Command::Remove { peer, reason } => self.for_peer(peer, |shard, key| shard.remove(key, &reason)),
             Command::AddFeed { feed, demand } => self.context.feeds.add(feed, demand),
             Command::RemoveFeed { feed } => self.context.feeds.remove(feed),
             Command::FeedOnline { feed, online } => {
@@ -384,25 +390,18 @@ impl Shard {
             Command::Control(control) => self.set_control(control),
             Command::Say { to, text } => self.say_to_all(now, to, &text),
             Command::Stats => self.stats(),
-            Command::Answer { peer, .. }
-            | Command::Candidate { peer, .. }
-            | Command::Pause { peer, .. }
-            | Command::Switch { peer, .. }
-            | Command::Keyframe { peer, .. }
-            | Command::TellSlots { peer }
-            | Command::Patch { peer, .. }
-            | Command::SetRole { peer, .. }
-            | Command::Publish { peer, .. }
-            | Command::Unpublish { peer, .. }
-            | Command::Remove { peer, .. } => {
-                if let Some(key) = self.by_peer.get(&peer).copied() {
-                    self.peer_command(now, key, command);
-                    self.report_slots();
-                }
-            }
-            // Handled by the caller.
-            Command::Stop => {}
+            Command::Stop => return ControlFlow::Break(()),
         }
+        ControlFlow::Continue(())
+    }
+
+    /// Does something for one peer, within its span. Nothing when the peer is gone.
+    fn for_peer(&mut self, peer: PeerId, act: impl FnOnce(&mut Self, Key)) {
+        let Some(key) = self.by_peer.get(&peer).copied() else { return };
+        let Some(entry) = self.viewers.get(&key) else { return };
+        let _entered = entry.span.clone().entered();
+        act(self, key);
+        self.report_slots();
     }
 
     /// Whoever may not steer any more lets go of what it held.
@@ -423,7 +422,7 @@ impl Shard {
     fn offline(&mut self, key: Key, feed: FeedId) {
         match self.viewers.get_mut(&key).map(|entry| &mut entry.place) {
             Some(Place::Here(viewer)) => viewer.offline(feed),
-            Some(Place::Away(_)) => self.keep(key, Command::FeedOnline { feed, online: false }),
+            Some(Place::Away(_)) => self.keep(key, Deferred::Offline(feed)),
             None => {}
         }
     }
@@ -436,7 +435,7 @@ impl Shard {
                 viewer.transmit(&mut self.sockets, |_, _| {});
                 self.offer_if_due(key);
             }
-            Some(Place::Away(_)) => self.keep(key, Command::Bind { slot, binding, size: self.first_size }),
+            Some(Place::Away(_)) => self.keep(key, Deferred::Bind { slot, binding }),
             None => {}
         }
     }
@@ -446,50 +445,52 @@ impl Shard {
         Some(act(viewer, &mut self.context))
     }
 
-    fn peer_command(&mut self, now: Instant, key: Key, command: Command) {
+    /// What came while the peer was away.
+    fn deferred(&mut self, now: Instant, key: Key, command: Deferred) {
+        match command {
+            Deferred::Peer(command) => self.peer_command(now, key, command),
+            Deferred::Bind { slot, binding } => self.bind(now, key, slot, binding),
+            Deferred::Offline(feed) => self.offline(key, feed),
+        }
+    }
+
+    fn peer_command(&mut self, now: Instant, key: Key, command: PeerCommand) {
         let Some(entry) = self.viewers.get(&key) else { return };
         let peer = entry.peer;
-        let away = matches!(entry.place, Place::Away(_));
-        let _entered = entry.span.clone().entered();
-        if matches!(command, Command::SetRole { role, .. } if role < Role::Controller) {
+        if matches!(command, PeerCommand::SetRole(role) if role < Role::Controller) {
             // At once, also of one that is away: nothing may stay pressed by who may press nothing.
             self.input.gone(Actor::Peer(peer));
         }
+        if matches!(entry.place, Place::Away(_)) {
+            return self.keep(key, Deferred::Peer(command));
+        }
         let refused = match command {
-            Command::Remove { reason, .. } => return self.remove(key, &reason),
-            Command::Answer { sdp, .. } => return self.answer(key, sdp),
-            command if away => return self.keep(key, command),
-            Command::Bind { slot, binding, .. } => return self.bind(now, key, slot, binding),
-            Command::FeedOnline { feed, .. } => return self.offline(key, feed),
-            Command::Patch { patch, .. } => return self.patch(now, key, patch),
-            Command::Candidate { candidate, mid, index, .. } => self.with(key, |viewer, _| {
-                let added = viewer.connection().add_candidate(candidate, mid, index);
-                added.err().map(|error| ("bad_candidate", error.to_string()))
-            }),
-            Command::Pause { slot, paused, .. } => self.with(key, |viewer, cx| {
-                let known = viewer.pause(now, slot, paused, cx);
-                (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
-            }),
-            Command::Switch { slot, own, .. } => {
-                let followed = self.bindings.get(usize::from(slot)).copied().flatten();
-                self.with(key, |viewer, cx| {
-                    let known = viewer.switch(now, slot, own, followed, cx);
-                    (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
+            PeerCommand::Patch(patch) => return self.patch(now, key, patch),
+            PeerCommand::Candidate { candidate, mid, index } => self
+                .with(key, |viewer, _| {
+                    let added = viewer.connection().add_candidate(candidate, mid, index);
+                    added.err().map(|error| ("bad_candidate", error.to_string()))
                 })
+                .flatten(),
+            PeerCommand::Pause { slot, paused } => {
+                self.with_slot(key, slot, |viewer, cx| viewer.pause(now, slot, paused, cx))
             }
-            Command::Keyframe { slot, .. } => self.with(key, |viewer, cx| {
-                let known = viewer.request_keyframe(now, slot, cx);
-                (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
-            }),
-            Command::TellSlots { .. } => {
+            PeerCommand::Switch { slot, own } => {
+                let followed = self.bindings.get(usize::from(slot)).copied().flatten();
+                self.with_slot(key, slot, |viewer, cx| viewer.switch(now, slot, own, followed, cx))
+            }
+            PeerCommand::Keyframe { slot } => {
+                self.with_slot(key, slot, |viewer, cx| viewer.request_keyframe(now, slot, cx))
+            }
+            PeerCommand::ReportSlots => {
                 self.with(key, |viewer, _| viewer.forget_told());
                 None
             }
-            Command::SetRole { role, .. } => {
+            PeerCommand::SetRole(role) => {
                 self.with(key, |viewer, _| viewer.role = role);
                 None
             }
-            Command::Publish { outlet, .. } => {
+            PeerCommand::Publish(outlet) => {
                 let kind = outlet.kind;
                 if self.with(key, |viewer, cx| viewer.publish(now, outlet, cx)) == Some(false) {
                     self.reports.send(Report::Unpublishable { peer, kind });
@@ -498,18 +499,28 @@ impl Shard {
                 self.take_wishes(key);
                 None
             }
-            Command::Unpublish { kind, .. } => {
+            PeerCommand::Unpublish(kind) => {
                 self.with(key, |viewer, _| viewer.unpublish(kind));
                 self.follow_published(key);
                 None
             }
-            _ => None,
         };
-        if let Some(Some((code, message))) = refused {
+        if let Some((code, message)) = refused {
             self.reports.send(Report::Refused { peer, code, message });
         }
         self.offer_if_due(key);
         self.after_input(now, key);
+    }
+
+    /// Acts on a slot of a peer; `act` says whether there is such a slot. Returns the refusal if there is none.
+    fn with_slot(
+        &mut self,
+        key: Key,
+        slot: SlotIndex,
+        act: impl FnOnce(&mut Viewer, &mut Context) -> bool,
+    ) -> Option<(&'static str, String)> {
+        let known = self.with(key, act)?;
+        (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
     }
 
     fn say_to_all(&mut self, now: Instant, to: Audience, text: &Arc<str>) {

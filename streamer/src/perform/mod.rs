@@ -33,7 +33,7 @@ use crate::link::{Finished, Link};
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::publishing::{MediaOutlet, Outlet};
-use crate::peer::{Command, FeedId, Media, Network, Report, handover, shard};
+use crate::peer::{Command, FeedId, Media, Network, PeerCommand, Report, handover, shard};
 use crate::process::confine;
 use crate::session::Started;
 use crate::session::effects::{Effect, RenditionStart, SourceStart};
@@ -176,7 +176,7 @@ impl Performer {
             Effect::Send(message) => link.send(message),
             Effect::Heartbeat { stats, peers } => self.heartbeat(link, *stats, peers),
             Effect::Command { shard, command } => self.shards[shard].commands.send(command),
-            Effect::PeerCommand { shard, peer, command } => self.peer_command(link, shard, peer, command),
+            Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
             Effect::Publish { shard, peer, kind, video, audio } => {
@@ -195,7 +195,7 @@ impl Performer {
         link.send(StreamerIpcMessage::Stats { stats: Box::new(Json(stats)), peers });
     }
 
-    fn peer_command(&mut self, link: &mut Link, shard: usize, peer: PeerId, command: Command) {
+    fn offer_command(&mut self, link: &mut Link, shard: usize, peer: PeerId, command: Command) {
         if self.shards[shard].commands.offer(command).is_err() {
             let code = "busy".to_owned();
             let message = "the session is behind with its peers; try again".to_owned();
@@ -210,8 +210,8 @@ impl Performer {
             PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video(self.video_outlet(video)),
             PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
         };
-        let outlet = Outlet { kind, feeds, media };
-        self.shards[shard].commands.send(Command::Publish { peer, outlet });
+        let command = PeerCommand::Publish(Outlet { kind, feeds, media });
+        self.shards[shard].commands.send(Command::Peer { peer, command });
     }
 
     fn start_source(&self, start: SourceStart) {

@@ -46,7 +46,7 @@ pub enum Effect {
         command: Command,
     },
     /// Gives a shard what a peer asked for. While the shard is too far behind, the peer is refused with `busy` instead.
-    PeerCommand {
+    OfferCommand {
         /// Index of the shard.
         shard: usize,
         /// Who asked.

@@ -21,8 +21,7 @@ impl Session {
             return Some(ExitReason::Fatal { message });
         }
         for peer in self.peers.abandoned(now.instant) {
-            let _ =
-                self.command(peer, Command::Remove { peer, reason: "nobody came back for it".to_owned() });
+            let _ = self.remove_peer(peer, "nobody came back for it".to_owned());
         }
         self.run_without_source(now);
         self.update_sources(now);

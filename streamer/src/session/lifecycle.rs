@@ -13,7 +13,7 @@ use common::spec::SourceSpec;
 use super::effects::{Effect, RenditionStart, SourceStart, Work};
 use super::sources::{Early, Entry, Life, Shown, Waiter};
 use super::viewers::general;
-use super::{MAIN_SLOT, Now, Session};
+use super::{DesktopCursor, MAIN_SLOT, Now, Session};
 use crate::feed::Tapping;
 use crate::input;
 use crate::link::ReplyTo;
@@ -345,7 +345,7 @@ impl Session {
     }
 
     fn cursor_changed(&mut self, shape: Option<CursorShape>) {
-        self.cursor = Some(shape);
+        self.cursor = shape.map_or(DesktopCursor::Hidden, DesktopCursor::Visible);
         for text in self.cursor_messages() {
             self.command_all(|| Command::Say { to: Audience::All, text: text.clone() });
         }
@@ -353,7 +353,11 @@ impl Session {
 
     /// The cursor's shape, for each slot that shows the desktop or one of its windows.
     pub(super) fn cursor_messages(&self) -> Vec<Arc<str>> {
-        let Some(shape) = &self.cursor else { return Vec::new() };
+        let shape = match &self.cursor {
+            DesktopCursor::Unknown => return Vec::new(),
+            DesktopCursor::Hidden => None,
+            DesktopCursor::Visible(shape) => Some(shape.clone()),
+        };
         let on_desktop = |slot: &SlotIndex| self.input_target(*slot).is_some();
         let slots = self.slots.keys().copied().filter(on_desktop);
         slots.map(|slot| general(&GeneralMessage::Cursor { slot, shape: shape.clone() })).collect()

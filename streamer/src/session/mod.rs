@@ -38,7 +38,6 @@ use common::stats::NetworkStats;
 
 use crate::link::{Asked, ReplyTo};
 use crate::media::Size;
-use crate::peer::Command;
 use crate::snapshot::Form;
 use crate::source::{self, Running};
 use crate::stats::SourceCounters;
@@ -79,6 +78,16 @@ struct Shard {
     unanswered: u32,
 }
 
+/// The desktop's cursor, as its source reported it last.
+enum DesktopCursor {
+    /// Not reported yet.
+    Unknown,
+    /// No part of it can be seen.
+    Hidden,
+    /// It has this shape.
+    Visible(CursorShape),
+}
+
 /// One session.
 pub struct Session {
     id: StreamerId,
@@ -105,8 +114,7 @@ pub struct Session {
     snapshots: Snapshots,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
-    /// Shape of the desktop's cursor; `None` while it is not known.
-    cursor: Option<Option<CursorShape>>,
+    cursor: DesktopCursor,
 }
 
 impl Session {
@@ -144,7 +152,7 @@ impl Session {
             published: Publications::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),
-            cursor: None,
+            cursor: DesktopCursor::Unknown,
         };
         let main = session.spec.source.clone().map(|spec| (MAIN_SOURCE.to_owned(), spec));
         for (name, spec) in main.into_iter().chain(session.spec.sources.clone()) {
@@ -194,7 +202,7 @@ impl Session {
             AnyRequest::RemovePeer(request) => {
                 let to = asked.by(&request);
                 let RemovePeer { peer, reason } = request;
-                let result = self.command(peer, Command::Remove { peer, reason });
+                let result = self.remove_peer(peer, reason);
                 self.effects.reply(to, result);
             }
             AnyRequest::UpdatePeer(request) => {

@@ -17,7 +17,7 @@ use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 use super::effects::Effect;
 use super::sources::{Life, Shown};
 use super::{Now, Session};
-use crate::peer::Command;
+use crate::peer::{Command, PeerCommand};
 use crate::peer::publishing::Pictured;
 use crate::source::published::{Known, Published};
 
@@ -120,7 +120,7 @@ impl Session {
         let entry = self.peers.get(peer);
         let entry = entry.ok_or_else(|| RequestError::new(Code::PeerNotFound, "you have left"))?;
         if entry.peer.role < Role::Controller {
-            return Err(RequestError::new(Code::Forbidden, "this needs the right to publish"));
+            return Err(RequestError::new(Code::NotAllowed, "this needs the right to publish"));
         }
         if entry.peer.state != PeerState::Connected {
             return Err(RequestError::new(Code::JoinFailed, "publish when you are connected"));
@@ -211,7 +211,7 @@ impl Session {
         }
         let nothing_left = spec.kinds.is_empty();
         let video = entry.video.id;
-        let _ = self.command(peer, Command::Unpublish { peer, kind });
+        let _ = self.command(peer, PeerCommand::Unpublish(kind));
         let reason = reason.map(str::to_owned);
         self.effects.signal_peer(peer, ServerMessage::Unpublished { kind, reason: reason.clone() });
         if nothing_left {

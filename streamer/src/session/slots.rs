@@ -4,6 +4,7 @@
 //! feed for their slot writers.
 
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
+use common::input::Actor;
 use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
 use common::signal::{ServerMessage, SlotState, StreamInfo};
 use common::slots::{BindSlot, SlotConfig, SlotSource};
@@ -11,9 +12,9 @@ use common::spec::{CursorMode, SourceSpec, hide_addresses};
 
 use super::sources::{Life, Shown, Waiter};
 use super::{Now, Session};
-use crate::input::{self, Target};
+use crate::input::{self, Target, TargetChoice};
 use crate::link::ReplyTo;
-use crate::peer::{Command, SlotChoice, negotiate};
+use crate::peer::{Command, PeerCommand, SlotChoice, negotiate};
 
 /// A slot that shows something to everybody.
 pub struct Bound {
@@ -210,7 +211,7 @@ impl Session {
         for (peer, slot) in self.peers.showing(name) {
             let own = self.peers.choice(peer, slot).map(|shown| SlotChoice::Own(self.sources.binding(shown)));
             if let Some(own) = own {
-                let _ = self.command(peer, Command::Switch { peer, slot, own });
+                let _ = self.command(peer, PeerCommand::Switch { slot, own });
             }
         }
     }
@@ -258,18 +259,18 @@ impl Session {
         let own = SlotChoice::Own(self.sources.binding(&shown));
         let target = self.target_of(&shown);
         self.peers.choose(peer, slot, Some(shown));
-        self.effects.input(input::Event::Switch(common::input::Actor::Peer(peer), slot, Some(target)));
-        let _ = self.command(peer, Command::Switch { peer, slot, own });
+        self.effects.input(input::Event::Switch(Actor::Peer(peer), slot, TargetChoice::Own(target)));
+        let _ = self.command(peer, PeerCommand::Switch { slot, own });
     }
 
     /// A peer has no choice of its own any more: it sees what everybody does, or nothing if all of its slots are
     /// its own.
     fn follow(&mut self, peer: PeerId, slot: SlotIndex) {
         self.peers.choose(peer, slot, None);
-        self.effects.input(input::Event::Switch(common::input::Actor::Peer(peer), slot, None));
+        self.effects.input(input::Event::Switch(Actor::Peer(peer), slot, TargetChoice::Follow));
         let alone = self.peers.get(peer).is_some_and(|entry| entry.own_slots);
         let own = if alone { SlotChoice::Own(None) } else { SlotChoice::Follow };
-        let _ = self.command(peer, Command::Switch { peer, slot, own });
+        let _ = self.command(peer, PeerCommand::Switch { slot, own });
     }
 
     /// What the slots of a peer that comes with wishes of its own are to show, in their order; and how each begins.

@@ -25,7 +25,7 @@ use crate::input;
 use crate::link::ReplyTo;
 use crate::media::Size;
 use crate::peer::connection::Channel;
-use crate::peer::{Audience, Begin, Command, Report, Sections, SlotChoice, Srtp};
+use crate::peer::{Audience, Begin, Command, PeerCommand, Report, Sections, SlotChoice, Srtp};
 use crate::source::ClipboardOffer;
 
 /// Patches of one peer that wait for its shard. A player waits for each before it sends another.
@@ -213,7 +213,7 @@ impl Session {
         if role != had {
             let _ = self.set_role(now, peer, role);
         }
-        let _ = self.command(peer, Command::TellSlots { peer });
+        let _ = self.command(peer, PeerCommand::ReportSlots);
         true
     }
 
@@ -230,7 +230,7 @@ impl Session {
             .ok_or_else(|| RequestError::new(Code::SessionNotFound, "that session has ended"))?;
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, session.to_owned(), true);
-        let _ = self.command(peer, Command::TellSlots { peer });
+        let _ = self.command(peer, PeerCommand::ReportSlots);
         Ok(())
     }
 
@@ -271,6 +271,7 @@ impl Session {
 
     /// A peer's signalling.
     pub(super) fn signal(&mut self, now: Now, peer: PeerId, message: ClientMessage) {
+        let change = |command| Command::Peer { peer, command };
         let command = match message {
             ClientMessage::Switch { slot, stream, quality, request_id } => {
                 return self.switch(now, peer, SlotConfig { slot, stream, quality }, request_id);
@@ -287,16 +288,15 @@ impl Session {
                 if candidate.is_empty() {
                     return;
                 }
-                Command::Candidate { peer, candidate, mid: sdp_mid, index: sdp_m_line_index }
+                change(PeerCommand::Candidate { candidate, mid: sdp_mid, index: sdp_m_line_index })
             }
-            ClientMessage::Pause { slot } => Command::Pause { peer, slot, paused: true },
-            ClientMessage::Resume { slot } => Command::Pause { peer, slot, paused: false },
-            ClientMessage::Keyframe { slot } => Command::Keyframe { peer, slot },
+            ClientMessage::Pause { slot } => change(PeerCommand::Pause { slot, paused: true }),
+            ClientMessage::Resume { slot } => change(PeerCommand::Pause { slot, paused: false }),
+            ClientMessage::Keyframe { slot } => change(PeerCommand::Keyframe { slot }),
             ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
             ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::Bye => {
-                let _ =
-                    self.command(peer, Command::Remove { peer, reason: "the peer said goodbye".to_owned() });
+                let _ = self.remove_peer(peer, "the peer said goodbye".to_owned());
                 return;
             }
             ClientMessage::ControlRequest => return self.control_wish(peer, Wish::Request),
@@ -310,11 +310,11 @@ impl Session {
         };
         // Late words of a peer that is gone are no error.
         let Some(entry) = self.peers.get(peer) else { return };
-        self.effects.push(Effect::PeerCommand { shard: entry.shard, peer, command });
+        self.effects.push(Effect::OfferCommand { shard: entry.shard, peer, command });
     }
 
     pub(super) fn set_role(&mut self, now: Now, peer: PeerId, role: Role) -> Result<(), RequestError> {
-        self.command(peer, Command::SetRole { peer, role })?;
+        self.command(peer, PeerCommand::SetRole(role))?;
         if let Some(known) = self.peers.get_mut(peer) {
             known.role = role;
         }
@@ -357,7 +357,7 @@ impl Session {
             }
             Report::Listening { peer } => {
                 for text in self.cursor_messages() {
-                    let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
+                    self.say_to(peer, text);
                 }
             }
             Report::Slot { peer, slot, state } => {
@@ -396,7 +396,7 @@ impl Session {
             return self.effects.refuse(to, RequestError::new(Code::Busy, "one after the other"));
         }
         waiting.push_back(to);
-        let _ = self.command(peer, Command::Patch { peer, patch });
+        let _ = self.command(peer, PeerCommand::Patch(patch));
     }
 
     fn patched(&mut self, peer: PeerId, result: Result<Option<String>, RequestError>) {
@@ -512,11 +512,11 @@ impl Session {
                 let message = "too much waits for the text that is being typed".to_owned();
                 let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
                 let text = general(&GeneralMessage::Error { channel, code, message });
-                let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
+                self.say_to(peer, text);
             }
             input::Notice::Rumble(peer, slot, pad, input::Motors { strong, weak }) => {
                 let text = general(&GeneralMessage::Rumble { slot, pad, strong, weak });
-                let _ = self.command(peer, Command::Say { to: Audience::One(peer), text });
+                self.say_to(peer, text);
             }
         }
     }
@@ -531,7 +531,23 @@ impl Session {
         self.command_all(|| Command::Say { to, text: text.clone() });
     }
 
-    pub(super) fn command(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
+    /// Changes something about one peer.
+    pub(super) fn command(&mut self, peer: PeerId, command: PeerCommand) -> Result<(), RequestError> {
+        self.command_shard_of(peer, Command::Peer { peer, command })
+    }
+
+    /// Has its shard end a peer. It stays known until the shard reports that it is gone.
+    pub(super) fn remove_peer(&mut self, peer: PeerId, reason: String) -> Result<(), RequestError> {
+        self.command_shard_of(peer, Command::Remove { peer, reason })
+    }
+
+    /// Sends a text to one peer on its channel `general`.
+    fn say_to(&mut self, peer: PeerId, text: Arc<str>) {
+        // One that is gone needs it no more.
+        let _ = self.command_shard_of(peer, Command::Say { to: Audience::One(peer), text });
+    }
+
+    fn command_shard_of(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
         let entry = self
             .peers
             .get(peer)

@@ -14,8 +14,8 @@ pub enum Fate {
     Expired,
     /// Its process ended while there was no server, and its policy decides, as if that happened now.
     Ended,
-    /// It stays as it is: it has failed for good, or was stopped.
-    Rests,
+    /// It stays ended until it is restarted: it has failed for good, or was stopped.
+    Dormant,
     /// It is started: its process ended with the whole machine.
     Starts,
 }
@@ -34,7 +34,7 @@ impl Fate {
         } else if record.lifetime.has_expired(now) {
             Fate::Expired
         } else if record.wanted != Wanted::Running {
-            Fate::Rests
+            Fate::Dormant
         } else if has_ended {
             Fate::Ended
         } else {
@@ -61,9 +61,9 @@ mod tests {
         for (configured, expires_at, wanted, has_ended, expected) in [
             (None, None, running, false, Fate::Starts),
             (None, None, running, true, Fate::Ended),
-            (None, None, Wanted::Ended, false, Fate::Rests),
-            (None, None, Wanted::Ended, true, Fate::Rests),
-            (None, None, Wanted::Stopped, true, Fate::Rests),
+            (None, None, Wanted::Ended, false, Fate::Dormant),
+            (None, None, Wanted::Ended, true, Fate::Dormant),
+            (None, None, Wanted::Stopped, true, Fate::Dormant),
             (Some(30), None, running, false, Fate::Starts),
             (Some(25), None, running, false, Fate::Replaced),
             (Some(25), None, Wanted::Ended, true, Fate::Replaced),

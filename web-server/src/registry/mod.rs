@@ -222,8 +222,8 @@ impl Handle {
     ///
     /// # Errors
     /// It is neither.
-    pub async fn look(&self, id: &StreamerId) -> Result<supervisor::Handle, Denied> {
-        self.call(|answer| Call::Reach { id: id.clone(), may: request::look, answer }).await?
+    pub async fn reach_while_starting(&self, id: &StreamerId) -> Result<supervisor::Handle, Denied> {
+        self.call(|answer| Call::Reach { id: id.clone(), may: request::reach_while_starting, answer }).await?
     }
 
     /// One peer; `None` when it is not known (yet).
@@ -429,7 +429,7 @@ impl Registry {
                     (Fate::Ended, Some(Ended { exit: Some(exit), dir })) => {
                         self.ended_meanwhile(now, record, exit, &dir);
                     }
-                    (Fate::Rests, _) => self.rest(now, record),
+                    (Fate::Dormant, _) => self.keep_dormant(now, record),
                     _ => self.restore(now, record),
                 },
             }
@@ -485,15 +485,15 @@ impl Registry {
     fn restore(&mut self, now: Moment, mut record: Record) {
         tracing::info!(id = %record.id, "starting a streamer that is to run");
         audit(&self.store, &record.id, AuditAction::Restarted, "server", None);
-        record.history.started_again();
+        record.history.restarted();
         self.start(now, record);
     }
 
-    /// One that has failed for good stays to be looked at, one that was stopped to be started again.
-    fn rest(&mut self, now: Moment, record: Record) {
+    /// Keeps a streamer that does not run: one that has failed for good can be examined, one that was stopped restarted.
+    fn keep_dormant(&mut self, now: Moment, record: Record) {
         let plan = self.plan(&record);
-        let handle = supervisor::rest(plan, self.events_sender.clone());
-        let session = Session::resting(record, now, handle, self.store.clone(), self.config.hosts.clone());
+        let handle = supervisor::dormant(plan, self.events_sender.clone());
+        let session = Session::dormant(record, now, handle, self.store.clone(), self.config.hosts.clone());
         self.insert(session);
     }
 
@@ -502,7 +502,7 @@ impl Registry {
         let log = dir.log_tail(LOG_LINES);
         let failure = Failure { exit: Some(exit), log, ..Failure::new(reason) };
         let plan = self.plan(&record);
-        let handle = supervisor::rest(plan, self.events_sender.clone());
+        let handle = supervisor::dormant(plan, self.events_sender.clone());
         let mut session = Session::new(record, now, handle, self.store.clone(), self.config.hosts.clone());
         session.ended(now, failure);
         self.insert(session);

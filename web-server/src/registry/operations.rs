@@ -132,7 +132,7 @@ impl Handle {
     /// # Errors
     /// See [`OperationError`].
     pub async fn list_sources(&self, id: &StreamerId) -> Result<SourceList, OperationError> {
-        Ok(self.look(id).await?.ask(ListSources).await?.0)
+        Ok(self.reach_while_starting(id).await?.ask(ListSources).await?.0)
     }
 
     /// Changes who may steer, as `by` wishes.

@@ -102,11 +102,11 @@ pub fn reach(life: &Life) -> Result<(), Denied> {
     }
 }
 
-/// May something be asked of a streamer that one can do as well that is still starting?
+/// Decides whether a streamer can be asked for something that it can also do while it is starting.
 ///
 /// # Errors
-/// The reason why not.
-pub fn look(life: &Life) -> Result<(), Denied> {
+/// The reason why it cannot.
+pub fn reach_while_starting(life: &Life) -> Result<(), Denied> {
     match &life.stage {
         Stage::Starting => Ok(()),
         _ => reach(life),
@@ -156,8 +156,8 @@ mod tests {
     fn only_a_running_streamer_can_be_asked_things() {
         assert_eq!(reach(&life(Stage::Running)), Ok(()));
         assert_eq!(reach(&life(Stage::Starting)), Err(Denied::Starting));
-        assert_eq!(look(&life(Stage::Starting)), Ok(()));
-        assert_eq!(look(&life(failed())), Err(Denied::Failed("why".into())));
+        assert_eq!(reach_while_starting(&life(Stage::Starting)), Ok(()));
+        assert_eq!(reach_while_starting(&life(failed())), Err(Denied::Failed("why".into())));
         assert_eq!(reach(&life(failed())), Err(Denied::Failed("why".into())));
         let stopped = life(Stage::Stopped { reason: "idle".into() });
         assert_eq!(reach(&stopped), Err(Denied::Stopped("idle".into())));

@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// A streamer that failed for good, or was stopped, before we came.
-    pub fn resting(record: Record, now: Moment, handle: Handle, store: Store, hosts: Hosts) -> Self {
+    pub fn dormant(record: Record, now: Moment, handle: Handle, store: Store, hosts: Hosts) -> Self {
         let stopped = record.wanted == Wanted::Stopped;
         let mut session = Self::new(record, now, handle, store, hosts);
         if stopped {
@@ -393,7 +393,7 @@ impl Session {
         }
         let halted = std::mem::take(&mut self.halting);
         if let Some(by) = self.asked.take() {
-            return self.start_again(now, &by, ASKED);
+            return self.restart_now(now, &by, ASKED);
         }
         if halted {
             // Whatever it said meanwhile is gone with it, too.
@@ -405,17 +405,17 @@ impl Session {
         let verdict = self.history.ended(now.instant, &self.spec.restart, exit.as_ref(), random());
         self.history.last = Some(LastEnd { at: now.time, reason: reason.clone(), exit, log });
         match verdict {
-            Verdict::Again { after } => {
+            Verdict::Restart { after } => {
                 self.due = Some(now.instant + after);
                 let next = TimeDelta::from_std(after).ok().map(|after| now.time + after);
                 self.fail_waiting(&failure);
                 self.change(now, Change::Restart { reason, next });
             }
-            Verdict::Stays(Why::CrashLoop { ends }) => {
+            Verdict::StayEnded(Why::CrashLoop { ends }) => {
                 let reason = format!("it ended {ends} times in a row, the last time: {reason}");
                 self.change(now, Change::Ended(Failure { reason, ..failure }));
             }
-            Verdict::Stays(Why::Policy | Why::Finished | Why::NeverRan) => {
+            Verdict::StayEnded(Why::Policy | Why::Finished | Why::NeverRan) => {
                 self.change(now, Change::Ended(failure));
             }
         }
@@ -431,16 +431,16 @@ impl Session {
         self.usage.used(now);
         match &self.life.stage {
             Stage::Stopping { .. } => return Err(Denied::Stopping),
-            Stage::Stopped { .. } if !self.halting => self.start_again(now, by, ASKED),
+            Stage::Stopped { .. } if !self.halting => self.restart_now(now, by, ASKED),
             Stage::Failed(_) | Stage::Restarting { next: Some(_), .. } => {
-                self.start_again(now, by, ASKED);
+                self.restart_now(now, by, ASKED);
             }
             Stage::Starting
             | Stage::Running
             | Stage::Stopped { .. }
             | Stage::Restarting { next: None, .. } => {
                 self.asked = Some(by.to_owned());
-                self.handle.again(self.generation);
+                self.handle.replace(self.generation);
                 self.change(now, Change::Restart { reason: ASKED.to_owned(), next: None });
             }
         }
@@ -536,16 +536,16 @@ impl Session {
     pub fn start_if_due(&mut self, now: Moment) {
         if self.due.is_some_and(|due| due <= now.instant) {
             let reason = self.life.reason().unwrap_or_default().to_owned();
-            self.start_again(now, "server", &reason);
+            self.restart_now(now, "server", &reason);
         }
     }
 
-    fn start_again(&mut self, now: Moment, by: &str, reason: &str) {
+    fn restart_now(&mut self, now: Moment, by: &str, reason: &str) {
         self.due = None;
         self.arrange = true;
-        self.history.started_again();
+        self.history.restarted();
         self.audit(AuditAction::Restarted, by, Some(reason.to_owned()));
-        self.handle.again(self.generation);
+        self.handle.replace(self.generation);
         self.generation += 1;
         self.change(now, Change::Restart { reason: reason.to_owned(), next: None });
         self.keep();

@@ -7,7 +7,7 @@
 //!      │                                                                       │ ▲            │
 //!      │                                                        connection lost▼ │            ▼
 //!      │                                                                     reconnect    Ended, unless told to stop;
-//!      └───────────────── told to start again ───────────────────────────────────────────── rest
+//!      └───────────────── told to restart ────────────────────────────────────── wait_for_restart
 //!                                                                                         on stop: remove run dir, Gone
 //! ```
 //!
@@ -161,9 +161,9 @@ pub struct Handle {
     control: mpsc::Sender<Command>,
     bulk: mpsc::Sender<bulk::Command>,
     stop: Arc<watch::Sender<Option<String>>>,
-    /// The generation that another one shall follow.
-    again: Arc<watch::Sender<Option<Generation>>>,
-    /// The generation that none shall follow yet.
+    /// The generation whose process another one is to replace.
+    replace: Arc<watch::Sender<Option<Generation>>>,
+    /// The generation whose process is to end, and none to replace it yet.
     halt: Arc<watch::Sender<Option<Generation>>>,
 }
 
@@ -227,14 +227,14 @@ impl Handle {
         }
     }
 
-    /// Another process shall take the place of this one: of one that has ended, at once; of one that runs, when it has ended as
-    /// it was told by this, which [`Event::Ended`] tells as well. Means nothing when a later one runs already.
-    pub fn again(&self, after: Generation) {
-        self.again.send_replace(Some(after));
+    /// Has another process take the place of this generation's. If that one still runs it is told to end first, and
+    /// [`Event::Ended`] follows. Ignored when a later generation runs already.
+    pub fn replace(&self, generation: Generation) {
+        self.replace.send_replace(Some(generation));
     }
 
-    /// This process shall end, which [`Event::Ended`] tells, and none take its place until [`Self::again`] says so. Means nothing
-    /// when it has ended, or a later one runs.
+    /// Ends this generation's process; [`Event::Ended`] follows. No other takes its place until [`Self::replace`] is called. Ignored
+    /// when it has ended, or a later generation runs.
     pub fn halt(&self, generation: Generation) {
         self.halt.send_replace(Some(generation));
     }
@@ -283,7 +283,7 @@ impl Requests {
 
     /// The process after which another one is to be started.
     pub(crate) fn started_after(&self) -> Option<Generation> {
-        *self.handle.again.borrow()
+        *self.handle.replace.borrow()
     }
 
     /// Why the streamer is to end, if it is.
@@ -301,7 +301,7 @@ pub(crate) fn unsupervised() -> (Handle, Requests) {
         control: control_sender,
         bulk,
         stop: watch::Sender::new(None).into(),
-        again: watch::Sender::new(None).into(),
+        replace: watch::Sender::new(None).into(),
         halt: watch::Sender::new(None).into(),
     };
     (handle.clone(), Requests { control, handle })
@@ -317,9 +317,9 @@ pub fn resume(found: adopt::Found, plan: Plan, events: Events) -> Handle {
     supervise(plan, task::Begin::Adopted(Box::new(found)), events)
 }
 
-/// Supervises a streamer that has ended, and waits to be told to start it again.
-pub fn rest(plan: Plan, events: Events) -> Handle {
-    supervise(plan, task::Begin::Resting, events)
+/// Supervises a streamer that has ended, and waits until it is told to restart it.
+pub fn dormant(plan: Plan, events: Events) -> Handle {
+    supervise(plan, task::Begin::Dormant, events)
 }
 
 fn supervise(plan: Plan, begin: task::Begin, events: Events) -> Handle {

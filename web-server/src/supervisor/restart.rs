@@ -1,5 +1,5 @@
-//! Whether, and when, a streamer that has ended by itself is started again: backoff with jitter, and an end to it when nothing
-//! helps. Pure: time and chance are passed in.
+//! Whether and when a streamer that has ended by itself is restarted: with a growing pause and jitter, until it has failed too
+//! often. Pure: time and chance are passed in.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,17 @@ use common::exit::{ExitReason, StreamerExit};
 use common::restart::{LastEnd, RestartPolicy, RestartSpec};
 use serde::{Deserialize, Serialize};
 
-/// One that ran for so long was fine: what happens to it then is a first failure again.
+/// A process that ran for so long counts as healthy: its failure is the first of a new row.
 const STABLE: Duration = Duration::from_secs(60);
-/// Before somebody else is asked again who was busy or away. Whoever waits for a host wants it soon after it is back.
+/// Pauses before a host elsewhere that was busy or unreachable is tried again. Whoever waits for it wants it soon after it is
+/// back.
 const ELSEWHERE: Backoff = backoff(Duration::from_secs(5), Duration::from_secs(60));
 
 /// What is remembered of a streamer's restarts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// How often it was started again since it was created.
+    /// Restarts since it was created.
     pub count: u32,
     /// How its process last ended.
     pub last: Option<LastEnd>,
@@ -35,16 +36,16 @@ pub struct History {
 /// What follows from an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is started again.
-    Again {
+    /// It is restarted.
+    Restart {
         /// After so long.
         after: Duration,
     },
-    /// It is not.
-    Stays(Why),
+    /// It stays ended.
+    StayEnded(Why),
 }
 
-/// Why a streamer is not started again.
+/// Why a streamer is not restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// Its policy says so.
@@ -82,30 +83,30 @@ impl History {
         }
         let finished = exit.is_some_and(|exit| matches!(exit.reason, ExitReason::Finished { .. }));
         match spec.policy {
-            RestartPolicy::Never => return Verdict::Stays(Why::Policy),
-            RestartPolicy::OnFailure if finished => return Verdict::Stays(Why::Finished),
-            RestartPolicy::OnFailure if !self.ran => return Verdict::Stays(Why::NeverRan),
+            RestartPolicy::Never => return Verdict::StayEnded(Why::Policy),
+            RestartPolicy::OnFailure if finished => return Verdict::StayEnded(Why::Finished),
+            RestartPolicy::OnFailure if !self.ran => return Verdict::StayEnded(Why::NeverRan),
             RestartPolicy::OnFailure | RestartPolicy::Always => {}
         }
         // No number of attempts makes a machine elsewhere free, and none of them is this streamer's fault.
         if exit.is_some_and(is_elsewhere) {
             self.elsewhere = self.elsewhere.saturating_add(1);
-            return Verdict::Again { after: ELSEWHERE.pause(self.elsewhere, random) };
+            return Verdict::Restart { after: ELSEWHERE.pause(self.elsewhere, random) };
         }
         self.quick += 1;
         if self.quick > spec.attempts {
-            return Verdict::Stays(Why::CrashLoop { ends: self.quick });
+            return Verdict::StayEnded(Why::CrashLoop { ends: self.quick });
         }
-        Verdict::Again { after: delay(spec, self.quick, random) }
+        Verdict::Restart { after: delay(spec, self.quick, random) }
     }
 
-    /// It is started again.
-    pub fn started_again(&mut self) {
+    /// Notes a restart.
+    pub fn restarted(&mut self) {
         self.count = self.count.saturating_add(1);
         self.running_since = None;
     }
 
-    /// Somebody wants it to be started again, whatever was before.
+    /// Somebody restarts it on purpose: earlier failures no longer count.
     pub fn forgive(&mut self) {
         self.quick = 0;
     }
@@ -148,19 +149,19 @@ mod tests {
         let start = Instant::now();
         let mut history = History::default();
         let verdict = history.ended(start, &spec, failed("host_busy").as_ref(), 0.5);
-        assert_eq!(verdict, Verdict::Stays(Why::NeverRan), "whoever created it is told");
+        assert_eq!(verdict, Verdict::StayEnded(Why::NeverRan), "whoever created it is told");
         history.runs(start);
         let mut pauses = Vec::new();
         for code in ["host_busy", "host_timeout", "host_busy", "host_busy", "host_busy", "host_busy"] {
             match history.ended(start, &spec, failed(code).as_ref(), 0.5) {
-                Verdict::Again { after } => pauses.push(after.as_secs()),
-                Verdict::Stays(why) => panic!("{why:?}"),
+                Verdict::Restart { after } => pauses.push(after.as_secs()),
+                Verdict::StayEnded(why) => panic!("{why:?}"),
             }
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
         let after = Duration::from_millis(250);
         let verdict = history.ended(start, &spec, failed("host_refused").as_ref(), 0.5);
-        assert_eq!(verdict, Verdict::Again { after }, "its own failures count as if there had been none");
+        assert_eq!(verdict, Verdict::Restart { after }, "its own failures count as if there had been none");
     }
 
     /// What follows for one that ran, or never did, for each kind of end.
@@ -188,14 +189,14 @@ mod tests {
                 }
                 history.ended(start, &with(policy), exit(reason.clone()).as_ref(), 0.5)
             };
-            let again = Verdict::Again { after: Duration::from_millis(250) };
-            assert_eq!(verdict(Never, true), Verdict::Stays(Why::Policy));
-            assert_eq!(verdict(Always, true), again);
-            assert_eq!(verdict(Always, false), again);
-            let expected = if is_failure { again } else { Verdict::Stays(Why::Finished) };
+            let restart = Verdict::Restart { after: Duration::from_millis(250) };
+            assert_eq!(verdict(Never, true), Verdict::StayEnded(Why::Policy));
+            assert_eq!(verdict(Always, true), restart);
+            assert_eq!(verdict(Always, false), restart);
+            let expected = if is_failure { restart } else { Verdict::StayEnded(Why::Finished) };
             assert_eq!(verdict(OnFailure, true), expected, "{reason:?}");
             if is_failure {
-                assert_eq!(verdict(OnFailure, false), Verdict::Stays(Why::NeverRan));
+                assert_eq!(verdict(OnFailure, false), Verdict::StayEnded(Why::NeverRan));
             }
         }
     }
@@ -209,17 +210,17 @@ mod tests {
             history.runs(now);
             now += Duration::from_secs(59);
             let verdict = history.ended(now, &spec, exit(ExitReason::Unknown).as_ref(), 0.5);
-            assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(expected) });
-            history.started_again();
+            assert_eq!(verdict, Verdict::Restart { after: Duration::from_millis(expected) });
+            history.restarted();
         }
         history.runs(now);
         let verdict = history.ended(now, &spec, None, 0.5);
-        assert_eq!(verdict, Verdict::Stays(Why::CrashLoop { ends: 6 }));
+        assert_eq!(verdict, Verdict::StayEnded(Why::CrashLoop { ends: 6 }));
         assert_eq!(history.count, 5);
         history.forgive();
-        history.started_again();
+        history.restarted();
         let verdict = history.ended(now, &spec, None, 0.5);
-        assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(250) });
+        assert_eq!(verdict, Verdict::Restart { after: Duration::from_millis(250) });
     }
 
     #[test]
@@ -231,7 +232,7 @@ mod tests {
             history.runs(now);
             now += STABLE;
             let verdict = history.ended(now, &spec, None, 0.5);
-            assert_eq!(verdict, Verdict::Again { after: Duration::from_millis(250) });
+            assert_eq!(verdict, Verdict::Restart { after: Duration::from_millis(250) });
         }
     }
 

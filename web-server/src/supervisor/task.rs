@@ -57,9 +57,9 @@ pub(super) struct Supervisor {
     commands: mpsc::Receiver<Command>,
     /// Why to stop, once we shall.
     stop: watch::Receiver<Option<String>>,
-    /// Which process another one shall follow.
-    again: watch::Receiver<Option<Generation>>,
-    /// Which process shall end without another one.
+    /// Which process another one is to replace.
+    replace: watch::Receiver<Option<Generation>>,
+    /// Which process is to end without a replacement.
     halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
     pending: Pending<Waiting>,
@@ -77,7 +77,7 @@ pub(super) enum Begin {
     /// A process, and a connection to it.
     Adopted(Box<Found>),
     /// What an ended process has left.
-    Resting,
+    Dormant,
 }
 
 /// Why serving a connection ended.
@@ -95,7 +95,7 @@ impl Supervisor {
         let (control, commands) = mpsc::channel(COMMANDS);
         let (bulk, bulk_commands) = mpsc::channel(BULK_COMMANDS);
         let (stop_sender, stop) = watch::channel(None);
-        let (again_sender, again) = watch::channel(None);
+        let (replace_sender, replace) = watch::channel(None);
         let (halt_sender, halt) = watch::channel(None);
         let supervisor = Self {
             id: plan.id.clone(),
@@ -103,7 +103,7 @@ impl Supervisor {
             events,
             commands,
             stop,
-            again,
+            replace,
             halt,
             generation: 0,
             pending: Pending::default(),
@@ -115,7 +115,7 @@ impl Supervisor {
             control,
             bulk,
             stop: stop_sender.into(),
-            again: again_sender.into(),
+            replace: replace_sender.into(),
             halt: halt_sender.into(),
         };
         (handle, supervisor, bulk_commands)
@@ -129,9 +129,9 @@ impl Supervisor {
         let mut failure = match begin {
             Begin::New => Some(self.new_life(&dir).await),
             Begin::Adopted(found) => Some(self.adopted_life(*found).await),
-            Begin::Resting => None,
+            Begin::Dormant => None,
         };
-        while self.rest(failure.take()).await {
+        while self.wait_for_restart(failure.take()).await {
             self.generation += 1;
             failure = Some(self.new_life(&dir).await);
         }
@@ -144,7 +144,7 @@ impl Supervisor {
         let stop = self.stop.clone();
         tokio::select! {
             turn = self.plan.starts.clone().acquire_owned() => self.turn = turn.ok().map(hold),
-            _ = wanted(stop) => return Failure::new("stopped before it started"),
+            _ = stop_requested(stop) => return Failure::new("stopped before it started"),
         }
         let user = match &self.plan.user {
             Ok(user) => user.clone(),
@@ -244,12 +244,12 @@ impl Supervisor {
         dir: &RunDir,
         monitor: &mut Monitor,
     ) -> Result<Option<Connection>, String> {
-        let again = self.again.clone();
+        let replace = self.replace.clone();
         let (mut connection, ready) = tokio::select! {
             result = connect(dir) => result.map_err(|error| format!("the streamer does not listen: {error}"))?,
             _ = monitor.ended() => return Ok(None),
             _ = self.stop.wait_for(Option::is_some) => return Err("stopped while it started".into()),
-            () = follows(again, self.generation) => return Err("started again while it started".into()),
+            () = names(replace, self.generation) => return Err("restarted while it started".into()),
         };
         self.streamer_pid = Some(ready.pid);
         let Plan { id, spec, settings, hosts, .. } = self.plan.clone();
@@ -272,7 +272,8 @@ impl Supervisor {
     async fn serve(&mut self, connection: &mut Connection, monitor: &mut Monitor) -> Lost {
         self.expectation.connected(Instant::now());
         loop {
-            let end = end_wanted(self.stop.clone(), self.again.clone(), self.halt.clone(), self.generation);
+            let end =
+                end_requested(self.stop.clone(), self.replace.clone(), self.halt.clone(), self.generation);
             tokio::select! {
                 message = connection.next() => match message {
                     Ok(message) => self.heard(message).await,
@@ -448,9 +449,9 @@ impl Supervisor {
         expectation.failure(exit, forced, dir.log_tail(LOG_LINES))
     }
 
-    /// Reports the end, and waits: true when another process shall follow, false when nothing shall be left. The run directory,
-    /// with its log, stays.
-    async fn rest(&mut self, failure: Option<Failure>) -> bool {
+    /// Reports the end, and waits: true when another process is to start, false when the streamer is to be removed. The run
+    /// directory, with its log, stays.
+    async fn wait_for_restart(&mut self, failure: Option<Failure>) -> bool {
         if self.stop.borrow().is_some() {
             return false;
         }
@@ -458,13 +459,13 @@ impl Supervisor {
             tracing::warn!(reason = failure.reason, "the streamer ended");
             self.report(Event::Ended(failure)).await;
         }
-        let stopped = wanted(self.stop.clone());
-        let again = follows(self.again.clone(), self.generation);
-        tokio::pin!(stopped, again);
+        let stopped = stop_requested(self.stop.clone());
+        let replaced = names(self.replace.clone(), self.generation);
+        tokio::pin!(stopped, replaced);
         loop {
             tokio::select! {
                 _ = &mut stopped => return false,
-                () = &mut again => return true,
+                () = &mut replaced => return true,
                 Some(command) = self.commands.recv() => self.refuse(command).await,
             }
         }
@@ -496,32 +497,32 @@ fn hold(turn: OwnedSemaphorePermit) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Resolves with the reason once the streamer shall stop; never if nobody can say so any more.
-async fn wanted(mut stop: watch::Receiver<Option<String>>) -> String {
+/// Resolves with the reason once the streamer is to stop; never when nobody can ask for it any more.
+async fn stop_requested(mut stop: watch::Receiver<Option<String>>) -> String {
     match stop.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
         Ok(reason) => reason.unwrap_or_default(),
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Resolves once `again` names this generation: another process shall follow its process, or none.
-async fn follows(mut again: watch::Receiver<Option<Generation>>, generation: Generation) {
-    if again.wait_for(|after| *after == Some(generation)).await.is_err() {
+/// Resolves once the channel names this generation.
+async fn names(mut channel: watch::Receiver<Option<Generation>>, generation: Generation) {
+    if channel.wait_for(|after| *after == Some(generation)).await.is_err() {
         std::future::pending().await
     }
 }
 
-/// Resolves with the reason once the process of this generation shall end: for good, or to be followed by another one, or by none.
-async fn end_wanted(
+/// Resolves with the reason once the process of this generation is to end: for good, to be replaced, or to stay ended.
+async fn end_requested(
     stop: watch::Receiver<Option<String>>,
-    again: watch::Receiver<Option<Generation>>,
+    replace: watch::Receiver<Option<Generation>>,
     halt: watch::Receiver<Option<Generation>>,
     generation: Generation,
 ) -> String {
     tokio::select! {
-        reason = wanted(stop) => reason,
-        () = follows(again, generation) => "the streamer is started again".into(),
-        () = follows(halt, generation) => "nobody uses the streamer".into(),
+        reason = stop_requested(stop) => reason,
+        () = names(replace, generation) => "the streamer is started again".into(),
+        () = names(halt, generation) => "nobody uses the streamer".into(),
     }
 }
 

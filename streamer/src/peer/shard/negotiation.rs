@@ -9,11 +9,11 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::{Entry, Key, Place, Shard};
-use crate::peer::away::{Away, Kept};
+use crate::peer::away::{Away, Deferred, Kept};
 use crate::peer::counted::Counted;
 use crate::peer::negotiator::{Crashed, Done, Full, Join, Made, Outcome, Work};
 use crate::peer::viewer::Viewer;
-use crate::peer::{Begin, Command, Report, Srtp, negotiate};
+use crate::peer::{Begin, Report, Srtp, negotiate};
 
 impl Shard {
     /// A new peer: its viewer is made, and is away until then.
@@ -83,7 +83,7 @@ impl Shard {
     }
 
     /// Keeps a command for a viewer that is away. One for which too much comes is given up.
-    pub(super) fn keep(&mut self, key: Key, command: Command) {
+    pub(super) fn keep(&mut self, key: Key, command: Deferred) {
         let Some(Place::Away(away)) = self.viewers.get_mut(&key).map(|entry| &mut entry.place) else {
             return;
         };
@@ -117,7 +117,7 @@ impl Shard {
         }
         self.outcome(now, key, outcome);
         for command in commands {
-            self.peer_command(now, key, command);
+            self.deferred(now, key, command);
         }
         for (to, text) in &texts {
             self.say(now, key, *to, text);

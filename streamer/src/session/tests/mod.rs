@@ -24,7 +24,7 @@ use super::effects::{RenditionStart, SourceStart};
 use super::*;
 use crate::input;
 use crate::media::Picture;
-use crate::peer::{FeedId, Report};
+use crate::peer::{Command, FeedId, Report};
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
 /// A streamer whose main source is a test picture.
@@ -157,7 +157,7 @@ impl Stage {
                 }
                 Effect::Send(message) => self.said.push(message),
                 Effect::Heartbeat { stats, .. } => self.heartbeats.push(*stats),
-                Effect::Command { shard, command } | Effect::PeerCommand { shard, command, .. } => {
+                Effect::Command { shard, command } | Effect::OfferCommand { shard, command, .. } => {
                     self.commands.push((shard, command));
                 }
                 Effect::Input(event) => self.input.push(event),

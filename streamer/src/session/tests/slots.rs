@@ -3,7 +3,7 @@
 use super::*;
 use common::signal::SlotState;
 
-use crate::peer::SlotChoice;
+use crate::peer::{PeerCommand, SlotChoice};
 
 /// The states of a slot that a peer was told, with the stream, the error and the request.
 type State<'a> = (SlotState, &'a str, Option<&'a str>, Option<&'a str>);
@@ -19,12 +19,22 @@ fn states(stage: &Stage, peer: PeerId, of: SlotIndex) -> Vec<State<'_>> {
     states.collect()
 }
 
-/// What shards were told that a peer sees in its slots by its own choice; `None`: what everybody does.
-fn switches(stage: &Stage) -> Vec<(SlotIndex, Option<Option<FeedId>>)> {
+/// What a shard was told that a peer sees in a slot.
+#[derive(Debug, PartialEq)]
+enum Sees {
+    /// What everybody sees.
+    Followed,
+    /// What it has chosen.
+    Own(Option<FeedId>),
+}
+
+fn switches(stage: &Stage) -> Vec<(SlotIndex, Sees)> {
     let switches = stage.commands.iter().filter_map(|(_, command)| match command {
-        Command::Switch { slot, own: SlotChoice::Follow, .. } => Some((*slot, None)),
-        Command::Switch { slot, own: SlotChoice::Own(binding), .. } => {
-            Some((*slot, Some(binding.map(|binding| binding.video))))
+        Command::Peer { command: PeerCommand::Switch { slot, own: SlotChoice::Follow }, .. } => {
+            Some((*slot, Sees::Followed))
+        }
+        Command::Peer { command: PeerCommand::Switch { slot, own: SlotChoice::Own(binding) }, .. } => {
+            Some((*slot, Sees::Own(binding.map(|binding| binding.video))))
         }
         _ => None,
     });
@@ -125,7 +135,7 @@ fn a_peer_switches_for_itself_and_is_told_with_its_request() {
     let second = stage.feed("second");
     stage.forget();
     stage.signal(peer, switch(0, "second", "", "a"));
-    assert_eq!(switches(&stage), [(0, Some(Some(second)))]);
+    assert_eq!(switches(&stage), [(0, Sees::Own(Some(second)))]);
     assert_eq!(stage.bound(0), [], "everybody else sees what they saw");
     stage.report(Report::Slot { peer, slot: 0, state: SlotState::Pending });
     stage.report(Report::Slot { peer, slot: 0, state: SlotState::Active });
@@ -141,7 +151,7 @@ fn a_peer_switches_for_itself_and_is_told_with_its_request() {
     );
     stage.forget();
     stage.signal(peer, switch(0, "", "", "b"));
-    assert_eq!(switches(&stage), [(0, None)]);
+    assert_eq!(switches(&stage), [(0, Sees::Followed)]);
     stage.report(Report::Slot { peer, slot: 0, state: SlotState::Active });
     assert_eq!(states(&stage, peer, 0), [(SlotState::Active, "main", None, Some("b"))]);
 }
@@ -168,7 +178,7 @@ fn who_chose_a_source_sees_what_everybody_does_when_it_is_removed() {
     stage.signal(peer, switch(0, "second", "", "a"));
     stage.forget();
     stage.request(request::RemoveSource { name: "second".into() });
-    assert_eq!(switches(&stage), [(0, None)]);
+    assert_eq!(switches(&stage), [(0, Sees::Followed)]);
     assert_eq!(stage.bound(1), [None]);
     assert_eq!(stage.bound(0), []);
 }

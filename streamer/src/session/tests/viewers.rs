@@ -6,7 +6,7 @@ use common::signal::SlotState;
 use common::slots::SlotConfig;
 
 use super::*;
-use crate::peer::{Audience, Begin, Srtp};
+use crate::peer::{Audience, Begin, PeerCommand, Srtp};
 
 const OFFER: &str = "v=0\r\n";
 
@@ -245,7 +245,9 @@ fn a_peer_resumes_with_its_token_and_never_gets_more_rights_than_it_had() {
         assert_eq!(welcome(&stage, peer), (token, expected, true));
         assert_eq!(stage.session.peers.get(peer).unwrap().peer.role, expected);
         assert_eq!(joins(&stage), [], "its connection goes on");
-        let told = |(_, command): &(usize, Command)| matches!(command, Command::TellSlots { .. });
+        let told = |(_, command): &(usize, Command)| {
+            matches!(command, Command::Peer { command: PeerCommand::ReportSlots, .. })
+        };
         assert!(stage.commands.iter().any(told));
         stage.forget();
         let added = stage.request(native(wants, 3, Some("another".into())));

@@ -400,7 +400,7 @@ impl Pointer {
     /// Its shape now; `None` if nothing of it can be seen. What is known already is not asked for.
     fn shape(&mut self, surface: &impl Surface) -> Result<Option<Arc<Cursor>>, Error> {
         if let Some(known) = self.serial.and_then(|serial| self.shapes.get(serial)) {
-            return Ok(known);
+            return Ok(known.cursor.clone());
         }
         match surface.cursor()? {
             Answer::Shape { serial, cursor } => {

@@ -172,23 +172,30 @@ impl Cursor {
 /// Shapes by their serials, the newest last.
 #[derive(Debug, Default)]
 pub struct Shapes {
-    known: VecDeque<(u32, Option<Arc<Cursor>>)>,
+    known: VecDeque<Shape>,
+}
+
+/// A shape that is remembered.
+#[derive(Debug, PartialEq)]
+pub struct Shape {
+    serial: u32,
+    /// `None`: no part of it can be seen.
+    pub cursor: Option<Arc<Cursor>>,
 }
 
 impl Shapes {
-    /// The shape of this name, if it is remembered. `Some(None)`: nothing of it can be seen.
-    pub fn get(&self, serial: u32) -> Option<Option<Arc<Cursor>>> {
-        let known = self.known.iter().rev().find(|(known, _)| *known == serial);
-        known.map(|(_, cursor)| cursor.clone())
+    /// The shape with this serial, if it is remembered.
+    pub fn get(&self, serial: u32) -> Option<&Shape> {
+        self.known.iter().rev().find(|shape| shape.serial == serial)
     }
 
     /// Remembers a shape, and forgets the oldest if there are too many.
     pub fn add(&mut self, serial: u32, cursor: Option<Arc<Cursor>>) {
-        self.known.retain(|(known, _)| *known != serial);
+        self.known.retain(|shape| shape.serial != serial);
         if self.known.len() == MOST_SHAPES {
             self.known.pop_front();
         }
-        self.known.push_back((serial, cursor));
+        self.known.push_back(Shape { serial, cursor });
     }
 }
 
@@ -352,8 +359,9 @@ mod tests {
         assert_eq!(shapes.get(1), None);
         shapes.add(1, None);
         shapes.add(2, Some(Arc::new(Cursor::arrow())));
-        assert_eq!(shapes.get(1), Some(None));
-        assert_eq!(shapes.get(2), Some(Some(Arc::new(Cursor::arrow()))));
+        assert_eq!(shapes.get(1), Some(&Shape { serial: 1, cursor: None }));
+        let arrow = Some(Arc::new(Cursor::arrow()));
+        assert_eq!(shapes.get(2), Some(&Shape { serial: 2, cursor: arrow }));
         for serial in 3..3 + MOST_SHAPES as u32 {
             shapes.add(serial, None);
         }
