@@ -13,6 +13,7 @@ use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
 use crate::lifetime::{OnIdle, StreamerPatch, TimeLimit};
+use crate::person::{Person, Rights};
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::slots::Pixel;
@@ -152,6 +153,17 @@ pub struct Peer {
     pub state: PeerState,
     /// When it joined.
     pub joined: DateTime<Utc>,
+    /// The name that others see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub display_name: Option<String>,
+    /// The user id of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub user_id: Option<String>,
+    /// What it may do among the peers.
+    #[serde(default)]
+    pub rights: Rights,
     /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -168,6 +180,8 @@ pub enum PeerKind {
     Native,
     /// A player that speaks WHEP.
     Whep,
+    /// A publisher that speaks WHIP.
+    Whip,
     /// `multistream/*`.
     Multistream,
     /// As a page of the multi-peer WebRTC branch of moonlight-web-stream.
@@ -281,19 +295,39 @@ pub struct ResizeRequest {
 }
 
 /// `PATCH /api/streamers/{id}/peers/{peer_id}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerPatch {
-    /// What it may do from now on.
-    pub role: Role,
+    /// What it may do with the session from now on; absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub role: Option<Role>,
+    /// What it may do among the peers from now on; absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub rights: Option<Rights>,
 }
 
 /// `POST /api/streamers/{id}/tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// What the token permits.
     pub role: Role,
+    /// What it permits among the peers.
+    #[serde(default, skip_serializing_if = "Rights::is_empty")]
+    #[ts(as = "Option<Rights>", optional)]
+    pub rights: Rights,
+    /// The name that others see, 1 to 64 characters. Absent: the one that the client gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(min_length = 1, max_length = 64)]
+    pub display_name: Option<String>,
+    /// Names the person to your application, 1 to 128 characters. Other peers see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(min_length = 1, max_length = 128)]
+    pub user_id: Option<String>,
     /// Lifetime in seconds, 10..=604800.
     #[serde(default = "default_token_life")]
     #[schema(minimum = 10, maximum = 604800)]
@@ -307,6 +341,22 @@ fn default_token_life() -> u32 {
     3600
 }
 
+impl CreateToken {
+    /// A token for watching, or for watching and steering, that says nothing of who has it.
+    pub fn of(role: Role, expires_in_s: u32) -> Self {
+        Self { role, rights: Rights::new(), display_name: None, user_id: None, expires_in_s }
+    }
+
+    /// Whom the token describes.
+    pub fn person(&self) -> Person {
+        Person {
+            display_name: self.display_name.clone(),
+            user_id: self.user_id.clone(),
+            rights: self.rights.clone(),
+        }
+    }
+}
+
 /// The response to [`CreateToken`]. The token itself is not kept and cannot be asked for again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Token {
@@ -316,6 +366,9 @@ pub struct Token {
     pub token_id: TokenId,
     /// What the token permits.
     pub role: Role,
+    /// What it permits among the peers.
+    #[serde(default)]
+    pub rights: Rights,
     /// When the token expires.
     pub expires: DateTime<Utc>,
 }

@@ -9,6 +9,7 @@ use crate::api::{Peer, PeerKind, PeerState};
 use crate::control::{Control, ControlMode};
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, StreamerId};
+use crate::person::Rights;
 use crate::signal::{Role, StreamerState};
 use crate::spec::hide_addresses;
 
@@ -139,13 +140,32 @@ pub struct PeerSummary {
     pub kind: PeerKind,
     /// What it may do.
     pub role: Role,
+    /// The name that others see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub display_name: Option<String>,
+    /// The user id of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub user_id: Option<String>,
+    /// What it may do among the peers.
+    #[serde(default)]
+    pub rights: Rights,
     /// State of its connection.
     pub state: PeerState,
 }
 
 impl From<&Peer> for PeerSummary {
     fn from(peer: &Peer) -> Self {
-        Self { peer: peer.id, kind: peer.kind, role: peer.role, state: peer.state }
+        Self {
+            peer: peer.id,
+            kind: peer.kind,
+            role: peer.role,
+            display_name: peer.display_name.clone(),
+            user_id: peer.user_id.clone(),
+            rights: peer.rights.clone(),
+            state: peer.state,
+        }
     }
 }
 
@@ -212,6 +232,9 @@ mod tests {
             peer: PeerId::unique(),
             kind: PeerKind::Native,
             role: Role::Viewer,
+            display_name: None,
+            user_id: None,
+            rights: Rights::new(),
             state: PeerState::Lost,
         };
         for what in [

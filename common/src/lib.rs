@@ -27,6 +27,7 @@ pub mod lifetime;
 pub mod media;
 pub mod multistream;
 pub mod nat;
+pub mod person;
 pub mod restart;
 pub mod sdp;
 pub mod signal;

@@ -19,6 +19,7 @@ use ts_rs::TS;
 use crate::control::Control;
 use crate::id::{PeerId, SlotIndex};
 use crate::media::VideoCodec;
+use crate::person::Rights;
 
 /// WebSocket subprotocol of this version.
 pub const SUBPROTOCOL: &str = "oriel.v1";
@@ -49,6 +50,14 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         role: Option<Role>,
+        /// Ask for fewer rights among the peers than the connection may have; absent: all that it may have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        rights: Option<Rights>,
+        /// The name that others see, 1 to 64 characters, unless the token has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        display_name: Option<String>,
         /// What this client can do.
         #[serde(default)]
         capabilities: Capabilities,
@@ -127,20 +136,6 @@ pub enum ClientMessage {
     Bye,
 }
 
-/// What a peer can publish.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum PublishKind {
-    /// Its camera; together with its microphone it is one source.
-    Camera,
-    /// Its screen, a source of its own.
-    Screen,
-    /// Its microphone.
-    Microphone,
-}
-
 /// What a client can do. Absent means the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase", default)]
@@ -183,6 +178,13 @@ pub enum ServerMessage {
         resumed: bool,
         /// What this peer may do.
         role: Role,
+        /// What it may do among the peers.
+        #[serde(default)]
+        rights: Rights,
+        /// The name that others see, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        display_name: Option<String>,
         /// How many slots are negotiated.
         slots: u8,
         /// For `RTCConfiguration.iceServers`.
@@ -260,6 +262,11 @@ pub enum ServerMessage {
     Role {
         /// What it may do now.
         role: Role,
+    },
+    /// This peer's rights among the peers have changed.
+    Rights {
+        /// What it may do now.
+        rights: Rights,
     },
     /// Who may steer, after a change and when joining.
     Control(Control),
@@ -417,8 +424,48 @@ pub enum StreamerState {
 pub struct Participant {
     /// The id of the peer.
     pub peer_id: PeerId,
-    /// What it may do.
+    /// What it may do with the session.
     pub role: Role,
+    /// The name that it has given, or its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub display_name: Option<String>,
+    /// The user id of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub user_id: Option<String>,
+    /// What it may do among the peers.
+    #[serde(default)]
+    pub rights: Rights,
+    /// What it sends.
+    #[serde(default)]
+    pub publishing: Vec<PublishKind>,
+    /// Its microphone is muted, by itself or by a moderator.
+    #[serde(default)]
+    pub muted: bool,
+    /// It is heard now.
+    #[serde(default)]
+    pub speaking: bool,
+    /// It has raised its hand.
+    #[serde(default)]
+    pub hand_raised: bool,
+    /// It has control, where one at a time has it.
+    #[serde(default)]
+    pub holds_control: bool,
+}
+
+/// What a peer may publish, each in a section of its own.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishKind {
+    /// A person's picture.
+    Camera,
+    /// A screen or window.
+    Screen,
+    /// A person's voice.
+    Microphone,
 }
 
 #[cfg(test)]
@@ -432,6 +479,8 @@ mod tests {
             token: None,
             resume: None,
             role: None,
+            rights: None,
+            display_name: None,
             capabilities: Capabilities::default(),
         };
         assert_eq!(hello, expected);

@@ -120,6 +120,8 @@ mod tests {
             resume_token: "r".into(),
             resumed: true,
             role: Role::Viewer,
+            rights: common::person::Rights::new(),
+            display_name: None,
             slots: 4,
             ice_servers: Vec::new(),
             protocol: 1,

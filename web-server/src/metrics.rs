@@ -42,9 +42,10 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
-const PEER_KINDS: [(PeerKind, &str); 4] = [
+const PEER_KINDS: [(PeerKind, &str); 5] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
+    (PeerKind::Whip, "whip"),
     (PeerKind::Multistream, "multistream"),
     (PeerKind::MultiWebrtc, "multi-webrtc"),
 ];

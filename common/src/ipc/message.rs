@@ -16,6 +16,7 @@ use crate::event::Happening;
 use crate::exit::ExitReason;
 use crate::id::{PeerId, RequestId, StreamerId, TokenId};
 use crate::nat::PortRange;
+use crate::person::Person;
 use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
 use crate::slots::SlotConfig;
 use crate::spec::StreamerSpec;
@@ -261,6 +262,9 @@ pub enum Join {
         /// The token that it came with.
         #[serde(default)]
         token_id: Option<TokenId>,
+        /// Who it is to the others.
+        #[serde(default)]
+        person: Person,
     },
     /// As a page of the multi-peer WebRTC branch of moonlight-web-stream: what it says was translated, and what it is
     /// told will be. It has slot 0 alone, and data channels of its own. `welcome` and `offer` follow as for
@@ -281,6 +285,17 @@ pub enum Join {
         /// The token that it came with.
         #[serde(default)]
         token_id: Option<TokenId>,
+    },
+    /// By WHIP: the offer of a publisher. The answer is in the reply.
+    Whip {
+        /// SDP.
+        offer: String,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
+        /// Who it is to the others.
+        #[serde(default)]
+        person: Person,
     },
     /// By `multistream/*`: the client offers, and its video sections are the slots, each with a stream of its own.
     /// The answer is in the reply; by [`StreamerIpcMessage::ToPeer`] follow a `slot-status` for each slot, and what

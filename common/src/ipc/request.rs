@@ -12,6 +12,7 @@ use crate::api::{InputRequest, SnapshotFormat};
 use crate::clipboard::{ClipboardType, Content, Wanted};
 use crate::control::{Control, ControlChange};
 use crate::id::{PeerId, SlotIndex, SourceName};
+use crate::person::Rights;
 use crate::signal::{Role, StreamInfo};
 use crate::slots::{SourceList, WindowList};
 use crate::spec::SourceSpec;
@@ -57,8 +58,10 @@ pub struct RemovePeer {
 pub struct UpdatePeer {
     /// The id of the peer.
     pub peer: PeerId,
-    /// What it may do from now on.
-    pub role: Role,
+    /// What it may do with the session from now on; `None`: as before.
+    pub role: Option<Role>,
+    /// What it may do among the peers from now on; `None`: as before.
+    pub rights: Option<Rights>,
 }
 
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.

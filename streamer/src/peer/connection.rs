@@ -354,7 +354,25 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
-        let sdp = self.usable_candidates(&negotiate::as_receiver(sdp.as_ref()))?;
+        self.accept_one_way(now, &negotiate::one_way(sdp.as_ref(), "a=recvonly"))
+    }
+
+    /// Takes the peer's offer to publish. Returns our answer, and the sections in which the peer may send.
+    ///
+    /// # Errors
+    /// When it is no SDP, nothing in it can be answered, or nothing would be sent.
+    pub fn accept_publisher(&mut self, now: Instant, sdp: Bounded) -> Result<(String, Vec<Section>), Error> {
+        let offer = negotiate::one_way(sdp.as_ref(), "a=sendonly");
+        let answer = self.accept_one_way(now, &negotiate::without_streams(&offer))?;
+        let sections = sections::read(&answer, sdp.as_ref());
+        if sections.iter().all(|section| section.formats.is_empty()) {
+            return Err(Error::new("offer", "there is nothing in it that could be published"));
+        }
+        Ok((answer, sections))
+    }
+
+    fn accept_one_way(&mut self, now: Instant, sdp: &str) -> Result<String, Error> {
+        let sdp = self.usable_candidates(sdp)?;
         let offered = sdp.clone();
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;

@@ -172,7 +172,11 @@ fn published(packet: rtc::rtp::Packet) -> publish::Packet {
         marker: header.marker,
         sequence: header.sequence_number,
         timestamp: header.timestamp,
-        extensions: header.extensions.into_iter().map(|extension| (extension.id, extension.payload)).collect(),
+        extensions: header
+            .extensions
+            .into_iter()
+            .map(|extension| (extension.id, extension.payload))
+            .collect(),
         payload,
     }
 }

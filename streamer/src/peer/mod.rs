@@ -53,9 +53,9 @@ use common::signal::{PublishKind, Role, SlotState};
 use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
-use publishing::{Outlet, Pictured};
 pub use connection::Srtp;
 pub use path::Path;
+use publishing::{Outlet, Pictured};
 pub use socket::Network;
 
 /// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
@@ -93,6 +93,8 @@ pub enum Begin {
     Offer {
         /// Every slot, for good; else those that show something, and again when these change.
         preallocated: bool,
+        /// With sections in which the peer may publish.
+        publishes: bool,
     },
     /// We offer slot 0 alone to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
     OfferToMultiWebrtc,
@@ -102,6 +104,11 @@ pub enum Begin {
         offer: Bounded,
         /// What each of its video sections shows, in order.
         slots: Vec<SlotChoice>,
+    },
+    /// The peer offers to send: a picture, sound or both.
+    Publish {
+        /// SDP.
+        offer: Bounded,
     },
 }
 

@@ -247,10 +247,10 @@ pub fn without_streams(sdp: &str) -> String {
     kept.collect()
 }
 
-/// A peer's offer as `rtc` gets it. It takes the transport of the first section for all of them, as we bundle
-/// everything, and would refuse others that differ from it; and it finds no track of ours for a section in which
-/// the peer would like to send as well, which is a matter of the answer.
-pub fn as_receiver(offer: &str) -> String {
+/// A peer's offer as `rtc` gets it, with `direction` for sections in which the peer would send as well as receive: what of that
+/// becomes true is a matter of the answer. `rtc` takes the transport of the first section for all of them, as we bundle everything,
+/// and would refuse others that differ from it.
+pub fn one_way(offer: &str, direction: &str) -> String {
     const TRANSPORT: [&str; 3] = ["a=candidate:", "a=ice-ufrag:", "a=ice-pwd:"];
     let mut sections = 0;
     let mut out = String::with_capacity(offer.len());
@@ -260,7 +260,7 @@ pub fn as_receiver(offer: &str) -> String {
             continue;
         }
         match line.strip_prefix("a=sendrecv") {
-            Some(end) => out.extend(["a=recvonly", end]),
+            Some(end) => out.extend([direction, end]),
             None => out.push_str(line),
         }
     }
@@ -424,6 +424,6 @@ mod tests {
         let expected = "v=0\r\na=ice-options:trickle\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=candidate:1\r\na=recvonly\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\n";
-        assert_eq!(as_receiver(offer), expected);
+        assert_eq!(one_way(offer, "a=recvonly"), expected);
     }
 }

@@ -255,10 +255,7 @@ fn arrivals(told: &Told) -> TransportLayerCc {
     };
     let delta = |delta: &Option<i16>| {
         // In microseconds here.
-        delta.map(|units| RecvDelta {
-            type_tcc_packet: symbol(&Some(units)),
-            delta: 250 * i64::from(units),
-        })
+        delta.map(|units| RecvDelta { type_tcc_packet: symbol(&Some(units)), delta: 250 * i64::from(units) })
     };
     TransportLayerCc {
         sender_ssrc: 0,

@@ -187,6 +187,7 @@ impl Viewer {
                 });
                 shown.collect()
             }
+            Begin::Publish { .. } => Vec::new(),
         };
         let mut slots = Vec::with_capacity(shown.len());
         for (n, (binding, own)) in shown.into_iter().enumerate() {
@@ -198,18 +199,19 @@ impl Viewer {
             let paused = false;
             let lost = 0;
             let mut slot = Slot { binding, own, sender, video, audio, paused, watched, reported, lost };
-            if binding.is_some() || begin != (Begin::Offer { preallocated: false }) {
+            if binding.is_some() || !matches!(begin, Begin::Offer { preallocated: false, .. }) {
                 // At most MAX_SLOTS.
                 slot.add_sections(&mut connection, n as SlotIndex)?;
             }
             slots.push(slot);
         }
-        let accepts = matches!(begin, Begin::Accept { .. });
+        let accepts = matches!(begin, Begin::Accept { .. } | Begin::Publish { .. });
+        let mut publishing = None;
         let page = (begin == Begin::OfferToMultiWebrtc).then(multi_webrtc::Client::default);
         let (sdp, offers) = match begin {
             Begin::OfferToMultiWebrtc => (connection.offer_to_multi_webrtc(now)?, Offers::all()),
-            Begin::Offer { preallocated } => {
-                if role >= Role::Controller {
+            Begin::Offer { preallocated, publishes } => {
+                if publishes {
                     negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
                     connection.allow_publishing(now);
                 }
@@ -217,6 +219,12 @@ impl Viewer {
                 (connection.offer(now)?, offers)
             }
             Begin::Accept { offer, .. } => (connection.accept(now, offer)?, Offers::answered_all()),
+            Begin::Publish { offer } => {
+                connection.allow_publishing(now);
+                let (answer, sections) = connection.accept_publisher(now, offer)?;
+                publishing = Some(Box::new(Publishing::new(now, sections)));
+                (answer, Offers::answered_all())
+            }
         };
         let mut viewer = Self {
             id,
@@ -238,7 +246,7 @@ impl Viewer {
             stats: PeerStats::default(),
             not_retransmitted: 0,
             page,
-            publishing: None,
+            publishing,
         };
         if accepts {
             viewer.agree();
@@ -817,7 +825,10 @@ impl Viewer {
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
         let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
-        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
+        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Its counters.
@@ -940,7 +951,8 @@ mod tests {
             bindings: &[None; 2],
             messages: 1,
         };
-        let (mut viewer, _) = Viewer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
+        let (mut viewer, _) =
+            Viewer::new(now, setup, Begin::Offer { preallocated: true, publishes: false }).unwrap();
         let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
         let video = |viewer: &Viewer, n: usize| viewer.slots[n].video.ssrc();
         let audio = viewer.slots[0].audio.ssrc();

@@ -73,7 +73,8 @@ impl Arrivals {
         self.due = None;
         let oldest = *self.arrived.first_key_value()?.0;
         let newest = *self.arrived.last_key_value()?.0;
-        let first = self.next.filter(|next| *next <= oldest).unwrap_or(oldest).max(newest.saturating_sub(MAX_SPAN));
+        let first =
+            self.next.filter(|next| *next <= oldest).unwrap_or(oldest).max(newest.saturating_sub(MAX_SPAN));
         let arrived = std::mem::take(&mut self.arrived);
         self.next = Some(newest + 1);
         let since = |at: Instant| at.saturating_duration_since(self.clock).as_micros() as i64 / 250;

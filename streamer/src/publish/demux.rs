@@ -105,8 +105,7 @@ impl Demux {
 
     /// The section that has a payload type, if no other one does.
     fn only_one_with(&self, payload_type: u8) -> Option<&Section> {
-        let mut sections =
-            self.sections.iter().filter(|section| section.formats.contains_key(&payload_type));
+        let mut sections = self.sections.iter().filter(|section| section.formats.contains_key(&payload_type));
         let only = sections.next()?;
         sections.next().is_none().then_some(only)
     }

@@ -64,13 +64,12 @@ fn h265(payload: &[u8]) -> Option<Says> {
     let is_key = |kind: u8| (16..=23).contains(&kind);
     let (header, rest) = payload.split_at_checked(2)?;
     match kind(header[0]) {
-        AGGREGATION => Some(aggregated(rest, 2).map(|header| kind(header[0])).fold(
-            Says::NOTHING,
-            |says, kind| Says {
+        AGGREGATION => {
+            Some(aggregated(rest, 2).map(|header| kind(header[0])).fold(Says::NOTHING, |says, kind| Says {
                 keyframe: says.keyframe || is_key(kind),
                 begins: says.begins || kind == VPS || kind == SPS,
-            },
-        )),
+            }))
+        }
         FRAGMENTATION => Some(Says { keyframe: is_key(rest.first()? & 0x3f), begins: false }),
         kind => Some(Says { keyframe: is_key(kind), begins: kind == VPS || kind == SPS }),
     }
@@ -266,8 +265,8 @@ mod tests {
         assert_eq!(size(VideoCodec::VP8, &vp8), Some(Size { width: 640, height: 360 }));
         // By x264: 320×180.
         let sps = [
-            0x67, 0x64, 0, 0x0c, 0xac, 0xb4, 0x0a, 0x0c, 0xfc, 0xf8, 0x08, 0x80, 0, 0, 3, 0, 0x80, 0, 0, 0x19, 7,
-            0x8a, 0x15, 0x50,
+            0x67, 0x64, 0, 0x0c, 0xac, 0xb4, 0x0a, 0x0c, 0xfc, 0xf8, 0x08, 0x80, 0, 0, 3, 0, 0x80, 0, 0,
+            0x19, 7, 0x8a, 0x15, 0x50,
         ];
         let aggregate = [&[0x78, 0, 24][..], &sps, &[0, 1, 0x68]].concat();
         for first in [sps.to_vec(), aggregate] {

@@ -297,8 +297,7 @@ impl Publisher {
         self.next_report = None;
         let sound = self.sound.iter_mut().map(|sound| &mut sound.reception);
         let streams = self.streams.values_mut().map(|stream| &mut stream.reception);
-        let reports: Vec<_> =
-            streams.chain(sound).filter_map(|reception| reception.report(now)).collect();
+        let reports: Vec<_> = streams.chain(sound).filter_map(|reception| reception.report(now)).collect();
         if !reports.is_empty() {
             out.push(Output::Reports(reports));
         }
@@ -393,7 +392,9 @@ mod tests {
         publisher.unpublish(PublishKind::Camera);
         publisher.receive(now, packet(10, 96, 3, &KEY), &mut out);
         assert_eq!(frames(&out), [2]);
-        assert!(publisher.may_publish(PublishKind::Microphone) && !publisher.may_publish(PublishKind::Screen));
+        assert!(
+            publisher.may_publish(PublishKind::Microphone) && !publisher.may_publish(PublishKind::Screen)
+        );
     }
 
     #[test]

@@ -100,7 +100,9 @@ fn formats(section: &str) -> BTreeMap<u8, Format> {
     let mut formats = BTreeMap::new();
     for map in attributes(section, "rtpmap") {
         let Some((payload_type, encoding)) = map.split_once(' ') else { continue };
-        let Some(payload_type) = payload_type.parse().ok().filter(|number: &u8| *number < 128) else { continue };
+        let Some(payload_type) = payload_type.parse().ok().filter(|number: &u8| *number < 128) else {
+            continue;
+        };
         let name = encoding.split('/').next().unwrap_or_default().to_ascii_uppercase();
         let format = match name.as_str() {
             "H264" => Format::Video(VideoCodec::H264),

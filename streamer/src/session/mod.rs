@@ -206,8 +206,10 @@ impl Session {
                 self.effects.reply(to, result);
             }
             AnyRequest::UpdatePeer(request) => {
-                let result = self.set_role(now, request.peer, request.role);
-                self.effects.reply(asked.by(&request), result);
+                let to = asked.by(&request);
+                let request::UpdatePeer { peer, role, rights } = request;
+                let result = self.update_peer(now, peer, role, rights);
+                self.effects.reply(to, result);
             }
             AnyRequest::PatchPeer(request) => {
                 self.patch_peer(asked.by(&request), request.peer, request.patch.0);

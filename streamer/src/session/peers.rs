@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerKind, PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
+use common::person::{Person, Rights};
 use common::signal::{Participant, Role, SlotState};
 use common::slots::SlotConfig;
 
@@ -93,6 +94,9 @@ impl Peers {
             role,
             state: PeerState::Connecting,
             joined,
+            display_name: None,
+            user_id: None,
+            rights: Rights::new(),
             token_id: None,
             stats: PeerStats::default(),
         };
@@ -116,6 +120,16 @@ impl Peers {
     pub fn set_resume_token(&mut self, id: PeerId, token: String) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.resume_token = token;
+        }
+    }
+
+    /// Who a peer is to the others.
+    pub fn set_person(&mut self, id: PeerId, person: Person) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let Person { display_name, user_id, rights } = person;
+            entry.peer.display_name = display_name;
+            entry.peer.user_id = user_id;
+            entry.peer.rights = rights;
         }
     }
 
@@ -267,11 +281,20 @@ impl Peers {
     }
 
     /// Everyone, as the others see them.
-    pub fn participants(&self) -> Vec<Participant> {
-        self.entries
-            .values()
-            .map(|entry| Participant { peer_id: entry.peer.id, role: entry.peer.role })
-            .collect()
+    pub fn participants(&self, in_control: Option<PeerId>) -> Vec<Participant> {
+        let participant = |Entry { peer, .. }: &Entry| Participant {
+            peer_id: peer.id,
+            role: peer.role,
+            display_name: peer.display_name.clone(),
+            user_id: peer.user_id.clone(),
+            rights: peer.rights.clone(),
+            publishing: Vec::new(),
+            muted: false,
+            speaking: false,
+            hand_raised: false,
+            holds_control: in_control == Some(peer.id),
+        };
+        self.entries.values().map(participant).collect()
     }
 }
 

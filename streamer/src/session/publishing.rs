@@ -8,17 +8,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::api::PeerState;
+use common::api::{PeerKind, PeerState};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
 use common::ipc::{Code, RequestError};
-use common::signal::{PublishKind, Role, ServerMessage};
+use common::person::PeerRight;
+use common::signal::{PublishKind, ServerMessage};
 use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 
 use super::effects::Effect;
 use super::sources::{Life, Shown};
 use super::{Now, Session};
-use crate::peer::{Command, PeerCommand};
 use crate::peer::publishing::Pictured;
+use crate::peer::{Command, PeerCommand};
 use crate::source::published::{Known, Published};
 
 /// Longest name of a source that is made from a wish.
@@ -119,8 +120,8 @@ impl Session {
     fn check_publisher(&self, peer: PeerId) -> Result<(), RequestError> {
         let entry = self.peers.get(peer);
         let entry = entry.ok_or_else(|| RequestError::new(Code::PeerNotFound, "you have left"))?;
-        if entry.peer.role < Role::Controller {
-            return Err(RequestError::new(Code::NotAllowed, "this needs the right to publish"));
+        if !entry.peer.rights.contains(&PeerRight::Publish) {
+            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
         }
         if entry.peer.state != PeerState::Connected {
             return Err(RequestError::new(Code::JoinFailed, "publish when you are connected"));
@@ -153,7 +154,9 @@ impl Session {
 
     /// A name for a source: as it is wished for, else after the peer; with a number if it is taken.
     fn free_name(&self, peer: PeerId, subject: Subject, wish: Option<&str>) -> SourceName {
-        let wished = wish.map(as_name).filter(|name| validate_name(name).is_ok());
+        let shown = self.peers.get(peer).and_then(|entry| entry.peer.display_name.as_deref());
+        let wishes = [wish, shown].into_iter().flatten().map(as_name);
+        let wished = wishes.filter(|name| validate_name(name).is_ok()).next();
         let by_peer = || format!("peer-{}", &peer.to_string()[..8]);
         let base = wished.unwrap_or_else(by_peer);
         let base = match subject {
@@ -175,6 +178,15 @@ impl Session {
     /// The slot in which everybody sees a source.
     fn slot_of(&self, source: &str) -> Option<SlotIndex> {
         self.slots.iter().find(|(_, bound)| bound.shown.source == source).map(|(slot, _)| *slot)
+    }
+
+    /// A peer that came by WHIP is connected: what it has offered to send is published.
+    pub(super) fn publish_all(&mut self, now: Now, peer: PeerId) {
+        if self.peers.get(peer).is_some_and(|entry| entry.peer.kind == PeerKind::Whip) {
+            for kind in [PublishKind::Camera, PublishKind::Microphone] {
+                self.publish(now, peer, kind, None);
+            }
+        }
     }
 
     /// Gives free slots to what waits for one.

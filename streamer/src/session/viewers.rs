@@ -11,6 +11,7 @@ use common::id::{PeerId, SlotIndex, TokenId};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::request::{Patched, PeerAdded};
 use common::ipc::{Code, IcePatch, Join, Json, RequestError, StreamerIpcMessage};
+use common::person::{PeerRight, Person, Rights};
 use common::sdp::Bounded;
 use common::signal::{Capabilities, ClientMessage, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
@@ -45,22 +46,33 @@ struct Newcomer {
     role: Role,
     slots: u8,
     token_id: Option<TokenId>,
+    person: Person,
+}
+
+/// A native client, as its `hello` and its token describe it.
+struct NativeClient {
+    socket: u64,
+    role: Role,
+    token_id: Option<TokenId>,
+    person: Person,
 }
 
 impl Session {
     /// A peer joins, or is back.
     pub(super) fn add_peer(&mut self, now: Now, to: ReplyTo<PeerAdded>, join: Join) {
         let joined = match join {
-            Join::Native { resume, socket, role, capabilities, token_id } => {
-                if resume.is_some_and(|token| self.resume_native(now, to, token, socket, role, token_id)) {
+            Join::Native { resume, socket, role, capabilities, token_id, person } => {
+                let client = NativeClient { socket, role, token_id, person };
+                if resume.is_some_and(|token| self.resume_native(now, to, &token, &client)) {
                     return;
                 }
-                self.join_native(now, to, socket, role, capabilities, token_id)
+                self.join_native(now, to, client, capabilities)
             }
             Join::MultiWebrtc { socket, role, token_id } => {
                 self.join_multi_webrtc(now, to, socket, role, token_id)
             }
             Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
+            Join::Whip { offer, token_id, person } => self.join_whip(now, to, offer, token_id, person),
             Join::Multistream { offer, slots, session, socket, token_id } => {
                 self.join_multistream(now, to, offer, slots, session, socket, token_id)
             }
@@ -75,14 +87,13 @@ impl Session {
         &mut self,
         now: Now,
         to: ReplyTo<PeerAdded>,
-        socket: u64,
-        role: Role,
+        client: NativeClient,
         capabilities: Capabilities,
-        token_id: Option<TokenId>,
     ) -> Result<(), RequestError> {
+        let NativeClient { socket, role, token_id, person } = client;
         let presence = Presence::Attached { socket };
         let slots = self.spec.slots;
-        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id };
+        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id, person };
         let (peer, token) = self.admit(now, newcomer)?;
         let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
         if !preallocated {
@@ -91,7 +102,9 @@ impl Session {
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token, false);
         let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-        self.begin(now, peer, srtp, Begin::Offer { preallocated });
+        let publishes =
+            self.peers.get(peer).is_some_and(|entry| entry.peer.rights.contains(&PeerRight::Publish));
+        self.begin(now, peer, srtp, Begin::Offer { preallocated, publishes });
         Ok(())
     }
 
@@ -104,7 +117,9 @@ impl Session {
         token_id: Option<TokenId>,
     ) -> Result<(), RequestError> {
         let presence = Presence::Attached { socket };
-        let newcomer = Newcomer { kind: PeerKind::MultiWebrtc, presence, role, slots: 1, token_id };
+        let kind = PeerKind::MultiWebrtc;
+        let person = Person::default();
+        let newcomer = Newcomer { kind, presence, role, slots: 1, token_id, person };
         let (peer, token) = self.admit(now, newcomer)?;
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token, false);
@@ -126,10 +141,37 @@ impl Session {
             role: Role::Viewer,
             slots: 1,
             token_id,
+            person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
         self.joining.insert(peer, Joining { to, slots: Vec::new() });
         self.begin(now, peer, Srtp::Any, Begin::Accept { offer, slots: vec![SlotChoice::Follow] });
+        Ok(())
+    }
+
+    fn join_whip(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        offer: String,
+        token_id: Option<TokenId>,
+        person: Person,
+    ) -> Result<(), RequestError> {
+        let offer = bounded_offer(offer)?;
+        if !person.rights.contains(&PeerRight::Publish) {
+            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
+        }
+        let newcomer = Newcomer {
+            kind: PeerKind::Whip,
+            presence: Presence::Elsewhere,
+            role: Role::Viewer,
+            slots: 0,
+            token_id,
+            person,
+        };
+        let (peer, _) = self.admit(now, newcomer)?;
+        self.joining.insert(peer, Joining { to, slots: Vec::new() });
+        self.begin(now, peer, Srtp::Any, Begin::Publish { offer });
         Ok(())
     }
 
@@ -153,6 +195,7 @@ impl Session {
             role: Role::Viewer,
             slots: wishes.len() as u8,
             token_id,
+            person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
         self.peers.set_resume_token(peer, session);
@@ -169,13 +212,14 @@ impl Session {
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
             return Err(RequestError::new(Code::TooManyPeers, message));
         }
-        let Newcomer { kind, presence, role, slots, token_id } = newcomer;
+        let Newcomer { kind, presence, role, slots, token_id, person } = newcomer;
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
         let (peer, token) = self.peers.add(now.utc, kind, presence, role, shard, slots);
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.token_id = token_id;
         }
+        self.peers.set_person(peer, person);
         Ok((peer, token))
     }
 
@@ -195,23 +239,26 @@ impl Session {
         &mut self,
         now: Now,
         to: ReplyTo<PeerAdded>,
-        token: String,
-        socket: u64,
-        role: Role,
-        token_id: Option<TokenId>,
+        token: &str,
+        client: &NativeClient,
     ) -> bool {
-        let Some(entry) = self.peers.resume(PeerKind::Native, &token, socket) else { return false };
+        let Some(entry) = self.peers.resume(PeerKind::Native, token, client.socket) else { return false };
         let peer = entry.peer.id;
         let had = entry.peer.role;
+        let had_rights = entry.peer.rights.clone();
         // A new WebSocket may have fewer rights than the one before; it cannot have more.
-        let role = had.min(role);
+        let role = had.min(client.role);
+        let rights: Rights = had_rights.intersection(&client.person.rights).copied().collect();
         if let Some(known) = self.peers.get_mut(peer) {
-            known.token_id = token_id;
+            known.token_id = client.token_id;
         }
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
-        self.welcome(peer, role, token, true);
+        self.welcome(peer, role, token.to_owned(), true);
         if role != had {
             let _ = self.set_role(now, peer, role);
+        }
+        if rights != had_rights {
+            let _ = self.set_rights(now, peer, rights);
         }
         let _ = self.command(peer, PeerCommand::ReportSlots);
         true
@@ -235,11 +282,14 @@ impl Session {
     }
 
     fn welcome(&mut self, peer: PeerId, role: Role, resume_token: String, resumed: bool) {
+        let known = self.peers.get(peer).map(|entry| &entry.peer);
         let welcome = ServerMessage::Welcome {
             peer_id: peer,
             resume_token,
             resumed,
             role,
+            rights: known.map(|peer| peer.rights.clone()).unwrap_or_default(),
+            display_name: known.and_then(|peer| peer.display_name.clone()),
             slots: self.slots_of(peer),
             // The web-server knows them, and the secret from which their credentials are made.
             ice_servers: Vec::new(),
@@ -320,12 +370,41 @@ impl Session {
         }
         if role < Role::Controller {
             self.lose_control(peer);
-            self.unpublish_all(now, peer, "the right to publish was taken away");
         }
         self.effects.signal_peer(peer, ServerMessage::Role { role });
         self.peer_changed(peer);
         self.participants(now);
         Ok(())
+    }
+
+    /// What a peer may do among the peers from now on.
+    fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
+        let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
+        known.rights.clone_from(&rights);
+        if !rights.contains(&PeerRight::Publish) {
+            self.unpublish_all(now, peer, "the right to publish was taken away");
+        }
+        self.effects.signal_peer(peer, ServerMessage::Rights { rights });
+        self.peer_changed(peer);
+        self.participants(now);
+        Ok(())
+    }
+
+    /// `PATCH …/peers/{peer_id}`.
+    pub(super) fn update_peer(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        role: Option<Role>,
+        rights: Option<Rights>,
+    ) -> Result<(), RequestError> {
+        if self.peers.get(peer).is_none() {
+            return Err(no_peer(peer));
+        }
+        if let Some(role) = role {
+            self.set_role(now, peer, role)?;
+        }
+        rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
     }
 
     /// A shard says something.
@@ -350,7 +429,10 @@ impl Session {
                     self.peer_changed(peer);
                 }
                 match state {
-                    PeerState::Connected => tracing::info!(%peer, "connected"),
+                    PeerState::Connected => {
+                        tracing::info!(%peer, "connected");
+                        self.publish_all(now, peer);
+                    }
                     PeerState::Lost => self.unpublish_all(now, peer, "the connection was lost"),
                     PeerState::Connecting => {}
                 }
@@ -385,10 +467,11 @@ impl Session {
         }
     }
 
-    /// `PATCH …/whep/{peer_id}`.
+    /// `PATCH …/whep/{peer_id}`, `PATCH …/whip/{peer_id}`.
     pub(super) fn patch_peer(&mut self, to: ReplyTo<Patched>, peer: PeerId, patch: IcePatch) {
-        if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
-            let message = format!("there is no peer {peer} that came by WHEP");
+        let by_http = |kind| matches!(kind, PeerKind::Whep | PeerKind::Whip);
+        if self.peers.get(peer).is_none_or(|entry| !by_http(entry.peer.kind)) {
+            let message = format!("there is no peer {peer} that came by WHEP or WHIP");
             return self.effects.refuse(to, RequestError::new(Code::PeerNotFound, message));
         }
         let waiting = self.patching.entry(peer).or_default();
@@ -495,7 +578,8 @@ impl Session {
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            self.effects.broadcast(ServerMessage::Participants { participants: self.peers.participants() });
+            let participants = self.peers.participants(self.control.control().holder);
+            self.effects.broadcast(ServerMessage::Participants { participants });
         }
     }
 
@@ -548,10 +632,7 @@ impl Session {
     }
 
     fn command_shard_of(&mut self, peer: PeerId, command: Command) -> Result<(), RequestError> {
-        let entry = self
-            .peers
-            .get(peer)
-            .ok_or_else(|| RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}")))?;
+        let entry = self.peers.get(peer).ok_or_else(|| no_peer(peer))?;
         self.effects.command(entry.shard, command);
         Ok(())
     }
@@ -561,6 +642,10 @@ impl Session {
             self.effects.command(shard, command());
         }
     }
+}
+
+fn no_peer(peer: PeerId) -> RequestError {
+    RequestError::new(Code::PeerNotFound, format!("there is no peer {peer}"))
 }
 
 /// The only way in for offers, as `Session::signal` is for answers: nothing that costs a shard time gets past it.

@@ -10,6 +10,7 @@ use chrono::{Duration, Utc};
 use common::access::Need;
 use common::api::{Streamer, Token};
 use common::id::{StreamerId, TokenId};
+use common::person::Person;
 use common::signal::{Role, StreamerState};
 use harness::{Server, eventually};
 use serde_json::{Value, json};
@@ -59,6 +60,7 @@ fn comers(server: &Server, own: &str, other: &str) -> Vec<Comer> {
     let expired = Claims {
         streamer: StreamerId::parse(own).unwrap(),
         role: Role::Controller,
+        person: Person::default(),
         token: TokenId::unique(),
         expires: whole_seconds(Utc::now() - Duration::seconds(1)),
     };

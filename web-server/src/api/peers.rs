@@ -24,7 +24,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
-/// Change the role of a peer.
+/// Change the role or the rights of a peer.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -44,7 +44,10 @@ pub async fn patch(
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    registry.update_peer(&id.0, peer.0, body.0.role, &caller.right?.name()).await?;
+    if body.0 == PeerPatch::default() {
+        return Err(ApiError::field("role", "a change names a role, rights, or both"));
+    }
+    registry.update_peer(&id.0, peer.0, body.0, &caller.right?.name()).await?;
     Ok(done())
 }
 

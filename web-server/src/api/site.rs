@@ -137,7 +137,7 @@ mod tests {
         let auth = Auth::new(secrets, dir.path()).unwrap();
         let limits = Limits::new(crate::limits::Config::default(), crate::limits::Refusals::default());
         let id = common::id::StreamerId::parse("a").unwrap();
-        let wish = common::api::CreateToken { role: common::signal::Role::Viewer, expires_in_s: 60 };
+        let wish = common::api::CreateToken::of(common::signal::Role::Viewer, 60);
         let token = auth.issue(&id, wish, Utc::now()).token;
         let login = |shown| login(&auth, &limits, shown, IpAddr::from([127, 0, 0, 1]), true);
         let most = limits.config().failed_logins_per_minute as usize;

@@ -10,6 +10,7 @@ use common::api::{CreateToken, TOKEN_LIFE_S, Token};
 use common::audit::AuditAction;
 use common::ipc::Code;
 use common::ipc::request::RemovePeer;
+use common::person::{check_display_name, check_user_id, describe_rights};
 
 use super::extract::{Body, Id, Json, TokenId};
 use super::problem::ApiError;
@@ -23,7 +24,8 @@ impl Json for CreateToken {}
 
 /// Make a token.
 ///
-/// It permits watching, or watching and steering, this streamer until it expires or is revoked.
+/// It permits watching, or watching and steering, this streamer until it expires or is revoked; and what `rights` names among
+/// its peers.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -46,11 +48,30 @@ pub async fn create(
         let message = format!("must be from {min} to {max}, not {}", wish.expires_in_s);
         return Err(ApiError::field("expires_in_s", message));
     }
+    if let Some(name) = &wish.display_name {
+        check_display_name(name).map_err(|error| ApiError::field("display_name", error.to_string()))?;
+    }
+    if let Some(user_id) = &wish.user_id {
+        check_user_id(user_id).map_err(|error| ApiError::field("user_id", error.to_string()))?;
+    }
     registry.get(&id.0).await?;
+    let whose = describe(&wish);
     let token: Token = auth.issue(&id.0, wish, Utc::now());
-    let detail = format!("token {} for a {}", token.token_id, Need::from(wish.role));
+    let detail = format!("token {} for {whose}", token.token_id);
     registry.audit(&id.0, AuditAction::TokenIssued, &caller.right?.name(), Some(detail));
     Ok(HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(token))
+}
+
+/// For whom a token is, and what it permits, for the audit trail.
+fn describe(wish: &CreateToken) -> String {
+    let mut text = format!("a {}", Need::from(wish.role));
+    if !wish.rights.is_empty() {
+        text += &format!(" with {}", describe_rights(&wish.rights));
+    }
+    if let Some(user_id) = &wish.user_id {
+        text += &format!(", user {user_id:?}");
+    }
+    text
 }
 
 /// Revoke a token.

@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 use common::access::Need;
 use common::api::{CreateToken, Token};
 use common::id::{StreamerId, TokenId};
+use common::person::Person;
 use common::signal::Role;
 use tokio::sync::watch;
 
@@ -43,6 +44,8 @@ pub enum Right {
         role: Role,
         /// The id of the token.
         token: TokenId,
+        /// Who has it, and what it permits among the peers.
+        person: Box<Person>,
     },
     /// May do everything.
     Admin,
@@ -110,6 +113,15 @@ impl Right {
         }
     }
 
+    /// Who the caller is among the peers of a streamer, and what it may do there.
+    pub fn person(&self) -> Person {
+        match self {
+            Right::Admin => Person::admin(),
+            Right::Streamer { person, .. } => (**person).clone(),
+            Right::Nobody => Person::default(),
+        }
+    }
+
     /// The id of the token, if there is one; it can be revoked.
     pub fn token(&self) -> Option<TokenId> {
         match self {
@@ -172,15 +184,18 @@ impl Auth {
         if self.revoked.contains(claims.token) {
             return Err(Refused::Revoked);
         }
-        Ok(Right::Streamer { id: claims.streamer, role: claims.role, token: claims.token })
+        let Claims { streamer, role, person, token, expires: _ } = claims;
+        Ok(Right::Streamer { id: streamer, role, token, person: Box::new(person) })
     }
 
     /// Issues a token for a streamer.
     pub fn issue(&self, id: &StreamerId, wish: CreateToken, now: DateTime<Utc>) -> Token {
         let expires = token::whole_seconds(now + chrono::Duration::seconds(wish.expires_in_s.into()));
         let token_id = TokenId::unique();
-        let claims = Claims { streamer: id.clone(), role: wish.role, token: token_id, expires };
-        Token { token: token::sign(&self.key, &claims, now), token_id, role: wish.role, expires }
+        let claims =
+            Claims { streamer: id.clone(), role: wish.role, person: wish.person(), token: token_id, expires };
+        let token = token::sign(&self.key, &claims, now);
+        Token { token, token_id, role: wish.role, rights: wish.rights, expires }
     }
 
     /// Revokes a token. Returns when that is on disk.
@@ -211,6 +226,7 @@ impl Auth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::person::PeerRight;
 
     fn id(text: &str) -> StreamerId {
         StreamerId::parse(text).unwrap()
@@ -226,8 +242,14 @@ mod tests {
 
     #[test]
     fn a_token_permits_its_role_on_its_streamer_and_nothing_else() {
-        let viewer = Right::Streamer { id: id("a"), role: Role::Viewer, token: TokenId::unique() };
-        let controller = Right::Streamer { id: id("a"), role: Role::Controller, token: TokenId::unique() };
+        let of = |role| Right::Streamer {
+            id: id("a"),
+            role,
+            token: TokenId::unique(),
+            person: Box::new(Person::default()),
+        };
+        let viewer = of(Role::Viewer);
+        let controller = of(Role::Controller);
         let a = id("a");
         let b = id("b");
         for (right, need, streamer, expected) in [
@@ -265,8 +287,14 @@ mod tests {
         assert_eq!(auth.identify(None, true, now), Ok(Right::Nobody));
         assert_eq!(auth.identify(Some(SECRET), false, now), Ok(Right::Admin));
         assert_eq!(auth.identify(Some("another"), true, now), Err(Refused::Wrong));
-        let token = auth.issue(&id("a"), CreateToken { role: Role::Viewer, expires_in_s: 60 }, now);
-        let right = Right::Streamer { id: id("a"), role: Role::Viewer, token: token.token_id };
+        let rights = [PeerRight::Chat].into();
+        let display_name = Some("Ada".to_owned());
+        let wish = CreateToken { rights, display_name, ..CreateToken::of(Role::Viewer, 60) };
+        let person = wish.person();
+        let token = auth.issue(&id("a"), wish, now);
+        let token_id = token.token_id;
+        let right =
+            Right::Streamer { id: id("a"), role: Role::Viewer, token: token_id, person: Box::new(person) };
         assert_eq!(auth.identify(Some(&token.token), true, now), Ok(right.clone()));
         assert_eq!(auth.identify(Some(&token.token), true, token.expires), Err(Refused::Expired));
         // The key and what is revoked survive.

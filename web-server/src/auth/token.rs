@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use common::id::{StreamerId, TokenId};
+use common::person::{Person, Rights};
 use common::signal::Role;
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,8 @@ use super::key::Key;
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 /// Distinguishes our tokens from others that might be signed with the same key.
 const ISSUER: &str = "oriel";
-/// Longest token that is verified, bytes. Ours have about 330.
-const MAX_TOKEN: usize = 1024;
+/// Longest token that is verified, bytes. Ours have about 330, and up to 1500 with a long name and user id.
+const MAX_TOKEN: usize = 2048;
 
 /// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Claims {
     pub streamer: StreamerId,
     /// What the token permits.
     pub role: Role,
+    /// Who has it, and what it permits among the peers.
+    pub person: Person,
     /// The id of the token.
     pub token: TokenId,
     /// Time at which it expires; whole seconds.
@@ -47,6 +50,12 @@ struct Payload {
     iss: String,
     sub: StreamerId,
     role: Role,
+    #[serde(default, skip_serializing_if = "Rights::is_empty")]
+    rights: Rights,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
     jti: TokenId,
     iat: i64,
     exp: i64,
@@ -54,10 +63,14 @@ struct Payload {
 
 /// Signs a token with `claims`.
 pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
+    let person = claims.person.clone();
     let payload = Payload {
         iss: ISSUER.into(),
         sub: claims.streamer.clone(),
         role: claims.role,
+        rights: person.rights,
+        name: person.display_name,
+        user_id: person.user_id,
         jti: claims.token,
         iat: now.timestamp(),
         exp: claims.expires.timestamp(),
@@ -93,7 +106,8 @@ pub fn verify(key: &Key, token: &str, now: DateTime<Utc>) -> Result<Claims, Inva
     if now >= expires {
         return Err(Invalid::Expired);
     }
-    Ok(Claims { streamer: payload.sub, role: payload.role, token: payload.jti, expires })
+    let person = Person { display_name: payload.name, user_id: payload.user_id, rights: payload.rights };
+    Ok(Claims { streamer: payload.sub, role: payload.role, person, token: payload.jti, expires })
 }
 
 /// `time` without its fraction of a second, which a token has no room for.
@@ -111,11 +125,13 @@ fn mac(key: &Key, signed: &str) -> Hmac<Sha256> {
 mod tests {
     use super::*;
     use chrono::Duration;
+    use common::person::{MAX_DISPLAY_NAME, MAX_USER_ID};
 
     fn claims(now: DateTime<Utc>) -> Claims {
         Claims {
             streamer: StreamerId::parse("demo").unwrap(),
             role: Role::Viewer,
+            person: Person::default(),
             token: TokenId::unique(),
             expires: whole_seconds(now + Duration::seconds(60)),
         }
@@ -130,9 +146,21 @@ mod tests {
         assert_eq!(verify(&key, &token, now), Ok(claims.clone()));
         assert_eq!(verify(&key, &token, claims.expires - Duration::nanoseconds(1)), Ok(claims.clone()));
         assert_eq!(verify(&key, &token, claims.expires), Err(Invalid::Expired));
-        assert!(token.len() < MAX_TOKEN / 2, "{}", token.len());
+        assert!(token.len() < MAX_TOKEN / 4, "{}", token.len());
         // It must be possible as a WebSocket subprotocol: a token of RFC 9110 §5.6.2.
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{token}");
+    }
+
+    #[test]
+    fn the_longest_name_and_user_id_fit() {
+        let key = Key::of(1);
+        let now = Utc::now();
+        let display_name = Some("🙂".repeat(MAX_DISPLAY_NAME));
+        // Four bytes each: no character needs more.
+        let user_id = Some("🙂".repeat(MAX_USER_ID));
+        let person = Person { display_name, user_id, ..Person::admin() };
+        let claims = Claims { person, ..claims(now) };
+        assert_eq!(verify(&key, &sign(&key, &claims, now), now), Ok(claims));
     }
 
     #[test]

@@ -18,6 +18,9 @@ fn streamer(id: &str) -> Streamer {
         state: PeerState::Connected,
         joined: now,
         stats: PeerStats { round_trip_ms: Some(12.5), lost: 3, frames: 60, ..PeerStats::default() },
+        display_name: None,
+        user_id: None,
+        rights: common::person::Rights::new(),
         token_id: None,
     };
     let value = json!({

@@ -11,6 +11,7 @@
 //! the streamer has become, whoever is first to be answered. A client that goes away, or waits no longer, changes
 //! nothing about that: its request is carried out and kept, or refused.
 
+use common::api::PeerPatch;
 use common::audit::AuditAction;
 use common::control::{Control, ControlChange};
 use common::id::{PeerId, SlotIndex, SourceName, StreamerId};
@@ -18,7 +19,8 @@ use common::ipc::request::{
     self, AddPeer, ChangeControl, ClearSlot, ListSources, PeerAdded, RemovePeer, RemoveSource, UpdatePeer,
 };
 use common::ipc::{Join, Json, Request};
-use common::signal::{Role, StreamInfo};
+use common::person::describe_rights;
+use common::signal::StreamInfo;
 use common::slots::{BindSlot, SlotSource, SourceList};
 use common::spec::SourceSpec;
 use tokio::sync::oneshot;
@@ -160,12 +162,16 @@ impl Handle {
         &self,
         id: &StreamerId,
         peer: PeerId,
-        role: Role,
+        patch: PeerPatch,
         by: &str,
     ) -> Result<(), OperationError> {
-        let detail = format!("peer {peer}: {}", format!("{role:?}").to_lowercase());
+        let PeerPatch { role, rights } = patch;
+        let role_now = role.map(|role| format!("{role:?}").to_lowercase());
+        let rights_now = rights.as_ref().map(describe_rights);
+        let changes: Vec<_> = role_now.into_iter().chain(rights_now).collect();
+        let detail = format!("peer {peer}: {}", changes.join("; "));
         let outcome = Outcome::audited(AuditAction::RoleChanged, by, Some(detail));
-        self.perform(id, UpdatePeer { peer, role }, move |(): &()| outcome).await
+        self.perform(id, UpdatePeer { peer, role, rights }, move |(): &()| outcome).await
     }
 
     /// Removes a peer, as `by` wishes.

@@ -25,6 +25,7 @@ use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Json, Tell};
+use common::person::{Person, Rights, check_display_name};
 use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
@@ -34,6 +35,7 @@ use tracing::{Instrument, Span};
 use super::gate::Gate;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::api::problem::ApiError;
+use crate::auth::Right;
 use crate::compat::multi_webrtc;
 use crate::ice;
 use crate::metrics::Metrics;
@@ -190,7 +192,7 @@ impl Native {
                 None => self.receive().await?,
             };
             match said {
-                Some(ClientMessage::Hello { token, resume, role, capabilities }) => {
+                Some(ClientMessage::Hello { token, resume, role, rights, display_name, capabilities }) => {
                     let right = match self.connection.gate.enter(token.as_deref(), &self.connection.id) {
                         Ok(right) => right,
                         Err(refused) => return Err(self.refuse(refused).await?),
@@ -198,8 +200,12 @@ impl Native {
                     let role = role.unwrap_or(Role::Controller).min(right.role());
                     let socket = self.socket.number();
                     let token_id = right.token();
+                    let person = match person(&right, rights.as_ref(), display_name) {
+                        Ok(person) => person,
+                        Err(invalid) => return Err(self.refuse(invalid).await?),
+                    };
                     tracing::info!(id = %self.connection.id, socket, ?role, by = right.name(), "joining");
-                    return Ok(Join::Native { resume, socket, role, capabilities, token_id });
+                    return Ok(Join::Native { resume, socket, role, capabilities, token_id, person });
                 }
                 Some(ClientMessage::Bye) => return Err(End::Bye),
                 Some(_) => self.error("hello_expected", "say hello first").await?,
@@ -312,6 +318,22 @@ impl Native {
         };
         self.connection.websocket.send(text, &self.outbox.kick).await
     }
+}
+
+/// Who the client is to the others: what its token says, where that says something.
+///
+/// # Errors
+/// The name in `hello` is not valid, whether or not it counts.
+fn person(right: &Right, rights: Option<&Rights>, display_name: Option<String>) -> Result<Person, ApiError> {
+    if let Some(name) = &display_name {
+        check_display_name(name).map_err(|error| ApiError::field("displayName", error.to_string()))?;
+    }
+    let mut person = right.person();
+    person.display_name = person.display_name.or(display_name);
+    if let Some(rights) = rights {
+        person.rights.retain(|right| rights.contains(right));
+    }
+    Ok(person)
 }
 
 /// A client's message, or code and text of what is wrong with it.

@@ -3,6 +3,7 @@ import type { Control } from "./Control";
 import type { IceServer } from "./IceServer";
 import type { Participant } from "./Participant";
 import type { PeerId } from "./PeerId";
+import type { PeerRight } from "./PeerRight";
 import type { Role } from "./Role";
 import type { SlotState } from "./SlotState";
 import type { StreamInfo } from "./StreamInfo";
@@ -28,6 +29,14 @@ resumed: boolean,
  * What this peer may do.
  */
 role: Role, 
+/**
+ * What it may do among the peers.
+ */
+rights: Array<PeerRight>, 
+/**
+ * The name that others see, if it has one.
+ */
+displayName?: string, 
 /**
  * How many slots are negotiated.
  */
@@ -111,7 +120,11 @@ reason?: string, } | { "type": "role",
 /**
  * What it may do now.
  */
-role: Role, } | { "type": "control" } & Control | { "type": "participants", 
+role: Role, } | { "type": "rights", 
+/**
+ * What it may do now.
+ */
+rights: Array<PeerRight>, } | { "type": "control" } & Control | { "type": "participants", 
 /**
  * Everyone, this peer included.
  */

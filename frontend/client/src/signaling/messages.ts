@@ -24,8 +24,12 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   "slot-status": { slot: "number", status: "string" },
   "streamer-state": { state: "string" },
   role: { role: "string" },
+  rights: { rights: "array" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
+  published: { kind: "string", source: "string" },
+  unpublished: { kind: "string" },
+  "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };
 

@@ -14,6 +14,7 @@ use common::exit::ExitReason;
 use common::id::{RequestId, SourceName};
 use common::ipc::{Join, Payload, Request, StreamerIpcMessage};
 use common::media::VideoCodec;
+use common::person::Person;
 use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
 use common::slots::{BindSlot, SlotSource};
 use common::spec::CursorMode;
@@ -328,7 +329,8 @@ struct Pending<R>(RequestId, PhantomData<R>);
 
 fn native(role: Role, socket: u64, resume: Option<String>) -> request::AddPeer {
     let capabilities = Capabilities::default();
-    let join = Join::Native { resume, socket, role, capabilities, token_id: None };
+    let person = Person::default();
+    let join = Join::Native { resume, socket, role, capabilities, token_id: None, person };
     request::AddPeer { join: Json(join) }
 }
 

@@ -71,7 +71,7 @@ fn welcome(stage: &Stage, peer: PeerId) -> (String, Role, bool) {
 fn a_native_peer_is_welcomed_before_its_offer_is_asked_for() {
     let mut stage = Stage::running(TEST);
     let peer = stage.join(Role::Controller, 1);
-    assert_eq!(joins(&stage), [(0, &Begin::Offer { preallocated: true })]);
+    assert_eq!(joins(&stage), [(0, &Begin::Offer { preallocated: true, publishes: false })]);
     let (_, role, resumed) = welcome(&stage, peer);
     assert_eq!((role, resumed), (Role::Controller, false));
     assert!(stage.told(peer).iter().any(|message| matches!(message,
@@ -173,7 +173,14 @@ fn a_player_without_aes_gcm_gets_both_profiles() {
     for (gcm, expected) in [(true, Srtp::Gcm), (false, Srtp::Any)] {
         let mut stage = Stage::running(TEST);
         let capabilities = Capabilities { srtp_gcm: gcm, ..Capabilities::default() };
-        let join = Join::Native { resume: None, socket: 1, role: Role::Viewer, capabilities, token_id: None };
+        let join = Join::Native {
+            resume: None,
+            socket: 1,
+            role: Role::Viewer,
+            capabilities,
+            token_id: None,
+            person: Person::default(),
+        };
         stage.request(request::AddPeer { join: Json(join) });
         assert!(
             stage
@@ -193,7 +200,7 @@ fn a_role_that_is_taken_away_takes_control_along() {
     assert_eq!(stage.reply(&changed).unwrap().0.holder, Some(a));
     stage.signal(b, ClientMessage::ControlRequest);
     stage.forget();
-    let updated = stage.request(request::UpdatePeer { peer: a, role: Role::Viewer });
+    let updated = stage.request(request::UpdatePeer { peer: a, role: Some(Role::Viewer), rights: None });
     assert_eq!(stage.reply(&updated), Ok(()));
     assert!(stage.told(a).contains(&&ServerMessage::Role { role: Role::Viewer }));
     assert_eq!(stage.session.control.control().holder, Some(b), "who asked first has it now");
@@ -202,7 +209,8 @@ fn a_role_that_is_taken_away_takes_control_along() {
     stage.signal(a, ClientMessage::ControlTake);
     assert!(stage.told(a).iter().any(|message| matches!(message,
         ServerMessage::Error { code, .. } if code == "not_a_controller")));
-    let unknown = stage.request(request::UpdatePeer { peer: PeerId::unique(), role: Role::Viewer });
+    let unknown =
+        stage.request(request::UpdatePeer { peer: PeerId::unique(), role: Some(Role::Viewer), rights: None });
     assert_eq!(stage.reply(&unknown), Err("peer_not_found"));
 }
 

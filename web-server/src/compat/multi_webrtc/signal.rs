@@ -304,6 +304,7 @@ impl Translator {
             | signal::ServerMessage::SlotStatus { .. }
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
+            | signal::ServerMessage::Rights { .. }
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }

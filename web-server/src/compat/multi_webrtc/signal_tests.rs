@@ -13,6 +13,8 @@ fn welcome() -> Input {
         resume_token: String::new(),
         resumed: false,
         role: Role::Controller,
+        rights: common::person::Rights::new(),
+        display_name: None,
         slots: 1,
         ice_servers: vec![stun, none],
         protocol: 1,

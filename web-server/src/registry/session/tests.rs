@@ -23,6 +23,7 @@ fn come(bench: &mut Bench) -> (Outbox, Answered) {
         role: Role::Viewer,
         capabilities: Default::default(),
         token_id: None,
+        person: Default::default(),
     };
     let (answer, answered) = oneshot::channel();
     bench.session.join(Joining { join, socket, answer });

@@ -380,6 +380,7 @@ impl Protocol {
             | signal::ServerMessage::StreamUpdated { .. }
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
+            | signal::ServerMessage::Rights { .. }
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }

@@ -94,6 +94,8 @@ fn welcome(slots: u8) -> Input {
         resume_token: "secret".into(),
         resumed: true,
         role: signal::Role::Viewer,
+        rights: common::person::Rights::new(),
+        display_name: None,
         slots,
         ice_servers: Vec::new(),
         protocol: 1,
