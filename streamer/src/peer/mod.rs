@@ -22,6 +22,7 @@ mod feedback;
 mod feeds;
 pub mod handover;
 mod intake;
+mod layers;
 mod limit;
 mod messages;
 mod multi_webrtc;
@@ -55,7 +56,7 @@ use common::stats::NetworkStats;
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
 pub use path::Path;
-use publishing::{Outlet, Pictured};
+use publishing::{Outlet, Pictured, Taken};
 pub use socket::Network;
 
 /// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
@@ -70,6 +71,8 @@ pub struct FeedId(pub u32);
 pub struct Binding {
     /// Its picture.
     pub video: FeedId,
+    /// The low layer of its picture, if it may have one.
+    pub low: Option<FeedId>,
     /// Its sound, if it has any.
     pub audio: Option<FeedId>,
 }
@@ -238,7 +241,7 @@ pub enum PeerCommand {
     /// Changes what the peer may do.
     SetRole(Role),
     /// Publishes something that the peer sends.
-    Publish(Outlet),
+    Publish(Box<Outlet>),
     /// Publishes it no longer.
     Unpublish(PublishKind),
 }
@@ -351,6 +354,13 @@ pub enum Report {
         peer: PeerId,
         /// What is known of it.
         pictured: Pictured,
+    },
+    /// Which layers of what a peer publishes anybody takes.
+    Layers {
+        /// Who.
+        peer: PeerId,
+        /// Of what.
+        taken: Taken,
     },
     /// Something that a peer is to publish has no section in its connection.
     Unpublishable {

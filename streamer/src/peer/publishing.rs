@@ -1,10 +1,10 @@
 //! What a peer publishes, on its way from its connection to feeds. Decided in [`crate::publish`]; here are its outlets, and the RTCP
 //! that goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
 use common::signal::PublishKind;
@@ -37,15 +37,20 @@ pub struct Outlet {
     /// What.
     pub kind: PublishKind,
     /// Feeds of the source that it belongs to: the peer itself gets none of them.
-    pub feeds: [FeedId; 2],
+    pub feeds: Vec<FeedId>,
     /// Its outlet.
     pub media: MediaOutlet,
 }
 
 /// Where media go.
 pub enum MediaOutlet {
-    /// Pictures.
-    Video(VideoOutlet),
+    /// Pictures, and the low layer of them.
+    Video {
+        /// The high layer, or the only one.
+        high: VideoOutlet,
+        /// The low one.
+        low: Option<VideoOutlet>,
+    },
     /// Sound.
     Audio(AudioOutlet),
 }
@@ -67,13 +72,55 @@ pub struct Pictured {
     pub size: Option<Size>,
 }
 
+/// Which layers of something that is published anybody takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Of what.
+    pub kind: PublishKind,
+    /// The layers.
+    pub layers: BTreeSet<Layer>,
+}
+
+/// A layer that nobody has taken for so long need not be sent. Whoever takes one gets it at once.
+const UNUSED: Duration = Duration::from_secs(3);
+
+/// What is known of who takes the layers of something.
+#[derive(Debug, Default)]
+struct Layers {
+    /// As it was told last; `None`: not at all, so that all are sent.
+    told: Option<BTreeSet<Layer>>,
+    /// When what nobody takes any more is to be told.
+    due: Option<Instant>,
+}
+
+impl Layers {
+    /// What is to be told now of those that are taken.
+    fn tell(&mut self, now: Instant, taken: &BTreeSet<Layer>) -> bool {
+        let all: BTreeSet<_> = Layer::ALL.into();
+        let told = self.told.as_ref().unwrap_or(&all);
+        if told == taken {
+            self.due = None;
+            return false;
+        }
+        let wanted = !taken.is_subset(told);
+        let due = *self.due.get_or_insert(now + UNUSED);
+        if !wanted && now < due {
+            return false;
+        }
+        self.told = Some(taken.clone());
+        self.due = None;
+        true
+    }
+}
+
 /// What one peer publishes.
 pub struct Publishing {
     publisher: Publisher,
-    video: BTreeMap<PublishKind, VideoOutlet>,
+    video: BTreeMap<(PublishKind, Layer), VideoOutlet>,
+    layers: BTreeMap<PublishKind, Layers>,
     audio: Option<AudioOutlet>,
     /// Feeds of its sources, by what is published.
-    feeds: BTreeMap<PublishKind, [FeedId; 2]>,
+    feeds: BTreeMap<PublishKind, Vec<FeedId>>,
     pictured: BTreeMap<PublishKind, Pictured>,
     /// News of that which nobody has taken yet.
     told: Vec<Pictured>,
@@ -88,6 +135,7 @@ impl Publishing {
         Self {
             publisher: Publisher::new(now, sections),
             video: BTreeMap::new(),
+            layers: BTreeMap::new(),
             audio: None,
             feeds: BTreeMap::new(),
             pictured: BTreeMap::new(),
@@ -110,8 +158,10 @@ impl Publishing {
         }
         self.feeds.insert(kind, feeds);
         match media {
-            MediaOutlet::Video(outlet) => {
-                self.video.insert(kind, outlet);
+            MediaOutlet::Video { high, low } => {
+                self.video.insert((kind, Layer::High), high);
+                self.video.extend(low.map(|low| ((kind, Layer::Low), low)));
+                self.layers.insert(kind, Layers::default());
             }
             MediaOutlet::Audio(outlet) => self.audio = Some(outlet),
         }
@@ -124,7 +174,8 @@ impl Publishing {
         self.publisher.unpublish(kind);
         self.feeds.remove(&kind);
         self.pictured.remove(&kind);
-        self.video.remove(&kind);
+        self.video.retain(|(of, _), _| *of != kind);
+        self.layers.remove(&kind);
         if kind == PublishKind::Microphone {
             self.audio = None;
         }
@@ -163,12 +214,26 @@ impl Publishing {
 
     /// Takes the wishes of those who watch.
     pub fn take_wishes(&mut self, now: Instant, connection: &mut Connection) {
-        for (kind, outlet) in &self.video {
+        for ((kind, layer), outlet) in &self.video {
             if outlet.demand().take_keyframe() {
-                self.publisher.request_keyframe(now, *kind, Layer::High, &mut self.out);
+                self.publisher.request_keyframe(now, *kind, *layer, &mut self.out);
             }
         }
         self.act(now, connection);
+    }
+
+    /// Which layers anybody takes, of all of which that is news.
+    pub fn news_of_layers(&mut self, now: Instant) -> Vec<Taken> {
+        let mut news = Vec::new();
+        for (kind, layers) in &mut self.layers {
+            let of =
+                self.video.iter().filter(|((of, _), outlet)| of == kind && outlet.demand().watchers() > 0);
+            let taken = of.map(|((_, layer), _)| *layer).collect();
+            if layers.tell(now, &taken) {
+                news.push(Taken { kind: *kind, layers: taken });
+            }
+        }
+        news
     }
 
     /// A sender report of the peer's.
@@ -178,14 +243,15 @@ impl Publishing {
 
     /// When [`Publishing::timeout`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.publisher.deadline()
+        let layers = self.layers.values().filter_map(|layers| layers.due);
+        layers.chain(self.publisher.deadline()).min()
     }
 
     fn act(&mut self, now: Instant, connection: &mut Connection) {
         let mut rtcp = Vec::new();
         for output in std::mem::take(&mut self.out) {
             match output {
-                Output::Frame { kind, captured, frame, .. } => self.frame(kind, captured, frame),
+                Output::Frame { kind, layer, captured, frame } => self.frame((kind, layer), captured, frame),
                 Output::Sound { captured, payload, .. } => self.sound(captured, payload),
                 back => rtcp.extend(packet(back)),
             }
@@ -193,10 +259,12 @@ impl Publishing {
         connection.send_rtcp(now, rtcp);
     }
 
-    fn frame(&mut self, kind: PublishKind, captured: Instant, frame: Frame) {
-        let Some(outlet) = self.video.get_mut(&kind) else { return };
+    fn frame(&mut self, id: (PublishKind, Layer), captured: Instant, frame: Frame) {
+        let Some(outlet) = self.video.get_mut(&id) else { return };
+        let (kind, layer) = id;
         let Frame { codec, keyframe, payloads, .. } = frame;
-        if keyframe {
+        // The low layer says something of the picture only while there is no other.
+        if keyframe && (layer == Layer::High || !self.pictured.contains_key(&kind)) {
             let known = self.pictured.get(&kind).filter(|known| known.codec == codec);
             let size = keyframe::size(codec, &payloads).or(known.and_then(|known| known.size));
             let pictured = Pictured { kind, codec, size };
@@ -274,6 +342,23 @@ fn arrivals(told: &Told) -> TransportLayerCc {
 mod tests {
     use super::*;
     use rtc::shared::marshal::{Marshal as _, Unmarshal as _};
+
+    #[test]
+    fn what_is_taken_is_told_at_once_and_what_is_not_after_a_while() {
+        let now = Instant::now();
+        let mut layers = Layers::default();
+        let both: BTreeSet<_> = Layer::ALL.into();
+        let high: BTreeSet<_> = [Layer::High].into();
+        let none = BTreeSet::new();
+        assert!(!layers.tell(now, &both), "all are sent at first");
+        assert!(!layers.tell(now, &high));
+        assert_eq!(layers.due, Some(now + UNUSED));
+        assert!(!layers.tell(now + UNUSED / 2, &both) && layers.due.is_none(), "somebody came back");
+        assert!(!layers.tell(now + UNUSED / 2, &none));
+        assert!(layers.tell(now + UNUSED * 2, &none));
+        assert!(layers.tell(now + UNUSED * 2, &high), "at once");
+        assert!(!layers.tell(now + UNUSED * 9, &high));
+    }
 
     #[test]
     fn arrivals_are_read_as_they_were_meant() {

@@ -288,6 +288,9 @@ impl Shard {
         let now = Instant::now();
         if let Some(viewer) = self.viewers.get_mut(&key).and_then(Entry::here) {
             viewer.take_wishes(now);
+            for taken in viewer.news_of_layers(now) {
+                self.reports.send(Report::Layers { peer: viewer.id, taken });
+            }
             viewer.transmit(&mut self.sockets, |_, _| {});
             schedule(&mut self.timers, key, viewer);
         }
@@ -492,7 +495,7 @@ impl Shard {
             }
             PeerCommand::Publish(outlet) => {
                 let kind = outlet.kind;
-                if self.with(key, |viewer, cx| viewer.publish(now, outlet, cx)) == Some(false) {
+                if self.with(key, |viewer, cx| viewer.publish(now, *outlet, cx)) == Some(false) {
                     self.reports.send(Report::Unpublishable { peer, kind });
                 }
                 self.follow_published(key);
@@ -599,7 +602,14 @@ impl Shard {
                     let _ = self.input.keys(Actor::Peer(viewer.id), held);
                 }
                 self.after_input(now, key);
-                self.with(key, |viewer, cx| viewer.resume(now, cx));
+                self.with(key, |viewer, cx| {
+                    viewer.resume(now, cx);
+                    viewer.choose_layers(now, cx);
+                });
+                if self.published.iter().any(|(of, _)| *of == key) {
+                    // What nobody takes any more is told after a while.
+                    self.take_wishes(key);
+                }
             } else {
                 self.remove(key, "the connection was not made in time");
             }

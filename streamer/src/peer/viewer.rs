@@ -20,17 +20,19 @@ use super::counted::Counted;
 use super::demux;
 use super::feedback::Feedback;
 use super::feeds::Feeds;
+use super::layers::{self, LayerChoice};
 use super::limit::Limit;
 use super::multi_webrtc;
 use super::negotiate;
 use super::offers::Offers;
 use super::pace::{self, Pace};
 use super::parts::Parts;
-use super::publishing::{Outlet, Pictured, Publishing};
+use super::publishing::{Outlet, Pictured, Publishing, Taken};
 use super::slot::{AudioWriter, Packet, Seeds, VideoWriter, Written};
 use super::socket::{Candidates, Sockets};
 use super::{Begin, Binding, FeedId, Media, Path, Sections, SlotChoice};
 use crate::feed::{AudioUnit, Bitrate, Demand, VideoUnit, ticks};
+use crate::publish::Layer;
 
 /// A peer that has not connected by then is given up.
 const JOIN_DEADLINE: Duration = Duration::from_secs(15);
@@ -69,8 +71,12 @@ struct Slot {
     video: VideoWriter,
     audio: AudioWriter,
     paused: bool,
-    /// Feeds that this slot is counted as a watcher of.
+    /// Feeds that this slot is counted as a watcher of. Of two layers, its picture is the one that is sent.
     watched: Option<Binding>,
+    /// The layer that it should have.
+    layer: LayerChoice,
+    /// The picture of that layer, watched too until it has a keyframe to begin with.
+    next: Option<FeedId>,
     /// What was told of it last; `None`: tell in any case.
     reported: Option<SlotState>,
     /// Packets of its video that the peer has reported lost so far.
@@ -198,7 +204,10 @@ impl Viewer {
             let watched = None;
             let paused = false;
             let lost = 0;
-            let mut slot = Slot { binding, own, sender, video, audio, paused, watched, reported, lost };
+            let layer = LayerChoice::default();
+            let next = None;
+            let mut slot =
+                Slot { binding, own, sender, video, audio, paused, watched, layer, next, reported, lost };
             if binding.is_some() || !matches!(begin, Begin::Offer { preallocated: false, .. }) {
                 // At most MAX_SLOTS.
                 slot.add_sections(&mut connection, n as SlotIndex)?;
@@ -444,6 +453,11 @@ impl Viewer {
         self.publishing.iter().flat_map(|publishing| publishing.demands().cloned()).collect()
     }
 
+    /// Which layers of what it publishes anybody takes, as far as that is news.
+    pub fn news_of_layers(&mut self, now: Instant) -> Vec<Taken> {
+        self.publishing.as_mut().map(|publishing| publishing.news_of_layers(now)).unwrap_or_default()
+    }
+
     /// Asks the peer for the keyframes that those who watch want.
     pub fn take_wishes(&mut self, now: Instant) {
         if let Some(publishing) = &mut self.publishing {
@@ -487,6 +501,7 @@ impl Viewer {
     /// The peer goes: says goodbye, and counts it out of its feeds.
     pub fn leave(&mut self, cx: &mut Context) {
         for slot in &mut self.slots {
+            slot.forget_next(&mut cx.feeds);
             unwatch(slot.watched.take(), &mut cx.feeds);
         }
         self.connection.close();
@@ -506,9 +521,12 @@ impl Viewer {
         let slot = &mut self.slots[n];
         let agreed = self.offers.has(n as SlotIndex);
         let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
-        if slot.watched == wanted {
+        // One of its two layers is as good as the other here.
+        if slot.watched.map(|watched| Binding { video: slot.first_layer(watched), ..watched }) == wanted {
             return;
         }
+        slot.forget_next(&mut cx.feeds);
+        slot.layer = LayerChoice::default();
         unwatch(slot.watched, &mut cx.feeds);
         slot.watched = wanted;
         if let Some(binding) = wanted {
@@ -563,6 +581,7 @@ impl Viewer {
             return;
         }
         for slot in &mut self.slots {
+            slot.change_layer(now, feed, unit, cx);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
@@ -597,6 +616,34 @@ impl Viewer {
         for slot in self.slots.iter().filter(|slot| slot.video.is_waiting()) {
             if let Some(binding) = slot.watched {
                 cx.feeds.request_keyframe(now, binding.video);
+            }
+        }
+    }
+
+    /// Chooses layers anew. To be called every second.
+    pub fn choose_layers(&mut self, now: Instant, cx: &mut Context) {
+        let share = self.share().map(f64::from);
+        for slot in &mut self.slots {
+            let (Some(binding), Some(watched)) = (slot.binding, slot.watched) else { continue };
+            let Some(low) = binding.low else { continue };
+            let known = layers::Known {
+                high_flows: cx.feeds.flows(now, binding.video),
+                has_low: cx.feeds.codec(low).is_some(),
+                high_bps: cx.feeds.bitrate(binding.video),
+                share_bps: share,
+            };
+            let wanted = match slot.layer.choose(now, known) {
+                Layer::High => binding.video,
+                Layer::Low => low,
+            };
+            let next = (wanted != watched.video).then_some(wanted);
+            if slot.next != next {
+                slot.forget_next(&mut cx.feeds);
+                slot.next = next;
+                if let Some(next) = next {
+                    cx.feeds.watch(now, next);
+                    cx.feeds.request_keyframe(now, next);
+                }
             }
         }
     }
@@ -646,12 +693,17 @@ impl Viewer {
     /// The pictures that it watches, and what each may have of its path.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let pictures = watched.clone().count().max(1);
-        let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
-            let left = bps * VIDEO_SHARE - self.audio_bps;
-            Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
-        });
+        let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
         watched.map(move |binding| (binding.video, share))
+    }
+
+    /// What each picture may have of its path, bits per second; `None`: as much as there is.
+    fn share(&self) -> Option<u32> {
+        let pictures = self.slots.iter().filter(|slot| slot.watched.is_some()).count().max(1);
+        self.bandwidth.rate_bps().map(|bps| {
+            let left = bps * VIDEO_SHARE - self.audio_bps;
+            (left / pictures as f64).max(MIN_VIDEO_BPS) as u32
+        })
     }
 
     /// Acts on RTCP.
@@ -873,6 +925,43 @@ impl Viewer {
 }
 
 impl Slot {
+    /// The picture that stands in its binding for what is watched: of two layers, the high one.
+    fn first_layer(&self, watched: Binding) -> FeedId {
+        match self.binding {
+            Some(binding) if binding.low == Some(watched.video) => binding.video,
+            _ => watched.video,
+        }
+    }
+
+    /// Does not wait for another layer any more.
+    fn forget_next(&mut self, feeds: &mut Feeds) {
+        if let Some(next) = self.next.take() {
+            feeds.unwatch(next);
+        }
+    }
+
+    /// Goes on with another layer of its source if this unit is where it can: with the one that it waits for; or, while it has
+    /// nothing to show, with whichever comes.
+    fn change_layer(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context) {
+        let (Some(binding), Some(watched)) = (self.binding, self.watched) else { return };
+        if !unit.keyframe || watched.video == feed {
+            return;
+        }
+        let waits = self.next == Some(feed);
+        let is_layer = feed == binding.video || Some(feed) == binding.low;
+        if waits {
+            self.next = None;
+        } else if is_layer && self.video.is_waiting() && !cx.feeds.flows(now, watched.video) {
+            cx.feeds.watch(now, feed);
+        } else {
+            return;
+        }
+        cx.feeds.unwatch(watched.video);
+        self.watched = Some(Binding { video: feed, ..watched });
+        self.video.forget_sent();
+        self.video.wait();
+    }
+
     fn add_sections(&mut self, connection: &mut Connection, slot: SlotIndex) -> Result<(), Error> {
         let ssrcs = (self.video.ssrc(), self.video.rtx_ssrc());
         let added = negotiate::add_slot(connection.pc(), slot, ssrcs, self.audio.ssrc());

@@ -179,8 +179,18 @@ impl Performer {
             Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
-            Effect::Publish { shard, peer, kind, video, audio } => {
-                self.publish(shard, peer, kind, video, audio);
+            Effect::Publish { shard, peer, kind, video, low, audio } => {
+                let mut feeds = vec![video.id, audio.id];
+                feeds.extend(low.as_ref().map(|feed| feed.id));
+                let media = match kind {
+                    PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video {
+                        high: self.video_outlet(video),
+                        low: low.map(|feed| self.video_outlet(feed)),
+                    },
+                    PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
+                };
+                let command = PeerCommand::Publish(Box::new(Outlet { kind, feeds, media }));
+                self.shards[shard].commands.send(Command::Peer { peer, command });
             }
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),
@@ -202,16 +212,6 @@ impl Performer {
             let message = Json(ServerMessage::Error { code, message, request_id: None });
             link.send(StreamerIpcMessage::ToPeer { peer, message });
         }
-    }
-
-    fn publish(&mut self, shard: usize, peer: PeerId, kind: PublishKind, video: Feed, audio: Feed) {
-        let feeds = [video.id, audio.id];
-        let media = match kind {
-            PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video(self.video_outlet(video)),
-            PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
-        };
-        let command = PeerCommand::Publish(Outlet { kind, feeds, media });
-        self.shards[shard].commands.send(Command::Peer { peer, command });
     }
 
     fn start_source(&self, start: SourceStart) {

@@ -68,6 +68,8 @@ pub enum Effect {
         kind: PublishKind,
         /// The source's pictures.
         video: Feed,
+        /// The low layer of them.
+        low: Option<Feed>,
         /// Its sound.
         audio: Feed,
     },

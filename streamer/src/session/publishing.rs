@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::api::{PeerKind, PeerState};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
 use common::ipc::{Code, RequestError};
+use common::media::VideoCodec;
 use common::person::PeerRight;
 use common::signal::{PublishKind, ServerMessage};
 use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
@@ -18,7 +19,7 @@ use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 use super::effects::Effect;
 use super::sources::{Life, Shown};
 use super::{Now, Session};
-use crate::peer::publishing::Pictured;
+use crate::peer::publishing::{Pictured, Taken};
 use crate::peer::{Command, PeerCommand};
 use crate::source::published::{Known, Published};
 
@@ -97,17 +98,28 @@ impl Session {
         let SourceSpec::Publish(spec) = &mut entry.spec else { return Ok(()) };
         if spec.kinds.insert(kind) {
             let video = entry.video.clone();
+            let low = entry.low.clone();
             let audio = entry.audio.clone();
             if let Some(shard) = self.peers.get(peer).map(|entry| entry.shard) {
-                self.effects.push(Effect::Publish { shard, peer, kind, video: video.clone(), audio });
+                self.effects.push(Effect::Publish {
+                    shard,
+                    peer,
+                    kind,
+                    video: video.clone(),
+                    low: low.clone(),
+                    audio,
+                });
             }
             if kind == PublishKind::Microphone {
                 known.set_audio(true);
             } else {
-                self.command_all(|| Command::FeedOnline { feed: video.id, online: true });
+                for feed in [Some(&video), low.as_ref()].into_iter().flatten() {
+                    self.command_all(|| Command::FeedOnline { feed: feed.id, online: true });
+                }
             }
             self.source_changed(&source);
             self.fill_slots();
+            self.participants(now);
         }
         // Who has a microphone and no camera has no picture that could be waited for.
         if kind == PublishKind::Microphone {
@@ -142,8 +154,11 @@ impl Session {
         self.add_source(source.clone(), spec, false).map_err(failed)?;
         let known = Known::nothing();
         let key = self.sources.key();
+        let low = self.sources.feed().map_err(failed)?;
+        self.command_all(|| Command::AddFeed { feed: low.id, demand: low.demand.clone() });
         if let Some(entry) = self.sources.get_mut(&source) {
             entry.key = key;
+            entry.low = Some(low);
             entry.life = Life::Warming(Box::new(Published(known.clone())));
         }
         let waits = Some(self.published.next);
@@ -203,6 +218,12 @@ impl Session {
         }
     }
 
+    /// What a peer publishes.
+    pub(super) fn published_by(&self, peer: PeerId) -> Vec<PublishKind> {
+        let sources = self.published.all.iter().filter(|((of, _), _)| *of == peer);
+        sources.flat_map(|(_, one)| self.kinds_of(&one.source)).collect()
+    }
+
     fn kinds_of(&self, source: &str) -> BTreeSet<PublishKind> {
         match self.sources.get(source).map(|entry| &entry.spec) {
             Some(SourceSpec::Publish(spec)) => spec.kinds.clone(),
@@ -222,8 +243,9 @@ impl Session {
             return;
         }
         let nothing_left = spec.kinds.is_empty();
-        let video = entry.video.id;
+        let pictures: Vec<_> = std::iter::once(&entry.video).chain(&entry.low).map(|feed| feed.id).collect();
         let _ = self.command(peer, PeerCommand::Unpublish(kind));
+        self.participants(now);
         let reason = reason.map(str::to_owned);
         self.effects.signal_peer(peer, ServerMessage::Unpublished { kind, reason: reason.clone() });
         if nothing_left {
@@ -236,7 +258,11 @@ impl Session {
             known.set_audio(false);
             self.source_changed(&source);
         } else {
-            self.command_all(|| Command::FeedOnline { feed: video, online: false });
+            known.set_pictures(VideoCodec::H264, None);
+            self.source_changed(&source);
+            for feed in pictures {
+                self.command_all(|| Command::FeedOnline { feed, online: false });
+            }
         }
         self.update_sources(now);
     }
@@ -269,6 +295,15 @@ impl Session {
         } else {
             self.first_picture(now, &source);
         }
+    }
+}
+
+impl Session {
+    /// Which layers of what a peer publishes anybody takes.
+    pub(super) fn layers_taken(&mut self, peer: PeerId, taken: Taken) {
+        let Taken { kind, layers } = taken;
+        let layers = layers.into_iter().map(|layer| layer.rid().to_owned()).collect();
+        self.effects.signal_peer(peer, ServerMessage::PublishLayers { kind, layers });
     }
 }
 

@@ -451,6 +451,7 @@ impl Session {
             }
             Report::Clipboard { peer, content } => self.set_clipboard_for(peer, content),
             Report::Pictured { peer, pictured } => self.pictured(now, peer, pictured),
+            Report::Layers { peer, taken } => self.layers_taken(peer, taken),
             Report::Unpublishable { peer, kind } => {
                 let reason = "nothing was negotiated in which that could be sent";
                 self.unpublish(now, peer, kind, Some(reason));
@@ -578,7 +579,10 @@ impl Session {
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            let participants = self.peers.participants(self.control.control().holder);
+            let mut participants = self.peers.participants(self.control.control().holder);
+            for participant in &mut participants {
+                participant.publishing = self.published_by(participant.peer_id);
+            }
             self.effects.broadcast(ServerMessage::Participants { participants });
         }
     }
