@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use crate::input::MAX_TEXT;
-
+/// Longest text on a clipboard, and longest text typed by one message, in bytes.
+pub const MAX_TEXT: usize = 128 * 1024;
 /// Longest picture on a clipboard, in bytes: a screenshot of a large screen, and room for it in an IPC frame.
 pub const MAX_PICTURE: usize = 4 * 1024 * 1024;
 /// Most bytes of a picture in one message of the channel `keys`: 64 KiB as base64, a quarter of what a message may have.

@@ -10,8 +10,8 @@ use crate::control::{Control, ControlMode};
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, StreamerId};
 use crate::person::Rights;
+use crate::secret_url::hide_addresses;
 use crate::signal::{Role, StreamerState};
-use crate::spec::hide_addresses;
 
 /// `event` of [`Gap::Missed`].
 pub const MISSED: &str = "missed";

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use crate::spec::hide_addresses;
+use crate::secret_url::hide_addresses;
 
 /// File in the run directory that is written last, when nothing else is left of the session.
 pub const EXIT_FILE: &str = "exit.json";

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use crate::clipboard::ClipboardType;
+use crate::clipboard::{ClipboardType, MAX_TEXT};
 use crate::id::{PeerId, SlotIndex};
 
 /// Label and pre-negotiated id (RFC 8832 §4: no opening handshake) of the channel for keys.
@@ -25,8 +25,6 @@ pub const GENERAL_CHANNEL: (&str, u16) = ("general", 2);
 
 /// Longest data channel message from a peer, in bytes: room for the longest clipboard in JSON.
 pub const MAX_CHANNEL_MESSAGE: usize = 256 * 1024;
-/// Longest text typed or put on a clipboard by one message, in bytes.
-pub const MAX_TEXT: usize = 128 * 1024;
 /// Longest text typed by one event, in characters; typing takes about 1 ms per new character.
 pub const MAX_TYPED: usize = 4096;
 /// Most keys or buttons in one snapshot of what a peer holds; hands have fewer fingers.

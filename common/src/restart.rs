@@ -6,7 +6,8 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::exit::StreamerExit;
-use crate::spec::{InvalidField, hide_addresses};
+use crate::field::InvalidField;
+use crate::secret_url::hide_addresses;
 
 /// Longest pause that can be asked for, ms.
 const MAX_DELAY_MS: u32 = 3_600_000;

@@ -87,7 +87,7 @@ fn constants() -> String {
         ),
         (
             "MAX_CLIPBOARD_TEXT_BYTES",
-            input::MAX_TEXT as u64,
+            clipboard::MAX_TEXT as u64,
             "Longest text, or HTML, of a clipboard, in UTF-8.",
         ),
         ("MAX_CLIPBOARD_PICTURE_BYTES", clipboard::MAX_PICTURE as u64, "Longest picture of a clipboard."),

@@ -206,7 +206,7 @@ impl Encoder {
     /// An encoder.
     ///
     /// # Errors
-    /// [`Error::Size`] if no level allows the size at that rate; [`Error::Config`] if a field is out of range.
+    /// [`Error::Size`] if no level allows the size; [`Error::Config`] if a field is out of range.
     pub fn new(config: Config) -> Result<Self, Error> {
         let Config { width, height, .. } = config;
         if width == 0 || height == 0 || !width.is_multiple_of(2) || !height.is_multiple_of(2) {
@@ -281,10 +281,7 @@ impl Encoder {
         moves: &[Vector],
         keyframe: bool,
     ) -> Result<Option<Encoded>, Error> {
-        let size = (self.config.width as usize, self.config.height as usize);
-        if (picture.width, picture.height) != size {
-            return Err(Error::Size { width: picture.width as u32, height: picture.height as u32 });
-        }
+        self.check_size(picture)?;
         let encoded = match self.frame_num {
             Some(frame_num) if !keyframe => {
                 let mut statistics = Statistics::default();
@@ -327,6 +324,50 @@ impl Encoder {
             self.work.insert(at % self.columns, at / self.columns);
         }
         Some(self.code(Kind::P { frame_num }, max_bytes, Statistics::default()))
+    }
+
+    /// What [`Encoder::encode`] would count if `picture` followed `before`, without coding anything: `inter` is what
+    /// is neither still nor moved, and `intra` stays zero. The encoder begins anew with it: its next picture is a
+    /// keyframe.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if one of the pictures has another size than the encoder.
+    pub fn survey(
+        &mut self,
+        before: &Picture<'_>,
+        picture: &Picture<'_>,
+        damage: &[Rect],
+    ) -> Result<Statistics, Error> {
+        self.check_size(before)?;
+        self.check_size(picture)?;
+        self.frame_num = None;
+        for y in 0..self.rows {
+            for x in 0..self.columns {
+                self.source.load(before, x, y);
+            }
+        }
+        let mut statistics = Statistics::default();
+        self.find_changes(picture, damage, &[], &mut statistics);
+        for y in 0..self.rows {
+            let mut from = 0;
+            while let Some(x) = self.work.next(from, y) {
+                let at = y * self.columns + x;
+                match std::mem::replace(&mut self.plans[at], Plan::Still) {
+                    Plan::Moved(_) => statistics.moved += 1,
+                    Plan::New(_) | Plan::Better(_) | Plan::Still => statistics.inter += 1,
+                }
+                self.likenesses[at] = [Vector::ZERO; 4];
+                from = x + 1;
+            }
+        }
+        Ok(statistics)
+    }
+
+    fn check_size(&self, picture: &Picture<'_>) -> Result<(), Error> {
+        let same =
+            picture.width == self.config.width as usize && picture.height == self.config.height as usize;
+        let error = Error::Size { width: picture.width as u32, height: picture.height as u32 };
+        if same { Ok(()) } else { Err(error) }
     }
 
     /// Whether [`Encoder::refine`] has nothing to do.

@@ -35,18 +35,18 @@ const LEVELS: [Level; 7] = [
     Level { idc: 52, rate: 2_073_600, picture: 36_864 },
 ];
 
-/// The lowest level that allows the size and rate, if there is one.
+/// The lowest level that allows the size and rate; the highest one if it allows the size and no level the rate,
+/// which decoders need not keep up with then. `None` if the picture is too large for all.
 pub(crate) fn level_idc(config: &Config) -> Option<u8> {
     let columns = config.width.div_ceil(16);
     let rows = config.height.div_ceil(16);
     let side = u64::from(columns.max(rows));
     let count = u64::from(columns) * u64::from(rows);
-    let fits = |level: &&Level| {
-        count <= u64::from(level.picture)
-            && side * side <= 8 * u64::from(level.picture)
-            && count * u64::from(config.fps) <= u64::from(level.rate)
-    };
-    LEVELS.iter().find(fits).map(|level| level.idc)
+    let holds =
+        |level: &&Level| count <= u64::from(level.picture) && side * side <= 8 * u64::from(level.picture);
+    let keeps_up = |level: &&Level| count * u64::from(config.fps) <= u64::from(level.rate);
+    let lowest = LEVELS.iter().find(|level| holds(level) && keeps_up(level));
+    lowest.or(LEVELS.last().filter(holds)).map(|level| level.idc)
 }
 
 /// Appends both parameter sets as NAL units. `level` is what [`level_idc`] said.
@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(at(1920, 1080, 60), Some(42));
         assert_eq!(at(3840, 2160, 30), Some(51));
         assert_eq!(at(3840, 2160, 60), Some(52));
+        assert_eq!(at(3840, 2160, 120), Some(52));
         assert_eq!(at(3840, 16, 30), Some(40));
         assert_eq!(at(16384, 16384, 30), None);
     }

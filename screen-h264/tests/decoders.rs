@@ -501,6 +501,31 @@ fn a_bound_makes_pictures_coarser_at_first_and_good_in_the_end() {
 }
 
 #[test]
+fn a_survey_counts_what_encoding_would_count_and_leaves_the_encoder_at_a_keyframe() {
+    let whole = Rect { x: 0, y: 0, width: 320, height: 240 };
+    let mut session = Session::new(Config::new(320, 240));
+    session.step(&Step::Strokes { rect: whole, seed: 7 });
+    let before = session.screen.clone();
+    let scrolled = Rect { x: 0, y: 0, width: 320, height: 128 };
+    session.screen.paint(scrolled, |screen, plane, x, y| {
+        let (width, y) = if plane == 0 { (320, y + 16) } else { (160, y + 8) };
+        screen.planes[plane][y * width + x]
+    });
+    let new = Rect { x: 0, y: 192, width: 320, height: 32 };
+    session.screen.paint(new, |_, plane, x, y| hash(9 + plane as u64, x, y) as u8);
+    let picture = session.screen.picture();
+    let mut other = Encoder::new(Config::new(320, 240)).unwrap();
+    let surveyed = other.survey(&before.picture(), &picture, &[whole]).unwrap();
+    let encoded = session.encoder.encode(&picture, &[whole], &[], false).unwrap().unwrap().statistics;
+    assert_eq!(surveyed.still, 20 * 5, "{surveyed:?}");
+    assert_eq!(surveyed.inter, 20 * 2, "{surveyed:?}");
+    assert_eq!((surveyed.still, surveyed.moved), (encoded.still, encoded.moved), "{encoded:?}");
+    assert_eq!(other.refine(1000), None);
+    assert!(other.encode(&picture, &[], &[], false).unwrap().unwrap().keyframe);
+    assert!(other.survey(&before.picture(), &Screen::new(64, 64).picture(), &[]).is_err());
+}
+
+#[test]
 fn what_cannot_be_encoded_is_refused() {
     assert!(Encoder::new(Config::new(0, 16)).is_err());
     assert!(Encoder::new(Config::new(17, 16)).is_err());

@@ -6,7 +6,6 @@ pub mod access;
 pub mod file;
 pub mod keys;
 mod network;
-mod secret;
 pub mod sessions;
 
 use std::collections::BTreeMap;
@@ -27,11 +26,11 @@ use tracing_subscriber::EnvFilter;
 pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::file::{File, FileError};
 use self::keys::Origins;
-pub use self::secret::Secret;
 pub use self::sessions::Sessions;
 use crate::ice;
 use crate::limits;
-use crate::supervisor::rundir;
+use crate::rundir;
+pub use crate::secret::Secret;
 
 /// Longest path of a Unix socket on Linux, `sun_path` without its closing NUL.
 const MAX_SOCKET_PATH: usize = 107;

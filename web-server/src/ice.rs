@@ -13,7 +13,7 @@ use common::signal::{IceServer, ServerMessage};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// The configured STUN and TURN servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,9 +9,8 @@
 //!
 //! Read in this order: [`config`] says what was asked for, [`server`] assembles the parts,
 //! [`registry`] owns what is known about every streamer, [`supervisor`] owns one process and the
-//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see, [`compat`] what other
-//! servers' clients see,
-//! [`metrics`] what operators do.
+//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see ([`http`] is what
+//! both share), [`compat`] translates for clients of other servers, [`metrics`] is what operators see.
 
 #![cfg_attr(
     test,
@@ -24,15 +23,19 @@ pub mod compat;
 pub mod config;
 pub mod connections;
 pub mod hosts;
+pub mod http;
 pub mod ice;
 pub mod ice_tcp;
 pub mod limits;
 pub mod metrics;
 pub mod registry;
+pub mod rundir;
 pub mod seats;
+pub mod secret;
 pub mod server;
 pub mod signaling;
 pub mod socket;
 pub mod streams;
 pub mod supervisor;
 pub mod tls;
+pub mod user;

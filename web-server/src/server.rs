@@ -16,12 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use crate::api::site::Site;
 use crate::api::{self, edge, events, health};
 use crate::auth::Auth;
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::hosts::Hosts;
+use crate::http::site::Site;
 use crate::ice;
 use crate::ice_tcp;
 use crate::limits::Limits;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use super::secret_url::Ambiguous;
 use super::{Command, InvalidField, MAX_HEIGHT, MIN_SIDE, SecretUrl, SourceSpec, validate_command};
+use crate::secret_url::Ambiguous;
 
 /// Longest URL or file name, in bytes.
 const MAX_INPUT: usize = 4096;

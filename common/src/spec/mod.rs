@@ -6,7 +6,6 @@
 mod camera;
 mod home;
 mod moonlight;
-mod secret_url;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+pub use crate::field::InvalidField;
+pub use crate::secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 pub use camera::{ExecSpec, FfmpegSpec, InvalidStream, RtspSpec, RtspTransport, StreamSpec, VideoMode};
 pub use home::{Home, HomeDirs};
 pub use moonlight::{
     AppRef, Colorspace, DEFAULT_AUDIO_QUEUE, DEFAULT_VIDEO_QUEUE, HostAccess, MoonlightCodec, MoonlightSpec,
     PACKET_SIZES, QUEUES,
 };
-pub use secret_url::{Ambiguous, SecretUrl, hide_addresses, redact_urls};
 
 use crate::id::{MAIN_SOURCE, PeerId, SourceName, StreamerId};
 use crate::restart::RestartSpec;
@@ -220,23 +220,6 @@ impl Command {
             Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
             Command::Argv(argv) => argv.clone(),
         }
-    }
-}
-
-/// A field of a request that breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidField {
-    /// Path of the field in the body, `source.width`.
-    pub field: &'static str,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl InvalidField {
-    /// A rule broken by `field`.
-    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field, message: message.into() }
     }
 }
 

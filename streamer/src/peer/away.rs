@@ -1,4 +1,4 @@
-//! What happens to a viewer while it is with the [negotiator](super::negotiator): kept, within bounds, until it is back. Pure.
+//! What happens to a peer while it is with the [negotiator](super::negotiator): kept, within bounds, until it is back. Pure.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use common::signal::Role;
 use super::counted::Counted;
 use super::{Audience, Binding, FeedId, Media, Path, PeerCommand};
 
-/// Commands for one viewer that are kept. A client says some thirty candidates and its slots, so a viewer with more is given up.
+/// Commands for one peer that are kept. A client says some thirty candidates and its slots, so a peer with more is given up.
 const MAX_COMMANDS: usize = 128;
 /// Bytes of what a peer has said in them. A candidate has some hundred.
 const MAX_COMMAND_BYTES: usize = 64 * 1024;
-/// Units and sound packets for a viewer that is connected: more than a second's. What is more is left out; the writer of a slot
+/// Units and sound packets for a peer that is connected: more than a second's. What is more is left out; the writer of a slot
 /// sees the gap in the numbers and goes on with the next keyframe.
 const MAX_MEDIA: usize = 128;
-/// Texts for the channel `general` of a viewer that has been connected. What is more is left out, as on a channel that is not read.
+/// Texts for the channel `general` of a peer that has been connected. What is more is left out, as on a channel that is not read.
 const MAX_TEXTS: usize = 64;
 /// Datagrams of the peer's. What is more is lost, as it may be on any network.
 const MAX_DATAGRAMS: usize = 128;
@@ -74,7 +74,7 @@ impl Deferred {
     }
 }
 
-/// Stands in for a viewer that is away.
+/// Stands in for a peer that is away.
 #[derive(Debug)]
 pub struct Away {
     /// State of its connection when it went.
@@ -85,7 +85,7 @@ pub struct Away {
     command_bytes: usize,
 }
 
-/// What is to be made up for. Media come first, as they were cut for what the viewer showed when it went.
+/// What is to be made up for. Media come first, as they were cut for what the peer showed when it went.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// Units and sound packets.
@@ -99,7 +99,7 @@ pub struct Kept {
 }
 
 impl Away {
-    /// In place of a viewer in this state.
+    /// In place of a peer in this state.
     pub fn new(state: PeerState, counted: Counted) -> Self {
         Self { state, counted, kept: Kept::default(), command_bytes: 0 }
     }

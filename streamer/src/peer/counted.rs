@@ -1,9 +1,9 @@
-//! What is counted of a viewer, and of all viewers of a shard together. Pure.
+//! What is counted of a peer, and of all peers of a shard together. Pure.
 
 use common::api::PeerStats;
 use common::stats::NetworkStats;
 
-/// Counters of a viewer.
+/// Counters of a peer.
 #[derive(Debug, Clone, Default)]
 pub struct Counted {
     /// As REST shows them.

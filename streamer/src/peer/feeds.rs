@@ -142,7 +142,7 @@ impl Feeds {
         }
     }
 
-    /// One more viewer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe;
+    /// One more peer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe;
     /// unless the source has just begun: its first keyframe is what is shown.
     pub fn watch(&mut self, now: Instant, id: FeedId) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
@@ -163,7 +163,7 @@ impl Feeds {
         }
     }
 
-    /// One viewer or listener of a feed less. With the last one go its wishes: an unwatched source is left in peace.
+    /// One peer or listener of a feed less. With the last one go its wishes: an unwatched source is left in peace.
     pub fn unwatch(&mut self, id: FeedId) {
         if let Some(feed) = self.feeds.get_mut(&id) {
             feed.watchers = feed.watchers.saturating_sub(1);
@@ -175,7 +175,7 @@ impl Feeds {
         }
     }
 
-    /// What each viewer can take of each picture that it watches.
+    /// What each peer can take of each picture that it watches.
     pub fn limit(&mut self, shares: impl Iterator<Item = (FeedId, Bitrate)>) {
         let mut most = BTreeMap::new();
         for (id, share) in shares {

@@ -50,11 +50,6 @@ impl Default for LayerChoice {
 }
 
 impl LayerChoice {
-    /// The layer that is wanted.
-    pub fn layer(&self) -> Layer {
-        self.layer
-    }
-
     /// Chooses anew. To be called every now and then.
     pub fn choose(&mut self, now: Instant, known: Known) -> Layer {
         let since = *self.since.get_or_insert(now);

@@ -13,7 +13,7 @@ use common::input::{
 use super::Report;
 use super::connection::Channel;
 use super::multi_webrtc::{self, Input};
-use super::viewer::Viewer;
+use super::peer::Peer;
 
 /// Takes a message of a page of [`multi_webrtc`], which is told nothing in return: it would not understand.
 /// `size` is that of the picture in its slot.
@@ -22,35 +22,35 @@ use super::viewer::Viewer;
 /// [`Refused`] when it is not this peer's to say.
 pub fn take_translated(
     now: Instant,
-    viewer: &mut Viewer,
+    peer: &mut Peer,
     control: &Control,
     (channel, bytes): (multi_webrtc::Channel, &[u8]),
     size: (u32, u32),
 ) -> Result<Option<Order>, Refused> {
-    if !viewer.limits().messages.admit(now) {
+    if !peer.limits().messages.admit(now) {
         return Ok(None);
     }
-    let input = viewer.page().and_then(|page| page.take(now, channel, bytes, size));
+    let input = peer.page().and_then(|page| page.take(now, channel, bytes, size));
     match input {
         None => Ok(None),
         Some(Input::Keys(message)) => {
-            may_say(viewer, control, &message)?;
+            may_say(peer, control, &message)?;
             Ok(Some(Order::Keys(message)))
         }
         Some(Input::Motion(message)) => {
-            may_say(viewer, control, &message)?;
+            may_say(peer, control, &message)?;
             Ok(Some(Order::Motion(message)))
         }
     }
 }
 
 /// What a page of [`multi_webrtc`] holds, if it is time to say so once more, and if it may.
-pub fn repeat(now: Instant, viewer: &mut Viewer, control: &Control) -> Option<KeysMessage> {
-    let held = viewer.repeat(now)?;
-    may_say(viewer, control, &held).is_ok().then_some(held)
+pub fn repeat(now: Instant, peer: &mut Peer, control: &Control) -> Option<KeysMessage> {
+    let held = peer.repeat(now)?;
+    may_say(peer, control, &held).is_ok().then_some(held)
 }
 
-/// What a message asks of others than its viewer.
+/// What a message asks of others than the peer's connection.
 #[derive(Debug)]
 pub enum Order {
     /// For the input thread.
@@ -82,56 +82,56 @@ impl From<InvalidInput> for Refused {
 /// [`Refused`] when it is malformed, not this peer's to say, or said too often.
 pub fn take(
     now: Instant,
-    viewer: &mut Viewer,
+    peer: &mut Peer,
     control: &Control,
     channel: Channel,
     bytes: &[u8],
 ) -> Result<Option<Order>, Refused> {
     // Motion makes itself good, and what is held is repeated.
-    if !viewer.limits().messages.admit(now) {
+    if !peer.limits().messages.admit(now) {
         return Ok(None);
     }
-    let peer = viewer.id;
+    let id = peer.id;
     let order = match channel {
         Channel::Keys => {
             let message = decode_keys(bytes)?;
-            may_say(viewer, control, &message)?;
+            may_say(peer, control, &message)?;
             match message {
                 KeysMessage::Clipboard { text, html } => {
-                    heavy(now, viewer)?;
+                    heavy(now, peer)?;
                     let content = Content { text: Some(text), html, png: None };
-                    Order::Report(Report::Clipboard { peer, content })
+                    Order::Report(Report::Clipboard { peer: id, content })
                 }
                 KeysMessage::ClipboardPicture { at, data, last } => {
                     if at == 0 {
-                        heavy(now, viewer)?;
+                        heavy(now, peer)?;
                     }
-                    let taken = viewer.parts().take(at, &data, last);
+                    let taken = peer.parts().take(at, &data, last);
                     let invalid = |message| Refused { code: "invalid_message", message };
                     let Some(png) = taken.map_err(invalid)? else { return Ok(None) };
                     let content = Content { png: Some(png), ..Content::default() };
                     content.validate().map_err(|error| invalid(error.to_string()))?;
-                    Order::Report(Report::Clipboard { peer, content })
+                    Order::Report(Report::Clipboard { peer: id, content })
                 }
                 message => Order::Keys(message),
             }
         }
         Channel::Motion => {
             let message = decode_motion(bytes)?;
-            may_say(viewer, control, &message)?;
+            may_say(peer, control, &message)?;
             Order::Motion(message)
         }
         Channel::General => {
             let message = decode_general(bytes)?;
-            may_say(viewer, control, &message)?;
+            may_say(peer, control, &message)?;
             match message {
                 GeneralRequest::Ping { token } => {
-                    viewer.tell(now, &GeneralMessage::Pong { token });
+                    peer.tell(now, &GeneralMessage::Pong { token });
                     return Ok(None);
                 }
                 GeneralRequest::Resize { slot, width, height } => {
-                    heavy(now, viewer)?;
-                    Order::Report(Report::Resize { peer, slot, width, height })
+                    heavy(now, peer)?;
+                    Order::Report(Report::Resize { peer: id, slot, width, height })
                 }
             }
         }
@@ -141,20 +141,20 @@ pub fn take(
     Ok(Some(order))
 }
 
-fn may_say(viewer: &Viewer, control: &Control, message: &impl Steers) -> Result<(), Refused> {
-    if viewer.role < message.needs() {
+fn may_say(peer: &Peer, control: &Control, message: &impl Steers) -> Result<(), Refused> {
+    if peer.role < message.needs() {
         let message = "this peer is a viewer: it may watch, not steer".to_owned();
         return Err(Refused { code: "not_a_controller", message });
     }
-    if message.steers() && !control.admits(viewer.id) {
+    if message.steers() && !control.admits(peer.id) {
         let message = "another has control: ask for it, or take it".to_owned();
         return Err(Refused { code: "not_in_control", message });
     }
     Ok(())
 }
 
-fn heavy(now: Instant, viewer: &mut Viewer) -> Result<(), Refused> {
-    let admitted = viewer.limits().heavy.admit(now);
+fn heavy(now: Instant, peer: &mut Peer) -> Result<(), Refused> {
+    let admitted = peer.limits().heavy.admit(now);
     let refused = || Refused { code: "busy", message: "too many of these at once".to_owned() };
     admitted.then_some(()).ok_or_else(refused)
 }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! control loop ── Command ──▶ ┌──────────────── shard thread ───────────────┐
-//! encoder, sound ── Media ──▶ │ Gop per feed · Viewer per peer (Connection, │ ──▶ one UDP port
+//! encoder, sound ── Media ──▶ │ Gop per feed · Peer (Connection, slots and   │ ──▶ one UDP port
 //! control loop ◀── Report ─── │ VideoWriter, AudioWriter, Pace per slot)    │ ◀──
 //! input thread ◀── events ─── └─────────────────────────────────────────────┘
 //! ```
 //!
-//! A viewer is away while its connection is negotiated, which takes long: a thread beside the shard has it then.
+//! A peer is away while its connection is negotiated, which takes long: a thread beside the shard has it then.
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
@@ -32,6 +32,8 @@ mod offers;
 mod pace;
 mod parts;
 mod path;
+#[expect(clippy::module_inception, reason = "the folder is of all peers, the file of one")]
+mod peer;
 pub mod publishing;
 mod routes;
 pub mod shard;
@@ -39,7 +41,6 @@ mod slot;
 pub mod socket;
 mod tcp;
 mod timers;
-mod viewer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub use path::Path;
 use publishing::{Outlet, Pictured, Taken};
 pub use socket::Network;
 
-/// Names a viewer within its shard. Never used again, so that what is late for one cannot reach another.
+/// Names a peer within its shard. Never used again, so that what is late for one cannot reach another.
 type Key = u64;
 
 /// A feed within its streamer.

@@ -3,11 +3,11 @@
 //! a shard's.
 //!
 //! ```text
-//! shard ── Job: a viewer and what is to be agreed ──▶ negotiator
-//!       ◀── Done: the viewer and what came of it ───
+//! shard ── Job: a peer and what is to be agreed ──▶ negotiator
+//!       ◀── Done: the peer and what came of it ─────
 //! ```
 //!
-//! A viewer belongs to one thread at a time: it is moved here and back, and [`Away`](super::away::Away) stands in for it.
+//! A peer belongs to one thread at a time: it is moved here and back, and [`Away`](super::away::Away) stands in for it.
 //! Jobs wait in the shard, which gives one at a time.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
@@ -26,8 +26,8 @@ use common::sdp::Bounded;
 use common::signal::Role;
 
 use super::connection::{Identity, Srtp};
+use super::peer::{Peer, Setup};
 use super::socket::Candidates;
-use super::viewer::{Setup, Viewer};
 use super::{Begin, Binding, Key, Sections};
 use crate::wake::Wake;
 
@@ -54,10 +54,10 @@ pub struct Common {
     pub messages: u32,
 }
 
-/// A peer that is to get a viewer.
+/// A peer that is to be made.
 pub struct Join {
     /// Its id.
-    pub peer: PeerId,
+    pub id: PeerId,
     /// What it may do.
     pub role: Role,
     /// SRTP profiles.
@@ -70,22 +70,22 @@ pub struct Join {
 
 /// What is to be done.
 pub enum Work {
-    /// Makes a viewer.
+    /// Makes a peer.
     Join(Box<Join>),
     /// Takes the peer's answer.
-    Answer(Box<Viewer>, Bounded),
+    Answer(Box<Peer>, Bounded),
     /// Makes another offer.
-    Offer(Box<Viewer>),
+    Offer(Box<Peer>),
     /// Takes the other transport of a player, and answers.
-    Restart(Box<Viewer>, IcePatch),
+    Restart(Box<Peer>, IcePatch),
 }
 
 impl Work {
-    /// Its viewer, if there is one already.
-    pub fn into_viewer(self) -> Option<Box<Viewer>> {
+    /// Its peer, if there is one already.
+    pub fn into_peer(self) -> Option<Box<Peer>> {
         match self {
             Work::Join(_) => None,
-            Work::Answer(viewer, _) | Work::Offer(viewer) | Work::Restart(viewer, _) => Some(viewer),
+            Work::Answer(peer, _) | Work::Offer(peer) | Work::Restart(peer, _) => Some(peer),
         }
     }
 
@@ -121,9 +121,9 @@ pub enum Outcome {
     Refused(String),
     /// The player is answered, or its transport cannot be taken.
     Restarted(Result<Made, RequestError>),
-    /// A new peer's offer cannot be answered: there is no viewer.
+    /// A new peer's offer cannot be answered: there is no peer.
     Unanswerable(String),
-    /// We have nothing to offer: if there is a viewer, it must go.
+    /// We have nothing to offer: if there is a peer, it must go.
     Failed(String),
 }
 
@@ -131,8 +131,8 @@ pub enum Outcome {
 pub struct Done {
     /// Whose.
     pub key: Key,
-    /// Its viewer, if there is one.
-    pub viewer: Option<Box<Viewer>>,
+    /// Its peer, if there is one.
+    pub peer: Option<Box<Peer>>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -173,7 +173,7 @@ impl Negotiator {
         Ok(Self { jobs, done, waiting: Waiting::default(), busy: false, asked: 0 })
     }
 
-    /// Queues a job. Those of viewers that show pictures come before all others.
+    /// Queues a job. Those of peers that show pictures come before all others.
     ///
     /// # Errors
     /// [`Full`]; only for a new peer that offers.
@@ -223,7 +223,7 @@ impl Negotiator {
     }
 }
 
-/// Jobs that wait. Those of viewers are one for each viewer at most; those of new peers are bounded by their bytes.
+/// Jobs that wait. Those of peers are one for each peer at most; those of new peers are bounded by their bytes.
 struct Waiting<T> {
     urgent: VecDeque<Entry<T>>,
     others: VecDeque<Entry<T>>,
@@ -276,45 +276,45 @@ fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, shard: &
         tracing::debug!(%error, "joins are negotiated at the priority of everything else");
     }
     for Job { key, work } in jobs {
-        let (viewer, outcome) = negotiate(Instant::now(), common, work);
-        if done.send(Done { key, viewer, outcome }).is_err() {
+        let (peer, outcome) = negotiate(Instant::now(), common, work);
+        if done.send(Done { key, peer, outcome }).is_err() {
             return;
         }
         shard.wake();
     }
 }
 
-fn negotiate(now: Instant, common: &Common, work: Work) -> (Option<Box<Viewer>>, Outcome) {
+fn negotiate(now: Instant, common: &Common, work: Work) -> (Option<Box<Peer>>, Outcome) {
     match work {
         Work::Join(join) => self::join(now, common, *join),
-        Work::Answer(mut viewer, sdp) => {
-            let outcome = match viewer.answer(now, sdp) {
+        Work::Answer(mut peer, sdp) => {
+            let outcome = match peer.answer(now, sdp) {
                 Ok(()) => Outcome::Agreed,
                 Err(error) => Outcome::Refused(error.to_string()),
             };
-            (Some(viewer), outcome)
+            (Some(peer), outcome)
         }
-        Work::Offer(mut viewer) => {
-            let outcome = match viewer.offer(now) {
-                Ok(sdp) => Outcome::Offered(Made { sdp, sections: viewer.sections() }),
+        Work::Offer(mut peer) => {
+            let outcome = match peer.offer(now) {
+                Ok(sdp) => Outcome::Offered(Made { sdp, sections: peer.sections() }),
                 Err(error) => Outcome::Failed(error.to_string()),
             };
-            (Some(viewer), outcome)
+            (Some(peer), outcome)
         }
-        Work::Restart(mut viewer, patch) => {
+        Work::Restart(mut peer, patch) => {
             let bad =
                 |error: super::connection::Error| RequestError::new(Code::BadFragment, error.to_string());
-            let made = viewer.restart(now, &patch).map(|sdp| Made { sdp, sections: None }).map_err(bad);
-            (Some(viewer), Outcome::Restarted(made))
+            let made = peer.restart(now, &patch).map(|sdp| Made { sdp, sections: None }).map_err(bad);
+            (Some(peer), Outcome::Restarted(made))
         }
     }
 }
 
-fn join(now: Instant, common: &Common, join: Join) -> (Option<Box<Viewer>>, Outcome) {
-    let Join { peer, role, srtp, bindings, begin } = join;
+fn join(now: Instant, common: &Common, join: Join) -> (Option<Box<Peer>>, Outcome) {
+    let Join { id, role, srtp, bindings, begin } = join;
     let accepts = matches!(begin, Begin::Accept { .. } | Begin::Publish { .. });
     let setup = Setup {
-        id: peer,
+        id,
         role,
         srtp,
         identity: &common.identity,
@@ -324,11 +324,11 @@ fn join(now: Instant, common: &Common, join: Join) -> (Option<Box<Viewer>>, Outc
         bindings: &bindings,
         messages: common.messages,
     };
-    match Viewer::new(now, setup, begin) {
-        Ok((mut viewer, sdp)) => {
-            let made = Made { sdp, sections: viewer.sections() };
+    match Peer::new(now, setup, begin) {
+        Ok((mut peer, sdp)) => {
+            let made = Made { sdp, sections: peer.sections() };
             let outcome = if accepts { Outcome::Accepted(made) } else { Outcome::Offered(made) };
-            (Some(Box::new(viewer)), outcome)
+            (Some(Box::new(peer)), outcome)
         }
         Err(error) if accepts => (None, Outcome::Unanswerable(error.to_string())),
         Err(error) => (None, Outcome::Failed(error.to_string())),
@@ -354,7 +354,7 @@ mod tests {
         let mut waiting = Waiting::default();
         assert_eq!(waiting.push(1, false, MAX_WAITING_BYTES, ()), Ok(()));
         assert_eq!(waiting.push(2, false, 1, ()), Err(Full));
-        // What viewers need for what they have begun always has room.
+        // What peers need for what they have begun always has room.
         assert_eq!(waiting.push(3, false, 0, ()), Ok(()));
         assert_eq!(waiting.withdraw(1), Some(()));
         assert_eq!(waiting.push(4, false, 1, ()), Ok(()));

@@ -191,8 +191,8 @@ impl Publishing {
         self.video.values().map(VideoOutlet::demand)
     }
 
-    /// Takes what has come, and sends what is to be sent. What is new of the pictures is put behind `told`.
-    pub fn receive(&mut self, now: Instant, connection: &mut Connection, told: &mut Vec<Pictured>) {
+    /// Takes what has come, and sends what is to be sent.
+    pub fn receive(&mut self, now: Instant, connection: &mut Connection) {
         let mut packets = std::mem::take(&mut self.packets);
         connection.take_rtp(&mut packets);
         for packet in packets.drain(..) {
@@ -200,10 +200,14 @@ impl Publishing {
         }
         self.packets = packets;
         self.act(now, connection);
-        told.append(&mut self.told);
     }
 
-    /// Lets time pass. What comes of it is told by the next [`Publishing::receive`].
+    /// What is new of the pictures.
+    pub fn take_pictured(&mut self) -> Vec<Pictured> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Lets time pass.
     pub fn timeout(&mut self, now: Instant, connection: &mut Connection) {
         if let Some(round_trip) = connection.round_trip() {
             self.publisher.set_round_trip(round_trip);

@@ -1,6 +1,6 @@
-//! Which viewer of a shard a datagram is for. Pure.
+//! Which peer of a shard a datagram is for. Pure.
 //!
-//! All viewers share one port. A binding request names its viewer by our ICE user name; everything else is known by the address
+//! All peers share one port. A binding request names its peer by our ICE user name; everything else is known by the address
 //! that it comes from, which is learnt from what we send.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::{Key, demux};
 
-/// The viewers of a shard by their names and addresses.
+/// The peers of a shard by their names and addresses.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_ufrag: HashMap<String, Key>,
@@ -26,14 +26,14 @@ impl Routes {
         self.by_ufrag.get(demux::our_ufrag(packet)?).copied()
     }
 
-    /// A description of ours gives a viewer this ICE user name. The one that it had before, `former`, is nobody's any more.
+    /// A description of ours gives a peer this ICE user name. The one that it had before, `former`, is nobody's any more.
     pub fn rename(&mut self, key: Key, former: &str, ufrag: &str) {
         self.by_ufrag.remove(former);
         self.by_ufrag.insert(ufrag.to_owned(), key);
     }
 
-    /// A viewer has sent a datagram to this address. One that answers the peer's check proves that the address is the peer's. All
-    /// else may go where a peer merely says that it is, and takes no address from another viewer.
+    /// A peer has sent a datagram to this address. One that answers the peer's check proves that the address is the peer's. All
+    /// else may go where a peer merely says that it is, and takes no address from another peer.
     pub fn sent(&mut self, key: Key, to: SocketAddr, datagram: &[u8]) {
         if demux::proves_address(datagram) {
             self.by_address.insert(to, key);
@@ -42,7 +42,7 @@ impl Routes {
         }
     }
 
-    /// A viewer has gone; `ufrag` is the name that it had last.
+    /// A peer has gone; `ufrag` is the name that it had last.
     pub fn remove(&mut self, key: Key, ufrag: &str) {
         self.by_ufrag.remove(ufrag);
         self.by_address.retain(|_, owner| *owner != key);

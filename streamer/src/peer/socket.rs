@@ -315,7 +315,7 @@ fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Loopback last: it is of use only to viewers on this machine.
+/// Loopback last: it is of use only to peers on this machine.
 fn machine_ips(filters: &[String]) -> io::Result<Vec<IpAddr>> {
     let mut interfaces = if_addrs::get_if_addrs()?;
     interfaces.retain(|interface| nat::interface_wanted(filters, &interface.name));

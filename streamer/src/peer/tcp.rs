@@ -20,14 +20,14 @@ use super::path::Path;
 /// Bytes of a connection that may wait for the network. A picture of a full screen fits; what is more is dropped, packet by
 /// packet, as a full UDP socket does it.
 const MAX_UNSENT: usize = 1024 * 1024;
-/// With more than this waiting, a connection takes no further pictures: its viewer skips to a keyframe that comes when less than
+/// With more than this waiting, a connection takes no further pictures: its peer skips to a keyframe that comes when less than
 /// [`LOW`] waits. What waits is latency: at 10 Mbit/s this is 200 ms of it.
 const HIGH: usize = 256 * 1024;
 const LOW: usize = 32 * 1024;
 /// What the kernel may hold of a connection: it doubles it. Left to itself it holds megabytes, seconds of a slow path, before we
 /// would notice that anything waits.
 const KERNEL_BUFFER: usize = 256 * 1024;
-/// Connections of one viewer. A browser makes one from each of its addresses to each of ours. For one more, the oldest on which ICE
+/// Connections of one peer. A browser makes one from each of its addresses to each of ours. For one more, the oldest on which ICE
 /// has answered nothing is closed, or it is refused.
 const MAX_PER_VIEWER: usize = 16;
 /// Read from a connection in one turn of the shard. More waits for the next turn.
@@ -48,7 +48,7 @@ pub enum NotTaken {
     /// It is closed already, or cannot be set up.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The viewer has as many as it may have.
+    /// The peer has as many as it may have.
     #[error("the peer has {MAX_PER_VIEWER} TCP connections already")]
     TooMany,
 }
@@ -105,7 +105,7 @@ struct Connection {
 }
 
 impl Connections {
-    /// Takes a connection of a viewer's, and says by which path it is known.
+    /// Takes a connection of a peer's, and says by which path it is known.
     ///
     /// A client whose connection broke makes another one, from another port. It takes the place of the one that broke: to ICE it is the
     /// same path, so nothing has to be negotiated. Who only pretends gets nothing of it: ICE and SRTP know the peer by its keys.
@@ -230,7 +230,7 @@ impl Connections {
         self.open.get(path).is_some_and(|connection| connection.full)
     }
 
-    /// Closes all connections of a viewer that is gone.
+    /// Closes all connections of a peer that is gone.
     pub fn remove(&mut self, owner: Key) {
         self.open.retain(|_, connection| connection.owner != owner);
         self.lost.remove(&owner);

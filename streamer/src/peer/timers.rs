@@ -1,4 +1,4 @@
-//! When the timers of a shard's viewers run. Pure.
+//! When the timers of a shard's peers run. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Key;
 
-/// One timer for each viewer. Setting one costs no search: a time that a timer has been set before stays in the heap, and is
+/// One timer for each peer. Setting one costs no search: a time that a timer has been set before stays in the heap, and is
 /// passed over when it comes.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -16,7 +16,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Has a viewer's timer run at `at`, if it is not to run earlier anyway.
+    /// Has a peer's timer run at `at`, if it is not to run earlier anyway.
     pub fn set(&mut self, key: Key, at: Instant) {
         if self.set.get(&key).is_none_or(|set| at < *set) {
             self.set.insert(key, at);
@@ -24,7 +24,7 @@ impl Timers {
         }
     }
 
-    /// A viewer has gone: its timer runs no more.
+    /// A peer has gone: its timer runs no more.
     pub fn remove(&mut self, key: Key) {
         self.set.remove(&key);
     }

@@ -11,8 +11,8 @@ use common::slots::SourceList;
 use common::spec::SourceSpec;
 
 use super::effects::{Effect, RenditionStart, SourceStart, Work};
+use super::shards::general;
 use super::sources::{Early, Entry, Life, Shown, Waiter};
-use super::viewers::general;
 use super::{DesktopCursor, MAIN_SLOT, Now, Session};
 use crate::feed::Tapping;
 use crate::input;

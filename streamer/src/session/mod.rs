@@ -12,13 +12,17 @@ mod arbiter;
 mod control;
 pub mod effects;
 mod heartbeat;
+mod join;
 mod lifecycle;
+mod participants;
 mod peers;
 mod publishing;
+mod reports;
+mod shards;
+mod signaling;
 mod slots;
 pub mod snapshots;
 pub mod sources;
-mod viewers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -105,7 +109,7 @@ pub struct Session {
     peers: Peers,
     control: Arbiter,
     peers_refused: u64,
-    joining: BTreeMap<PeerId, viewers::Joining>,
+    joining: BTreeMap<PeerId, join::Joining>,
     /// Who waits for what a shard says to a patch of this peer's, in order.
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,

@@ -170,8 +170,8 @@ impl Session {
     /// A name for a source: as it is wished for, else after the peer; with a number if it is taken.
     fn free_name(&self, peer: PeerId, subject: Subject, wish: Option<&str>) -> SourceName {
         let shown = self.peers.get(peer).and_then(|entry| entry.peer.display_name.as_deref());
-        let wishes = [wish, shown].into_iter().flatten().map(as_name);
-        let wished = wishes.filter(|name| validate_name(name).is_ok()).next();
+        let mut wishes = [wish, shown].into_iter().flatten().map(as_name);
+        let wished = wishes.find(|name| validate_name(name).is_ok());
         let by_peer = || format!("peer-{}", &peer.to_string()[..8]);
         let base = wished.unwrap_or_else(by_peer);
         let base = match subject {

@@ -3,9 +3,9 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use common::clipboard::{ClipboardType, Content, InvalidContent, MAX_PICTURE, Wanted};
+use common::clipboard::{ClipboardType, Content, InvalidContent, MAX_PICTURE, MAX_TEXT, Wanted};
 use common::id::PeerId;
-use common::input::{Actor, MAX_TEXT};
+use common::input::Actor;
 use streamer::source::desktop::clipboard::XClipboard;
 use streamer::source::{Clipboard as _, ClipboardOffer, Error, Event, Events, SourceKey};
 use tokio::sync::mpsc;

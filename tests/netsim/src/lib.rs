@@ -11,6 +11,7 @@
 //! limit packets as `PUT /netsim/rules` says. It needs no rights and no support of the kernel. Only native
 //! signalling is rewritten; WHEP players go through the proxy and past the relay.
 
+pub mod codel;
 pub mod http;
 pub mod link;
 pub mod proxy;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use crate::codel::CoDel;
 use crate::rules::LinkRules;
 
 /// How much longer a packet takes that is to be overtaken.
@@ -29,6 +30,9 @@ pub struct Link<T> {
     rng: fastrand::Rng,
     /// When the last bit of what was accepted has been sent, on a link of limited capacity.
     busy_until: Option<Instant>,
+    codel: CoDel,
+    /// A burst of losses goes on.
+    losing: bool,
     /// No packet that is not held back arrives before this.
     in_order: Option<Instant>,
     under_way: BinaryHeap<Reverse<Packet<T>>>,
@@ -51,6 +55,8 @@ impl<T> Link<T> {
             rules,
             rng: fastrand::Rng::with_seed(seed),
             busy_until: None,
+            codel: CoDel::default(),
+            losing: false,
             in_order: None,
             under_way: BinaryHeap::new(),
             accepted: 0,
@@ -62,6 +68,8 @@ impl<T> Link<T> {
     pub fn set_rules(&mut self, rules: LinkRules) {
         self.rules = rules;
         self.busy_until = None;
+        self.codel = CoDel::default();
+        self.losing = false;
         if rules.drop {
             self.counters.dropped += self.under_way.len() as u64;
             self.under_way.clear();
@@ -104,8 +112,7 @@ impl<T> Link<T> {
 
     fn arrival(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let rules = self.rules;
-        let lost = rules.loss > 0.0 && self.rng.f64() < rules.loss;
-        if rules.drop || lost || self.under_way.len() >= MAX_QUEUED {
+        if rules.drop || self.loses() || self.under_way.len() >= MAX_QUEUED {
             return None;
         }
         let jitter = Duration::from_micros(self.rng.u64(0..=rules.jitter_ms * 1000));
@@ -118,12 +125,27 @@ impl<T> Link<T> {
         Some(due)
     }
 
+    /// Whether the next packet is lost.
+    fn loses(&mut self) -> bool {
+        let LinkRules { loss, loss_burst, .. } = self.rules;
+        let chance = match loss_burst {
+            None => loss,
+            Some(burst) if self.losing => 1.0 - 1.0 / burst,
+            // Bursts begin so often that their packets are the share that is to be lost.
+            Some(burst) => loss / (1.0 - loss) / burst,
+        };
+        self.losing = chance > 0.0 && self.rng.f64() < chance;
+        self.losing
+    }
+
     /// When the last bit has been put on the link; `None` when the packet would wait too long for that.
     fn sent(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let Some(rate) = self.rules.rate_kbps else { return Some(now) };
         let start = self.busy_until.map_or(now, |busy| busy.max(now));
         let patience = self.rules.queue_ms.map_or(DEFAULT_QUEUE, Duration::from_millis);
-        if start - now > patience {
+        let wait = start - now;
+        // Packets leave in the order in which they come, so that CoDel can be asked before they do.
+        if wait > patience || self.rules.codel && self.codel.drops(start, wait) {
             return None;
         }
         // kbit/s are bits per millisecond.
@@ -195,6 +217,29 @@ mod tests {
         assert!((3850..4150).contains(&arrived.len()), "{}", arrived.len());
         assert_eq!(arrived, send(rules, 5000));
         assert!(send(LinkRules { loss: 1.0, ..rules }, 100).is_empty());
+    }
+
+    #[test]
+    fn losses_in_bursts_are_the_same_share_and_follow_each_other() {
+        let rules = LinkRules { loss: 0.1, loss_burst: Some(5.0), ..LinkRules::default() };
+        let arrived = send(rules, 9000);
+        assert!((7800..8400).contains(&arrived.len()), "{}", arrived.len());
+        let gaps = arrived.windows(2).filter(|pair| pair[1].0 - pair[0].0 > 1).count();
+        let mean = (9000 - arrived.len()) as f64 / gaps as f64;
+        assert!((4.2..5.8).contains(&mean), "{mean} packets in a burst");
+    }
+
+    #[test]
+    fn codel_keeps_the_queue_short_that_would_fill_without_it() {
+        // A tenth more than the link carries, for eight seconds.
+        let rules = LinkRules { rate_kbps: Some(7300), queue_ms: Some(1000), ..LinkRules::default() };
+        let longest = |codel| {
+            let arrived = send(LinkRules { codel, ..rules }, 8000);
+            let later = arrived.into_iter().filter(|(n, _)| *n > 6000);
+            later.map(|(n, at)| at - u128::from(n)).max().unwrap()
+        };
+        let (with, without) = (longest(true), longest(false));
+        assert!(without > 700 && with < without / 10, "{with} and {without} ms");
     }
 
     #[test]

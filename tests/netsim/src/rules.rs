@@ -20,6 +20,8 @@ pub struct LinkRules {
     pub drop: bool,
     /// Share of packets that are lost, 0 to 1.
     pub loss: f64,
+    /// They are lost in bursts of so many packets on average (Gilbert's model), 1 to 1000. Absent: each by itself.
+    pub loss_burst: Option<f64>,
     /// Every packet takes this long.
     pub delay_ms: u64,
     /// And up to this much longer, evenly distributed. Packets stay in order.
@@ -30,6 +32,8 @@ pub struct LinkRules {
     pub rate_kbps: Option<u64>,
     /// Packets that would wait longer than this for a link of limited capacity are lost. One second if absent.
     pub queue_ms: Option<u64>,
+    /// The queue of a link of limited capacity drops packets by CoDel (RFC 8289) as well, long before it is full.
+    pub codel: bool,
 }
 
 impl Rules {
@@ -44,6 +48,12 @@ impl Rules {
                 if !(0.0..=1.0).contains(&share) {
                     return Err(format!("{name}.{field}: must be from 0 to 1, not {share}"));
                 }
+            }
+            if let Some(burst) = link.loss_burst.filter(|burst| !(1.0..=1000.0).contains(burst)) {
+                return Err(format!("{name}.loss_burst: must be from 1 to 1000, not {burst}"));
+            }
+            if link.loss_burst.is_some() && link.loss > 0.9 {
+                return Err(format!("{name}.loss: must be at most 0.9 in bursts, not {}", link.loss));
             }
             if link.rate_kbps == Some(0) {
                 return Err(format!("{name}.rate_kbps: must not be 0; drop stops a link"));
@@ -74,6 +84,8 @@ mod tests {
         for (text, name) in [
             (r#"{"down":{"loss":1.5}}"#, "down.loss"),
             (r#"{"up":{"rate_kbps":0}}"#, "up.rate_kbps"),
+            (r#"{"up":{"loss_burst":0.5}}"#, "up.loss_burst"),
+            (r#"{"down":{"loss":0.95,"loss_burst":2}}"#, "down.loss"),
             (r#"{"up":{"dorp":true}}"#, "dorp"),
             (r#"{"up":{"delay_ms":70000}}"#, "up.delay_ms"),
         ] {

@@ -3,8 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::audit::AuditList;
 
-use super::extract::{Id, Query};
-use super::problem::ApiError;
+use crate::http::extract::{Id, Query};
+use crate::http::problem::ApiError;
 use crate::registry::Handle;
 use crate::registry::store::MAX_AUDIT_PAGE;
 

@@ -5,9 +5,9 @@ use common::control::{Control, ControlChange};
 use common::ipc;
 use common::ipc::request::ChangeControl;
 
-use super::extract::{Body, Id, Json};
-use super::problem::ApiError;
-use super::site::Caller;
+use crate::http::extract::{Body, Id, Json};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::Handle;
 
 impl Json for ControlChange {}

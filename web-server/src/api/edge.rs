@@ -1,4 +1,4 @@
-//! The middleware of every request: it assigns an id, checks the request by [`super::guard`], identifies the caller, logs, and
+//! The middleware of every request: it assigns an id, checks the request by [`crate::http::guard`], identifies the caller, logs, and
 //! turns an error into a problem with that id. Each route then checks the caller's right ([`admit`]).
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
@@ -15,11 +15,11 @@ use common::access::Need;
 use common::id::StreamerId;
 use uuid::Uuid;
 
-use super::guard::{self, Facts};
 use super::pages;
-use super::problem::{self, ApiError};
-use super::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
+use crate::http::guard::{self, Facts};
+use crate::http::problem::{self, ApiError};
+use crate::http::site::{self, Caller, Site};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::signaling::multistream;

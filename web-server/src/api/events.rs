@@ -14,10 +14,10 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
-use super::extract::Id;
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::auth::{Auth, Right};
+use crate::http::extract::Id;
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::Handle;
 use crate::registry::events::{After, Interest, Latest, Page};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use rustix::fs::{Access, access, statvfs};
 
-use super::problem::ApiError;
+use crate::http::problem::ApiError;
 use crate::metrics::{self, Metrics};
 use crate::registry::Handle;
 use crate::registry::store::Health;

@@ -4,10 +4,10 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::hosts::{AddHost, Host, HostAppList, HostList, PairStarted};
 
-use super::extract::{Body, Json};
-use super::problem::ApiError;
-use super::site::Site;
 use crate::hosts::Hosts;
+use crate::http::extract::{Body, Json};
+use crate::http::problem::ApiError;
+use crate::http::site::Site;
 
 impl Json for AddHost {}
 

@@ -6,16 +6,12 @@ pub mod control;
 pub mod describe;
 pub mod edge;
 pub mod events;
-pub mod extract;
-pub mod guard;
 pub mod health;
 pub mod hosts;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
-pub mod problem;
 pub mod session;
-pub mod site;
 pub mod slots;
 pub mod sources;
 pub mod streamers;
@@ -27,8 +23,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 use common::access::Need;
 
+use crate::http::problem::ApiError;
 use crate::signaling::{multistream, peer_ws, whep};
-use problem::ApiError;
 
 /// A route with the right that it needs.
 pub struct Entry {

@@ -9,8 +9,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::Problem;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::extract::Id;
-use super::problem::ApiError;
+use crate::http::extract::Id;
+use crate::http::problem::ApiError;
 
 #[derive(RustEmbed)]
 #[folder = "../frontend/app/dist"]

@@ -3,10 +3,10 @@
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
 
-use super::extract::{self, Body, Id, Json};
-use super::problem::ApiError;
 use super::session::done;
-use super::site::Caller;
+use crate::http::extract::{self, Body, Id, Json};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::Handle;
 
 impl Json for PeerPatch {}

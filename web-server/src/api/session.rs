@@ -9,10 +9,10 @@ use common::ipc;
 use common::ipc::request::{self, GetClipboard, Resize, SendInput, TakeSnapshot};
 use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
-use super::extract::{Body, Clip, Id, Json, Query};
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::auth::Right;
+use crate::http::extract::{Body, Clip, Id, Json, Query};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::limits::Limits;
 use crate::registry::Handle;
 

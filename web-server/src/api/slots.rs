@@ -9,13 +9,13 @@ use common::slots::{AddSource, BindSlot, SlotSource, SourceList, WindowList};
 use common::spec::{SourceSpec, validate_name};
 use serde_json::Value;
 
-use super::extract::{Body, Id, Json, Slot, SourceName};
-use super::problem::ApiError;
 use super::session::done;
-use super::site::{Caller, Site};
 use super::sources::allowed;
 use super::streamers::locate_source;
 use crate::auth::Right;
+use crate::http::extract::{Body, Id, Json, Slot, SourceName};
+use crate::http::problem::ApiError;
+use crate::http::site::{Caller, Site};
 use crate::registry::Handle;
 
 impl Json for BindSlot {

@@ -5,8 +5,8 @@ use std::path::{Component, Path};
 
 use common::spec::{Command, Home, SourceSpec};
 
-use super::problem::ApiError;
-use super::site::Site;
+use crate::http::problem::ApiError;
+use crate::http::site::Site;
 
 /// Checks that this source may be started. `path` is its place in the request.
 ///

@@ -18,13 +18,13 @@ use common::spec::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::extract::{Body, FromJson, Id, Json, Query};
-use super::problem::ApiError;
-use super::site::{Caller, Site};
 use super::sources::allowed;
 use crate::auth::Right;
 use crate::compat::multi_webrtc::{self, answer};
 use crate::hosts::Hosts;
+use crate::http::extract::{Body, FromJson, Id, Json, Query};
+use crate::http::problem::ApiError;
+use crate::http::site::{Caller, Site};
 use crate::registry::Handle;
 use crate::registry::request::Admission;
 
@@ -239,6 +239,8 @@ impl Json for CreateStreamer {
         })
     }
 }
+
+impl Json for multi_webrtc::create::CreateStreamer {}
 
 fn error_in<T: DeserializeOwned>(source: Value) -> Option<(String, String)> {
     let error = serde_path_to_error::deserialize::<_, T>(source).err()?;

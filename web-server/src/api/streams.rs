@@ -4,9 +4,9 @@ use actix_web::{HttpResponse, web};
 use common::ipc::request::ListSources;
 use common::slots::{SourceList, StreamList};
 
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::auth::Right;
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::request::Denied;
 use crate::registry::{Handle, OperationError};
 use crate::signaling::multistream::Config;

@@ -4,10 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::Streamer;
 use common::restart::LogTail;
 
-use super::extract::{Id, Query};
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::compat::multi_webrtc::answer;
+use crate::http::extract::{Id, Query};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::Handle;
 
 /// Lines of a log when the request does not say how many.

@@ -12,10 +12,10 @@ use common::ipc::Code;
 use common::ipc::request::RemovePeer;
 use common::person::{check_display_name, check_user_id, describe_rights};
 
-use super::extract::{Body, Id, Json, TokenId};
-use super::problem::ApiError;
-use super::site::Caller;
 use crate::auth::Auth;
+use crate::http::extract::{Body, Id, Json, TokenId};
+use crate::http::problem::ApiError;
+use crate::http::site::Caller;
 use crate::registry::request::Denied;
 use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::supervisor::cgroup::SessionLimits;
-use crate::supervisor::user::{self, SessionUser};
 use crate::supervisor::users::{RunAs, UserRange};
+use crate::user::{self, SessionUser};
 
 /// The program that connects a network namespace to the outside; its package has the same name.
 const NAT_PROGRAM: &str = "slirp4netns";

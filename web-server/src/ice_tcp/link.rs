@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::routes::Names;
 use super::{Handover, Routes};
-use crate::supervisor::rundir::RunDir;
+use crate::rundir::RunDir;
 
 /// Connections on their way to a streamer. What is more is closed: the peer tries again.
 const QUEUE: usize = 64;

@@ -12,9 +12,9 @@ use actix_web::{FromRequest, HttpRequest, web};
 use common::access::Need;
 use common::id::StreamerId;
 
-use crate::api::problem::ApiError;
-use crate::api::site::{self, Caller};
 use crate::auth::{Auth, Right};
+use crate::http::problem::ApiError;
+use crate::http::site::{self, Caller};
 use crate::limits::Limits;
 
 /// Who has opened one WebSocket, and what that one may do.

@@ -4,7 +4,9 @@
 //! which WebSocket, and nothing more.
 
 pub mod gate;
+pub mod multi_webrtc;
 pub mod multistream;
+pub mod opened;
 pub mod peer_ws;
 pub mod websocket;
 pub mod whep;

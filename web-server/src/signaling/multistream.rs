@@ -27,7 +27,7 @@ use tracing::{Instrument, Span};
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
 use super::gate::Gate;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
-use crate::api::problem::ApiError;
+use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::request::Denied;

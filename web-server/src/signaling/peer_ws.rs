@@ -15,7 +15,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -33,10 +32,11 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use super::gate::Gate;
+use super::multi_webrtc;
+use super::opened::Opened;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
-use crate::api::problem::ApiError;
 use crate::auth::Right;
-use crate::compat::multi_webrtc;
+use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::{self, Joined};
@@ -108,26 +108,10 @@ async fn streamer(
             Err(denied) => denied.into(),
         },
     };
-    match multi_webrtc::peer::without_tab(text) {
+    match multi_webrtc::without_tab(text) {
         Some(id) if registry.get(&id).await.is_ok() => Ok(id),
         _ => Err(missing),
     }
-}
-
-/// A WebSocket to a streamer, before it is known who speaks on it.
-pub struct Opened {
-    /// The id of the streamer.
-    pub id: StreamerId,
-    /// Checks tokens and rates.
-    pub gate: Gate,
-    /// The registry, which knows the streamer.
-    pub registry: registry::Handle,
-    /// Counts joins.
-    pub metrics: Metrics,
-    /// For `welcome`.
-    pub ice: Arc<ice::Config>,
-    /// The open WebSocket.
-    pub websocket: WebSocket,
 }
 
 impl Opened {
@@ -138,9 +122,9 @@ impl Opened {
             false => timeout(SILENCE, self.websocket.receive()).await.ok(),
         };
         match first {
-            None if !ours && !self.gate.is_anonymous() => multi_webrtc::peer::run(self, None).await,
-            Some(Ok(Frame::Text(text))) if multi_webrtc::peer::speaks(&text) => {
-                multi_webrtc::peer::run(self, Some(Frame::Text(text))).await;
+            None if !ours && !self.gate.is_anonymous() => multi_webrtc::run(self, None).await,
+            Some(Ok(Frame::Text(text))) if multi_webrtc::speaks(&text) => {
+                multi_webrtc::run(self, Some(Frame::Text(text))).await;
             }
             Some(Err(end)) => self.websocket.close(end).await,
             first => Native::new(self).run(first.and_then(Result::ok)).await,

@@ -22,7 +22,7 @@ use common::signal::{CLOSE_PEER_GONE, CLOSE_STREAMER_GONE};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::problem::ApiError;
+use crate::http::problem::ApiError;
 use crate::limits::{Bucket, Limit, Limits};
 use crate::socket::Close;
 

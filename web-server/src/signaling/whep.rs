@@ -12,10 +12,10 @@ use common::api::{Peer, PeerKind};
 use common::ipc::request::{PatchPeer, PeerAdded, RemovePeer};
 use common::ipc::{Code, Join, Json, RequestError};
 
-use crate::api::extract::{self, Id, has_media_type};
-use crate::api::problem::ApiError;
-use crate::api::site::{self, Caller, Site};
 use crate::auth::{Auth, Refused, Right};
+use crate::http::extract::{self, Id, has_media_type};
+use crate::http::problem::ApiError;
+use crate::http::site::{self, Caller, Site};
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry::{Handle, OperationError};

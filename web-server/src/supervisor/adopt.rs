@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::launch::Launcher;
 use super::link::Connection;
 use super::process::Monitor;
-use super::rundir::{Meta, RunDir, boot};
 use super::task;
+use crate::rundir::{Meta, RunDir, boot};
 
 /// How long a streamer may take to answer before it is given up; all are asked at once.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);

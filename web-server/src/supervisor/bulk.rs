@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::ask::{Answer, AskError, Pending};
 use super::link::Connection;
-use super::rundir::RunDir;
+use crate::rundir::RunDir;
 
 pub(super) struct Command {
     pub request: AnyRequest,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use common::cgroup::{self, Membership};
 use sha2::{Digest, Sha256};
 
-use super::rundir::hex;
+use crate::rundir::hex;
 
 /// Lists, and takes, the processes of a group.
 const PROCESSES: &str = "cgroup.procs";

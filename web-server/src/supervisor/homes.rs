@@ -10,7 +10,7 @@ use common::id::StreamerId;
 use common::spec::{Home, HomeDirs, SourceSpec, StreamerSpec};
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::user::SessionUser;
+use crate::user::SessionUser;
 
 /// Directories of homes, within the state directory: all of them, those of sessions, and those that are kept.
 pub const DIRECTORIES: [&str; 3] = ["homes", SESSION, KEPT];

@@ -14,9 +14,9 @@ use tokio::process::{Child, Command};
 
 use super::cgroup::Groups;
 use super::descriptors;
-use super::rundir::RunDir;
-use super::user::SessionUser;
 use super::users::RunAs;
+use crate::rundir::RunDir;
+use crate::user::SessionUser;
 
 /// What a session may know of our environment; anything else may be a secret.
 const PASSED_VARIABLES: [&str; 12] = [

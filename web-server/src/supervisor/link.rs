@@ -12,7 +12,7 @@ use interprocess::local_socket::tokio::{Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::rundir::RunDir;
+use crate::rundir::RunDir;
 
 /// How long a streamer may take to answer the greeting once its socket is there.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);

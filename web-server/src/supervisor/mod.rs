@@ -25,9 +25,7 @@ pub mod launch;
 pub mod link;
 pub mod process;
 pub mod restart;
-pub mod rundir;
 mod task;
-pub mod user;
 pub mod users;
 
 use std::path::PathBuf;
@@ -48,8 +46,8 @@ use crate::hosts::Hosts;
 use crate::ice_tcp;
 pub use launch::{Launcher, LogSettings};
 
+use crate::user::SessionUser;
 use homes::Homes;
-use user::SessionUser;
 use users::NoneLeft;
 
 use ask::{Answer, AskError, Ticket};

@@ -15,8 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
 use super::launch::Launcher;
-use super::rundir::{ProcessId, RunDir};
-use super::user::SessionUser;
+use crate::rundir::{ProcessId, RunDir};
+use crate::user::SessionUser;
 
 /// How often a killed process tree is looked at until it is gone, and how long apart.
 const KILL_ROUNDS: u32 = 100;

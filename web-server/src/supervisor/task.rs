@@ -23,11 +23,11 @@ use super::ask::{AskError, Pending, Waiting};
 use super::expectation::{Expectation, Forced, Unmet};
 use super::link::{Connection, LinkError};
 use super::process::{self, Monitor};
-use super::rundir::{Meta, RunDir, boot};
-use super::user::SessionUser;
 use super::{
     BULK_COMMANDS, COMMANDS, Command, Event, Events, Failure, Generation, Handle, LOG_LINES, Plan, bulk,
 };
+use crate::rundir::{Meta, RunDir, boot};
+use crate::user::SessionUser;
 
 /// From the start of the process to its socket. It does next to nothing before it listens.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use common::id::StreamerId;
 use serde::{Deserialize, Deserializer};
 
-use super::user::SessionUser;
+use crate::user::SessionUser;
 
 /// Ids below belong to the system (`login.defs(5)`, `UID_MIN`).
 const FIRST_ID: u32 = 1000;

@@ -2,9 +2,9 @@
 
 mod heartbeat;
 mod lifecycle;
+mod peers;
 mod publishing;
 mod slots;
-mod viewers;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_refusal_has_its_text_where_it_is_looked_for() {
-        let refused = crate::api::problem::ApiError::NoRoute.problem("r");
+        let refused = crate::http::problem::ApiError::NoRoute.problem("r");
         let shown = problem(&refused);
         assert_eq!((&shown["error"], &shown["code"]), (&shown["detail"], &json!("route_not_found")));
     }

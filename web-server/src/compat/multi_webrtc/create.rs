@@ -9,8 +9,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::api::extract::Json;
-
 /// Video packets of one queued sample, a picture: a keyframe of 4K is about as large.
 const PACKETS_PER_PICTURE: u32 = 256;
 /// Audio packets of one queued sample: the sound of 10 ms and its parity, with room for a burst.
@@ -59,8 +57,6 @@ pub struct CreateStreamer {
     #[serde(default)]
     pub video_color_range_full: bool,
 }
-
-impl Json for CreateStreamer {}
 
 /// An id that is written as a number by some and as a text by others.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -4,12 +4,11 @@
 //! ```text
 //! backend ── POST /api/streamers ──▶ create ──▶ the spec of a streamer
 //!         ◀─ its fields beside ours ── response
-//! page    ◀─ WS /api/streamers/{id}/peer ─▶ peer ◀─ signal ─▶ our signalling
+//! page    ◀─ WS /api/streamers/{id}/peer ─▶ signal ─▶ our signalling
 //! ```
 //!
-//! Data channels end in a streamer, which translates what comes on them.
+//! The WebSocket itself is [`crate::signaling::multi_webrtc`]'s. Data channels end in a streamer, which translates what comes on them.
 
 pub mod answer;
 pub mod create;
-pub mod peer;
-mod signal;
+pub mod signal;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::clipboard::Content;
-use common::input::MAX_TEXT;
+use common::clipboard::MAX_TEXT;
 use x11rb::errors::ReplyOrIdError;
 use x11rb::protocol::xproto::{
     self, Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, PropMode,

@@ -1,7 +1,7 @@
 //! Every refusal and failure as a client sees it: the one mapping from errors of any part of this crate to
 //! `application/problem+json` (RFC 9457) with a status and a stable `code`.
 //!
-//! A handler returns an [`ApiError`]; the middleware of [`super::edge`] makes the body of it, as only it
+//! A handler returns an [`ApiError`]; the middleware of [`crate::api::edge`] makes the body of it, as only it
 //! knows the request's id.
 
 use actix_web::http::{StatusCode, header};
@@ -297,6 +297,12 @@ impl From<OperationError> for ApiError {
 impl From<InvalidField> for ApiError {
     fn from(error: InvalidField) -> Self {
         Self::field(error.field, error.message)
+    }
+}
+
+impl ResponseError for Refused {
+    fn status_code(&self) -> StatusCode {
+        ApiError::from(self.clone()).status_code()
     }
 }
 

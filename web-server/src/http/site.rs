@@ -72,12 +72,6 @@ pub fn caller(request: &HttpRequest) -> Result<Caller, Refused> {
     request.extensions().get::<Caller>().cloned().ok_or(Refused::NoToken)
 }
 
-impl actix_web::ResponseError for Refused {
-    fn status_code(&self) -> actix_web::http::StatusCode {
-        super::problem::ApiError::from(self.clone()).status_code()
-    }
-}
-
 /// The address that a request comes from, and whether it came without a proxy.
 pub fn origin_of(request: &ServiceRequest, site: &Site) -> (IpAddr, bool) {
     let unknown = IpAddr::from([0, 0, 0, 0]);

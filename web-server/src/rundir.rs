@@ -25,7 +25,7 @@ use common::ipc::{LOG_FILE, SOCKET_FILE, TOKEN_FILE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::user::SessionUser;
+use crate::user::SessionUser;
 
 /// Length of a run directory's name: 64 bits of a hash, in hexadecimal digits.
 pub const NAME_LEN: usize = 16;
@@ -287,7 +287,8 @@ fn name(id: &StreamerId) -> String {
     name
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

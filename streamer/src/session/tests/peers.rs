@@ -1,4 +1,4 @@
-//! `session/viewers`: how peers join, what they may do, and how they leave and come back.
+//! `session/{join,signaling,reports,participants}`: how peers join, what they may do, and how they leave and come back.
 
 use common::control::{ControlChange, ControlMode};
 use common::ipc::IcePatch;

@@ -1,5 +1,5 @@
 //! The WebSocket of one of those pages, on the path of our own: it is known by offering no subprotocol and by not
-//! speaking first. What is said on it is `signal`'s.
+//! speaking first. What is said on it is [`signal`](crate::compat::multi_webrtc::signal)'s.
 //!
 //! Leaving is closing the WebSocket: the peer goes with it.
 
@@ -16,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use tracing::Span;
 use tracing::field::display;
 
-use super::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
-use crate::api::problem::ApiError;
-use crate::signaling::peer_ws::Opened;
-use crate::signaling::websocket::{End, Frame, JOIN_DEADLINE};
+use super::opened::Opened;
+use super::websocket::{End, Frame, JOIN_DEADLINE};
+use crate::compat::multi_webrtc::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
+use crate::http::problem::ApiError;
 use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 

@@ -1,0 +1,372 @@
+//! One peer as a shard sees it: its connection, its slots, its budget.
+
+mod layers;
+mod media;
+mod negotiation;
+mod publishing;
+mod slots;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use common::api::{PeerState, PeerStats};
+use common::id::PeerId;
+use common::input::{GeneralMessage, KeysMessage};
+use common::nat::Network;
+use common::signal::Role;
+
+use super::bandwidth::Estimator;
+use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::counted::Counted;
+use super::demux;
+use super::feeds::Feeds;
+use super::limit::Limit;
+use super::multi_webrtc;
+use super::offers::Offers;
+use super::pace::Pace;
+use super::parts::Parts;
+use super::publishing::Publishing;
+use super::slot::Packet;
+use super::socket::{Candidates, Sockets};
+use super::{Begin, Binding, Path};
+use slots::Slot;
+
+/// A peer that has not connected by then is given up.
+const JOIN_DEADLINE: Duration = Duration::from_secs(15);
+/// Sender reports are sent this often while media flows.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Retransmissions per second: a NACK must not become an amplifier.
+const MAX_RETRANSMISSIONS: u32 = 1500;
+/// Keyframes per second and slot that one peer can ask for; a receiver repeats its request until it has one.
+const MAX_KEYFRAMES: u32 = 2;
+/// Of the messages on data channels, the ones that keep the session busy for a while: clipboard, resize.
+const MAX_HEAVY: u32 = 10;
+
+/// Life of a peer; see [`super::connection`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting { until: Instant },
+    Connected,
+    Lost,
+}
+
+/// What the peers of a shard have in common.
+pub struct Context {
+    /// The feeds.
+    pub feeds: Feeds,
+    /// When the time of all feeds is zero.
+    pub clock: Instant,
+    /// Scratch space for packets; empty between two calls.
+    pub packets: Vec<Packet>,
+}
+
+/// One peer.
+pub struct Peer {
+    /// Its id.
+    pub id: PeerId,
+    /// What it may do.
+    pub role: Role,
+    connection: Connection,
+    phase: Phase,
+    slots: Vec<Slot>,
+    offers: Offers,
+    bandwidth: Estimator,
+    pace: Pace,
+    /// Sound on the wire since the last report, and in the interval before that: silence is not sent.
+    audio_bytes: usize,
+    audio_bps: f64,
+    next_report: Instant,
+    limits: Limits,
+    parts: Parts,
+    /// By which its media go, once they do.
+    path: Option<Path>,
+    /// So much waits on that path that it takes no pictures.
+    path_full: bool,
+    /// Pictures were left out for that, and nothing has been asked for in their place.
+    starved: bool,
+    stats: PeerStats,
+    not_retransmitted: u64,
+    /// It is one of these pages.
+    page: Option<multi_webrtc::Client>,
+    /// What it publishes, once it may.
+    publishing: Option<Box<Publishing>>,
+}
+
+/// What a peer may do how often.
+pub struct Limits {
+    /// Packets sent again.
+    pub retransmissions: Limit,
+    /// Keyframes asked for.
+    pub keyframes: Limit,
+    /// Messages on data channels.
+    pub messages: Limit,
+    /// Messages that keep the session busy.
+    pub heavy: Limit,
+}
+
+impl Limits {
+    fn new(now: Instant, slots: usize, messages: u32) -> Self {
+        // At most MAX_SLOTS.
+        let slots = slots.max(1) as u32;
+        Self {
+            retransmissions: Limit::new(now, MAX_RETRANSMISSIONS),
+            keyframes: Limit::new(now, MAX_KEYFRAMES * slots),
+            messages: Limit::new(now, messages),
+            heavy: Limit::new(now, MAX_HEAVY),
+        }
+    }
+}
+
+/// How a new peer is to be made.
+pub struct Setup<'a> {
+    /// Its id.
+    pub id: PeerId,
+    /// What it may do.
+    pub role: Role,
+    /// SRTP profiles.
+    pub srtp: Srtp,
+    /// Our certificate.
+    pub identity: &'a Identity,
+    /// Our host candidates.
+    pub candidates: &'a Candidates,
+    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    pub public_ips: &'a [IpAddr],
+    /// Never contacted.
+    pub deny_candidates: &'a [Network],
+    /// What the slots show.
+    pub bindings: &'a [Option<Binding>],
+    /// Data channel messages that it may send per second.
+    pub messages: u32,
+}
+
+impl Peer {
+    /// A peer and its first SDP: our offer, or our answer to the peer's. Takes long; see [`super::negotiator`].
+    ///
+    /// # Errors
+    /// When the peer's offer cannot be answered.
+    pub fn new(now: Instant, setup: Setup<'_>, begin: Begin) -> Result<(Self, String), Error> {
+        let mut connection = Connection::new(now, setup.identity, setup.srtp, setup.candidates)?;
+        connection.set_public_ips(setup.public_ips);
+        connection.deny_candidates(now, setup.deny_candidates);
+        let slots = slots::create(&mut connection, setup.bindings, &begin)?;
+        let accepts = matches!(begin, Begin::Accept { .. } | Begin::Publish { .. });
+        let page = (begin == Begin::OfferToMultiWebrtc).then(multi_webrtc::Client::default);
+        let begun = negotiation::begin(now, &mut connection, &slots, begin)?;
+        let mut peer = Self {
+            id: setup.id,
+            role: setup.role,
+            connection,
+            phase: Phase::Connecting { until: now + JOIN_DEADLINE },
+            limits: Limits::new(now, slots.len(), setup.messages),
+            parts: Parts::default(),
+            path: None,
+            path_full: false,
+            starved: false,
+            slots,
+            offers: begun.offers,
+            bandwidth: Estimator::new(now),
+            pace: Pace::new(now),
+            audio_bytes: 0,
+            audio_bps: 0.0,
+            next_report: now,
+            stats: PeerStats::default(),
+            not_retransmitted: 0,
+            page,
+            publishing: begun.publishing,
+        };
+        if accepts {
+            peer.agree();
+        }
+        Ok((peer, begun.sdp))
+    }
+
+    /// The connection.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Media can be sent.
+    pub fn connected(&mut self, now: Instant, cx: &mut Context) {
+        self.phase = Phase::Connected;
+        self.pace.begin(self.connection.round_trip());
+        for n in 0..self.slots.len() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// Nothing is heard of the peer: sends nothing until it is.
+    pub fn lost(&mut self, now: Instant, cx: &mut Context) {
+        self.phase = Phase::Lost;
+        self.pace.clear();
+        for n in 0..self.slots.len() {
+            self.slots[n].video.forget_place();
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// The peer goes: says goodbye, and counts it out of its feeds.
+    pub fn leave(&mut self, cx: &mut Context) {
+        for slot in &mut self.slots {
+            slot.forget_next(&mut cx.feeds);
+            slots::unwatch(slot.watched.take(), &mut cx.feeds);
+        }
+        self.connection.close();
+    }
+
+    /// State of the connection.
+    pub fn state(&self) -> PeerState {
+        match self.phase {
+            Phase::Connecting { .. } => PeerState::Connecting,
+            Phase::Connected => PeerState::Connected,
+            Phase::Lost => PeerState::Lost,
+        }
+    }
+
+    /// What this peer may send on its data channels.
+    pub fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// The picture for the clipboard that it is sending.
+    pub fn parts(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// Queues a message for this peer alone, as [`Peer::say`] does.
+    pub fn tell(&mut self, now: Instant, message: &GeneralMessage) {
+        let text = serde_json::to_string(message).expect("strings and finite numbers only");
+        self.say(now, &text);
+    }
+
+    /// Queues a text on the channel `general`. False when it had to be left out, or would not be understood.
+    pub fn say(&mut self, now: Instant, text: &str) -> bool {
+        if self.page.is_none() {
+            return self.connection.send_text(now, Channel::General, text);
+        }
+        let controllers = Channel::MultiWebrtc(multi_webrtc::Channel::Controllers);
+        multi_webrtc::translate(text)
+            .is_some_and(|bytes| self.connection.send_bytes(now, controllers, &bytes))
+    }
+
+    /// What is known of it if it is one of these pages.
+    pub fn page(&mut self) -> Option<&mut multi_webrtc::Client> {
+        self.page.as_mut()
+    }
+
+    /// What it holds, if it does not say so itself and it is time. Of one that is lost, nothing: what it holds is let
+    /// go then.
+    pub fn repeat(&mut self, now: Instant) -> Option<KeysMessage> {
+        let connected = self.phase == Phase::Connected;
+        self.page.as_mut()?.repeat(now).filter(|_| connected)
+    }
+
+    /// Tells the peer that a message of its was not carried out.
+    pub fn refuse(&mut self, now: Instant, channel: Channel, code: &str, message: &str) {
+        let channel = channel.label().to_owned();
+        let code = code.to_owned();
+        let message = message.to_owned();
+        self.tell(now, &GeneralMessage::Error { channel, code, message });
+    }
+
+    /// What happened on the connection.
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+        self.connection.poll(now, events);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.receive(now, &mut self.connection);
+        }
+    }
+
+    /// Sends everything that is queued; `learn` is told where what goes.
+    pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(Path, &[u8])) {
+        while let Some(datagram) = self.connection.transmit() {
+            self.stats.bytes += datagram.data.len() as u64;
+            learn(datagram.path, &datagram.data);
+            if !demux::is_stun(&datagram.data) {
+                self.path = Some(datagram.path);
+                self.stats.transport = Some(datagram.path.transport);
+            }
+            sockets.send(datagram.path, &datagram.data);
+        }
+        sockets.flush();
+        self.path_full = self.path.is_some_and(|path| sockets.tcp().is_full(&path));
+    }
+
+    /// Lets timers run. False when the peer did not connect in time.
+    pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
+        self.connection.timeout(now);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.timeout(now, &mut self.connection);
+        }
+        self.send_due(now);
+        if self.phase == Phase::Connected && now >= self.next_report {
+            self.next_report = now + REPORT_INTERVAL;
+            self.audio_bps = self.audio_bytes as f64 * 8.0 / REPORT_INTERVAL.as_secs_f64();
+            self.audio_bytes = 0;
+            self.report(now, clock);
+        }
+        !matches!(self.phase, Phase::Connecting { until } if now >= until)
+    }
+
+    /// When [`Peer::timeout`] has something to do.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Connecting { until } => Some(until),
+            Phase::Connected => Some(self.next_report),
+            Phase::Lost => None,
+        };
+        let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
+        let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
+        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Its counters.
+    pub fn counted(&self) -> Counted {
+        Counted {
+            stats: self.stats.clone(),
+            not_retransmitted: self.not_retransmitted,
+            messages_dropped: self.limits.messages.refused(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::connection::Srtp;
+    use crate::peer::feedback::Feedback;
+
+    #[test]
+    fn what_a_peer_lost_is_the_sum_of_what_it_lost_in_each_slot() {
+        let now = Instant::now();
+        let setup = Setup {
+            id: PeerId::unique(),
+            role: Role::Viewer,
+            srtp: Srtp::Gcm,
+            identity: &Identity::generate().unwrap(),
+            candidates: &Candidates::default(),
+            public_ips: &[],
+            deny_candidates: &[],
+            bindings: &[None; 2],
+            messages: 1,
+        };
+        let (mut peer, _) =
+            Peer::new(now, setup, Begin::Offer { preallocated: true, publishes: false }).unwrap();
+        let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
+        let video = |peer: &Peer, n: usize| peer.slots[n].video.ssrc();
+        let audio = peer.slots[0].audio.ssrc();
+        let first = video(&peer, 0);
+        let second = video(&peer, 1);
+        for (ssrc, lost, sum) in
+            [(first, 5, 5), (second, 3, 8), (first, 7, 10), (second, 2, 10), (audio, 9, 10)]
+        {
+            let report = Feedback::Report { ssrc, fraction_lost: 0.0, lost, last_report: 0, delay: 0 };
+            peer.feedback(now, report, &mut cx);
+            assert_eq!(peer.counted().stats.lost, sum, "{ssrc} {lost}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The slots of one peer: what they show, and what is reported of them.
+
+use std::time::{Duration, Instant};
+
+use common::id::SlotIndex;
+use common::media::VIDEO_CLOCK_HZ;
+use common::signal::SlotState;
+
+use super::{Context, Peer, Phase};
+use crate::feed::ticks;
+use crate::peer::connection::{Connection, Error};
+use crate::peer::feeds::Feeds;
+use crate::peer::layers::LayerChoice;
+use crate::peer::slot::{AudioWriter, Seeds, VideoWriter};
+use crate::peer::{Begin, Binding, FeedId, SlotChoice};
+
+/// A cached GOP is replayed when it fits what a limited peer can take in this time.
+const REPLAY_TIME: Duration = Duration::from_millis(250);
+
+pub(super) struct Slot {
+    /// What it is to show.
+    pub(super) binding: Option<Binding>,
+    /// The peer has chosen it: what everybody sees there is nothing to it.
+    pub(super) own: bool,
+    /// Index of its video sender, once it has sections; its sound's is the next.
+    pub(super) sender: Option<usize>,
+    pub(super) video: VideoWriter,
+    pub(super) audio: AudioWriter,
+    pub(super) paused: bool,
+    /// Feeds that this slot is counted as a watcher of. Of two layers, its picture is the one that is sent.
+    pub(super) watched: Option<Binding>,
+    /// The layer that it should have.
+    pub(super) layer: LayerChoice,
+    /// The picture of that layer, watched too until it has a keyframe to begin with.
+    pub(super) next: Option<FeedId>,
+    /// What was told of it last; `None`: tell in any case.
+    pub(super) reported: Option<SlotState>,
+    /// Packets of its video that the peer has reported lost so far.
+    pub(super) lost: u32,
+}
+
+/// The slots of a new peer, with their sections as far as these are negotiated at the beginning.
+pub(super) fn create(
+    connection: &mut Connection,
+    bindings: &[Option<Binding>],
+    begin: &Begin,
+) -> Result<Vec<Slot>, Error> {
+    let mut slots = Vec::new();
+    for (n, (binding, own)) in shown_first(bindings, begin).into_iter().enumerate() {
+        let mut slot = Slot::new(binding, own);
+        if binding.is_some() || !matches!(begin, Begin::Offer { preallocated: false, .. }) {
+            // At most MAX_SLOTS.
+            slot.add_sections(connection, n as SlotIndex)?;
+        }
+        slots.push(slot);
+    }
+    Ok(slots)
+}
+
+/// What each slot of a new peer shows, and whether the peer has chosen it.
+fn shown_first(bindings: &[Option<Binding>], begin: &Begin) -> Vec<(Option<Binding>, bool)> {
+    let followed = |n: usize| bindings.get(n).copied().flatten();
+    match begin {
+        Begin::Offer { .. } => bindings.iter().map(|binding| (*binding, false)).collect(),
+        Begin::OfferToMultiWebrtc => vec![(followed(0), false)],
+        Begin::Accept { slots, .. } => {
+            let shown = slots.iter().enumerate().map(|(n, choice)| match choice {
+                SlotChoice::Follow => (followed(n), false),
+                SlotChoice::Own(binding) => (*binding, true),
+            });
+            shown.collect()
+        }
+        Begin::Publish { .. } => Vec::new(),
+    }
+}
+
+impl Slot {
+    fn new(binding: Option<Binding>, own: bool) -> Self {
+        Self {
+            binding,
+            own,
+            sender: None,
+            video: VideoWriter::new(seeds()),
+            audio: AudioWriter::new(seeds()),
+            paused: false,
+            watched: None,
+            layer: LayerChoice::default(),
+            next: None,
+            reported: Some(SlotState::Inactive),
+            lost: 0,
+        }
+    }
+}
+
+impl Peer {
+    /// What a slot shows to everybody has changed.
+    pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context) {
+        let n = usize::from(slot);
+        if self.slots.get(n).is_some_and(|slot| !slot.own) {
+            self.show(now, n, binding, cx);
+        }
+    }
+
+    /// This peer's own choice for a slot; `followed` is what everybody sees there. False when there is no such slot.
+    pub fn switch(
+        &mut self,
+        now: Instant,
+        slot: SlotIndex,
+        own: SlotChoice,
+        followed: Option<Binding>,
+        cx: &mut Context,
+    ) -> bool {
+        let n = usize::from(slot);
+        let Some(state) = self.slots.get_mut(n) else { return false };
+        state.own = own != SlotChoice::Follow;
+        // Whoever asked waits for an answer.
+        state.reported = None;
+        let binding = match own {
+            SlotChoice::Follow => followed,
+            SlotChoice::Own(binding) => binding,
+        };
+        self.show(now, n, binding, cx);
+        true
+    }
+
+    /// Has a slot show something.
+    pub(super) fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
+        // Nobody receives what it publishes itself.
+        let binding = binding.filter(|binding| !self.is_own(binding));
+        let state = &mut self.slots[n];
+        if std::mem::replace(&mut state.binding, binding) == binding {
+            return;
+        }
+        state.video.forget_sent();
+        if self.connection.is_answered() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+    }
+
+    /// Stops or resumes a slot. False when there is no such slot.
+    pub fn pause(&mut self, now: Instant, slot: SlotIndex, paused: bool, cx: &mut Context) -> bool {
+        let n = usize::from(slot);
+        let Some(state) = self.slots.get_mut(n) else { return false };
+        state.paused = paused;
+        if self.connection.is_answered() {
+            self.update_watch(now, n, cx);
+            self.start_slot(now, n, cx);
+        }
+        true
+    }
+
+    /// Counts a slot as a watcher of its feeds exactly while it wants their media.
+    pub(super) fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context) {
+        let slot = &mut self.slots[n];
+        let agreed = self.offers.has(n as SlotIndex);
+        let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
+        // One of its two layers is as good as the other here.
+        if slot.watched.map(|watched| Binding { video: slot.first_layer(watched), ..watched }) == wanted {
+            return;
+        }
+        slot.forget_next(&mut cx.feeds);
+        slot.layer = LayerChoice::default();
+        unwatch(slot.watched, &mut cx.feeds);
+        slot.watched = wanted;
+        if let Some(binding) = wanted {
+            cx.feeds.watch(now, binding.video);
+            if let Some(audio) = binding.audio {
+                cx.feeds.listen(audio);
+            }
+        }
+    }
+
+    /// Lets a slot's writers begin, from the cache if they can, or stop.
+    pub(super) fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context) {
+        let connected = self.phase == Phase::Connected;
+        let slot = &mut self.slots[n];
+        let Some(binding) = slot.watched.filter(|_| connected) else {
+            slot.video.stop();
+            slot.audio.set_active(false);
+            return;
+        };
+        slot.audio.set_active(true);
+        slot.video.wait();
+        let max_bytes = self.pace.bytes_in(REPLAY_TIME).unwrap_or(usize::MAX);
+        let feed = cx.feeds.get(binding.video).filter(|feed| !feed.awaits_keyframe());
+        let elapsed = now.saturating_duration_since(cx.clock);
+        let time = ticks(elapsed, VIDEO_CLOCK_HZ);
+        let replayed =
+            feed.is_some_and(|feed| slot.video.replay(time, &feed.gop, max_bytes, &mut cx.packets));
+        if !replayed {
+            cx.feeds.request_keyframe(now, binding.video);
+        }
+        self.send(now, &mut cx.packets);
+    }
+
+    /// The source of a feed is lost: nothing that comes before its next keyframe can be shown.
+    pub fn offline(&mut self, feed: FeedId) {
+        let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.video == feed);
+        for slot in self.slots.iter_mut().filter(shows).filter(|slot| slot.video.is_live()) {
+            slot.video.wait();
+        }
+    }
+
+    /// What was told is told again, of every slot.
+    pub fn forget_told(&mut self) {
+        for slot in &mut self.slots {
+            slot.reported = None;
+        }
+    }
+
+    /// Slots whose state is not what was last told.
+    pub fn changed_slots(&mut self, feeds: &Feeds) -> Vec<(SlotIndex, SlotState)> {
+        let connected = self.phase == Phase::Connected;
+        let mut changed = Vec::new();
+        for (n, slot) in self.slots.iter_mut().enumerate() {
+            let codec = slot.binding.and_then(|binding| feeds.codec(binding.video));
+            let state = match slot.binding {
+                None => SlotState::Inactive,
+                Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
+                Some(_) if self.connection.is_answered() && !slot.video.supports(codec) => SlotState::Error,
+                Some(_) if slot.paused => SlotState::Paused,
+                Some(_) if !connected => SlotState::Pending,
+                Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,
+                Some(_) if slot.video.is_waiting() => SlotState::Buffering,
+                Some(_) => SlotState::Active,
+            };
+            if slot.reported.replace(state) != Some(state) {
+                // At most MAX_SLOTS.
+                changed.push((n as SlotIndex, state));
+            }
+        }
+        changed
+    }
+}
+
+/// Counts a slot out of the feeds of a binding.
+pub(super) fn unwatch(binding: Option<Binding>, feeds: &mut Feeds) {
+    if let Some(binding) = binding {
+        feeds.unwatch(binding.video);
+        if let Some(audio) = binding.audio {
+            feeds.unwatch(audio);
+        }
+    }
+}
+
+fn seeds() -> Seeds {
+    let random = uuid::Uuid::new_v4().as_u128();
+    // The version and variant bits of a UUID lie in the middle; these parts are all random. Zero is
+    // not a good SSRC: some receivers take it for "unknown".
+    Seeds {
+        ssrc: (random as u32) | 1,
+        rtx_ssrc: ((random >> 96) as u32) & !1 | 2,
+        sequence: (random >> 32) as u16,
+        offset: uuid::Uuid::new_v4().as_u128() as u32,
+    }
+}
