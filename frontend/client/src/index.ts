@@ -51,5 +51,6 @@ export type { ConnectionStats } from "./peer/stats";
 export type { ChatMessage } from "./signaling/room";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
+export type { Publication, PublishOptions } from "./publications";
 export { peerSocketUrl } from "./signaling/socket";
 export type { ClientEvents, InputClient, SlotView } from "./view";

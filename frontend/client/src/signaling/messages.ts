@@ -31,6 +31,9 @@ const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
   "chat-history": { messages: "array" },
   reaction: { peerId: "string", emoji: "string" },
   "muted-by": { peerId: "string", kind: "string" },
+  published: { kind: "string", source: "string" },
+  unpublished: { kind: "string" },
+  "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };
 
