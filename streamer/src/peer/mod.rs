@@ -357,6 +357,13 @@ pub enum Report {
         /// What is known of it.
         pictured: Pictured,
     },
+    /// A peer that publishes its microphone speaks, or does not any more.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// It speaks.
+        speaking: bool,
+    },
     /// Which layers of what a peer publishes anybody takes.
     Layers {
         /// Who.

@@ -46,6 +46,7 @@ impl Session {
             let mut participants = self.peers.participants(self.control.control().holder);
             for participant in &mut participants {
                 participant.publishing = self.published_by(participant.peer_id);
+                participant.speaking = self.published.is_speaking(participant.peer_id);
             }
             self.effects.broadcast(ServerMessage::Participants { participants });
         }

@@ -63,6 +63,9 @@ impl Shard {
             for pictured in peer.take_pictured() {
                 self.reports.send(Report::Pictured { peer: peer.id, pictured });
             }
+            if let Some(speaking) = peer.take_speaking() {
+                self.reports.send(Report::Speaking { peer: peer.id, speaking });
+            }
         }
         for event in events.drain(..) {
             self.event(now, key, event);
