@@ -21,7 +21,7 @@ pub mod demux;
 mod feedback;
 mod feeds;
 pub mod handover;
-mod limit;
+pub mod limit;
 mod messages;
 mod multi_webrtc;
 pub mod negotiate;

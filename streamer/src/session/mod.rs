@@ -17,6 +17,7 @@ mod lifecycle;
 mod participants;
 mod peers;
 mod reports;
+mod room;
 mod shards;
 mod signaling;
 mod slots;
@@ -50,6 +51,7 @@ use arbiter::Arbiter;
 use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
+use room::Room;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
@@ -111,6 +113,7 @@ pub struct Session {
     /// Who waits for what a shard says to a patch of this peer's, in order.
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
+    room: Room,
     sources: Sources,
     snapshots: Snapshots,
     /// What everybody sees.
@@ -149,6 +152,7 @@ impl Session {
             joining: BTreeMap::new(),
             patching: BTreeMap::new(),
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
+            room: Room::default(),
             sources: Sources::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),

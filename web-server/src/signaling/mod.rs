@@ -1,4 +1,4 @@
-//! What viewers speak: the native protocol and `multistream/*` on WebSockets, and WHEP.
+//! What viewers speak: the native protocol and `multistream/*` on WebSockets, WHEP and WHIP.
 //!
 //! All only relay. A streamer gives out peer ids, offers and answers; here is known which peer has
 //! which WebSocket, and nothing more.
@@ -6,7 +6,9 @@
 pub mod gate;
 pub mod multi_webrtc;
 pub mod multistream;
+pub mod offered;
 pub mod opened;
 pub mod peer_ws;
 pub mod websocket;
 pub mod whep;
+pub mod whip;

@@ -201,7 +201,7 @@ impl Native {
     /// Tells why, and how it ends by that.
     async fn refuse(&mut self, refused: ApiError) -> Result<End, End> {
         let problem = refused.problem("");
-        self.error(&problem.code, &problem.detail).await?;
+        self.error_in(&problem.code, &problem.detail, problem.field).await?;
         Ok(End::refused(problem.detail))
     }
 
@@ -285,7 +285,12 @@ impl Native {
     }
 
     async fn error(&mut self, code: &str, message: &str) -> Result<(), End> {
-        let message = ServerMessage::Error { code: code.into(), message: message.into(), request_id: None };
+        self.error_in(code, message, None).await
+    }
+
+    async fn error_in(&mut self, code: &str, message: &str, field: Option<String>) -> Result<(), End> {
+        let message =
+            ServerMessage::Error { code: code.into(), message: message.into(), field, request_id: None };
         self.write(Out::Text(to_text(&message))).await
     }
 
