@@ -221,9 +221,11 @@ impl Session {
         let SlotConfig { slot, stream, quality } = config;
         let slots = self.slots_of(peer);
         if slot >= slots {
-            let (code, request_id) = ("slot_not_found".to_owned(), request);
+            let code = "slot_not_found".to_owned();
             let message = format!("there is no slot {slot}; this connection has {slots}");
-            return self.effects.signal_peer(peer, ServerMessage::Error { code, message, request_id });
+            let field = Some("slot".to_owned());
+            let error = ServerMessage::Error { code, message, field, request_id: request };
+            return self.effects.signal_peer(peer, error);
         }
         if stream.is_empty() {
             self.peers.asked(peer, slot, request);
