@@ -8,6 +8,7 @@ import type {
   MotionMessage,
   Participant,
   PeerRight,
+  PublishKind,
   Role,
   SlotState,
   StreamerState,
@@ -18,6 +19,7 @@ import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
 import type { ChatMessage, RoomServerMessage } from "./signaling/room";
+import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
@@ -74,6 +76,10 @@ export type ClientEvents = {
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
   /** Something was copied in the session, perhaps the same as before. */
   clipboard: ClipboardCopy;
+  /** What this client publishes is a source now, or has another slot. */
+  published: Publication;
+  /** Something is not published any more; with the reason, if this client has not asked for it. */
+  unpublished: { readonly kind: PublishKind; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };

@@ -98,7 +98,14 @@ export function RoomView({ model, title, state }: RoomViewProps) {
         {tiles.all.length === 0 && <p className="quiet-text nobody">Nobody shows anything yet.</p>}
       </main>
       {panel !== "none" && (
-        <aside className="room-panel" aria-label={PANELS[panel]} data-testid={`panel-${panel}`}>
+        <aside
+          className="room-panel"
+          aria-label={PANELS[panel]}
+          data-testid={`panel-${panel}`}
+          onKeyDown={(event) => {
+            if (event.key === "Escape") setPanel("none");
+          }}
+        >
           <header>
             <h2>{PANELS[panel]}</h2>
             <button
@@ -153,19 +160,24 @@ export function RoomView({ model, title, state }: RoomViewProps) {
 /** Publishes what is on, and says what the room does about it. */
 function usePublishing({ client, media }: RoomModel, tell: (text: string) => void): void {
   useEffect(() => {
-    const stop = publishAll(client as Parameters<typeof publishAll>[0], media, (kind, reason) => {
+    const stop = publishAll(client, media, (kind, reason) => {
       media.close(kind);
       tell(`Your ${kind} is not taken: ${reason}`);
     });
     const stopMuted = client.on("muted-by", ({ peerId, kind }) => {
-      if (kind === "microphone") media.setMuted(true);
-      else media.close(kind);
+      media.close(kind);
       const moderator = client.participants.find((one) => one.peerId === peerId);
       const who = moderator === undefined ? "A moderator" : nameOf(moderator);
       tell(kind === "microphone" ? `${who} has muted you.` : `${who} has turned your ${kind} off.`);
     });
+    const stopEnded = client.on("unpublished", ({ kind, reason }) => {
+      if (reason === null) return;
+      media.close(kind);
+      tell(`Your ${kind} is not shown any more: ${reason}.`);
+    });
     return () => {
       stopMuted();
+      stopEnded();
       stop();
     };
   }, [client, media, tell]);

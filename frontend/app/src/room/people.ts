@@ -83,7 +83,7 @@ type Info = NonNullable<SlotView["info"]>;
 type Shown = Pick<SlotView, "slot" | "info">;
 
 function publisherOf(info: Info): PeerId | null {
-  return (info as Info & { readonly publisher?: PeerId }).publisher ?? null;
+  return info.publisher ?? null;
 }
 
 /** The screen of a peer is a source of its own, named after the peer. */

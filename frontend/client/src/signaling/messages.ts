@@ -27,10 +27,13 @@ const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
   rights: { rights: "array" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
-  chat: { id: "number", peerId: "string", text: "string", at: "number" },
+  chat: { id: "number", peerId: "string", text: "string", at: "string" },
   "chat-history": { messages: "array" },
   reaction: { peerId: "string", emoji: "string" },
   "muted-by": { peerId: "string", kind: "string" },
+  published: { kind: "string", source: "string" },
+  unpublished: { kind: "string" },
+  "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };
 

@@ -1,6 +1,6 @@
 //! What a browser sees over links that are narrow, lose packets or delay them unevenly.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 struct Link {
     name: &'static str,
     rules: Value,
+    /// What it becomes while it is measured, and how many seconds after the one before.
+    changes: Vec<(u64, Value)>,
     /// Milliseconds.
     p50: Option<f64>,
     p95: Option<f64>,
@@ -31,14 +33,15 @@ struct Link {
     missing: Option<f64>,
 }
 
-/// All with a round trip of 40 ms.
-fn links() -> [Link; 4] {
+/// With a round trip of 40 ms, unless they say another one.
+fn links() -> [Link; 6] {
     let far = || json!({ "delay_ms": 20 });
     let lossy = || json!({ "delay_ms": 20, "loss": 0.05 });
     [
         Link {
             name: "5 % loss both ways",
             rules: json!({ "down": lossy(), "up": lossy() }),
+            changes: Vec::new(),
             p50: Some(35.0),
             p95: Some(65.0),
             longest_gap: Some(150.0),
@@ -47,6 +50,7 @@ fn links() -> [Link; 4] {
         Link {
             name: "2 Mbit/s, queue of 200 ms",
             rules: json!({ "down": { "delay_ms": 20, "rate_kbps": 2000, "queue_ms": 200 }, "up": far() }),
+            changes: Vec::new(),
             p50: Some(60.0),
             p95: Some(130.0),
             longest_gap: None,
@@ -55,6 +59,7 @@ fn links() -> [Link; 4] {
         Link {
             name: "500 kbit/s, queue of 500 ms",
             rules: json!({ "down": { "delay_ms": 20, "rate_kbps": 500, "queue_ms": 500 }, "up": far() }),
+            changes: Vec::new(),
             p50: None,
             p95: Some(400.0),
             longest_gap: None,
@@ -63,10 +68,32 @@ fn links() -> [Link; 4] {
         Link {
             name: "jitter of 0 to 30 ms",
             rules: json!({ "down": { "delay_ms": 20, "jitter_ms": 30 }, "up": { "delay_ms": 20, "jitter_ms": 30 } }),
+            changes: Vec::new(),
             // 20 ms above the link's own.
             p50: Some(55.0),
             p95: None,
             longest_gap: None,
+            missing: None,
+        },
+        Link {
+            name: "10 % loss in bursts of 4, round trip of 100 ms",
+            rules: json!({ "down": { "delay_ms": 50, "loss": 0.1, "loss_burst": 4.0 }, "up": { "delay_ms": 50 } }),
+            changes: Vec::new(),
+            p50: None,
+            p95: None,
+            longest_gap: Some(400.0),
+            missing: None,
+        },
+        Link {
+            name: "unlimited, 20 s of 1 Mbit/s with CoDel, unlimited",
+            rules: json!({ "down": far(), "up": far() }),
+            changes: vec![
+                (10, json!({ "down": { "delay_ms": 20, "rate_kbps": 1000, "codel": true }, "up": far() })),
+                (20, json!({ "down": far(), "up": far() })),
+            ],
+            p50: None,
+            p95: None,
+            longest_gap: Some(500.0),
             missing: None,
         },
     ]
@@ -107,10 +134,17 @@ fn run(plan: Plan, link: &Link) -> Result<Run> {
     server.create(ID, desktop(1280, 720, "moving", FPS, true)?)?;
     let netsim = Netsim::start(&server)?;
     netsim.set(&link.rules)?;
-    let page = Glass::open(&netsim.viewer(ID), CODE_AREA, false)?;
+    let mut page = Glass::open(&netsim.viewer(ID), CODE_AREA, false)?;
     std::thread::sleep(SETTLE);
-    let time = plan.time(20);
-    let seen = page.measure(time)?;
+    let start = Instant::now();
+    page.begin()?;
+    for (seconds, rules) in &link.changes {
+        std::thread::sleep(plan.time(*seconds));
+        netsim.set(rules)?;
+    }
+    std::thread::sleep(plan.time(20));
+    let time = start.elapsed();
+    let seen = page.end()?;
     ensure!(seen.latencies_ms.len() > 5, "only {} frames had a code", seen.latencies_ms.len());
     let drawn =
         seen.frames.last().zip(seen.frames.first()).map_or(1, |(last, first)| last - first + 1) as f64;
