@@ -76,6 +76,17 @@ describe("the tiles of a room", () => {
     expect(tilesOf([ada, bob], slots, "bob", "gone").stage).toEqual(plain.stage);
   });
 
+  it("tell a screen from somebody who is called so", () => {
+    const eve = participant("eve", { publishing: ["camera", "screen"] });
+    const { all } = tilesOf([eve], new Map([slot(0, "big-screen", "eve"), slot(1, "big-screen-screen", "eve")]), null, null);
+    expect(all.map(({ kind, slot }) => [kind, slot])).toEqual([
+      ["screen", 1],
+      ["person", 0],
+    ]);
+    const faceAlone = tilesOf([{ ...eve, publishing: ["camera"] }], new Map([slot(0, "big-screen", "eve")]), null, null);
+    expect(faceAlone.all.map(({ kind, slot }) => [kind, slot])).toEqual([["person", 0]]);
+  });
+
   it("hide nobody who waits for a slot", () => {
     const { all } = tilesOf([ada], new Map(), null, null);
     expect(all).toMatchObject([{ key: "ada", slot: null, pictured: true }]);

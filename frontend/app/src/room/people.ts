@@ -86,14 +86,14 @@ function publisherOf(info: Info): PeerId | null {
   return info.publisher ?? null;
 }
 
-/** The screen of a peer is a source of its own, named after the peer. */
-function isScreen(info: Info): boolean {
-  return publisherOf(info) !== null && /-screen(?:-\d+)?$/.test(info.source);
-}
-
-function slotOf(shown: readonly Shown[], peerId: PeerId, ofScreen: boolean): number | null {
-  const found = shown.find(({ info }) => info !== null && publisherOf(info) === peerId && isScreen(info) === ofScreen);
-  return found?.slot ?? null;
+/** The slots of a peer's camera and of its screen, which is a source of its own: the peer's name with an ending. */
+function slotsOf({ peerId, publishing }: Participant, shown: readonly Shown[]): { readonly face: number | null; readonly screen: number | null } {
+  const own = shown.flatMap(({ slot, info }) => (info !== null && publisherOf(info) === peerId ? [{ slot, name: info.source }] : []));
+  const screens = publishing.includes("screen") ? own.filter(({ name }) => /-screen(?:-\d+)?$/.test(name)) : [];
+  // Somebody may be called so: the name with one ending more is the screen's.
+  const [screen] = screens.sort((a, b) => b.name.length - a.name.length);
+  const face = own.find((one) => one !== screen);
+  return { face: face?.slot ?? null, screen: screen?.slot ?? null };
 }
 
 function person(participant: Participant, shown: readonly Shown[], self: PeerId | null): Tile {
@@ -104,7 +104,7 @@ function person(participant: Participant, shown: readonly Shown[], self: PeerId 
     kind: "person",
     peerId,
     name: nameOf(participant),
-    slot: own ? null : slotOf(shown, peerId, false),
+    slot: own ? null : slotsOf(participant, shown).face,
     own,
     pictured: publishing.includes("camera"),
     muted: muted || !publishing.includes("microphone"),
@@ -120,7 +120,7 @@ function screen(participant: Participant, shown: readonly Shown[]): Tile {
     kind: "screen",
     peerId,
     name: `Screen of ${nameOf(participant)}`,
-    slot: slotOf(shown, peerId, true),
+    slot: slotsOf(participant, shown).screen,
     own: false,
     pictured: true,
     muted: true,
