@@ -1,7 +1,7 @@
 import type { Participant, StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { levelOf } from "../src/room/level";
-import { initialsOf, nameOf, newsOf, tilesOf } from "../src/room/people";
+import { initialsOf, nameOf, newsOf, seenOf, tilesOf } from "../src/room/people";
 import { changes } from "../src/room/publishing";
 import { explain, INSECURE } from "../src/room/trouble";
 import { fieldOf, NEW_ROOM, occupancy, requestOf } from "../src/rooms/form";
@@ -74,6 +74,14 @@ describe("the tiles of a room", () => {
     expect(pinned.stage).toEqual(["ada"]);
     expect(pinned.beside).toEqual(["source main", "bob"]);
     expect(tilesOf([ada, bob], slots, "bob", "gone").stage).toEqual(plain.stage);
+  });
+
+  it("with a picture get the places that there are before those without", () => {
+    const eve = participant("eve", { publishing: ["camera"] });
+    const tiles = tilesOf([cyd, participant("dan"), ada, participant("fay"), eve], new Map(), null, null);
+    expect(seenOf(tiles, 9)).toEqual(["dan", "ada", "fay", "eve"]);
+    expect(seenOf(tiles, 3)).toEqual(["dan", "ada", "eve"]);
+    expect(seenOf(tiles, 1)).toEqual(["ada"]);
   });
 
   it("tell a screen from somebody who is called so", () => {
@@ -192,6 +200,6 @@ describe("the form for a room", () => {
 
   it("says how many are in", () => {
     const texts = [0, 1, 3].map((participants) => occupancy({ participants, max_participants: 8 }));
-    expect(texts).toEqual(["nobody in it, 8 can be", "1 of 8 in it", "3 of 8 in it"]);
+    expect(texts).toEqual(["nobody in it, up to 8 can be", "1 of 8 in it", "3 of 8 in it"]);
   });
 });

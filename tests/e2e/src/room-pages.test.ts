@@ -49,7 +49,7 @@ test("rooms are made, entered and deleted in the list, and a room needs a name",
   await page.click("[data-testid=submit]");
   const card = page.locator("[data-testid=rooms] li", { hasText: "Weekly planning" });
   await card.waitFor();
-  assert.equal(await card.locator("[data-testid=occupancy]").textContent(), "nobody in it, 5 can be");
+  assert.equal(await card.locator("[data-testid=occupancy]").textContent(), "nobody in it, up to 5 can be");
   const href = (await card.locator("[data-testid=enter]").getAttribute("href")) ?? "";
   const id = decodeURIComponent(/r\/(.+)$/.exec(href)?.[1] ?? "");
 

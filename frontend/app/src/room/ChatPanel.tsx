@@ -51,6 +51,7 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
         <form className="chat-form" onSubmit={submit}>
           <textarea
             rows={2}
+            autoFocus
             value={text}
             maxLength={TEXT_CHARS}
             aria-label="Message"

@@ -4,14 +4,14 @@ import { count } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { Pill, type Tone } from "../ui/Pill";
 import { useClientValue, useLatest } from "../viewer/hooks";
-import { Bar, type PanelName } from "./Bar";
+import { Bar, type PanelName, toolId } from "./Bar";
 import { ChatPanel } from "./ChatPanel";
 import { useLocalMedia, useNews, useNotice, useReactions, useSize, useUnread } from "./hooks";
 import { layOut } from "./layout";
 import { DeviceSettings } from "./Lobby";
 import type { RoomModel } from "./model";
 import { PeoplePanel } from "./PeoplePanel";
-import { nameOf, tilesOf } from "./people";
+import { nameOf, seenOf, tilesOf } from "./people";
 import { publishAll } from "./publishing";
 import { TileView } from "./TileView";
 
@@ -46,27 +46,34 @@ export function RoomView({ model, title, state }: RoomViewProps) {
   const self = client.peerId;
   const tiles = useMemo(() => tilesOf(participants, slots, self, pinned), [participants, slots, self, pinned]);
   const arranged = layOut(size, tiles.stage.length, tiles.beside.length);
+  const seen = seenOf(tiles, arranged.people.length);
   const boxOf = (key: string) => {
     const staged = tiles.stage.indexOf(key);
-    return (staged >= 0 ? arranged.stage[staged] : arranged.people[tiles.beside.indexOf(key)]) ?? null;
+    return (staged >= 0 ? arranged.stage[staged] : arranged.people[seen.indexOf(key)]) ?? null;
+  };
+  const closePanel = (): void => {
+    setPanel("none");
+    document.getElementById(toolId(panel))?.focus();
   };
   const hidden = tiles.beside.length - arranged.people.length;
   const onBlocked = useCallback(() => {
     setBlocked(true);
   }, []);
   const { tone, text } = statusOf(state, interrupted);
+  const stale = interrupted || (state.kind === "reconnecting" && !state.mediaFlows);
+  const classes = ["room", panel === "none" ? "" : "with-panel", stale ? "stale" : ""];
   const raised = participants.find(({ peerId }) => peerId === self)?.handRaised === true;
 
   return (
     <div
-      className={panel === "none" ? "room" : "room with-panel"}
+      className={classes.filter((name) => name !== "").join(" ")}
       data-testid="room"
       data-state={state.kind}
       data-peer={self}
     >
       <header className="room-header">
         <h1 title={title}>{title}</h1>
-        {tone !== "good" && <Pill tone={tone} text={text} testId="room-state" />}
+        <span role="status">{tone !== "good" && <Pill tone={tone} text={text} testId="room-state" />}</span>
         <span className="quiet-text" data-testid="count">
           {count(participants.length, "person", "people")}
         </span>
@@ -103,7 +110,7 @@ export function RoomView({ model, title, state }: RoomViewProps) {
           aria-label={PANELS[panel]}
           data-testid={`panel-${panel}`}
           onKeyDown={(event) => {
-            if (event.key === "Escape") setPanel("none");
+            if (event.key === "Escape") closePanel();
           }}
         >
           <header>
@@ -113,9 +120,7 @@ export function RoomView({ model, title, state }: RoomViewProps) {
               type="button"
               aria-label={`Close ${PANELS[panel]}`}
               data-testid="close-panel"
-              onClick={() => {
-                setPanel("none");
-              }}
+              onClick={closePanel}
             >
               <Icon name="close" />
             </button>

@@ -74,6 +74,15 @@ export function tilesOf(
   return { all, stage, beside: keys.filter((key) => !stage.includes(key)) };
 }
 
+/** The tiles beside that get the places there are: those with a picture before those without, in their order. */
+export function seenOf({ all, beside }: RoomTiles, places: number): readonly string[] {
+  if (beside.length <= places) return beside;
+  const pictured = new Set(all.filter((tile) => tile.pictured).map(({ key }) => key));
+  const first = [...beside.filter((key) => pictured.has(key)), ...beside.filter((key) => !pictured.has(key))];
+  const chosen = new Set(first.slice(0, places));
+  return beside.filter((key) => chosen.has(key));
+}
+
 /** Whoever may be seen has a tile, also with the camera off; an audience has none. */
 function isSeen({ rights, publishing }: Participant): boolean {
   return rights.includes("publish") || publishing.length > 0;

@@ -33,5 +33,5 @@ export function fieldOf(problem: Problem): Field | null {
 
 /** 3 of 8 in it. */
 export function occupancy({ participants, max_participants: most }: Pick<Room, "participants" | "max_participants">): string {
-  return participants === 0 ? `nobody in it, ${most} can be` : `${participants} of ${most} in it`;
+  return participants === 0 ? `nobody in it, up to ${most} can be` : `${participants} of ${most} in it`;
 }
