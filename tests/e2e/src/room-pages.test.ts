@@ -18,7 +18,7 @@ let guarded: Server;
 let browser: Browser;
 
 before(async () => {
-  server = await Server.start();
+  server = await Server.start("http: {allowed_hosts: [elsewhere.test]}\n");
   guarded = await Server.start(`auth: {admin_secrets: [${SECRET}]}\nlisten_ips: [127.0.0.1]\n`);
   guarded.token = SECRET;
   // A name that is not of this computer: pages of it that come by http are given no devices.
