@@ -1,7 +1,7 @@
 //! WHEP (draft-ietf-wish-whep): a standard player sends its offer and gets the answer, with every candidate
-//! in it. It watches slot 0 with its sound. Candidates that it finds later, and restarts of ICE, come by `PATCH` as in
-//! WHIP (RFC 9725 §4.3): the entity tag is our user name fragment, so that the streamer knows it, whichever web-server is
-//! there.
+//! in it. It watches slot 0 with its sound. Trickled candidates and ICE restarts are sent by `PATCH`, as in
+//! WHIP (RFC 9725 §4.3). The entity tag is our user name fragment: so the streamer knows it, and it survives
+//! the web-server.
 
 mod fragment;
 
@@ -22,7 +22,7 @@ use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;
 
 const SDP: &str = "application/sdp";
-/// Of what a player says later (RFC 8840 §9).
+/// Media type of trickled candidates (RFC 8840 §9).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// Methods of the endpoint.
 const ALLOW: &str = "POST, OPTIONS";
@@ -75,7 +75,7 @@ pub async fn create(
         metrics.join(PeerKind::Whep, joined.is_ok());
     }
     if let (true, Ok(PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
-        // While it joined: whoever revoked it has not seen it yet.
+        // Revoked while the peer joined: the revocation could not remove it yet.
         registry.ask(&id.0, RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
         return Err(ApiError::Access(Refused::Revoked));
     }
@@ -121,7 +121,7 @@ pub async fn delete(
     Ok(HttpResponse::Ok().finish())
 }
 
-/// Others' are as good as not there.
+/// Peers of other kinds count as not found.
 async fn must_be_theirs(
     registry: &Handle,
     id: &Id,
@@ -203,7 +203,7 @@ pub async fn patch(
     }
 }
 
-/// What may be sent here.
+/// Which methods and types the endpoint accepts.
 pub async fn options() -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((header::ALLOW, ALLOW))
@@ -211,7 +211,7 @@ pub async fn options() -> HttpResponse {
         .finish()
 }
 
-/// What may be done with one viewer.
+/// Which methods one viewer's resource accepts.
 pub async fn options_of_one() -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((header::ALLOW, ALLOW_OF_ONE))
@@ -219,7 +219,7 @@ pub async fn options_of_one() -> HttpResponse {
         .finish()
 }
 
-/// True unless the request names what it takes, and SDP is not among it.
+/// False when the request has an `Accept` that does not include SDP.
 fn accepts(request: &HttpRequest) -> bool {
     let mut accepted = request.headers().get_all(header::ACCEPT).peekable();
     if accepted.peek().is_none() {
