@@ -1,6 +1,6 @@
 /**
- * What this client wants of its slots, apart from what everybody sees: paused, or another stream. A new peer
- * of the streamer knows nothing of it, so it is said again after a reconnection. Pure.
+ * This client's own settings of its slots: paused, or another stream than everybody sees. A new peer
+ * of the streamer does not know them, so they are sent again after a reconnection. Pure.
  */
 
 import type { ClientMessage } from "../generated";
@@ -22,7 +22,7 @@ export class SlotWishes {
     return true;
   }
 
-  /** What was chosen instead of what everybody sees; null when nothing was. */
+  /** The chosen stream instead of what everybody sees; null for none. */
   choice(slot: number): SeenStream | null {
     return this.#choices.get(slot) ?? null;
   }
@@ -33,7 +33,7 @@ export class SlotWishes {
     else this.#choices.set(slot, { stream, quality });
   }
 
-  /** What a new peer has to be told. */
+  /** The messages for a new peer. */
   messages(): ClientMessage[] {
     const switches = [...this.#choices].map(([slot, seen]): ClientMessage => ({
       type: "switch",
