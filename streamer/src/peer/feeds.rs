@@ -16,7 +16,7 @@ use crate::feed::{Bitrate, Demand, VideoUnit};
 const FRESH: Duration = Duration::from_millis(300);
 
 /// One feed.
-pub struct Feed {
+pub struct FeedState {
     /// The latest units; empty for sound.
     pub gop: Gop,
     requests: KeyframeRequests,
@@ -33,7 +33,7 @@ pub struct Feed {
 #[derive(Default)]
 pub struct Feeds {
     shard: usize,
-    feeds: BTreeMap<FeedId, Feed>,
+    feeds: BTreeMap<FeedId, FeedState>,
 }
 
 impl Feeds {
@@ -49,7 +49,7 @@ impl Feeds {
         let watchers = 0;
         let online = true;
         let codec = None;
-        self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec });
+        self.feeds.insert(id, FeedState { gop, requests, demand, watchers, online, codec });
     }
 
     /// A feed that nothing is bound to any more.
@@ -79,7 +79,7 @@ impl Feeds {
     }
 
     /// One feed.
-    pub fn get(&self, id: FeedId) -> Option<&Feed> {
+    pub fn get(&self, id: FeedId) -> Option<&FeedState> {
         self.feeds.get(&id)
     }
 
@@ -164,7 +164,7 @@ impl Feeds {
     }
 }
 
-impl Feed {
+impl FeedState {
     fn add_watcher(&mut self) {
         self.watchers += 1;
         self.demand.add_watcher();

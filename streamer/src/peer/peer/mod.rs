@@ -14,7 +14,7 @@ use common::nat::Network;
 use common::signal::Role;
 
 use super::bandwidth::Estimator;
-use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::connection::{Channel, Connection, ConnectionEvent, Error, Identity, Srtp};
 use super::counted::Counted;
 use super::demux;
 use super::feeds::Feeds;
@@ -264,7 +264,7 @@ impl Peer {
     }
 
     /// Collects what happened on the connection.
-    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<ConnectionEvent>) {
         self.connection.poll(now, events);
     }
 

@@ -31,7 +31,7 @@ use tracing::Span;
 
 use super::away::Away;
 use super::commands::Commands;
-use super::connection::{Event, Identity};
+use super::connection::{ConnectionEvent, Identity};
 use super::feeds::Feeds;
 use super::handover;
 use super::messages;
@@ -158,7 +158,7 @@ pub fn start(config: Config) -> io::Result<Started> {
     Ok(Started { commands, feeder, thread })
 }
 
-struct Entry {
+struct Member {
     id: PeerId,
     place: Place,
     /// Our ICE user name, once there is a description of ours.
@@ -177,7 +177,7 @@ enum Place {
     Away(Box<Away>),
 }
 
-impl Entry {
+impl Member {
     fn here(&mut self) -> Option<&mut Peer> {
         match &mut self.place {
             Place::Here(peer) => Some(peer),
@@ -220,13 +220,13 @@ struct Shard {
     first_size: (u32, u32),
     /// Who may steer, besides what roles permit.
     control: Control,
-    peers: BTreeMap<Key, Entry>,
+    peers: BTreeMap<Key, Member>,
     next_key: Key,
     keys_by_id: HashMap<PeerId, Key>,
     routes: Routes,
     timers: Timers,
     inbox: Inbox,
-    events: Vec<Event>,
+    events: Vec<ConnectionEvent>,
     /// When bitrates are to be adapted to paths; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of peers that are gone.
@@ -301,7 +301,7 @@ impl Shard {
     }
 
     fn report_slots(&mut self) {
-        for peer in self.peers.values_mut().filter_map(Entry::here) {
+        for peer in self.peers.values_mut().filter_map(Member::here) {
             let id = peer.id;
             for (slot, state) in peer.changed_slots(&self.context.feeds) {
                 self.reports.send(Report::Slot { peer: id, slot, state });
@@ -347,7 +347,7 @@ impl Shard {
         if self.limits_due.is_none_or(|due| now < due) {
             return;
         }
-        let peers: Vec<&Peer> = self.peers.values_mut().filter_map(Entry::here).map(|peer| &*peer).collect();
+        let peers: Vec<&Peer> = self.peers.values_mut().filter_map(Member::here).map(|peer| &*peer).collect();
         let limited = peers.iter().any(|peer| peer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
         self.context.feeds.limit(peers.iter().flat_map(|peer| peer.shares()));
