@@ -52,6 +52,9 @@ impl ClientMessage {
             | ClientMessage::Pause { .. }
             | ClientMessage::Resume { .. }
             | ClientMessage::Keyframe { .. }
+            // The right to publish is none of roles: the session checks it.
+            | ClientMessage::Publish { .. }
+            | ClientMessage::Unpublish { .. }
             | ClientMessage::Bye => Role::Viewer,
             ClientMessage::ControlRequest
             | ClientMessage::ControlTake

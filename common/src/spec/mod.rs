@@ -7,7 +7,7 @@ mod camera;
 mod home;
 mod moonlight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -22,7 +22,8 @@ pub use moonlight::{
     PACKET_SIZES, QUEUES,
 };
 
-use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
+use crate::id::{MAIN_SOURCE, PeerId, SourceName, StreamerId};
+use crate::person::PublishKind;
 use crate::restart::RestartSpec;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
@@ -91,6 +92,18 @@ pub enum SourceSpec {
     Exec(ExecSpec),
     /// A Moonlight host.
     Moonlight(MoonlightSpec),
+    /// What a peer publishes. Made by its peer, never by a request.
+    Publish(PublishSpec),
+}
+
+/// What a peer publishes: its camera and microphone, or its screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSpec {
+    /// The peer.
+    pub peer: PeerId,
+    /// What it sends of it now.
+    pub kinds: BTreeSet<PublishKind>,
 }
 
 /// A Linux desktop: an X server of its own with a command in it, or a display that already runs.
@@ -326,6 +339,7 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(_) => "ffmpeg",
             SourceSpec::Exec(_) => "exec",
             SourceSpec::Moonlight(_) => "moonlight",
+            SourceSpec::Publish(_) => "publish",
         }
     }
 
@@ -335,7 +349,8 @@ impl SourceSpec {
             SourceSpec::Desktop(_)
             | SourceSpec::Test(_)
             | SourceSpec::Window(_)
-            | SourceSpec::Moonlight(_) => true,
+            | SourceSpec::Moonlight(_)
+            | SourceSpec::Publish(_) => true,
             SourceSpec::Rtsp(spec) => spec.always_on,
             SourceSpec::Ffmpeg(spec) => spec.always_on,
             SourceSpec::Exec(spec) => spec.always_on,
@@ -360,6 +375,10 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(spec) => spec.validate(),
             SourceSpec::Exec(spec) => spec.validate(),
             SourceSpec::Moonlight(spec) => spec.validate(),
+            SourceSpec::Publish(_) => Err(InvalidField::new(
+                "source.type",
+                "what a peer publishes becomes a source by itself; have the peer send `publish`",
+            )),
         }
     }
 
@@ -394,7 +413,11 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
             SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
             SourceSpec::Moonlight(spec) => spec.access = None,
-            SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
+            SourceSpec::Desktop(_)
+            | SourceSpec::Test(_)
+            | SourceSpec::Window(_)
+            | SourceSpec::Exec(_)
+            | SourceSpec::Publish(_) => {}
         }
         shown
     }
@@ -413,7 +436,7 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
             SourceSpec::Exec(spec) => spec.command = Command::Argv(vec!["***".into()]),
             SourceSpec::Moonlight(spec) => spec.access = None,
-            SourceSpec::Test(_) | SourceSpec::Window(_) => {}
+            SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Publish(_) => {}
         }
         shown
     }

@@ -6,6 +6,7 @@
  */
 
 import { Api, type TokenSource } from "./api";
+import { withChat } from "./chat";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type Listener, type ListenOptions } from "./events";
 import type {
@@ -16,6 +17,8 @@ import type {
   MotionMessage,
   Participant,
   PeerId,
+  PeerRight,
+  PublishKind,
   Role,
   ServerMessage,
   SlotState,
@@ -30,9 +33,11 @@ import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
 import { SlotWishes } from "./peer/wishes";
+import { type Publication, Publications, type PublishOptions } from "./publications";
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
+import type { ChatMessage, Incoming } from "./signaling/room";
 import type { ClientEvents, InputClient, SlotView, WithoutSeq } from "./view";
 
 export type ClientOptions = {
@@ -42,6 +47,10 @@ export type ClientOptions = {
   readonly baseUrl?: string | URL;
   /** Ask for less than this connection may have. */
   readonly role?: Role;
+  /** Ask for fewer rights among the peers than this connection may have; absent: all of them. */
+  readonly rights?: readonly PeerRight[];
+  /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
+  readonly displayName?: string;
   /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
@@ -56,6 +65,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "forbidden",
   "removed",
   "protocol_mismatch",
+  "room_full",
 ]);
 
 /** The initial value, until the server sends another one. */
@@ -77,9 +87,14 @@ export class OrielClient implements InputClient {
   #streamsKnown = false;
   readonly #requests = new SwitchRequests();
   readonly #wishes = new SlotWishes();
+  readonly #publications = new Publications();
   /** The newest shape of the cursor over each slot. */
   readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
+  #rights: readonly PeerRight[] = [];
+  #wantedName: string | null;
+  #displayName: string | null = null;
+  #chat: readonly ChatMessage[] = [];
   #control: Control = SHARED;
   #peerId: PeerId | null = null;
   #participants: readonly Participant[] = [];
@@ -91,11 +106,14 @@ export class OrielClient implements InputClient {
     const baseUrl = options.baseUrl ?? document.baseURI;
     this.streamerId = options.streamerId;
     const token = options.token ?? null;
+    this.#wantedName = options.displayName ?? null;
     this.api = new Api(baseUrl, token);
     this.#link = new Link({
       baseUrl,
       streamerId: options.streamerId,
       role: options.role ?? null,
+      rights: options.rights ?? null,
+      displayName: () => this.#wantedName,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -141,6 +159,26 @@ export class OrielClient implements InputClient {
     return this.#role;
   }
 
+  /** What this client may do among the peers. */
+  get rights(): readonly PeerRight[] {
+    return this.#rights;
+  }
+
+  /** The name that the others see; null before the first welcome, and without one. */
+  get displayName(): string | null {
+    return this.#displayName;
+  }
+
+  /** The name to ask for with the next connection; the token's goes before it. */
+  setDisplayName(name: string | null): void {
+    this.#wantedName = name;
+  }
+
+  /** What was written, the oldest first: the last 200 messages. A new list after each change. */
+  get chat(): readonly ChatMessage[] {
+    return this.#chat;
+  }
+
   get peerId(): PeerId | null {
     return this.#peerId;
   }
@@ -183,6 +221,38 @@ export class OrielClient implements InputClient {
   /** Hands this client's control to another one. */
   grantControl(peerId: PeerId): void {
     this.#link.send({ type: "control-grant", peerId });
+  }
+
+  /** Writes to everybody. Needs the right to chat; false when there is no connection. */
+  say(text: string): boolean {
+    return this.#link.send({ type: "chat", text });
+  }
+
+  /** Shows everybody an emoji for a moment. Needs the right to chat. */
+  react(emoji: string): void {
+    this.#link.send({ type: "react", emoji });
+  }
+
+  /** Raises this client's hand, or lowers it. */
+  raiseHand(raised: boolean): void {
+    this.#wishes.handRaised = raised;
+    this.#link.send({ type: "raise-hand", raised });
+  }
+
+  /** Tells the others whether this client's microphone is muted. That it sends silence then is the caller's to see to. */
+  setMuted(muted: boolean): void {
+    this.#wishes.muted = muted;
+    this.#link.send({ type: "set-muted", muted });
+  }
+
+  /** Stops what another peer publishes. Needs the right to moderate. */
+  mutePeer(peerId: PeerId, kind: PublishKind): void {
+    this.#link.send({ type: "mute-peer", peerId, kind });
+  }
+
+  /** Removes another peer. Needs the right to moderate. */
+  removePeer(peerId: PeerId): void {
+    this.#link.send({ type: "remove-peer", peerId });
   }
 
   /**
@@ -252,6 +322,42 @@ export class OrielClient implements InputClient {
     return this.#wishes.isPaused(slot);
   }
 
+  /** What this client publishes now, by kind. */
+  get publications(): ReadonlyMap<PublishKind, Publication> {
+    return this.#publications.current;
+  }
+
+  /**
+   * Publishes a track: from now on, and after each reconnection, until {@link unpublish}. Another track of the same kind
+   * takes the place of the one before, without the others noticing more than another picture.
+   * @returns the source that it becomes.
+   * @throws {OrielError} `refused` when this client may not publish it, `aborted` when it was unpublished before.
+   */
+  async publish(kind: PublishKind, track: MediaStreamTrack, options: PublishOptions = {}): Promise<Publication> {
+    const published = this.#publications.want(kind, track, options);
+    if (this.#session.kind === "connected") await this.#sendPublication(kind);
+    return published;
+  }
+
+  /** Stops to publish. The track itself is the caller's to stop. */
+  async unpublish(kind: PublishKind): Promise<void> {
+    if (!this.#publications.forget(kind)) return;
+    this.#link.send({ type: "unpublish", kind });
+    await this.#link.peer?.senders.set(kind, null);
+  }
+
+  async #sendPublication(kind: PublishKind): Promise<void> {
+    const wish = this.#publications.wishes.get(kind);
+    if (wish === undefined) return;
+    await this.#link.peer?.senders.set(kind, wish.track);
+    const message = this.#publications.messages().find((one) => "kind" in one && one.kind === kind);
+    if (message !== undefined) this.#link.send(message);
+  }
+
+  async #repeatPublications(): Promise<void> {
+    for (const kind of this.#publications.wishes.keys()) await this.#sendPublication(kind);
+  }
+
   /** Asks for a keyframe in a slot. */
   requestKeyframe(slot: number): void {
     this.#link.send({ type: "keyframe", slot });
@@ -308,6 +414,7 @@ export class OrielClient implements InputClient {
       this.#receive(message);
     });
     link.on("new-peer", () => {
+      this.#publications.reset();
       this.#repeatWishes();
     });
     link.on("offered", () => {
@@ -325,6 +432,8 @@ export class OrielClient implements InputClient {
     link.on("media-connected", () => {
       this.#setInterrupted(false);
       this.#handle({ type: "connected" });
+      // To a new peer, or to one that has lost what it published while it was not heard.
+      void this.#repeatPublications();
     });
     link.on("media-interrupted", () => {
       this.#setInterrupted(true);
@@ -352,8 +461,30 @@ export class OrielClient implements InputClient {
     }
   }
 
-  #receive(message: ServerMessage): void {
+  #receive(message: Incoming): void {
+    switch (message.type) {
+      case "chat":
+        this.#setChat(withChat(this.#chat, [message]));
+        this.#events.emit("chat-message", message);
+        break;
+      case "chat-history":
+        this.#setChat(withChat(this.#chat, message.messages));
+        break;
+      case "reaction":
+        this.#events.emit("reaction", message);
+        break;
+      case "muted-by":
+        this.#events.emit("muted-by", message);
+        break;
+      default:
+        this.#receiveOfStreamer(message);
+        break;
+    }
+  }
+
+  #receiveOfStreamer(message: ServerMessage): void {
     this.#requests.receive(message);
+    this.#publications.receive(message);
     const news = slotEvents(this.#table, message);
     const first = message.type === "streams-info" && !this.#streamsKnown;
     this.#streamsKnown ||= first;
@@ -362,6 +493,8 @@ export class OrielClient implements InputClient {
     switch (message.type) {
       case "welcome":
         this.#peerId = message.peerId;
+        this.#displayName = message.displayName ?? null;
+        this.#setRights(message.rights);
         this.#setControl(SHARED);
         this.#setRole(message.role);
         this.#handle({ type: "step", step: "streamer" });
@@ -369,12 +502,26 @@ export class OrielClient implements InputClient {
       case "role":
         this.#setRole(message.role);
         break;
+      case "rights":
+        this.#setRights(message.rights);
+        break;
       case "control":
         this.#setControl({ mode: message.mode, holder: message.holder, requests: message.requests });
         break;
       case "participants":
         this.#participants = message.participants;
         this.#events.emit("participants", message.participants);
+        break;
+      case "published": {
+        const publication = this.#publications.current.get(message.kind);
+        if (publication !== undefined) this.#events.emit("published", publication);
+        break;
+      }
+      case "unpublished":
+        this.#events.emit("unpublished", { kind: message.kind, reason: message.reason ?? null });
+        break;
+      case "publish-layers":
+        void this.#link.peer?.senders.setLayers(message.kind, message.layers);
         break;
       case "streamer-state":
         this.#streamerState(message.state, message.reason);
@@ -555,6 +702,18 @@ export class OrielClient implements InputClient {
     this.#role = role;
     this.#events.emit("role", role);
     this.#events.emit("input", this.inputOpen);
+  }
+
+  #setRights(rights: readonly PeerRight[]): void {
+    if (rights.join() === this.#rights.join()) return;
+    this.#rights = rights;
+    this.#events.emit("rights", rights);
+  }
+
+  #setChat(chat: readonly ChatMessage[]): void {
+    if (chat === this.#chat) return;
+    this.#chat = chat;
+    this.#events.emit("chat", chat);
   }
 
   #setInterrupted(interrupted: boolean): void {

@@ -7,6 +7,8 @@ import type {
   KeysMessage,
   MotionMessage,
   Participant,
+  PeerRight,
+  PublishKind,
   Role,
   SlotState,
   StreamerState,
@@ -16,6 +18,8 @@ import type { Api } from "./api";
 import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
+import type { ChatMessage, RoomServerMessage } from "./signaling/room";
+import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
 /** The content of a slot, with its tracks in a stream of their own that lives as long as they do. */
@@ -46,6 +50,16 @@ export type ClientEvents = {
   /** How a slot is doing at this client. */
   "slot-status": SlotNews["slot-status"];
   role: Role;
+  /** What this client may do among the peers. */
+  rights: readonly PeerRight[];
+  /** {@link OrielClient.chat} has changed. */
+  chat: readonly ChatMessage[];
+  /** Somebody, perhaps this client, has just written something; it is in the chat already. */
+  "chat-message": ChatMessage;
+  /** Somebody shows an emoji. */
+  reaction: Extract<RoomServerMessage, { type: "reaction" }>;
+  /** A moderator has stopped what this client published of a kind; `peerId` is the moderator. */
+  "muted-by": Extract<RoomServerMessage, { type: "muted-by" }>;
   /** Who may steer has changed. */
   control: Control;
   participants: readonly Participant[];
@@ -62,6 +76,10 @@ export type ClientEvents = {
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
   /** Something was copied in the session, perhaps the same as before. */
   clipboard: ClipboardCopy;
+  /** What this client publishes is a source now, or has another slot. */
+  published: Publication;
+  /** Something is not published any more; with the reason, if this client has not asked for it. */
+  unpublished: { readonly kind: PublishKind; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };

@@ -16,11 +16,14 @@ mod bandwidth;
 mod checks;
 pub mod commands;
 pub mod connection;
+mod copies;
 mod counted;
 pub mod demux;
 mod feedback;
 mod feeds;
 pub mod handover;
+mod intake;
+mod layers;
 mod limit;
 mod messages;
 mod multi_webrtc;
@@ -32,6 +35,7 @@ mod parts;
 mod path;
 #[expect(clippy::module_inception, reason = "the folder is of all peers, the file of one")]
 mod peer;
+pub mod publishing;
 mod routes;
 pub mod shard;
 mod slot;
@@ -48,12 +52,13 @@ use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::ipc::{IcePatch, RequestError};
 use common::sdp::Bounded;
-use common::signal::{Role, SlotState};
+use common::signal::{PublishKind, Role, SlotState};
 use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
 pub use path::Path;
+use publishing::{Outlet, Pictured, Taken};
 pub use socket::Network;
 
 /// Names a peer within its shard. A key is never reused, so that late messages for one peer cannot reach another.
@@ -68,6 +73,8 @@ pub struct FeedId(pub u32);
 pub struct Binding {
     /// Its picture.
     pub video: FeedId,
+    /// The low layer of its picture, if it may have one.
+    pub low: Option<FeedId>,
     /// Its sound, if it has any.
     pub audio: Option<FeedId>,
 }
@@ -91,6 +98,8 @@ pub enum Begin {
     Offer {
         /// True to offer every slot once and for all; false to offer those that show something, and to offer again when these change.
         preallocated: bool,
+        /// With sections in which the peer may publish.
+        publishes: bool,
     },
     /// We offer only slot 0, to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
     OfferToMultiWebrtc,
@@ -100,6 +109,11 @@ pub enum Begin {
         offer: Bounded,
         /// What each of its video sections shows, in order.
         slots: Vec<SlotChoice>,
+    },
+    /// The peer offers to send: a picture, sound or both.
+    Publish {
+        /// SDP.
+        offer: Bounded,
     },
 }
 
@@ -228,6 +242,10 @@ pub enum PeerCommand {
     Patch(IcePatch),
     /// Changes what the peer may do.
     SetRole(Role),
+    /// Publishes something that the peer sends.
+    Publish(Box<Outlet>),
+    /// Publishes it no longer.
+    Unpublish(PublishKind),
 }
 
 /// Who gets a message.
@@ -331,6 +349,34 @@ pub enum Report {
         peer: PeerId,
         /// The new content.
         content: Content,
+    },
+    /// The first picture that a peer publishes is there, or it has another codec or size.
+    Pictured {
+        /// Who.
+        peer: PeerId,
+        /// What is known of it.
+        pictured: Pictured,
+    },
+    /// A peer that publishes its microphone speaks, or does not any more.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// It speaks.
+        speaking: bool,
+    },
+    /// Which layers of what a peer publishes anybody takes.
+    Layers {
+        /// Who.
+        peer: PeerId,
+        /// Of what.
+        taken: Taken,
+    },
+    /// Something that a peer is to publish has no section in its connection.
+    Unpublishable {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        kind: PublishKind,
     },
     /// A peer is gone.
     Gone {

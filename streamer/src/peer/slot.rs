@@ -266,7 +266,8 @@ impl VideoWriter {
             self.packets = self.packets.wrapping_add(1);
             self.octets = self.octets.wrapping_add(payload.len() as u32);
             let ssrc = self.ssrc;
-            let payload = renumbered(unit, payload, picture);
+            // After a switch or a pause its picture has another number at this peer.
+            let payload = packetize::numbered(unit.codec, payload, picture);
             let marker = n == last;
             out.push(Packet { payload_type, marker, sequence, timestamp, ssrc, playout_delay, payload });
         }
@@ -278,7 +279,7 @@ impl VideoWriter {
         let sent = sent.filter(|sent| sent.sequence == sequence)?;
         let (unit, original) = gop.packet(sent.unit, sent.packet)?;
         let payload_type = self.codecs.get(unit.codec)?.rtx?;
-        let original = renumbered(unit, original, sent.picture);
+        let original = packetize::numbered(unit.codec, original, sent.picture);
         let mut payload = BytesMut::with_capacity(2 + original.len());
         payload.put_u16(sequence);
         payload.put_slice(&original);
@@ -300,16 +301,6 @@ impl VideoWriter {
         let rtp_time = (now as u32).wrapping_add(self.offset);
         let report = SenderInfo { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
         (self.packets > 0).then_some(report)
-    }
-}
-
-/// The payload for this peer: after a switch or a pause, its picture has another number.
-fn renumbered(unit: &VideoUnit, payload: &Bytes, picture: u16) -> Bytes {
-    match packetize::picture_id_at(unit.codec) {
-        Some(at) if picture != packetize::picture_id(unit.number) => {
-            packetize::with_picture_id(payload, at, picture)
-        }
-        _ => payload.clone(),
     }
 }
 

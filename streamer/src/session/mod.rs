@@ -16,6 +16,7 @@ mod join;
 mod lifecycle;
 mod participants;
 mod peers;
+mod publishing;
 mod reports;
 mod shards;
 mod signaling;
@@ -50,6 +51,7 @@ use arbiter::Arbiter;
 use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
+use publishing::Publications;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
@@ -112,6 +114,7 @@ pub struct Session {
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
     sources: Sources,
+    published: Publications,
     snapshots: Snapshots,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
@@ -150,6 +153,7 @@ impl Session {
             patching: BTreeMap::new(),
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             sources: Sources::default(),
+            published: Publications::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),
             cursor: DesktopCursor::Unknown,
@@ -240,7 +244,7 @@ impl Session {
                 self.update_sources(now);
             }
             AnyRequest::RemoveSource(request) => {
-                let result = self.remove_named(&request.name);
+                let result = self.remove_named(now, &request.name);
                 self.effects.reply(asked.by(&request), result);
                 self.update_sources(now);
             }

@@ -14,6 +14,7 @@ impl Session {
         let Some(entry) = self.peers.get(peer) else { return };
         let shard = &mut self.shards[entry.shard];
         shard.peers = shard.peers.saturating_sub(1);
+        self.unpublish_all(now, peer, &reason);
         self.peers.remove(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
             self.effects.refuse(to, RequestError::new(Code::JoinFailed, &reason));
@@ -42,7 +43,11 @@ impl Session {
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            let participants = self.peers.participants(self.control.control().holder);
+            let mut participants = self.peers.participants(self.control.control().holder);
+            for participant in &mut participants {
+                participant.publishing = self.published_by(participant.peer_id);
+                participant.speaking = self.published.is_speaking(participant.peer_id);
+            }
             self.effects.broadcast(ServerMessage::Participants { participants });
         }
     }

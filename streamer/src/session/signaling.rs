@@ -4,7 +4,7 @@ use common::api::PeerKind;
 use common::id::PeerId;
 use common::ipc::request::Patched;
 use common::ipc::{Code, IcePatch, RequestError};
-use common::person::Rights;
+use common::person::{PeerRight, Rights};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, ServerMessage};
 use common::slots::SlotConfig;
@@ -44,6 +44,8 @@ impl Session {
             ClientMessage::Pause { slot } => change(PeerCommand::Pause { slot, paused: true }),
             ClientMessage::Resume { slot } => change(PeerCommand::Pause { slot, paused: false }),
             ClientMessage::Keyframe { slot } => change(PeerCommand::Keyframe { slot }),
+            ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
+            ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::Bye => {
                 let _ = self.remove_peer(peer, "the peer said goodbye".to_owned());
                 return;
@@ -80,6 +82,9 @@ impl Session {
     pub(super) fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
         let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
         known.rights.clone_from(&rights);
+        if !rights.contains(&PeerRight::Publish) {
+            self.unpublish_all(now, peer, "the right to publish was taken away");
+        }
         self.effects.signal_peer(peer, ServerMessage::Rights { rights });
         self.peer_changed(peer);
         self.participants(now);
@@ -103,10 +108,11 @@ impl Session {
         rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
     }
 
-    /// `PATCH …/whep/{peer_id}`.
+    /// `PATCH …/whep/{peer_id}`, `PATCH …/whip/{peer_id}`.
     pub(super) fn patch_peer(&mut self, to: ReplyTo<Patched>, peer: PeerId, patch: IcePatch) {
-        if self.peers.get(peer).is_none_or(|entry| entry.peer.kind != PeerKind::Whep) {
-            let message = format!("there is no peer {peer} that came by WHEP");
+        let by_http = |kind| matches!(kind, PeerKind::Whep | PeerKind::Whip);
+        if self.peers.get(peer).is_none_or(|entry| !by_http(entry.peer.kind)) {
+            let message = format!("there is no peer {peer} that came by WHEP or WHIP");
             return self.effects.refuse(to, RequestError::new(Code::PeerNotFound, message));
         }
         let waiting = self.patching.entry(peer).or_default();

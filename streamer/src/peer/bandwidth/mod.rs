@@ -52,6 +52,11 @@ const LOSS_CLEAR: f64 = 0.05;
 /// The shortest delay is that of this period: routes change, and clocks drift.
 const BASE_WINDOW: Duration = Duration::from_secs(20);
 
+/// What is assumed until it is measured.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Weight of the newest share of lost packets.
+const LOSS_WEIGHT: f64 = 0.5;
+
 /// Estimates the rate of one peer's path.
 #[derive(Debug)]
 pub struct Estimator {
@@ -68,6 +73,8 @@ pub struct Estimator {
     /// No conclusion is drawn before this time: packets sent at the previous rate are still under way.
     conclude_from: Instant,
     round_trip: Duration,
+    /// Share of packets lost, smoothed.
+    loss: f64,
     /// Feedback with arrival times has been received.
     timed: bool,
 }
@@ -85,7 +92,8 @@ impl Estimator {
             capacity_bps: None,
             updated: now,
             conclude_from: now,
-            round_trip: Duration::from_millis(100),
+            round_trip: UNKNOWN_ROUND_TRIP,
+            loss: 0.0,
             timed: false,
         }
     }
@@ -98,6 +106,16 @@ impl Estimator {
     /// The delay of the path's queue: how much longer it takes than at its best.
     pub fn queue(&self) -> Duration {
         self.delays.queue()
+    }
+
+    /// Share of packets that the path has lost lately, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Round trip, as it was measured last.
+    pub fn measured_round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// Whether packets queue on the path.
@@ -130,7 +148,9 @@ impl Estimator {
         let usage = self.trend.usage();
         let queued = self.is_congested();
         let most = if queued { LOSS_WITH_QUEUE } else { LOSS_ALONE };
-        let lost = self.losses.take(now).is_some_and(|(lost, _)| lost > most);
+        let lost = self.losses.take(now).map(|(lost, _)| lost);
+        self.smooth(lost);
+        let lost = lost.is_some_and(|lost| lost > most);
         if now >= self.conclude_from && (lost || usage == Usage::Over && queued) {
             self.congested(now, arriving);
         } else if usage == Usage::Normal && !queued {
@@ -146,6 +166,7 @@ impl Estimator {
         }
         self.losses.told_share(fraction_lost);
         let Some((lost, sent_bps)) = self.losses.take(now) else { return };
+        self.smooth(Some(lost));
         let arriving = sent_bps * (1.0 - lost);
         if lost > LOSS_UNTIMED {
             self.congested(now, arriving);
@@ -153,6 +174,12 @@ impl Estimator {
             self.clear(now, arriving);
         }
         self.updated = now;
+    }
+
+    fn smooth(&mut self, lost: Option<f64>) {
+        if let Some(lost) = lost {
+            self.loss += LOSS_WEIGHT * (lost - self.loss);
+        }
     }
 
     fn congested(&mut self, now: Instant, arriving_bps: f64) {

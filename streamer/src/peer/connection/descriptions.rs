@@ -10,6 +10,7 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 
 use super::{Channel, Connection, Error, failed};
 use crate::peer::negotiate;
+use crate::publish::sections::{self, Section};
 
 /// Most candidates of one peer: a machine with many interfaces has some ten. A stranger chooses where checks go;
 /// [`Checks`](crate::peer::checks::Checks) limits how many and how often.
@@ -57,16 +58,22 @@ impl Connection {
         Ok(sdp)
     }
 
-    /// Takes the peer's answer to our offer.
+    /// Takes the peer's answer to our offer. Returns the sections in which it may publish.
     ///
     /// # Errors
     /// When it is no SDP or does not fit the offer.
-    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
-        let sdp = self.usable_candidates(sdp.as_ref())?;
-        let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
+    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<Vec<Section>, Error> {
+        let usable = self.usable_candidates(&negotiate::without_streams(sdp.as_ref()))?;
+        let answer = RTCSessionDescription::answer(usable).map_err(failed("answer"))?;
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
-        Ok(())
+        Ok(self.publishing_sections(sdp.as_ref()))
+    }
+
+    /// The sections in which the peer, whose description this is, may publish.
+    fn publishing_sections(&self, theirs: &str) -> Vec<Section> {
+        let ours = self.intake.as_ref().and_then(|_| self.pc.local_description());
+        ours.map(|ours| sections::read(&ours.sdp, theirs)).unwrap_or_default()
     }
 
     /// Takes the peer's offer; the media sections must be there already. Returns our answer.
@@ -74,7 +81,25 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
-        let sdp = self.usable_candidates(&negotiate::as_receiver(sdp.as_ref()))?;
+        self.accept_one_way(now, &negotiate::one_way(sdp.as_ref(), "a=recvonly"))
+    }
+
+    /// Takes the peer's offer to publish. Returns our answer, and the sections in which the peer may send.
+    ///
+    /// # Errors
+    /// When it is no SDP, nothing in it can be answered, or nothing would be sent.
+    pub fn accept_publisher(&mut self, now: Instant, sdp: Bounded) -> Result<(String, Vec<Section>), Error> {
+        let offer = negotiate::one_way(sdp.as_ref(), "a=sendonly");
+        let answer = self.accept_one_way(now, &negotiate::without_streams(&offer))?;
+        let sections = sections::read(&answer, sdp.as_ref());
+        if sections.iter().all(|section| section.formats.is_empty()) {
+            return Err(Error::new("offer", "there is nothing in it that could be published"));
+        }
+        Ok((answer, sections))
+    }
+
+    fn accept_one_way(&mut self, now: Instant, sdp: &str) -> Result<String, Error> {
+        let sdp = self.usable_candidates(sdp)?;
         let offered = sdp.clone();
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;

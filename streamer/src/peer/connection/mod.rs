@@ -38,11 +38,13 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::checks::Checks;
 use super::demux;
 use super::feedback::{Feedback, FeedbackReader};
+use super::intake::{self, Intake};
 use super::multi_webrtc;
 use super::negotiate;
 use super::path::Path;
 use super::slot::{Packet, SenderInfo};
 use super::socket::Candidates;
+use crate::publish;
 
 /// Interval of checks until connected: nomination waits for the next one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -211,6 +213,8 @@ pub struct Connection {
     checks: Checks,
     /// The peer's offer, if it has made one: a restart is another offer with the same sections.
     offered: Option<String>,
+    /// Lets its RTP in, if the peer may publish.
+    intake: Option<Intake>,
 }
 
 impl Connection {
@@ -256,7 +260,13 @@ impl Connection {
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
             offered: None,
+            intake: None,
         })
+    }
+
+    /// The peer may publish: what it sends is taken from now on.
+    pub fn allow_publishing(&mut self, now: Instant) {
+        self.intake.get_or_insert_with(|| Intake::new(now));
     }
 
     /// Offers candidates with these addresses in place of our own of the same family, for a 1:1 NAT that forwards them to us.
@@ -287,6 +297,9 @@ impl Connection {
 
     /// Takes a datagram.
     pub fn receive(&mut self, now: Instant, path: Path, data: &[u8]) {
+        if intake::is_rtp(data) && !self.intake.as_mut().is_some_and(|intake| intake.admits(now, data)) {
+            return;
+        }
         // First byte (RFC 7983): 20..=63 is DTLS.
         let dtls = data.first().is_some_and(|byte| (20..64).contains(byte));
         if !self.answered || dtls && !self.ice_connected {
@@ -455,6 +468,18 @@ impl Connection {
         };
         if !reports.is_empty() {
             let packets = reports.iter().map(report).collect();
+            self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
+        }
+    }
+
+    /// What the peer has published since the last call. `packets`, which is empty, takes its place.
+    pub fn take_rtp(&mut self, packets: &mut Vec<publish::Packet>) {
+        self.feedback.take_rtp(packets);
+    }
+
+    /// Queues RTCP about what the peer publishes.
+    pub fn send_rtcp(&mut self, now: Instant, packets: Vec<Box<dyn rtc::rtcp::Packet>>) {
+        if !packets.is_empty() {
             self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
         }
     }

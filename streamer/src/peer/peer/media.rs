@@ -8,6 +8,7 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::peer::copies::PathState;
 use crate::peer::feedback::Feedback;
 use crate::peer::pace;
 use crate::peer::slot::{Packet, Written};
@@ -33,7 +34,8 @@ impl Peer {
         if self.phase != Phase::Connected {
             return;
         }
-        for slot in &mut self.slots {
+        for (n, slot) in self.slots.iter_mut().enumerate() {
+            slot.change_layer(now, feed, unit, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
@@ -42,7 +44,9 @@ impl Peer {
             if blocked {
                 slot.video.wait();
             }
+            let before = cx.packets.len();
             let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
+            self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {
                 Written::Sent => self.stats.frames += 1,
                 _ => self.stats.skipped_units += 1,
@@ -101,9 +105,29 @@ impl Peer {
         }
     }
 
+    /// Sends copies of packets that may have been lost.
+    pub fn send_copies(&mut self, now: Instant, cx: &mut Context) {
+        while let Some(copy) = self.copies.pop(now) {
+            let Some(slot) = self.slots.get_mut(copy.slot) else { continue };
+            // It may show something else by now.
+            let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { continue };
+            let packet = slot.video.retransmit(copy.sequence, &feed.gop);
+            if packet.is_some_and(|packet| self.pace.push_again(packet)) {
+                self.stats.copied += 1;
+            }
+        }
+        self.send_due(now);
+    }
+
     /// Applies the estimate of the path.
     fn follow_bandwidth(&mut self) {
         self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
+        self.copies.follow(PathState {
+            loss: self.bandwidth.loss(),
+            round_trip: self.bandwidth.measured_round_trip(),
+            is_limited: self.pace.is_limited(),
+        });
+        self.stats.loss = self.bandwidth.loss();
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
@@ -114,15 +138,25 @@ impl Peer {
         self.pace.is_limited()
     }
 
+    /// Packets may wait for their turn, so that its timer has to be set after each picture.
+    pub fn delays_packets(&self) -> bool {
+        self.is_limited() || self.copies.deadline().is_some()
+    }
+
     /// The pictures that it watches, and the bitrate that each may have.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let pictures = watched.clone().count().max(1);
-        let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
-            let left = bps * VIDEO_SHARE - self.audio_bps;
-            Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
-        });
+        let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
         watched.map(move |binding| (binding.video, share))
+    }
+
+    /// What each picture may have of its path, bits per second; `None`: as much as there is.
+    pub(super) fn share(&self) -> Option<u32> {
+        let pictures = self.slots.iter().filter(|slot| slot.watched.is_some()).count().max(1);
+        self.bandwidth.rate_bps().map(|bps| {
+            let left = bps * VIDEO_SHARE - self.audio_bps;
+            (left / pictures as f64).max(MIN_VIDEO_BPS) as u32
+        })
     }
 
     /// Handles RTCP.
@@ -133,6 +167,11 @@ impl Peer {
                 let slot = self.slots.iter().find(|slot| slot.video.ssrc() == ssrc);
                 let watched = slot.and_then(|slot| slot.watched);
                 self.wants_keyframe(now, watched, cx);
+            }
+            Feedback::SenderReport { ssrc, ntp } => {
+                if let Some(publishing) = &mut self.publishing {
+                    publishing.sender_report(now, ssrc, ntp);
+                }
             }
             Feedback::Arrivals(arrivals) => {
                 self.bandwidth.feedback(now, &arrivals);
@@ -155,9 +194,13 @@ impl Peer {
     }
 
     fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context) {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
+        let Some(n) = self.slots.iter().position(|slot| slot.video.ssrc() == ssrc) else { return };
+        let slot = &mut self.slots[n];
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
+            if self.copies.is_under_way(now, n, sequence) {
+                continue;
+            }
             let packet =
                 slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
             if packet.is_some_and(|packet| self.pace.push_again(packet)) {

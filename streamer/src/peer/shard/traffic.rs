@@ -60,6 +60,12 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         if let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) {
             peer.poll(now, &mut events);
+            for pictured in peer.take_pictured() {
+                self.reports.send(Report::Pictured { peer: peer.id, pictured });
+            }
+            if let Some(speaking) = peer.take_speaking() {
+                self.reports.send(Report::Speaking { peer: peer.id, speaking });
+            }
         }
         for event in events.drain(..) {
             self.event(now, key, event);

@@ -307,6 +307,9 @@ impl Translator {
             | signal::ServerMessage::Role { .. }
             | signal::ServerMessage::Rights { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }

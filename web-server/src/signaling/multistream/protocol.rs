@@ -382,6 +382,9 @@ impl Protocol {
             | signal::ServerMessage::Role { .. }
             | signal::ServerMessage::Rights { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }
