@@ -20,6 +20,7 @@ use ts_rs::TS;
 use crate::control::Control;
 use crate::id::{PeerId, SlotIndex};
 use crate::media::VideoCodec;
+pub use crate::person::PublishKind;
 use crate::person::Rights;
 
 /// WebSocket subprotocol of this version.
@@ -510,20 +511,6 @@ pub struct Participant {
     /// It has control, where one at a time has it.
     #[serde(default)]
     pub holds_control: bool,
-}
-
-/// What a peer may publish, each in a section of its own.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum PublishKind {
-    /// A person's picture.
-    Camera,
-    /// A screen or window.
-    Screen,
-    /// A person's voice.
-    Microphone,
 }
 
 /// A text that a peer has sent to everybody.

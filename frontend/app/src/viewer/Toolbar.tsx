@@ -11,7 +11,7 @@ export type Tool = {
   readonly id: string;
   readonly icon: IconName;
   readonly label: string;
-  /** What stands beside the icon, where the toolbar has room. */
+  /** The text beside the icon, where the toolbar has room. */
   readonly text?: string;
   readonly pressed?: boolean;
   readonly disabled?: boolean;
@@ -21,7 +21,7 @@ export type Tool = {
 
 type ToolbarProps = {
   readonly name: string;
-  /** What is in the main view; null when there is no need to say. */
+  /** The content of the main view; null when it need not be named. */
   readonly subject: string | null;
   /** Null: this viewer may not see the list. */
   readonly listUrl: string | null;

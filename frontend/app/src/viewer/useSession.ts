@@ -1,4 +1,4 @@
-/** What the page knows of its session: the client's state, what slots show, and what this peer may do. */
+/** The page's session: the client's state, the slots' content, and this peer's rights. */
 
 import type { ClientState, InputController, OrielClient, Role, SlotView, StreamInfo } from "@oriel/client";
 import { nameOf } from "../room/people";
@@ -12,7 +12,7 @@ export type SessionView = {
   readonly at: number;
   /** Media flows. */
   readonly live: boolean;
-  /** Nothing has been heard of the streamer for some seconds. */
+  /** The streamer has been silent for some seconds. */
   readonly interrupted: boolean;
   /** Why the session is being started again; null while it is not. */
   readonly restarting: string | null;
