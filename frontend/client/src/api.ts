@@ -86,7 +86,7 @@ export type Room = {
   /** For people. */
   readonly name: string;
   readonly state: StreamerState;
-  readonly max_participants: number | null;
+  readonly max_participants: number;
   /** How many are in. */
   readonly participants: number;
 };

@@ -31,7 +31,8 @@ impl Session {
             Report::Answer { peer, result } => self.offer_answered(now, peer, result),
             Report::Patched { peer, result } => self.patched(peer, result),
             Report::Refused { peer, code, message } => {
-                let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
+                let error =
+                    ServerMessage::Error { code: code.to_owned(), message, field: None, request_id: None };
                 self.effects.signal_peer(peer, error);
             }
             Report::State { peer, state } => {

@@ -222,9 +222,10 @@ impl Session {
         let slots = self.slots_of(peer);
         if slot >= slots {
             let code = "slot_not_found".to_owned();
-            let request_id = request;
             let message = format!("there is no slot {slot}; this connection has {slots}");
-            return self.effects.signal_peer(peer, ServerMessage::Error { code, message, request_id });
+            let field = Some("slot".to_owned());
+            let error = ServerMessage::Error { code, message, field, request_id: request };
+            return self.effects.signal_peer(peer, error);
         }
         if stream.is_empty() {
             self.peers.asked(peer, slot, request);

@@ -27,7 +27,8 @@ type ToolbarProps = {
   readonly listUrl: string | null;
   readonly tone: Tone;
   readonly status: string;
-  readonly watchers: number;
+  /** Names of those who watch. */
+  readonly watchers: readonly string[];
   readonly tools: readonly Tool[];
   readonly keyboardMode: KeyboardMode;
   readonly onKeyboardMode: (mode: KeyboardMode) => void;
@@ -66,8 +67,8 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
         <Pill tone={props.tone} text={props.status} testId="state" />
-        <span className="watchers" title={`${props.watchers} watching`} data-testid="watchers">
-          <Icon name="people" /> {props.watchers}
+        <span className="watchers" title={`Watching: ${props.watchers.join(", ")}`} data-testid="watchers">
+          <Icon name="people" /> {props.watchers.length}
         </span>
         <span className="toolbar-gap" />
         <label className="select" title="How keys are sent" onPointerDown={poke}>
