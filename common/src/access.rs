@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::input::{GeneralRequest, KeysMessage, MotionMessage};
+use crate::person::PeerRight;
 use crate::signal::{ClientMessage, Role};
 
 /// The least right that is needed. Ordered: each includes those before it.
@@ -45,14 +46,20 @@ impl ClientMessage {
     /// The least role of the peer that sends it.
     pub fn needs(&self) -> Role {
         match self {
-            ClientMessage::Hello { .. }
+            // Some need a right as well: see below.
+            ClientMessage::Chat { .. }
+            | ClientMessage::React { .. }
+            | ClientMessage::RaiseHand { .. }
+            | ClientMessage::SetMuted { .. }
+            | ClientMessage::MutePeer { .. }
+            | ClientMessage::RemovePeer { .. }
+            | ClientMessage::Hello { .. }
             | ClientMessage::Answer { .. }
             | ClientMessage::Candidate { .. }
             | ClientMessage::Switch { .. }
             | ClientMessage::Pause { .. }
             | ClientMessage::Resume { .. }
             | ClientMessage::Keyframe { .. }
-            // The right to publish is none of roles: the session checks it.
             | ClientMessage::Publish { .. }
             | ClientMessage::Unpublish { .. }
             | ClientMessage::Bye => Role::Viewer,
@@ -60,6 +67,32 @@ impl ClientMessage {
             | ClientMessage::ControlTake
             | ClientMessage::ControlRelease
             | ClientMessage::ControlGrant { .. } => Role::Controller,
+        }
+    }
+}
+
+impl ClientMessage {
+    /// The right among the peers that the sender needs, whatever its role is.
+    pub fn needs_right(&self) -> Option<PeerRight> {
+        match self {
+            ClientMessage::Publish { .. } => Some(PeerRight::Publish),
+            ClientMessage::Chat { .. } | ClientMessage::React { .. } => Some(PeerRight::Chat),
+            ClientMessage::MutePeer { .. } | ClientMessage::RemovePeer { .. } => Some(PeerRight::Moderate),
+            ClientMessage::Unpublish { .. }
+            | ClientMessage::RaiseHand { .. }
+            | ClientMessage::SetMuted { .. }
+            | ClientMessage::Hello { .. }
+            | ClientMessage::Answer { .. }
+            | ClientMessage::Candidate { .. }
+            | ClientMessage::Switch { .. }
+            | ClientMessage::Pause { .. }
+            | ClientMessage::Resume { .. }
+            | ClientMessage::Keyframe { .. }
+            | ClientMessage::Bye
+            | ClientMessage::ControlRequest
+            | ClientMessage::ControlTake
+            | ClientMessage::ControlRelease
+            | ClientMessage::ControlGrant { .. } => None,
         }
     }
 }

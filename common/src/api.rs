@@ -17,7 +17,7 @@ use crate::person::{Person, Rights};
 use crate::restart::{RestartSpec, Restarts};
 use crate::signal::{Role, StreamInfo, StreamerState};
 use crate::slots::Pixel;
-use crate::spec::{SourceSpec, StreamerSpec};
+use crate::spec::{RoomSpec, SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
 
 /// `POST /api/streamers`.
@@ -46,6 +46,10 @@ pub struct CreateStreamer {
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
+    /// It is a room, in which people meet; then it needs no source. `POST /api/rooms` is shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub room: Option<RoomSpec>,
     /// It is deleted so many seconds after its creation, 1..=31536000; `null`: never. Absent: as configured.
     #[serde(default, skip_serializing_if = "TimeLimit::is_unset")]
     #[ts(as = "Option<Option<u32>>", optional)]
@@ -73,8 +77,9 @@ fn yes() -> bool {
 impl CreateStreamer {
     /// Id, spec and lifetime in it, not validated.
     pub fn into_parts(self) -> (Option<StreamerId>, StreamerSpec, StreamerPatch) {
-        let Self { id, source, sources, share, slots, restart, expires_in_s, idle_timeout_s, on_idle } = self;
-        let spec = StreamerSpec { source, sources, share, slots, restart };
+        let Self { id, source, sources, share, slots, restart, room, expires_in_s, idle_timeout_s, on_idle } =
+            self;
+        let spec = StreamerSpec { source, sources, share, slots, restart, room };
         (id, spec, StreamerPatch { expires_in_s, idle_timeout_s, on_idle })
     }
 }

@@ -30,6 +30,7 @@ pub mod multistream;
 pub mod nat;
 pub mod person;
 pub mod restart;
+pub mod rooms;
 pub mod sdp;
 pub mod secret_url;
 pub mod signal;

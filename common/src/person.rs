@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 pub const MAX_DISPLAY_NAME: usize = 64;
 /// Most characters of a user id.
 pub const MAX_USER_ID: usize = 128;
+/// Most characters of the name of a room.
+pub const MAX_ROOM_NAME: usize = 100;
 
 /// What a peer may do among the peers of a streamer. None includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, ToSchema)]
@@ -22,6 +24,18 @@ pub enum PeerRight {
     Chat,
     /// May mute and remove others.
     Moderate,
+}
+
+/// What a peer may publish, each in a section of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishKind {
+    /// A person's picture.
+    Camera,
+    /// A screen or window.
+    Screen,
+    /// A person's voice.
+    Microphone,
 }
 
 impl PeerRight {
@@ -104,6 +118,14 @@ pub fn check_display_name(text: &str) -> Result<(), InvalidText> {
 /// [`InvalidText`] says which rule is broken.
 pub fn check_user_id(text: &str) -> Result<(), InvalidText> {
     check(text, MAX_USER_ID)
+}
+
+/// Checks the name of a room.
+///
+/// # Errors
+/// [`InvalidText`] says which rule is broken.
+pub fn check_room_name(text: &str) -> Result<(), InvalidText> {
+    check(text, MAX_ROOM_NAME)
 }
 
 fn check(text: &str, max: usize) -> Result<(), InvalidText> {

@@ -13,12 +13,14 @@
 //!                           ◀──  streams-info, slot-status, participants …
 //! ```
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::control::Control;
 use crate::id::{PeerId, SlotIndex};
 use crate::media::VideoCodec;
+pub use crate::person::PublishKind;
 use crate::person::Rights;
 
 /// WebSocket subprotocol of this version.
@@ -131,6 +133,38 @@ pub enum ClientMessage {
     Unpublish {
         /// What.
         kind: PublishKind,
+    },
+    /// A text for everybody. Needs the right to chat; five a second at most.
+    Chat {
+        /// 1 to 2000 characters.
+        text: String,
+    },
+    /// A reaction that everybody sees for a moment. Needs the right to chat.
+    React {
+        /// 1 to 8 characters.
+        emoji: String,
+    },
+    /// I raise my hand, or lower it.
+    RaiseHand {
+        /// It is up now.
+        raised: bool,
+    },
+    /// I have muted my microphone, or am heard again. The others are told; it is I who sends no sound.
+    SetMuted {
+        /// It is muted now.
+        muted: bool,
+    },
+    /// Ends what another peer publishes; it can publish it again. Needs the right to moderate.
+    MutePeer {
+        /// The peer.
+        peer_id: PeerId,
+        /// What it is to send no more.
+        kind: PublishKind,
+    },
+    /// Removes another peer; its token stays valid. Needs the right to moderate.
+    RemovePeer {
+        /// The peer.
+        peer_id: PeerId,
     },
     /// I am leaving; do not wait for me.
     Bye,
@@ -302,12 +336,37 @@ pub enum ServerMessage {
         /// Their rids: `h`, `l`; empty while nobody watches.
         layers: Vec<String>,
     },
+    /// Somebody has sent a text to everybody.
+    Chat(ChatMessage),
+    /// What was sent before this peer joined or was back, if anything was.
+    ChatHistory {
+        /// The oldest first; at most the last 200.
+        messages: Vec<ChatMessage>,
+    },
+    /// Somebody reacts.
+    Reaction {
+        /// Who.
+        peer_id: PeerId,
+        /// How.
+        emoji: String,
+    },
+    /// A moderator has ended what this peer published.
+    MutedBy {
+        /// The moderator.
+        peer_id: PeerId,
+        /// What was ended.
+        kind: PublishKind,
+    },
     /// Something the client said was refused, or ended it.
     Error {
         /// Stable, for programs.
         code: String,
         /// A description, for people; it may change.
         message: String,
+        /// The offending field of what was said, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        field: Option<String>,
         /// Of the message that this is the reply to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
@@ -454,18 +513,22 @@ pub struct Participant {
     pub holds_control: bool,
 }
 
-/// What a peer may publish, each in a section of its own.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum PublishKind {
-    /// A person's picture.
-    Camera,
-    /// A screen or window.
-    Screen,
-    /// A person's voice.
-    Microphone,
+/// A text that a peer has sent to everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatMessage {
+    /// Counted from 1 in each streamer process: a message that is in the history as well has the same.
+    pub id: u64,
+    /// Who has sent it; may have left.
+    pub peer_id: PeerId,
+    /// The display name that it had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub name: Option<String>,
+    /// The text.
+    pub text: String,
+    /// When it came.
+    pub at: DateTime<Utc>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{
-    api, audit, clipboard, control, event, hosts, input, lifetime, multistream, restart, signal, slots, spec,
+    api, audit, clipboard, control, event, hosts, input, lifetime, multistream, restart, rooms, signal,
+    slots, spec,
 };
 use ts_rs::{Config, TS};
 
@@ -43,6 +44,8 @@ fn export(dir: &Path) {
         api::CreateToken,
         api::Token,
         api::Problem,
+        rooms::CreateRoom,
+        rooms::RoomList,
         hosts::AddHost,
         hosts::HostList,
         hosts::PairStarted,

@@ -146,7 +146,8 @@ mod tests {
     #[test]
     fn a_viewer_that_does_not_read_is_kicked_and_nothing_waits_for_it() {
         let (socket, outbox) = Socket::new();
-        let message = ServerMessage::Error { code: "c".into(), message: "m".into(), request_id: None };
+        let message =
+            ServerMessage::Error { code: "c".into(), message: "m".into(), field: None, request_id: None };
         for _ in 0..QUEUE {
             socket.send(&message);
         }

@@ -90,6 +90,7 @@ codes! {
         BadOffer = "bad_offer",
         BadAnswer = "bad_answer",
         BadFragment = "bad_fragment",
+        InvalidMessage = "invalid_message",
         HostNotPaired = "host_not_paired",
         HostCodecUnsupported = "host_codec_unsupported",
     }
@@ -119,6 +120,7 @@ codes! {
         NotAController = "not_a_controller",
         MayNotPublish = "may_not_publish",
         NotInControl = "not_in_control",
+        NotAllowed = "not_allowed",
         IceSessionMismatch = "ice_session_mismatch",
         HostBusy = "host_busy",
         HostAppEnded = "host_app_ended",
@@ -127,6 +129,8 @@ codes! {
     Limit {
         Busy = "busy",
         TooManyPeers = "too_many_peers",
+        RoomFull = "room_full",
+        TooManyMessages = "too_many_messages",
         TooManySources = "too_many_sources",
     }
     TooLong {

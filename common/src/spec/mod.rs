@@ -6,6 +6,7 @@
 mod camera;
 mod home;
 mod moonlight;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +22,11 @@ pub use moonlight::{
     AppRef, Colorspace, DEFAULT_AUDIO_QUEUE, DEFAULT_VIDEO_QUEUE, HostAccess, MoonlightCodec, MoonlightSpec,
     PACKET_SIZES, QUEUES,
 };
+pub use room::{DEFAULT_PARTICIPANTS, MAX_PARTICIPANTS, RoomSpec, default_participants};
 
 use crate::id::{MAIN_SOURCE, PeerId, SourceName, StreamerId};
+use crate::person::PublishKind;
 use crate::restart::RestartSpec;
-use crate::signal::PublishKind;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
@@ -68,6 +70,10 @@ pub struct StreamerSpec {
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
+    /// It is a room, in which people meet. A room needs no source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub room: Option<RoomSpec>,
 }
 
 fn default_slots() -> u8 {
@@ -228,7 +234,7 @@ impl StreamerSpec {
     pub fn new(source: SourceSpec) -> Self {
         let sources = BTreeMap::new();
         let restart = RestartSpec::default();
-        Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart }
+        Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart, room: None }
     }
 
     /// It is a desktop with a command, with which it ends.
@@ -242,7 +248,7 @@ impl StreamerSpec {
         Self {
             source: self.source.as_ref().map(SourceSpec::redacted),
             sources: self.sources.iter().map(|(name, source)| (name.clone(), source.redacted())).collect(),
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -273,7 +279,7 @@ impl StreamerSpec {
                 .iter()
                 .map(|(name, spec)| (name.clone(), spec.without_programs()))
                 .collect(),
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -289,9 +295,12 @@ impl StreamerSpec {
             ));
         }
         self.restart.validate()?;
+        if let Some(room) = &self.room {
+            room.validate()?;
+        }
         match &self.source {
             Some(source) => source.validate_alone()?,
-            None if self.sources.is_empty() => {
+            None if self.sources.is_empty() && self.room.is_none() => {
                 return Err(InvalidField::new(
                     "source",
                     "a streamer needs a source, or named ones in \"sources\"",

@@ -24,7 +24,7 @@ mod feeds;
 pub mod handover;
 mod intake;
 mod layers;
-mod limit;
+pub mod limit;
 mod messages;
 mod multi_webrtc;
 pub mod negotiate;

@@ -209,7 +209,7 @@ impl Performer {
         if self.shards[shard].commands.offer(command).is_err() {
             let code = "busy".to_owned();
             let message = "the session is behind with its peers; try again".to_owned();
-            let message = Json(ServerMessage::Error { code, message, request_id: None });
+            let message = Json(ServerMessage::Error { code, message, field: None, request_id: None });
             link.send(StreamerIpcMessage::ToPeer { peer, message });
         }
     }

@@ -52,6 +52,8 @@ impl Session {
         let control = self.control.control().clone();
         tracing::info!(mode = ?control.mode, holder = ?control.holder, "control");
         self.command_all(|| Command::Control(control.clone()));
+        // They say who has control.
+        self.participants.changed();
         self.effects.send(StreamerIpcMessage::ControlChanged { control: Json(control) });
     }
 }

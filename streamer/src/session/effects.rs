@@ -232,8 +232,9 @@ impl Effects {
 
     /// Tells a peer that what it asked for is refused.
     pub fn refuse_peer(&mut self, peer: PeerId, error: RequestError) {
-        let RequestError { code, message, .. } = error;
-        self.signal_peer(peer, ServerMessage::Error { code: code.to_string(), message, request_id: None });
+        let RequestError { code, message, field } = error;
+        let code = code.to_string();
+        self.signal_peer(peer, ServerMessage::Error { code, message, field, request_id: None });
     }
 
     /// Gives a shard a command.

@@ -197,6 +197,13 @@ impl Session {
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());
             return Err(RequestError::new(Code::TooManyPeers, message));
         }
+        if let Some(room) = &self.spec.room
+            && self.peers.len() >= room.max_participants as usize
+        {
+            self.peers_refused += 1;
+            let message = format!("this room has {} participants, the most it may have", self.peers.len());
+            return Err(RequestError::new(Code::RoomFull, message));
+        }
         let Newcomer { kind, presence, role, slots, token_id, person } = newcomer;
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
@@ -289,6 +296,7 @@ impl Session {
         if control.mode != ControlMode::Shared {
             self.effects.signal_peer(peer, ServerMessage::Control(control.clone()));
         }
+        self.chat_history(peer);
     }
 
     /// What all active slots show, and in which sections of the peer's connection.

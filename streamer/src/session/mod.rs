@@ -18,6 +18,7 @@ mod participants;
 mod peers;
 mod publishing;
 mod reports;
+mod room;
 mod shards;
 mod signaling;
 mod slots;
@@ -52,6 +53,7 @@ use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
 use publishing::Publications;
+use room::Room;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};
 use sources::{Life, Sources};
@@ -113,6 +115,7 @@ pub struct Session {
     /// Who waits for what a shard says to a patch of this peer's, in order.
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
+    room: Room,
     sources: Sources,
     published: Publications,
     snapshots: Snapshots,
@@ -152,6 +155,7 @@ impl Session {
             joining: BTreeMap::new(),
             patching: BTreeMap::new(),
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
+            room: Room::default(),
             sources: Sources::default(),
             published: Publications::default(),
             snapshots: Snapshots::default(),

@@ -1,13 +1,31 @@
-//! Who is there, as everybody is told; and what follows when a peer is gone.
+//! Who is there, as everybody is told; what peers say to each other; and what follows when a peer is gone.
 
 use std::time::Instant;
 
+use common::api::PeerKind;
 use common::id::PeerId;
 use common::ipc::{Code, Json, RequestError, StreamerIpcMessage};
-use common::signal::ServerMessage;
+use common::signal::{PublishKind, ServerMessage};
 
 use super::join::Joining;
+use super::shards::no_peer;
 use super::{Now, Session};
+
+/// What a peer says to the others, or does to one.
+pub enum Talk {
+    /// A text for all.
+    Text(String),
+    /// A reaction for all.
+    Reaction(String),
+    /// Its hand is up.
+    Hand(bool),
+    /// Its microphone is muted.
+    Muted(bool),
+    /// Another peer is to publish this no more.
+    Mute(PeerId, PublishKind),
+    /// Another peer is to be gone.
+    Remove(PeerId),
+}
 
 impl Session {
     pub(super) fn peer_gone(&mut self, now: Now, peer: PeerId, reason: String) {
@@ -16,6 +34,7 @@ impl Session {
         shard.peers = shard.peers.saturating_sub(1);
         self.unpublish_all(now, peer, &reason);
         self.peers.remove(peer);
+        self.room.leave(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
             self.effects.refuse(to, RequestError::new(Code::JoinFailed, &reason));
         }
@@ -40,10 +59,83 @@ impl Session {
         self.announce(now);
     }
 
+    /// What a peer says to the others.
+    pub(super) fn talk(&mut self, now: Now, peer: PeerId, talk: Talk) {
+        // Late words of a peer that is gone are no error.
+        let Some(by) = self.peers.get(peer).map(|entry| &entry.peer) else { return };
+        let said = match talk {
+            Talk::Text(text) => {
+                let message = self.room.chat(now.instant, now.utc, by, text);
+                message.map(|message| self.effects.broadcast(ServerMessage::Chat(message)))
+            }
+            Talk::Reaction(emoji) => {
+                let reaction = self.room.react(now.instant, by, &emoji);
+                let message = ServerMessage::Reaction { peer_id: peer, emoji };
+                reaction.map(|()| self.effects.broadcast(message))
+            }
+            Talk::Hand(raised) => {
+                let changed = self.room.raise_hand(now.instant, peer, raised);
+                changed.map(|changed| self.participants_if(now, changed))
+            }
+            Talk::Muted(muted) => {
+                let changed = self.room.set_muted(now.instant, peer, muted);
+                changed.map(|changed| self.participants_if(now, changed))
+            }
+            Talk::Mute(whom, kind) => self.mute(now, peer, whom, kind),
+            Talk::Remove(whom) => self.remove_by(now, peer, whom),
+        };
+        if let Err(error) = said {
+            self.effects.refuse_peer(peer, error);
+        }
+    }
+
+    /// A moderator ends what a peer publishes.
+    fn mute(&mut self, now: Now, by: PeerId, whom: PeerId, kind: PublishKind) -> Result<(), RequestError> {
+        self.check_moderates(now, by, whom)?;
+        if kind == PublishKind::Microphone {
+            self.room.mute(now.instant, whom);
+        }
+        tracing::info!(peer = %whom, %by, ?kind, "muted");
+        self.unpublish(now, whom, kind, Some("a moderator has ended it"));
+        self.effects.signal_peer(whom, ServerMessage::MutedBy { peer_id: by, kind });
+        self.participants(now);
+        Ok(())
+    }
+
+    /// A moderator removes a peer.
+    fn remove_by(&mut self, now: Now, by: PeerId, whom: PeerId) -> Result<(), RequestError> {
+        self.check_moderates(now, by, whom)?;
+        self.remove_peer(whom, format!("removed by the moderator {by}"))
+    }
+
+    fn check_moderates(&mut self, now: Now, by: PeerId, whom: PeerId) -> Result<(), RequestError> {
+        let known = self.peers.get(by).ok_or_else(|| no_peer(by))?;
+        self.room.moderate(now.instant, &known.peer)?;
+        match self.peers.get(whom) {
+            Some(_) => Ok(()),
+            None => Err(no_peer(whom).with_field("peerId")),
+        }
+    }
+
+    fn participants_if(&mut self, now: Now, changed: bool) {
+        if changed {
+            self.participants(now);
+        }
+    }
+
+    /// Tells a peer that comes, or comes back, what has been said.
+    pub(super) fn chat_history(&mut self, peer: PeerId) {
+        let messages = self.room.history();
+        let speaks = self.peers.get(peer).is_some_and(|entry| entry.peer.kind == PeerKind::Native);
+        if speaks && !messages.is_empty() {
+            self.effects.signal_peer(peer, ServerMessage::ChatHistory { messages });
+        }
+    }
+
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            let mut participants = self.peers.participants(self.control.control().holder);
+            let mut participants = self.peers.participants(self.control.control().holder, &self.room);
             for participant in &mut participants {
                 participant.publishing = self.published_by(participant.peer_id);
                 participant.speaking = self.published.is_speaking(participant.peer_id);

@@ -11,6 +11,7 @@ use common::person::{Person, Rights};
 use common::signal::{Participant, Role, SlotState};
 use common::slots::SlotConfig;
 
+use super::room::Room;
 use super::sources::Shown;
 use crate::peer::Sections;
 
@@ -229,9 +230,11 @@ impl Peers {
     /// Every WebSocket is gone, with the web-server.
     pub fn detach_all(&mut self, now: Instant) {
         self.unreachable = true;
-        let attached = |entry: &&mut Entry| matches!(entry.presence, Presence::Attached { .. });
-        let detach = |entry: &mut Entry| entry.presence = Presence::Detached { since: now };
-        self.entries.values_mut().filter(attached).for_each(detach);
+        for entry in self.entries.values_mut() {
+            if matches!(entry.presence, Presence::Attached { .. }) {
+                entry.presence = Presence::Detached { since: now };
+            }
+        }
     }
 
     /// There is a web-server again: those whose connection lives only by coming back have their time from now.
@@ -281,7 +284,7 @@ impl Peers {
     }
 
     /// Everyone, as the others see them.
-    pub fn participants(&self, in_control: Option<PeerId>) -> Vec<Participant> {
+    pub fn participants(&self, in_control: Option<PeerId>, room: &Room) -> Vec<Participant> {
         let participant = |Entry { peer, .. }: &Entry| Participant {
             peer_id: peer.id,
             role: peer.role,
@@ -289,9 +292,9 @@ impl Peers {
             user_id: peer.user_id.clone(),
             rights: peer.rights.clone(),
             publishing: Vec::new(),
-            muted: false,
+            muted: room.is_muted(peer.id),
             speaking: false,
-            hand_raised: false,
+            hand_raised: room.has_raised_hand(peer.id),
             holds_control: in_control == Some(peer.id),
         };
         self.entries.values().map(participant).collect()

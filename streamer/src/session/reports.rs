@@ -31,7 +31,8 @@ impl Session {
             Report::Answer { peer, result } => self.offer_answered(now, peer, result),
             Report::Patched { peer, result } => self.patched(peer, result),
             Report::Refused { peer, code, message } => {
-                let error = ServerMessage::Error { code: code.to_owned(), message, request_id: None };
+                let error =
+                    ServerMessage::Error { code: code.to_owned(), message, field: None, request_id: None };
                 self.effects.signal_peer(peer, error);
             }
             Report::State { peer, state } => {
@@ -122,7 +123,8 @@ impl Session {
             input::Notice::Pointer(notice) => self.pointer(notice),
             input::Notice::Refused(peer) => {
                 let message = "too much waits for the text that is being typed".to_owned();
-                let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
+                let channel = Channel::Keys.label().to_owned();
+                let code = "busy".to_owned();
                 let text = general(&GeneralMessage::Error { channel, code, message });
                 self.say_to(peer, text);
             }

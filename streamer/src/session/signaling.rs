@@ -11,6 +11,7 @@ use common::slots::SlotConfig;
 
 use super::arbiter::Wish;
 use super::effects::Effect;
+use super::participants::Talk;
 use super::shards::no_peer;
 use super::{Now, Session};
 use crate::link::ReplyTo;
@@ -56,6 +57,14 @@ impl Session {
             ClientMessage::ControlGrant { peer_id } => {
                 return self.control_wish(peer, Wish::Grant(peer_id));
             }
+            ClientMessage::Chat { text } => return self.talk(now, peer, Talk::Text(text)),
+            ClientMessage::React { emoji } => return self.talk(now, peer, Talk::Reaction(emoji)),
+            ClientMessage::RaiseHand { raised } => return self.talk(now, peer, Talk::Hand(raised)),
+            ClientMessage::SetMuted { muted } => return self.talk(now, peer, Talk::Muted(muted)),
+            ClientMessage::MutePeer { peer_id, kind } => {
+                return self.talk(now, peer, Talk::Mute(peer_id, kind));
+            }
+            ClientMessage::RemovePeer { peer_id } => return self.talk(now, peer, Talk::Remove(peer_id)),
             // The web-server makes a peer of it; a second one means nothing.
             ClientMessage::Hello { .. } => return,
         };
@@ -108,7 +117,7 @@ impl Session {
         rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
     }
 
-    /// `PATCH …/whep/{peer_id}`, `PATCH …/whip/{peer_id}`.
+    /// `PATCH …/whep/{peer_id}` and `PATCH …/whip/{peer_id}`.
     pub(super) fn patch_peer(&mut self, to: ReplyTo<Patched>, peer: PeerId, patch: IcePatch) {
         let by_http = |kind| matches!(kind, PeerKind::Whep | PeerKind::Whip);
         if self.peers.get(peer).is_none_or(|entry| !by_http(entry.peer.kind)) {

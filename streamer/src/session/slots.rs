@@ -221,9 +221,11 @@ impl Session {
         let SlotConfig { slot, stream, quality } = config;
         let slots = self.slots_of(peer);
         if slot >= slots {
-            let (code, request_id) = ("slot_not_found".to_owned(), request);
+            let code = "slot_not_found".to_owned();
             let message = format!("there is no slot {slot}; this connection has {slots}");
-            return self.effects.signal_peer(peer, ServerMessage::Error { code, message, request_id });
+            let field = Some("slot".to_owned());
+            let error = ServerMessage::Error { code, message, field, request_id: request };
+            return self.effects.signal_peer(peer, error);
         }
         if stream.is_empty() {
             self.peers.asked(peer, slot, request);
@@ -236,7 +238,8 @@ impl Session {
                 }
                 Err(why) => {
                     let error = Some(why.code().to_owned());
-                    let (status, request_id) = (SlotState::Error, request);
+                    let status = SlotState::Error;
+                    let request_id = request;
                     let status =
                         ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
                     return self.effects.signal_peer(peer, status);
@@ -390,7 +393,9 @@ impl Session {
             self.peers.unfulfilled(peer, slot).filter(|_| status == SlotState::Inactive)
         {
             let SlotConfig { slot, stream, quality } = wish.clone();
-            let (status, error, request_id) = (SlotState::Error, Some(why.to_owned()), None);
+            let status = SlotState::Error;
+            let error = Some(why.to_owned());
+            let request_id = None;
             return ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
         }
         let shown = self.seen_by(peer, slot).cloned();

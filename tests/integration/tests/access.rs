@@ -101,6 +101,8 @@ fn expected(entry: &Entry, comer: &Comer, evil: bool) -> Option<(u16, &'static s
         Is::Nobody if entry.in_band => None,
         Is::Nobody | Is::Invalid => Some((401, "unauthorized")),
         Is::Foreign => Some((403, "forbidden")),
+        // Their tokens have no rights among the peers.
+        Is::At(role) if role < Need::Admin && entry.right.is_some() => Some((403, "forbidden")),
         Is::At(role) if role >= entry.need => None,
         Is::At(_) => Some((403, "forbidden")),
     }

@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError, web};
 use common::access::Need;
 use common::id::StreamerId;
+use common::person::PeerRight;
 use uuid::Uuid;
 
 use super::pages;
@@ -116,9 +117,10 @@ pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
     need: Need,
+    right: Option<PeerRight>,
     in_band: bool,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let permitted = permitted(&request, need, in_band).map_err(ApiError::from);
+    let permitted = permitted(&request, need, right, in_band).map_err(ApiError::from);
     let joins = in_band || is_offer(&request);
     match permitted.and_then(|()| if joins { count_join(&request) } else { Ok(()) }) {
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
@@ -127,9 +129,10 @@ pub async fn admit(
     }
 }
 
-/// WHEP and the like: the request itself brings a peer.
+/// WHEP and WHIP: the request itself brings a peer.
 fn is_offer(request: &ServiceRequest) -> bool {
-    request.method() == Method::POST && request.path().ends_with("/whep")
+    request.method() == Method::POST
+        && (request.path().ends_with("/whep") || request.path().ends_with("/whip"))
 }
 
 fn count_join(request: &ServiceRequest) -> Result<(), ApiError> {
@@ -144,7 +147,12 @@ fn count_join(request: &ServiceRequest) -> Result<(), ApiError> {
     }
 }
 
-fn permitted(request: &ServiceRequest, need: Need, in_band: bool) -> Result<(), Refused> {
+fn permitted(
+    request: &ServiceRequest,
+    need: Need,
+    wanted: Option<PeerRight>,
+    in_band: bool,
+) -> Result<(), Refused> {
     if need == Need::Nothing {
         return Ok(());
     }
@@ -160,7 +168,8 @@ fn permitted(request: &ServiceRequest, need: Need, in_band: bool) -> Result<(), 
         Some(id) => StreamerId::parse(id).ok(),
         None => cameras.map(|config| config.streamer.clone()),
     };
-    right.permits(need, streamer.as_ref())
+    right.permits(need, streamer.as_ref())?;
+    wanted.map_or(Ok(()), |wanted| right.has(wanted))
 }
 
 /// The origin of a request from a page of another site that may use us.
@@ -310,6 +319,8 @@ mod tests {
         for (path, status, methods) in [
             ("/api/streamers/a/whep", 204, "POST, OPTIONS"),
             ("/api/streamers/a/whep/p", 204, "DELETE, PATCH, OPTIONS"),
+            ("/api/streamers/a/whip", 204, "POST, OPTIONS"),
+            ("/api/streamers/a/whip/p", 204, "DELETE, PATCH, OPTIONS"),
             ("/api/streamers", 204, "GET, HEAD, POST"),
             ("/api/nothing/here", 404, ""),
         ] {
@@ -374,7 +385,7 @@ mod tests {
         async fn reads(_: HttpRequest, _: web::Bytes) -> HttpResponse {
             panic!("it was read")
         }
-        let app = App::new().wrap(from_fn(|request, next| admit(request, next, Need::Admin, false)));
+        let app = App::new().wrap(from_fn(|request, next| admit(request, next, Need::Admin, None, false)));
         let app = init_service(app.default_service(web::to(reads))).await;
         let request = TestRequest::post().set_payload("a body").to_request();
         assert_eq!(call_service(&app, request).await.status().as_u16(), 401);

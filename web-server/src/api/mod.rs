@@ -11,6 +11,7 @@ pub mod hosts;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
+pub mod rooms;
 pub mod session;
 pub mod slots;
 pub mod sources;
@@ -22,9 +23,10 @@ pub mod tokens;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 use common::access::Need;
+use common::person::PeerRight;
 
 use crate::http::problem::ApiError;
-use crate::signaling::{multistream, peer_ws, whep};
+use crate::signaling::{multistream, offered, peer_ws, whep, whip};
 
 /// A route with the right that it needs.
 pub struct Entry {
@@ -34,17 +36,24 @@ pub struct Entry {
     pub path: &'static str,
     /// The right that a caller needs, for the streamer `{id}` if the path has one.
     pub need: Need,
+    /// The right among the peers that a caller needs as well, if any.
+    pub right: Option<PeerRight>,
     /// Whether it is a WebSocket, which may bring its token in the first message.
     pub in_band: bool,
     route: fn() -> Route,
 }
 
 fn entry(method: &'static str, path: &'static str, need: Need, route: fn() -> Route) -> Entry {
-    Entry { method, path, need, in_band: false, route }
+    Entry { method, path, need, right: None, in_band: false, route }
+}
+
+/// For those who may publish to a streamer that they may watch.
+fn publishing(method: &'static str, path: &'static str, route: fn() -> Route) -> Entry {
+    Entry { method, path, need: Need::Viewer, right: Some(PeerRight::Publish), in_band: false, route }
 }
 
 fn websocket(path: &'static str, need: Need, route: fn() -> Route) -> Entry {
-    Entry { method: "GET", path, need, in_band: true, route }
+    Entry { method: "GET", path, need, right: None, in_band: true, route }
 }
 
 /// Every route. Those with the same path follow each other; of two that fit a path the first is taken.
@@ -57,6 +66,10 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}", Viewer, || web::route().to(streamers::get)),
         entry("PATCH", "/api/streamers/{id}", Admin, || web::route().to(streamers::patch)),
         entry("DELETE", "/api/streamers/{id}", Admin, || web::route().to(streamers::delete)),
+        entry("GET", "/api/rooms", Admin, || web::route().to(rooms::list)),
+        entry("POST", "/api/rooms", Admin, || web::route().to(rooms::create)),
+        entry("GET", "/api/rooms/{id}", Viewer, || web::route().to(rooms::get)),
+        entry("DELETE", "/api/rooms/{id}", Admin, || web::route().to(rooms::delete)),
         entry("GET", "/api/streamers/{id}/events", Viewer, || web::route().to(events::of_one)),
         entry("GET", "/api/streamers/{id}/audit", Admin, || web::route().to(audit::audit)),
         entry("POST", "/api/streamers/{id}/restart", Admin, || web::route().to(supervision::restart)),
@@ -87,13 +100,21 @@ pub fn table() -> Vec<Entry> {
         // Pages written for another server, some of which say its base twice.
         websocket("/api/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
         entry("POST", "/api/streamers/{id}/whep", Viewer, || web::route().to(whep::create)),
-        entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(whep::options)),
+        entry("OPTIONS", "/api/streamers/{id}/whep", Nothing, || web::route().to(offered::options)),
         entry("OPTIONS", "/api/streamers/{id}/whep/{peer_id}", Nothing, || {
-            web::route().to(whep::options_of_one)
+            web::route().to(offered::options_of_one)
         }),
         // The one that the same token made, unless it is an admin who asks.
         entry("DELETE", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::delete)),
         entry("PATCH", "/api/streamers/{id}/whep/{peer_id}", Viewer, || web::route().to(whep::patch)),
+        publishing("POST", "/api/streamers/{id}/whip", || web::route().to(whip::create)),
+        entry("OPTIONS", "/api/streamers/{id}/whip", Nothing, || web::route().to(offered::options)),
+        entry("OPTIONS", "/api/streamers/{id}/whip/{peer_id}", Nothing, || {
+            web::route().to(offered::options_of_one)
+        }),
+        // As of WHEP.
+        entry("DELETE", "/api/streamers/{id}/whip/{peer_id}", Viewer, || web::route().to(whip::delete)),
+        entry("PATCH", "/api/streamers/{id}/whip/{peer_id}", Viewer, || web::route().to(whip::patch)),
         // Pages written for another server ask so whether they have the right secret.
         entry("GET", "/api/authenticate", Admin, || web::route().to(HttpResponse::Ok)),
         entry("GET", "/api/hosts", Admin, || web::route().to(hosts::list)),
@@ -138,7 +159,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
 fn route(entry: &Entry) -> Route {
     let need = entry.need;
     let in_band = entry.in_band;
-    let route = (entry.route)().wrap(from_fn(move |request, next| edge::admit(request, next, need, in_band)));
+    let right = entry.right;
+    let admit = move |request, next| edge::admit(request, next, need, right, in_band);
+    let route = (entry.route)().wrap(from_fn(admit));
     match entry.method {
         "GET" if !in_band => route.guard(by::Any(by::Get()).or(by::Head())),
         method => route.guard(by::Method(method.parse().expect("a method of the table"))),

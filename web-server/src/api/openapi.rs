@@ -18,6 +18,7 @@ use super::describe;
     servers((url = "/", description = "The server that serves this description")),
     tags(
         (name = "streamers", description = "Sessions and their life"),
+        (name = "rooms", description = "Streamers in which people meet"),
         (name = "session", description = "What programs do with a running session"),
         (name = "slots", description = "What is shown, and what can be"),
         (name = "peers", description = "Who watches"),
@@ -29,6 +30,7 @@ use super::describe;
     paths(
         super::streamers::create, super::streamers::list, super::streamers::get, super::streamers::patch,
         super::streamers::delete,
+        super::rooms::create, super::rooms::list, super::rooms::get, super::rooms::delete,
         super::events::all, super::events::of_one,
         super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::session::snapshot, super::session::input, super::session::get_clipboard,
@@ -42,6 +44,7 @@ use super::describe;
         super::tokens::create, super::tokens::revoke, super::control::get, super::control::put,
         crate::signaling::peer_ws::connect, crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::patch, crate::signaling::whep::delete,
+        crate::signaling::whip::create, crate::signaling::whip::patch, crate::signaling::whip::delete,
         super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem, SnapshotFormat)),

@@ -12,8 +12,8 @@ use common::restart::LastEnd;
 use common::signal::StreamerState;
 use common::slots::Pixel;
 use common::spec::{
-    DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, TestSpec, WindowSpec,
-    hide_addresses,
+    DesktopSpec, ExecSpec, FfmpegSpec, MoonlightSpec, RtspSpec, SourceSpec, StreamerSpec, TestSpec,
+    WindowSpec, hide_addresses,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -58,11 +58,7 @@ pub async fn create(
     registry: web::Data<Handle>,
     hosts: web::Data<Hosts>,
 ) -> Result<HttpResponse, ApiError> {
-    let wait = match Query::of(&request, &["wait"])?.get("wait") {
-        None => false,
-        Some("running") => true,
-        Some(other) => return Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
-    };
+    let wait = waits(&request)?;
     let foreign = matches!(body.0, Create::MultiWebrtc(_));
     let (id, spec, lifetime) = match body.0 {
         Create::Ours(body) => body.into_parts(),
@@ -72,17 +68,7 @@ pub async fn create(
             (Some(id), spec, StreamerPatch::default())
         }
     };
-    let spec = spec.as_given();
-    spec.validate()?;
-    lifetime.validate()?;
-    for (name, source) in &spec.sources {
-        allowed(source, &format!("sources.{name}"), &site)?;
-    }
-    if let Some(source) = &spec.source {
-        allowed(source, "source", &site)?;
-    }
-    // What is found wrong here needs no streamer to find it out. It is resolved again when one is started.
-    spec.clone().try_map_sources(|source| hosts.resolve(source))?;
+    let spec = check(spec, lifetime, &site, &hosts)?;
     let mut created = registry.create(id, spec, lifetime, &caller.right?.name()).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
@@ -94,6 +80,42 @@ pub async fn create(
     };
     let location = site.path(&format!("/api/streamers/{}", created.streamer.id));
     Ok(response.insert_header((header::LOCATION, location)).json(answer::streamer(&created.streamer)))
+}
+
+/// Whether a request waits until the source runs.
+///
+/// # Errors
+/// The query has something else.
+pub(super) fn waits(request: &HttpRequest) -> Result<bool, ApiError> {
+    match Query::of(request, &["wait"])?.get("wait") {
+        None => Ok(false),
+        Some("running") => Ok(true),
+        Some(other) => Err(ApiError::field("wait", format!("can be \"running\", not {other:?}"))),
+    }
+}
+
+/// A spec as it is to be kept, if it is valid and the configuration allows it.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub(super) fn check(
+    spec: StreamerSpec,
+    lifetime: StreamerPatch,
+    site: &Site,
+    hosts: &Hosts,
+) -> Result<StreamerSpec, ApiError> {
+    let spec = spec.as_given();
+    spec.validate()?;
+    lifetime.validate()?;
+    for (name, source) in &spec.sources {
+        allowed(source, &format!("sources.{name}"), site)?;
+    }
+    if let Some(source) = &spec.source {
+        allowed(source, "source", site)?;
+    }
+    // What is found wrong here needs no streamer to find it out. It is resolved again when one is started.
+    spec.clone().try_map_sources(|source| hosts.resolve(source))?;
+    Ok(spec)
 }
 
 /// List all streamers.
@@ -232,12 +254,17 @@ impl FromJson for Create {
 
 impl Json for CreateStreamer {
     fn locate(body: &Value) -> Option<(String, String)> {
-        let main = body.get("source").and_then(|source| locate_source(source, "source"));
-        main.or_else(|| {
-            let named = body.get("sources")?.as_object()?.iter();
-            named.filter_map(|(name, source)| locate_source(source, &format!("sources.{name}"))).next()
-        })
+        locate_sources(body)
     }
+}
+
+/// What is wrong with the sources of a body.
+pub(super) fn locate_sources(body: &Value) -> Option<(String, String)> {
+    let main = body.get("source").and_then(|source| locate_source(source, "source"));
+    main.or_else(|| {
+        let named = body.get("sources")?.as_object()?.iter();
+        named.filter_map(|(name, source)| locate_source(source, &format!("sources.{name}"))).next()
+    })
 }
 
 impl Json for multi_webrtc::create::CreateStreamer {}

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use common::access::Need;
 use common::api::{CreateToken, Token};
 use common::id::{StreamerId, TokenId};
-use common::person::Person;
+use common::person::{PeerRight, Person};
 use common::signal::Role;
 use tokio::sync::watch;
 
@@ -75,6 +75,9 @@ pub enum Refused {
     /// The role does not permit it.
     #[error("this needs the role {0}")]
     Role(Need),
+    /// The rights do not permit it.
+    #[error("this needs the right {}", .0.as_str())]
+    Right(PeerRight),
     /// The token is for another streamer.
     #[error("the token is for another streamer")]
     OtherStreamer,
@@ -120,6 +123,14 @@ impl Right {
             Right::Streamer { person, .. } => (**person).clone(),
             Right::Nobody => Person::default(),
         }
+    }
+
+    /// Checks that the caller has a right among the peers.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn has(&self, right: PeerRight) -> Result<(), Refused> {
+        if self.person().rights.contains(&right) { Ok(()) } else { Err(Refused::Right(right)) }
     }
 
     /// The id of the token, if there is one; it can be revoked.
@@ -226,7 +237,6 @@ impl Auth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::person::PeerRight;
 
     fn id(text: &str) -> StreamerId {
         StreamerId::parse(text).unwrap()

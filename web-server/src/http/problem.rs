@@ -8,6 +8,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use common::api::Problem;
 use common::clipboard::{ClipboardType, InvalidContent};
+use common::id::StreamerId;
 use common::input::InvalidInput;
 use common::ipc::{Code, ErrorKind, RequestError};
 use common::spec::InvalidField;
@@ -31,6 +32,9 @@ pub enum ApiError {
     /// The registry refused it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// There is no such streamer, or it is no room.
+    #[error("there is no room {0}")]
+    NoRoom(StreamerId),
     /// The streamer did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -166,6 +170,7 @@ impl ApiError {
             ApiError::Ask(AskError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "streamer_busy", None),
             ApiError::Ask(AskError::Unexpected) => (StatusCode::BAD_GATEWAY, "streamer_protocol", None),
             ApiError::Field { field, .. } => (StatusCode::BAD_REQUEST, "invalid_field", Some(field)),
+            ApiError::NoRoom(_) => (StatusCode::NOT_FOUND, "room_not_found", None),
             ApiError::Json(_) => (StatusCode::BAD_REQUEST, "malformed_json", None),
             ApiError::Unreadable(_) => (StatusCode::BAD_REQUEST, "unreadable_body", None),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
@@ -202,7 +207,7 @@ impl ApiError {
                 (StatusCode::FORBIDDEN, code, None)
             }
             ApiError::Host(error) => classify_host(error),
-            ApiError::Access(Refused::Role(_) | Refused::OtherStreamer) => {
+            ApiError::Access(Refused::Role(_) | Refused::Right(_) | Refused::OtherStreamer) => {
                 (StatusCode::FORBIDDEN, "forbidden", None)
             }
             ApiError::Access(_) => (StatusCode::UNAUTHORIZED, "unauthorized", None),

@@ -200,7 +200,7 @@ impl Native {
     /// Tells the client why it is refused. Returns how the WebSocket ends.
     async fn refuse(&mut self, refused: ApiError) -> Result<End, End> {
         let problem = refused.problem("");
-        self.error(&problem.code, &problem.detail).await?;
+        self.error_in(&problem.code, &problem.detail, problem.field).await?;
         Ok(End::refused(problem.detail))
     }
 
@@ -284,7 +284,12 @@ impl Native {
     }
 
     async fn error(&mut self, code: &str, message: &str) -> Result<(), End> {
-        let message = ServerMessage::Error { code: code.into(), message: message.into(), request_id: None };
+        self.error_in(code, message, None).await
+    }
+
+    async fn error_in(&mut self, code: &str, message: &str, field: Option<String>) -> Result<(), End> {
+        let message =
+            ServerMessage::Error { code: code.into(), message: message.into(), field, request_id: None };
         self.write(Out::Text(to_text(&message))).await
     }
 

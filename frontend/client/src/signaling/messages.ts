@@ -27,7 +27,7 @@ const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
   rights: { rights: "array" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
-  chat: { id: "number", peerId: "string", text: "string", at: "number" },
+  chat: { id: "number", peerId: "string", text: "string", at: "string" },
   "chat-history": { messages: "array" },
   reaction: { peerId: "string", emoji: "string" },
   "muted-by": { peerId: "string", kind: "string" },

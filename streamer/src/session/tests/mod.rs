@@ -4,6 +4,7 @@ mod heartbeat;
 mod lifecycle;
 mod peers;
 mod publishing;
+mod room;
 mod slots;
 
 use std::collections::HashMap;
@@ -334,8 +335,11 @@ impl Stage {
 struct Pending<R>(RequestId, PhantomData<R>);
 
 fn native(role: Role, socket: u64, resume: Option<String>) -> request::AddPeer {
+    person(role, socket, resume, Person::default())
+}
+
+fn person(role: Role, socket: u64, resume: Option<String>, person: Person) -> request::AddPeer {
     let capabilities = Capabilities::default();
-    let person = Person::default();
     let join = Join::Native { resume, socket, role, capabilities, token_id: None, person };
     request::AddPeer { join: Json(join) }
 }

@@ -168,6 +168,7 @@ impl CreateStreamer {
             share: true,
             slots: DEFAULT_SLOTS,
             restart: common::restart::RestartSpec::default(),
+            room: None,
         };
         Ok((self.streamer_id, spec))
     }

@@ -306,6 +306,10 @@ impl Translator {
             | signal::ServerMessage::StreamerState { .. }
             | signal::ServerMessage::Role { .. }
             | signal::ServerMessage::Rights { .. }
+            | signal::ServerMessage::Chat(_)
+            | signal::ServerMessage::ChatHistory { .. }
+            | signal::ServerMessage::Reaction { .. }
+            | signal::ServerMessage::MutedBy { .. }
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }
