@@ -2,6 +2,7 @@
 import type { Capabilities } from "./Capabilities";
 import type { PeerId } from "./PeerId";
 import type { PeerRight } from "./PeerRight";
+import type { PublishKind } from "./PublishKind";
 import type { Role } from "./Role";
 
 /**
@@ -78,5 +79,45 @@ slot: number, } | { "type": "keyframe",
 slot: number, } | { "type": "control-request" } | { "type": "control-take" } | { "type": "control-release" } | { "type": "control-grant", 
 /**
  * The peer that gets control.
+ */
+peerId: PeerId, } | { "type": "publish", 
+/**
+ * What.
+ */
+kind: PublishKind, 
+/**
+ * The name of the source that it becomes, as far as it is free; else it is named after the peer.
+ */
+name?: string, } | { "type": "unpublish", 
+/**
+ * What.
+ */
+kind: PublishKind, } | { "type": "chat", 
+/**
+ * 1 to 2000 characters.
+ */
+text: string, } | { "type": "react", 
+/**
+ * 1 to 8 characters.
+ */
+emoji: string, } | { "type": "raise-hand", 
+/**
+ * It is up now.
+ */
+raised: boolean, } | { "type": "set-muted", 
+/**
+ * It is muted now.
+ */
+muted: boolean, } | { "type": "mute-peer", 
+/**
+ * The peer.
+ */
+peerId: PeerId, 
+/**
+ * What it is to send no more.
+ */
+kind: PublishKind, } | { "type": "remove-peer", 
+/**
+ * The peer.
  */
 peerId: PeerId, } | { "type": "bye" };

@@ -3,6 +3,7 @@ import type { DesktopSpec } from "./DesktopSpec";
 import type { ExecSpec } from "./ExecSpec";
 import type { FfmpegSpec } from "./FfmpegSpec";
 import type { MoonlightSpec } from "./MoonlightSpec";
+import type { PublishSpec } from "./PublishSpec";
 import type { RtspSpec } from "./RtspSpec";
 import type { TestSpec } from "./TestSpec";
 import type { WindowSpec } from "./WindowSpec";
@@ -10,4 +11,4 @@ import type { WindowSpec } from "./WindowSpec";
 /**
  * What produces media, by `type`.
  */
-export type SourceSpec = { "type": "desktop" } & DesktopSpec | { "type": "test" } & TestSpec | { "type": "window" } & WindowSpec | { "type": "rtsp" } & RtspSpec | { "type": "ffmpeg" } & FfmpegSpec | { "type": "exec" } & ExecSpec | { "type": "moonlight" } & MoonlightSpec;
+export type SourceSpec = { "type": "desktop" } & DesktopSpec | { "type": "test" } & TestSpec | { "type": "window" } & WindowSpec | { "type": "rtsp" } & RtspSpec | { "type": "ffmpeg" } & FfmpegSpec | { "type": "exec" } & ExecSpec | { "type": "moonlight" } & MoonlightSpec | { "type": "publish" } & PublishSpec;
