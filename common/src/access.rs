@@ -60,6 +60,8 @@ impl ClientMessage {
             | ClientMessage::Pause { .. }
             | ClientMessage::Resume { .. }
             | ClientMessage::Keyframe { .. }
+            | ClientMessage::Publish { .. }
+            | ClientMessage::Unpublish { .. }
             | ClientMessage::Bye => Role::Viewer,
             ClientMessage::ControlRequest
             | ClientMessage::ControlTake
@@ -73,9 +75,11 @@ impl ClientMessage {
     /// The right among the peers that the sender needs, whatever its role is.
     pub fn needs_right(&self) -> Option<PeerRight> {
         match self {
+            ClientMessage::Publish { .. } => Some(PeerRight::Publish),
             ClientMessage::Chat { .. } | ClientMessage::React { .. } => Some(PeerRight::Chat),
             ClientMessage::MutePeer { .. } | ClientMessage::RemovePeer { .. } => Some(PeerRight::Moderate),
-            ClientMessage::RaiseHand { .. }
+            ClientMessage::Unpublish { .. }
+            | ClientMessage::RaiseHand { .. }
             | ClientMessage::SetMuted { .. }
             | ClientMessage::Hello { .. }
             | ClientMessage::Answer { .. }

@@ -119,6 +119,20 @@ pub enum ClientMessage {
         /// The peer that gets control.
         peer_id: PeerId,
     },
+    /// I send this from now on, in its section of the peer connection. Needs the right to publish.
+    Publish {
+        /// What.
+        kind: PublishKind,
+        /// The name of the source that it becomes, as far as it is free; else it is named after the peer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        name: Option<String>,
+    },
+    /// I do not send this any more.
+    Unpublish {
+        /// What.
+        kind: PublishKind,
+    },
     /// A text for everybody. Needs the right to chat; five a second at most.
     Chat {
         /// 1 to 2000 characters.
@@ -315,6 +329,33 @@ pub enum ServerMessage {
         /// What was ended.
         kind: PublishKind,
     },
+    /// What this peer publishes is a source now; told again when the source gets a slot.
+    Published {
+        /// What is published.
+        kind: PublishKind,
+        /// Name of the source.
+        source: String,
+        /// The slot that shows it to the others; absent while none is free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        slot: Option<SlotIndex>,
+    },
+    /// It is not published any more.
+    Unpublished {
+        /// What was published.
+        kind: PublishKind,
+        /// The reason, for people, if the peer has not asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
+    },
+    /// Which simulcast layers anybody takes: the others need not be sent.
+    PublishLayers {
+        /// Of what.
+        kind: PublishKind,
+        /// Their rids: `h`, `l`; empty while nobody watches.
+        layers: Vec<String>,
+    },
     /// Something the client said was refused, or ended it.
     Error {
         /// Stable, for programs.
@@ -383,6 +424,10 @@ pub struct StreamInfo {
     pub cursor: crate::spec::CursorMode,
     /// Whether it takes input.
     pub input: bool,
+    /// The peer that publishes it, if one does. That peer itself does not receive it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub publisher: Option<PeerId>,
 }
 
 /// Life of a slot at one peer.

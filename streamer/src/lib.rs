@@ -24,6 +24,7 @@ pub mod monitor;
 pub mod peer;
 mod perform;
 pub mod process;
+pub mod publish;
 pub mod session;
 mod snapshot;
 pub mod source;

@@ -118,6 +118,7 @@ codes! {
         MainSource = "main_source",
         ControlIsShared = "control_is_shared",
         NotAController = "not_a_controller",
+        MayNotPublish = "may_not_publish",
         NotInControl = "not_in_control",
         NotAllowed = "not_allowed",
         IceSessionMismatch = "ice_session_mismatch",

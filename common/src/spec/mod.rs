@@ -8,7 +8,7 @@ mod home;
 mod moonlight;
 mod room;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -24,8 +24,9 @@ pub use moonlight::{
 };
 pub use room::{DEFAULT_PARTICIPANTS, MAX_PARTICIPANTS, RoomSpec, default_participants};
 
-use crate::id::{MAIN_SOURCE, SourceName, StreamerId};
+use crate::id::{MAIN_SOURCE, PeerId, SourceName, StreamerId};
 use crate::restart::RestartSpec;
+use crate::signal::PublishKind;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
@@ -97,6 +98,18 @@ pub enum SourceSpec {
     Exec(ExecSpec),
     /// A Moonlight host.
     Moonlight(MoonlightSpec),
+    /// What a peer publishes. Made by its peer, never by a request.
+    Publish(PublishSpec),
+}
+
+/// What a peer publishes: its camera and microphone, or its screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSpec {
+    /// The peer.
+    pub peer: PeerId,
+    /// What it sends of it now.
+    pub kinds: BTreeSet<PublishKind>,
 }
 
 /// A Linux desktop: an X server of its own with a command in it, or a display that already runs.
@@ -335,6 +348,7 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(_) => "ffmpeg",
             SourceSpec::Exec(_) => "exec",
             SourceSpec::Moonlight(_) => "moonlight",
+            SourceSpec::Publish(_) => "publish",
         }
     }
 
@@ -344,7 +358,8 @@ impl SourceSpec {
             SourceSpec::Desktop(_)
             | SourceSpec::Test(_)
             | SourceSpec::Window(_)
-            | SourceSpec::Moonlight(_) => true,
+            | SourceSpec::Moonlight(_)
+            | SourceSpec::Publish(_) => true,
             SourceSpec::Rtsp(spec) => spec.always_on,
             SourceSpec::Ffmpeg(spec) => spec.always_on,
             SourceSpec::Exec(spec) => spec.always_on,
@@ -369,6 +384,10 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(spec) => spec.validate(),
             SourceSpec::Exec(spec) => spec.validate(),
             SourceSpec::Moonlight(spec) => spec.validate(),
+            SourceSpec::Publish(_) => Err(InvalidField::new(
+                "source.type",
+                "what a peer publishes becomes a source by itself; have the peer send `publish`",
+            )),
         }
     }
 
@@ -403,7 +422,11 @@ impl SourceSpec {
             SourceSpec::Rtsp(spec) => spec.url = spec.url.redacted(),
             SourceSpec::Ffmpeg(spec) => spec.input = spec.input.redacted(),
             SourceSpec::Moonlight(spec) => spec.access = None,
-            SourceSpec::Desktop(_) | SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Exec(_) => {}
+            SourceSpec::Desktop(_)
+            | SourceSpec::Test(_)
+            | SourceSpec::Window(_)
+            | SourceSpec::Exec(_)
+            | SourceSpec::Publish(_) => {}
         }
         shown
     }
@@ -422,7 +445,7 @@ impl SourceSpec {
             SourceSpec::Ffmpeg(spec) => spec.input = SecretUrl::new("***"),
             SourceSpec::Exec(spec) => spec.command = Command::Argv(vec!["***".into()]),
             SourceSpec::Moonlight(spec) => spec.access = None,
-            SourceSpec::Test(_) | SourceSpec::Window(_) => {}
+            SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Publish(_) => {}
         }
         shown
     }

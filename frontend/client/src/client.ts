@@ -16,6 +16,7 @@ import type {
   MotionMessage,
   Participant,
   PeerId,
+  PublishKind,
   Role,
   ServerMessage,
   SlotState,
@@ -30,6 +31,7 @@ import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
 import { SlotWishes } from "./peer/wishes";
+import { type Publication, Publications, type PublishOptions } from "./publications";
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
@@ -77,6 +79,7 @@ export class OrielClient implements InputClient {
   #streamsKnown = false;
   readonly #requests = new SwitchRequests();
   readonly #wishes = new SlotWishes();
+  readonly #publications = new Publications();
   /** The newest shape of the cursor over each slot, for whoever begins to show it. */
   readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
@@ -252,6 +255,42 @@ export class OrielClient implements InputClient {
     return this.#wishes.isPaused(slot);
   }
 
+  /** What this client publishes now, by kind. */
+  get publications(): ReadonlyMap<PublishKind, Publication> {
+    return this.#publications.current;
+  }
+
+  /**
+   * Publishes a track: from now on, and after each reconnection, until {@link unpublish}. Another track of the same kind
+   * takes the place of the one before, without the others noticing more than another picture.
+   * @returns the source that it becomes.
+   * @throws {OrielError} `refused` when this client may not publish it, `aborted` when it was unpublished before.
+   */
+  async publish(kind: PublishKind, track: MediaStreamTrack, options: PublishOptions = {}): Promise<Publication> {
+    const published = this.#publications.want(kind, track, options);
+    if (this.#session.kind === "connected") await this.#sendPublication(kind);
+    return published;
+  }
+
+  /** Stops to publish. The track itself is the caller's to stop. */
+  async unpublish(kind: PublishKind): Promise<void> {
+    if (!this.#publications.forget(kind)) return;
+    this.#link.send({ type: "unpublish", kind });
+    await this.#link.peer?.senders.set(kind, null);
+  }
+
+  async #sendPublication(kind: PublishKind): Promise<void> {
+    const wish = this.#publications.wishes.get(kind);
+    if (wish === undefined) return;
+    await this.#link.peer?.senders.set(kind, wish.track);
+    const message = this.#publications.messages().find((one) => "kind" in one && one.kind === kind);
+    if (message !== undefined) this.#link.send(message);
+  }
+
+  async #repeatPublications(): Promise<void> {
+    for (const kind of this.#publications.wishes.keys()) await this.#sendPublication(kind);
+  }
+
   /** Asks for a keyframe in a slot. */
   requestKeyframe(slot: number): void {
     this.#link.send({ type: "keyframe", slot });
@@ -308,6 +347,7 @@ export class OrielClient implements InputClient {
       this.#receive(message);
     });
     link.on("new-peer", () => {
+      this.#publications.reset();
       this.#repeatWishes();
     });
     link.on("offered", () => {
@@ -325,6 +365,8 @@ export class OrielClient implements InputClient {
     link.on("media-connected", () => {
       this.#setInterrupted(false);
       this.#handle({ type: "connected" });
+      // To a new peer, or to one that has lost what it published while it was not heard.
+      void this.#repeatPublications();
     });
     link.on("media-interrupted", () => {
       this.#setInterrupted(true);
@@ -354,6 +396,7 @@ export class OrielClient implements InputClient {
 
   #receive(message: ServerMessage): void {
     this.#requests.receive(message);
+    this.#publications.receive(message);
     const news = slotEvents(this.#table, message);
     const first = message.type === "streams-info" && !this.#streamsKnown;
     this.#streamsKnown ||= first;
@@ -375,6 +418,17 @@ export class OrielClient implements InputClient {
       case "participants":
         this.#participants = message.participants;
         this.#events.emit("participants", message.participants);
+        break;
+      case "published": {
+        const publication = this.#publications.current.get(message.kind);
+        if (publication !== undefined) this.#events.emit("published", publication);
+        break;
+      }
+      case "unpublished":
+        this.#events.emit("unpublished", { kind: message.kind, reason: message.reason ?? null });
+        break;
+      case "publish-layers":
+        void this.#link.peer?.senders.setLayers(message.kind, message.layers);
         break;
       case "streamer-state":
         this.#streamerState(message.state, message.reason);

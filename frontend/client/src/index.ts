@@ -48,5 +48,6 @@ export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
+export type { Publication, PublishOptions } from "./publications";
 export { peerSocketUrl } from "./signaling/socket";
 export type { ClientEvents, InputClient, SlotView } from "./view";

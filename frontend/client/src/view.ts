@@ -7,6 +7,7 @@ import type {
   KeysMessage,
   MotionMessage,
   Participant,
+  PublishKind,
   Role,
   SlotState,
   StreamerState,
@@ -16,6 +17,7 @@ import type { Api } from "./api";
 import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
+import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
 /** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
@@ -62,6 +64,10 @@ export type ClientEvents = {
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
   /** Something was copied in the session, perhaps the same as before. */
   clipboard: ClipboardCopy;
+  /** What this client publishes is a source now, or has another slot. */
+  published: Publication;
+  /** Something is not published any more; with the reason, if this client has not asked for it. */
+  unpublished: { readonly kind: PublishKind; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };

@@ -134,19 +134,38 @@ impl VideoOutlet {
         self.taps.extend(self.new_taps.0.try_iter());
         self.taps.retain_mut(|tap| tap.send(&unit));
         let payloads = packetize::payloads(&unit, self.number);
+        let AccessUnit { codec, keyframe, captured, .. } = unit;
+        self.publish_cut(Cut { codec, keyframe, captured, payloads });
+    }
+
+    /// Broadcasts one access unit that is cut into payloads already. Never blocks. Taps get nothing of it.
+    pub fn publish_cut(&mut self, cut: Cut) {
+        let Cut { codec, keyframe, captured, payloads } = cut;
         if payloads.is_empty() {
             return;
         }
-        let ticks = ticks_since(self.clock, unit.captured, VIDEO_CLOCK_HZ);
+        let ticks = ticks_since(self.clock, captured, VIDEO_CLOCK_HZ);
         let time = self.last_time.map_or(ticks, |last| ticks.max(last + 1));
         self.last_time = Some(time);
         let bytes = payloads.iter().map(Bytes::len).sum();
         let number = self.number;
         self.number += 1;
-        let AccessUnit { codec, keyframe, captured, .. } = unit;
         let unit = VideoUnit { number, codec, keyframe, captured, time, payloads, bytes };
         (self.publish)(Arc::new(unit));
     }
+}
+
+/// An access unit as a publisher has cut it.
+#[derive(Debug)]
+pub struct Cut {
+    /// What the payloads are of.
+    pub codec: VideoCodec,
+    /// Decodable alone.
+    pub keyframe: bool,
+    /// When the frame was taken.
+    pub captured: Instant,
+    /// RTP payloads, in order.
+    pub payloads: Vec<Bytes>,
 }
 
 /// Where a source publishes sound. Owned by the sound thread.

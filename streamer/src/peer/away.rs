@@ -64,7 +64,9 @@ impl Deferred {
                 | PeerCommand::Switch { .. }
                 | PeerCommand::Keyframe { .. }
                 | PeerCommand::ReportSlots
-                | PeerCommand::SetRole(_),
+                | PeerCommand::SetRole(_)
+                | PeerCommand::Publish(_)
+                | PeerCommand::Unpublish(_),
             )
             | Deferred::Bind { .. }
             | Deferred::Offline(_) => 0,

@@ -38,11 +38,14 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use super::checks::Checks;
 use super::demux;
 use super::feedback::{Feedback, FeedbackReader};
+use super::intake::{self, Intake};
 use super::multi_webrtc;
 use super::negotiate;
 use super::path::Path;
 use super::slot::{Packet, Report};
 use super::socket::Candidates;
+use crate::publish;
+use crate::publish::sections::{self, Section};
 
 /// Nomination waits for the next check, so checks are this often until connected.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -214,6 +217,8 @@ pub struct Connection {
     checks: Checks,
     /// What the peer has offered, if it has: a restart is another offer with the same in it.
     offered: Option<String>,
+    /// Lets its RTP in, if the peer may publish.
+    intake: Option<Intake>,
 }
 
 impl Connection {
@@ -260,7 +265,13 @@ impl Connection {
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
             offered: None,
+            intake: None,
         })
+    }
+
+    /// The peer may publish: what it sends is taken from now on.
+    pub fn allow_publishing(&mut self, now: Instant) {
+        self.intake.get_or_insert_with(|| Intake::new(now));
     }
 
     /// Offers candidates with these addresses in place of our own of the same family: behind a 1:1 NAT, what comes to
@@ -320,16 +331,22 @@ impl Connection {
         Ok(sdp)
     }
 
-    /// Takes the peer's answer to our offer.
+    /// Takes the peer's answer to our offer. Returns the sections in which it may publish.
     ///
     /// # Errors
     /// When it is no SDP or does not fit the offer.
-    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
-        let sdp = self.usable_candidates(sdp.as_ref())?;
-        let answer = RTCSessionDescription::answer(sdp).map_err(failed("answer"))?;
+    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<Vec<Section>, Error> {
+        let usable = self.usable_candidates(&negotiate::without_streams(sdp.as_ref()))?;
+        let answer = RTCSessionDescription::answer(usable).map_err(failed("answer"))?;
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
-        Ok(())
+        Ok(self.publishing_sections(sdp.as_ref()))
+    }
+
+    /// The sections in which the peer, whose description this is, may publish.
+    fn publishing_sections(&self, theirs: &str) -> Vec<Section> {
+        let ours = self.intake.as_ref().and_then(|_| self.pc.local_description());
+        ours.map(|ours| sections::read(&ours.sdp, theirs)).unwrap_or_default()
     }
 
     /// Takes the peer's offer; the media sections must be there already. Returns our answer.
@@ -337,7 +354,25 @@ impl Connection {
     /// # Errors
     /// When it is no SDP or nothing in it can be answered.
     pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
-        let sdp = self.usable_candidates(&negotiate::as_receiver(sdp.as_ref()))?;
+        self.accept_one_way(now, &negotiate::one_way(sdp.as_ref(), "a=recvonly"))
+    }
+
+    /// Takes the peer's offer to publish. Returns our answer, and the sections in which the peer may send.
+    ///
+    /// # Errors
+    /// When it is no SDP, nothing in it can be answered, or nothing would be sent.
+    pub fn accept_publisher(&mut self, now: Instant, sdp: Bounded) -> Result<(String, Vec<Section>), Error> {
+        let offer = negotiate::one_way(sdp.as_ref(), "a=sendonly");
+        let answer = self.accept_one_way(now, &negotiate::without_streams(&offer))?;
+        let sections = sections::read(&answer, sdp.as_ref());
+        if sections.iter().all(|section| section.formats.is_empty()) {
+            return Err(Error::new("offer", "there is nothing in it that could be published"));
+        }
+        Ok((answer, sections))
+    }
+
+    fn accept_one_way(&mut self, now: Instant, sdp: &str) -> Result<String, Error> {
+        let sdp = self.usable_candidates(sdp)?;
         let offered = sdp.clone();
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
@@ -431,6 +466,9 @@ impl Connection {
 
     /// Takes a datagram.
     pub fn receive(&mut self, now: Instant, path: Path, data: &[u8]) {
+        if intake::is_rtp(data) && !self.intake.as_mut().is_some_and(|intake| intake.admits(now, data)) {
+            return;
+        }
         // First byte (RFC 7983): 20..=63 is DTLS.
         let dtls = data.first().is_some_and(|byte| (20..64).contains(byte));
         if !self.answered || dtls && !self.ice_connected {
@@ -594,6 +632,18 @@ impl Connection {
         };
         if !reports.is_empty() {
             let packets = reports.iter().map(report).collect();
+            self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
+        }
+    }
+
+    /// What the peer has published since the last call. `packets`, which is empty, takes its place.
+    pub fn take_rtp(&mut self, packets: &mut Vec<publish::Packet>) {
+        self.feedback.take_rtp(packets);
+    }
+
+    /// Queues RTCP about what the peer publishes.
+    pub fn send_rtcp(&mut self, now: Instant, packets: Vec<Box<dyn rtc::rtcp::Packet>>) {
+        if !packets.is_empty() {
             self.write(now, RTCMessage::RtcpPacket(String::new(), packets));
         }
     }

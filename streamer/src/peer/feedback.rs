@@ -1,10 +1,10 @@
-//! RTCP from a peer: what it lost, what it needs, how it is doing.
+//! RTCP from a peer: what it lost, what it needs, how it is doing. And RTP of one that publishes.
 //!
-//! `rtc` would route whole compounds by their first packet and drop some; the [`Tap`] takes them all
-//! before that, and passes RTP through untouched.
+//! `rtc` would route whole compounds by their first packet and drop some, and knows only streams that are announced in an SDP or
+//! named by a rid in each packet; the [`Tap`] takes all before that, and leaves nothing for `rtc` to route.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -12,6 +12,7 @@ use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
 };
@@ -20,16 +21,23 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
 use super::bandwidth::Arrivals;
+use crate::publish;
 
-/// RTCP packets not yet looked at. Shared between a connection and the tap inside its own `rtc` pipeline, on one
+/// Packets not yet looked at. Shared between a connection and the tap inside its own `rtc` pipeline, on one
 /// thread: the lock is never contended.
-type Inbox = Arc<Mutex<Vec<Box<dyn rtc::rtcp::Packet>>>>;
+type Inbox = Arc<Mutex<Packets>>;
+
+#[derive(Default)]
+struct Packets {
+    rtcp: Vec<Box<dyn rtc::rtcp::Packet>>,
+    rtp: Vec<publish::Packet>,
+}
 
 /// Most sequence numbers of one NACK that are answered; no receiver asks for more of one frame.
 const MAX_NACKED: usize = 512;
 /// Most packets that one message tells the arrival of. Chromium sends one every 50 to 250 ms.
 const MAX_ARRIVALS: usize = 4096;
-/// Most RTCP packets kept between two looks, which come after each datagram.
+/// Most packets of each kind kept between two looks, which come after each datagram.
 const MAX_INBOX: usize = 64;
 
 /// What a peer says about what it receives.
@@ -62,6 +70,13 @@ pub enum Feedback {
         /// Since then, in 1/65536 s.
         delay: u32,
     },
+    /// A sender report of a stream that the peer publishes.
+    SenderReport {
+        /// Of which stream.
+        ssrc: u32,
+        /// Middle 32 bits of its NTP time.
+        ntp: u32,
+    },
 }
 
 /// The connection's end: takes what has arrived.
@@ -71,8 +86,17 @@ pub struct FeedbackReader(Inbox);
 impl FeedbackReader {
     /// Everything since the last call, in order.
     pub fn take(&self) -> Vec<Feedback> {
-        let packets = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let packets = std::mem::take(&mut self.inbox().rtcp);
         packets.iter().flat_map(|packet| decode(packet.as_ref())).collect()
+    }
+
+    /// All RTP since the last call, in order. `packets`, which is empty, takes its place.
+    pub fn take_rtp(&self, packets: &mut Vec<publish::Packet>) {
+        std::mem::swap(&mut self.inbox().rtp, packets);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Packets> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pipeline's end.
@@ -94,6 +118,9 @@ fn decode(packet: &dyn rtc::rtcp::Packet) -> Vec<Feedback> {
         vec![Feedback::Arrivals(arrivals(report))]
     } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
         report.reports.iter().map(reception).collect()
+    } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
+        let told = Feedback::SenderReport { ssrc: report.ssrc, ntp: (report.ntp_time >> 16) as u32 };
+        report.reports.iter().map(reception).chain([told]).collect()
     } else {
         Vec::new()
     }
@@ -137,6 +164,23 @@ fn total_lost(field: u32) -> u32 {
     if field < 1 << 23 { field } else { 0 }
 }
 
+fn published(packet: rtc::rtp::Packet) -> publish::Packet {
+    let rtc::rtp::Packet { header, payload } = packet;
+    publish::Packet {
+        ssrc: header.ssrc,
+        payload_type: header.payload_type,
+        marker: header.marker,
+        sequence: header.sequence_number,
+        timestamp: header.timestamp,
+        extensions: header
+            .extensions
+            .into_iter()
+            .map(|extension| (extension.id, extension.payload))
+            .collect(),
+        payload,
+    }
+}
+
 /// The only interceptor of our peer connections.
 pub struct Tap {
     inbox: Inbox,
@@ -155,8 +199,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
         match message.message.packet {
             Packet::Rtcp(packets) => {
                 let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = MAX_INBOX.saturating_sub(inbox.len());
-                inbox.extend(packets.into_iter().take(room));
+                let room = MAX_INBOX.saturating_sub(inbox.rtcp.len());
+                inbox.rtcp.extend(packets.into_iter().take(room));
+            }
+            Packet::Rtp(packet) => {
+                let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                if inbox.rtp.len() < MAX_INBOX {
+                    inbox.rtp.push(published(packet));
+                }
             }
             _ => self.read.push_back(message),
         }

@@ -15,6 +15,11 @@ use crate::feed::{Bitrate, Demand, VideoUnit};
 /// first keyframe is there; asking for another one would have to wait for [`KeyframeRequests`]' turn.
 const FRESH: Duration = Duration::from_millis(300);
 
+/// A feed without a picture for so long does not flow.
+const FLOWING: Duration = Duration::from_secs(1);
+/// Bitrates are measured over this.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
 /// One feed.
 pub struct Feed {
     /// What was sent lately; empty for sound.
@@ -27,6 +32,28 @@ pub struct Feed {
     online: bool,
     /// Codec of its newest picture.
     codec: Option<VideoCodec>,
+    rate: Rate,
+}
+
+/// How many bits a feed has a second, measured over seconds.
+#[derive(Debug, Default)]
+struct Rate {
+    since: Option<Instant>,
+    bytes: usize,
+    bps: f64,
+}
+
+impl Rate {
+    fn add(&mut self, now: Instant, bytes: usize) {
+        let since = *self.since.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= RATE_WINDOW {
+            self.bps = self.bytes as f64 * 8.0 / elapsed.as_secs_f64();
+            self.since = Some(now);
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+    }
 }
 
 /// All feeds, by id.
@@ -49,7 +76,8 @@ impl Feeds {
         let watchers = 0;
         let online = true;
         let codec = None;
-        self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec });
+        let rate = Rate::default();
+        self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec, rate });
     }
 
     /// A feed that nothing is bound to any more.
@@ -78,6 +106,17 @@ impl Feeds {
         self.feeds.get(&id)?.codec
     }
 
+    /// Whether pictures of a feed come: there was one within the last second.
+    pub fn flows(&self, now: Instant, id: FeedId) -> bool {
+        let newest = self.feeds.get(&id).and_then(|feed| feed.gop.newest());
+        newest.is_some_and(|unit| now.saturating_duration_since(unit.captured) < FLOWING)
+    }
+
+    /// Bits per second of a feed, as measured lately.
+    pub fn bitrate(&self, id: FeedId) -> f64 {
+        self.feeds.get(&id).map_or(0.0, |feed| feed.rate.bps)
+    }
+
     /// One feed.
     pub fn get(&self, id: FeedId) -> Option<&Feed> {
         self.feeds.get(&id)
@@ -87,6 +126,7 @@ impl Feeds {
     pub fn push(&mut self, now: Instant, id: FeedId, unit: &Arc<VideoUnit>) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         feed.codec = Some(unit.codec);
+        feed.rate.add(now, unit.bytes);
         if unit.keyframe {
             feed.requests.made(now);
         }

@@ -21,6 +21,8 @@ pub mod demux;
 mod feedback;
 mod feeds;
 pub mod handover;
+mod intake;
+mod layers;
 pub mod limit;
 mod messages;
 mod multi_webrtc;
@@ -32,6 +34,7 @@ mod parts;
 mod path;
 #[expect(clippy::module_inception, reason = "the folder is of all peers, the file of one")]
 mod peer;
+pub mod publishing;
 mod routes;
 pub mod shard;
 mod slot;
@@ -48,12 +51,13 @@ use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::ipc::{IcePatch, RequestError};
 use common::sdp::Bounded;
-use common::signal::{Role, SlotState};
+use common::signal::{PublishKind, Role, SlotState};
 use common::stats::NetworkStats;
 
 use crate::feed::{AudioUnit, Demand, VideoUnit};
 pub use connection::Srtp;
 pub use path::Path;
+use publishing::{Outlet, Pictured, Taken};
 pub use socket::Network;
 
 /// Names a peer within its shard. Never used again, so that what is late for one cannot reach another.
@@ -68,6 +72,8 @@ pub struct FeedId(pub u32);
 pub struct Binding {
     /// Its picture.
     pub video: FeedId,
+    /// The low layer of its picture, if it may have one.
+    pub low: Option<FeedId>,
     /// Its sound, if it has any.
     pub audio: Option<FeedId>,
 }
@@ -91,6 +97,8 @@ pub enum Begin {
     Offer {
         /// Every slot, for good; else those that show something, and again when these change.
         preallocated: bool,
+        /// With sections in which the peer may publish.
+        publishes: bool,
     },
     /// We offer slot 0 alone to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
     OfferToMultiWebrtc,
@@ -100,6 +108,11 @@ pub enum Begin {
         offer: Bounded,
         /// What each of its video sections shows, in order.
         slots: Vec<SlotChoice>,
+    },
+    /// The peer offers to send: a picture, sound or both.
+    Publish {
+        /// SDP.
+        offer: Bounded,
     },
 }
 
@@ -228,6 +241,10 @@ pub enum PeerCommand {
     Patch(IcePatch),
     /// Changes what the peer may do.
     SetRole(Role),
+    /// Publishes something that the peer sends.
+    Publish(Box<Outlet>),
+    /// Publishes it no longer.
+    Unpublish(PublishKind),
 }
 
 /// Who gets a message.
@@ -331,6 +348,27 @@ pub enum Report {
         peer: PeerId,
         /// What is to be on it.
         content: Content,
+    },
+    /// The first picture that a peer publishes is there, or it has another codec or size.
+    Pictured {
+        /// Who.
+        peer: PeerId,
+        /// What is known of it.
+        pictured: Pictured,
+    },
+    /// Which layers of what a peer publishes anybody takes.
+    Layers {
+        /// Who.
+        peer: PeerId,
+        /// Of what.
+        taken: Taken,
+    },
+    /// Something that a peer is to publish has no section in its connection.
+    Unpublishable {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        kind: PublishKind,
     },
     /// A peer is gone.
     Gone {

@@ -36,6 +36,8 @@ use super::slot::{Codecs, PayloadTypes};
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 /// Numbers packets of all streams together, so that the receiver can say when each arrived.
 pub const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// How loud a packet of sound is (RFC 6464).
+const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 /// Needed to publish simulcast layers without SSRCs in the SDP.
 const PUBLISH_EXTENSIONS: [&str; 3] = [
     "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -73,6 +75,7 @@ pub fn media_engine() -> Result<MediaEngine, Error> {
         engine.register_header_extension(capability(uri), RtpCodecKind::Video, None)?;
     }
     engine.register_header_extension(capability(PUBLISH_EXTENSIONS[0]), RtpCodecKind::Audio, None)?;
+    engine.register_header_extension(capability(AUDIO_LEVEL), RtpCodecKind::Audio, None)?;
     Ok(engine)
 }
 
@@ -236,10 +239,18 @@ pub fn with_simulcast(sdp: &str) -> String {
     out
 }
 
-/// A peer's offer as `rtc` gets it. It takes the transport of the first section for all of them, as we bundle
-/// everything, and would refuse others that differ from it; and it finds no track of ours for a section in which
-/// the peer would like to send as well, which is a matter of the answer.
-pub fn as_receiver(offer: &str) -> String {
+/// A peer's description without the streams that it announces, as `rtc` gets it: it would keep a state for each, and finds them in
+/// fewer ways than we do; see [`crate::publish::demux`].
+pub fn without_streams(sdp: &str) -> String {
+    const STREAMS: [&str; 4] = ["a=ssrc:", "a=ssrc-group:", "a=rid:", "a=simulcast:"];
+    let kept = sdp.split_inclusive('\n').filter(|line| !STREAMS.iter().any(|name| line.starts_with(name)));
+    kept.collect()
+}
+
+/// A peer's offer as `rtc` gets it, with `direction` for sections in which the peer would send as well as receive: what of that
+/// becomes true is a matter of the answer. `rtc` takes the transport of the first section for all of them, as we bundle everything,
+/// and would refuse others that differ from it.
+pub fn one_way(offer: &str, direction: &str) -> String {
     const TRANSPORT: [&str; 3] = ["a=candidate:", "a=ice-ufrag:", "a=ice-pwd:"];
     let mut sections = 0;
     let mut out = String::with_capacity(offer.len());
@@ -249,7 +260,7 @@ pub fn as_receiver(offer: &str) -> String {
             continue;
         }
         match line.strip_prefix("a=sendrecv") {
-            Some(end) => out.extend(["a=recvonly", end]),
+            Some(end) => out.extend([direction, end]),
             None => out.push_str(line),
         }
     }
@@ -413,6 +424,6 @@ mod tests {
         let expected = "v=0\r\na=ice-options:trickle\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\na=candidate:1\r\na=recvonly\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\n";
-        assert_eq!(as_receiver(offer), expected);
+        assert_eq!(one_way(offer, "a=recvonly"), expected);
     }
 }

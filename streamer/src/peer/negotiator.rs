@@ -93,7 +93,7 @@ impl Work {
     fn offered_bytes(&self) -> usize {
         match self {
             Work::Join(join) => match &join.begin {
-                Begin::Accept { offer, .. } => offer.as_ref().len(),
+                Begin::Accept { offer, .. } | Begin::Publish { offer } => offer.as_ref().len(),
                 Begin::Offer { .. } | Begin::OfferToMultiWebrtc => 0,
             },
             Work::Answer(..) | Work::Offer(_) | Work::Restart(..) => 0,
@@ -312,7 +312,7 @@ fn negotiate(now: Instant, common: &Common, work: Work) -> (Option<Box<Peer>>, O
 
 fn join(now: Instant, common: &Common, join: Join) -> (Option<Box<Peer>>, Outcome) {
     let Join { id, role, srtp, bindings, begin } = join;
-    let accepts = matches!(begin, Begin::Accept { .. });
+    let accepts = matches!(begin, Begin::Accept { .. } | Begin::Publish { .. });
     let setup = Setup {
         id,
         role,

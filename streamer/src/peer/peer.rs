@@ -1,7 +1,9 @@
 //! One peer as a shard sees it: its connection, its slots, its budget.
 
+mod layers;
 mod media;
 mod negotiation;
+mod publishing;
 mod slots;
 
 use std::net::IpAddr;
@@ -23,6 +25,7 @@ use super::multi_webrtc;
 use super::offers::Offers;
 use super::pace::Pace;
 use super::parts::Parts;
+use super::publishing::Publishing;
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
 use super::{Begin, Binding, Path};
@@ -85,6 +88,8 @@ pub struct Peer {
     not_retransmitted: u64,
     /// It is one of these pages.
     page: Option<multi_webrtc::Client>,
+    /// What it publishes, once it may.
+    publishing: Option<Box<Publishing>>,
 }
 
 /// What a peer may do how often.
@@ -144,9 +149,9 @@ impl Peer {
         connection.set_public_ips(setup.public_ips);
         connection.deny_candidates(now, setup.deny_candidates);
         let slots = slots::create(&mut connection, setup.bindings, &begin)?;
-        let accepts = matches!(begin, Begin::Accept { .. });
+        let accepts = matches!(begin, Begin::Accept { .. } | Begin::Publish { .. });
         let page = (begin == Begin::OfferToMultiWebrtc).then(multi_webrtc::Client::default);
-        let (sdp, offers) = negotiation::begin(now, &mut connection, setup.role, &slots, begin)?;
+        let begun = negotiation::begin(now, &mut connection, &slots, begin)?;
         let mut peer = Self {
             id: setup.id,
             role: setup.role,
@@ -158,7 +163,7 @@ impl Peer {
             path_full: false,
             starved: false,
             slots,
-            offers,
+            offers: begun.offers,
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
             audio_bytes: 0,
@@ -167,11 +172,12 @@ impl Peer {
             stats: PeerStats::default(),
             not_retransmitted: 0,
             page,
+            publishing: begun.publishing,
         };
         if accepts {
             peer.agree();
         }
-        Ok((peer, sdp))
+        Ok((peer, begun.sdp))
     }
 
     /// The connection.
@@ -203,6 +209,7 @@ impl Peer {
     /// The peer goes: says goodbye, and counts it out of its feeds.
     pub fn leave(&mut self, cx: &mut Context) {
         for slot in &mut self.slots {
+            slot.forget_next(&mut cx.feeds);
             slots::unwatch(slot.watched.take(), &mut cx.feeds);
         }
         self.connection.close();
@@ -266,6 +273,9 @@ impl Peer {
     /// What happened on the connection.
     pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
         self.connection.poll(now, events);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.receive(now, &mut self.connection);
+        }
     }
 
     /// Sends everything that is queued; `learn` is told where what goes.
@@ -286,6 +296,9 @@ impl Peer {
     /// Lets timers run. False when the peer did not connect in time.
     pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
         self.connection.timeout(now);
+        if let Some(publishing) = &mut self.publishing {
+            publishing.timeout(now, &mut self.connection);
+        }
         self.send_due(now);
         if self.phase == Phase::Connected && now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
@@ -304,7 +317,11 @@ impl Peer {
             Phase::Lost => None,
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
-        [own, repeat, self.pace.deadline(), self.connection.deadline()].into_iter().flatten().min()
+        let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
+        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Its counters.
@@ -337,7 +354,8 @@ mod tests {
             bindings: &[None; 2],
             messages: 1,
         };
-        let (mut peer, _) = Peer::new(now, setup, Begin::Offer { preallocated: true }).unwrap();
+        let (mut peer, _) =
+            Peer::new(now, setup, Begin::Offer { preallocated: true, publishes: false }).unwrap();
         let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
         let video = |peer: &Peer, n: usize| peer.slots[n].video.ssrc();
         let audio = peer.slots[0].audio.ssrc();

@@ -42,6 +42,7 @@ use super::socket::{Inbox, Network, Sockets};
 use super::tcp::{Arrived, Handed};
 use super::timers::Timers;
 use super::{Binding, Command, Key, Media, Report};
+use crate::feed::Demand;
 use crate::input;
 use crate::stats::Counter;
 use crate::wake::{Wake, wait_for};
@@ -151,6 +152,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         timers: Timers::default(),
         inbox: Inbox::default(),
         events: Vec::new(),
+        published: Vec::new(),
         limits_due: None,
         counted: NetworkStats::default(),
     };
@@ -227,6 +229,8 @@ struct Shard {
     timers: Timers,
     inbox: Inbox,
     events: Vec<Event>,
+    /// What those who watch say of what is published here.
+    published: Vec<(Key, Arc<Demand>)>,
     /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of peers that are gone.
@@ -259,16 +263,44 @@ impl Shard {
         let deadline =
             [self.timers.next(), self.context.feeds.deadline(), self.limits_due].into_iter().flatten().min();
         let (datagrams, tcp) = self.sockets.fds();
-        let readable = datagrams.chain([self.wake.as_fd()]);
+        let wishes = self.published.iter().map(|(_, demand)| demand.wake_fd());
+        let readable = datagrams.chain([self.wake.as_fd()]).chain(wishes);
         let mut fds: Vec<_> = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let before = fds.len();
         fds.extend(tcp.poll_fds());
         // Fails only for want of memory: the turn is taken at once then.
         let _ = wait_for(&mut fds, deadline);
         let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
+        let wishes = self.published.iter().zip(&fds[before - self.published.len()..]);
+        let wishes = wishes.filter(|(_, fd)| !fd.revents().is_empty());
+        let wished: Vec<_> = wishes.map(|((key, demand), _)| (*key, demand.clone())).collect();
         drop(fds);
         self.sockets.tcp().polled(said.into_iter());
         self.wake.reset();
+        for (key, demand) in wished {
+            demand.reset_wake();
+            self.take_wishes(key);
+        }
+    }
+
+    /// Asks a peer for what those who watch it want. One that is away is asked when it is back.
+    fn take_wishes(&mut self, key: Key) {
+        let now = Instant::now();
+        if let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) {
+            peer.take_wishes(now);
+            for taken in peer.news_of_layers(now) {
+                self.reports.send(Report::Layers { peer: peer.id, taken });
+            }
+            peer.transmit(&mut self.sockets, |_, _| {});
+            schedule(&mut self.timers, key, peer);
+        }
+    }
+
+    /// Something that a peer publishes has begun or ended.
+    fn follow_published(&mut self, key: Key) {
+        self.published.retain(|(of, _)| *of != key);
+        let demands = self.peers.get_mut(&key).and_then(Entry::here).map(|peer| peer.demands());
+        self.published.extend(demands.unwrap_or_default().into_iter().map(|demand| (key, demand)));
     }
 
     fn take_media(&mut self) {
@@ -333,7 +365,14 @@ impl Shard {
                     let _ = self.input.keys(Actor::Peer(peer.id), held);
                 }
                 self.after_input(now, key);
-                self.with(key, |peer, cx| peer.resume(now, cx));
+                self.with(key, |peer, cx| {
+                    peer.resume(now, cx);
+                    peer.choose_layers(now, cx);
+                });
+                if self.published.iter().any(|(of, _)| *of == key) {
+                    // What nobody takes any more is told after a while.
+                    self.take_wishes(key);
+                }
             } else {
                 self.remove(key, "the connection was not made in time");
             }
@@ -359,6 +398,7 @@ impl Shard {
             tcp.removed(&entry.ufrag);
         }
         self.keys_by_id.remove(&entry.id);
+        self.published.retain(|(of, _)| *of != key);
         self.routes.remove(key, &entry.ufrag);
         self.timers.remove(key);
         let peer = match entry.place {

@@ -266,7 +266,9 @@ impl VideoWriter {
             self.sent[usize::from(sequence) % SENT_RING] = Some(sent);
             self.packets = self.packets.wrapping_add(1);
             self.octets = self.octets.wrapping_add(payload.len() as u32);
-            let (ssrc, payload) = (self.ssrc, renumbered(unit, payload, picture));
+            let ssrc = self.ssrc;
+            // After a switch or a pause its picture has another number at this peer.
+            let payload = packetize::numbered(unit.codec, payload, picture);
             let marker = n == last;
             out.push(Packet { payload_type, marker, sequence, timestamp, ssrc, playout_delay, payload });
         }
@@ -278,7 +280,7 @@ impl VideoWriter {
         let sent = sent.filter(|sent| sent.sequence == sequence)?;
         let (unit, original) = gop.packet(sent.unit, sent.packet)?;
         let payload_type = self.codecs.get(unit.codec)?.rtx?;
-        let original = renumbered(unit, original, sent.picture);
+        let original = packetize::numbered(unit.codec, original, sent.picture);
         let mut payload = BytesMut::with_capacity(2 + original.len());
         payload.put_u16(sequence);
         payload.put_slice(&original);
@@ -300,16 +302,6 @@ impl VideoWriter {
         let rtp_time = (now as u32).wrapping_add(self.offset);
         let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
         (self.packets > 0).then_some(report)
-    }
-}
-
-/// The payload as this peer gets it: its picture's number is another one after a switch or a pause.
-fn renumbered(unit: &VideoUnit, payload: &Bytes, picture: u16) -> Bytes {
-    match packetize::picture_id_at(unit.codec) {
-        Some(at) if picture != packetize::picture_id(unit.number) => {
-            packetize::with_picture_id(payload, at, picture)
-        }
-        _ => payload.clone(),
     }
 }
 

@@ -23,7 +23,7 @@ use common::api::Peer;
 use common::exit::ExitReason;
 use common::id::{MAIN_SOURCE, PeerId, SourceName};
 use common::ipc::{Json, SHARED_DIR, Settings, StreamerIpcMessage};
-use common::signal::ServerMessage;
+use common::signal::{PublishKind, ServerMessage};
 use common::spec::{HomeDirs, StreamerSpec};
 use common::stats::StreamerStats;
 use tokio::sync::mpsc;
@@ -32,7 +32,8 @@ use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::link::{Finished, Link};
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
-use crate::peer::{Command, FeedId, Media, Network, Report, handover, shard};
+use crate::peer::publishing::{MediaOutlet, Outlet};
+use crate::peer::{Command, FeedId, Media, Network, PeerCommand, Report, handover, shard};
 use crate::process::confine;
 use crate::session::Started;
 use crate::session::effects::{Effect, RenditionStart, SourceStart};
@@ -178,6 +179,19 @@ impl Performer {
             Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
+            Effect::Publish { shard, peer, kind, video, low, audio } => {
+                let mut feeds = vec![video.id, audio.id];
+                feeds.extend(low.as_ref().map(|feed| feed.id));
+                let media = match kind {
+                    PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video {
+                        high: self.video_outlet(video),
+                        low: low.map(|feed| self.video_outlet(feed)),
+                    },
+                    PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
+                };
+                let command = PeerCommand::Publish(Box::new(Outlet { kind, feeds, media }));
+                self.shards[shard].commands.send(Command::Peer { peer, command });
+            }
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),
             Effect::StartRendition(start) => self.start_rendition(start),

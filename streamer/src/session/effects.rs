@@ -8,7 +8,7 @@ use common::clipboard::Wanted;
 use common::id::{PeerId, SourceName};
 use common::ipc::request::Clipboard;
 use common::ipc::{Json, RequestError, StreamerIpcMessage};
-use common::signal::ServerMessage;
+use common::signal::{PublishKind, ServerMessage};
 use common::slots::{Pixel, Source, SourceList, WindowList};
 use common::spec::SourceSpec;
 use common::stats::StreamerStats;
@@ -58,6 +58,21 @@ pub enum Effect {
     Input(input::Event),
     /// Tells the input thread that a source shakes a gamepad. Left out when the thread is busy.
     Rumble(SourceName, u8, Motors),
+    /// Has a shard publish what a peer sends: pictures to the one feed, or sound to the other.
+    Publish {
+        /// Index of the peer's shard.
+        shard: usize,
+        /// The peer.
+        peer: PeerId,
+        /// What it sends.
+        kind: PublishKind,
+        /// The source's pictures.
+        video: Feed,
+        /// The low layer of them.
+        low: Option<Feed>,
+        /// Its sound.
+        audio: Feed,
+    },
     /// Starts a source on a thread of its own; [`super::Session::started`] is told the outcome.
     StartSource(Box<SourceStart>),
     /// Ends a source, and before it the renditions that are made from it. Takes time, and is not waited for.

@@ -5,13 +5,13 @@ use common::control::ControlMode;
 use common::id::{PeerId, TokenId};
 use common::ipc::request::PeerAdded;
 use common::ipc::{Code, Join, RequestError};
-use common::person::{Person, Rights};
+use common::person::{PeerRight, Person, Rights};
 use common::sdp::Bounded;
 use common::signal::{Capabilities, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
 use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
-use super::peers::Presence;
+use super::peers::{Entry, Presence};
 use super::slots::Bound;
 use super::{Now, Session};
 use crate::link::ReplyTo;
@@ -57,9 +57,7 @@ impl Session {
                 self.join_multi_webrtc(now, to, socket, role, token_id)
             }
             Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
-            Join::Whip { .. } => {
-                Err(RequestError::new(Code::Unsupported, "nothing can be published to this streamer"))
-            }
+            Join::Whip { offer, token_id, person } => self.join_whip(now, to, offer, token_id, person),
             Join::Multistream { offer, slots, session, socket, token_id } => {
                 self.join_multistream(now, to, offer, slots, session, socket, token_id)
             }
@@ -89,7 +87,9 @@ impl Session {
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token, false);
         let srtp = if capabilities.srtp_gcm { Srtp::Gcm } else { Srtp::Any };
-        self.begin(now, peer, srtp, Begin::Offer { preallocated });
+        let may_publish = |entry: &Entry| entry.peer.rights.contains(&PeerRight::Publish);
+        let publishes = self.peers.get(peer).is_some_and(may_publish);
+        self.begin(now, peer, srtp, Begin::Offer { preallocated, publishes });
         Ok(())
     }
 
@@ -131,6 +131,32 @@ impl Session {
         let (peer, _) = self.admit(now, newcomer)?;
         self.joining.insert(peer, Joining { to, slots: Vec::new() });
         self.begin(now, peer, Srtp::Any, Begin::Accept { offer, slots: vec![SlotChoice::Follow] });
+        Ok(())
+    }
+
+    fn join_whip(
+        &mut self,
+        now: Now,
+        to: ReplyTo<PeerAdded>,
+        offer: String,
+        token_id: Option<TokenId>,
+        person: Person,
+    ) -> Result<(), RequestError> {
+        let offer = bounded_offer(offer)?;
+        if !person.rights.contains(&PeerRight::Publish) {
+            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
+        }
+        let newcomer = Newcomer {
+            kind: PeerKind::Whip,
+            presence: Presence::Elsewhere,
+            role: Role::Viewer,
+            slots: 0,
+            token_id,
+            person,
+        };
+        let (peer, _) = self.admit(now, newcomer)?;
+        self.joining.insert(peer, Joining { to, slots: Vec::new() });
+        self.begin(now, peer, Srtp::Any, Begin::Publish { offer });
         Ok(())
     }
 

@@ -255,7 +255,7 @@ impl Session {
         None
     }
 
-    fn first_picture(&mut self, now: Now, name: &str) {
+    pub(super) fn first_picture(&mut self, now: Now, name: &str) {
         let Some(entry) = self.sources.get_mut(name) else { return };
         match std::mem::replace(&mut entry.life, Life::Idle) {
             // The keyframe has overtaken the news that the source has been started.
@@ -423,6 +423,7 @@ impl Session {
         if temporary {
             self.clear_all_of(name, &reason);
             self.drop_source(name);
+            self.fill_slots();
         }
     }
 
@@ -461,7 +462,7 @@ impl Session {
     }
 
     /// `DELETE …/sources/{name}`.
-    pub(super) fn remove_named(&mut self, name: &str) -> Result<(), RequestError> {
+    pub(super) fn remove_named(&mut self, now: Now, name: &str) -> Result<(), RequestError> {
         if name == MAIN_SOURCE {
             let message = "the session is about its main source; delete the streamer instead";
             return Err(RequestError::new(Code::MainSource, message));
@@ -470,8 +471,13 @@ impl Session {
             let message = format!("there is no source {name:?}");
             return Err(RequestError::new(Code::SourceNotFound, message));
         }
-        self.clear_all_of(name, "the source was removed");
+        let reason = "the source was removed";
+        if self.unpublish_source(now, name, reason) {
+            return Ok(());
+        }
+        self.clear_all_of(name, reason);
         self.drop_source(name);
+        self.fill_slots();
         Ok(())
     }
 

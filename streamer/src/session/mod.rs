@@ -16,6 +16,7 @@ mod join;
 mod lifecycle;
 mod participants;
 mod peers;
+mod publishing;
 mod reports;
 mod room;
 mod shards;
@@ -51,6 +52,7 @@ use arbiter::Arbiter;
 use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
+use publishing::Publications;
 use room::Room;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};
@@ -115,6 +117,7 @@ pub struct Session {
     participants: Throttle,
     room: Room,
     sources: Sources,
+    published: Publications,
     snapshots: Snapshots,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
@@ -154,6 +157,7 @@ impl Session {
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             room: Room::default(),
             sources: Sources::default(),
+            published: Publications::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),
             cursor: DesktopCursor::Unknown,
@@ -244,7 +248,7 @@ impl Session {
                 self.update_sources(now);
             }
             AnyRequest::RemoveSource(request) => {
-                let result = self.remove_named(&request.name);
+                let result = self.remove_named(now, &request.name);
                 self.effects.reply(asked.by(&request), result);
                 self.update_sources(now);
             }

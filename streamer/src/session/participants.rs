@@ -32,6 +32,7 @@ impl Session {
         let Some(entry) = self.peers.get(peer) else { return };
         let shard = &mut self.shards[entry.shard];
         shard.peers = shard.peers.saturating_sub(1);
+        self.unpublish_all(now, peer, &reason);
         self.peers.remove(peer);
         self.room.leave(peer);
         if let Some(Joining { to, .. }) = self.joining.remove(&peer) {
@@ -68,7 +69,7 @@ impl Session {
                 message.map(|message| self.effects.broadcast(ServerMessage::Chat(message)))
             }
             Talk::Reaction(emoji) => {
-                let reaction = self.room.react(now.instant, by, &emoji);
+                let reaction = self.room.react(now.instant, peer, &emoji);
                 let message = ServerMessage::Reaction { peer_id: peer, emoji };
                 reaction.map(|()| self.effects.broadcast(message))
             }
@@ -94,6 +95,7 @@ impl Session {
         if kind == PublishKind::Microphone {
             self.room.mute(now.instant, whom);
         }
+        self.unpublish(now, whom, kind, Some("a moderator has ended it"));
         tracing::info!(peer = %whom, %by, ?kind, "muted");
         self.effects.signal_peer(whom, ServerMessage::MutedBy { peer_id: by, kind });
         self.participants(now);
@@ -107,8 +109,7 @@ impl Session {
     }
 
     fn check_moderates(&mut self, now: Now, by: PeerId, whom: PeerId) -> Result<(), RequestError> {
-        let known = self.peers.get(by).ok_or_else(|| no_peer(by))?;
-        self.room.moderate(now.instant, &known.peer)?;
+        self.room.moderate(now.instant, by)?;
         match self.peers.get(whom) {
             Some(_) => Ok(()),
             None => Err(no_peer(whom).with_field("peerId")),
@@ -133,7 +134,10 @@ impl Session {
     /// Tells what is due to be told.
     pub fn announce(&mut self, now: Now) {
         if self.participants.take(now.instant) {
-            let participants = self.peers.participants(self.control.control().holder, &self.room);
+            let mut participants = self.peers.participants(self.control.control().holder, &self.room);
+            for participant in &mut participants {
+                participant.publishing = self.published_by(participant.peer_id);
+            }
             self.effects.broadcast(ServerMessage::Participants { participants });
         }
     }

@@ -40,8 +40,13 @@ impl Session {
                     known.state = state;
                     self.peer_changed(peer);
                 }
-                if state == PeerState::Connected {
-                    tracing::info!(%peer, "connected");
+                match state {
+                    PeerState::Connected => {
+                        tracing::info!(%peer, "connected");
+                        self.publish_all(now, peer);
+                    }
+                    PeerState::Lost => self.unpublish_all(now, peer, "the connection was lost"),
+                    PeerState::Connecting => {}
                 }
             }
             Report::Listening { peer } => {
@@ -57,6 +62,12 @@ impl Session {
                 self.resize_for(peer, slot, Size { width, height })
             }
             Report::Clipboard { peer, content } => self.set_clipboard_for(peer, content),
+            Report::Pictured { peer, pictured } => self.pictured(now, peer, pictured),
+            Report::Layers { peer, taken } => self.layers_taken(peer, taken),
+            Report::Unpublishable { peer, kind } => {
+                let reason = "nothing was negotiated in which that could be sent";
+                self.unpublish(now, peer, kind, Some(reason));
+            }
             Report::Gone { peer, reason } => self.peer_gone(now, peer, reason),
             Report::Stats { shard, network, peers } => {
                 for (id, stats) in peers {

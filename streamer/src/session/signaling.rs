@@ -4,7 +4,7 @@ use common::api::PeerKind;
 use common::id::PeerId;
 use common::ipc::request::Patched;
 use common::ipc::{Code, IcePatch, RequestError};
-use common::person::Rights;
+use common::person::{PeerRight, Rights};
 use common::sdp::Bounded;
 use common::signal::{ClientMessage, Role, ServerMessage};
 use common::slots::SlotConfig;
@@ -23,6 +23,11 @@ const MAX_PATCHES: usize = 8;
 impl Session {
     /// A peer's signalling.
     pub(super) fn signal(&mut self, now: Now, peer: PeerId, message: ClientMessage) {
+        if let Some(right) = message.needs_right()
+            && self.peers.get(peer).is_some_and(|entry| !entry.peer.rights.contains(&right))
+        {
+            return self.effects.refuse_peer(peer, missing(right));
+        }
         let change = |command| Command::Peer { peer, command };
         let command = match message {
             ClientMessage::Switch { slot, stream, quality, request_id } => {
@@ -45,6 +50,8 @@ impl Session {
             ClientMessage::Pause { slot } => change(PeerCommand::Pause { slot, paused: true }),
             ClientMessage::Resume { slot } => change(PeerCommand::Pause { slot, paused: false }),
             ClientMessage::Keyframe { slot } => change(PeerCommand::Keyframe { slot }),
+            ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
+            ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::Bye => {
                 let _ = self.remove_peer(peer, "the peer said goodbye".to_owned());
                 return;
@@ -89,6 +96,9 @@ impl Session {
     pub(super) fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
         let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
         known.rights.clone_from(&rights);
+        if !rights.contains(&PeerRight::Publish) {
+            self.unpublish_all(now, peer, "the right to publish was taken away");
+        }
         self.effects.signal_peer(peer, ServerMessage::Rights { rights });
         self.peer_changed(peer);
         self.participants(now);
@@ -136,4 +146,12 @@ impl Session {
             self.patching.remove(&peer);
         }
     }
+}
+
+fn missing(right: PeerRight) -> RequestError {
+    let code = match right {
+        PeerRight::Publish => Code::MayNotPublish,
+        PeerRight::Chat | PeerRight::Moderate => Code::NotAllowed,
+    };
+    RequestError::new(code, format!("this needs the right {}", right.as_str()))
 }

@@ -62,7 +62,7 @@ impl Session {
         self.update_sources(now);
     }
 
-    fn choose_slot(&self, slot: Option<SlotIndex>) -> Result<SlotIndex, RequestError> {
+    pub(super) fn choose_slot(&self, slot: Option<SlotIndex>) -> Result<SlotIndex, RequestError> {
         let Some(slot) = slot else {
             let kept = |slot: &SlotIndex| self.slots.contains_key(slot) || self.is_reserved(*slot);
             return (0..self.spec.slots).find(|slot| !kept(slot)).ok_or_else(|| {
@@ -165,6 +165,7 @@ impl Session {
     pub(super) fn clear_slot(&mut self, now: Now, slot: SlotIndex) -> Result<(), RequestError> {
         self.check_slot(slot)?;
         self.clear(slot, None);
+        self.fill_slots();
         self.update_sources(now);
         Ok(())
     }
@@ -381,6 +382,7 @@ impl Session {
             fps: info.as_ref().map_or(0, |info| info.fps),
             cursor: info.map_or(CursorMode::Embedded, |info| info.cursor),
             input: self.target_of(shown).is_some(),
+            publisher: self.published.peer_of(&shown.source),
         })
     }
 

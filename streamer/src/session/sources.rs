@@ -129,6 +129,8 @@ pub struct Entry {
     pub host: Arc<HostStatus>,
     /// Its picture.
     pub video: Feed,
+    /// The low layer of its picture, if a peer publishes it.
+    pub low: Option<Feed>,
     /// Its sound. Of a source that encodes another one anew, that one's.
     pub audio: Feed,
     /// Lets others encode it anew.
@@ -152,6 +154,7 @@ impl Entry {
             key: SourceKey::default(),
             host: Arc::default(),
             video,
+            low: None,
             audio,
             tapping: None,
             renditions: BTreeMap::new(),
@@ -208,7 +211,7 @@ impl Entry {
 
     /// All feeds, renditions included.
     pub fn feeds(&self) -> impl Iterator<Item = &Feed> {
-        [&self.video, &self.audio].into_iter().chain(self.renditions.values())
+        [&self.video, &self.audio].into_iter().chain(&self.low).chain(self.renditions.values())
     }
 
     /// As REST shows it.
@@ -217,7 +220,7 @@ impl Entry {
         let info = self.info();
         let reader = info.as_ref().and_then(|info| info.reader.clone());
         let info = info.filter(|_| self.is_running());
-        let pictures = std::iter::once(&self.video).chain(self.renditions.values());
+        let pictures = std::iter::once(&self.video).chain(&self.low).chain(self.renditions.values());
         slots::Source {
             name: name.to_owned(),
             source: self.spec.redacted(),
@@ -338,7 +341,8 @@ impl Sources {
             Some(upstream) => Some(upstream.audio.id),
             None => sounds.then_some(entry.audio.id),
         };
-        Some(Binding { video, audio })
+        let low = entry.low.as_ref().filter(|_| shown.height.is_none()).map(|feed| feed.id);
+        Some(Binding { video, low, audio })
     }
 
     /// Sources that are to be started, and those that are to be stopped, given those that are shown to somebody.

@@ -9,6 +9,7 @@ pub mod ffmpeg;
 pub mod frames;
 pub mod live;
 pub mod moonlight;
+pub mod published;
 pub mod rendition;
 pub mod rtsp;
 pub mod schedule;
@@ -366,5 +367,6 @@ pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<
         (SourceSpec::Ffmpeg(spec), _) => Ok(Box::new(ffmpeg::start(spec, None, outlets)?)),
         (SourceSpec::Exec(spec), _) => Ok(Box::new(ffmpeg::start_program(spec, outlets)?)),
         (SourceSpec::Moonlight(spec), _) => Ok(Box::new(moonlight::start(spec, outlets)?)),
+        (SourceSpec::Publish(_), _) => Err(Error::Unsupported { kind: "publish", what: "start of its own" }),
     }
 }

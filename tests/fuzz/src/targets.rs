@@ -14,7 +14,7 @@ use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
 use common::media::VideoCodec;
 use common::sdp::Bounded;
-use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
+use common::signal::{Capabilities, ClientMessage, PublishKind, Role, ServerMessage};
 use common::spec::StreamSpec;
 use serde::de::DeserializeOwned;
 use streamer::feed::packetize;
@@ -22,6 +22,7 @@ use streamer::media::{AccessUnit, Size};
 use streamer::peer::connection::{Connection, Identity, Srtp};
 use streamer::peer::socket::Candidates;
 use streamer::peer::{Path, demux, negotiate};
+use streamer::publish::{Output, Packet, Publisher, keyframe, sections};
 use streamer::source::ffmpeg::{read::Reader, ts};
 use streamer::source::live::{av1, h264, h265, opus};
 use streamer::source::rtsp::depacketize;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "framing", seeds: framing_seeds, run: framed },
     Target { name: "handover", seeds: handover_seeds, run: handover },
     Target { name: "rtp", seeds: rtp_seeds, run: rtp },
+    Target { name: "published", seeds: published_seeds, run: published },
     Target { name: "h264", seeds: Vec::new, run: annex_b },
     Target { name: "mpegts", seeds: Vec::new, run: mpegts },
     Target { name: "host_video", seeds: hosts::video_seeds, run: hosts::video },
@@ -349,6 +351,73 @@ fn rtp(input: &[u8]) {
         ticks += if flags & 4 != 0 { 3000 } else { 0 };
     }
 }
+
+/// What a peer publishes: packets, each with its stream, kind, flags, number, time, an extension and a payload.
+fn published_seeds() -> Vec<Vec<u8>> {
+    let packet = |stream: u8, payload_type: u8, number: u8, payload: &[u8]| {
+        let len = payload.len() as u8;
+        [&[stream, payload_type, 1, 0, number, number, 3, len][..], payload].concat()
+    };
+    let camera = [
+        packet(0, 102, 1, &[0x78, 0, 2, 0x67, 66, 0, 2, 0x68, 1]),
+        packet(0, 102, 2, &[0x7c, 0x85, 1, 2, 3]),
+        packet(0, 102, 4, &[0x41, 9]),
+        packet(1, 103, 1, &[0, 3, 0x41, 9]),
+    ];
+    let vp8 = [
+        packet(2, 96, 1, &[0x90, 0x80, 0x80, 1, 0x10, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xb4, 0]),
+        packet(3, 111, 1, &[0xfc, 1, 2]),
+    ];
+    vec![camera.concat(), vp8.concat()]
+}
+
+fn published(input: &[u8]) {
+    let mut theirs = String::from("v=0");
+    for (ssrc, section) in (0..).step_by(2).zip(["video", "video", "audio"]) {
+        theirs += &format!("\r\nm={section} 9 x\r\na=ssrc-group:FID {ssrc} {}\r\na=ssrc:{ssrc} x", ssrc + 1);
+    }
+    let start = Instant::now();
+    let mut publisher = Publisher::new(start, sections::read(PUBLISHING, &theirs));
+    let mut out = Vec::new();
+    for kind in [PublishKind::Camera, PublishKind::Screen, PublishKind::Microphone] {
+        publisher.publish(kind);
+    }
+    let mut rest = input;
+    let mut now = start;
+    while let Some((header, behind)) = rest.split_first_chunk::<8>() {
+        let &[ssrc, payload_type, flags, high, low, time, extension, len] = header;
+        let (payload, next) = behind.split_at(usize::from(len).min(behind.len()));
+        rest = next;
+        now += Duration::from_millis(u64::from(flags >> 2));
+        let value = Bytes::copy_from_slice(&payload[..payload.len().min(16)]);
+        let packet = Packet {
+            ssrc: ssrc.into(),
+            payload_type: payload_type & 0x7f,
+            marker: flags & 1 != 0,
+            sequence: u16::from_be_bytes([high, low]),
+            timestamp: u32::from(time) << (flags & 24),
+            extensions: vec![(extension, value)],
+            payload: Bytes::copy_from_slice(payload),
+        };
+        publisher.receive(now, packet, &mut out);
+        publisher.timeout(now, &mut out);
+        for output in out.drain(..) {
+            if let Output::Frame { frame, .. } = output {
+                assert!(frame.payloads.iter().all(|payload| !payload.is_empty()));
+                let _ = keyframe::size(frame.codec, &frame.payloads);
+            }
+        }
+    }
+    let _ = sections::read(&String::from_utf8_lossy(input), &String::from_utf8_lossy(input));
+}
+
+/// The sections of an offer of ours in which a peer may publish.
+const PUBLISHING: &str = "v=0\r\nm=video 9 x\r\na=mid:0\r\na=recvonly\r\na=rtpmap:102 H264/90000\r\na=rtpmap:103 rtx/90000\r\n\
+    a=fmtp:103 apt=102\r\na=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+    a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\nm=video 9 x\r\na=mid:1\r\na=recvonly\r\n\
+    a=rtpmap:96 VP8/90000\r\na=rtpmap:98 VP9/90000\r\na=rtpmap:45 AV1/90000\r\na=rtpmap:100 H265/90000\r\n\
+    m=audio 9 x\r\na=mid:2\r\na=recvonly\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=extmap:3 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
 
 fn annex_b(input: &[u8]) {
     let mut assembler = h264::Assembler::default();

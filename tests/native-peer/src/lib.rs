@@ -12,6 +12,7 @@
 //! [`Stack::Rtc`] only looks at RTP headers, which are not encrypted, and so costs little more than the system call that
 //! receives; with [`Media::Units`] it decrypts and hands out whole access units. Peers on [`Stack::Webrtc`] always decrypt.
 
+pub mod camera;
 mod crowd;
 mod depacketize;
 mod page;
@@ -77,6 +78,37 @@ pub enum Event {
     },
     /// A whole access unit, with [`Media::Units`].
     Unit(Unit),
+    /// Packets that the peer has sent are to be sent again; on [`Stack::Rtc`].
+    Nack {
+        /// Of which stream.
+        ssrc: u32,
+        /// Their sequence numbers.
+        sequences: Vec<u16>,
+    },
+    /// The peer is to send a keyframe; on [`Stack::Rtc`].
+    Pli {
+        /// In which stream.
+        ssrc: u32,
+    },
+}
+
+/// An RTP packet that a peer sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Stream.
+    pub ssrc: u32,
+    /// Payload type.
+    pub payload_type: u8,
+    /// Marker.
+    pub marker: bool,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// Header extensions: ids and values.
+    pub extensions: Vec<(u8, Bytes)>,
+    /// Payload.
+    pub payload: Bytes,
 }
 
 /// A data channel, by its number in the protocol.

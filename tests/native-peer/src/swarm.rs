@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use common::person::Rights;
 use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
 use rustix::event::Timespec;
 use rustix::event::epoll;
 
 use crate::signalling::{Read, Signalling};
 use crate::stack::{BUFFER_BYTES, Endpoint, Endpoints, Purpose, Stack};
-use crate::{Channel, Error, Event, Media};
+use crate::{Channel, Error, Event, Media, Outgoing};
 
 /// Timers of peers that connect, and of those that are connected, are looked at this often.
 const CONNECTING_TICK: Duration = Duration::from_millis(5);
@@ -45,6 +46,8 @@ struct Peer {
 pub struct Swarm {
     options: Options,
     capabilities: Capabilities,
+    /// What they ask for at most; `None`: all that they may have.
+    rights: Option<Rights>,
     epoll: OwnedFd,
     peers: Vec<Peer>,
     endpoints: Endpoints,
@@ -74,6 +77,7 @@ impl Swarm {
             endpoints: Endpoints::new(stack, options.media)?,
             options,
             capabilities: Capabilities::default(),
+            rights: None,
             epoll,
             peers: Vec::new(),
             events: VecDeque::new(),
@@ -87,6 +91,11 @@ impl Swarm {
     /// What peers that join from now on say that they can do.
     pub fn set_capabilities(&mut self, capabilities: Capabilities) {
         self.capabilities = capabilities;
+    }
+
+    /// Peers that join from now on ask for no more than these rights.
+    pub fn set_rights(&mut self, rights: Rights) {
+        self.rights = Some(rights);
     }
 
     /// One more peer begins to join; returns its index. [`Event::Connected`] tells when it has.
@@ -127,7 +136,7 @@ impl Swarm {
             token: None,
             resume,
             role: Some(*role),
-            rights: None,
+            rights: self.rights.clone(),
             display_name: None,
             capabilities,
         };
@@ -244,6 +253,19 @@ impl Swarm {
     /// Sends a text on a data channel of a peer. False when it is not open.
     pub fn send_text(&mut self, index: usize, channel: Channel, text: &str) -> bool {
         self.peers[index].endpoint.send_text(channel, text)
+    }
+
+    /// Sends RTP packets of a peer, whatever was negotiated.
+    pub fn send_rtp(&mut self, index: usize, packets: &[Outgoing]) {
+        for packet in packets {
+            self.peers[index].endpoint.send_rtp(packet);
+        }
+    }
+
+    /// A peer leaves in good order. Its events go on until the streamer has let it go.
+    pub fn bye(&mut self, index: usize) {
+        // A WebSocket that has ended needs no goodbye.
+        let _ = self.tell(index, &ClientMessage::Bye);
     }
 
     /// Ends all peers in good order.

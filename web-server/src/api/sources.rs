@@ -21,7 +21,11 @@ pub fn allowed(source: &SourceSpec, path: &str, site: &Site) -> Result<(), ApiEr
         SourceSpec::Exec(spec) => command(&spec.command, path, site),
         SourceSpec::Rtsp(spec) => input(spec.url.expose(), &format!("{path}.url"), site),
         SourceSpec::Ffmpeg(spec) => input(spec.input.expose(), &format!("{path}.input"), site),
-        SourceSpec::Test(_) | SourceSpec::Window(_) | SourceSpec::Moonlight(_) => Ok(()),
+        SourceSpec::Test(_)
+        | SourceSpec::Window(_)
+        | SourceSpec::Moonlight(_)
+        // Refused by its own rules.
+        | SourceSpec::Publish(_) => Ok(()),
     }
 }
 

@@ -128,7 +128,8 @@ fn stream(source: &SourceSpec) -> Value {
         | SourceSpec::Window(_)
         | SourceSpec::Rtsp(_)
         | SourceSpec::Ffmpeg(_)
-        | SourceSpec::Moonlight(_) => {}
+        | SourceSpec::Moonlight(_)
+        | SourceSpec::Publish(_) => {}
     }
     json!(shown)
 }

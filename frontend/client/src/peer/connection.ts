@@ -9,6 +9,7 @@ import type { GeneralMessage, GeneralRequest, IceServer, KeysMessage, MotionMess
 import { CHANNEL_IDS } from "../generated/constants";
 import { preferLatency } from "./latency";
 import { withoutLipSync, withStereo } from "./sdp";
+import { Senders } from "./senders";
 import type { NegotiatedTrack } from "./slots";
 
 export type PeerEvents = {
@@ -52,6 +53,8 @@ const KEYS_BACKLOG_BYTES = 1024 * 1024;
 const INTERRUPTED_MS = 8_000;
 
 export class PeerConnection extends Emitter<PeerEvents> {
+  /** What is sent to the streamer. */
+  readonly senders = new Senders();
   readonly #pc: RTCPeerConnection;
   readonly #keys: RTCDataChannel;
   readonly #motion: RTCDataChannel;
@@ -128,6 +131,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
       try {
         const sdp = this.#options.lipSync ? offer : withoutLipSync(offer);
         await this.#pc.setRemoteDescription({ type: "offer", sdp });
+        await this.senders.prepare(this.#pc, sdp);
         // Before the answer, so that whoever plays the tracks is ready when their first packets arrive.
         this.emit("tracks", this.#negotiatedTracks());
         const answer = await this.#pc.createAnswer();
@@ -137,6 +141,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
         // overtake it, as gathering begins with the description.
         send(local);
         await applied;
+        await this.senders.negotiated();
       } catch (error) {
         if (this.#closed) return;
         throw new OrielError("protocol", "the browser refused the offer", { cause: error });
@@ -199,7 +204,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
 
   #negotiatedTracks(): NegotiatedTrack<MediaStreamTrack>[] {
     return this.#pc.getTransceivers().flatMap(({ mid, receiver, currentDirection, direction }) => {
-      if (mid === null || direction === "inactive" || currentDirection === "stopped") return [];
+      if (mid === null || ["inactive", "sendonly"].includes(direction) || currentDirection === "stopped") return [];
       preferLatency(receiver);
       const { track } = receiver;
       const kind = track.kind === "video" ? "video" : "audio";

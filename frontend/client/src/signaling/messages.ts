@@ -31,6 +31,9 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   "muted-by": { peerId: "string", kind: "string" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
+  published: { kind: "string", source: "string" },
+  unpublished: { kind: "string" },
+  "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };
 

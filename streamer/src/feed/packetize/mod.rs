@@ -44,21 +44,20 @@ pub fn picture_id(number: u64) -> u16 {
     number as u16 & PICTURE_ID_BITS
 }
 
-/// Where in a payload the number of its picture is.
-pub fn picture_id_at(codec: VideoCodec) -> Option<usize> {
-    match codec {
-        VideoCodec::VP8 => Some(vp8::PICTURE_ID_AT),
-        VideoCodec::VP9 => Some(vp9::PICTURE_ID_AT),
+/// The payload with this number of its picture. One that has no number of 15 bits, as those of publishers may not, stays as it is.
+pub fn numbered(codec: VideoCodec, payload: &Bytes, id: u16) -> Bytes {
+    let at = match codec {
+        VideoCodec::VP8 => vp8::picture_id_at(payload),
+        VideoCodec::VP9 => vp9::picture_id_at(payload),
         VideoCodec::H264 | VideoCodec::H265 | VideoCodec::AV1 => None,
-    }
-}
-
-/// The same payload with another number at `at`, where [`picture_id_at`] has it.
-pub fn with_picture_id(payload: &Bytes, at: usize, id: u16) -> Bytes {
+    };
+    let number = at.and_then(|at| Some((at, payload.get(at..at + 2)?)));
+    let Some((at, _)) = number.filter(|(_, number)| number[0] & 0x80 != 0 && **number != long_picture_id(id))
+    else {
+        return payload.clone();
+    };
     let mut renumbered = BytesMut::from(&payload[..]);
-    if let Some(bytes) = renumbered.get_mut(at..at + 2) {
-        bytes.copy_from_slice(&long_picture_id(id));
-    }
+    renumbered[at..at + 2].copy_from_slice(&long_picture_id(id));
     renumbered.freeze()
 }
 
@@ -131,15 +130,31 @@ mod tests {
 
     #[test]
     fn only_the_number_of_a_picture_is_changed() {
-        for (codec, first) in [(VideoCodec::VP8, [0x90, 0x80]), (VideoCodec::VP9, [0x8c, 0x80])] {
+        for (codec, at) in [(VideoCodec::VP8, 2), (VideoCodec::VP9, 1)] {
             let unit = AccessUnit { codec, ..AccessUnit::sample(&[0xa2; 2000], true) };
             let payload = &payloads(&unit, 0x1_8003)[0];
-            let at = picture_id_at(codec).unwrap();
-            assert_eq!((payload[0], payload[at..at + 2].to_vec()), (first[0] & payload[0], vec![0x80, 3]));
-            let other = with_picture_id(payload, at, 0x7ffe);
+            assert_eq!(payload[at..at + 2], [0x80, 3], "{codec:?}");
+            assert_eq!(numbered(codec, payload, 3).as_ptr(), payload.as_ptr(), "nothing is copied");
+            let other = numbered(codec, payload, 0x7ffe);
             assert_eq!(other[at..at + 2], [0xff, 0xfe]);
             assert_eq!((&other[..at], &other[at + 2..]), (&payload[..at], &payload[at + 2..]));
         }
-        assert_eq!(with_picture_id(&Bytes::from_static(&[1, 2]), 2, 5)[..], [1, 2], "too short for one");
+    }
+
+    #[test]
+    fn payloads_without_a_long_number_stay_as_they_are() {
+        for (codec, payload) in [
+            (VideoCodec::VP8, &[0x10, 0x80, 0x80, 1][..]),
+            (VideoCodec::VP8, &[0x90, 0x40, 0x80, 1]),
+            (VideoCodec::VP8, &[0x90, 0x80, 0x7f, 1]),
+            (VideoCodec::VP8, &[0x90, 0x80, 0x80]),
+            (VideoCodec::VP9, &[0x08, 0x80, 1]),
+            (VideoCodec::VP9, &[0x88, 0x7f, 1]),
+            (VideoCodec::VP9, &[0x88]),
+            (VideoCodec::H264, &[0x90, 0x80, 0x80, 1]),
+        ] {
+            let payload = Bytes::copy_from_slice(payload);
+            assert_eq!(numbered(codec, &payload, 5), payload, "{codec:?}");
+        }
     }
 }

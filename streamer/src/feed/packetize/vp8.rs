@@ -12,8 +12,12 @@ const START: u8 = 0x10;
 const HAS_PICTURE_ID: u8 = 0x80;
 /// Length of the descriptor.
 const DESCRIPTOR: usize = 4;
-/// Where the number is.
-pub const PICTURE_ID_AT: usize = 2;
+/// Where the number of its picture is, if a payload has one.
+pub fn picture_id_at(payload: &[u8]) -> Option<usize> {
+    const AT: usize = 2;
+    let has_number = payload.first()? & EXTENDED != 0 && payload.get(1)? & HAS_PICTURE_ID != 0;
+    has_number.then_some(AT)
+}
 
 /// The RTP payloads of one picture.
 pub fn payloads(picture: &[u8], id: u16) -> Vec<Bytes> {

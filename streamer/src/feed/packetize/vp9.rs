@@ -14,8 +14,11 @@ const BEGINS: u8 = 0x08;
 const ENDS: u8 = 0x04;
 /// Length of the descriptor.
 const DESCRIPTOR: usize = 3;
-/// Where the number is.
-pub const PICTURE_ID_AT: usize = 1;
+/// Where the number of its picture is, if a payload has one.
+pub fn picture_id_at(payload: &[u8]) -> Option<usize> {
+    const AT: usize = 1;
+    (payload.first()? & HAS_PICTURE_ID != 0).then_some(AT)
+}
 
 /// The RTP payloads of one picture (a superframe, if its encoder makes those).
 pub fn payloads(picture: &[u8], keyframe: bool, id: u16) -> Vec<Bytes> {

@@ -34,6 +34,7 @@ impl Peer {
             return;
         }
         for slot in &mut self.slots {
+            slot.change_layer(now, feed, unit, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
@@ -117,12 +118,17 @@ impl Peer {
     /// The pictures that it watches, and what each may have of its path.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let pictures = watched.clone().count().max(1);
-        let share = self.bandwidth.rate_bps().map_or(Bitrate::Any, |bps| {
-            let left = bps * VIDEO_SHARE - self.audio_bps;
-            Bitrate::AtMost((left / pictures as f64).max(MIN_VIDEO_BPS) as u32)
-        });
+        let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
         watched.map(move |binding| (binding.video, share))
+    }
+
+    /// What each picture may have of its path, bits per second; `None`: as much as there is.
+    pub(super) fn share(&self) -> Option<u32> {
+        let pictures = self.slots.iter().filter(|slot| slot.watched.is_some()).count().max(1);
+        self.bandwidth.rate_bps().map(|bps| {
+            let left = bps * VIDEO_SHARE - self.audio_bps;
+            (left / pictures as f64).max(MIN_VIDEO_BPS) as u32
+        })
     }
 
     /// Acts on RTCP.
@@ -133,6 +139,11 @@ impl Peer {
                 let slot = self.slots.iter().find(|slot| slot.video.ssrc() == ssrc);
                 let watched = slot.and_then(|slot| slot.watched);
                 self.wants_keyframe(now, watched, cx);
+            }
+            Feedback::SenderReport { ssrc, ntp } => {
+                if let Some(publishing) = &mut self.publishing {
+                    publishing.sender_report(now, ssrc, ntp);
+                }
             }
             Feedback::Arrivals(arrivals) => {
                 self.bandwidth.feedback(now, &arrivals);

@@ -6,33 +6,50 @@ use std::time::Instant;
 use common::id::SlotIndex;
 use common::ipc::{Code, IcePatch, RequestError};
 use common::sdp::Bounded;
-use common::signal::Role;
 
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::peer::connection::{Connection, Error};
 use crate::peer::offers::Offers;
+use crate::peer::publishing::Publishing;
 use crate::peer::{Begin, Sections, negotiate};
+
+/// How the negotiation with a new peer has begun.
+pub(super) struct Begun {
+    /// Our offer, or our answer to the peer's.
+    pub(super) sdp: String,
+    pub(super) offers: Offers,
+    /// What the peer may publish, if that is known already.
+    pub(super) publishing: Option<Box<Publishing>>,
+}
 
 /// The first SDP to a new peer: our offer, or our answer to the peer's.
 pub(super) fn begin(
     now: Instant,
     connection: &mut Connection,
-    role: Role,
     slots: &[Slot],
     begin: Begin,
-) -> Result<(String, Offers), Error> {
-    match begin {
-        Begin::OfferToMultiWebrtc => Ok((connection.offer_to_multi_webrtc(now)?, Offers::all())),
-        Begin::Offer { preallocated } => {
-            if role >= Role::Controller {
+) -> Result<Begun, Error> {
+    let mut publishing = None;
+    let (sdp, offers) = match begin {
+        Begin::OfferToMultiWebrtc => (connection.offer_to_multi_webrtc(now)?, Offers::all()),
+        Begin::Offer { preallocated, publishes } => {
+            if publishes {
                 negotiate::add_publishing_sections(connection.pc()).map_err(Error::slots)?;
+                connection.allow_publishing(now);
             }
             let offers = if preallocated { Offers::all() } else { Offers::active(active(slots)) };
-            Ok((connection.offer(now)?, offers))
+            (connection.offer(now)?, offers)
         }
-        Begin::Accept { offer, .. } => Ok((connection.accept(now, offer)?, Offers::answered_all())),
-    }
+        Begin::Accept { offer, .. } => (connection.accept(now, offer)?, Offers::answered_all()),
+        Begin::Publish { offer } => {
+            connection.allow_publishing(now);
+            let (answer, sections) = connection.accept_publisher(now, offer)?;
+            publishing = Some(Box::new(Publishing::new(now, sections)));
+            (answer, Offers::answered_all())
+        }
+    };
+    Ok(Begun { sdp, offers, publishing })
 }
 
 impl Peer {
@@ -77,8 +94,13 @@ impl Peer {
     /// # Errors
     /// It is no SDP, or does not fit our offer.
     pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<(), Error> {
-        self.connection.answer(now, sdp)?;
+        let sections = self.connection.answer(now, sdp)?;
         self.agree();
+        match &mut self.publishing {
+            Some(publishing) => publishing.set_sections(sections),
+            None if sections.is_empty() => {}
+            None => self.publishing = Some(Box::new(Publishing::new(now, sections))),
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::{Context, Peer, Phase};
 use crate::feed::ticks;
 use crate::peer::connection::{Connection, Error};
 use crate::peer::feeds::Feeds;
+use crate::peer::layers::LayerChoice;
 use crate::peer::slot::{AudioWriter, Seeds, VideoWriter};
 use crate::peer::{Begin, Binding, FeedId, SlotChoice};
 
@@ -26,8 +27,12 @@ pub(super) struct Slot {
     pub(super) video: VideoWriter,
     pub(super) audio: AudioWriter,
     pub(super) paused: bool,
-    /// Feeds that this slot is counted as a watcher of.
+    /// Feeds that this slot is counted as a watcher of. Of two layers, its picture is the one that is sent.
     pub(super) watched: Option<Binding>,
+    /// The layer that it should have.
+    pub(super) layer: LayerChoice,
+    /// The picture of that layer, watched too until it has a keyframe to begin with.
+    pub(super) next: Option<FeedId>,
     /// What was told of it last; `None`: tell in any case.
     pub(super) reported: Option<SlotState>,
     /// Packets of its video that the peer has reported lost so far.
@@ -43,7 +48,7 @@ pub(super) fn create(
     let mut slots = Vec::new();
     for (n, (binding, own)) in shown_first(bindings, begin).into_iter().enumerate() {
         let mut slot = Slot::new(binding, own);
-        if binding.is_some() || *begin != (Begin::Offer { preallocated: false }) {
+        if binding.is_some() || !matches!(begin, Begin::Offer { preallocated: false, .. }) {
             // At most MAX_SLOTS.
             slot.add_sections(connection, n as SlotIndex)?;
         }
@@ -65,6 +70,7 @@ fn shown_first(bindings: &[Option<Binding>], begin: &Begin) -> Vec<(Option<Bindi
             });
             shown.collect()
         }
+        Begin::Publish { .. } => Vec::new(),
     }
 }
 
@@ -78,6 +84,8 @@ impl Slot {
             audio: AudioWriter::new(seeds()),
             paused: false,
             watched: None,
+            layer: LayerChoice::default(),
+            next: None,
             reported: Some(SlotState::Inactive),
             lost: 0,
         }
@@ -115,7 +123,10 @@ impl Peer {
         true
     }
 
-    fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
+    /// Has a slot show something.
+    pub(super) fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
+        // Nobody receives what it publishes itself.
+        let binding = binding.filter(|binding| !self.is_own(binding));
         let state = &mut self.slots[n];
         if std::mem::replace(&mut state.binding, binding) == binding {
             return;
@@ -144,9 +155,12 @@ impl Peer {
         let slot = &mut self.slots[n];
         let agreed = self.offers.has(n as SlotIndex);
         let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
-        if slot.watched == wanted {
+        // One of its two layers is as good as the other here.
+        if slot.watched.map(|watched| Binding { video: slot.first_layer(watched), ..watched }) == wanted {
             return;
         }
+        slot.forget_next(&mut cx.feeds);
+        slot.layer = LayerChoice::default();
         unwatch(slot.watched, &mut cx.feeds);
         slot.watched = wanted;
         if let Some(binding) = wanted {

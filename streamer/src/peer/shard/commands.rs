@@ -159,6 +159,20 @@ impl Shard {
                 self.with(key, |peer, _| peer.role = role);
                 None
             }
+            PeerCommand::Publish(outlet) => {
+                let kind = outlet.kind;
+                if self.with(key, |peer, cx| peer.publish(now, *outlet, cx)) == Some(false) {
+                    self.reports.send(Report::Unpublishable { peer: id, kind });
+                }
+                self.follow_published(key);
+                self.take_wishes(key);
+                None
+            }
+            PeerCommand::Unpublish(kind) => {
+                self.with(key, |peer, _| peer.unpublish(kind));
+                self.follow_published(key);
+                None
+            }
         };
         if let Some((code, message)) = refused {
             self.reports.send(Report::Refused { peer: id, code, message });

@@ -127,6 +127,7 @@ impl Shard {
         }
         self.offer_if_due(key);
         self.after_input(now, key);
+        self.take_wishes(key);
         self.report_slots();
     }
 

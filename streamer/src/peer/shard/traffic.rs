@@ -60,6 +60,9 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         if let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) {
             peer.poll(now, &mut events);
+            for pictured in peer.take_pictured() {
+                self.reports.send(Report::Pictured { peer: peer.id, pictured });
+            }
         }
         for event in events.drain(..) {
             self.event(now, key, event);

@@ -3,6 +3,7 @@
 mod heartbeat;
 mod lifecycle;
 mod peers;
+mod publishing;
 mod room;
 mod slots;
 
@@ -16,7 +17,7 @@ use common::id::{RequestId, SourceName};
 use common::ipc::{Join, Payload, Request, StreamerIpcMessage};
 use common::media::VideoCodec;
 use common::person::Person;
-use common::signal::{Capabilities, ClientMessage, Role, ServerMessage};
+use common::signal::{Capabilities, ClientMessage, PublishKind, Role, ServerMessage};
 use common::slots::{BindSlot, SlotSource};
 use common::spec::CursorMode;
 use common::stats::StreamerStats;
@@ -101,6 +102,8 @@ struct Stage {
     started: Vec<SourceStart>,
     stopped: Vec<Box<dyn Running>>,
     renditions: Vec<RenditionStart>,
+    /// What shards are to publish: of whom, in which shard, what.
+    published: Vec<(PeerId, usize, PublishKind)>,
     input: Vec<input::Event>,
     work: Vec<Work>,
     heartbeats: Vec<StreamerStats>,
@@ -127,6 +130,7 @@ impl Stage {
             started: Vec::new(),
             stopped: Vec::new(),
             renditions: Vec::new(),
+            published: Vec::new(),
             input: Vec::new(),
             work: Vec::new(),
             heartbeats: Vec::new(),
@@ -164,6 +168,7 @@ impl Stage {
                 }
                 Effect::Input(event) => self.input.push(event),
                 Effect::Rumble(..) => {}
+                Effect::Publish { shard, peer, kind, .. } => self.published.push((peer, shard, kind)),
                 Effect::StartSource(start) => self.started.push(*start),
                 Effect::StopSource { source, .. } => self.stopped.push(source),
                 Effect::StartRendition(start) => self.renditions.push(start),
@@ -179,6 +184,7 @@ impl Stage {
         self.started.clear();
         self.stopped.clear();
         self.renditions.clear();
+        self.published.clear();
         self.input.clear();
         self.work.clear();
         self.heartbeats.clear();

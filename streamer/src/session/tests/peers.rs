@@ -71,7 +71,7 @@ fn welcome(stage: &Stage, peer: PeerId) -> (String, Role, bool) {
 fn a_native_peer_is_welcomed_before_its_offer_is_asked_for() {
     let mut stage = Stage::running(TEST);
     let peer = stage.join(Role::Controller, 1);
-    assert_eq!(joins(&stage), [(0, &Begin::Offer { preallocated: true })]);
+    assert_eq!(joins(&stage), [(0, &Begin::Offer { preallocated: true, publishes: false })]);
     let (_, role, resumed) = welcome(&stage, peer);
     assert_eq!((role, resumed), (Role::Controller, false));
     assert!(stage.told(peer).iter().any(|message| matches!(message,

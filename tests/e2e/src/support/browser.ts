@@ -23,9 +23,10 @@ const LAUNCH = {
   ],
 };
 
-/** A browser process of its own. */
-export async function launch(): Promise<{ browser: Browser; kill: () => void }> {
-  const server = await chromium.launchServer({ ...LAUNCH, handleSIGINT: false, handleSIGTERM: false });
+/** A browser process of its own, with further arguments. */
+export async function launch(args: string[] = []): Promise<{ browser: Browser; kill: () => void }> {
+  const options = { ...LAUNCH, args: [...LAUNCH.args, ...args] };
+  const server = await chromium.launchServer({ ...options, handleSIGINT: false, handleSIGTERM: false });
   cleanUp(() => server.kill());
   const pid = server.process().pid;
   if (pid === undefined) throw new Error("the browser has no process");

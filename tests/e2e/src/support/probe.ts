@@ -33,8 +33,17 @@ declare global {
         state: { kind: string };
         role: string | null;
         peerId: string | null;
-        slots: ReadonlyMap<number, { status: string | null; info: { mid: string; width: number } | null }>;
+        slots: ReadonlyMap<
+          number,
+          { status: string | null; info: { mid: string; width: number; source: string } | null }
+        >;
         negotiation: { connections: number; offers: number; signalingState: string };
+        publish(
+          kind: "camera" | "microphone" | "screen",
+          track: MediaStreamTrack,
+          options?: { name?: string },
+        ): Promise<{ source: string; slot: number | null }>;
+        unpublish(kind: "camera" | "microphone" | "screen"): Promise<void>;
         on(type: "clipboard", listener: (copied: { text: string }) => void): () => void;
         on(type: string, listener: (value: unknown) => void): () => void;
       };

@@ -6,7 +6,9 @@ use common::media::VideoCodec;
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
 };
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::shared::error::Error;
 
@@ -90,6 +92,19 @@ pub fn sender_reports(packets: &[Box<dyn rtc::rtcp::Packet>]) -> impl Iterator<I
         ssrc: report.ssrc,
         rtp_time: report.rtp_time,
         wall: unix(report.ntp_time),
+    })
+}
+
+/// What the other end asks of what is sent to it, among packets of RTCP.
+pub fn requests(packets: &[Box<dyn rtc::rtcp::Packet>]) -> impl Iterator<Item = Event> + '_ {
+    packets.iter().filter_map(|packet| {
+        let packet = packet.as_any();
+        if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let sequences = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
+            return Some(Event::Nack { ssrc: nack.media_ssrc, sequences });
+        }
+        let pli = packet.downcast_ref::<PictureLossIndication>()?;
+        Some(Event::Pli { ssrc: pli.media_ssrc })
     })
 }
 

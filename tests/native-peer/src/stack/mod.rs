@@ -32,7 +32,7 @@ use rtc::peer_connection::configuration::setting_engine::{
 };
 use rtc::peer_connection::transport::RTCDtlsRole;
 
-use crate::{Channel, Error, Event, Media};
+use crate::{Channel, Error, Event, Media, Outgoing};
 use async_layer::{AsyncLayer, Runtime};
 pub use codecs::media_engine;
 use sans_io::SansIo;
@@ -117,6 +117,9 @@ pub trait Endpoint: Send {
 
     /// Sends a text on a data channel. False when it is not open.
     fn send_text(&mut self, channel: Channel, text: &str) -> bool;
+
+    /// Sends RTP, whatever was negotiated; only on [`Stack::Rtc`].
+    fn send_rtp(&mut self, _: &Outgoing) {}
 
     /// Says goodbye.
     fn close(&mut self);

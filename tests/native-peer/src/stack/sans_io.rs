@@ -13,7 +13,7 @@ use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPa
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent, RTCTrackEvent};
-use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
@@ -22,9 +22,9 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext};
 
-use super::codecs::{Units, media_engine, sender_reports};
+use super::codecs::{Units, media_engine, requests, sender_reports};
 use super::{Endpoint, LOCAL, Purpose, data_channels, failed, settings};
-use crate::{Arrival, Channel, Error, Event, Media};
+use crate::{Arrival, Channel, Error, Event, Media, Outgoing};
 
 /// For one datagram, or as many as the kernel has coalesced.
 const DATAGRAM_BYTES: usize = 64 * 1024;
@@ -150,8 +150,8 @@ impl SansIo {
                     }
                 }
                 Packet::Rtcp(packets) => {
-                    for report in sender_reports(&packets) {
-                        each(report);
+                    for event in sender_reports(&packets).chain(requests(&packets)) {
+                        each(event);
                     }
                 }
                 _ => {}
@@ -262,6 +262,27 @@ impl Endpoint for SansIo {
         let sent = open.is_some_and(|mut open| open.send_text(Instant::now(), text).is_ok());
         self.transmit();
         sent
+    }
+
+    fn send_rtp(&mut self, packet: &Outgoing) {
+        let mut header = rtc::rtp::Header {
+            version: 2,
+            marker: packet.marker,
+            payload_type: packet.payload_type,
+            sequence_number: packet.sequence,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            ..Default::default()
+        };
+        for (id, value) in &packet.extensions {
+            // One that cannot be written is left out.
+            let _ = header.set_extension(*id, value.clone());
+        }
+        let packet = rtc::rtp::Packet { header, payload: packet.payload.clone() };
+        let message = RTCMessage::RtpPacket(String::new(), packet);
+        // What cannot be sent is as good as lost.
+        let _ = self.pc.handle_write(TaggedRTCMessage { now: Instant::now(), message });
+        self.transmit();
     }
 
     fn close(&mut self) {

@@ -108,7 +108,13 @@ fn picture(spec: &StreamerSpec) -> (u32, u32, u32) {
         Some(SourceSpec::Moonlight(spec)) => (spec.width, spec.height, spec.fps),
         Some(SourceSpec::Desktop(spec)) => (spec.width, spec.height, spec.fps),
         Some(SourceSpec::Test(spec)) => (spec.width, spec.height, spec.fps),
-        Some(SourceSpec::Window(_) | SourceSpec::Rtsp(_) | SourceSpec::Ffmpeg(_) | SourceSpec::Exec(_))
+        Some(
+            SourceSpec::Window(_)
+            | SourceSpec::Rtsp(_)
+            | SourceSpec::Ffmpeg(_)
+            | SourceSpec::Exec(_)
+            | SourceSpec::Publish(_),
+        )
         | None => (0, 0, 0),
     }
 }

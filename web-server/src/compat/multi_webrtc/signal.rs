@@ -310,6 +310,9 @@ impl Translator {
             | signal::ServerMessage::Reaction { .. }
             | signal::ServerMessage::MutedBy { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }

@@ -386,6 +386,9 @@ impl Protocol {
             | signal::ServerMessage::Reaction { .. }
             | signal::ServerMessage::MutedBy { .. }
             | signal::ServerMessage::Control(_)
+            | signal::ServerMessage::Published { .. }
+            | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }
     }

@@ -1,0 +1,341 @@
+//! What peers publish: each becomes a source, takes a free slot, and goes when its peer stops or leaves.
+//!
+//! ```text
+//! publish ──▶ source, in a slot if one is free ──first picture──▶ shown
+//!                │ no slot is free: it waits, and takes the next one
+//! unpublish, gone, lost ──▶ the source is removed, its slot is free for the next that waits
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::api::{PeerKind, PeerState};
+use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
+use common::ipc::{Code, RequestError};
+use common::media::VideoCodec;
+use common::person::PeerRight;
+use common::signal::{PublishKind, ServerMessage};
+use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
+
+use super::effects::Effect;
+use super::sources::{Life, Shown};
+use super::{Now, Session};
+use crate::peer::publishing::{Pictured, Taken};
+use crate::peer::{Command, PeerCommand};
+use crate::source::published::{Known, Published};
+
+/// Longest name of a source that is made from a wish.
+const MAX_NAME: usize = 40;
+
+/// What becomes one source: a camera and a microphone, or a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Face,
+    Screen,
+}
+
+impl Subject {
+    fn of(kind: PublishKind) -> Self {
+        match kind {
+            PublishKind::Camera | PublishKind::Microphone => Subject::Face,
+            PublishKind::Screen => Subject::Screen,
+        }
+    }
+}
+
+/// One source that a peer publishes.
+struct Publication {
+    source: SourceName,
+    known: Known,
+    /// It has had no slot yet; those that came first get the next ones.
+    waits: Option<u64>,
+}
+
+/// All that is published.
+#[derive(Default)]
+pub struct Publications {
+    all: BTreeMap<(PeerId, Subject), Publication>,
+    next: u64,
+}
+
+impl Publications {
+    /// Those that wait for a slot, in the order in which they came.
+    fn waiting(&self) -> Vec<(PeerId, Subject)> {
+        let mut waiting: Vec<_> = self.all.iter().filter_map(|(id, one)| Some((one.waits?, *id))).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The peer that publishes a source.
+    pub fn peer_of(&self, source: &str) -> Option<PeerId> {
+        self.all.iter().find(|(_, one)| one.source == source).map(|((peer, _), _)| *peer)
+    }
+}
+
+impl Session {
+    /// A peer sends this from now on.
+    pub(super) fn publish(&mut self, now: Now, peer: PeerId, kind: PublishKind, name: Option<&str>) {
+        if let Err(error) = self.try_publish(now, peer, kind, name) {
+            self.effects.refuse_peer(peer, error);
+        }
+    }
+
+    fn try_publish(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        kind: PublishKind,
+        name: Option<&str>,
+    ) -> Result<(), RequestError> {
+        self.check_publisher(peer)?;
+        let id = (peer, Subject::of(kind));
+        if !self.published.all.contains_key(&id) {
+            self.add_publication(id, name)?;
+        }
+        let Some(Publication { source, known, .. }) = self.published.all.get(&id) else { return Ok(()) };
+        let source = source.clone();
+        let known = known.clone();
+        let Some(entry) = self.sources.get_mut(&source) else { return Ok(()) };
+        let SourceSpec::Publish(spec) = &mut entry.spec else { return Ok(()) };
+        if spec.kinds.insert(kind) {
+            let video = entry.video.clone();
+            let low = entry.low.clone();
+            let audio = entry.audio.clone();
+            if let Some(shard) = self.peers.get(peer).map(|entry| entry.shard) {
+                self.effects.push(Effect::Publish {
+                    shard,
+                    peer,
+                    kind,
+                    video: video.clone(),
+                    low: low.clone(),
+                    audio,
+                });
+            }
+            if kind == PublishKind::Microphone {
+                self.room.speaks_again(peer);
+                known.set_audio(true);
+            } else {
+                for feed in [Some(&video), low.as_ref()].into_iter().flatten() {
+                    self.command_all(|| Command::FeedOnline { feed: feed.id, online: true });
+                }
+            }
+            self.source_changed(&source);
+            self.fill_slots();
+            self.participants(now);
+        }
+        // Who has a microphone and no camera has no picture that could be waited for.
+        if kind == PublishKind::Microphone {
+            self.first_picture(now, &source);
+        }
+        self.tell_published(peer, kind);
+        Ok(())
+    }
+
+    fn check_publisher(&self, peer: PeerId) -> Result<(), RequestError> {
+        let entry = self.peers.get(peer);
+        let entry = entry.ok_or_else(|| RequestError::new(Code::PeerNotFound, "you have left"))?;
+        if !entry.peer.rights.contains(&PeerRight::Publish) {
+            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
+        }
+        if entry.peer.state != PeerState::Connected {
+            return Err(RequestError::new(Code::JoinFailed, "publish when you are connected"));
+        }
+        Ok(())
+    }
+
+    /// A new source of a peer's, in a slot if one is free.
+    fn add_publication(&mut self, id: (PeerId, Subject), name: Option<&str>) -> Result<(), RequestError> {
+        let (peer, subject) = id;
+        if self.sources.all().len() >= MAX_SOURCES {
+            let message = format!("this streamer has {MAX_SOURCES} sources, the most it may have");
+            return Err(RequestError::new(Code::TooManySources, message));
+        }
+        let source = self.free_name(peer, subject, name);
+        let spec = SourceSpec::Publish(PublishSpec { peer, kinds: BTreeSet::new() });
+        let failed = |error: std::io::Error| RequestError::new(Code::SourceFailed, error.to_string());
+        self.add_source(source.clone(), spec, false).map_err(failed)?;
+        let known = Known::nothing();
+        let key = self.sources.key();
+        let low = self.sources.feed().map_err(failed)?;
+        self.command_all(|| Command::AddFeed { feed: low.id, demand: low.demand.clone() });
+        if let Some(entry) = self.sources.get_mut(&source) {
+            entry.key = key;
+            entry.low = Some(low);
+            entry.life = Life::Warming(Box::new(Published(known.clone())));
+        }
+        let waits = Some(self.published.next);
+        self.published.next += 1;
+        self.published.all.insert(id, Publication { source, known, waits });
+        Ok(())
+    }
+
+    /// A name for a source: as it is wished for, else after the peer; with a number if it is taken.
+    fn free_name(&self, peer: PeerId, subject: Subject, wish: Option<&str>) -> SourceName {
+        let shown = self.peers.get(peer).and_then(|entry| entry.peer.display_name.as_deref());
+        let mut wishes = [wish, shown].into_iter().flatten().map(as_name);
+        let wished = wishes.find(|name| validate_name(name).is_ok());
+        let by_peer = || format!("peer-{}", &peer.to_string()[..8]);
+        let base = wished.unwrap_or_else(by_peer);
+        let base = match subject {
+            Subject::Face => base,
+            Subject::Screen => format!("{base}-screen"),
+        };
+        let numbered = (2u32..).map(|n| format!("{base}-{n}"));
+        let mut names = std::iter::once(base.clone()).chain(numbered);
+        names.find(|name| name != MAIN_SOURCE && self.sources.get(name).is_none()).unwrap_or(base)
+    }
+
+    fn tell_published(&mut self, peer: PeerId, kind: PublishKind) {
+        let Some(one) = self.published.all.get(&(peer, Subject::of(kind))) else { return };
+        let source = one.source.clone();
+        let slot = self.slot_of(&source);
+        self.effects.signal_peer(peer, ServerMessage::Published { kind, source, slot });
+    }
+
+    /// The slot in which everybody sees a source.
+    fn slot_of(&self, source: &str) -> Option<SlotIndex> {
+        self.slots.iter().find(|(_, bound)| bound.shown.source == source).map(|(slot, _)| *slot)
+    }
+
+    /// A peer that came by WHIP is connected: what it has offered to send is published.
+    pub(super) fn publish_all(&mut self, now: Now, peer: PeerId) {
+        if self.peers.get(peer).is_some_and(|entry| entry.peer.kind == PeerKind::Whip) {
+            for kind in [PublishKind::Camera, PublishKind::Microphone] {
+                self.publish(now, peer, kind, None);
+            }
+        }
+    }
+
+    /// Gives free slots to what waits for one.
+    pub(super) fn fill_slots(&mut self) {
+        for id in self.published.waiting() {
+            let Ok(slot) = self.choose_slot(None) else { return };
+            let Some(one) = self.published.all.get_mut(&id) else { continue };
+            one.waits = None;
+            let source = one.source.clone();
+            self.show(slot, Shown::native(source.clone()));
+            for kind in self.kinds_of(&source) {
+                self.tell_published(id.0, kind);
+            }
+        }
+    }
+
+    /// What a peer publishes.
+    pub(super) fn published_by(&self, peer: PeerId) -> Vec<PublishKind> {
+        let sources = self.published.all.iter().filter(|((of, _), _)| *of == peer);
+        sources.flat_map(|(_, one)| self.kinds_of(&one.source)).collect()
+    }
+
+    fn kinds_of(&self, source: &str) -> BTreeSet<PublishKind> {
+        match self.sources.get(source).map(|entry| &entry.spec) {
+            Some(SourceSpec::Publish(spec)) => spec.kinds.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// A peer sends this no longer.
+    pub(super) fn unpublish(&mut self, now: Now, peer: PeerId, kind: PublishKind, reason: Option<&str>) {
+        let id = (peer, Subject::of(kind));
+        let Some(Publication { source, known, .. }) = self.published.all.get(&id) else { return };
+        let source = source.clone();
+        let known = known.clone();
+        let Some(entry) = self.sources.get_mut(&source) else { return };
+        let SourceSpec::Publish(spec) = &mut entry.spec else { return };
+        if !spec.kinds.remove(&kind) {
+            return;
+        }
+        let nothing_left = spec.kinds.is_empty();
+        let pictures: Vec<_> = std::iter::once(&entry.video).chain(&entry.low).map(|feed| feed.id).collect();
+        let _ = self.command(peer, PeerCommand::Unpublish(kind));
+        self.participants(now);
+        let reason = reason.map(str::to_owned);
+        self.effects.signal_peer(peer, ServerMessage::Unpublished { kind, reason: reason.clone() });
+        if nothing_left {
+            self.published.all.remove(&id);
+            let reason = reason.unwrap_or_else(|| "it is not published any more".to_owned());
+            self.clear_all_of(&source, &reason);
+            self.drop_source(&source);
+            self.fill_slots();
+        } else if kind == PublishKind::Microphone {
+            known.set_audio(false);
+            self.source_changed(&source);
+        } else {
+            known.set_pictures(VideoCodec::H264, None);
+            self.source_changed(&source);
+            for feed in pictures {
+                self.command_all(|| Command::FeedOnline { feed, online: false });
+            }
+        }
+        self.update_sources(now);
+    }
+
+    /// A peer publishes nothing any more.
+    pub(super) fn unpublish_all(&mut self, now: Now, peer: PeerId, reason: &str) {
+        for kind in [PublishKind::Camera, PublishKind::Microphone, PublishKind::Screen] {
+            self.unpublish(now, peer, kind, Some(reason));
+        }
+    }
+
+    /// The source of this name, if a peer publishes it, is published no longer. False when it is none.
+    pub(super) fn unpublish_source(&mut self, now: Now, source: &str, reason: &str) -> bool {
+        let Some(peer) = self.published.peer_of(source) else { return false };
+        for kind in self.kinds_of(source) {
+            self.unpublish(now, peer, kind, Some(reason));
+        }
+        true
+    }
+
+    /// The first picture of a peer's is there, or its pictures are others now.
+    pub(super) fn pictured(&mut self, now: Now, peer: PeerId, pictured: Pictured) {
+        let Pictured { kind, codec, size } = pictured;
+        let Some(one) = self.published.all.get(&(peer, Subject::of(kind))) else { return };
+        one.known.set_pictures(codec, size);
+        let source = one.source.clone();
+        let running = self.sources.get(&source).is_some_and(|entry| entry.is_running());
+        if running {
+            self.source_changed(&source);
+        } else {
+            self.first_picture(now, &source);
+        }
+    }
+}
+
+impl Session {
+    /// Which layers of what a peer publishes anybody takes.
+    pub(super) fn layers_taken(&mut self, peer: PeerId, taken: Taken) {
+        let Taken { kind, layers } = taken;
+        let layers = layers.into_iter().map(|layer| layer.rid().to_owned()).collect();
+        self.effects.signal_peer(peer, ServerMessage::PublishLayers { kind, layers });
+    }
+}
+
+/// A wish as the name of a source: what is no letter or digit becomes a dash.
+fn as_name(wish: &str) -> String {
+    let mut name = String::new();
+    for letter in wish.chars().take(4 * MAX_NAME) {
+        if letter.is_ascii_alphanumeric() {
+            name.push(letter.to_ascii_lowercase());
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    name.truncate(MAX_NAME);
+    name.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_become_names() {
+        for (wish, name) in [
+            ("Ann's camera", "ann-s-camera"),
+            ("  x  ", "x"),
+            ("../../etc", "etc"),
+            ("日本", ""),
+            (&"a".repeat(99), &"a".repeat(MAX_NAME)),
+        ] {
+            assert_eq!(as_name(wish), name);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What peers publish.
+
+use common::person::PeerRight;
+use common::signal::PublishKind::{Camera, Microphone, Screen};
+
+use super::*;
+use crate::peer::publishing::Pictured;
+
+/// No main source in a slot, and two slots.
+const ROOM: &str = r#"{"source": {"type": "test"}, "share": false, "slots": 2}"#;
+
+impl Stage {
+    /// A peer that is connected, and may publish.
+    fn publisher(&mut self, socket: u64, name: Option<&str>) -> PeerId {
+        let display_name = name.map(str::to_owned);
+        let person = Person { display_name, rights: [PeerRight::Publish].into(), ..Person::default() };
+        let capabilities = Capabilities::default();
+        let role = Role::Viewer;
+        let join = Join::Native { resume: None, socket, role, capabilities, token_id: None, person };
+        let added = self.request(request::AddPeer { join: Json(join) });
+        let peer = self.reply(&added).unwrap().peer;
+        self.report(Report::State { peer, state: PeerState::Connected });
+        peer
+    }
+
+    fn publish(&mut self, peer: PeerId, kind: PublishKind, name: Option<&str>) {
+        self.signal(peer, ClientMessage::Publish { kind, name: name.map(str::to_owned) });
+    }
+
+    /// What a peer was told of what it publishes.
+    fn publications(&self, peer: PeerId) -> Vec<(PublishKind, &str, Option<SlotIndex>)> {
+        let told = self.told(peer).into_iter().filter_map(|message| match message {
+            ServerMessage::Published { kind, source, slot } => Some((*kind, source.as_str(), *slot)),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn sources_shown(&self) -> Vec<(SlotIndex, &str)> {
+        self.session.slots.iter().map(|(slot, bound)| (*slot, bound.info.source.as_str())).collect()
+    }
+}
+
+#[test]
+fn a_camera_and_a_microphone_are_one_source_and_a_screen_is_another() {
+    let mut stage = Stage::running(ROOM);
+    let ann = stage.publisher(1, Some("Ann B."));
+    stage.publish(ann, Camera, None);
+    stage.publish(ann, Microphone, None);
+    stage.publish(ann, Screen, Some("Ann B."));
+    assert_eq!(stage.published, [(ann, 0, Camera), (ann, 0, Microphone), (ann, 0, Screen)]);
+    assert_eq!(stage.sources_shown(), [(0, "ann-b"), (1, "ann-b-screen")]);
+    assert_eq!(
+        stage.publications(ann),
+        [(Camera, "ann-b", Some(0)), (Microphone, "ann-b", Some(0)), (Screen, "ann-b-screen", Some(1))]
+    );
+    let info = &stage.session.slots[&0].info;
+    assert!(info.publisher == Some(ann) && info.audio_mid.is_some() && info.width.is_none());
+    // Repeated, it is told again and nothing else happens.
+    stage.forget();
+    stage.publish(ann, Camera, None);
+    assert_eq!(stage.publications(ann), [(Camera, "ann-b", Some(0))]);
+    assert!(stage.published.is_empty() && stage.commands.is_empty());
+}
+
+#[test]
+fn pictures_are_known_once_there_are_some() {
+    let mut stage = Stage::running(ROOM);
+    let ann = stage.publisher(1, None);
+    stage.publish(ann, Camera, Some("ann"));
+    let state = |stage: &Stage| stage.session.sources.get("ann").unwrap().is_running();
+    assert!(!state(&stage));
+    let size = Some(Size { width: 640, height: 360 });
+    stage.report(Report::Pictured {
+        peer: ann,
+        pictured: Pictured { kind: Camera, codec: VideoCodec::VP8, size },
+    });
+    assert!(state(&stage));
+    let info = &stage.session.slots[&0].info;
+    assert_eq!((info.width, info.height, info.codec), (Some(640), Some(360), Some(VideoCodec::VP8)));
+}
+
+#[test]
+fn slots_go_to_those_that_wait_in_the_order_in_which_they_came() {
+    let mut stage = Stage::running(ROOM);
+    let peers: Vec<_> = (1..=4).map(|socket| stage.publisher(socket, None)).collect();
+    for (n, peer) in peers.iter().enumerate() {
+        stage.publish(*peer, Camera, Some(&format!("p{n}")));
+    }
+    assert_eq!(stage.sources_shown(), [(0, "p0"), (1, "p1")]);
+    assert_eq!(stage.publications(peers[3]), [(Camera, "p3", None)]);
+    stage.report(Report::Gone { peer: peers[0], reason: "gone".into() });
+    assert_eq!(stage.sources_shown(), [(0, "p2"), (1, "p1")]);
+    assert_eq!(stage.publications(peers[2]), [(Camera, "p2", None), (Camera, "p2", Some(0))]);
+    stage.report(Report::State { peer: peers[1], state: PeerState::Lost });
+    assert_eq!(stage.sources_shown(), [(0, "p2"), (1, "p3")]);
+    let lost = stage
+        .told(peers[1])
+        .into_iter()
+        .any(|message| matches!(message, ServerMessage::Unpublished { kind: Camera, reason: Some(_) }));
+    assert!(lost);
+    assert!(stage.session.sources.get("p0").is_none() && stage.session.sources.get("p1").is_none());
+}
+
+#[test]
+fn what_ends_a_publication_frees_its_slot() {
+    for end in 0..4 {
+        let mut stage = Stage::running(ROOM);
+        let ann = stage.publisher(1, None);
+        stage.publish(ann, Camera, Some("ann"));
+        stage.publish(ann, Microphone, None);
+        match end {
+            0 => {
+                stage.signal(ann, ClientMessage::Unpublish { kind: Camera });
+                assert_eq!(stage.sources_shown(), [(0, "ann")], "its sound goes on");
+                stage.signal(ann, ClientMessage::Unpublish { kind: Microphone });
+            }
+            1 => {
+                let rights = Some([PeerRight::Chat].into());
+                let updated = stage.request(request::UpdatePeer { peer: ann, role: None, rights });
+                assert_eq!(stage.reply(&updated), Ok(()));
+            }
+            2 => {
+                let removed = stage.request(request::RemoveSource { name: "ann".into() });
+                assert_eq!(stage.reply(&removed), Ok(()));
+            }
+            _ => stage.report(Report::Unpublishable { peer: ann, kind: Camera }),
+        }
+        if end < 3 {
+            assert_eq!(stage.sources_shown(), [], "{end}");
+            assert!(stage.session.sources.get("ann").is_none(), "{end}");
+        } else {
+            assert_eq!(stage.sources_shown(), [(0, "ann")]);
+        }
+    }
+}
+
+#[test]
+fn who_has_no_right_or_no_connection_publishes_nothing() {
+    let mut stage = Stage::running(ROOM);
+    let viewer = stage.connect(Role::Controller, 1);
+    stage.publish(viewer, Camera, None);
+    let refused = |stage: &Stage, peer| {
+        let told = stage.told(peer).into_iter().rev();
+        let code = told.filter_map(|message| match message {
+            ServerMessage::Error { code, .. } => Some(code.clone()),
+            _ => None,
+        });
+        code.take(1).next()
+    };
+    assert_eq!(refused(&stage, viewer).as_deref(), Some("may_not_publish"));
+    let ann = stage.publisher(2, None);
+    stage.report(Report::State { peer: ann, state: PeerState::Lost });
+    stage.publish(ann, Camera, None);
+    assert!(refused(&stage, ann).is_some());
+    assert!(stage.published.is_empty());
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number() {
+    let mut stage = Stage::running(ROOM);
+    let [ann, other, nameless] = [1, 2, 3].map(|socket| stage.publisher(socket, None));
+    for peer in [ann, other] {
+        stage.publish(peer, Camera, Some("Anna"));
+    }
+    stage.publish(nameless, Camera, Some("\u{65e5}"));
+    assert_eq!(stage.sources_shown(), [(0, "anna"), (1, "anna-2")]);
+    let name = format!("peer-{}", &nameless.to_string()[..8]);
+    assert_eq!(stage.publications(nameless), [(Camera, name.as_str(), None)]);
+}

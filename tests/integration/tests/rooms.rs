@@ -1,0 +1,396 @@
+//! What peers publish: it reaches everybody else, takes a slot and leaves it, and hostile publishers cost nobody else anything.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::person::PeerRight;
+use common::signal::{ClientMessage, PublishKind, Role, ServerMessage, SlotState, StreamInfo};
+use common::slots::{SourceList, SourceState};
+use harness::{Server, eventually};
+use native_peer::camera::{Camera, Microphone, Place, places};
+use native_peer::{Event, Media, Options, Outgoing, Swarm};
+use serde_json::json;
+
+/// Time between two pictures of a camera.
+const FRAME: Duration = Duration::from_millis(33);
+/// A test that waits for longer waits in vain.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A streamer with so many slots and nothing in them.
+fn room(server: &Server, slots: u8) {
+    let source = json!({ "type": "test", "width": 64, "height": 64, "fps": 1, "audio": false });
+    let body = json!({ "id": "room", "source": source, "share": false, "slots": slots });
+    server.post("/api/streamers", &body).expect(201);
+}
+
+/// What one peer of a room has seen.
+#[derive(Default)]
+struct Seen {
+    connected: bool,
+    offer: Option<String>,
+    /// What slots show, by slot.
+    streams: BTreeMap<u8, StreamInfo>,
+    states: BTreeMap<u8, SlotState>,
+    /// Pictures that came, and how many began with a keyframe, by stream.
+    units: BTreeMap<u32, (usize, usize)>,
+    sound: usize,
+    published: Vec<(PublishKind, String, Option<u8>)>,
+    unpublished: Vec<(PublishKind, Option<String>)>,
+    errors: Vec<String>,
+    gone: bool,
+}
+
+/// Peers of a room, of which some publish.
+struct Room {
+    swarm: Swarm,
+    seen: Vec<Seen>,
+    cameras: BTreeMap<usize, Camera>,
+    microphones: BTreeMap<usize, Microphone>,
+    /// Says which packet on its way to the streamer is lost.
+    lost: Box<dyn FnMut() -> bool>,
+    next_frame: Instant,
+    plis: usize,
+    nacks: usize,
+    /// A keyframe is sent when it is asked for.
+    obedient: bool,
+}
+
+impl Room {
+    fn new(server: &Server) -> Self {
+        let options = Options {
+            server: server.address(),
+            streamer: "room".into(),
+            role: Role::Controller,
+            media: Media::Units,
+        };
+        Self {
+            swarm: Swarm::new(options).unwrap(),
+            seen: Vec::new(),
+            cameras: BTreeMap::new(),
+            microphones: BTreeMap::new(),
+            lost: Box::new(|| false),
+            next_frame: Instant::now(),
+            plis: 0,
+            nacks: 0,
+            obedient: true,
+        }
+    }
+
+    fn join(&mut self) -> usize {
+        let peer = self.swarm.join().unwrap();
+        self.seen.push(Seen::default());
+        self.until("it is connected", |room| room.seen[peer].connected);
+        peer
+    }
+
+    fn place(&self, peer: usize, kind: PublishKind) -> Place {
+        let places = places(self.seen[peer].offer.as_ref().unwrap());
+        assert_eq!(places.len(), 3, "camera, screen, microphone");
+        let n = [PublishKind::Camera, PublishKind::Screen, PublishKind::Microphone];
+        places[n.iter().position(|one| *one == kind).unwrap()].clone()
+    }
+
+    fn tell_publish(&mut self, peer: usize, kind: PublishKind) {
+        let name = Some(format!("Peer {peer}"));
+        self.swarm.tell(peer, &ClientMessage::Publish { kind, name }).unwrap();
+    }
+
+    /// Publishes a camera; returns the slot that it gets.
+    fn publish(&mut self, peer: usize) -> Option<u8> {
+        let ssrc = 1000 + 10 * peer as u32;
+        let camera = Camera::new(self.place(peer, PublishKind::Camera), ssrc);
+        self.cameras.insert(peer, camera);
+        self.send(peer, true);
+        let before = self.seen[peer].published.len();
+        self.tell_publish(peer, PublishKind::Camera);
+        self.until("it is published", |room| room.seen[peer].published.len() > before);
+        self.seen[peer].published.last().unwrap().2
+    }
+
+    fn unpublish(&mut self, peer: usize) {
+        self.cameras.remove(&peer);
+        self.swarm.tell(peer, &ClientMessage::Unpublish { kind: PublishKind::Camera }).unwrap();
+    }
+
+    /// Sends the next picture of a camera.
+    fn send(&mut self, peer: usize, keyframe: bool) {
+        let packets = self.cameras.get_mut(&peer).unwrap().picture(keyframe);
+        self.send_packets(peer, packets);
+    }
+
+    fn send_packets(&mut self, peer: usize, mut packets: Vec<Outgoing>) {
+        packets.retain(|_| !(self.lost)());
+        self.swarm.send_rtp(peer, &packets);
+    }
+
+    /// Goes on until `enough`.
+    #[track_caller]
+    fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !enough(self) {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+            self.go_on();
+        }
+    }
+
+    fn go_on_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.go_on();
+        }
+    }
+
+    /// Sends what is due, and takes what comes until the next picture is.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_frame {
+            self.next_frame = now + FRAME;
+            for peer in self.cameras.keys().copied().collect::<Vec<_>>() {
+                self.send(peer, false);
+            }
+            for (peer, microphone) in &mut self.microphones {
+                let packet = microphone.packet();
+                self.swarm.send_rtp(*peer, &[packet]);
+            }
+        }
+        while let Some((peer, event)) = self.swarm.next(self.next_frame).unwrap() {
+            self.take(peer, event);
+        }
+    }
+
+    fn take(&mut self, peer: usize, event: Event) {
+        let seen = &mut self.seen[peer];
+        match event {
+            Event::Connected => seen.connected = true,
+            Event::Closed(_) => seen.gone = true,
+            Event::Rtp(packet) => seen.sound += usize::from(packet.payload_type == 111),
+            Event::Unit(unit) => {
+                let count = seen.units.entry(unit.ssrc).or_default();
+                count.0 += 1;
+                count.1 += usize::from(unit.data.get(4) == Some(&0x67));
+            }
+            Event::Pli { ssrc } => {
+                self.plis += 1;
+                if self.obedient && self.cameras.get(&peer).is_some_and(|camera| camera.ssrc() == ssrc) {
+                    self.send(peer, true);
+                }
+            }
+            Event::Nack { sequences, .. } => {
+                self.nacks += 1;
+                let again = self.cameras.get(&peer).map(|camera| camera.again(&sequences));
+                self.send_packets(peer, again.unwrap_or_default());
+            }
+            Event::Signal(message) => signal(seen, message),
+            _ => {}
+        }
+    }
+
+    /// How many pictures have come to a peer, of all streams.
+    fn pictures(&self, peer: usize) -> usize {
+        self.seen[peer].units.values().map(|(units, _)| units).sum()
+    }
+
+    fn source_in(&self, peer: usize, slot: u8) -> Option<&str> {
+        self.seen[peer].streams.get(&slot).map(|info| info.source.as_str())
+    }
+}
+
+fn signal(seen: &mut Seen, message: ServerMessage) {
+    match message {
+        ServerMessage::Offer { sdp } => seen.offer = Some(sdp),
+        ServerMessage::StreamsInfo { streams } => {
+            seen.streams = streams.into_iter().map(|info| (info.slot, info)).collect();
+        }
+        ServerMessage::StreamActivated { stream_info } | ServerMessage::StreamUpdated { stream_info } => {
+            seen.streams.insert(stream_info.slot, stream_info);
+        }
+        ServerMessage::StreamDeactivated { track_id, .. } => {
+            seen.streams.retain(|_, info| info.track_id != track_id);
+        }
+        ServerMessage::SlotStatus { slot, status, .. } => {
+            seen.states.insert(slot, status);
+        }
+        ServerMessage::Published { kind, source, slot } => seen.published.push((kind, source, slot)),
+        ServerMessage::Unpublished { kind, reason } => seen.unpublished.push((kind, reason)),
+        ServerMessage::Error { code, .. } => seen.errors.push(code),
+        _ => {}
+    }
+}
+
+fn sources(server: &Server) -> SourceList {
+    server.get("/api/streamers/room/sources").expect(200).json()
+}
+
+#[test]
+fn what_one_publishes_everybody_else_receives_and_a_late_joiner_gets_a_keyframe() {
+    let server = Server::start();
+    room(&server, 4);
+    let mut room = Room::new(&server);
+    let publisher = room.join();
+    let others = [room.join(), room.join()];
+    assert_eq!(room.publish(publisher), Some(0));
+    room.until("the others have pictures", |room| others.iter().all(|peer| room.pictures(*peer) > 10));
+    let info = &room.seen[others[0]].streams[&0];
+    assert_eq!((info.source.as_str(), info.width, info.height), ("peer-0", Some(320), Some(180)));
+    assert!(info.publisher.is_some() && info.audio_mid.is_none());
+    let listed = sources(&server).sources;
+    let listed = listed.iter().find(|source| source.name == "peer-0").unwrap();
+    assert_eq!(listed.state, SourceState::Running);
+    assert_eq!(serde_json::to_value(&listed.source).unwrap()["type"], "publish");
+    let late = room.join();
+    room.until("who comes late has pictures", |room| room.pictures(late) > 10);
+    let (_, keyframes) = room.seen[late].units.values().next().unwrap();
+    assert!(*keyframes > 0);
+    // Its own picture does not come back to it.
+    assert_eq!(room.pictures(publisher), 0);
+    assert_eq!(
+        room.seen[publisher].states.get(&0).copied().unwrap_or(SlotState::Inactive),
+        SlotState::Inactive
+    );
+
+    let place = room.place(publisher, PublishKind::Microphone);
+    room.microphones.insert(publisher, Microphone::new(place, 2000));
+    room.tell_publish(publisher, PublishKind::Microphone);
+    room.until("sound comes too, in the same slot", |room| {
+        others.iter().all(|peer| room.seen[*peer].sound > 5)
+            && room.seen[others[0]].streams[&0].audio_mid.is_some()
+    });
+    assert_eq!(room.seen[publisher].sound, 0);
+    assert_eq!(sources(&server).sources.iter().filter(|source| source.name != "main").count(), 1);
+}
+
+#[test]
+fn who_leaves_frees_its_slot_at_once_and_the_next_one_that_waits_takes_it() {
+    let server = Server::start();
+    room(&server, 1);
+    let mut room = Room::new(&server);
+    let peers = [room.join(), room.join(), room.join()];
+    assert_eq!(room.publish(peers[0]), Some(0));
+    assert_eq!(room.publish(peers[1]), None, "the only slot is taken");
+    room.until("the third sees the first", |room| room.pictures(peers[2]) > 5);
+    room.swarm.bye(peers[0]);
+    room.cameras.remove(&peers[0]);
+    room.until("the third is told that it sees the second", |room| {
+        room.source_in(peers[2], 0) == Some("peer-1")
+    });
+    assert_eq!(room.seen[peers[1]].published.last().unwrap().2, Some(0), "it is told as well");
+    let before = room.pictures(peers[2]);
+    room.until("the third sees the second", |room| room.pictures(peers[2]) > before + 5);
+    room.unpublish(peers[1]);
+    room.until("the slot shows nothing", |room| room.source_in(peers[2], 0).is_none());
+    eventually("the source is gone", || {
+        sources(&server).sources.iter().all(|source| source.name == "main").then_some(())
+    });
+    assert_eq!(room.seen[peers[1]].unpublished, [(PublishKind::Camera, None)]);
+}
+
+#[test]
+fn ten_publish_and_each_sees_nine_others() {
+    let server = Server::start();
+    room(&server, 10);
+    let mut room = Room::new(&server);
+    let peers: Vec<_> = (0..10).map(|_| room.join()).collect();
+    for (slot, peer) in (0..).zip(&peers) {
+        assert_eq!(room.publish(*peer), Some(slot));
+    }
+    room.until("each has pictures of nine", |room| {
+        let nine = |peer: &usize| {
+            let flowing = room.seen[*peer].units.values().filter(|(units, _)| *units > 10).count();
+            flowing == 9
+        };
+        peers.iter().all(nine)
+    });
+}
+
+#[test]
+fn loss_on_the_way_of_a_publisher_is_made_good() {
+    let server = Server::start();
+    room(&server, 2);
+    let mut room = Room::new(&server);
+    let [publisher, watcher] = [room.join(), room.join()];
+    let mut state = 12345_u64;
+    // One in ten.
+    room.lost = Box::new(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33 & 0xff < 26
+    });
+    room.publish(publisher);
+    room.until("pictures come", |room| room.pictures(watcher) > 5);
+    let before = room.pictures(watcher);
+    room.go_on_for(Duration::from_secs(4));
+    let came = room.pictures(watcher) - before;
+    assert!(room.nacks > 5, "{} NACKs", room.nacks);
+    assert!(came > 90, "{came} of some 120 pictures");
+}
+
+#[test]
+fn who_may_not_publish_is_refused() {
+    let server = Server::start();
+    room(&server, 1);
+    let mut room = Room::new(&server);
+    room.swarm.set_rights([PeerRight::Chat].into());
+    let peer = room.join();
+    assert_eq!(places(room.seen[peer].offer.as_ref().unwrap()), []);
+    room.tell_publish(peer, PublishKind::Camera);
+    room.until("it is refused", |room| room.seen[peer].errors == ["may_not_publish"]);
+}
+
+#[test]
+fn a_hostile_publisher_costs_nobody_else_a_picture() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    let [hostile, honest, watcher] = [room.join(), room.join(), room.join()];
+    assert_eq!(room.publish(honest), Some(0));
+    assert_eq!(room.publish(hostile), Some(1));
+    room.until("pictures come", |room| room.seen[watcher].units.len() == 2);
+    room.cameras.remove(&hostile);
+    let place = room.place(hostile, PublishKind::Camera);
+    let honest_ssrc = room.cameras[&honest].ssrc();
+    let honest_pictures = |room: &Room| room.seen[watcher].units.values().map(|(units, _)| *units).max();
+    let before = honest_pictures(&room).unwrap();
+    let mid = (place.mid_extension, Bytes::copy_from_slice(place.mid.as_bytes()));
+    let started = Instant::now();
+    for n in 0..20_000_u32 {
+        // Lying kinds, sizes, numbers, times and streams, and never a keyframe.
+        let len = if n % 50 == 0 { 1400 } else { n as usize % 40 };
+        let packet = Outgoing {
+            ssrc: if n % 7 == 0 { honest_ssrc } else { 5000 + n % 300 },
+            payload_type: [102, 103, 96, 97, 98, 45, 100, 111, 120][n as usize % 9],
+            marker: n % 3 == 0,
+            sequence: (n.wrapping_mul(40_503) >> 3) as u16,
+            timestamp: n.wrapping_mul(2_654_435_761),
+            extensions: if n % 5 == 0 { vec![(14, Bytes::from(vec![0xff; 16]))] } else { vec![mid.clone()] },
+            payload: Bytes::from((0..len).map(|at| (n as usize * 31 + at * 7) as u8).collect::<Vec<_>>()),
+        };
+        room.swarm.send_rtp(hostile, &[packet]);
+        if n % 200 == 0 {
+            room.go_on();
+        }
+    }
+    room.until("the honest one's pictures still come", |room| honest_pictures(room).unwrap() > before + 60);
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(!room.seen[honest].gone && !room.seen[watcher].gone);
+    assert!(room.plis < 40 + (seconds * 12.0) as usize, "{} PLIs in {seconds:.1} s", room.plis);
+    assert!(server.streamer("room").is_some());
+}
+
+#[test]
+fn who_never_sends_a_keyframe_is_asked_for_one_ever_less_often_and_shows_nothing() {
+    let server = Server::start();
+    room(&server, 1);
+    let mut room = Room::new(&server);
+    let [publisher, watcher] = [room.join(), room.join()];
+    room.obedient = false;
+    let camera = Camera::new(room.place(publisher, PublishKind::Camera), 77);
+    room.cameras.insert(publisher, camera);
+    room.tell_publish(publisher, PublishKind::Camera);
+    room.go_on_for(Duration::from_secs(5));
+    assert!((3..15).contains(&room.plis), "{} PLIs", room.plis);
+    assert_eq!(room.pictures(watcher), 0);
+    room.obedient = true;
+    room.until("it shows something once it has sent one", |room| room.pictures(watcher) > 5);
+}
