@@ -230,6 +230,9 @@ pub struct PeerStats {
     pub lost: u64,
     /// Packets sent again on its request.
     pub retransmitted: u64,
+    /// Packets sent a second time before it asked, as its path loses some.
+    #[serde(default)]
+    pub copied: u64,
     /// PLI and FIR it sent.
     pub keyframe_requests: u64,
     /// Access units sent to it, of all slots together.
@@ -237,6 +240,9 @@ pub struct PeerStats {
     pub frames: u64,
     /// Access units not sent to it, as it could not keep up.
     pub skipped_units: u64,
+    /// Share of packets that its path has lost lately, 0 to 1.
+    #[serde(default)]
+    pub loss: f64,
     /// Round trip, milliseconds, from its last receiver report.
     pub round_trip_ms: Option<f64>,
     /// Estimated capacity of its path, bits per second; absent while the path has shown no limit.

@@ -7,13 +7,14 @@ import { defineConfig, type Plugin } from "vite";
 /** Where `npm run dev` finds a web-server. */
 const server = process.env.ORIEL_SERVER ?? "http://127.0.0.1:8080";
 
-/** Serves the viewer for every `s/{id}`, and the grid and the hosts without their ending, as the web-server does. */
+/** Serves the viewer for every `s/{id}`, the room for every `r/{id}`, and other pages without their ending, as the web-server does. */
 const viewerRoute: Plugin = {
   name: "oriel:viewer-route",
   configureServer({ middlewares }) {
     middlewares.use((request, _response, next) => {
-      if (/^\/s\/[^/?]+\/?(\?|$)/.test(request.url ?? "")) request.url = "/s/index.html";
-      request.url = request.url?.replace(/^\/(grid|hosts)(?=\?|$)/, "/$1.html");
+      const folder = /^\/([rs])\/[^/?]+\/?(\?|$)/.exec(request.url ?? "")?.[1];
+      if (folder !== undefined) request.url = `/${folder}/index.html`;
+      request.url = request.url?.replace(/^\/(grid|hosts|rooms)(?=\?|$)/, "/$1.html");
       next();
     });
   },
@@ -52,6 +53,8 @@ export default defineConfig({
         list: resolve(import.meta.dirname, "index.html"),
         grid: resolve(import.meta.dirname, "grid.html"),
         hosts: resolve(import.meta.dirname, "hosts.html"),
+        rooms: resolve(import.meta.dirname, "rooms.html"),
+        room: resolve(import.meta.dirname, "r/index.html"),
         stream: resolve(import.meta.dirname, "stream.html"),
         viewer: resolve(import.meta.dirname, "s/index.html"),
       },

@@ -1,6 +1,6 @@
 //! Sound: datagrams into Opus packets.
 //!
-//! Four packets are a block, followed by two of parity, all of one size. What comes in order is handed on at once; a
+//! Four packets are a block, followed by two of parity, all of one size. Packets in order are passed on at once; a
 //! packet that is missing holds up the rest of its block until parity has replaced it, or until the next
 //! block is under way. Parity is made of what is encrypted, so it is decrypted last.
 
@@ -36,12 +36,12 @@ pub struct Packet {
     pub data: Vec<u8>,
 }
 
-/// What has happened so far.
+/// Counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Packets handed on.
     pub packets: u64,
-    /// Those of them that parity has replaced.
+    /// Packets recovered by parity.
     pub recovered: u64,
     /// Packets that are lost.
     pub lost: u64,
@@ -56,7 +56,7 @@ pub struct Receiver {
     session: Option<Session>,
     /// Milliseconds from packet to packet.
     duration: u32,
-    /// Sequence number of the packet that is to be handed on next.
+    /// Sequence number of the packet that is passed on next.
     next: Option<u16>,
     /// At most two, the older one first.
     blocks: VecDeque<Block>,
@@ -80,7 +80,7 @@ enum Piece<'a> {
 }
 
 impl Receiver {
-    /// For packets of so many milliseconds, encrypted or not.
+    /// A receiver for packets of this many milliseconds, encrypted or not.
     pub fn new(session: Option<Session>, duration: u32) -> Self {
         Self {
             session,
@@ -129,7 +129,7 @@ impl Receiver {
         self.ready.pop_front()
     }
 
-    /// What has happened so far.
+    /// Counters.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -141,7 +141,7 @@ impl Receiver {
         let due = self.next.map(|next| next - next % AUDIO_DATA as u16);
         match due.map(|due| base.wrapping_sub(due) as i16) {
             Some(ahead) if (0..=MAX_JUMP).contains(&ahead) => {}
-            // It has been handed on or given up.
+            // It has been passed on or given up.
             Some(ahead) if (-MAX_JUMP..0).contains(&ahead) => return,
             _ if is_data => {
                 self.blocks.clear();
@@ -162,14 +162,14 @@ impl Receiver {
         self.hand_on();
     }
 
-    /// Hands on what is there. What is missing is given up once the block after it is under way.
+    /// Passes on packets in order. Missing ones are given up once the next block is under way.
     fn hand_on(&mut self) {
         let newest_counts = self.blocks.back().is_some_and(Block::is_under_way);
         while let (Some(next), Some(block)) = (self.next, self.blocks.front()) {
             let is_over = self.blocks.len() > if newest_counts { 1 } else { 2 };
             let gap = block.base.wrapping_sub(next) as i16;
             if gap > 0 {
-                // Nothing has come of whole blocks before this one.
+                // Whole blocks before this one are missing.
                 if !is_over && !newest_counts {
                     return;
                 }
@@ -211,12 +211,12 @@ impl Block {
         Self { base, timestamp, data: Default::default(), parity: Default::default() }
     }
 
-    /// More of it than one packet has come, which may have overtaken the block before.
+    /// Whether more than one packet of it has arrived: a single one may have overtaken the previous block.
     fn is_under_way(&self) -> bool {
         self.data.iter().chain(&self.parity).flatten().count() > 1
     }
 
-    /// Replaces what is missing, if there is parity enough; how many packets.
+    /// Recovers missing packets, if there is enough parity; returns their number.
     fn recover(&mut self) -> u64 {
         let missing: Vec<_> = (0..AUDIO_DATA).filter(|index| self.data[*index].is_none()).collect();
         let came = self.data.iter().enumerate().filter_map(|(i, data)| Some((i, &**data.as_ref()?)));

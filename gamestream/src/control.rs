@@ -9,9 +9,9 @@ use crate::read::{array, u16_le, u32_be, u32_le};
 
 /// Channels that are negotiated: any that a message is sent on.
 pub const CHANNELS: usize = 48;
-/// Channel of what belongs to no other.
+/// Channel of messages without a channel of their own.
 pub const GENERIC: u8 = 0;
-/// Channel of what must not wait behind input.
+/// Channel of messages that must not wait behind input.
 pub const URGENT: u8 = 1;
 /// Longest message of a host that is read.
 pub const MAX_MESSAGE: usize = 4096;
@@ -109,7 +109,7 @@ pub enum Message<'a> {
     Start,
     /// A sign of life, every 100 ms.
     Ping,
-    /// What [`crate::input`] makes.
+    /// An encoded [`crate::input`].
     Input(&'a [u8]),
 }
 
@@ -124,7 +124,7 @@ impl Message<'_> {
     }
 }
 
-/// Why a message of the host cannot be read.
+/// Why a message of the host is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMessage {
     /// The bytes are no control message.
@@ -138,7 +138,7 @@ pub enum InvalidMessage {
 /// A message of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostMessage {
-    /// A gamepad shakes, until told otherwise. 0 is off.
+    /// A gamepad rumbles until the next such message. 0 is off.
     Rumble {
         /// Number of the gamepad, from 0.
         pad: u16,
@@ -176,7 +176,7 @@ pub enum HostMessage {
 pub struct Termination(pub u32);
 
 impl Termination {
-    /// The app has ended, or the host was told to stop.
+    /// The app has ended, or the host is being stopped.
     pub fn is_graceful(self) -> bool {
         self.0 == 0x8003_0023
     }

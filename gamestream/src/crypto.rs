@@ -16,7 +16,7 @@ use cbc::cipher::block_padding::Pkcs7;
 /// Length of a GCM tag.
 pub const TAG: usize = 16;
 
-/// What was sealed by another key, or changed on its way.
+/// The data was sealed with another key, or modified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be decrypted by the session's key")]
 pub struct Forged;
@@ -27,7 +27,7 @@ pub struct Session {
     key: [u8; 16],
     key_id: i32,
     gcm: AesGcm<Aes128, U12>,
-    /// With a nonce of 16 bytes, as hosts of the first kind of control encryption have it.
+    /// With a nonce of 16 bytes, as in the first kind of control encryption.
     wide: AesGcm<Aes128, U16>,
 }
 
@@ -45,12 +45,12 @@ impl Session {
         Self { key, key_id, gcm, wide }
     }
 
-    /// Key as `/launch` is told it.
+    /// The key, as `/launch` takes it.
     pub fn key_hex(&self) -> String {
         hex::encode(self.key)
     }
 
-    /// Seed as `/launch` is told it.
+    /// The seed, as `/launch` takes it.
     pub fn key_id(&self) -> i32 {
         self.key_id
     }
@@ -104,14 +104,14 @@ impl Blocks {
         Self(Aes128::new(key.into()))
     }
 
-    /// Whole blocks only; a rest stays as it is.
+    /// Whole blocks only; remaining bytes stay as they are.
     pub(crate) fn encrypt(&self, data: &mut [u8]) {
         for block in data.chunks_exact_mut(16) {
             self.0.encrypt_block(GenericArray::from_mut_slice(block));
         }
     }
 
-    /// Whole blocks only; a rest stays as it is.
+    /// Whole blocks only; remaining bytes stay as they are.
     pub(crate) fn decrypt(&self, data: &mut [u8]) {
         for block in data.chunks_exact_mut(16) {
             self.0.decrypt_block(GenericArray::from_mut_slice(block));

@@ -1,4 +1,4 @@
-//! Reed–Solomon over GF(2⁸) of the polynomial 0x11D: lost shards out of parity.
+//! Reed–Solomon over GF(2⁸) with the polynomial 0x11D: recovers lost shards from parity.
 //!
 //! The code is systematic, parity row `j` is the sum of `coefficient(j, i) · data[i]`. Video has a Cauchy matrix that depends on
 //! the number of parity shards, audio one fixed matrix for its 4 + 2. Only as many equations are solved as
@@ -30,7 +30,7 @@ static FIELD: LazyLock<Field> = LazyLock::new(|| {
     Field { product, inverse }
 });
 
-/// As one learns it.
+/// The textbook multiplication.
 fn multiply(mut a: u8, mut b: u8) -> u8 {
     let mut sum = 0;
     while b != 0 {
@@ -90,7 +90,7 @@ pub fn recover(
     if data.iter().chain(parity).any(|(_, shard)| shard.len() != len) {
         return None;
     }
-    // What the missing ones contribute to each parity shard.
+    // The contribution of the missing shards to each parity shard.
     let mut rest: Vec<Vec<u8>> = parity.iter().map(|(_, shard)| shard.to_vec()).collect();
     for ((row, _), rest) in parity.iter().zip(&mut rest) {
         for (column, shard) in data {
@@ -105,7 +105,7 @@ pub fn recover(
     Some(rest)
 }
 
-/// Gauss and Jordan; afterwards `values` are the unknowns. `None` when there is no single solution.
+/// Gauss–Jordan elimination; afterwards `values` are the unknowns. `None` when there is no unique solution.
 fn solve(equations: &mut [Vec<u8>], values: &mut [Vec<u8>]) -> Option<()> {
     let unknowns = equations.len();
     for column in 0..unknowns {

@@ -1,6 +1,6 @@
 //! Requests to hosts: HTTP/1.1 GET, one per connection, plain or over TLS to a host that is known.
 //!
-//! A response ends where its head says, whatever becomes of the connection.
+//! A response ends where its head says, even if the connection stays open.
 //! A request blocks, but never beyond its deadline, however slowly the host answers. Redirects are not followed:
 //! hosts have no reason for any.
 
@@ -19,15 +19,15 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Longest body: pictures of apps have some hundred KiB.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// Why there is no response.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its name is unknown, or nothing listens there.
+    /// The host's name is unknown, or nothing listens there.
     #[error("{address} cannot be reached: {reason}")]
     Unreachable {
         /// The address that was asked.
         address: String,
-        /// What the system or the host says.
+        /// The error of the system or the host.
         reason: String,
     },
     /// It was too slow.
@@ -35,7 +35,7 @@ pub enum Error {
     Timeout {
         /// The address that was asked.
         address: String,
-        /// After how long it was given up.
+        /// The timeout.
         after: Duration,
     },
     /// It has another certificate than when we paired.
@@ -44,7 +44,7 @@ pub enum Error {
          may be in between"
     )]
     CertificateChanged(String),
-    /// It is there, and ends the TLS handshake or breaks its rules.
+    /// The host aborts or violates the TLS handshake.
     #[error("{address} has not agreed on TLS: {reason}")]
     Tls {
         /// The address that was asked.
@@ -63,7 +63,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// It may be there later.
+    /// Whether a retry may succeed.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
     }
@@ -76,7 +76,7 @@ pub struct Target<'a> {
     pub host: &'a str,
     /// TCP port of the service.
     pub port: u16,
-    /// Over TLS, with what [`crate::identity::Identity::tls`] makes.
+    /// Over TLS, with a configuration of [`crate::identity::Identity::tls`].
     pub tls: Option<&'a Arc<ClientConfig>>,
 }
 
@@ -85,7 +85,7 @@ pub struct Target<'a> {
 pub struct Response {
     /// Hosts say 200 even when they refuse: see [`crate::reply`].
     pub status: u16,
-    /// What follows the head.
+    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl Response {
     }
 }
 
-/// Asks for `path` (with its query). Gives up after `patience`.
+/// Requests `path` (with its query). Times out after `patience`.
 ///
 /// # Errors
 /// [`Error`].
@@ -136,7 +136,7 @@ fn exchange(target: &Target<'_>, path: &str, until: Instant) -> Result<Response,
             read_response(&mut stream)
         }
         Some(config) => {
-            // No certificate of a host bears its name: it is known as a whole.
+            // No certificate of a host contains its name: the certificate is pinned.
             let name = ServerName::try_from("host").map_err(|_| Failure::Malformed("its name"))?;
             let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(session, stream);
@@ -147,7 +147,7 @@ fn exchange(target: &Target<'_>, path: &str, until: Instant) -> Result<Response,
     }
 }
 
-/// A connection that is given up at its deadline.
+/// A connection with a deadline.
 pub struct Connection {
     stream: TcpStream,
     until: Instant,
@@ -156,7 +156,7 @@ pub struct Connection {
 /// Connects; tries all addresses that a name has.
 ///
 /// # Errors
-/// Those of the system, and `TimedOut` when it is `until`.
+/// Errors of the system, and `TimedOut` at `until`.
 pub fn connect(host: &str, port: u16, until: Instant) -> io::Result<Connection> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     for address in (host, port).to_socket_addrs()? {
@@ -182,7 +182,7 @@ fn left(until: Instant) -> io::Result<Duration> {
 }
 
 impl Connection {
-    /// Who is at the other end.
+    /// The address of the other end.
     ///
     /// # Errors
     /// When it is not connected any more.
@@ -222,11 +222,11 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
-/// Reads up to the end of the stream, but no more than `max` bytes. Hosts that end TLS without saying so have
-/// ended it all the same: lengths are checked where there are any.
+/// Reads up to the end of the stream, but no more than `max` bytes. A missing
+/// close_notify of TLS counts as the end: lengths are checked where there are any.
 ///
 /// # Errors
-/// Those of the stream.
+/// Errors of the stream.
 pub fn read_to_end(stream: &mut impl Read, max: usize) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     let mut buffer = [0; 8192];
@@ -234,7 +234,7 @@ pub fn read_to_end(stream: &mut impl Read, max: usize) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// Appends what comes next. `false` at the end of the stream.
+/// Appends the next bytes. `false` at the end of the stream.
 fn read_more(stream: &mut impl Read, all: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<bool> {
     match stream.read(buffer) {
         Ok(count) => {
@@ -282,7 +282,7 @@ enum Framing {
     Connection,
 }
 
-/// What the head of a response says.
+/// The head of a response.
 struct Head {
     status: u16,
     body_at: usize,
@@ -472,7 +472,7 @@ mod tests {
         assert!(ask(port, LONG).unwrap_err().is_unreachable());
     }
 
-    /// Somebody who is a host and a client, as any RSA key will do for both.
+    /// An identity for a host and a client, as any RSA key serves both.
     const CERTIFICATE: &str = include_str!("../../tests/fake-gamestream-host/data/first.cert.pem");
     const KEY: &str = include_str!("../../tests/fake-gamestream-host/data/first.key.pem");
 
@@ -512,7 +512,7 @@ mod tests {
 
     #[test]
     fn an_alert_is_no_silence() {
-        // Fatal, internal_error: what OpenSSL says to who resumes where that is not possible.
+        // Fatal, internal_error: sent by OpenSSL to clients that resume where that is not possible.
         let port = host(|mut stream| {
             let _ = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).unwrap();

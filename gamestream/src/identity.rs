@@ -1,4 +1,4 @@
-//! Who we are to hosts, and who they are to us: RSA keys, and certificates that are known rather than trusted.
+//! Our identity for hosts, and theirs for us: RSA keys, and pinned certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Identity {
         signature
     }
 
-    /// TLS to the host with this certificate, and to no other. Every connection has a whole handshake: hosts ask
+    /// TLS to the host with this certificate, and to no other. Every connection does a full handshake: hosts ask
     /// for certificates without having set a session-id context, and OpenSSL ends what is resumed there with the
     /// alert `internal_error`.
     ///
@@ -128,7 +128,7 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, InvalidCertificate> {
         .map_err(|error| InvalidCertificate(error.to_string()))
 }
 
-/// Accepts one certificate. That the host has its key is checked as always.
+/// Accepts one certificate. That the host has its key is verified as usual.
 #[derive(Debug)]
 struct Pinned {
     certificate: CertificateDer<'static>,

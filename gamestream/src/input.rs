@@ -1,11 +1,11 @@
-//! What is pressed, moved and typed, as bytes of the control stream ([`crate::control::Message::Input`]).
+//! Input, encoded as bytes of the control stream ([`crate::control::Message::Input`]).
 
 use crate::keys::Key;
 
 /// Most gamepads of a session.
 pub const MAX_PADS: u8 = 16;
 
-/// Something for the host.
+/// An input for the host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input {
     /// A key goes down or up.
@@ -19,7 +19,7 @@ pub enum Input {
     },
     /// A character is typed.
     Character(char),
-    /// The pointer moves by so much, right and down.
+    /// Relative motion of the pointer, to the right and down.
     MoveBy(i16, i16),
     /// The pointer is at a point of a picture of this size.
     MoveTo {
@@ -39,48 +39,48 @@ pub enum Input {
         /// Down, or up.
         down: bool,
     },
-    /// The wheel turns up by so much; a notch is 120.
+    /// Turn of the wheel upwards; a notch is 120.
     Scroll(i16),
-    /// The wheel turns right by so much; a notch is 120.
+    /// Turn of the wheel to the right; a notch is 120.
     ScrollRight(i16),
     /// A finger on the screen.
     Touch {
-        /// What it does.
+        /// Its phase.
         phase: TouchPhase,
         /// Number of the finger.
         id: u32,
-        /// Of the width, from 0 to 1.
+        /// Horizontal position, from 0 to 1 of the width.
         x: f32,
-        /// Of the height, from 0 to 1.
+        /// Vertical position, from 0 to 1 of the height.
         y: f32,
         /// From 0 to 1.
         pressure: f32,
     },
     /// Gamepads may shake from now on.
     EnableRumble,
-    /// A gamepad is there.
+    /// A gamepad was plugged in.
     PadArrived {
         /// Number of the gamepad, from 0.
         pad: u8,
         /// What kind of gamepad it is.
         kind: PadKind,
-        /// What it has.
+        /// Its capabilities.
         capabilities: u16,
         /// Its buttons.
         buttons: u32,
     },
-    /// All of a gamepad, and which gamepads there are.
+    /// The complete state of a gamepad, and the set of gamepads.
     Pad {
         /// Number of the gamepad, from 0.
         pad: u8,
-        /// A bit for each gamepad that is there; without its own, this one is gone.
+        /// A bit for each gamepad; without its own bit, this one is unplugged.
         present: u16,
         /// Buttons, triggers and sticks.
         state: PadState,
     },
 }
 
-/// What a finger does.
+/// The phase of a touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TouchPhase {
     /// Touches.
@@ -89,7 +89,7 @@ pub enum TouchPhase {
     Up,
     /// Moves.
     Move,
-    /// Was taken away.
+    /// It was cancelled.
     Cancel,
 }
 
@@ -109,7 +109,7 @@ pub enum PadKind {
     Steam = 4,
 }
 
-/// What a gamepad has, as bits.
+/// Capabilities of a gamepad, as bits.
 pub mod capability {
     /// Triggers with more than two positions.
     pub const TRIGGERS: u16 = 1;
@@ -130,7 +130,7 @@ pub struct PadState {
 
 /// Buttons of a gamepad, as bits.
 pub mod button {
-    /// In the order of the standard gamepad of browsers; the triggers are none.
+    /// Bits in the order of the standard gamepad of browsers; triggers are not buttons.
     pub const STANDARD: [u32; 17] =
         [0x1000, 0x2000, 0x4000, 0x8000, 0x100, 0x200, 0, 0, 0x20, 0x10, 0x40, 0x80, 1, 2, 4, 8, 0x400];
     /// All of them.
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::keys::{key, modifier};
 
-    /// As the document has it: with type and length in front.
+    /// As in the protocol's description: with type and length in front.
     fn plain(input: Input) -> String {
         let payload = input.encode().payload;
         format!("0602{}{}", hex::encode((payload.len() as u16).to_le_bytes()), hex::encode(payload))

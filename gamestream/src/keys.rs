@@ -1,11 +1,11 @@
-//! Keys by their place on the keyboard, as hosts number them (Win32 virtual keys of the US layout).
+//! Keys by their place on the keyboard, in the numbering of hosts (Win32 virtual keys of the US layout).
 
 /// A key as a host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Number of the virtual key.
     pub code: u8,
-    /// Other layouts have another key there: the host must not translate it.
+    /// The host must not translate it, as other layouts have another key at this place.
     pub raw: bool,
 }
 
@@ -19,7 +19,7 @@ pub fn key(code: &str) -> Option<Key> {
 /// The left shift key.
 pub const SHIFT_LEFT: u8 = 0xa0;
 
-/// What keys of the US layout type without and with shift, beside letters and plain digits.
+/// Characters of the US layout without and with shift, beside letters and digits.
 const PUNCTUATION: [(char, char, u8); 21] = [
     ('`', '~', 0xc0),
     ('-', '_', 0xbd),

@@ -18,14 +18,14 @@ const MAX_HEX: usize = 32 * 1024;
 /// Bytes of a signature by RSA with 2048 bits.
 const SIGNATURE_LEN: usize = 256;
 
-/// What has to be unpredictable; fresh for every attempt.
+/// Random data, fresh for every attempt.
 #[derive(Clone)]
 pub struct Random {
     /// Goes into the key with the PIN.
     pub salt: [u8; 16],
-    /// What the host has to encrypt.
+    /// The challenge that the host has to encrypt.
     pub challenge: [u8; 16],
-    /// What we sign.
+    /// The secret that we sign.
     pub secret: [u8; 16],
 }
 
@@ -35,16 +35,16 @@ pub enum Error {
     /// The host refuses, or its reply cannot be read.
     #[error(transparent)]
     Reply(#[from] reply::Error),
-    /// The host says no.
+    /// The host refuses.
     #[error("the host refuses to pair")]
     Refused,
-    /// It has no certificate for us as it is busy with somebody else.
+    /// It sends no certificate because it is pairing with another client.
     #[error("the host is pairing with somebody else; try again in a minute")]
     Busy,
     /// The PIN on the host was another one.
     #[error("the PIN typed on the host was not this one")]
     WrongPin,
-    /// Somebody is between us and the host.
+    /// Somebody is intercepting the connection to the host.
     #[error("the host does not have the key of its certificate: somebody may be listening")]
     Forged,
     /// The certificate cannot be used.
@@ -52,10 +52,10 @@ pub enum Error {
     Certificate(#[from] InvalidCertificate),
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug)]
 pub enum Step {
-    /// Ask `/pair` over plain HTTP with these parameters. The first reply comes when somebody has typed the PIN.
+    /// Request `/pair` over plain HTTP with these parameters. The first reply comes when somebody has typed the PIN.
     Ask(String),
     /// Ask `/pair` over TLS, with this certificate as the only one that is accepted.
     AskOverTls(String, CertificateDer<'static>),
@@ -63,13 +63,13 @@ pub enum Step {
     Paired(CertificateDer<'static>),
 }
 
-/// One attempt. [`Pairing::start`] it, then give it every reply.
+/// One attempt. [`Pairing::start`] begins it; then every reply is passed to it.
 pub struct Pairing<'a> {
     identity: &'a Identity,
     random: Random,
     cipher: Blocks,
     stage: Stage,
-    /// The host has replied to the first call, and so waits for the others.
+    /// Whether the host has replied to the first request, and so waits for the others.
     begun: bool,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// What to ask `/pair` when the attempt is given up, if the host has begun it: a secret that cannot be right. A
+    /// The request of `/pair` when the attempt is aborted, if the host has begun it: a secret that cannot be right. A
     /// host keeps an attempt open until it has one, and Sunshine 2025 loses its reply to the next attempt meanwhile.
     pub fn farewell(&self) -> Option<String> {
         let mut wrong = self.random.secret.map(|byte| !byte).to_vec();

@@ -16,7 +16,7 @@ const MAX_NAME: usize = 256;
 /// Why a reply is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The host says no, by this status.
+    /// The host refuses, with this status.
     #[error("the host answers {status}: {message}")]
     Refused {
         /// As HTTP has them.
@@ -24,7 +24,7 @@ pub enum Error {
         /// In the host's words.
         message: String,
     },
-    /// Not what was asked for.
+    /// The document is not the expected one.
     #[error("the host's answer cannot be read: {0}")]
     Malformed(String),
 }
@@ -36,7 +36,7 @@ impl Error {
     }
 }
 
-/// What a host says of itself.
+/// A host's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerInfo {
     /// Name of the host, as its owner has set it.
@@ -49,11 +49,11 @@ pub struct ServerInfo {
     pub https_port: u16,
     /// Hardware address, to wake it; `None` when it does not tell.
     pub mac: Option<[u8; 6]>,
-    /// What it can encode.
+    /// The codecs that it can encode.
     pub codecs: Codecs,
     /// Knows us; only true when asked over TLS.
     pub paired: bool,
-    /// Number of the app that runs.
+    /// Number of the running app.
     pub current_app: Option<u32>,
 }
 
@@ -94,7 +94,7 @@ fn with_root<T>(text: &str, read: impl FnOnce(Node<'_, '_>) -> Result<T, Error>)
     if text.len() > MAX_REPLY {
         return Err(Error::Malformed(format!("{} bytes are too long", text.len())));
     }
-    // No document types: they are what XML bombs are made of.
+    // No document types, which XML bombs are made of.
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     let document =
         Document::parse_with_options(text, options).map_err(|error| Error::Malformed(error.to_string()))?;
@@ -185,7 +185,7 @@ pub fn apps(reply: &str) -> Result<Vec<App>, Error> {
 /// Reads the reply to `/launch` or `/resume`: the URL of the session.
 ///
 /// # Errors
-/// [`Error`], also when the host says that the app was not started.
+/// [`Error`], also when the host reports that the app was not started.
 pub fn session_url(reply: &str) -> Result<String, Error> {
     with_root(reply, |root| {
         let began = ["gamesession", "resume"].iter().any(|name| text(root, name).is_some_and(|n| n != "0"));
@@ -200,7 +200,7 @@ pub fn session_url(reply: &str) -> Result<String, Error> {
 /// Checks a reply that has nothing in it but its status and perhaps a flag.
 ///
 /// # Errors
-/// [`Error`] when the host refuses, or the flag is there and 0.
+/// [`Error`] when the host refuses, or the flag is present and 0.
 pub fn done(reply: &str, flag: &str) -> Result<(), Error> {
     with_root(reply, |root| match text(root, flag) {
         Some("0") => Err(Error::Malformed(format!("{flag} is 0"))),

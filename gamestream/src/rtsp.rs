@@ -16,7 +16,7 @@ const VERSION: &str = "14";
 /// Why a reply is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The host says no.
+    /// The host refuses.
     #[error("the host answers {status} to {method}")]
     Refused {
         /// The request that it is the reply to.
@@ -35,10 +35,10 @@ pub enum Error {
     TooLong(&'static str, usize),
 }
 
-/// Where RTSP is, out of the URL of a session.
+/// The RTSP service in the URL of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUrl {
-    /// The text, as requests name it.
+    /// The URL, as used in requests.
     pub url: String,
     /// TCP port of the service.
     pub port: u16,
@@ -47,7 +47,7 @@ pub struct SessionUrl {
 }
 
 impl SessionUrl {
-    /// Reads it. The host in it may be wrong: it is reached where it was reached before.
+    /// Parses it. The host name in it may be wrong, so the host is reached at its known address.
     pub fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let authority = rest.split('/').next()?;
@@ -75,7 +75,7 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     headers: Vec<(String, String)>,
-    /// What follows the headers.
+    /// The body.
     pub body: String,
 }
 
@@ -87,7 +87,7 @@ impl Reply {
 }
 
 impl Client {
-    /// `host` is what requests call the host; `0.0.0.0` asks for sound of 96 kbit/s.
+    /// `host` is the name of the host in requests; `0.0.0.0` selects sound of 96 kbit/s.
     pub fn new(host: &str, session: Option<Session>) -> Self {
         Self { host: host.to_owned(), session, sequence: 0, id: None }
     }
@@ -128,7 +128,7 @@ impl Client {
         })
     }
 
-    /// Reads all that came on the connection of the last request. Remembers the session's name.
+    /// Parses the response to the last request. Remembers the session's name.
     ///
     /// # Errors
     /// [`Error`].

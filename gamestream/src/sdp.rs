@@ -1,8 +1,8 @@
-//! What a host offers (its reply to DESCRIBE), and what we ask for (ANNOUNCE).
+//! The host's offer (its reply to DESCRIBE), and our choice (ANNOUNCE).
 
 use crate::control::Version;
 
-/// Bits of what can be encrypted.
+/// Bits of the streams that can be encrypted.
 mod encryption {
     pub const CONTROL_V2: u32 = 1;
     pub const VIDEO: u32 = 2;
@@ -24,7 +24,7 @@ pub enum Codec {
     Av1,
 }
 
-/// What a host offers.
+/// The offer of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offer {
     features: u32,
@@ -37,7 +37,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Reads the body of a reply to DESCRIBE. What is missing is not offered.
+    /// Parses the body of a reply to DESCRIBE. Missing attributes are not offered.
     pub fn parse(body: &str) -> Self {
         let attribute = |name: &str| {
             let line =
@@ -53,12 +53,12 @@ impl Offer {
         }
     }
 
-    /// Whether the host takes touches.
+    /// Whether the host accepts touches.
     pub fn touch(&self) -> bool {
         self.features & 1 != 0
     }
 
-    /// What is encrypted: the control stream in any case, the rest when the host asks for it, or when `all` is wanted
+    /// Selects encryption: the control stream in any case, the rest when the host asks for it, or when `all` is wanted
     /// and the host can.
     pub fn encryption(&self, all: bool) -> Encryption {
         let wanted = if all { encryption::VIDEO | encryption::AUDIO } else { self.requested };
@@ -73,7 +73,7 @@ impl Offer {
     }
 }
 
-/// What is encrypted, and how.
+/// The encrypted streams, and how they are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encryption {
     /// The control stream always is.
@@ -93,7 +93,7 @@ impl Encryption {
     }
 }
 
-/// What we ask for.
+/// Our choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     /// Width in pixels.
@@ -114,11 +114,11 @@ pub struct Ask {
     pub full_range: bool,
     /// Milliseconds of an audio packet.
     pub audio_ms: u32,
-    /// What is encrypted.
+    /// The encrypted streams.
     pub encryption: Encryption,
 }
 
-/// The body of ANNOUNCE. `host` is what RTSP calls it.
+/// The body of ANNOUNCE. `host` is the host's name in RTSP.
 pub fn announce(ask: &Ask, host: &str, video_port: u16) -> String {
     let usable = (ask.bitrate_kbps * 8 / 10).clamp(1, 100_000);
     let features = FEATURES | if ask.encryption.audio { OLD_AUDIO_ENCRYPTION } else { 0 };
@@ -175,14 +175,14 @@ pub fn announce(ask: &Ask, host: &str, video_port: u16) -> String {
     out
 }
 
-/// What a reply to SETUP says.
+/// The reply to SETUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// UDP port of the stream.
     pub port: u16,
-    /// What pings are to say; `None`: the old ping.
+    /// Payload of pings; `None`: the old ping.
     pub ping: Option<[u8; 16]>,
-    /// What the control stream is to say when it connects.
+    /// Data for the connection of the control stream.
     pub connect_data: u32,
 }
 

@@ -1,6 +1,6 @@
 /**
- * Where the pages are: the list, the grid, the hosts and the page with one stream at the root of the web-server, a viewer
- * at `s/{id}` below it. All addresses are relative, so that a proxy can put them below any path. Pure.
+ * Where the pages are: the list, the grid, the hosts, the rooms and the page with one stream at the root of the web-server, a
+ * viewer at `s/{id}` and a room at `r/{id}` below it. All addresses are relative, so that a proxy can put them below any path. Pure.
  */
 
 /** The root of the web-server, seen from the list and its neighbours. */
@@ -8,14 +8,14 @@ export function rootFromList(page: string): URL {
   return new URL(".", page);
 }
 
-/** The root of the web-server, seen from a viewer. */
+/** The root of the web-server, seen from a viewer or a room. */
 export function rootFromViewer(page: string): URL {
   return new URL("..", page.replace(/\/+(?=$|[?#])/, ""));
 }
 
-/** The streamer that a viewer's address names; null when it names none. */
+/** The streamer that the address of a viewer or a room names; null when it names none. */
 export function streamerIdOf(path: string): string | null {
-  const encoded = /\/s\/([^/]+)\/?$/.exec(path)?.[1];
+  const encoded = /\/[rs]\/([^/]+)\/?$/.exec(path)?.[1];
   if (encoded === undefined) return null;
   try {
     return decodeURIComponent(encoded);

@@ -23,6 +23,7 @@ import type {
   SourceSpec,
   Streamer,
   StreamerList,
+  StreamerState,
   StreamInfo,
   StreamList,
   Token,
@@ -67,6 +68,28 @@ export type SourceRequest = SourceRequestOf<SourceSpec>;
 type SourceRequestOf<S> = S extends { readonly type: infer Type }
   ? { readonly type: Type } & Partial<Omit<S, "type">>
   : never;
+
+/** What `POST /api/rooms` is given. */
+export type RoomRequest = {
+  /** For people. */
+  readonly name: string;
+  readonly max_participants?: number;
+  readonly slots?: number;
+  /** What is shown beside the people, such as a desktop. */
+  readonly source?: SourceRequest;
+};
+
+/** A room. */
+export type Room = {
+  /** Of its streamer, too. */
+  readonly id: string;
+  /** For people. */
+  readonly name: string;
+  readonly state: StreamerState;
+  readonly max_participants: number | null;
+  /** How many are in. */
+  readonly participants: number;
+};
 
 /** A Moonlight host: a name or an IP address, and the port of its HTTP if it is not the usual one. */
 export type AddHostRequest = Pick<AddHost, "address"> & Partial<AddHost>;
@@ -214,6 +237,23 @@ export class Api {
     await this.#fetch("PUT", `${streamerPath(id)}/clipboard`, content, options);
   }
 
+  async rooms(options: CallOptions = {}): Promise<readonly Room[]> {
+    const list = (await this.#json("GET", "api/rooms", undefined, options)) as { readonly rooms: readonly Room[] };
+    return list.rooms;
+  }
+
+  async room(id: string, options: CallOptions = {}): Promise<Room> {
+    return (await this.#json("GET", roomPath(id), undefined, options)) as Room;
+  }
+
+  async createRoom(request: RoomRequest, options: CallOptions = {}): Promise<Room> {
+    return (await this.#json("POST", "api/rooms", request, options)) as Room;
+  }
+
+  async removeRoom(id: string, options: CallOptions = {}): Promise<void> {
+    await this.#json("DELETE", roomPath(id), undefined, options);
+  }
+
   /** The Moonlight hosts that are known. */
   async hosts(options: CallOptions = {}): Promise<readonly Host[]> {
     const list = (await this.#json("GET", "api/hosts", undefined, options)) as HostList;
@@ -286,6 +326,10 @@ export class Api {
 
 function streamerPath(id: string): string {
   return `api/streamers/${encodeURIComponent(id)}`;
+}
+
+function roomPath(id: string): string {
+  return `api/rooms/${encodeURIComponent(id)}`;
 }
 
 function hostPath(id: string): string {

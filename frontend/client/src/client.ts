@@ -6,6 +6,7 @@
  */
 
 import { Api, type TokenSource } from "./api";
+import { withChat } from "./chat";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type Listener, type ListenOptions } from "./events";
 import type {
@@ -16,6 +17,7 @@ import type {
   MotionMessage,
   Participant,
   PeerId,
+  PeerRight,
   PublishKind,
   Role,
   ServerMessage,
@@ -35,6 +37,7 @@ import { type Publication, Publications, type PublishOptions } from "./publicati
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
+import type { ChatMessage, Incoming } from "./signaling/room";
 import type { ClientEvents, InputClient, SlotView, WithoutSeq } from "./view";
 
 export type ClientOptions = {
@@ -44,6 +47,10 @@ export type ClientOptions = {
   readonly baseUrl?: string | URL;
   /** Ask for less than this connection may have. */
   readonly role?: Role;
+  /** Ask for fewer rights among the peers than this connection may have; absent: all of them. */
+  readonly rights?: readonly PeerRight[];
+  /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
+  readonly displayName?: string;
   /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
@@ -58,6 +65,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "forbidden",
   "removed",
   "protocol_mismatch",
+  "room_full",
 ]);
 
 /** As it is until the server says otherwise. */
@@ -83,6 +91,10 @@ export class OrielClient implements InputClient {
   /** The newest shape of the cursor over each slot, for whoever begins to show it. */
   readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
+  #rights: readonly PeerRight[] = [];
+  #wantedName: string | null;
+  #displayName: string | null = null;
+  #chat: readonly ChatMessage[] = [];
   #control: Control = SHARED;
   #peerId: PeerId | null = null;
   #participants: readonly Participant[] = [];
@@ -94,11 +106,14 @@ export class OrielClient implements InputClient {
     const baseUrl = options.baseUrl ?? document.baseURI;
     this.streamerId = options.streamerId;
     const token = options.token ?? null;
+    this.#wantedName = options.displayName ?? null;
     this.api = new Api(baseUrl, token);
     this.#link = new Link({
       baseUrl,
       streamerId: options.streamerId,
       role: options.role ?? null,
+      rights: options.rights ?? null,
+      displayName: () => this.#wantedName,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -144,6 +159,26 @@ export class OrielClient implements InputClient {
     return this.#role;
   }
 
+  /** What this client may do among the peers. */
+  get rights(): readonly PeerRight[] {
+    return this.#rights;
+  }
+
+  /** The name that the others see; null before the first welcome, and without one. */
+  get displayName(): string | null {
+    return this.#displayName;
+  }
+
+  /** The name to ask for with the next connection; the token's goes before it. */
+  setDisplayName(name: string | null): void {
+    this.#wantedName = name;
+  }
+
+  /** What was written, the oldest first: the last 200 messages. A new list after each change. */
+  get chat(): readonly ChatMessage[] {
+    return this.#chat;
+  }
+
   get peerId(): PeerId | null {
     return this.#peerId;
   }
@@ -186,6 +221,38 @@ export class OrielClient implements InputClient {
   /** Hands this client's control to another one. */
   grantControl(peerId: PeerId): void {
     this.#link.send({ type: "control-grant", peerId });
+  }
+
+  /** Writes to everybody. Needs the right to chat; false when there is no connection. */
+  say(text: string): boolean {
+    return this.#link.send({ type: "chat", text });
+  }
+
+  /** Shows everybody an emoji for a moment. Needs the right to chat. */
+  react(emoji: string): void {
+    this.#link.send({ type: "react", emoji });
+  }
+
+  /** Raises this client's hand, or lowers it. */
+  raiseHand(raised: boolean): void {
+    this.#wishes.handRaised = raised;
+    this.#link.send({ type: "raise-hand", raised });
+  }
+
+  /** Tells the others whether this client's microphone is muted. That it sends silence then is the caller's to see to. */
+  setMuted(muted: boolean): void {
+    this.#wishes.muted = muted;
+    this.#link.send({ type: "set-muted", muted });
+  }
+
+  /** Stops what another peer publishes. Needs the right to moderate. */
+  mutePeer(peerId: PeerId, kind: PublishKind): void {
+    this.#link.send({ type: "mute-peer", peerId, kind });
+  }
+
+  /** Removes another peer. Needs the right to moderate. */
+  removePeer(peerId: PeerId): void {
+    this.#link.send({ type: "remove-peer", peerId });
   }
 
   /**
@@ -394,7 +461,28 @@ export class OrielClient implements InputClient {
     }
   }
 
-  #receive(message: ServerMessage): void {
+  #receive(message: Incoming): void {
+    switch (message.type) {
+      case "chat":
+        this.#setChat(withChat(this.#chat, [message]));
+        this.#events.emit("chat-message", message);
+        break;
+      case "chat-history":
+        this.#setChat(withChat(this.#chat, message.messages));
+        break;
+      case "reaction":
+        this.#events.emit("reaction", message);
+        break;
+      case "muted-by":
+        this.#events.emit("muted-by", message);
+        break;
+      default:
+        this.#receiveOfStreamer(message);
+        break;
+    }
+  }
+
+  #receiveOfStreamer(message: ServerMessage): void {
     this.#requests.receive(message);
     this.#publications.receive(message);
     const news = slotEvents(this.#table, message);
@@ -405,12 +493,17 @@ export class OrielClient implements InputClient {
     switch (message.type) {
       case "welcome":
         this.#peerId = message.peerId;
+        this.#displayName = message.displayName ?? null;
+        this.#setRights(message.rights);
         this.#setControl(SHARED);
         this.#setRole(message.role);
         this.#handle({ type: "step", step: "streamer" });
         break;
       case "role":
         this.#setRole(message.role);
+        break;
+      case "rights":
+        this.#setRights(message.rights);
         break;
       case "control":
         this.#setControl({ mode: message.mode, holder: message.holder, requests: message.requests });
@@ -609,6 +702,18 @@ export class OrielClient implements InputClient {
     this.#role = role;
     this.#events.emit("role", role);
     this.#events.emit("input", this.inputOpen);
+  }
+
+  #setRights(rights: readonly PeerRight[]): void {
+    if (rights.join() === this.#rights.join()) return;
+    this.#rights = rights;
+    this.#events.emit("rights", rights);
+  }
+
+  #setChat(chat: readonly ChatMessage[]): void {
+    if (chat === this.#chat) return;
+    this.#chat = chat;
+    this.#events.emit("chat", chat);
   }
 
   #setInterrupted(interrupted: boolean): void {

@@ -15,6 +15,8 @@ export {
   type CallOptions,
   type ControlRequest,
   type CreateRequest,
+  type Room,
+  type RoomRequest,
   type SlotRequest,
   type SizeRequest,
   type SnapshotOptions,
@@ -46,6 +48,7 @@ export { type Playing, playStream } from "./play";
 export type { Negotiation } from "./link";
 export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
+export type { ChatMessage } from "./signaling/room";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
 export type { Publication, PublishOptions } from "./publications";

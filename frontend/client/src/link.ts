@@ -7,15 +7,16 @@
 import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
-import type { ClientMessage, GeneralMessage, Role, ServerMessage } from "./generated";
+import type { GeneralMessage, PeerRight, Role, ServerMessage } from "./generated";
 import { CLOSE_PEER_GONE, CLOSE_STREAMER_GONE } from "./generated/constants";
 import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
+import type { Incoming, Outgoing } from "./signaling/room";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
 
 export type LinkEvents = {
   /** Everything the server says, after the link itself has used it. */
-  message: ServerMessage;
+  message: Incoming;
   /** The WebSocket is gone. `welcomed`: it was a working one. */
   "socket-lost": { readonly welcomed: boolean };
   /** A lost WebSocket was resumed, and the peer connection with it. */
@@ -35,6 +36,8 @@ export type LinkOptions = {
   readonly baseUrl: string | URL;
   readonly streamerId: string;
   readonly role: Role | null;
+  readonly rights: readonly PeerRight[] | null;
+  readonly displayName: () => string | null;
   readonly token: TokenSource;
   readonly lipSync: boolean;
   readonly iceTransportPolicy: RTCIceTransportPolicy;
@@ -84,7 +87,8 @@ export class Link extends Emitter<LinkEvents> {
   open(resume: boolean): void {
     this.#closeSocket(false);
     const resumed = resume && this.#peer !== null ? this.#resumeToken : null;
-    const { baseUrl, streamerId, role } = this.#options;
+    const { baseUrl, streamerId, role, rights } = this.#options;
+    const displayName = this.#options.displayName();
     const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(baseUrl, streamerId), {
@@ -93,6 +97,8 @@ export class Link extends Emitter<LinkEvents> {
       ...(token === null ? {} : { token }),
       ...(resumed === null ? {} : { resume: resumed }),
       ...(role === null ? {} : { role }),
+      ...(rights === null ? {} : { rights: [...rights] }),
+      ...(displayName === null ? {} : { displayName }),
     });
     this.#socket = socket;
     this.#welcomed = false;
@@ -116,11 +122,11 @@ export class Link extends Emitter<LinkEvents> {
     }
   }
 
-  send(message: ClientMessage): boolean {
+  send(message: Outgoing): boolean {
     return this.#socket?.send(message) ?? false;
   }
 
-  #receive(message: ServerMessage): void {
+  #receive(message: Incoming): void {
     switch (message.type) {
       case "welcome":
         this.#welcome(message);

@@ -7,6 +7,7 @@ import type {
   KeysMessage,
   MotionMessage,
   Participant,
+  PeerRight,
   PublishKind,
   Role,
   SlotState,
@@ -17,6 +18,7 @@ import type { Api } from "./api";
 import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
+import type { ChatMessage, RoomServerMessage } from "./signaling/room";
 import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
@@ -48,6 +50,16 @@ export type ClientEvents = {
   /** How a slot is doing at this client. */
   "slot-status": SlotNews["slot-status"];
   role: Role;
+  /** What this client may do among the peers. */
+  rights: readonly PeerRight[];
+  /** {@link OrielClient.chat} has changed. */
+  chat: readonly ChatMessage[];
+  /** Somebody, perhaps this client, has just written something; it is in the chat already. */
+  "chat-message": ChatMessage;
+  /** Somebody shows an emoji. */
+  reaction: Extract<RoomServerMessage, { type: "reaction" }>;
+  /** A moderator has stopped what this client published of a kind; `peerId` is the moderator. */
+  "muted-by": Extract<RoomServerMessage, { type: "muted-by" }>;
   /** Who may steer has changed. */
   control: Control;
   participants: readonly Participant[];

@@ -16,27 +16,27 @@ pub(super) struct Block {
     bytes: Vec<u8>,
     came: Vec<bool>,
     missing: usize,
-    /// Payload bytes of the last data shard that really came; the rest of it is zeros.
+    /// Payload bytes of the last data shard as received; the rest of it is zeros.
     last: usize,
     /// Parity that came: its row, and its bytes.
     spare: Vec<(usize, Vec<u8>)>,
 }
 
-/// What a packet did to a block.
+/// The effect of a packet on a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It was there already, or says something else of the block than the packets before.
+    /// It is a duplicate, or contradicts the packets before.
     Nothing,
     /// It is one more.
     Kept,
-    /// All data is there now; so many shards were recovered.
+    /// All data is complete; the number of recovered shards.
     Complete(usize),
-    /// What was recovered makes no sense: the frame is lost.
+    /// The recovered data is invalid: the frame is lost.
     Broken,
 }
 
 impl Block {
-    /// For the block of this packet, whose shards have `len` bytes.
+    /// The block of this packet, whose shards have `len` bytes.
     pub(super) fn new(packet: &Packet<'_>, len: usize) -> Self {
         Self {
             len,
@@ -60,7 +60,7 @@ impl Block {
         self.data
     }
 
-    /// Payload bytes of the last data shard that really came.
+    /// Payload bytes of the last data shard as received.
     pub(super) fn last(&self) -> usize {
         self.last
     }
@@ -125,7 +125,7 @@ impl Block {
         Pushed::Complete(missing.len())
     }
 
-    /// Flags of a recovered shard are those that its place must have.
+    /// Flags of a recovered shard, which follow from its position.
     fn flags_fit(&self, index: usize, flags: u8) -> bool {
         let is = |flag: u8| flags & flag != 0;
         flags & !FLAGS == 0 && (index != 0 || is(FIRST)) && (index + 1 != self.data || is(LAST))

@@ -12,7 +12,7 @@ const SHORT_HEADER: usize = 8;
 const SHORT: u8 = 0x01;
 const LONG: u8 = 0x81;
 
-/// What a frame says it is.
+/// The declared type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Depends on the one before.
@@ -27,16 +27,16 @@ pub enum Kind {
     Unknown,
 }
 
-/// A whole frame.
+/// A complete frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Counts from 1.
     pub index: u32,
-    /// What it says it is.
+    /// Its declared type.
     pub kind: Kind,
     /// When it was captured, ticks of 90 kHz; 0 on old hosts.
     pub timestamp: u32,
-    /// What capture and encoding took, tenths of a millisecond; 0 when the host does not say.
+    /// Time of capture and encoding, tenths of a millisecond; 0 when the host does not report it.
     pub host_latency: u16,
     /// Annex B, or OBUs of AV1.
     pub data: Vec<u8>,
@@ -72,7 +72,7 @@ impl Pending {
         }
     }
 
-    /// Takes a packet of this frame, of a stream of this packet size. How many shards were recovered by it.
+    /// Takes a packet of this frame, of a stream of this packet size. Returns the number of shards that were recovered.
     pub(super) fn push(&mut self, packet: &Packet<'_>, packet_size: usize) -> Option<usize> {
         let block = self.blocks.get_mut(usize::from(packet.block))?;
         if packet.last_block != self.last {
@@ -91,7 +91,7 @@ impl Pending {
         }
     }
 
-    /// Nothing can make it whole.
+    /// It cannot be completed any more.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }

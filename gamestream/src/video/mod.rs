@@ -17,7 +17,7 @@ pub use frame::{Frame, Kind, long_header};
 pub use packet::{InvalidPacket, Packet, open};
 pub use receiver::{Counts, Receiver};
 
-/// Bytes that a datagram has on top of the packet size that was agreed on.
+/// Bytes of a datagram beyond the negotiated packet size.
 pub const OVERHEAD: usize = 16;
 /// Bytes in front of an encrypted packet.
 pub const PREFIX: usize = 32;

@@ -7,14 +7,14 @@ use crate::read::{array, u16_be, u32_be, u32_le};
 
 /// Header in front of the payload.
 const HEADER: usize = 32;
-/// Where what parity covers begins: of the header only the flags are what they were when parity was made.
+/// Offset of the part that parity covers: of the header, only the flags are as they were when parity was computed.
 const COVERED: usize = 24;
 
 /// First data packet of its block.
 pub(super) const FIRST: u8 = 4;
 /// Last data packet of its block.
 pub(super) const LAST: u8 = 2;
-/// All flags that there are.
+/// All known flags.
 pub(super) const FLAGS: u8 = 7;
 
 /// Why a datagram is not video.
@@ -60,7 +60,7 @@ pub struct Packet<'a> {
     pub data: usize,
     /// Parity shards of the block.
     pub parity: usize,
-    /// What parity covers: two bytes of flags, six that mean nothing, the payload.
+    /// The part that parity covers: two bytes of flags, six unused ones, the payload.
     pub(super) shard: &'a [u8],
 }
 
@@ -68,7 +68,7 @@ pub struct Packet<'a> {
 pub(super) const SHARD_HEADER: usize = HEADER - COVERED;
 
 impl<'a> Packet<'a> {
-    /// Reads a packet (decrypted). `packet_size` is what was agreed on.
+    /// Parses a (decrypted) packet. `packet_size` is the negotiated one.
     ///
     /// # Errors
     /// [`InvalidPacket`].

@@ -1,20 +1,20 @@
-//! Frames in order, and what is lost.
+//! Puts frames in order, and detects losses.
 
 use std::collections::VecDeque;
 
 use super::frame::{Frame, Kind, Pending};
 use super::packet::{InvalidPacket, Packet};
 
-/// Frames that packets are kept of at a time: packets may overtake each other across one border.
+/// Frames whose packets are kept at a time: packets may be reordered across one border.
 const WINDOW: u32 = 2;
 
-/// A frame that is further away than this is not believed at once: one untrue number must not make all that
+/// A frame number that is further away than this is not accepted at once: one wrong number must not make all that
 /// follows late.
 const FAR: u32 = 128;
-/// So many packets in a row from far away are where the host is now.
+/// After this many packets in a row from far away, their number is accepted.
 const CONVINCING: u32 = 16;
 
-/// What has happened so far.
+/// Counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Packets that were of use.
@@ -36,7 +36,7 @@ pub struct Counts {
 pub struct Receiver {
     packet_size: usize,
     long_header: usize,
-    /// Number of the frame that is to be handed on next; unknown before the first packet.
+    /// Number of the frame that is passed on next; unknown before the first packet.
     next: Option<u32>,
     /// Frames from `next` on, by number.
     pending: Vec<Pending>,
@@ -52,8 +52,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// For a stream of this packet size (at least 64), whose long headers are so long. `is_idr` looks into
-    /// bitstreams of frames that do not say what they are.
+    /// A receiver for a stream of this packet size (at least 64), and this length of long headers. `is_idr` parses
+    /// bitstreams of frames without a declared type.
     pub fn new(packet_size: usize, long_header: usize, is_idr: fn(&[u8]) -> bool) -> Self {
         Self {
             packet_size: packet_size.max(64),
@@ -69,7 +69,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a packet (decrypted).
+    /// Takes a (decrypted) packet.
     ///
     /// # Errors
     /// [`InvalidPacket`]; nothing has changed then.
@@ -129,7 +129,7 @@ impl Receiver {
         self.broken && self.wants_idr
     }
 
-    /// What has happened so far.
+    /// Counters.
     pub fn counts(&self) -> Counts {
         self.counts
     }
@@ -192,7 +192,7 @@ mod tests {
     const SIZE: usize = 64;
     const PAYLOAD: usize = SIZE - super::super::OVERHEAD;
 
-    /// A host: cuts frames as the protocol says, written apart from what reads them.
+    /// A host that cuts frames as the protocol requires, written independently of the parser.
     #[derive(Default)]
     struct Host {
         sequence: u16,

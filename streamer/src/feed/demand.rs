@@ -1,4 +1,4 @@
-//! What the peers want of a source: the only way back from the peers to an encoder thread.
+//! The demand of peers for a source: the only way back from the peers to an encoder thread.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,40 +8,40 @@ use std::sync::{Mutex, PoisonError};
 use crate::stats::Counter;
 use crate::wake::Wake;
 
-/// Shared by the shards, which ask, and one encoder thread, which answers.
+/// Shared by the shards, which make requests, and one encoder thread, which serves them.
 ///
-/// The thread sleeps on [`Demand::wake_fd`] beside its source; whatever changes here makes it readable.
+/// The thread sleeps on [`Demand::wake_fd`] beside its source; every change makes it readable.
 #[derive(Debug)]
 pub struct Demand {
     wake: Wake,
     watchers: AtomicU32,
     keyframe: AtomicBool,
     asked: Counter,
-    /// Of each shard that has any who watch.
+    /// The limit of each shard with viewers.
     limits: Mutex<BTreeMap<usize, Bitrate>>,
-    /// Of all of them together; [`UNLIMITED`] if there is none.
+    /// The limit of all of them; [`UNLIMITED`] if there is none.
     limit_bps: AtomicU32,
 }
 
-/// What those who watch on one shard can take.
+/// The bitrate that the viewers of one shard can receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bitrate {
-    /// So many bits per second.
+    /// At most this many bits per second.
     AtMost(u32),
-    /// As many as there are.
+    /// Any bitrate.
     Any,
 }
 
 /// No bitrate is too high.
 const UNLIMITED: u32 = u32::MAX;
-/// A limit that is less than this share away from the one before is the same: encoders need not follow every packet.
+/// A limit that differs by less than this share counts as unchanged, so that encoders do not follow every packet.
 const SAME: f64 = 0.05;
 
 impl Demand {
-    /// Nobody watches, nothing is wanted.
+    /// No viewers and no requests.
     ///
     /// # Errors
-    /// When the process is out of descriptors.
+    /// The process is out of descriptors.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             wake: Wake::new()?,
@@ -68,31 +68,31 @@ impl Demand {
         self.wake.wake();
     }
 
-    /// How many peers watch. With none, an encoder pauses (after its first keyframe).
+    /// The number of viewers. Without any, an encoder pauses (after its first keyframe).
     pub fn watchers(&self) -> u32 {
         self.watchers.load(Ordering::Acquire)
     }
 
-    /// Whether a keyframe is wanted, and takes the wish: the caller makes one.
+    /// Takes a pending keyframe request. If true, the caller must make a keyframe.
     pub fn take_keyframe(&self) -> bool {
         self.keyframe.swap(false, Ordering::AcqRel)
     }
 
-    /// One more peer watches.
+    /// Counts one more viewer.
     pub fn add_watcher(&self) {
         if self.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
             self.wake();
         }
     }
 
-    /// One peer less watches.
+    /// Counts one viewer less.
     pub fn remove_watcher(&self) {
         if self.watchers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.wake();
         }
     }
 
-    /// Asks for a keyframe. Wishes that come before it is made are one.
+    /// Requests a keyframe. Requests that come before it is made are coalesced.
     pub fn ask_keyframe(&self) {
         self.asked.add(1);
         if !self.keyframe.swap(true, Ordering::AcqRel) {
@@ -100,13 +100,13 @@ impl Demand {
         }
     }
 
-    /// The highest bitrate that helps anybody who watches, bits per second; `None`: any.
+    /// The highest bitrate that any viewer can receive, bits per second; `None`: unlimited.
     pub fn limit_bps(&self) -> Option<u32> {
         let limit = self.limit_bps.load(Ordering::Acquire);
         (limit != UNLIMITED).then_some(limit)
     }
 
-    /// The most that anybody who watches on a shard can take; `None`: nobody watches there.
+    /// Sets the most that any viewer on a shard can receive; `None`: nobody watches there.
     pub fn set_limit(&self, shard: usize, most: Option<Bitrate>) {
         // Nothing that is done under the lock can panic half way.
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +124,7 @@ impl Demand {
         }
     }
 
-    /// How often a keyframe was asked for.
+    /// The number of keyframe requests.
     pub fn asked(&self) -> u64 {
         self.asked.get()
     }

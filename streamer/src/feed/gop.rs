@@ -1,5 +1,5 @@
-//! What a shard remembers of a feed: the current GOP, for those who join it, and the packets sent
-//! lately, for those who lost some.
+//! What a shard remembers of a feed: the current GOP, for peers that join, and recent
+//! packets, for those that lost some.
 //!
 //! Units are shared; this holds pointers. Each shard has its own, so nothing is locked.
 
@@ -11,11 +11,11 @@ use bytes::Bytes;
 
 use super::VideoUnit;
 
-/// Longest GOP that a joiner is served from, in access units.
+/// Longest GOP that is replayed to a joining peer, in access units.
 pub const MAX_REPLAY_UNITS: usize = 30;
-/// Longest GOP that a joiner is served from, in bytes.
+/// Longest GOP that is replayed to a joining peer, in bytes.
 pub const MAX_REPLAY_BYTES: usize = 512 * 1024;
-/// How long packets are kept for retransmission. A receiver that asks later than this has given up the frame.
+/// How long packets are kept for retransmission. Later requests are useless: the receiver has given up the frame.
 const HISTORY_TIME: Duration = Duration::from_millis(1500);
 /// Most bytes kept for retransmission; the oldest go first.
 const HISTORY_BYTES: usize = 4 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub struct Gop {
     keyframe: Option<u64>,
 }
 
-/// A unit of a feed, whichever life of its source it is from: these count from 0, but time goes on.
+/// Identifies a unit of a feed across the lives of its source: numbers restart at 0, but time goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     number: u64,
@@ -38,13 +38,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where a unit is.
+    /// The position of a unit.
     pub fn of(unit: &VideoUnit) -> Self {
         Self { number: unit.number, time: unit.time }
     }
 }
 
-/// What a new unit is to those that went before.
+/// The relation of a new unit to the previous ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Continuity {
     /// It follows the last one.
@@ -77,7 +77,7 @@ impl Gop {
         while let Some(oldest) = self.units.front() {
             let too_old = now.saturating_duration_since(oldest.captured) > HISTORY_TIME;
             let in_gop = self.keyframe.is_some_and(|keyframe| oldest.number >= keyframe);
-            // An idle desktop's GOP may be old and still be all there is: it stays while it is short.
+            // The GOP of an idle desktop may be old and still current: it stays while it is short.
             let replayable = in_gop && self.units.len() <= MAX_REPLAY_UNITS && self.bytes <= MAX_REPLAY_BYTES;
             if self.units.len() == 1 || !(self.bytes > HISTORY_BYTES || too_old && !replayable) {
                 break;
@@ -90,9 +90,9 @@ impl Gop {
         }
     }
 
-    /// What brings a peer up to date: the current GOP from its keyframe on or, for one that has had everything up to
-    /// `place`, what came after that. `None` when it is not complete, or beyond the bounds of a replay:
-    /// [`MAX_REPLAY_UNITS`], [`MAX_REPLAY_BYTES`] and `max_bytes`, what the peer can take quickly.
+    /// The units that bring a peer up to date: the current GOP from its keyframe on or, for a peer that has received everything up to
+    /// `place`, those after that. `None` when they are not complete, or beyond the bounds of a replay:
+    /// [`MAX_REPLAY_UNITS`], [`MAX_REPLAY_BYTES`] and `max_bytes`, which the peer can receive quickly.
     pub fn replay(
         &self,
         place: Option<Place>,
@@ -101,7 +101,7 @@ impl Gop {
         let keyframe = self.keyframe.and_then(|number| self.index_of(number));
         let missed = place
             .and_then(|place| self.index_of(place.number).filter(|n| Place::of(&self.units[*n]) == place));
-        // A keyframe that the peer has had is no way on, and one that it has not is the shorter way.
+        // A keyframe that the peer has received does not help, and a newer one is the shorter way.
         let first = missed.map(|had| had + 1).max(keyframe)?;
         let units = self.units.range(first..);
         let bytes: usize = units.clone().map(|unit| unit.bytes).sum();
@@ -109,7 +109,7 @@ impl Gop {
         short.then_some(units)
     }
 
-    /// A payload sent lately, with its unit: the `packet`th of unit `number`.
+    /// A recent payload, with its unit: the `packet`th of unit `number`.
     pub fn packet(&self, number: u64, packet: u16) -> Option<(&VideoUnit, &Bytes)> {
         let unit = &self.units[self.index_of(number)?];
         unit.payloads.get(usize::from(packet)).map(|payload| (&**unit, payload))

@@ -1,38 +1,38 @@
-//! Coalesces and rate limits requests for keyframes: one feed, many peers that ask.
+//! Coalesces and rate-limits keyframe requests of many peers for one feed.
 
 use std::time::{Duration, Instant};
 
 /// Keyframes are large: requests sooner than this after the last keyframe wait for this long.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Decides when a feed's source is asked for a keyframe.
+/// Decides when a keyframe is requested from a feed's source.
 #[derive(Debug, Default)]
 pub struct KeyframeRequests {
-    /// When the source was last asked or last made one.
+    /// When a keyframe was last requested or made.
     last: Option<Instant>,
     wanted: bool,
 }
 
 impl KeyframeRequests {
-    /// Somebody needs a keyframe. True when the source is to be asked now; false when it is asked
+    /// Takes a request. True when the source is to be asked now; false when it was asked
     /// already or will be by [`KeyframeRequests::due`].
     pub fn request(&mut self, now: Instant) -> bool {
         self.wanted = true;
         self.due(now)
     }
 
-    /// A keyframe has been made: whoever asked has it.
+    /// A keyframe has been made, which serves all requests.
     pub fn made(&mut self, now: Instant) {
         self.last = Some(now);
         self.wanted = false;
     }
 
-    /// Nobody waits for a keyframe any more. How often one may be made stays as it is.
+    /// Drops pending requests. The rate limit stays as it is.
     pub fn cancel(&mut self) {
         self.wanted = false;
     }
 
-    /// True when a request that had to wait is due now. Asks again after a while if none was made.
+    /// True when a request that had to wait is due now. Repeats the request after a while if no keyframe was made.
     pub fn due(&mut self, now: Instant) -> bool {
         let due = self.wanted && self.deadline().is_none_or(|at| now >= at);
         if due {

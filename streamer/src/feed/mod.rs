@@ -31,11 +31,11 @@ use tap::TapSender;
 pub struct VideoUnit {
     /// Counts the units of the feed from 0 without gaps: a gap at a receiver is a loss.
     pub number: u64,
-    /// What the payloads are of.
+    /// The codec of the payloads.
     pub codec: VideoCodec,
     /// Decodable alone.
     pub keyframe: bool,
-    /// When the frame was taken.
+    /// When the frame was captured.
     pub captured: Instant,
     /// `captured` in ticks of 90 kHz since the feed's clock began, strictly increasing.
     pub time: u64,
@@ -90,7 +90,7 @@ impl Tapping {
         (Self { taps, demand }, NewTaps(new_taps))
     }
 
-    /// A tap of what is published from now on. A feed that has ended gives a tap that is at its end.
+    /// A tap for units that are published from now on. For a feed that has ended, the tap is at its end.
     pub fn tap(&self) -> Tap {
         let (sender, tap) = tap::tap(Arc::clone(&self.demand));
         // One that does not fit is dropped, and the tap is at its end: the caller tries again.
@@ -124,7 +124,7 @@ impl VideoOutlet {
         self.new_taps = taps;
     }
 
-    /// What the peers want.
+    /// The demand of peers.
     pub fn demand(&self) -> &Arc<Demand> {
         &self.demand
     }
@@ -172,7 +172,7 @@ pub struct Cut {
 pub struct AudioOutlet {
     demand: Arc<Demand>,
     clock: Instant,
-    /// Time at which the next packet begins if there is no silence before it.
+    /// Start time of the next packet, if there is no silence before it.
     next_time: Option<u64>,
     publish: Box<dyn FnMut(Arc<AudioUnit>) + Send>,
 }
@@ -190,7 +190,7 @@ impl AudioOutlet {
         Self { demand, clock, next_time: None, publish: Box::new(publish) }
     }
 
-    /// What the peers want; its keyframes mean nothing here.
+    /// The demand of peers; keyframe requests are not used here.
     pub fn demand(&self) -> &Arc<Demand> {
         &self.demand
     }

@@ -1,4 +1,4 @@
-//! Access units of a feed for somebody inside the streamer: a source that encodes another one anew.
+//! Access units of a feed for a reader inside the streamer: a source that re-encodes another one.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Demand;
 use crate::media::AccessUnit;
 
-/// Units that wait for the reader: two seconds. When it is so far behind, units are left out up to the next keyframe.
+/// Units queued for the reader: two seconds' worth. When it is further behind, units are dropped up to the next keyframe.
 const QUEUE: usize = 60;
 
 /// The reader's end. While it lives it counts as a viewer of the feed, so that the source encodes.
@@ -19,7 +19,7 @@ pub struct Tap {
 /// The feed's end.
 pub struct TapSender {
     units: SyncSender<AccessUnit>,
-    /// A unit was left out: nothing can be decoded before the next keyframe.
+    /// A unit was dropped: nothing can be decoded before the next keyframe.
     waits: bool,
     demand: Arc<Demand>,
 }
@@ -50,10 +50,10 @@ impl TapSender {
     }
 }
 
-/// What a tap gives.
+/// The result of reading a tap.
 #[derive(Debug)]
 pub enum Tapped {
-    /// A unit; the first one, and the first after some were left out, is a keyframe.
+    /// A unit; the first one, and the first after dropped ones, is a keyframe.
     Unit(AccessUnit),
     /// None came in time.
     Nothing,
@@ -62,12 +62,12 @@ pub enum Tapped {
 }
 
 impl Tap {
-    /// Asks for a keyframe: the reader has lost its place.
+    /// Requests a keyframe: the reader has lost its place.
     pub fn ask_keyframe(&self) {
         self.demand.ask_keyframe();
     }
 
-    /// The next unit; waits for it, but not for longer than `patience`.
+    /// The next unit; waits for `patience` at most.
     pub fn next(&self, patience: Duration) -> Tapped {
         match self.units.recv_timeout(patience) {
             Ok(unit) => Tapped::Unit(unit),

@@ -1,9 +1,9 @@
-//! Union of what all peers press: pure, one per source that takes input.
+//! The union of what all peers press. Pure; one per source that takes input.
 //!
 //! A key or button goes down at the sink when its first holder presses it and up when its last
-//! holder lets go. The pointer is where the last writer put it; wheel and relative motion add up.
+//! holder releases it. The pointer is where the last writer put it; wheel and relative motion add up.
 //! Nothing stays pressed with nobody holding it: every hold has a deadline, which the client's
-//! snapshots ([`KeysMessage::Held`]) push on.
+//! snapshots ([`KeysMessage::Held`]) extend.
 //!
 //! ```text
 //! free ──first press──▶ held by {A} ──press──▶ held by {A, B} ──last release, silence, blur, gone──▶ free
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What is taken away ([`Aggregator::take_away`]) while its holder goes on holding it stays up until the holder
-//! lets go and presses it anew: a snapshot must not press it in another window.
+//! releases it and presses it again: a snapshot must not press it in another window.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use common::input::{
 use super::devices::{Devices, Holder, SILENCE};
 use super::sink::{Action, Press};
 
-/// Something that is down or up. Ordered so that modifiers, which are codes, are let go last.
+/// Something that is down or up. Ordered so that modifiers, which are codes, are released last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Held {
     Button(Button),
@@ -42,25 +42,25 @@ impl Held {
     }
 }
 
-/// What one holder does.
+/// The state of one holder.
 #[derive(Debug, Default)]
 struct Holding {
-    /// What it holds, and until when unless it says so again.
+    /// What it holds, with the deadlines.
     held: BTreeMap<Held, Instant>,
     /// What was taken away from it.
     taken: BTreeSet<Held>,
     motion: Motion,
-    /// How its keyboard is locked, as far as it has said: Caps Lock and Num Lock.
+    /// The locks of its keyboard, as far as they are known: Caps Lock and Num Lock.
     locks: (Option<bool>, Option<bool>),
 }
 
-/// What is known of a holder's motion messages.
+/// State of a holder's motion messages.
 #[derive(Debug)]
 struct Motion {
     newest: Option<u32>,
-    /// The last position that came.
+    /// The last received position.
     position: Option<Position>,
-    /// `None` after a pause in which motion may have been left out: the next total is where it goes on.
+    /// `None` after a pause in which motion may have been dropped: it continues from the next total.
     total: Option<(f64, f64)>,
 }
 
@@ -70,15 +70,15 @@ impl Default for Motion {
     }
 }
 
-/// Merges input. Give it events, carry out the actions it returns in their order.
+/// Merges input. The caller passes events, and carries out the returned actions in order.
 #[derive(Debug, Default)]
 pub struct Aggregator {
     holdings: BTreeMap<Holder, Holding>,
     /// Who put the pointer where it is.
     pointer: Option<Holder>,
-    /// Whose locks the session's keyboard has.
+    /// The actor whose locks the session's keyboard has.
     typist: Option<Holder>,
-    /// Fingers and gamepads, which nobody shares.
+    /// Touches and gamepads, which are not shared.
     devices: Devices,
 }
 
@@ -94,7 +94,7 @@ impl Aggregator {
         }
     }
 
-    /// A message of the channel `keys`. What it asks of the clipboard is not for the aggregator.
+    /// A message of the channel `keys`. Messages for the clipboard are not for the aggregator.
     pub fn keys(&mut self, now: Instant, actor: Actor, message: KeysMessage) -> Vec<Action> {
         let mut out = Vec::new();
         match message {
@@ -117,7 +117,7 @@ impl Aggregator {
             KeysMessage::Locks { slot, caps, num } => {
                 let known = &mut self.holdings.entry((actor, slot)).or_default().locks;
                 *known = (caps.or(known.0), num.or(known.1));
-                // Told anew with the key that follows.
+                // Set again with the next key.
                 self.typist.take_if(|typist| *typist == (actor, slot));
             }
             KeysMessage::Text { text, .. } => out.push(Action::Text(text)),
@@ -143,7 +143,7 @@ impl Aggregator {
         out
     }
 
-    /// A message of the lossy channel `motion`: one that was overtaken does nothing.
+    /// A message of the lossy channel `motion`; outdated ones are ignored.
     pub fn motion(&mut self, now: Instant, actor: Actor, message: MotionMessage) -> Vec<Action> {
         self.seen(now, actor);
         let slot = message.slot();
@@ -157,7 +157,7 @@ impl Aggregator {
         match message {
             MotionMessage::Pointer { at, .. } => {
                 // Clients repeat their last position, as it may have been lost. If it was not, and somebody else
-                // has moved the pointer since, the repeat is old news.
+                // has moved the pointer since, the repetition is outdated.
                 let repeated = motion.position.replace(at) == Some(at);
                 if repeated && self.pointer.is_some_and(|last| last != (actor, slot)) {
                     return Vec::new();
@@ -204,7 +204,7 @@ impl Aggregator {
                     out.push(Action::PointerBy { dx, dy });
                 }
             }
-            // Time is not for the sink, and a drag comes as what it is made of.
+            // Waits are not for the sink, and a drag arrives as single commands.
             InputCommand::Wait { .. } | InputCommand::Drag { .. } => {}
             InputCommand::Click { at, button, count } => {
                 out.extend(to(at));
@@ -235,17 +235,17 @@ impl Aggregator {
         out
     }
 
-    /// Whose a gamepad is, by its number among all peers': who, in which slot, and which of its own.
+    /// The owner of a gamepad, by its number among those of all peers: the actor, the slot, and the actor's own number.
     pub fn pad_of(&self, number: u8) -> Option<(Actor, SlotIndex, u8)> {
         self.devices.owner(number).map(|((actor, slot), pad)| (actor, slot, pad))
     }
 
-    /// A slot shows something else now to `whom`: what they held in it is released.
+    /// A slot shows something else to `whom`: what they held in it is released.
     pub fn rebound(&mut self, slot: SlotIndex, whom: impl Fn(Actor) -> bool) -> Vec<Action> {
         self.take_away_from(|(actor, at)| *at == slot && whom(*actor))
     }
 
-    /// Input goes somewhere else from now on: what anybody holds is released, and stays so.
+    /// Input goes elsewhere from now on: what anybody holds is released, and stays so.
     pub fn take_away(&mut self) -> Vec<Action> {
         self.take_away_from(|_| true)
     }
@@ -260,7 +260,7 @@ impl Aggregator {
         for (holder, held) in taken {
             let holding = self.holdings.entry(holder).or_default();
             holding.taken.extend(held);
-            // A client that never says what it holds must not fill memory.
+            // A client that never sends snapshots must not fill memory.
             if holding.taken.len() > MAX_HELD {
                 holding.taken.clear();
             }
@@ -268,7 +268,7 @@ impl Aggregator {
         out
     }
 
-    /// Releases what was not said again in time.
+    /// Releases what was not repeated in time.
     pub fn timeout(&mut self, now: Instant) -> Vec<Action> {
         let late = |holding: &Holding| -> Vec<Held> {
             holding.held.iter().filter(|(_, until)| **until <= now).map(|(held, _)| held.clone()).collect()
@@ -316,7 +316,7 @@ impl Aggregator {
         let holding = self.holdings.entry(holder).or_default();
         holding.taken.remove(&held);
         let changed = match until {
-            // Nobody has so many fingers: a flood of names must not fill memory.
+            // More than anybody can hold: a flood of names must not fill memory.
             Some(_) if holding.held.len() >= MAX_HELD && !holding.held.contains_key(&held) => false,
             Some(until) => holding.held.insert(held.clone(), until).is_none(),
             None => holding.held.remove(&held).is_some(),
@@ -336,13 +336,13 @@ impl Aggregator {
             holding.taken.clone()
         });
         let taken = taken.unwrap_or_default();
-        // What was released for silence and is held after all goes down again.
+        // What was released after a timeout and is still held goes down again.
         for held in snapshot.into_iter().filter(|held| !taken.contains(held)) {
             self.set(holder, held, Some(now + SILENCE), out);
         }
     }
 
-    /// A sign of life of a peer. Programs have none: what they hold ends by itself.
+    /// A message of a peer shows that it is alive. Programs have none: what they hold ends by itself.
     pub fn seen(&mut self, now: Instant, actor: Actor) {
         if actor != Actor::Api {
             let of_actor = self.holdings.iter_mut().filter(|(holder, _)| holder.0 == actor);
@@ -510,7 +510,7 @@ mod tests {
         assert_eq!(input.motion(now, peer(1), pointer(1, 5.0)), [Action::PointerTo(to(5.0))]);
         assert_eq!(input.motion(now, peer(2), pointer(1, 9.0)), [Action::PointerTo(to(9.0))]);
         assert_eq!(input.motion(now, peer(1), pointer(2, 5.0)), []);
-        // The first one was lost: its repeat counts.
+        // The first one was lost: its repetition counts.
         assert_eq!(input.motion(now, peer(1), pointer(4, 6.0)), [Action::PointerTo(to(6.0))]);
         assert_eq!(input.motion(now, peer(1), pointer(5, 6.0)), [Action::PointerTo(to(6.0))]);
     }

@@ -1,20 +1,20 @@
-//! At which window of its display a sink is aimed, and who may turn it to another one. Pure.
+//! Decides at which window of its display a sink is aimed, and who may aim it at another one. Pure.
 
 use std::time::{Duration, Instant};
 
 use common::input::{Actor, KeysMessage};
 
-/// Whoever types or clicks in a window keeps it in front of others' moving pointers for this long.
+/// How long an actor who types or clicks in a window keeps the aim against others' moving pointers.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// What an event needs of the aim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Its window in front.
+    /// Its window must be in front.
     Front,
-    /// The same, if nobody else is using another window: it only moves the pointer.
+    /// The same, unless another actor is using another window: it only moves the pointer.
     FrontIfFree,
-    /// Nothing: it lets go, or says again what is held.
+    /// Nothing: it is a release, or repeats what is held.
     Nothing,
 }
 
@@ -33,18 +33,18 @@ impl Need {
     }
 }
 
-/// What comes of an event for the aim.
+/// The decision about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It stays as it is, and the event's window need not be the one in front.
+    /// The aim stays, and the event's window need not be in front.
     Refused,
-    /// It is at the event's window already.
+    /// The sink is aimed at the event's window already.
     Kept,
-    /// It has been turned to the event's window. What is held in the one before is to be released first.
+    /// The sink is to be aimed at the event's window. What is held in the previous one is to be released first.
     Turned,
 }
 
-/// What a sink is aimed at.
+/// The aim of a sink.
 #[derive(Debug, Default)]
 pub struct Aim {
     /// `None`: the whole screen.
@@ -59,7 +59,7 @@ impl Aim {
         self.window
     }
 
-    /// An event of `by` is for `window`.
+    /// Decides about an event of `by` for `window`.
     pub fn turn(&mut self, now: Instant, window: Option<u32>, by: Actor, need: Need) -> Turn {
         if !self.yields(now, window, by, need) {
             return Turn::Refused;
@@ -71,7 +71,7 @@ impl Aim {
         if before == window { Turn::Kept } else { Turn::Turned }
     }
 
-    /// Whether an event may turn the sink. A pointer that merely moves over a window must not take the keyboard from somebody who
+    /// Whether an event may change the aim. A pointer that merely moves over a window must not take the focus from somebody who
     /// types in another.
     fn yields(&self, now: Instant, window: Option<u32>, by: Actor, need: Need) -> bool {
         let in_use = |(actor, at): (Actor, Instant)| actor != by && now.saturating_duration_since(at) < HOLD;

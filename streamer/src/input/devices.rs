@@ -1,8 +1,8 @@
-//! What nobody shares: fingers on a touch screen and gamepads. Pure; a part of the aggregator.
+//! Input that is not shared: touches and gamepads. Pure; a part of the aggregator.
 //!
-//! Each finger and each gamepad has a number at the sink that no other has. A gamepad keeps its number until it is
-//! unplugged, its peer leaves, or its slot shows something else; what is pressed on it comes to rest as
-//! everything that is held does: on blur, on silence, and when its peer may steer no more.
+//! Each touch and each gamepad has a unique number at the sink. A gamepad keeps its number until it is
+//! unplugged, its peer leaves, or its slot shows something else; what is pressed on it is released like
+//! everything that is held: on blur, on silence, and when its peer may no longer steer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use common::input::{Actor, HELD_SILENCE_MS, MAX_TOUCHES, PadKind, PadState, Posi
 
 use super::sink::{Action, MAX_PADS, TouchPhase};
 
-/// How long what is held stays so without a sign of life.
+/// How long something stays held without a message of its holder.
 pub const SILENCE: Duration = Duration::from_millis(HELD_SILENCE_MS);
 
-/// Somebody, at one of its slots.
+/// An actor, at one of its slots.
 pub type Holder = (Actor, SlotIndex);
 
-/// Fingers and gamepads of all peers.
+/// Touches and gamepads of all peers.
 #[derive(Debug, Default)]
 pub struct Devices {
     touches: BTreeMap<(Holder, u32), Touch>,
@@ -43,7 +43,7 @@ struct Pad {
 }
 
 impl Devices {
-    /// A finger comes down or is lifted.
+    /// A touch begins or ends.
     pub fn touch(
         &mut self,
         now: Instant,
@@ -67,19 +67,19 @@ impl Devices {
         vec![Action::Touch(id, TouchPhase::Begin, at)]
     }
 
-    /// A finger is somewhere else; one that is not down does nothing.
+    /// A touch moves; ignored for one that has not begun.
     pub fn touch_moved(&mut self, holder: Holder, touch: u32, at: Position) -> Vec<Action> {
         let Some(touch) = self.touches.get_mut(&(holder, touch)) else { return Vec::new() };
         touch.at = at;
         vec![Action::Touch(touch.id, TouchPhase::Move, at)]
     }
 
-    /// The holder's fingers are these and no others.
+    /// The holder has exactly these touches.
     pub fn lift_all_but(&mut self, holder: Holder, fingers: &[u32]) -> Vec<Action> {
         self.lift(|(of, touch), _| *of == holder && !fingers.contains(touch))
     }
 
-    /// All that a gamepad says. Over [`MAX_PADS`] it is left out.
+    /// The complete state of a gamepad. Ignored for more than [`MAX_PADS`].
     pub fn pad(
         &mut self,
         now: Instant,
@@ -102,7 +102,7 @@ impl Devices {
         vec![Action::Pad(number, kind, state)]
     }
 
-    /// Triggers and sticks of a gamepad; one that is not known does nothing.
+    /// Triggers and sticks of a gamepad; ignored for an unknown one.
     pub fn pad_moved(
         &mut self,
         now: Instant,
@@ -121,19 +121,19 @@ impl Devices {
         self.pads.remove(&(holder, pad)).map(|pad| Action::PadGone(pad.number)).into_iter().collect()
     }
 
-    /// Whose a gamepad is, by its number at the sink.
+    /// The owner of a gamepad, by its number at the sink.
     pub fn owner(&self, number: u8) -> Option<(Holder, u8)> {
         self.pads.iter().find(|(_, pad)| pad.number == number).map(|(key, _)| *key)
     }
 
-    /// Nothing is touched or pressed by these any more.
+    /// Releases everything that these touch or press.
     pub fn release(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
         let mut out = self.lift(|(holder, _), _| of(holder));
         out.extend(self.let_go(|holder, _| of(holder)));
         out
     }
 
-    /// These have gone away: their gamepads are unplugged.
+    /// These have left: their gamepads are unplugged.
     pub fn leave(&mut self, of: impl Fn(&Holder) -> bool) -> Vec<Action> {
         let mut out = self.lift(|(holder, _), _| of(holder));
         let unplugged = self.pads.extract_if(.., |(holder, _), _| of(holder));
@@ -141,7 +141,7 @@ impl Devices {
         out
     }
 
-    /// Lets go of what was not said again in time.
+    /// Releases what was not repeated in time.
     pub fn timeout(&mut self, now: Instant) -> Vec<Action> {
         let mut out = self.lift(|_, touch| touch.until <= now);
         out.extend(self.let_go(|_, pad| pad.until.is_some_and(|until| until <= now)));
@@ -154,7 +154,7 @@ impl Devices {
         touches.chain(self.pads.values().filter_map(|pad| pad.until)).min()
     }
 
-    /// A sign of life.
+    /// Notes that a holder is alive.
     pub fn seen(&mut self, now: Instant, actor: Actor) {
         let touches = self.touches.iter_mut().filter(|((holder, _), _)| holder.0 == actor);
         for (_, touch) in touches {

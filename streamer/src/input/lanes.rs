@@ -1,8 +1,8 @@
-//! Texts, and what waits for them.
+//! Texts that are being typed, and input that waits for them.
 //!
 //! A character that no key has takes milliseconds to type, and a text may have thousands. So texts are typed in short
-//! slices, and between two of them everybody else's input is carried out. What an actor itself asks for
-//! while a text of its own is being typed waits in its [`Lane`], in order. So do commands that let time pass: a lane
+//! slices, and between two of them everybody else's input is carried out. Further input of an actor
+//! whose own text is being typed waits in its [`Lane`], in order. So do commands after a wait: the lane
 //! is paused until then. Pure: [`super::Router`] carries out.
 //!
 //! ```text
@@ -22,10 +22,10 @@ use tokio::sync::oneshot;
 use super::CommandError;
 use super::sink;
 
-/// Characters that are typed at once. Those that need a spare keycode take about two milliseconds each, more on a busy
-/// machine: so long others wait.
+/// Characters of a slice. Those that need a spare keycode take about two milliseconds each, more on a busy
+/// machine, and others wait that long.
 const SLICE: usize = 8;
-/// Jobs of one actor that wait for its texts; more are refused.
+/// Most jobs of one actor that wait for its texts; further ones are refused.
 const MAX_WAITING: usize = 256;
 
 /// A pointer that is dragged is moved this often: once per picture of a program that draws 60 of them a second.
@@ -33,19 +33,19 @@ const DRAG_STEP_MS: u32 = 16;
 /// Most positions between the ends of a drag, however long it takes.
 const MOST_DRAG_STEPS: u32 = 64;
 
-/// Something that an actor asks for.
+/// A job of an actor.
 #[derive(Debug)]
 pub enum Job {
     /// A message of a peer.
     Keys(KeysMessage),
     /// Commands of a program.
     Commands(Batch),
-    /// The actor has left: the last that comes of it.
+    /// The actor has left: its last job.
     Forget,
 }
 
 impl Job {
-    /// Has something in it that others must not wait for: a text, or time that passes.
+    /// Whether it contains something that others must not wait for: a text, or a wait.
     fn takes_time(&self) -> bool {
         match self {
             Job::Keys(message) => matches!(message, KeysMessage::Text { .. }),
@@ -58,13 +58,13 @@ impl Job {
     }
 }
 
-/// Commands of a program, as far as they have not been carried out.
+/// The remaining commands of a program.
 #[derive(Debug)]
 pub struct Batch {
-    /// For what this slot shows.
+    /// The slot that they are for.
     pub slot: SlotIndex,
     commands: VecDeque<InputCommand>,
-    /// What is left of the command taken last, if it is made of others.
+    /// The remaining parts of the last command, if it consists of several.
     parts: VecDeque<InputCommand>,
     /// Commands taken so far.
     taken: usize,
@@ -72,7 +72,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Commands, and who waits for their outcome.
+    /// Commands, and the channel for their result.
     pub fn new(
         slot: SlotIndex,
         commands: Vec<InputCommand>,
@@ -81,7 +81,7 @@ impl Batch {
         Self { slot, commands: commands.into(), parts: VecDeque::new(), taken: 0, done }
     }
 
-    /// The next command. A drag is taken apart.
+    /// The next command. A drag is split into its parts.
     pub fn next(&mut self) -> Option<InputCommand> {
         if let Some(part) = self.parts.pop_front() {
             return Some(part);
@@ -97,7 +97,7 @@ impl Batch {
         }
     }
 
-    /// Tells the outcome.
+    /// Sends the result.
     pub fn finish(self, result: Result<(), CommandError>) {
         // Whoever has stopped waiting does not miss it.
         let _ = self.done.send(result);
@@ -110,10 +110,10 @@ impl Batch {
     }
 }
 
-/// A drag as the commands that it is made of: programs want to see the pointer on its way.
+/// The commands of a drag: programs want to see the pointer move.
 fn drag(from: Position, to: Position, button: Button, duration_ms: u32) -> VecDeque<InputCommand> {
     let steps = (duration_ms / DRAG_STEP_MS).clamp(1, MOST_DRAG_STEPS);
-    // Longer than it is meant to take: it must not be let go on the way on a busy machine.
+    // Longer than the drag takes, so that the button is not released early on a busy machine.
     let hold_ms = duration_ms + DEFAULT_HOLD_MS;
     let press = |action| InputCommand::Button { button, action, at: None, hold_ms };
     let mut parts = VecDeque::from([InputCommand::Pointer { at: from }, press(KeyAction::Down)]);
@@ -131,7 +131,7 @@ fn drag(from: Position, to: Position, button: Button, duration_ms: u32) -> VecDe
 /// A text that is being typed.
 #[derive(Debug)]
 pub struct Typing {
-    /// In what this slot shows.
+    /// The slot that it is for.
     pub slot: SlotIndex,
     text: String,
     /// Bytes that have been typed.
@@ -154,8 +154,8 @@ impl Typing {
         &rest[..end + usize::from(line_end)]
     }
 
-    /// The slice has been typed, or not. The outcome, when that was all: what cannot be typed is left out and told at
-    /// the end.
+    /// Notes the result of a slice. Returns the result of the whole text after the last one: characters that cannot be typed are
+    /// left out and reported at the end.
     pub fn typed(&mut self, result: Result<(), sink::Error>) -> Option<Result<(), sink::Error>> {
         self.typed += self.slice().len();
         match result {
@@ -167,7 +167,7 @@ impl Typing {
     }
 }
 
-/// What one actor still has to have carried out: the text, then the commands that it was one of, then the jobs.
+/// The waiting input of one actor: the text, then the commands that it was one of, then further jobs.
 #[derive(Debug, Default)]
 pub struct Lane {
     /// A text that has been begun.
@@ -177,7 +177,7 @@ pub struct Lane {
     jobs: VecDeque<Job>,
     /// Nothing of it is carried out before this time.
     paused_until: Option<Instant>,
-    /// That something was refused has been reported.
+    /// Whether a refusal has been reported.
     refusal_reported: bool,
 }
 
@@ -192,29 +192,29 @@ impl Lane {
         self.jobs.pop_front()
     }
 
-    /// Lets time pass before what is left of it.
+    /// Pauses the lane.
     pub fn pause(&mut self, now: Instant, time: Duration) {
         self.paused_until = Some(now + time);
     }
 
-    /// Nothing is left.
+    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.typing.is_none() && self.batch.is_none() && self.jobs.is_empty()
     }
 }
 
-/// What becomes of a job.
+/// The decision about a job.
 #[derive(Debug)]
 pub enum Admission {
-    /// It is for the caller, now.
+    /// The caller is to carry it out now.
     Now(Job),
     /// It waits in its actor's lane.
     Waits,
     /// Too many wait already.
     Refused {
-        /// What is not carried out.
+        /// The job that is not carried out.
         job: Job,
-        /// The first since the lane was made: the actor is to be told.
+        /// True for the first one of the lane, of which the actor is to be told.
         first: bool,
     },
 }
@@ -223,12 +223,12 @@ pub enum Admission {
 #[derive(Debug, Default)]
 pub struct Lanes {
     lanes: BTreeMap<Actor, Lane>,
-    /// Whose turn it was last.
+    /// The actor whose turn it was last.
     last: Option<Actor>,
 }
 
 impl Lanes {
-    /// Decides what becomes of a job.
+    /// Decides about a job.
     pub fn admit(&mut self, actor: Actor, job: Job) -> Admission {
         let Some(lane) = self.lanes.get_mut(&actor) else {
             if !job.takes_time() {
@@ -264,12 +264,12 @@ impl Lanes {
         }
     }
 
-    /// An actor may not steer any more: what it waits for is not carried out.
+    /// An actor may not steer any more: its waiting input is dropped.
     pub fn remove(&mut self, actor: Actor) {
         self.lanes.remove(&actor);
     }
 
-    /// When [`Lanes::take`] has one, if at all.
+    /// When [`Lanes::take`] returns one, if at all.
     pub fn ready_at(&self, now: Instant) -> Option<Instant> {
         self.lanes.values().map(|lane| lane.paused_until.unwrap_or(now)).min()
     }

@@ -4,12 +4,12 @@
 //! shards, control loop ── Event ──▶ thread `input`: Router ─▶ Aggregator (per source) ─▶ Sink (X, …)
 //! ```
 //!
-//! What is for a slot goes where the slot's picture comes from: to a source, or to a window of one. There
-//! is one sink per source, and so one after the other all that its windows are sent: before anything is
-//! carried out the sink is aimed at its window, after letting go of what is held in the one before.
+//! Input for a slot goes where the slot's picture comes from: to a source, or to a window of one. There
+//! is one sink per source, so input for its windows is carried out one after the other: before each event,
+//! the sink is aimed at its window, after what is held in the previous one was released.
 //!
 //! The thread owns the aggregators and the sinks. Nothing is batched: an event reaches the sink as soon as the thread
-//! gets it. Only what comes of somebody whose own text is being typed waits for that (`lanes`).
+//! gets it. Only input of an actor whose own text is being typed waits for that (`lanes`).
 
 pub mod aggregate;
 mod aim;
@@ -34,31 +34,31 @@ use queue::Sender;
 use router::Router;
 use sink::Sink;
 
-/// Something for the input thread.
+/// An event for the input thread.
 pub enum Event {
     /// A message of a peer.
     Keys(Actor, KeysMessage),
     /// A message of a peer.
     Motion(Actor, MotionMessage),
-    /// Commands of a program; answered when all have reached the sink.
+    /// Commands of a program; the reply comes when all have reached the sink.
     Commands(SlotIndex, Vec<InputCommand>, oneshot::Sender<Result<(), CommandError>>),
-    /// Somebody may not steer any more: releases what only it held.
+    /// An actor may not steer any more: what only it held is released.
     Gone(Actor),
-    /// Somebody left for good.
+    /// An actor has left for good.
     Forget(Actor),
     /// A source takes input from now on.
     Attach(SourceName, Box<dyn Sink>),
     /// A source takes no more input.
     Detach(SourceName),
-    /// Where what is sent to a slot goes from now on, for everybody who has not chosen otherwise.
+    /// Changes where input to a slot goes, for everybody who has not chosen otherwise.
     Bind(SlotIndex, Option<Target>),
-    /// A source shakes a gamepad, by its number in [`sink::Action::Pad`].
+    /// A source makes a gamepad rumble, by its number in [`sink::Action::Pad`].
     Rumble(SourceName, u8, Motors),
     /// Changes where the input of one actor to a slot goes.
     Switch(Actor, SlotIndex, TargetChoice),
 }
 
-/// How strong a gamepad's motors turn.
+/// Strength of a gamepad's motors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motors {
     /// The slow one, 0 to 1.
@@ -91,38 +91,38 @@ pub enum CommandError {
     /// Nothing in this slot takes input.
     #[error("what slot {0} shows takes no input")]
     NoSink(SlotIndex),
-    /// Too much waits already.
+    /// Too much is queued already.
     #[error("too much input waits to be carried out; try again")]
     Busy,
-    /// The sink refused one; those before it have been carried out.
+    /// The sink refused a command; those before it have been carried out.
     #[error("event {index}: {error}")]
     Sink {
         /// Index in the request.
         index: usize,
-        /// Why.
+        /// The error of the sink.
         error: sink::Error,
     },
 }
 
-/// What the thread tells the control loop.
+/// A notice of the thread to the control loop.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice {
-    /// For the others.
+    /// The pointer was moved, for the other peers.
     Pointer(PointerNotice),
-    /// Something of this peer's was not carried out, as too much of its own waits.
+    /// Input of this peer was refused, because too much of it is waiting.
     Refused(PeerId),
-    /// A gamepad of this peer's shakes: in which slot, and which of its own.
+    /// A gamepad of this peer is to rumble: the slot, and the peer's number of the gamepad.
     Rumble(PeerId, SlotIndex, u8, Motors),
 }
 
 /// Somebody moved the pointer.
 #[derive(Debug, Clone, Copy)]
 pub struct PointerNotice {
-    /// Where it is.
+    /// Its position.
     pub at: Position,
-    /// In which slot.
+    /// The slot.
     pub slot: SlotIndex,
-    /// Who.
+    /// The actor who moved it.
     pub by: Actor,
 }
 
@@ -130,12 +130,12 @@ pub struct PointerNotice {
 #[derive(Debug)]
 pub struct Busy;
 
-/// Why the input thread is of no use any more.
+/// Why the input thread is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the thread `input` is stuck: what it must know does not fit into its queue any more")]
 pub struct Stuck;
 
-/// The way to the input thread. Nothing here waits: an X server that hangs, and the thread with it, holds up nobody else.
+/// Sends events to the input thread. Nothing here waits: a hanging X server, and the thread with it, blocks nobody else.
 #[derive(Clone)]
 pub struct Handle {
     events: Sender<Event>,
@@ -146,17 +146,17 @@ impl Handle {
     /// A message of a peer's `keys`.
     ///
     /// # Errors
-    /// [`Busy`] when the queue is full; nothing of the message is used then.
+    /// [`Busy`] when the queue is full; then the message has no effect.
     pub fn keys(&self, actor: Actor, message: KeysMessage) -> Result<(), Busy> {
         self.events.offer(Event::Keys(actor, message)).map_err(|_| Busy)
     }
 
-    /// A message of a peer's `motion`; left out when the queue is full.
+    /// A message of a peer's `motion`; dropped when the queue is full.
     pub fn motion(&self, actor: Actor, message: MotionMessage) {
         let _ = self.events.offer(Event::Motion(actor, message));
     }
 
-    /// Commands of a program. `done` is answered when all have reached the sink, or at once when the queue is full.
+    /// Commands of a program. `done` gets the result when all have reached the sink, or at once when the queue is full.
     pub fn commands(
         &self,
         slot: SlotIndex,
@@ -164,33 +164,32 @@ impl Handle {
         done: oneshot::Sender<Result<(), CommandError>>,
     ) {
         if let Err(Event::Commands(_, _, done)) = self.events.offer(Event::Commands(slot, commands, done)) {
-            // Whoever has stopped waiting does not miss it.
+            // Fails when nobody waits any more.
             let _ = done.send(Err(CommandError::Busy));
         }
     }
 
-    /// Somebody may not steer any more. If the queue is full, silence does the same within two seconds.
+    /// An actor may not steer any more. If the queue is full, a timeout has the same effect within two seconds.
     pub fn gone(&self, actor: Actor) {
         let _ = self.events.offer(Event::Gone(actor));
     }
 
-    /// Somebody left for good.
+    /// An actor has left for good.
     pub fn forget(&self, actor: Actor) {
         self.send(Event::Forget(actor));
     }
 
-    /// A source shakes a gamepad; left out when the queue is full, as the source says it again.
+    /// A source makes a gamepad rumble; dropped when the queue is full, as the source repeats it.
     pub fn rumble(&self, source: SourceName, pad: u8, motors: Motors) {
         let _ = self.events.offer(Event::Rumble(source, pad, motors));
     }
 
-    /// What the thread must know. It gets in when the queue is full of messages of peers, too; after what is in
-    /// there.
+    /// Queues an event that must not be lost. There is room for it even when the queue is full of messages of peers.
     pub fn send(&self, event: Event) {
         self.events.insist(event);
     }
 
-    /// Whether something that the thread must know has been lost. It stays so.
+    /// Whether an event that must not be lost was lost. It stays so.
     pub fn trouble(&self) -> Option<Stuck> {
         self.events.has_lost().then_some(Stuck)
     }
@@ -204,7 +203,7 @@ impl Handle {
 /// Starts the input thread. It ends when the last [`Handle`] is dropped, and releases everything.
 ///
 /// # Errors
-/// When no thread can be started.
+/// No thread can be started.
 pub fn start(notices: mpsc::Sender<Notice>) -> io::Result<(Handle, JoinHandle<()>)> {
     let (events, receiver) = queue::queue();
     let applied = Arc::new(Counter::default());

@@ -1,13 +1,13 @@
-//! When others are told where the pointer is. Pure.
+//! Decides when others are shown the pointer. Pure.
 
 use std::time::{Duration, Instant};
 
 use super::PointerNotice;
 
-/// From one notice to the next, at least.
+/// Shortest interval of notices.
 const INTERVAL: Duration = Duration::from_millis(33);
 
-/// The position that is to be told next. A newer one takes its place; the last one is always told.
+/// The next position to report. A newer one replaces it; the last one is always reported.
 #[derive(Debug, Default)]
 pub struct PointerNotices {
     last: Option<Instant>,
@@ -25,7 +25,7 @@ impl PointerNotices {
         self.pending.and(self.last).map(|last| last + INTERVAL)
     }
 
-    /// What is to be told now, if the pointer has moved and it is not too soon.
+    /// The notice that is due now, if the pointer has moved and it is not too soon.
     pub fn take(&mut self, now: Instant) -> Option<PointerNotice> {
         if self.due().is_some_and(|due| now < due) {
             return None;

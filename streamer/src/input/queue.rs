@@ -1,26 +1,26 @@
-//! The queue of the input thread. Nobody who puts something in waits, and the order is kept.
+//! The queue of the input thread. Senders never wait, and the order is kept.
 //!
-//! What can be left out is refused when [`MOST_OFFERED`] events wait; what must not be lost has room beyond that.
+//! Droppable events are refused when [`MOST_OFFERED`] events wait; events that must not be lost have room beyond that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Events of peers on their way to the input thread: a second of several fast mice. When so many wait, motion is left
-/// out (the next one makes it good) and keys are refused to their peer, whose snapshot repairs what is held.
+/// Queued events of peers: a second of several fast mice. When this many wait, motion is dropped
+/// (the next one repairs it) and keys are refused to their peer, whose next snapshot repairs what is held.
 const MOST_OFFERED: usize = 4096;
-/// Room for what must not be lost: what slots show, and who has left. It lasts for minutes of a session in which
-/// everybody comes, switches and goes. When it is full, the thread is given up ([`Sender::has_lost`]).
+/// Room for events that must not be lost: what slots show, and who has left. It is enough for minutes of a session in which
+/// everybody joins, switches and leaves. When it is full, the thread is given up ([`Sender::has_lost`]).
 const RESERVED: usize = 4096;
 
-/// Puts in.
+/// The sending end.
 pub struct Sender<T> {
     events: SyncSender<T>,
     shared: Arc<Shared>,
 }
 
-/// Takes out.
+/// The receiving end.
 pub struct Inbox<T> {
     events: Receiver<T>,
     shared: Arc<Shared>,
@@ -47,10 +47,10 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts in what can be left out.
+    /// Queues a droppable event.
     ///
     /// # Errors
-    /// The event, when the queue is full, or nobody takes out any more.
+    /// Returns the event when the queue is full, or the receiver is gone.
     pub fn offer(&self, event: T) -> Result<(), T> {
         if self.shared.waiting.load(Ordering::Relaxed) >= MOST_OFFERED {
             return Err(event);
@@ -60,21 +60,21 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Puts in what must not be lost.
+    /// Queues an event that must not be lost.
     pub fn insist(&self, event: T) {
-        // Once nobody takes out any more there is nobody who must know.
+        // If the receiver is gone, nobody needs the event.
         if let Err(TrySendError::Full(_)) = self.put(event) {
             self.shared.lost.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether something that must not be lost was.
+    /// Whether an event that must not be lost was lost.
     pub fn has_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
     fn put(&self, event: T) -> Result<(), TrySendError<T>> {
-        // Before it can be taken out, or the count would fall below zero.
+        // Before the event can be received, or the count would fall below zero.
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.events.try_send(event).inspect_err(|_| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -86,7 +86,7 @@ impl<T> Inbox<T> {
     /// The next event; waits for it, until `timeout` has passed if there is one.
     ///
     /// # Errors
-    /// When that has passed, or when nobody can put anything in any more and all has been taken out.
+    /// The timeout has passed, or all senders are gone and the queue is empty.
     pub fn next(&self, timeout: Option<Duration>) -> Result<T, RecvTimeoutError> {
         let event = match timeout {
             None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected)?,

@@ -1,7 +1,7 @@
-//! The input thread: gives events to aggregators and carries out what comes of them.
+//! The input thread: passes events to aggregators and carries out their actions.
 //!
-//! What it decides is decided beside it: where an event goes (`routes`), at which window the sink is aimed for it (`aim`),
-//! whose turn it is (`lanes`), when others are told where the pointer is (`pointer`).
+//! Decisions are made in pure modules beside it: where an event goes (`routes`), at which window the sink is aimed for it (`aim`),
+//! whose turn it is (`lanes`), when others are shown the pointer (`pointer`).
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -24,7 +24,7 @@ use super::sink::{self, Action, Sink};
 use super::{CommandError, Event, Notice, PointerNotice, Target, TargetChoice};
 use crate::stats::Counter;
 
-/// Events taken between two slices of texts, at most: texts get on in the worst flood.
+/// Most events taken between two slices of texts, so that texts make progress in a flood of events.
 const PER_TURN: usize = 256;
 
 /// A source that takes input.
@@ -39,14 +39,14 @@ pub struct Router {
     recipients: BTreeMap<SourceName, Recipient>,
     routes: Routes,
     lanes: Lanes,
-    /// To the control loop; a notice that does not fit is left out, a newer one follows.
+    /// Sends notices to the control loop; one for which there is no room is dropped, and a newer one follows.
     notices: mpsc::Sender<Notice>,
     pointer: PointerNotices,
     applied: Arc<Counter>,
 }
 
 impl Router {
-    /// Nothing takes input yet.
+    /// A router without any source that takes input.
     pub fn new(notices: mpsc::Sender<Notice>, applied: Arc<Counter>) -> Self {
         Self {
             recipients: BTreeMap::new(),
@@ -58,7 +58,7 @@ impl Router {
         }
     }
 
-    /// Works until nobody can send events any more.
+    /// Runs until nobody can send events any more.
     pub fn run(mut self, events: &Inbox<Event>) {
         loop {
             let now = Instant::now();
@@ -68,7 +68,7 @@ impl Router {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            // All that has come goes before the next slice of a text.
+            // All queued events come before the next slice of a text.
             for _ in 0..PER_TURN {
                 let Some(event) = events.next_if_any() else { break };
                 self.handle(Instant::now(), event);
@@ -78,13 +78,13 @@ impl Router {
         }
     }
 
-    /// When there is something to do even if no event comes.
+    /// When there is something to do without an event.
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let releases = self.recipients.values().filter_map(|recipient| recipient.aggregator.deadline());
         releases.chain(self.pointer.due()).chain(self.lanes.ready_at(now)).min()
     }
 
-    /// Carries out the next bit of what waits in a lane.
+    /// Carries out the next step of a lane.
     fn step_lane(&mut self, now: Instant) {
         if let Some((actor, mut lane)) = self.lanes.take(now) {
             self.step(now, actor, &mut lane);
@@ -92,7 +92,7 @@ impl Router {
         }
     }
 
-    /// Releases what was held for too long, and tells where the pointer is.
+    /// Releases what was held for too long, and reports the pointer's position.
     fn timeout(&mut self, now: Instant) {
         self.everywhere(|aggregator| aggregator.timeout(now));
         if let Some(notice) = self.pointer.take(now) {
@@ -125,7 +125,7 @@ impl Router {
                 let recipient = self.recipients.get(&source);
                 let owner = recipient.and_then(|recipient| recipient.aggregator.pad_of(number));
                 if let Some((Actor::Peer(peer), slot, pad)) = owner {
-                    // A game says it again while it lasts.
+                    // A game repeats it while it lasts.
                     let _ = self.notices.try_send(Notice::Rumble(peer, slot, pad, motors));
                 }
             }
@@ -158,7 +158,7 @@ impl Router {
                     self.step(now, actor, &mut lane);
                 }
             }
-            // It says so itself when it comes to its turn; until then what it holds must not be taken for forgotten.
+            // The event refreshes its holds only when its turn comes; until then they must not time out.
             Admission::Waits if lives => {
                 for recipient in self.recipients.values_mut() {
                     recipient.aggregator.seen(now, actor);
@@ -175,7 +175,7 @@ impl Router {
         }
     }
 
-    /// Carries out the next bit of what an actor wants: a slice of a text, or one command or message.
+    /// Carries out the next step of a lane: a slice of a text, or one command or message.
     fn step(&mut self, now: Instant, actor: Actor, lane: &mut Lane) {
         if let Some(typing) = lane.typing.take() {
             lane.typing = self.type_slice(now, actor, typing, &mut lane.batch);
@@ -195,7 +195,7 @@ impl Router {
         }
     }
 
-    /// Returns the text while there is more of it. Its end is told to the batch that it belongs to, if it failed.
+    /// Returns the text while there is more of it. If it failed, its batch is notified at its end.
     fn type_slice(
         &mut self,
         now: Instant,
@@ -210,7 +210,7 @@ impl Router {
             }
             return None;
         };
-        // Others may have turned to another window between two slices.
+        // Others may have aimed at another window between two slices.
         recipient.take_aim(now, target.window, actor, Need::Front, &self.applied);
         let result = recipient.sink.aim(target.window);
         let result = result.and_then(|()| recipient.sink.apply(&Action::Text(typing.slice().to_owned())));
@@ -231,7 +231,7 @@ impl Router {
             return;
         };
         if matches!(message, KeysMessage::Held { .. }) && recipient.aim.window() != target.window {
-            // All that was held there has been taken away; saying again that it is held must press it nowhere else.
+            // Everything that was held there has been released; a repeated snapshot must not press it elsewhere.
             return recipient.aggregator.seen(now, actor);
         }
         recipient.take_aim(now, target.window, actor, Need::of(&message), &self.applied);
@@ -303,8 +303,8 @@ impl Router {
 }
 
 impl Recipient {
-    /// Turns to the window that an event is for. What is held in the one before is let go of first, by
-    /// everybody, while it still reaches that. False when the sink is left as it is.
+    /// Aims at the window that an event is for. What anybody holds in the previous one is released first,
+    /// while that is still the target. False when the sink is left as it is.
     fn take_aim(
         &mut self,
         now: Instant,
@@ -324,7 +324,7 @@ impl Recipient {
         }
     }
 
-    /// Before actions are carried out: the window that they are for may be covered by now, or gone.
+    /// To be called before actions are carried out: their window may be covered by now, or gone.
     fn bring_up(&mut self, actions: &[Action]) -> Result<(), sink::Error> {
         if actions.is_empty() {
             return Ok(());
@@ -347,7 +347,7 @@ impl Recipient {
     }
 }
 
-/// Where what somebody sends to a slot goes, and what takes it there.
+/// The target of an actor's input to a slot, and its recipient.
 fn recipient<'a>(
     routes: &'a Routes,
     recipients: &'a mut BTreeMap<SourceName, Recipient>,
@@ -358,7 +358,7 @@ fn recipient<'a>(
     Some((target, recipients.get_mut(&target.source)?))
 }
 
-/// The text among actions, which is then the only one.
+/// The text among actions, which is then the only action.
 fn take_text(actions: &mut Vec<Action>) -> Option<String> {
     match actions.pop_if(|action| matches!(action, Action::Text(_))) {
         Some(Action::Text(text)) => Some(text),
@@ -391,7 +391,7 @@ mod tests {
     use common::input::{KeyCode, Position};
     use std::sync::{Mutex, PoisonError};
 
-    /// What a sink was made to do.
+    /// A recorded action of a sink.
     #[derive(Debug, Clone, PartialEq)]
     enum Done {
         Aimed(Option<u32>),
@@ -406,7 +406,7 @@ mod tests {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(done);
         }
 
-        /// What was done since the last call.
+        /// The actions since the last call.
         fn take(&self) -> Vec<Done> {
             std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
         }

@@ -1,4 +1,4 @@
-//! Where what somebody sends to a slot goes. Pure.
+//! Decides where an actor's input to a slot goes. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use common::input::Actor;
 
 use super::{Target, TargetChoice};
 
-/// What slots show to everybody, and what some have chosen to see there instead.
+/// What slots show to everybody, and the choices of single actors.
 #[derive(Debug, Default)]
 pub struct Routes {
     slots: BTreeMap<SlotIndex, Target>,
@@ -16,7 +16,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Where what an actor sends to a slot goes; `None`: nowhere.
+    /// The target of an actor's input to a slot; `None`: it takes none.
     pub fn target(&self, actor: Actor, slot: SlotIndex) -> Option<&Target> {
         match self.choices.get(&(actor, slot)) {
             Some(choice) => choice.as_ref(),
@@ -24,13 +24,13 @@ impl Routes {
         }
     }
 
-    /// Whether an actor sends to what the slot shows to everybody.
+    /// Whether an actor's input goes to what the slot shows to everybody.
     pub fn follows(&self, actor: Actor, slot: SlotIndex) -> bool {
         !self.choices.contains_key(&(actor, slot))
     }
 
-    /// A slot shows something, or nothing, to everybody who follows. If that is a change, returns the source that those who
-    /// [follow](Self::follows) have sent to so far, and send to no more.
+    /// Changes what a slot shows to everybody who follows. If that is a change, returns the source that the input of those who
+    /// [follow](Self::follows) has gone to so far.
     pub fn bind(&mut self, slot: SlotIndex, target: Option<Target>) -> Option<SourceName> {
         let before = match target.clone() {
             Some(target) => self.slots.insert(slot, target),

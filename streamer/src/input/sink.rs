@@ -1,15 +1,15 @@
-//! Where merged input ends: the X server of a desktop, a Moonlight host.
+//! The destination of merged input: the X server of a desktop, or a Moonlight host.
 
 use common::input::{Button, KeyCode, PadKind, PadState, Position};
 
-/// What a sink does: the output of the aggregator. A sink sees each key and button go down once and up once.
+/// An output of the aggregator, which a sink carries out. A sink sees each key and button go down once and up once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// A key by its place on the keyboard.
     Key(KeyCode, Press),
     /// A key by its character.
     Char(char, Press),
-    /// Locks Caps Lock and Num Lock so, where it is said.
+    /// Sets Caps Lock and Num Lock, where given.
     Locks {
         /// Caps Lock.
         caps: Option<bool>,
@@ -36,9 +36,9 @@ pub enum Action {
         /// Down.
         dy: f64,
     },
-    /// A finger, by a number that no other finger has now.
+    /// A touch, by a number that no other touch has now.
     Touch(u32, TouchPhase, Position),
-    /// How a gamepad stands, by its number among all peers' (less than [`MAX_PADS`]). A number that is new, or that
+    /// The state of a gamepad, by its number among those of all peers (less than [`MAX_PADS`]). A new number, or one that
     /// was gone, is a gamepad that has just been plugged in.
     Pad(u8, PadKind, PadState),
     /// A gamepad was unplugged.
@@ -48,14 +48,14 @@ pub enum Action {
 /// Most gamepads of all peers together.
 pub const MAX_PADS: u8 = 16;
 
-/// What a finger does.
+/// The phase of a touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TouchPhase {
-    /// It comes down.
+    /// It begins.
     Begin,
     /// It moves.
     Move,
-    /// It is lifted.
+    /// It ends.
     End,
 }
 
@@ -91,11 +91,11 @@ pub trait Sink: Send {
     fn apply(&mut self, action: &Action) -> Result<(), Error>;
 
     /// Makes sure that the actions that follow reach this window: it is raised, focused and on the screen, and
-    /// positions are its own. `None`: they are for the whole screen. Called before everything that is for a
-    /// slot, so it costs little when nothing has changed. Nothing is held when the target changes.
+    /// positions are relative to it. `None`: they are for the whole screen. Called before everything that is for a
+    /// slot, so it must be cheap when nothing has changed. Nothing is held when the target changes.
     ///
     /// # Errors
-    /// [`Error::NoSuchWindow`] when it is gone or cannot be brought up; what follows is not carried out then.
+    /// [`Error::NoSuchWindow`] when it is gone or cannot be brought up; then the actions that follow are not carried out.
     fn aim(&mut self, window: Option<u32>) -> Result<(), Error> {
         match window {
             None => Ok(()),

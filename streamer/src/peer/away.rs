@@ -1,4 +1,4 @@
-//! What happens to a peer while it is with the [negotiator](super::negotiator): kept, within bounds, until it is back. Pure.
+//! Keeps what arrives for a peer while the [negotiator](super::negotiator) has it, within bounds. Pure.
 
 use std::sync::Arc;
 
@@ -9,33 +9,34 @@ use common::signal::Role;
 use super::counted::Counted;
 use super::{Audience, Binding, FeedId, Media, Path, PeerCommand};
 
-/// Commands for one peer that are kept. A client says some thirty candidates and its slots, so a peer with more is given up.
+/// Most commands kept for one peer. A client sends some thirty candidates and its slots; a peer with more is removed.
 const MAX_COMMANDS: usize = 128;
-/// Bytes of what a peer has said in them. A candidate has some hundred.
+/// Most bytes in them that a peer has sent. A candidate has some hundred.
 const MAX_COMMAND_BYTES: usize = 64 * 1024;
-/// Units and sound packets for a peer that is connected: more than a second's. What is more is left out; the writer of a slot
-/// sees the gap in the numbers and goes on with the next keyframe.
+/// Most units and sound packets kept for a connected peer: more than a second's worth. Further ones are dropped; the writer of a
+/// slot sees the gap in the numbers and continues with the next keyframe.
 const MAX_MEDIA: usize = 128;
-/// Texts for the channel `general` of a peer that has been connected. What is more is left out, as on a channel that is not read.
+/// Most texts kept for the channel `general` of a peer that has been connected. Further ones are dropped, as on a channel that is not
+/// read.
 const MAX_TEXTS: usize = 64;
-/// Datagrams of the peer's. What is more is lost, as it may be on any network.
+/// Most datagrams of the peer that are kept. Further ones are dropped, as they may be on any network.
 const MAX_DATAGRAMS: usize = 128;
 
-/// More commands came than are kept.
+/// There are more commands than can be kept.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more was said for the peer than is kept while its connection is negotiated")]
+#[error("too many commands for the peer while its connection is negotiated")]
 pub struct Overflow;
 
-/// A datagram of the peer's.
+/// A datagram from the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Where it came by.
+    /// The path on which it arrived.
     pub path: Path,
-    /// What it is.
+    /// Its bytes.
     pub data: Box<[u8]>,
 }
 
-/// A command that waits for the peer to be back.
+/// A command that waits until the peer is back.
 #[derive(Debug)]
 pub enum Deferred {
     /// A change to this peer alone.
@@ -52,7 +53,7 @@ pub enum Deferred {
 }
 
 impl Deferred {
-    /// Bytes of what the peer has said in it.
+    /// Bytes in it that the peer has sent.
     fn said_bytes(&self) -> usize {
         match self {
             Deferred::Peer(PeerCommand::Candidate { candidate, mid, .. }) => {
@@ -74,23 +75,24 @@ impl Deferred {
     }
 }
 
-/// Stands in for a peer that is away.
+/// Takes the place of a peer that is away.
 #[derive(Debug)]
 pub struct Away {
-    /// State of its connection when it went.
+    /// State of its connection when it went away.
     pub state: PeerState,
-    /// Its counters when it went.
+    /// Its counters when it went away.
     pub counted: Counted,
     kept: Kept,
     command_bytes: usize,
 }
 
-/// What is to be made up for. Media come first, as they were cut for what the peer showed when it went.
+/// What the peer has missed, in the order in which it is delivered. Media comes first: it is for what the slots showed when the peer
+/// went away.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// Units and sound packets.
     pub media: Vec<Media>,
-    /// Commands, before anything that the peer has sent meanwhile: they may say that it may do less.
+    /// Commands. They come before what the peer has sent meanwhile, as they may have reduced its rights.
     pub commands: Vec<Deferred>,
     /// Texts for the channel `general`.
     pub texts: Vec<(Audience, Arc<str>)>,
@@ -99,7 +101,7 @@ pub struct Kept {
 }
 
 impl Away {
-    /// In place of a peer in this state.
+    /// Takes the place of a peer in this state.
     pub fn new(state: PeerState, counted: Counted) -> Self {
         Self { state, counted, kept: Kept::default(), command_bytes: 0 }
     }
@@ -118,7 +120,7 @@ impl Away {
         Ok(())
     }
 
-    /// Keeps what a feed has made; see `MAX_MEDIA`.
+    /// Keeps output of a feed; see `MAX_MEDIA`.
     pub fn keep_media(&mut self, media: &Media) {
         if self.state == PeerState::Connected && self.kept.media.len() < MAX_MEDIA {
             self.kept.media.push(media.clone());
@@ -127,7 +129,7 @@ impl Away {
 
     /// Keeps a text if it may be for `peer`; see `MAX_TEXTS`.
     pub fn keep_text(&mut self, peer: PeerId, to: Audience, text: &Arc<str>) {
-        // It may be a controller when it is back.
+        // It may have become a controller when it is back.
         let may_hear = to.includes(peer, Role::Controller);
         if may_hear && self.state != PeerState::Connecting && self.kept.texts.len() < MAX_TEXTS {
             self.kept.texts.push((to, text.clone()));
@@ -141,7 +143,7 @@ impl Away {
         }
     }
 
-    /// What was kept, each in its order.
+    /// Everything that was kept, each kind in its order.
     pub fn into_kept(self) -> Kept {
         self.kept
     }

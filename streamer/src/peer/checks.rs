@@ -1,8 +1,8 @@
-//! Where connectivity checks go, and how often (pure). A peer's candidates are whatever it says, so they may name somebody
-//! else, who must not be sent more than a few packets, and some addresses none at all.
+//! Limits where connectivity checks go, and how often (pure). A peer chooses its candidates freely, so they may name addresses of
+//! others. Those must be sent no more than a few packets, and some addresses none at all.
 //!
-//! `rtc` checks every pair at one interval, which has to be short for a quick join. What it sends passes through here; a
-//! check that is held back is to it like one that was lost.
+//! `rtc` checks every pair at one interval, which has to be short for a quick join. Everything that it sends passes through here; to
+//! `rtc`, a check that is held back looks like one that was lost.
 //!
 //! ```text
 //! unheard ──own pace, at most MAX_TRIES──▶ … ──its response to one of ours──▶ answered: as often as rtc wants
@@ -17,32 +17,32 @@ use common::nat::Network;
 
 use super::demux::{self, Stun, Transaction};
 
-/// Checks that nobody asked for are at least so far apart, over all pairs of a peer (Ta of RFC 8445 §14.2).
+/// Unsolicited checks are at least this far apart, over all pairs of a peer (Ta of RFC 8445 §14.2).
 const PACE: Duration = Duration::from_millis(20);
-/// Of them, so many may go at once: a join has few pairs, and waits for none of them.
+/// Unsolicited checks that may be sent at once: a join has few pairs, and must not wait for any of them.
 const BURST: u32 = 10;
 /// Pairs of our addresses and a peer's that are checked or heard from (RFC 8445 §6.1.2.5).
 const MAX_PAIRS: usize = 100;
-/// Checks of a pair that nobody asked for and nobody answered. With the pauses between them they take six seconds.
+/// Unsolicited and unanswered checks of a pair. With the pauses between them they take six seconds.
 const MAX_TRIES: u32 = 7;
 /// The same, over all pairs and the whole life of a peer.
 const MAX_UNANSWERED: u32 = 256;
-/// After the first check of a pair; doubled with each further one.
+/// Pause after the first check of a pair; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Checks that requests from a pair's other end have earned and that are still to be sent.
+/// Checks that requests from the other end of a pair have earned, and that have not been sent yet.
 const MAX_EARNED: u32 = 4;
-/// Checks of a pair to which a response may still come: a second's, where each request earns one.
+/// Checks of a pair that may still be answered: a second's worth, where each request earns one.
 const MAX_TRANSACTIONS: usize = 32;
 
 /// From one of our addresses to one of the peer's.
 #[derive(Debug)]
 struct Pair {
-    /// Checks that nobody asked for.
+    /// Unsolicited checks that were sent.
     tries: u32,
-    /// The next of them is not before this.
+    /// The earliest time of the next one.
     next: Instant,
     earned: u32,
-    /// With when each was sent.
+    /// Transactions of checks, and when each was sent.
     transactions: VecDeque<(Transaction, Instant)>,
     answered: bool,
 }
@@ -59,7 +59,7 @@ pub struct Checks {
     denied: Vec<Network>,
     pairs: HashMap<(SocketAddr, SocketAddr), Pair>,
     unanswered: u32,
-    /// When the next check that nobody asked for would be sent if there were no bursts.
+    /// When the next unsolicited check would be sent if there were no bursts.
     due: Instant,
     round_trip: Option<Duration>,
 }
@@ -113,8 +113,8 @@ impl Checks {
         true
     }
 
-    /// Whether a datagram that has arrived is to be looked at. Each request makes a candidate of where it comes from, so
-    /// those have the same bound.
+    /// Whether a datagram that has arrived is to be processed. Each request makes its source address a candidate, so
+    /// requests have the same bound.
     pub fn may_receive(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, data: &[u8]) -> bool {
         if self.denies(from.ip()) {
             return false;
@@ -128,7 +128,7 @@ impl Checks {
                 let pair = self.pairs.entry((local, from)).or_insert_with(|| Pair::new(now));
                 pair.earned = (pair.earned + 1).min(MAX_EARNED);
             }
-            // Who names the transaction has got our check; all else could be said by anybody.
+            // Only somebody who has received our check knows the transaction; anything else could be forged.
             Some(Stun::Success(transaction)) => {
                 if let Some(pair) = self.pairs.get_mut(&(local, from))
                     && let Some((_, sent)) = pair.transactions.iter().find(|(known, _)| *known == transaction)

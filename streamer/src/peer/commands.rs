@@ -1,13 +1,13 @@
-//! The control loop's way to a shard: commands arrive in their order, sending never waits, and none is lost in silence.
+//! Sends the control loop's commands to a shard: they arrive in order, sending never waits, and no loss goes unnoticed.
 //!
 //! ```text
 //! control loop ── send, offer ──▶ Commands [ backlog ] ──▶ queue ──▶ shard
 //!                                    └─ overrun(): the session cannot go on
 //! ```
 //!
-//! What the shard's queue has no room for waits here, up to a bound, and follows as soon as there is room. When there is
-//! no room for a command, the session ends with [`Overrun`] for its reason. A shard that is stuck is known by its
-//! silence, to the session (`session::heartbeat`).
+//! Commands for which the shard's queue has no room wait in a bounded backlog and follow as soon as there is room. When the
+//! backlog is full, the session ends with [`Overrun`] as its reason. The session notices a stuck shard by its missing reports
+//! (`session::heartbeat`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use super::Command;
 use crate::wake::Wake;
 
-/// Commands in a shard's own queue. What it has no room for waits in the backlog.
+/// Commands in a shard's own queue. Further ones wait in the backlog.
 const QUEUE: usize = 1024;
-/// The backlog up to which what peers say is taken; more is refused to the peer that says it.
+/// The backlog up to which commands on behalf of peers are taken; the peer of a further one is refused.
 const BACKLOG_FOR_PEERS: usize = 1024;
-/// The backlog up to which the session's own commands are taken: many times what a session has to say in
-/// ten seconds. When there is no room for one, peers would miss it for ever: the session ends.
+/// The backlog up to which the session's own commands are taken: many times what a session sends in
+/// ten seconds. A lost command would leave peers in a wrong state for ever, so the session ends instead.
 const BACKLOG: usize = 4096;
 
-/// The shard is too far behind for what peers say.
+/// The shard is too far behind for commands on behalf of peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy;
 
-/// A command was lost, and peers would miss it for ever: the session cannot go on with this shard.
+/// A command was lost, which nothing would repair: the session cannot go on with this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is too far behind: a command for it found no room after {BACKLOG} others")]
 pub struct Overrun;
@@ -43,7 +43,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// The way to the shard that reads the receiver, and is woken by `wake`.
+    /// The sender, and the receiver for the shard that `wake` wakes.
     pub fn new(wake: Arc<Wake>) -> (Self, Receiver<Command>) {
         let (queue, receiver) = sync_channel(QUEUE);
         (Self { queue, wake, backlog: VecDeque::new(), overrun: false }, receiver)
@@ -59,7 +59,7 @@ impl Commands {
         }
     }
 
-    /// Sends what a peer wants.
+    /// Sends a command on behalf of a peer.
     ///
     /// # Errors
     /// [`Busy`] when the shard is far behind; the peer is to be told.
@@ -71,12 +71,12 @@ impl Commands {
         Ok(())
     }
 
-    /// Whether a command was lost. It stays so.
+    /// The loss of a command, if there ever was one.
     pub fn overrun(&self) -> Option<Overrun> {
         self.overrun.then_some(Overrun)
     }
 
-    /// Passes on what waits, as far as there is room.
+    /// Moves commands from the backlog to the queue, as far as there is room.
     pub fn flush(&mut self) {
         let mut passed = false;
         while let Some(command) = self.backlog.pop_front() {
@@ -86,7 +86,7 @@ impl Commands {
                     self.backlog.push_front(command);
                     break;
                 }
-                // It has ended; that a session notices by its thread.
+                // The shard has ended, which the session notices by its thread.
                 Err(TrySendError::Disconnected(_)) => self.backlog.clear(),
             }
         }
@@ -95,12 +95,12 @@ impl Commands {
         }
     }
 
-    /// Ends the shard. One so stuck that its queue is full is left behind.
+    /// Ends the shard. If it is so stuck that its queue is full, it is not waited for.
     pub fn stop(&mut self) {
         self.backlog.push_back(Command::Stop);
         self.flush();
         if !self.backlog.is_empty() {
-            tracing::error!("a shard is stuck: it is not told to stop");
+            tracing::error!("a shard is stuck: it cannot be told to stop");
         }
     }
 }

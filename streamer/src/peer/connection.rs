@@ -8,6 +8,8 @@
 //!    └───────────── expires ────┘                  └── channels closed ──┘
 //! ```
 
+mod descriptions;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,7 @@ use bytes::{Bytes, BytesMut};
 use common::api::Transport;
 use common::input::{GENERAL_CHANNEL, KEYS_CHANNEL, MAX_CHANNEL_MESSAGE, MOTION_CHANNEL};
 use common::nat::Network;
-use common::sdp::Bounded;
-use rtc::data_channel::{RTCDataChannel, RTCDataChannelId, RTCDataChannelInit};
+use rtc::data_channel::{RTCDataChannel, RTCDataChannelId};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Registry, Slot};
@@ -27,7 +28,6 @@ use rtc::peer_connection::configuration::setting_engine::{
 };
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
-use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
@@ -45,31 +45,27 @@ use super::path::Path;
 use super::slot::{Packet, Report};
 use super::socket::Candidates;
 use crate::publish;
-use crate::publish::sections::{self, Section};
 
-/// Nomination waits for the next check, so checks are this often until connected.
+/// Interval of checks until connected: nomination waits for the next one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// Binding requests per candidate pair: ten seconds' worth of checks.
 const CHECK_ATTEMPTS: u16 = 2000;
-/// Without any STUN from the peer for this long it counts as lost.
+/// A peer that has sent no STUN for this long counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(4);
-/// A lost peer that stays so for this long is given up; browsers do it after 30 s in all.
+/// A peer that has been lost for this long is given up. Browsers give up after 30 s in all.
 const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
-/// From the first packet by TCP, UDP has so long to be found to work: the first path that answers is the one that is kept. Where UDP works
-/// at all the peer is heard by it a round trip before TCP, whose connections have to be made first; this is for a check or two that
-/// were lost.
+/// Head start of UDP: how long after the first packet by TCP responses by TCP are ignored, since the first path that answers is kept.
+/// Where UDP works, the peer is heard on it a round trip before TCP, whose connections have to be opened first; this leaves room for a
+/// check or two that are lost.
 const HEAD_START: Duration = Duration::from_millis(100);
-/// The same once the peer has been heard by UDP, which then works one way at least. A busy machine may take its time for the other.
+/// The same once the peer has been heard on UDP, which then works in one direction at least. On a busy machine the other may take longer.
 const HEARD_HEAD_START: Duration = Duration::from_millis(500);
-/// Datagrams kept that came before `rtc` can take them: a ClientHello is two, checks are repeated.
+/// Datagrams kept that arrive before `rtc` can take them: a ClientHello is two, checks are repeated.
 const MAX_HELD: usize = 16;
-/// Candidates of one peer that are checked: a machine with many interfaces has some ten. A stranger says where
-/// checks go; how many and how often, [`Checks`] decides.
-const MAX_CANDIDATES: usize = 24;
-/// Bytes that may wait in a peer's data channels before more are left out.
+/// Bytes that may be queued on a peer's data channels before further messages are dropped.
 const MAX_CHANNEL_BACKLOG: usize = 1024 * 1024;
-/// Channels of one peer that are listened to: those of [`multi_webrtc`] are at most 24.
+/// Channels of one peer that are read: those of [`multi_webrtc`] are at most 24.
 const MAX_CHANNELS: usize = 32;
 
 /// Something that `rtc` refused, with its reason.
@@ -91,12 +87,12 @@ fn failed<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
     move |error| Error::new(what, error)
 }
 
-/// A data channel: one of our three, or one that a page of another server's has made.
+/// A data channel: one of our three, or one that a page of another server has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// Reliable, in order.
+    /// Reliable, ordered.
     Keys,
-    /// Neither.
+    /// Unreliable, unordered.
     Motion,
     /// Reliable JSON.
     General,
@@ -105,7 +101,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// Ours, each with its label and its pre-negotiated id.
+    /// Our channels, each with its label and its pre-negotiated id.
     const OURS: [(Channel, (&'static str, u16)); 3] = [
         (Channel::Keys, KEYS_CHANNEL),
         (Channel::Motion, MOTION_CHANNEL),
@@ -130,7 +126,7 @@ pub enum Event {
     Connected,
     /// Nothing has been heard from the peer for `LOST_AFTER`.
     Lost,
-    /// It is over.
+    /// The connection has ended.
     Closed(&'static str),
     /// A data channel can be used.
     Open(Channel),
@@ -143,7 +139,7 @@ pub enum Event {
 /// Which SRTP profiles are offered to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Srtp {
-    /// AES-GCM alone: browsers pick the slower AES-CM whenever it is there.
+    /// AES-GCM alone: browsers pick the slower AES-CM whenever it is offered.
     Gcm,
     /// Both, for players that lack GCM.
     Any,
@@ -157,7 +153,7 @@ impl Identity {
     /// Makes a new key and self-signed certificate.
     ///
     /// # Errors
-    /// When there is no randomness.
+    /// The system has no randomness.
     pub fn generate() -> Result<Self, Error> {
         let provider = rtc::crypto::default_provider().map_err(failed("crypto"))?;
         let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
@@ -170,13 +166,13 @@ impl Identity {
 
 /// A packet to send.
 pub struct Datagram {
-    /// Where it goes by.
+    /// The path on which it is sent.
     pub path: Path,
-    /// What.
+    /// Its bytes.
     pub data: BytesMut,
 }
 
-/// All numbers of 16 bits as they are sent, so that no packet needs memory for its own.
+/// All 16-bit numbers in network byte order, so that no packet allocates memory for its own.
 static NUMBERS: [u8; 2 << 16] = {
     let mut numbers = [0; 2 << 16];
     let mut n = 0;
@@ -199,14 +195,14 @@ pub struct Connection {
     feedback: FeedbackReader,
     channels: Vec<(RTCDataChannelId, Channel)>,
     open_channels: usize,
-    /// The peer makes channels of its own.
+    /// The peer creates data channels itself.
     takes_channels: bool,
-    /// Came too early: STUN before the answer, DTLS before ICE has nominated. `rtc` would drop it, and the
-    /// browser's retransmission costs 40 ms of every join.
+    /// Datagrams that arrived too early: STUN before the answer, DTLS before ICE has nominated. `rtc` would drop them, and waiting for
+    /// the browser's retransmission costs 40 ms of every join.
     held: Vec<Held>,
-    /// When the first packet has come by TCP.
+    /// When the first packet arrived by TCP.
     tcp_since: Option<Instant>,
-    /// Something has come by UDP.
+    /// Something has arrived by UDP.
     udp_heard: bool,
     answered: bool,
     ice_connected: bool,
@@ -215,15 +211,14 @@ pub struct Connection {
     remote_candidates: usize,
     public_ips: Vec<IpAddr>,
     checks: Checks,
-    /// What the peer has offered, if it has: a restart is another offer with the same in it.
+    /// The peer's offer, if it has made one: a restart is another offer with the same sections.
     offered: Option<String>,
     /// Lets its RTP in, if the peer may publish.
     intake: Option<Intake>,
 }
 
 impl Connection {
-    /// A connection without media sections. Its ICE user name, by which its first packets are told from others', is in its
-    /// descriptions; see [`negotiate::ice_ufrag`].
+    /// A connection without media sections. Its descriptions contain its ICE user name, which identifies its first packets; see [`negotiate::ice_ufrag`].
     ///
     /// # Errors
     /// When `rtc` refuses a setting.
@@ -274,141 +269,22 @@ impl Connection {
         self.intake.get_or_insert_with(|| Intake::new(now));
     }
 
-    /// Offers candidates with these addresses in place of our own of the same family: behind a 1:1 NAT, what comes to
-    /// them comes to us.
+    /// Offers candidates with these addresses in place of our own of the same family, for a 1:1 NAT that forwards them to us.
     pub fn set_public_ips(&mut self, ips: &[IpAddr]) {
         self.public_ips = ips.to_vec();
     }
 
-    /// Never sends anything to these addresses, nor takes anything from them. To be said before there is a candidate.
+    /// Never sends to these addresses, nor receives from them. To be called before any candidate is added.
     pub fn deny_candidates(&mut self, now: Instant, denied: &[Network]) {
         self.checks = Checks::new(now, denied);
     }
 
-    /// For adding media sections and for what was negotiated in them.
+    /// The peer connection of `rtc`, to add media sections and to read what was negotiated in them.
     pub fn pc(&mut self) -> &mut RTCPeerConnection {
         &mut self.pc
     }
 
-    /// Adds the data channels and makes the offer, with all candidates.
-    ///
-    /// # Errors
-    /// When `rtc` refuses.
-    pub fn offer(&mut self, now: Instant) -> Result<String, Error> {
-        for (channel, (label, id)) in Channel::OURS {
-            let lossy = channel == Channel::Motion;
-            let init = RTCDataChannelInit {
-                ordered: !lossy,
-                max_retransmits: lossy.then_some(0),
-                negotiated: Some(id),
-                ..Default::default()
-            };
-            let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
-            self.channels.push((created.id(), channel));
-        }
-        self.reoffer(now)
-    }
-
-    /// Makes the offer to a page of `multi_webrtc`, with all candidates. It makes its channels itself, all but one.
-    ///
-    /// # Errors
-    /// When `rtc` refuses.
-    pub fn offer_to_multi_webrtc(&mut self, now: Instant) -> Result<String, Error> {
-        self.takes_channels = true;
-        let created = self.pc.create_data_channel(GENERAL_CHANNEL.0, None).map_err(failed("data channel"))?;
-        self.channels.push((created.id(), Channel::General));
-        self.reoffer(now)
-    }
-
-    /// Makes another offer, after sections have been added or have changed their direction.
-    ///
-    /// # Errors
-    /// When `rtc` refuses.
-    pub fn reoffer(&mut self, now: Instant) -> Result<String, Error> {
-        let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
-        let sdp = negotiate::with_public_ips(&negotiate::with_simulcast(&offer.sdp), &self.public_ips);
-        self.pc.set_local_description(now, offer).map_err(failed("offer"))?;
-        Ok(sdp)
-    }
-
-    /// Takes the peer's answer to our offer. Returns the sections in which it may publish.
-    ///
-    /// # Errors
-    /// When it is no SDP or does not fit the offer.
-    pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<Vec<Section>, Error> {
-        let usable = self.usable_candidates(&negotiate::without_streams(sdp.as_ref()))?;
-        let answer = RTCSessionDescription::answer(usable).map_err(failed("answer"))?;
-        self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
-        self.answered = true;
-        Ok(self.publishing_sections(sdp.as_ref()))
-    }
-
-    /// The sections in which the peer, whose description this is, may publish.
-    fn publishing_sections(&self, theirs: &str) -> Vec<Section> {
-        let ours = self.intake.as_ref().and_then(|_| self.pc.local_description());
-        ours.map(|ours| sections::read(&ours.sdp, theirs)).unwrap_or_default()
-    }
-
-    /// Takes the peer's offer; the media sections must be there already. Returns our answer.
-    ///
-    /// # Errors
-    /// When it is no SDP or nothing in it can be answered.
-    pub fn accept(&mut self, now: Instant, sdp: Bounded) -> Result<String, Error> {
-        self.accept_one_way(now, &negotiate::one_way(sdp.as_ref(), "a=recvonly"))
-    }
-
-    /// Takes the peer's offer to publish. Returns our answer, and the sections in which the peer may send.
-    ///
-    /// # Errors
-    /// When it is no SDP, nothing in it can be answered, or nothing would be sent.
-    pub fn accept_publisher(&mut self, now: Instant, sdp: Bounded) -> Result<(String, Vec<Section>), Error> {
-        let offer = negotiate::one_way(sdp.as_ref(), "a=sendonly");
-        let answer = self.accept_one_way(now, &negotiate::without_streams(&offer))?;
-        let sections = sections::read(&answer, sdp.as_ref());
-        if sections.iter().all(|section| section.formats.is_empty()) {
-            return Err(Error::new("offer", "there is nothing in it that could be published"));
-        }
-        Ok((answer, sections))
-    }
-
-    fn accept_one_way(&mut self, now: Instant, sdp: &str) -> Result<String, Error> {
-        let sdp = self.usable_candidates(sdp)?;
-        let offered = sdp.clone();
-        let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
-        self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
-        let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
-        let sdp = negotiate::with_public_ips(&answer.sdp, &self.public_ips);
-        self.pc.set_local_description(now, answer).map_err(failed("answer"))?;
-        self.answered = true;
-        self.offered = Some(offered);
-        Ok(sdp)
-    }
-
-    /// True when the peer's ICE user name is this one, as far as it has offered.
-    pub fn is_peers_ufrag(&self, ufrag: &str) -> bool {
-        self.offered.as_deref().and_then(negotiate::ice_ufrag) == Some(ufrag)
-    }
-
-    /// The peer, which had offered, restarts ICE with these credentials and candidates. Returns our answer, with new
-    /// credentials of ours. Media goes on over the pair that was there until another one is found.
-    ///
-    /// # Errors
-    /// It had not offered, has too many candidates, or `rtc` refuses.
-    pub fn restart(
-        &mut self,
-        now: Instant,
-        ufrag: &str,
-        pwd: &str,
-        candidates: &[String],
-    ) -> Result<String, Error> {
-        let Some(offered) = &self.offered else { return Err(Error::new("restart", "it has not offered")) };
-        let offer = negotiate::with_transport(offered, ufrag, pwd, candidates);
-        let offer = Bounded::check(offer).map_err(failed("restart"))?;
-        self.remote_candidates = 0;
-        self.accept(now, offer)
-    }
-
-    /// Offer and answer are in place: what was agreed for the video sender `index`, and so for all.
+    /// Takes over what was agreed for the video sender `index`, and so for all. Offer and answer must be in place.
     pub fn negotiated(&mut self, index: usize) {
         self.playout_delay = negotiate::extension_id(&mut self.pc, index, negotiate::PLAYOUT_DELAY);
         self.transport_cc = negotiate::extension_id(&mut self.pc, index, negotiate::TRANSPORT_CC);
@@ -417,51 +293,6 @@ impl Connection {
     /// True once offer and answer are in place.
     pub fn is_answered(&self) -> bool {
         self.answered
-    }
-
-    /// The description with those candidates alone that are to be checked.
-    fn usable_candidates(&mut self, sdp: &str) -> Result<String, Error> {
-        let (sdp, count) = negotiate::with_candidates(sdp, |ip| !self.checks.denies(ip));
-        self.count_candidates(count)?;
-        Ok(sdp)
-    }
-
-    fn count_candidates(&mut self, more: usize) -> Result<(), Error> {
-        if self.remote_candidates + more > MAX_CANDIDATES {
-            return Err(Error::new("candidate", format!("a peer may have at most {MAX_CANDIDATES}")));
-        }
-        self.remote_candidates += more;
-        Ok(())
-    }
-
-    /// Takes a candidate of the peer's.
-    ///
-    /// # Errors
-    /// When it is none, or one too many.
-    pub fn add_candidate(
-        &mut self,
-        candidate: String,
-        mid: Option<String>,
-        index: Option<u16>,
-    ) -> Result<(), Error> {
-        // One of a transport that goes unused, as all sections share that of the first.
-        if index.is_some_and(|section| section > 0) {
-            return Ok(());
-        }
-        match negotiate::candidate_host(&candidate) {
-            // What is malformed gets the parser's reason.
-            None => {}
-            Some(host) => match host.parse() {
-                Ok(ip) if !self.checks.denies(ip) => {}
-                // Browsers send all that they have, so a denied one is no error. A name is never looked up: of one that
-                // multicast DNS knows, the peer's own checks tell us the address.
-                _ => return Ok(()),
-            },
-        }
-        self.count_candidates(1)?;
-        let init =
-            RTCIceCandidateInit { candidate, sdp_mid: mid, sdp_mline_index: index, ..Default::default() };
-        self.pc.add_remote_candidate(init).map_err(failed("candidate"))
     }
 
     /// Takes a datagram.
@@ -496,7 +327,7 @@ impl Connection {
         }
     }
 
-    /// Whether a response has come by TCP while UDP may yet work. To `rtc` it is lost, and its check is repeated.
+    /// Whether this is a response by TCP while UDP may still work. `rtc` does not get to see it, and repeats its check.
     fn is_early(&mut self, now: Instant, path: Path, data: &[u8]) -> bool {
         if path.transport == Transport::Udp {
             self.udp_heard = true;
@@ -507,7 +338,7 @@ impl Connection {
         !self.ice_connected && now < since + head_start && demux::proves_address(data)
     }
 
-    /// What has happened. Call it after every input; `transmit` is to be drained after it.
+    /// Collects what has happened. To be called after every input, and followed by draining `transmit`.
     pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
         loop {
             // First: this is what installs the SRTP keys.
@@ -554,7 +385,7 @@ impl Connection {
                 events.extend(self.channel(id).map(Event::Open));
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => {
-                // A browser that closes its connection closes its channels, and `rtc` says nothing else.
+                // A browser that closes its connection closes its channels; `rtc` reports nothing else.
                 self.open_channels = self.open_channels.saturating_sub(1);
                 if self.open_channels == 0 {
                     events.push(Event::Closed("the peer closed the connection"));
@@ -564,7 +395,7 @@ impl Connection {
         }
     }
 
-    /// A channel that the peer has made is known by its label from now on, if that says anything to us.
+    /// Notes a channel that the peer has created, if its label is known.
     fn learn_channel(&mut self, id: RTCDataChannelId) {
         if !self.takes_channels || self.channel(id).is_some() || self.channels.len() >= MAX_CHANNELS {
             return;
@@ -577,7 +408,7 @@ impl Connection {
         self.channels.iter().find(|(known, _)| *known == id).map(|(_, channel)| *channel)
     }
 
-    /// Queues a text on a data channel. False when it was left out, as the channel is not open or too much waits.
+    /// Queues a text on a data channel. False when it was dropped, because the channel is not open or too much is queued.
     pub fn send_text(&mut self, now: Instant, channel: Channel, text: &str) -> bool {
         self.writable(channel).is_some_and(|mut open| open.send_text(now, text).is_ok())
     }
@@ -587,14 +418,14 @@ impl Connection {
         self.writable(channel).is_some_and(|mut open| open.send(now, bytes.into()).is_ok())
     }
 
-    /// A channel on which not too much waits.
+    /// The channel, if it is open and not too much is queued on it.
     fn writable(&mut self, channel: Channel) -> Option<RTCDataChannel<'_>> {
         let (id, _) = self.channels.iter().find(|(_, known)| *known == channel).copied()?;
         let open = self.pc.data_channel(id)?;
         (open.outstanding_bytes() < MAX_CHANNEL_BACKLOG).then_some(open)
     }
 
-    /// Queues an RTP packet, with its transport-wide sequence number if it has one. It is lost when the connection is not up.
+    /// Queues an RTP packet, with its transport-wide sequence number if it has one. It is dropped when the connection is not up.
     pub fn send_rtp(&mut self, now: Instant, packet: Packet, transport_wide: Option<u16>) {
         let mut header = rtc::rtp::Header {
             version: 2,
@@ -606,7 +437,7 @@ impl Connection {
             ..Default::default()
         };
         if let Some(id) = self.playout_delay.filter(|_| packet.playout_delay) {
-            // Least and greatest delay of zero; the id was checked when it was negotiated.
+            // Minimum and maximum delay of zero; the id was checked when it was negotiated.
             let _ = header.set_extension(id, Bytes::from_static(&[0; 3]));
         }
         if let Some((id, number)) = self.transport_cc.zip(transport_wide) {
@@ -614,7 +445,7 @@ impl Connection {
             let _ = header.set_extension(id, Bytes::from_static(&NUMBERS[at..at + 2]));
         }
         let packet = rtc::rtp::Packet { header, payload: packet.payload };
-        // The track's id is not looked at; payload types and SSRCs are our own.
+        // `rtc` ignores the track's id; payload types and SSRCs are our own.
         self.write(now, RTCMessage::RtpPacket(String::new(), packet));
     }
 
@@ -654,7 +485,7 @@ impl Connection {
         }
     }
 
-    /// The path's round trip, as its connectivity checks have shown it.
+    /// The round trip of the path, measured by its connectivity checks.
     pub fn round_trip(&self) -> Option<Duration> {
         self.checks.round_trip()
     }
@@ -665,7 +496,7 @@ impl Connection {
             let TaggedBytesMut { now, transport, message: data } = self.pc.poll_write()?;
             let TransportContext { local_addr: local, peer_addr: remote, transport_protocol, .. } = transport;
             if self.checks.may_send(now, local, remote, &data) {
-                // Our candidates are of no other.
+                // We have no other candidates.
                 let is_tcp = transport_protocol == TransportProtocol::TCP;
                 let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
                 return Some(Datagram { path: Path { transport, local, remote }, data });
@@ -697,7 +528,7 @@ impl Connection {
 /// passive one has 4 as its preference among TCP's).
 fn lines(candidates: &Candidates) -> impl Iterator<Item = String> {
     let line = |n: usize, address: &SocketAddr, (transport, preference, end): (&str, u32, &str)| {
-        // Far fewer than there are preferences.
+        // There are far fewer addresses than preferences.
         let priority = (126u32 << 24) + ((preference - n as u32) << 8) + 255;
         let (ip, port) = (address.ip(), address.port());
         format!("candidate:{} 1 {transport} {priority} {ip} {port} typ host{end}", n + 1)

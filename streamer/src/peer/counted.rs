@@ -6,11 +6,11 @@ use common::stats::NetworkStats;
 /// Counters of a peer.
 #[derive(Debug, Clone, Default)]
 pub struct Counted {
-    /// As REST shows them.
+    /// The counters that REST shows.
     pub stats: PeerStats,
-    /// Packets that were asked for in vain.
+    /// Packets whose retransmission was requested but not possible.
     pub not_retransmitted: u64,
-    /// Messages on its data channels that were one too many.
+    /// Messages on its data channels that exceeded the limit.
     pub messages_dropped: u64,
 }
 

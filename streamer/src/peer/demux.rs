@@ -1,4 +1,4 @@
-//! Whose datagram is it? Binding requests name our ICE user; everything else goes by its address.
+//! Tells which peer a datagram belongs to: binding requests contain our ICE user name; everything else is matched by its address.
 
 pub use common::ice_tcp::stun::our_ufrag;
 use common::ice_tcp::stun::{BINDING_REQUEST, BINDING_SUCCESS, HEADER, MAGIC_COOKIE};
@@ -20,7 +20,7 @@ pub enum Stun {
     Success(Transaction),
 }
 
-/// What `datagram` is, if it is STUN of ICE. Nothing of it is verified here.
+/// Parses `datagram` if it is a STUN message of ICE. Nothing of it is verified here.
 pub fn stun(datagram: &[u8]) -> Option<Stun> {
     let (header, _) = datagram.split_at_checked(HEADER)?;
     let transaction = header[8..].try_into().ok().filter(|_| header[4..8] == MAGIC_COOKIE)?;
@@ -31,8 +31,8 @@ pub fn stun(datagram: &[u8]) -> Option<Stun> {
     }
 }
 
-/// Whether a datagram of ours answers a binding request. ICE answers only who knows the password, so where it
-/// goes is an address of the peer. All else may go where the peer merely says that it is: to somebody else.
+/// Whether a datagram of ours answers a binding request. ICE answers only requests with the right password, so the destination
+/// is an address of the peer. Anything else may be sent to an address that the peer merely claims to have.
 pub fn proves_address(sent: &[u8]) -> bool {
     matches!(stun(sent), Some(Stun::Success(_)))
 }

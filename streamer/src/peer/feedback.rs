@@ -1,4 +1,4 @@
-//! RTCP from a peer: what it lost, what it needs, how it is doing. And RTP of one that publishes.
+//! RTCP from a peer: losses, keyframe requests, reception reports. And RTP of a peer that publishes.
 //!
 //! `rtc` would route whole compounds by their first packet and drop some, and knows only streams that are announced in an SDP or
 //! named by a rid in each packet; the [`Tap`] takes all before that, and leaves nothing for `rtc` to route.
@@ -23,7 +23,7 @@ use rtc::shared::error::Error;
 use super::bandwidth::Arrivals;
 use crate::publish;
 
-/// Packets not yet looked at. Shared between a connection and the tap inside its own `rtc` pipeline, on one
+/// Packets that have not been processed yet. Shared between a connection and the tap inside its own `rtc` pipeline, on one
 /// thread: the lock is never contended.
 type Inbox = Arc<Mutex<Packets>>;
 
@@ -35,9 +35,9 @@ struct Packets {
 
 /// Most sequence numbers of one NACK that are answered; no receiver asks for more of one frame.
 const MAX_NACKED: usize = 512;
-/// Most packets that one message tells the arrival of. Chromium sends one every 50 to 250 ms.
+/// Most packets whose arrival one message reports. Chromium sends one every 50 to 250 ms.
 const MAX_ARRIVALS: usize = 4096;
-/// Most packets of each kind kept between two looks, which come after each datagram.
+/// Most packets of each kind kept between two reads, which follow each datagram.
 const MAX_INBOX: usize = 64;
 
 /// What a peer says about what it receives.
@@ -45,21 +45,21 @@ const MAX_INBOX: usize = 64;
 pub enum Feedback {
     /// Packets are missing (RFC 4585 §6.2.1).
     Nack {
-        /// Of which stream.
+        /// SSRC of the stream.
         ssrc: u32,
         /// Their sequence numbers.
         sequences: Vec<u16>,
     },
     /// A keyframe is needed (PLI, FIR).
     Keyframe {
-        /// Of which stream.
+        /// SSRC of the stream.
         ssrc: u32,
     },
     /// Which packets arrived, and when (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     Arrivals(Arrivals),
     /// A reception report (RFC 3550 §6.4.1).
     Report {
-        /// Of which stream.
+        /// SSRC of the stream.
         ssrc: u32,
         /// Share of packets lost since the last report, 0..=1.
         fraction_lost: f32,

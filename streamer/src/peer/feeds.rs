@@ -11,8 +11,8 @@ use crate::feed::gop::{Continuity, Gop};
 use crate::feed::keyframe::KeyframeRequests;
 use crate::feed::{Bitrate, Demand, VideoUnit};
 
-/// A picture that nobody has watched since is not too old to be shown. A window that is shared is bound as soon as its
-/// first keyframe is there; asking for another one would have to wait for [`KeyframeRequests`]' turn.
+/// How old a cached keyframe may be when the first viewer comes and it is shown nevertheless: nothing has changed since. A shared window is
+/// bound as soon as its first keyframe is available; a request for another one would have to wait for [`KeyframeRequests`].
 const FRESH: Duration = Duration::from_millis(300);
 
 /// A feed without a picture for so long does not flow.
@@ -22,13 +22,13 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// One feed.
 pub struct Feed {
-    /// What was sent lately; empty for sound.
+    /// The latest units; empty for sound.
     pub gop: Gop,
     requests: KeyframeRequests,
     demand: Arc<Demand>,
     /// Slots of this shard that show it; [`Demand`] counts those of all shards.
     watchers: u32,
-    /// Its source gives pictures.
+    /// Its source is online.
     online: bool,
     /// Codec of its newest picture.
     codec: Option<VideoCodec>,
@@ -64,7 +64,7 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// None yet, of the shard with this index.
+    /// No feeds yet, for the shard with this index.
     pub fn of(shard: usize) -> Self {
         Self { shard, feeds: BTreeMap::new() }
     }
@@ -85,7 +85,7 @@ impl Feeds {
         self.feeds.remove(&id);
     }
 
-    /// The source of a feed is lost, or is back. What is cached of a lost one is old news.
+    /// The source of a feed is lost, or is back. The cache of a lost one is outdated.
     pub fn set_online(&mut self, id: FeedId, online: bool) {
         if let Some(feed) = self.feeds.get_mut(&id) {
             feed.online = online;
@@ -96,7 +96,7 @@ impl Feeds {
         }
     }
 
-    /// True while the source of a feed gives pictures.
+    /// True while the source of a feed is online.
     pub fn is_online(&self, id: FeedId) -> bool {
         self.feeds.get(&id).is_some_and(|feed| feed.online)
     }
@@ -122,7 +122,7 @@ impl Feeds {
         self.feeds.get(&id)
     }
 
-    /// Takes a unit of a feed. After a loss the source is asked for a keyframe.
+    /// Takes a unit of a feed. After a loss, a keyframe is requested from the source.
     pub fn push(&mut self, now: Instant, id: FeedId, unit: &Arc<VideoUnit>) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         feed.codec = Some(unit.codec);
@@ -142,28 +142,28 @@ impl Feeds {
         }
     }
 
-    /// One more peer of a picture. The first one finds a cache that nobody kept up to date, and gets a keyframe;
-    /// unless the source has just begun: its first keyframe is what is shown.
+    /// Counts one more viewer of a picture. The cache was not kept up to date while nobody watched, so the first viewer gets a new
+    /// keyframe; unless the source has just begun, and its first keyframe can be shown.
     pub fn watch(&mut self, now: Instant, id: FeedId) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
         let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
-        // Nothing is known of its path; one that has been found narrow says so within moments.
+        // Nothing is known of its path yet; a path that is known to be narrow is reported within moments.
         feed.demand.set_limit(self.shard, Some(Bitrate::Any));
         if stale || feed.gop.replay(None, usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
     }
 
-    /// One more listener of a sound, which has no keyframes to wait for.
+    /// Counts one more listener of sound, which has no keyframes to wait for.
     pub fn listen(&mut self, id: FeedId) {
         if let Some(feed) = self.feeds.get_mut(&id) {
             feed.add_watcher();
         }
     }
 
-    /// One peer or listener of a feed less. With the last one go its wishes: an unwatched source is left in peace.
+    /// Counts one viewer or listener of a feed less. With the last one, pending keyframe requests are dropped.
     pub fn unwatch(&mut self, id: FeedId) {
         if let Some(feed) = self.feeds.get_mut(&id) {
             feed.watchers = feed.watchers.saturating_sub(1);
@@ -175,7 +175,7 @@ impl Feeds {
         }
     }
 
-    /// What each peer can take of each picture that it watches.
+    /// Limits bitrates: takes what each viewer can receive of each picture that it watches.
     pub fn limit(&mut self, shares: impl Iterator<Item = (FeedId, Bitrate)>) {
         let mut most = BTreeMap::new();
         for (id, share) in shares {
@@ -189,7 +189,7 @@ impl Feeds {
         }
     }
 
-    /// Asks for the keyframes that had to wait.
+    /// Sends the keyframe requests that had to wait.
     pub fn timeout(&mut self, now: Instant) {
         for feed in self.feeds.values_mut() {
             if feed.requests.due(now) {
@@ -216,7 +216,7 @@ impl Feed {
         }
     }
 
-    /// True when a keyframe has been asked for and has not come: what is cached is about to be replaced.
+    /// True while a requested keyframe has not arrived: the cache is about to be replaced.
     pub fn awaits_keyframe(&self) -> bool {
         self.requests.is_waiting()
     }

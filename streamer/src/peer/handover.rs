@@ -1,5 +1,5 @@
-//! The socket by which the web-server hands TCP connections of peers over: a thread that knows which shard has the peer of each
-//! ICE user name, tells the web-server these names, and passes on what it hands over.
+//! Takes over TCP connections of peers from the web-server: a thread that knows which shard has the peer of each
+//! ICE user name, sends these names to the web-server, and passes the connections on to the shards.
 //!
 //! ```text
 //! shard ──Added, Removed──▶ ┌────────┐ ──Added, Removed──▶ web-server
@@ -7,7 +7,7 @@
 //!                           └────────┘
 //! ```
 //!
-//! It owns nothing else. A web-server that connects is told all names anew, so that the restart of one, or a newer one, loses nothing.
+//! It owns nothing else. Each web-server that connects is sent all names, so that a restart or replacement of the web-server loses nothing.
 //! See [`common::ice_tcp::handover`] for the messages.
 
 use std::collections::{HashMap, VecDeque};
@@ -35,31 +35,31 @@ use rustix::net::{
 use super::tcp::Handed;
 use crate::wake::{Wake, wait_for};
 
-/// What shards have said and the thread has not heard yet. It hears at once; should it ever be that far behind, a peer of which it does
-/// not hear cannot be reached by TCP.
+/// Messages of shards that the thread has not read yet. It reads them at once; should it ever be that far behind, a peer whose message is
+/// lost cannot connect by TCP.
 const TOLD: usize = 1024;
-/// Connections on their way to a shard. What is more is closed: the peer tries again.
+/// Connections on their way to a shard. Further ones are closed, and their peers try again.
 const HANDED: usize = 64;
-/// Messages that wait for the web-server, besides one for each name. One that leaves more unread is let go, and told all when it
-/// connects again.
+/// Messages queued for the web-server, besides one for each name. A web-server that leaves more unread is disconnected, and sent all names
+/// when it connects again.
 const MAX_UNSENT: usize = 1024;
-/// How often it is looked whether the socket can still be found, and whether the session has ended.
+/// How often the thread checks whether the socket still exists in the file system, and whether the session has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What shards say.
+/// A message of a shard.
 enum Told {
     Shard { shard: usize, inlet: Inlet },
     Added { shard: usize, ufrag: String },
     Removed { ufrag: String },
 }
 
-/// The way of connections to a shard.
+/// How connections reach a shard.
 struct Inlet {
     handed: SyncSender<Handed>,
     wake: Arc<Wake>,
 }
 
-/// The way of shards to the thread, which ends with the last of them.
+/// Sends messages of shards to the thread, which ends when the last of these is dropped.
 #[derive(Clone)]
 pub struct Handle {
     told: SyncSender<Told>,
@@ -67,7 +67,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// For one of the session's shards; connections for its peers come by the receiver, and `wake_shard` ends its wait.
+    /// The handle for one of the session's shards. The receiver delivers connections of its peers; `wake_shard` is woken for each.
     pub(super) fn of_shard(&self, shard: usize, wake_shard: Arc<Wake>) -> (Names, Receiver<Handed>) {
         let (handed, receiver) = sync_channel(HANDED);
         self.tell(Told::Shard { shard, inlet: Inlet { handed, wake: wake_shard } });
@@ -82,19 +82,19 @@ impl Handle {
     }
 }
 
-/// By which names a shard's peers are known.
+/// Announces the ICE user names of a shard's peers.
 pub(super) struct Names {
     handle: Handle,
     shard: usize,
 }
 
 impl Names {
-    /// Connections that name this user are for the shard.
+    /// Connections that name this user belong to the shard from now on.
     pub fn added(&self, ufrag: &str) {
         self.handle.tell(Told::Added { shard: self.shard, ufrag: ufrag.to_owned() });
     }
 
-    /// No longer. An empty name is that of a peer without any yet.
+    /// Connections that name this user no longer belong to the shard. An empty name, of a peer that has none yet, is ignored.
     pub fn removed(&self, ufrag: &str) {
         if ufrag.is_empty() {
             return;
@@ -102,7 +102,7 @@ impl Names {
         self.handle.tell(Told::Removed { ufrag: ufrag.to_owned() });
     }
 
-    /// A peer has another name.
+    /// A peer has changed its name.
     pub fn renamed(&self, old: &str, new: &str) {
         self.removed(old);
         self.added(new);
@@ -112,7 +112,7 @@ impl Names {
 /// Listens in the run directory, whose mode (0700) keeps other users out.
 ///
 /// # Errors
-/// The token cannot be read, the socket not be bound, or no thread started.
+/// The token cannot be read, the socket cannot be bound, or no thread can be started.
 pub fn start(run_dir: &Path) -> io::Result<Handle> {
     let token = std::fs::read_to_string(run_dir.join(TOKEN_FILE))?.trim().to_owned();
     let path = run_dir.join(SOCKET_FILE);
@@ -159,7 +159,7 @@ struct Thread {
     shards: HashMap<usize, Inlet>,
     /// Which shard has the peer of each name.
     names: HashMap<String, usize>,
-    /// Who has connected last and not said the token yet.
+    /// The newest connection, which has not sent the token yet.
     guest: Option<OwnedFd>,
     server: Option<Server>,
 }
@@ -170,7 +170,7 @@ struct Server {
     unsent: VecDeque<Vec<u8>>,
 }
 
-/// Why somebody is let go.
+/// Why a connection of the web-server is closed.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -192,7 +192,7 @@ impl Thread {
         loop {
             let ready = self.wait();
             if !self.hear() {
-                // Its name is free for whoever comes after us.
+                // The name is free for the next process.
                 let _ = std::fs::remove_file(&self.path);
                 return;
             }
@@ -204,7 +204,7 @@ impl Thread {
             {
                 match self.greet(&guest) {
                     Ok(()) => self.welcome(guest),
-                    // It has not said anything yet.
+                    // It has not sent anything yet.
                     Err(Error::Io(Errno::AGAIN)) => self.guest = Some(guest),
                     Err(error) => tracing::warn!(%error, "handover: refused"),
                 }
@@ -232,14 +232,14 @@ impl Thread {
             fds.push(PollFd::from_borrowed_fd(server.socket.as_fd(), PollFlags::IN | waits));
             fds.len() - 1
         });
-        // Fails only for want of memory: the turn is taken at once then.
+        // Fails only without memory; then the turn is taken at once.
         let _ = wait_for(&mut fds, Some(Instant::now() + LOOK));
         self.wake.reset();
         let is_ready = |at: Option<usize>| at.is_some_and(|at| !fds[at].revents().is_empty());
         Ready { listener: is_ready(Some(1)), guest: is_ready(guest), server: is_ready(server) }
     }
 
-    /// Takes what shards have said. False when there are none any more.
+    /// Takes messages of shards. False when no shard is left.
     fn hear(&mut self) -> bool {
         loop {
             match self.told.try_recv() {
@@ -273,7 +273,7 @@ impl Thread {
         }
     }
 
-    /// Checks who has connected, as on the socket for messages, and answers.
+    /// Authenticates a connection by its token, as on the socket for messages, and replies.
     fn greet(&self, guest: &OwnedFd) -> Result<(), Error> {
         let user = socket_peercred(guest)?.uid;
         if user != rustix::process::geteuid() && !user.is_root() {
@@ -352,7 +352,7 @@ impl Server {
     }
 }
 
-/// Gives a connection to the shard of the peer that its first packet names. One that is for nobody is closed.
+/// Passes a connection to the shard of the peer that its first packet names. If there is none, the connection is closed.
 fn pass_on(
     names: &HashMap<String, usize>,
     shards: &HashMap<usize, Inlet>,

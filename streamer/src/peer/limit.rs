@@ -1,8 +1,8 @@
-//! How often a peer may do something: a token bucket. Pure.
+//! A token bucket that limits how often a peer may do something. Pure.
 
 use std::time::Instant;
 
-/// Something that can be done `per_second` times a second, and `per_second` times at once after a rest.
+/// A limit of `per_second` times a second, and `per_second` times at once after a second without use.
 #[derive(Debug)]
 pub struct Limit {
     per_second: f64,
@@ -12,13 +12,13 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit that nothing has been used of.
+    /// An unused limit.
     pub fn new(now: Instant, per_second: u32) -> Self {
         let per_second = f64::from(per_second);
         Self { per_second, left: per_second, filled: now, refused: 0 }
     }
 
-    /// Whether it may be done now; if so, it is counted.
+    /// Whether it may be done now; if so, this counts as one use.
     pub fn admit(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
@@ -32,7 +32,7 @@ impl Limit {
         admitted
     }
 
-    /// How often it could not be done.
+    /// How often it was refused.
     pub fn refused(&self) -> u64 {
         self.refused
     }

@@ -1,4 +1,4 @@
-//! Messages on data channels: untrusted bytes, in a flood at worst. Decides what becomes of each.
+//! Decides what follows from each message on a data channel. They are untrusted bytes, and may come in a flood.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use super::connection::Channel;
 use super::multi_webrtc::{self, Input};
 use super::peer::Peer;
 
-/// Takes a message of a page of [`multi_webrtc`], which is told nothing in return: it would not understand.
+/// Takes a message of a page of [`multi_webrtc`]. The page gets no reply, as its protocol has none.
 /// `size` is that of the picture in its slot.
 ///
 /// # Errors
-/// [`Refused`] when it is not this peer's to say.
+/// [`Refused`] when this peer may not send it.
 pub fn take_translated(
     now: Instant,
     peer: &mut Peer,
@@ -44,13 +44,13 @@ pub fn take_translated(
     }
 }
 
-/// What a page of [`multi_webrtc`] holds, if it is time to say so once more, and if it may.
+/// Everything that a page of [`multi_webrtc`] holds, if it is time to repeat it, and if the page may steer.
 pub fn repeat(now: Instant, peer: &mut Peer, control: &Control) -> Option<KeysMessage> {
     let held = peer.repeat(now)?;
     may_say(peer, control, &held).is_ok().then_some(held)
 }
 
-/// What a message asks of others than the peer's connection.
+/// What a message asks for, outside of the peer's connection.
 #[derive(Debug)]
 pub enum Order {
     /// For the input thread.
@@ -76,10 +76,10 @@ impl From<InvalidInput> for Refused {
     }
 }
 
-/// Takes a message. What can be answered at once is; over the limit of messages it is dropped without a word.
+/// Takes a message, and answers it at once if possible. Messages over the limit are dropped silently.
 ///
 /// # Errors
-/// [`Refused`] when it is malformed, not this peer's to say, or said too often.
+/// [`Refused`] when it is malformed, this peer may not send it, or it comes too often.
 pub fn take(
     now: Instant,
     peer: &mut Peer,
@@ -87,7 +87,7 @@ pub fn take(
     channel: Channel,
     bytes: &[u8],
 ) -> Result<Option<Order>, Refused> {
-    // Motion makes itself good, and what is held is repeated.
+    // The next motion repairs a lost one, and what is held is repeated.
     if !peer.limits().messages.admit(now) {
         return Ok(None);
     }
@@ -135,7 +135,7 @@ pub fn take(
                 }
             }
         }
-        // These have another layout, and no answers.
+        // These have another layout, and no replies.
         Channel::MultiWebrtc(_) => return Ok(None),
     };
     Ok(Some(order))

@@ -7,7 +7,7 @@
 //! input thread ◀── events ─── └─────────────────────────────────────────────┘
 //! ```
 //!
-//! A peer is away while its connection is negotiated, which takes long: a thread beside the shard has it then.
+//! While a connection is negotiated, which takes long, its peer is away: the negotiator's thread has it.
 //! A shard owns all of this by value. Nothing on the packet path takes a lock that another peer or
 //! thread can hold, and a peer that does not read, answers slowly or lies costs nobody else anything.
 
@@ -16,6 +16,7 @@ mod bandwidth;
 mod checks;
 pub mod commands;
 pub mod connection;
+mod copies;
 mod counted;
 pub mod demux;
 mod feedback;
@@ -60,7 +61,7 @@ pub use path::Path;
 use publishing::{Outlet, Pictured, Taken};
 pub use socket::Network;
 
-/// Names a peer within its shard. Never used again, so that what is late for one cannot reach another.
+/// Names a peer within its shard. A key is never reused, so that late messages for one peer cannot reach another.
 type Key = u64;
 
 /// A feed within its streamer.
@@ -81,7 +82,7 @@ pub struct Binding {
 /// Mids of the active slots in an offer: video and audio.
 pub type Sections = BTreeMap<SlotIndex, (String, String)>;
 
-/// What a feed has made.
+/// Output of a feed.
 #[derive(Debug, Clone)]
 pub enum Media {
     /// A picture.
@@ -90,19 +91,19 @@ pub enum Media {
     Audio(FeedId, Arc<AudioUnit>),
 }
 
-/// How a peer's connection begins.
+/// Who offers when a peer's connection begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
     /// We offer; the answer follows by [`Command::Answer`].
     Offer {
-        /// Every slot, for good; else those that show something, and again when these change.
+        /// True to offer every slot once and for all; false to offer those that show something, and to offer again when these change.
         preallocated: bool,
         /// With sections in which the peer may publish.
         publishes: bool,
     },
-    /// We offer slot 0 alone to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
+    /// We offer only slot 0, to a page of `multi_webrtc`; the answer follows by [`Command::Answer`].
     OfferToMultiWebrtc,
-    /// The peer offers to receive as many slots as stand here, each with what it is to show.
+    /// The peer offers to receive these slots.
     Accept {
         /// SDP.
         offer: Bounded,
@@ -119,9 +120,9 @@ pub enum Begin {
 /// Who decides what a slot of a peer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotChoice {
-    /// The session: it shows what it shows to everybody.
+    /// The session: the slot shows what everybody sees in it.
     Follow,
-    /// The peer itself: this, or nothing.
+    /// The peer: the slot shows this, or nothing.
     Own(Option<Binding>),
 }
 
@@ -263,7 +264,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether it has this peer in it, which may do so much.
+    /// Whether a peer of this role is among them.
     fn includes(self, peer: PeerId, role: Role) -> bool {
         match self {
             Audience::All => true,
@@ -280,7 +281,7 @@ impl Audience {
 pub enum Report {
     /// Our offer to a peer: a new one, or one whose tracks have changed.
     Offer {
-        /// Whom.
+        /// The peer that it is for.
         peer: PeerId,
         /// SDP.
         sdp: String,
@@ -289,21 +290,21 @@ pub enum Report {
     },
     /// Our answer to a new peer's offer, or what is wrong with the offer. In the latter case the peer is gone.
     Answer {
-        /// Whom.
+        /// The peer that had offered.
         peer: PeerId,
         /// SDP.
         result: Result<String, RequestError>,
     },
     /// A player's side of ICE is known, or what is wrong with it.
     Patched {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
         /// After a restart: SDP with our side.
         result: Result<Option<String>, RequestError>,
     },
     /// A peer's signalling was refused.
     Refused {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
         /// Stable, for programs.
         code: &'static str,
@@ -312,41 +313,41 @@ pub enum Report {
     },
     /// A peer's connection changed its state.
     State {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
         /// The state.
         state: PeerState,
     },
     /// A peer's `general` channel is open.
     Listening {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
     },
     /// A slot of a peer changed its state.
     Slot {
-        /// Whose.
+        /// The peer.
         peer: PeerId,
-        /// Which.
+        /// The slot.
         slot: SlotIndex,
         /// The state.
         state: SlotState,
     },
     /// A peer asks to resize what a slot shows. It is a controller.
     Resize {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Which slot.
+        /// The slot.
         slot: SlotIndex,
-        /// Pixels.
+        /// Wanted width in pixels.
         width: u32,
-        /// Pixels.
+        /// Wanted height in pixels.
         height: u32,
     },
     /// A controller sets the clipboard.
     Clipboard {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// What is to be on it.
+        /// The new content.
         content: Content,
     },
     /// The first picture that a peer publishes is there, or it has another codec or size.
@@ -355,6 +356,13 @@ pub enum Report {
         peer: PeerId,
         /// What is known of it.
         pictured: Pictured,
+    },
+    /// A peer that publishes its microphone speaks, or does not any more.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// It speaks.
+        speaking: bool,
     },
     /// Which layers of what a peer publishes anybody takes.
     Layers {
@@ -372,18 +380,18 @@ pub enum Report {
     },
     /// A peer is gone.
     Gone {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Why.
+        /// The reason, for logs and for the web-server.
         reason: String,
     },
     /// The shard's counters.
     Stats {
-        /// Which shard.
+        /// Index of the shard.
         shard: usize,
-        /// Of all its peers together.
+        /// Sums over all its peers.
         network: NetworkStats,
-        /// Of each.
+        /// The counters of each peer.
         peers: Vec<(PeerId, PeerStats)>,
     },
 }

@@ -2,9 +2,9 @@
 //! messages, translated to those of our own channels. Pure: bytes and a time in, input out. The layouts are in
 //! `docs/COMPAT.md`.
 //!
-//! All numbers are big-endian; the first byte is the type. What is too short, or of no known type, is ignored, as is
-//! what follows a message. Those pages say when something goes down and when it goes up, and nothing between, so
-//! [`Client`] repeats for them what they hold, for as long as their connection lives.
+//! All numbers are big-endian; the first byte is the type. Messages that are too short or of an unknown type are ignored, and so are
+//! bytes after a message. These pages send presses and releases, and nothing in between, so
+//! [`Client`] repeats for them what they hold, as long as their connection lives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use common::input::{
     MotionMessage, PadKind, PadState, Position,
 };
 
-/// They know one picture.
+/// The slot of these pages, which know one picture.
 const SLOT: SlotIndex = 0;
 /// Units of the wheel that make a notch.
 const NOTCH: f64 = 120.0;
-/// Notches that one message of the coarse wheel can mean: pages put in [`NOTCH`] units what is meant to be notches.
+/// Most notches of one message of the coarse wheel: some pages send [`NOTCH`] units where notches are expected.
 const MAX_NOTCHES: f64 = 10.0;
-/// A finger that says nothing for so long is not there any more: one that leaves the picture is not told of.
+/// A touch without updates for this long has ended: pages do not report one that leaves the picture.
 const TOUCH_SILENCE: Duration = Duration::from_secs(5);
 const REPEAT: Duration = Duration::from_millis(HELD_REPEAT_MS);
 
@@ -41,7 +41,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// The channel of a label; `None` for one that says nothing to us.
+    /// The channel of a label; `None` for an unknown one.
     pub fn of(label: &str) -> Option<Self> {
         match label {
             "keyboard" => Some(Self::Keyboard),
@@ -68,12 +68,12 @@ impl Channel {
     }
 }
 
-/// What a message of theirs is in our words.
+/// A translated message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// As on `keys`.
+    /// A message of the channel `keys`.
     Keys(KeysMessage),
-    /// As on `motion`.
+    /// A message of the channel `motion`.
     Motion(MotionMessage),
 }
 
@@ -87,7 +87,7 @@ pub struct Client {
     at: Option<Position>,
     keys: BTreeSet<KeyCode>,
     buttons: BTreeSet<Button>,
-    /// With when each was last heard of.
+    /// Touches, and when each was last updated.
     touches: BTreeMap<u32, Instant>,
     pads: BTreeMap<u8, Pad>,
     /// When what is held is repeated next.
@@ -118,12 +118,12 @@ impl Client {
         input
     }
 
-    /// When [`Client::repeat`] has something to say.
+    /// When [`Client::repeat`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.repeat_at
     }
 
-    /// What is held, said once more if it is time.
+    /// Everything that is held, if it is time to repeat it.
     pub fn repeat(&mut self, now: Instant) -> Option<KeysMessage> {
         self.repeat_at.filter(|at| now >= *at)?;
         self.touches.retain(|_, heard| now.saturating_duration_since(*heard) < TOUCH_SILENCE);
@@ -225,7 +225,7 @@ impl Client {
         let kind = reader.u8()?;
         let touch = reader.u32()?;
         let (x, y) = (f64::from(reader.f32()?), f64::from(reader.f32()?));
-        // How hard and how wide it touches is nothing to us, but a message without it is not whole.
+        // Force and radii are not used, but a message without them is incomplete.
         reader.skip(14)?;
         let at = position(x, y, size)?;
         match kind {
@@ -250,7 +250,7 @@ impl Client {
 
     fn controllers(&mut self, reader: &mut Reader<'_>) -> Option<KeysMessage> {
         match reader.u8()? {
-            // That one was added is known by its first state: the number in here may be another's.
+            // A gamepad counts as added by its first state: the number in this message may be another one's.
             1 => {
                 let pad = reader.u8()?;
                 self.pads.remove(&pad)?;
@@ -269,7 +269,7 @@ impl Client {
         let stick = |value: i16| (f32::from(value) / f32::from(i16::MAX)).clamp(-1.0, 1.0);
         let [left_x, left_y] = [reader.i16()?, reader.i16()?].map(stick);
         let [right_x, right_y] = [reader.i16()?, reader.i16()?].map(stick);
-        // Theirs point up.
+        // Their y axis points up.
         let state = PadState { buttons, triggers, sticks: [left_x, -left_y, right_x, -right_y] };
         let known = self.pads.get(&pad);
         let due = known.is_none_or(|known| known.state.buttons != buttons || now >= known.told + REPEAT);
@@ -289,7 +289,7 @@ impl Client {
     }
 }
 
-/// What one of our messages is to such a page: bytes for `controllers`. All others mean nothing to it.
+/// Translates one of our messages to bytes for the channel `controllers`; `None` for those that these pages do not know.
 pub fn translate(text: &str) -> Option<Vec<u8>> {
     let GeneralMessage::Rumble { pad, strong, weak, .. } = serde_json::from_str(text).ok()? else {
         return None;
@@ -310,7 +310,7 @@ fn keep<T: Ord>(held: &mut BTreeSet<T>, what: T, down: bool) {
     }
 }
 
-/// Theirs point up and right.
+/// Their axes point up and right.
 fn wheel(right: f64, up: f64) -> Input {
     Input::Keys(KeysMessage::Wheel { slot: SLOT, dx: right, dy: -up })
 }
@@ -324,7 +324,7 @@ fn position(x: f64, y: f64, (width, height): (u32, u32)) -> Option<Position> {
     Some(Position { x: within(x, width), y: within(y, height) })
 }
 
-/// Buttons of the standard mapping for theirs: bit by bit, by the button's name on the gamepad.
+/// Buttons of the standard mapping for theirs, bit by bit, by the name of the button on the gamepad.
 fn pad_buttons(theirs: u32) -> u32 {
     const BUTTONS: [(u32, u32); 15] = [
         (0x1000, 0),

@@ -45,7 +45,7 @@ const PUBLISH_EXTENSIONS: [&str; 3] = [
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
 ];
 
-/// Constrained baseline, level 3.1 and whatever more the receiver can (level-asymmetry).
+/// Constrained baseline, level 3.1, or higher if the receiver can decode it (level-asymmetry).
 const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 
 /// Video codecs in order of preference: name, parameters, payload type; retransmissions have the next one.
@@ -60,7 +60,7 @@ const VIDEO_CODECS: [(VideoCodec, &str, &str, u8); 5] = [
 const OPUS_FMTP: &str = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1";
 const OPUS_PAYLOAD_TYPE: u8 = 111;
 
-/// Everything that can be in a slot, so that its codec can change without renegotiation.
+/// All codecs that a slot may carry, so that its codec can change without renegotiation.
 pub fn media_engine() -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     engine.register_codec(opus(), RtpCodecKind::Audio)?;
@@ -141,8 +141,8 @@ pub fn add_slot(
     Ok(index)
 }
 
-/// The description with `public` addresses in its candidates in place of our own; see [`nat::offered`]. Of those that are
-/// the same then, the first stays, which has the highest priority.
+/// The description with `public` addresses in its candidates in place of our own; see [`nat::offered`]. Of candidates that become
+/// equal, the first one stays, which has the highest priority.
 pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
     if public.is_empty() {
         return sdp.to_owned();
@@ -170,20 +170,20 @@ pub fn with_public_ips(sdp: &str, public: &[IpAddr]) -> String {
     lines.concat()
 }
 
-/// Where a candidate is, an address or a name: `candidate:` and then foundation, component, transport, priority, address
+/// The host of a candidate, an address or a name: `candidate:` and then foundation, component, transport, priority, address
 /// (RFC 8839 §5.1). The prefix may be missing, as `rtc` takes it without.
 pub fn candidate_host(candidate: &str) -> Option<&str> {
     candidate.split_whitespace().nth(4)
 }
 
-/// A description with those candidates alone that are at `usable` addresses, each once: some clients say the same in every
-/// section. And how many these are. Names are left out, as nobody looks them up.
+/// A description with only those candidates whose addresses are `usable`, each once, as some clients repeat them in every
+/// section; and their number. Candidates with names are left out, as names are never resolved.
 pub fn with_candidates(sdp: &str, usable: impl Fn(IpAddr) -> bool) -> (String, usize) {
     let mut out = String::with_capacity(sdp.len());
     let mut kept = HashSet::new();
     let mut left_out = false;
     for line in sdp.split_inclusive(['\n', '\r']) {
-        // The line feed of a line that was left out up to its carriage return: an empty line would end the description.
+        // The line feed of a line that was left out: an empty line would end the description.
         if line == "\n" && left_out {
             continue;
         }
@@ -222,8 +222,8 @@ pub fn add_publishing_sections(pc: &mut RTCPeerConnection) -> Result<(), Error> 
     Ok(())
 }
 
-/// The offer as the browser gets it: `rtc` cannot offer to receive simulcast, so the layers are added
-/// to the copy that travels (RFC 8853).
+/// The offer as it is sent to the browser: `rtc` cannot offer to receive simulcast, so the layers are added
+/// to the copy that is sent (RFC 8853).
 pub fn with_simulcast(sdp: &str) -> String {
     const LAYERS: &str = "a=rid:h recv\r\na=rid:l recv\r\na=simulcast:recv h;l\r\n";
     let mut out = String::with_capacity(sdp.len() + 2 * LAYERS.len());
@@ -272,7 +272,7 @@ pub fn ice_ufrag(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim_end)
 }
 
-/// A description with another transport: credentials in place of those that it has, and these candidates alone, in its
+/// A description with another transport: with these credentials instead of its own, and only these candidates, in its
 /// first section.
 pub fn with_transport(sdp: &str, ufrag: &str, pwd: &str, candidates: &[String]) -> String {
     let mut sections = 0;

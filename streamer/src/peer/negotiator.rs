@@ -1,6 +1,6 @@
-//! The thread beside a shard that negotiates: it makes connections, takes descriptions of peers apart, matches codecs, makes
-//! offers and answers. At the bounds of [`common::sdp`] one such job takes longer than a frame's interval, so none of them is
-//! a shard's.
+//! The thread that negotiates for a shard: it creates connections, parses descriptions of peers, matches codecs, and makes
+//! offers and answers. At the bounds of [`common::sdp`] one such job takes longer than a frame's interval, so the shard does
+//! none of them.
 //!
 //! ```text
 //! shard ── Job: a peer and what is to be agreed ──▶ negotiator
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A peer belongs to one thread at a time: it is moved here and back, and [`Away`](super::away::Away) stands in for it.
-//! Jobs wait in the shard, which gives one at a time.
+//! Jobs wait in the shard, which hands over one at a time.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -31,13 +31,13 @@ use super::socket::Candidates;
 use super::{Begin, Binding, Key, Sections};
 use crate::wake::Wake;
 
-/// How much nicer the thread is than the shard. Where all processors are busy it gets half as much of one as those who encode and
-/// send: little enough for their pictures, and enough for a join of some milliseconds.
+/// How much nicer the thread is than the shard. Where all processors are busy it gets half as much time as the threads that encode and
+/// send: little enough not to delay pictures, and enough for a join of some milliseconds.
 const NICER_BY: i32 = 3;
-/// Bytes of offers from new peers that wait: more than a thousand of browsers', a hundred at the bounds. When there is no room
-/// for one, its peer is told to try again.
+/// Bytes of waiting offers from new peers: enough for more than a thousand browsers, or a hundred offers at the bounds. When there is no
+/// room for one, its peer is told to try again.
 const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// The shard is asked for its counters once a second. Was the same job under way that often, then something is wrong with it.
+/// The shard is asked for its counters once a second. A job that is still under way after this many requests is stuck.
 const MAX_ASKED: u32 = 3;
 
 /// What all connections of a shard have in common.
@@ -46,7 +46,7 @@ pub struct Common {
     pub identity: Identity,
     /// Our host candidates.
     pub candidates: Candidates,
-    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    /// Replace them in what is offered; see [`common::nat::offered`].
     pub public_ips: Vec<IpAddr>,
     /// Never contacted.
     pub deny_candidates: Vec<Network>,
@@ -64,11 +64,11 @@ pub struct Join {
     pub srtp: Srtp,
     /// What the slots show.
     pub bindings: Vec<Option<Binding>>,
-    /// Who speaks first.
+    /// Who offers.
     pub begin: Begin,
 }
 
-/// What is to be done.
+/// A task of the negotiator.
 pub enum Work {
     /// Makes a peer.
     Join(Box<Join>),
@@ -76,12 +76,12 @@ pub enum Work {
     Answer(Box<Peer>, Bounded),
     /// Makes another offer.
     Offer(Box<Peer>),
-    /// Takes the other transport of a player, and answers.
+    /// Takes the new transport of a player that restarts ICE, and answers.
     Restart(Box<Peer>, IcePatch),
 }
 
 impl Work {
-    /// Its peer, if there is one already.
+    /// Its peer, if that has been created already.
     pub fn into_peer(self) -> Option<Box<Peer>> {
         match self {
             Work::Join(_) => None,
@@ -103,13 +103,13 @@ impl Work {
 
 /// An offer or an answer of ours.
 pub struct Made {
-    /// It.
+    /// The SDP.
     pub sdp: String,
     /// Where slots are in it, if that is not the same for all peers.
     pub sections: Option<Sections>,
 }
 
-/// What came of it.
+/// The result of a task.
 pub enum Outcome {
     /// Our offer, the first or another one.
     Offered(Made),
@@ -117,23 +117,23 @@ pub enum Outcome {
     Accepted(Made),
     /// Offer and answer are in place.
     Agreed,
-    /// The peer's answer cannot be taken; the offer stays open.
+    /// The peer's answer is invalid; the offer stays open.
     Refused(String),
-    /// The player is answered, or its transport cannot be taken.
+    /// Our answer to a player that restarts ICE, or why its transport cannot be used.
     Restarted(Result<Made, RequestError>),
     /// A new peer's offer cannot be answered: there is no peer.
     Unanswerable(String),
-    /// We have nothing to offer: if there is a peer, it must go.
+    /// We cannot make an offer: the peer, if there is one, must be removed.
     Failed(String),
 }
 
 /// A job that is done.
 pub struct Done {
-    /// Whose.
+    /// The peer that it was for.
     pub key: Key,
     /// Its peer, if there is one.
     pub peer: Option<Box<Peer>>,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
@@ -150,7 +150,7 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Crashed;
 
-/// Gives jobs to the thread. It ends with this.
+/// Hands jobs to the thread, which ends when this is dropped.
 pub struct Negotiator {
     jobs: SyncSender<Job>,
     done: Receiver<Done>,
@@ -173,7 +173,7 @@ impl Negotiator {
         Ok(Self { jobs, done, waiting: Waiting::default(), busy: false, asked: 0 })
     }
 
-    /// Queues a job. Those of peers that show pictures come before all others.
+    /// Queues a job. Urgent ones, of peers that show pictures, come before all others.
     ///
     /// # Errors
     /// [`Full`]; only for a new peer that offers.
@@ -183,12 +183,12 @@ impl Negotiator {
         Ok(())
     }
 
-    /// Takes back a job that has not begun.
+    /// Withdraws a job that has not begun.
     pub fn withdraw(&mut self, key: Key) -> Option<Work> {
         self.waiting.withdraw(key)
     }
 
-    /// What has been done, if something has.
+    /// The next finished job, if there is one.
     ///
     /// # Errors
     /// The thread has crashed.
@@ -205,7 +205,7 @@ impl Negotiator {
         }
     }
 
-    /// The shard is asked for its counters. False when a job takes far too long.
+    /// To be called when the shard is asked for its counters. False when a job takes far too long.
     pub fn is_well(&mut self) -> bool {
         self.asked += u32::from(self.busy);
         self.asked <= MAX_ASKED
@@ -223,7 +223,7 @@ impl Negotiator {
     }
 }
 
-/// Jobs that wait. Those of peers are one for each peer at most; those of new peers are bounded by their bytes.
+/// Waiting jobs. An existing peer has at most one; those of new peers are bounded by their bytes.
 struct Waiting<T> {
     urgent: VecDeque<Entry<T>>,
     others: VecDeque<Entry<T>>,
@@ -271,7 +271,7 @@ impl<T> Waiting<T> {
 }
 
 fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, shard: &Wake) {
-    // Of this thread alone, on Linux. Without it all is the same where processors are idle.
+    // On Linux this applies to this thread alone. Where processors are idle it makes no difference.
     if let Err(error) = rustix::process::nice(NICER_BY) {
         tracing::debug!(%error, "joins are negotiated at the priority of everything else");
     }

@@ -1,4 +1,4 @@
-//! When a peer is to be made a new offer. Pure.
+//! Decides when a peer is sent a new offer. Pure.
 //!
 //! ```text
 //!           offer made                  answered, tracks as offered
@@ -7,8 +7,8 @@
 //!    └────────────────────────┴──▶ a new offer at once
 //! ```
 //!
-//! A peer with pre-allocated slots has all of them in its only offer. One without has the active ones, and gets
-//! an offer each time that they change; never while another one is open (RFC 9429 §3.2).
+//! For a peer with pre-allocated slots the only offer contains all of them. Otherwise an offer contains the active slots, and there is
+//! a new one each time that they change, but never while another one is open (RFC 9429 §3.2).
 
 use std::collections::BTreeSet;
 
@@ -17,9 +17,9 @@ use common::id::SlotIndex;
 /// What was offered to one peer.
 #[derive(Debug)]
 pub struct Offers {
-    /// Slots with tracks in the last offer; `None`: all, for good.
+    /// Slots with tracks in the last offer; `None`: all slots, and there is no further offer.
     offered: Option<BTreeSet<SlotIndex>>,
-    /// Of these, the ones that an answer has agreed to.
+    /// Those of them that an answer has agreed to.
     agreed: BTreeSet<SlotIndex>,
     outstanding: bool,
 }
@@ -30,7 +30,7 @@ impl Offers {
         Self { offered: None, agreed: BTreeSet::new(), outstanding: true }
     }
 
-    /// The peer offered itself, and has been answered.
+    /// The peer has offered all slots, and has been answered.
     pub fn answered_all() -> Self {
         Self { offered: None, agreed: BTreeSet::new(), outstanding: false }
     }
@@ -50,7 +50,7 @@ impl Offers {
         self.outstanding
     }
 
-    /// The answer is there.
+    /// The answer has arrived.
     pub fn answered(&mut self) {
         self.outstanding = false;
         self.agreed = self.offered.clone().unwrap_or_default();
@@ -61,7 +61,7 @@ impl Offers {
         !self.outstanding && self.offered.as_ref().is_some_and(|offered| offered != active)
     }
 
-    /// It has been made.
+    /// That offer has been made.
     pub fn made(&mut self, active: BTreeSet<SlotIndex>) {
         self.agreed.retain(|slot| active.contains(slot));
         self.offered = Some(active);
@@ -101,7 +101,7 @@ mod tests {
         assert!(offers.due(&slots(&[0, 1])));
         offers.made(slots(&[0, 1]));
         assert!(offers.has(0) && !offers.has(1), "what was agreed on before goes on meanwhile");
-        // Two changes while it is open are one more offer, and none if they undo each other.
+        // Two changes while an offer is open lead to one more offer, and to none if they undo each other.
         assert!(!offers.due(&slots(&[1])));
         offers.answered();
         assert!(offers.due(&slots(&[1])) && !offers.due(&slots(&[0, 1])));

@@ -1,71 +1,71 @@
-//! When a unit of a feed, and each of its packets, goes out to one peer. Pure.
+//! Decides when units of a feed, and each of their packets, are sent to one peer. Pure.
 //!
-//! On a path that has shown no limit everything goes out at once. On one that has, packets wait here, so that the path's own queue
-//! stays short: retransmissions first, then media in order; sound does not wait. A unit that would wait for too long is left out, and
+//! On a path that has shown no limit everything is sent at once. On a limited path packets wait here, so that the path's own queue
+//! stays short: retransmissions first, then media in order; sound does not wait. A unit that would wait for too long is skipped, and
 //! the peer gets pictures again from the next keyframe on.
 //!
-//! A path that nothing is known about is only trusted at once when it is short. Into a long one goes a part of the first picture, and the
-//! rest at a modest rate until feedback says that nothing queues: a keyframe at once would fill the queue of a narrow path, and most of
+//! An unknown path is trusted at once only when its round trip is short. On a long one, a part of the first picture is sent, and the
+//! rest at a modest rate until feedback shows that nothing queues: a whole keyframe at once would fill the queue of a narrow path, and most of
 //! it would be lost and sent again.
 //!
 //! There is one encoding for all peers. Its bitrate follows the path when all who watch need that
-//! ([`crate::feed::demand::Demand::set_limit`]); a peer that is slower than others keeps up by leaving pictures out.
+//! ([`crate::feed::demand::Demand::set_limit`]); a peer that is slower than others keeps up by skipping pictures.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::slot::Packet;
 
-/// Packets go out at so much of the estimate: what is encoded stays below it, so a keyframe need not take its time.
+/// Packets are sent at this multiple of the estimate: the encoder's bitrate stays below it, so a keyframe is sent faster.
 const FACTOR: f64 = 1.5;
-/// While the path's own queue is long, at so much: it is to become shorter, whatever is asked for again meanwhile.
+/// The same while the path's own queue is long: it has to become shorter, whatever is retransmitted meanwhile.
 const DRAIN_FACTOR: f64 = 0.85;
-/// A path with a round trip below this is trusted at once: feedback would come later than the packets.
+/// A path with a round trip below this is trusted at once: waiting for feedback would take longer than sending the packets.
 const SHORT: Duration = Duration::from_millis(15);
-/// Of what is sent first into a long path, so much goes out at once (ten packets, as in RFC 6928).
+/// Bytes that are sent at once on an unknown long path (ten packets, as in RFC 6928).
 const FIRST_BYTES: usize = 15_000;
 /// The rest follows at this rate, which grows with each feedback that shows no queue.
 const FIRST_BPS: f64 = 2_000_000.0;
 const FIRST_GROWTH: f64 = 4.0;
-/// After so much time without feedback the path is trusted: the receiver may send none.
+/// After this time without feedback the path is trusted: the receiver may send none.
 const FIRST_PATIENCE: Duration = Duration::from_millis(400);
-/// After a pause this time's worth goes out at once, and timers need not be finer.
+/// After a pause, this time's worth of packets is sent at once; timers need not be finer.
 const BURST: Duration = Duration::from_millis(5);
-/// A unit that finds more waiting than this time's worth is left out.
+/// A unit is skipped when more than this time's worth is waiting.
 const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// With less waiting than this there is room for a keyframe.
 const ROOM: Duration = Duration::from_millis(100);
-/// A limited peer asks for keyframes at most this often: they are large, and all other peers get them too.
+/// A limited peer requests keyframes at most this often: they are large, and all other peers get them, too.
 const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
-/// On the wire beside the payload: IP, UDP, RTP with its extensions, and the tag of SRTP.
+/// Bytes of a packet on the wire beside the payload: IP, UDP, RTP with its extensions, and the tag of SRTP.
 const OVERHEAD: usize = 20 + 8 + 20 + 16;
 
-/// The packets of one peer that wait.
+/// The waiting packets of one peer.
 #[derive(Debug)]
 pub struct Pace {
     /// Bits per second; `None`: unlimited.
     rate_bps: Option<f64>,
     /// The path's own queue is long.
     is_congested: bool,
-    /// While nothing is known of a long path.
+    /// Set while nothing is known of a long path.
     first: Option<First>,
     waiting: VecDeque<Packet>,
     waiting_bytes: usize,
-    /// Of those, retransmissions, which come first.
+    /// The number of retransmissions among them, which come first.
     retransmissions: usize,
-    /// When the next packet may go out.
+    /// When the next packet may be sent.
     ready: Instant,
     last_keyframe_request: Option<Instant>,
 }
 
-/// How the first packets go into a path that nothing is known about.
+/// Limits the first packets on an unknown path.
 #[derive(Debug, Clone, Copy)]
 struct First {
     /// Bits per second.
     rate_bps: f64,
-    /// What may still go out at once.
+    /// Bytes that may still be sent at once.
     burst: usize,
-    /// Since the first packet.
+    /// When the first packet was sent.
     until: Option<Instant>,
 }
 
@@ -90,7 +90,7 @@ impl Pace {
         self.first = long.then_some(First { rate_bps: FIRST_BPS, burst: FIRST_BYTES, until: None });
     }
 
-    /// What the path carries from now on, bits per second, `None` if it has shown no limit; and whether packets queue on it now.
+    /// Takes the estimate of the path, bits per second, `None` if it has shown no limit; and whether packets queue on it now.
     pub fn set_path(&mut self, rate_bps: Option<f64>, is_congested: bool) {
         self.rate_bps = rate_bps;
         self.is_congested = is_congested;
@@ -116,7 +116,7 @@ impl Pace {
         self.waiting.push_back(packet);
     }
 
-    /// Queues a packet that was asked for again. False when as much waits as may, and it is left out.
+    /// Queues a retransmission. False when too much is waiting already, and it is dropped.
     pub fn push_again(&mut self, packet: Packet) -> bool {
         if !self.admits() {
             return false;
@@ -127,7 +127,7 @@ impl Pace {
         true
     }
 
-    /// The next packet that may go out now.
+    /// The next packet that may be sent now.
     pub fn pop(&mut self, now: Instant) -> Option<Packet> {
         if self.first.is_some_and(|first| first.until.is_some_and(|until| now >= until)) {
             self.first = None;
@@ -154,24 +154,24 @@ impl Pace {
         Some(packet)
     }
 
-    /// At which packets go out now, bits per second.
+    /// The rate at which packets are sent now, bits per second.
     fn rate_now(&self) -> Option<f64> {
         let factor = if self.is_congested { DRAIN_FACTOR } else { FACTOR };
         self.rate_bps.map(|rate| rate * factor).or(self.first.map(|first| first.rate_bps))
     }
 
-    /// When [`Pace::pop`] has something again.
+    /// When [`Pace::pop`] returns the next packet.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.waiting.is_empty()).then(|| self.ready + BURST)
     }
 
-    /// Forgets what waits.
+    /// Drops all waiting packets.
     pub fn clear(&mut self) {
         self.waiting.clear();
         (self.waiting_bytes, self.retransmissions) = (0, 0);
     }
 
-    /// Whether the peer may ask for a keyframe now that it had to skip: not for one that it could not be given.
+    /// Whether a keyframe may be requested for pictures that this peer had to skip: not while there is no room for one.
     pub fn may_ask_keyframe(&mut self, now: Instant) -> bool {
         if !self.is_limited() {
             return true;
@@ -184,12 +184,12 @@ impl Pace {
         due
     }
 
-    /// Bytes that the peer can take in `time` if it is limited.
+    /// Bytes that can be sent in `time`, if the path is limited.
     pub fn bytes_in(&self, time: Duration) -> Option<usize> {
         self.rate_bps.map(|rate| (rate / 8.0 * time.as_secs_f64()) as usize)
     }
 
-    /// How long the path takes for what waits.
+    /// How long it takes to send everything that waits.
     fn wait(&self) -> Duration {
         self.rate_bps.map_or(Duration::ZERO, |rate| {
             Duration::try_from_secs_f64(self.waiting_bytes as f64 * 8.0 / rate).unwrap_or(Duration::MAX)
@@ -227,7 +227,7 @@ mod tests {
         pace
     }
 
-    /// Everything that goes out until nothing waits: when, after `start`, and its number.
+    /// Everything that is sent until nothing waits: the time after `start`, and the number of each packet.
     fn drain(pace: &mut Pace, start: Instant) -> Vec<(u128, u16)> {
         let (mut now, mut out) = (start, Vec::new());
         loop {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_keyframe_takes_as_long_as_the_rate_says_and_what_was_lost_goes_first() {
         let now = Instant::now();
-        // 3 Mbit/s go out: 102 packets of 1200 bytes take 326 ms.
+        // At 3 Mbit/s, 102 packets of 1200 bytes take 326 ms.
         let mut pace = limited(now, 2e6);
         for n in 0..100 {
             pace.push(packet(n, 1200));
@@ -266,7 +266,7 @@ mod tests {
         assert!(out.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 12), "{out:?}");
     }
 
-    /// Retransmissions must not keep the queue full that loses the packets.
+    /// Retransmissions must not keep the queue full whose overflow loses the packets.
     #[test]
     fn into_a_long_queue_goes_less_than_the_path_carries() {
         let now = Instant::now();
@@ -280,7 +280,7 @@ mod tests {
         assert!((680..720).contains(&took), "{took} ms for 600 kbit at 850 kbit/s");
     }
 
-    /// How long a keyframe of 100 kB takes to be sent first, feedback coming every 50 ms after a round trip, ms.
+    /// How long it takes to send a keyframe of 100 kB first, with feedback every 50 ms after a round trip, ms.
     fn first_keyframe(round_trip: Duration, is_congested: bool) -> u128 {
         let start = Instant::now();
         let mut pace = Pace::new(start);

@@ -1,10 +1,10 @@
-//! Pictures that a peer puts on the clipboard: they come in parts, as none fits into a message.
+//! Pictures that a peer puts on the clipboard. They arrive in parts, as no picture fits into a message.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::clipboard::{ClipboardType, InvalidContent, MAX_PART, MAX_PICTURE};
 
-/// A picture that comes in parts, in order. Holds at most [`MAX_PICTURE`] bytes.
+/// Collects a picture whose parts arrive in order. Holds at most [`MAX_PICTURE`] bytes.
 #[derive(Debug, Default)]
 pub struct Parts(Vec<u8>);
 
@@ -12,7 +12,7 @@ impl Parts {
     /// Takes the next part, in base64; `at` bytes come before it. Returns the picture with the last one.
     ///
     /// # Errors
-    /// What is wrong, for people; all parts so far are forgotten.
+    /// A description of what is wrong, for people; all parts so far are dropped.
     pub fn take(&mut self, at: u32, part: &str, last: bool) -> Result<Option<Vec<u8>>, String> {
         let mut all = std::mem::take(&mut self.0);
         if at == 0 {

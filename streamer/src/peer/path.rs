@@ -1,22 +1,22 @@
-//! Which way packets go between us and a peer.
+//! The path of packets between us and a peer.
 
 use std::net::SocketAddr;
 
 use common::api::Transport;
 
-/// Which way packets go between us and a peer.
+/// The path of packets between us and a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
-    /// What carries them.
+    /// The transport that carries them.
     pub transport: Transport,
-    /// Our end: one of the candidates.
+    /// Our address: that of one of our candidates.
     pub local: SocketAddr,
-    /// The peer's.
+    /// The peer's address.
     pub remote: SocketAddr,
 }
 
 impl Path {
-    /// One of datagrams.
+    /// A path by UDP.
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self { transport: Transport::Udp, local, remote }
     }

@@ -17,6 +17,7 @@ use common::signal::Role;
 
 use super::bandwidth::Estimator;
 use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::copies::Copies;
 use super::counted::Counted;
 use super::demux;
 use super::feeds::Feeds;
@@ -39,7 +40,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_RETRANSMISSIONS: u32 = 1500;
 /// Keyframes per second and slot that one peer can ask for; a receiver repeats its request until it has one.
 const MAX_KEYFRAMES: u32 = 2;
-/// Of the messages on data channels, the ones that keep the session busy for a while: clipboard, resize.
+/// Messages per second on data channels that keep the session busy for a while: clipboard, resize.
 const MAX_HEAVY: u32 = 10;
 
 /// Life of a peer; see [`super::connection`].
@@ -72,31 +73,32 @@ pub struct Peer {
     offers: Offers,
     bandwidth: Estimator,
     pace: Pace,
-    /// Sound on the wire since the last report, and in the interval before that: silence is not sent.
+    copies: Copies,
+    /// Bytes of sound on the wire since the last report, and the bitrate in the interval before: silence is not sent.
     audio_bytes: usize,
     audio_bps: f64,
     next_report: Instant,
     limits: Limits,
     parts: Parts,
-    /// By which its media go, once they do.
+    /// The path of its media, once any has been sent.
     path: Option<Path>,
-    /// So much waits on that path that it takes no pictures.
+    /// Too much is queued on that path to send pictures.
     path_full: bool,
-    /// Pictures were left out for that, and nothing has been asked for in their place.
+    /// Pictures were skipped because of that, and no keyframe has been requested since.
     starved: bool,
     stats: PeerStats,
     not_retransmitted: u64,
-    /// It is one of these pages.
+    /// Set for a page of `multi_webrtc`.
     page: Option<multi_webrtc::Client>,
     /// What it publishes, once it may.
     publishing: Option<Box<Publishing>>,
 }
 
-/// What a peer may do how often.
+/// Rate limits of one peer.
 pub struct Limits {
-    /// Packets sent again.
+    /// Retransmissions.
     pub retransmissions: Limit,
-    /// Keyframes asked for.
+    /// Keyframe requests.
     pub keyframes: Limit,
     /// Messages on data channels.
     pub messages: Limit,
@@ -117,7 +119,7 @@ impl Limits {
     }
 }
 
-/// How a new peer is to be made.
+/// The parameters of a new peer.
 pub struct Setup<'a> {
     /// Its id.
     pub id: PeerId,
@@ -129,9 +131,9 @@ pub struct Setup<'a> {
     pub identity: &'a Identity,
     /// Our host candidates.
     pub candidates: &'a Candidates,
-    /// Stand in for them in what is offered; see [`common::nat::offered`].
+    /// Replace them in what is offered; see [`common::nat::offered`].
     pub public_ips: &'a [IpAddr],
-    /// Never contacted.
+    /// Networks that are never contacted.
     pub deny_candidates: &'a [Network],
     /// What the slots show.
     pub bindings: &'a [Option<Binding>],
@@ -166,6 +168,7 @@ impl Peer {
             offers: begun.offers,
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
+            copies: Copies::default(),
             audio_bytes: 0,
             audio_bps: 0.0,
             next_report: now,
@@ -195,10 +198,11 @@ impl Peer {
         }
     }
 
-    /// Nothing is heard of the peer: sends nothing until it is.
+    /// The peer is lost: nothing is sent to it until it is heard again.
     pub fn lost(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Lost;
         self.pace.clear();
+        self.copies.clear();
         for n in 0..self.slots.len() {
             self.slots[n].video.forget_place();
             self.update_watch(now, n, cx);
@@ -206,7 +210,7 @@ impl Peer {
         }
     }
 
-    /// The peer goes: says goodbye, and counts it out of its feeds.
+    /// Closes the connection, and counts the peer out of its feeds.
     pub fn leave(&mut self, cx: &mut Context) {
         for slot in &mut self.slots {
             slot.forget_next(&mut cx.feeds);
@@ -224,12 +228,12 @@ impl Peer {
         }
     }
 
-    /// What this peer may send on its data channels.
+    /// The rate limits of this peer.
     pub fn limits(&mut self) -> &mut Limits {
         &mut self.limits
     }
 
-    /// The picture for the clipboard that it is sending.
+    /// The parts of a picture for the clipboard that it is sending.
     pub fn parts(&mut self) -> &mut Parts {
         &mut self.parts
     }
@@ -240,7 +244,7 @@ impl Peer {
         self.say(now, &text);
     }
 
-    /// Queues a text on the channel `general`. False when it had to be left out, or would not be understood.
+    /// Queues a text on the channel `general`. False when it was dropped, or when the page would not understand it.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
         if self.page.is_none() {
             return self.connection.send_text(now, Channel::General, text);
@@ -250,19 +254,19 @@ impl Peer {
             .is_some_and(|bytes| self.connection.send_bytes(now, controllers, &bytes))
     }
 
-    /// What is known of it if it is one of these pages.
+    /// The state of a page of `multi_webrtc`.
     pub fn page(&mut self) -> Option<&mut multi_webrtc::Client> {
         self.page.as_mut()
     }
 
-    /// What it holds, if it does not say so itself and it is time. Of one that is lost, nothing: what it holds is let
-    /// go then.
+    /// Everything that a page of `multi_webrtc` holds, if it is time to repeat it. Nothing while the peer is lost: what it holds is then
+    /// released.
     pub fn repeat(&mut self, now: Instant) -> Option<KeysMessage> {
         let connected = self.phase == Phase::Connected;
         self.page.as_mut()?.repeat(now).filter(|_| connected)
     }
 
-    /// Tells the peer that a message of its was not carried out.
+    /// Tells the peer that a message was refused.
     pub fn refuse(&mut self, now: Instant, channel: Channel, code: &str, message: &str) {
         let channel = channel.label().to_owned();
         let code = code.to_owned();
@@ -270,7 +274,7 @@ impl Peer {
         self.tell(now, &GeneralMessage::Error { channel, code, message });
     }
 
-    /// What happened on the connection.
+    /// Collects what happened on the connection.
     pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
         self.connection.poll(now, events);
         if let Some(publishing) = &mut self.publishing {
@@ -278,7 +282,7 @@ impl Peer {
         }
     }
 
-    /// Sends everything that is queued; `learn` is told where what goes.
+    /// Sends everything that is queued; `learn` is called with each datagram and its path.
     pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(Path, &[u8])) {
         while let Some(datagram) = self.connection.transmit() {
             self.stats.bytes += datagram.data.len() as u64;
@@ -293,7 +297,7 @@ impl Peer {
         self.path_full = self.path.is_some_and(|path| sockets.tcp().is_full(&path));
     }
 
-    /// Lets timers run. False when the peer did not connect in time.
+    /// Runs timers. False when the peer did not connect in time.
     pub fn timeout(&mut self, now: Instant, clock: Instant) -> bool {
         self.connection.timeout(now);
         if let Some(publishing) = &mut self.publishing {
@@ -318,7 +322,7 @@ impl Peer {
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
         let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
-        [own, repeat, publishing, self.pace.deadline(), self.connection.deadline()]
+        [own, repeat, publishing, self.pace.deadline(), self.copies.deadline(), self.connection.deadline()]
             .into_iter()
             .flatten()
             .min()

@@ -124,6 +124,8 @@ pub struct Publishing {
     pictured: BTreeMap<PublishKind, Pictured>,
     /// News of that which nobody has taken yet.
     told: Vec<Pictured>,
+    /// Whether the peer speaks, if that is news.
+    speaking: Option<bool>,
     /// Scratch space.
     packets: Vec<Packet>,
     out: Vec<Output>,
@@ -140,6 +142,7 @@ impl Publishing {
             feeds: BTreeMap::new(),
             pictured: BTreeMap::new(),
             told: Vec::new(),
+            speaking: None,
             packets: Vec::new(),
             out: Vec::new(),
         }
@@ -202,6 +205,11 @@ impl Publishing {
         self.act(now, connection);
     }
 
+    /// Whether the peer speaks, if that is news.
+    pub fn take_speaking(&mut self) -> Option<bool> {
+        self.speaking.take()
+    }
+
     /// What is new of the pictures.
     pub fn take_pictured(&mut self) -> Vec<Pictured> {
         std::mem::take(&mut self.told)
@@ -257,6 +265,7 @@ impl Publishing {
             match output {
                 Output::Frame { kind, layer, captured, frame } => self.frame((kind, layer), captured, frame),
                 Output::Sound { captured, payload, .. } => self.sound(captured, payload),
+                Output::Speaking(speaking) => self.speaking = Some(speaking),
                 back => rtcp.extend(packet(back)),
             }
         }
@@ -288,7 +297,7 @@ impl Publishing {
 /// What goes back to the peer. Its SSRC is none of ours: what we send in sections of their own is no matter of these.
 fn packet(output: Output) -> Option<Box<dyn rtc::rtcp::Packet>> {
     match output {
-        Output::Frame { .. } | Output::Sound { .. } => None,
+        Output::Frame { .. } | Output::Sound { .. } | Output::Speaking(_) => None,
         Output::Nack { ssrc, sequences } => Some(Box::new(TransportLayerNack {
             sender_ssrc: 0,
             media_ssrc: ssrc,

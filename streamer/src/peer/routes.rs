@@ -1,7 +1,7 @@
-//! Which peer of a shard a datagram is for. Pure.
+//! Tells which peer of a shard a datagram is for. Pure.
 //!
-//! All peers share one port. A binding request names its peer by our ICE user name; everything else is known by the address
-//! that it comes from, which is learnt from what we send.
+//! All peers share one port. A binding request names its peer by our ICE user name; everything else is matched by its source
+//! address, which is learnt from what we send.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,24 +16,24 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Whose a datagram is that came from this address; `None`: nobody's.
+    /// The peer that sent a datagram from this address, if it is known.
     pub fn find(&self, from: SocketAddr, datagram: &[u8]) -> Option<Key> {
         self.named(datagram).or_else(|| self.by_address.get(&from).copied())
     }
 
-    /// Whom a binding request names; `None`: nobody, or it is none.
+    /// The peer that a binding request names; `None` if it names none, or is no binding request.
     pub fn named(&self, packet: &[u8]) -> Option<Key> {
         self.by_ufrag.get(demux::our_ufrag(packet)?).copied()
     }
 
-    /// A description of ours gives a peer this ICE user name. The one that it had before, `former`, is nobody's any more.
+    /// A description of ours gives a peer this ICE user name. Its former name, `former`, is forgotten.
     pub fn rename(&mut self, key: Key, former: &str, ufrag: &str) {
         self.by_ufrag.remove(former);
         self.by_ufrag.insert(ufrag.to_owned(), key);
     }
 
-    /// A peer has sent a datagram to this address. One that answers the peer's check proves that the address is the peer's. All
-    /// else may go where a peer merely says that it is, and takes no address from another peer.
+    /// A datagram was sent to this address on behalf of a peer. A response to the peer's check proves that the address is the peer's.
+    /// Anything else may be sent to an address that a peer merely claims, and takes no address from another peer.
     pub fn sent(&mut self, key: Key, to: SocketAddr, datagram: &[u8]) {
         if demux::proves_address(datagram) {
             self.by_address.insert(to, key);
@@ -42,7 +42,7 @@ impl Routes {
         }
     }
 
-    /// A peer has gone; `ufrag` is the name that it had last.
+    /// A peer has gone; `ufrag` is its last name.
     pub fn remove(&mut self, key: Key, ufrag: &str) {
         self.by_ufrag.remove(ufrag);
         self.by_address.retain(|_, owner| *owner != key);
@@ -53,7 +53,7 @@ impl Routes {
 mod tests {
     use super::*;
 
-    /// A binding request that names this user of ours.
+    /// A binding request that contains this user name of ours.
     fn request(ufrag: &str) -> Vec<u8> {
         let name = format!("{ufrag}:them");
         let mut attribute = vec![0, 6, 0, name.len() as u8];

@@ -1,10 +1,10 @@
 //! A shard: one thread that owns some of the peers, their UDP port and their timers.
 //!
-//! Each turn of its loop: media first, as it is what everybody waits for; then peers that come back from the negotiator;
-//! then commands; then datagrams; then timers. Nothing here takes long: what does is the negotiator's.
+//! In each turn of its loop, media comes first, as everybody waits for it; then peers that come back from the negotiator;
+//! then commands; then datagrams; then timers. Nothing here takes long: the negotiator does what does.
 //!
-//! What it decides is decided beside it: whose a datagram is (`routes`), whose timer runs (`timers`), what is kept for a peer
-//! that is away (`away`).
+//! Decisions are made in pure modules beside it: which peer a datagram is for (`routes`), which peer's timer is due (`timers`), what is
+//! kept for a peer that is away (`away`).
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -47,13 +47,13 @@ use crate::input;
 use crate::stats::Counter;
 use crate::wake::{Wake, wait_for};
 
-/// Units and sound packets on their way to a shard: some seconds' worth. When a shard is so far behind, what comes is
-/// dropped; it sees the gap in the numbers and goes on with the next keyframe.
+/// Units and sound packets queued for a shard: some seconds' worth. When a shard is further behind, new ones are
+/// dropped; it sees the gap in the numbers and continues with the next keyframe.
 const MEDIA_QUEUE: usize = 512;
-/// Media and commands taken in one turn at most: a shard that is behind still hears its peers and its end.
+/// Media and commands taken in one turn at most, so that a shard that is behind still serves its peers and can be stopped.
 const PER_TURN: usize = 64;
 
-/// The way of media to a shard.
+/// Sends media to a shard.
 #[derive(Clone)]
 pub struct Feeder {
     media: SyncSender<Media>,
@@ -62,7 +62,7 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// Gives media to the shard. Never blocks; see `MEDIA_QUEUE`.
+    /// Queues media for the shard. Never blocks; see `MEDIA_QUEUE`.
     pub fn send(&self, media: Media) {
         if let Err(TrySendError::Full(_)) = self.media.try_send(media) {
             tracing::debug!("a shard is behind: media dropped");
@@ -72,7 +72,7 @@ impl Feeder {
     }
 }
 
-/// Bitrates follow paths at most this often.
+/// Bitrates are adapted to paths at most this often.
 const LIMITS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A shard that has been started.
@@ -85,32 +85,32 @@ pub struct Started {
     pub thread: JoinHandle<()>,
 }
 
-/// What a shard is given at its start.
+/// The parameters of a new shard.
 pub struct Config {
-    /// Which of the session's shards it is.
+    /// Index of the shard within the session.
     pub index: usize,
     /// Where to listen, and what to offer.
     pub network: Network,
     /// Slots of every peer.
     pub slots: u8,
-    /// Data channel messages of one peer, per second.
+    /// Data channel messages that one peer may send per second.
     pub messages: u32,
     /// When the time of all feeds is zero.
     pub clock: Instant,
     /// Our certificate.
     pub identity: Identity,
-    /// The way of TCP connections, if any are offered.
+    /// Delivers TCP connections, if TCP is offered.
     pub tcp: Option<handover::Handle>,
-    /// Where input goes.
+    /// Takes the input of peers.
     pub input: input::Handle,
-    /// Where reports go. The control loop always reads them; one that does not fit is dropped and logged.
+    /// Takes reports. The control loop always reads them; one for which there is no room is dropped and logged.
     pub reports: mpsc::Sender<Report>,
 }
 
 /// Binds the sockets and starts the thread, and its negotiator's.
 ///
 /// # Errors
-/// When nothing can be bound or no thread started.
+/// No socket can be bound, or no thread started.
 pub fn start(config: Config) -> io::Result<Started> {
     let Config { index, network, slots, messages, clock, identity, tcp, input, reports } = config;
     let sockets = Sockets::bind(&network)?;
@@ -168,7 +168,7 @@ struct Entry {
     span: Span,
 }
 
-/// Where a peer is.
+/// Which thread has a peer.
 ///
 /// ```text
 ///       Join ──▶ Away ──made──▶ Here ──answer, offer due, restart──▶ Away ──done──▶ Here
@@ -188,7 +188,7 @@ impl Entry {
     }
 }
 
-/// The way to the control loop.
+/// Sends reports to the control loop.
 struct Reports(mpsc::Sender<Report>);
 
 impl Reports {
@@ -205,9 +205,9 @@ struct Shard {
     input: input::Handle,
     reports: Reports,
     sockets: Sockets,
-    /// Tells by which names peers can come by TCP.
+    /// Announces the ICE user names by which peers can connect by TCP.
     tcp: Option<handover::Names>,
-    /// Their connections.
+    /// Delivers their connections.
     handed: Option<Receiver<Handed>>,
     /// Scratch space for what they have sent.
     arrived: Vec<Arrived>,
@@ -218,7 +218,7 @@ struct Shard {
     /// Media that did not fit the queue.
     dropped: Arc<Counter>,
     bindings: Vec<Option<Binding>>,
-    /// Of the picture in slot 0, pixels: some peers say positions as parts of it.
+    /// Size of the picture in slot 0, pixels: some peers send positions as fractions of it.
     first_size: (u32, u32),
     /// Who may steer, besides what roles permit.
     control: Control,
@@ -231,7 +231,7 @@ struct Shard {
     events: Vec<Event>,
     /// What those who watch say of what is published here.
     published: Vec<(Key, Arc<Demand>)>,
-    /// When bitrates are to be compared with what paths carry; `None` while no path has shown a limit.
+    /// When bitrates are to be adapted to paths; `None` while no path has shown a limit.
     limits_due: Option<Instant>,
     /// Counters of peers that are gone.
     counted: NetworkStats,
@@ -268,7 +268,7 @@ impl Shard {
         let mut fds: Vec<_> = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let before = fds.len();
         fds.extend(tcp.poll_fds());
-        // Fails only for want of memory: the turn is taken at once then.
+        // Fails only without memory; then the turn is taken at once.
         let _ = wait_for(&mut fds, deadline);
         let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
         let wishes = self.published.iter().zip(&fds[before - self.published.len()..]);
@@ -315,8 +315,7 @@ impl Shard {
                     Place::Here(peer) => {
                         peer.write(now, &media, &mut self.context);
                         peer.transmit(&mut self.sockets, |_, _| {});
-                        if peer.is_limited() {
-                            // Packets may wait for their turn.
+                        if peer.delays_packets() {
                             schedule(&mut self.timers, *key, peer);
                         }
                     }
@@ -353,17 +352,18 @@ impl Shard {
     fn take_timers(&mut self) {
         let now = Instant::now();
         self.context.feeds.timeout(now);
-        // Once: a timer that is due again at once waits for the next turn.
+        // Each timer once: one that is due again at once waits for the next turn.
         for key in self.timers.take_due(now) {
             let Some(entry) = self.peers.get_mut(&key) else { continue };
             let _entered = entry.span.clone().entered();
-            // One that is away gets its timer when it is back.
+            // The timer of a peer that is away runs when it is back.
             let Some(peer) = entry.here() else { continue };
             if peer.timeout(now, self.context.clock) {
                 if let Some(held) = messages::repeat(now, peer, &self.control) {
-                    // Left out, it is what was held that is let go.
+                    // If this is dropped, what the peer held is released.
                     let _ = self.input.keys(Actor::Peer(peer.id), held);
                 }
+                self.with(key, |peer, cx| peer.send_copies(now, cx));
                 self.after_input(now, key);
                 self.with(key, |peer, cx| {
                     peer.resume(now, cx);
@@ -379,8 +379,8 @@ impl Shard {
         }
     }
 
-    /// Tells sources which bitrate helps those who watch them: as much as the one with the widest path can take, so that
-    /// nobody pays for another's.
+    /// Limits the bitrate of sources to what the viewer with the widest path can receive, so that no viewer's quality suffers from
+    /// another's path.
     fn limit_feeds(&mut self) {
         let now = Instant::now();
         if self.limits_due.is_none_or(|due| now < due) {
@@ -403,7 +403,7 @@ impl Shard {
         self.timers.remove(key);
         let peer = match entry.place {
             Place::Here(peer) => Some(peer),
-            // One that is being negotiated is let go when it comes back.
+            // A peer that is being negotiated is dropped when it comes back.
             Place::Away(_) => self.negotiator.withdraw(key).and_then(Work::into_peer),
         };
         if let Some(peer) = peer {
@@ -414,7 +414,7 @@ impl Shard {
         self.reports.send(Report::Gone { peer: entry.id, reason: reason.to_owned() });
     }
 
-    /// A peer goes for good.
+    /// Ends a peer's connection and counts it out.
     fn let_go(&mut self, mut peer: Box<Peer>) {
         peer.leave(&mut self.context);
         peer.transmit(&mut self.sockets, |_, _| {});
@@ -423,7 +423,7 @@ impl Shard {
 
     fn stats(&mut self) {
         if !self.negotiator.is_well() {
-            // Left without an answer, the control loop takes this shard for stuck and ends the session.
+            // Without a report, the control loop takes this shard for stuck and ends the session.
             return tracing::error!("the negotiator has been at one peer for seconds");
         }
         let mut network = self.counted.clone();
@@ -446,14 +446,14 @@ impl Shard {
     }
 }
 
-/// Has the timer of a peer run when the peer needs it.
+/// Sets the timer of a peer to its next deadline.
 fn schedule(timers: &mut Timers, key: Key, peer: &mut Peer) {
     if let Some(deadline) = peer.deadline() {
         timers.set(key, deadline);
     }
 }
 
-/// Waits for a shard to end after [`Command::Stop`], but not for ever.
+/// Waits for a shard to end after [`Command::Stop`], for `patience` at most.
 pub fn join(thread: JoinHandle<()>, patience: Duration) {
     let deadline = Instant::now() + patience;
     while !thread.is_finished() && Instant::now() < deadline {

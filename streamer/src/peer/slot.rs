@@ -36,27 +36,26 @@ pub struct Packet {
     pub payload: Bytes,
 }
 
-/// What the SDP fixed for one codec.
+/// What was negotiated for one codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadTypes {
-    /// Of the codec.
+    /// Payload type of the codec.
     pub media: u8,
-    /// Of its retransmissions (RFC 4588), if the peer takes any.
+    /// Payload type of its retransmissions (RFC 4588), if the peer supports them.
     pub rtx: Option<u8>,
 }
 
-/// What the SDP fixed for one video sender: every codec that the peer takes. What is sent may change from one to
-/// another at any keyframe.
+/// What was negotiated for one video sender: every codec that the peer supports. The codec may change at any keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Codecs([Option<PayloadTypes>; 5]);
 
 impl Codecs {
-    /// Payload types of a codec; `None` when the peer does not take it.
+    /// Payload types of a codec; `None` when the peer does not support it.
     pub fn get(&self, codec: VideoCodec) -> Option<PayloadTypes> {
         self.0[index(codec)]
     }
 
-    /// With these of a codec.
+    /// Adds the payload types of a codec.
     pub fn set(&mut self, codec: VideoCodec, types: Option<PayloadTypes>) {
         self.0[index(codec)] = types;
     }
@@ -72,18 +71,18 @@ fn index(codec: VideoCodec) -> usize {
     }
 }
 
-/// Packets that can be asked for again: at 2.5 Mbit/s about four seconds.
+/// Packets that can be retransmitted: at 2.5 Mbit/s about four seconds' worth.
 const SENT_RING: usize = 1024;
-/// How far apart the timestamps of replayed frames are, in 90 kHz ticks (1 ms): they are decoded at once.
+/// Distance of the timestamps of replayed frames, in 90 kHz ticks (1 ms): they are decoded at once.
 const REPLAY_STEP: u64 = 90;
 
-/// Which packet of the feed went out under a sequence number.
+/// The packet of the feed that was sent with a sequence number.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     sequence: u16,
     unit: u64,
     packet: u16,
-    /// Number of its picture, if its codec has one.
+    /// Number of its picture, in codecs that have one.
     picture: u16,
     timestamp: u32,
 }
@@ -95,14 +94,14 @@ enum State {
     Live { next: u64 },
 }
 
-/// What became of a unit at a writer.
+/// What a writer did with a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It is in the packets.
+    /// It was written to the packets.
     Sent,
     /// The writer waits for a keyframe.
     Skipped,
-    /// Units are missing before it: a keyframe is to be asked for.
+    /// Units are missing before it: a keyframe is to be requested.
     Lost,
     /// The slot shows nothing to this peer.
     Inactive,
@@ -121,9 +120,9 @@ pub struct VideoWriter {
     offset: u32,
     /// Time under which the last unit was sent, on the streamer's clock.
     last_time: Option<u64>,
-    /// The last unit sent, if the receiver can go on from it.
+    /// The last unit sent, if the receiver can continue from it.
     place: Option<Place>,
-    /// Number of the next picture, in codecs that have one: without gaps, whatever feed it is of.
+    /// Number of the next picture, in codecs that have one: without gaps, whatever feed it belongs to.
     next_picture: Option<u16>,
     /// Empty until something is sent: most slots of most peers never show anything.
     sent: Box<[Option<Sent>]>,
@@ -131,7 +130,7 @@ pub struct VideoWriter {
     octets: u32,
 }
 
-/// Random beginnings of an RTP stream.
+/// Random initial values of an RTP stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Seeds {
     /// SSRC.
@@ -174,7 +173,7 @@ impl VideoWriter {
         self.rtx_ssrc
     }
 
-    /// What the SDP says.
+    /// Sets what was negotiated.
     pub fn set_codecs(&mut self, codecs: Codecs) {
         self.codecs = codecs;
     }
@@ -189,18 +188,18 @@ impl VideoWriter {
         self.state = State::Inactive;
     }
 
-    /// The slot shows another feed: what was sent of the one before cannot be sent again.
+    /// The slot shows another feed: packets of the previous one cannot be retransmitted.
     pub fn forget_sent(&mut self) {
         self.sent.fill(None);
         self.forget_place();
     }
 
-    /// What was sent may not have arrived: only a keyframe is a beginning.
+    /// What was sent may not have arrived: only a keyframe can follow.
     pub fn forget_place(&mut self) {
         self.place = None;
     }
 
-    /// The peer takes this codec; or any, where it is not known.
+    /// Whether the peer supports this codec; any codec, while it is not known.
     pub fn supports(&self, codec: Option<VideoCodec>) -> bool {
         codec.map_or(self.codecs != Codecs::default(), |codec| self.codecs.get(codec).is_some())
     }
@@ -215,9 +214,9 @@ impl VideoWriter {
         matches!(self.state, State::Live { .. })
     }
 
-    /// Begins with the cached GOP, or with what it has of it since the last unit sent, if that is short enough: all
-    /// frames at once, the newest at `now` (time on the streamer's clock). False when it is not and a keyframe must be
-    /// waited for.
+    /// Begins with the cached GOP, or with its part after the last unit sent, if that is short enough: all
+    /// frames at once, the newest at `now` (time on the streamer's clock). False when it is too long and the writer has to
+    /// wait for a keyframe.
     pub fn replay(&mut self, now: u64, gop: &Gop, max_bytes: usize, out: &mut Vec<Packet>) -> bool {
         let Some(units) = gop.replay(self.place, max_bytes) else { return false };
         let Some(behind) = gop.newest().map(|unit| unit.number) else { return false };
@@ -274,7 +273,7 @@ impl VideoWriter {
         }
     }
 
-    /// The packet that went out as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
+    /// The packet that was sent as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
     pub fn retransmit(&mut self, sequence: u16, gop: &Gop) -> Option<Packet> {
         let sent = *self.sent.get(usize::from(sequence) % SENT_RING)?;
         let sent = sent.filter(|sent| sent.sequence == sequence)?;
@@ -297,7 +296,7 @@ impl VideoWriter {
         })
     }
 
-    /// For a sender report at `now` (time on the streamer's clock); `None` while nothing was sent.
+    /// A sender report at `now` (time on the streamer's clock); `None` while nothing was sent.
     pub fn report(&self, now: u64) -> Option<Report> {
         let rtp_time = (now as u32).wrapping_add(self.offset);
         let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
@@ -308,7 +307,7 @@ impl VideoWriter {
 /// Numbers of a sender report (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// Of which stream.
+    /// SSRC of the stream.
     pub ssrc: u32,
     /// The report's moment in the stream's timestamps.
     pub rtp_time: u32,
@@ -342,7 +341,7 @@ impl AudioWriter {
         self.ssrc
     }
 
-    /// What the SDP says; `None` when the peer does not take this track.
+    /// Sets what was negotiated; `None` when the peer does not receive this track.
     pub fn set_payload_type(&mut self, payload_type: Option<u8>) {
         self.payload_type = payload_type;
     }
@@ -459,14 +458,14 @@ mod tests {
         writer.wait();
         assert!(writer.replay(9000, &gop, usize::MAX, &mut out));
         assert_eq!(sent(&mut out), [3]);
-        // Nothing has come meanwhile: there is nothing to send, and the next unit follows.
+        // No unit came meanwhile: there is nothing to send, and the next unit follows.
         writer.stop();
         writer.wait();
         assert!(writer.replay(9000, &gop, usize::MAX, &mut out));
         assert_eq!(writer.write(&unit(4, false, 12_000), &mut out), Written::Sent);
         assert_eq!(sent(&mut out), [4]);
         gop.push(unit(4, false, 12_000));
-        // What was sent may be lost: from the keyframe.
+        // What was sent may be lost: replayed from the keyframe.
         writer.forget_place();
         writer.wait();
         assert!(writer.replay(15_000, &gop, usize::MAX, &mut out));
@@ -484,7 +483,7 @@ mod tests {
         let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
         writer.wait();
         writer.write(&unit(0, true, 0), &mut out);
-        // Another feed, and later once more another one.
+        // Another feed, and later yet another one.
         for number in [700, 701, 20] {
             if number != 701 {
                 writer.forget_sent();

@@ -12,7 +12,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use super::path::Path;
 use super::tcp;
 
-/// Kernel buffers asked for: a keyframe to each of hundreds of peers in one go.
+/// Requested size of kernel buffers: room for a keyframe to each of hundreds of peers at once.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Largest UDP payload; also the bound of one segmented send.
 const MAX_DATAGRAM: usize = 65_000;
@@ -24,20 +24,20 @@ const MAX_SEGMENTS: usize = 64;
 pub struct Network {
     /// Addresses to listen on; none: those of the machine's interfaces.
     pub ips: Vec<IpAddr>,
-    /// Which interfaces; see [`nat::interface_wanted`].
+    /// The interfaces to use; see [`nat::interface_wanted`].
     pub interfaces: Vec<String>,
     /// Ports to choose from; `None`: any.
     pub ports: Option<PortRange>,
     /// The port of TCP connections, which the web-server accepts for us; `None`: there are none.
     pub tcp_port: Option<u16>,
-    /// What stands in for our own addresses in what is offered; see [`nat::offered`].
+    /// Addresses that replace our own in what is offered; see [`nat::offered`].
     pub public_ips: Vec<IpAddr>,
-    /// What is never contacted.
+    /// Networks that are never contacted.
     pub deny_candidates: Vec<nat::Network>,
 }
 
 impl Network {
-    /// As it is configured.
+    /// From the settings.
     pub fn of(settings: &Settings) -> Self {
         Self {
             ips: settings.listen_ips.clone(),
@@ -69,13 +69,13 @@ impl Network {
 /// A datagram that has arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
-    /// Where it came by.
+    /// The path on which it arrived.
     pub path: Path,
     /// Its bytes.
     pub data: &'a [u8],
 }
 
-/// Datagrams copied out of the socket's buffer, in one piece of memory that is used again.
+/// Datagrams copied out of the socket's buffer, in one reused piece of memory.
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
@@ -83,13 +83,13 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Forgets all.
+    /// Removes all datagrams.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.datagrams.clear();
     }
 
-    /// Takes a copy.
+    /// Adds a copy of a datagram.
     pub fn push(&mut self, datagram: &Received<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram.data);
@@ -109,7 +109,7 @@ struct Socket {
     local: SocketAddr,
 }
 
-/// What a shard offers as host candidates.
+/// The host candidates of a shard.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
     /// Of UDP.
@@ -118,7 +118,7 @@ pub struct Candidates {
     pub tcp: Vec<SocketAddr>,
 }
 
-/// Counts of what was sent.
+/// Counters of what was sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SendCounts {
     /// System calls.
@@ -129,19 +129,19 @@ pub struct SendCounts {
     pub drops: u64,
 }
 
-/// All sockets of a shard. Sends collect datagrams to one address into one system call.
+/// All sockets of a shard. Datagrams to one address are collected into one system call.
 pub struct Sockets {
     sockets: Vec<Socket>,
     tcp: tcp::Connections,
     candidates: Candidates,
     receive_buffer: Box<[u8]>,
     batch: Batch,
-    /// Segments that one send may have; 1 after the kernel or a device has refused segmentation.
+    /// Most segments of one send; 1 after the kernel or a device has refused segmentation.
     max_segments: usize,
     counts: SendCounts,
 }
 
-/// Datagrams of equal size (but for the last) to one address.
+/// Datagrams to one address, all but the last of equal size.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
@@ -194,7 +194,7 @@ impl Sockets {
         &self.candidates
     }
 
-    /// For `poll`: those of datagrams, and the connections.
+    /// What to poll: the sockets for datagrams, and the connections.
     pub fn fds(&mut self) -> (impl Iterator<Item = BorrowedFd<'_>>, &mut tcp::Connections) {
         (self.sockets.iter().map(|socket| socket.socket.as_fd()), &mut self.tcp)
     }
@@ -239,7 +239,7 @@ impl Sockets {
         more
     }
 
-    /// Queues a packet; it leaves with the ones before it if it can, at the latest by [`Sockets::flush`].
+    /// Queues a packet. It is sent together with the ones before it if possible, by [`Sockets::flush`] at the latest.
     pub fn send(&mut self, path: Path, data: &[u8]) {
         let Path { transport, local, remote: to } = path;
         if transport == Transport::Tcp {
@@ -271,7 +271,7 @@ impl Sockets {
             self.counts.calls += 1;
             match socket.state.try_send((&socket.socket).into(), &transmit) {
                 Ok(()) => self.counts.bytes += self.batch.bytes.len() as u64,
-                // A full socket or a route that is gone: RTP is lossy, and its loss is repaired.
+                // The socket is full or the route is gone. The packet is lost, which RTP can repair.
                 Err(_) => {
                     self.counts.drops += self.batch.count as u64;
                     self.max_segments = max_segments(&self.sockets);
@@ -287,7 +287,7 @@ fn max_segments(sockets: &[Socket]) -> usize {
     limits.min().unwrap_or(1).clamp(1, MAX_SEGMENTS)
 }
 
-/// A socket for each family of addresses, on this port of both; 0: on any of each.
+/// Binds a socket for each family of addresses, both on this port; 0: each on any port.
 fn bind_families(ips: &[IpAddr], port: u16) -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     if let Some(ip) = bind_ip(ips, IpAddr::V4(Ipv4Addr::UNSPECIFIED)) {
@@ -305,7 +305,7 @@ fn bind_families(ips: &[IpAddr], port: u16) -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// What to bind for all of `ips` that are of the family of `unspecified`.
+/// The address to bind for all of `ips` that are of the family of `unspecified`.
 fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> Option<IpAddr> {
     let mut of_family = ips.iter().filter(|ip| ip.is_ipv4() == unspecified.is_ipv4());
     match (of_family.next(), of_family.next()) {
@@ -315,7 +315,7 @@ fn bind_ip(ips: &[IpAddr], unspecified: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Loopback last: it is of use only to peers on this machine.
+/// Puts loopback last: it is useful only to peers on this machine.
 fn machine_ips(filters: &[String]) -> io::Result<Vec<IpAddr>> {
     let mut interfaces = if_addrs::get_if_addrs()?;
     interfaces.retain(|interface| nat::interface_wanted(filters, &interface.name));
@@ -333,7 +333,7 @@ impl Socket {
     fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         let state = UdpSocketState::new((&socket).into())?;
-        // More than the system allows is cut to what it allows.
+        // The system reduces the size to what it allows.
         let _ = state.set_send_buffer_size((&socket).into(), BUFFER_BYTES);
         let _ = state.set_recv_buffer_size((&socket).into(), BUFFER_BYTES);
         let local = socket.local_addr()?;
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn ports_come_from_the_range_each_once() {
-        // Two that are free now, and beside each other.
+        // Two adjacent ports that are free now.
         let (first, range) = loop {
             let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
             let next =

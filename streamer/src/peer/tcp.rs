@@ -1,7 +1,7 @@
-//! TCP connections of peers (ICE-TCP, RFC 6544): each is a path for packets as a pair of UDP addresses is, framed by RFC 4571.
+//! TCP connections of peers (ICE-TCP, RFC 6544). Each is a path for packets, like a pair of UDP addresses, framed by RFC 4571.
 //!
-//! The web-server accepts them and hands them over; see [`super::handover`]. Nothing here waits. What the network does not take
-//! at once is queued, up to a bound for each connection, so that a slow or dead one costs nobody else anything.
+//! The web-server accepts them and hands them over; see [`super::handover`]. Nothing here waits. Bytes that the network does not take
+//! at once are queued, up to a bound for each connection, so that a slow or dead one costs nobody else anything.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,28 +17,28 @@ use super::Key;
 use super::demux;
 use super::path::Path;
 
-/// Bytes of a connection that may wait for the network. A picture of a full screen fits; what is more is dropped, packet by
-/// packet, as a full UDP socket does it.
+/// Bytes that may be queued on a connection. A picture of a full screen fits; further packets are dropped,
+/// as by a full UDP socket.
 const MAX_UNSENT: usize = 1024 * 1024;
-/// With more than this waiting, a connection takes no further pictures: its peer skips to a keyframe that comes when less than
-/// [`LOW`] waits. What waits is latency: at 10 Mbit/s this is 200 ms of it.
+/// With more bytes queued than this, no pictures are sent on a connection: its peer skips to a keyframe once less than
+/// [`LOW`] is queued. The queue is latency: at 10 Mbit/s, this is 200 ms.
 const HIGH: usize = 256 * 1024;
 const LOW: usize = 32 * 1024;
-/// What the kernel may hold of a connection: it doubles it. Left to itself it holds megabytes, seconds of a slow path, before we
-/// would notice that anything waits.
+/// Send buffer of the kernel, which doubles this. By default it grows to megabytes, seconds of a slow path, before we
+/// would notice that anything is queued.
 const KERNEL_BUFFER: usize = 256 * 1024;
-/// Connections of one peer. A browser makes one from each of its addresses to each of ours. For one more, the oldest on which ICE
-/// has answered nothing is closed, or it is refused.
+/// Most connections of one peer. A browser opens one from each of its addresses to each of ours. For one more, the oldest without an
+/// answered check is closed; if there is none, the new one is refused.
 const MAX_PER_VIEWER: usize = 16;
-/// Read from a connection in one turn of the shard. More waits for the next turn.
+/// Most bytes read from a connection in one turn of the shard. The rest waits for the next turn.
 const READ: usize = 64 * 1024;
 
 /// A connection that the web-server has accepted.
 #[derive(Debug)]
 pub struct Handed {
-    /// It.
+    /// The connection.
     pub stream: TcpStream,
-    /// The first packet, which was read from it to know whose it is: a binding request.
+    /// Its first packet, a binding request, which the web-server has read to identify the peer.
     pub packet: Bytes,
 }
 
@@ -48,7 +48,7 @@ pub enum NotTaken {
     /// It is closed already, or cannot be set up.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The peer has as many as it may have.
+    /// The peer has the maximum number of connections.
     #[error("the peer has {MAX_PER_VIEWER} TCP connections already")]
     TooMany,
 }
@@ -56,22 +56,22 @@ pub enum NotTaken {
 /// A packet that has arrived.
 #[derive(Debug)]
 pub struct Arrived {
-    /// Whose connection it came by.
+    /// The peer that owns the connection.
     pub owner: Key,
-    /// Where it came by.
+    /// The path on which it arrived.
     pub path: Path,
-    /// It.
+    /// Its bytes.
     pub data: Bytes,
 }
 
-/// What was sent.
+/// Counters of what was sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// System calls.
     pub calls: u64,
     /// Bytes, those of the framing included.
     pub bytes: u64,
-    /// Packets for which a connection had no room, or which had none.
+    /// Packets that were dropped because a connection had no room, or was gone.
     pub drops: u64,
 }
 
@@ -79,13 +79,13 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Connections {
     open: HashMap<Path, Connection>,
-    /// Number of the next one, to know which are older.
+    /// Number of the next one, which tells older ones from newer.
     next: u64,
     /// Paths with something to write.
     dirty: Vec<Path>,
     /// In the order of the last [`Connections::poll_fds`].
     polled: Vec<Path>,
-    /// Paths on which ICE has answered, and whose connection is gone. See [`Connections::add`].
+    /// Paths on which we have answered a check, and whose connection is gone. See [`Connections::add`].
     lost: HashMap<Key, Vec<Path>>,
     counts: Counts,
 }
@@ -97,21 +97,21 @@ struct Connection {
     number: u64,
     packets: Packets,
     unsent: BytesMut,
-    /// More than `HIGH` waited, and not less than `LOW` since.
+    /// More than `HIGH` was queued, and not less than `LOW` since then.
     full: bool,
-    /// We have answered a binding request on it, so ICE has found that its peer knows the password.
+    /// We have answered a binding request on it, so ICE has verified that its peer knows the password.
     proven: bool,
     readable: bool,
 }
 
 impl Connections {
-    /// Takes a connection of a peer's, and says by which path it is known.
+    /// Takes a connection of a peer. Returns its path.
     ///
-    /// A client whose connection broke makes another one, from another port. It takes the place of the one that broke: to ICE it is the
-    /// same path, so nothing has to be negotiated. Who only pretends gets nothing of it: ICE and SRTP know the peer by its keys.
+    /// A client whose connection broke opens another one, from another port. It replaces the broken one: to ICE it is the
+    /// same path, so nothing has to be negotiated. An impostor gains nothing: ICE and SRTP authenticate the peer by its keys.
     ///
     /// # Errors
-    /// It is closed, or one too many.
+    /// It is closed, or the peer has too many.
     pub fn add(&mut self, owner: Key, stream: TcpStream) -> Result<Path, NotTaken> {
         let local = canonical(stream.local_addr()?);
         let remote = canonical(stream.peer_addr()?);
@@ -136,7 +136,7 @@ impl Connections {
             unsent: BytesMut::new(),
             full: false,
             proven: false,
-            // Something may have come since the web-server read from it.
+            // More may have arrived since the web-server read from it.
             readable: true,
         };
         self.open.insert(path, connection);
@@ -155,7 +155,7 @@ impl Connections {
         Ok(())
     }
 
-    /// For `poll`.
+    /// What to poll.
     pub fn poll_fds(&mut self) -> impl Iterator<Item = PollFd<'_>> {
         self.polled.clear();
         self.polled.extend(self.open.keys());
@@ -165,11 +165,11 @@ impl Connections {
         })
     }
 
-    /// What `poll` has said of each, in the same order.
+    /// Takes the results of `poll`, in the same order.
     pub fn polled(&mut self, said: impl Iterator<Item = PollFlags>) {
         for (path, flags) in self.polled.iter().zip(said) {
             let Some(connection) = self.open.get_mut(path) else { continue };
-            // What has failed says so when it is read.
+            // A failed connection reports its error when it is read.
             connection.readable |= flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
             if flags.contains(PollFlags::OUT) {
                 self.dirty.push(*path);
@@ -195,7 +195,7 @@ impl Connections {
         }
     }
 
-    /// Queues a packet; it leaves by [`Connections::flush`], or when the connection takes it.
+    /// Queues a packet. It is written by [`Connections::flush`], or when the connection has room.
     pub fn send(&mut self, path: Path, data: &[u8]) {
         let connection = self.open.get_mut(&path);
         let Some((connection, header)) = connection.zip(framing::header(data)) else {
@@ -214,7 +214,7 @@ impl Connections {
         }
     }
 
-    /// Writes what the network takes at once.
+    /// Writes as much as the network takes at once.
     pub fn flush(&mut self) {
         while let Some(path) = self.dirty.pop() {
             let Some(connection) = self.open.get_mut(&path) else { continue };
@@ -225,7 +225,7 @@ impl Connections {
         }
     }
 
-    /// Whether so much waits on a path that no more pictures are to be sent by it.
+    /// Whether too much is queued on a path to send pictures on it.
     pub fn is_full(&self, path: &Path) -> bool {
         self.open.get(path).is_some_and(|connection| connection.full)
     }
@@ -293,7 +293,7 @@ impl Connection {
     }
 }
 
-/// An IPv4 address as one, on a socket of IPv6 too: that is how our candidates name it.
+/// Turns an IPv4-mapped address of an IPv6 socket into an IPv4 address, as in our candidates.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

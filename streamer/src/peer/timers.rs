@@ -1,4 +1,4 @@
-//! When the timers of a shard's peers run. Pure.
+//! The timers of a shard's peers. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use super::Key;
 
-/// One timer for each peer. Setting one costs no search: a time that a timer has been set before stays in the heap, and is
-/// passed over when it comes.
+/// One timer for each peer. Setting one needs no search: the previous time of a timer stays in the heap, and is
+/// ignored when it comes.
 #[derive(Debug, Default)]
 pub struct Timers {
     heap: BinaryHeap<Reverse<(Instant, Key)>>,
-    /// When each timer that is set runs.
+    /// When each timer is due.
     set: HashMap<Key, Instant>,
 }
 
 impl Timers {
-    /// Has a peer's timer run at `at`, if it is not to run earlier anyway.
+    /// Sets a peer's timer to `at`, unless it is due earlier.
     pub fn set(&mut self, key: Key, at: Instant) {
         if self.set.get(&key).is_none_or(|set| at < *set) {
             self.set.insert(key, at);
@@ -24,17 +24,17 @@ impl Timers {
         }
     }
 
-    /// A peer has gone: its timer runs no more.
+    /// Removes the timer of a peer that has gone.
     pub fn remove(&mut self, key: Key) {
         self.set.remove(&key);
     }
 
-    /// When [`Timers::take_due`] is to be called next. May be early, never late.
+    /// When [`Timers::take_due`] is to be called next. May be too early, never too late.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes the timers that are due, the earliest first. They run once: each is to be set anew.
+    /// Takes the timers that are due, the earliest first. Each has to be set again.
     pub fn take_due(&mut self, now: Instant) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some(&Reverse((at, key))) = self.heap.peek()

@@ -14,6 +14,7 @@ pub mod arrivals;
 pub mod demux;
 pub mod frames;
 pub mod keyframe;
+pub mod loudness;
 pub mod publisher;
 pub mod reception;
 pub mod sections;

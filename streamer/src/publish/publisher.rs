@@ -10,6 +10,7 @@ use common::signal::PublishKind;
 use super::arrivals::{Arrivals, Told};
 use super::demux::Demux;
 use super::frames::{Assembler, Frame, Piece};
+use super::loudness::Loudness;
 use super::reception::{Reception, Report};
 use super::sections::{Format, Section};
 use super::timeline::Timeline;
@@ -47,6 +48,8 @@ pub enum Output {
         /// How loud it is (RFC 6464): 0 is the loudest, 127 silence.
         level: Option<u8>,
     },
+    /// The peer speaks, or does not any more.
+    Speaking(bool),
     /// These packets are to be sent again.
     Nack {
         /// Of which stream.
@@ -107,6 +110,7 @@ struct Sound {
     newest: Option<u16>,
     timeline: Timeline,
     reception: Reception,
+    loudness: Loudness,
 }
 
 /// What one peer publishes.
@@ -165,6 +169,9 @@ impl Publisher {
     /// It is not published any more.
     pub fn unpublish(&mut self, kind: PublishKind) {
         self.active.remove(&kind);
+        if kind == PublishKind::Microphone {
+            self.sound = None;
+        }
         self.streams.retain(|(of, _), _| *of != kind);
     }
 
@@ -238,6 +245,7 @@ impl Publisher {
             newest: None,
             timeline: Timeline::new(AUDIO_CLOCK_HZ),
             reception: Reception::new(clock, ssrc, AUDIO_CLOCK_HZ),
+            loudness: Loudness::default(),
         };
         let sound = self.sound.get_or_insert_with(begin);
         if sound.ssrc != ssrc {
@@ -253,6 +261,7 @@ impl Publisher {
         let captured = sound.timeline.place(now, packet.timestamp);
         // The highest bit says whether it is speech.
         let level = packet.extension(level).and_then(|value| value.first()).map(|level| level & 0x7f);
+        out.extend(level.and_then(|level| sound.loudness.heard(now, level)).map(Output::Speaking));
         out.push(Output::Sound { captured, payload: packet.payload, level });
     }
 
@@ -285,6 +294,8 @@ impl Publisher {
             }
             stream.ask(now, self.round_trip, out);
         }
+        let silent = self.sound.as_mut().and_then(|sound| sound.loudness.timeout(now));
+        out.extend(silent.map(Output::Speaking));
         if let Some(told) = self.arrivals.take(now) {
             out.push(Output::Arrivals(told));
         }
@@ -309,7 +320,8 @@ impl Publisher {
             let keyframe = stream.keyframe.due(self.round_trip).filter(|_| stream.keyframe.wanted);
             [stream.assembler.deadline(self.round_trip), keyframe]
         });
-        streams.chain([self.arrivals.deadline(), self.next_report]).flatten().min()
+        let silent = self.sound.as_ref().and_then(|sound| sound.loudness.deadline());
+        streams.chain([self.arrivals.deadline(), self.next_report, silent]).flatten().min()
     }
 }
 

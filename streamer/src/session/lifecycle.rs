@@ -198,7 +198,7 @@ impl Session {
                 }
                 None
             }
-            Err(error) => self.start_failed(&name, &error),
+            Err(error) => self.start_failed(now, &name, &error),
         }
     }
 
@@ -206,7 +206,7 @@ impl Session {
         self.sources.get(name).is_some_and(|entry| matches!(entry.life, Life::Starting(_)))
     }
 
-    fn start_failed(&mut self, name: &str, error: &source::Error) -> Option<ExitReason> {
+    fn start_failed(&mut self, now: Now, name: &str, error: &source::Error) -> Option<ExitReason> {
         let message = error.to_string();
         let refusal = match error {
             source::Error::Command(_) => command_failed(&message),
@@ -220,7 +220,7 @@ impl Session {
         if name == MAIN_SOURCE {
             return Some(ExitReason::SourceFailed { message, code: Some(refusal.code.to_string()) });
         }
-        self.source_gone(name, message);
+        self.source_gone(now, name, message);
         None
     }
 
@@ -250,7 +250,7 @@ impl Session {
             }
             Event::Rumble(pad, motors) => self.effects.push(Effect::Rumble(name, pad, motors)),
             Event::Offline(reason) => self.source_offline(&name, reason),
-            Event::Ended(end) => return self.source_ended(&name, end),
+            Event::Ended(end) => return self.source_ended(now, &name, end),
         }
         None
     }
@@ -391,12 +391,12 @@ impl Session {
         }
     }
 
-    fn source_ended(&mut self, name: &str, end: Ended) -> Option<ExitReason> {
+    fn source_ended(&mut self, now: Now, name: &str, end: Ended) -> Option<ExitReason> {
         let message = end.message().to_owned();
         if name != MAIN_SOURCE {
             let refusal = RequestError::new(Code::SourceFailed, &message);
             self.refuse_waiting(name, &refusal);
-            self.source_gone(name, message);
+            self.source_gone(now, name, message);
             return None;
         }
         self.effects.send(StreamerIpcMessage::SourceLost { reason: message.clone() });
@@ -413,7 +413,7 @@ impl Session {
 
     /// A source has ended by itself, or did not start. One that was made for a slot leaves it; a named one
     /// stays where it is shown, offline.
-    fn source_gone(&mut self, name: &str, reason: String) {
+    fn source_gone(&mut self, now: Now, name: &str, reason: String) {
         tracing::info!(name, reason, "source ended");
         self.stop_source(name);
         let Some(entry) = self.sources.get_mut(name) else { return };
@@ -423,7 +423,7 @@ impl Session {
         if temporary {
             self.clear_all_of(name, &reason);
             self.drop_source(name);
-            self.fill_slots();
+            self.fill_slots(now);
         }
     }
 
@@ -477,7 +477,7 @@ impl Session {
         }
         self.clear_all_of(name, reason);
         self.drop_source(name);
-        self.fill_slots();
+        self.fill_slots(now);
         Ok(())
     }
 

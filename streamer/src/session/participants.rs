@@ -137,6 +137,7 @@ impl Session {
             let mut participants = self.peers.participants(self.control.control().holder, &self.room);
             for participant in &mut participants {
                 participant.publishing = self.published_by(participant.peer_id);
+                participant.speaking = self.published.is_speaking(participant.peer_id);
             }
             self.effects.broadcast(ServerMessage::Participants { participants });
         }

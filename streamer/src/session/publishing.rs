@@ -3,10 +3,12 @@
 //! ```text
 //! publish ──▶ source, in a slot if one is free ──first picture──▶ shown
 //!                │ no slot is free: it waits, and takes the next one
+//! with all slots taken, who speaks gets that of whoever has been silent for the longest
 //! unpublish, gone, lost ──▶ the source is removed, its slot is free for the next that waits
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use common::api::{PeerKind, PeerState};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
@@ -25,6 +27,11 @@ use crate::source::published::{Known, Published};
 
 /// Longest name of a source that is made from a wish.
 const MAX_NAME: usize = 40;
+
+/// A source is shown for so long at least before another one takes its slot.
+const LEAST_SHOWN: Duration = Duration::from_secs(3);
+/// Who was heard within this keeps its slot.
+const RECENTLY_HEARD: Duration = Duration::from_secs(2);
 
 /// What becomes one source: a camera and a microphone, or a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +55,21 @@ struct Publication {
     known: Known,
     /// It has had no slot yet; those that came first get the next ones.
     waits: Option<u64>,
+    /// When it was shown last.
+    shown: Option<Instant>,
+    /// When it was heard last; `None`: never, or it has no sound.
+    heard: Option<Instant>,
+    /// It is heard now.
+    speaking: bool,
+}
+
+impl Publication {
+    /// Whether somebody who speaks may have its slot.
+    fn gives_way(&self, now: Instant) -> bool {
+        let long_ago =
+            |at: Option<Instant>, time| at.is_none_or(|at| now.saturating_duration_since(at) >= time);
+        !self.speaking && long_ago(self.shown, LEAST_SHOWN) && long_ago(self.heard, RECENTLY_HEARD)
+    }
 }
 
 /// All that is published.
@@ -63,6 +85,11 @@ impl Publications {
         let mut waiting: Vec<_> = self.all.iter().filter_map(|(id, one)| Some((one.waits?, *id))).collect();
         waiting.sort_unstable();
         waiting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Whether a peer is heard now.
+    pub fn is_speaking(&self, peer: PeerId) -> bool {
+        self.all.get(&(peer, Subject::Face)).is_some_and(|one| one.speaking)
     }
 
     /// The peer that publishes a source.
@@ -119,7 +146,7 @@ impl Session {
                 }
             }
             self.source_changed(&source);
-            self.fill_slots();
+            self.fill_slots(now);
             self.participants(now);
         }
         // Who has a microphone and no camera has no picture that could be waited for.
@@ -164,7 +191,8 @@ impl Session {
         }
         let waits = Some(self.published.next);
         self.published.next += 1;
-        self.published.all.insert(id, Publication { source, known, waits });
+        let one = Publication { source, known, waits, shown: None, heard: None, speaking: false };
+        self.published.all.insert(id, one);
         Ok(())
     }
 
@@ -206,11 +234,12 @@ impl Session {
     }
 
     /// Gives free slots to what waits for one.
-    pub(super) fn fill_slots(&mut self) {
+    pub(super) fn fill_slots(&mut self, now: Now) {
         for id in self.published.waiting() {
             let Ok(slot) = self.choose_slot(None) else { return };
             let Some(one) = self.published.all.get_mut(&id) else { continue };
             one.waits = None;
+            one.shown = Some(now.instant);
             let source = one.source.clone();
             self.show(slot, Shown::native(source.clone()));
             for kind in self.kinds_of(&source) {
@@ -223,6 +252,42 @@ impl Session {
     pub(super) fn published_by(&self, peer: PeerId) -> Vec<PublishKind> {
         let sources = self.published.all.iter().filter(|((of, _), _)| *of == peer);
         sources.flat_map(|(_, one)| self.kinds_of(&one.source)).collect()
+    }
+
+    /// A peer is heard, or is not any more. While it has no slot it gets that of whoever has been silent for the longest.
+    pub(super) fn speaking(&mut self, now: Now, peer: PeerId, speaking: bool) {
+        let Some(one) = self.published.all.get_mut(&(peer, Subject::Face)) else { return };
+        one.speaking = speaking;
+        one.heard = Some(now.instant);
+        if speaking && one.waits.is_some() {
+            self.show_speaker(now, peer);
+        }
+        self.participants(now);
+    }
+
+    fn show_speaker(&mut self, now: Now, peer: PeerId) {
+        let silent = self.published.all.iter().filter(|((_, subject), one)| {
+            *subject == Subject::Face && one.waits.is_none() && one.gives_way(now.instant)
+        });
+        let shown = silent.filter_map(|(id, one)| Some((one.heard, *id, self.slot_of(&one.source)?)));
+        let Some((_, silent, slot)) = shown.min() else { return };
+        let next = self.published.next;
+        self.published.next += 1;
+        if let Some(one) = self.published.all.get_mut(&silent) {
+            one.waits = Some(next);
+        }
+        let Some(one) = self.published.all.get_mut(&(peer, Subject::Face)) else { return };
+        one.waits = None;
+        one.shown = Some(now.instant);
+        let source = one.source.clone();
+        self.show(slot, Shown::native(source.clone()));
+        for peer in [silent.0, peer] {
+            for kind in self.published_by(peer) {
+                if Subject::of(kind) == Subject::Face {
+                    self.tell_published(peer, kind);
+                }
+            }
+        }
     }
 
     fn kinds_of(&self, source: &str) -> BTreeSet<PublishKind> {
@@ -254,7 +319,7 @@ impl Session {
             let reason = reason.unwrap_or_else(|| "it is not published any more".to_owned());
             self.clear_all_of(&source, &reason);
             self.drop_source(&source);
-            self.fill_slots();
+            self.fill_slots(now);
         } else if kind == PublishKind::Microphone {
             known.set_audio(false);
             self.source_changed(&source);

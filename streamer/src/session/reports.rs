@@ -63,6 +63,7 @@ impl Session {
             }
             Report::Clipboard { peer, content } => self.set_clipboard_for(peer, content),
             Report::Pictured { peer, pictured } => self.pictured(now, peer, pictured),
+            Report::Speaking { peer, speaking } => self.speaking(now, peer, speaking),
             Report::Layers { peer, taken } => self.layers_taken(peer, taken),
             Report::Unpublishable { peer, kind } => {
                 let reason = "nothing was negotiated in which that could be sent";

@@ -165,7 +165,7 @@ impl Session {
     pub(super) fn clear_slot(&mut self, now: Now, slot: SlotIndex) -> Result<(), RequestError> {
         self.check_slot(slot)?;
         self.clear(slot, None);
-        self.fill_slots();
+        self.fill_slots(now);
         self.update_sources(now);
         Ok(())
     }

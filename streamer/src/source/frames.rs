@@ -20,17 +20,17 @@ use crate::wake::Wake;
 pub struct Frame {
     /// The picture.
     pub picture: I420,
-    /// When.
+    /// When it was captured.
     pub captured: Instant,
 }
 
-/// The cell that holds it. Never more than one waits in it; each reader gets it once.
+/// The cell that holds it. It holds one picture at most; each reader takes it once.
 #[derive(Default)]
 pub struct Frames {
     readers: AtomicU32,
-    /// A reader has come, and no picture since.
+    /// A reader has been added, and no picture since.
     newcomer: AtomicBool,
-    /// What wakes the source.
+    /// Wakes the source.
     source: Option<Arc<Demand>>,
     state: Mutex<State>,
 }
@@ -40,7 +40,7 @@ struct State {
     /// Counts pictures: a reader knows by it whether it has seen this one.
     number: u64,
     newest: Option<Arc<Frame>>,
-    /// One that nobody reads any more: its memory is used again.
+    /// A picture that nobody reads any more, whose memory is reused.
     spare: Option<Arc<Frame>>,
     wake: Vec<(u64, Arc<Wake>)>,
     next_reader: u64,
@@ -61,17 +61,17 @@ impl Frames {
         Self { source: Some(source), ..Self::default() }
     }
 
-    /// True while somebody reads: only then is [`Frames::put`] worth a copy.
+    /// True while there is a reader: only then is [`Frames::put`] worth a copy.
     pub fn wanted(&self) -> bool {
         self.readers.load(Ordering::Acquire) > 0
     }
 
-    /// True once after a reader has come: it is to be given the picture of now.
+    /// True once after a reader was added: it is to get the current picture.
     pub fn take_newcomer(&self) -> bool {
         self.newcomer.load(Ordering::Acquire) && self.newcomer.swap(false, Ordering::AcqRel)
     }
 
-    /// A newer picture. Whoever reads is woken.
+    /// Puts a newer picture, and wakes readers.
     pub fn put(&self, frame: Frame) {
         let mut state = self.lock();
         if state.wake.is_empty() {

@@ -38,15 +38,15 @@ use crate::stats::SourceCounters;
 
 pub use frames::Frames;
 
-/// Where a source publishes what it makes.
+/// Where a source publishes its media.
 pub struct Outlets {
     /// Access units.
     pub video: VideoOutlet,
     /// Sound packets.
     pub audio: AudioOutlet,
-    /// What it counts.
+    /// Its counters.
     pub counters: Arc<SourceCounters>,
-    /// What it has to say.
+    /// Its events.
     pub events: Events,
     /// The session's directory (mode 0700) that its programs can reach; it is removed after the streamer has ended.
     pub shared_dir: PathBuf,
@@ -54,19 +54,19 @@ pub struct Outlets {
     pub homes: HomeDirs,
     /// Whether a desktop without a command is furnished.
     pub furnish: bool,
-    /// How it does, if it is a Moonlight host.
+    /// Its status, if it is a Moonlight host.
     pub host: Arc<HostStatus>,
 }
 
 /// Room for events of all sources; cursors change most often, at most once per capture.
 pub const EVENT_QUEUE: usize = 256;
 
-/// Names one life of a source, from its start to its end. What it says bears this name, so that what an earlier life
-/// said too late is not taken for news.
+/// Names one life of a source, from its start to its end. Its events bear this key, so that late events of an earlier life
+/// can be ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceKey(pub u64);
 
-/// A source's way to the control loop.
+/// Sends a source's events to the control loop.
 #[derive(Debug, Clone)]
 pub struct Events {
     key: SourceKey,
@@ -79,10 +79,10 @@ impl Events {
         Self { key, queue }
     }
 
-    /// Tells an event. Never blocks.
+    /// Sends an event. Never blocks.
     ///
     /// # Errors
-    /// The event, if there is no room for it now. One that nobody will read any more is dropped.
+    /// Returns the event if there is no room for it now. An event that nobody will read any more is dropped.
     pub fn try_send(&self, event: Event) -> Result<(), Event> {
         match self.queue.try_send((self.key, event)) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
@@ -90,15 +90,15 @@ impl Events {
         }
     }
 
-    /// Tells an event; waits for room. For tasks that can be dropped while they wait, as the control loop may itself wait
+    /// Sends an event; waits for room. For tasks that can be dropped while they wait, as the control loop may itself wait
     /// for their end.
     pub async fn send(&self, event: Event) {
-        // Nobody listens any more: the streamer is ending.
+        // Nobody reads any more: the streamer is ending.
         let _ = self.queue.send((self.key, event)).await;
     }
 }
 
-/// What a source tells the streamer.
+/// An event of a source.
 #[derive(Debug)]
 pub enum Event {
     /// The first keyframe has been published: the source is known to work.
@@ -114,24 +114,24 @@ pub enum Event {
         /// Who set it; `None` when it was a program of the session.
         by: Option<Actor>,
     },
-    /// Windows of the desktop were opened, closed, or called something else.
+    /// Windows of the desktop were opened, closed, or renamed.
     Windows(Vec<Happening>),
-    /// Title or focus of the window are others.
+    /// Title or focus of the window have changed.
     Window(WindowInfo),
-    /// A gamepad is to shake, by its number among all peers'.
+    /// A gamepad is to rumble, by its number among those of all peers.
     Rumble(u8, Motors),
-    /// It is lost and tried again, and why. [`Event::Started`] says that it is back, with the [`Info`] of then.
+    /// It is lost and being retried; the reason. [`Event::Started`] follows when it is back, with new [`Info`].
     Offline(String),
-    /// It ended by itself, and why. Nothing follows.
+    /// It ended by itself; the reason. Nothing follows.
     Ended(Ended),
 }
 
-/// How the stream of a Moonlight host does, from before it has begun until after it has ended. Of other sources: nothing.
+/// Status of the stream of a Moonlight host, from before it has begun until after it has ended. Unused for other sources.
 #[derive(Debug, Default)]
 pub struct HostStatus(Mutex<Option<HostStream>>);
 
 impl HostStatus {
-    /// As it is now.
+    /// The current status.
     pub fn get(&self) -> Option<HostStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -142,10 +142,10 @@ impl HostStatus {
     }
 }
 
-/// How a source ended by itself, in words.
+/// How a source ended by itself, with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// It was done, as it is when all is well.
+    /// It was done, which is no error.
     Finished(String),
     /// Its X server died.
     XServer(String),
@@ -165,7 +165,7 @@ impl Ended {
         message
     }
 
-    /// Why a session ends whose main source has ended so.
+    /// The reason of a session whose main source has ended like this.
     pub fn into_reason(self) -> ExitReason {
         match self {
             Ended::Finished(message) => ExitReason::Finished { message },
@@ -178,7 +178,7 @@ impl Ended {
 /// Why a source could not be started, or a request to it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program that the source needs is not there or did not come up.
+    /// A program that the source needs is missing or did not start.
     #[error("{program}: {message}")]
     Program {
         /// Its name.
@@ -201,9 +201,9 @@ pub enum Error {
     /// The operating system refused something.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
-        /// Why not.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -212,10 +212,10 @@ pub enum Error {
     Unsupported {
         /// Kind of source.
         kind: &'static str,
-        /// What was asked for.
+        /// The requested operation.
         what: &'static str,
     },
-    /// What is on the clipboard, or is to be there, is not carried.
+    /// The content of the clipboard, present or new, cannot be transferred.
     #[error(transparent)]
     Clipboard(#[from] InvalidContent),
     /// The program that owns the clipboard hangs.
@@ -224,10 +224,10 @@ pub enum Error {
     /// There is no such window.
     #[error("there is no window {0} that can be shared")]
     NoWindow(u32),
-    /// A camera, file or program gives nothing that can be shown. The message has no passwords in it.
+    /// A camera, file or program delivers nothing that can be shown. The message contains no passwords.
     #[error("{0}")]
     Media(String),
-    /// A Moonlight host does not do what it was asked.
+    /// A Moonlight host refuses or fails.
     #[error("{message}")]
     Host {
         /// Stable, for programs.
@@ -242,17 +242,17 @@ pub enum Error {
 
 /// A source that has been started. Dropping it stops it and waits for its threads.
 pub trait Running: Send {
-    /// What it is, for `streamInfo`.
+    /// Its properties, for `streamInfo`.
     fn info(&self) -> Info;
     /// The newest picture, cursor included, whether or not anybody watches.
     fn picture(&self) -> oneshot::Receiver<Picture>;
-    /// Where the pointer is in its picture; closed without an answer where there is none, or it is outside.
+    /// The position of the pointer in its picture; the channel is closed without one where there is no pointer, or it is outside.
     fn pointer(&self) -> oneshot::Receiver<Pixel> {
         oneshot::channel().1
     }
-    /// Changes the size of the picture. Answered when frames have the new size.
+    /// Changes the size of the picture. The reply comes when frames have the new size.
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>>;
-    /// Where input goes; `None` if it takes none. Asked for once.
+    /// Its sink for input; `None` if it takes none. Called once.
     fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
         None
     }
@@ -264,13 +264,13 @@ pub trait Running: Send {
     fn windows(&self) -> Option<Arc<dyn Windows>> {
         None
     }
-    /// Its newest picture as encoders take it, for further renditions; `None` if it has no raw pictures.
+    /// Its newest raw picture, for further renditions; `None` if it has no raw pictures.
     fn frames(&self) -> Option<Arc<Frames>> {
         None
     }
 }
 
-/// What a source is.
+/// Properties of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
     /// Size of its pictures now.
@@ -285,75 +285,75 @@ pub struct Info {
     pub input: bool,
     /// Codec of its video.
     pub codec: VideoCodec,
-    /// If it is a window: which.
+    /// The window, if it is one.
     pub window: Option<WindowInfo>,
-    /// What reads it, where there is a choice.
+    /// The program that reads it, where there is a choice.
     pub reader: Option<Reader>,
 }
 
-/// What a window says of itself.
+/// Properties of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowInfo {
-    /// The X server's id of it.
+    /// Its id at the X server.
     pub id: u32,
-    /// As its frame shows it.
+    /// Its title.
     pub title: String,
     /// Name of its program; empty if it has none.
     pub app: String,
-    /// Has the keyboard.
+    /// Whether it has the focus.
     pub focused: bool,
 }
 
 /// The windows of a desktop.
 pub trait Windows: Send + Sync {
-    /// Those that can be shared, the topmost first. Takes some milliseconds.
+    /// The windows that can be shared, the topmost first. Takes some milliseconds.
     ///
     /// # Errors
     /// [`Error`] when the X server is gone.
     fn list(&self) -> Result<Vec<Window>, Error>;
-    /// Starts to capture one. Blocks, as [`start`] does.
+    /// Starts capturing one. Blocks, as [`start`] does.
     ///
     /// # Errors
-    /// [`Error::NoWindow`], or what kept the capture from starting; nothing of it is left running then.
+    /// [`Error::NoWindow`], or the reason why the capture did not start; then nothing of it is left running.
     fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error>;
 }
 
 /// The clipboard of a session.
 pub trait Clipboard: Send + Sync {
-    /// What it offers, and of it what is wanted. Blocks for as long as its owner takes.
+    /// The types that it offers, and the content that is wanted. Blocks until its owner has replied.
     ///
     /// # Errors
-    /// [`Error`] when the session is gone, or the owner of the clipboard does not answer or has something too long.
+    /// [`Error`] when the session is gone, or the owner of the clipboard does not reply or its content is too long.
     fn get(&self, wanted: Wanted) -> Result<ClipboardOffer, Error>;
-    /// Puts something on it, after what came before. It is told of by [`Event::Clipboard`], unless a peer gives back
-    /// the text that was told of last. Never blocks; answered when it is there, or when it cannot be.
+    /// Puts content on it, after previous requests. This is reported by [`Event::Clipboard`], unless a peer sends back
+    /// the text that was reported last. Never blocks; the reply comes when it is done, or has failed.
     fn set(&self, content: Content, by: Actor) -> oneshot::Receiver<Result<(), Error>>;
 }
 
-/// What is on a clipboard.
+/// The content of a clipboard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClipboardOffer {
-    /// All that is offered, of what is carried.
+    /// All transferable types that are offered.
     pub types: Vec<ClipboardType>,
-    /// What was fetched of it.
+    /// The content that was fetched.
     pub content: Content,
 }
 
-/// What a source may build on.
+/// What a source is built on.
 pub enum Upstream {
     /// Nothing: it stands on its own.
     None,
     /// The desktop that it is a window of.
     Desktop(Arc<dyn Windows>),
-    /// The stream that it encodes anew.
+    /// The stream that it re-encodes.
     Stream(Tap),
 }
 
-/// Starts what `spec` describes. Returns when the source runs; its first keyframe is told by
+/// Starts the source of a spec. Returns when the source runs; its first keyframe is reported by
 /// [`Event::Started`]. Blocks (X server, sound server): not to be called on an async thread.
 ///
 /// # Errors
-/// [`Error`] when something it needs does not come up; nothing of it is left running then.
+/// [`Error`] when something that it needs does not start; then nothing of it is left running.
 pub fn start(spec: &SourceSpec, upstream: Upstream, outlets: Outlets) -> Result<Box<dyn Running>, Error> {
     match (spec, upstream) {
         (SourceSpec::Desktop(spec), _) => Ok(Box::new(desktop::start(spec, outlets)?)),

@@ -142,7 +142,7 @@ struct Show {
     size: watch::Sender<Size>,
     /// Number of the frame drawn last.
     last: Option<u64>,
-    /// It was one of those that are drawn for every number.
+    /// Whether it was drawn for a reader that gets every frame.
     steady: bool,
     started: bool,
 }
@@ -189,7 +189,7 @@ impl Show {
                 if self.last.is_none() {
                     self.draw(Instant::now(), true);
                 }
-                // The asker may have given up.
+                // The requester may be gone.
                 let _ = answer.send(self.scene.picture());
             }
             Request::Pointer(no_pointer) => drop(no_pointer),
@@ -235,7 +235,7 @@ impl Show {
         self.counters.captured_bytes.add(self.scene.changed_bytes());
     }
 
-    /// Converts what has changed, for whoever encodes it.
+    /// Converts the rows that have changed, for encoders.
     fn convert(&mut self, captured: Instant) -> Result<(), Error> {
         self.scene.take_changed(|rows, pixels, stride| self.video.convert(rows, pixels, stride))?;
         if self.frames.wanted() {

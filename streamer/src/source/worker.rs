@@ -1,7 +1,7 @@
 //! A thread that sleeps in `poll`, takes commands, and ends with its handle.
 //!
-//! The handle's queue is bounded. A command that finds it full is dropped: whoever waits for its
-//! answer sees the answer's channel closed.
+//! The handle's queue is bounded. A command for which there is no room is dropped, and whoever waits for its
+//! reply sees the reply's channel closed.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use super::Error;
 use crate::media::{Picture, Size};
 use crate::wake::{Wake, wait_readable};
 
-/// Snapshots and resizes that can wait; each takes milliseconds.
+/// Most queued snapshots and resizes; each takes milliseconds.
 const QUEUE: usize = 16;
 
 /// The handle. Dropping it stops the thread and waits for it.
 pub struct Worker<C> {
-    /// `None` only while it is dropped: the thread sees that no command can come any more.
+    /// `None` only while this is dropped: the thread sees that no command can come any more.
     commands: Option<SyncSender<C>>,
     wake: Arc<Wake>,
     thread: Option<JoinHandle<()>>,
@@ -33,13 +33,13 @@ pub struct Inbox<C> {
     wake: Arc<Wake>,
 }
 
-/// What is in the inbox.
+/// The next item of the inbox.
 pub enum Next<C> {
     /// A command.
     Command(C),
-    /// Nothing now.
+    /// The inbox is empty.
     Empty,
-    /// The handle is gone: end.
+    /// The handle is gone: the thread is to end.
     Stop,
 }
 
@@ -47,7 +47,7 @@ impl<C: Send + 'static> Worker<C> {
     /// Starts `run` on a thread of this name (at most 15 bytes are shown by tools).
     ///
     /// # Errors
-    /// When the system has no more threads or descriptors.
+    /// The system has no more threads or descriptors.
     pub fn spawn(name: &str, run: impl FnOnce(Inbox<C>) + Send + 'static) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: format!("starting thread {name:?}"), source };
         let wake = Arc::new(Wake::new().map_err(failed)?);
@@ -57,7 +57,7 @@ impl<C: Send + 'static> Worker<C> {
         Ok(Self { commands: Some(commands), wake, thread: Some(thread.map_err(failed)?) })
     }
 
-    /// Gives the thread a command. Never blocks.
+    /// Queues a command for the thread. Never blocks.
     pub fn send(&self, command: C) {
         if let Some(commands) = &self.commands {
             // A full queue, or a thread that has ended, drops the command: see the module's doc.
@@ -67,7 +67,7 @@ impl<C: Send + 'static> Worker<C> {
     }
 }
 
-/// What a thread that makes pictures is asked for.
+/// A request to a thread that makes pictures.
 pub enum Request {
     /// The newest picture.
     Picture(oneshot::Sender<Picture>),

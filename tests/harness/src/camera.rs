@@ -1,11 +1,11 @@
-//! Cameras: files made by ffmpeg whose pictures count, and a real RTSP server (GStreamer's) that sends them.
+//! Cameras: files made by ffmpeg whose pictures form a sequence, and a real RTSP server (GStreamer's) that sends them.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Luma of the first picture of a clip; each further one is [`STEP`] brighter, [`STEPS`] times, then it begins again.
+/// Luma of the first picture of a clip; each further one is [`STEP`] brighter, [`STEPS`] times, then the sequence repeats.
 pub const DARKEST: u8 = 30;
 /// How much brighter the next picture is: more than encoding changes.
 pub const STEP: u8 = 8;
@@ -89,7 +89,7 @@ impl RtspServer {
     /// When it does not come up.
     #[track_caller]
     pub fn start_at(port: u16, login: Option<&str>, mounts: &[(&str, String)]) -> Self {
-        // Debian's, as its packages are for no other.
+        // Debian's Python, as its packages are for no other.
         let mut command = Command::new("/usr/bin/python3");
         command.args(["-c", include_str!("rtsp_server.py"), &port.to_string(), login.unwrap_or_default()]);
         command.args(mounts.iter().map(|(name, pipeline)| format!("{name}={pipeline}")));
@@ -111,7 +111,7 @@ impl RtspServer {
         self.port
     }
 
-    /// The URL of what is mounted under this name.
+    /// The URL of the stream mounted under this name.
     pub fn url(&self, name: &str) -> String {
         format!("rtsp://127.0.0.1:{}/{name}", self.port)
     }
@@ -125,7 +125,7 @@ impl Drop for RtspServer {
     }
 }
 
-/// A pipeline that sends a clip in an MP4 file as it is: H.264, and sound in this codec (`mpeg4-generic`, `opus`, `pcmu`,
+/// A pipeline that sends a clip in an MP4 file unchanged: H.264, and sound in this codec (`mpeg4-generic`, `opus`, `pcmu`,
 /// `pcma`).
 ///
 /// # Panics
@@ -146,7 +146,7 @@ pub fn serve(file: &Path, sound: Option<&str>) -> String {
     format!("{picture} d.audio_0 ! queue ! {payloader} name=pay1 pt=97")
 }
 
-/// A camera that answers whatever it is asked with this status, and the headers behind it, as often as it is. Where it listens, until
+/// A camera that replies to every request with this status and these headers. Returns its address; it listens until
 /// the process ends.
 ///
 /// # Panics

@@ -87,14 +87,14 @@ impl Display {
     /// The text on the clipboard, asked for as any program does that pastes.
     ///
     /// # Panics
-    /// When nobody owns it, or its owner does not answer.
+    /// Nobody owns it, or its owner does not reply.
     #[track_caller]
     pub fn clipboard(&self) -> String {
         let text = self.clipboard_as("UTF8_STRING").expect("the owner of the clipboard has a text");
         String::from_utf8(text).expect("UTF-8")
     }
 
-    /// What is on the clipboard as this type; `None` if its owner has none.
+    /// The clipboard's content of this type; `None` if its owner has none.
     ///
     /// # Panics
     /// When the owner does not answer.
@@ -118,7 +118,7 @@ impl Display {
         Some(value.reply().expect("the property").value)
     }
 
-    /// Copies a text to the clipboard as a program does, and answers for it until what is returned is dropped.
+    /// Copies a text to the clipboard as a program does, and serves it until the returned value is dropped.
     ///
     /// # Panics
     /// When the X server is gone.
@@ -154,7 +154,7 @@ impl Display {
         ClipboardOwner { stop, thread: Some(thread) }
     }
 
-    /// Takes the clipboard and never answers for it, as a program that hangs.
+    /// Takes the clipboard and never replies, like a program that hangs.
     ///
     /// # Panics
     /// When the X server is gone.
@@ -212,7 +212,7 @@ impl Display {
     }
 }
 
-/// Somebody who has copied something.
+/// An owner of the clipboard.
 pub struct ClipboardOwner {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -233,7 +233,7 @@ fn intern(x: &RustConnection, name: &str) -> Atom {
     x.intern_atom(false, name.as_bytes()).expect("a connection").reply().expect("an atom").atom
 }
 
-/// Answers one who pastes, or who asks what there is.
+/// Replies to a program that pastes or requests the list of types.
 fn serve(x: &RustConnection, atoms: Atoms, request: &SelectionRequestEvent, kind: Atom, content: &[u8]) {
     let to = request.requestor;
     let at = request.property;

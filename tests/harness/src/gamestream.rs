@@ -1,4 +1,4 @@
-//! A Moonlight host that is not one: the program `fake-gamestream-host`, which does as it is told.
+//! A simulated Moonlight host: the program `fake-gamestream-host`, which follows a scenario.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::server::binary;
 use crate::wait::eventually;
 
-/// What it types for everybody who pairs with it through [`FakeHost::start`].
+/// The PIN that it types for everybody who pairs with it through [`FakeHost::start`].
 pub const PIN: &str = "1234";
 
 /// A running host. Dropping it ends it.
@@ -25,12 +25,12 @@ pub struct Ports {
     pub http_port: u16,
     /// HTTPS.
     pub https_port: u16,
-    /// What tests say to it.
+    /// The control interface for tests.
     pub api_port: u16,
 }
 
 impl FakeHost {
-    /// One that behaves as `scenario` says; what it does not say is as usual. Types [`PIN`].
+    /// Starts a host that follows `scenario`, with defaults for the rest. It types [`PIN`].
     ///
     /// # Panics
     /// When it does not start.
@@ -78,7 +78,7 @@ impl FakeHost {
         response.body_mut().read_json().expect("JSON")
     }
 
-    /// What it knows: `counters`, `complaints`, `session` and so on.
+    /// Part of its state: `counters`, `complaints`, `session` and so on.
     #[track_caller]
     pub fn state(&self) -> Value {
         self.api("GET", "/state", &json!({}))

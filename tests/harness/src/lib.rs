@@ -1,15 +1,15 @@
-//! What tests from the outside need: the real web-server with streamers, and eyes that do not belong to them.
+//! Support for tests from the outside: the real web-server with streamers, and independent means of observing them.
 //!
 //! * [`server`] starts the web-server in a state directory of its own and speaks its REST API.
 //! * [`process`] reads `/proc`: which processes, sockets, files and shared memory a streamer has, and what is left
 //!   of them.
 //! * [`display`] looks at a session's X server as any X client could.
-//! * [`gamestream`] starts a Moonlight host that does as it is told.
+//! * [`gamestream`] starts a simulated Moonlight host.
 //! * [`camera`] makes films and serves them by RTSP.
-//! * [`picture`] reads the PNGs that the server gives out.
+//! * [`picture`] reads the server's PNGs.
 //! * [`wait`] waits for conditions, never for time.
 //!
-//! Everything here panics with what it saw when something is not as it should be: the caller is a test.
+//! Everything here panics with a description of an unexpected state: the caller is a test.
 
 pub mod camera;
 pub mod display;

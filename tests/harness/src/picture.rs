@@ -32,7 +32,7 @@ impl Picture {
         Self { width: info.width, height: info.height, rgb }
     }
 
-    /// How many different colours there are; one means that nothing is on it.
+    /// The number of different colours; one means an empty picture.
     pub fn colours(&self) -> usize {
         self.rgb.chunks_exact(3).collect::<std::collections::HashSet<_>>().len()
     }

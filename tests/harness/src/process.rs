@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them, and what they leave behind.
+//! Processes, as seen in `/proc`, and what they leave behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -110,23 +110,23 @@ pub struct Footprint {
 pub struct FileId {
     device: u64,
     inode: u64,
-    /// Where the file system knows it.
+    /// Its path in the file system.
     created: Option<SystemTime>,
 }
 
 impl FileId {
-    /// Of what is at `path` itself, unless it is a directory or nothing.
+    /// The identity of the file at `path`, unless it is a directory or missing.
     fn of(path: &Path) -> Option<Self> {
         let meta = fs::symlink_metadata(path).ok().filter(|meta| !meta.is_dir())?;
         Some(Self { device: meta.dev(), inode: meta.ino(), created: meta.created().ok() })
     }
 }
 
-/// Where programs and libraries are: nobody creates files there.
+/// Directories of programs and libraries, in which no files are created.
 const SYSTEM: [&str; 7] = ["/usr/", "/lib/", "/etc/", "/proc/", "/sys/", "/var/cache/", "/var/lib/"];
 
 impl Footprint {
-    /// What `processes` have now, but for the files under `except`.
+    /// Everything that `processes` have now, except for files below `except`.
     pub fn of(processes: Vec<Process>, except: &Path) -> Self {
         let mut sockets = BTreeSet::new();
         let mut paths = BTreeSet::new();
@@ -153,7 +153,7 @@ impl Footprint {
         Self { sockets, files: identified.collect(), processes }
     }
 
-    /// What of it is still there, in words. Empty is good.
+    /// What still exists of it, as a text; empty if nothing does.
     pub fn leftovers(&self) -> Vec<String> {
         let processes = self.processes.iter().filter(|process| process.is_alive());
         let mut left: Vec<String> =
@@ -192,7 +192,7 @@ fn bound_paths(sockets: &BTreeSet<u64>) -> Vec<String> {
     .collect()
 }
 
-/// Numbers of all sockets that there are.
+/// Numbers of all existing sockets.
 fn open_sockets() -> BTreeSet<u64> {
     let tables = [("unix", 6), ("udp", 9), ("udp6", 9), ("tcp", 9), ("tcp6", 9)];
     let of_table = |(name, column): (&str, usize)| {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::wait::eventually;
 
-    /// What [`Footprint`] has of this very process.
+    /// The [`Footprint`] of this process.
     fn of_ourselves() -> Footprint {
         Footprint::of(vec![Process::read(std::process::id().cast_signed()).unwrap()], Path::new("/nowhere"))
     }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::process::{self, Process};
 use crate::wait::{SOON, eventually};
 
-/// For one request; creating with `wait=running` takes longest.
+/// Timeout of one request; creating with `wait=running` takes longest.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a log is shown when a test fails, bytes.
 const LOG_TAIL: usize = 8 * 1024;
@@ -48,7 +48,7 @@ pub struct Server {
     variables: Vec<(String, String)>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// HTTP status.
@@ -77,7 +77,7 @@ impl Answer {
     /// The body as a problem, which must be well formed.
     ///
     /// # Panics
-    /// When it is none, or does not fit the status.
+    /// It is none, or does not match the status.
     #[track_caller]
     pub fn problem(&self) -> Problem {
         assert_eq!(self.content_type, "application/problem+json", "{self:?}");
@@ -119,7 +119,7 @@ impl Server {
         server
     }
 
-    /// Starts one whose state directory is made in `folder`. Its own log is elsewhere.
+    /// Starts a server whose state directory is created in `folder`. Its own log is elsewhere.
     ///
     /// # Panics
     /// When it does not come up.
@@ -143,7 +143,7 @@ impl Server {
         server
     }
 
-    /// What is configured from the next start on.
+    /// The configuration from the next start on.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -157,7 +157,7 @@ impl Server {
             || tempfile::Builder::new().prefix("oriel-test").tempdir().expect("a temporary directory");
         let state = folder();
         let beside = folder();
-        // Free now, and nobody else is told of it.
+        // Free now, and given to nobody else.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
@@ -180,7 +180,7 @@ impl Server {
         if self.config_file().exists() {
             command.arg("--config").arg(self.config_file());
         }
-        // Servers of other tests have the port; who wants one names it.
+        // Servers of other tests have the port; a test that needs one names it.
         command.env("ORIEL_WEBRTC_TCP_PORT", "0");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command
@@ -243,13 +243,13 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
     }
 
-    /// All that it and its streamers have logged, as far as their directories are still there.
+    /// The logs of it and of its streamers, as far as their directories still exist.
     pub fn logs(&self) -> String {
         let read = |file: PathBuf| std::fs::read(file).unwrap_or_default();
         self.log_files().into_iter().map(|file| String::from_utf8_lossy(&read(file)).into_owned()).collect()
     }
 
-    /// All run directories there are.
+    /// All run directories.
     pub fn run_dirs(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.state.path().join("run"));
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -277,7 +277,7 @@ impl Server {
         self.token = Some(token.to_owned());
     }
 
-    /// Sends a request with these headers, and no token but what is in them.
+    /// Sends a request with these headers, and no other token.
     ///
     /// # Panics
     /// When nothing comes back.
@@ -332,7 +332,7 @@ impl Server {
         self.post("/api/streamers?wait=running", &body).expect(201).json()
     }
 
-    /// A streamer as it is now; `None` when there is none.
+    /// The current state of a streamer; `None` when it does not exist.
     #[track_caller]
     pub fn streamer(&self, id: &str) -> Option<Streamer> {
         let answer = self.get(&format!("/api/streamers/{id}"));
@@ -372,7 +372,7 @@ impl Server {
         self.beside.path().join("web-server.log")
     }
 
-    /// Asks the monitors to end their streamers, and kills what does not obey.
+    /// Asks the monitors to end their streamers, and kills those that do not.
     fn end_sessions(&self) {
         let deadline = Instant::now() + SOON;
         let mut signal = Signal::TERM;

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// For what should happen at once, on a machine that is busy with other things.
+/// Timeout for what should happen at once, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
-/// Between two looks.
+/// Polling interval.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks until `condition` gives something.
+/// Polls `condition` until it returns something.
 ///
 /// # Panics
-/// When it has not within [`SOON`]; `what` says what was waited for.
+/// The condition was not met within [`SOON`]; `what` names it.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + SOON;

@@ -42,8 +42,7 @@ struct Room {
 
 impl Room {
     fn start() -> Self {
-        let mut server =
-            Server::start_configured("auth: {admin_secrets: [an-admin-secret-of-this-test]}");
+        let mut server = Server::start_configured("auth: {admin_secrets: [an-admin-secret-of-this-test]}");
         server.use_token(ADMIN);
         server.post("/api/rooms?wait=running", &json!({"id": "studio", "name": "Studio"})).expect(201);
         let wish = json!({"role": "viewer", "rights": ["publish"], "display_name": "Cam 1"});
@@ -82,9 +81,7 @@ impl Room {
     #[track_caller]
     fn publisher(&self) -> common::api::Peer {
         let whip = |peer: &common::api::Peer| peer.kind == common::api::PeerKind::Whip;
-        eventually("the publisher is there", || {
-            self.server.streamer("studio")?.peers.into_iter().find(whip)
-        })
+        eventually("the publisher is there", || self.server.streamer("studio")?.peers.into_iter().find(whip))
     }
 
     /// Waits until nothing is published any more.
@@ -115,7 +112,16 @@ fn ffmpeg_publishes_and_a_player_watches() {
             .args(["-hide_banner", "-loglevel", "warning", "-re"])
             .args(["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15"])
             .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"])
-            .args(["-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency"])
+            .args([
+                "-c:v",
+                "libx264",
+                "-profile:v",
+                "baseline",
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "zerolatency",
+            ])
             .args(["-pix_fmt", "yuv420p", "-g", "15", "-bf", "0", "-c:a", "libopus", "-ac", "2"])
             .args(["-f", "whip", "-authorization", &room.token, &room.url()]),
     );

@@ -25,6 +25,10 @@ const VIEWER: &str = "s/index.html";
 const GRID: &str = "grid.html";
 /// Moonlight hosts: pairing, and what they can play.
 const HOSTS: &str = "hosts.html";
+/// The list of rooms.
+const ROOMS: &str = "rooms.html";
+/// Any room; its script looks at the path, as that of the viewer does.
+const ROOM: &str = "r/index.html";
 /// One stream and nothing else, for frames in other pages.
 const STREAM: &str = "stream.html";
 /// Its name holds a hash of its content, so it never changes.
@@ -76,6 +80,19 @@ pub async fn grid(request: HttpRequest) -> HttpResponse {
 /// `/hosts`: Moonlight hosts.
 pub async fn hosts(request: HttpRequest) -> HttpResponse {
     page(&request, HOSTS, Framing::Ourselves)
+}
+
+/// `/rooms`: the list of rooms.
+pub async fn rooms(request: HttpRequest) -> HttpResponse {
+    page(&request, ROOMS, Framing::Ourselves)
+}
+
+/// `/r/{id}`: one room. The page itself says so when there is none of that id.
+///
+/// # Errors
+/// The id is not one.
+pub async fn room(request: HttpRequest, _id: Id) -> Result<HttpResponse, ApiError> {
+    Ok(page(&request, ROOM, Framing::Ourselves))
 }
 
 /// `/stream.html`: one stream, which other sites may show in a frame.

@@ -6,8 +6,8 @@
 //!           └── resolve: how a streamer reaches the host of its spec
 //! ```
 //!
-//! Requests to hosts block for seconds at worst, so each is made on a thread for that; nothing here is
-//! locked while it runs. Streamers talk to hosts themselves once they know how.
+//! Requests to hosts may block for seconds, so each runs on a thread for blocking work, without holding any
+//! lock. Streamers talk to hosts themselves once they know how to reach them.
 
 mod file;
 mod identity;
@@ -37,40 +37,40 @@ use requests::Client;
 const MAX_HOSTS: usize = 64;
 /// Longest name or address of a host (RFC 1035 §2.3.4).
 const MAX_ADDRESS: usize = 253;
-/// Where machines that sleep listen.
+/// The port on which sleeping machines are woken.
 const WAKE_PORT: u16 = 9;
 
-/// Why something about hosts was not done.
+/// Why an operation on hosts failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is none of that id.
+    /// There is no host with that id.
     #[error("there is no host {0:?}; GET /api/hosts lists them")]
     NotFound(String),
-    /// It was not paired.
+    /// The host is not paired.
     #[error("host {0} is not paired; POST /api/hosts/{0}/pair begins that")]
     NotPaired(String),
-    /// It runs something else.
+    /// The host runs another app.
     #[error("the host says: {0}")]
     Busy(String),
-    /// It does not answer, or somebody else does.
+    /// The host does not answer, or another one does in its place.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// Its response cannot be used, or is a refusal.
+    /// The host refuses, or its response is invalid.
     #[error(transparent)]
     Reply(reply::Error),
-    /// It knows no such app, or has no picture of it.
+    /// The host has no such app, or no picture of it.
     #[error("the host has no picture of an app {0}")]
     NoImage(u32),
     /// Its hardware address is not known.
     #[error("host {0} has not told its hardware address, so it cannot be woken; start it once by hand")]
     NoMac(String),
-    /// No more fit.
+    /// The maximum number of hosts is reached.
     #[error("{MAX_HOSTS} hosts are there already, and no more are allowed")]
     TooMany,
     /// A part of the request breaks a rule.
     #[error("{0}")]
     Address(String),
-    /// Something of ours went wrong.
+    /// The server's own state cannot be read or written.
     #[error("{0}")]
     State(String),
 }
@@ -84,13 +84,13 @@ impl From<reply::Error> for Error {
     }
 }
 
-/// What is known about hosts. Cheap to clone.
+/// All known hosts. Cheap to clone.
 #[derive(Clone)]
 pub struct Hosts(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
-    /// Made when it is first needed.
+    /// Created when it is first needed.
     identity: Mutex<Option<Arc<Known>>>,
     state: Mutex<State>,
 }
@@ -100,11 +100,11 @@ struct State {
     live: HashMap<String, Live>,
 }
 
-/// What is not kept.
+/// State that is not written to the disk.
 #[derive(Debug, Clone, Default)]
 struct Live {
     online: bool,
-    /// The host knows us no more.
+    /// The host has removed the pairing.
     forgotten: bool,
     /// It has another certificate.
     certificate_changed: bool,
@@ -113,7 +113,7 @@ struct Live {
 }
 
 impl Hosts {
-    /// Those kept in `dir`, which is made when it is not there.
+    /// Loads the hosts kept in `dir`, which is created if it does not exist.
     ///
     /// # Errors
     /// It cannot be used.
@@ -128,7 +128,7 @@ impl Hosts {
         Ok(Self(Arc::new(Inner { dir, identity: Mutex::default(), state })))
     }
 
-    /// All hosts, as they are now: each is asked.
+    /// All hosts, each asked for its current state.
     ///
     /// # Errors
     /// [`Error::State`].
@@ -136,11 +136,11 @@ impl Hosts {
         let ids: Vec<String> = self.state().kept.hosts.iter().map(|host| host.id.clone()).collect();
         let refreshed = ids.iter().map(|id| self.get(id));
         let hosts = futures_util::future::join_all(refreshed).await;
-        // One that was removed meanwhile is left out.
+        // A host that was removed meanwhile is left out.
         Ok(hosts.into_iter().filter_map(Result::ok).collect())
     }
 
-    /// One host, as it is now.
+    /// One host, asked for its current state.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -153,8 +153,8 @@ impl Hosts {
         .await
     }
 
-    /// Adds a host, which must answer. Returns the one that is there when there is one with this address; true
-    /// when it is new.
+    /// Adds a host, which must answer. If there is one with this address already, returns that one; the flag is true
+    /// for a new one.
     ///
     /// # Errors
     /// [`Error`].
@@ -185,7 +185,7 @@ impl Hosts {
         .await
     }
 
-    /// Forgets a host. What streams from it goes on.
+    /// Removes a host. Its streams go on.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -223,7 +223,7 @@ impl Hosts {
         }
         let hosts = self.clone();
         let typed = pin.clone();
-        // Waits for minutes, so it must not take a place of the requests'.
+        // Waits for minutes, so it must not occupy a thread for requests.
         let thread = std::thread::Builder::new().name("pairing".into());
         let spawned = thread.spawn(move || hosts.run_pairing(&host, &typed));
         if let Err(error) = spawned {
@@ -300,7 +300,7 @@ impl Hosts {
         self.blocking(move |hosts| hosts.secure(&host, |client, tls| client.cancel(tls))).await
     }
 
-    /// Wakes a host that sleeps, by its hardware address. Whether it wakes is seen later.
+    /// Sends a magic packet to a sleeping host's hardware address. Whether the host wakes shows later.
     ///
     /// # Errors
     /// [`Error::NoMac`].
@@ -312,7 +312,7 @@ impl Hosts {
             let failed = |error: io::Error| Error::State(format!("cannot send to the network: {error}"));
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(failed)?;
             socket.set_broadcast(true).map_err(failed)?;
-            // A router may know it by its address when broadcasts do not get there. One way is enough.
+            // A router may forward it by address where broadcasts do not reach the host. One way is enough.
             let direct = socket.send_to(&packet, (host.address.as_str(), WAKE_PORT));
             let broadcast = socket.send_to(&packet, (Ipv4Addr::BROADCAST, WAKE_PORT));
             direct.or(broadcast).map(drop).map_err(failed)
@@ -320,7 +320,7 @@ impl Hosts {
         .await
     }
 
-    /// What a streamer needs to know for this source, put into it.
+    /// Completes a source with what a streamer needs to reach its host.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotPaired`].
@@ -342,8 +342,8 @@ impl Hosts {
         Ok(SourceSpec::Moonlight(spec))
     }
 
-    /// Asks a host over TLS; learns from a refusal that it knows us no more. Nothing else says so: an exchange that
-    /// fails may be that of a host which is busy, is ending, or has been replaced.
+    /// Sends a request to a host over TLS. Only an explicit refusal shows that the host has removed the pairing: an exchange may
+    /// also fail because the host is busy, shutting down, or replaced.
     fn secure<T>(
         &self,
         host: &Record,
@@ -361,7 +361,7 @@ impl Hosts {
         result
     }
 
-    /// What the host of our pinned certificate has said about us.
+    /// Notes whether the host, known by its pinned certificate, says that we are paired.
     fn knows_us(&self, host: &Record, knows: bool) {
         let mut state = self.state();
         let live = state.live.entry(host.id.clone()).or_default();
@@ -376,7 +376,7 @@ impl Hosts {
             self.knows_us(host, info.paired);
         }
         let is_from_friend = told.as_ref().is_some_and(|info| info.paired);
-        // Sunshine answers nobody over TLS while it launches an app.
+        // Sunshine does not answer over TLS while it launches an app.
         let info = told.map_or_else(|| self.client(host, &unique_id).public_info(), Ok);
         let Ok(info) = info else {
             if let Some(live) = self.state().live.get_mut(&host.id) {
@@ -411,7 +411,7 @@ impl Hosts {
         }
     }
 
-    /// Empty when the host does not tell.
+    /// Empty when the host does not report it.
     fn app_name(&self, host: &Record, app: u32, paired: bool) -> String {
         if !paired {
             return String::new();
@@ -443,7 +443,7 @@ impl Hosts {
         })
     }
 
-    /// The id of a host that is named by it, or by its place among all, from 0: others than us count them.
+    /// The id of a host, given by id or by its index among all hosts, from 0, as clients of other servers do.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -469,12 +469,12 @@ impl Hosts {
         same.map(|host| host.id.clone())
     }
 
-    /// Keeps a host; the id of the one that has this address.
+    /// Stores a host. If there is one with this address, returns the id of that one.
     fn insert(&self, host: Record) -> Result<String, Error> {
         let mut id = host.id.clone();
         self.change(|kept| {
             let same = |known: &&Record| known.address == host.address && known.http_port == host.http_port;
-            // Somebody else may have added it while it was asked.
+            // Another request may have added it while it was asked.
             if let Some(known) = kept.hosts.iter().find(same) {
                 id = known.id.clone();
                 return Ok(());
@@ -488,7 +488,7 @@ impl Hosts {
         Ok(id)
     }
 
-    /// Changes what is kept, and writes it. Nothing has changed when that fails.
+    /// Changes the stored hosts and writes them. If writing fails, nothing has changed.
     fn change<T>(&self, change: impl FnOnce(&mut Kept) -> Result<T, Error>) -> Result<T, Error> {
         let mut state = self.state();
         let mut kept = state.kept.clone();

@@ -1,4 +1,4 @@
-//! One attempt to pair, on a thread of its own, as a host replies only when somebody has typed the PIN there.
+//! One attempt to pair, on a thread of its own, because a host replies only after somebody has typed the PIN there.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use rustls::pki_types::CertificateDer;
 use super::Error;
 use super::requests::Client;
 
-/// For somebody to walk to the host and type four digits.
+/// Timeout for the PIN: somebody has to walk to the host and type four digits.
 const TYPING: Duration = Duration::from_secs(300);
-/// For what the host has ready.
+/// Timeout for responses that the host has ready.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why an attempt has failed.
@@ -23,10 +23,10 @@ pub enum PairingFailure {
     /// The host does not answer.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// The host or we say no.
+    /// The host or we refuse.
     #[error(transparent)]
     Pairing(#[from] pairing::Error),
-    /// Something of ours.
+    /// An error on our side.
     #[error("{0}")]
     Ours(String),
 }
@@ -65,7 +65,7 @@ impl PairingFailure {
 /// # Errors
 /// The system has no randomness.
 pub fn pin() -> Result<String, Error> {
-    // The largest multiple of 10,000 that fits: what is above would make small numbers likelier.
+    // The largest multiple of 10,000 that fits: numbers above it would make small PINs likelier.
     const FAIR: u32 = u32::MAX / 10_000 * 10_000;
     loop {
         let number = getrandom::u32().map_err(|error| Error::State(error.to_string()))?;
@@ -78,7 +78,7 @@ pub fn pin() -> Result<String, Error> {
 /// Pairs, and returns the host's certificate. `verifying` is called when the PIN was typed.
 ///
 /// # Errors
-/// [`PairingFailure`]. The host has been told to forget us then.
+/// [`PairingFailure`]. Then the host has been told to remove the pairing.
 pub fn run(
     client: &Client<'_>,
     identity: &Identity,
@@ -92,13 +92,13 @@ pub fn run(
         other => other,
     };
     result.map_err(|ended| {
-        // Hosts without it do not need it.
+        // Hosts that lack this request do not need it.
         let _ = client.plain("unpair", "", PATIENCE);
         ended.failure
     })
 }
 
-/// An attempt that somebody left half finished is in the way, once: it is refused, or its reply is lost.
+/// A previous attempt that was abandoned may make the first request fail: it is refused, or its reply is lost.
 fn is_in_the_way(failure: &PairingFailure) -> bool {
     matches!(
         failure,
@@ -107,7 +107,7 @@ fn is_in_the_way(failure: &PairingFailure) -> bool {
     )
 }
 
-/// How an attempt has ended without success.
+/// A failed attempt.
 struct AttemptEnded {
     failure: PairingFailure,
     /// The host had replied to its first call.
@@ -126,14 +126,14 @@ fn attempt(
     converse(client, identity, &mut pairing, step, verifying).map_err(|failure| {
         let farewell = pairing.farewell();
         if let Some(farewell) = &farewell {
-            // Whatever a host replies to that, the attempt is over; one that is gone needs none.
+            // Whatever the host replies, the attempt is over.
             let _ = client.plain("pair", farewell, PATIENCE);
         }
         AttemptEnded { failure, begun: farewell.is_some() }
     })
 }
 
-/// Says step after step.
+/// Runs the steps of pairing.
 fn converse(
     client: &Client<'_>,
     identity: &Identity,

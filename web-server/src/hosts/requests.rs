@@ -1,4 +1,4 @@
-//! What hosts are asked over HTTP and HTTPS. All of it blocks, with deadlines.
+//! Requests to hosts over HTTP and HTTPS. All of them block, with deadlines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use rustls::ClientConfig;
 use super::Error;
 use super::file::Record;
 
-/// For a response that a host has ready.
+/// Timeout for a response that a host has ready.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For ending an app.
+/// Timeout for ending an app.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Somebody to ask: a host, as whom, and how it knows us.
+/// A host, and the identity with which requests are sent to it.
 pub struct Client<'a> {
     /// The host to ask.
     pub host: &'a Record,
-    /// By which hosts tell clients apart.
+    /// The id by which hosts tell clients apart.
     pub unique_id: &'a str,
 }
 
@@ -32,7 +32,7 @@ impl Client<'_> {
         format!("/{command}?uniqueid={}&uuid={request}{separator}{parameters}", self.unique_id)
     }
 
-    /// Asks over plain HTTP.
+    /// Sends a request over plain HTTP.
     ///
     /// # Errors
     /// The host does not answer.
@@ -41,7 +41,7 @@ impl Client<'_> {
         Ok(get(&target, &self.path(command, parameters), patience)?.text())
     }
 
-    /// Asks over TLS.
+    /// Sends a request over TLS.
     ///
     /// # Errors
     /// The host does not answer, or is another one.
@@ -56,7 +56,7 @@ impl Client<'_> {
         get(&target, &self.path(command, parameters), patience)
     }
 
-    /// What the host says of itself to anybody.
+    /// The host's description of itself for anybody.
     ///
     /// # Errors
     /// [`Error`].
@@ -64,7 +64,7 @@ impl Client<'_> {
         Ok(reply::server_info(&self.plain("serverinfo", "", PATIENCE)?)?)
     }
 
-    /// What the host says of itself to whom it knows.
+    /// The host's description of itself for paired clients.
     ///
     /// # Errors
     /// [`Error`].
@@ -93,7 +93,7 @@ impl Client<'_> {
         }
     }
 
-    /// Ends the app that runs.
+    /// Ends the running app.
     ///
     /// # Errors
     /// [`Error`].
@@ -103,7 +103,7 @@ impl Client<'_> {
     }
 }
 
-/// TLS to a host that is paired.
+/// TLS to a paired host.
 ///
 /// # Errors
 /// [`Error::NotPaired`], or its certificate cannot be used.

@@ -1,4 +1,4 @@
-//! Lets a WebSocket in: by what its request brought, or by the token in its first message.
+//! Admits a WebSocket: by the token of its request, or by the one in its first message.
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
@@ -17,7 +17,7 @@ use crate::http::problem::ApiError;
 use crate::http::site::{self, Caller};
 use crate::limits::Limits;
 
-/// Who has opened one WebSocket, and what that one may do.
+/// Who has opened a WebSocket, and what they may do.
 pub struct Gate {
     auth: Arc<Auth>,
     limits: Arc<Limits>,
@@ -44,12 +44,12 @@ impl FromRequest for Gate {
 }
 
 impl Gate {
-    /// Rates and lengths that the WebSocket is held to.
+    /// The limits of rates and lengths for the WebSocket.
     pub fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.limits)
     }
 
-    /// The request brought no token where one is needed: the first message has to.
+    /// Whether the request had no token although one is needed: the first message must have one.
     pub fn is_anonymous(&self) -> bool {
         self.right == Right::Nobody
     }

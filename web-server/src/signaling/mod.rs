@@ -1,6 +1,6 @@
-//! What viewers speak: the native protocol and `multistream/*` on WebSockets, WHEP and WHIP.
+//! The protocols of viewers: the native one and `multistream/*` on WebSockets, WHEP and WHIP.
 //!
-//! All only relay. A streamer gives out peer ids, offers and answers; here is known which peer has
+//! All of them only relay. A streamer gives out peer ids, offers and answers; these modules know which peer has
 //! which WebSocket, and nothing more.
 
 pub mod gate;

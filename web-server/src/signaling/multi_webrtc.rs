@@ -1,7 +1,7 @@
-//! The WebSocket of one of those pages, on the path of our own: it is known by offering no subprotocol and by not
-//! speaking first. What is said on it is [`signal`](crate::compat::multi_webrtc::signal)'s.
+//! The WebSocket of a page that was written for another server, on the path of our own protocol. Such a page is recognized by offering
+//! no subprotocol and not speaking first. Its messages are in [`signal`](crate::compat::multi_webrtc::signal).
 //!
-//! Leaving is closing the WebSocket: the peer goes with it.
+//! A page leaves by closing the WebSocket: its peer is then removed.
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
@@ -23,20 +23,20 @@ use crate::http::problem::ApiError;
 use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 
-/// A page that has nobody's right must show one by then.
+/// A page whose request had no token must send one within this time.
 const LOGIN_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 /// A UUID and the hyphen before it.
 const SUFFIX: usize = 37;
 
-/// The streamer that a page means by `agent-1-<UUID>`: each of its tabs adds one to the id of the streamer, which was
-/// created without.
+/// The streamer that a page means by `agent-1-<UUID>`: each of its tabs adds a UUID to the id with which the streamer was
+/// created.
 pub fn without_tab(id: &str) -> Option<StreamerId> {
     let (id, tab) = id.split_at_checked(id.len().checked_sub(SUFFIX)?)?;
     tab.strip_prefix('-')?.parse::<uuid::Uuid>().ok()?;
     StreamerId::parse(id).ok()
 }
 
-/// True for a text that only such a page says first.
+/// True for a first message that only such a page sends.
 pub fn speaks(text: &str) -> bool {
     parse(text).is_some()
 }
@@ -46,11 +46,11 @@ struct Page {
     socket: Socket,
     outbox: Outbox,
     translator: Translator,
-    /// What the translator said before there was a peer.
+    /// Outputs of the translator from before there was a peer.
     first: Vec<Output>,
 }
 
-/// Serves a page until its WebSocket ends. `first` is what it has said already.
+/// Serves a page until its WebSocket ends. `first` is the frame that it has sent already.
 pub async fn run(connection: Opened, first: Option<Frame>) {
     let (socket, outbox) = Socket::of_everything();
     let (translator, said) = Translator::new();
@@ -78,13 +78,13 @@ impl Page {
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
         let Opened { registry, id, .. } = &self.connection;
-        // With a server that ends the peer stays: its pictures go on without.
+        // When the server shuts down the peer stays: its pictures go on.
         let leaves = !matches!(end, Err(End::Closed(Close::Server)));
         registry.leave(id, peer, self.socket.number(), leaves).await;
         end
     }
 
-    /// Finds out who it is.
+    /// Authenticates the page.
     async fn login(&mut self, first: Option<Frame>) -> Result<ipc::Join, End> {
         let mut said = first;
         loop {
@@ -128,7 +128,7 @@ impl Page {
                     return Ok((joined.streamer, joined.peer));
                 }
                 () = &mut deadline => return Err(End::refused("joining took too long")),
-                // It has nothing to say yet, but it may leave.
+                // It has nothing to send yet, but it may leave.
                 frame = self.connection.websocket.receive() => drop(frame?),
             }
         }
@@ -146,24 +146,24 @@ impl Page {
                         self.connection.ice.complete(Utc::now(), &mut message);
                         Some(Input::Said(*message))
                     }
-                    // What everybody is told is in our words already.
+                    // Broadcasts are encoded for our own protocol.
                     Out::Text(text) => serde_json::from_str(&text).ok().map(Input::Said),
                     Out::State(state) => Some(Input::State(state)),
-                    // Its pictures go on without us: that is nothing to show an error for.
+                    // Its pictures go on without us, so the page must not show an error.
                     Out::Close(Close::Server) => return Err(End::Closed(Close::Server)),
                     Out::Close(why) => return Err(self.gone(End::Closed(why)).await),
                 },
                 () = self.outbox.kick.cancelled() => return Err(End::policy("you do not read")),
                 () = self.connection.gate.revoked() => return Err(self.gone(End::revoked()).await),
             };
-            // What is no message of its is ignored, as it would ignore ours.
+            // Unknown messages are ignored, as the page ignores unknown ones.
             let Some(input) = input else { continue };
             let outputs = self.translator.handle(input);
             self.carry_out(Some((streamer, peer)), outputs).await?;
         }
     }
 
-    /// It is no peer, or not any more: it is told, if it still listens. Returns how the WebSocket ends.
+    /// Tells the page that it has no peer, or no longer, if it still listens. Returns how the WebSocket ends.
     async fn gone(&mut self, end: End) -> End {
         let outputs = self.translator.handle(Input::Gone);
         match self.carry_out(None, outputs).await {

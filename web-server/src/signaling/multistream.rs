@@ -1,8 +1,8 @@
 //! `WS /api/ws`: the `multistream/*` protocol, [`common::multistream`], for the configured streams.
 //!
-//! `protocol` decides; here its outputs are carried out. A client is a peer of the streamer from its offer on,
-//! and that streamer owns what becomes of it: when the WebSocket is lost it keeps the peer for 10 s, and a client
-//! that comes back with its `session` finds it as it was, also after this server was restarted.
+//! `protocol` decides, and this module carries out its outputs. From its offer on, a client is a peer of the streamer,
+//! which owns it from then on: when the WebSocket is lost, the streamer keeps the peer for 10 s, and a client
+//! that reconnects with its `session` finds it as it was, also after a restart of this server.
 //!
 //! How a WebSocket ends is in [`super::websocket`]. Only 1002, 1008, 1009 and 1012 occur here: when a session ends,
 //! its WebSocket stays open for another one.
@@ -40,7 +40,7 @@ use crate::supervisor::ask::AskError;
 /// one that is longer than this ends the WebSocket.
 const MAX_READ: usize = 2 * 1024 * 1024;
 
-/// What this endpoint serves.
+/// The parameters of this endpoint.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The streamer of the configured streams.
@@ -71,7 +71,7 @@ pub async fn connect(
 ) -> Result<HttpResponse, ApiError> {
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_READ, gate.limits())?;
     let longest = gate.limits().config().message_bytes as usize;
-    // Its first message, in which it may ask for a session, is due at once.
+    // The first message, which may ask for a session, is due at once.
     let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = ClientConnection {
         gate,
@@ -91,7 +91,7 @@ pub async fn connect(
 
 struct ClientConnection {
     gate: Gate,
-    /// By which token it came, once it has.
+    /// The id of the token with which it was admitted, once it was.
     token_id: Option<TokenId>,
     config: Arc<Config>,
     registry: registry::Handle,
@@ -103,7 +103,7 @@ struct ClientConnection {
     peer: Option<JoinedPeer>,
 }
 
-/// What the client is while it has a session with a peer connection.
+/// A client with a session and a peer connection.
 struct JoinedPeer {
     id: PeerId,
     streamer: supervisor::Handle,
@@ -135,12 +135,12 @@ impl ClientConnection {
         }
     }
 
-    /// What the registry has for this client.
+    /// Messages of the registry for this client.
     async fn take(&mut self, out: Out) -> Result<(), End> {
         match out {
             Out::Message(message) => self.step(Input::Said(*message)).await,
             Out::Close(Close::Peer(reason) | Close::Streamer(reason)) => {
-                // Whoever closes it has forgotten it already.
+                // The registry has already removed what it closes.
                 self.peer = None;
                 self.step(Input::Gone(reason)).await
             }
@@ -148,12 +148,12 @@ impl ClientConnection {
                 self.step(Input::Gone("the server is restarting".into())).await?;
                 Err(End::Closed(Close::Server))
             }
-            // A socket of messages is given none.
+            // A socket for messages receives no texts.
             Out::Text(_) | Out::State(_) => Ok(()),
         }
     }
 
-    /// Carries out what follows from `input`, and from that in turn.
+    /// Carries out what follows from `input`, and what follows from that in turn.
     async fn step(&mut self, input: Input) -> Result<(), End> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -185,7 +185,7 @@ impl ClientConnection {
         self.websocket.send(text.into(), &kick).await
     }
 
-    /// A secret for a new session, if the client may have one and there is a streamer to have it with.
+    /// A secret for a new session, if the client may have one and there is a streamer for it.
     async fn check(&mut self, token: Option<&str>) -> Result<String, String> {
         let Config { streamer: id, configured, .. } = &*self.config;
         let right = self.gate.enter(token, id).map_err(|refused| refused.problem("").detail)?;
@@ -236,7 +236,7 @@ impl ClientConnection {
         }
     }
 
-    /// The client is no peer any more, or cannot be reached.
+    /// The client is no longer a peer, or cannot be reached.
     async fn leave(&mut self, said_bye: bool) {
         if let Some(peer) = self.peer.take() {
             self.registry.leave(&self.config.streamer, peer.id, peer.socket.number(), said_bye).await;
@@ -254,20 +254,20 @@ fn read(frame: Frame, longest: usize) -> Input {
     }
 }
 
-/// What comes next for the peer; never, while there is none. Cancel safe.
+/// The next message for the peer; pending while there is no peer. Cancel safe.
 async fn next(peer: &mut Option<JoinedPeer>) -> Result<Out, End> {
     let Some(JoinedPeer { outbox, .. }) = peer else { return std::future::pending().await };
     tokio::select! {
         () = outbox.kick.cancelled() => Err(End::policy("you do not read")),
         out = outbox.queue.recv() => match out {
             Some(out) => Ok(out),
-            // The socket beside it keeps it open.
+            // The socket in the same struct keeps it open.
             None => std::future::pending().await,
         }
     }
 }
 
-/// 256 bits that nobody can guess.
+/// A random secret of 256 bits.
 fn secret() -> Result<String, String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;

@@ -5,13 +5,11 @@
 //!   └──10 s without hello──────────┴──refused──────────────────────▶ closed
 //! ```
 //!
-//! A WebSocket that is lost leaves its peer alive: media does not pass here, and the viewer may come back with
-//! its `resumeToken`. Only `bye` ends the peer.
+//! When a WebSocket is lost its peer stays alive: media does not pass here, and the viewer may reconnect with
+//! its `resumeToken`. Only `bye` ends the peer. Close codes are in [`super::websocket`].
 //!
-//! How it ends is in [`super::websocket`].
-//!
-//! Who offers no subprotocol and says nothing first is a page that was written for another server,
-//! [`multi_webrtc`].
+//! A client that offers no subprotocol and does not speak first is a page that was written for another server;
+//! see [`multi_webrtc`].
 
 #![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
 
@@ -43,10 +41,10 @@ use crate::registry::{self, Joined};
 use crate::socket::{Out, Outbox, Socket, to_text};
 use crate::supervisor;
 
-/// The client speaks first, and soon.
+/// The client's `hello` must come within this time.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// Who offers no subprotocol must speak sooner to be taken for a client of ours: long enough for `hello` to follow the
-/// opening over any network, and hardly noticed by who waits for us to begin.
+/// A client without a subprotocol must send `hello` within this time to be taken for one of ours: long enough for any network, and
+/// a hardly noticeable delay for a page that waits for us to begin.
 const SILENCE: Duration = Duration::from_millis(700);
 
 /// Watch and steer, by the native protocol.
@@ -90,7 +88,8 @@ pub async fn connect(
     Ok(response)
 }
 
-/// The streamer that the path names. It is there, unless whoever asks is nobody yet: those are not even told that.
+/// The streamer that the path names. Whether it exists is checked only for clients that are authenticated already: others must not
+/// learn it.
 async fn streamer(
     request: &HttpRequest,
     gate: &Gate,
@@ -115,7 +114,7 @@ async fn streamer(
 }
 
 impl Opened {
-    /// `ours`: it has offered the subprotocol.
+    /// `ours`: the client has offered the subprotocol.
     async fn run(mut self, ours: bool) {
         let first = match ours {
             true => None,
@@ -198,7 +197,7 @@ impl Native {
         }
     }
 
-    /// Tells why, and how it ends by that.
+    /// Tells the client why it is refused. Returns how the WebSocket ends.
     async fn refuse(&mut self, refused: ApiError) -> Result<End, End> {
         let problem = refused.problem("");
         self.error_in(&problem.code, &problem.detail, problem.field).await?;
@@ -215,7 +214,7 @@ impl Native {
         tokio::pin!(deadline);
         loop {
             let out = tokio::select! {
-                // The peer first: what follows in the queue is for it.
+                // First the reply of the join: what follows in the queue is for that peer.
                 biased;
                 joined = &mut joining => match joined {
                     Ok(Joined { streamer, peer, .. }) => return Ok((streamer, peer)),
@@ -302,7 +301,7 @@ impl Native {
                 to_text(&message)
             }
             Out::Close(why) => return Err(End::Closed(why)),
-            // Its connection tells a native viewer.
+            // A native viewer learns this from its connection.
             Out::State(_) => return Ok(()),
         };
         self.connection.websocket.send(text, &self.outbox.kick).await
@@ -325,7 +324,7 @@ fn person(right: &Right, rights: Option<&Rights>, display_name: Option<String>) 
     Ok(person)
 }
 
-/// A client's message, or code and text of what is wrong with it.
+/// Parses a client's message; the error has a code and a text for the client.
 fn parse(text: &ByteString) -> Result<ClientMessage, (&'static str, String)> {
     #[derive(Deserialize)]
     struct Tag {

@@ -1,12 +1,12 @@
-//! One WebSocket as the task that serves it holds it: frames in and out, pings, and how it ends. What is said on
-//! it belongs to the protocols.
+//! One WebSocket, owned by the task that serves it: frames in and out, pings, and how it ends. Its messages
+//! belong to the protocols.
 //!
 //! | close code | means |
 //! |---|---|
 //! | 1000 | the client has said goodbye |
-//! | 1002, 1009 | not WebSocket as it should be; a message too long |
-//! | 1008 | the client does not do its part: say hello, read, answer pings, or says too much |
-//! | 1012 | the web-server ends; connect again and resume |
+//! | 1002, 1009 | a violation of the WebSocket protocol; a message that is too long |
+//! | 1008 | the client does not say hello, does not read, does not answer pings, or sends too much |
+//! | 1012 | the web-server shuts down; connect again and resume |
 //! | 4000 | the peer is gone: removed, or taken over by a newer WebSocket |
 //! | 4001 | the streamer is gone, or refused the peer; a message before it says why |
 
@@ -26,13 +26,13 @@ use crate::http::problem::ApiError;
 use crate::limits::{Bucket, Limit, Limits};
 use crate::socket::Close;
 
-/// From a viewer's first message to being a peer; covers the whole start of a streamer.
+/// Time from a viewer's first message to its peer; covers the whole start of a streamer.
 pub const JOIN_DEADLINE: Duration = Duration::from_secs(60);
-/// Keeps proxies from closing an idle connection, and finds out that a client is gone.
+/// Interval of pings, which keep proxies from closing an idle connection and detect that a client is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A client that has not even answered a ping for this long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
-/// For the last messages and the close frame.
+/// Time for the last messages and the close frame.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// A close frame has room for 123 bytes of reason (RFC 6455 §5.5).
 const MAX_CLOSE_REASON: usize = 123;
@@ -51,28 +51,28 @@ pub enum End {
 }
 
 impl End {
-    /// The client does not do its part.
+    /// The client breaks a rule of the protocol.
     pub fn policy(reason: &str) -> Self {
         End::Protocol(CloseCode::Policy, reason.to_owned())
     }
 
-    /// The token that the client came by is good for nothing any more.
+    /// The client's token is no longer valid.
     pub fn revoked() -> Self {
         End::Closed(Close::Peer("the token was revoked".into()))
     }
 
-    /// The streamer does not do what the client needs.
+    /// The streamer is gone, or refused the peer.
     pub fn refused(reason: impl Into<String>) -> Self {
         End::Closed(Close::Streamer(reason.into()))
     }
 }
 
-/// What a client sends.
+/// A frame from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A text message.
     Text(ByteString),
-    /// Bytes, which none of the protocols has.
+    /// Bytes, which no protocol here uses.
     Binary,
 }
 
@@ -86,7 +86,7 @@ pub struct WebSocket {
     heard: Instant,
     pings: Interval,
     limits: Arc<Limits>,
-    /// Messages per second that it may send, and at once.
+    /// Limits the messages that it may send per second.
     rate: f64,
     messages: Bucket,
 }
@@ -96,7 +96,7 @@ impl WebSocket {
     /// WebSocket.
     ///
     /// # Errors
-    /// It is none.
+    /// The request is no WebSocket upgrade.
     pub fn open(
         request: &HttpRequest,
         payload: web::Payload,
@@ -116,14 +116,14 @@ impl WebSocket {
         Ok((response, Self { session, incoming, longest, heard: now, pings, limits, rate, messages }))
     }
 
-    /// What the client sends next; pings go and come meanwhile. Cancel safe: no message is lost.
+    /// The client's next frame. Handles pings meanwhile. Cancel safe: no message is lost.
     ///
     /// # Errors
     /// How the WebSocket ended.
     pub async fn receive(&mut self) -> Result<Frame, End> {
         loop {
             let message = tokio::select! {
-                // First: what waits to be read tells that the client is there.
+                // First: a message that waits to be read shows that the client is alive.
                 biased;
                 message = receive(&mut self.incoming, self.longest) => message.inspect_err(|end| {
                     if matches!(end, End::Protocol(CloseCode::Size, _)) {
@@ -139,7 +139,7 @@ impl WebSocket {
                 }
             };
             self.heard = Instant::now();
-            // Pings and pongs count as well: each is work.
+            // Pings and pongs count, too: each causes work.
             if !self.messages.take(self.heard.into_std(), self.rate, self.rate) {
                 self.limits.refusals().refused(Limit::Messages);
                 return Err(End::policy("too many messages (limits.messages_per_second)"));
@@ -168,7 +168,7 @@ impl WebSocket {
         }
     }
 
-    /// Says why, if there is still anybody to hear it.
+    /// Closes the WebSocket with the reason, if the client is still connected.
     pub async fn close(self, end: End) {
         let reason = match end {
             End::Lost => return,
@@ -180,7 +180,7 @@ impl WebSocket {
             }
             End::Closed(Close::Server) => close_reason(CloseCode::Restart, "the server is restarting"),
         };
-        // A client that does not take even this is dropped.
+        // A client that does not even read this is dropped.
         let _ = timeout(CLOSE_DEADLINE, self.session.close(Some(reason))).await;
     }
 }

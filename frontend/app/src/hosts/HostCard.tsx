@@ -4,7 +4,7 @@ import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Icon } from "../ui/Icon";
 import { Pill } from "../ui/Pill";
 import { type Quality, RATES, SIZES, startOf, stateOf, USUAL } from "./form";
-import { messageOf } from "./message";
+import { messageOf } from "../ui/problem";
 import { PairDialog } from "./PairDialog";
 
 type HostCardProps = { readonly api: Api; readonly host: Host; readonly onChanged: () => Promise<void> };

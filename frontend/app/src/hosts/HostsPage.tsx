@@ -5,7 +5,7 @@ import { isLocked, Locked } from "../ui/Locked";
 import { usePoll } from "../ui/usePoll";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
-import { messageOf } from "./message";
+import { messageOf } from "../ui/problem";
 import "./hosts.css";
 
 const POLL_MS = 2_000;

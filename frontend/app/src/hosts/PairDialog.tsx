@@ -2,7 +2,7 @@ import type { Api, Host, Pairing } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Dialog } from "../ui/Dialog";
 import { usePoll } from "../ui/usePoll";
-import { messageOf } from "./message";
+import { messageOf } from "../ui/problem";
 
 const POLL_MS = 500;
 

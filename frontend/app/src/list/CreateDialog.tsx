@@ -1,6 +1,8 @@
 import { type Api, ProblemError } from "@oriel/client";
-import { type ReactNode, type SubmitEvent, useId, useState } from "react";
+import { type SubmitEvent, useState } from "react";
 import { Dialog } from "../ui/Dialog";
+import { withoutPath } from "../ui/problem";
+import { TextField } from "../ui/TextField";
 import { type Field, fieldOf, type Form, hasField, type Kind, KINDS, NEW_FORM, requestOf } from "./form";
 
 const NAMES: Readonly<Record<Kind, string>> = {
@@ -179,54 +181,5 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
         ))}
       </div>
     </>
-  );
-}
-
-/** The message; at its field, the field's path before it says nothing new, nor where in the request it is. */
-function withoutPath({ message, field }: ProblemError): string {
-  const path = `${field ?? ""}: `;
-  const text = message.startsWith(path) ? message.slice(path.length) : message;
-  return text.replace(/ at line \d+ column \d+$/, "");
-}
-
-type TextFieldProps = {
-  readonly label: string;
-  readonly value: string;
-  readonly error: string | null;
-  readonly testId: string;
-  readonly hint?: string;
-  readonly numeric?: boolean;
-  readonly onChange: (value: string) => void;
-};
-
-function TextField(props: TextFieldProps): ReactNode {
-  const id = useId();
-  const note = props.error ?? props.hint;
-  return (
-    <div className={props.error === null ? "field" : "field invalid"}>
-      <label htmlFor={id}>{props.label}</label>
-      <input
-        id={id}
-        value={props.value}
-        inputMode={props.numeric === true ? "numeric" : "text"}
-        autoComplete="off"
-        spellCheck={false}
-        data-testid={props.testId}
-        aria-invalid={props.error !== null}
-        aria-describedby={note === undefined ? undefined : `${id}-note`}
-        onChange={(event) => {
-          props.onChange(event.target.value);
-        }}
-      />
-      {note !== undefined && (
-        <p
-          id={`${id}-note`}
-          className={props.error === null ? "hint" : "field-error"}
-          role={props.error === null ? undefined : "alert"}
-        >
-          {note}
-        </p>
-      )}
-    </div>
   );
 }

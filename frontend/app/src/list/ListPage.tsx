@@ -80,6 +80,9 @@ export function ListPage({ api, root, token }: ListPageProps) {
               <Icon name="grid" /> Cameras
             </a>
           )}
+          <a className="button" href="rooms" data-testid="to-rooms">
+            <Icon name="people" /> Rooms
+          </a>
           <a className="button" href="hosts" data-testid="to-hosts">
             <Icon name="gamepad" /> Hosts
           </a>

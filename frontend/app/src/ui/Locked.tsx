@@ -10,6 +10,8 @@ type LockedProps = {
   readonly root: URL;
   /** What the page would show: "the list of all sessions". */
   readonly what: string;
+  /** The folder of the page that a guest's token opens. */
+  readonly opens?: "s" | "r";
 };
 
 /** Whether the server wants somebody else to ask, so that {@link Locked} has something to say. */
@@ -18,17 +20,18 @@ export function isLocked({ status }: ProblemError): boolean {
 }
 
 /** In place of a page that the server does not show to this viewer: what to do about it. */
-export function Locked({ error, token, root, what }: LockedProps) {
+export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
   if (error.status === 401 || token === null) return <Stranger error={error} token={token} what={what} />;
   const session = sessionOf(token);
+  const noun = opens === "r" ? "room" : "session";
   return (
     <Message title="This is not for guests">
       <p className="reason" role="alert" data-testid="locked">
-        The link that you were given opens {session === null ? "one session" : <q>{session}</q>}. Only administrators see {what}.
+        The link that you were given opens {session === null ? `one ${noun}` : <q>{session}</q>}. Only administrators see {what}.
       </p>
       {session !== null && (
-        <a className="button primary" href={new URL(`s/${encodeURIComponent(session)}`, root).href} data-testid="to-session">
-          To the session
+        <a className="button primary" href={new URL(`${opens}/${encodeURIComponent(session)}`, root).href} data-testid="to-session">
+          To the {noun}
         </a>
       )}
       <details className="quiet-text">
@@ -39,7 +42,7 @@ export function Locked({ error, token, root, what }: LockedProps) {
   );
 }
 
-function Stranger({ error, token, what }: Omit<LockedProps, "root">) {
+function Stranger({ error, token, what }: Omit<LockedProps, "root" | "opens">) {
   return (
     <Message title="Who is there?">
       <p className="reason" role="alert" data-testid="locked">

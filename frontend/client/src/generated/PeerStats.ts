@@ -22,6 +22,10 @@ lost: number,
  */
 retransmitted: number, 
 /**
+ * Packets sent a second time before it asked, as its path loses some.
+ */
+copied: number, 
+/**
  * PLI and FIR it sent.
  */
 keyframe_requests: number, 
@@ -33,6 +37,10 @@ frames: number,
  * Access units not sent to it, as it could not keep up.
  */
 skipped_units: number, 
+/**
+ * Share of packets that its path has lost lately, 0 to 1.
+ */
+loss: number, 
 /**
  * Round trip, milliseconds, from its last receiver report.
  */

@@ -1,14 +1,18 @@
 /**
- * What this client wants of its slots, apart from what everybody sees: paused, or another stream. A new peer
- * of the streamer knows nothing of it, so it is said again after a reconnection. Pure.
+ * What this client wants of its slots, apart from what everybody sees: paused, or another stream; and what it has told the others
+ * of itself. A new peer of the streamer knows nothing of it, so it is said again after a reconnection. Pure.
  */
 
-import type { ClientMessage } from "../generated";
+import type { Outgoing } from "../signaling/room";
 import type { SeenStream } from "./slots";
 
 export class SlotWishes {
   readonly #paused = new Set<number>();
   readonly #choices = new Map<number, SeenStream>();
+  /** This client has raised its hand. */
+  handRaised = false;
+  /** This client has muted its microphone. */
+  muted = false;
 
   isPaused(slot: number): boolean {
     return this.#paused.has(slot);
@@ -34,15 +38,18 @@ export class SlotWishes {
   }
 
   /** What a new peer has to be told. */
-  messages(): ClientMessage[] {
-    const switches = [...this.#choices].map(([slot, seen]): ClientMessage => ({
+  messages(): Outgoing[] {
+    const switches = [...this.#choices].map(([slot, seen]): Outgoing => ({
       type: "switch",
       slot,
       ...seen,
       // Tells a refusal of it from an error of the slot.
       requestId: "again",
     }));
-    const pauses = [...this.#paused].map((slot): ClientMessage => ({ type: "pause", slot }));
-    return [...switches, ...pauses];
+    const pauses = [...this.#paused].map((slot): Outgoing => ({ type: "pause", slot }));
+    const said: Outgoing[] = [];
+    if (this.handRaised) said.push({ type: "raise-hand", raised: true });
+    if (this.muted) said.push({ type: "set-muted", muted: true });
+    return [...switches, ...pauses, ...said];
   }
 }

@@ -3,11 +3,11 @@
  * from the server's; this checks that what arrived has the fields that its type promises.
  */
 
-import type { ClientMessage, ServerMessage } from "../generated";
+import type { Incoming, Outgoing } from "./room";
 
 type Kind = "string" | "number" | "boolean" | "array" | "object";
 
-const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
+const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
   welcome: {
     peerId: "string",
     resumeToken: "string",
@@ -31,6 +31,10 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   "muted-by": { peerId: "string", kind: "string" },
   control: { mode: "string", requests: "array" },
   participants: { participants: "array" },
+  chat: { id: "number", peerId: "string", text: "string", at: "number" },
+  "chat-history": { messages: "array" },
+  reaction: { peerId: "string", emoji: "string" },
+  "muted-by": { peerId: "string", kind: "string" },
   published: { kind: "string", source: "string" },
   unpublished: { kind: "string" },
   "publish-layers": { kind: "string", layers: "array" },
@@ -38,7 +42,7 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
 };
 
 export type Parsed =
-  | { readonly kind: "message"; readonly message: ServerMessage }
+  | { readonly kind: "message"; readonly message: Incoming }
   /** A type that a newer server knows and we do not: not an error, just not for us. */
   | { readonly kind: "unknown"; readonly type: string }
   | { readonly kind: "malformed"; readonly why: string };
@@ -55,17 +59,17 @@ export function parseServerMessage(text: string): Parsed {
   const fields: Record<string, unknown> = { ...value };
   if (typeof fields.type !== "string") return { kind: "malformed", why: "no type" };
   const required = Object.hasOwn(REQUIRED, fields.type)
-    ? REQUIRED[fields.type as ServerMessage["type"]]
+    ? REQUIRED[fields.type as Incoming["type"]]
     : undefined;
   if (required === undefined) return { kind: "unknown", type: fields.type };
   for (const [name, kind] of Object.entries(required)) {
     if (kindOf(fields[name]) !== kind)
       return { kind: "malformed", why: `${fields.type}.${name} is no ${kind}` };
   }
-  return { kind: "message", message: value as ServerMessage };
+  return { kind: "message", message: value as Incoming };
 }
 
-export function encodeClientMessage(message: ClientMessage): string {
+export function encodeClientMessage(message: Outgoing): string {
   return JSON.stringify(message);
 }
 

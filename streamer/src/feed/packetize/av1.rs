@@ -7,22 +7,22 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Cut, MAX_PAYLOAD};
 
-/// In the aggregation header: Z, the first element goes on with one of the packet before.
+/// Bit Z of the aggregation header: the first element continues one of the previous packet.
 const CONTINUES: u8 = 0x80;
 /// In the aggregation header: Y, the last element goes on in the next packet.
 const CONTINUED: u8 = 0x40;
 /// In the aggregation header: N, a coded video sequence begins.
 const SEQUENCE: u8 = 0x08;
-/// In an OBU's header: there is a byte of extension.
+/// Bit of an OBU's header: there is an extension byte.
 const HAS_EXTENSION: u8 = 0x04;
-/// In an OBU's header: there is a length.
+/// Bit of an OBU's header: there is a length.
 const HAS_SIZE: u8 = 0x02;
 /// Types of OBUs, AV1 §6.2.2.
 const TEMPORAL_DELIMITER: u8 = 2;
 const TILE_LIST: u8 = 8;
 const PADDING: u8 = 15;
 
-/// The RTP payloads of one temporal unit. What follows something that cannot be read is left out.
+/// The RTP payloads of one temporal unit. Data after something invalid is left out.
 pub fn payloads(temporal_unit: &[u8], keyframe: bool) -> Vec<Bytes> {
     let mut cut = Cut::of(temporal_unit.len());
     let mut packet = Packet { elements: BytesMut::new(), header: if keyframe { SEQUENCE } else { 0 } };
@@ -41,11 +41,11 @@ struct Packet {
 }
 
 impl Packet {
-    /// Puts an element into this packet, and the rest of it into as many others as it needs.
+    /// Puts an element into this packet, and its remainder into as many others as needed.
     fn put(&mut self, mut element: &[u8], cut: &mut Cut) {
         while !element.is_empty() {
             let room = MAX_PAYLOAD - 1 - self.elements.len();
-            // The length of what is at most MAX_PAYLOAD long takes two bytes.
+            // A length of at most MAX_PAYLOAD takes two bytes.
             let now = element.len().min(room.saturating_sub(2));
             if now == 0 {
                 self.end(0, cut);
@@ -76,7 +76,7 @@ pub struct Obu<'a> {
     pub kind: u8,
     header: u8,
     extension: Option<u8>,
-    /// What follows the header and the length.
+    /// The payload after header and length.
     pub payload: &'a [u8],
 }
 
@@ -85,7 +85,7 @@ impl Obu<'_> {
         !matches!(self.kind, TEMPORAL_DELIMITER | TILE_LIST | PADDING)
     }
 
-    /// As it is on the wire: without a length.
+    /// As in RTP: without a length.
     fn element(&self) -> Vec<u8> {
         let mut element = Vec::with_capacity(2 + self.payload.len());
         element.push(self.header & !HAS_SIZE);
@@ -95,7 +95,7 @@ impl Obu<'_> {
     }
 }
 
-/// The OBUs of a temporal unit, as far as it can be read.
+/// The OBUs of a temporal unit, as far as it is valid.
 pub fn obus(mut bytes: &[u8]) -> impl Iterator<Item = Obu<'_>> {
     std::iter::from_fn(move || {
         let (obu, rest) = next_obu(bytes)?;

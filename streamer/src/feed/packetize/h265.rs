@@ -41,7 +41,7 @@ pub fn payloads(annex_b: &[u8]) -> Vec<Bytes> {
 }
 
 fn put_parameter_sets(sets: &mut Vec<&[u8]>, cut: &mut Cut) {
-    // Layer and temporal identifier are the lowest of those within: of parameter sets, those of the base layer.
+    // Layer and temporal identifier are the lowest of the contained units: parameter sets have those of the base layer.
     if !cut.aggregate(&[AGGREGATION, 1], sets) {
         for set in sets.iter() {
             put_unit(set, cut);

@@ -22,9 +22,9 @@ pub use av1::obus;
 /// bytes, which passes every path that WebRTC is used on (IPv6's 1280 less tunnels).
 pub const MAX_PAYLOAD: usize = 1152;
 
-/// Numbers of pictures have so many bits on the wire (VP8, VP9).
+/// Bits of picture numbers (VP8, VP9).
 const PICTURE_ID_BITS: u16 = 0x7fff;
-/// In front of them: there are 15 bits, not 7.
+/// The bit in front of them: there are 15 bits, not 7.
 const LONG_PICTURE_ID: u16 = 0x8000;
 
 /// The RTP payloads of the `number`th unit of a feed; none when there is nothing in it that a receiver needs.
@@ -38,9 +38,9 @@ pub fn payloads(unit: &AccessUnit, number: u64) -> Vec<Bytes> {
     }
 }
 
-/// The number that the payloads of the `number`th unit of a feed bear, if their codec has one.
+/// The picture number in the payloads of the `number`th unit of a feed, in codecs that have one.
 pub fn picture_id(number: u64) -> u16 {
-    // The low bits are what is meant.
+    // Only the low bits are used.
     number as u16 & PICTURE_ID_BITS
 }
 
@@ -72,13 +72,13 @@ struct Cut {
 }
 
 impl Cut {
-    /// With room for a unit of so many bytes.
+    /// Payloads, with room for a unit of this many bytes.
     fn of(len: usize) -> Self {
         let buffer = BytesMut::with_capacity(len + len / 128 + 64);
         Self { buffer, ends: Vec::with_capacity(len / MAX_PAYLOAD + 4) }
     }
 
-    /// One payload of these pieces.
+    /// Adds one payload of these pieces.
     fn payload(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {
             self.buffer.put_slice(piece);
@@ -86,7 +86,7 @@ impl Cut {
         self.ends.push(self.buffer.len());
     }
 
-    /// One payload of `header` and all of these, each behind its length in two bytes (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
+    /// Adds one payload of `header` and all of these, each after its length in two bytes (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
     /// False when there are fewer than two or they do not fit.
     fn aggregate(&mut self, header: &[u8], units: &[&[u8]]) -> bool {
         let total = header.len() + units.iter().map(|unit| 2 + unit.len()).sum::<usize>();

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::{Cut, long_picture_id};
 
-/// In the descriptor: X, there are extensions.
+/// Bit X of the descriptor: there are extensions.
 const EXTENDED: u8 = 0x80;
 /// In the descriptor: S, a partition begins here. A picture travels as one partition.
 const START: u8 = 0x10;
-/// In the extensions: I, there is a number.
+/// Bit I of the extensions: there is a picture number.
 const HAS_PICTURE_ID: u8 = 0x80;
 /// Length of the descriptor.
 const DESCRIPTOR: usize = 4;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::{Cut, long_picture_id};
 
-/// In the descriptor: I, there is a number.
+/// Bit I of the descriptor: there is a picture number.
 const HAS_PICTURE_ID: u8 = 0x80;
-/// In the descriptor: P, it is predicted from pictures before it.
+/// Bit P of the descriptor: the picture is predicted from earlier ones.
 const PREDICTED: u8 = 0x40;
 /// In the descriptor: B, a picture begins here.
 const BEGINS: u8 = 0x08;

@@ -1,4 +1,4 @@
-//! Whether a queue grows on the path: the trend of one-way delay, as in draft-ietf-rmcat-gcc-02 §5 with the slope of a line in place
+//! Detects whether a queue grows on the path: by the trend of one-way delay, as in draft-ietf-rmcat-gcc-02 §5 with the slope of a line in place
 //! of the Kalman filter.
 
 use std::collections::VecDeque;
@@ -6,33 +6,33 @@ use std::time::{Duration, Instant};
 
 use super::history::Outcome;
 
-/// Packets sent within this time of the first of them are one group: their times on the way say nothing of the path.
+/// Packets sent within this time of the first of them form one group: differences within a group say nothing about the path.
 const GROUP: Duration = Duration::from_millis(5);
-/// Groups that the line is drawn through.
+/// Groups through which the line is fitted.
 const WINDOW: usize = 20;
-/// How much of the accumulated delay is its own past.
+/// Smoothing factor of the accumulated delay: the weight of its past.
 const SMOOTHING: f64 = 0.9;
-/// From slope to what is compared with the threshold, in milliseconds.
+/// Factor from the slope to the value that is compared with the threshold, in milliseconds.
 const GAIN: f64 = 4.0;
-/// Beyond this many groups a slope does not get more certain.
+/// More groups than this do not make a slope more certain.
 const MOST_GROUPS: f64 = 60.0;
-/// The threshold follows what it is compared with, up faster than down is forgotten (§5.4).
+/// How fast the threshold follows the value that is compared with it, upwards and downwards (§5.4).
 const THRESHOLD_START: f64 = 12.5;
 const THRESHOLD_RANGE: (f64, f64) = (6.0, 600.0);
 const THRESHOLD_UP: f64 = 0.0087;
 const THRESHOLD_DOWN: f64 = 0.039;
-/// What is that far above the threshold is no measurement of it.
+/// Values that are this far above the threshold do not change it.
 const THRESHOLD_OUTLIER: f64 = 15.0;
 const THRESHOLD_MAX_STEP_MS: f64 = 100.0;
-/// How long the slope must be too steep.
+/// How long the slope must be too steep to count as overuse.
 const OVERUSE_FOR_MS: f64 = 10.0;
-/// After a pause this long the path may be another one.
+/// After a pause this long, the path may have changed.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What the path does.
+/// State of the path's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// As much goes in as comes out.
+    /// The queue stays as it is.
     Normal,
     /// The queue grows.
     Over,
@@ -85,12 +85,12 @@ impl Default for DelayTrend {
 }
 
 impl DelayTrend {
-    /// What the path does, as far as is known.
+    /// State of the path's queue, as far as it is known.
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// A packet has arrived. In order of sending.
+    /// Takes the arrival of a packet, in the order of sending.
     pub fn arrived(&mut self, outcome: &Outcome) {
         let Some(arrived_us) = outcome.arrived_us else { return };
         let sent = outcome.sent;
@@ -164,7 +164,7 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Of the line that is closest to the points; zero when they all lie above each other.
+/// Slope of the line of least squares through the points; zero when all have the same x.
 fn slope(points: &VecDeque<(f64, f64)>) -> f64 {
     let count = points.len() as f64;
     let (sum_x, sum_y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
@@ -218,7 +218,7 @@ mod tests {
         for n in 0..60 {
             assert_ne!(arrive(20 * n, 0), Usage::Over);
         }
-        // Its clock was set, or it sleeps: seconds later, and that is no queue.
+        // Its clock was set, or it was asleep: a delay of seconds is no queue.
         for n in 0..60 {
             assert_ne!(arrive(10_000 + 20 * n, 5_000), Usage::Over);
         }

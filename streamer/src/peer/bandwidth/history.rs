@@ -1,32 +1,32 @@
-//! What was sent when, by transport-wide sequence number, and what feedback says became of it.
+//! Remembers what was sent when, by transport-wide sequence number, and matches it with feedback.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Packets that feedback can still speak of: about seven seconds at 10 Mbit/s. Older ones are forgotten.
+/// Packets that feedback can still refer to: about seven seconds at 10 Mbit/s. Older ones are forgotten.
 const KEPT: usize = 8192;
 /// The reference time of feedback has 24 bits and counts this many microseconds
 /// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
 const REFERENCE_US: i64 = 64_000;
 const REFERENCE_RANGE: i64 = 1 << 24;
 
-/// One feedback message: what arrived, and when on the receiver's clock.
+/// One feedback message: which packets arrived, and when by the receiver's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrivals {
     /// Transport-wide sequence number of the first packet.
     pub first: u16,
     /// Time from which the first delta counts, 24 bits, in units of 64 ms.
     pub reference: u32,
-    /// Of each packet in order, the time since the one before that arrived, in microseconds; `None` if it did not.
+    /// For each packet in order, the time since the previous arrival, in microseconds; `None` if it did not arrive.
     pub deltas_us: Vec<Option<i32>>,
 }
 
-/// What became of one packet.
+/// The fate of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// When it was sent.
     pub sent: Instant,
-    /// On the receiver's clock, in microseconds; `None`: it has not arrived.
+    /// When it arrived by the receiver's clock, in microseconds; `None` if it has not.
     pub arrived_us: Option<i64>,
     /// Its length on the wire.
     pub bytes: u32,
@@ -57,7 +57,7 @@ pub struct History {
 }
 
 impl History {
-    /// A packet of `bytes` bytes goes out. Returns its transport-wide sequence number.
+    /// Notes that a packet of `bytes` bytes is sent. Returns its transport-wide sequence number.
     pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
         if self.sent.len() == KEPT {
             self.sent.pop_front();
@@ -67,8 +67,8 @@ impl History {
         (self.next - 1) as u16
     }
 
-    /// What is news in a feedback message, in order of sending. A packet is news when it is told of for the first time, and when it
-    /// has arrived after all. Packets that were never sent, or are forgotten, are left out.
+    /// What is new in a feedback message, in the order of sending: packets that are reported for the first time, and those that
+    /// have arrived after all. Packets that were never sent, or are forgotten, are left out.
     pub fn feedback(&mut self, arrivals: &Arrivals) -> Vec<Outcome> {
         let mut time = self.unwrap_reference(arrivals.reference) * REFERENCE_US;
         let oldest = self.next - self.sent.len() as u64;
@@ -77,7 +77,7 @@ impl History {
             time += i64::from(delta.unwrap_or(0));
             let behind = (self.next as u16).wrapping_sub(arrivals.first.wrapping_add(n));
             let number = self.next.checked_sub(u64::from(behind)).filter(|number| *number >= oldest);
-            // `behind` is zero, or close to the whole range, for what was not sent yet.
+            // `behind` is zero, or close to the whole range, for packets that were not sent yet.
             let index = number.filter(|_| behind != 0).map(|number| (number - oldest) as usize);
             let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else { continue };
             let fate = if delta.is_some() { Fate::Arrived } else { Fate::Missing };
@@ -90,7 +90,7 @@ impl History {
         news
     }
 
-    /// The reference time closest to that of the feedback before.
+    /// The unwrapped reference time closest to that of the previous feedback.
     fn unwrap_reference(&mut self, reference: u32) -> i64 {
         let reference = i64::from(reference) % REFERENCE_RANGE;
         let last = self.reference.unwrap_or(reference);

@@ -1,4 +1,4 @@
-//! How much a peer's path carries. Pure: what comes in is what was sent, what feedback says of it, and the time.
+//! Estimates how much a peer's path carries. Pure: it is passed what was sent, the feedback, and the time.
 //!
 //! ```text
 //! sent ──▶ History ◀── feedback (transport-wide), or reports of loss alone
@@ -11,7 +11,7 @@
 //!            rate: free ──congested──▶ limited, falls to what arrives, rises again
 //! ```
 //!
-//! The rules are those of draft-ietf-rmcat-gcc-02 with three differences. A path that has shown no limit has none, so that nothing waits
+//! The rules are those of draft-ietf-rmcat-gcc-02 with three differences. A path that has shown no limit has no estimate, so that nothing waits
 //! on a good network. A path is congested only if its queue is longer than it was: a screen that is typed into sends a few packets a
 //! second, whose jitter looks like a trend. And a share of lost packets alone means little: radio links lose some anyway, which
 //! retransmission repairs.
@@ -30,27 +30,32 @@ use history::{History, Outcome};
 const MIN_BPS: f64 = 100_000.0;
 /// Above this a path counts as free.
 const FREE_BPS: f64 = 30_000_000.0;
-/// Of what arrives, what a congested path is given: the queue is to become shorter.
+/// Share of what arrives that is sent on a congested path, so that its queue becomes shorter.
 const DECREASE: f64 = 0.85;
-/// Growth in a second, far from the rate at which the path was congested.
+/// Growth per second, far from the rate at which the path was congested.
 const GROWTH: f64 = 1.15;
-/// So close to that rate it is near, and growth is by a packet in each round trip and [`RESPONSE`].
+/// Within this share of that rate, growth is by one packet in each round trip and [`RESPONSE`].
 const NEAR: f64 = 0.15;
 const PACKET_BITS: f64 = 9_600.0;
 const RESPONSE: Duration = Duration::from_millis(100);
-/// The rate is no more than so much above what has been seen to arrive.
+/// The estimate is at most this multiple of what is known to arrive.
 const HEADROOM: f64 = 1.5;
 const HEADROOM_BPS: f64 = 10_000.0;
-/// A queue shorter than this is none.
+/// A queue shorter than this does not count.
 const QUEUE: Duration = Duration::from_millis(25);
-/// Lost packets from which a path is congested: with a queue, and without one.
+/// Share of lost packets from which a path counts as congested: with a queue, and without one.
 const LOSS_WITH_QUEUE: f64 = 0.05;
 const LOSS_ALONE: f64 = 0.20;
-/// What receivers that say nothing of delay may lose before the path is taken for congested, and while it grows.
+/// For receivers that report no delays: the share of lost packets from which the path counts as congested, and up to which the rate grows.
 const LOSS_UNTIMED: f64 = 0.15;
 const LOSS_CLEAR: f64 = 0.05;
-/// The shortest delay is looked for in this time: routes change, and clocks drift.
+/// The shortest delay is that of this period: routes change, and clocks drift.
 const BASE_WINDOW: Duration = Duration::from_secs(20);
+
+/// What is assumed until it is measured.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Weight of the newest share of lost packets.
+const LOSS_WEIGHT: f64 = 0.5;
 
 /// Estimates the rate of one peer's path.
 #[derive(Debug)]
@@ -62,18 +67,20 @@ pub struct Estimator {
     delays: Delays,
     /// `None` while the path has shown no limit.
     rate_bps: Option<f64>,
-    /// What arrived when the path was congested last.
+    /// The rate that arrived when the path was congested last.
     capacity_bps: Option<f64>,
     updated: Instant,
-    /// Nothing is concluded before: what was sent at the rate before is still under way.
+    /// No conclusion is drawn before this time: packets sent at the previous rate are still under way.
     settled: Instant,
     round_trip: Duration,
-    /// Feedback with times has come.
+    /// Share of packets lost, smoothed.
+    loss: f64,
+    /// Feedback with arrival times has been received.
     timed: bool,
 }
 
 impl Estimator {
-    /// Of a path that nothing is known about.
+    /// An estimator for an unknown path.
     pub fn new(now: Instant) -> Self {
         Self {
             history: History::default(),
@@ -85,7 +92,8 @@ impl Estimator {
             capacity_bps: None,
             updated: now,
             settled: now,
-            round_trip: Duration::from_millis(100),
+            round_trip: UNKNOWN_ROUND_TRIP,
+            loss: 0.0,
             timed: false,
         }
     }
@@ -95,9 +103,19 @@ impl Estimator {
         self.rate_bps
     }
 
-    /// How much longer than at its best the path takes.
+    /// The delay of the path's queue: how much longer it takes than at its best.
     pub fn queue(&self) -> Duration {
         self.delays.queue()
+    }
+
+    /// Share of packets that the path has lost lately, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Round trip, as it was measured last.
+    pub fn measured_round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// Whether packets queue on the path.
@@ -105,18 +123,18 @@ impl Estimator {
         self.queue() > QUEUE
     }
 
-    /// A packet of `bytes` bytes goes out. Returns its transport-wide sequence number.
+    /// Notes that a packet of `bytes` bytes is sent. Returns its transport-wide sequence number.
     pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
         self.losses.sent(bytes);
         self.history.sent(now, bytes)
     }
 
-    /// A round trip was measured.
+    /// Takes a measured round trip.
     pub fn round_trip(&mut self, round_trip: Duration) {
         self.round_trip = round_trip.clamp(Duration::from_millis(1), Duration::from_secs(2));
     }
 
-    /// The peer says which packets arrived, and when.
+    /// Takes feedback: which packets arrived, and when.
     pub fn feedback(&mut self, now: Instant, arrivals: &Arrivals) {
         self.timed = true;
         let outcomes = self.history.feedback(arrivals);
@@ -130,7 +148,9 @@ impl Estimator {
         let usage = self.trend.usage();
         let queued = self.is_congested();
         let most = if queued { LOSS_WITH_QUEUE } else { LOSS_ALONE };
-        let lost = self.losses.take(now).is_some_and(|(lost, _)| lost > most);
+        let lost = self.losses.take(now).map(|(lost, _)| lost);
+        self.smooth(lost);
+        let lost = lost.is_some_and(|lost| lost > most);
         if now >= self.settled && (lost || usage == Usage::Over && queued) {
             self.congested(now, arriving);
         } else if usage == Usage::Normal && !queued {
@@ -139,13 +159,14 @@ impl Estimator {
         self.updated = now;
     }
 
-    /// The peer says what share of packets it lost since it said so last. Counts only if it says nothing better.
+    /// Takes the share of packets that the peer has lost since its last report. Ignored once there is feedback with arrival times.
     pub fn report(&mut self, now: Instant, fraction_lost: f64) {
         if self.timed {
             return;
         }
         self.losses.told_share(fraction_lost);
         let Some((lost, sent_bps)) = self.losses.take(now) else { return };
+        self.smooth(Some(lost));
         let arriving = sent_bps * (1.0 - lost);
         if lost > LOSS_UNTIMED {
             self.congested(now, arriving);
@@ -153,6 +174,12 @@ impl Estimator {
             self.clear(now, arriving);
         }
         self.updated = now;
+    }
+
+    fn smooth(&mut self, lost: Option<f64>) {
+        if let Some(lost) = lost {
+            self.loss += LOSS_WEIGHT * (lost - self.loss);
+        }
     }
 
     fn congested(&mut self, now: Instant, arriving_bps: f64) {
@@ -175,16 +202,16 @@ impl Estimator {
     }
 }
 
-/// What arrives, by the receiver's clock.
+/// The rate that arrives, by the receiver's clock.
 #[derive(Debug, Default)]
 struct Throughput {
     arrived: VecDeque<(i64, u32)>,
     bytes: u64,
 }
 
-/// Looked at is what arrived in this time before the newest packet, in microseconds.
+/// Period before the newest packet over which the rate is measured, in microseconds.
 const THROUGHPUT_WINDOW_US: i64 = 500_000;
-/// A burst counts as having lasted this long at least.
+/// A burst counts as having lasted at least this long.
 const THROUGHPUT_LEAST_US: i64 = 100_000;
 const THROUGHPUT_PACKETS: usize = 4096;
 
@@ -192,7 +219,7 @@ impl Throughput {
     fn arrived(&mut self, outcome: &Outcome) {
         let Some(at) = outcome.arrived_us else { return };
         let newest = self.arrived.back().map_or(at, |(newest, _)| *newest);
-        // What was overtaken counts as of now. A clock that was set back begins anew.
+        // A reordered packet counts as arriving now. After a clock was set back, the measurement starts again.
         if newest - at > THROUGHPUT_WINDOW_US {
             (self.arrived, self.bytes) = (VecDeque::new(), 0);
         }
@@ -215,13 +242,13 @@ impl Throughput {
     }
 }
 
-/// Shares of lost packets, over enough time and packets to mean something.
+/// Shares of lost packets, over enough time and packets to be significant.
 #[derive(Debug)]
 struct Losses {
     since: Instant,
     told: f64,
     lost: f64,
-    /// Since the last report, for receivers that tell only shares.
+    /// Packets since the last report, for receivers that report only shares.
     packets: u32,
     bytes: u64,
 }
@@ -252,7 +279,7 @@ impl Losses {
         self.lost += packets * fraction_lost.clamp(0.0, 1.0);
     }
 
-    /// The share lost, and the rate at which was sent, bits per second, once they mean something. Begins anew then.
+    /// The share lost, and the rate sent, bits per second, once they are significant. Then starts again.
     fn take(&mut self, now: Instant) -> Option<(f64, f64)> {
         let lasted = now.saturating_duration_since(self.since);
         if lasted < LOSS_WINDOW || self.told < LOSS_PACKETS {

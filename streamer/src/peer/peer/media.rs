@@ -8,20 +8,21 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::peer::copies::PathState;
 use crate::peer::feedback::Feedback;
 use crate::peer::pace;
 use crate::peer::slot::{Packet, Written};
 use crate::peer::{Binding, FeedId, Media};
 
-/// Of what a path carries, what pictures are to use: the rest is for retransmissions.
+/// Share of the path for pictures; the rest is for retransmissions.
 const VIDEO_SHARE: f64 = 0.9;
-/// No picture is given less.
+/// Least bitrate of a picture.
 const MIN_VIDEO_BPS: f64 = 80_000.0;
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
 
 impl Peer {
-    /// Sends what a feed has made in every slot that shows it.
+    /// Sends output of a feed in every slot that shows it.
     pub fn write(&mut self, now: Instant, media: &Media, cx: &mut Context) {
         match media {
             Media::Video(feed, unit) => self.write_video(now, *feed, unit, cx),
@@ -33,7 +34,7 @@ impl Peer {
         if self.phase != Phase::Connected {
             return;
         }
-        for slot in &mut self.slots {
+        for (n, slot) in self.slots.iter_mut().enumerate() {
             slot.change_layer(now, feed, unit, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
@@ -43,15 +44,17 @@ impl Peer {
             if blocked {
                 slot.video.wait();
             }
+            let before = cx.packets.len();
             let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
+            self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {
                 Written::Sent => self.stats.frames += 1,
                 _ => self.stats.skipped_units += 1,
             }
-            // Also while it waits: the moment of the loss may have been too soon to ask.
+            // Also while it waits: at the moment of the loss it may have been too soon for a request.
             if matches!(written, Written::Lost | Written::Skipped) {
                 if self.path_full {
-                    // It could not be given one now.
+                    // A keyframe could not be sent now.
                     self.starved = true;
                 } else if self.pace.may_ask_keyframe(now) {
                     cx.feeds.request_keyframe(now, feed);
@@ -61,7 +64,7 @@ impl Peer {
         self.send(now, &mut cx.packets);
     }
 
-    /// Asks for keyframes in place of the pictures that were left out while its path was full, once it is not.
+    /// Requests keyframes to replace pictures that were skipped while the path was full, once it is not.
     pub fn resume(&mut self, now: Instant, cx: &mut Context) {
         if self.path_full || !std::mem::take(&mut self.starved) {
             return;
@@ -85,7 +88,7 @@ impl Peer {
         }
     }
 
-    /// Sends packets of video, or has them wait for their turn.
+    /// Sends packets of video at once, or queues them.
     pub(super) fn send(&mut self, now: Instant, packets: &mut Vec<Packet>) {
         for packet in packets.drain(..) {
             self.pace.push(packet);
@@ -102,20 +105,45 @@ impl Peer {
         }
     }
 
-    /// Takes over what the estimator says of the path.
+    /// Sends copies of packets that may have been lost.
+    pub fn send_copies(&mut self, now: Instant, cx: &mut Context) {
+        while let Some(copy) = self.copies.pop(now) {
+            let Some(slot) = self.slots.get_mut(copy.slot) else { continue };
+            // It may show something else by now.
+            let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { continue };
+            let packet = slot.video.retransmit(copy.sequence, &feed.gop);
+            if packet.is_some_and(|packet| self.pace.push_again(packet)) {
+                self.stats.copied += 1;
+            }
+        }
+        self.send_due(now);
+    }
+
+    /// Applies the estimate of the path.
     fn follow_bandwidth(&mut self) {
         self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
+        self.copies.follow(PathState {
+            loss: self.bandwidth.loss(),
+            round_trip: self.bandwidth.measured_round_trip(),
+            is_limited: self.pace.is_limited(),
+        });
+        self.stats.loss = self.bandwidth.loss();
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
     }
 
-    /// True while its path carries less than anything may want.
+    /// True while its path has shown a limit.
     pub fn is_limited(&self) -> bool {
         self.pace.is_limited()
     }
 
-    /// The pictures that it watches, and what each may have of its path.
+    /// Packets may wait for their turn, so that its timer has to be set after each picture.
+    pub fn delays_packets(&self) -> bool {
+        self.is_limited() || self.copies.deadline().is_some()
+    }
+
+    /// The pictures that it watches, and the bitrate that each may have.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
         let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
         let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
@@ -131,7 +159,7 @@ impl Peer {
         })
     }
 
-    /// Acts on RTCP.
+    /// Handles RTCP.
     pub fn feedback(&mut self, now: Instant, feedback: Feedback, cx: &mut Context) {
         match feedback {
             Feedback::Nack { ssrc, sequences } => self.retransmit(now, ssrc, &sequences, cx),
@@ -151,7 +179,7 @@ impl Peer {
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
-                    // What came late after all is taken back by receivers; counters here only grow.
+                    // Receivers subtract packets that came late after all; counters here only grow.
                     slot.lost = slot.lost.max(lost);
                     self.stats.lost = self.slots.iter().map(|slot| u64::from(slot.lost)).sum();
                     self.bandwidth.report(now, f64::from(fraction_lost));
@@ -166,9 +194,13 @@ impl Peer {
     }
 
     fn retransmit(&mut self, now: Instant, ssrc: u32, sequences: &[u16], cx: &mut Context) {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) else { return };
+        let Some(n) = self.slots.iter().position(|slot| slot.video.ssrc() == ssrc) else { return };
+        let slot = &mut self.slots[n];
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
+            if self.copies.is_under_way(now, n, sequence) {
+                continue;
+            }
             let packet =
                 slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
             if packet.is_some_and(|packet| self.pace.push_again(packet)) {
@@ -180,7 +212,7 @@ impl Peer {
         self.send_due(now);
     }
 
-    /// A client's own wish for a keyframe. False when there is no such slot.
+    /// Handles a client's request for a keyframe. False when there is no such slot.
     pub fn request_keyframe(&mut self, now: Instant, slot: SlotIndex, cx: &mut Context) -> bool {
         let Some(slot) = self.slots.get(usize::from(slot)) else { return false };
         let watched = slot.watched;
@@ -188,11 +220,11 @@ impl Peer {
         true
     }
 
-    /// Everybody gets a keyframe that one peer asks for, so one peer cannot ask for many.
+    /// Requests a keyframe, within limits: everybody gets a keyframe that one peer requests.
     fn wants_keyframe(&mut self, now: Instant, binding: Option<Binding>, cx: &mut Context) {
         let Some(binding) = binding else { return };
         self.stats.keyframe_requests += 1;
-        // Who is limited may be asking for the one that is on its way.
+        // A limited peer may be requesting the keyframe that is already on its way.
         if self.limits.keyframes.admit(now) && self.pace.may_ask_keyframe(now) {
             cx.feeds.request_keyframe(now, binding.video);
         }
@@ -216,13 +248,13 @@ fn ntp_now() -> u64 {
     ((now.as_secs() + NTP_UNIX) << 32) | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
-/// Round trip by a reception report (RFC 3550 §6.4.1): what passed since our report less the peer's delay.
+/// Round trip by a reception report (RFC 3550 §6.4.1): the time since our report, less the peer's delay.
 fn round_trip_ms(last_report: u32, delay: u32) -> Option<f64> {
     if last_report == 0 {
         return None;
     }
     let now = (ntp_now() >> 16) as u32;
     let ticks = now.wrapping_sub(last_report).wrapping_sub(delay);
-    // More than half the range is a clock that was set back, or a lie.
+    // More than half the range means a clock that was set back, or a false report.
     (ticks < u32::MAX / 2).then(|| f64::from(ticks) * 1000.0 / 65_536.0)
 }

@@ -53,11 +53,11 @@ pub(super) fn begin(
 }
 
 impl Peer {
-    /// Checks a player's side of ICE against ours, whose user name fragment is `session` now, and takes the candidates of one that
-    /// goes on. True when it is a restart: [`Peer::restart`] is to follow.
+    /// Takes a player's side of ICE; `session` is our current user name fragment. If the session goes on, adds the candidates. Returns true
+    /// for a restart, which [`Peer::restart`] carries out.
     ///
     /// # Errors
-    /// It means another session, comes too often, or cannot be used.
+    /// It refers to another session, comes too often, or cannot be used.
     pub fn patch(&mut self, now: Instant, patch: &IcePatch, session: &str) -> Result<bool, RequestError> {
         if patch.sessions.as_ref().is_some_and(|named| !named.iter().any(|name| name == session)) {
             let message = "the ICE session was restarted meanwhile";
@@ -76,7 +76,7 @@ impl Peer {
         Ok(false)
     }
 
-    /// Answers a player that restarts ICE. Takes long; see [`super::negotiator`].
+    /// Answers a player that restarts ICE. Takes long; see [`crate::peer::negotiator`].
     ///
     /// # Errors
     /// Its transport cannot be used.
@@ -84,12 +84,12 @@ impl Peer {
         self.connection.restart(now, &patch.ufrag, &patch.pwd, &patch.candidates)
     }
 
-    /// True while an answer of the peer's is awaited.
+    /// True while an offer to the peer is open.
     pub fn awaits_answer(&self) -> bool {
         self.offers.outstanding()
     }
 
-    /// Takes the peer's answer; [`Peer::negotiated`] is to follow. Takes long; see [`super::negotiator`].
+    /// Takes the peer's answer; [`Peer::negotiated`] is to follow. Takes long; see [`crate::peer::negotiator`].
     ///
     /// # Errors
     /// It is no SDP, or does not fit our offer.
@@ -104,12 +104,12 @@ impl Peer {
         Ok(())
     }
 
-    /// True when the peer's tracks are to be others than those offered last, and no offer is open.
+    /// True when the tracks differ from those offered last, and no offer is open.
     pub fn owes_offer(&self) -> bool {
         self.offers.due(&active(&self.slots))
     }
 
-    /// Another offer. Takes long; see [`super::negotiator`].
+    /// Makes another offer. Takes long; see [`crate::peer::negotiator`].
     ///
     /// # Errors
     /// When `rtc` refuses.
@@ -126,7 +126,7 @@ impl Peer {
         self.connection.reoffer(now)
     }
 
-    /// The sections of each slot in the offer made last, if slots are not pre-allocated: they are where they were
+    /// The sections of each slot in the last offer, if slots are not pre-allocated: their order is that in which slots were
     /// first active.
     pub fn sections(&mut self) -> Option<Sections> {
         let offered = self.offers.offered()?;
@@ -145,7 +145,7 @@ impl Peer {
         if let Some(index) = slots.iter().find_map(|slot| slot.sender) {
             connection.negotiated(index);
         }
-        // Also in slots that show nothing yet, so that showing something costs nothing more.
+        // Also in slots that show nothing yet, so that nothing is left to do when they do.
         for slot in slots {
             let Some(index) = slot.sender else { continue };
             slot.video.set_codecs(negotiate::video_codecs(connection.pc(), index));
@@ -153,11 +153,11 @@ impl Peer {
         }
     }
 
-    /// Offer and answer are in place: has the feeds wake up while the connection comes up.
+    /// Offer and answer are in place: wakes the feeds while the connection is being established.
     pub fn negotiated(&mut self, now: Instant, cx: &mut Context) {
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
-            // Of a peer that was connected before, slots may have become ready by this answer.
+            // If the peer was connected before, slots may have become ready by this answer.
             if self.phase == Phase::Connected && !self.slots[n].video.is_live() {
                 self.start_slot(now, n, cx);
             }

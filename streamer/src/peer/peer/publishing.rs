@@ -37,6 +37,11 @@ impl Peer {
         }
     }
 
+    /// Whether it speaks, if that is news.
+    pub fn take_speaking(&mut self) -> Option<bool> {
+        self.publishing.as_mut().and_then(|publishing| publishing.take_speaking())
+    }
+
     /// What is new of the pictures that it publishes.
     pub fn take_pictured(&mut self) -> Vec<Pictured> {
         self.publishing.as_mut().map(|publishing| publishing.take_pictured()).unwrap_or_default()

@@ -14,15 +14,15 @@ use crate::peer::layers::LayerChoice;
 use crate::peer::slot::{AudioWriter, Seeds, VideoWriter};
 use crate::peer::{Begin, Binding, FeedId, SlotChoice};
 
-/// A cached GOP is replayed when it fits what a limited peer can take in this time.
+/// A cached GOP is replayed to a limited peer when it can be sent in this time.
 const REPLAY_TIME: Duration = Duration::from_millis(250);
 
 pub(super) struct Slot {
     /// What it is to show.
     pub(super) binding: Option<Binding>,
-    /// The peer has chosen it: what everybody sees there is nothing to it.
+    /// The peer has chosen it: it does not follow what everybody sees there.
     pub(super) own: bool,
-    /// Index of its video sender, once it has sections; its sound's is the next.
+    /// Index of its video sender, once it has sections; that of its sound is the next.
     pub(super) sender: Option<usize>,
     pub(super) video: VideoWriter,
     pub(super) audio: AudioWriter,
@@ -33,7 +33,7 @@ pub(super) struct Slot {
     pub(super) layer: LayerChoice,
     /// The picture of that layer, watched too until it has a keyframe to begin with.
     pub(super) next: Option<FeedId>,
-    /// What was told of it last; `None`: tell in any case.
+    /// The state that was reported last; `None`: report in any case.
     pub(super) reported: Option<SlotState>,
     /// Packets of its video that the peer has reported lost so far.
     pub(super) lost: u32,
@@ -93,7 +93,7 @@ impl Slot {
 }
 
 impl Peer {
-    /// What a slot shows to everybody has changed.
+    /// Changes what a slot shows, unless the peer has chosen for itself.
     pub fn bind(&mut self, now: Instant, slot: SlotIndex, binding: Option<Binding>, cx: &mut Context) {
         let n = usize::from(slot);
         if self.slots.get(n).is_some_and(|slot| !slot.own) {
@@ -101,7 +101,7 @@ impl Peer {
         }
     }
 
-    /// This peer's own choice for a slot; `followed` is what everybody sees there. False when there is no such slot.
+    /// Takes the peer's choice for a slot; `followed` is what everybody sees there. False when there is no such slot.
     pub fn switch(
         &mut self,
         now: Instant,
@@ -113,7 +113,7 @@ impl Peer {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
         state.own = own != SlotChoice::Follow;
-        // Whoever asked waits for an answer.
+        // The client waits for a report, even if nothing changes.
         state.reported = None;
         let binding = match own {
             SlotChoice::Follow => followed,
@@ -171,7 +171,7 @@ impl Peer {
         }
     }
 
-    /// Lets a slot's writers begin, from the cache if they can, or stop.
+    /// Starts a slot's writers, from the cache if possible, or stops them.
     pub(super) fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context) {
         let connected = self.phase == Phase::Connected;
         let slot = &mut self.slots[n];
@@ -194,7 +194,7 @@ impl Peer {
         self.send(now, &mut cx.packets);
     }
 
-    /// The source of a feed is lost: nothing that comes before its next keyframe can be shown.
+    /// The source of a feed is lost: nothing before its next keyframe can be shown.
     pub fn offline(&mut self, feed: FeedId) {
         let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.video == feed);
         for slot in self.slots.iter_mut().filter(shows).filter(|slot| slot.video.is_live()) {
@@ -202,14 +202,14 @@ impl Peer {
         }
     }
 
-    /// What was told is told again, of every slot.
+    /// Has the state of every slot reported once more.
     pub fn forget_told(&mut self) {
         for slot in &mut self.slots {
             slot.reported = None;
         }
     }
 
-    /// Slots whose state is not what was last told.
+    /// Slots whose state differs from the one reported last.
     pub fn changed_slots(&mut self, feeds: &Feeds) -> Vec<(SlotIndex, SlotState)> {
         let connected = self.phase == Phase::Connected;
         let mut changed = Vec::new();

@@ -1,4 +1,4 @@
-//! What the control loop has a shard do.
+//! Carries out the control loop's commands.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Shard {
         self.report_slots();
     }
 
-    /// Whoever may not steer any more lets go of what it held.
+    /// Releases what peers hold that may not steer any more.
     fn set_control(&mut self, control: Control) {
         for id in self.keys_by_id.keys().copied() {
             if self.control.admits(id) && !control.admits(id) {
@@ -92,7 +92,7 @@ impl Shard {
         self.control = control;
     }
 
-    /// A feed is lost.
+    /// Tells one peer that the source of a feed is lost.
     fn offline(&mut self, key: Key, feed: FeedId) {
         match self.peers.get_mut(&key).map(|entry| &mut entry.place) {
             Some(Place::Here(peer)) => peer.offline(feed),
@@ -101,7 +101,7 @@ impl Shard {
         }
     }
 
-    /// What a slot shows to everybody has changed.
+    /// Tells one peer that what a slot shows to everybody has changed.
     fn bind(&mut self, now: Instant, key: Key, slot: SlotIndex, binding: Option<Binding>) {
         match self.peers.get_mut(&key).map(|entry| &mut entry.place) {
             Some(Place::Here(peer)) => {
@@ -114,7 +114,7 @@ impl Shard {
         }
     }
 
-    /// What came while the peer was away.
+    /// Carries out a command that came while the peer was away.
     pub(super) fn deferred(&mut self, now: Instant, key: Key, command: Deferred) {
         match command {
             Deferred::Peer(command) => self.peer_command(now, key, command),
@@ -127,7 +127,7 @@ impl Shard {
         let Some(entry) = self.peers.get(&key) else { return };
         let id = entry.id;
         if matches!(command, PeerCommand::SetRole(role) if role < Role::Controller) {
-            // At once, also of one that is away: nothing may stay pressed by who may press nothing.
+            // At once, also for a peer that is away: a peer that may not steer must not hold anything.
             self.input.gone(Actor::Peer(id));
         }
         if matches!(entry.place, Place::Away(_)) {

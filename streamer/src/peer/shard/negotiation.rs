@@ -1,4 +1,4 @@
-//! What a shard has its negotiator do, and what it makes up for when a peer is back.
+//! Sends peers to the negotiator, and takes them back with what they have missed.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::peer::peer::Peer;
 use crate::peer::{Begin, Report, Srtp, negotiate};
 
 impl Shard {
-    /// A new peer: its peer is made, and is away until then.
+    /// Has the negotiator create a new peer, which is away until then.
     pub(super) fn join(&mut self, id: PeerId, role: Role, srtp: Srtp, begin: Begin) {
         let key = self.next_key;
         self.next_key += 1;
@@ -36,11 +36,11 @@ impl Shard {
         self.keys_by_id.insert(id, key);
     }
 
-    /// A peer answers our offer.
+    /// Has the negotiator take a peer's answer to our offer.
     pub(super) fn answer(&mut self, key: Key, sdp: Bounded) {
         let Some(entry) = self.peers.get_mut(&key) else { return };
         let id = entry.id;
-        // While one is away, its peer has no offer to answer.
+        // While a peer is away, it has no open offer to answer.
         if entry.here().is_some_and(|peer| peer.awaits_answer()) {
             return self.negotiate(key, |peer| Work::Answer(peer, sdp));
         }
@@ -48,7 +48,7 @@ impl Shard {
         self.reports.send(Report::Refused { peer: id, code: "unexpected_answer", message });
     }
 
-    /// A player's side of ICE.
+    /// Takes a player's side of ICE: further candidates, or a restart.
     pub(super) fn patch(&mut self, now: Instant, key: Key, patch: IcePatch) {
         let Some(entry) = self.peers.get_mut(&key) else { return };
         let id = entry.id;
@@ -61,7 +61,7 @@ impl Shard {
         self.after_input(now, key);
     }
 
-    /// Has a peer make another offer if its tracks have changed.
+    /// Has the negotiator make another offer for a peer whose tracks have changed.
     pub(super) fn offer_if_due(&mut self, key: Key) {
         let peer = self.peers.get_mut(&key).and_then(Entry::here);
         if peer.is_some_and(|peer| peer.owes_offer()) {
@@ -69,7 +69,7 @@ impl Shard {
         }
     }
 
-    /// Gives a peer to the negotiator.
+    /// Moves a peer to the negotiator.
     fn negotiate(&mut self, key: Key, work: impl FnOnce(Box<Peer>) -> Work) {
         let Some(entry) = self.peers.get_mut(&key) else { return };
         let Some((state, counted)) = entry.here().map(|peer| (peer.state(), peer.counted())) else {
@@ -82,7 +82,7 @@ impl Shard {
         }
     }
 
-    /// Keeps a command for a peer that is away. One for which too much comes is given up.
+    /// Keeps a command for a peer that is away. If there are too many, the peer is removed.
     pub(super) fn keep(&mut self, key: Key, command: Deferred) {
         let Some(Place::Away(away)) = self.peers.get_mut(&key).map(|entry| &mut entry.place) else {
             return;
@@ -161,7 +161,7 @@ impl Shard {
         }
     }
 
-    /// There is no peer for a new peer.
+    /// A new peer could not be created.
     fn not_made(&mut self, key: Key, outcome: Outcome) {
         let reason = match outcome {
             Outcome::Unanswerable(reason) => {
@@ -174,11 +174,11 @@ impl Shard {
             Outcome::Failed(reason) => reason,
             _ => "its connection could not be made".to_owned(),
         };
-        // Whoever was answered is forgotten already where this is told.
+        // The control loop has already forgotten a peer whose offer was refused.
         self.remove(key, &reason);
     }
 
-    /// Our ICE user name in a description of ours is how packets find this peer from now on.
+    /// From now on, packets for this peer are recognized by our ICE user name in this description of ours.
     fn learn_ufrag(&mut self, key: Key, sdp: &str) {
         let (Some(entry), Some(ufrag)) = (self.peers.get_mut(&key), negotiate::ice_ufrag(sdp)) else {
             return;

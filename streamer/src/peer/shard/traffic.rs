@@ -1,4 +1,4 @@
-//! What comes to a shard by its sockets, and what follows from it.
+//! Handles what arrives on a shard's sockets.
 
 use std::time::Instant;
 
@@ -25,10 +25,10 @@ impl Shard {
         self.inbox = inbox;
     }
 
-    /// Takes TCP connections of peers, and what has come by those that are there.
+    /// Takes new TCP connections of peers, and packets of existing ones.
     pub(super) fn take_connections(&mut self) {
         while let Some(handed) = self.handed.as_ref().and_then(|handed| handed.try_recv().ok()) {
-            // The peer of a connection that is dropped is gone.
+            // The peer is gone: the connection is dropped.
             let Some(key) = self.routes.named(&handed.packet) else { continue };
             match self.sockets.tcp().add(key, handed.stream) {
                 Ok(path) => self.datagram(Instant::now(), key, path, &handed.packet),
@@ -55,13 +55,16 @@ impl Shard {
         }
     }
 
-    /// After every input to a peer: takes what happened, sends what is to be sent, sets its timer.
+    /// To be called after every input to a peer: handles its events, sends its datagrams, sets its timer.
     pub(super) fn after_input(&mut self, now: Instant, key: Key) {
         let mut events = std::mem::take(&mut self.events);
         if let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) {
             peer.poll(now, &mut events);
             for pictured in peer.take_pictured() {
                 self.reports.send(Report::Pictured { peer: peer.id, pictured });
+            }
+            if let Some(speaking) = peer.take_speaking() {
+                self.reports.send(Report::Speaking { peer: peer.id, speaking });
             }
         }
         for event in events.drain(..) {
@@ -71,7 +74,7 @@ impl Shard {
         let Some(entry) = self.peers.get_mut(&key) else { return };
         if let Place::Here(peer) = &mut entry.place {
             peer.transmit(&mut self.sockets, |path, data| {
-                // What comes by a connection is the peer's whose connection it is.
+                // Packets of a TCP connection belong to the peer that owns it.
                 if path.transport != Transport::Tcp {
                     self.routes.sent(key, path.remote, data);
                 }
@@ -123,7 +126,7 @@ impl Shard {
                     peer.refuse(now, channel, "busy", "input comes faster than the session takes it");
                 }
             }
-            // A motion that is left out is made good by the next one.
+            // The next motion repairs one that is dropped.
             Ok(Some(Order::Motion(message))) => {
                 self.input.motion(Actor::Peer(peer.id), message);
             }

@@ -9,6 +9,9 @@ use crate::peer::publishing::Pictured;
 /// No main source in a slot, and two slots.
 const ROOM: &str = r#"{"source": {"type": "test"}, "share": false, "slots": 2}"#;
 
+/// After this nobody has been heard lately.
+const LONG: Duration = Duration::from_secs(10);
+
 impl Stage {
     /// A peer that is connected, and may publish.
     fn publisher(&mut self, socket: u64, name: Option<&str>) -> PeerId {
@@ -127,7 +130,7 @@ fn what_ends_a_publication_frees_its_slot() {
             _ => stage.report(Report::Unpublishable { peer: ann, kind: Camera }),
         }
         if end < 3 {
-            assert_eq!(stage.sources_shown(), [], "{end}");
+            assert!(stage.sources_shown().is_empty(), "{end}");
             assert!(stage.session.sources.get("ann").is_none(), "{end}");
         } else {
             assert_eq!(stage.sources_shown(), [(0, "ann")]);
@@ -167,4 +170,44 @@ fn a_name_that_is_taken_gets_a_number() {
     assert_eq!(stage.sources_shown(), [(0, "anna"), (1, "anna-2")]);
     let name = format!("peer-{}", &nameless.to_string()[..8]);
     assert_eq!(stage.publications(nameless), [(Camera, name.as_str(), None)]);
+}
+
+#[test]
+fn who_speaks_gets_the_slot_of_whoever_has_been_silent_for_the_longest() {
+    let mut stage = Stage::running(ROOM);
+    let peers: Vec<_> = (1..=3).map(|socket| stage.publisher(socket, None)).collect();
+    for (n, peer) in peers.iter().enumerate() {
+        stage.publish(*peer, Camera, Some(&format!("p{n}")));
+        stage.publish(*peer, Microphone, None);
+    }
+    let speak =
+        |stage: &mut Stage, n: usize, speaking| stage.report(Report::Speaking { peer: peers[n], speaking });
+    speak(&mut stage, 2, true);
+    assert_eq!(stage.sources_shown(), [(0, "p0"), (1, "p1")], "they have only just been shown");
+    speak(&mut stage, 2, false);
+    stage.pass(LONG);
+    speak(&mut stage, 0, true);
+    speak(&mut stage, 2, true);
+    assert_eq!(stage.sources_shown(), [(0, "p0"), (1, "p2")]);
+    assert_eq!(stage.publications(peers[1]).last(), Some(&(Microphone, "p1", None)));
+    assert_eq!(stage.publications(peers[2]).last(), Some(&(Microphone, "p2", Some(1))));
+    // Nobody is silent, or has been for long.
+    speak(&mut stage, 0, false);
+    speak(&mut stage, 1, true);
+    assert_eq!(stage.sources_shown(), [(0, "p0"), (1, "p2")]);
+    stage.pass(LONG);
+    speak(&mut stage, 1, true);
+    assert_eq!(stage.sources_shown(), [(0, "p1"), (1, "p2")]);
+    // A screen stays where it is.
+    stage.publish(peers[0], Screen, Some("p0"));
+    stage.report(Report::Gone { peer: peers[2], reason: "gone".into() });
+    assert_eq!(stage.sources_shown(), [(0, "p1"), (1, "p0")]);
+    stage.signal(peers[0], ClientMessage::Unpublish { kind: Camera });
+    stage.signal(peers[0], ClientMessage::Unpublish { kind: Microphone });
+    assert_eq!(stage.sources_shown(), [(0, "p1"), (1, "p0-screen")]);
+    stage.pass(LONG);
+    let late = stage.publisher(4, None);
+    stage.publish(late, Microphone, Some("late"));
+    stage.report(Report::Speaking { peer: late, speaking: true });
+    assert_eq!(stage.sources_shown(), [(0, "p1"), (1, "p0-screen")], "the other one speaks");
 }

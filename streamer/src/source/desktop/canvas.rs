@@ -1,4 +1,4 @@
-//! The pixels of something at an X server in shared memory, and its damage.
+//! The pixels of a window or pixmap of an X server in shared memory, and its damage.
 //!
 //! The shared memory always holds the whole picture as it was at the last capture; only rows that were
 //! damaged are copied into it, once, by the X server.
@@ -23,21 +23,21 @@ use crate::source::Error;
 /// Bytes of a pixel: BGRX.
 const PIXEL: u32 = 4;
 
-/// How a capture went.
+/// The result of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grab {
-    /// The rows are there.
+    /// The rows were captured.
     Done,
-    /// It has another size by now: [`Surface::adopt_size`](super::surface::Surface::adopt_size).
+    /// The size has changed: [`Surface::adopt_size`](super::surface::Surface::adopt_size).
     Resized,
 }
 
-/// What is read, and which part of it.
+/// The drawable that is captured, and which part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Area {
     /// A window or a pixmap.
     pub drawable: Drawable,
-    /// Its pixel at the top left of the picture.
+    /// The position in it of the picture's top left pixel.
     pub origin: (i16, i16),
     /// Size of the picture.
     pub size: Size,
@@ -52,10 +52,10 @@ pub struct Canvas {
     region: xfixes::Region,
 }
 
-/// Connects to a display and sees that it can be captured. Returns the connection and its screen.
+/// Connects to a display and checks that it can be captured. Returns the connection and its screen.
 ///
 /// # Errors
-/// [`Error::X`] when it cannot be reached, lacks an extension, or has not 32 bits to a pixel.
+/// [`Error::X`] when it cannot be reached, lacks an extension, or does not have 32 bits per pixel.
 pub fn connect(display: &Display) -> Result<(RustConnection, Screen), Error> {
     let (connection, number) = display.connect()?;
     let screen = connection.setup().roots.get(number).ok_or_else(|| x("it has no such screen"))?.clone();
@@ -83,7 +83,7 @@ impl Canvas {
         let regioned = connection.xfixes_create_region(region, &[]).map_err(x)?;
         let level = damage::ReportLevel::NON_EMPTY;
         let watched = connection.damage_create(damage, window, level).map_err(x)?;
-        // What is damaged from the start would keep the first event from ever coming.
+        // Initial damage would keep the first event from ever coming.
         let cleared = connection.damage_subtract(damage, x11rb::NONE, x11rb::NONE).map_err(x)?;
         let segment = Segment::new(&connection, bytes(area.size))?;
         for request in [regioned, watched, cleared] {
@@ -102,7 +102,7 @@ impl Canvas {
         self.connection.stream().as_fd()
     }
 
-    /// What is captured.
+    /// The area that is captured.
     pub fn area(&self) -> Area {
         self.area
     }
@@ -153,7 +153,7 @@ impl Canvas {
             replies.push(reply.map_err(x)?);
         }
         let mut grab = Grab::Done;
-        // Every reply is waited for: the server must not write any more when the memory is read.
+        // Waits for every reply: the server must not write while the memory is read.
         for reply in replies {
             match reply.reply() {
                 Ok(_) => {}
@@ -184,10 +184,10 @@ fn bytes(size: Size) -> usize {
     size.width as usize * size.height as usize * PIXEL as usize
 }
 
-/// Pixels must be BGRX in memory: nothing else is converted.
+/// Checks that pixels are BGRX in memory: no other format is converted.
 ///
 /// # Errors
-/// [`Error::X`] when those of this visual are not.
+/// [`Error::X`] when those of this visual have another format.
 pub fn check_format(
     connection: &RustConnection,
     screen: &Screen,

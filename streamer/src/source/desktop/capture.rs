@@ -40,9 +40,9 @@ pub struct Capture<S> {
     content: Content,
     load: Load,
     schedule: Schedule,
-    /// Captured, and not yet as the encoder takes it.
+    /// Rows that are captured but not yet converted for the encoder.
     unconverted: Rows,
-    /// `None` where the cursor is of no concern: a window's is that of its desktop.
+    /// `None` for a window, whose cursor is that of its desktop.
     pointer: Option<Pointer>,
     /// Rows with the cursor drawn into them.
     composed: Vec<u8>,
@@ -52,29 +52,29 @@ pub struct Capture<S> {
     started: bool,
 }
 
-/// The mouse pointer as it is known here.
+/// The mouse pointer, as far as it is known here.
 struct Pointer {
     mode: CursorMode,
     onlookers: Arc<Onlookers>,
     looks: Looks,
     shapes: Shapes,
-    /// Of the shape that the server told of last.
+    /// Serial of the shape that the server reported last.
     serial: Option<u32>,
-    /// As it was looked up last.
+    /// The shape when it was last looked up.
     cursor: Option<Arc<Cursor>>,
-    /// Where it is drawn in the encoder's picture; only with [`CursorMode::Embedded`].
+    /// Its position in the encoder's picture; only with [`CursorMode::Embedded`].
     drawn_at: Option<(i32, i32)>,
 }
 
 /// Who shows the cursor of a surface, and how.
 pub struct Pointing {
-    /// Told or drawn.
+    /// Whether viewers draw it, or it is drawn into the picture.
     pub mode: CursorMode,
     /// Who shows it beside the surface's own viewers.
     pub onlookers: Arc<Onlookers>,
 }
 
-/// What is encoded of a surface: its size, made even.
+/// The size that is encoded of a surface: made even.
 pub fn even(size: Size) -> Size {
     Size { width: size.width & !1, height: size.height & !1 }
 }
@@ -94,7 +94,7 @@ impl<S: Surface> Capture<S> {
         events: Outbox,
     ) -> Result<(Self, watch::Receiver<Size>), Error> {
         let content = Content::Screen;
-        // The encoder takes its time, which the surface can use to become ready.
+        // Starting the encoder takes time, in which the surface can become ready.
         let mut video = Video::new(settings, even(surface.size()), content, outlet, Arc::clone(&counters))?;
         surface.prepare()?;
         if surface.grab(&Rows::all(surface.size().height))? == Grab::Resized {
@@ -138,7 +138,7 @@ impl<S: Surface> Capture<S> {
     /// Runs until its handle is gone, or the X server or the encoder fails.
     ///
     /// # Errors
-    /// What failed.
+    /// [`Error`] of the X server or the encoder.
     pub fn run(&mut self, inbox: &Inbox<Request>) -> Result<(), Error> {
         let demand = Arc::clone(self.video.outlet().demand());
         loop {
@@ -204,7 +204,7 @@ impl<S: Surface> Capture<S> {
         }
     }
 
-    /// Tells why it ended.
+    /// Reports why the thread ended.
     pub fn ended(mut self, reason: String) {
         self.events.send(Event::Ended(Ended::Failed(reason)));
     }
@@ -228,7 +228,7 @@ impl<S: Surface> Capture<S> {
         match request {
             Request::Picture(answer) => {
                 let picture = self.picture()?;
-                // The asker may have given up.
+                // The requester may be gone.
                 let _ = answer.send(picture);
             }
             Request::Pointer(answer) => {
@@ -245,7 +245,7 @@ impl<S: Surface> Capture<S> {
         Ok(())
     }
 
-    /// Takes over what was drawn.
+    /// Captures the rows that were drawn to.
     fn capture(&mut self, now: Instant) -> Result<(), Error> {
         let rows = self.surface.take_damage()?;
         if !rows.is_empty() {
@@ -263,7 +263,7 @@ impl<S: Surface> Capture<S> {
         Ok(())
     }
 
-    /// Converts what has changed, for whoever encodes it.
+    /// Converts the rows that have changed, for encoders.
     fn show(&mut self, captured: Instant) -> Result<(), Error> {
         for strip in std::mem::take(&mut self.unconverted).strips() {
             self.convert(strip.clone())?;
@@ -274,7 +274,7 @@ impl<S: Surface> Capture<S> {
         Ok(())
     }
 
-    /// Converts what has changed, and encodes.
+    /// Converts the rows that have changed, and encodes.
     fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
         if !self.unconverted.is_empty() {
             self.show(captured)?;
@@ -313,10 +313,10 @@ impl<S: Surface> Capture<S> {
         }
     }
 
-    /// Starts again at another size, if the surface has one. What is published next is a keyframe of it.
+    /// Adopts another size of the surface, if it has one. The next unit is a keyframe of that size.
     fn follow_size(&mut self) -> Result<(), Error> {
         if !self.surface.adopt_size()? {
-            // Its pixels may be other ones all the same.
+            // Its pixels may have changed nevertheless.
             self.schedule.damaged(Instant::now());
             return Ok(());
         }
@@ -334,7 +334,7 @@ impl<S: Surface> Capture<S> {
         self.send(now, true)
     }
 
-    /// Looks up the shape of the cursor, and shows it.
+    /// Queries the shape of the cursor, and shows it.
     fn look_at_cursor(&mut self, now: Instant) -> Result<(), Error> {
         let Some(pointer) = &mut self.pointer else { return Ok(()) };
         let first = pointer.looks.looked(now);
@@ -356,7 +356,7 @@ impl<S: Surface> Capture<S> {
         Ok(())
     }
 
-    /// With an embedded cursor, moves it to where the pointer is. Answers whether it changed the picture.
+    /// Moves an embedded cursor to the pointer's position. Returns whether this changed the picture.
     fn follow_pointer(&mut self) -> Result<bool, Error> {
         let Some(pointer) = self.pointer.as_mut().filter(|pointer| pointer.mode == CursorMode::Embedded)
         else {
@@ -377,7 +377,7 @@ impl<S: Surface> Capture<S> {
 
     /// The surface as it is now, with the cursor.
     fn picture(&mut self) -> Result<Picture, Error> {
-        // What is newer than the last capture is still damaged, and so captured again for the encoder.
+        // Rows that are newer than the last capture stay damaged, and are captured again for the encoder.
         while self.surface.grab(&Rows::all(self.surface.size().height))? == Grab::Resized {
             self.follow_size()?;
         }
@@ -392,12 +392,12 @@ impl<S: Surface> Capture<S> {
 }
 
 impl Pointer {
-    /// When its shape is to be looked up, if at all.
+    /// When its shape is to be queried, if at all.
     fn look_at(&self, now: Instant, audience: Consumers) -> Option<Instant> {
         self.looks.due_at(now, audience != Consumers::Nobody || self.onlookers.any())
     }
 
-    /// Its shape now; `None` if nothing of it can be seen. What is known already is not asked for.
+    /// Its current shape; `None` if no part of it can be seen. Known shapes are not queried again.
     fn shape(&mut self, surface: &impl Surface) -> Result<Option<Arc<Cursor>>, Error> {
         if let Some(known) = self.serial.and_then(|serial| self.shapes.get(serial)) {
             return Ok(known.cursor.clone());
@@ -407,12 +407,12 @@ impl Pointer {
                 self.shapes.add(serial, cursor.clone());
                 Ok(cursor)
             }
-            // Something is shown all the same.
+            // An unknown shape is shown as the previous one, or as an arrow.
             Answer::Unknown => Ok(Some(self.cursor.clone().unwrap_or_else(|| Arc::new(Cursor::arrow())))),
         }
     }
 
-    /// What is drawn into the encoder's picture, and where.
+    /// The cursor that is drawn into the encoder's picture, and its position.
     fn drawn(&self) -> Option<(&Cursor, (i32, i32))> {
         Some((self.cursor.as_deref()?, self.drawn_at?))
     }

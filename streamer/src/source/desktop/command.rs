@@ -23,30 +23,30 @@ use crate::process::confine::{self, Depth};
 use crate::process::{self, Child, MARK, exit_text, tree};
 use crate::source::{Ended, Error};
 
-/// Time for programs to end by themselves after SIGTERM.
+/// Time for programs to exit after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-/// Size at which the output file is renamed to `.1` and begun anew.
+/// Size at which the output file is renamed to `.1` and a new one started.
 const MAX_OUTPUT: u64 = 1024 * 1024;
-/// How much of the output goes into the reason of an end.
+/// How much of the output is included in the reason of an end.
 const TAIL: usize = 1024;
 /// How long to wait for the last output of a command that has ended. Programs that it left behind may
 /// hold its output open.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// What makes toolkits cheap on an X server of ours, which draws in software and is encoded for what changes. With its
-/// default renderer a GTK 4 program paints its whole window for a blinking caret, by a software OpenGL at that.
+/// Makes toolkits cheap on our X servers, which draw in software and whose changes are encoded. With its
+/// default renderer a GTK 4 program repaints its whole window for a blinking caret, with a software OpenGL at that.
 const CHEAP_DRAWING: &[(&str, &str)] = &[("GSK_RENDERER", "cairo")];
 
-/// What a command runs in.
+/// The surroundings of a command.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// Its screen.
+    /// Its display.
     pub display: &'a Display,
-    /// Address of its sound server, as `PULSE_SERVER` has it.
+    /// Address of its sound server, for `PULSE_SERVER`.
     pub sound: Option<&'a str>,
-    /// Directory of what the session shares with its programs.
+    /// Directory that the session shares with its programs.
     pub dir: &'a Path,
-    /// Where its programs keep what is theirs.
+    /// The home of its programs.
     pub home: &'a Home,
     /// Homes that the web-server has made.
     pub homes: &'a HomeDirs,
@@ -61,7 +61,7 @@ pub struct RunningCommand {
 }
 
 impl RunningCommand {
-    /// Starts `command` with `env` on top of the environment of a session. `on_exit` is told how when it ends
+    /// Starts `command` with `env` on top of the environment of a session. `on_exit` is called when it ends
     /// by itself.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
     if status.success() { Ended::Finished(message) } else { Ended::Command(message) }
 }
 
-/// The home that is asked for. Where the web-server has made none it lasts as long as the session's directory.
+/// The requested home. If the web-server has not created one, it lasts as long as the session's directory.
 fn home(around: &Surroundings<'_>) -> Result<PathBuf, String> {
     let made = match around.home {
         Home::Session => around.homes.session.clone(),
@@ -190,12 +190,12 @@ fn environment(
         all.insert("PULSE_SERVER".into(), sound.into());
     }
     all.extend(env.iter().map(|(name, value)| (name.clone(), value.into())));
-    // Last: it is how leftovers are found.
+    // Last, so that `env` cannot change it: leftovers are found by it.
     all.insert(MARK.into(), mark.into());
     Ok(all)
 }
 
-/// Writes what a command prints to a file of bounded size and remembers its end.
+/// Writes the output of a command to a file of bounded size, and remembers its end.
 #[derive(Debug)]
 struct Output {
     shared: Arc<OutputState>,
@@ -228,7 +228,7 @@ impl Output {
         Ok(Self { shared })
     }
 
-    /// The last lines, once there is no more to come or it takes too long.
+    /// The last lines, once the output has ended or it takes too long.
     fn tail(&self) -> String {
         let tail = self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut tail, _) = self

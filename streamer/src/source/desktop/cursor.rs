@@ -1,4 +1,4 @@
-//! The mouse cursor: told to viewers as a PNG, or drawn into pictures.
+//! The mouse cursor: sent to viewers as a PNG, or drawn into pictures.
 //!
 //! The server names each shape by a serial, so that the pictures of an animated cursor are fetched and encoded once
 //! ([`Shapes`]), and only while there is somebody to see them ([`Looks`], [`Onlookers`]).
@@ -18,13 +18,13 @@ use crate::feed::Demand;
 use crate::media::Size;
 use crate::source::Error;
 
-/// Largest side that is believed; X servers refuse to show larger ones.
+/// Largest accepted side; X servers refuse to show larger cursors.
 const MOST_PIXELS: u16 = 512;
 
 /// Shapes that are remembered: those of a few animated cursors, 16 KB each as a rule and 1 MB at most.
 const MOST_SHAPES: usize = 64;
 
-/// What is shown when the server does not say what it shows: every X server has this arrow. `X` is black, `.` white.
+/// Shown when the server does not report its cursor: every X server has this arrow. `X` is black, `.` white.
 const ARROW: [&str; 17] = [
     ".          ",
     "..         ",
@@ -45,21 +45,21 @@ const ARROW: [&str; 17] = [
     "      ..   ",
 ];
 
-/// What an X server answers when it is asked for its cursor.
+/// An X server's reply when it is asked for its cursor.
 #[derive(Debug)]
 pub enum Answer {
-    /// This shape; `None` if nothing of it can be seen.
+    /// This shape; `None` if no part of it can be seen.
     Shape {
-        /// Names the shape.
+        /// Serial of the shape.
         serial: u32,
         /// The shape.
         cursor: Option<Arc<Cursor>>,
     },
-    /// It refuses to say, as it does of a cursor that was freed while it is shown (`xsetroot -cursor_name`).
+    /// It refuses, as for a cursor that was freed while it is shown (`xsetroot -cursor_name`).
     Unknown,
 }
 
-/// A shape: pixels with alpha, and the point of it that points.
+/// A shape: pixels with alpha, and its hot spot.
 #[derive(Debug)]
 pub struct Cursor {
     width: u16,
@@ -78,7 +78,7 @@ impl PartialEq for Cursor {
 }
 
 impl Cursor {
-    /// The cursor as XFIXES describes it; `None` if nothing of it can be seen.
+    /// The cursor as XFIXES describes it; `None` if no part of it can be seen.
     pub fn new(reply: GetCursorImageReply) -> Option<Self> {
         let GetCursorImageReply { width, height, xhot, yhot, cursor_image: pixels, .. } = reply;
         let plausible = width <= MOST_PIXELS && height <= MOST_PIXELS;
@@ -199,7 +199,7 @@ impl Shapes {
     }
 }
 
-/// When the shape of the cursor is looked up: once at the start, then after it has changed, while somebody can see it,
+/// Decides when the shape of the cursor is queried: once at the start, then after it has changed, while somebody can see it,
 /// and no more often than pictures are made.
 #[derive(Debug)]
 pub struct Looks {
@@ -209,7 +209,7 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// It has not been looked up yet.
+    /// It has not been queried yet.
     pub fn new(fps: u32) -> Self {
         Self { interval: Duration::from_secs(1) / fps.max(1), changed: true, last: None }
     }
@@ -219,13 +219,13 @@ impl Looks {
         self.changed = true;
     }
 
-    /// It is looked up now. Answers whether that is the first time.
+    /// Notes that it is queried now. Returns whether that is the first time.
     pub fn looked(&mut self, now: Instant) -> bool {
         self.changed = false;
         self.last.replace(now).is_none()
     }
 
-    /// When to look it up, if at all. `seen`: somebody can see it.
+    /// When to query it, if at all. `seen`: somebody can see it.
     pub fn due_at(&self, now: Instant, seen: bool) -> Option<Instant> {
         match self.last {
             None => Some(now),
@@ -234,26 +234,26 @@ impl Looks {
     }
 }
 
-/// The other sources that show the cursor of a desktop: its windows that are shared.
+/// The other sources that show the cursor of a desktop: its shared windows.
 #[derive(Debug)]
 pub struct Onlookers {
     count: AtomicU32,
-    /// What wakes the desktop.
+    /// Wakes the desktop's thread.
     desktop: Arc<Demand>,
 }
 
 impl Onlookers {
-    /// None yet, at the desktop whose thread sleeps on this demand.
+    /// No onlookers yet, for the desktop whose thread sleeps on this demand.
     pub fn of(desktop: Arc<Demand>) -> Self {
         Self { count: AtomicU32::new(0), desktop }
     }
 
-    /// There is one.
+    /// Whether there is any.
     pub fn any(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
     }
 
-    /// One more, for as long as the answer lives.
+    /// Adds one, for as long as the returned value lives.
     pub fn join(self: &Arc<Self>) -> Onlooker {
         self.count.fetch_add(1, Ordering::AcqRel);
         self.desktop.wake();

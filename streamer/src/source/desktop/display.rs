@@ -14,7 +14,7 @@ use x11rb::rust_connection::{DefaultStream, RustConnection};
 
 use crate::source::Error;
 
-/// What went wrong, in the X server's words.
+/// The error that the X server reports.
 pub fn x(error: impl std::fmt::Display) -> Error {
     Error::X(error.to_string())
 }
@@ -31,7 +31,7 @@ pub struct Display {
 
 /// Longest cookie file that is read, in bytes: one for a session has about 100.
 const MAX_XAUTHORITY: u64 = 64 * 1024;
-/// The way of proving who one is that every X server knows.
+/// The authorization method that every X server supports.
 const COOKIE: &[u8] = b"MIT-MAGIC-COOKIE-1";
 
 impl Display {
@@ -77,7 +77,7 @@ impl Display {
     }
 }
 
-/// XTest §5, `XTestGrabControl`. A server without XTest is left as it is: it can be looked at, if not steered.
+/// XTest §5, `XTestGrabControl`. On a server without XTest this does nothing: it can be captured, but not steered.
 fn exempt_from_grabs(connection: &RustConnection) -> Result<(), ReplyError> {
     if connection.extension_information(xtest::X11_EXTENSION_NAME)?.is_some() {
         connection.xtest_grab_control(true)?.check()?;

@@ -1,4 +1,4 @@
-//! What a desktop has that was given no command: a window manager, whose menu starts programs, and a terminal.
+//! The contents of a desktop without a command: a window manager, whose menu starts programs, and a terminal.
 
 use std::ffi::OsStr;
 
@@ -6,7 +6,7 @@ use common::spec::Command;
 
 use crate::process;
 
-/// What it takes.
+/// The programs that it needs.
 const PROGRAMS: [&str; 2] = ["openbox", "xterm"];
 
 /// The terminal is started by the window manager, which forgets windows that appear while it starts. The colour is decoration: a
@@ -14,7 +14,7 @@ const PROGRAMS: [&str; 2] = ["openbox", "xterm"];
 const SCRIPT: &str =
     "xsetroot -solid '#29323c' 2>/dev/null; exec openbox --startup 'xterm -fa Monospace -fs 11'";
 
-/// The command, where its programs are there; else the desktop stays empty.
+/// The command, if its programs are installed; otherwise the desktop stays empty.
 pub fn command() -> Option<Command> {
     command_in(&process::search_path())
 }

@@ -61,15 +61,15 @@ use crate::media::{Picture, Size};
 /// The session's command is started without sound when that takes longer than this; it takes about 0.1 s,
 /// most of which is over by then.
 const SOUND_PATIENCE: Duration = Duration::from_secs(1);
-/// From the moment at which the clients of a dead X server notice to that at which its death is known: milliseconds.
+/// Longest wait for the news of an X server's death after its clients have lost their connections. It takes milliseconds.
 const X_SERVER_PATIENCE: Duration = Duration::from_millis(200);
-/// How often it is looked whether it is.
+/// Polling interval of that wait.
 const X_SERVER_LOOK: Duration = Duration::from_millis(5);
 
-/// A running desktop. Its parts end in the order in which they stand here: the X server before the threads
-/// that talk to it, as they would wait for one that does not answer any more.
+/// A running desktop. Its parts end in the order of these fields: the X server before the threads
+/// that talk to it, which would otherwise wait for a server that no longer responds.
 pub struct Desktop {
-    /// What ends from here on was told to.
+    /// From here on, parts end because they were told to.
     _stopping: Stopping,
     _command: Option<RunningCommand>,
     sink: Option<X11Sink>,
@@ -89,7 +89,7 @@ pub struct Desktop {
 /// Starts a desktop.
 ///
 /// # Errors
-/// [`Error`] when a part of it does not come up; those before it are ended again.
+/// [`Error`] when a part of it does not start; the parts before it are ended again.
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let Outlets { video, audio, counters, events, shared_dir, homes, furnish, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
@@ -127,7 +127,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         let give_up = end.callback();
         let is_ours = server.is_some();
         move |reason| {
-            // Another's may come back whenever it likes.
+            // An X server that is not ours may come back at any time.
             if is_ours {
                 give_up(Ended::XServer(reason));
             }
@@ -135,7 +135,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     })?;
     let watcher = watcher::start(&display, events.clone())?;
     let clipboard = Arc::new(XClipboard::start(&display, events)?);
-    // Nothing is put onto a display of somebody else's.
+    // Nothing is started on a display that is not ours.
     let own = (furnish && server.is_some() && spec.command.is_none()).then(furniture::command).flatten();
     let command = spec.command.as_ref().or(own.as_ref());
     if let (Some(sound), Some(_)) = (&sound, command) {
@@ -219,11 +219,11 @@ impl Running for Desktop {
     }
 }
 
-/// The end of a desktop is told once, by the part that ends first: the others follow from it.
+/// Reports the end of a desktop once, by the part that ends first: the others follow from it.
 #[derive(Clone)]
 struct End {
     told: Arc<AtomicBool>,
-    /// The X server is ours, and its end is told.
+    /// Whether the X server is ours, so that its end is reported.
     x_server: bool,
     events: Events,
 }
@@ -233,8 +233,8 @@ impl End {
         Self { told: Arc::new(AtomicBool::new(false)), x_server, events }
     }
 
-    /// When an X server dies its clients notice by their lost connections, often before it is known to have died. Waits
-    /// a moment, so that what is told is the cause and not what follows from it.
+    /// When an X server dies, its clients notice by their lost connections, often before its end is known. Waits
+    /// a moment, so that the cause is reported and not its consequence.
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn let_x_server_speak(&self) {
         let deadline = Instant::now() + X_SERVER_PATIENCE;
@@ -247,7 +247,7 @@ impl End {
         !self.told.swap(true, Ordering::AcqRel)
     }
 
-    /// To be called with what happened, on a thread that does not belong to what is ended.
+    /// To be called with the end, on a thread that is not one of the parts.
     fn callback(&self) -> impl FnOnce(Ended) + Send + 'static {
         let end = self.clone();
         move |ended| {
@@ -263,7 +263,7 @@ impl End {
     }
 }
 
-/// From its drop on, what ends is not told of.
+/// Once this is dropped, no end is reported.
 struct Stopping(End);
 
 impl Drop for Stopping {

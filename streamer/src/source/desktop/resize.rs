@@ -9,7 +9,7 @@ use super::display::x;
 use crate::media::Size;
 use crate::source::Error;
 
-/// Our modes are named so, and removed when they are no longer used.
+/// Prefix of the names of our modes, which are removed when they are no longer used.
 const PREFIX: &str = "oriel-";
 /// Sizes that games ask for when they want the whole screen. Where the one that they want is missing they take the next larger
 /// one (SDL), and that would be the X server's whole frame buffer. So those that are larger than the screen are listed, too: a
@@ -32,14 +32,14 @@ const USUAL: [(u32, u32); 16] = [
     (2560, 1440),
     (3840, 2160),
 ];
-/// What programs take a pixel for: 96 to the inch.
+/// The size of a pixel for programs: 96 to the inch.
 const DPI: f64 = 96.0;
 
-/// What shows the screen.
+/// The output that shows the screen, and its CRTC.
 struct Head {
     crtc: randr::Crtc,
     output: randr::Output,
-    /// Set now; 0 if the output is off.
+    /// The current mode; 0 if the output is off.
     mode: randr::Mode,
     size: Size,
 }
@@ -62,7 +62,7 @@ pub fn set_size(connection: &RustConnection, root: Window, size: Size) -> Result
     let head = head(connection, root)?;
     let mode = mode(connection, root, head.output, size)?;
     if let Err(error) = apply(connection, root, &head, size, mode) {
-        // Whatever part of it was done is undone; the first error says what went wrong.
+        // A partial change is undone; the first error is reported.
         let _ = apply(connection, root, &head, head.size, head.mode);
         return Err(error);
     }
@@ -83,7 +83,7 @@ fn offer(
     let possible = sizes.into_iter().filter(|size| size.width <= most.width && size.height <= most.height);
     let wanted: Vec<_> = possible.chain([screen]).collect();
     let known = Modes::of(connection, root, output)?;
-    // All are asked for before the first answer is waited for.
+    // All are requested before the first reply is waited for.
     let missing = wanted.iter().filter(|size| known.of_size(**size).is_none());
     let created: Vec<_> = missing.map(|size| create(connection, root, *size)).collect::<Result<_, _>>()?;
     for created in created {
@@ -92,7 +92,7 @@ fn offer(
     }
     for (size, mode) in known.ours() {
         if !wanted.contains(&size) {
-            // Somebody else may use it: then it stays.
+            // If another client uses it, it stays.
             connection.randr_delete_output_mode(output, mode).map_err(x)?.ignore_error();
             connection.randr_destroy_mode(mode).map_err(x)?.ignore_error();
         }
@@ -126,7 +126,7 @@ impl Modes {
         all.find(|(mode, _)| size_of(mode) == size).map(|(mode, _)| mode.id)
     }
 
-    /// Those that we have made.
+    /// The modes that we have created.
     fn ours(&self) -> impl Iterator<Item = (Size, randr::Mode)> {
         self.0.iter().filter(|(_, is_ours)| *is_ours).map(|(mode, _)| (size_of(mode), mode.id))
     }
@@ -165,7 +165,7 @@ fn mode(
     Ok(mode)
 }
 
-/// Asks for a mode of this size.
+/// Creates a mode of this size.
 fn create(
     connection: &RustConnection,
     root: Window,
@@ -174,7 +174,7 @@ fn create(
     let width = size.width as u16;
     let height = size.height as u16;
     let name = format!("{PREFIX}{width}x{height}");
-    // The times mean nothing where there is no monitor; they must only be plausible: 60 Hz.
+    // Without a monitor the timings mean nothing, but they must be plausible: 60 Hz.
     let info = randr::ModeInfo {
         width,
         height,

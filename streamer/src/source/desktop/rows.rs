@@ -1,8 +1,8 @@
-//! Which rows of a picture have changed: a few strips of whole rows.
+//! The rows of a picture that have changed: a few strips of whole rows.
 
 use std::ops::Range;
 
-/// Strips closer than this are one: a request to the X server costs as much as copying some rows.
+/// Strips closer than this are joined: a request to the X server costs as much as copying some rows.
 const CLOSE: u32 = 16;
 /// Most strips; the closest ones are joined when there are more.
 const MOST: usize = 8;

@@ -21,7 +21,7 @@ use super::surface::{Change, Surface};
 use crate::media::Size;
 use crate::source::Error;
 
-/// A screen that is resized again and again while we look at it is given up after this many times.
+/// Attempts to read the size of a screen that is resized meanwhile.
 const RESIZES: usize = 20;
 
 /// The screen of an X server.
@@ -34,7 +34,7 @@ impl Screen {
     /// Connects to it and begins to watch its damage, size and cursor; the pointer's motion if `pointer`.
     ///
     /// # Errors
-    /// [`Error::X`] when it cannot be reached, lacks an extension, or has not 32 bits to a pixel.
+    /// [`Error::X`] when it cannot be reached, lacks an extension, or does not have 32 bits per pixel.
     pub fn connect(display: &Display, pointer: bool) -> Result<Self, Error> {
         let (connection, screen) = canvas::connect(display)?;
         let root = screen.root;
@@ -88,7 +88,7 @@ impl Surface for Screen {
         for _ in 0..RESIZES {
             let size = root_size(self.canvas.connection(), self.root)?;
             self.canvas.retarget(area(self.root, size))?;
-            // Damage up to here is in what is grabbed now.
+            // Damage up to here is included in the next capture.
             self.take_damage()?;
             if self.grab(&Rows::all(size.height))? == Grab::Done {
                 return Ok(true);
@@ -125,7 +125,7 @@ fn area(root: Window, size: Size) -> Area {
     Area { drawable: root, origin: (0, 0), size }
 }
 
-/// Raw motion is told of whoever has grabbed the pointer.
+/// Raw motion is reported even while another client has grabbed the pointer.
 fn select_motion(connection: &RustConnection, root: Window) -> Result<(), Error> {
     connection.xinput_xi_query_version(2, 2).map_err(x)?.reply().map_err(x)?;
     let mask = xinput::EventMask {

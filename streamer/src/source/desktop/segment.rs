@@ -25,7 +25,7 @@ impl Segment {
     /// Makes a segment of `len` bytes and attaches the server to it.
     ///
     /// # Errors
-    /// When the system has not enough memory or the server refuses it.
+    /// The system has not enough memory, or the server refuses it.
     pub fn new(connection: &RustConnection, len: usize) -> Result<Self, Error> {
         let (address, memory) = map(len).map_err(|e| Error::Io {
             what: format!("sharing {len} bytes with the X server"),
@@ -37,12 +37,12 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Its name at the server.
+    /// The segment's id at the server.
     pub fn id(&self) -> shm::Seg {
         self.id
     }
 
-    /// What the server wrote.
+    /// The pixels that the server has written.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping has `len` bytes as long as `self` lives, and cannot be truncated (it is
         // sealed). The server writes only while a request of ours asks it to; the one thread that uses the
@@ -50,7 +50,7 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(self.address.cast(), self.len) }
     }
 
-    /// Detaches the server from it.
+    /// Detaches the server from the segment.
     pub fn detach(self, connection: &RustConnection) -> Result<(), Error> {
         connection.shm_detach(self.id).map_err(x)?.ignore_error();
         Ok(())

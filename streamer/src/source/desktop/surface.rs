@@ -9,7 +9,7 @@ use super::rows::Rows;
 use crate::media::Size;
 use crate::source::{Error, WindowInfo};
 
-/// What has changed.
+/// A change of the surface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Something was drawn.
@@ -20,14 +20,14 @@ pub enum Change {
     Cursor(u32),
     /// The pointer has moved.
     Pointer,
-    /// A window says something else of itself.
+    /// A window's title or class has changed.
     Window(WindowInfo),
 }
 
 /// Something that an X server shows. Its pixels are in memory as of the last capture; what was drawn since is
 /// taken over by rows.
 pub trait Surface: Send {
-    /// What holds its pixels.
+    /// The memory with its pixels.
     fn canvas(&self) -> &Canvas;
 
     /// Readable when the server has sent something.
@@ -51,7 +51,7 @@ pub trait Surface: Send {
     }
 
     /// The next thing that has changed, without waiting. Everything must be taken before sleeping on
-    /// [`Surface::fd`]: answers to requests bring events with them.
+    /// [`Surface::fd`]: replies to requests bring events with them.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone, [`Error::NoWindow`] when the window is.
@@ -82,7 +82,7 @@ pub trait Surface: Send {
     /// As of [`Surface::next_change`].
     fn grab(&self, rows: &Rows) -> Result<Grab, Error>;
 
-    /// Looks up its size. If it is another one, makes new memory for it and captures all of it; answers whether
+    /// Queries its size. If it has changed, allocates new memory and captures all of it; returns whether
     /// it was.
     ///
     /// # Errors

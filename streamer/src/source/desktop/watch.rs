@@ -1,8 +1,8 @@
-//! Looks whether the X server answers. Requests to it block for as long as it does not (stopped, swapped out, hung in a driver), so
-//! that nobody who waits for one could say so.
+//! Checks whether the X server responds. While it does not (stopped, swapped out, hung in a driver), all requests to it block, so
+//! that threads that wait for one cannot report it.
 //!
 //! ```text
-//! answers ──nothing for PATIENCE──▶ stalled (the source is offline) ──an answer──▶ answers
+//! responds ──nothing for PATIENCE──▶ stalled (the source is offline) ──a reply──▶ responds
 //!                                      └──nothing for LIMIT──▶ given up: the session ends, if the server is its own
 //! ```
 
@@ -19,14 +19,14 @@ use x11rb::rust_connection::RustConnection;
 use super::display::Display;
 use crate::source::{Error, Event, Events};
 
-/// From one question to the next.
+/// Interval of requests.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// A server that has not answered for so long is stalled. One that is only busy answers within tenths of a second.
+/// A server that has not replied for this long is stalled. One that is only busy replies within tenths of a second.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// One that has not answered for so long does not come back.
+/// A server that has not replied for this long is given up.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks until it is dropped.
+/// Watches the server until this is dropped.
 #[derive(Debug)]
 pub struct Watch {
     news: SyncSender<News>,
@@ -40,7 +40,7 @@ enum News {
 }
 
 impl Watch {
-    /// Begins to ask. `give_up` is called with the reason when the server does not come back.
+    /// Starts watching. `give_up` is called with the reason when the server does not recover.
     ///
     /// # Errors
     /// [`Error`] when the server cannot be connected to, or there are no more threads.
@@ -54,7 +54,7 @@ impl Watch {
         let (news, heard) = sync_channel(2);
         let (ask, asked) = sync_channel(1);
         let answers = news.clone();
-        // It ends with whoever asks, or with the server that it waits for.
+        // This thread ends with the watching one, or with the server that it waits for.
         crate::thread::spawn("x-ping", move || answer(&connection, &asked, &answers)).map_err(failed)?;
         let run = move || {
             if let Some(reason) = watch(&ask, &heard, &events) {
@@ -78,16 +78,16 @@ impl Drop for Watch {
     }
 }
 
-/// Asks the server once for each question.
+/// Sends one request to the server for each message.
 fn answer(connection: &RustConnection, asked: &Receiver<()>, answers: &SyncSender<News>) {
     while asked.recv().is_ok() {
         let reply = connection.get_input_focus().map(|cookie| cookie.reply());
-        // A server that is gone is somebody else's to tell.
+        // That the server is gone is reported elsewhere.
         let Ok(Ok(_)) = reply else { return };
         if answers.send(News::Answer).is_err() {
             return;
         }
-        // What is told to every client is not read otherwise.
+        // Events for all clients are not read otherwise.
         while let Ok(Some(_)) = connection.poll_for_event() {}
     }
 }
@@ -122,7 +122,7 @@ fn watch(ask: &SyncSender<()>, heard: &Receiver<News>, events: &Events) -> Optio
     }
 }
 
-/// The control loop takes what it is told within moments, or the session is ending.
+/// Sends an event. The control loop reads it within moments, unless the session is ending.
 fn tell(events: &Events, event: impl Fn() -> Event) {
     const TRIES: u32 = 50;
     for _ in 0..TRIES {

@@ -24,9 +24,9 @@ use crate::process::{self, Child, exit_text, log_tail};
 use crate::source::Error;
 use crate::wake::wait_readable;
 
-/// How long the server may take until it is ready; it takes about 0.1 s.
+/// Timeout until the server is ready; usually it takes about 0.1 s.
 const READY_TIME: Duration = Duration::from_secs(10);
-/// How long it may take to end when told to.
+/// Timeout for the end of the server after it was told to end.
 const STOP_TIME: Duration = Duration::from_secs(2);
 /// How much of its log goes into an error message.
 const TAIL: u64 = 1024;
@@ -43,7 +43,7 @@ pub struct XServer {
 }
 
 impl XServer {
-    /// Starts one and returns when programs can connect. `on_death` is told when it ends by itself.
+    /// Starts a server and returns when programs can connect. `on_death` is called when it ends by itself.
     ///
     /// The screen is as large as can ever be asked for: RandR cannot make Xvfb's larger than it was at first.
     ///
@@ -61,7 +61,7 @@ impl XServer {
         let command = command(&program, &xauthority, &log, tell.as_raw_fd());
         let command = command.map_err(|e| failed(format!("opening its log: {e}")))?;
 
-        // Until it is ready, its end is told by our error and not by the callback.
+        // Until it is ready, its end is reported by our error, not by the callback.
         let stopping = Arc::new(AtomicBool::new(true));
         let stopped = Arc::clone(&stopping);
         let child = process::spawn("x-server", command, Some(tell), move |status| {
@@ -92,7 +92,7 @@ impl XServer {
         }
     }
 
-    /// Where programs find it.
+    /// The display for programs.
     pub fn display(&self) -> &Display {
         &self.display
     }
@@ -162,7 +162,7 @@ fn read_number(ready: OwnedFd, deadline: Instant) -> Result<u16, String> {
     text.trim().parse().map_err(|_| format!("answered {text:?} instead of a display number"))
 }
 
-/// Name of the file in the run directory that says what an X server has put into `/tmp`.
+/// Name of the file in the run directory that lists what an X server has put into `/tmp`.
 pub const FOOTPRINT_FILE: &str = "x-display";
 
 /// What an X server puts into `/tmp`, and leaves there when it is killed.
@@ -170,7 +170,7 @@ pub const FOOTPRINT_FILE: &str = "x-display";
 pub struct Footprint {
     number: u16,
     pid: i32,
-    /// Inode and time of change of its socket: another server may have taken the number since.
+    /// Inode and change time of its socket: another server may have taken the display number since.
     socket: Option<(u64, i64, i64)>,
 }
 

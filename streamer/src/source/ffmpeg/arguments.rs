@@ -1,6 +1,6 @@
-//! Command lines for ffmpeg: pure text, so that they can be looked at in tests.
+//! Command lines for ffmpeg: pure text, so that tests can check them.
 //!
-//! Picture and sound leave ffmpeg by a pipe of their own each: with both in one, its writer holds either back until
+//! Picture and sound leave ffmpeg by separate pipes: with both in one, its writer holds either back until
 //! it has one of the other.
 
 use std::os::fd::RawFd;
@@ -11,36 +11,36 @@ use super::secrets::percent_decoded;
 use crate::encode::rate::default_bitrate;
 use crate::media::Size;
 
-/// What ffmpeg reads.
+/// An input of ffmpeg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A URL.
     Url(String),
-    /// A URL that may hold a secret, in its path or query, too: told by its standard input ([`playlist`]), as everybody on this machine can see
+    /// A URL that may contain a secret, even in its path or query: passed on standard input ([`playlist`]), as everybody on this machine can see
     /// arguments.
     Secret(String),
-    /// A file, read at its own speed; `true`: again and again.
+    /// A file, read at its own speed; `true`: in a loop.
     File(String, bool),
     /// Its standard input, in this container; written by a program.
     Program(Container),
-    /// Its standard input, written by us, with times that are kept: H.264 and sound in FLV.
+    /// Its standard input, written by us, with timestamps that are kept: H.264 and sound in FLV.
     OurFlv,
     /// The same: VP8, VP9 or AV1 in IVF.
     OurIvf,
 }
 
-/// What a program writes.
+/// The container that a program writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// MPEG transport stream.
     MpegTs,
     /// Fragmented MP4.
     Mp4,
-    /// H.264 without a container and so without times: they are those of arrival.
+    /// H.264 without a container and so without timestamps: the times of arrival are used.
     H264,
     /// VP8, VP9 or AV1, frame by frame.
     Ivf,
-    /// Something else; ffmpeg finds out.
+    /// Something else, which ffmpeg detects.
     Unknown,
 }
 
@@ -48,7 +48,7 @@ impl Container {
     /// How many bytes [`Container::of`] needs.
     pub const SAMPLE: usize = 12;
 
-    /// The container of what begins so.
+    /// The container of data that begins with these bytes.
     pub fn of(beginning: &[u8]) -> Self {
         match beginning {
             [0x47, ..] => Self::MpegTs,
@@ -60,16 +60,16 @@ impl Container {
     }
 }
 
-/// Passed on or encoded.
+/// How the picture is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Passed on; refused if it is not of these codecs.
+    /// Passed through; refused if it has another codec.
     Copy(Codecs),
-    /// Encoded anew by this.
+    /// Re-encoded with this encoder.
     Encode(Encoder),
 }
 
-/// Codecs that can be passed on. They leave ffmpeg in containers that hold no others.
+/// Codecs that can be passed through, by the container in which they leave ffmpeg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codecs {
     /// H.264, in MPEG-TS.
@@ -78,7 +78,7 @@ pub enum Codecs {
     Open,
 }
 
-/// An encoder of ffmpeg's.
+/// An encoder of ffmpeg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoder {
     /// H.264, by libx264.
@@ -88,7 +88,7 @@ pub enum Encoder {
 }
 
 impl Action {
-    /// From a spec's word. Copying begins with the usual codec; which one it is, is seen when ffmpeg refuses it.
+    /// From a spec. Copying starts with the usual codec; if it is another one, ffmpeg refuses it.
     pub fn of(mode: VideoMode) -> Self {
         match mode {
             VideoMode::H264 => Self::Encode(Encoder::H264),
@@ -97,59 +97,59 @@ impl Action {
         }
     }
 
-    /// The picture leaves ffmpeg in IVF, not in MPEG-TS.
+    /// Whether the picture leaves ffmpeg in IVF, not in MPEG-TS.
     pub fn gives_ivf(self) -> bool {
         matches!(self, Self::Copy(Codecs::Open) | Self::Encode(Encoder::Vp8))
     }
 }
 
-/// What becomes of the picture.
+/// How the picture is processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
-    /// Passed on or encoded.
+    /// How the picture is treated.
     pub action: Action,
     /// Scaled to this height.
     pub height: Option<u32>,
-    /// Made of half pictures, which are put together. That takes one picture more of delay.
+    /// De-interlaced, at the cost of one picture of delay.
     pub interlaced: bool,
     /// Encoded at this bitrate; chosen from the size if absent.
     pub bitrate_kbps: Option<u32>,
     /// Size and frame rate before scaling, where they are known.
     pub known: Option<(Size, u32)>,
-    /// Its colours are those of HDTV, and it does not say so: they are told apart by its size alone, which is to change.
+    /// Its colours are those of HDTV without being declared: they follow from its size, which is about to change.
     pub hdtv: bool,
 }
 
-/// All of it.
+/// A whole command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What is read.
+    /// The input.
     pub input: Input,
-    /// What becomes of the picture, which is written to this descriptor.
+    /// How the picture is processed, and the descriptor that it is written to.
     pub picture: Option<(Picture, RawFd)>,
-    /// Where sound is written to, as Opus; none if absent.
+    /// The descriptor that sound is written to, as Opus; none if absent.
     pub sound: Option<RawFd>,
 }
 
-/// What remote inputs may be fetched by. Files of this machine are not among them: a playlist from elsewhere must not
+/// Protocols for remote inputs. Files of this machine are not among them: a playlist from elsewhere must not
 /// name one.
 const REMOTE_PROTOCOLS: &str = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
 /// The same for a playlist that we write.
 const PLAYLIST_PROTOCOLS: &str =
     "pipe,rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,hls,crypto,rtmp,rtmps,srt";
-/// What a file may name.
+/// Protocols that a file may refer to.
 const FILE_PROTOCOLS: &str = "file,crypto";
-/// Standard input alone.
+/// Protocols for standard input alone.
 const PIPE_PROTOCOLS: &str = "pipe";
-/// How long a stream by URL is looked at before it is shown: ffmpeg's own 5 s and more would all be waited for.
+/// How long ffmpeg analyses a stream by URL before it is shown; its default is 5 s and more.
 const LIVE: &str = "-fpsprobesize 0 -analyzeduration 1000000";
 /// The same in a playlist.
 const LIVE_OPTIONS: &str = "option fpsprobesize 0\noption analyzeduration 1000000\n";
 /// Size that is assumed where none is known.
 const ASSUMED: (Size, u32) = (Size { width: 1280, height: 720 }, 30);
-/// Sound, bit per second: as our own encoder's.
+/// Bitrate of sound, bits per second: as that of our own encoder.
 const SOUND_BPS: &str = "96k";
-/// A joiner waits for so long at most, and a seamless switch needs a cached GOP that is short.
+/// Interval of keyframes: a peer that joins waits this long at most, and a seamless switch needs a short cached GOP.
 const KEYFRAMES: &str = "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+2))";
 
 impl Input {
@@ -158,7 +158,7 @@ impl Input {
         let text = input.expose();
         match text.split_once("://") {
             Some(("file", path)) => {
-                // RFC 8089: the host is this one, whether it is named or not.
+                // RFC 8089: the host is this machine, whether it is named or not.
                 let path =
                     path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
                 Self::File(percent_decoded(path), repeat)
@@ -171,14 +171,14 @@ impl Input {
 }
 
 impl Input {
-    /// Nobody has looked at its pictures before ffmpeg does: not those that we give to it.
+    /// Whether ffmpeg is the first to parse the pictures, as it is not for those that we write to it.
     fn is_theirs(&self) -> bool {
         !matches!(self, Self::OurFlv | Self::OurIvf)
     }
 
-    /// Which video is taken. Of a file it is what ffmpeg chooses: the one that is marked as the film, then the largest; covers come
-    /// first in some, and not all are marked as such. Of anything else it is the first that is no cover, so that
-    /// picture and sound are of one program.
+    /// Selects the video. For a file, ffmpeg chooses: the one that is marked as default, then the largest; in some files covers come
+    /// first, and not all are marked as such. For anything else it is the first that is no cover, so that
+    /// picture and sound belong to one program.
     fn film(&self) -> &'static str {
         match self {
             Self::File(..) => "-an -sn -dn",
@@ -187,16 +187,16 @@ impl Input {
     }
 }
 
-/// A playlist, as ffmpeg's demuxer `concat` reads it, of this URL alone.
+/// A playlist for ffmpeg's demuxer `concat`, with only this URL.
 pub fn playlist(url: &str) -> String {
     let transport = if url.starts_with("rtsp") { "option rtsp_transport tcp\n" } else { "" };
     format!("ffconcat version 1.0\nfile '{}'\n{LIVE_OPTIONS}{transport}", url.replace('\'', r"'\''"))
 }
 
 impl Plan {
-    /// What ffmpeg is started with.
+    /// The arguments of ffmpeg.
     pub fn arguments(&self) -> Vec<String> {
-        // Messages say how grave they are. What is passed on, and whether there is sound, is told by some that are not.
+        // Messages have levels. Some of lower levels tell what is passed through, and whether there is sound.
         let level = if self.describes() { "level+info" } else { "level+error" };
         let mut all = words("-hide_banner -nostdin -nostats -loglevel");
         all.push(level.to_owned());
@@ -208,8 +208,8 @@ impl Plan {
         }
         if let Some(fd) = self.sound {
             all.extend(words("-map 0:a:0? -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
-            // An output without a stream is an error, and to begin anew without it would be to connect twice. Where there is no
-            // sound, what is mapped is what ffmpeg chooses: one picture, which is no sound and so left out.
+            // An output without a stream is an error, and restarting without it would mean to connect twice. Where there is no
+            // sound, ffmpeg maps a picture of its choice instead, which is ignored.
             let instead = self.picture.is_some() && self.input.is_theirs();
             all.extend(words(if instead { "-c:v copy -frames:v 1" } else { "-vn" }));
             all.extend(words("-c:a libopus -application lowdelay -frame_duration 20 -vbr on -b:a"));
@@ -219,8 +219,8 @@ impl Plan {
         all
     }
 
-    /// ffmpeg is to say what it passes on, as the container may say how it is to be shown, whether there is sound, and whether the picture of
-    /// a file is only its cover.
+    /// Whether ffmpeg is to describe its streams: the container may say how the picture is to be shown, whether there is sound, and whether the
+    /// picture of a file is only its cover.
     fn describes(&self) -> bool {
         let copied = |(picture, _): (Picture, RawFd)| matches!(picture.action, Action::Copy(_));
         let file = matches!(self.input, Input::File(..));
@@ -239,7 +239,7 @@ impl Plan {
             Input::File(path, false) => (FILE_PROTOCOLS, "-re", format!("file:{path}")),
             Input::File(path, true) => (FILE_PROTOCOLS, "-re -stream_loop -1", format!("file:{path}")),
             Input::Program(container) => (PIPE_PROTOCOLS, container.options(), "pipe:0".into()),
-            // Its packets say all about themselves, so there is nothing to wait for.
+            // Its packets are self-describing, so nothing needs to be analysed.
             Input::OurFlv => (
                 PIPE_PROTOCOLS,
                 "-copyts -threads 1 -probesize 32 -analyzeduration 0 -fpsprobesize 0 -f flv",
@@ -271,12 +271,12 @@ impl Container {
 
 fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
     let encoder = match picture.action {
-        // The filter ends with the first round and lets nothing through in the next: the container's writer does the same.
-        // What is not H.264 is known by what ffmpeg says of it.
+        // The filter stops after the first round of a loop; the container's muxer does the same job.
+        // ffmpeg's messages tell if it is not H.264.
         Action::Copy(Codecs::H264) if matches!(input, Input::File(_, true)) => {
             return all.extend(words("-c:v copy"));
         }
-        // Refuses what is not H.264, and says so.
+        // Refuses other codecs than H.264, with a message.
         Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
         Action::Copy(Codecs::Open) => return all.extend(words("-c:v copy")),
         Action::Encode(encoder) => encoder,
@@ -285,8 +285,8 @@ fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
     all.extend(["-vf".to_owned(), filters]);
     all.extend(words("-fps_mode passthrough -g 600 -force_key_frames"));
     all.push(KEYFRAMES.into());
-    // Bits are counted by the times of pictures. By a frame rate, which ffmpeg makes up where none is told, there would be
-    // far too few or too many.
+    // Rate control by timestamps. By frame rate, which ffmpeg invents where none is declared, there would be
+    // far too few bits or too many.
     match encoder {
         Encoder::H264 => {
             all.extend(words("-c:v libx264 -preset veryfast -tune zerolatency"));
@@ -295,7 +295,7 @@ fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
         }
         Encoder::Vp8 => {
             all.extend(words("-c:v libvpx -deadline realtime -cpu-used 8 -lag-in-frames 0 -auto-alt-ref 0"));
-            // Times of its container are in units of the encoder's, and those are of a frame where nothing else is said.
+            // Timestamps of its container are in units of the encoder, which default to the length of a frame.
             all.extend(words("-error-resilient 1 -enc_time_base 1:1000"));
         }
     }
@@ -306,24 +306,24 @@ fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
     }
 }
 
-/// What happens to a picture between the decoder and the encoder. It is turned upright before, by ffmpeg itself.
+/// Filters between the decoder and the encoder. ffmpeg itself rotates pictures upright before.
 fn filters(picture: Picture, encoder: Encoder, theirs: bool) -> String {
     let mut all: Vec<String> = Vec::new();
     match (picture.interlaced, theirs) {
         (true, _) => all.push("yadif".into()),
-        // Only pictures that say that they are made of fields; finding out takes a picture more of delay.
+        // Only pictures that are marked as interlaced; detecting it would take one more picture of delay.
         (false, true) => all.push("yadif=deint=interlaced".into()),
         (false, false) => {}
     }
     if picture.hdtv {
         all.push("setparams=colorspace=bt709".into());
     }
-    // Pixels become square, as nothing behind this keeps an aspect ratio. Does nothing where there is nothing to do.
+    // Pixels become square, as no later stage keeps an aspect ratio. Does nothing for square ones.
     let size = match picture.height {
         Some(height) => format!("trunc(iw*sar*{height}/ih/2+0.5)*2:{height}"),
         None => "trunc(iw*sar+0.5):ih".into(),
     };
-    // H.264 says which colours it has; VP8 always has these (RFC 6386 §9.2).
+    // H.264 declares its colours; VP8 always has these (RFC 6386 §9.2).
     let colours = if encoder == Encoder::Vp8 { ":out_color_matrix=bt601:out_range=tv" } else { "" };
     all.push(format!("scale={size}{colours}"));
     // Sides must be even.
@@ -437,7 +437,7 @@ mod tests {
             plan.arguments().join(" ")
         };
         assert!(silent(of("http://h/a", false)).contains(" level+error "));
-        // Of a file the only picture may be a cover, which nothing else tells.
+        // The only picture of a file may be a cover, which only this message tells.
         assert!(silent(of("a.mp4", false)).contains(" level+info "));
     }
 

@@ -1,4 +1,4 @@
-//! A running ffmpeg: what it is given, what it gives, and why it ended.
+//! A running ffmpeg: its input, its output, and why it ended.
 //!
 //! ```text
 //! a program's output ─┐                        ┌─ pipe ▶ ts, ivf ▶ pictures
@@ -30,11 +30,11 @@ use crate::process::confine::{self, Depth};
 use crate::process::{self, exit_text, tree};
 use crate::source::live::h264::{self, Obstacle};
 
-/// Read at once; as much as a pipe holds.
+/// Bytes read at once: as much as a pipe holds.
 const READ: usize = 64 * 1024;
 /// Room in the pipes for pictures: a keyframe should fit, so that ffmpeg need not wait for us.
 const PIPE_ROOM: usize = 512 * 1024;
-/// Most bytes that wait to be written to ffmpeg. When it does not keep up, [`Child::write`] refuses more.
+/// Most bytes queued for ffmpeg. When it does not keep up, [`Child::write`] refuses more.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How much of what a program prints is remembered, in bytes.
 const TAIL: usize = 2048;
@@ -42,12 +42,12 @@ const TAIL: usize = 2048;
 const REASON: usize = 300;
 /// How long to wait for the end of a process whose output has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Time for a program to end by itself.
+/// Time for a program to exit by itself.
 const GRACE: Duration = Duration::from_millis(300);
 /// The name of the program.
 pub(super) const FFMPEG: &str = "ffmpeg";
 
-/// What comes out.
+/// Output of ffmpeg.
 #[derive(Debug)]
 pub enum Output {
     /// An access unit, Annex B.
@@ -58,22 +58,22 @@ pub enum Output {
     Sound(Packet),
 }
 
-/// Why there is no ffmpeg, or no more of it. The texts have no passwords in them.
+/// Why ffmpeg did not start, or has ended. The texts contain no passwords.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
-    /// It ended as one does that has read all there is.
+    /// It has read all of its input.
     #[error("there is no more of it")]
     Finished,
-    /// The only picture is a cover: there is one of it, and no film.
+    /// The only picture is a cover: the input contains no video.
     #[error("there is no video in it, only a cover")]
     CoverAlone,
-    /// There is no sound to be read, but it was asked for.
+    /// Sound was requested, but there is none.
     #[error("there is no sound")]
     NoSound,
-    /// It was to be passed on as it is, and is of other codecs than those expected.
+    /// It was to be passed through, and has another codec than those expected.
     #[error("it is not of the codec that it was taken for")]
     OtherCodec,
-    /// It was to be passed on as it is, and that is of no use.
+    /// It was to be passed through, and browsers could not show it.
     #[error("browsers cannot show {0}: have it encoded anew, with \"video\": \"h264\"")]
     CannotBeShown(Obstacle),
     /// Anything else.
@@ -92,9 +92,9 @@ pub struct Child {
     waiting_bytes: usize,
     ready: VecDeque<Output>,
     buffer: Vec<u8>,
-    /// What becomes of the picture, if there is one.
+    /// How the picture is processed, if there is one.
     action: Option<Action>,
-    /// There is sound, or was to be, beside the picture.
+    /// Whether sound was requested beside the picture.
     sound_beside: bool,
     exit: Option<oneshot::Receiver<ExitStatus>>,
     secrets: Secrets,
@@ -107,7 +107,7 @@ struct Stream {
     demuxer: Demuxer,
 }
 
-/// What cuts a pipe's bytes.
+/// Parses a pipe's bytes.
 enum Demuxer {
     Pictures(ts::Demuxer),
     Frames(ivf::Demuxer),
@@ -130,7 +130,7 @@ impl Demuxer {
     }
 }
 
-/// Where ffmpeg reads from.
+/// The input of ffmpeg.
 pub enum Reads {
     /// From what the plan's input names.
     Named,
@@ -216,7 +216,7 @@ impl Child {
         })
     }
 
-    /// Gives it a piece to read, if there is room: written by [`Child::next`]. False when it does not keep up.
+    /// Queues input, if there is room; [`Child::next`] writes it. False when ffmpeg does not keep up.
     pub fn write(&mut self, piece: Bytes) -> bool {
         if self.waiting_bytes + piece.len() > MAX_WAITING {
             return false;
@@ -226,7 +226,7 @@ impl Child {
         true
     }
 
-    /// The next thing that comes out. Cancel safe.
+    /// The next output. Cancel safe.
     ///
     /// # Errors
     /// [`End`] when it has ended.
@@ -248,7 +248,7 @@ impl Child {
                 }
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
                     let read = read(&mut self.sound, &mut self.buffer, &mut self.ready);
-                    // A picture in its place may be far too large.
+                    // A picture instead of sound may be far too large.
                     read.map_err(|end| if self.sound_beside { End::NoSound } else { end })?;
                 }
                 () = readable(self.messages.as_ref()) => read_messages(&mut self.messages, &mut self.log),
@@ -262,22 +262,22 @@ impl Child {
         }
     }
 
-    /// Reads what it has said of what it reads and writes, all of which it says before it writes anything.
+    /// Reads its messages about input and output, all of which come before its first output.
     pub fn read_description(&mut self) {
         read_messages(&mut self.messages, &mut self.log);
     }
 
-    /// What the container says of pictures that are passed on, and browsers would not know.
+    /// Properties of passed-through pictures that the container declares, and that browsers would not see.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.log.obstacle
     }
 
-    /// It passes on what is of another codec than H.264, as far as it has said so.
+    /// Whether its messages tell that it passes through another codec than H.264.
     pub fn is_other_codec(&self) -> bool {
         self.log.other_codec
     }
 
-    /// Sound was asked for beside the picture, and there is none.
+    /// Whether sound was requested beside the picture, and there is none.
     pub fn is_soundless(&self) -> bool {
         self.log.soundless
     }
@@ -294,7 +294,7 @@ impl Child {
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // It reads no more: its outputs tell why.
+                // It reads no more; its outputs tell why.
                 Err(_) => return self.input = None,
             }
         }
@@ -306,7 +306,7 @@ impl Child {
         let tail = self.log.finish();
         let said = tail.last_line();
         if said.contains("does not contain any stream") {
-            // Outputs are numbered as they stand in the command line: pictures first.
+            // Outputs are numbered in the order of the command line: pictures first.
             return match self.action {
                 Some(_) if said.contains("#0") => End::Failed("ffmpeg: there is no video in it".into()),
                 _ => End::NoSound,
@@ -314,7 +314,7 @@ impl Child {
         }
         let said = self.secrets.clean(&said);
         let refused = |message: &str| tail.text().contains(message);
-        // Nor is there any that can be used.
+        // There is none that can be used.
         if self.sound_beside && (refused("output file #1") || refused("output stream 1:")) {
             return End::NoSound;
         }
@@ -347,7 +347,7 @@ impl Drop for Child {
     }
 }
 
-/// Where ffmpeg writes to, and the ends that are ours.
+/// The pipes that ffmpeg writes to, and our ends of them.
 struct Outputs {
     pictures: Option<Stream>,
     sound: Option<Stream>,
@@ -379,7 +379,7 @@ impl Outputs {
 
 impl Stream {
     fn new(pipe: pipe::Receiver, demuxer: Demuxer) -> Self {
-        // Fails only where pipes may not be so large; then it has to wait for us more often.
+        // Fails only where pipes must be smaller; then ffmpeg waits for us more often.
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_ROOM);
         Self { pipe, demuxer }
     }
@@ -448,7 +448,7 @@ impl Program {
         start().map_err(|error: std::io::Error| failed(format!("cannot be run: {error}")))
     }
 
-    /// Waits until it has written `len` bytes, or has ended, and looks at them. They stay in the pipe.
+    /// Waits until it has written `len` bytes, or has ended, and peeks at them. They stay in the pipe.
     ///
     /// # Errors
     /// [`End::Failed`] when it ended without writing anything.
@@ -458,7 +458,7 @@ impl Program {
         let output = pipe::Receiver::from_owned_fd(output).map_err(failed)?;
         output.readable().await.map_err(failed)?;
         let sample = sample(&output, len).map_err(failed)?;
-        // ffmpeg must wait when there is nothing to read.
+        // ffmpeg must block when there is nothing to read.
         self.output = Some(output.into_blocking_fd().map_err(failed)?);
         if sample.is_empty() {
             let reason = self.ended().await;
@@ -475,7 +475,7 @@ impl Program {
         if status.success() {
             return None;
         }
-        // A command line has addresses, too.
+        // A command line may contain addresses, too.
         let said = redact_urls(&self.tail.last_line());
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         Some(format!("the program ended ({}){said}", exit_text(status)))
@@ -497,7 +497,7 @@ fn read_messages(messages: &mut Option<pipe::Receiver>, into: &mut impl Messages
     }
 }
 
-/// Reads what there is. False when there will be no more.
+/// Reads what is available. False at the end.
 fn read_all(pipe: &pipe::Receiver, into: &mut impl Messages) -> bool {
     let mut buffer = [0; 1024];
     loop {
@@ -509,14 +509,14 @@ fn read_all(pipe: &pipe::Receiver, into: &mut impl Messages) -> bool {
     }
 }
 
-/// What a process says until it has ended, and how it ended; but waits for neither for ever.
+/// Reads a process's messages until it has ended, and how it ended; waits for both for a bounded time.
 async fn last_words(
     messages: &mut Option<pipe::Receiver>,
     into: &mut impl Messages,
     exit: Option<oneshot::Receiver<ExitStatus>>,
 ) -> Option<ExitStatus> {
     let status = tokio::time::timeout(LAST_WORDS, exit?).await.ok()?.ok();
-    // What it left behind may hold its end open, so only what has been written is read.
+    // Processes that it left behind may hold its end open, so only what has been written is read.
     read_messages(messages, into);
     status
 }
@@ -538,7 +538,7 @@ fn receiver() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
 }
 
-/// The environment that every one of them has.
+/// The environment of every child.
 pub(super) fn clean(command: &mut Command) {
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
     command.env_clear().env("PATH", process::search_path()).env("HOME", home).env("LANG", "C.UTF-8");
@@ -549,13 +549,13 @@ type Spawned = (process::Child, oneshot::Receiver<ExitStatus>);
 fn spawn(name: &str, command: Command, depth: Depth, keep: Option<OwnedFd>) -> std::io::Result<Spawned> {
     let (told, exit) = oneshot::channel();
     let process = process::spawn_confined(name, command, depth, keep, move |status| {
-        // Nobody may want to know any more.
+        // Fails when nobody waits any more.
         let _ = told.send(status);
     })?;
     Ok((process, exit))
 }
 
-/// Waits until it can be read from, or has ended; for ever if there is none.
+/// Waits until the pipe is readable or has ended; for ever without a pipe.
 async fn readable(pipe: Option<&pipe::Receiver>) {
     match pipe {
         // An error shows when it is read from.
@@ -571,37 +571,37 @@ async fn writable(pipe: Option<&pipe::Sender>) {
     }
 }
 
-/// What takes the messages of a program.
+/// Collects the messages of a program.
 trait Messages {
     fn push(&mut self, bytes: &[u8]);
 }
 
-/// The messages of an ffmpeg that says how grave each of them is.
+/// The messages of an ffmpeg that prefixes them with levels.
 #[derive(Debug, Default)]
 struct Log {
-    /// Of what is grave, as without levels.
+    /// The last errors, without levels.
     tail: Tail,
-    /// The line that has not ended, as far as it is kept.
+    /// The unfinished line, as far as it is kept.
     line: Vec<u8>,
     section: Section,
     obstacle: Option<Obstacle>,
-    /// It passes on something else than H.264.
+    /// It passes through another codec than H.264.
     other_codec: bool,
-    /// Instead of sound it writes a picture there ([`Plan`]).
+    /// It writes a picture instead of sound ([`Plan`]).
     soundless: bool,
-    /// The picture is the cover of something that is only heard.
+    /// The picture is the cover of a sound file.
     cover_alone: bool,
 }
 
-/// What it speaks of.
+/// The section of the description that it is in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Section {
-    /// What it reads.
+    /// The inputs.
     #[default]
     Inputs,
-    /// What it passes on. What it encodes comes after all else.
+    /// Streams that are passed through. Encoded ones come last.
     Outputs,
-    /// What goes where.
+    /// The mapping of streams.
     Mapping,
 }
 
@@ -609,7 +609,7 @@ impl Log {
     fn line_ended(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        // Levels are in brackets, behind what speaks in brackets of its own.
+        // Levels are in brackets, after the component, which is in brackets of its own.
         let mut levels = ["info", "warning", "verbose", "error", "fatal", "panic"].into_iter();
         let level = levels.find(|level| line.contains(&format!("[{level}] ")));
         match level {
@@ -647,7 +647,7 @@ impl Log {
         }
     }
 
-    /// Nothing more will come.
+    /// Takes the end of the messages.
     fn finish(&mut self) -> &Tail {
         if !self.line.is_empty() {
             self.line_ended();
@@ -661,7 +661,7 @@ impl Messages for Log {
         for &byte in bytes {
             match byte {
                 b'\n' | b'\r' => self.line_ended(),
-                // The end of a longer one does not matter.
+                // The end of a longer line does not matter.
                 _ if self.line.len() < TAIL => self.line.push(byte),
                 _ => {}
             }
@@ -674,7 +674,7 @@ fn stretched(line: &str) -> bool {
     let sides = line.split_once("Video: ").and_then(|(_, video)| video.split_once("SAR "));
     let sides = sides.and_then(|(_, ratio)| ratio.split([' ', ']', ',']).next()?.split_once(':'));
     let sides = sides.and_then(|(width, height)| width.parse().ok().zip(height.parse().ok()));
-    // 0:1 is one that is not known.
+    // 0:1 means unknown.
     sides.is_some_and(|(width, height)| width > 0 && height > 0 && !h264::square(width, height))
 }
 
@@ -682,7 +682,7 @@ fn number_behind(line: &str, words: &str) -> Option<f64> {
     line.split_once(words)?.1.split_whitespace().next()?.parse().ok()
 }
 
-/// The last of what a program printed.
+/// The last output of a program.
 #[derive(Debug, Default)]
 struct Tail(VecDeque<u8>);
 

@@ -1,5 +1,5 @@
-//! What ffmpeg reads from us: FLV, the only container whose packets ffmpeg takes the moment they are
-//! complete and that carries their times, H.264, AAC and G.711.
+//! FLV, which ffmpeg reads from us: the only container with timestamps, H.264, AAC and G.711 whose packets ffmpeg takes
+//! as soon as they are complete.
 //!
 //! Adobe Flash Video File Format Specification 10.1, annex E. Times are milliseconds.
 
@@ -13,7 +13,7 @@ const VIDEO: u8 = 9;
 const AVC: u8 = 7;
 const AVC_CONFIG: u8 = 0;
 const AVC_UNIT: u8 = 1;
-/// Most parameter sets of each kind that a configuration is written with.
+/// Most parameter sets of each kind in a configuration.
 const MAX_SETS: usize = 31;
 
 /// Sound that can be written.
@@ -27,7 +27,7 @@ pub enum Sound {
     PcmU,
 }
 
-/// What stands in front of everything.
+/// The header of the file.
 pub fn header(video: bool) -> Bytes {
     let has = if video { 1 } else { 4 };
     Bytes::copy_from_slice(&[b'F', b'L', b'V', 1, has, 0, 0, 0, 9, 0, 0, 0, 0])

@@ -1,4 +1,4 @@
-//! IVF: VP8, VP9 and AV1 as ffmpeg gives and takes them, one frame after another with their times.
+//! IVF: VP8, VP9 and AV1 from and to ffmpeg, frame by frame with their timestamps.
 //!
 //! ```text
 //! file:  "DKIF"  version 2  length of this header 2  codec 4  width 2  height 2  units per second 4  ticks per unit 4  …
@@ -13,22 +13,22 @@ use super::ts::Packet;
 use crate::media::Size;
 use crate::source::live::h264::MAX_UNIT;
 
-/// What it begins with.
+/// The signature.
 pub const MAGIC: [u8; 4] = *b"DKIF";
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 12;
-/// Of the times that are handed out.
+/// Units per second of the timestamps that are returned.
 const TICKS: i128 = 90_000;
-/// Of those that we write, units per second.
+/// Units per second of the timestamps that we write.
 const OUR_UNITS: u32 = 1000;
 
 /// Why bytes cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It begins otherwise.
+    /// The signature is missing.
     #[error("ffmpeg's output is not IVF")]
     Header,
-    /// A codec that nobody asked for.
+    /// An unexpected codec.
     #[error("ffmpeg's output is of an unknown codec")]
     Codec,
     /// A frame without an end.
@@ -36,18 +36,18 @@ pub enum Error {
     TooLarge,
 }
 
-/// What the file's header says.
+/// The header of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// Of all that follows.
+    /// Codec of all frames.
     pub codec: VideoCodec,
-    /// Of the first picture.
+    /// Size of the first picture.
     pub size: Size,
     /// Units of time per second, and how many of them a tick of its times is.
     rate: (u32, u32),
 }
 
-/// Takes bytes as they come.
+/// An incremental parser.
 #[derive(Debug, Default)]
 pub struct Demuxer {
     pending: BytesMut,
@@ -55,12 +55,12 @@ pub struct Demuxer {
 }
 
 impl Demuxer {
-    /// What the header says, once it has been read.
+    /// The header, once it has been read.
     pub fn format(&self) -> Option<Format> {
         self.format
     }
 
-    /// Takes bytes and hands out the frames that they complete.
+    /// Takes bytes, and returns the frames that they complete.
     ///
     /// # Errors
     /// [`Error`]; nothing more can be read then.
@@ -95,7 +95,7 @@ impl Format {
     fn ticks(&self, time: u64) -> i64 {
         let (units, per_tick) = self.rate;
         let ticks = i128::from(time) * i128::from(per_tick) * TICKS / i128::from(units);
-        // What is beyond is no time that anything is shown at.
+        // No valid timestamp is that large.
         i64::try_from(ticks).unwrap_or(i64::MAX)
     }
 }
@@ -119,7 +119,7 @@ fn read_header(bytes: &[u8]) -> Result<Format, Error> {
     Ok(Format { codec, size, rate })
 }
 
-/// What stands in front of everything that we write: `None` if IVF does not hold this codec. Times are milliseconds.
+/// The header of what we write: `None` if IVF does not support this codec. Timestamps are milliseconds.
 pub fn header(codec: VideoCodec, size: Size) -> Option<Bytes> {
     let name = match codec {
         VideoCodec::VP8 => b"VP80",

@@ -1,4 +1,4 @@
-//! What ffmpeg can read, and what it encodes anew: URLs, files, the output of programs, and other streams of the same
+//! Sources that ffmpeg reads or re-encodes: URLs, files, the output of programs, and other streams of the same
 //! streamer. ffmpeg is Debian's, as a child process.
 //!
 //! ```text
@@ -7,16 +7,16 @@
 //! another stream ── Tap ── FLV, IVF ┘
 //! ```
 //!
-//! When it ends, for whatever reason, it is started again after a while; only a file has an end. A variant of another
+//! When ffmpeg ends, for whatever reason, it is restarted after a pause; only a file has an end. A variant of another
 //! stream reads that stream's feed, so that no camera is connected to twice; it has no sound of its own, as the sound of that
-//! stream goes with it. Whether there is sound is told by ffmpeg once it has looked, so that nothing has to be connected to or
-//! started twice.
+//! stream goes with it. ffmpeg reports whether there is sound once it has analysed the input, so that nothing has to be opened
+//! twice.
 //!
-//! What is passed on and cannot be shown by browsers is refused, with the reason. Once it was, it is watched for a while, unseen,
-//! each time that it is tried again: else it would be shown for a moment each time.
+//! Passed-through pictures that browsers cannot show are refused, with the reason. At each retry after that, the source is observed for a
+//! while before it is shown: otherwise it would be shown for a moment each time.
 //!
 //! Remote inputs may be fetched by RTSP, RTMP, SRT, HTTP, HLS and the protocols below them, and may not name files of this
-//! machine; files may name other files. A URL with a password is told to ffmpeg by a pipe.
+//! machine; files may name other files. A URL with a password is passed to ffmpeg by a pipe.
 
 pub mod arguments;
 pub mod child;
@@ -42,18 +42,18 @@ use super::live::{Live, Publisher};
 use super::{Ended, Error, Outlets};
 use crate::feed::Tap;
 
-/// What gives nothing for so long is started again.
+/// An ffmpeg without output for this long is restarted.
 const STALLED: Duration = Duration::from_secs(10);
-/// A camera or a program may take its time to begin.
+/// The same before the first output: a camera or a program may take longer to start.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// For how long it is watched, unseen, what could not be shown before: longer than it takes to miss keyframes.
+/// How long a source that could not be shown is observed before it is: longer than it takes to notice missing keyframes.
 const DOUBT: Duration = Duration::from_secs(25);
 
 /// Starts a source of `type` `ffmpeg`, of `upstream` if it is a variant of another stream.
 ///
 /// # Errors
-/// [`Error`] when the system has no more threads. That there is nothing to read is told by events.
+/// [`Error`] when the system has no more threads. Errors of the input are reported as events.
 pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Result<Live, Error> {
     let picture = Picture {
         action: Action::of(spec.video),
@@ -76,7 +76,7 @@ pub fn start(spec: &FfmpegSpec, upstream: Option<Tap>, outlets: Outlets) -> Resu
     }
 }
 
-/// Starts a camera that only ffmpeg can speak to. Its pictures are passed on as they are if browsers can show them.
+/// Starts a camera that only ffmpeg can read. Its pictures are passed through if browsers can show them.
 ///
 /// # Errors
 /// As [`start`].
@@ -88,17 +88,17 @@ pub fn start_camera(url: &SecretUrl, sound: bool, outlets: Outlets) -> Result<Li
     })
 }
 
-/// That it is ffmpeg, and why.
+/// The description of ffmpeg as the reader, with the reason.
 pub fn reader(reason: String) -> slots::Reader {
     slots::Reader { program: slots::ReaderProgram::Ffmpeg, reason: Some(reason) }
 }
 
-/// The same, on a thread that there is already. Runs for as long as the camera is wanted.
+/// The same, on the current thread. Runs as long as the camera is wanted.
 pub async fn run_camera(url: &SecretUrl, sound: bool, publisher: Publisher) {
     camera(url, sound).run(publisher).await;
 }
 
-/// The same, but gives up when there is no picture the first time; why.
+/// The same, but returns the reason if the first attempt yields no picture.
 pub async fn try_camera(url: &SecretUrl, sound: bool, publisher: &mut Publisher) -> String {
     let mut job = camera(url, sound);
     loop {
@@ -124,7 +124,7 @@ fn unscaled(mode: VideoMode) -> Picture {
 /// Starts a source of `type` `exec`.
 ///
 /// # Errors
-/// [`Error`] when the system has no more threads. That the program gives nothing is told by events.
+/// [`Error`] when the system has no more threads. Errors of the program are reported as events.
 pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
     let picture = unscaled(spec.video);
     let job = Job::new(From::Program(spec.command.argv()), picture, spec.audio, false);
@@ -134,13 +134,13 @@ pub fn start_program(spec: &ExecSpec, outlets: Outlets) -> Result<Live, Error> {
 struct Job {
     from: From,
     picture: Picture,
-    /// Take the sound, unless there is none.
+    /// Whether to take the sound, if there is any.
     sound: bool,
-    /// Encode the picture anew if it cannot be shown as it is.
+    /// Whether to re-encode the picture if browsers cannot show it.
     adapts: bool,
-    /// It could not be shown as it is, and is not encoded anew.
+    /// Browsers could not show it, and it is not re-encoded.
     refused: bool,
-    /// It has given a picture.
+    /// It has delivered a picture.
     proven: bool,
 }
 
@@ -169,7 +169,7 @@ impl Job {
         }
     }
 
-    /// Goes on until it is lost. What only has to be read otherwise is.
+    /// Runs until the source is lost. Changes of the way of reading are handled here.
     async fn attempt_all(&mut self, publisher: &mut Publisher) -> End {
         loop {
             let Err(end) = self.attempt(publisher).await;

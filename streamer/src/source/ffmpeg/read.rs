@@ -1,4 +1,4 @@
-//! From what ffmpeg gives to what feeds take.
+//! Converts output of ffmpeg for feeds.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -18,10 +18,10 @@ use crate::source::live::{open_codecs, opus};
 /// Ticks of MPEG-TS per second.
 const TICKS: i64 = 90_000;
 
-/// Whose times the packets have.
+/// The origin of the packets' timestamps.
 #[derive(Debug)]
 pub enum Times {
-    /// Of somebody else: placed on our clock by when they come.
+    /// A foreign clock: mapped to ours by the times of arrival.
     Theirs {
         /// The mapping.
         clock: Clock,
@@ -30,7 +30,7 @@ pub enum Times {
         /// Of sound.
         sound: Track,
     },
-    /// Ours, since then.
+    /// Our own clock, relative to this moment.
     Ours(Instant),
 }
 
@@ -42,11 +42,11 @@ pub struct Reader {
     /// Pictures and sound of a feed must never go back.
     picture: Track,
     sound: Track,
-    /// Of the newest keyframe of a codec that tells it only there.
+    /// Size and colours of the newest keyframe, in codecs that declare them only there.
     size: Option<Size>,
-    /// From the first picture on.
+    /// Set from the first picture on.
     watch: Option<Watch>,
-    /// What keeps pictures from being shown as they are.
+    /// Detects pictures that browsers cannot show.
     obstacle: Option<Obstacle>,
 }
 
@@ -59,23 +59,23 @@ impl Reader {
         Self { times, assembler, picture, sound, size: None, watch: None, obstacle: None }
     }
 
-    /// A reader of times that are not ours.
+    /// A reader for timestamps of a foreign clock.
     pub fn theirs() -> Self {
         let clock = Clock::new(Instant::now());
         Self::new(Times::Theirs { clock, picture: Track::default(), sound: Track::default() })
     }
 
-    /// What was seen that browsers cannot show.
+    /// The reason why browsers cannot show the pictures, if there is one.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.obstacle
     }
 
-    /// What the newest parameter set says.
+    /// The newest parameter set.
     pub fn format(&self) -> Option<Format> {
         self.assembler.format()
     }
 
-    /// A picture that has arrived `now`. `None` when there is none in it, or nothing says of which size it is.
+    /// Takes a picture that has arrived `now`. `None` when it contains none, or its size is not known.
     pub fn picture(&mut self, packet: &Packet, now: Instant) -> Option<AccessUnit> {
         let at = self.place(packet, now);
         let unit = self.assembler.assemble(nal_units(&packet.data))?;
@@ -89,7 +89,7 @@ impl Reader {
         Some(AccessUnit { codec, data: unit.data, keyframe: unit.keyframe, captured, size })
     }
 
-    /// A frame of another codec that has arrived `now`. `None` when there is no picture in it.
+    /// Takes a frame of another codec that has arrived `now`. `None` when it contains no picture.
     pub fn frame(&mut self, format: ivf::Format, packet: &Packet, now: Instant) -> Option<AccessUnit> {
         let at = self.place(packet, now);
         let open_codecs::Header { keyframe, size, hidden } = open_codecs::header(format.codec, &packet.data)?;
@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// The sound packets in a packet that has arrived `now`.
+    /// Takes the sound packets in a packet that has arrived `now`.
     pub fn sound(&mut self, packet: &Packet, now: Instant) -> Vec<AudioPacket> {
         let mut at = match &mut self.times {
             Times::Theirs { clock, sound, .. } => clock.place(sound, now, nanos(packet.time)),

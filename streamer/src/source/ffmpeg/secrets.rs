@@ -1,17 +1,17 @@
-//! Keeps passwords out of what programs print.
+//! Removes passwords from the output of programs.
 
 use common::spec::{SecretUrl, redact_urls};
 
-/// Texts that are not to be shown, with what is shown instead.
+/// Texts that must not be shown, and their replacements.
 #[derive(Clone, Default)]
 pub struct Secrets(Vec<(String, String)>);
 
-/// Shorter ones would make holes everywhere; what they are part of is replaced as a whole.
+/// Shorter texts would match everywhere; the longer text that contains them is replaced as a whole.
 const MIN_LEN: usize = 3;
 const HIDDEN: &str = "***";
 
 impl Secrets {
-    /// Of an address: all of it, and every part that is not shown.
+    /// The secrets of an address: all of it, and every part that is not shown.
     pub fn of(url: &SecretUrl) -> Self {
         let mut all = Self::default();
         if url.redacted() != *url {
@@ -23,12 +23,12 @@ impl Secrets {
         all
     }
 
-    /// Also hides all that these do.
+    /// Adds the secrets of another one.
     pub fn add(&mut self, others: &Self) {
         self.0.extend_from_slice(&others.0);
     }
 
-    /// Also hides this word, and what it is when it is not percent-encoded.
+    /// Adds this word, and its percent-decoded form.
     pub fn hide_word(&mut self, word: &str) {
         self.hide(word, HIDDEN);
         self.hide(&percent_decoded(word), HIDDEN);
@@ -40,7 +40,7 @@ impl Secrets {
         }
     }
 
-    /// The text without them, and with every URL redacted: a program may name others than those that it was given.
+    /// The text without secrets, and with every URL redacted: a program may print URLs that it was not given.
     pub fn clean(&self, text: &str) -> String {
         let text = self.0.iter().fold(text.to_owned(), |text, (secret, shown)| text.replace(secret, shown));
         redact_urls(&text)
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// With `%41` as `A`; what is no such sequence stays.
+/// Percent-decodes a text; invalid sequences stay.
 pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! The newest picture of a GOP in a codec that we have no decoder of, decoded by an ffmpeg that ends with it.
+//! Decodes the newest picture of a GOP in a codec without a decoder of ours, by an ffmpeg that exits afterwards.
 
 #![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 
@@ -20,12 +20,12 @@ use crate::process::confine::{self, Depth};
 use crate::source::live::open_codecs;
 use crate::wake::wait_readable;
 
-/// How long it may take. Ten seconds of 1080p are decoded in two.
+/// Timeout. Ten seconds of 1080p are decoded in two.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of the pictures at the end of the GOP, so many are given out: not every unit is a picture that is shown.
+/// Pictures at the end of the GOP that are output: not every unit is a picture that is shown.
 const LAST: usize = 8;
 
-/// Decodes a GOP of pictures of this size and gives its last one. Blocks while ffmpeg runs.
+/// Decodes a GOP of pictures of this size and returns the last one. Blocks while ffmpeg runs.
 ///
 /// # Errors
 /// Why there is none.
@@ -42,7 +42,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     let format = if codec == VideoCodec::H265 { "hevc" } else { "ivf" };
     let mut filter = format!("select=gte(n\\,{})", units.len().saturating_sub(LAST));
     if units.first().is_some_and(|keyframe| !open_codecs::says_matrix(codec, keyframe)) {
-        // As browsers take them, whatever their size; ffmpeg would take BT.601.
+        // The default of browsers, whatever the size; ffmpeg would assume BT.601.
         filter += ",scale=in_color_matrix=bt709";
     }
     filter += ",format=bgra";
@@ -57,7 +57,7 @@ fn decode(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<Pic
     Ok(Picture { pixels: pixels?, size })
 }
 
-/// All of it as a file without a name, so that nothing has to be written while there is something to be read.
+/// The input as an unnamed file, so that nothing has to be written while the output is read.
 fn input(codec: VideoCodec, size: Size, units: &[Bytes]) -> std::io::Result<std::fs::File> {
     let mut file = std::fs::File::from(memfd_create("gop", MemfdFlags::CLOEXEC)?);
     let header = ivf::header(codec, size);

@@ -22,9 +22,9 @@ use crate::source::live::Publisher;
 use crate::source::live::h264::Assembler;
 use crate::source::live::still::HD_ROWS;
 
-/// Frame rate that a bitrate is chosen for.
+/// Frame rate for which a bitrate is chosen.
 const USUAL_FPS: u32 = 30;
-/// How long it may take to notice that nobody reads the tap any more.
+/// Longest delay until it is noticed that nobody reads the tap any more.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Runs until the other stream ends.
@@ -47,7 +47,7 @@ pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
         };
         variant.transcoder = None;
         let until = Instant::now() + publisher.lost(reason).await;
-        // What comes meanwhile is left out, so that the other stream is not asked for keyframes in vain.
+        // Units that come meanwhile are skipped, so that no keyframes of the other stream are requested in vain.
         while tokio::time::timeout_at(until, units.next()).await.is_ok_and(|unit| unit.is_some()) {}
         units.ask_keyframe();
     }
@@ -56,12 +56,12 @@ pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
 struct Variant {
     picture: Picture,
     transcoder: Option<Transcoder>,
-    /// Of what the transcoder is given.
+    /// Codec and size of the transcoder's input.
     given: Option<(VideoCodec, Size)>,
 }
 
 impl Variant {
-    /// Goes on until ffmpeg fails, or there is no more to encode ([`End::Finished`]).
+    /// Runs until ffmpeg fails, or there is no more to encode ([`End::Finished`]).
     async fn attempt(&mut self, units: &mut Units, publisher: &mut Publisher) -> End {
         loop {
             tokio::select! {
@@ -84,9 +84,9 @@ impl Variant {
         }
     }
 
-    /// False when it was left out.
+    /// False when it was skipped.
     fn push(&mut self, unit: &AccessUnit) -> Result<bool, End> {
-        // An encoder has one size, and a container one codec: for another one there is another ffmpeg.
+        // An encoder has one size, and a container one codec; another one needs another ffmpeg.
         let given = Some((unit.codec, unit.size));
         if unit.keyframe && self.given != given {
             self.transcoder = None;
@@ -105,8 +105,8 @@ impl Variant {
     }
 }
 
-/// The keyframe does not say which colours it has, and is so large that it has those of HDTV. A smaller one of the same would be
-/// taken to have others.
+/// The keyframe does not declare its colours, and is so large that those of HDTV apply. A scaled-down picture of the same stream would be
+/// assumed to have others.
 fn is_hdtv_by_its_size(keyframe: &AccessUnit) -> bool {
     if keyframe.codec != VideoCodec::H264 || keyframe.size.height < HD_ROWS {
         return false;

@@ -1,5 +1,5 @@
-//! Media that we already have, encoded anew by an ffmpeg: pictures that browsers cannot show or that shall be
-//! smaller, sound that is not Opus. Times are kept: what comes out was captured when what went in was.
+//! Re-encodes media that we already have by an ffmpeg: pictures that browsers cannot show or that are to be
+//! smaller, and sound that is not Opus. Timestamps are kept: output has the capture time of its input.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -17,19 +17,19 @@ use super::{flv, ivf};
 use crate::media::{AccessUnit, AudioPacket};
 use crate::source::live::h264::Format;
 
-/// Before the first time, so that those that are decoded earlier than they are shown have one too.
+/// Offset of the first timestamp, so that pictures that are decoded before they are shown have one, too.
 const LEAD: Duration = Duration::from_secs(2);
 /// How much earlier than it is shown a picture may have to be decoded: more than any reordering takes.
 const REORDERING: u32 = 1000;
-/// What is given comes back at once. When nothing does for so long, ffmpeg hangs.
+/// Output follows input at once. Without any for this long, ffmpeg hangs.
 const STALLED: Duration = Duration::from_secs(10);
-/// Times of FLV are milliseconds in 32 bits, 49 days. ffmpeg is started anew before.
+/// Timestamps of FLV are milliseconds in 32 bits, 49 days. ffmpeg is restarted before.
 const LIFE: Duration = Duration::from_secs(40 * 24 * 3600);
 
-/// What comes out.
+/// Output of a transcoder.
 #[derive(Debug)]
 pub enum Encoded {
-    /// A picture, and what its parameter set says.
+    /// A picture, and its parameter set.
     Picture(AccessUnit, Option<Format>),
     /// Sound.
     Sound(AudioPacket),
@@ -46,9 +46,9 @@ pub struct Transcoder {
     /// The newest configuration.
     config: Bytes,
     last_decoded: u32,
-    /// A picture was left out: nothing can be decoded before the next keyframe.
+    /// A picture was skipped: nothing can be decoded before the next keyframe.
     waits: bool,
-    /// When something was given and nothing has come out since.
+    /// When the last input without any output since was written.
     unanswered: Option<Instant>,
     ready: VecDeque<AudioPacket>,
 }
@@ -89,7 +89,7 @@ impl Transcoder {
         reordered: bool,
         first: Instant,
     ) -> Self {
-        // There is room for it, as it is the first thing.
+        // There is room for it, as it is the first input.
         child.write(header);
         let began = first.checked_sub(LEAD).unwrap_or(first);
         Self {
@@ -106,7 +106,7 @@ impl Transcoder {
         }
     }
 
-    /// Gives it a picture. False when it was left out, and all that follow up to the next keyframe will be.
+    /// Queues a picture. False when it was skipped, as all further ones up to the next keyframe will be.
     pub fn push_picture(&mut self, unit: &AccessUnit) -> bool {
         if self.waits && !unit.keyframe {
             return false;
@@ -135,7 +135,7 @@ impl Transcoder {
         taken
     }
 
-    /// Gives it a packet of sound, which is left out when it does not keep up.
+    /// Queues a packet of sound, which is dropped when ffmpeg does not keep up.
     pub fn push_sound(&mut self, data: &[u8], captured: Instant) {
         let time = self.millis(captured);
         if let Some(kind) = self.sound
@@ -150,11 +150,11 @@ impl Transcoder {
     }
 
     fn millis(&self, at: Instant) -> u32 {
-        // It is started anew long before this saturates.
+        // ffmpeg is restarted long before this saturates.
         u32::try_from(at.saturating_duration_since(self.began).as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// The next that comes out. Cancel safe.
+    /// The next output. Cancel safe.
     ///
     /// # Errors
     /// [`End`] when ffmpeg has ended, or hangs.
@@ -188,7 +188,7 @@ impl Transcoder {
     }
 }
 
-/// The next that comes out of a transcoder, if there is one; else it is waited for ever.
+/// The next output of a transcoder, if there is one; without one, waits for ever.
 ///
 /// # Errors
 /// As [`Transcoder::next`].

@@ -1,4 +1,4 @@
-//! What ffmpeg writes: MPEG-TS (ISO/IEC 13818-1) with one stream in it, cut into packets with their times.
+//! Parses ffmpeg's output: MPEG-TS (ISO/IEC 13818-1) with one stream, into packets with their timestamps.
 //!
 //! Only what ffmpeg's own writer produces is understood: packets of 188 bytes in step, one program whose first
 //! stream has the identifier `STREAM_PID`. Anything else is an error, after which ffmpeg is started again.
@@ -12,7 +12,7 @@ const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
 /// Payload of a transport packet with nothing else in it.
 const FULL_PAYLOAD: usize = 184;
-/// Where ffmpeg begins to number streams (`-mpegts_start_pid`).
+/// The first stream identifier of ffmpeg (`-mpegts_start_pid`).
 const STREAM_PID: u16 = 0x100;
 /// Bits of a time.
 const TIME_BITS: u32 = 33;
@@ -31,13 +31,13 @@ pub enum Error {
 /// One packet of the stream: an access unit, or Opus in its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// When it is to be shown, in ticks of 90 kHz, beyond the 33 bits that are written.
+    /// Presentation time in ticks of 90 kHz, unwrapped beyond the 33 bits of the format.
     pub time: i64,
-    /// What ffmpeg's encoder gave.
+    /// The payload.
     pub data: Bytes,
 }
 
-/// Takes bytes as they come.
+/// An incremental parser.
 #[derive(Debug, Default)]
 pub struct Demuxer {
     /// A transport packet that is not complete yet.
@@ -50,13 +50,13 @@ pub struct Demuxer {
 #[derive(Debug)]
 struct Open {
     time: i64,
-    /// How many bytes of it there will be, if it says so: not in large pictures.
+    /// Its length, if declared, which it is not for large pictures.
     len: Option<usize>,
     data: BytesMut,
 }
 
 impl Demuxer {
-    /// Takes bytes and hands out the packets that they complete.
+    /// Takes bytes, and returns the packets that they complete.
     ///
     /// # Errors
     /// [`Error`]; nothing more can be read then.
@@ -92,7 +92,7 @@ impl Demuxer {
         let Some(payload) = bytes.get(skip..) else { return Err(Error::Sync) };
         let stuffed = payload.len() < FULL_PAYLOAD;
         let complete = if begins {
-            // One of unknown length ends where the next begins.
+            // A packet of unknown length ends where the next begins.
             self.finish(packet);
             self.open = self.begin(payload);
             false
@@ -100,7 +100,7 @@ impl Demuxer {
             if let Some(open) = &mut self.open {
                 open.data.extend_from_slice(payload);
             }
-            // In the midst of a packet ffmpeg leaves no room. So a large picture is complete at once and not
+            // ffmpeg uses stuffing only at the end of a packet. So a large picture is known to be complete at once, not
             // only when the next one comes.
             stuffed
         };
@@ -155,7 +155,7 @@ impl Demuxer {
 }
 
 /// The Opus packets in one packet of the stream («Opus in MPEG-TS», ETSI TS 103 491 annex; each has a control header
-/// with its length). What is broken off is left out.
+/// with its length). An incomplete packet is left out.
 pub fn opus_packets(mut data: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         let (start, end) = opus_packet(&data)?;
@@ -173,7 +173,7 @@ fn opus_packet(data: &[u8]) -> Option<(usize, usize)> {
     let more = rest.iter().take_while(|byte| **byte == 0xff).count();
     let len = 255 * more + usize::from(*rest.get(more)?);
     let mut start = 2 + more + 1;
-    // Samples to be left out at the start and at the end.
+    // Samples to be trimmed at the start and at the end.
     start += 2 * (usize::from(flags & 0x10 != 0) + usize::from(flags & 0x08 != 0));
     if flags & 0x04 != 0 {
         start += 1 + usize::from(*data.get(start)?);

@@ -1,4 +1,4 @@
-//! The size of AV1 pictures, and whether they say how their colours are meant, out of their sequence header.
+//! Parses sequence headers of AV1 for the size of pictures, and for whether they declare their colours.
 
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
 
@@ -8,18 +8,18 @@ use crate::media::Size;
 
 /// Type of an OBU that is a sequence header.
 const SEQUENCE_HEADER: u8 = 1;
-/// Longest one that is looked into.
+/// Longest sequence header that is parsed.
 const MAX_HEADER: usize = 256;
 
-/// The largest size that the sequence header of a temporal unit allows, which is that of its pictures in what hosts and
-/// cameras send. `None` when it has none.
+/// The largest size that the sequence header of a temporal unit allows, which in streams of hosts and
+/// cameras is that of its pictures. `None` without a sequence header.
 pub fn size(temporal_unit: &[u8]) -> Option<Size> {
     let size = read_size(&mut sequence_header(temporal_unit)?).ok()?.0;
     let is_one = |side: u32| (1..=MAX_SIDE).contains(&side);
     (is_one(size.width) && is_one(size.height)).then_some(size)
 }
 
-/// Whether the sequence header of a temporal unit says by which matrix the colours of its pictures are meant.
+/// Whether the sequence header of a temporal unit declares the colour matrix.
 pub fn says_matrix(temporal_unit: &[u8]) -> bool {
     /// `MC_UNSPECIFIED`.
     const UNSPECIFIED: u32 = 2;
@@ -32,13 +32,13 @@ fn sequence_header(temporal_unit: &[u8]) -> Option<BitReader<&[u8]>> {
     Some(BitReader::new(&header.payload[..header.payload.len().min(MAX_HEADER)]))
 }
 
-/// What the rest of a sequence header depends on.
+/// Fields on which the rest of a sequence header depends.
 struct Kind {
     profile: u32,
     reduced: bool,
 }
 
-/// AV1 §5.5.1, as far as the size.
+/// AV1 §5.5.1, up to the size.
 fn read_size(bits: &mut impl BitRead) -> Result<(Size, Kind), BitReaderError> {
     let profile = bits.read(3, "seq_profile")?;
     bits.skip(1, "still_picture")?;
@@ -55,7 +55,7 @@ fn read_size(bits: &mut impl BitRead) -> Result<(Size, Kind), BitReaderError> {
     Ok((Size { width, height }, Kind { profile, reduced }))
 }
 
-/// `matrix_coefficients`, if they are there: AV1 §5.5.2.
+/// `matrix_coefficients`, if present: AV1 §5.5.2.
 fn read_matrix(bits: &mut impl BitRead) -> Result<Option<u32>, BitReaderError> {
     let Kind { profile, reduced } = read_size(bits)?.1;
     if !reduced && bits.read_bool("frame_id_numbers_present_flag")? {
@@ -80,7 +80,7 @@ fn read_matrix(bits: &mut impl BitRead) -> Result<Option<u32>, BitReaderError> {
     Ok(Some(bits.read(8, "matrix_coefficients")?))
 }
 
-/// The tools of other than single pictures.
+/// The tools of streams that are not still pictures.
 fn skip_tools(bits: &mut impl BitRead) -> Result<(), BitReaderError> {
     bits.skip(4, "enable_interintra_compound to enable_dual_filter")?;
     let order_hint = bits.read_bool("enable_order_hint")?;

@@ -1,13 +1,13 @@
-//! How long to wait before a lost source is tried again.
+//! How long to wait before a lost source is retried.
 
 use std::time::Duration;
 
 use common::backoff::{Attempts, Backoff};
 
-/// After a loss. Many sources of one server do not come back at the same moment.
+/// Pauses after a loss, with jitter, so that many sources of one server are not retried at the same moment.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), least: 0.5, most: 1.0 };
-/// What gave pictures for so long was not lost at once again.
+/// A source that delivered pictures for this long starts with the first pause again.
 const STABLE: Duration = Duration::from_secs(20);
 
 /// The attempts to reach one source.
@@ -15,10 +15,10 @@ pub fn attempts() -> Attempts {
     Attempts::new(BACKOFF, STABLE)
 }
 
-/// From 0 to 1; good enough to spread pauses.
+/// A random number from 0 to 1, good enough to spread pauses.
 pub fn random() -> f64 {
     use std::hash::{BuildHasher, Hasher};
-    // Each state is seeded anew.
+    // Each state has a random seed.
     let bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
     bits as f64 / u64::MAX as f64
 }

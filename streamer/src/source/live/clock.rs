@@ -1,8 +1,8 @@
-//! From the time of a sender to ours: when what arrives was captured.
+//! Maps a sender's time to ours, to find when media was captured.
 //!
-//! Every arrival says how much later than on the sender's clock it is by ours. The least of these delays is
-//! of what came without waiting on the way; it alone maps times, so that jitter does not get into them. The
-//! sender's clock may drift and the way may get longer: the least delay is that of the last
+//! Every arrival yields a delay between the sender's clock and ours. The least delay belongs to a packet
+//! that did not wait on its path; only this one maps times, so that jitter does not affect them. As the
+//! sender's clock may drift and the path may get longer, the least delay is that of the last
 //! `WINDOW`s, and the mapping follows it slowly. Nothing is ever captured after it has arrived.
 //!
 //! ```text
@@ -13,11 +13,11 @@
 
 use std::time::{Duration, Instant};
 
-/// The least delay is looked for in the present window and the one before.
+/// Length of a window: the least delay is that of the current window and the one before.
 const WINDOW: i64 = 10 * SECOND;
-/// By how much of the time that passes the mapping may move back: less than anybody hears or sees.
+/// Share of elapsed time by which the mapping may move back: too little to hear or see.
 const SLEW: i64 = 100;
-/// A time that is earlier by more than this is of a sender that began anew; less is reordering.
+/// A time that is earlier by more than this means a sender that started again; less means reordering.
 const BACK: i64 = SECOND;
 /// Two pictures are at least a tick of 90 kHz apart.
 const TICK: Duration = Duration::from_nanos(11_112);
@@ -32,10 +32,10 @@ pub struct Clock {
     least: Option<Least>,
 }
 
-/// The least delay, all in nanoseconds since the origin.
+/// The least delay, in nanoseconds since the origin.
 #[derive(Debug)]
 struct Least {
-    /// What maps times now.
+    /// The delay that maps times now.
     used: i64,
     updated: i64,
     window_began: i64,
@@ -51,13 +51,13 @@ pub struct Track {
 }
 
 impl Clock {
-    /// A clock that knows nothing yet. Nothing is placed before `origin`.
+    /// A clock without any arrival. No time is mapped to one before `origin`.
     pub fn new(origin: Instant) -> Self {
         Self { origin, least: None }
     }
 
-    /// When something was captured that arrives `now` and has `time` on the sender's clock, in nanoseconds
-    /// since whenever. Where the sender's clock is set back, everything begins anew.
+    /// The capture time of something that arrives `now` and has `time` on the sender's clock, in nanoseconds
+    /// of any origin. When the sender's clock is set back, the mapping starts again.
     pub fn place(&mut self, track: &mut Track, now: Instant, time: i64) -> Instant {
         let now = nanos(now.saturating_duration_since(self.origin));
         let delay = now.saturating_sub(time);
@@ -75,7 +75,7 @@ impl Clock {
         self.origin + Duration::from_nanos(placed.unsigned_abs())
     }
 
-    /// The same for what came before and was kept for a while, by what is known by now.
+    /// The same for something that arrived earlier and was kept, by the current mapping.
     pub fn placed(&self, now: Instant, time: i64) -> Instant {
         let now = nanos(now.saturating_duration_since(self.origin));
         let used = self.least.as_ref().map_or(0, |least| least.used);
@@ -94,7 +94,7 @@ impl Least {
             self.last_window = std::mem::replace(&mut self.this_window, delay);
             self.window_began = now;
         }
-        // Never after now: at once. Back towards the least delay: slowly.
+        // Forward at once, so that no time is in the future. Back towards the least delay slowly.
         let ahead = self.this_window.min(self.last_window).saturating_sub(self.used);
         self.used = self.used.saturating_add(ahead.clamp(0, (now - self.updated).max(0) / SLEW)).min(delay);
         self.updated = now;
@@ -110,7 +110,7 @@ impl Track {
     }
 }
 
-/// A duration as times of senders are.
+/// A duration in the unit of senders' times.
 pub fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -149,7 +149,7 @@ mod tests {
         let mut last = 0.0;
         for frame in 1..500 {
             let time = f64::from(frame) * 40.0;
-            // Late by 0 to 35 ms, the same every time.
+            // A deterministic jitter of 0 to 35 ms.
             last = link.at(1000.0 + time + f64::from(frame * 7 % 8) * 5.0, time);
             assert!((last - 1000.0 - time).abs() < 0.1, "frame {frame} at {last}");
         }

@@ -1,8 +1,8 @@
-//! H.264 that others have encoded: into the form that feeds have, and whether browsers can show it.
+//! H.264 from other encoders: converts it to the form of feeds, and tells whether browsers can show it.
 //!
 //! [`Assembler`] takes the NAL units of one access unit. It keeps parameter sets, puts them in front of every
-//! keyframe, and leaves out what no receiver needs. It looks into the bitstream only as far as it must to
-//! tell size, profile and B-slices.
+//! keyframe, and leaves out what no receiver needs. It parses the bitstream only as far as needed for
+//! size, profile and B-slices.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ const MAX_SPS_ID: u32 = 31;
 const MAX_PPS_ID: u32 = 255;
 /// Longest side of a picture.
 pub const MAX_SIDE: u32 = 8192;
-/// The code for a matrix that is not told, H.264 table E-5.
+/// The code for an unspecified matrix, H.264 table E-5.
 const UNSPECIFIED_MATRIX: u8 = 2;
-/// Frame rates that a parameter set can be believed.
+/// Plausible frame rates of a parameter set.
 const FPS: std::ops::RangeInclusive<f64> = 1.0..=240.0;
 
-/// In front of each NAL unit.
+/// Start code in front of each NAL unit.
 pub const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Types of NAL units, H.264 table 7-1.
@@ -43,31 +43,31 @@ fn kind(nal: &[u8]) -> u8 {
     nal.first().map_or(0, |header| header & 0x1f)
 }
 
-/// True for a NAL unit that has a piece of the picture itself.
+/// True for a slice of a picture.
 pub fn is_slice(nal: &[u8]) -> bool {
     (nal::SLICE..=nal::IDR).contains(&kind(nal))
 }
 
-/// Why browsers cannot show pictures as they are.
+/// Why browsers cannot show pictures unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// Of a profile that they do not decode, by its number (`profile_idc`): 10 bit, 4:2:2, 4:4:4 and the like.
+    /// A profile that browsers do not decode (`profile_idc`): 10 bit, 4:2:2, 4:4:4 and the like.
     Profile(u8),
-    /// Of more than 8 bits, or of other than 4:2:0, in a codec where the profile does not say it.
+    /// More than 8 bits, or another format than 4:2:0, in a codec whose profile does not tell.
     Samples,
-    /// Half pictures.
+    /// Interlaced pictures.
     Interlaced,
-    /// Pictures come in another order than they are shown in, which WebRTC does not know.
+    /// Pictures are coded in another order than they are shown, which WebRTC does not support.
     Reordered,
-    /// There are no pictures that can be decoded alone.
+    /// There are no keyframes.
     NoKeyframes,
-    /// Pixels that are wider than high, or the other way round: WebRTC knows of none.
+    /// Pixels that are not square, which WebRTC does not support.
     Pixels,
-    /// The container says that pictures are to be turned, which WebRTC does not pass on.
+    /// The container declares a rotation, which WebRTC does not transmit.
     Rotated,
-    /// Pictures that are not to be shown but decoded alone: browsers wait for them to be shown.
+    /// Hidden pictures that are sent alone: browsers wait for them to be shown.
     Hidden,
-    /// Of a codec that they do not decode.
+    /// A codec that browsers do not decode.
     Codec,
 }
 
@@ -87,29 +87,29 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
-/// What a parameter set says of the pictures that follow.
+/// The content of a parameter set, for the pictures that follow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Format {
-    /// As shown.
+    /// Size as shown.
     pub size: Size,
-    /// Frames per second, if it says so.
+    /// Frames per second, if declared.
     pub fps: Option<u32>,
-    /// What it has that browsers cannot show.
+    /// The reason why browsers cannot show it, if there is one.
     pub obstacle: Option<Obstacle>,
-    /// How its colours are meant.
+    /// Its colours.
     pub colours: Colours,
 }
 
-/// How luma and chroma are meant.
+/// Interpretation of luma and chroma.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Colours {
     /// Luma from 0 to 255 instead of from 16 to 235.
     pub full_range: bool,
-    /// `matrix_coefficients` of H.264 table E-5, if it is told.
+    /// `matrix_coefficients` of H.264 table E-5, if declared.
     pub matrix: Option<u8>,
 }
 
-/// One access unit as feeds have it.
+/// One access unit, as feeds take it.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// Annex B; a keyframe begins with its parameter sets.
@@ -129,7 +129,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// What the newest parameter set says.
+    /// The content of the newest parameter set.
     pub fn format(&self) -> Option<Format> {
         self.format
     }
@@ -139,7 +139,7 @@ impl Assembler {
         self.sps.values().chain(self.pps.values())
     }
 
-    /// Takes a parameter set that came beside the stream. Anything else, and what cannot be read, is left out.
+    /// Takes a parameter set that was sent outside of the stream. Other units and invalid ones are ignored.
     pub fn add_parameter_set(&mut self, nal: &[u8]) {
         match kind(nal) {
             nal::SPS => self.add_sps(nal),
@@ -169,7 +169,7 @@ impl Assembler {
         }
     }
 
-    /// Puts an access unit together. `None` when there is no picture in it, when it is too large, or when it
+    /// Assembles an access unit. `None` when it contains no picture, when it is too large, or when it
     /// is a keyframe without parameter sets, which nobody can decode.
     pub fn assemble<'a>(&mut self, nals: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
         let mut kept = Vec::new();
@@ -216,7 +216,7 @@ fn first_number(nal: &[u8]) -> Option<u32> {
 
 /// H.264 §7.3.3: `first_mb_in_slice`, `slice_type`.
 fn is_b_slice(nal: &[u8]) -> bool {
-    // Only these two numbers are needed, at most 8 bytes and some that are inserted.
+    // Only these two numbers are needed: at most 8 bytes, and emulation prevention bytes.
     let head = &nal[..nal.len().min(16)];
     let mut bits = BitReader::new(ByteReader::skipping_h264_header(head));
     let slice_type = bits.read_ue("first_mb_in_slice").and_then(|_| bits.read_ue("slice_type"));
@@ -270,8 +270,8 @@ fn obstacle(sps: &SeqParameterSet) -> Option<Obstacle> {
     reorders.then_some(Obstacle::Reordered).or(stretched.then_some(Obstacle::Pixels))
 }
 
-/// Whether pixels of these proportions are square, or so nearly that nobody sees it: containers that say how large a picture is shown
-/// do so in whole pixels.
+/// Whether pixels of these proportions are square, or nearly so: containers declare the size of a shown picture
+/// in whole pixels.
 pub fn square(width: u32, height: u32) -> bool {
     const SEEN: u64 = 50;
     let width = u64::from(width);
@@ -279,7 +279,7 @@ pub fn square(width: u32, height: u32) -> bool {
     width.abs_diff(height) * SEEN <= height
 }
 
-/// Reads parameter sets to which an encoder has added more bytes than belong there.
+/// Parses parameter sets with extra bytes at the end, which some encoders add.
 struct Tolerant<R>(R);
 
 impl<R: BitRead> BitRead for Tolerant<R> {

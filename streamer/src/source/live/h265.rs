@@ -1,6 +1,6 @@
-//! H.265 that others have encoded: which units are keyframes, what size they have, and parameter sets in front of each.
+//! H.265 from other encoders: finds keyframes and their size, and puts parameter sets in front of each.
 //!
-//! As with H.264 the bitstream is looked into as far as it must be, and passed on as it is.
+//! As with H.264, the bitstream is parsed only as far as needed, and passed through.
 
 use std::num::NonZeroUsize;
 
@@ -19,9 +19,9 @@ const HEADER: usize = 2;
 mod nal {
     use std::ops::RangeInclusive;
 
-    /// Pieces of a picture.
+    /// Slices of a picture.
     pub const SLICES: RangeInclusive<u8> = 0..=31;
-    /// Of those, pieces of one that is decodable alone.
+    /// Those of them that belong to a picture that is decodable alone.
     pub const KEY_SLICES: RangeInclusive<u8> = 16..=23;
     /// Parameter sets of the video, of sequences, of pictures.
     pub const SETS: RangeInclusive<u8> = 32..=34;
@@ -32,48 +32,48 @@ mod nal {
 
 /// Type of a NAL unit.
 fn kind(nal: &[u8]) -> u8 {
-    // What is empty counts as filler.
+    // An empty unit counts as filler.
     nal.first().map_or(nal::FILLER, |header| header >> 1 & 0x3f)
 }
 
-/// True for a NAL unit that has a piece of a picture that is decodable alone.
+/// True for a slice of a picture that is decodable alone.
 pub fn is_key_slice(nal: &[u8]) -> bool {
     nal::KEY_SLICES.contains(&kind(nal))
 }
 
-/// What a parameter set says of the pictures that follow.
+/// The content of a parameter set, for the pictures that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// As shown.
+    /// Size as shown.
     pub size: Size,
-    /// What it has that browsers cannot show.
+    /// The reason why browsers cannot show it, if there is one.
     pub obstacle: Option<Obstacle>,
 }
 
-/// One access unit as feeds have it.
+/// One access unit, as feeds take it.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// Annex B; a keyframe has its parameter sets.
     pub data: Bytes,
-    /// All of it is decodable alone.
+    /// Whether it is decodable alone.
     pub keyframe: bool,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    /// Those that came last, with start codes.
+    /// The newest parameter sets, with start codes.
     sets: Bytes,
     format: Option<Format>,
 }
 
 impl Assembler {
-    /// What the newest parameter set says.
+    /// The content of the newest parameter set.
     pub fn format(&self) -> Option<Format> {
         self.format
     }
 
-    /// Puts an access unit together. `None` when there is no picture in it, when it is too large, or when it
+    /// Assembles an access unit. `None` when it contains no picture, when it is too large, or when it
     /// is a keyframe without parameter sets, which nobody can decode.
     pub fn assemble<'a>(&mut self, nals: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
         let mut data = BytesMut::new();
@@ -109,7 +109,7 @@ impl Assembler {
     }
 }
 
-/// H.265 §7.3.2.2.1, as far as the depth of samples. `None` for sizes that are none.
+/// H.265 §7.3.2.2.1, up to the depth of samples. `None` for invalid sizes.
 fn read_sps(nal: &[u8]) -> Result<Option<Format>, BitReaderError> {
     const CHROMA_420: u32 = 1;
     const CHROMA_444: u32 = 3;
@@ -134,7 +134,7 @@ fn read_sps(nal: &[u8]) -> Result<Option<Format>, BitReaderError> {
         }
     }
     let deep = bits.read_ue("bit_depth_luma_minus8")? > 0;
-    // In units of chroma: of two samples of luma in 4:2:0, which is all that is shown.
+    // In units of chroma: two samples of luma in 4:2:0, the only format that is shown.
     let [left, right, top, bottom] = cropped;
     let shown = |side: u32, a: u32, b: u32| side.checked_sub(a.checked_add(b)?.checked_mul(2)?);
     let (Some(width), Some(height)) = (shown(width, left, right), shown(height, top, bottom)) else {

@@ -1,5 +1,5 @@
-//! What all sources have in common that come from elsewhere: a thread of their own, what they publish, and
-//! how they are lost and come back.
+//! Shared by all sources from elsewhere: a thread, what they publish, and
+//! how they are lost and retried.
 //!
 //! ```text
 //! thread `rtsp`, `ffmpeg`, …: task ──▶ Publisher ──▶ VideoOutlet, AudioOutlet
@@ -11,8 +11,8 @@
 //!        Event::Started
 //! ```
 //!
-//! The task is asynchronous but has its thread to itself: what arrives is published on it at once. Such a source
-//! cannot be asked for a keyframe, as its encoder is not ours: joiners are served from the feed's cached GOP,
+//! The task is asynchronous but has its thread to itself: it publishes what arrives at once. Such a source
+//! cannot produce a keyframe on request, as its encoder is not ours: peers that join are served from the feed's cached GOP,
 //! or wait for the next keyframe.
 
 pub mod av1;
@@ -43,11 +43,11 @@ use crate::feed::{AudioOutlet, VideoOutlet};
 use crate::media::{AccessUnit, AudioPacket, Picture, Size};
 use crate::stats::SourceCounters;
 
-/// Frame rate until anything says how many there are.
+/// Frame rate until it is known.
 const UNKNOWN_FPS: u32 = 25;
 /// Pictures between two estimates of the frame rate.
 const FPS_SAMPLE: u32 = 30;
-/// How long what ends by itself may take (saying goodbye to a camera).
+/// Timeout for work after the end of the task (saying goodbye to a camera).
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A source that comes from elsewhere. Dropping it stops its thread and waits for it.
@@ -58,7 +58,7 @@ pub struct Live {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread tells everybody else.
+/// State that the thread shares.
 #[derive(Debug)]
 struct Shared {
     info: Mutex<Info>,
@@ -66,11 +66,11 @@ struct Shared {
 }
 
 impl Live {
-    /// Runs `task` on a thread called `kind` until it ends or the handle is dropped; it is dropped then, wherever
-    /// it waits. It gets what it publishes to. Asked for a picture of a codec other than H.264, it has `decode` decode it.
+    /// Runs `task` on a thread called `kind` until it ends or the handle is dropped; it is then dropped, wherever
+    /// it waits. It receives the publisher. Pictures of codecs other than H.264 are decoded by `decode`.
     ///
     /// # Errors
-    /// When the system has no more threads or descriptors.
+    /// The system has no more threads or descriptors.
     pub fn start<T, F>(kind: &'static str, outlets: Outlets, decode: Decode, task: T) -> Result<Self, Error>
     where
         T: FnOnce(Publisher) -> F + Send + 'static,
@@ -96,7 +96,7 @@ impl Live {
         let run = move || {
             runtime.block_on(async {
                 stopped.run_until_cancelled(task(publisher)).await;
-                // A timeout only means that a camera does not answer any more.
+                // A timeout only means that a camera no longer responds.
                 let _ = tokio::time::timeout(GOODBYE, background()).await;
             });
         };
@@ -105,7 +105,7 @@ impl Live {
     }
 }
 
-/// Waits for what runs beside the task.
+/// Waits for work that runs beside the task.
 async fn background() {
     const LOOK_AGAIN: Duration = Duration::from_millis(5);
     while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
@@ -155,7 +155,7 @@ pub struct Publisher {
 }
 
 enum State {
-    /// No picture yet; why it was lost, as it was told.
+    /// There is no picture yet; the reason that was reported.
     Trying(Option<String>),
     /// There are pictures, since then.
     Online(Instant),
@@ -171,12 +171,12 @@ impl Publisher {
         Self { video, audio, counters, events, shared, state, attempts, rate }
     }
 
-    /// Whether it has sound, from now on.
+    /// Sets whether it has sound from now on.
     pub fn has_audio(&mut self, audio: bool) {
         self.info(|info| info.audio = audio);
     }
 
-    /// What reads it, from now on.
+    /// Sets the program that reads it from now on.
     pub fn has_reader(&mut self, reader: Reader) {
         self.info(|info| info.reader = Some(reader));
     }
@@ -186,8 +186,8 @@ impl Publisher {
         matches!(self.state, State::Online(_))
     }
 
-    /// Publishes a picture. Those before the first keyframe (since it was lost) are left out. `format` is what
-    /// its parameter set says.
+    /// Publishes a picture. Those before the first keyframe (since it was lost) are dropped. `format` is the content of
+    /// its parameter set.
     #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn video(&mut self, unit: AccessUnit, format: Option<Format>) {
         if matches!(self.state, State::Trying(_)) && !unit.keyframe {
@@ -225,7 +225,7 @@ impl Publisher {
         self.audio.publish(packet);
     }
 
-    /// It is lost. Says so, unless it was said already, and returns how long to wait before it is tried again.
+    /// The source is lost. Reports this, unless it was reported already, and returns the pause before the retry.
     #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     pub async fn lost(&mut self, reason: String) -> Duration {
         let online = match &self.state {
@@ -242,7 +242,7 @@ impl Publisher {
         self.attempts.failed(online, backoff::random())
     }
 
-    /// It is at its end.
+    /// The source has ended.
     pub async fn ended(&mut self, end: Ended) {
         self.events.send(Event::Ended(end)).await;
     }

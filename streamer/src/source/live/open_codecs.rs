@@ -1,4 +1,4 @@
-//! VP8, VP9 and AV1 that others have encoded: what a picture says of itself. It is passed on as it is.
+//! VP8, VP9 and AV1 from other encoders: parses the headers of pictures, which are passed through.
 
 use common::media::VideoCodec;
 use h264_reader::rbsp::{BitRead as _, BitReader, BitReaderError};
@@ -6,18 +6,18 @@ use h264_reader::rbsp::{BitRead as _, BitReader, BitReaderError};
 use super::av1;
 use crate::media::Size;
 
-/// What the beginning of a picture says.
+/// The header of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Decodable alone.
     pub keyframe: bool,
-    /// Its size, where the header has it in a place that is easily found.
+    /// Its size, if that is easily found in the header.
     pub size: Option<Size>,
-    /// It is decoded and not shown, and comes alone. VP9 and AV1 put such pictures together with one that is shown.
+    /// It is decoded and not shown, and is sent alone. VP9 and AV1 combine such pictures with one that is shown.
     pub hidden: bool,
 }
 
-/// Reads it. `None` for what is no picture of this codec.
+/// Parses it. `None` if it is no picture of this codec.
 pub fn header(codec: VideoCodec, picture: &[u8]) -> Option<Header> {
     match codec {
         VideoCodec::VP8 => vp8(picture),
@@ -27,7 +27,7 @@ pub fn header(codec: VideoCodec, picture: &[u8]) -> Option<Header> {
     }
 }
 
-/// Whether a keyframe says by which matrix its colours are meant, or its codec has one for all.
+/// Whether a keyframe declares its colour matrix, or its codec has a fixed one.
 pub fn says_matrix(codec: VideoCodec, keyframe: &[u8]) -> bool {
     /// `CS_UNKNOWN`.
     const UNKNOWN: u32 = 0;
@@ -57,7 +57,7 @@ fn vp9_matrix(keyframe: &[u8]) -> Result<u32, BitReaderError> {
 /// RFC 6386 §9.1.
 fn vp8(picture: &[u8]) -> Option<Header> {
     const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
-    /// The two highest bits of each side scale it, which nobody does.
+    /// The two highest bits of each side are a scaling, which is never used.
     const SIDE: u16 = 0x3fff;
     /// `show_frame` in the first byte.
     const SHOWN: u8 = 1 << 4;
@@ -82,19 +82,19 @@ fn vp9(picture: &[u8]) -> Option<Header> {
     if first >> 6 != 2 {
         return None;
     }
-    // Profile 3 has a reserved bit more.
+    // Profile 3 has one more reserved bit.
     let at = if bit(2) == 1 && bit(3) == 1 { 5 } else { 4 };
     let shows_existing = bit(at);
     let frame_type = bit(at + 1);
     Some(Header { keyframe: shows_existing == 0 && frame_type == 0, size: None, hidden: false })
 }
 
-/// A temporal unit with a sequence header begins with a keyframe, in what encoders for streaming write (AV1 §7.5).
+/// With encoders for streaming, a temporal unit with a sequence header begins with a keyframe (AV1 §7.5).
 fn av1_header(unit: &[u8]) -> Option<Header> {
     const SEQUENCE_HEADER: u8 = 1;
     const TEMPORAL_DELIMITER: u8 = 2;
     let mut rest = unit;
-    // A delimiter is of two bytes: its header, and its length of zero.
+    // A delimiter has two bytes: its header, and its length of zero.
     while let [first, 0, after @ ..] = rest
         && first >> 3 & 0x0f == TEMPORAL_DELIMITER
     {

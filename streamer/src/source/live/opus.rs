@@ -1,11 +1,11 @@
-//! Opus packets that others have encoded.
+//! Opus packets from other encoders.
 
 /// Longest packet in ticks of 48 kHz: 120 ms (RFC 6716 §3.2.5).
 const MAX_TICKS: u32 = 5760;
-/// Longest packet that is passed on, in bytes: it must fit a datagram. Real ones have a few hundred.
+/// Longest packet that is passed through, in bytes: it must fit into a datagram. Real ones have a few hundred.
 const MAX_LEN: usize = 1152;
 
-/// How long a packet sounds, in ticks of 48 kHz (RFC 6716 §3.1). `None` when it is no Opus packet, or too long
+/// Duration of a packet, in ticks of 48 kHz (RFC 6716 §3.1). `None` when it is no Opus packet, or too long
 /// for a datagram.
 pub fn ticks(packet: &[u8]) -> Option<u32> {
     if packet.len() > MAX_LEN {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_length_of_a_packet_is_read_from_its_first_byte() {
-        // Configuration, then the code of how many frames there are.
+        // The configuration, then the code of the number of frames.
         let toc = |config: u8, code: u8| [config << 3 | code, 3, 0];
         assert_eq!(ticks(&toc(31, 0)), Some(960));
         assert_eq!(ticks(&toc(30, 0)), Some(480));

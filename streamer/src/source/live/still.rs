@@ -1,4 +1,4 @@
-//! The newest picture of a source that is not ours to capture: decoded from its last GOP when somebody asks.
+//! The newest picture of a source that we do not capture: decoded from its last GOP on request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +18,13 @@ use crate::media::{AccessUnit, Picture, Size};
 const MAX_UNITS: usize = 600;
 /// Most bytes of a GOP that are kept.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Pictures with this many rows and more have the colours of HDTV, unless they say something else.
+/// Pictures with at least this many rows have the colours of HDTV, unless they declare others.
 pub const HD_ROWS: u32 = 720;
 
-/// Decodes a GOP of a codec other than H.264, of pictures of this size, and gives its last one. May take seconds.
+/// Decodes a GOP of a codec other than H.264, of pictures of this size, and returns the last one. May take seconds.
 pub type Decode = fn(VideoCodec, Size, &[Bytes]) -> Result<Picture, String>;
 
-/// The newest GOP. Shared by the thread that publishes and whoever asks for a picture.
+/// The newest GOP. Shared by the thread that publishes and those that request a picture.
 #[derive(Debug)]
 pub struct Still {
     gop: Mutex<Gop>,
@@ -39,11 +39,11 @@ struct Gop {
     bytes: usize,
     full: bool,
     colours: Colours,
-    /// Codec and size, as its keyframe has them.
+    /// Codec and size of its keyframe.
     kind: Option<(VideoCodec, Size)>,
 }
 
-/// Says that nothing is being decoded any more.
+/// Notes, when dropped, that nothing is being decoded any more.
 struct DecodingGuard(Arc<Still>);
 
 impl Drop for DecodingGuard {
@@ -53,12 +53,12 @@ impl Drop for DecodingGuard {
 }
 
 impl Still {
-    /// Nothing has been published yet. What is not H.264 is decoded by `decode`.
+    /// Nothing published yet. Codecs other than H.264 are decoded by `decode`.
     pub fn new(decode: Decode) -> Self {
         Self { gop: Mutex::default(), decode, busy: AtomicBool::new(false) }
     }
 
-    /// Takes what has just been published.
+    /// Takes a unit that was just published.
     pub fn push(&self, unit: &AccessUnit, colours: Colours) {
         let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
         if unit.keyframe {
@@ -93,7 +93,7 @@ impl Still {
             };
             drop(busy);
             match picture {
-                // The asker may have given up.
+                // The requester may be gone.
                 Ok(picture) => drop(answer.send(picture)),
                 Err(reason) => tracing::debug!(%reason, "no picture"),
             }
@@ -109,7 +109,7 @@ fn decode(units: &[Bytes], colours: Colours) -> Result<Picture, String> {
     let (last, before) = units.split_last().ok_or("nothing has been received")?;
     let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
     for unit in before {
-        // What it cannot decode may not matter for the last one.
+        // A unit that cannot be decoded may not matter for the last picture.
         let _ = decoder.decode(unit);
     }
     match decoder.decode(last).map_err(|error| error.to_string())? {
@@ -140,10 +140,10 @@ fn bgrx(decoded: &DecodedYUV<'_>, colours: Colours) -> Result<Picture, String> {
     Ok(Picture { pixels, size })
 }
 
-/// By its coefficients: with the crate's own name for it, version 0.8.20 makes pure red 39 green.
+/// The matrix by its coefficients: with the crate's own constant, version 0.8.20 turns pure red into green of 39.
 const SMPTE_240M: YuvStandardMatrix = YuvStandardMatrix::Custom(0.212, 0.087);
 
-/// By what the stream says (H.264 table E-5), else by its size.
+/// The matrix that the stream declares (H.264 table E-5), otherwise by its size.
 fn matrix(colours: Colours, size: Size) -> YuvStandardMatrix {
     match colours.matrix {
         Some(1) => YuvStandardMatrix::Bt709,

@@ -1,27 +1,27 @@
-//! Whether what comes from elsewhere can be shown by browsers as it is.
+//! Observes whether browsers can show a stream from elsewhere unchanged.
 
 use std::time::{Duration, Instant};
 
 use super::h264::Obstacle;
 
-/// With fewer keyframes than one in so long, whoever joins would wait too long: some cameras send none at all and
+/// Longest distance of keyframes: with a longer one, peers that join would wait too long. Some cameras send none at all and
 /// refresh their pictures bit by bit.
 const LONGEST_GOP: Duration = Duration::from_secs(20);
-/// Pictures that come with an earlier time than one before: more than a camera's hiccup.
+/// Pictures with an earlier time than one before, from which this counts as reordering rather than a disturbance.
 const REORDERED: u32 = 3;
 
-/// What a picture is, as far as it matters here.
+/// The properties of a picture that matter here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen {
     /// Decodable alone.
     pub keyframe: bool,
-    /// It needs one that is shown after it.
+    /// Whether it depends on one that is shown after it.
     pub bidirectional: bool,
-    /// What else was found that browsers cannot show.
+    /// Another reason why browsers cannot show it.
     pub known: Option<Obstacle>,
 }
 
-/// Looks at one picture after the other.
+/// Observes one picture after the other.
 #[derive(Debug)]
 pub struct Watch {
     last_keyframe: Instant,
@@ -30,12 +30,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to look `now`.
+    /// Starts observing `now`.
     pub fn new(now: Instant) -> Self {
         Self { last_keyframe: now, newest: None, reordered: 0 }
     }
 
-    /// A picture that arrived `now` and is to be shown at `time`.
+    /// Takes a picture that arrived `now` and is to be shown at `time`.
     pub fn see(&mut self, now: Instant, time: i64, picture: Seen) -> Option<Obstacle> {
         if picture.keyframe {
             (self.last_keyframe, self.newest) = (now, None);

@@ -37,7 +37,7 @@ pub fn run(session: &HostSession, outlet: &mut AudioOutlet, counters: &Arc<Sourc
         if now >= next_ping {
             pings += 1;
             next_ping = now + PING;
-            // Whether the host hears it is seen by what it sends.
+            // Whether the host receives it shows by its packets.
             let _ = session.audio.socket.send(&session.audio.setup.ping(pings));
         }
         match session.audio.socket.recv(&mut buffer) {

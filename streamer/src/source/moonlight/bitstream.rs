@@ -1,4 +1,4 @@
-//! A host's frames as access units, whatever they are encoded with.
+//! Converts a host's frames, of any codec, to access units.
 
 use bytes::Bytes;
 use common::media::VideoCodec;
@@ -10,7 +10,7 @@ use crate::media::Size;
 use crate::source::live::h264::{self, Obstacle};
 use crate::source::live::{av1, h265, open_codecs};
 
-/// What WebRTC calls it.
+/// The codec's name in WebRTC.
 pub fn codec(codec: MoonlightCodec) -> VideoCodec {
     match codec {
         MoonlightCodec::H264 => VideoCodec::H264,
@@ -39,17 +39,17 @@ fn has_sequence_header(unit: &[u8]) -> bool {
 /// A frame on its way into the feed.
 #[derive(Debug)]
 pub struct Unit {
-    /// As feeds have it.
+    /// The access unit, as feeds take it.
     pub data: Bytes,
-    /// Decodable alone, by somebody who has seen nothing before.
+    /// Whether it can be decoded without any other.
     pub keyframe: bool,
-    /// Of the picture.
+    /// Size of the picture.
     pub size: Size,
-    /// How its colours are meant, where the bitstream says so.
+    /// Its colours, if the bitstream declares them.
     pub colours: h264::Colours,
 }
 
-/// What has to be known of the frames before.
+/// State kept from previous frames.
 #[derive(Debug)]
 pub enum Bitstream {
     /// H.264.
@@ -61,7 +61,7 @@ pub enum Bitstream {
 }
 
 impl Bitstream {
-    /// A stream that begins.
+    /// State at the beginning of a stream.
     pub fn new(codec: MoonlightCodec) -> Self {
         match codec {
             MoonlightCodec::H264 => Self::H264(h264::Assembler::default()),
@@ -70,10 +70,10 @@ impl Bitstream {
         }
     }
 
-    /// The access unit of a frame; `None` when there is no picture in it that somebody can decode.
+    /// The access unit of a frame; `None` when it contains no decodable picture.
     ///
     /// # Errors
-    /// Why browsers cannot show such pictures.
+    /// The reason why browsers cannot show such pictures.
     pub fn unit(&mut self, frame: Frame) -> Result<Option<Unit>, Obstacle> {
         match self {
             Self::H264(assembler) => {
@@ -82,7 +82,7 @@ impl Bitstream {
                 let h264::Unit { data, keyframe, bidirectional: _ } = unit;
                 let size = format.size;
                 let colours = format.colours;
-                // Of the size that we asked for, whatever it says of its pixels.
+                // The requested size, whatever the pixel aspect is.
                 let obstacle = format.obstacle.filter(|obstacle| *obstacle != Obstacle::Pixels);
                 obstacle.map_or(Ok(Some(Unit { data, keyframe, size, colours })), Err)
             }

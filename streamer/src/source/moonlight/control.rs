@@ -1,7 +1,7 @@
-//! The thread of the control stream: input to the host, wishes for keyframes, signs of life, what the host says.
+//! The thread of the control stream: input to the host, keyframe requests, keep-alives, and the host's messages.
 //!
-//! ENet carries the messages; there is one connection with many channels, and one counter that all messages are
-//! sealed by, so that there can only be one thread.
+//! ENet carries the messages. There is one connection with many channels, and one counter with which all messages are
+//! sealed, so there can only be one thread.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -26,20 +26,20 @@ use crate::input::Motors;
 use crate::source::{Event, Events};
 use crate::wake::wait_readable;
 
-/// Hosts give up clients that say nothing for 10 s.
+/// Interval of keep-alives: hosts give up clients that send nothing for 10 s.
 const PING: Duration = Duration::from_millis(100);
-/// ENet has to look at its clock this often, to send again what was not acknowledged.
+/// Interval at which ENet runs its timers, to resend unacknowledged packets.
 const SERVICE: Duration = Duration::from_millis(25);
-/// For a connection, and without an acknowledgement.
+/// Timeout of connecting, and of acknowledgements.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A host acknowledges every ping. One that has said nothing for so long has not closed the stream on purpose.
+/// A host acknowledges every ping. If it has sent nothing for this long, it has not closed the stream on purpose.
 const SILENT: Duration = Duration::from_secs(3);
 /// What hosts and their networks take.
 const MTU: u16 = 900;
-/// Inputs sent before anything else is looked at.
+/// Most inputs sent before anything else is handled.
 const PER_TURN: usize = 256;
 
-/// What the thread that receives video wants of the control stream.
+/// Keyframe requests of the thread that receives video.
 #[derive(Debug, Default)]
 pub struct Wishes {
     idr: AtomicBool,
@@ -47,23 +47,23 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// An IDR frame is wanted, as frames were lost. True when that is new.
+    /// Requests an IDR frame, as frames were lost. True when none was requested before.
     pub fn want(&self) -> bool {
         !self.idr.swap(true, Ordering::AcqRel)
     }
 
-    /// One came.
+    /// Notes that an IDR frame has arrived.
     pub fn keyframe_came(&self) {
         self.idr.store(false, Ordering::Release);
         self.keyframes.fetch_add(1, Ordering::AcqRel);
     }
 }
 
-/// Hears the host and nobody else.
+/// A socket that receives from the host only.
 struct Connected {
     socket: UdpSocket,
     host: SocketAddr,
-    /// When it said something last.
+    /// When its last message arrived.
     heard: Instant,
 }
 
@@ -96,17 +96,17 @@ impl Socket for Connected {
 /// What the thread shares with others.
 #[derive(Clone, Copy)]
 pub struct Around<'a> {
-    /// Where input comes from, with the receiving end of it.
+    /// The input of viewers, with its receiving end.
     pub steering: &'a Steering,
-    /// What viewers want.
+    /// Demand of viewers.
     pub demand: &'a Demand,
-    /// Of this session.
+    /// Key and parameters of this session.
     pub life: &'a Life,
-    /// Of the thread that receives video.
+    /// Keyframe requests of the thread that receives video.
     pub wishes: &'a Wishes,
-    /// What everybody is told.
+    /// The status that is shown.
     pub shared: &'a Shared,
-    /// To the control loop.
+    /// Sends events to the control loop.
     pub events: &'a Events,
 }
 
@@ -123,7 +123,7 @@ pub fn run(session: &HostSession, inputs: &mut Receiver<Input>, around: Around<'
 struct Thread<'a> {
     inputs: &'a mut Receiver<Input>,
     around: Around<'a>,
-    /// The same socket, to wait on.
+    /// The same socket, for polling.
     socket: UdpSocket,
     enet: Host<Connected>,
     peer: rusty_enet::PeerID,
@@ -135,7 +135,7 @@ struct Thread<'a> {
     requests: KeyframeRequests,
     keyframes: u64,
     pressed: Pressed,
-    /// The host takes touches.
+    /// Whether the host accepts touches.
     touch: bool,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Thread<'a> {
         End::Stopped
     }
 
-    /// Lets ENet work, and hears what the host says.
+    /// Runs ENet, and handles the host's messages.
     fn service(&mut self) -> Option<End> {
         let mut gone = false;
         loop {
@@ -222,14 +222,14 @@ impl<'a> Thread<'a> {
             };
             match event {
                 Some(EventNoRef::Connect { .. }) => self.greet(),
-                // A reason for it may stand in the queue behind it.
+                // The reason may follow in the queue.
                 Some(EventNoRef::Disconnect { .. }) => gone = true,
                 Some(EventNoRef::Receive { packet, .. }) => {
                     if let Some(end) = self.heard(packet.data()) {
                         return Some(end);
                     }
                 }
-                // ENet says the same when it gives up a host that is silent.
+                // ENet reports the same when it gives up a silent host.
                 None if gone && self.enet.socket().heard.elapsed() > SILENT => {
                     return Some(End::Lost("the host does not answer any more".into()));
                 }
@@ -254,13 +254,13 @@ impl<'a> Thread<'a> {
                 let code = format!("0x{:08x}", why.0);
                 self.around.shared.stream(|stream| stream.termination = Some(code));
                 let reason = why.to_string();
-                // A host that is told to stop says so with the same code as one whose app has ended.
+                // A host that is being stopped sends the same code as one whose app has ended.
                 return Some(if why.is_graceful() { End::Closed(reason) } else { End::Lost(reason) });
             }
             Ok(HostMessage::Rumble { pad, low, high }) => {
                 let part = |motor: u16| f32::from(motor) / f32::from(u16::MAX);
                 let motors = Motors { strong: part(low), weak: part(high) };
-                // One that finds no room is followed by another.
+                // If there is no room for it, another one follows.
                 let _ = self.around.events.try_send(Event::Rumble(pad.try_into().unwrap_or(u8::MAX), motors));
             }
             Ok(other) => tracing::trace!(?other, "the host says"),
@@ -275,7 +275,7 @@ impl<'a> Thread<'a> {
             self.input(input);
         }
         if self.around.steering.take_overflow() {
-            // Something was left out, perhaps a release: what is held is let go.
+            // Something was dropped, perhaps a release: everything is released.
             for release in self.pressed.take() {
                 self.input(release);
             }
@@ -288,7 +288,7 @@ impl<'a> Thread<'a> {
         self.send(encoded.channel, &Message::Input(&encoded.payload));
     }
 
-    /// Asks for an IDR frame when one is wanted: by viewers, or as frames were lost. Not too often.
+    /// Requests an IDR frame from the host when viewers want one or frames were lost, but not too often.
     fn ask_keyframe(&mut self, now: Instant) {
         let keyframes = self.around.wishes.keyframes.load(Ordering::Acquire);
         if std::mem::replace(&mut self.keyframes, keyframes) != keyframes {
@@ -304,19 +304,19 @@ impl<'a> Thread<'a> {
 
     fn send(&mut self, channel: u8, message: &Message<'_>) {
         let sealed = self.sealer.seal(message);
-        // A connection that takes nothing any more ends by itself.
+        // A connection that is stuck ends by itself.
         let _ = self.enet.peer_mut(self.peer).send(channel, &Packet::reliable(sealed));
     }
 
     fn report(&self) {
         let peer = self.enet.peer(self.peer);
-        // ENet begins with a guess of 500 ms; a variance is there from the first measurement on.
+        // ENet starts with a guess of 500 ms; the variance is set by the first measurement.
         let known = !peer.round_trip_time_variance().is_zero();
         let round_trip = known.then(|| peer.round_trip_time().as_secs_f64() * 1000.0);
         self.around.shared.stream(|stream| stream.round_trip_ms = round_trip);
     }
 
-    /// Until there is something to do.
+    /// Waits until there is something to do.
     fn sleep(&self) -> io::Result<()> {
         let ping = self.connected.then_some(self.next_ping);
         let service = Instant::now() + SERVICE;

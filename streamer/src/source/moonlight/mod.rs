@@ -1,14 +1,14 @@
-//! A Moonlight host: its picture and sound are passed on as they are, what viewers do is sent to it.
+//! A Moonlight host: its picture and sound are passed through, and viewers' input is sent to it.
 //!
 //! ```text
-//! thread `moonlight`: HostSession::open (launch or resume, RTSP) ──▶ streams until it is lost ──▶ tries again
+//! thread `moonlight`: HostSession::open (launch or resume, RTSP) ──▶ streams until it is lost ──▶ retries
 //!     ├── `ml-video`    UDP ──▶ FEC ──▶ frames ──▶ VideoOutlet          these three live as long
 //!     ├── `ml-audio`    UDP ──▶ FEC ──▶ Opus ────▶ AudioOutlet          as one session with the host
-//!     └── `ml-control`  ENet ◀── input (Sink), wishes for keyframes, signs of life
+//!     └── `ml-control`  ENet ◀── input (Sink), keyframe requests, keep-alives
 //! ```
 //!
-//! The protocol itself is in the crate `gamestream`; here are sockets, threads and clocks. Each medium has a
-//! thread and a large receive buffer, so that a burst of packets is not lost while another one is worked on.
+//! The protocol itself is in the crate `gamestream`; sockets, threads and clocks are here. Each medium has a
+//! thread and a large receive buffer, so that a burst of packets is not lost while another one is processed.
 //! The app goes on running on the host when the source ends: `POST /api/hosts/{id}/cancel` ends it.
 
 mod audio;
@@ -43,13 +43,13 @@ use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
 
-/// How often a thread looks whether it is to end.
+/// How often a thread checks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-/// For a session to begin: apps take their time to be launched.
+/// Timeout for the start of a session: launching an app may take long.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A host that has shown nothing so long after its first session began never will: whoever asked for it is told.
+/// A host without a picture this long after its first session began has failed, which is reported.
 const FIRST_PICTURE: Duration = Duration::from_secs(20);
-/// A host that says that the app does not run is asked once more after so long: it may be about to restart.
+/// When a host reports that the app does not run, it is asked once more after this time: it may be about to restart.
 const QUIT_CONFIRM: Duration = Duration::from_secs(2);
 
 /// A running source. Dropping it ends the session with the host, and waits for the threads.
@@ -59,7 +59,7 @@ pub struct Moonlight {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the threads tell everybody else.
+/// What the threads report.
 struct Shared {
     info: Mutex<Info>,
     host: Arc<HostStatus>,
@@ -91,15 +91,15 @@ impl Shared {
 enum End {
     /// We were told to.
     Stopped,
-    /// There is nothing more to come, and why.
+    /// It has ended for good; the reason.
     Over(Ended),
-    /// It is to be tried again, and why.
+    /// It is to be retried; the reason.
     Lost(String),
-    /// The host has ended it in good order, and with which words: the app has ended, or the host itself ends.
+    /// The host has closed it, with this text: the app has ended, or the host itself shuts down.
     Closed(String),
 }
 
-/// What came of trying again.
+/// The result of a retry.
 enum Again {
     Session(Box<HostSession>),
     /// The app was ended on the host.
@@ -108,7 +108,7 @@ enum Again {
     Stopped,
 }
 
-/// What the threads of one session have in common.
+/// State that the threads of one session share.
 struct Life {
     over: AtomicBool,
     ends: SyncSender<End>,
@@ -119,13 +119,13 @@ impl Life {
         self.over.load(Ordering::Acquire)
     }
 
-    /// The first reason counts; later ones find no room.
+    /// Takes the first reason; later ones are dropped.
     fn end(&self, end: End) {
         let _ = self.ends.try_send(end);
     }
 }
 
-/// Starts a source of `type` `moonlight`. Blocks until the host streams, or does not.
+/// Starts a source of `type` `moonlight`. Blocks until the host streams, or has failed.
 ///
 /// # Errors
 /// [`Error::Host`], with a code that says why; or the system has no more threads or descriptors.
@@ -212,7 +212,7 @@ impl Running for Moonlight {
     }
 }
 
-/// What the thread `moonlight` owns, and lends to the threads of a session.
+/// State of the thread `moonlight`, which it lends to the threads of a session.
 struct Worker {
     spec: MoonlightSpec,
     access: Box<HostAccess>,
@@ -254,8 +254,8 @@ impl Worker {
         }
     }
 
-    /// Tries until a session begins. `closed`: the app may have been ended on purpose. That is so when it does not run
-    /// any more, unless the host was away meanwhile, as an app does not survive its host.
+    /// Retries until a session begins. `closed`: the app may have been ended on purpose. It was if it no longer runs,
+    /// unless the host was unreachable meanwhile, as an app does not survive its host.
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn again(&mut self, online: Duration, closed: bool) -> Again {
         let mut online = online;
@@ -292,7 +292,7 @@ impl Worker {
         self.pictures.begin();
         let Self { shared, steering, inputs, pictures, audio, counters, events, .. } = self;
         let demand = Arc::clone(pictures.demand());
-        // Whatever was meant for the session before.
+        // Drops requests for the previous session.
         inputs.try_iter().for_each(drop);
         std::thread::scope(|scope| {
             let life = &life;
@@ -314,7 +314,7 @@ impl Worker {
         })
     }
 
-    /// Waits; false when we are to end.
+    /// Waits; false when the source is to end.
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn rest(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
@@ -339,7 +339,7 @@ impl Worker {
         self.tell(Event::Ended(ended));
     }
 
-    /// Waits for room, as long as anybody is interested.
+    /// Sends an event; waits for room as long as the control loop reads.
     fn tell(&self, event: Event) {
         let mut event = Some(event);
         while let Some(this) = event.take().filter(|_| !self.shared.stops()) {
@@ -351,7 +351,7 @@ impl Worker {
     }
 }
 
-/// Begins a session, telling how far that is, and what keeps it from beginning.
+/// Begins a session, and reports its progress and failures.
 fn open(
     spec: &MoonlightSpec,
     access: &HostAccess,

@@ -1,4 +1,4 @@
-//! The host's frames on their way into the feed.
+//! Publishes the host's frames to the feed.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -25,13 +25,13 @@ pub struct Pictures {
     events: Events,
     shared: Arc<Shared>,
     codec: MoonlightCodec,
-    /// Something that could not be told yet.
+    /// An event for which there was no room yet.
     untold: Option<Event>,
     online: bool,
     session: Times,
 }
 
-/// What begins anew with each session.
+/// State that is reset with each session.
 struct Times {
     bitstream: Bitstream,
     clock: Clock,
@@ -63,7 +63,7 @@ impl Pictures {
         Self { outlet, counters, events, shared, codec, untold: None, online: false, session }
     }
 
-    /// What viewers want.
+    /// Demand of viewers.
     pub fn demand(&self) -> &Arc<Demand> {
         self.outlet.demand()
     }
@@ -73,7 +73,7 @@ impl Pictures {
         bitstream::is_key(self.codec)
     }
 
-    /// What everybody is told.
+    /// The status that is shown.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -83,16 +83,16 @@ impl Pictures {
         self.session = Times::new(self.codec);
     }
 
-    /// The session was lost: the next picture is news.
+    /// The session was lost: the next picture is reported.
     pub fn offline(&mut self) {
         self.online = false;
         self.untold = None;
     }
 
-    /// Publishes a frame that has just come. True when it is a keyframe.
+    /// Publishes a frame that has just arrived. True when it is a keyframe.
     ///
     /// # Errors
-    /// Why browsers cannot show such pictures.
+    /// The reason why browsers cannot show such pictures.
     pub fn publish(&mut self, frame: Frame) -> Result<bool, Obstacle> {
         let now = Instant::now();
         let Times { bitstream, clock, track, ticks } = &mut self.session;
@@ -101,7 +101,7 @@ impl Pictures {
             return Ok(false);
         };
         let captured = match timestamp {
-            // Old hosts do not say.
+            // Old hosts do not declare it.
             0 => now,
             stamp => clock.place(track, now, nanos_of(ticks.next(stamp))),
         };
@@ -136,12 +136,12 @@ fn nanos_of(ticks: i64) -> i64 {
     ticks.saturating_mul(SECOND / 1000) / 90
 }
 
-/// Times that begin anew every 2³² ticks, as times that do not.
+/// Unwraps timestamps of 32 bits.
 #[derive(Debug, Default)]
 pub struct Unwrapped(Option<i64>);
 
 impl Unwrapped {
-    /// The nearest one to the last.
+    /// The unwrapped time that is nearest to the last one.
     pub fn next(&mut self, stamp: u32) -> i64 {
         let time = match self.0 {
             None => i64::from(stamp),

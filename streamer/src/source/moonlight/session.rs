@@ -1,4 +1,4 @@
-//! How a session with a host begins: what it runs, launch or resume, RTSP. Blocks, with a deadline.
+//! Begins a session with a host: queries what it runs, launches or resumes, RTSP. Blocks, with a deadline.
 
 #![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 
@@ -21,68 +21,68 @@ use rustls::ClientConfig;
 
 use crate::source::Error;
 
-/// For an answer that a host has ready.
+/// Timeout of a response that a host has ready.
 const HTTP_PATIENCE: Duration = Duration::from_secs(5);
-/// For RTSP, connecting included.
+/// Timeout of RTSP, including the connection.
 const RTSP_PATIENCE: Duration = Duration::from_secs(15);
-/// Between two attempts to connect to a host that does not listen yet.
+/// Interval of attempts to connect to a host that does not listen yet.
 const RTSP_RETRY: Duration = Duration::from_millis(250);
-/// Milliseconds of an audio packet.
+/// Duration of an audio packet, milliseconds.
 const AUDIO_MS: u32 = 10;
-/// What RTSP calls the host: asks for sound of 96 kbit/s, as viewers get it one by one.
+/// The host's name in RTSP, which selects sound of 96 kbit/s, as it is sent to each viewer.
 const RTSP_HOST: &str = "0.0.0.0";
-/// Ports of hosts that do not say.
+/// Default ports.
 const PORTS: [u16; 3] = [48000, 47998, 47999];
-/// What encryption adds to a video packet.
+/// Bytes that encryption adds to a video packet.
 const VIDEO_PREFIX: u32 = gamestream::video::PREFIX as u32;
 /// Size of an audio packet, generously, for buffers.
 const AUDIO_PACKET: u32 = 1500;
 
-/// Why there is no session.
+/// Why a session could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The host does not answer, or another one does.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// It answers what cannot be used.
+    /// Its response is invalid.
     #[error(transparent)]
     Reply(#[from] reply::Error),
-    /// It does not know us (any more).
+    /// We are not paired (any more).
     #[error("the host does not know this server: pair with it again")]
     NotPaired,
-    /// It runs something else.
+    /// It runs another app.
     #[error("the host is busy: {0}")]
     Busy(String),
     /// It has no such app.
     #[error("the host has no app {0}")]
     NoApp(AppRef),
-    /// It does not encode that.
+    /// It does not support the codec.
     #[error("the host does not encode {0}")]
     NoCodec(MoonlightCodec),
     /// Its app was quit while we were away.
     #[error("the app was ended on the host")]
     Quit,
-    /// RTSP did not work.
+    /// RTSP failed.
     #[error(transparent)]
     Rtsp(#[from] rtsp::Error),
-    /// It was too slow.
+    /// The deadline has passed.
     #[error("the host has not answered in time to {0}")]
     Timeout(&'static str),
-    /// It cannot be talked to.
+    /// A socket or key failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// Why it did not work.
+        /// The reason.
         source: io::Error,
     },
-    /// It speaks another protocol, or our own keys are of no use.
+    /// It uses another protocol, or our own keys are invalid.
     #[error("{0}")]
     Unusable(String),
 }
 
 impl Failure {
-    /// It may be there later.
+    /// Whether a retry may succeed.
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Http(error) => error.is_unreachable(),
@@ -92,7 +92,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// What programs know it by.
+    /// The stable code for programs.
     pub fn code(&self) -> Code {
         match self {
             failure if failure.is_unreachable() => Code::HostTimeout,
@@ -120,35 +120,35 @@ impl From<Failure> for Error {
 pub struct Stream {
     /// Connected to the host's port.
     pub socket: UdpSocket,
-    /// What pings say.
+    /// Payload of pings.
     pub setup: Setup,
 }
 
 /// A session that has begun: the host waits for our pings.
 pub struct HostSession {
-    /// Key of everything.
+    /// Key of all encryption.
     pub crypto: crypto::Session,
-    /// What is encrypted.
+    /// Which streams are encrypted.
     pub encryption: Encryption,
-    /// Of video, as agreed on.
+    /// Packet size of video, as negotiated.
     pub packet_size: usize,
-    /// Of frames, on old hosts.
+    /// Frame header format of old hosts.
     pub long_header: usize,
-    /// Milliseconds of an audio packet.
+    /// Duration of an audio packet, milliseconds.
     pub audio_ms: u32,
     /// The picture.
     pub video: Stream,
     /// The sound.
     pub audio: Stream,
-    /// Where the control stream is.
+    /// Address of the control stream.
     pub control: SocketAddr,
-    /// What it is to say when it connects.
+    /// Data for its connection.
     pub connect_data: u32,
-    /// The host takes touches.
+    /// Whether the host accepts touches.
     pub touch: bool,
 }
 
-/// Asks the host over TLS.
+/// Sends a request to the host over TLS.
 struct Host<'a> {
     access: &'a HostAccess,
     tls: Arc<ClientConfig>,
@@ -156,7 +156,7 @@ struct Host<'a> {
 }
 
 impl HostSession {
-    /// Begins one, and tells how far that is. With `may_be_quit` an app that does not run is not started.
+    /// Begins a session, and reports its progress. With `may_be_quit` an app that does not run is not launched.
     ///
     /// # Errors
     /// [`Failure`].
@@ -263,7 +263,7 @@ impl Host<'_> {
             Err(reply::Error::Refused { status: 400, message }) if command == "launch" => {
                 Err(Failure::Busy(message))
             }
-            // As many sessions as it allows, perhaps one of ours that it has not given up yet.
+            // It has reached its limit of sessions; one of them may be our previous one.
             Err(reply::Error::Refused { status: 503, message }) => Err(Failure::Busy(message)),
             Err(error) if error.is_unauthorised() => Err(Failure::NotPaired),
             other => Ok(other?),
@@ -317,7 +317,7 @@ impl<'a> Negotiation<'a> {
         let offer = Offer::parse(&described.body);
         let audio = self.ask("SETUP", "streamid=audio/0/0", &SETUP_HEADERS, "")?;
         let audio = self.stream(Setup::read(&audio, PORTS[0]), AUDIO_PACKET * spec.audio_queue)?;
-        // Some hosts do not go on before they have seen one.
+        // Some hosts wait for one before they continue.
         let _ = audio.socket.send(&audio.setup.ping(1));
         let video = self.ask("SETUP", "streamid=video/0/0", &SETUP_HEADERS, "")?;
         let video = self.stream(Setup::read(&video, PORTS[1]), spec.packet_size * spec.video_queue)?;
@@ -356,7 +356,7 @@ impl<'a> Negotiation<'a> {
         Ok(Stream { socket: socket.map_err(|source| Failure::Io { what: "a UDP socket", source })?, setup })
     }
 
-    /// One request, on a connection of its own, as hosts want it.
+    /// Sends one request on a connection of its own, as hosts require.
     fn ask(
         &mut self,
         method: &'static str,
@@ -413,7 +413,7 @@ fn ask(spec: &MoonlightSpec, packet_size: usize, encryption: Encryption) -> Ask 
     }
 }
 
-/// A socket that only hears this peer, with room for `buffer` bytes if the system allows it.
+/// A socket that receives from this peer only, with a buffer of `buffer` bytes if the system allows it.
 fn udp(peer: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     let any: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -421,7 +421,7 @@ fn udp(peer: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(peer)?;
-    // Beyond the system's bound if we may; else the system cuts it to its bound.
+    // Beyond the system's limit if permitted; otherwise the system reduces it to its limit.
     if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, buffer).is_err() {
         rustix::net::sockopt::set_socket_recv_buffer_size(&socket, buffer)?;
     }
@@ -429,7 +429,7 @@ fn udp(peer: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// On this machine or in its own network, where media need not be encrypted unless the host wants it.
+/// Whether the host is on this machine or in its network, where media is encrypted only if the host wants it.
 fn is_near(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),

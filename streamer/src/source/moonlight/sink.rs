@@ -1,4 +1,4 @@
-//! What viewers do, on its way to the host: actions of the aggregator become inputs of the protocol.
+//! Translates actions of the aggregator to inputs of the protocol.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,18 +14,18 @@ use gamestream::keys::{Key, SHIFT_LEFT, key, modifier, modifier_of, of_char};
 use crate::input::sink::{Action, Error, MAX_PADS, Press, Sink, TouchPhase};
 use crate::wake::Wake;
 
-/// Inputs that wait for the control stream: some seconds of several fast mice. What finds it full is left out, and
-/// all that is held is let go, as a release may be among it.
+/// Inputs queued for the control stream: some seconds of several fast mice. When it is full, input is dropped, and
+/// everything that is held is released, as a release may have been dropped.
 const QUEUE: usize = 4096;
 /// A notch of a wheel.
 const NOTCH: f64 = 120.0;
 
-/// From the input thread to the control stream of whichever session there is.
+/// Passes input from the input thread to the control stream of the current session.
 pub struct Steering {
     queue: SyncSender<Input>,
     overflow: AtomicBool,
     connected: AtomicBool,
-    /// The host takes touches.
+    /// Whether the host accepts touches.
     touch: AtomicBool,
     /// Counts sessions: a new one knows no gamepads.
     session: AtomicU32,
@@ -34,7 +34,7 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// For pictures of this size.
+    /// Steering for pictures of this size.
     ///
     /// # Errors
     /// The process is out of descriptors.
@@ -52,19 +52,19 @@ impl Steering {
         Ok((steering, inputs))
     }
 
-    /// There is a host that listens; `touch`: to touches too.
+    /// A session has started; `touch`: its host accepts touches.
     pub fn connected(&self, touch: bool) {
         self.touch.store(touch, Ordering::Release);
         self.session.fetch_add(1, Ordering::AcqRel);
         self.connected.store(true, Ordering::Release);
     }
 
-    /// There is none any more: input goes nowhere, as hosts let everything go when a session ends.
+    /// The session has ended: input is dropped, as hosts release everything when a session ends.
     pub fn disconnected(&self) {
         self.connected.store(false, Ordering::Release);
     }
 
-    /// Something was left out since the last call.
+    /// Whether something was dropped since the last call.
     pub fn take_overflow(&self) -> bool {
         self.overflow.swap(false, Ordering::AcqRel)
     }
@@ -95,7 +95,7 @@ impl Steering {
     }
 }
 
-/// What is down on the host, so that it can be let go.
+/// What is held on the host, so that it can be released.
 #[derive(Debug, Default)]
 pub struct Pressed {
     keys: BTreeMap<u8, Key>,
@@ -103,7 +103,7 @@ pub struct Pressed {
 }
 
 impl Pressed {
-    /// Notes what is being sent.
+    /// Notes an input that is sent.
     pub fn see(&mut self, input: &Input) {
         match *input {
             Input::Key { key, down: true, .. } => drop(self.keys.insert(key.code, key)),
@@ -118,7 +118,7 @@ impl Pressed {
         }
     }
 
-    /// What lets all of it go.
+    /// The inputs that release everything.
     pub fn take(&mut self) -> Vec<Input> {
         let buttons = std::mem::take(&mut self.buttons).into_iter();
         let buttons = buttons.map(|button| Input::Button { button, down: false });
@@ -134,7 +134,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A sink that steers what is at the other end.
+    /// A sink that sends to `steering`.
     pub fn new(steering: Arc<Steering>) -> Self {
         let translator = Translator::new(steering.size);
         Self { steering, translator }
@@ -152,18 +152,18 @@ impl Sink for Remote {
     }
 }
 
-/// Pure: actions into inputs.
+/// Translates actions to inputs. Pure.
 struct Translator {
     size: (u32, u32),
     modifiers: u8,
-    /// Which keys make the modifiers.
+    /// Held modifier keys.
     held_modifiers: BTreeMap<u8, u8>,
-    /// What is less than a pixel, or less than the protocol's smallest step.
+    /// Fractions of a pixel, and of the protocol's smallest step.
     rest: Rest,
     session: u32,
-    /// The host takes touches; else one finger is a mouse.
+    /// Whether the host accepts touches; otherwise one touch acts as the mouse.
     touch: bool,
-    /// The finger that is the mouse.
+    /// The touch that acts as the mouse.
     finger: Option<u32>,
     /// Gamepads that the host knows, by bits.
     pads: u16,
@@ -191,7 +191,7 @@ impl Translator {
         }
     }
 
-    /// What follows is for this session of the host's.
+    /// Starts translating for another session of the host.
     fn in_session(&mut self, session: u32, touch: bool) {
         if std::mem::replace(&mut self.session, session) != session {
             (self.pads, self.finger, self.touch) = (0, None, touch);
@@ -201,10 +201,10 @@ impl Translator {
     fn translate(&mut self, action: &Action) -> Result<Vec<Input>, Error> {
         Ok(match action {
             Action::Key(code, press) => vec![self.key(code, *press)?],
-            // A character is typed as a whole; there is nothing to let go.
+            // A character is typed as a whole; there is nothing to release.
             Action::Char(char, Press::Down) => self.typed(*char),
             Action::Char(_, Press::Up) => Vec::new(),
-            // The protocol has no word for it: the host's keys do what they do there.
+            // The protocol has no message for this.
             Action::Locks { .. } => Vec::new(),
             Action::Text(text) => text.chars().flat_map(|char| self.typed(char)).collect(),
             Action::Button(button, press) => button_inputs(*button, *press),
@@ -236,7 +236,7 @@ impl Translator {
         Input::Touch { phase, id, x: part(at.x, self.size.0), y: part(at.y, self.size.1), pressure }
     }
 
-    /// On hosts without touch the first finger is the mouse; others are nothing.
+    /// On hosts without touch the first touch acts as the mouse; others are ignored.
     fn finger(&mut self, id: u32, phase: TouchPhase, at: Position) -> Vec<Input> {
         if *self.finger.get_or_insert(id) != id {
             return Vec::new();
@@ -295,8 +295,8 @@ impl Translator {
         Ok(Input::Key { key, down, modifiers: self.modifiers })
     }
 
-    /// By keys, as on the US layout, what that has. Sunshine on Linux types a character as Ctrl, Shift, U and its
-    /// number, which terminals take for control keys: so it is told the others only.
+    /// Types characters of the US layout with its keys, and others as text. Sunshine on Linux types a text as Ctrl, Shift, U and a
+    /// number, which terminals take for control keys.
     fn typed(&self, char: char) -> Vec<Input> {
         let Some((key, shifted)) = of_char(char) else {
             return if char.is_control() { Vec::new() } else { vec![Input::Character(char)] };
@@ -307,7 +307,7 @@ impl Translator {
         };
         let held = self.held_modifiers.iter().filter(|(_, modifier)| **modifier == modifier::SHIFT);
         let held: Vec<u8> = held.map(|(code, _)| *code).collect();
-        // Shift as the character needs it, whatever is held meanwhile, and as it was again.
+        // Shift as the character needs it, whatever is held, and restored afterwards.
         let (before, after): (Vec<_>, Vec<_>) = match (shifted, held.is_empty()) {
             (true, true) => (vec![press(SHIFT_LEFT, true)], vec![press(SHIFT_LEFT, false)]),
             (false, false) => (
@@ -332,9 +332,9 @@ impl Translator {
     }
 }
 
-/// Whole steps of both axes, each in as many pieces as the protocol needs; the rests stay.
+/// Whole steps of both axes, split into as many messages as the protocol needs; fractions are kept.
 fn steps(rest_x: &mut f64, dx: f64, rest_y: &mut f64, dy: f64) -> impl Iterator<Item = (i16, i16)> + use<> {
-    /// More pieces than this come of no hand.
+    /// Most messages for one movement: more than a hand can cause.
     const MAX_PIECES: usize = 16;
     let whole = |rest: &mut f64, by: f64| {
         *rest += by;
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(button_inputs(Button::new(9).unwrap(), Press::Down), [forward]);
     }
 
-    /// Key by key: its number, and whether down.
+    /// Key events: code, and whether it is down.
     fn keys(inputs: &[Input]) -> Vec<(u8, bool)> {
         let key = |input: &Input| match input {
             Input::Key { key, down, .. } => (key.code, *down),

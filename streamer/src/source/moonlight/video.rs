@@ -15,13 +15,13 @@ use super::sink::Steering;
 use super::{End, Life};
 use crate::source::Ended;
 
-/// Keeps the way through routers open, and tells the host where to send.
+/// Interval of pings, which keep the path through routers open and tell the host where to send.
 pub const PING: Duration = Duration::from_millis(500);
-/// A host that has sent nothing by then has not begun.
+/// A host that has sent nothing within this time has not started.
 const BEGIN: Duration = Duration::from_secs(10);
-/// Between two looks at how the network does.
+/// Interval of checks of the network's quality.
 const COUNT: Duration = Duration::from_secs(1);
-/// It does well again after so many looks without a loss.
+/// Checks without a loss after which the quality is good again.
 const CALM: u32 = 3;
 
 /// Works until the session is over.
@@ -59,10 +59,10 @@ struct Thread<'a> {
     receiver: Receiver,
     began: Instant,
     looked: Instant,
-    /// Looks for which the network counts as bad.
+    /// Remaining checks for which the network counts as bad.
     bad: u32,
     lost: u64,
-    /// Packets that had come at the last look.
+    /// Packets received at the last check.
     packets: u64,
 }
 
@@ -76,7 +76,7 @@ impl Thread<'_> {
             if now >= next_ping {
                 pings += 1;
                 next_ping = now + PING;
-                // Whether the host hears it is seen by what it sends.
+                // Whether the host receives it shows by its packets.
                 let _ = self.session.video.socket.send(&self.session.video.setup.ping(pings));
             }
             match self.session.video.socket.recv(&mut buffer) {
@@ -119,7 +119,7 @@ impl Thread<'_> {
     fn look(&mut self, now: Instant) {
         let counts = self.receiver.counts();
         let lost = counts.lost + counts.skipped;
-        // Hosts send some pictures each second, however little they show.
+        // Hosts send some pictures each second, even if nothing changes.
         let silent = std::mem::replace(&mut self.packets, counts.packets) == counts.packets;
         self.bad = if lost > self.lost || silent { CALM } else { self.bad.saturating_sub(1) };
         self.looked = now;

@@ -1,4 +1,4 @@
-//! The RTSP session with a camera: what it offers, and what of it is taken.
+//! The RTSP session with a camera: chooses among the streams that it offers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use super::redirect;
 use crate::source::ffmpeg::flv;
 use crate::source::ffmpeg::secrets::{Secrets, percent_decoded};
 
-/// How long a camera may take to answer.
+/// Timeout of a camera's response.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often a camera may send us elsewhere before there is one that does not.
+/// Most redirections in a row.
 const MOST_REDIRECTS: usize = 5;
 /// Longest reason in a message.
 const REASON: usize = 300;
-/// Statuses that are meant: another reader is told the same.
+/// Statuses that another reader would get as well.
 const REFUSALS: [u16; 3] = [401, 403, 404];
-/// How errors of `retina` begin when there is no camera.
+/// Prefixes of errors of `retina` when the camera cannot be reached.
 const NOT_THERE: [&str; 2] = ["Unable to connect", "Timeout"];
-/// The same when there is none any more.
+/// The same when the connection is lost.
 const GONE: [&str; 5] = [
     "Unable to connect",
     "Timeout",
@@ -36,7 +36,7 @@ const GONE: [&str; 5] = [
     "Error receiving UDP packet",
 ];
 
-/// Where a camera is and how it is entered. Its password is in no text that this gives out.
+/// The address of a camera, with its credentials. No text that this returns contains the password.
 #[derive(Clone)]
 pub struct Address {
     url: Url,
@@ -49,43 +49,43 @@ pub struct Address {
 pub struct Track {
     /// Its number in the session.
     pub stream: usize,
-    /// Ticks of its RTP times per second.
+    /// Ticks of its RTP timestamps per second.
     pub rate: u32,
 }
 
 /// Sound of a camera.
 #[derive(Debug, Clone)]
 pub enum Sound {
-    /// Passed on as it is.
+    /// Passed through.
     Opus,
-    /// Encoded anew. Frames have so many samples.
+    /// Re-encoded; AAC.
     Aac {
         /// `AudioSpecificConfig`.
         config: Vec<u8>,
         /// Samples of a frame.
         frame: i64,
     },
-    /// Encoded anew.
+    /// Re-encoded.
     G711(flv::Sound),
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug)]
 pub enum Refused {
-    /// Its video is of these codecs, which are not taken apart here.
+    /// Its video has these codecs, which are not depacketized here.
     OtherCodec(String),
     /// Anything else.
     Failed(Lost),
 }
 
-/// Why there is no connection any more, or none at all.
+/// Why a connection was lost, or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Without passwords.
     pub reason: String,
-    /// The camera is there and lets us in, but says something that is not understood here. Others may: this reader is strict.
+    /// The camera accepts the connection, but sends something that is not understood here. Other readers may: this one is strict.
     pub form: bool,
-    /// It sends us elsewhere.
+    /// It redirects.
     pub moved: bool,
 }
 
@@ -112,14 +112,14 @@ pub struct Connection {
     session: Session<Playing>,
     /// Its picture.
     pub picture: Track,
-    /// NAL units that came with the description.
+    /// NAL units of the description.
     pub parameter_sets: Vec<Vec<u8>>,
-    /// Its sound, if there is some that can be taken and it is wanted.
+    /// Its sound, if it is supported and wanted.
     pub sound: Option<(Track, Sound)>,
 }
 
 impl Address {
-    /// Takes user and password out of the URL.
+    /// Extracts user and password from the URL.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -141,24 +141,24 @@ impl Address {
     pub fn secret(&self) -> SecretUrl {
         let mut url = self.url.clone();
         if let Some(Credentials { username, password }) = &self.credentials {
-            // It had them before, so it can have them.
+            // The URL had them before, so it can have them.
             let _ = url.set_username(username);
             let _ = url.set_password(Some(password));
         }
         SecretUrl::new(url)
     }
 
-    /// Where this camera sends us. User and password go along to the same host alone.
+    /// The target of a redirection. User and password are kept only for the same host.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// The reason why it is not known.
     async fn followed(&self) -> Result<Self, String> {
         let url = redirect::target(&self.url).await?;
         let mut next = Self::of(&SecretUrl::new(url))?;
         if next.credentials.is_none() && next.url.host() == self.url.host() {
             next.credentials = self.credentials.clone();
         }
-        // What was secret of the address before still is.
+        // Secrets of the previous address stay secret.
         next.secrets.add(&self.secrets);
         Ok(next)
     }
@@ -166,7 +166,7 @@ impl Address {
     fn lost(&self, error: &retina::Error, no_answer: &[&str]) -> Lost {
         let form = match error.status_code() {
             Some(code) => !REFUSALS.contains(&code),
-            // The crate's errors are known by their texts alone.
+            // The crate's errors can be told apart only by their texts.
             None => {
                 let text = error.to_string();
                 !no_answer.iter().any(|beginning| text.starts_with(beginning))
@@ -189,7 +189,7 @@ impl Address {
 }
 
 impl Connection {
-    /// Connects to a camera, or to where it sends us; that is in `address` then.
+    /// Connects to a camera, following redirections; `address` is then the final one.
     ///
     /// # Errors
     /// [`Refused`].
@@ -207,7 +207,7 @@ impl Connection {
         Err(Lost::from(format!("the camera sends us elsewhere more than {MOST_REDIRECTS} times")).into())
     }
 
-    /// Connects, chooses what to take, and has it sent.
+    /// Connects, chooses streams, and starts them.
     ///
     /// # Errors
     /// [`Refused`].
@@ -250,7 +250,7 @@ impl Connection {
     /// The next packet. Cancel safe.
     ///
     /// # Errors
-    /// Why there are no more.
+    /// The reason why there are no more.
     pub async fn next(&mut self, address: &Address) -> Result<PacketItem, Lost> {
         match std::future::poll_fn(|context| Pin::new(&mut self.session).poll_next(context)).await {
             Some(Ok(item)) => Ok(item),
@@ -275,7 +275,7 @@ fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), Refused> {
         });
     };
     let sets = match streams[index].parameters() {
-        // Lengths of four bytes would be those of an AVCDecoderConfigurationRecord: this is ours to take apart.
+        // Without this, `retina` would depacketize it; it is depacketized here.
         Some(ParametersRef::Video(parameters)) => match parameters.codec_params() {
             retina::codec::VideoParametersCodec::H264 { sps, pps } => vec![sps.to_vec(), pps.to_vec()],
             _ => Vec::new(),
@@ -285,7 +285,7 @@ fn find_picture(streams: &[Stream]) -> Result<(Track, Vec<Vec<u8>>), Refused> {
     Ok((track(index, streams), sets))
 }
 
-/// The best sound that there is.
+/// The best sound among the streams.
 fn find_sound(streams: &[Stream]) -> Option<(Track, Sound)> {
     let kinds = streams.iter().enumerate().filter(|(_, stream)| stream.media() == "audio").filter_map(
         |(index, stream)| {
@@ -340,7 +340,7 @@ mod tests {
         assert!(Address::of(&SecretUrl::new("rtsp://a b/x")).is_err());
     }
 
-    /// What comes of a camera that answers the first request so, or of one that is not there.
+    /// The result for a camera that responds like this to the first request, or cannot be reached.
     async fn answered(answer: Option<&'static str>) -> Lost {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

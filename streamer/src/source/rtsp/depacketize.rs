@@ -1,6 +1,6 @@
-//! RTP payloads to what they carry: H.264 (RFC 6184) and AAC (RFC 3640). Everything here comes from outside.
+//! Depacketizes RTP: H.264 (RFC 6184) and AAC (RFC 3640). All input comes from outside.
 //!
-//! `retina` has this too, but only for sessions all of whose streams it can take apart, and it knows no Opus.
+//! `retina` can do this, too, but only for sessions all of whose streams it supports, and it does not support Opus.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,7 +16,7 @@ const MAX_NALS: usize = 1024;
 pub struct Packet<'a> {
     /// Behind the RTP header.
     pub payload: &'a [u8],
-    /// RTP time, counted on without wrapping.
+    /// RTP timestamp, unwrapped.
     pub ticks: i64,
     /// The last packet of its access unit.
     pub marker: bool,
@@ -35,20 +35,20 @@ pub struct Nals {
     pub loss: bool,
 }
 
-/// Puts access units together. Some cameras put a marker on parameter sets, or start codes within a packet: both are
-/// understood.
+/// Assembles access units. Some cameras set the marker on parameter sets, or put start codes into packets: both are
+/// handled.
 #[derive(Debug, Default)]
 pub struct H264 {
     nals: Vec<Bytes>,
     bytes: usize,
-    /// A NAL unit of which only the first fragments are here.
+    /// A NAL unit of which only the first fragments have arrived.
     fragments: Option<BytesMut>,
     ticks: Option<i64>,
     loss: bool,
 }
 
 impl H264 {
-    /// Takes a packet, and hands out the access units that it completes: two when the one before had no marker.
+    /// Takes a packet, and returns the access units that it completes: two when the one before had no marker.
     pub fn push(&mut self, packet: Packet<'_>) -> impl Iterator<Item = Nals> + use<> {
         let ended = self.ticks.is_some_and(|ticks| ticks != packet.ticks).then(|| self.take()).flatten();
         self.ticks = Some(packet.ticks);
@@ -64,7 +64,7 @@ impl H264 {
         ended.into_iter().chain(complete)
     }
 
-    /// What has come, if there is a picture in it; parameter sets alone belong to the next one.
+    /// The collected access unit, if it contains a picture; parameter sets alone belong to the next one.
     fn take(&mut self) -> Option<Nals> {
         self.loss |= self.fragments.take().is_some();
         if !self.nals.iter().any(|nal| is_slice(nal)) {
@@ -98,7 +98,7 @@ impl H264 {
                     let nal = [header & !TYPE_MASK | fragment & TYPE_MASK];
                     self.fragments = Some(BytesMut::from(&nal[..]));
                 }
-                // The rest of one whose beginning is lost is left out.
+                // The rest of a unit whose beginning is lost is left out.
                 let Some(nal) = &mut self.fragments else { return Some(()) };
                 nal.extend_from_slice(data);
                 if nal.len() > MAX_UNIT {
@@ -116,7 +116,7 @@ impl H264 {
     }
 
     fn nal(&mut self, nal: &[u8]) {
-        // What begins with a NAL unit may go on with start codes and more of them.
+        // A NAL unit may be followed by start codes and further ones.
         let cut = nal.windows(3).position(|bytes| bytes == [0, 0, 1]);
         let (first, more) = nal.split_at(cut.unwrap_or(nal.len()));
         self.push_nal(first);
@@ -136,8 +136,8 @@ impl H264 {
     }
 }
 
-/// The frames in a packet of AAC (RFC 3640 §3.3.6, mode `AAC-hbr`: sizes of 13 bits, indices of 3), which are whole in it.
-/// What is malformed, or a fragment, is left out.
+/// The frames in a packet of AAC (RFC 3640 §3.3.6, mode `AAC-hbr`: sizes of 13 bits, indices of 3), as far as they are complete.
+/// Malformed ones and fragments are left out.
 pub fn aac_frames(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     let split = |payload: &'_ [u8]| -> Option<(usize, usize)> {
         let bits = u16::from_be_bytes(*payload.first_chunk::<2>()?);

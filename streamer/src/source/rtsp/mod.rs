@@ -7,15 +7,15 @@
 //!                 └ RTCP ──▶ Sync, Clock: when it was captured
 //! ```
 //!
-//! Pictures are passed on as they are when browsers can show them: no encoder is called. Else they go through ffmpeg, which
-//! is started when that is seen. AAC and G.711 go through an ffmpeg too; when there is none, there is no sound.
-//! After a loss of packets (UDP) nothing is passed on up to the next keyframe: a picture stands still rather than
-//! falling apart. A camera that is lost is tried again (see [`crate::source::live`]).
+//! Pictures that browsers can show are passed through without any encoder. Others go through ffmpeg, which
+//! is started when the first of them arrives. AAC and G.711 also go through an ffmpeg; without ffmpeg there is no sound.
+//! After a loss of packets (UDP), pictures are dropped up to the next keyframe: a still picture is better than
+//! a broken one. A lost camera is retried (see [`crate::source::live`]).
 //!
-//! `retina` speaks no TLS, and of its codecs only H.264 is taken apart here: cameras at `rtsps://`, and those that send something
-//! else, are read by ffmpeg altogether. It is strict, too: a camera that says something that it does not understand, before it has been
-//! read for a while, is tried by ffmpeg, once. When that gives no picture either, it is read as usual again. Which it is, and why, is
-//! told ([`Publisher::has_reader`]). Redirections are followed here (`redirect`), as `retina` follows none, and ffmpeg any number.
+//! `retina` does not support TLS, and only H.264 is depacketized here: cameras at `rtsps://`, and those with other
+//! codecs, are read by ffmpeg entirely. `retina` is also strict: if it does not understand a camera that has not been
+//! read for a while, ffmpeg is tried once. If that yields no picture either, `retina` reads it again. The reader and the reason are
+//! reported ([`Publisher::has_reader`]). Redirections are followed here (`redirect`), as `retina` follows none, and ffmpeg any number.
 
 mod connection;
 pub mod depacketize;
@@ -44,14 +44,14 @@ use super::live::{Live, Publisher, opus};
 use super::{Error, Outlets};
 use crate::media::{AccessUnit, AudioPacket};
 
-/// A camera that sends nothing for so long is lost.
+/// A camera that sends nothing for this long is lost.
 const SILENT: Duration = Duration::from_secs(10);
-/// A camera that was read for so long is understood: what is not, is a disturbance.
+/// A camera that was read for this long is understood: later errors are disturbances.
 const SETTLED: Duration = Duration::from_secs(20);
-/// Frame rate that a bitrate is chosen for when the camera does not tell its own.
+/// Frame rate for which a bitrate is chosen when the camera does not declare its own.
 const USUAL_FPS: u32 = 25;
 
-/// Starts a source of `type` `rtsp`. Returns at once; whether the camera is there is told by events.
+/// Starts a source of `type` `rtsp`. Returns at once; events report whether the camera can be reached.
 ///
 /// # Errors
 /// [`Error`] when the URL cannot be read, or the system has no more threads.
@@ -69,13 +69,13 @@ pub fn start(spec: &RtspSpec, outlets: Outlets) -> Result<Live, Error> {
         let mut tried = None;
         loop {
             let began = Instant::now();
-            // A camera that has moved may move again: it is asked each time.
+            // A camera that has moved may move again, so the redirection is queried each time.
             let mut place = address.clone();
             let opened = Connection::reach(&mut place, &spec).await;
             let Lost { mut reason, form, .. } = match opened {
                 Ok(connection) => {
                     let lost = Camera::new(connection, &mut publisher).run(&place).await;
-                    // One that sends nothing that can be shown is not understood either, whatever it says.
+                    // A camera that sends nothing that can be shown counts as not understood.
                     Lost { form: lost.form || !publisher.is_online(), ..lost }
                 }
                 Err(Refused::Failed(lost)) => lost,
@@ -114,23 +114,23 @@ struct Camera<'p> {
     sound: Option<Sounds>,
 }
 
-/// When what arrives was captured.
+/// Maps arrival to capture times.
 struct Times {
     origin: Instant,
     sync: Sync,
     clock: Clock,
 }
 
-/// Between two packets of a stream; more is a clock that was set.
+/// Longest distance between two packets of a stream; more means a clock that was set.
 const LONGEST_GAP: i64 = 5 * clock::SECOND;
 
 impl Times {
-    /// The time of the sender as one of ours: it runs evenly, as what an encoder is given must.
+    /// Maps the sender's time to ours: evenly, as encoders require.
     fn even(&self, time: i64) -> Instant {
         self.origin + Duration::from_nanos(time.max(0).unsigned_abs())
     }
 
-    /// When that was captured.
+    /// The capture time.
     #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     fn uneven(&self, even: Instant) -> Instant {
         self.clock.placed(Instant::now(), nanos(even.saturating_duration_since(self.origin)))
@@ -150,7 +150,7 @@ impl Times {
     }
 }
 
-/// The way of pictures.
+/// Handles pictures.
 struct Pictures {
     track: Track,
     depacketizer: H264,
@@ -159,14 +159,14 @@ struct Pictures {
     placed: clock::Track,
     /// Packets were lost: nothing can be decoded before the next keyframe.
     broken: bool,
-    /// Why they are encoded anew.
+    /// The reason why they are re-encoded.
     obstacle: Option<Obstacle>,
     /// The sender's time of the last one that was.
     last: Option<i64>,
     transcoder: Option<Transcoder>,
 }
 
-/// The way of sound.
+/// Handles sound.
 struct Sounds {
     track: Track,
     kind: Sound,
@@ -207,7 +207,7 @@ impl<'p> Camera<'p> {
         Self { connection, publisher, times, pictures, sound }
     }
 
-    /// Goes on until the camera is lost; why.
+    /// Runs until the camera is lost; returns the reason.
     #[expect(clippy::disallowed_methods, reason = "the task of a source is where the time is asked for")]
     async fn run(&mut self, address: &Address) -> Lost {
         let mut silent_at = tokio::time::Instant::now() + SILENT;
@@ -354,7 +354,7 @@ impl Pictures {
         Ok(())
     }
 
-    /// With what a decoder needs to begin here. It shows a broken picture until all of it has been refreshed.
+    /// Adds what a decoder needs to begin here. The picture is broken until all of it has been refreshed.
     fn as_keyframe(&self, unit: AccessUnit) -> AccessUnit {
         let mut data = Vec::with_capacity(unit.data.len() + 64);
         for set in self.assembler.parameter_sets() {
@@ -417,7 +417,7 @@ impl Sounds {
     }
 }
 
-/// An encoder cannot go on over this: a new one is begun.
+/// An encoder cannot continue after this: a new one is started.
 fn jumped(last: Option<i64>, time: i64) -> bool {
     last.is_some_and(|last| time.saturating_sub(last).saturating_abs() > LONGEST_GAP)
 }

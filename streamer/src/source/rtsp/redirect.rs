@@ -1,5 +1,5 @@
-//! What a camera says, on a connection of its own: where it sends us, and whether it speaks at all. The crate that reads it tells that
-//! it redirects, but not where to, and takes an answer whose lines end otherwise than they should for none; so it is asked once more.
+//! Queries a camera on a connection of its own: where it redirects to, and whether it responds at all. The crate that reads it reports
+//! a redirection, but not its target, and ignores a response with wrong line ends; so the request is repeated here.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
-/// How long the answer may take.
+/// Timeout of the response.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Longest head of an answer.
+/// Longest head of a response.
 const MAX_HEAD: u64 = 16 * 1024;
 const DEFAULT_PORT: u16 = 554;
 
-/// Asks a camera for its description, and returns where it sends us instead.
+/// Requests a camera's description, and returns the target of its redirection.
 ///
 /// # Errors
-/// Why that is not known, without passwords.
+/// The reason why it is not known, without passwords.
 pub async fn target(url: &Url) -> Result<Url, String> {
     let mut head = Vec::new();
     let asked = tokio::time::timeout(ANSWER, ask(url, &mut head)).await;
     let asked = asked.map_err(|_| "the camera redirects, and then does not answer".to_owned())?;
     asked.map_err(|error| format!("the camera redirects, and then: {error}"))?;
     let location = location(&head).ok_or("the camera redirects without a location")?;
-    // Relative ones are against RFC 2326 §14.25, and unmistakable.
+    // Relative ones violate RFC 2326 §14.25, but are unambiguous.
     url.join(location).map_err(|error| format!("the camera redirects to what is no URL: {error}"))
 }
 
-/// True if a camera says something that is no whole answer.
+/// True if a camera sends something that is not a complete response.
 pub async fn mumbles(url: &Url) -> bool {
     let mut head = Vec::new();
-    // However it ends: what has come is looked at.
+    // However it ends, the received bytes are checked.
     let _ = tokio::time::timeout(ANSWER, ask(url, &mut head)).await;
     is_mumbled(&head)
 }
@@ -57,7 +57,7 @@ fn is_whole(head: &[u8]) -> bool {
     head.windows(4).any(|end| end == b"\r\n\r\n") || head.windows(2).any(|end| end == b"\n\n")
 }
 
-/// The field `Location` of an answer that redirects.
+/// The field `Location` of a redirection.
 fn location(head: &[u8]) -> Option<&str> {
     let head = std::str::from_utf8(head).ok()?;
     let mut lines = head.lines();

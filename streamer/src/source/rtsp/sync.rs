@@ -1,24 +1,24 @@
-//! Times of RTP streams on one clock: the sender's.
+//! Maps timestamps of RTP streams to one clock, the sender's.
 //!
-//! Each stream counts from a beginning of its own. Until the sender has told where these beginnings are (sender reports,
-//! RFC 3550 §6.4.1), each is taken to be the moment at which its first packet came. What `RTP-Info` says at the beginning
-//! is not used: cameras are known to get it wrong.
+//! Each stream counts from an offset of its own. Until the sender has reported these offsets (sender reports,
+//! RFC 3550 §6.4.1), the arrival of a stream's first packet is used. `RTP-Info` at the beginning
+//! is not used: some cameras send wrong values.
 
 use crate::source::live::clock::SECOND;
 
-/// A report that would move a stream by more than this is of a clock that was set, or nonsense.
+/// A report that would move a stream by more than this means a clock that was set, or is invalid.
 const LARGEST: i64 = 2 * SECOND;
 
-/// Where one stream is on the sender's clock.
+/// The position of one stream on the sender's clock.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     /// Ticks per second.
     rate: u32,
-    /// Here, in ticks,
+    /// At this RTP time, in ticks,
     ticks: i64,
-    /// it is then, in nanoseconds.
+    /// the sender's clock has this time, in nanoseconds.
     time: i64,
-    /// A report has placed it.
+    /// Whether a report has set it.
     reported: bool,
 }
 
@@ -26,7 +26,7 @@ struct Place {
 #[derive(Debug, Default)]
 pub struct Sync {
     streams: Vec<Option<Place>>,
-    /// From the time of reports to the one used here.
+    /// Offset from the clock of reports to the one used here.
     offset: Option<i64>,
 }
 
@@ -41,7 +41,7 @@ impl Sync {
         self.streams[stream].get_or_insert(new).at(ticks)
     }
 
-    /// A report: `ticks` in the stream are `ntp`, in nanoseconds since whenever.
+    /// Takes a report: `ticks` in the stream correspond to `ntp`, in nanoseconds with any origin.
     pub fn report(&mut self, stream: usize, ticks: i64, ntp: i64) {
         let Some(Some(place)) = self.streams.get_mut(stream) else { return };
         let believed = place.at(ticks);

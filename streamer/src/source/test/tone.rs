@@ -31,7 +31,7 @@ pub enum Never {}
 /// Starts the tone. It is made while somebody listens.
 ///
 /// # Errors
-/// When the encoder or the thread does not start.
+/// The encoder or the thread does not start.
 pub fn start(timeline: Timeline, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Tone, Error> {
     let opus = OpusEncoder::new()?;
     Worker::spawn("test-tone", move |inbox| {
@@ -64,7 +64,7 @@ impl Play {
             let until = if demand.watchers() == 0 {
                 None
             } else {
-                // After a pause, or when the machine was too busy, sound goes on with the time of now.
+                // After a pause, or when the machine was too busy, sound continues at the current time.
                 let elapsed = self.timeline.start.elapsed();
                 next = next.max((elapsed.as_nanos() / BLOCK_TIME.as_nanos()) as u32);
                 let begins = self.timeline.start + BLOCK_TIME * next;

@@ -1,4 +1,5 @@
-//! The fields that those backends read, beside ours in the same responses: a request does not tell which kind of client made it.
+//! The fields that those backends read. All responses contain them beside our own fields, because a request does not tell which kind of
+//! client made it.
 
 use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerState, Problem, Streamer, StreamerList};
@@ -8,12 +9,12 @@ use common::spec::{SourceSpec, StreamerSpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Of a streamer.
+/// Their fields of a streamer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct StreamerFields {
     streamer_id: StreamerId,
     status: Status,
-    /// Pictures have come.
+    /// The source has delivered pictures.
     moonlight_connected: bool,
     /// Peers that receive.
     connected_peers: usize,
@@ -23,7 +24,7 @@ struct StreamerFields {
     created_at: DateTime<Utc>,
 }
 
-/// Life of a streamer in three words.
+/// The state of a streamer, in their three values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
@@ -32,20 +33,20 @@ enum Status {
     Failed,
 }
 
-/// Of a peer.
+/// Their fields of a peer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct PeerFields {
     peer_id: PeerId,
     connected_at: DateTime<Utc>,
 }
 
-/// Of a refusal.
+/// Their fields of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct ProblemFields {
     error: String,
 }
 
-/// A streamer, with both.
+/// A streamer, with our fields and theirs.
 pub fn streamer(streamer: &Streamer) -> Value {
     let mut shown = object(streamer);
     let peers = streamer.peers.iter().map(peer).collect();
@@ -54,14 +55,14 @@ pub fn streamer(streamer: &Streamer) -> Value {
     Value::Object(shown)
 }
 
-/// All streamers, with both.
+/// All streamers, with our fields and theirs.
 pub fn streamers(list: &StreamerList) -> Value {
     let mut shown = object(list);
     shown.insert("streamers".into(), list.streamers.iter().map(streamer).collect());
     Value::Object(shown)
 }
 
-/// A refusal, with both.
+/// A refusal, with our fields and theirs.
 pub fn problem(problem: &Problem) -> Value {
     let mut shown = object(problem);
     shown.extend(object(&ProblemFields { error: problem.detail.clone() }));
@@ -96,13 +97,13 @@ impl Status {
         match state {
             StreamerState::Starting | StreamerState::Restarting => Self::Starting,
             StreamerState::Running => Self::Active,
-            // One that ends cannot be joined any more, and is not there soon.
+            // A streamer that is ending cannot be joined any more.
             StreamerState::Failed | StreamerState::Stopped | StreamerState::Stopping => Self::Failed,
         }
     }
 }
 
-/// Width, height and frame rate that a streamer was asked for; zeros where its source says itself.
+/// Width, height and frame rate of a streamer's spec; zeros where its source determines them.
 fn picture(spec: &StreamerSpec) -> (u32, u32, u32) {
     match &spec.source {
         Some(SourceSpec::Moonlight(spec)) => (spec.width, spec.height, spec.fps),

@@ -1,4 +1,4 @@
-//! The other body of `POST /api/streamers`: a stream of a Moonlight host, as those backends ask for it.
+//! The other body of `POST /api/streamers`: a stream of a Moonlight host, as those backends request it.
 
 use common::id::StreamerId;
 use common::spec::{
@@ -19,10 +19,10 @@ const PACKETS_PER_SOUND: u32 = 16;
 pub struct CreateStreamer {
     /// Chosen by the backend.
     pub streamer_id: StreamerId,
-    /// By which the host tells clients apart. Any text.
+    /// The id by which the host tells clients apart. Any text.
     #[serde(default)]
     pub client_unique_id: String,
-    /// A host's id, or its place among all hosts, from 0.
+    /// A host's id, or its index among all hosts, from 0.
     pub host_id: NumberOrText,
     /// An app's number in the host's list, or its name.
     pub app_id: NumberOrText,
@@ -38,27 +38,27 @@ pub struct CreateStreamer {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Pictures.
+    /// Queued pictures.
     #[serde(default)]
     pub video_sample_queue_size: Option<u32>,
-    /// Pieces of sound.
+    /// Queued pieces of sound.
     #[serde(default)]
     pub audio_sample_queue_size: Option<u32>,
     /// The host's own loudspeakers play too.
     #[serde(default)]
     pub play_audio_local: bool,
-    /// What its viewers decode.
+    /// The formats that its viewers can decode.
     #[serde(default)]
     pub video_supported_formats: VideoFormats,
-    /// Which colours.
+    /// The colour matrix.
     #[serde(default)]
     pub video_colorspace: VideoColorspace,
-    /// Luma from 0 to 255.
+    /// Full range: luma from 0 to 255.
     #[serde(default)]
     pub video_color_range_full: bool,
 }
 
-/// An id that is written as a number by some and as a text by others.
+/// An id that some backends write as a number and others as a text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "must be a number or a text")]
 pub enum NumberOrText {
@@ -94,8 +94,8 @@ impl VideoFormats {
     const HEVC: u32 = 0x0f00;
     const AV1: u32 = 0xf000;
 
-    /// What the host is to encode: H.264 if it is among them, as every browser decodes it; also for a set with bits
-    /// that mean nothing.
+    /// The codec for the host: H.264 if the set includes it, as every browser decodes it, and also for a set with unknown
+    /// bits.
     fn codec(self) -> MoonlightCodec {
         let unknown = self.0 & !(Self::H264 | Self::HEVC | Self::AV1) != 0;
         match self.0 {
@@ -119,16 +119,16 @@ pub enum VideoColorspace {
     Rec2020,
 }
 
-/// True for a body in these words: it names a streamer or a host at its top, as ours never do.
+/// True for a body of this kind: it has a streamer or a host as a field at the top, which ours never has.
 pub fn speaks(body: &Map<String, Value>) -> bool {
     !body.contains_key("source") && (body.contains_key("streamer_id") || body.contains_key("host_id"))
 }
 
 impl CreateStreamer {
-    /// What is to be created, not validated. `host` gives the id of the host that the text means.
+    /// The spec to create, not validated. `host` resolves the text to the id of a host.
     ///
     /// # Errors
-    /// That of `host`.
+    /// The error of `host`.
     pub fn into_spec<E>(
         self,
         host: impl FnOnce(&str) -> Result<String, E>,
@@ -174,7 +174,7 @@ impl CreateStreamer {
     }
 }
 
-/// Sixteen hexadecimal digits, which is what hosts take, for any text: always the same for the same.
+/// Sixteen hexadecimal digits, as hosts require, for any text; always the same ones for the same text.
 fn unique_id(text: &str) -> Option<String> {
     if text.is_empty() {
         return None;
@@ -185,7 +185,7 @@ fn unique_id(text: &str) -> Option<String> {
     Some(Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A broken rule of our spec, by the name that the field has in the body.
+/// An error of our spec, with the name that the field has in their body.
 pub fn in_its_words(error: InvalidField) -> InvalidField {
     let field = match error.field {
         "source.width" => "width",
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a backend sends that was written for the other server.
+    /// The body of a backend that was written for the other server.
     fn example() -> Value {
         json!({
             "streamer_id": "agent-1", "client_unique_id": "helix-agent-1", "host_id": 0, "app_id": 1,

@@ -7,7 +7,7 @@
 //! page    ◀─ WS /api/streamers/{id}/peer ─▶ signal ─▶ our signalling
 //! ```
 //!
-//! The WebSocket itself is [`crate::signaling::multi_webrtc`]'s. Data channels end in a streamer, which translates what comes on them.
+//! The WebSocket itself is in [`crate::signaling::multi_webrtc`]. Data channels end in a streamer, which translates their messages.
 
 pub mod answer;
 pub mod create;

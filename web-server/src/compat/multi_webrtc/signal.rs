@@ -1,4 +1,5 @@
-//! What those pages say and hear on their WebSocket, and what it is in ours. Pure; the I/O is [`super::peer`]'s.
+//! Translates between the messages of those pages on their WebSocket and our own. Pure; the I/O is in
+//! [`crate::signaling::multi_webrtc`].
 //!
 //! ```text
 //! page                                             streamer
@@ -11,19 +12,19 @@
 //!   ◀── "PeerDisconnect"                       ◀── the peer or the streamer is gone
 //! ```
 //!
-//! The offer comes before `WebRtcConfig`: a page that has no offer when it gets that makes one of its own, and the two
-//! would collide; one that has, answers it.
+//! The offer comes before `WebRtcConfig`: a page that receives that without an offer makes one of its own, and the two
+//! would collide; a page that has an offer answers it.
 
 use common::api::PeerState;
 use common::signal::{self, IceServer, StreamInfo};
 use serde::{Deserialize, Serialize};
 
-/// Page to server. What is none of these is ignored.
+/// Page to server. Other messages are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub enum ClientMessage {
     /// About the peer connection.
     Signaling(Signaling),
-    /// How the page would begin where nobody has begun for it: all that counts is who it is.
+    /// How the page begins on the other server; only the credentials in it are used.
     AuthenticateAndInit {
         /// A token.
         #[serde(default)]
@@ -36,29 +37,29 @@ pub enum ClientMessage {
 pub enum ServerMessage {
     /// Makes the page create its peer connection.
     WebRtcConfig {
-        /// For `RTCConfiguration.iceServers`.
+        /// The value for `RTCConfiguration.iceServers`.
         ice_servers: Vec<Server>,
     },
     /// About the peer connection.
     Signaling(Signaling),
-    /// Shown while it lasts.
+    /// A stage has started; the page shows it while it lasts.
     StageStarting {
         /// Name of the stage.
         stage: &'static str,
     },
-    /// It is over.
+    /// A stage is complete.
     StageComplete {
         /// Name of the stage.
         stage: &'static str,
     },
-    /// It was not got over.
+    /// A stage has failed.
     StageFailed {
         /// Name of the stage.
         stage: &'static str,
         /// The error code; never zero.
         error_code: i32,
     },
-    /// Pictures come, and input is taken; once more when their size changes.
+    /// Pictures are sent, and input is accepted; sent again when the size changes.
     ConnectionComplete {
         /// What the page may send.
         capabilities: Capabilities,
@@ -67,14 +68,14 @@ pub enum ServerMessage {
         /// Height in pixels.
         height: u32,
     },
-    /// It is over, though the page has not closed it.
+    /// The session has ended without the page having closed it.
     PeerDisconnect,
 }
 
 /// What a page may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// Whether touches are taken.
+    /// Whether touches are accepted.
     pub touch: bool,
 }
 
@@ -98,13 +99,13 @@ pub enum Signaling {
         /// Index of that section.
         #[serde(default)]
         sdp_mline_index: Option<u16>,
-        /// Not needed.
+        /// Unused.
         #[serde(default)]
         username_fragment: Option<String>,
     },
 }
 
-/// A STUN or TURN server; texts are never absent.
+/// A STUN or TURN server. User name and credential are always present, if empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
     urls: Vec<String>,
@@ -119,12 +120,12 @@ impl From<&IceServer> for Server {
     }
 }
 
-/// What happens.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// The page says something.
+    /// A message of the page.
     Heard(ClientMessage),
-    /// The streamer says something to the peer, or to all.
+    /// A message of the streamer to the peer, or to all peers.
     Said(signal::ServerMessage),
     /// The peer's connection has changed.
     State(PeerState),
@@ -132,16 +133,16 @@ pub enum Input {
     Gone,
 }
 
-/// What is to be done. In order.
+/// An action, to be carried out in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Say this to the page.
+    /// Send this to the page.
     Say(ServerMessage),
-    /// Tell the streamer what the peer says.
+    /// Send a message of the peer to the streamer.
     Tell(signal::ClientMessage),
 }
 
-/// How far a page is.
+/// The stage that a page has reached.
 ///
 /// ```text
 /// Launching ──welcome──▶ SettingUp ──offer──▶ Negotiating ──connected──▶ Waiting ──a picture──▶ Complete
@@ -172,13 +173,13 @@ pub struct Translator {
     out: Vec<Output>,
 }
 
-/// A code for what has none.
+/// The error code for failures without one.
 const FAILED: i32 = -1;
-/// A streamer's only picture for these pages.
+/// The slot that these pages show.
 const TRACK: &str = "video0";
 
 impl Stage {
-    /// What the page shows; nothing once it shows pictures.
+    /// The stage that the page shows; `None` once it shows pictures.
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Launching => Some("Launch Streamer"),
@@ -191,7 +192,7 @@ impl Stage {
 }
 
 impl Translator {
-    /// A page that has just opened its WebSocket, and what it is told first.
+    /// A page that has just opened its WebSocket, and the first messages to it.
     pub fn new() -> (Self, Vec<Output>) {
         let stage = Stage::Launching;
         let mut page = Self { stage, ice_servers: Vec::new(), picture: None, out: Vec::new() };
@@ -200,7 +201,7 @@ impl Translator {
         (page, out)
     }
 
-    /// What follows from `input`.
+    /// Handles an event; returns the actions that follow.
     pub fn handle(&mut self, input: Input) -> Vec<Output> {
         match input {
             Input::Heard(message) => self.heard(message),
@@ -209,7 +210,7 @@ impl Translator {
                 self.go_on(Stage::Waiting);
                 self.pictures();
             }
-            // It can be lost and come back: its own connection tells it of that.
+            // The peer can be lost and come back, which the page learns from its own connection.
             Input::State(_) => {}
             Input::Gone => {
                 if let Some(stage) = self.stage.name() {
@@ -244,7 +245,7 @@ impl Translator {
             ClientMessage::Signaling(Signaling::Description { ty, sdp }) if ty == "answer" => {
                 signal::ClientMessage::Answer { sdp }
             }
-            // An offer of its own crosses ours, which it answers as well.
+            // An offer of the page crosses ours, which the page answers as well.
             ClientMessage::Signaling(Signaling::Description { .. })
             | ClientMessage::AuthenticateAndInit { .. } => return,
             ClientMessage::Signaling(Signaling::AddIceCandidate {
@@ -299,7 +300,7 @@ impl Translator {
             signal::ServerMessage::Error { code, message, .. } => {
                 tracing::debug!(code, message, "a page was refused something");
             }
-            // It has no words for these.
+            // The page's protocol has no messages for these.
             signal::ServerMessage::StreamDeactivated { .. }
             | signal::ServerMessage::SlotStatus { .. }
             | signal::ServerMessage::StreamerState { .. }
@@ -317,7 +318,7 @@ impl Translator {
         }
     }
 
-    /// Says that pictures come, when they do, and when they have another size.
+    /// Reports that pictures are shown, once they are, and when their size changes.
     fn pictures(&mut self) {
         let Some(picture) = self.picture else { return };
         match self.stage {
@@ -339,12 +340,12 @@ fn picture(info: &StreamInfo) -> Option<Picture> {
     Some(Picture { width: width?, height: height?, input })
 }
 
-/// A message of the page's; `None` for what is none.
+/// Parses a message of the page; `None` for anything else.
 pub fn parse(text: &str) -> Option<ClientMessage> {
     serde_json::from_str(text).ok()
 }
 
-/// A message as it goes over the wire.
+/// A message as it is sent.
 pub fn to_text(message: &ServerMessage) -> String {
     serde_json::to_string(message).expect("texts and whole numbers only")
 }

@@ -1,5 +1,5 @@
-//! The `multistream/*` protocol of one client, without its WebSocket: what is said to whom when something happens.
-//! Pure; the I/O is [`super`]'s.
+//! The `multistream/*` protocol of one client, without its WebSocket: decides which messages follow from each event.
+//! Pure; the I/O is in [`super`].
 //!
 //! ```text
 //!        init              there is a streamer             offer                joined, all slots told
@@ -20,32 +20,32 @@ use common::multistream::{
 use common::signal::{self, IceServer, SlotState};
 use common::slots::{SlotConfig, rendition_name};
 
-/// Longest name of a stream or of a rendition, in bytes: that of a source, and a rendition's beside it.
+/// Longest name of a stream or of a rendition, in bytes: the name of a source, with that of a rendition.
 const MAX_NAME: usize = 128;
 
-/// What is the same for all clients.
+/// Parameters that are the same for all clients.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Most slots of one client.
     pub max_slots: u8,
-    /// For the clients.
+    /// STUN and TURN servers for the clients.
     pub ice_servers: Vec<IceServer>,
 }
 
-/// What happens.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// The client says something.
+    /// A message of the client.
     Heard(Result<(ClientMessage, Shape), Malformed>),
-    /// The client has sent something that is none of our messages, and why.
+    /// The client has sent something that is not one of our messages; the reason.
     Unreadable(String),
     /// The reply to [`Output::Check`]: a secret for a new session, or why there can be none.
     Checked(Result<String, String>),
-    /// The client is a peer now. SDP, if it had offered.
+    /// The client has become a peer. The SDP of the answer, if it had offered.
     Joined(Option<String>),
     /// The client did not become a peer.
     Refused(Refusal),
-    /// The streamer says something to the peer.
+    /// A message of the streamer to the peer.
     Said(signal::ServerMessage),
     /// The peer is gone, and why.
     Gone(String),
@@ -54,62 +54,62 @@ pub enum Input {
 /// Why a client did not become a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The session that it had has ended; it may have a new one.
+    /// Its previous session has ended; it may get a new one.
     pub ended: bool,
     /// A description, for people; it may change.
     pub message: String,
 }
 
-/// What is to be done. In order.
+/// An action, to be carried out in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Send this text to the client.
     Say(String),
-    /// See whether the client may have a session, and the streamer is there. The reply is [`Input::Checked`].
+    /// Check whether the client may have a session, and whether the streamer exists. The reply is [`Input::Checked`].
     Check {
-        /// What the client shows for it.
+        /// The client's token.
         token: Option<String>,
     },
     /// Make the client a peer.
     Join(Join),
-    /// Tell the streamer what the peer says.
+    /// Send a message of the peer to the streamer.
     Tell(signal::ClientMessage),
-    /// The peer is not needed any more.
+    /// Remove the peer.
     Leave,
 }
 
-/// How a client becomes a peer. The reply is [`Input::Joined`] or [`Input::Refused`], until which the client is not
-/// listened to.
+/// How a client becomes a peer. The reply is [`Input::Joined`] or [`Input::Refused`]; until then the client's messages are
+/// not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Join {
     /// The client offers a new connection.
     Offer {
         /// SDP.
         sdp: String,
-        /// What the video sections show, in order.
+        /// What each video section is to show, in order.
         slots: Vec<SlotConfig>,
-        /// Proves later that it is the same client.
+        /// A secret by which the client is recognized later.
         session: String,
     },
-    /// It was one, and has lost its WebSocket.
+    /// The client was a peer, and has lost its WebSocket.
     Resume {
-        /// As it was when it offered.
+        /// The secret of its session.
         session: String,
     },
 }
 
-/// The slots of a session as the client named what they show.
+/// The slots of a session, with the names that the client has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct WantedSlots(Vec<SlotConfig>);
 
-/// Where the conversation is.
+/// The state of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// There is no session.
     Idle,
-    /// The client has said `init`; whether there is a streamer is not known yet.
+    /// The client has sent `init`; it is not known yet whether there is a streamer.
     Checking { init: Init },
-    /// The client had a session before, and whether it is still there is not known yet.
+    /// The client had a session before; it is not known yet whether that still exists.
     Resuming { init: Init, fresh: String, count: Option<u8>, told: Told },
     /// There is a session without a peer.
     Ready { session: String, slots: WantedSlots },
@@ -133,7 +133,7 @@ struct Init {
     slots: WantedSlots,
 }
 
-/// What has been said of each slot last, and in reply to what.
+/// The status that was last sent for each slot, and the request that it replied to.
 type Told = BTreeMap<SlotIndex, (SlotStatus, Option<RequestTag>)>;
 
 /// The state of one client of `multistream/*`.
@@ -146,12 +146,12 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// A client that has said nothing yet.
+    /// A client that has sent nothing yet.
     pub fn new(config: Config) -> Self {
         Self { config, shape: Shape::Plain, state: State::Idle, out: Vec::new() }
     }
 
-    /// Takes what happens; returns what is to be done.
+    /// Handles an event; returns the actions that follow.
     pub fn handle(&mut self, input: Input) -> Vec<Output> {
         match input {
             Input::Heard(Ok((message, shape))) => self.heard(message, shape),
@@ -270,7 +270,7 @@ impl Protocol {
     }
 
     fn ice(&mut self, candidate: Candidate) -> Result<(), String> {
-        // The peer is there before its answer is complete, and candidates follow the offer at once.
+        // The peer exists before its answer is complete, and candidates follow the offer at once.
         if !matches!(self.state, State::Offering { answer: Some(_), .. }) {
             self.active(0)?;
         }
@@ -326,7 +326,7 @@ impl Protocol {
         match &mut self.state {
             State::Offering { answer, .. } if sdp.is_some() => *answer = sdp,
             State::Resuming { .. } => {}
-            // Nobody asked for it, or what was asked for is not what came.
+            // Nothing was requested, or this is the reply to something else.
             State::Offering { .. }
             | State::Idle
             | State::Checking { .. }
@@ -372,7 +372,7 @@ impl Protocol {
                 let kind = if code == "bad_candidate" { "multistream/ice" } else { "multistream" };
                 self.error(format!("{kind}: {message}"));
             }
-            // What is shown to everybody, who else is there: not for these clients.
+            // These clients are not told what everybody sees, nor who else watches.
             signal::ServerMessage::Offer { .. }
             | signal::ServerMessage::StreamsInfo { .. }
             | signal::ServerMessage::StreamActivated { .. }
@@ -412,7 +412,7 @@ impl Protocol {
                 let request_id = request.and_then(|tag| serde_json::from_str(&tag).ok());
                 let news = (status.clone(), request_id.clone());
                 let known = told.get(&slot);
-                // A switch has a reply, whatever else was said already.
+                // A switch always gets a reply, even if the status was sent before.
                 if known
                     .is_some_and(|(said, to)| *said == status && (request_id.is_none() || *to == request_id))
                 {
@@ -421,12 +421,12 @@ impl Protocol {
                 told.insert(slot, news);
                 self.say(&ServerMessage::Status { request_id, slot, status });
             }
-            // Late words about a session that is over.
+            // Late messages about a session that has ended.
             State::Idle | State::Checking { .. } | State::Ready { .. } => {}
         }
     }
 
-    /// Goes on when all that was waited for has come.
+    /// Continues once the status of every slot has arrived.
     fn settle(&mut self) {
         match &mut self.state {
             State::Offering { slots, request, answer: answer @ Some(_), told, .. }
@@ -477,7 +477,7 @@ fn check_names(wish: &SlotConfig) -> Result<(), String> {
 }
 
 impl WantedSlots {
-    /// All slots up to the last one that is asked for, in order.
+    /// All slots up to the last requested one, in order.
     fn new(wishes: Vec<SlotConfig>, max: u8) -> Result<Self, String> {
         if wishes.len() > usize::from(max) {
             return Err("too many slots requested".into());
@@ -498,13 +498,13 @@ impl WantedSlots {
         Ok(Self((0..count).map(|slot| by_slot.remove(&slot).unwrap_or_else(|| empty(slot))).collect()))
     }
 
-    /// How many. At most as many as a connection can have.
+    /// The number of slots, at most that of a connection.
     fn count(&self) -> SlotIndex {
         self.0.len() as SlotIndex
     }
 }
 
-/// What is wrong with a slot, for people: the streamer's codes are for programs of our own.
+/// The error of a slot as a text for people: the streamer's codes are for our own programs.
 fn in_words(error: String) -> String {
     match error.as_str() {
         "stream_not_found" => "stream not found".into(),

@@ -8,22 +8,22 @@ pub enum Malformed {
     /// A user name fragment without a password, or the other way round.
     #[error("a=ice-ufrag and a=ice-pwd come together")]
     Halved,
-    /// Neither is in there.
+    /// It contains neither of them.
     #[error("a fragment has a=ice-ufrag and a=ice-pwd, which say of which ICE session it is")]
     Nameless,
-    /// Not as RFC 8839 has them.
+    /// They violate RFC 8839.
     #[error("a=ice-ufrag has from 4 to 256 and a=ice-pwd from 22 to 256 letters, digits, '+' and '/'")]
     Credentials,
-    /// More than anybody has.
+    /// It has more candidates than any player needs.
     #[error("at most {MAX_CANDIDATES} candidates at once")]
     TooMany,
 }
 
-/// Candidates of one fragment; more than one connection may have.
+/// Most candidates of one fragment: more than a connection may have.
 const MAX_CANDIDATES: usize = 64;
 
-/// Reads a fragment. All sections share one transport, so it does not matter which of them says it; what is said twice
-/// counts once.
+/// Parses a fragment. All sections share one transport, so it does not matter in which section a line is; duplicates
+/// count once.
 ///
 /// # Errors
 /// [`Malformed`].
@@ -59,7 +59,7 @@ pub fn parse(text: &str) -> Result<IcePatch, Malformed> {
     if good(&patch.ufrag, 4) && good(&patch.pwd, 22) { Ok(patch) } else { Err(Malformed::Credentials) }
 }
 
-/// The fragment of an answer: what a client needs for a restart, and nothing else of it.
+/// The fragment of an answer: only what a client needs for a restart.
 pub fn of_answer(answer: &str) -> String {
     const OF_SESSION: [&str; 2] = ["a=group:BUNDLE", "a=ice-options:"];
     const OF_SECTION: [&str; 4] = ["a=mid:", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"];
@@ -74,11 +74,11 @@ pub fn of_answer(answer: &str) -> String {
     keep(session, &OF_SESSION);
     let first = sections.split("\nm=").next().unwrap_or_default();
     keep(&format!("m={first}"), &[&["m="][..], &OF_SECTION].concat());
-    // All are there: none follows.
+    // All candidates are included: none follows.
     fragment + "a=end-of-candidates\r\n"
 }
 
-/// Our user name fragment in a description: it names the ICE session, and changes with each restart.
+/// Our user name fragment in a description, which identifies the ICE session and changes with each restart.
 pub fn session_of(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim_end)
 }

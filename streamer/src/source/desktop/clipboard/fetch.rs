@@ -1,5 +1,5 @@
-//! A transfer from the program that owns the clipboard. What to ask for and what an answer means is decided here, in plain
-//! code; [`super::owner`] asks.
+//! A transfer from the program that owns the clipboard. This module decides what to request and what a reply means, in plain
+//! code; [`super::owner`] sends the requests.
 //!
 //! ```text
 //! TARGETS ──▶ text, by the first of its names that is known and given ──▶ HTML        (texts)
@@ -15,33 +15,33 @@ use x11rb::protocol::xproto::{Atom, AtomEnum, Window};
 use super::{Atoms, Reply};
 use crate::source::{ClipboardOffer, Error};
 
-/// How long the owner of the clipboard may take for one step of handing it over.
+/// Timeout of one step of a transfer.
 const STEP_TIME: Duration = Duration::from_secs(1);
-/// How long all steps may take: pieces may come slowly, and for ever.
+/// Timeout of the whole transfer: pieces may come slowly, and without end.
 const WHOLE_TIME: Duration = Duration::from_secs(5);
 /// Longest list of types that is read, in bytes: 4096 of them.
 const MAX_TARGETS: usize = 16 * 1024;
 
 /// One transfer, and who waits for it.
 pub struct Fetch {
-    /// Where it comes to. Each transfer has its own: the owner of one that was broken off may go on writing.
+    /// The window that receives it. Each transfer has its own: after an aborted one, the owner may go on writing.
     pub window: Window,
     pub wanted: Wanted,
     pub waiting: Vec<(Wanted, Reply)>,
-    /// It is a new copy, to be told of.
+    /// It is a new copy, to be reported.
     pub tell: bool,
-    /// The clipboard has changed meanwhile: there is something newer to fetch after this. A transfer is not broken off, as
+    /// The clipboard has changed meanwhile: newer content is to be fetched after this. A transfer is not aborted, as
     /// its owner would then wait for us and answer nothing else.
     pub outdated: bool,
     /// The owner says that it is a password or the like.
     pub secret: bool,
-    /// What has come so far.
+    /// The content received so far.
     pub offer: ClipboardOffer,
-    /// What has come so far of what was asked for last, once it is known to come in pieces.
+    /// The pieces received so far of the last request, once it is known that its reply comes in pieces.
     pieces: Option<Vec<u8>>,
-    /// What was asked for last; `None`: for the list of types.
+    /// The type requested last; `None`: the list of types.
     asked: Option<Ask>,
-    /// What is still to be asked for.
+    /// Types that are still to be requested.
     asks: VecDeque<Ask>,
     step: Instant,
     whole: Instant,
@@ -53,16 +53,16 @@ struct Ask {
     target: Atom,
 }
 
-/// What follows an answer.
+/// The next step after a reply.
 #[derive(Debug)]
 pub enum Next {
-    /// Wait for what comes next.
+    /// Wait for the next event.
     Wait,
-    /// Ask for this.
+    /// Request this type.
     Ask(Atom),
-    /// Ask for this at another window: the owner may still write to the one before.
+    /// Request this type for another window: the owner may still write to the previous one.
     AskElsewhere(Atom),
-    /// It is over.
+    /// The transfer is complete.
     Done(Result<(), Error>),
 }
 
@@ -71,12 +71,12 @@ pub struct Read {
     /// Its type.
     pub kind: Atom,
     pub bytes: Vec<u8>,
-    /// There is more than may be.
+    /// It is longer than the maximum.
     pub too_long: bool,
 }
 
 impl Fetch {
-    /// Begins; the list of types is to be asked for.
+    /// Starts a transfer; the list of types is to be requested.
     pub fn new(
         now: Instant,
         window: Window,
@@ -100,7 +100,7 @@ impl Fetch {
         }
     }
 
-    /// When it is given up.
+    /// When it times out.
     pub fn deadline(&self) -> Instant {
         self.step.min(self.whole)
     }
@@ -110,12 +110,12 @@ impl Fetch {
         self.pieces.is_some()
     }
 
-    /// The longest answer to what was asked for last, in bytes.
+    /// Longest accepted reply to the last request, in bytes.
     pub fn max_len(&self) -> usize {
         self.asked.map_or(MAX_TARGETS, |ask| ask.kind.max_len())
     }
 
-    /// The owner does not give what was asked for.
+    /// The owner refuses the request.
     pub fn refused(&mut self, now: Instant, atoms: &Atoms) -> Next {
         if self.asked.is_none() {
             // Every owner must have a list (ICCCM §2.6.2); those that have none know texts.
@@ -127,13 +127,13 @@ impl Fetch {
         self.advance(now)
     }
 
-    /// The owner has answered: with all of it, or with the promise of pieces.
+    /// The owner has replied: with all of it, or with the announcement of pieces.
     pub fn answered(&mut self, now: Instant, atoms: &Atoms, read: Read) -> Next {
         if read.kind != atoms.INCR {
             return self.complete(now, atoms, read);
         }
         self.step = now + STEP_TIME;
-        // A lower bound of what will come.
+        // A lower bound of the length.
         let len = read.bytes.first_chunk().map_or(0, |len| u32::from_ne_bytes(*len) as usize);
         if len > self.max_len() {
             return self.too_long(now, len);
@@ -142,7 +142,7 @@ impl Fetch {
         Next::Wait
     }
 
-    /// The next piece has come; an empty one is the last.
+    /// The next piece has arrived; an empty one is the last.
     pub fn piece(&mut self, now: Instant, atoms: &Atoms, read: Read) -> Next {
         let max = self.max_len();
         let Some(pieces) = &mut self.pieces else { return Next::Wait };
@@ -195,7 +195,7 @@ impl Fetch {
         self.advance(now)
     }
 
-    /// What is to be asked of an owner that offers this.
+    /// The types to request from an owner that offers these.
     fn plan(&mut self, atoms: &Atoms, targets: &[Atom]) {
         self.secret = targets.contains(&atoms.SECRET);
         let offered = |target: &Atom| targets.contains(target);
@@ -228,7 +228,7 @@ impl Fetch {
         match self.asked {
             Some(ask) => Next::Ask(ask.target),
             None => {
-                // What was offered and then not given is not there.
+                // A type that was offered and then refused does not count as offered.
                 let had = self.offer.content.types();
                 let fetched =
                     |kind: &ClipboardType| (*kind == ClipboardType::Png) == (self.wanted == Wanted::Picture);
@@ -238,7 +238,7 @@ impl Fetch {
         }
     }
 
-    /// A text without its HTML is still one; a part of a text is not, nor of a picture.
+    /// A text without its HTML is still useful; a part of a text or of a picture is not.
     fn too_long(&mut self, now: Instant, len: usize) -> Next {
         let kind = self.asked.map_or(ClipboardType::Text, |ask| ask.kind);
         if kind == ClipboardType::Html {
@@ -256,7 +256,7 @@ fn text(target: Atom) -> Ask {
     Ask { kind: ClipboardType::Text, target }
 }
 
-/// Names of texts, the best first. `TEXT` and `COMPOUND_TEXT` are whatever the owner likes; of the latter what is ASCII is right.
+/// Names of text types, the best first. `TEXT` and `COMPOUND_TEXT` have an encoding of the owner's choice; of the latter, ASCII is decoded correctly.
 fn text_targets(atoms: &Atoms) -> [Atom; 6] {
     let Atoms { UTF8_STRING, PLAIN_UTF8, PLAIN, TEXT, COMPOUND_TEXT, .. } = *atoms;
     [UTF8_STRING, PLAIN_UTF8, AtomEnum::STRING.into(), PLAIN, TEXT, COMPOUND_TEXT]
@@ -266,7 +266,7 @@ fn is_text(atoms: &Atoms, kind: Atom) -> bool {
     text_targets(atoms).contains(&kind)
 }
 
-/// `None` if it is none: programs that hold a picture alone give its bytes to whoever asks for a text, and no text has
+/// Decodes a text. `None` if it is none: some programs that hold only a picture send its bytes when a text is requested, and no text has
 /// zeros in it.
 fn decode_text(bytes: &[u8], latin1: bool) -> Option<String> {
     let bytes = without_end(bytes);

@@ -5,15 +5,15 @@
 //!                                                        └─ Event::Clipboard ─▶
 //! ```
 //!
-//! A thread (`owner`) owns a connection and a window. What a program copies is an offer: it is asked for its types first,
-//! then for those that are carried ([`common::clipboard`]) and wanted: texts with each copy, pictures when somebody asks.
-//! Every copy of a program is told of, the same text again too, as somebody may have copied another one elsewhere meanwhile;
-//! copies of peers are told of if they are others than the last one, so that a text which a page gives back does not go
-//! round in circles. What we have put there is given to whoever asks. When a program ends that owns the clipboard,
-//! its last texts become ours, as programs that only copy (`xclip`, screenshot tools) end soon; unless there is a
-//! clipboard manager, whose task that is, or they are said to be secret.
+//! A thread (`owner`) owns a connection and a window. What a program copies is an offer: we request its types first,
+//! then those that are transferred ([`common::clipboard`]) and wanted: texts after each copy, pictures when somebody requests them.
+//! Every copy of a program is reported, even of the same text, as somebody may have copied another one elsewhere meanwhile.
+//! Copies of peers are reported only if they differ from the last one, so that a text which a page sends back does not go
+//! round in circles. Content that we own is served to whoever requests it. When a program ends that owns the clipboard,
+//! we take over its last texts, as programs that only copy (`xclip`, screenshot tools) end soon; unless there is a
+//! clipboard manager, whose task that is, or they are marked as secret.
 //!
-//! What is long comes and goes in pieces (ICCCM §2.7.2, INCR): `fetch`, `serve`. Every length and every wait is bounded.
+//! Long content is transferred in pieces (ICCCM §2.7.2, INCR): `fetch`, `serve`. Every length and every wait is bounded.
 
 mod fetch;
 mod owner;
@@ -37,10 +37,10 @@ use super::display::Display;
 use crate::source::{Clipboard, ClipboardOffer, Error, Events};
 use crate::wake::Wake;
 
-/// How long who asks us waits: longer than a fetch may take.
+/// Timeout of a request to the thread: longer than a fetch may take.
 const ANSWER_TIME: Duration = Duration::from_secs(6);
-/// Requests that wait for the thread, which takes microseconds for each. Who reads one more waits until there is room;
-/// one more to be put there is refused.
+/// Requests queued for the thread, which takes microseconds for each. When the queue is full, a read waits until there is room;
+/// a write is refused.
 const REQUESTS: usize = 8;
 
 x11rb::atom_manager! {
@@ -63,7 +63,7 @@ x11rb::atom_manager! {
     }
 }
 
-/// The clipboard of one X server. Dropping it ends its thread; what we put there is gone then.
+/// The clipboard of one X server. Dropping it ends its thread, and with it the content that we own.
 #[derive(Debug)]
 pub struct XClipboard {
     requests: Option<SyncSender<Request>>,
@@ -71,7 +71,7 @@ pub struct XClipboard {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Where what was asked for goes.
+/// Receives the requested content.
 type Reply = SyncSender<Result<ClipboardOffer, Error>>;
 
 enum Request {
@@ -81,7 +81,7 @@ enum Request {
 
 impl XClipboard {
     /// Connects and begins to watch. Copies are sent to `events` as [`Event::Clipboard`](crate::source::Event::Clipboard);
-    /// one that finds no room is dropped, and still there for [`Clipboard::get`].
+    /// one for which there is no room is dropped, and can still be read by [`Clipboard::get`].
     ///
     /// # Errors
     /// [`Error::X`] when the display cannot be reached or has no XFIXES.
@@ -139,7 +139,7 @@ impl Drop for XClipboard {
     }
 }
 
-/// A window that is never shown and tells of its properties.
+/// Creates a window that is never shown, and whose property changes we receive.
 fn hidden_window(x: &RustConnection, root: Window) -> Result<Window, ReplyOrIdError> {
     let window = x.generate_id()?;
     let aux = CreateWindowAux::new().event_mask(EventMask::PROPERTY_CHANGE).override_redirect(1);

@@ -1,4 +1,4 @@
-//! The thread that owns the clipboard's connection: what is on it, what is fetched, who is told.
+//! The thread that owns the clipboard's connection: it tracks the content, fetches it, and reports copies.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -28,23 +28,23 @@ use crate::wake::{Wake, wait_readable};
 pub struct Owner {
     x: RustConnection,
     root: Window,
-    /// Owns the clipboard for us.
+    /// The window by which we own the clipboard.
     window: Window,
     atoms: Atoms,
     events: Events,
-    /// What we have put on the clipboard, while it is there.
+    /// Content that we have put on the clipboard, while we own it.
     ours: Option<Ours>,
-    /// The request by which it became ours: what is told of the time before is out of date.
+    /// The request by which we became the owner: events of the time before are outdated.
     taken: SequenceNumber,
     /// A transfer from another program.
     fetch: Option<Fetch>,
     /// Transfers to other programs.
     outgoing: Outgoing,
-    /// Texts of the program that owns the clipboard, which become ours when it ends.
+    /// Texts of the program that owns the clipboard, which we take over when it ends.
     kept: Option<Content>,
-    /// A program has ended that owned the clipboard. What its manager puts there again is no copy.
+    /// The owner of the clipboard has ended. Content that a clipboard manager restores is no copy.
     handed_over: bool,
-    /// What was told of last.
+    /// The copy that was reported last.
     known: ClipboardOffer,
 }
 
@@ -84,7 +84,7 @@ impl Owner {
                 Ok(Request::Get(wanted, reply)) => self.get(wanted, reply)?,
                 Ok(Request::Set(content, by, reply)) => {
                     let result = self.set(content, by)?;
-                    // Who asked has gone, if it fails.
+                    // Fails when the requester is gone.
                     let _ = reply.send(result);
                 }
                 Err(TryRecvError::Disconnected) => return Ok(()),
@@ -101,7 +101,7 @@ impl Owner {
         }
     }
 
-    /// Until there is something to do.
+    /// Waits until there is something to do.
     fn wait(&self, wake: &Wake) -> Result<(), ConnectionError> {
         let due = self.fetch.as_ref().map(Fetch::deadline).into_iter().chain(self.outgoing.deadline()).min();
         wait_readable([self.x.stream().as_fd(), wake.as_fd()], due)?;
@@ -116,7 +116,7 @@ impl Owner {
                     ours.since = change.selection_timestamp;
                 }
             }
-            // Of the time before we have taken it.
+            // An event of the time before we became the owner.
             XEvent::XfixesSelectionNotify(_) if sequence < self.taken => {}
             XEvent::XfixesSelectionNotify(change) if change.owner == x11rb::NONE => {
                 let ended = change.subtype != SelectionEvent::SET_SELECTION_OWNER;
@@ -147,7 +147,7 @@ impl Owner {
 
     fn get(&mut self, wanted: Wanted, reply: Reply) -> Result<(), ReplyOrIdError> {
         if let Some(ours) = &self.ours {
-            // Who asked has gone, if it fails.
+            // Fails when the requester is gone.
             let _ = reply.try_send(Ok(offer_of(ours, wanted)));
             return Ok(());
         }
@@ -167,12 +167,12 @@ impl Owner {
         Ok(Ok(()))
     }
 
-    /// Puts something on the clipboard, unless somebody has since `time`. False when somebody else has it.
+    /// Puts content on the clipboard, unless another client has done so since `time`. False when another client owns it.
     fn take(&mut self, content: Content, time: Timestamp) -> Result<bool, ReplyOrIdError> {
         let taken = self.x.set_selection_owner(self.window, self.atoms.CLIPBOARD, time)?.sequence_number();
         let owner = self.x.get_selection_owner(self.atoms.CLIPBOARD)?.reply()?.owner;
         if owner != self.window {
-            // Its event says more.
+            // The event that follows has the details.
             return Ok(false);
         }
         self.taken = taken;
@@ -182,13 +182,13 @@ impl Owner {
         Ok(true)
     }
 
-    /// Nobody owns the clipboard any more: its owner has ended, or cleared it.
+    /// The clipboard has no owner any more: the owner has ended, or cleared it.
     fn given_up(&mut self, ended: bool, time: Timestamp) -> Result<(), ReplyOrIdError> {
         self.ours = None;
-        // What has come of it so far is all that there will be.
+        // Nothing more will come of it.
         if let Some(fetch) = &mut self.fetch {
             if std::mem::take(&mut fetch.outdated) {
-                // It is of the owner before that one.
+                // It belongs to the previous owner.
                 fetch.offer = ClipboardOffer::default();
             }
             fetch.offer.types = fetch.offer.content.types();
@@ -204,12 +204,12 @@ impl Owner {
         Ok(())
     }
 
-    /// Tells of a copy. One of a peer may be what the peer was told of.
+    /// Reports a copy. A copy of a peer may be what was reported to it before.
     fn tell(&mut self, offer: ClipboardOffer, by: Option<Actor>) {
         let new = &offer.content;
         let known = &self.known.content;
         let echo = match by {
-            // A page may give back the text without its HTML.
+            // A page may send back the text without its HTML.
             Some(Actor::Peer(_)) => {
                 new.text == known.text && new.png.is_none() && (new.html.is_none() || new.html == known.html)
             }
@@ -226,7 +226,7 @@ impl Owner {
         }
     }
 
-    /// Asks the owner, for its list of types first.
+    /// Starts a transfer from the owner, with the list of types.
     fn start_fetch(
         &mut self,
         wanted: Wanted,
@@ -244,7 +244,7 @@ impl Owner {
         Ok(())
     }
 
-    /// The owner has answered: with what was asked for, with the promise of pieces, or with a refusal.
+    /// The owner has replied: with the content, with the announcement of pieces, or with a refusal.
     fn receive(&mut self, now: Instant, notify: &SelectionNotifyEvent) -> Result<(), ReplyOrIdError> {
         let Some(fetch) = self.fetch.as_ref().filter(|fetch| fetch.window == notify.requestor) else {
             return Ok(());
@@ -261,7 +261,7 @@ impl Owner {
         self.go_on(next)
     }
 
-    /// The next piece is there.
+    /// The next piece has arrived.
     fn receive_piece(&mut self, now: Instant, window: Window) -> Result<(), ReplyOrIdError> {
         let is_ours = |fetch: &&Fetch| fetch.window == window && fetch.takes_pieces();
         let Some(fetch) = self.fetch.as_ref().filter(is_ours) else { return Ok(()) };
@@ -288,7 +288,7 @@ impl Owner {
         }
     }
 
-    /// Reads and deletes the property by which things come: no more of it than may be.
+    /// Reads and deletes the property of a transfer, up to the maximal length.
     fn take_property(&self, window: Window, max: usize) -> Result<Read, ReplyOrIdError> {
         // At most MAX_PICTURE.
         let words = (max as u32).div_ceil(4);
@@ -301,7 +301,7 @@ impl Owner {
         Ok(Read { kind: reply.type_, bytes: reply.value, too_long })
     }
 
-    /// The transfer is over.
+    /// The transfer is complete.
     fn finish(&mut self, result: Result<(), Error>) -> Result<(), ReplyOrIdError> {
         let Some(fetch) = self.fetch.take() else { return Ok(()) };
         self.x.destroy_window(fetch.window)?;
@@ -312,7 +312,7 @@ impl Owner {
         let mut others = Vec::new();
         for (asked, reply) in waiting {
             let answer = match (&self.ours, &result) {
-                // Who waits while we have taken the clipboard gets what it is now.
+                // If we have become the owner meanwhile, those who wait get the content of now.
                 (Some(ours), _) => Ok(offer_of(ours, asked)),
                 (None, Ok(())) if asked != wanted => {
                     others.push((asked, reply));
@@ -329,11 +329,11 @@ impl Owner {
                 (None, Err(Error::X(message))) => Err(Error::X(message.clone())),
                 (None, Err(error)) => Err(Error::X(error.to_string())),
             };
-            // Who asked has gone, if it fails.
+            // Fails when the requester is gone.
             let _ = reply.try_send(answer);
         }
         match result {
-            // While something of ours is there, it has been told of.
+            // Content of ours has been reported already.
             Ok(()) if tell && self.ours.is_none() && is_something(&offer) => {
                 self.kept = (!secret && wanted == Wanted::Texts).then(|| offer.content.clone());
                 self.kept = self.kept.take().filter(|kept| kept.text.is_some() || kept.html.is_some());
@@ -350,7 +350,7 @@ impl Owner {
     }
 }
 
-/// Of what we have put there, what is asked for.
+/// The requested part of the content that we own.
 fn offer_of(ours: &Ours, wanted: Wanted) -> ClipboardOffer {
     let Content { text, html, png } = &*ours.content;
     let content = match wanted {
@@ -360,13 +360,13 @@ fn offer_of(ours: &Ours, wanted: Wanted) -> ClipboardOffer {
     ClipboardOffer { types: ours.content.types(), content }
 }
 
-/// A picture is named, and fetched by whoever wants it.
+/// A report names a picture, which is fetched only when somebody requests it.
 fn without_picture(mut offer: ClipboardOffer) -> ClipboardOffer {
     offer.content.png = None;
     offer
 }
 
-/// An empty text alone is nothing that somebody has copied.
+/// An empty text alone is no copy.
 fn is_something(offer: &ClipboardOffer) -> bool {
     offer.content.text.as_ref().is_some_and(|text| !text.is_empty())
         || offer.types.iter().any(|kind| *kind != ClipboardType::Text)

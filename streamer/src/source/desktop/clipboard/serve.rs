@@ -1,4 +1,4 @@
-//! Gives what is ours to programs that ask for it.
+//! Serves our clipboard content to programs that request it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use x11rb::wrapper::ConnectionExt as _;
 
 use super::Atoms;
 
-/// What is longer goes in pieces of this many bytes. Texts never do; the protocol's own limit is twice as much.
+/// Longer content is sent in pieces of this many bytes. Texts never are; the protocol's own limit is twice as much.
 const PIECE: usize = MAX_TEXT;
-/// Most transfers in pieces at once: one more is refused.
+/// Most transfers in pieces at once; a further one is refused.
 const MOST: usize = 8;
 /// How long a program may take to fetch a piece.
 const PIECE_TIME: Duration = Duration::from_secs(5);
 
-/// What is on the clipboard by us.
+/// Content that we own on the clipboard.
 #[derive(Clone)]
 pub struct Ours {
     pub content: Arc<Content>,
-    /// Server time since when.
+    /// Server time at which we became its owner.
     pub since: xproto::Timestamp,
 }
 
@@ -45,17 +45,17 @@ struct Transfer {
 }
 
 impl Outgoing {
-    /// When the first of them is given up.
+    /// When the first of them times out.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.iter().map(|transfer| transfer.deadline).min()
     }
 
-    /// Gives up what nobody fetches.
+    /// Drops transfers that nobody fetches.
     pub fn expire(&mut self, now: Instant) {
         self.0.retain(|transfer| transfer.deadline > now);
     }
 
-    /// Answers a program: with what it asks for, or that we have no such thing.
+    /// Replies to a program: with what it requests, or with a refusal.
     pub fn serve(
         &mut self,
         now: Instant,
@@ -85,7 +85,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Puts what is asked for on the other's window. False when we have no such thing.
+    /// Writes the requested content to the requestor's window. False when we do not have it.
     fn answer(
         &mut self,
         now: Instant,
@@ -132,12 +132,12 @@ impl Outgoing {
             x.change_property8(replace, to, property, kind, bytes)?;
             return Ok(true);
         }
-        // Who asks again has given up what it asked before.
+        // A new request of the same window replaces the one before.
         self.0.retain(|transfer| (transfer.to, transfer.property) != (to, property));
         if self.0.len() == MOST {
             return Ok(false);
         }
-        // Before the promise, so that no deletion is missed.
+        // Before the transfer is announced, so that no deletion is missed.
         watch(x, to, EventMask::PROPERTY_CHANGE)?;
         // At most MAX_PICTURE.
         x.change_property32(replace, to, property, atoms.INCR, &[bytes.len() as u32])?;
@@ -146,7 +146,7 @@ impl Outgoing {
         Ok(true)
     }
 
-    /// A program has deleted a property: if a piece was in it, the next one follows, and an empty one in the end.
+    /// A program has deleted a property: if it held a piece, the next one follows, and an empty one at the end.
     pub fn deleted(
         &mut self,
         now: Instant,
@@ -172,7 +172,7 @@ impl Outgoing {
     }
 }
 
-/// Which events of another's window we get.
+/// Selects which events of another client's window we receive.
 fn watch(x: &RustConnection, window: Window, events: EventMask) -> Result<(), ReplyOrIdError> {
     x.change_window_attributes(window, &ChangeWindowAttributesAux::new().event_mask(events))?;
     Ok(())

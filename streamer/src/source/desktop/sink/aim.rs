@@ -1,14 +1,14 @@
 //! Input for one window: it is brought to the front before anything is injected.
 //!
 //! ```text
-//! untargeted ──aim──▶ bring up: mapped ▶ raised ▶ focused, asked of the server ──▶ target
+//! untargeted ──aim──▶ bring up: mapped ▶ raised ▶ focused, each verified ───────▶ target
 //!                        ▲                                                       │
 //!                        └── the focus is elsewhere, or some window has moved ───┘
 //! ```
 //!
-//! While nothing changes, aiming is one round trip: the focus is asked for, and the answer brings with it the
-//! events of whatever has changed. With a window manager, it is asked to do the work; without, the window is raised
-//! and focused directly. Windows without a frame that are over it (menus, tooltips) are its own business and
+//! While nothing changes, aiming takes one round trip: the focus is queried, and the reply comes after the
+//! events of everything that has changed. If there is a window manager, it does the work; otherwise the window is raised
+//! and focused directly. Windows without a frame above it (menus, tooltips) belong to the program and
 //! stay where they are.
 
 #![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
@@ -32,35 +32,35 @@ use crate::wake::wait_readable;
 
 /// How long a window may take to get the focus, or to move.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long the window manager may take of it before the focus is set without it: it refuses windows that
-/// say they want none, but what is aimed at wants input.
+/// How long the window manager may take before the focus is set without it: it refuses windows that
+/// claim to want none, but a window that is aimed at is to get input.
 const MANAGER_TIME: Duration = Duration::from_millis(50);
-/// How long a minimised window may take to come back: window managers like to let it grow, and move while it does.
+/// How long a minimised window may take to be restored: some window managers animate this.
 const RETURN: Duration = Duration::from_millis(500);
-/// It is back when nothing has moved for this long.
+/// It is restored when nothing has moved for this long.
 const AT_REST: Duration = Duration::from_millis(50);
-/// Nothing tells of the end of some changes: they are looked at this often.
+/// Polling interval for changes that end without an event.
 const LOOK: Duration = Duration::from_millis(5);
 /// We act for the user, as a pager does (EWMH, source indication).
 const PAGER: u32 = 2;
 /// `_NET_MOVERESIZE_WINDOW`: x and y are those of the window itself, not of its frame; they are given; by a pager.
 const MOVE: u32 = 10 | 1 << 8 | 1 << 9 | PAGER << 12;
 
-/// What actions are for.
+/// Where input goes.
 pub(super) struct Aim {
     atoms: Atoms,
     target: Option<Target>,
-    /// Windows have moved, come or gone since the target was brought up.
+    /// Whether windows have moved, appeared or disappeared since the target was brought up.
     stale: bool,
 }
 
 #[derive(Debug)]
 struct Target {
     window: Window,
-    /// What has the keyboard: it, or a window in it.
+    /// The window with the focus: the target, or a window in it.
     focus: Window,
     place: Place,
-    /// Windows that stay over it although it was raised: that is how the window manager wants it.
+    /// Windows that stay above it although it was raised, because the window manager wants that.
     over: Vec<Window>,
 }
 
@@ -81,7 +81,7 @@ struct Stack {
 }
 
 impl Aim {
-    /// At the whole screen. Begins to watch windows come, go and move.
+    /// Aims at the whole screen, and subscribes to windows that appear, disappear and move.
     pub(super) fn new(x: &RustConnection, root: Window) -> Result<Self, Error> {
         let atoms = Atoms::new(x)?;
         let events = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::STRUCTURE_NOTIFY;
@@ -123,7 +123,7 @@ impl X11Sink {
             }
             _ => self.begin(window)?,
         }
-        // Without a target when it fails.
+        // There is no target if this fails.
         let known = self.aim.target.take().filter(|target| target.window == window);
         let target = self.bring_up(window, &known.map(|target| target.over).unwrap_or_default())?;
         self.aim.target = Some(target);
@@ -135,7 +135,7 @@ impl X11Sink {
         if window == self.root || window == x11rb::NONE {
             return Err(Error::NoSuchWindow(window));
         }
-        // What was borrowed for the characters of another window is not for this one.
+        // Modifiers that were changed for characters of another window are restored first.
         self.give_back()?;
         let events = EventMask::FOCUS_CHANGE | EventMask::STRUCTURE_NOTIFY;
         let events = ChangeWindowAttributesAux::new().event_mask(events);
@@ -143,7 +143,7 @@ impl X11Sink {
         Ok(())
     }
 
-    /// Maps, raises and focuses it, as far as it is not. `known` are the windows that stay over it.
+    /// Maps, raises and focuses it, as far as needed. `known` are the windows that stay above it.
     fn bring_up(&mut self, window: Window, known: &[Window]) -> Result<Target, Error> {
         // Whatever happens from here on makes it stale again.
         self.aim.stale = false;
@@ -171,7 +171,7 @@ impl X11Sink {
         Ok(Target { window, focus, place: self.place(window)?, over })
     }
 
-    /// What has the keyboard, if it is `window` or in it. The keyboard that follows the pointer is nobody's.
+    /// The window with the focus, if it is `window` or in it. A focus that follows the pointer does not count.
     fn focus_in(&self, window: Window) -> Result<Option<Window>, Error> {
         let focus = self.x.get_input_focus()?.reply()?.focus;
         if focus == u32::from(InputFocus::POINTER_ROOT) || focus == self.root {
@@ -202,7 +202,7 @@ impl X11Sink {
         Ok(())
     }
 
-    /// Waits until the server says that the keyboard is in `window`.
+    /// Waits until the server reports that the focus is in `window`.
     fn confirm_focus(&mut self, window: Window, managed: bool) -> Result<Window, Error> {
         let start = Instant::now();
         let mut forced = !managed;
@@ -240,7 +240,7 @@ impl X11Sink {
         Ok(())
     }
 
-    /// Waits until nothing is over it; answers with what stays there.
+    /// Waits until nothing is above it; returns the windows that stay there.
     fn wait_uncovered(&mut self, window: Window) -> Result<Vec<Window>, Error> {
         let start = Instant::now();
         loop {
@@ -310,7 +310,7 @@ impl X11Sink {
         })
     }
 
-    /// A position of the target on the screen; the target is moved if it is not on it.
+    /// Converts a position of the target to one on the screen; the target is moved if that is outside of the screen.
     pub(super) fn on_screen(&mut self, at: Position) -> Result<(i32, i32), Error> {
         // `as` saturates.
         let point = (at.x.floor() as i32, at.y.floor() as i32);

@@ -1,29 +1,29 @@
-//! How far programs are behind the changes of the keymap.
+//! Estimates how far programs are behind changes of the keymap.
 //!
-//! Pure. Each change is told to every program, which then asks the server for the whole keymap, one question after the
-//! other. Nothing says when it has done so, but what it costs is known: so many round trips, each as long as one of ours.
+//! Pure. The server notifies every program of each change, and each program then reads the whole keymap, one request after the
+//! other. Nothing tells when it has done so, but the cost is known: a number of round trips, each as long as one of ours.
 
 use std::time::{Duration, Instant};
 
-/// Questions that libX11 asks after one change. Seen with xterm of Debian 12: 15.
+/// Requests that libX11 sends after one change. Observed with xterm of Debian 12: 15.
 const ROUND_TRIPS: u32 = 16;
-/// However slow the machine is, a text must get on.
+/// Longest wait: a text must make progress, however slow the machine is.
 const MAX: Duration = Duration::from_millis(600);
 
-/// When programs will have followed the changes so far.
+/// When programs will have followed all changes so far.
 #[derive(Debug, Default)]
 pub struct Backlog {
     until: Option<Instant>,
 }
 
 impl Backlog {
-    /// Programs were told of so many changes at once; `round_trip` is how long one question takes now.
+    /// Notes that programs were notified of this many changes at once; `round_trip` is the current duration of one request.
     pub fn add(&mut self, now: Instant, changes: u32, round_trip: Duration) {
         let cost = round_trip * ROUND_TRIPS * changes;
         self.until = Some((self.followed(now) + cost).min(now + MAX));
     }
 
-    /// When programs get to see an event that is sent at `now`.
+    /// When programs process an event that is sent at `now`.
     pub fn followed(&self, now: Instant) -> Instant {
         self.until.map_or(now, |until| until.max(now))
     }

@@ -12,7 +12,7 @@ pub fn keycode(code: &str) -> Option<u8> {
     Some(CODES[found].1 + OFFSET)
 }
 
-/// True for a keycode that some code stands for.
+/// True for a keycode that belongs to a code.
 pub fn is_key(keycode: u8) -> bool {
     CODES.iter().any(|(_, evdev)| evdev + OFFSET == keycode)
 }

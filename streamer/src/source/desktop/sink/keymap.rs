@@ -1,6 +1,6 @@
-//! What the keys of an X server mean now: which key, with which modifiers, gives which character.
+//! The keymap of an X server: which key, with which modifiers, types which character.
 //!
-//! Pure: made from one reply of the server. [`Keymap::place`] answers for one group (layout) at a time.
+//! Pure: made from one reply of the server. [`Keymap::place`] looks up a character in one group (layout).
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ const VENDOR: std::ops::RangeInclusive<u32> = 0x1008_0000..=0x1008_ffff;
 pub struct Place {
     /// The key.
     pub keycode: u8,
-    /// Modifiers that must be held for it, and those of [`Keymap::levels`] that are not in here must not be.
+    /// Modifiers that must be held for it; other ones of [`Keymap::levels`] must not be held.
     pub mods: u8,
 }
 
@@ -54,7 +54,7 @@ pub struct Keymap {
 }
 
 impl Keymap {
-    /// Reads the server's answer; parts that are missing in it mean nothing.
+    /// Reads the server's reply; missing parts are ignored.
     pub fn new(reply: &GetMapReply) -> Self {
         let mut map = Self::default();
         let types = reply.map.types_rtrn.as_deref().unwrap_or_default();
@@ -86,7 +86,7 @@ impl Keymap {
         map
     }
 
-    /// Where `char` is in `group`, the easiest first.
+    /// The places of `char` in `group`, the easiest first.
     pub fn places(&self, char: char, group: u8) -> &[Place] {
         self.chars.get(&(group, char)).map_or(&[], Vec::as_slice)
     }
@@ -123,7 +123,7 @@ impl Keymap {
         self.first.get(&keycode).copied()
     }
 
-    /// A key that has this symbol and sets one of `mods`: which, and the bit.
+    /// A key that has this symbol and sets one of `mods`, and that modifier.
     fn modifier_key(&self, symbol: Keysym, mods: u8) -> Option<(u8, u8)> {
         let sets = |keycode: &u8| self.modifiers_of(*keycode) & mods;
         let keys =
@@ -172,7 +172,7 @@ fn group_of(key: &KeySymMap, group: u8) -> Option<u8> {
     }
 }
 
-/// The character that a symbol types. Keys of the keypad are left out: what they give depends on Num Lock.
+/// The character that a symbol types. Keys of the keypad are left out: what they type depends on Num Lock.
 fn char_of(symbol: u32) -> Option<char> {
     match symbol {
         0 | 0xff00..=0xffff => None,

@@ -2,11 +2,11 @@
 //!
 //! Keys by place are passed on as they are. A character is typed by the key that has it, with the
 //! modifiers that it needs; one that no key has gets a spare keycode that is given its meaning first (`pool`).
-//! Modifiers that are held by peers would spoil characters, so those that are in the way are lifted for
-//! as long as that takes: for the press of a character, the ones that choose between the characters of a key
+//! Modifiers that are held by peers would change characters, so those that are in the way are released for
+//! as long as it takes: for the press of a character, the ones that choose between the characters of a key
 //! (Shift, AltGr), so that Ctrl+C remains one; for a text, all. Caps Lock is undone likewise.
 //!
-//! What is for one window of the display reaches that one: `aim`.
+//! Input for one window of the display reaches that window: `aim`.
 //!
 //! Everything that is still held when the sink is dropped is released.
 
@@ -51,11 +51,11 @@ pub struct X11Sink {
     root: xproto::Window,
     keymap: Keymap,
     pool: Pool,
-    /// What keycodes of the pool meant before they were given a meaning.
+    /// Original meanings of the pool's keycodes.
     originals: HashMap<u8, Vec<u32>>,
     /// The keymap has changed since it was read.
     stale: bool,
-    /// How long we waited for the processor lately, beyond what we meant to: programs do too.
+    /// Recent delay in getting the processor, which programs suffer, too.
     delay: Duration,
     /// How far programs are behind our changes of the keymap.
     backlog: Backlog,
@@ -65,7 +65,7 @@ pub struct X11Sink {
     chars: HashMap<char, u8>,
     /// Buttons that are down because of us; bit n is button n.
     buttons: u16,
-    /// What was changed for the character pressed last, until something else happens.
+    /// Modifiers that were changed for the character pressed last, until something else happens.
     borrowed: Borrowed,
     wheel: Wheel,
     moved: (Remainder, Remainder),
@@ -76,7 +76,7 @@ impl X11Sink {
     /// Connects to a display.
     ///
     /// # Errors
-    /// [`source::Error::X`] when it lets us not in, or lacks XTest or XKB.
+    /// [`source::Error::X`] when it refuses the connection, or lacks XTest or XKB.
     pub fn new(display: &Display) -> Result<Self, source::Error> {
         let (x, screen) = display.connect()?;
         let failed = |e: &dyn std::fmt::Display| source::Error::X(format!("input: {e}"));
@@ -108,13 +108,13 @@ impl X11Sink {
         Ok(sink)
     }
 
-    /// Turns Num Lock on, as keyboards have it: the number pad gives numbers.
+    /// Turns Num Lock on, so that the number pad types digits.
     ///
     /// # Errors
     /// [`source::Error::X`] when the server is gone.
     pub fn lock_num(&mut self) -> Result<(), source::Error> {
         let Some(modifier) = self.keymap.num_lock() else { return Ok(()) };
-        // Flushed: programs may look at once, and the first input may be long in coming.
+        // Flushed: programs may read the state at once, and the first input may come much later.
         let locked = self.lock(modifier, true).and_then(|()| Ok(self.x.flush()?));
         locked.map_err(|e| source::Error::X(format!("input: {e}")))
     }
@@ -140,14 +140,14 @@ impl X11Sink {
         }
     }
 
-    /// One more holds this keycode; it goes down with the first.
+    /// Counts one more holder of this keycode; it goes down with the first.
     fn press(&mut self, keycode: u8) -> Result<(), Error> {
         let holders = self.down.entry(keycode).or_default();
         *holders += 1;
         if *holders == 1 { self.fake(KEY_PRESS_EVENT, keycode) } else { Ok(()) }
     }
 
-    /// One less holds this keycode; it goes up with the last.
+    /// Counts one holder of this keycode less; it goes up with the last.
     fn release(&mut self, keycode: u8) -> Result<(), Error> {
         match self.down.get_mut(&keycode) {
             None => Ok(()),
@@ -225,7 +225,7 @@ impl X11Sink {
         change.n_key_syms > 0 && keycodes.into_iter().all(|keycode| self.pool.contains(keycode))
     }
 
-    /// Asks to be told of changes of the keymap.
+    /// Subscribes to changes of the keymap.
     fn watch_keymap(&self) -> Result<(), Error> {
         xkb::use_extension(&self.x, 1, 0)?.reply()?;
         let events = xkb::EventType::NEW_KEYBOARD_NOTIFY | xkb::EventType::MAP_NOTIFY;
@@ -267,7 +267,7 @@ impl X11Sink {
         Ok(())
     }
 
-    /// Lets go of everything.
+    /// Releases everything.
     fn release_all(&mut self) -> Result<(), Error> {
         self.give_back()?;
         for (keycode, _) in std::mem::take(&mut self.down) {

@@ -1,6 +1,6 @@
-//! Spare keycodes that are given to characters which no key has.
+//! Spare keycodes for characters that no key has.
 //!
-//! Pure: decides which keycode a character gets; the sink tells the server. The least recently
+//! Pure: decides which keycode a character gets; the sink changes the server's keymap. The least recently
 //! used keycode is given away first, and never one that is held down.
 
 use std::time::Instant;
@@ -25,7 +25,7 @@ struct Slot {
 /// A keycode for a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// It has this meaning already.
+    /// The keycode has this meaning already.
     Ready(u8),
     /// It must be given this meaning first. It was pressed last at that time: programs
     /// that are slow may still have to look up what it meant then.
@@ -56,7 +56,7 @@ impl Pool {
         Some(if ready.is_some() { Lease::Ready(slot.keycode) } else { Lease::Remap(slot.keycode, before) })
     }
 
-    /// Says that a keycode is held down, or not any more. Others are ignored.
+    /// Notes that a keycode is held down, or no longer is. Keycodes outside of the pool are ignored.
     pub fn hold(&mut self, keycode: u8, held: bool) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.keycode == keycode) {
             slot.held = held;
@@ -117,7 +117,7 @@ mod tests {
         pool.refill([100, 101], |keycode| (keycode == a).then_some(1));
         assert_eq!(pool.lease(2, now), Some(Lease::Remap(201 - a, None)));
         assert_eq!(pool.lease(1, now), Some(Lease::Ready(a)));
-        // The layout was set anew: no meaning is left.
+        // The layout was reset: no meaning is left.
         pool.refill([100, 101], |_| None);
         assert!(matches!(pool.lease(1, now), Some(Lease::Remap(..))));
     }

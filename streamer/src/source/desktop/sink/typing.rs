@@ -20,12 +20,12 @@ const AFTER_REMAP: Duration = Duration::from_millis(1);
 /// A program has at least this long to look up what a keycode meant when it was pressed, before it gets
 /// another meaning.
 const KEEP_MEANING: Duration = Duration::from_millis(60);
-/// On a busy machine it has longer: so many times as long as we wait in vain for the processor ourselves.
+/// On a busy machine it has longer: this many times the delay with which we get the processor ourselves.
 const PER_DELAY: u32 = 16;
-/// However busy the machine is, a text must get on.
+/// Longest wait: a text must make progress, however busy the machine is.
 const MAX_KEEP_MEANING: Duration = Duration::from_millis(300);
 
-/// What was changed to get a character right, to be put back.
+/// Modifiers that were changed to type a character, to be restored.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
     /// Keycodes that were up and are held now.
@@ -36,11 +36,11 @@ pub(super) struct Borrowed {
     caps_lock: bool,
 }
 
-/// A keycode that gets another meaning.
+/// A keycode that is given another meaning.
 struct Change {
     keycode: u8,
     symbol: u32,
-    /// When programs saw it pressed last with the meaning that it has now.
+    /// When programs last saw it pressed with its current meaning.
     pressed: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl X11Sink {
         self.give_back()
     }
 
-    /// Types a text with no modifiers but its own. What cannot be typed is left out and told at the end.
+    /// Types a text, without modifiers that others hold. Characters that cannot be typed are left out and reported at the end.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Error> {
         self.give_back()?;
         let state = self.keyboard_state()?;
@@ -115,7 +115,7 @@ impl X11Sink {
         self.borrowed.pressed = wanted;
         let was_down = self.down.contains_key(&place.keycode);
         if was_down {
-            // A peer holds this very key: it is let go and pressed again.
+            // A peer holds this very key: it is released and pressed again.
             self.fake(KEY_RELEASE_EVENT, place.keycode)?;
         }
         self.fake(KEY_PRESS_EVENT, place.keycode)?;
@@ -153,7 +153,7 @@ impl X11Sink {
         self.remap(changes)
     }
 
-    /// Whether no key of the layout that is up has this character, and it is one that a key can have.
+    /// Whether a key can have this character, but no key of the layout that is up does.
     fn needs_spare(&self, char: char, group: u8) -> bool {
         !char.is_control() && self.key_of_layout(char, group).is_none()
     }
@@ -211,7 +211,7 @@ impl X11Sink {
             let symbols: Vec<u32> = run.iter().flat_map(|change| [change.symbol; 4]).collect();
             self.x.change_keyboard_mapping(run.len() as u8, run[0].keycode, 4, &symbols)?;
         }
-        // The reply says that the server has done it and has told everybody.
+        // The reply means that the server has done it and has notified all clients.
         let asked = Instant::now();
         self.x.get_input_focus()?.reply()?;
         thread::sleep(AFTER_REMAP);
@@ -250,7 +250,7 @@ impl X11Sink {
         Ok(())
     }
 
-    /// Puts modifiers back as they were before the last character.
+    /// Restores modifiers as they were before the last character.
     pub(super) fn give_back(&mut self) -> Result<(), Error> {
         let borrowed = std::mem::take(&mut self.borrowed);
         for keycode in borrowed.pressed {
@@ -286,7 +286,7 @@ impl X11Sink {
         Ok(xkb::get_state(&self.x, CORE_KEYBOARD)?.reply()?)
     }
 
-    /// Makes the pool anew after a change of the keymap: what has no meaning is spare, and what still has the
+    /// Rebuilds the pool after a change of the keymap: keycodes without a meaning are spare, and those that still have the
     /// one that we gave it.
     pub(super) fn refill_pool(&mut self) {
         // A physical key that this layout does not use is no spare: a peer may press it.
@@ -294,7 +294,7 @@ impl X11Sink {
         self.pool.refill(spare, |keycode| self.keymap.first_symbol(keycode));
     }
 
-    /// Gives the keycodes of the pool back what they meant before.
+    /// Restores the original meanings of the pool's keycodes.
     pub(super) fn clear_pool(&mut self) -> Result<(), Error> {
         let originals = std::mem::take(&mut self.originals);
         for (keycode, _) in std::mem::take(&mut self.pool).given() {
@@ -305,7 +305,7 @@ impl X11Sink {
     }
 }
 
-/// Keys of characters that are no symbols.
+/// Keys of control characters.
 fn control_key(char: char) -> Option<u8> {
     let code = match char {
         '\n' | '\r' => "Enter",

@@ -1,6 +1,6 @@
-//! Turns of a wheel as clicks of buttons, which is how X has them.
+//! Translates turns of a wheel to clicks of buttons, as X represents them.
 
-/// Less than this short of a whole notch is one: ten tenths do not add up to exactly one.
+/// Tolerance for a whole notch: ten tenths do not add up to exactly one.
 const TOLERANCE: f64 = 1e-6;
 
 /// Keeps the fractions of one direction until they make a whole.

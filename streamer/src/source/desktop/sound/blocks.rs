@@ -6,7 +6,7 @@ use crate::encode::audio::{BLOCK, CHANNELS, SAMPLE_RATE};
 
 /// Length of a block.
 const BLOCK_TIME: Duration = Duration::from_millis(10);
-/// Measured time may differ from counted time by this much before the count is given up: something was lost, or
+/// Largest difference of measured and counted time. With a larger one the count starts again: something was lost, or
 /// capture stood still.
 const MAX_DRIFT: Duration = Duration::from_millis(40);
 /// How much of a smaller difference is corrected at each block: measurements scatter by a
@@ -33,7 +33,7 @@ pub struct Block<'a> {
     pub samples: &'a [i16],
     /// When its first sample was captured.
     pub captured: Instant,
-    /// Nothing to hear, and the decoder has heard enough of it.
+    /// The block is silent, and so were enough blocks before it.
     pub silent: bool,
 }
 
@@ -43,7 +43,7 @@ impl Blocks {
         Self { pending: Vec::with_capacity(2 * BLOCK), next: None, last: None, silent: TAIL_BLOCKS + 1 }
     }
 
-    /// Takes interleaved samples, the first of which was captured at `captured`, and gives each complete block
+    /// Takes interleaved samples, the first of which was captured at `captured`, and passes each complete block
     /// to `emit`.
     pub fn push(&mut self, samples: &[i16], captured: Instant, mut emit: impl FnMut(Block<'_>)) {
         let pending = self.pending.len() / CHANNELS;
@@ -57,7 +57,7 @@ impl Blocks {
         let mut used = 0;
         while let Some(samples) = self.pending.get(used..used + BLOCK) {
             let counted = self.next.unwrap_or(measured);
-            // An Opus decoder takes packets as they come; only the order must be right.
+            // An Opus decoder needs only the order of packets to be right.
             let captured = match self.last {
                 Some(last) if counted <= last => last + Duration::from_micros(1),
                 _ => counted,
@@ -71,12 +71,12 @@ impl Blocks {
         self.pending.drain(..used);
     }
 
-    /// The last blocks were silent, and the decoder has heard enough of it.
+    /// Whether the last blocks were silent, and enough of them were encoded.
     pub fn is_silent(&self) -> bool {
         self.silent > TAIL_BLOCKS
     }
 
-    /// Capture stood still: what is incomplete is dropped and time is measured afresh.
+    /// To be called after a pause of capture: drops an incomplete block, and measures time again.
     pub fn interrupted(&mut self) {
         self.pending.clear();
         self.next = None;

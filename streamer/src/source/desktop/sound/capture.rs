@@ -27,11 +27,11 @@ use crate::media::AudioPacket;
 use crate::source::Error;
 use crate::stats::SourceCounters;
 
-/// What is captured.
+/// The format that is captured.
 const SOURCE: &str = "desk.monitor";
 /// Bytes of one sample of both channels.
 const SAMPLE_BYTES: usize = 2 * CHANNELS;
-/// Bytes that the server sends at once: one block. Its default is seconds.
+/// Bytes that the server sends at once: one block. The default is seconds' worth.
 const FRAGMENT: u32 = (FRAME_SAMPLES * SAMPLE_BYTES) as u32;
 
 /// Captures until stopped, or until the server is gone.
@@ -91,7 +91,7 @@ struct Client {
 /// Whether any program plays something: while none does, nothing is captured, and an idle desktop costs nothing.
 #[derive(Debug, Default, Clone)]
 struct Players {
-    /// Something has changed since it was asked.
+    /// Something has changed since the last query.
     changed: Rc<Cell<bool>>,
     playing: Rc<Cell<bool>>,
 }
@@ -102,12 +102,12 @@ impl Players {
         let players = Self { changed: Rc::new(Cell::new(true)), ..Self::default() };
         let changed = Rc::clone(&players.changed);
         context.set_subscribe_callback(Some(Box::new(move |_, _, _| changed.set(true))));
-        // Dropping the operation does not take it back.
+        // Dropping the operation does not cancel it.
         drop(context.subscribe(InterestMaskSet::SINK_INPUT, |_| {}));
         players
     }
 
-    /// Asks the server again, if something has changed.
+    /// Queries the server again, if something has changed.
     fn ask(&self, context: &Context) {
         if !self.changed.take() {
             return;
@@ -136,7 +136,7 @@ impl Client {
         let mut mainloop = Mainloop::new().ok_or_else(none("main loop"))?;
         let watches = [watch(&mut mainloop, &stop.wake)?, watch(&mut mainloop, outlet.demand().wake_fd())?];
         let mut context = Context::new(&mainloop, "oriel").ok_or_else(none("context"))?;
-        // Without one of its own the library makes a cookie file in our home directory.
+        // Without a cookie file of its own the library creates one in our home directory.
         let cookie = socket.with_extension("cookie");
         std::fs::write(&cookie, [0; 256])
             .map_err(|source| Error::Io { what: "sound cookie".into(), source })?;
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// Takes all that has come.
+    /// Takes all samples that have arrived.
     fn read(&mut self, blocks: &mut Blocks, worker: &mut Worker<'_>) -> Result<(), Error> {
         let mut samples = Vec::new();
         loop {
@@ -219,7 +219,7 @@ fn iterate(mainloop: &mut Mainloop) -> Result<(), Error> {
     }
 }
 
-/// Makes the loop turn when `fd` is readable; what it means is looked at after each turn.
+/// Wakes the loop when `fd` is readable; the descriptor itself is handled after each turn.
 fn watch(mainloop: &mut Mainloop, fd: impl std::os::fd::AsFd) -> Result<Watch, Error> {
     let fd: BorrowedFd<'_> = fd.as_fd();
     let watch = mainloop.new_io_event(fd.as_raw_fd(), IoFlags::INPUT, Box::new(|_, _, _| {}));

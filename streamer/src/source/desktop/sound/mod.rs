@@ -1,4 +1,4 @@
-//! The sound of a desktop: a PulseAudio server of its own with one sink that goes nowhere, whose monitor
+//! The sound of a desktop: a PulseAudio server of its own with one null sink, whose monitor
 //! is captured and encoded.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! All of it happens on one thread, which also brings the server up, so that a desktop does not wait for
-//! its sound; only the session's command does for a moment ([`Sound::wait_ready`]). When the server dies it is started again; video does not notice. Silence is not encoded, and
+//! its sound; only the session's command does for a moment ([`Sound::wait_ready`]). When the server dies it is restarted, without affecting video. Silence is not encoded, and
 //! while nobody listens or no program plays anything nothing is even captured.
 
 mod blocks;
@@ -27,10 +27,10 @@ use crate::source::Error;
 use crate::stats::SourceCounters;
 use crate::wake::{Wake, wait_readable};
 
-/// Before a server that failed is started again. Nobody else waits for the same, so nothing is left to chance.
+/// Pauses before a failed server is restarted. There is no jitter, as no other session retries the same thing.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(30), least: 1.0, most: 1.0 };
-/// A server that ran for this long was fine: the next pause is the first one again.
+/// A server that ran for this long counts as healthy: the next pause is the first one again.
 const GOOD_RUN: Duration = Duration::from_secs(60);
 
 /// A session's sound. Dropping it ends the server and waits for its thread.
@@ -43,10 +43,10 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// Begins to bring the server up and returns at once.
+    /// Starts bringing up the server, and returns at once.
     ///
     /// # Errors
-    /// When a thread or descriptor is not to be had.
+    /// The system has no more threads or descriptors.
     pub fn start(dir: &Path, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: "starting sound".into(), source };
         let socket = dir.join("pulse.sock");
@@ -60,13 +60,13 @@ impl Sound {
         Ok(Self { address, stop, ready, thread: Some(thread) })
     }
 
-    /// Waits until programs can connect: they do not try twice. Not for longer than `patience`, and not for a
+    /// Waits until programs can connect, as they do not try twice. Waits for `patience` at most, and not for a
     /// server that failed to come up: without sound is better than without programs.
     pub fn wait_ready(&self, patience: Duration) {
         self.ready.wait(patience);
     }
 
-    /// What programs of the session have as `PULSE_SERVER`.
+    /// The value of `PULSE_SERVER` for programs of the session.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -97,7 +97,7 @@ impl Ready {
 
     fn wait(&self, patience: Duration) {
         let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it came in time makes no difference to anybody.
+        // Nothing depends on whether the message arrived.
         let _ = self.changed.wait_timeout_while(decided, patience, |decided| !*decided);
     }
 }

@@ -15,11 +15,11 @@ use super::Stop;
 use crate::process::{self, Child, exit_text, log_tail};
 use crate::source::Error;
 
-/// How long it may take until programs can connect; it takes about 0.1 s.
+/// Timeout until programs can connect; usually it takes about 0.1 s.
 const READY_TIME: Duration = Duration::from_secs(10);
-/// How often to try.
+/// Interval of attempts to connect.
 const RETRY: Duration = Duration::from_millis(10);
-/// How long it may take to end when told to.
+/// Timeout for the end of the server after it was told to end.
 const STOP_TIME: Duration = Duration::from_secs(1);
 /// How much of its log goes into an error message.
 const TAIL: u64 = 512;
@@ -40,7 +40,7 @@ impl Server {
     /// Starts one that listens on `socket`, with all its files in `dir`.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// It cannot be run.
     pub fn start(dir: &Path, socket: &Path) -> Result<Self, Error> {
         let program = process::find_program(PROGRAM, &process::search_path())
             .ok_or_else(|| failed("is not installed (Debian: apt-get install pulseaudio)".into()))?;
@@ -51,7 +51,7 @@ impl Server {
             .create(&home)
             .map_err(|e| failed(format!("making its directory: {e}")))?;
         let log = dir.join("pulse.log");
-        // Begun anew at each start, so that a server that keeps failing fills no disk.
+        // Truncated at each start, so that a server that keeps failing fills no disk.
         let output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&log);
         let output = output.map_err(|e| failed(format!("opening its log: {e}")))?;
         let copy = output.try_clone().map_err(|e| failed(e.to_string()))?;
@@ -60,10 +60,10 @@ impl Server {
         command.env_clear().env("PATH", process::search_path()).env("LANG", "C.UTF-8");
         command.env("HOME", &home).env("XDG_RUNTIME_DIR", &home).current_dir("/");
         command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]);
-        // Sound is small; without shared memory nothing is left in /dev/shm when it is killed.
+        // Sound is little data; without shared memory nothing is left in /dev/shm when the server is killed.
         command.args(["--disable-shm=yes", "--realtime=no", "--high-priority=no"]);
         command.args(["--log-target=stderr", "--log-level=warn"]);
-        // The directory is ours alone, so whoever reaches the socket may use it.
+        // Only we can enter the directory, so whoever reaches the socket may use it.
         command
             .arg("-L")
             .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()));
@@ -71,7 +71,7 @@ impl Server {
         // long the first listener would wait.
         command
             .args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2 norewinds=1"]);
-        // While nothing plays and nothing is captured it sleeps.
+        // The server sleeps while nothing plays and nothing is captured.
         command.args(["-L", "module-suspend-on-idle timeout=1"]);
         command.stdin(Stdio::null()).stdout(copy).stderr(output);
         let child = process::spawn("sound-server", command, None, |_| {});
@@ -82,7 +82,7 @@ impl Server {
     /// Waits until programs can connect. False when stopped before.
     ///
     /// # Errors
-    /// With the end of its log when it does not come up.
+    /// It does not come up; the error contains the end of its log.
     pub fn wait_ready(&self, stop: &Stop) -> Result<bool, Error> {
         let deadline = Instant::now() + READY_TIME;
         loop {
@@ -102,7 +102,7 @@ impl Server {
         }
     }
 
-    /// How it died, if it has.
+    /// How it ended, if it has.
     pub fn died(&self) -> Option<Error> {
         self.child.exited().map(|status| self.error(format!("died ({})", exit_text(status))))
     }
@@ -119,7 +119,7 @@ impl Drop for Server {
         if self.child.wait_until(Instant::now() + STOP_TIME).is_none() {
             self.child.kill();
         }
-        // A killed server leaves it; the next one would take it for a running one's.
+        // A killed server leaves this file, and the next one would take it for that of a running one.
         let _ = std::fs::remove_file(&self.socket);
     }
 }

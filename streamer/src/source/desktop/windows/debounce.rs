@@ -1,37 +1,37 @@
-//! When a window that is being resized is followed: pure, the time is always passed in.
+//! Decides when the size of a window that is being resized is adopted. Pure: the time is passed in.
 
 use std::time::{Duration, Instant};
 
-/// Sizes that follow each other within this time are one: a new size costs an encoder and a keyframe.
+/// Changes that follow each other within this time count as one: a new size costs an encoder and a keyframe.
 const QUIET: Duration = Duration::from_millis(250);
-/// One that goes on and on, as when somebody drags a corner, is followed this often.
+/// A continuous change, as when somebody drags a corner, is adopted this often.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// One timer, set again with each change.
+/// A timer that is set again with each change.
 #[derive(Debug, Default)]
 pub struct Debounce {
-    /// When the first change was that is not followed yet, and when it will be.
+    /// The time of the first change that is not adopted yet, and when it will be.
     pending: Option<(Instant, Instant)>,
 }
 
 impl Debounce {
-    /// There is another size.
+    /// Notes another size.
     pub fn changed(&mut self, now: Instant) {
         let first = self.pending.map_or(now, |(first, _)| first);
         self.pending = Some((first, (now + QUIET).min(first + LONGEST)));
     }
 
-    /// There is another size, and nothing more is to be waited for.
+    /// Notes another size that is to be adopted at once.
     pub fn at_once(&mut self, now: Instant) {
         self.pending = Some((now, now));
     }
 
-    /// When it is to be followed, if it is.
+    /// When the size is to be adopted, if it has changed.
     pub fn due(&self) -> Option<Instant> {
         self.pending.map(|(_, due)| due)
     }
 
-    /// True if it is to be followed now, which is then done.
+    /// True if the size is to be adopted now; counts as adopted then.
     pub fn take(&mut self, now: Instant) -> bool {
         self.pending.take_if(|(_, due)| *due <= now).is_some()
     }

@@ -1,4 +1,4 @@
-//! What window managers and programs tell each other about windows (ICCCM, EWMH).
+//! Properties and messages by which window managers and programs communicate about windows (ICCCM, EWMH).
 //!
 //! All texts come from programs: they are bounded, and what cannot be printed is left out.
 
@@ -14,7 +14,7 @@ use x11rb::rust_connection::RustConnection;
 const MOST_WORDS: u32 = 4096;
 /// Longest title or name, in characters.
 const MOST_CHARS: usize = 256;
-/// Deepest tree of windows that is believed.
+/// Deepest tree of windows that is followed.
 const MOST_DEPTH: usize = 64;
 
 x11rb::atom_manager! {
@@ -35,7 +35,7 @@ x11rb::atom_manager! {
     }
 }
 
-/// The answer to a question about one window; `None` if it is gone.
+/// The reply to a request about one window; `None` if it is gone.
 ///
 /// # Errors
 /// When the server is gone.
@@ -47,7 +47,7 @@ pub fn of_window<T>(reply: Result<T, ReplyError>) -> Result<Option<T>, Connectio
     }
 }
 
-/// Asks for a property, of whatever type.
+/// Requests a property, of any type.
 ///
 /// # Errors
 /// When the server is gone.
@@ -82,7 +82,7 @@ pub fn manager(
     let check = words(check)?;
     let supported = words(supported)?;
     let Some(window) = check.first() else { return Ok(None) };
-    // One that is gone leaves the property behind, but not the window.
+    // A window manager that is gone leaves the property behind, but not the window.
     let alive = words(property(x, *window, atoms._NET_SUPPORTING_WM_CHECK)?)?.first() == Some(window);
     Ok(alive.then_some(supported))
 }
@@ -104,7 +104,7 @@ pub fn ask_manager(
     x.flush()
 }
 
-/// The window that has the keyboard and those that it is in, without the root. Where the keyboard follows the pointer:
+/// The window with the focus and its ancestors, without the root. Where the focus follows the pointer:
 /// the windows under the pointer.
 ///
 /// # Errors
@@ -136,7 +136,7 @@ fn under_pointer(x: &RustConnection, root: Window) -> Result<Vec<Window>, Connec
     Ok(chain)
 }
 
-/// Properties that say what a window is called.
+/// Properties with the names of a window.
 pub struct Names<'c> {
     net: Cookie<'c, RustConnection, GetPropertyReply>,
     name: Cookie<'c, RustConnection, GetPropertyReply>,
@@ -145,7 +145,7 @@ pub struct Names<'c> {
 }
 
 impl<'c> Names<'c> {
-    /// Asks for them.
+    /// Requests them.
     ///
     /// # Errors
     /// When the server is gone.
@@ -171,7 +171,7 @@ impl<'c> Names<'c> {
     }
 }
 
-/// A text property: UTF-8 or, by ICCCM, Latin-1. Of compound text what is ASCII is right.
+/// A text property: UTF-8 or, by ICCCM, Latin-1. Of compound text, ASCII is decoded correctly.
 fn text(property: &GetPropertyReply, utf8: Atom) -> String {
     if property.type_ == utf8 || std::str::from_utf8(&property.value).is_ok() {
         printable(&String::from_utf8_lossy(&property.value))

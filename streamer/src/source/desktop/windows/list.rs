@@ -14,12 +14,12 @@ use x11rb::rust_connection::RustConnection;
 
 use super::ewmh::{self, Atoms, Names, of_window};
 
-/// So far below a child of the root is a program's own window looked for: frames are one or two windows.
+/// How far below a child of the root a program's own window is searched for: frames are one or two windows.
 const FRAMES: usize = 3;
 /// More windows than this are not listed.
 const MOST: usize = 256;
 
-/// Those that can be shared, the topmost first: they are on the screen (perhaps covered), they belong to a program
+/// The windows that can be shared, the topmost first: they are on the screen (perhaps covered), they belong to a program
 /// rather than to the desktop itself, and each side has the size of a picture at least.
 ///
 /// # Errors
@@ -40,8 +40,8 @@ pub fn list(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Liste
     Ok(windows)
 }
 
-/// The windows in the window manager's lists, the topmost last. Which there are it knows best; which is above which is
-/// asked of the server. Window managers have the order of `_NET_CLIENT_LIST_STACKING` reversed (jwm), never change it
+/// The windows in the window manager's list, the topmost last. It knows best which windows there are; their order
+/// comes from the server. Window managers have the order of `_NET_CLIENT_LIST_STACKING` reversed (jwm), never change it
 /// (fluxbox) or change it late (icewm).
 fn managed(x: &RustConnection, root: Window, lists: &[Atom]) -> Result<Vec<Window>, ConnectionError> {
     let mut clients = Vec::new();
@@ -54,7 +54,7 @@ fn managed(x: &RustConnection, root: Window, lists: &[Atom]) -> Result<Vec<Windo
     let heights: HashMap<Window, usize> =
         tree.children.into_iter().enumerate().map(|(height, top)| (top, height)).collect();
     let tops = tops(x, root, &clients)?;
-    // Those in one frame (tabs), or all of them on a desktop within the root, stay as the window manager says.
+    // Windows in one frame (tabs), or all of them on a desktop within the root, keep the window manager's order.
     let mut sorted: Vec<(Option<usize>, Window)> =
         tops.iter().map(|top| heights.get(top).copied()).zip(clients).collect();
     sorted.sort_by_key(|(height, _)| *height);
@@ -81,8 +81,8 @@ fn tops(x: &RustConnection, root: Window, windows: &[Window]) -> Result<Vec<Wind
     Ok(tops)
 }
 
-/// Without a window manager that keeps a list: programs' windows below the root, the topmost last. Where there is one all the
-/// same (twm), it marks those of programs (`WM_STATE`); the others are its own menus.
+/// The windows without a window manager that keeps a list: programs' windows below the root, the topmost last. A window manager
+/// without a list (twm) still marks those of programs (`WM_STATE`); the others are its own menus.
 fn unmanaged(x: &RustConnection, root: Window, atoms: &Atoms) -> Result<Vec<Window>, ConnectionError> {
     let is_managed = of_window(x.get_window_attributes(root)?.reply())?
         .is_some_and(|root| root.all_event_masks.contains(EventMask::SUBSTRUCTURE_REDIRECT));
@@ -127,7 +127,7 @@ pub(super) fn client_in(
     Ok(None)
 }
 
-/// What was asked about a window; all answers come in one round trip.
+/// Queries about a window; all replies come in one round trip.
 struct Asked<'c> {
     id: Window,
     attributes: Cookie<'c, RustConnection, GetWindowAttributesReply>,

@@ -1,13 +1,13 @@
-//! The windows of a desktop: which there are, and each as a source of its own.
+//! The windows of a desktop: the list of them, and each as a source of its own.
 //!
 //! ```text
 //! XWindows: list ── one connection
 //!    └─ open ─▶ thread `window`: WindowSurface ▶ Capture ▶ VideoOutlet     a connection each
 //! ```
 //!
-//! A thread of its own tells which are opened and closed: [`watcher`].
+//! A thread of its own reports which are opened and closed: [`watcher`].
 //!
-//! A shared window has no sound, and takes input by the sink of its desktop. Its end is told when it is closed.
+//! A shared window has no sound, and takes input by the sink of its desktop. When it is closed, its end is reported.
 
 mod debounce;
 pub(crate) mod ewmh;
@@ -71,7 +71,7 @@ impl Windows for XWindows {
     }
 }
 
-/// A window that is captured. Dropping it ends that; the window stays as it is.
+/// A captured window. Dropping this ends the capture; the window stays as it is.
 struct SharedWindow {
     capture: Worker<Request>,
     frames: Arc<Frames>,

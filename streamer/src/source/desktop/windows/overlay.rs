@@ -1,15 +1,15 @@
-//! What a program draws over its window with windows of their own: menus, tooltips, dialogs.
+//! Windows of a program above its main window: menus, tooltips, dialogs.
 //!
 //! ```text
 //! pixmap of the window ──┐
-//! pixmaps of those over ─┴─▶ a pixmap of ours, put together by the X server ──▶ Canvas
+//! pixmaps of those above ┴─▶ a pixmap of ours, composed by the X server ──▶ Canvas
 //! ```
 //!
-//! They are those above the window that its program has told the window manager to leave alone (`override_redirect`), or
-//! that are said to be there for it (`WM_TRANSIENT_FOR`). One that is there for another window is left out. Their pixels
-//! may be of another depth than the window's, and translucent, as Qt's rounded menus are: the server's RENDER extension
-//! puts them over it. A server without it copies those of the window's own depth. While there are none, the window's
-//! own pixmap is what is captured, and this costs nothing.
+//! They are the windows above it that the window manager does not manage (`override_redirect`), or
+//! that are transient for it (`WM_TRANSIENT_FOR`). Those that are transient for another window are left out. Their pixels
+//! may have another depth than the window's, and be translucent, as in Qt's rounded menus: the server's RENDER extension
+//! composes them. A server without it copies those of the window's own depth. While there are none, the window's
+//! own pixmap is captured, and this costs nothing.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,7 +33,7 @@ use crate::source::desktop::canvas::Area;
 use crate::source::desktop::display::x;
 use crate::source::desktop::rows::Rows;
 
-/// More windows than this over one are not looked at: menus of menus, and a tooltip.
+/// Most windows above one that are shown: menus of menus, and a tooltip.
 const MOST: usize = 16;
 
 /// See the module.
@@ -43,21 +43,21 @@ pub struct Overlay {
     depth: u8,
     /// The window's visual.
     visual: Visualid,
-    /// The pixels of each visual, as RENDER calls them; empty on a server without it.
+    /// The RENDER format of each visual; empty on a server without RENDER.
     formats: HashMap<Visualid, Pictformat>,
     /// The child of the root that the window is in, as it was last seen.
     top: Window,
     layers: Vec<Layer>,
-    /// Where it is all put together, while there is something over the window.
+    /// The pixmap in which they are composed, while there is something above the window.
     whole: Option<Whole>,
     gc: Gcontext,
-    /// Windows have come, gone or moved.
+    /// Windows have appeared, disappeared or moved.
     stale: bool,
-    /// Rows of the picture that are to be captured anew.
+    /// Rows of the picture that are to be captured again.
     dirty: Rows,
 }
 
-/// A window over the window.
+/// A window above the window.
 struct Layer {
     place: Place,
     pixmap: Pixmap,
@@ -97,7 +97,7 @@ struct Part {
 }
 
 impl Overlay {
-    /// Begins to watch windows come and go. `depth` and `visual` are those of the window.
+    /// Subscribes to windows that appear and disappear. `depth` and `visual` are those of the window.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
@@ -111,7 +111,7 @@ impl Overlay {
         let events = ChangeWindowAttributesAux::new().event_mask(EventMask::SUBSTRUCTURE_NOTIFY);
         connection.change_window_attributes(root, &events).map_err(x)?;
         let gc = connection.generate_id().map_err(x)?;
-        // Copying tells of what could not be copied, else.
+        // Otherwise, copying reports what could not be copied.
         connection.create_gc(gc, window, &CreateGCAux::new().graphics_exposures(0)).map_err(x)?;
         Ok(Self {
             root,
@@ -128,7 +128,7 @@ impl Overlay {
         })
     }
 
-    /// Takes note of an event. True when something over the window was drawn to.
+    /// Handles an event. True when something above the window was drawn to.
     pub fn note(&mut self, connection: &RustConnection, event: &Event, size: Size) -> Result<bool, Error> {
         match event {
             Event::MapNotify(event) if event.event == self.root => self.stale = true,
@@ -155,8 +155,8 @@ impl Overlay {
         self.layers.iter().any(|layer| layer.place.window == window)
     }
 
-    /// Looks what is over the window, if that may be something else than before. `own` is what is captured while there
-    /// is nothing; answers with what is to be captured from now on, if that has changed.
+    /// Finds the windows above the window, if they may have changed. `own` is captured while there
+    /// are none; returns what is to be captured from now on, if that has changed.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
@@ -188,7 +188,7 @@ impl Overlay {
         self.target(connection, own).map(Some)
     }
 
-    /// What is to be captured of a window whose own picture is `own`.
+    /// The area to capture for a window whose own picture is `own`.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
@@ -217,7 +217,7 @@ impl Overlay {
         Ok(Area { drawable: whole.pixmap, origin: (0, 0), size: own.size })
     }
 
-    /// Puts rows together, if there is something over the window.
+    /// Composes rows, if there is something above the window.
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
@@ -232,7 +232,7 @@ impl Overlay {
             connection
                 .copy_area(own.drawable, *whole, self.gc, left, from, 0, top, size.width as u16, height)
                 .map_err(x)?;
-            // Within the strip only: what is translucent would be put over itself elsewhere.
+            // Within the strip only: elsewhere, translucent pixels would be composed twice.
             for Layer { place, pixmap, picture, .. } in &self.layers {
                 let Some(Part { from, to, width, height }) = place.within(strip, size.width) else {
                     continue;
@@ -261,12 +261,12 @@ impl Overlay {
         Ok(())
     }
 
-    /// Rows that are to be captured anew.
+    /// Rows that are to be captured again.
     pub fn take_dirty(&mut self) -> Rows {
         std::mem::take(&mut self.dirty)
     }
 
-    /// A pixmap for RENDER; `None` where that does not know pixels of this visual.
+    /// The RENDER picture of a pixmap; `None` if RENDER has no format for this visual.
     fn picture(
         &self,
         connection: &RustConnection,
@@ -276,13 +276,13 @@ impl Overlay {
         let Some(format) = self.formats.get(&visual) else { return Ok(None) };
         let picture = connection.generate_id().map_err(x)?;
         let made = connection.render_create_picture(picture, pixmap, *format, &CreatePictureAux::new());
-        // The pixmap's window may have gone meanwhile, which an event tells.
+        // The window may be gone, which an event reports.
         made.map_err(x)?.ignore_error();
         Ok(Some(picture))
     }
 
-    /// A layer at a place: the one that was there, if it is of the same size; `None` when the window is gone again or of
-    /// a depth that cannot be put over the window's.
+    /// The layer of a window: the existing one, if it has the same size; `None` when the window is gone or has
+    /// a depth that cannot be composed with the main window's.
     fn layer(
         &mut self,
         connection: &RustConnection,
@@ -320,12 +320,12 @@ impl Overlay {
         if watched && named && geometry.is_some_and(fits) {
             return Ok(Some(layer));
         }
-        // It has gone or changed meanwhile, which an event tells.
+        // It is gone or has changed, which an event reports.
         layer.end(connection)?;
         Ok(None)
     }
 
-    /// The windows over the window, the topmost last.
+    /// The windows above the window, the topmost last.
     fn places(
         &mut self,
         connection: &RustConnection,
@@ -335,7 +335,7 @@ impl Overlay {
         let mut top = self.window;
         loop {
             let tree = of_window(connection.query_tree(top).map_err(x)?.reply()).map_err(x)?;
-            // Its end is told by an event.
+            // An event reports its end.
             let Some(tree) = tree else { return Ok(Vec::new()) };
             if tree.parent == self.root || tree.parent == x11rb::NONE {
                 break;
@@ -355,7 +355,7 @@ impl Overlay {
             let transient = ewmh::property(connection, *other, AtomEnum::WM_TRANSIENT_FOR).map_err(x)?;
             asked.push((*other, attributes, geometry, transient));
         }
-        // What belongs to a menu may be there for the menu: the lowest first.
+        // A window may be transient for a menu, so the lowest come first.
         let mut owners = vec![self.window];
         let mut places = Vec::new();
         for (other, attributes, geometry, transient) in asked.into_iter().rev() {
@@ -387,7 +387,7 @@ impl Overlay {
         Ok(places)
     }
 
-    /// What the window in a frame of the window manager is there for.
+    /// The window for which the window in a frame of the window manager is transient.
     fn framed_for(
         &self,
         connection: &RustConnection,
@@ -399,7 +399,7 @@ impl Overlay {
         Ok(ewmh::words(transient).map_err(x)?.first().copied())
     }
 
-    /// Made by the connection that has made the window: the server gives each the numbers of its own range.
+    /// Whether the same connection has created both: the server gives each connection a range of ids.
     fn is_of_the_program(&self, connection: &RustConnection, other: Window) -> bool {
         let mask = !connection.setup().resource_id_mask;
         other & mask == self.window & mask
@@ -408,7 +408,7 @@ impl Overlay {
 
 impl Layer {
     fn end(self, connection: &RustConnection) -> Result<(), Error> {
-        // All of it may be gone already.
+        // They may be gone already.
         connection.damage_destroy(self.damage).map_err(x)?.ignore_error();
         free(connection, self.pixmap, self.picture)?;
         let unredirected = connection.composite_unredirect_window(self.place.window, Redirect::AUTOMATIC);
@@ -441,7 +441,7 @@ impl Place {
         axis(self.x, self.width, size.width) && axis(self.y, self.height, size.height)
     }
 
-    /// What of it is in a strip of a picture of `width`.
+    /// Its part in a strip of a picture of `width`.
     fn within(&self, strip: &Range<u32>, width: u32) -> Option<Part> {
         // Rows and columns of a picture: at most MAX_HEIGHT and MAX_WIDTH.
         let left = self.x.max(0);

@@ -1,4 +1,4 @@
-//! One window as it is captured: by Composite, so that it does not matter what covers it or where it is.
+//! One captured window. With Composite, it does not matter what covers it or where it is.
 //!
 //! ```text
 //! window ──redirected──▶ pixmap, named anew with each size ──▶ Canvas
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The picture is the window's content without its frame, at most [`MAX_WIDTH`]×[`MAX_HEIGHT`] of it. A window that is
-//! not on the screen (minimised), or has a side shorter than [`MIN_SIDE`], keeps its last picture until it is
-//! there again. What its program draws over it with windows of their own (menus) is put together with it: [`Overlay`].
+//! not on the screen (minimised), or has a side shorter than [`MIN_SIDE`], keeps its last picture until it
+//! appears again. Further windows of its program above it (menus) are composed with it: [`Overlay`].
 
 #![expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
 
@@ -39,15 +39,15 @@ use crate::source::{Error, WindowInfo};
 use crate::throttle::Throttle;
 use crate::wake::wait_readable;
 
-/// A window that is resized again and again while we look at it is given up after this many times.
+/// Attempts to capture a window that is resized meanwhile.
 const RESIZES: usize = 20;
-/// A window that is redirected is painted anew by its program. It is given this long, or until it paints no more.
+/// A program repaints a window that is redirected. We wait until it has painted, for this long at most.
 const REPAINT: Duration = Duration::from_millis(15);
 /// A program that has painted and then not for this long is done.
 const PAINTED: Duration = Duration::from_millis(3);
-/// Titles and focus are told at most this often: some programs show their progress in the title.
+/// Titles and focus are reported at most this often: some programs show their progress in the title.
 const INFO_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a window may take for the size that it is asked for.
+/// How long a window may take to adopt a requested size.
 const RESIZE_TIME: Duration = Duration::from_millis(200);
 const RESIZE_LOOK: Duration = Duration::from_millis(2);
 
@@ -58,18 +58,18 @@ pub struct WindowSurface {
     root: Window,
     window: Window,
     pixmap: Pixmap,
-    /// What the window itself shows.
+    /// The window's own pixels.
     own: Area,
     overlay: Overlay,
-    /// Size of the window as it was told last.
+    /// Size of the window in its last event.
     told: Size,
     resized: Debounce,
     info: watch::Sender<WindowInfo>,
     retitled: Throttle,
-    /// The pixmap is another one: everything is to be captured.
+    /// The pixmap was replaced: everything is to be captured.
     renewed: bool,
     redirected: Instant,
-    /// Events that came while something else was waited for.
+    /// Events that arrived while waiting for something else.
     waiting: VecDeque<XEvent>,
 }
 
@@ -91,7 +91,7 @@ impl WindowSurface {
         let events = EventMask::STRUCTURE_NOTIFY
             | EventMask::PROPERTY_CHANGE
             | EventMask::FOCUS_CHANGE
-            // Without a window manager the keyboard follows the pointer.
+            // Without a window manager the focus follows the pointer.
             | EventMask::ENTER_WINDOW
             | EventMask::LEAVE_WINDOW;
         let selected = ChangeWindowAttributesAux::new().event_mask(events);
@@ -138,7 +138,7 @@ impl WindowSurface {
         Ok((surface, info_now))
     }
 
-    /// Looks what is over the window. Answers whether the picture is another one by that.
+    /// Finds the windows above the window. Returns whether the picture has changed because of that.
     fn look_over(&mut self) -> Result<bool, Error> {
         let Some(target) = self.overlay.look(self.canvas.connection(), &self.atoms, self.own)? else {
             return Ok(false);
@@ -147,7 +147,7 @@ impl WindowSurface {
         Ok(true)
     }
 
-    /// Takes note of an event.
+    /// Handles an event.
     fn note(&mut self, event: &XEvent, now: Instant) -> Result<Option<Change>, Error> {
         if self.overlay.note(self.canvas.connection(), event, self.own.size)? {
             return Ok(Some(Change::Damage));
@@ -181,14 +181,14 @@ impl WindowSurface {
         Ok(None)
     }
 
-    /// What the window says of itself, if it is something else than before.
+    /// The window's title and class, if they have changed.
     fn look(&self) -> Result<Option<WindowInfo>, Error> {
         let connection = self.canvas.connection();
         let names = Names::ask(connection, self.window, &self.atoms).map_err(x)?;
         let alive = connection.get_geometry(self.window).map_err(x)?;
         let focused = ewmh::focused(connection, self.root).map_err(x)?.contains(&self.window);
         let (title, app) = names.reply().map_err(x)?;
-        // Its end is told by an event.
+        // An event reports its end.
         if of_window(alive.reply()).map_err(x)?.is_none() {
             return Ok(None);
         }
@@ -201,7 +201,7 @@ impl WindowSurface {
         Ok(changed.then_some(info))
     }
 
-    /// Takes the window's pixmap of now. Answers whether the picture has another size by that.
+    /// Adopts the window's current pixmap. Returns whether the picture has another size.
     fn renew(&mut self) -> Result<bool, Error> {
         let Some((pixmap, area)) = name_pixmap(self.canvas.connection(), self.window)? else {
             return Ok(false);
@@ -263,8 +263,8 @@ impl Surface for WindowSurface {
         self.resized.due().into_iter().chain(self.retitled.due(now)).min()
     }
 
-    /// The server puts into a new pixmap what is on the screen where the window is, which may be another one. It
-    /// tells the program to paint, which is waited for.
+    /// The server fills a new pixmap with what is on the screen at the window's place, which may be another window. It
+    /// asks the program to repaint, and we wait for that.
     fn prepare(&mut self) -> Result<(), Error> {
         let latest = self.redirected + REPAINT;
         let mut until = latest;
@@ -304,7 +304,7 @@ impl Surface for WindowSurface {
             return Ok(false);
         }
         for _ in 0..RESIZES {
-            // Damage up to here is in what is grabbed now.
+            // Damage up to here is included in the next capture.
             let rows = self.take_damage()?;
             if self.grab(&rows)? == Grab::Done {
                 return Ok(true);
@@ -320,7 +320,7 @@ impl Surface for WindowSurface {
         Ok((i32::from(pointer.win_x), i32::from(pointer.win_y)))
     }
 
-    /// Its program, or the window manager, may give it a size that is only close to the one asked for.
+    /// Its program, or the window manager, may give it a size that is only close to the requested one.
     fn set_size(&mut self, size: Size) -> Result<(), Error> {
         if !is_picture(size) || size.width > MAX_WIDTH || size.height > MAX_HEIGHT {
             return Err(x(format!("a window of {}x{} cannot be shown", size.width, size.height)));
@@ -343,12 +343,12 @@ impl Surface for WindowSurface {
     }
 }
 
-/// Whether it can be shown as it is.
+/// Whether it can be captured now.
 fn is_picture(size: Size) -> bool {
     size.width >= MIN_SIDE && size.height >= MIN_SIDE
 }
 
-/// Names the pixmap that the window is in now; `None` when it is in none, as it is not on the screen.
+/// Names the window's current pixmap; `None` when it has none, because it is not on the screen.
 fn name_pixmap(connection: &RustConnection, window: Window) -> Result<Option<(Pixmap, Area)>, Error> {
     for _ in 0..RESIZES {
         let pixmap = connection.generate_id().map_err(x)?;
@@ -366,7 +366,7 @@ fn name_pixmap(connection: &RustConnection, window: Window) -> Result<Option<(Pi
             free(connection, pixmap)?;
             return Err(Error::NoWindow(window));
         };
-        // The pixmap has the window's border in it.
+        // The pixmap includes the window's border.
         let side = |inner: u16| u32::from(inner) + 2 * u32::from(itself.border_width);
         if (u32::from(of_pixmap.width), u32::from(of_pixmap.height))
             == (side(itself.width), side(itself.height))
@@ -388,7 +388,7 @@ fn free(connection: &RustConnection, pixmap: Pixmap) -> Result<(), Error> {
     Ok(())
 }
 
-/// That a request about the window was carried out; if it was not, the window is gone.
+/// Checks that a request about the window succeeded; if not, the window is gone.
 fn done(request: VoidCookie<'_, RustConnection>, window: Window) -> Result<(), Error> {
     let checked: Result<Option<()>, ConnectionError> = of_window(request.check());
     checked.map_err(x)?.ok_or(Error::NoWindow(window))

@@ -1,7 +1,7 @@
-//! Tells which windows of a desktop are opened, closed, and called something else.
+//! Reports which windows of a desktop are opened, closed, and renamed.
 //!
-//! A thread with a connection of its own sleeps until the X server says that something of this kind may have happened, lists the
-//! windows anew, and tells the difference. What is opened and closed again in between is not told.
+//! A thread with a connection of its own sleeps until an event of the X server may mean such a change, lists the
+//! windows again, and reports the difference. A window that is opened and closed in between is not reported.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -30,14 +30,14 @@ use crate::throttle::Throttle;
 /// Windows are listed at most this often: some programs show their progress in the title.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The thread. Dropping it ends that.
+/// The thread, which ends when this is dropped.
 pub type Watch = Worker<Nothing>;
 
-/// What the thread can be asked for.
+/// A request to the thread.
 #[derive(Debug)]
 pub enum Nothing {}
 
-/// Begins to watch: what is opened from now on is told as [`Event::Windows`].
+/// Starts watching: windows that are opened from now on are reported as [`Event::Windows`].
 ///
 /// # Errors
 /// [`Error::X`] when the display cannot be reached.
@@ -45,7 +45,7 @@ pub fn start(display: &Display, events: Events) -> Result<Watch, Error> {
     let mut watcher = Watcher::new(display, events)?;
     Worker::spawn("windows", move |inbox| {
         if let Err(error) = watcher.run(&inbox) {
-            // As when the X server ends, which is told by others.
+            // The X server has ended, which others report.
             tracing::debug!(%error, "windows are not watched any more");
         }
     })
@@ -112,11 +112,11 @@ impl Watcher {
         }
     }
 
-    /// Whether there may be other windows, or other titles, by this event.
+    /// Whether this event may mean other windows or titles.
     fn concerns(&self, event: &XEvent) -> bool {
         let names: [Atom; 2] = [AtomEnum::WM_NAME.into(), self.atoms._NET_WM_NAME];
         match event {
-            // Menus and the like come and go without a word.
+            // Menus and the like are not reported.
             XEvent::MapNotify(event) => !event.override_redirect,
             XEvent::ReparentNotify(event) => !event.override_redirect,
             XEvent::UnmapNotify(_) | XEvent::DestroyNotify(_) => true,
@@ -128,14 +128,14 @@ impl Watcher {
         }
     }
 
-    /// What is different since it was looked before.
+    /// The difference to the previous list.
     fn look(&mut self) -> Result<Vec<Happening>, ConnectionError> {
         let windows = list::list(&self.x, self.root, &self.atoms)?;
         let selected = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
         for window in windows.iter().filter(|window| !self.known.contains_key(&window.id)) {
-            // One that is gone meanwhile is answered with an error, which is an event that concerns nobody.
+            // For a window that is gone, the reply is an error, which is ignored.
             self.x.change_window_attributes(window.id, &selected)?;
-            // Its title may have changed before we are told of that.
+            // Its title may have changed before we receive events of it.
             self.changed.changed();
         }
         self.x.flush()?;
@@ -146,7 +146,7 @@ impl Watcher {
 /// The windows that there are, with their titles.
 type Known = BTreeMap<u32, String>;
 
-/// Takes in a list, and tells what is different.
+/// Takes a new list, and returns the difference.
 fn update(known: &mut Known, windows: Vec<Listed>) -> Vec<Happening> {
     let mut changes = Vec::new();
     known.retain(|id, _| {

@@ -1,0 +1,114 @@
+import type { OrielClient, Participant, PublishKind } from "@oriel/client";
+import { Icon, type IconName } from "../ui/Icon";
+import { useClientValue } from "../viewer/hooks";
+import { nameOf } from "./people";
+
+/** Everybody who is in, and what a moderator can do about them. */
+export function PeoplePanel({ client }: { readonly client: OrielClient }) {
+  const participants = useClientValue(client, "participants", (current) => current.participants);
+  const rights = useClientValue(client, "rights", (current) => current.rights);
+  // Raised hands wait for somebody to see them.
+  const ordered = [...participants].sort((a, b) => Number(b.handRaised) - Number(a.handRaised));
+  return (
+    <ul className="people" data-testid="people">
+      {ordered.map((participant) => (
+        <Person
+          key={participant.peerId}
+          client={client}
+          participant={participant}
+          moderates={rights.includes("moderate") && participant.peerId !== client.peerId}
+        />
+      ))}
+    </ul>
+  );
+}
+
+type PersonProps = {
+  readonly client: OrielClient;
+  readonly participant: Participant;
+  readonly moderates: boolean;
+};
+
+function Person({ client, participant, moderates }: PersonProps) {
+  const { peerId, publishing, muted, handRaised, speaking, holdsControl } = participant;
+  const name = nameOf(participant);
+  const own = peerId === client.peerId;
+  const facts = factsOf(participant);
+  return (
+    <li data-testid="person" data-name={name} data-speaking={speaking}>
+      <span className="person-name">
+        {own ? `${name} (you)` : name}
+        {facts !== "" && <span className="quiet-text">{facts}</span>}
+      </span>
+      {handRaised && <Mark icon="hand" text="Hand raised" />}
+      {holdsControl && <Mark icon="pointer" text="Has control" />}
+      {!moderates && publishing.length > 0 && (
+        <Mark
+          icon={muted || !publishing.includes("microphone") ? "microphone-off" : "microphone"}
+          text={muted || !publishing.includes("microphone") ? "Muted" : "Microphone on"}
+        />
+      )}
+      {moderates && <Moderation client={client} participant={participant} name={name} />}
+    </li>
+  );
+}
+
+function factsOf({ publishing, role, rights }: Participant): string {
+  if (publishing.includes("screen")) return "shows a screen";
+  if (publishing.length > 0) return "";
+  if (!rights.includes("publish")) return role === "controller" ? "steers" : "watches";
+  return "";
+}
+
+function Mark({ icon, text }: { readonly icon: IconName; readonly text: string }) {
+  return (
+    <span className="mark" role="img" aria-label={text} title={text}>
+      <Icon name={icon} />
+    </span>
+  );
+}
+
+type ModerationProps = { readonly client: OrielClient; readonly participant: Participant; readonly name: string };
+
+function Moderation({ client, participant, name }: ModerationProps) {
+  const { peerId, publishing, muted } = participant;
+  const stoppable: readonly { readonly kind: PublishKind; readonly icon: IconName; readonly label: string; readonly off: boolean }[] = [
+    { kind: "microphone", icon: "microphone", label: `Mute ${name}`, off: muted },
+    { kind: "camera", icon: "camera", label: `Turn the camera of ${name} off`, off: false },
+    { kind: "screen", icon: "share", label: `Stop the screen of ${name}`, off: false },
+  ];
+  return (
+    <>
+      {stoppable
+        .filter(({ kind }) => publishing.includes(kind))
+        .map(({ kind, icon, label, off }) => (
+          <button
+            key={kind}
+            className="icon-button"
+            type="button"
+            aria-label={label}
+            title={label}
+            disabled={off}
+            data-testid={`stop-${kind}`}
+            onClick={() => {
+              client.mutePeer(peerId, kind);
+            }}
+          >
+            <Icon name={off ? "microphone-off" : icon} />
+          </button>
+        ))}
+      <button
+        className="icon-button"
+        type="button"
+        aria-label={`Remove ${name}`}
+        title={`Remove ${name}`}
+        data-testid="remove"
+        onClick={() => {
+          client.removePeer(peerId);
+        }}
+      >
+        <Icon name="leave" />
+      </button>
+    </>
+  );
+}

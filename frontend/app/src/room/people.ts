@@ -1,0 +1,164 @@
+/** Who and what is in a room, as tiles: from participants and slots. Pure. */
+
+import type { Participant, PeerId, SlotView } from "@oriel/client";
+import { labelOf } from "../viewer/label";
+
+export type Tile = {
+  /** The same for the same tile, as long as it is there. */
+  readonly key: string;
+  readonly kind: "person" | "screen" | "source";
+  /** Who it is, or whose screen; null for what belongs to the room itself. */
+  readonly peerId: PeerId | null;
+  readonly name: string;
+  /** The slot that shows it; null while there is none, and for one's own. */
+  readonly slot: number | null;
+  readonly own: boolean;
+  /** It sends a picture. */
+  readonly pictured: boolean;
+  /** Its microphone is muted, or it has none on. */
+  readonly muted: boolean;
+  readonly speaking: boolean;
+  readonly handRaised: boolean;
+};
+
+export type RoomTiles = {
+  /**
+   * All, in an order that pinning does not change: what belongs to the room, screens, people in the order of their coming, oneself
+   * last.
+   */
+  readonly all: readonly Tile[];
+  /** Keys of those that are shown large: screens and what belongs to the room, or what is pinned alone. */
+  readonly stage: readonly string[];
+  /** Keys of the others. */
+  readonly beside: readonly string[];
+};
+
+type Slots = ReadonlyMap<number, Pick<SlotView, "slot" | "info">>;
+
+const NAMELESS = "Guest";
+
+/** What somebody is called: the name that was given, else a short mark to tell guests apart. */
+export function nameOf({ displayName, peerId }: Pick<Participant, "displayName" | "peerId">): string {
+  return displayName === undefined || displayName === "" ? `${NAMELESS} ${peerId.slice(-4)}` : displayName;
+}
+
+/** The letters in place of a picture. */
+export function initialsOf(name: string): string {
+  const words = name.split(/[\s._-]+/u).filter((word) => word !== "");
+  const [first, last] = [words[0], words.length > 1 ? words.at(-1) : undefined];
+  return [first, last].map((word) => (word === undefined ? "" : String.fromCodePoint(word.codePointAt(0) ?? 0))).join("").toUpperCase();
+}
+
+/** @param pinned key of a tile that this page wants large; null for none. */
+export function tilesOf(
+  participants: readonly Participant[],
+  slots: Slots,
+  self: PeerId | null,
+  pinned: string | null,
+): RoomTiles {
+  const shown = [...slots.values()].filter(({ info }) => info !== null);
+  const people = participants
+    .filter(isSeen)
+    .map((participant) => person(participant, shown, self))
+    .sort((a, b) => Number(a.own) - Number(b.own));
+  const others = participants
+    .filter(({ peerId, publishing }) => peerId !== self && publishing.includes("screen"))
+    .map((participant) => screen(participant, shown));
+  const sources = shown.flatMap(({ slot, info }) =>
+    info === null || publisherOf(info) !== null ? [] : [source(slot, labelOf(info), info.source)],
+  );
+  const large = [...sources, ...others];
+  const all = [...large, ...people];
+  const keys = all.map(({ key }) => key);
+  const stage = pinned !== null && keys.includes(pinned) ? [pinned] : large.map(({ key }) => key);
+  return { all, stage, beside: keys.filter((key) => !stage.includes(key)) };
+}
+
+/** Whoever may be seen has a tile, also with the camera off; an audience has none. */
+function isSeen({ rights, publishing }: Participant): boolean {
+  return rights.includes("publish") || publishing.length > 0;
+}
+
+type Info = NonNullable<SlotView["info"]>;
+type Shown = Pick<SlotView, "slot" | "info">;
+
+function publisherOf(info: Info): PeerId | null {
+  return (info as Info & { readonly publisher?: PeerId }).publisher ?? null;
+}
+
+/** The screen of a peer is a source of its own, named after the peer. */
+function isScreen(info: Info): boolean {
+  return publisherOf(info) !== null && /-screen(?:-\d+)?$/.test(info.source);
+}
+
+function slotOf(shown: readonly Shown[], peerId: PeerId, ofScreen: boolean): number | null {
+  const found = shown.find(({ info }) => info !== null && publisherOf(info) === peerId && isScreen(info) === ofScreen);
+  return found?.slot ?? null;
+}
+
+function person(participant: Participant, shown: readonly Shown[], self: PeerId | null): Tile {
+  const { peerId, publishing, muted, speaking, handRaised } = participant;
+  const own = peerId === self;
+  return {
+    key: peerId,
+    kind: "person",
+    peerId,
+    name: nameOf(participant),
+    slot: own ? null : slotOf(shown, peerId, false),
+    own,
+    pictured: publishing.includes("camera"),
+    muted: muted || !publishing.includes("microphone"),
+    speaking,
+    handRaised,
+  };
+}
+
+function screen(participant: Participant, shown: readonly Shown[]): Tile {
+  const { peerId } = participant;
+  return {
+    key: `${peerId} screen`,
+    kind: "screen",
+    peerId,
+    name: `Screen of ${nameOf(participant)}`,
+    slot: slotOf(shown, peerId, true),
+    own: false,
+    pictured: true,
+    muted: true,
+    speaking: false,
+    handRaised: false,
+  };
+}
+
+function source(slot: number, name: string, key: string): Tile {
+  return {
+    key: `source ${key}`,
+    kind: "source",
+    peerId: null,
+    name,
+    slot,
+    own: false,
+    pictured: true,
+    muted: false,
+    speaking: false,
+    handRaised: false,
+  };
+}
+
+/** What has changed among the people, for who cannot see it. Nothing is said of oneself, nor of those who are found on coming. */
+export function newsOf(before: readonly Participant[], after: readonly Participant[], self: PeerId | null): readonly string[] {
+  if (before.length === 0) return [];
+  const known = new Map(before.map((participant) => [participant.peerId, participant]));
+  const present = new Set(after.map(({ peerId }) => peerId));
+  const others = after.filter(({ peerId }) => peerId !== self);
+  const came = others.filter(({ peerId }) => !known.has(peerId)).map((one) => `${nameOf(one)} has joined`);
+  const left = before
+    .filter(({ peerId }) => peerId !== self && !present.has(peerId))
+    .map((one) => `${nameOf(one)} has left`);
+  const hands = others
+    .filter(({ peerId, handRaised }) => handRaised && known.get(peerId)?.handRaised === false)
+    .map((one) => `${nameOf(one)} has raised a hand`);
+  const screens = others
+    .filter(({ peerId, publishing }) => publishing.includes("screen") && known.get(peerId)?.publishing.includes("screen") === false)
+    .map((one) => `${nameOf(one)} shows a screen`);
+  return [...came, ...left, ...hands, ...screens];
+}

@@ -1,0 +1,87 @@
+import { type Api, ProblemError, type Room, type StreamerState } from "@oriel/client";
+import { useState } from "react";
+import { ConfirmDialog } from "../ui/ConfirmDialog";
+import { count } from "../ui/format";
+import { Icon } from "../ui/Icon";
+import { Pill, type Tone } from "../ui/Pill";
+import { occupancy } from "./form";
+
+const TONES: Record<StreamerState, Tone> = {
+  starting: "busy",
+  running: "good",
+  restarting: "busy",
+  failed: "bad",
+  stopped: "quiet",
+  stopping: "quiet",
+};
+
+/** What a state of its process means for a room. */
+const STATES: Record<StreamerState, string> = {
+  starting: "starting",
+  running: "open",
+  restarting: "restarting",
+  failed: "failed",
+  stopped: "closed",
+  stopping: "closing",
+};
+
+type RoomCardProps = { readonly api: Api; readonly room: Room; readonly onDeleted: () => void };
+
+/** One room: its name, who is in, and a way to enter or delete it. */
+export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
+  const [confirming, setConfirming] = useState(false);
+  const { id, name, state, participants } = room;
+  return (
+    <li className="room-card" data-testid={`room-${id}`} data-state={state}>
+      <div className="room-card-text">
+        <h2>
+          <a href={`r/${encodeURIComponent(id)}`}>{name}</a>
+        </h2>
+        <p className="card-facts">
+          <Pill tone={TONES[state]} text={STATES[state]} testId="state" />
+          <span data-testid="occupancy">{occupancy(room)}</span>
+        </p>
+      </div>
+      <a className="button" href={`r/${encodeURIComponent(id)}`} data-testid="enter" aria-label={`Enter ${name}`}>
+        Enter
+      </a>
+      <button
+        className="icon-button"
+        type="button"
+        aria-label={`Delete ${name}`}
+        title="Delete"
+        data-testid="delete"
+        onClick={() => {
+          setConfirming(true);
+        }}
+      >
+        <Icon name="trash" />
+      </button>
+      {confirming && (
+        <ConfirmDialog
+          title={`Delete ${name}?`}
+          text={
+            participants === 0
+              ? "The room and what was written in it are gone."
+              : `The room and what was written in it are gone, also for the ${count(participants, "person", "people")} in it.`
+          }
+          action="Delete"
+          onConfirm={() => remove(api, id)}
+          onClose={(done) => {
+            setConfirming(false);
+            if (done) onDeleted();
+          }}
+        />
+      )}
+    </li>
+  );
+}
+
+/** Somebody else may have deleted it first; it is gone either way. */
+async function remove(api: Api, id: string): Promise<void> {
+  try {
+    await api.removeRoom(id);
+  } catch (error) {
+    if (!(error instanceof ProblemError && error.status === 404)) throw error;
+  }
+}

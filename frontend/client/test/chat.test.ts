@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import { CHAT_KEPT, withChat } from "../src/chat";
+import { SlotWishes } from "../src/peer/wishes";
+import { parseServerMessage } from "../src/signaling/messages";
+import type { ChatMessage } from "../src/signaling/room";
+
+function message(id: number): ChatMessage {
+  return { id, peerId: "p", text: `message ${id}`, at: id };
+}
+
+describe("a chat", () => {
+  it("has each message once, in order, also when the history comes again", () => {
+    const first = withChat([], [message(1), message(2)]);
+    const later = withChat(first, [message(4)]);
+    const again = withChat(later, [message(1), message(2), message(3), message(4)]);
+    expect(again.map(({ id }) => id)).toEqual([1, 2, 3, 4]);
+    expect(withChat(again, [message(2)])).toBe(again);
+  });
+
+  it("forgets the oldest", () => {
+    const many = Array.from({ length: CHAT_KEPT + 5 }, (_, id) => message(id));
+    expect(withChat([], many).map(({ id }) => id)).toEqual(many.slice(5).map(({ id }) => id));
+  });
+});
+
+describe("messages of rooms", () => {
+  it("are known, and refused without what they promise", () => {
+    const parse = (value: object): string => parseServerMessage(JSON.stringify(value)).kind;
+    expect(parse({ type: "chat", ...message(1) })).toBe("message");
+    expect(parse({ type: "chat-history", messages: [] })).toBe("message");
+    expect(parse({ type: "reaction", peerId: "p", emoji: "👍" })).toBe("message");
+    expect(parse({ type: "muted-by", peerId: "p", kind: "camera" })).toBe("message");
+    expect(parse({ type: "chat", text: "no id" })).toBe("malformed");
+  });
+});
+
+describe("what a client has said of itself", () => {
+  it("is said again to a new peer", () => {
+    const wishes = new SlotWishes();
+    expect(wishes.messages()).toEqual([]);
+    wishes.handRaised = true;
+    wishes.muted = true;
+    expect(wishes.messages()).toEqual([
+      { type: "raise-hand", raised: true },
+      { type: "set-muted", muted: true },
+    ]);
+  });
+});
