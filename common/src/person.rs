@@ -26,6 +26,18 @@ pub enum PeerRight {
     Moderate,
 }
 
+/// What a peer may publish, each in a section of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishKind {
+    /// A person's picture.
+    Camera,
+    /// A screen or window.
+    Screen,
+    /// A person's voice.
+    Microphone,
+}
+
 impl PeerRight {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Publish, Self::Chat, Self::Moderate];

@@ -20,6 +20,7 @@ use ts_rs::TS;
 use crate::control::Control;
 use crate::id::{PeerId, SlotIndex};
 use crate::media::VideoCodec;
+pub use crate::person::PublishKind;
 use crate::person::Rights;
 
 /// WebSocket subprotocol of this version.
@@ -308,27 +309,6 @@ pub enum ServerMessage {
         /// Everyone, this peer included.
         participants: Vec<Participant>,
     },
-    /// Somebody has sent a text to everybody.
-    Chat(ChatMessage),
-    /// What was sent before this peer joined or was back, if anything was.
-    ChatHistory {
-        /// The oldest first; at most the last 200.
-        messages: Vec<ChatMessage>,
-    },
-    /// Somebody reacts.
-    Reaction {
-        /// Who.
-        peer_id: PeerId,
-        /// How.
-        emoji: String,
-    },
-    /// A moderator has ended what this peer published.
-    MutedBy {
-        /// The moderator.
-        peer_id: PeerId,
-        /// What was ended.
-        kind: PublishKind,
-    },
     /// What this peer publishes is a source now; told again when the source gets a slot.
     Published {
         /// What is published.
@@ -355,6 +335,27 @@ pub enum ServerMessage {
         kind: PublishKind,
         /// Their rids: `h`, `l`; empty while nobody watches.
         layers: Vec<String>,
+    },
+    /// Somebody has sent a text to everybody.
+    Chat(ChatMessage),
+    /// What was sent before this peer joined or was back, if anything was.
+    ChatHistory {
+        /// The oldest first; at most the last 200.
+        messages: Vec<ChatMessage>,
+    },
+    /// Somebody reacts.
+    Reaction {
+        /// Who.
+        peer_id: PeerId,
+        /// How.
+        emoji: String,
+    },
+    /// A moderator has ended what this peer published.
+    MutedBy {
+        /// The moderator.
+        peer_id: PeerId,
+        /// What was ended.
+        kind: PublishKind,
     },
     /// Something the client said was refused, or ended it.
     Error {
@@ -510,20 +511,6 @@ pub struct Participant {
     /// It has control, where one at a time has it.
     #[serde(default)]
     pub holds_control: bool,
-}
-
-/// What a peer may publish, each in a section of its own.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, utoipa::ToSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum PublishKind {
-    /// A person's picture.
-    Camera,
-    /// A screen or window.
-    Screen,
-    /// A person's voice.
-    Microphone,
 }
 
 /// A text that a peer has sent to everybody.

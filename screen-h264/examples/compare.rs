@@ -177,7 +177,8 @@ fn typing(width: usize, height: usize) -> Sequence {
 /// A window on a still desktop scrolls by `step` rows a picture.
 fn scroll(name: &'static str, width: usize, height: usize, step: usize) -> Sequence {
     let desktop = Image::document(width, height);
-    let (window_width, window_height) = (width * 3 / 4 - 3, height * 3 / 4 + 5);
+    let window_width = width * 3 / 4 - 3;
+    let window_height = height * 3 / 4 + 5;
     let text = Image::terminal(width, (window_height + 60 * step).next_multiple_of(2));
     let frames = (0..60).map(|at| {
         let mut image = desktop.clone();

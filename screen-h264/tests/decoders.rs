@@ -188,7 +188,8 @@ impl Session {
                 rect
             }
             Step::Scroll { rect, x, y, told } => {
-                let (width, height) = (self.screen.width as isize, self.screen.height as isize);
+                let width = self.screen.width as isize;
+                let height = self.screen.height as isize;
                 self.screen.paint(rect, |before, plane, to_x, to_y| {
                     let scale = if plane == 0 { 1 } else { 2 };
                     let from_x = (to_x as isize + isize::from(x) / scale).clamp(0, width / scale - 1);

@@ -26,7 +26,9 @@ impl AccessUnit {
     /// Something of H.264, taken now.
     pub fn sample(data: &[u8], keyframe: bool) -> Self {
         let size = Size { width: 16, height: 16 };
-        let (codec, data, captured) = (VideoCodec::H264, Bytes::copy_from_slice(data), Instant::now());
+        let codec = VideoCodec::H264;
+        let data = Bytes::copy_from_slice(data);
+        let captured = Instant::now();
         Self { codec, data, keyframe, captured, size }
     }
 }

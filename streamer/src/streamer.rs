@@ -41,7 +41,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(4);
 const QUEUE: usize = 1024;
 
 /// Everything that can happen to a session.
-enum Event {
+enum LoopEvent {
     Ipc(ipc::Event),
     Report(Report),
     Source(SourceKey, source::Event),
@@ -130,20 +130,20 @@ fn queues(ipc: mpsc::Receiver<ipc::Event>) -> io::Result<(Senders, Queues)> {
 }
 
 impl Queues {
-    /// The next event; [`Event::Announce`] at `announcement`. The senders of all queues live as long as the loop.
-    async fn next(&mut self, announcement: Option<Instant>) -> Event {
+    /// The next event; [`LoopEvent::Announce`] at `announcement`. The senders of all queues live as long as the loop.
+    async fn next(&mut self, announcement: Option<Instant>) -> LoopEvent {
         let due = announcement.unwrap_or_else(Instant::now).into();
         tokio::select! {
-            Some(event) = self.ipc.recv() => Event::Ipc(event),
-            Some(report) = self.reports.recv() => Event::Report(report),
-            Some((key, event)) = self.source.recv() => Event::Source(key, event),
-            Some((key, started)) = self.started.recv() => Event::Started(key, started),
-            Some(finished) = self.finished.recv() => Event::Finished(finished),
-            Some(source) = self.pictured.recv() => Event::PictureOver(source),
-            Some(notice) = self.input.recv() => Event::Input(notice),
-            () = tokio::time::sleep_until(due), if announcement.is_some() => Event::Announce,
-            _ = self.tick.tick() => Event::Tick,
-            _ = self.terminate.recv() => Event::Terminate,
+            Some(event) = self.ipc.recv() => LoopEvent::Ipc(event),
+            Some(report) = self.reports.recv() => LoopEvent::Report(report),
+            Some((key, event)) = self.source.recv() => LoopEvent::Source(key, event),
+            Some((key, started)) = self.started.recv() => LoopEvent::Started(key, started),
+            Some(finished) = self.finished.recv() => LoopEvent::Finished(finished),
+            Some(source) = self.pictured.recv() => LoopEvent::PictureOver(source),
+            Some(notice) = self.input.recv() => LoopEvent::Input(notice),
+            () = tokio::time::sleep_until(due), if announcement.is_some() => LoopEvent::Announce,
+            _ = self.tick.tick() => LoopEvent::Tick,
+            _ = self.terminate.recv() => LoopEvent::Terminate,
         }
     }
 }
@@ -185,24 +185,24 @@ struct RunningSession {
 
 impl Control {
     /// Handles one event. A reason ends the session.
-    fn handle(&mut self, now: Now, event: Event) -> Option<ExitReason> {
+    fn handle(&mut self, now: Now, event: LoopEvent) -> Option<ExitReason> {
         let _entered = self.span.clone().entered();
         match (event, &mut self.running) {
-            (Event::Ipc(event), _) => return self.ipc(now, event),
-            (Event::Terminate, _) => return Some(ExitReason::Stopped),
+            (LoopEvent::Ipc(event), _) => return self.ipc(now, event),
+            (LoopEvent::Terminate, _) => return Some(ExitReason::Stopped),
             (_, None) => {}
-            (Event::Report(report), Some(running)) => running.session.report(now, report),
-            (Event::Started(key, started), Some(running)) => {
+            (LoopEvent::Report(report), Some(running)) => running.session.report(now, report),
+            (LoopEvent::Started(key, started), Some(running)) => {
                 return running.session.started(now, key, started);
             }
-            (Event::Source(key, event), Some(running)) => {
+            (LoopEvent::Source(key, event), Some(running)) => {
                 return running.session.source_event(now, key, event);
             }
-            (Event::Finished(finished), Some(_)) => self.link.finish(finished),
-            (Event::PictureOver(source), Some(running)) => running.session.picture_over(&source),
-            (Event::Input(notice), Some(running)) => running.session.input_notice(notice),
-            (Event::Announce, Some(running)) => running.session.announce(now),
-            (Event::Tick, Some(RunningSession { session, performer })) => {
+            (LoopEvent::Finished(finished), Some(_)) => self.link.finish(finished),
+            (LoopEvent::PictureOver(source), Some(running)) => running.session.picture_over(&source),
+            (LoopEvent::Input(notice), Some(running)) => running.session.input_notice(notice),
+            (LoopEvent::Announce, Some(running)) => running.session.announce(now),
+            (LoopEvent::Tick, Some(RunningSession { session, performer })) => {
                 return performer.trouble().or_else(|| session.tick(now));
             }
         }

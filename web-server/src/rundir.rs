@@ -321,7 +321,8 @@ mod tests {
 
     #[test]
     fn names_are_short_and_differ_by_id() {
-        let (a, b) = (name(&id(&"a".repeat(64))), name(&id("b")));
+        let a = name(&id(&"a".repeat(64)));
+        let b = name(&id("b"));
         assert_eq!((a.len(), b.len()), (NAME_LEN, NAME_LEN));
         assert_ne!(a, b);
     }

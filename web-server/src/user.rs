@@ -112,7 +112,8 @@ impl SessionUser {
     /// # Errors
     /// The system refuses.
     pub fn become_it(&self) -> io::Result<()> {
-        let (uid, gid) = (self.uid.as_raw(), self.gid.as_raw());
+        let uid = self.uid.as_raw();
+        let gid = self.gid.as_raw();
         // SAFETY: the list is as long as it says. Called in a process of one thread, where the C library has no other threads to
         // tell.
         let done = unsafe {

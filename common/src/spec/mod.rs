@@ -25,8 +25,8 @@ pub use moonlight::{
 pub use room::{DEFAULT_PARTICIPANTS, MAX_PARTICIPANTS, RoomSpec, default_participants};
 
 use crate::id::{MAIN_SOURCE, PeerId, SourceName, StreamerId};
+use crate::person::PublishKind;
 use crate::restart::RestartSpec;
-use crate::signal::PublishKind;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;

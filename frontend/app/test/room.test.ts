@@ -1,7 +1,7 @@
-import type { Participant, Room, StreamInfo } from "@oriel/client";
+import type { Participant, StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { levelOf } from "../src/room/level";
-import { initialsOf, nameOf, newsOf, tilesOf } from "../src/room/people";
+import { initialsOf, nameOf, newsOf, seenOf, tilesOf } from "../src/room/people";
 import { changes } from "../src/room/publishing";
 import { explain, INSECURE } from "../src/room/trouble";
 import { fieldOf, NEW_ROOM, occupancy, requestOf } from "../src/rooms/form";
@@ -22,7 +22,7 @@ function participant(peerId: string, part: Partial<Participant> = {}): Participa
 }
 
 function slot(index: number, source: string, publisher?: string) {
-  const info: StreamInfo & { readonly publisher?: string } = {
+  const info: StreamInfo = {
     trackId: `video${index}`,
     mid: String(2 * index),
     audioMid: null,
@@ -74,6 +74,25 @@ describe("the tiles of a room", () => {
     expect(pinned.stage).toEqual(["ada"]);
     expect(pinned.beside).toEqual(["source main", "bob"]);
     expect(tilesOf([ada, bob], slots, "bob", "gone").stage).toEqual(plain.stage);
+  });
+
+  it("with a picture get the places that there are before those without", () => {
+    const eve = participant("eve", { publishing: ["camera"] });
+    const tiles = tilesOf([cyd, participant("dan"), ada, participant("fay"), eve], new Map(), null, null);
+    expect(seenOf(tiles, 9)).toEqual(["dan", "ada", "fay", "eve"]);
+    expect(seenOf(tiles, 3)).toEqual(["dan", "ada", "eve"]);
+    expect(seenOf(tiles, 1)).toEqual(["ada"]);
+  });
+
+  it("tell a screen from somebody who is called so", () => {
+    const eve = participant("eve", { publishing: ["camera", "screen"] });
+    const { all } = tilesOf([eve], new Map([slot(0, "big-screen", "eve"), slot(1, "big-screen-screen", "eve")]), null, null);
+    expect(all.map(({ kind, slot }) => [kind, slot])).toEqual([
+      ["screen", 1],
+      ["person", 0],
+    ]);
+    const faceAlone = tilesOf([{ ...eve, publishing: ["camera"] }], new Map([slot(0, "big-screen", "eve")]), null, null);
+    expect(faceAlone.all.map(({ kind, slot }) => [kind, slot])).toEqual([["person", 0]]);
   });
 
   it("hide nobody who waits for a slot", () => {
@@ -180,14 +199,7 @@ describe("the form for a room", () => {
   });
 
   it("says how many are in", () => {
-    const room = (participants: number, max_participants: number | null): Pick<Room, "participants" | "max_participants"> => ({
-      participants,
-      max_participants,
-    });
-    expect([room(0, null), room(1, null), room(3, 8)].map(occupancy)).toEqual([
-      "nobody in it",
-      "1 person in it",
-      "3 of 8 in it",
-    ]);
+    const texts = [0, 1, 3].map((participants) => occupancy({ participants, max_participants: 8 }));
+    expect(texts).toEqual(["nobody in it, up to 8 can be", "1 of 8 in it", "3 of 8 in it"]);
   });
 });

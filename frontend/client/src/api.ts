@@ -1,6 +1,6 @@
 /**
  * The REST API. Every call takes an `AbortSignal` and rejects with a {@link ProblemError} when the server
- * says no, or with what `fetch` rejects with when it cannot be reached.
+ * refuses, or with the error of `fetch` when it cannot be reached.
  */
 
 import { ProblemError } from "./errors";
@@ -31,7 +31,7 @@ import type {
   WindowList,
 } from "./generated";
 
-/** What proves who asks: a token, or what gives the newest one; null for none. */
+/** Authenticates requests: a token, or a function that returns the newest one; null for none. */
 export type TokenSource = string | (() => string | null) | null;
 
 /** The token that a source gives now. */
@@ -39,10 +39,10 @@ export function readToken(source: TokenSource): string | null {
   return typeof source === "function" ? source() : source;
 }
 
-/** What `POST …/tokens` is given. */
+/** The body of `POST …/tokens`. */
 export type TokenRequest = Pick<CreateToken, "role"> & { readonly expires_in_s?: number };
 
-/** What `PUT …/control` is given: what is absent stays as it is. */
+/** The body of `PUT …/control`; absent fields stay as they are. */
 export type ControlRequest = Partial<ControlChange>;
 
 export type CallOptions = {
@@ -51,11 +51,11 @@ export type CallOptions = {
   readonly keepalive?: boolean;
 };
 
-/** What `POST /api/streamers` is given: everything with a default may be left out. */
+/** The body of `POST /api/streamers`; fields with a default may be omitted. */
 export type CreateRequest = {
   readonly id?: string;
   readonly slots?: number;
-  /** What the session is about; a streamer of cameras has none. */
+  /** The main source of the session; a streamer of cameras has none. */
   readonly source?: SourceRequest;
   /** Further sources by name. */
   readonly sources?: Readonly<Record<string, SourceRequest>>;
@@ -63,7 +63,7 @@ export type CreateRequest = {
   readonly share?: boolean;
 };
 
-/** A source whose fields with a default may be left out. */
+/** A source; fields with a default may be omitted. */
 export type SourceRequest = SourceRequestOf<SourceSpec>;
 type SourceRequestOf<S> = S extends { readonly type: infer Type }
   ? { readonly type: Type } & Partial<Omit<S, "type">>
@@ -86,7 +86,7 @@ export type Room = {
   /** For people. */
   readonly name: string;
   readonly state: StreamerState;
-  readonly max_participants: number | null;
+  readonly max_participants: number;
   /** How many are in. */
   readonly participants: number;
 };
@@ -94,14 +94,14 @@ export type Room = {
 /** A Moonlight host: a name or an IP address, and the port of its HTTP if it is not the usual one. */
 export type AddHostRequest = Pick<AddHost, "address"> & Partial<AddHost>;
 
-/** What a slot is to show: a stream by its name, or a new source such as a window. */
+/** The wanted content of a slot: a stream by its name, or a new source such as a window. */
 export type SlotRequest = {
   readonly source: string | SourceRequest;
   /** `""` or `"native"` for the stream itself, else as in `"360p"`. */
   readonly quality?: string;
 };
 
-/** What `POST …/resize` is given. */
+/** The body of `POST …/resize`. */
 export type SizeRequest = { readonly slot?: number; readonly width: number; readonly height: number };
 
 export type SnapshotOptions = {
@@ -140,12 +140,12 @@ export class Api {
     await this.#json("DELETE", streamerPath(id), undefined, options);
   }
 
-  /** Starts a streamer again, also one that has failed. */
+  /** Restarts a streamer, also a failed one. */
   async restart(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
   }
 
-  /** The last lines of a streamer's log, also of one that has failed. For admins. */
+  /** The last lines of a streamer's log, also of a failed one. For admins. */
   async log(id: string, options: CallOptions = {}): Promise<string[]> {
     const tail = (await this.#json("GET", `${streamerPath(id)}/logs`, undefined, options)) as LogTail;
     return tail.lines;
@@ -188,7 +188,7 @@ export class Api {
     return (await this.#json("PUT", `${streamerPath(id)}/slots/${slot}`, request, options)) as StreamInfo;
   }
 
-  /** Shows nothing in a slot any more, to nobody. */
+  /** Clears a slot for everybody. */
   async clearSlot(id: string, slot: number, options: CallOptions = {}): Promise<void> {
     await this.#json("DELETE", `${streamerPath(id)}/slots/${slot}`, undefined, options);
   }
@@ -198,7 +198,7 @@ export class Api {
     return (await this.#json("POST", `${streamerPath(id)}/tokens`, request, options)) as Token;
   }
 
-  /** Revokes a token; whoever came with it is removed. */
+  /** Revokes a token; the peers that joined with it are removed. */
   async revokeToken(id: string, tokenId: string, options: CallOptions = {}): Promise<void> {
     await this.#json("DELETE", `${streamerPath(id)}/tokens/${tokenId}`, undefined, options);
   }
@@ -273,7 +273,7 @@ export class Api {
     await this.#json("DELETE", hostPath(id), undefined, options);
   }
 
-  /** Begins to pair: somebody has to type the PIN on the host. How it goes is in `pairing` of the host. */
+  /** Begins to pair: somebody has to type the PIN on the host. The progress is in `pairing` of the host. */
   async pairHost(id: string, options: CallOptions = {}): Promise<PairStarted> {
     return (await this.#json("POST", `${hostPath(id)}/pair`, undefined, options)) as PairStarted;
   }
@@ -295,7 +295,7 @@ export class Api {
     await this.#json("POST", `${hostPath(id)}/wake`, undefined, options);
   }
 
-  /** Ends what runs on a host. */
+  /** Ends the app that runs on a host. */
   async quitHostApp(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${hostPath(id)}/cancel`, undefined, options);
   }
@@ -336,7 +336,7 @@ function hostPath(id: string): string {
   return `api/hosts/${encodeURIComponent(id)}`;
 }
 
-/** The problem in a response; a made-up one when something in between answered with a page of its own. */
+/** The problem in a response; a synthetic one when the response is something else, such as a proxy's page. */
 async function readProblem(response: Response): Promise<Problem> {
   const made: Problem = {
     type: "about:blank",

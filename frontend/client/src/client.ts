@@ -1,5 +1,5 @@
 /**
- * A viewer of one streamer: connects, shows its slots as `MediaStream`s, takes input, reconnects by itself.
+ * A viewer of one streamer: connects, provides its slots as `MediaStream`s, sends input, reconnects by itself.
  *
  * It owns the session's state and the slots. Data comes from the {@link Link} (messages, tracks), decisions
  * from the state machine in `session.ts`, and both leave as events.
@@ -51,7 +51,7 @@ export type ClientOptions = {
   readonly rights?: readonly PeerRight[];
   /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
   readonly displayName?: string;
-  /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
+  /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
   readonly lipSync?: boolean;
@@ -68,7 +68,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "room_full",
 ]);
 
-/** As it is until the server says otherwise. */
+/** The initial value, until the server sends another one. */
 const SHARED: Control = { mode: "shared", holder: null, requests: [] };
 
 export class OrielClient implements InputClient {
@@ -88,7 +88,7 @@ export class OrielClient implements InputClient {
   readonly #requests = new SwitchRequests();
   readonly #wishes = new SlotWishes();
   readonly #publications = new Publications();
-  /** The newest shape of the cursor over each slot, for whoever begins to show it. */
+  /** The newest shape of the cursor over each slot. */
   readonly #cursors = new Map<number, CursorShape | null>();
   #role: Role | null = null;
   #rights: readonly PeerRight[] = [];
@@ -139,17 +139,17 @@ export class OrielClient implements InputClient {
     return this.#slots;
   }
 
-  /** The server has said which slots show something: what {@link slots} says of it can be believed. */
+  /** True once the server has sent which slots show something: before, {@link slots} is incomplete. */
   get streamsKnown(): boolean {
     return this.#streamsKnown;
   }
 
-  /** What has been negotiated. Slots come and go without a new offer: one per connection is all there is. */
+  /** Counts negotiations. Slots change without a new offer: there is one per connection. */
   get negotiation(): Negotiation {
     return this.#link.negotiation;
   }
 
-  /** The cursor over a slot; null while it is hidden, undefined until something was said about it. */
+  /** The cursor over a slot; null while it is hidden, undefined while it is unknown. */
   cursorShape(slot: number): CursorShape | null | undefined {
     return this.#cursors.get(slot);
   }
@@ -192,7 +192,7 @@ export class OrielClient implements InputClient {
     return this.#control;
   }
 
-  /** This client may steer: by its role, and where one at a time does, as the one who has control. */
+  /** Whether this client may steer: by its role and, with exclusive control, as its holder. */
   get inControl(): boolean {
     const { mode, holder } = this.#control;
     return this.#role === "controller" && (mode === "shared" || holder === this.#peerId);
@@ -203,7 +203,7 @@ export class OrielClient implements InputClient {
     return this.inControl && (this.#link.peer?.inputOpen ?? false);
   }
 
-  /** Asks for control: granted at once when nobody has it, else the holder is told. */
+  /** Requests control: granted at once when nobody has it; otherwise the holder is told. */
   requestControl(): void {
     this.#link.send({ type: "control-request" });
   }
@@ -403,7 +403,7 @@ export class OrielClient implements InputClient {
     return this.#link.peer?.sendMotion({ ...message, seq: this.#motionSeq }) ?? false;
   }
 
-  /** Takes keyboard, pointer, wheel and clipboard from the element that shows a slot. */
+  /** Sends keyboard, pointer, wheel and clipboard of the element that shows a slot. */
   attachInput(video: HTMLVideoElement, options: InputOptions): InputController {
     return new InputController(this, video, options);
   }
@@ -453,7 +453,7 @@ export class OrielClient implements InputClient {
     });
   }
 
-  /** Says again what is wanted of the slots: the peer may be a new one, or have missed what was said meanwhile. */
+  /** Sends the client's settings of the slots again: the peer may be a new one, or have missed changes. */
   #repeatWishes(): void {
     for (const message of this.#wishes.messages()) this.#link.send(message);
     for (const { slot, status } of this.#table.values()) {
@@ -527,7 +527,7 @@ export class OrielClient implements InputClient {
         this.#streamerState(message.state, message.reason);
         break;
       case "error":
-        // What answers a request is for whoever made it.
+        // Replies to requests are delivered to their callers.
         if (message.requestId === undefined) {
           this.#events.emit("refused", { code: message.code, message: message.message });
         }
@@ -565,7 +565,7 @@ export class OrielClient implements InputClient {
     const end = endOfStreamer(state, reason);
     if (end !== undefined) this.#handle({ type: "end", reason: end });
     else if (state === "starting") this.#handle({ type: "step", step: "streamer" });
-    // The process with our peer connection is gone; the next one knows nothing of it.
+    // The process with our peer connection is gone; the next one does not know it.
     else if (state === "restarting") this.#handle({ type: "media-lost" });
   }
 
@@ -615,7 +615,7 @@ export class OrielClient implements InputClient {
   }
 
   /**
-   * What it means that there is no such streamer. The notice of its end may have been overtaken by the end of
+   * The meaning of a missing streamer. The notice of its end may have been overtaken by the end of
    * the media path, or have gone out while there was no network: what was there before has ended.
    */
   #absence(): EndReason {
@@ -680,7 +680,7 @@ export class OrielClient implements InputClient {
       "pagehide",
       () => {
         this.disconnect();
-        // A page kept in the back-forward cache is shown again as it was left: without a connection.
+        // A page from the back-forward cache is shown as it was left: without a connection.
         const back = (): void => {
           this.connect().catch(() => undefined);
         };

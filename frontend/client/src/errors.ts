@@ -10,13 +10,13 @@ export type ErrorReason =
   | "timeout"
   /** The WebSocket could not be opened, or was lost. */
   | "signaling"
-  /** The other side said something that is not the protocol. */
+  /** The other side violated the protocol. */
   | "protocol"
   /** ICE or DTLS failed, or the media path was lost. */
   | "transport"
   /** There is no connection to do it on, or it was lost before an answer came. */
   | "not-connected"
-  /** The server said no; the message says why, and {@link OrielError.code} says it to programs. */
+  /** The server refused; the message has the reason, and {@link OrielError.code} is its code for programs. */
   | "refused";
 
 /** An error of the client. */

@@ -7,7 +7,7 @@ export type ListenOptions = {
   readonly signal?: AbortSignal;
 };
 
-/** What can be listened to. Listeners are called at once, in the order in which they were added. */
+/** An emitter of events. Listeners are called synchronously, in the order in which they were added. */
 export interface EventSource<Events extends object> {
   /** Adds a listener; the returned function removes it. */
   on<K extends keyof Events>(type: K, listener: Listener<Events[K]>, options?: ListenOptions): () => void;

@@ -48,6 +48,7 @@ export { type Playing, playStream } from "./play";
 export type { Negotiation } from "./link";
 export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
+export { keyOf as chatKeyOf } from "./chat";
 export type { ChatMessage } from "./signaling/room";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";

@@ -15,9 +15,9 @@ import type { Incoming, Outgoing } from "./signaling/room";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
 
 export type LinkEvents = {
-  /** Everything the server says, after the link itself has used it. */
+  /** Every message of the server, after the link itself has handled it. */
   message: Incoming;
-  /** The WebSocket is gone. `welcomed`: it was a working one. */
+  /** The WebSocket is gone. `welcomed`: it had been welcomed. */
   "socket-lost": { readonly welcomed: boolean };
   /** A lost WebSocket was resumed, and the peer connection with it. */
   resumed: undefined;
@@ -43,13 +43,13 @@ export type LinkOptions = {
   readonly iceTransportPolicy: RTCIceTransportPolicy;
 };
 
-/** What has been negotiated, for those who want to see that nothing was. */
+/** Counts negotiations, so that it can be checked that there were none. */
 export type Negotiation = {
   /** Peer connections made since the client exists. */
   readonly connections: number;
   /** Offers that came for the present one. */
   readonly offers: number;
-  /** Of the present one; null when there is none. */
+  /** The current peer connection; null when there is none. */
   readonly signalingState: RTCSignalingState | null;
 };
 
@@ -155,7 +155,7 @@ export class Link extends Emitter<LinkEvents> {
       this.emit("resumed", undefined);
       return;
     }
-    // The earlier peer is gone on either side: begin again, on this WebSocket if an offer follows.
+    // The earlier peer is gone on one side: start again, on this WebSocket if an offer follows.
     if (welcome.resumed) {
       this.emit("media-lost", new OrielError("transport", "the resumed media path is gone"));
       return;

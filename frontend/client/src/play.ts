@@ -1,4 +1,4 @@
-/** Playing in a video element, with what browsers allow. */
+/** Plays streams in video elements, within the autoplay rules of browsers. */
 
 /** How it plays. `blocked`: not even a silent picture is allowed before the user does something. */
 export type Playing = "with-sound" | "muted" | "blocked";
@@ -18,7 +18,7 @@ export async function playStream(
     await video.play();
     return video.muted ? "muted" : "with-sound";
   } catch (error) {
-    // Another load has taken its place, or the element is gone: it is no longer ours to play.
+    // Another load has replaced it, or the element is gone: it must not be played any more.
     if (error instanceof DOMException && error.name === "AbortError") return "blocked";
     if (video.muted) return "blocked";
   }

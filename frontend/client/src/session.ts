@@ -1,6 +1,6 @@
 /**
- * When to connect, to wait, to try again and to give up: a pure state machine. It is told what happened and
- * what time it is, and answers with its next state and what to do.
+ * Decides when to connect, to wait, to retry and to give up: a pure state machine. It takes events and the
+ * time, and returns its next state and the actions.
  *
  * ```text
  * idle ─start─▶ connecting ─media─▶ connected
@@ -12,12 +12,12 @@
  * ```
  *
  * Two things can be lost, and they are lost apart: the WebSocket (signalling) and the media path. While media
- * still flows a lost WebSocket is resumed without touching it; a lost media path is replaced as a whole.
+ * still flows a lost WebSocket is resumed without affecting it; a lost media path is replaced as a whole.
  */
 
 import type { StreamerState } from "./generated";
 
-/** What a first connection waits for. */
+/** What the first connection waits for. */
 export type ConnectStep =
   /** The WebSocket and the server's welcome. */
   | "server"
@@ -67,7 +67,7 @@ export type Command =
   | { readonly type: "open"; readonly resume: boolean }
   /** Close the WebSocket, and the peer connection unless `keepMedia`. */
   | { readonly type: "close"; readonly keepMedia: boolean }
-  /** Wait for so long, then send `timer`. */
+  /** Wait for this long, then send `timer`. */
   | { readonly type: "wait"; readonly ms: number };
 
 export type Step = { readonly state: Session; readonly commands: readonly Command[] };
@@ -75,7 +75,7 @@ export type Step = { readonly state: Session; readonly commands: readonly Comman
 /** The first retry comes quickly: most losses are a restarted server or a changed network. */
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 8_000;
-/** A connection that held for so long was a good one, and its loss is a first failure again. */
+/** A connection that lasted this long counts as stable, and its loss as a first failure again. */
 const STABLE_MS = 5_000;
 
 export const IDLE: Session = { kind: "idle" };
@@ -89,7 +89,7 @@ export function retryDelay(attempt: number, random: number): number {
   return Math.round(base * (0.75 + random / 2));
 }
 
-/** What follows from an event. An event that means nothing in a state changes nothing. */
+/** The next state and the actions after an event. Events that do not apply to a state change nothing. */
 export function advance(state: Session, event: SessionEvent, now: number, random: number): Step {
   switch (event.type) {
     case "start":
@@ -182,7 +182,7 @@ function failures(state: Session, now: number): number {
   }
 }
 
-/** What an unhappy state of the streamer means for its viewers. */
+/** The consequence of a streamer's state for its viewers. */
 export function endOfStreamer(state: StreamerState, reason: string | undefined): EndReason | undefined {
   const detail = reason === undefined ? {} : { message: reason };
   switch (state) {

@@ -1,4 +1,4 @@
-/** What a client tells of its session: the state machine's state without its bookkeeping. Pure. */
+/** The public state of a client's session: that of the state machine without its internals. Pure. */
 
 import type { ConnectStep, EndReason, Session } from "./session";
 

@@ -1,4 +1,4 @@
-/** What a client shows of its session: its slots, and the events that tell of changes. Types only. */
+/** What a client exposes of its session: its slots, and events about changes. Types only. */
 
 import type {
   Control,
@@ -22,7 +22,7 @@ import type { ChatMessage, RoomServerMessage } from "./signaling/room";
 import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
-/** What a slot shows, with its tracks in a stream of its own that lives as long as they do. */
+/** The content of a slot, with its tracks in a stream of their own that lives as long as they do. */
 export type SlotView = {
   readonly slot: number;
   /** Null while it shows nothing. */
@@ -30,7 +30,7 @@ export type SlotView = {
   readonly stream: MediaStream;
   /** How it is doing at this client. */
   readonly status: SlotState | null;
-  /** What this client sees in it: its own choice after a switch, else what everybody sees. */
+  /** What this client sees in it: its own choice after a switch, otherwise what everybody sees. */
   readonly seen: SeenStream | null;
   readonly error: string | null;
 };
@@ -43,9 +43,9 @@ export type ClientEvents = {
   slots: ReadonlyMap<number, SlotView>;
   /** A slot shows something now. */
   "slot-activated": SlotNews["slot-activated"];
-  /** What a slot shows has another size, title or focus. */
+  /** The size, title or focus of a slot's content has changed. */
   "slot-updated": SlotNews["slot-updated"];
-  /** A slot shows nothing any more; with the reason, if nobody asked for it. */
+  /** A slot shows nothing any more; with the reason, unless it was requested. */
   "slot-deactivated": SlotNews["slot-deactivated"];
   /** How a slot is doing at this client. */
   "slot-status": SlotNews["slot-status"];
@@ -66,7 +66,7 @@ export type ClientEvents = {
   "streamer-state": { readonly state: StreamerState; readonly reason: string | null };
   /** The media path is about to be closed: the last moment to keep its last picture. */
   "media-closing": undefined;
-  /** Nothing has been heard of the streamer for some seconds, or again. */
+  /** The streamer has been silent for some seconds, or is heard again. */
   interrupted: boolean;
   /** Input can be sent, or no longer. */
   input: boolean;
@@ -87,14 +87,14 @@ export type ClientEvents = {
 /** A message of motion before it has its sequence number. */
 export type WithoutSeq<M> = M extends unknown ? Omit<M, "seq"> : never;
 
-/** What input needs of the client that it belongs to. */
+/** The client's interface for input. */
 export interface InputClient extends EventSource<ClientEvents> {
   readonly streamerId: string;
   readonly api: Pick<Api, "clipboardPicture">;
   readonly slots: ReadonlyMap<number, SlotView>;
   /** Input would arrive now. */
   readonly inputOpen: boolean;
-  /** The cursor over a slot; null while it is hidden, undefined until something was said about it. */
+  /** The cursor over a slot; null while it is hidden, undefined while it is unknown. */
   cursorShape(slot: number): CursorShape | null | undefined;
   /** Sends on the channel for keys; false when it could not be sent. */
   sendKeys(message: KeysMessage): boolean;

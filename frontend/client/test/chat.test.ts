@@ -4,8 +4,10 @@ import { SlotWishes } from "../src/peer/wishes";
 import { parseServerMessage } from "../src/signaling/messages";
 import type { ChatMessage } from "../src/signaling/room";
 
-function message(id: number): ChatMessage {
-  return { id, peerId: "p", text: `message ${id}`, at: id };
+const START = Date.parse("2026-11-29T12:00:00Z");
+
+function message(id: number, at = id): ChatMessage {
+  return { id, peerId: "p", text: `message ${id}`, at: new Date(START + 1000 * at).toISOString() };
 }
 
 describe("a chat", () => {
@@ -15,6 +17,11 @@ describe("a chat", () => {
     const again = withChat(later, [message(1), message(2), message(3), message(4)]);
     expect(again.map(({ id }) => id)).toEqual([1, 2, 3, 4]);
     expect(withChat(again, [message(2)])).toBe(again);
+  });
+
+  it("goes on after another process of the streamer has begun to count anew", () => {
+    const all = withChat([message(1), message(2)], [message(1, 60)]);
+    expect(all.map(({ at }) => Date.parse(at) - START)).toEqual([1000, 2000, 60_000]);
   });
 
   it("forgets the oldest", () => {

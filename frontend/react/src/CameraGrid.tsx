@@ -18,21 +18,21 @@ export type CameraGridProps = {
   readonly server: string | URL;
   /** Shown to the server, where it asks for one. */
   readonly token?: TokenSource;
-  /** What to show, in order. Another stream in a place is a switch, not another connection. */
+  /** The streams, in order. Changing the stream of a tile switches it, without another connection. */
   readonly slots: readonly GridSlot[];
   /** All sound off. Default: true. */
   readonly muted?: boolean;
-  /** Which streams are heard: the one that is enlarged, the first, or all. Default: `focused`. */
+  /** Which streams are heard: the enlarged one, the first, or all. Default: `focused`. */
   readonly audio?: AudioMode;
   /** Columns; chosen from the number of streams when absent. */
   readonly columns?: number;
   /** Called with the streams in their new order when somebody has dragged a tile to another place. */
   readonly onRearrange?: (streams: readonly string[]) => void;
-  /** Gets the connection, for what the components do not show. */
+  /** Receives the client, for what the components do not offer. */
   readonly onClient?: (client: MultiStreamClient) => void;
 };
 
-/** Marks what is dragged as a tile of a grid. */
+/** The type of dragged tiles. */
 const DRAG_TYPE = "application/x-oriel-tile";
 
 /**
@@ -44,7 +44,7 @@ const DRAG_TYPE = "application/x-oriel-tile";
  */
 export function CameraGrid(props: CameraGridProps) {
   const { server, token = null, slots, muted = true, audio = "focused", columns, onClient, onRearrange } = props;
-  // By content: a list that is made anew on each rendering is still the same list.
+  // Compared by content: an equal list of another rendering is the same list.
   const key = JSON.stringify(slots);
   const base = useMemo(() => normalise(JSON.parse(key) as GridSlot[]), [key]);
   const [enlarged, setEnlarged] = useState<number | null>(null);
@@ -195,7 +195,7 @@ function dragging(slot: number, setOver: (over: boolean) => void, onMove: (from:
   };
 }
 
-/** What nobody can see is not sent. */
+/** Pauses slots that are out of view. */
 function usePausedOutOfView(
   client: MultiStreamClient | null,
   slot: number,

@@ -1,8 +1,8 @@
-/** What a grid is asked to show, as plain data. Pure. */
+/** The slots of a grid, as plain data. Pure. */
 
 import type { SlotConfig, SlotState, SlotStatus } from "@oriel/client";
 
-/** A stream by its name, or with more said about it. */
+/** A stream by its name, or with options. */
 export type GridSlot =
   | string
   | {
@@ -23,7 +23,7 @@ export type Tile = {
   readonly label: string;
 };
 
-/** The tiles of a grid, in order; each has the slot of its place. */
+/** The tiles of a grid, in order; each uses the slot of its position. */
 export function normalise(slots: readonly GridSlot[]): Tile[] {
   return slots.map((entry, slot) => {
     const {
@@ -42,7 +42,7 @@ export function normalise(slots: readonly GridSlot[]): Tile[] {
   });
 }
 
-/** The order after one of its members was put to the place of another; the same if either is none. */
+/** The order after one member was moved to the place of another; unchanged if either is missing. */
 export function moved(order: readonly number[], from: number, to: number): readonly number[] {
   const [place, target] = [order.indexOf(from), order.indexOf(to)];
   if (place < 0 || target < 0 || place === target) return order;
@@ -51,7 +51,7 @@ export function moved(order: readonly number[], from: number, to: number): reado
   return after;
 }
 
-/** What the slots of a new session are to show. */
+/** The wanted content of the slots of a new session. */
 export function configsOf(tiles: readonly Tile[]): SlotConfig[] {
   return tiles.map(({ slot, stream, quality }) => ({ slot, stream, quality }));
 }
@@ -83,7 +83,7 @@ const ERRORS: Readonly<Record<string, string>> = {
   source_failed: "The source failed",
 };
 
-/** What a person is told of a slot beyond the word of its state; null when there is nothing to say. */
+/** A description of a slot's state for people, beyond its name; null when there is none. */
 export function explain(status: SlotStatus | null): string | null {
   if (status === null) return "Connecting…";
   switch (status.status) {

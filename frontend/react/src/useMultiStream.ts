@@ -16,7 +16,7 @@ export type MultiStream = {
   readonly state: ClientState;
   /** By slot. */
   readonly statuses: ReadonlyMap<number, SlotStatus>;
-  /** Why the server takes no such session; null unless it refused one. */
+  /** Why the server refused the session; null unless it did. */
   readonly refused: string | null;
 };
 
@@ -41,7 +41,7 @@ export function useMultiStream(
   const shown = useRef(tiles);
   const url = String(server);
   const count = tiles.length;
-  // What the session that is about to be made shows; later changes are switches.
+  // The initial slots of the session; later changes are switches.
   const latest = useRef(tiles);
   // Read at each connection: another token is no reason to make another one.
   const latestToken = useRef(token);
@@ -87,7 +87,7 @@ export function useMultiStream(
     const changed = changedTiles(shown.current, tiles);
     shown.current = tiles;
     for (const { slot, stream, quality } of changed) {
-      // How it went is told by the slot's status.
+      // The result shows in the slot's status.
       client.switchStream(slot, stream, quality).catch(() => undefined);
     }
   }, [client, tiles]);

@@ -26,7 +26,7 @@ const BACKLOG: usize = 4096;
 
 /// The shard is too far behind for commands on behalf of peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub struct Backlogged;
 
 /// A command was lost, which nothing would repair: the session cannot go on with this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,10 +62,10 @@ impl Commands {
     /// Sends a command on behalf of a peer.
     ///
     /// # Errors
-    /// [`Busy`] when the shard is far behind; the peer is to be told.
-    pub fn offer(&mut self, command: Command) -> Result<(), Busy> {
+    /// [`Backlogged`] when the shard is far behind; the peer is to be told.
+    pub fn offer(&mut self, command: Command) -> Result<(), Backlogged> {
         if self.backlog.len() >= BACKLOG_FOR_PEERS {
-            return Err(Busy);
+            return Err(Backlogged);
         }
         self.send(command);
         Ok(())

@@ -21,7 +21,7 @@ const FLOWING: Duration = Duration::from_secs(1);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// One feed.
-pub struct Feed {
+pub struct FeedState {
     /// The latest units; empty for sound.
     pub gop: Gop,
     requests: KeyframeRequests,
@@ -60,7 +60,7 @@ impl Rate {
 #[derive(Default)]
 pub struct Feeds {
     shard: usize,
-    feeds: BTreeMap<FeedId, Feed>,
+    feeds: BTreeMap<FeedId, FeedState>,
 }
 
 impl Feeds {
@@ -77,7 +77,7 @@ impl Feeds {
         let online = true;
         let codec = None;
         let rate = Rate::default();
-        self.feeds.insert(id, Feed { gop, requests, demand, watchers, online, codec, rate });
+        self.feeds.insert(id, FeedState { gop, requests, demand, watchers, online, codec, rate });
     }
 
     /// A feed that nothing is bound to any more.
@@ -118,7 +118,7 @@ impl Feeds {
     }
 
     /// One feed.
-    pub fn get(&self, id: FeedId) -> Option<&Feed> {
+    pub fn get(&self, id: FeedId) -> Option<&FeedState> {
         self.feeds.get(&id)
     }
 
@@ -204,7 +204,7 @@ impl Feeds {
     }
 }
 
-impl Feed {
+impl FeedState {
     fn add_watcher(&mut self) {
         self.watchers += 1;
         self.demand.add_watcher();

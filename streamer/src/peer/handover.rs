@@ -213,7 +213,7 @@ impl Thread {
                 tracing::debug!(%error, "handover: the web-server is gone");
                 self.server = None;
             }
-            self.look();
+            self.check_socket();
         }
     }
 
@@ -318,7 +318,7 @@ impl Thread {
     }
 
     /// A web-server that starts must find the socket, whatever has been deleted.
-    fn look(&mut self) {
+    fn check_socket(&mut self) {
         if self.path.exists() {
             return;
         }

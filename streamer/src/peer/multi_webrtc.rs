@@ -172,7 +172,8 @@ impl Client {
     fn mouse(&mut self, reader: &mut Reader<'_>, size: (u32, u32)) -> Option<Input> {
         match reader.u8()? {
             0 => {
-                let (dx, dy) = (reader.i16()?, reader.i16()?);
+                let dx = reader.i16()?;
+                let dy = reader.i16()?;
                 self.total.0 += f64::from(dx);
                 self.total.1 += f64::from(dy);
                 self.at = None;
@@ -185,8 +186,10 @@ impl Client {
                 }))
             }
             1 => {
-                let (x, y) = (reader.i16()?, reader.i16()?);
-                let (width, height) = (reader.i16()?, reader.i16()?);
+                let x = reader.i16()?;
+                let y = reader.i16()?;
+                let width = reader.i16()?;
+                let height = reader.i16()?;
                 if width <= 0 || height <= 0 {
                     return None;
                 }
@@ -209,11 +212,13 @@ impl Client {
                 Some(Input::Keys(KeysMessage::Button { slot: SLOT, button, down, at: self.at }))
             }
             3 => {
-                let (dx, dy) = (f64::from(reader.i16()?), f64::from(reader.i16()?));
+                let dx = f64::from(reader.i16()?);
+                let dy = f64::from(reader.i16()?);
                 Some(wheel(dx / NOTCH, dy / NOTCH))
             }
             4 => {
-                let (dx, dy) = (f64::from(reader.i8()?), f64::from(reader.i8()?));
+                let dx = f64::from(reader.i8()?);
+                let dy = f64::from(reader.i8()?);
                 let notches = |n: f64| if n.abs() > MAX_NOTCHES { n / NOTCH } else { n };
                 Some(wheel(notches(dx), notches(dy)))
             }
@@ -224,7 +229,8 @@ impl Client {
     fn touch(&mut self, now: Instant, reader: &mut Reader<'_>, size: (u32, u32)) -> Option<Input> {
         let kind = reader.u8()?;
         let touch = reader.u32()?;
-        let (x, y) = (f64::from(reader.f32()?), f64::from(reader.f32()?));
+        let x = f64::from(reader.f32()?);
+        let y = f64::from(reader.f32()?);
         // Force and radii are not used, but a message without them is incomplete.
         reader.skip(14)?;
         let at = position(x, y, size)?;
@@ -279,7 +285,8 @@ impl Client {
         }
         let known = self.pads.get_mut(&pad).filter(|known| known.state != state)?;
         known.state = state;
-        let (sticks, seq) = (state.sticks, self.next());
+        let sticks = state.sticks;
+        let seq = self.next();
         Some(Input::Motion(MotionMessage::Pad { slot: SLOT, seq, pad, triggers, sticks }))
     }
 

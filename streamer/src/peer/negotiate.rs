@@ -105,7 +105,8 @@ fn codec(
     rtcp_feedback: Vec<RTCPFeedback>,
     payload_type: u8,
 ) -> RTCRtpCodecParameters {
-    let (mime_type, sdp_fmtp_line) = (mime.into(), fmtp.into());
+    let mime_type = mime.into();
+    let sdp_fmtp_line = fmtp.into();
     let rtp_codec = RTCRtpCodec { mime_type, clock_rate, channels, sdp_fmtp_line, rtcp_feedback };
     RTCRtpCodecParameters { rtp_codec, payload_type }
 }
@@ -130,7 +131,8 @@ pub fn add_slot(
             active: true,
             ..Default::default()
         };
-        let (stream, track) = (format!("slot{slot}"), format!("{name}{slot}"));
+        let stream = format!("slot{slot}");
+        let track = format!("{name}{slot}");
         let track = MediaStreamTrack::new(stream, track, String::new(), kind, vec![encoding]);
         let direction = RTCRtpTransceiverDirection::Sendonly;
         pc.add_transceiver_from_track(

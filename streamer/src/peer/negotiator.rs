@@ -225,12 +225,12 @@ impl Negotiator {
 
 /// Waiting jobs. An existing peer has at most one; those of new peers are bounded by their bytes.
 struct Waiting<T> {
-    urgent: VecDeque<Entry<T>>,
-    others: VecDeque<Entry<T>>,
+    urgent: VecDeque<Queued<T>>,
+    others: VecDeque<Queued<T>>,
     bytes: usize,
 }
 
-struct Entry<T> {
+struct Queued<T> {
     key: Key,
     bytes: usize,
     work: T,
@@ -249,18 +249,18 @@ impl<T> Waiting<T> {
         }
         self.bytes += bytes;
         let queue = if urgent { &mut self.urgent } else { &mut self.others };
-        queue.push_back(Entry { key, bytes, work });
+        queue.push_back(Queued { key, bytes, work });
         Ok(())
     }
 
     fn pop(&mut self) -> Option<(Key, T)> {
-        let Entry { key, bytes, work } = self.urgent.pop_front().or_else(|| self.others.pop_front())?;
+        let Queued { key, bytes, work } = self.urgent.pop_front().or_else(|| self.others.pop_front())?;
         self.bytes -= bytes;
         Some((key, work))
     }
 
     fn withdraw(&mut self, key: Key) -> Option<T> {
-        let at = |queue: &VecDeque<Entry<T>>| queue.iter().position(|entry| entry.key == key);
+        let at = |queue: &VecDeque<Queued<T>>| queue.iter().position(|entry| entry.key == key);
         let entry = match at(&self.urgent) {
             Some(n) => self.urgent.remove(n),
             None => at(&self.others).and_then(|n| self.others.remove(n)),

@@ -297,16 +297,16 @@ impl VideoWriter {
     }
 
     /// A sender report at `now` (time on the streamer's clock); `None` while nothing was sent.
-    pub fn report(&self, now: u64) -> Option<Report> {
+    pub fn report(&self, now: u64) -> Option<SenderInfo> {
         let rtp_time = (now as u32).wrapping_add(self.offset);
-        let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
+        let report = SenderInfo { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
         (self.packets > 0).then_some(report)
     }
 }
 
 /// Numbers of a sender report (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
+pub struct SenderInfo {
     /// SSRC of the stream.
     pub ssrc: u32,
     /// The report's moment in the stream's timestamps.
@@ -370,9 +370,9 @@ impl AudioWriter {
     }
 
     /// As [`VideoWriter::report`]; `now` in ticks of the sound's clock.
-    pub fn report(&self, now: u64) -> Option<Report> {
+    pub fn report(&self, now: u64) -> Option<SenderInfo> {
         let rtp_time = (now as u32).wrapping_add(self.offset);
-        let report = Report { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
+        let report = SenderInfo { ssrc: self.ssrc, rtp_time, packets: self.packets, octets: self.octets };
         (self.packets > 0).then_some(report)
     }
 }
@@ -386,7 +386,8 @@ mod tests {
 
     fn unit(number: u64, keyframe: bool, time: u64) -> Arc<VideoUnit> {
         let payloads = vec![Bytes::from(vec![number as u8; 10]), Bytes::from(vec![number as u8; 5])];
-        let (codec, captured) = (VideoCodec::H264, Instant::now());
+        let codec = VideoCodec::H264;
+        let captured = Instant::now();
         Arc::new(VideoUnit { number, codec, keyframe, captured, time, payloads, bytes: 15 })
     }
 
@@ -476,8 +477,11 @@ mod tests {
     fn a_slot_goes_from_one_codec_to_another_and_its_pictures_are_numbered_through() {
         let vp8 = |number| {
             let unit = AccessUnit { codec: VideoCodec::VP8, ..AccessUnit::sample(&[0; 20], true) };
-            let (payloads, bytes) = (packetize::payloads(&unit, number), 24);
-            let (codec, keyframe, captured) = (VideoCodec::VP8, number % 2 == 0, unit.captured);
+            let payloads = packetize::payloads(&unit, number);
+            let bytes = 24;
+            let codec = VideoCodec::VP8;
+            let keyframe = number % 2 == 0;
+            let captured = unit.captured;
             Arc::new(VideoUnit { number, codec, keyframe, captured, time: number, payloads, bytes })
         };
         let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());

@@ -184,7 +184,9 @@ impl Sockets {
         let candidates =
             Candidates { udp: candidates_ips.iter().filter_map(port_of).collect(), tcp: tcp.collect() };
         let receive_buffer = vec![0; BATCH_SIZE * 2048 * 16].into_boxed_slice();
-        let (batch, counts, max_segments) = (Batch::default(), SendCounts::default(), max_segments(&sockets));
+        let batch = Batch::default();
+        let counts = SendCounts::default();
+        let max_segments = max_segments(&sockets);
         let tcp = tcp::Connections::default();
         Ok(Self { sockets, tcp, candidates, receive_buffer, batch, max_segments, counts })
     }
@@ -206,7 +208,8 @@ impl Sockets {
 
     /// What was sent so far.
     pub fn counts(&self) -> SendCounts {
-        let (udp, tcp) = (self.counts, self.tcp.counts());
+        let udp = self.counts;
+        let tcp = self.tcp.counts();
         SendCounts {
             calls: udp.calls + tcp.calls,
             bytes: udp.bytes + tcp.bytes,
@@ -417,7 +420,8 @@ mod tests {
     fn equal_datagrams_leave_in_one_call_and_arrive_as_they_were() {
         let (mut sender, mut receiver) =
             (Sockets::bind(&loopback()).unwrap(), Sockets::bind(&loopback()).unwrap());
-        let (local, to) = (sender.candidates().udp[0], receiver.candidates().udp[0]);
+        let local = sender.candidates().udp[0];
+        let to = receiver.candidates().udp[0];
         let sent: Vec<Vec<u8>> =
             [100, 100, 100, 40, 100, 7].iter().map(|&len| vec![len as u8; len]).collect();
         for data in &sent {

@@ -12,7 +12,7 @@ use common::spec::SourceSpec;
 
 use super::effects::{Effect, RenditionStart, SourceStart, Work};
 use super::shards::general;
-use super::sources::{Early, Entry, Life, Shown, Waiter};
+use super::sources::{Early, Life, Shown, SourceEntry, Waiter};
 use super::{DesktopCursor, MAIN_SLOT, Now, Session};
 use crate::feed::Tapping;
 use crate::input;
@@ -49,7 +49,7 @@ impl Session {
         for feed in [&video, &audio] {
             self.command_all(|| Command::AddFeed { feed: feed.id, demand: feed.demand.clone() });
         }
-        self.sources.insert(name, Entry::new(spec, temporary, video, audio));
+        self.sources.insert(name, SourceEntry::new(spec, temporary, video, audio));
         Ok(())
     }
 
@@ -331,7 +331,7 @@ impl Session {
     /// When the process is out of descriptors.
     pub(super) fn prepare(&mut self, shown: &Shown) -> std::io::Result<()> {
         let Some(height) = shown.height else { return Ok(()) };
-        let known = |entry: &Entry| entry.renditions.contains_key(&height);
+        let known = |entry: &SourceEntry| entry.renditions.contains_key(&height);
         if self.sources.get(&shown.source).is_none_or(known) {
             return Ok(());
         }
@@ -385,7 +385,7 @@ impl Session {
 
     /// Whether a source gives pictures, for whoever shows one of its feeds.
     fn set_online(&mut self, name: &str, online: bool) {
-        let feeds = self.sources.get(name).into_iter().flat_map(Entry::feeds);
+        let feeds = self.sources.get(name).into_iter().flat_map(SourceEntry::feeds);
         for feed in feeds.map(|feed| feed.id).collect::<Vec<_>>() {
             self.command_all(|| Command::FeedOnline { feed, online });
         }

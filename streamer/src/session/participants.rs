@@ -95,8 +95,8 @@ impl Session {
         if kind == PublishKind::Microphone {
             self.room.mute(now.instant, whom);
         }
-        self.unpublish(now, whom, kind, Some("a moderator has ended it"));
         tracing::info!(peer = %whom, %by, ?kind, "muted");
+        self.unpublish(now, whom, kind, Some("a moderator has ended it"));
         self.effects.signal_peer(whom, ServerMessage::MutedBy { peer_id: by, kind });
         self.participants(now);
         Ok(())

@@ -230,9 +230,11 @@ impl Peers {
     /// Every WebSocket is gone, with the web-server.
     pub fn detach_all(&mut self, now: Instant) {
         self.unreachable = true;
-        let attached = |entry: &&mut Entry| matches!(entry.presence, Presence::Attached { .. });
-        let detach = |entry: &mut Entry| entry.presence = Presence::Detached { since: now };
-        self.entries.values_mut().filter(attached).for_each(detach);
+        for entry in self.entries.values_mut() {
+            if matches!(entry.presence, Presence::Attached { .. }) {
+                entry.presence = Presence::Detached { since: now };
+            }
+        }
     }
 
     /// There is a web-server again: those whose connection lives only by coming back have their time from now.

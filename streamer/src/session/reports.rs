@@ -123,7 +123,8 @@ impl Session {
             input::Notice::Pointer(notice) => self.pointer(notice),
             input::Notice::Refused(peer) => {
                 let message = "too much waits for the text that is being typed".to_owned();
-                let (channel, code) = (Channel::Keys.label().to_owned(), "busy".to_owned());
+                let channel = Channel::Keys.label().to_owned();
+                let code = "busy".to_owned();
                 let text = general(&GeneralMessage::Error { channel, code, message });
                 self.say_to(peer, text);
             }

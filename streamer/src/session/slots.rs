@@ -238,7 +238,8 @@ impl Session {
                 }
                 Err(why) => {
                     let error = Some(why.code().to_owned());
-                    let (status, request_id) = (SlotState::Error, request);
+                    let status = SlotState::Error;
+                    let request_id = request;
                     let status =
                         ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
                     return self.effects.signal_peer(peer, status);
@@ -392,7 +393,9 @@ impl Session {
             self.peers.unfulfilled(peer, slot).filter(|_| status == SlotState::Inactive)
         {
             let SlotConfig { slot, stream, quality } = wish.clone();
-            let (status, error, request_id) = (SlotState::Error, Some(why.to_owned()), None);
+            let status = SlotState::Error;
+            let error = Some(why.to_owned());
+            let request_id = None;
             return ServerMessage::SlotStatus { slot, stream, quality, status, error, request_id };
         }
         let shown = self.seen_by(peer, slot).cloned();

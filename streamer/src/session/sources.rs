@@ -116,7 +116,7 @@ pub enum Early {
 }
 
 /// One source.
-pub struct Entry {
+pub struct SourceEntry {
     /// What it is.
     pub spec: SourceSpec,
     /// Made for a slot: it goes when nothing shows it any more.
@@ -144,7 +144,7 @@ pub struct Entry {
     unwanted: Option<Instant>,
 }
 
-impl Entry {
+impl SourceEntry {
     /// A source that is not running.
     pub fn new(spec: SourceSpec, temporary: bool, video: Feed, audio: Feed) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl Entry {
     }
 
     /// Name of the source that it encodes anew, if `others` has it.
-    pub fn upstream<'a>(&self, others: &'a BTreeMap<SourceName, Entry>) -> Option<&'a str> {
+    pub fn upstream<'a>(&self, others: &'a BTreeMap<SourceName, SourceEntry>) -> Option<&'a str> {
         let SourceSpec::Ffmpeg(spec) = &self.spec else { return None };
         others.get_key_value(spec.input.expose()).map(|(name, _)| name.as_str())
     }
@@ -239,7 +239,7 @@ impl Entry {
 /// All sources, by name.
 #[derive(Default)]
 pub struct Sources {
-    entries: BTreeMap<SourceName, Entry>,
+    entries: BTreeMap<SourceName, SourceEntry>,
     next_feed: u32,
     next_key: u64,
 }
@@ -263,37 +263,37 @@ impl Sources {
     }
 
     /// Adds a source.
-    pub fn insert(&mut self, name: SourceName, entry: Entry) {
+    pub fn insert(&mut self, name: SourceName, entry: SourceEntry) {
         self.entries.insert(name, entry);
     }
 
     /// Forgets a source.
-    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+    pub fn remove(&mut self, name: &str) -> Option<SourceEntry> {
         self.entries.remove(name)
     }
 
     /// All of them, by value.
-    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+    pub fn into_entries(self) -> impl Iterator<Item = SourceEntry> {
         self.entries.into_values()
     }
 
     /// All of them.
-    pub fn all(&self) -> &BTreeMap<SourceName, Entry> {
+    pub fn all(&self) -> &BTreeMap<SourceName, SourceEntry> {
         &self.entries
     }
 
     /// All of them.
-    pub fn all_mut(&mut self) -> &mut BTreeMap<SourceName, Entry> {
+    pub fn all_mut(&mut self) -> &mut BTreeMap<SourceName, SourceEntry> {
         &mut self.entries
     }
 
     /// One of them.
-    pub fn get(&self, name: &str) -> Option<&Entry> {
+    pub fn get(&self, name: &str) -> Option<&SourceEntry> {
         self.entries.get(name)
     }
 
     /// One of them.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut SourceEntry> {
         self.entries.get_mut(name)
     }
 
@@ -303,7 +303,7 @@ impl Sources {
     }
 
     /// What the session is about.
-    pub fn main(&self) -> Option<&Entry> {
+    pub fn main(&self) -> Option<&SourceEntry> {
         self.get(MAIN_SOURCE)
     }
 
@@ -399,8 +399,9 @@ mod tests {
         let mut sources = Sources::default();
         for (name, spec) in specs {
             let spec = spec.parse::<StreamSpec>().unwrap().0;
-            let (video, audio) = (sources.feed().unwrap(), sources.feed().unwrap());
-            sources.insert((*name).to_owned(), Entry::new(spec, false, video, audio));
+            let video = sources.feed().unwrap();
+            let audio = sources.feed().unwrap();
+            sources.insert((*name).to_owned(), SourceEntry::new(spec, false, video, audio));
         }
         sources
     }

@@ -65,7 +65,8 @@ impl Program {
 
     /// Reads the clipboard as `target`: the type and the bytes, or nothing if it is refused.
     fn read(&self, target: &str) -> Option<(u32, Vec<u8>)> {
-        let (selection, property) = (self.atom("CLIPBOARD"), self.atom("HERE"));
+        let selection = self.atom("CLIPBOARD");
+        let property = self.atom("HERE");
         self.x
             .convert_selection(self.window, selection, self.atom(target), property, x11rb::CURRENT_TIME)
             .unwrap();
@@ -143,7 +144,8 @@ impl Program {
     }
 
     fn serve(&self, request: &SelectionRequestEvent, things: &[(u32, Vec<u8>)], way: Way) {
-        let (to, property) = (request.requestor, request.property);
+        let to = request.requestor;
+        let property = request.property;
         let mut notify = SelectionNotifyEvent {
             response_type: SELECTION_NOTIFY_EVENT,
             sequence: 0,
@@ -297,7 +299,8 @@ fn a_text_of_ours_is_given_to_programs() {
 fn a_text_of_ours_is_told_of_once_with_who_set_it() {
     let desk = Desk::start();
     let (clipboard, mut events) = start(&desk);
-    let (a, b) = (Actor::Peer(PeerId::unique()), Actor::Peer(PeerId::unique()));
+    let a = Actor::Peer(PeerId::unique());
+    let b = Actor::Peer(PeerId::unique());
     // Given back by everybody who was told of it, it is no news.
     for by in [a, b, a] {
         set(&clipboard, "one", by).unwrap();
@@ -312,7 +315,8 @@ fn a_text_of_ours_is_told_of_once_with_who_set_it() {
     set(&clipboard, "of a program", b).unwrap();
     set(&clipboard, "one", b).unwrap();
     heard.push(told(&mut events));
-    let (api, program) = (Some(Actor::Api), ("of a program", None));
+    let api = Some(Actor::Api);
+    let program = ("of a program", None);
     let expected = [("one", Some(a)), ("two", api), ("two", api), program, ("one", Some(b))];
     assert_eq!(heard, expected.map(|(text, by)| (text.to_owned(), by)));
 }
@@ -422,7 +426,8 @@ fn a_picture_of_ours_is_given_to_programs_in_pieces() {
         put(&clipboard, content.clone(), Actor::Api).unwrap();
         let (offer, _) = told_all(&mut events);
         assert_eq!((offer.types, offer.content), (vec![ClipboardType::Png], Content::default()));
-        let (one, other) = (Program::start(&desk), Program::start(&desk));
+        let one = Program::start(&desk);
+        let other = Program::start(&desk);
         let targets = one.targets();
         assert!(targets.iter().any(|name| name == "image/png"), "{targets:?}");
         assert_eq!(one.read("UTF8_STRING"), None);
@@ -532,7 +537,8 @@ fn many_who_ask_at_once_are_all_answered() {
     let (sender, receiver): (SyncSender<usize>, _) = sync_channel(10);
     std::thread::scope(|scope| {
         for _ in 0..10 {
-            let (clipboard, sender) = (&clipboard, sender.clone());
+            let clipboard = &clipboard;
+            let sender = sender.clone();
             scope.spawn(move || sender.send(text(clipboard).unwrap().len()).unwrap());
         }
     });

@@ -43,7 +43,8 @@ impl Window {
             | EventMask::POINTER_MOTION
             | EventMask::EXPOSURE;
         let aux = CreateWindowAux::new().event_mask(events).background_pixel(1);
-        let (w, h) = (root.width_in_pixels, root.height_in_pixels);
+        let w = root.width_in_pixels;
+        let h = root.height_in_pixels;
         x.create_window(24, window, root.root, 0, 0, w, h, 0, WindowClass::INPUT_OUTPUT, 0, &aux).unwrap();
         x.map_window(window).unwrap();
         x.flush().unwrap();

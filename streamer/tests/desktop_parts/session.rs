@@ -52,7 +52,8 @@ fn an_x_server_lets_in_who_has_the_cookie_and_leaves_nothing() {
     let stranger = Display { xauthority: Some(stranger.path().into()), ..display };
     assert!(stranger.connect().is_err(), "without the cookie nobody is let in");
 
-    let (socket, pid) = (format!("/tmp/.X11-unix/X{}", number(&desk.server)), desk.server.pid());
+    let socket = format!("/tmp/.X11-unix/X{}", number(&desk.server));
+    let pid = desk.server.pid();
     assert!(Path::new(&socket).exists());
     drop(desk);
     assert!(!is_alive(pid.as_raw_nonzero().get()));

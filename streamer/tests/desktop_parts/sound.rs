@@ -113,7 +113,8 @@ fn sound_arrives_with_its_time_and_silence_does_not() {
     assert!((45..=120).contains(&packets.len()), "500 ms and a short tail, not {} packets", packets.len());
     let loud = level(&packets).iter().filter(|level| **level > 5000).count();
     assert!((40..=57).contains(&loud), "{loud} packets have the tone");
-    let (first, last) = (packets[0].captured, packets[packets.len() - 1].captured);
+    let first = packets[0].captured;
+    let last = packets[packets.len() - 1].captured;
     assert!(first > started && last < ended + Duration::from_millis(100));
     let gaps: Vec<u128> =
         packets.windows(2).map(|pair| (pair[1].captured - pair[0].captured).as_millis()).collect();

@@ -200,7 +200,8 @@ fn its_output_lists_the_usual_sizes_and_its_own() {
     // As a game does that wants the whole screen.
     let resources = painter.x.randr_get_screen_resources_current(painter.root).unwrap().reply().unwrap();
     let mode = resources.modes.iter().find(|mode| (mode.width, mode.height) == (1024, 768)).unwrap().id;
-    let (now, rotation) = (x11rb::CURRENT_TIME, randr::Rotation::ROTATE0);
+    let now = x11rb::CURRENT_TIME;
+    let rotation = randr::Rotation::ROTATE0;
     let set = painter.x.randr_set_crtc_config(
         resources.crtcs[0],
         now,

@@ -435,7 +435,8 @@ fn free_port() -> u16 {
 
 #[test]
 fn cameras_by_rtmp_and_srt_are_read() {
-    let (rtmp, srt) = (free_port(), free_port());
+    let rtmp = free_port();
+    let srt = free_port();
     for (output, input) in [
         (
             format!("-f flv -listen 1 rtmp://127.0.0.1:{rtmp}/live/cam"),

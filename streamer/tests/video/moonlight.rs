@@ -136,7 +136,8 @@ fn what_is_lost_is_replaced_or_asked_for_anew_and_never_shown_broken() {
         let lost = numbers[89] - numbers[0] - 89;
         let known = stage.host.get().unwrap();
         eprintln!("{kind} {share}: {lost} frames missing, {known:?}");
-        let (blocks, hopeless) = (host.counter("video_blocks"), host.counter("video_blocks_lost"));
+        let blocks = host.counter("video_blocks");
+        let hopeless = host.counter("video_blocks_lost");
         assert!(hopeless * 2 < blocks, "the test's own losses are too much: {hopeless} of {blocks}");
         no_complaints(&host);
     }

@@ -107,7 +107,8 @@ fn what_moves_is_seen_and_unwatched_it_costs_nothing() {
     let frames = stage.source.frames().unwrap();
     crate::painter::until("the reader to go", || (!frames.wanted()).then_some(()));
     small.rest();
-    let (encoded, converted) = (small.counters.encoded.get(), stage.counters.converted_bytes.get());
+    let encoded = small.counters.encoded.get();
+    let converted = stage.counters.converted_bytes.get();
     let captured = stage.counters.captured.get();
     program.paint(window, RED);
     program.paint(window, GREEN);

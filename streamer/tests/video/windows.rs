@@ -57,7 +57,8 @@ fn share(desktop: &Stage, window: u32) -> Stage {
 /// All of a picture, up to its edges, has this colour.
 fn is_all(decoded: &Decoded, colour: Colour) -> bool {
     let Size { width, height } = decoded.size;
-    let (xs, ys) = ([2, width / 2, width - 3], [2, height / 2, height - 3]);
+    let xs = [2, width / 2, width - 3];
+    let ys = [2, height / 2, height - 3];
     xs.into_iter().all(|x| ys.into_iter().all(|y| decoded.shows(x, y, colour.1)))
 }
 
@@ -79,7 +80,8 @@ fn the_list_has_what_can_be_shared_the_topmost_first() {
         program.x.create_window(0, popup, program.root, 0, 0, 99, 99, 0, class, 0, &aux).unwrap();
         program.show(popup);
         let panel = program.create("panel", GREEN, (0, 500), (100, 50));
-        let (kind, dock) = (program.atom("_NET_WM_WINDOW_TYPE"), program.atom("_NET_WM_WINDOW_TYPE_DOCK"));
+        let kind = program.atom("_NET_WM_WINDOW_TYPE");
+        let dock = program.atom("_NET_WM_WINDOW_TYPE_DOCK");
         program.x.change_property32(PropMode::REPLACE, panel, kind, AtomEnum::ATOM, &[dock]).unwrap();
         program.show(panel);
         program.raise(above);
@@ -88,7 +90,8 @@ fn the_list_has_what_can_be_shared_the_topmost_first() {
         program.focus(below);
         until("the focus", || listed(desktop, below).focused.then_some(()));
         let expected = |id, title: &str, width, height, focused| {
-            let (title, app) = (title.to_owned(), "Tester".to_owned());
+            let title = title.to_owned();
+            let app = "Tester".to_owned();
             Window { id, title, app, width, height, focused }
         };
         let top = expected(above, "Above", 320, 240, false);
@@ -114,14 +117,17 @@ fn the_order_is_that_of_the_screen_whatever_the_window_manager_says() {
         program.show(frame);
         (frame, client)
     };
-    let (red, green, blue) = (framed("red", RED), framed("green", GREEN), framed("blue", BLUE));
+    let red = framed("red", RED);
+    let green = framed("green", GREEN);
+    let blue = framed("blue", BLUE);
     let put = |window, name: &str, kind: AtomEnum, words: &[u32]| {
         program.x.change_property32(PropMode::REPLACE, window, program.atom(name), kind, words).unwrap();
     };
     let check = "_NET_SUPPORTING_WM_CHECK";
     let manager = program.create("manager", RED, (0, 0), (1, 1));
     put(manager, check, AtomEnum::WINDOW, &[manager]);
-    let (list_of_all, stacking) = ("_NET_CLIENT_LIST", "_NET_CLIENT_LIST_STACKING");
+    let list_of_all = "_NET_CLIENT_LIST";
+    let stacking = "_NET_CLIENT_LIST_STACKING";
     put(
         program.root,
         "_NET_SUPPORTED",
@@ -342,11 +348,13 @@ fn its_menus_are_in_its_picture_at_their_places_and_other_programs_are_not() {
         stranger.close(tooltip);
         // What a window of the program is there for is where that is.
         let dialog = program.create("dialog", GREEN, (x + 200, y + 20), (60, 40));
-        let (name, kind) = (AtomEnum::WM_TRANSIENT_FOR, AtomEnum::WINDOW);
+        let name = AtomEnum::WM_TRANSIENT_FOR;
+        let kind = AtomEnum::WINDOW;
         program.x.change_property32(PropMode::REPLACE, dialog, name, kind, &[window]).unwrap();
         program.show(dialog);
         let (dx, dy) = program.place(dialog);
-        let (dx, dy) = (i32::from(dx - x) + 30, i32::from(dy - y) + 20);
+        let dx = i32::from(dx - x) + 30;
+        let dy = i32::from(dy - y) + 20;
         let within = (0..300).contains(&dx) && (0..200).contains(&dy);
         if within {
             let at = (dx.cast_unsigned(), dy.cast_unsigned());

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
+import { tooWide } from "./support/layout.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -43,20 +44,6 @@ async function onPhone(path: string, init?: () => void): Promise<Page> {
   return page;
 }
 
-/** What reaches over the sides of the page, as a person sees it: also what a page that clips hides. */
-function tooWide(page: Page): Promise<string[]> {
-  return page.evaluate(() => {
-    const width = document.documentElement.clientWidth;
-    const over = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) => {
-      if (!element.checkVisibility({ visibilityProperty: true })) return false;
-      const { left, right, width: own } = element.getBoundingClientRect();
-      return own > 0 && (left < -1 || right > width + 1);
-    });
-    const names = over.map((element) => `${element.tagName}.${element.className}`);
-    return document.documentElement.scrollWidth > width ? [...names, "the page scrolls"] : names;
-  });
-}
-
 async function fits(page: Page): Promise<void> {
   assert.equal(await page.evaluate(() => innerWidth), PHONE.width, "the page is laid out for the phone");
   assert.deepEqual(await tooWide(page), []);
@@ -70,7 +57,7 @@ async function viewer(init?: () => void): Promise<Page> {
   return page;
 }
 
-test("list, create dialog, grid and hosts fit a phone", async () => {
+test("list, create dialog, grid, hosts and rooms fit a phone", async () => {
   const page = await onPhone("");
   await page.waitForSelector(`[data-testid=streamers] >> text=${LONG}`);
   await fits(page);
@@ -88,9 +75,9 @@ test("list, create dialog, grid and hosts fit a phone", async () => {
   );
   assert.ok(fields.every((y) => y !== undefined && y === fields[0]), `fields in one line: ${fields.join()}`);
   await page.context().close();
-  for (const path of ["grid", "hosts"]) {
+  for (const path of ["grid", "hosts", "rooms"]) {
     const other = await onPhone(path);
-    await other.waitForSelector("[data-testid^=tile-], [data-testid=no-hosts]");
+    await other.waitForSelector("[data-testid^=tile-], [data-testid=no-hosts], [data-testid=no-rooms]");
     await fits(other);
     await other.context().close();
   }

@@ -52,7 +52,8 @@ impl Bridge {
         let stream = TcpStream::connect(server).unwrap();
         let connection = Mutex::new(Connection { stream, opened: false });
         let shared = Arc::new(Shared { player: Mutex::default(), connection, reading: Mutex::default() });
-        let (from_player, weak) = (udp.try_clone().unwrap(), Arc::downgrade(&shared));
+        let from_player = udp.try_clone().unwrap();
+        let weak = Arc::downgrade(&shared);
         from_player.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         // It ends with the bridge.
         std::thread::spawn(move || {
@@ -81,7 +82,8 @@ impl Bridge {
     /// Passes on what the server sends, until the connection ends.
     fn read(&self) {
         let mut stream = self.shared.connection.lock().unwrap().stream.try_clone().unwrap();
-        let (to_player, weak) = (self.udp.try_clone().unwrap(), Arc::downgrade(&self.shared));
+        let to_player = self.udp.try_clone().unwrap();
+        let weak = Arc::downgrade(&self.shared);
         std::thread::spawn(move || {
             while let Some(packet) = packet(&mut stream) {
                 let Some(shared) = weak.upgrade() else { break };

@@ -238,7 +238,8 @@ mod tests {
             let later = arrived.into_iter().filter(|(n, _)| *n > 6000);
             later.map(|(n, at)| at - u128::from(n)).max().unwrap()
         };
-        let (with, without) = (longest(true), longest(false));
+        let with = longest(true);
+        let without = longest(false);
         assert!(without > 700 && with < without / 10, "{with} and {without} ms");
     }
 

@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn a_name_leads_to_the_streamer_that_has_said_it() {
         let routes = Routes::default();
-        let (one, two) = (route(), route());
+        let one = route();
+        let two = route();
         let mut of_one = routes.of_streamer(one.clone());
         let mut of_two = routes.of_streamer(two.clone());
         assert!(of_one.added("a") && of_two.added("b"));

@@ -160,7 +160,7 @@ impl Handle {
         if created.how == Admission::Create {
             self.audit(&created.streamer.id, AuditAction::Created, by, None);
             // A streamer that runs is of use, kept or not; readiness and the log tell what is not.
-            let _ = self.store.settled().await;
+            let _ = self.store.flushed().await;
         }
         Ok(created)
     }
@@ -206,8 +206,8 @@ impl Handle {
         gone.await.map_err(|_| Denied::ShuttingDown)?;
         self.audit(id, AuditAction::Deleted, by, None);
         // Else a web-server that dies now would be followed by one that starts the streamer again.
-        let settled = self.store.settled().await;
-        settled.map_err(|why| Denied::NotDurable { id: id.clone(), reason: why.to_string() })
+        let flushed = self.store.flushed().await;
+        flushed.map_err(|why| Denied::NotDurable { id: id.clone(), reason: why.to_string() })
     }
 
     /// The way to a running streamer.
@@ -266,7 +266,7 @@ impl Handle {
         let by = by.to_owned();
         let streamer = self.call(|answer| Call::Patch { id: id.clone(), patch, by, answer }).await??;
         // It counts, kept or not; readiness and the log tell what is not.
-        let _ = self.store.settled().await;
+        let _ = self.store.flushed().await;
         Ok(streamer)
     }
 
@@ -570,7 +570,7 @@ impl Registry {
     fn timeout(&mut self, now: Moment) {
         for session in self.sessions.values_mut() {
             session.start_if_due(now);
-            session.settle_if_proven(now);
+            session.reply_if_proven(now);
             if self.shutdown.is_none() {
                 session.end_if_over(now);
             }

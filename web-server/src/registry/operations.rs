@@ -339,7 +339,8 @@ mod tests {
             slot: SlotIndex,
             name: &str,
         ) -> (JoinHandle<Result<StreamInfo, OperationError>>, Ticket) {
-            let (handle, bind) = (self.handle.clone(), named(name));
+            let handle = self.handle.clone();
+            let bind = named(name);
             self.begin(async move { handle.bind_slot(&id(), Some(slot), bind).await }).await
         }
 
@@ -385,7 +386,8 @@ mod tests {
         streamer.bench.session.replied(ticket, Ok(bound(1, "a")));
         assert_eq!(streamer.shown(), shows(1, "a"));
 
-        let (handle, change) = (streamer.handle.clone(), ControlChange::default());
+        let handle = streamer.handle.clone();
+        let change = ControlChange::default();
         let operation = async move { handle.change_control(&id(), change, "admin").await };
         let (client, ticket) = streamer.begin(operation).await;
         client.abort();
@@ -407,7 +409,8 @@ mod tests {
         let refused = client.await.unwrap().unwrap_err();
         assert!(matches!(refused, OperationError::Ask(AskError::Refused(said)) if said == error));
 
-        let (handle, peer) = (streamer.handle.clone(), PeerId::unique());
+        let handle = streamer.handle.clone();
+        let peer = PeerId::unique();
         let operation = async move { handle.remove_peer(&id(), peer, "admin").await };
         let (client, ticket) = streamer.begin(operation).await;
         streamer.bench.session.replied(ticket, Err(AskError::Gone));
@@ -418,7 +421,8 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_nobody_waits_for_any_more_does_not_stay() {
         let mut streamer = Streamer::running();
-        let (handle, join) = (streamer.handle.clone(), Join::Whep { offer: String::new(), token_id: None });
+        let handle = streamer.handle.clone();
+        let join = Join::Whep { offer: String::new(), token_id: None };
         let operation = async move { handle.add_peer(&id(), join).await };
         let (client, ticket) = streamer.begin(operation).await;
         client.abort();

@@ -153,7 +153,8 @@ mod tests {
         let halted = Life { since: at(0), stage: Stage::Stopped { reason: "r".into() } };
         let restart = || Change::Restart { reason: "r".into(), next: Some(at(9)) };
         let halt = || Change::Halt { reason: "r".into() };
-        let (again, over) = (Some(S::Restarting), Some(S::Stopping));
+        let again = Some(S::Restarting);
+        let over = Some(S::Stopping);
         for (life, runs, ended, halts, restarted, stopped) in [
             (Life::new(at(0)), Some(S::Running), Some(S::Failed), None, again, over),
             (running, None, Some(S::Failed), Some(S::Stopped), again, over),

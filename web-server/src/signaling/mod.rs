@@ -1,4 +1,4 @@
-//! The protocols of viewers: the native one and `multistream/*` on WebSockets, WHEP and WHIP.
+//! The protocols of viewers and publishers: the native one and `multistream/*` on WebSockets, WHEP and WHIP.
 //!
 //! All of them only relay. A streamer gives out peer ids, offers and answers; these modules know which peer has
 //! which WebSocket, and nothing more.

@@ -175,7 +175,8 @@ impl Groups {
         if !read(PROCESSES)?.trim().is_empty() {
             return Err(Unavailable::NotDelegated(parent.to_owned()));
         }
-        let (there, enabled) = (read("cgroup.controllers")?, read("cgroup.subtree_control")?);
+        let there = read("cgroup.controllers")?;
+        let enabled = read("cgroup.subtree_control")?;
         let has = |list: &str, name: &str| list.split_whitespace().any(|listed| listed == name);
         for controller in limits.wanted() {
             let name = controller.name();

@@ -200,7 +200,8 @@ mod tests {
             fs::create_dir(state.path().join(below)).unwrap();
         }
         let homes = Homes::new(state.path().to_owned());
-        let (a, b) = (StreamerId::parse("a").unwrap(), StreamerId::parse("b").unwrap());
+        let a = StreamerId::parse("a").unwrap();
+        let b = StreamerId::parse("b").unwrap();
         let made = homes.make(&a, &spec("session"), None).unwrap();
         let session = made.session.expect("it asks for one");
         assert_eq!(made.kept, None);

@@ -97,7 +97,9 @@ impl Monitor {
             }
             // What forks between the look and the kill is found by the next round: orphans become
             // children of the monitor, which is their subreaper.
-            below.into_iter().for_each(kill);
+            for process in below {
+                kill(process);
+            }
             if tokio::time::timeout(KILL_INTERVAL, self.ended()).await.is_ok() {
                 return;
             }

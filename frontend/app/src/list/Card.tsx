@@ -74,7 +74,7 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
   );
 }
 
-/** Somebody else may have deleted it first; it is gone either way. */
+/** Somebody else may have deleted it already; it is gone in both cases. */
 async function remove(api: Api, id: string): Promise<void> {
   try {
     await api.remove(id);

@@ -25,7 +25,7 @@ function useCameras(api: Api): string | null {
       ({ streamer }) => {
         setCameras(streamer);
       },
-      // The list says itself when the server cannot be reached.
+      // The list itself reports when the server cannot be reached.
       () => undefined,
     );
     return () => {

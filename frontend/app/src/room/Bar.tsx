@@ -37,7 +37,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
     if (device.kind === "failed") tell(device.message);
   };
   return (
-    <footer className="bar" role="toolbar" aria-label="Room" data-testid="bar">
+    <footer className="bar" role="group" aria-label="What you can do" data-testid="bar">
       {publishes ? (
         <>
           <Tool
@@ -134,6 +134,11 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
   );
 }
 
+/** The id of the element of a tool, for the focus to return to it. */
+export function toolId(id: string): string {
+  return `bar-${id}`;
+}
+
 /** Phones do not show their screens. */
 function showsScreens(): boolean {
   return isSecureContext && "getDisplayMedia" in navigator.mediaDevices;
@@ -156,6 +161,7 @@ function Tool({ id, icon, label, device, off, pressed, expanded, onClick, childr
   const classes = ["bar-button", off === true ? "off" : "", failed === null ? "" : "failed"];
   return (
     <button
+      id={toolId(id)}
       className={classes.filter((name) => name !== "").join(" ")}
       type="button"
       aria-label={label}

@@ -1,4 +1,4 @@
-import type { OrielClient } from "@oriel/client";
+import { chatKeyOf, type OrielClient } from "@oriel/client";
 import { type KeyboardEvent, type SubmitEvent, useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/Icon";
 import { useClientValue } from "../viewer/hooks";
@@ -38,9 +38,9 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
       <div className="chat" role="log" aria-live="polite" aria-label="Messages" tabIndex={0} data-testid="chat-log">
         {chat.length === 0 && <p className="quiet-text">Nothing has been written yet.</p>}
         {chat.map(({ id, peerId, name, text: said, at }) => (
-          <article key={id} className={peerId === client.peerId ? "message-own" : undefined} data-testid="chat-message">
+          <article key={chatKeyOf({ id, at })} className={peerId === client.peerId ? "message-own" : undefined} data-testid="chat-message">
             <header>
-              <b>{name ?? `Guest ${peerId.slice(-4)}`}</b> <time dateTime={new Date(at).toISOString()}>{timeOf(at)}</time>
+              <b>{name ?? `Guest ${peerId.slice(-4)}`}</b> <time dateTime={at}>{timeOf(at)}</time>
             </header>
             <p>{said}</p>
           </article>
@@ -51,6 +51,7 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
         <form className="chat-form" onSubmit={submit}>
           <textarea
             rows={2}
+            autoFocus
             value={text}
             maxLength={TEXT_CHARS}
             aria-label="Message"
@@ -77,6 +78,6 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
   );
 }
 
-function timeOf(at: number): string {
+function timeOf(at: string): string {
   return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }

@@ -1,4 +1,6 @@
 import type { OrielClient, Participant, PublishKind } from "@oriel/client";
+import { useState } from "react";
+import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Icon, type IconName } from "../ui/Icon";
 import { useClientValue } from "../viewer/hooks";
 import { nameOf } from "./people";
@@ -72,6 +74,7 @@ type ModerationProps = { readonly client: OrielClient; readonly participant: Par
 
 function Moderation({ client, participant, name }: ModerationProps) {
   const { peerId, publishing, muted } = participant;
+  const [removing, setRemoving] = useState(false);
   const stoppable: readonly { readonly kind: PublishKind; readonly icon: IconName; readonly label: string; readonly off: boolean }[] = [
     { kind: "microphone", icon: "microphone", label: `Mute ${name}`, off: muted },
     { kind: "camera", icon: "camera", label: `Turn the camera of ${name} off`, off: false },
@@ -104,11 +107,25 @@ function Moderation({ client, participant, name }: ModerationProps) {
         title={`Remove ${name}`}
         data-testid="remove"
         onClick={() => {
-          client.removePeer(peerId);
+          setRemoving(true);
         }}
       >
-        <Icon name="leave" />
+        <Icon name="trash" />
       </button>
+      {removing && (
+        <ConfirmDialog
+          title={`Remove ${name}?`}
+          text="They leave the room at once. Whoever has a link can come again."
+          action="Remove"
+          onConfirm={() => {
+            client.removePeer(peerId);
+            return Promise.resolve();
+          }}
+          onClose={() => {
+            setRemoving(false);
+          }}
+        />
+      )}
     </>
   );
 }

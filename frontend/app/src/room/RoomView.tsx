@@ -4,14 +4,14 @@ import { count } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { Pill, type Tone } from "../ui/Pill";
 import { useClientValue, useLatest } from "../viewer/hooks";
-import { Bar, type PanelName } from "./Bar";
+import { Bar, type PanelName, toolId } from "./Bar";
 import { ChatPanel } from "./ChatPanel";
 import { useLocalMedia, useNews, useNotice, useReactions, useSize, useUnread } from "./hooks";
 import { layOut } from "./layout";
 import { DeviceSettings } from "./Lobby";
 import type { RoomModel } from "./model";
 import { PeoplePanel } from "./PeoplePanel";
-import { nameOf, tilesOf } from "./people";
+import { nameOf, seenOf, tilesOf } from "./people";
 import { publishAll } from "./publishing";
 import { TileView } from "./TileView";
 
@@ -46,27 +46,34 @@ export function RoomView({ model, title, state }: RoomViewProps) {
   const self = client.peerId;
   const tiles = useMemo(() => tilesOf(participants, slots, self, pinned), [participants, slots, self, pinned]);
   const arranged = layOut(size, tiles.stage.length, tiles.beside.length);
+  const seen = seenOf(tiles, arranged.people.length);
   const boxOf = (key: string) => {
     const staged = tiles.stage.indexOf(key);
-    return (staged >= 0 ? arranged.stage[staged] : arranged.people[tiles.beside.indexOf(key)]) ?? null;
+    return (staged >= 0 ? arranged.stage[staged] : arranged.people[seen.indexOf(key)]) ?? null;
+  };
+  const closePanel = (): void => {
+    setPanel("none");
+    document.getElementById(toolId(panel))?.focus();
   };
   const hidden = tiles.beside.length - arranged.people.length;
   const onBlocked = useCallback(() => {
     setBlocked(true);
   }, []);
   const { tone, text } = statusOf(state, interrupted);
+  const stale = interrupted || (state.kind === "reconnecting" && !state.mediaFlows);
+  const classes = ["room", panel === "none" ? "" : "with-panel", stale ? "stale" : ""];
   const raised = participants.find(({ peerId }) => peerId === self)?.handRaised === true;
 
   return (
     <div
-      className={panel === "none" ? "room" : "room with-panel"}
+      className={classes.filter((name) => name !== "").join(" ")}
       data-testid="room"
       data-state={state.kind}
       data-peer={self}
     >
       <header className="room-header">
         <h1 title={title}>{title}</h1>
-        {tone !== "good" && <Pill tone={tone} text={text} testId="room-state" />}
+        <span role="status">{tone !== "good" && <Pill tone={tone} text={text} testId="room-state" />}</span>
         <span className="quiet-text" data-testid="count">
           {count(participants.length, "person", "people")}
         </span>
@@ -98,7 +105,14 @@ export function RoomView({ model, title, state }: RoomViewProps) {
         {tiles.all.length === 0 && <p className="quiet-text nobody">Nobody shows anything yet.</p>}
       </main>
       {panel !== "none" && (
-        <aside className="room-panel" aria-label={PANELS[panel]} data-testid={`panel-${panel}`}>
+        <aside
+          className="room-panel"
+          aria-label={PANELS[panel]}
+          data-testid={`panel-${panel}`}
+          onKeyDown={(event) => {
+            if (event.key === "Escape") closePanel();
+          }}
+        >
           <header>
             <h2>{PANELS[panel]}</h2>
             <button
@@ -106,9 +120,7 @@ export function RoomView({ model, title, state }: RoomViewProps) {
               type="button"
               aria-label={`Close ${PANELS[panel]}`}
               data-testid="close-panel"
-              onClick={() => {
-                setPanel("none");
-              }}
+              onClick={closePanel}
             >
               <Icon name="close" />
             </button>
@@ -153,19 +165,24 @@ export function RoomView({ model, title, state }: RoomViewProps) {
 /** Publishes what is on, and says what the room does about it. */
 function usePublishing({ client, media }: RoomModel, tell: (text: string) => void): void {
   useEffect(() => {
-    const stop = publishAll(client as Parameters<typeof publishAll>[0], media, (kind, reason) => {
+    const stop = publishAll(client, media, (kind, reason) => {
       media.close(kind);
       tell(`Your ${kind} is not taken: ${reason}`);
     });
     const stopMuted = client.on("muted-by", ({ peerId, kind }) => {
-      if (kind === "microphone") media.setMuted(true);
-      else media.close(kind);
+      media.close(kind);
       const moderator = client.participants.find((one) => one.peerId === peerId);
       const who = moderator === undefined ? "A moderator" : nameOf(moderator);
       tell(kind === "microphone" ? `${who} has muted you.` : `${who} has turned your ${kind} off.`);
     });
+    const stopEnded = client.on("unpublished", ({ kind, reason }) => {
+      if (reason === null) return;
+      media.close(kind);
+      tell(`Your ${kind} is not shown any more: ${reason}.`);
+    });
     return () => {
       stopMuted();
+      stopEnded();
       stop();
     };
   }, [client, media, tell]);

@@ -32,7 +32,8 @@ export function TileView(props: TileViewProps) {
   const label = describe(tile, waiting);
   const classes = ["room-tile", tile.kind, tile.speaking ? "speaking" : "", large ? "large" : ""];
   return (
-    <section
+    <div
+      role="group"
       className={classes.filter((name) => name !== "").join(" ")}
       aria-label={label}
       hidden={box === null}
@@ -108,7 +109,7 @@ export function TileView(props: TileViewProps) {
           <Icon name="pin" />
         </button>
       </div>
-    </section>
+    </div>
   );
 }
 

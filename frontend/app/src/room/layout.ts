@@ -38,8 +38,10 @@ export function layOut(area: Size, stage: number, people: number): Arranged {
   const beside = area.width > area.height;
   const needed = SHARES.find((candidate) => isEnough(strip(whole, beside, candidate), people)) ?? SHARES.at(-1) ?? 0;
   // What the stage would not use anyway is theirs, too.
-  const share = Math.max(needed, spare(area, beside));
-  const row = strip(whole, beside, share);
+  const free = spare(area, beside);
+  const most = strip(whole, beside, Math.max(needed, free));
+  // No wider than the tiles in it.
+  const row = strip(whole, beside, Math.max(free, extent(fill(most, people), beside) / (beside ? area.width : area.height)));
   const rest: Box = beside
     ? { ...whole, width: area.width - row.width - GAP }
     : { ...whole, height: area.height - row.height - GAP };
@@ -54,11 +56,18 @@ function spare({ width, height }: Size, beside: boolean): number {
 
 /** The part of an area at its right, or at its bottom, that is for the people. */
 function strip(area: Box, beside: boolean, share: number): Box {
-  const width = Math.round(area.width * share);
-  const height = Math.round(area.height * share);
+  const width = Math.ceil(area.width * share);
+  const height = Math.ceil(area.height * share);
   return beside
     ? { ...area, x: area.x + area.width - width, width }
     : { ...area, y: area.y + area.height - height, height };
+}
+
+/** How much of a side boxes take. */
+function extent(boxes: readonly Box[], beside: boolean): number {
+  const from = Math.min(...boxes.map(({ x, y }) => (beside ? x : y)));
+  const to = Math.max(...boxes.map(({ x, y, width, height }) => (beside ? x + width : y + height)));
+  return to - from;
 }
 
 function isEnough(area: Box, count: number): boolean {

@@ -74,6 +74,15 @@ export function tilesOf(
   return { all, stage, beside: keys.filter((key) => !stage.includes(key)) };
 }
 
+/** The tiles beside that get the places there are: those with a picture before those without, in their order. */
+export function seenOf({ all, beside }: RoomTiles, places: number): readonly string[] {
+  if (beside.length <= places) return beside;
+  const pictured = new Set(all.filter((tile) => tile.pictured).map(({ key }) => key));
+  const first = [...beside.filter((key) => pictured.has(key)), ...beside.filter((key) => !pictured.has(key))];
+  const chosen = new Set(first.slice(0, places));
+  return beside.filter((key) => chosen.has(key));
+}
+
 /** Whoever may be seen has a tile, also with the camera off; an audience has none. */
 function isSeen({ rights, publishing }: Participant): boolean {
   return rights.includes("publish") || publishing.length > 0;
@@ -83,17 +92,17 @@ type Info = NonNullable<SlotView["info"]>;
 type Shown = Pick<SlotView, "slot" | "info">;
 
 function publisherOf(info: Info): PeerId | null {
-  return (info as Info & { readonly publisher?: PeerId }).publisher ?? null;
+  return info.publisher ?? null;
 }
 
-/** The screen of a peer is a source of its own, named after the peer. */
-function isScreen(info: Info): boolean {
-  return publisherOf(info) !== null && /-screen(?:-\d+)?$/.test(info.source);
-}
-
-function slotOf(shown: readonly Shown[], peerId: PeerId, ofScreen: boolean): number | null {
-  const found = shown.find(({ info }) => info !== null && publisherOf(info) === peerId && isScreen(info) === ofScreen);
-  return found?.slot ?? null;
+/** The slots of a peer's camera and of its screen, which is a source of its own: the peer's name with an ending. */
+function slotsOf({ peerId, publishing }: Participant, shown: readonly Shown[]): { readonly face: number | null; readonly screen: number | null } {
+  const own = shown.flatMap(({ slot, info }) => (info !== null && publisherOf(info) === peerId ? [{ slot, name: info.source }] : []));
+  const screens = publishing.includes("screen") ? own.filter(({ name }) => /-screen(?:-\d+)?$/.test(name)) : [];
+  // Somebody may be called so: the name with one ending more is the screen's.
+  const [screen] = screens.sort((a, b) => b.name.length - a.name.length);
+  const face = own.find((one) => one !== screen);
+  return { face: face?.slot ?? null, screen: screen?.slot ?? null };
 }
 
 function person(participant: Participant, shown: readonly Shown[], self: PeerId | null): Tile {
@@ -104,7 +113,7 @@ function person(participant: Participant, shown: readonly Shown[], self: PeerId 
     kind: "person",
     peerId,
     name: nameOf(participant),
-    slot: own ? null : slotOf(shown, peerId, false),
+    slot: own ? null : slotsOf(participant, shown).face,
     own,
     pictured: publishing.includes("camera"),
     muted: muted || !publishing.includes("microphone"),
@@ -120,7 +129,7 @@ function screen(participant: Participant, shown: readonly Shown[]): Tile {
     kind: "screen",
     peerId,
     name: `Screen of ${nameOf(participant)}`,
-    slot: slotOf(shown, peerId, true),
+    slot: slotsOf(participant, shown).screen,
     own: false,
     pictured: true,
     muted: true,

@@ -5,12 +5,6 @@ import type { LocalMedia, LocalState } from "./localMedia";
 
 const KINDS: readonly PublishKind[] = ["camera", "microphone", "screen"];
 
-/** What of a client this needs. */
-export type Publisher = {
-  publish(kind: PublishKind, track: MediaStreamTrack): Promise<unknown>;
-  unpublish(kind: PublishKind): Promise<void>;
-};
-
 /** What is to be done: a null track ends a publication. Pure. */
 export function changes<T>(
   published: ReadonlyMap<PublishKind, T>,
@@ -36,7 +30,7 @@ function tracksOf(state: LocalState): ReadonlyMap<PublishKind, MediaStreamTrack>
  * @param failed told when the server does not take a device.
  */
 export function publishAll(
-  client: OrielClient & Publisher,
+  client: OrielClient,
   media: LocalMedia,
   failed: (kind: PublishKind, reason: string) => void,
 ): () => void {
@@ -49,6 +43,8 @@ export function publishAll(
     for (const { kind, track } of todo) {
       if (track === null) void client.unpublish(kind);
       else {
+        // A moderator may have muted the one before.
+        if (kind === "microphone") client.setMuted(media.state.muted);
         client.publish(kind, track).catch((error: unknown) => {
           // What was given up meanwhile, or goes on by itself, is none of the person's troubles.
           const refused = error instanceof Error && "reason" in error && error.reason === "refused";

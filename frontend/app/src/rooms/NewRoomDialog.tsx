@@ -52,7 +52,7 @@ export function NewRoomDialog({ api, onClose }: { readonly api: Api; readonly on
         />
         <TextField
           label="Most people in it"
-          hint="As many as the server takes, if left empty"
+          hint="25, if left empty"
           numeric
           value={form.most}
           error={errorOf("most")}

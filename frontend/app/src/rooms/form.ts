@@ -1,7 +1,6 @@
 /** The form for a new room as plain data, and what a list of rooms says of one. Pure. */
 
 import type { Problem, Room, RoomRequest } from "@oriel/client";
-import { count } from "../ui/format";
 
 export type Form = { readonly name: string; readonly most: string };
 export type Field = keyof Form;
@@ -9,7 +8,7 @@ export type Field = keyof Form;
 export const NEW_ROOM: Form = { name: "", most: "" };
 
 /** The server takes no longer name. */
-export const NAME_CHARS = 64;
+export const NAME_CHARS = 100;
 
 type Checked =
   | { readonly kind: "request"; readonly request: RoomRequest }
@@ -32,8 +31,7 @@ export function fieldOf(problem: Problem): Field | null {
   return path === "max_participants" ? "most" : null;
 }
 
-/** Nobody in it; 3 people in it; 3 of 8 people in it. */
+/** 3 of 8 in it. */
 export function occupancy({ participants, max_participants: most }: Pick<Room, "participants" | "max_participants">): string {
-  if (typeof most === "number") return `${participants} of ${most} in it`;
-  return participants === 0 ? "nobody in it" : `${count(participants, "person", "people")} in it`;
+  return participants === 0 ? `nobody in it, up to ${most} can be` : `${participants} of ${most} in it`;
 }

@@ -5,7 +5,7 @@ import { TokenField } from "./TokenField";
 
 type LockedProps = {
   readonly error: ProblemError;
-  /** What this viewer has come with. */
+  /** The credentials of this viewer. */
   readonly token: string | null;
   readonly root: URL;
   /** What the page would show: "the list of all sessions". */
@@ -14,12 +14,12 @@ type LockedProps = {
   readonly opens?: "s" | "r";
 };
 
-/** Whether the server wants somebody else to ask, so that {@link Locked} has something to say. */
+/** Whether the server refuses this viewer, so that {@link Locked} is shown. */
 export function isLocked({ status }: ProblemError): boolean {
   return status === 401 || status === 403;
 }
 
-/** In place of a page that the server does not show to this viewer: what to do about it. */
+/** Replaces a page that the server does not show to this viewer, and explains what to do. */
 export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
   if (error.status === 401 || token === null) return <Stranger error={error} token={token} what={what} />;
   const session = sessionOf(token);

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 
-/** A message that takes the whole page, with what can be done about it below. */
+/** A message that fills the page, with possible actions below. */
 export function Message(props: { readonly title: string; readonly children?: ReactNode }) {
   return (
     <main className="message">

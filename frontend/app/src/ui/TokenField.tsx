@@ -1,7 +1,7 @@
 import { type SyntheticEvent, useState } from "react";
 import { keepToken } from "../token";
 
-/** Takes the token that the server wants, and begins again with it. The page around it says why. */
+/** A field for the token that the server requires; reloads with it. The page around it says why. */
 export function TokenField({ label }: { readonly label: string }) {
   const [token, setToken] = useState("");
   const submit = (event: SyntheticEvent): void => {

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "react";
 
 /**
- * Calls `work` at once and then again `ms` after each of its ends, while `active` and the page is looked at.
+ * Calls `work` at once and then `ms` after the end of each call, while `active` and the page is visible.
  * The signal aborts when that changes. `work` handles its own errors.
  */
 export function usePoll(work: (signal: AbortSignal) => Promise<void>, ms: number, active = true): void {

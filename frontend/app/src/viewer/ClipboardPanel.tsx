@@ -3,7 +3,7 @@ import { useState } from "react";
 
 type ClipboardProps = {
   readonly input: InputController | null;
-  /** What was copied last in the session. */
+  /** The content copied last in the session. */
   readonly fromSession: ClipboardCopy | null;
   /** Fetches the picture that was copied. */
   readonly fetchPicture: () => Promise<Blob>;

@@ -1,7 +1,7 @@
 import type { OrielClient } from "@oriel/client";
 import { useClientValue } from "./hooks";
 
-/** Who steers, where one at a time does, and what this viewer can do about it. Nothing where all steer together. */
+/** With exclusive control: who steers, and what this viewer can do about it. Empty with shared control. */
 export function ControlBar({ client }: { readonly client: OrielClient }) {
   const control = useClientValue(client, "control", (current) => current.control);
   const role = useClientValue(client, "role", (current) => current.role);

@@ -12,7 +12,7 @@ type Offers = {
   readonly sources: readonly Source[];
 };
 
-/** What is shared with everybody, and what could be. */
+/** Lists what is shared with everybody, and what could be. */
 export function SharePanel({ client }: { readonly client: OrielClient }) {
   const { api, streamerId } = client;
   const slots = useClientValue(client, "slots", (current) => current.slots);
@@ -22,7 +22,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
 
   usePoll(async (signal) => {
     const [windows, sources] = await Promise.all([
-      // A session without a desktop says so by an error.
+      // A session without a desktop returns an error.
       api.windows(streamerId, { signal }).catch(() => null),
       api.sources(streamerId, { signal }).catch(() => []),
     ]);

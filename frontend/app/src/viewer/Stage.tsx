@@ -16,12 +16,12 @@ type StageProps = {
   readonly thumbnails: boolean;
 };
 
-/** Marks what is dragged as a thumbnail of this page. */
+/** The type of dragged thumbnails. */
 const DRAG_TYPE = "application/x-oriel-slot";
 
 /**
  * One slot large, the others in a row below. Each slot keeps its element in the same place of the document, and
- * style alone moves it: a video that is taken out of the document stops.
+ * only its style moves it: a video that is removed from the document stops.
  */
 export function Stage({ client, views, arrangement, dimmed, thumbnails }: StageProps) {
   const slots = useClientValue(client, "slots", (current) => current.slots);
@@ -157,7 +157,7 @@ function dragging(slot: number, views: Views, onOver: (slot: number | null) => v
   };
 }
 
-/** Control and an arrow do what dragging does. */
+/** Control and an arrow key do the same as dragging. */
 function moveByKey(event: KeyboardEvent, slot: number, views: Views, arrangement: Arrangement): void {
   if (!event.ctrlKey || (event.key !== "ArrowLeft" && event.key !== "ArrowRight")) return;
   event.preventDefault();

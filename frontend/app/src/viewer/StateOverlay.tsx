@@ -17,11 +17,11 @@ type OverlayProps = {
   readonly state: ClientState;
   /** When the state began. */
   readonly at: number;
-  /** What is in the main view. */
+  /** The content of the main view. */
   readonly slot: SlotView | null;
-  /** The server has said that no slot shows anything. */
+  /** The server has reported that no slot shows anything. */
   readonly nothingShared: boolean;
-  /** What can be shared is being looked at. */
+  /** The panel for sharing is open. */
   readonly sharing: boolean;
   readonly hasPicture: boolean;
   readonly interrupted: boolean;
@@ -34,11 +34,11 @@ type OverlayProps = {
   readonly onRestart: () => Promise<void>;
   /** Fetches the last lines of the session's log; rejects when the server refuses. */
   readonly onLog: () => Promise<readonly string[]>;
-  /** Opens what can be shared; null when this viewer may not share. */
+  /** Opens the panel for sharing; null when this viewer may not share. */
   readonly onShare: (() => void) | null;
 };
 
-/** Says what is going on whenever the picture is not live. It never takes the keyboard. */
+/** Describes the state whenever the picture is not live. It never takes the focus. */
 export function StateOverlay(props: OverlayProps) {
   const { state } = props;
   switch (state.kind) {
@@ -192,7 +192,7 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
   );
 }
 
-/** Whether joining once more can help: not where the session is gone, or has failed for good. */
+/** Whether joining again can help: not if the session is gone, or has failed for good. */
 export function canRetry({ kind }: EndReason): boolean {
   return kind === "left" || kind === "refused";
 }

@@ -11,7 +11,7 @@ export type Tool = {
   readonly id: string;
   readonly icon: IconName;
   readonly label: string;
-  /** What stands beside the icon, where the toolbar has room. */
+  /** The text beside the icon, where the toolbar has room. */
   readonly text?: string;
   readonly pressed?: boolean;
   readonly disabled?: boolean;
@@ -21,13 +21,14 @@ export type Tool = {
 
 type ToolbarProps = {
   readonly name: string;
-  /** What is in the main view; null when there is no need to say. */
+  /** The content of the main view; null when it need not be named. */
   readonly subject: string | null;
   /** Null: this viewer may not see the list. */
   readonly listUrl: string | null;
   readonly tone: Tone;
   readonly status: string;
-  readonly watchers: number;
+  /** Names of those who watch. */
+  readonly watchers: readonly string[];
   readonly tools: readonly Tool[];
   readonly keyboardMode: KeyboardMode;
   readonly onKeyboardMode: (mode: KeyboardMode) => void;
@@ -66,8 +67,8 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
         <Pill tone={props.tone} text={props.status} testId="state" />
-        <span className="watchers" title={`${props.watchers} watching`} data-testid="watchers">
-          <Icon name="people" /> {props.watchers}
+        <span className="watchers" title={`Watching: ${props.watchers.join(", ")}`} data-testid="watchers">
+          <Icon name="people" /> {props.watchers.length}
         </span>
         <span className="toolbar-gap" />
         <label className="select" title="How keys are sent" onPointerDown={poke}>

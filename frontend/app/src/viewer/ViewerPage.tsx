@@ -144,7 +144,7 @@ type SessionOverlayProps = {
   readonly setPanel: (panel: Panel) => void;
 };
 
-/** What stands in place of the picture while there is none, and what can be done about it. */
+/** Replaces the picture while there is none, with possible actions. */
 function SessionOverlay({ model, session, listUrl, panel, setPanel }: SessionOverlayProps) {
   const { client, api } = model;
   const share = (): void => {

@@ -1,8 +1,8 @@
 /**
  * Which slot is in the main view, and in what order the others stand beside it: a pure state machine.
  *
- * The main view stays where it is when something new is shared. When what it shows goes away, it falls back to
- * what was looked at before, else to the first of the others, and says why.
+ * The main view stays where it is when something new is shared. When its content goes away, it falls back to
+ * the previous one, otherwise to the first of the others, and says why.
  */
 
 export type Arrangement = {
@@ -22,7 +22,7 @@ export type ArrangementEvent =
   /** For the first time it is known which slots show something. */
   | { readonly type: "known"; readonly slots: readonly number[] }
   | { readonly type: "activated"; readonly slot: number }
-  /** `label`: of what it showed; `reason`: why, if nobody asked for it. */
+  /** `label`: of its content; `reason`: the reason, unless it was requested. */
   | {
       readonly type: "deactivated";
       readonly slot: number;
@@ -48,7 +48,7 @@ export const PRESUMED: Arrangement = {
   notice: null,
 };
 
-/** What follows from an event. One that means nothing changes nothing. */
+/** The arrangement after an event. Events that do not apply change nothing. */
 export function arrange(state: Arrangement, event: ArrangementEvent): Arrangement {
   switch (event.type) {
     case "known": {

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import type { Arrangement } from "./arrangement";
 import type { Views } from "./views";
 
-/** A value of the client that changes with one of its events; `read` gives the same value until then. */
+/** A value of the client that changes with one of its events; `read` must return the same value until then. */
 export function useClientValue<T>(
   client: OrielClient,
   event: keyof ClientEvents,
@@ -47,7 +47,7 @@ export function useRestart(client: OrielClient): string | null {
       client.on("streamer-state", ({ state, reason }) => {
         setReason(state === "restarting" || state === "starting" ? reason : null);
       }),
-      // What is lost after this is another matter.
+      // Later losses are handled elsewhere.
       client.on("state", ({ kind }) => {
         if (kind === "connected") setReason(null);
       }),
@@ -61,7 +61,7 @@ export function useRestart(client: OrielClient): string | null {
   return reason;
 }
 
-/** What the page shows of the slots, and the input of the one in the main view. */
+/** The page's view of the slots, and the input of the one in the main view. */
 export function useViews(views: Views): {
   readonly arrangement: Arrangement;
   readonly input: InputController | null;
@@ -90,7 +90,7 @@ export function useNow(active: boolean, everyMs: number): number {
   return now;
 }
 
-/** True for `ms` after `poke`, and while `hold` says so. */
+/** True for `ms` after `poke`, and while `hold` is true. */
 export function useAwake(ms: number, hold: boolean): { readonly awake: boolean; readonly poke: () => void } {
   const [awake, setAwake] = useState(true);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);

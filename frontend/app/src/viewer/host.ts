@@ -1,4 +1,4 @@
-/** What there is to say of the stream of a Moonlight host, in words. */
+/** Describes the state of a Moonlight host's stream in words. */
 
 import type { HostStage, HostStream, Source } from "@oriel/client";
 

@@ -1,4 +1,4 @@
-/** What people call what a slot shows. Pure. */
+/** Names of slots' contents for people. Pure. */
 
 import type { StreamInfo } from "@oriel/client";
 
@@ -12,7 +12,7 @@ export function labelOf({ source, windowName, appName, input }: Named): string {
   return input ? "Desktop" : "Main picture";
 }
 
-/** What a window is called before it is shared. */
+/** The name of a window before it is shared. */
 export function labelOfWindow(window: { readonly title: string; readonly app: string }): string {
   if (window.title !== "") return window.title;
   return window.app === "" ? "A window without a title" : window.app;

@@ -1,6 +1,6 @@
 /** Counts the frames that a video really presents, and knows when the first one came. */
 
-/** Over how long the rate of presented frames is taken. */
+/** The period over which the rate of presented frames is measured. */
 const WINDOW_MS = 1_000;
 
 export class FrameMeter {

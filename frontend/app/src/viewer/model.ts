@@ -1,4 +1,4 @@
-/** What the viewer page shows: the client and its views, made before anything is rendered. */
+/** The model of the viewer page: the client and its views, created before anything is rendered. */
 
 import { Api, type ConnectionStats, OrielClient } from "@oriel/client";
 import { Views } from "./views";

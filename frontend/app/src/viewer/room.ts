@@ -5,12 +5,12 @@ import { useEffect, useState } from "react";
 
 type Size = { readonly width: number; readonly height: number };
 
-/** What fits into the bars that a picture leaves free: an icon with its text, the icon alone, or nothing. */
+/** Decides what fits into the bars that a picture leaves free: an icon with its text, the icon alone, or nothing. */
 export type Room = "text" | "icon" | "none";
 
-/** CSS pixels that a button with an icon and a few words takes, with the space around it; as `.sound-offer` is drawn. */
+/** CSS pixels of a button with an icon and a few words, with the space around it; as in `.sound-offer`. */
 const TEXT: Size = { width: 180, height: 56 };
-/** The same of its icon alone. */
+/** The same with the icon alone. */
 const ICON_WIDTH = 56;
 
 /** The room in the bars beside or below a picture that is centred in an area, as large as it can be. Pure. */

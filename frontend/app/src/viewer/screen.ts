@@ -34,7 +34,7 @@ export class Screen {
     });
     client.on("media-closing", () => {
       this.#keepPicture();
-      // A video whose tracks have ended presents a black frame, which is none of the session.
+      // A video whose tracks have ended presents a black frame, which is not of the session.
       this.meter.detach();
     });
     this.meter.onFrame(() => {
@@ -53,7 +53,7 @@ export class Screen {
     return this.#hasPicture;
   }
 
-  /** Takes the element that shows the picture; null when it is going. */
+  /** Sets the element that shows the picture; null when it is removed. */
   readonly setVideo = (video: HTMLVideoElement | null): void => {
     this.meter.detach();
     this.#video = video;
@@ -66,7 +66,7 @@ export class Screen {
     this.#changed();
   };
 
-  /** Takes the canvas for the last picture. */
+  /** Sets the canvas for the last picture. */
   readonly setStill = (canvas: HTMLCanvasElement | null): void => {
     this.#still = canvas;
     if (canvas !== null) canvas.hidden = true;

@@ -1,4 +1,4 @@
-/** What the toolbar says of the session in a word. Pure. */
+/** The session's state as a word for the toolbar. Pure. */
 
 import type { ClientState } from "@oriel/client";
 import type { Tone } from "../ui/Pill";
@@ -9,7 +9,7 @@ export type StatusOf = {
   readonly state: ClientState;
   /** Media flows. */
   readonly live: boolean;
-  /** Nothing has been heard of the streamer for some seconds. */
+  /** The streamer has been silent for some seconds. */
   readonly interrupted: boolean;
   /** The main view has shown a frame. */
   readonly hasPicture: boolean;

@@ -1,4 +1,4 @@
-/** The buttons of the toolbar: what each is called, when it can be used, and what it does. */
+/** The buttons of the toolbar: their names, when they are enabled, and what they do. */
 
 import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { SOUND_OFFER } from "./SoundOffer";
@@ -8,7 +8,7 @@ import type { Settings } from "./useSettings";
 import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
-/** What is open below the toolbar. */
+/** The panel that is open below the toolbar. */
 export type Panel = "none" | "clipboard" | "share";
 
 const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
@@ -20,13 +20,13 @@ export type Toolbox = {
   readonly settings: Settings;
   /** This peer may steer, and wants to. */
   readonly steers: boolean;
-  /** There is sound that is not heard yet, and no room beside the picture to offer it. */
+  /** There is sound that is still muted, and no room beside the picture to offer it. */
   readonly offersSound: boolean;
   /** The same, wherever it is offered. */
   readonly soundOffered: boolean;
   readonly panel: Panel;
   readonly setPanel: (panel: Panel) => void;
-  /** A copy of the session that waits to be taken by a click. */
+  /** Content copied in the session that waits for a click. */
   readonly offered: ClipboardCopy | null;
   readonly takeOffered: () => Promise<boolean>;
   /** The pointer is locked to the picture. */
@@ -34,7 +34,7 @@ export type Toolbox = {
   /** The size that a fitted session goes back to; null: it is not fitted. */
   readonly fitted: Fitted | null;
   readonly setFitted: (fitted: Fitted | null) => void;
-  /** What the main view shows can have another size. */
+  /** Whether the content of the main view can be resized. */
   readonly resizable: boolean;
   readonly fullscreen: { readonly possible: boolean; readonly fullscreen: boolean; readonly toggle: () => void };
 };

@@ -4,7 +4,7 @@ type KeyboardLock = { lock?: () => Promise<void>; unlock?: () => void };
 
 /** Full screen of an element, with the keys that the browser would keep for itself, where it lets us. */
 export function useFullscreen(element: HTMLElement | null): {
-  /** The browser has it, here: those of iPhones and some frames do not. */
+  /** Whether the browser supports it here: on iPhones and in some frames it does not. */
   readonly possible: boolean;
   readonly fullscreen: boolean;
   readonly toggle: () => void;
@@ -14,7 +14,7 @@ export function useFullscreen(element: HTMLElement | null): {
     const changed = (): void => {
       const on = document.fullscreenElement !== null;
       setFullscreen(on);
-      // Only Chromium has it; there Escape has to be held to leave.
+      // Only Chromium supports it; there, Escape has to be held to leave.
       const { keyboard } = navigator as Navigator & { keyboard?: KeyboardLock };
       if (on) keyboard?.lock?.().catch(() => undefined);
       else keyboard?.unlock?.();

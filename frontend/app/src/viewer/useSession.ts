@@ -1,6 +1,7 @@
-/** What the page knows of its session: the client's state, what slots show, and what this peer may do. */
+/** The page's session: the client's state, the slots' content, and this peer's rights. */
 
 import type { ClientState, InputController, OrielClient, Role, SlotView, StreamInfo } from "@oriel/client";
+import { nameOf } from "../room/people";
 import type { Arrangement } from "./arrangement";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import type { Views } from "./views";
@@ -11,7 +12,7 @@ export type SessionView = {
   readonly at: number;
   /** Media flows. */
   readonly live: boolean;
-  /** Nothing has been heard of the streamer for some seconds. */
+  /** The streamer has been silent for some seconds. */
   readonly interrupted: boolean;
   /** Why the session is being started again; null while it is not. */
   readonly restarting: string | null;
@@ -31,7 +32,8 @@ export type SessionView = {
   readonly role: Role | null;
   /** This peer may steer now. */
   readonly inControl: boolean;
-  readonly watchers: number;
+  /** What those who watch are called, this viewer included. */
+  readonly watchers: readonly string[];
 };
 
 export function useSession(client: OrielClient, views: Views): SessionView {
@@ -62,6 +64,6 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     input,
     role,
     inControl,
-    watchers: participants.length,
+    watchers: participants.map(nameOf),
   };
 }

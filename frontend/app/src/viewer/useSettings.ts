@@ -1,4 +1,4 @@
-/** What a viewer can set on the page: kept here, and handed to what it is about. */
+/** The settings of the page: kept here, and passed to what they affect. */
 
 import type { InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
@@ -49,7 +49,7 @@ export function useSettings(views: Views, input: InputController | null): Settin
   };
 }
 
-/** A function of its own: what a hook was given may not be assigned to in it. */
+/** A separate function, as a hook may not assign to its arguments. */
 function apply(input: InputController, enabled: boolean, keyboard: KeyboardMode, touch: TouchMode): void {
   input.enabled = enabled;
   input.keyboardMode = keyboard;

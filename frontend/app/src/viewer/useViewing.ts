@@ -10,18 +10,18 @@ import {
 } from "@oriel/client";
 import { useEffect, useState } from "react";
 
-/** What the input tells the page, and the two things that the page does about it. */
+/** Events of the input, and the page's two reactions to them. */
 export function useInputEvents(
   client: OrielClient,
   input: InputController | null,
   toolbar: HTMLElement | null,
 ): {
   readonly locked: boolean;
-  /** A copy of the session that waits to be taken by a click. */
+  /** Content copied in the session that waits for a click. */
   readonly offered: ClipboardCopy | null;
   /** The last copy of the session. */
   readonly fromSession: ClipboardCopy | null;
-  /** Copies what is offered; false when nothing is, or the browser refuses. */
+  /** Copies the offered content; false when there is none, or the browser refuses. */
   readonly takeOffered: () => Promise<boolean>;
 } {
   const [locked, setLocked] = useState(false);
@@ -67,7 +67,7 @@ export function useInputEvents(
 }
 
 /**
- * Whether this viewer may see all sessions: a guest's token is for one. Without a token the list itself says so.
+ * Whether this viewer may see all sessions: a guest's token is for one. Without a token the list reports it.
  * @param hasToken the viewer has come with one.
  */
 export function useMayList(api: Api, hasToken: boolean): boolean {
@@ -79,7 +79,7 @@ export function useMayList(api: Api, hasToken: boolean): boolean {
       () => {
         setMay(true);
       },
-      // Refused, or out of reach: no link is better than one that leads nowhere.
+      // Refused or unreachable: no link is better than a broken one.
       () => undefined,
     );
     return () => {
@@ -105,7 +105,7 @@ export function isAbout(a: Size, b: Size): boolean {
 /**
  * Keeps the desktop in a slot at the size of an element. When the page is left, the desktop gets back the size that it had, unless
  * somebody else has resized it meanwhile.
- * @param fitted null: leave it as it is.
+ * @param fitted null: leave the size as it is.
  */
 export function useFitting(client: OrielClient, element: HTMLElement | null, fitted: Fitted | null): void {
   useEffect(() => {

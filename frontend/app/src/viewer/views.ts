@@ -1,9 +1,9 @@
 /**
- * What the page shows of the slots: a {@link Screen} for each, one of them in the main view, which gets the
+ * The page's view of the slots: a {@link Screen} for each, one of them in the main view, which gets the
  * input and the sound. Slots whose thumbnail nobody can see are paused.
  *
  * It owns the arrangement. News come from the client, wishes from the page; both change the arrangement by its
- * rules, and whoever subscribes renders it.
+ * rules, and subscribers render it.
  */
 
 import type { InputController, OrielClient, StreamInfo } from "@oriel/client";
@@ -103,7 +103,7 @@ export class Views {
     return () => {
       this.#observer.unobserve(tile);
       this.#tiles.delete(tile);
-      // Whatever the slot shows next begins as something that is looked at.
+      // The slot's next content starts as visible.
       if (this.#client.isPaused(slot)) this.#client.resume(slot);
     };
   }

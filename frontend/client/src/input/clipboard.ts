@@ -11,7 +11,7 @@ import {
   MAX_CLIPBOARD_TEXT_BYTES,
 } from "../generated/constants";
 
-/** What was copied in the session. */
+/** The content copied in the session. */
 export type ClipboardCopy = {
   /** Empty when there is no text. */
   readonly text: string;
@@ -21,7 +21,7 @@ export type ClipboardCopy = {
   readonly types: readonly ClipboardType[];
 };
 
-/** What the viewer pastes. */
+/** The content that the viewer pastes. */
 export type Pasted = {
   readonly text: string;
   readonly html: string | null;
@@ -47,14 +47,14 @@ export class ClipboardBridge {
   readonly #link: ClipboardLink;
   /** The text that both sides have, as far as we know; it is not sent again. */
   #shared: string | null = null;
-  /** What the viewer's clipboard held when we last looked at it or wrote it. */
+  /** The content of the viewer's clipboard when it was last read or written. */
   #seen: string | null = null;
 
   constructor(link: ClipboardLink) {
     this.#link = link;
   }
 
-  /** Gives a text to the session, with its layout if it has one that fits. */
+  /** Sends a text to the session, with its HTML if it has any that fits. */
   give(text: string, html: string | null = null): ClipboardOutcome {
     if (text === "" || text === this.#shared) return { kind: "unchanged" };
     const bytes = lengthOf(text);
@@ -85,7 +85,7 @@ export class ClipboardBridge {
 
   /**
    * The viewer pastes this, which is on its clipboard. Of a text with a picture of it, it is the text.
-   * @returns what to wait for until the session has it; null: nothing.
+   * @returns a promise that resolves once the session has it; null if there is nothing to wait for.
    */
   pasted({ text, html, picture }: Pasted): Promise<unknown> | null {
     if (text === "" && picture !== null) return this.givePicture(picture);
@@ -153,7 +153,7 @@ export async function copy(
   }
 }
 
-/** What a paste event brings. */
+/** The content of a paste event. */
 export function pastedFrom(data: DataTransfer | null): Pasted {
   const html = data?.getData("text/html") ?? "";
   const files = data === null ? [] : Array.from(data.files);

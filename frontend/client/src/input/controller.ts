@@ -1,8 +1,8 @@
 /**
- * Input of one slot, from the element that shows it. Owns what is held, when a snapshot of it is due, and
+ * Input of one slot, from the element that shows it. Owns what is held, when its snapshot is due, and
  * who has the focus; the parts (keyboard, pointer, cursor, clipboard) translate DOM events.
  *
- * It takes the parent of the video as its surface: that is where the pointer is listened to, the cursor is
+ * Its surface is the parent of the video: there it listens to the pointer, and there the cursor is
  * drawn and the hidden text area for the keyboard is put. The surface must be positioned.
  */
 
@@ -114,7 +114,7 @@ export class InputController implements EventSource<InputEvents> {
     this.#keyboard.mode = mode;
   }
 
-  /** What fingers are for the session. */
+  /** How touches are sent to the session. */
   get touchMode(): TouchMode {
     return this.#pointer.touchMode;
   }
@@ -125,7 +125,7 @@ export class InputController implements EventSource<InputEvents> {
     this.#pointer.touchMode = mode;
   }
 
-  /** False: watch only; whatever was held is released. */
+  /** False: watch only; everything that is held is released. */
   get enabled(): boolean {
     return this.#enabled;
   }
@@ -191,7 +191,7 @@ export class InputController implements EventSource<InputEvents> {
     client.on(
       "input",
       (open) => {
-        // A new connection knows nothing of what was held on the last.
+        // A new connection does not know what was held on the previous one.
         if (!open) this.#forgetHeld();
         this.#layout();
       },

@@ -1,6 +1,6 @@
 /**
  * The mouse cursor over a slot: the session's shape as a CSS cursor, so that one's own pointer moves without
- * latency, and a sprite where somebody else has moved it to.
+ * latency, and a sprite where somebody else has moved it.
  */
 
 import type { CursorMode, CursorShape, Position } from "../generated";
@@ -19,7 +19,7 @@ export type CursorMetrics = {
   readonly hotY: number;
 };
 
-/** Size and hot spot of a shape shown at a scale, within what browsers take. */
+/** Size and hot spot of a scaled shape, within the limits of browsers. */
 export function cursorMetrics(shape: Omit<CursorShape, "png">, scale: number): CursorMetrics {
   const largest = LARGEST_PX / Math.max(shape.width, shape.height, 1);
   const used = Math.min(Math.max(scale, SMALLEST_SCALE), largest);
@@ -33,7 +33,7 @@ export function cursorMetrics(shape: Omit<CursorShape, "png">, scale: number): C
   };
 }
 
-/** The data URL of a shape, or null when what was sent cannot be one. */
+/** The data URL of a shape, or null when the shape is invalid. */
 export function shapeUrl(shape: CursorShape): string | null {
   return /^[A-Za-z0-9+/]+={0,2}$/.test(shape.png) ? `data:image/png;base64,${shape.png}` : null;
 }
@@ -42,7 +42,7 @@ export class CursorView {
   readonly #surface: HTMLElement;
   readonly #sprite: HTMLImageElement;
   #mode: CursorMode = "client";
-  /** Undefined until the streamer has told one. */
+  /** Undefined until the streamer has sent one. */
   #shape: CursorShape | null | undefined;
   #rect: Rect = { left: 0, top: 0, width: 0, height: 0 };
   #picture: Size = { width: 0, height: 0 };

@@ -8,14 +8,14 @@ import type { PadKind, PadState } from "../generated";
 import { HELD_REPEAT_MS, MAX_PADS } from "../generated/constants";
 import type { InputClient } from "../view";
 
-/** Sticks that have not moved for so long have come to a stop. */
+/** Sticks that have not moved for this long are at rest. */
 const SETTLE_MS = 60;
-/** A gamepad shakes at most so long without being told again. */
+/** A gamepad rumbles at most this long without another message. */
 const RUMBLE_MS = 5_000;
-/** Sticks and triggers are told in hundredths: they tremble by less. */
+/** Sticks and triggers are sent in hundredths: their noise is smaller. */
 const STEPS = 100;
 
-/** What of a `Gamepad` is looked at. */
+/** The fields of `Gamepad` that are used. */
 export type GamepadLike = {
   readonly id: string;
   readonly index: number;
@@ -50,7 +50,7 @@ function rounded(value: number, least: number): number {
   return Math.round(inside * STEPS) / STEPS + 0;
 }
 
-/** The make of a gamepad, by what browsers call it. */
+/** The make of a gamepad, by its name in browsers. */
 export function padKind(id: string): PadKind {
   if (/xbox|xinput|045e/i.test(id)) return "xbox";
   if (/playstation|dualshock|dualsense|sony|054c/i.test(id)) return "play-station";
@@ -59,13 +59,13 @@ export function padKind(id: string): PadKind {
   return "unknown";
 }
 
-/** What has to be said about a gamepad. */
+/** A message about a gamepad. */
 export type PadNews = "nothing" | "buttons" | "axes" | "repeat";
 
-/** What is known to the session of a gamepad. */
+/** The state of a gamepad that the session knows. */
 export type Told = { readonly state: PadState; readonly at: number; readonly settled: boolean };
 
-/** What has to be said now. Pure. */
+/** The messages that are due. Pure. */
 export function padNews(told: Told | null, state: PadState, now: number): PadNews {
   if (told?.state.buttons !== state.buttons) return "buttons";
   if (!same(told.state.triggers, state.triggers) || !same(told.state.sticks, state.sticks)) return "axes";
@@ -128,7 +128,7 @@ export class GamepadInput {
     return this.#pads.size > 0;
   }
 
-  /** The session has let go of everything: what is pressed has to be told anew. */
+  /** The session has released everything: what is pressed has to be sent again. */
   reset(): void {
     for (const pad of this.#pads.values()) pad.told = null;
   }
@@ -191,7 +191,7 @@ export class GamepadInput {
             strongMagnitude: strong,
             weakMagnitude: weak,
           });
-    // One that cannot shake does not.
+    // A gamepad without actuators does not rumble.
     playing.catch(() => undefined);
   }
 

@@ -1,4 +1,4 @@
-/** Where a picture is inside its element, and which of its pixels a point on the page is. Pure. */
+/** Finds the place of a picture inside its element, and maps points on the page to its pixels. Pure. */
 
 import type { Position } from "../generated";
 

@@ -1,5 +1,5 @@
 /**
- * What this client holds: keys by place, keys by character, mouse buttons, fingers. Owns that state and nothing else;
+ * What this client holds: keys by place, keys by character, mouse buttons, touches. Owns that state and nothing else;
  * every release goes to where its press went, whatever has changed meanwhile.
  */
 
@@ -17,7 +17,7 @@ export type HeldSnapshot = {
 export type Release = Press;
 
 export class Held {
-  /** By the physical key that was pressed: what was sent for it. */
+  /** What was sent for each physical key that is pressed. */
   readonly #keys = new Map<string, Press>();
   readonly #buttons = new Set<number>();
   readonly #touches = new Set<number>();
@@ -33,7 +33,7 @@ export class Held {
     return true;
   }
 
-  /** Notes a release; what was pressed with that key, or null when nothing was. */
+  /** Notes a release. Returns what was pressed with that key, or null. */
   releaseKey(code: string): Release | null {
     const press = this.#keys.get(code) ?? null;
     this.#keys.delete(code);

@@ -1,7 +1,7 @@
 /**
  * Keyboard of one slot: key events, text of input methods and on-screen keyboards, and pasting.
  *
- * A hidden text area has the focus, because input methods write only into something that takes text.
+ * A hidden text area has the focus, because input methods write only into elements that accept text.
  */
 
 import type { InputClient } from "../view";
@@ -9,7 +9,7 @@ import { type ClipboardBridge, pastedFrom } from "./clipboard";
 import type { Held, Release } from "./held";
 import { decideKeyDown, isPaste, type KeyboardMode, type Locks, locksOf, type Press, typedPieces } from "./keys";
 
-/** What the text area holds between events: on-screen keyboards tell of Backspace only when something is there. */
+/** The content of the text area between events: on-screen keyboards report Backspace only when there is any. */
 const FILLER = "\u200b";
 /** Windows reports AltGr as ControlLeft followed by AltRight within this time. */
 const ALT_GRAPH_MS = 30;
@@ -30,7 +30,7 @@ export class KeyboardInput {
   readonly #context: KeyboardContext;
   readonly #area: HTMLTextAreaElement;
   #controlPressedAt = 0;
-  /** What the session was told last of the locks, as far as nothing has changed them since. */
+  /** The locks that were last sent to the session, unless something may have changed them since. */
   #locks: Locks = { caps: null, num: null };
   /** A paste key that waits for its paste event. */
   #pendingPaste: ReturnType<typeof setTimeout> | undefined;
@@ -195,7 +195,7 @@ export class KeyboardInput {
     this.#context.heldChanged();
   }
 
-  /** Another viewer may have typed meanwhile, so a key that a lock matters for says it anew whenever the focus came back. */
+  /** Another viewer may have typed meanwhile, so the locks are sent again with the first key that they affect after the focus has returned. */
   #followLocks(event: KeyboardEvent): void {
     if (event.code === "CapsLock" || event.code === "NumLock") {
       this.#locks = { caps: null, num: null };
@@ -224,7 +224,7 @@ export class KeyboardInput {
     );
   }
 
-  /** Takes back the ControlLeft that Windows makes up for AltGr. */
+  /** Releases the ControlLeft that Windows adds for AltGr. */
   #separateAltGraph(event: KeyboardEvent): void {
     if (event.code !== "AltRight" || event.key !== "AltGraph") return;
     if (performance.now() - this.#controlPressedAt > ALT_GRAPH_MS) return;
@@ -246,12 +246,12 @@ export class KeyboardInput {
     void sending.finally(() => {
       const keys = this.#deferred ?? [];
       this.#deferred = null;
-      // Who has left meanwhile holds no keys, and lets go of none.
+      // If the focus was lost meanwhile, nothing is held any more.
       if (this.focused) for (const key of keys) key();
     });
   }
 
-  /** True when a key has to wait for what is pasted before it. */
+  /** True when a key has to wait for a paste before it. */
   #defer(event: KeyboardEvent, handle: () => void): boolean {
     if (this.#deferred === null) return false;
     event.preventDefault();
@@ -268,7 +268,7 @@ export class KeyboardInput {
 
   /** Text that comes without keys: from on-screen keyboards, dictation, an emoji picker. */
   #edited(event: InputEvent): void {
-    // An input method is at work; what it makes comes at the end of the composition.
+    // An input method is active; its text comes at the end of the composition.
     if (event.isComposing || event.inputType === "insertCompositionText") return;
     event.preventDefault();
     if (!this.#context.active()) return;
@@ -311,7 +311,7 @@ export class KeyboardInput {
   }
 }
 
-/** Ctrl+Alt+Shift+T: back to the page, for those who have no pointer. */
+/** Ctrl+Alt+Shift+T: back to the page, for users without a pointer. */
 function isEscapeChord(event: KeyboardEvent): boolean {
   return event.ctrlKey && event.altKey && event.shiftKey && event.code === "KeyT";
 }

@@ -1,6 +1,6 @@
 /**
- * What a keyboard event means for the session: a key by its place, a key by its character, or nothing.
- * Pure; what is held is in `held.ts`.
+ * Decides what a keyboard event means for the session: a key by its place, a key by its character, or nothing.
+ * Pure; held keys are in `held.ts`.
  */
 
 import { MAX_TYPED } from "../generated/constants";
@@ -29,12 +29,12 @@ export type Press =
 
 export type KeyDecision =
   | Press
-  /** The session is to hear nothing of it, and the browser must not act on it. */
+  /** It is not sent to the session, and the browser must not act on it. */
   | { readonly kind: "swallow" }
-  /** It belongs to an input method, or to a keyboard on a screen, whose text arrives on its own. */
+  /** It belongs to an input method or an on-screen keyboard, whose text arrives separately. */
   | { readonly kind: "leave" };
 
-/** What a key going down means. */
+/** The meaning of a key that goes down. */
 export function decideKeyDown(event: KeyLike, mode: KeyboardMode): KeyDecision {
   // The session repeats held keys by itself, at its own rate.
   if (event.repeat) return { kind: "swallow" };
@@ -56,12 +56,12 @@ function isPlainCharacter(event: KeyLike): boolean {
   return !shortcut && !event.metaKey;
 }
 
-/** How the viewer's keyboard is locked; `null` where an event says nothing of it. */
+/** The locks of the viewer's keyboard; `null` where an event does not tell. */
 export type Locks = { readonly caps: boolean | null; readonly num: boolean | null };
 
 /**
- * What a key that goes down tells of the locks. Num Lock is known by what the number pad makes, as a Mac has none and always gives
- * numbers; a lock's own key says nothing, as systems differ on whether it tells of before or after.
+ * What a key that goes down tells about the locks. Num Lock follows from the output of the number pad, as a Mac has none and always types
+ * digits; a lock's own key tells nothing, as systems differ on whether it reports the state before or after.
  */
 export function locksOf(event: KeyLike & { readonly shiftKey: boolean }): Locks {
   if (event.code === "CapsLock" || event.code === "NumLock") return { caps: null, num: null };
@@ -94,7 +94,7 @@ export function typedPieces(text: string, most = MAX_TYPED): string[] {
   return pieces;
 }
 
-/** The Unicode characters of a text, as the session types them; not what people see as one character. */
+/** The code points of a text, as the session types them; not grapheme clusters. */
 function codePoints(text: string): string[] {
   return Array.from(text);
 }

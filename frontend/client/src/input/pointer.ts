@@ -15,10 +15,10 @@ import { WheelNormaliser } from "./wheel";
 
 /** Shortest time between two positions; 250 a second are more than any screen shows. */
 const MOTION_GAP_MS = 4;
-/** Motion may be lost, so that the last position is said twice, unless somebody else has moved meanwhile. */
+/** Motion may be lost, so the last position is sent twice, unless somebody else has moved the pointer meanwhile. */
 const SETTLE_MS = 60;
 
-/** What fingers are for the session: a mouse with one button, or fingers. */
+/** How touches are sent to the session: as a mouse with one button, or as touches. */
 export type TouchMode = "mouse" | "touch";
 
 export type PointerContext = {
@@ -62,7 +62,7 @@ export class PointerInput {
     return containedRect(this.#context.video.getBoundingClientRect(), this.picture());
   }
 
-  /** Size in whose pixels positions are told. */
+  /** The size in whose pixels positions are sent. */
   picture(): Size {
     const { client, slot, video } = this.#context;
     const info = client.slots.get(slot)?.info;
@@ -70,12 +70,12 @@ export class PointerInput {
     return { width: width ?? video.videoWidth, height: height ?? video.videoHeight };
   }
 
-  /** Somebody else has moved the pointer: what we were about to repeat is out of date. */
+  /** Somebody else has moved the pointer: a pending repetition is outdated. */
   movedByOther(): void {
     clearTimeout(this.#settle);
   }
 
-  /** Forgets what is pressed, without telling anybody. */
+  /** Forgets what is pressed, without sending releases. */
   reset(): void {
     this.#buttons = 0;
     this.#last = null;
@@ -129,7 +129,7 @@ export class PointerInput {
       event.preventDefault();
       if (this.#context.active()) this.#turned(event);
     });
-    // What a browser does by itself with these belongs to the session: menus, dragging, going back.
+    // The browser's default actions are suppressed: menus, dragging, going back.
     for (const type of [
       "contextmenu",
       "dragstart",
@@ -151,7 +151,7 @@ export class PointerInput {
     try {
       this.#context.surface.setPointerCapture(event.pointerId);
     } catch {
-      // The pointer has gone up already.
+      // The pointer was released already.
     }
   }
 

@@ -1,4 +1,4 @@
-/** Which of several slots are heard. Pure. */
+/** Decides which of several slots are heard. Pure. */
 
 /** The first slot alone, the focused one alone, or all together. */
 export type AudioMode = "first" | "focused" | "mix";

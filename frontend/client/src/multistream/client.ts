@@ -1,7 +1,7 @@
 /**
  * Many streams over one connection, each slot switched on its own: `multistream/*` on `WS /api/ws`.
  *
- * It owns what the slots are to show and the tracks that show it. A lost WebSocket is resumed without touching
+ * It owns the wanted content of the slots, and their tracks. A lost WebSocket is resumed without affecting
  * the media; a lost media path, or a session that is gone, is begun anew with what the slots show now. Data
  * comes from the socket and the peer connection, decisions from the state machine in `session.ts`.
  */
@@ -22,7 +22,7 @@ import { ALL_SLOTS, WantedSlots } from "./wanted";
 export type MultiStreamOptions = {
   /** Used beside those that the server names. */
   readonly iceServers?: readonly RTCIceServer[];
-  /** Proves what this client may do, where the server asks for it: a token, or what gives the newest one. */
+  /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** `relay`: through a TURN server or not at all. Default: `all`. */
   readonly iceTransportPolicy?: RTCIceTransportPolicy;
@@ -88,7 +88,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     return this.#peer?.signalingState ?? null;
   }
 
-  /** The last that was heard of each slot. */
+  /** The last status of each slot. */
   get statuses(): ReadonlyMap<number, SlotStatus> {
     return this.#statuses;
   }
@@ -177,7 +177,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     this.#socket?.send({ type: "multistream/keyframe", slot });
   }
 
-  /** Which slots are heard. What is not heard is received all the same: a slot is heard at once. */
+  /** Which slots are heard. Sound of the others is received as well, so that a change takes effect at once. */
   get audio(): AudioMode {
     return this.#audio;
   }
@@ -188,7 +188,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
   }
 
   /**
-   * The slot that is heard where one at a time is; null: none.
+   * The slot that is heard when only one is; null: none.
    * @throws {RangeError} when there is no such slot.
    */
   focus(slot: number | null): void {
@@ -207,7 +207,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     return (await this.#peer?.stats()) ?? null;
   }
 
-  /** Tells the server of a change in a slot, now or when it can be told. */
+  /** Sends a change of a slot to the server, now or once it is connected. */
   #tell(message: MultistreamClientMessage & { readonly slot: number }): boolean {
     const told = this.#greeted && (this.#socket?.send(message) ?? false);
     if (!told) this.#wanted.noteUntold(message.slot);
@@ -276,7 +276,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
       for (const message of this.#wanted.missed(() => this.#nextRequest())) this.#socket?.send(message);
       this.#handle({ type: "connected" });
     } else {
-      // The session that we came to resume is gone, and its peer connection with it.
+      // The session that was to be resumed is gone, and its peer connection with it.
       if (this.#peer === null || this.#peer.offered) this.#replacePeer();
       void this.#offer([...iceServers, ...(this.#options.iceServers ?? [])]);
     }
@@ -327,7 +327,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     if (about === "multistream/switch") {
       this.#requests.refuseOldest(message);
     } else if (about === "multistream/init" || about === "multistream/offer") {
-      // What has worked before is worth another try: the server may be on its way up.
+      // A connection that has worked before is retried: the server may be starting.
       if (this.#reached) this.#handle({ type: "media-lost" });
       else this.#handle({ type: "end", reason: { kind: "refused", message, code: null } });
     }

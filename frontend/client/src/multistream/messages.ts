@@ -5,7 +5,7 @@
 
 import type { IceServer, MultistreamServerMessage, SlotState } from "../generated";
 
-/** What a slot is to show. */
+/** The wanted content of a slot. */
 export type SlotConfig = {
   /** Counts from 0. */
   readonly slot: number;
@@ -22,7 +22,7 @@ export type SlotStatus = {
   /** Empty is the native one. */
   readonly quality: string;
   readonly status: SlotState;
-  /** With `error` or `offline`: what. */
+  /** With `error` or `offline`: the reason. */
   readonly error: string | null;
 };
 
@@ -59,7 +59,7 @@ export type ParsedMulti =
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The codes of what this protocol says in words: the same as everywhere else. */
+/** The codes of this protocol's error texts: the same as everywhere else. */
 const CODES: ReadonlyMap<string, string> = new Map([
   ["stream not found", "stream_not_found"],
   ["codec not supported", "codec_unsupported"],

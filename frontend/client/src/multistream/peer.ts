@@ -14,17 +14,17 @@ export type MultiPeerEvents = {
   candidate: string;
   /** Media flows. */
   connected: undefined;
-  /** Nothing is heard from the other side; it may come back by itself. */
+  /** Nothing arrives from the other side; it may recover by itself. */
   interrupted: undefined;
   /** It is over. */
   failed: undefined;
 };
 
-/** `RTCPeerConnection` calls a path disconnected after some seconds; for so long it may still return. */
+/** How long a path that `RTCPeerConnection` calls disconnected may still recover. */
 const INTERRUPTED_MS = 8_000;
 
 export class MultiPeer extends Emitter<MultiPeerEvents> {
-  /** By slot. They are there from the beginning and carry whatever their slot shows. */
+  /** By slot. They exist from the start and carry whatever their slot shows. */
   readonly tracks: readonly SlotTracks[];
   readonly #pc: RTCPeerConnection;
   #interrupted: ReturnType<typeof setTimeout> | undefined;

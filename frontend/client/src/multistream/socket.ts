@@ -37,7 +37,7 @@ export class MultiSocket extends Emitter<MultiSocketEvents> {
     };
     this.#socket.onmessage = ({ data }: MessageEvent<unknown>) => {
       if (typeof data !== "string") return;
-      // What we do not know, or is not the protocol, is none of ours.
+      // Unknown and invalid messages are ignored.
       const parsed = parseMultiMessage(data);
       if (parsed.kind === "message") this.emit("message", parsed.message);
     };

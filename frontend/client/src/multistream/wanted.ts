@@ -1,5 +1,5 @@
 /**
- * What the slots of a multistream session are to show. Owned by the client, so that a session that has to be
+ * The wanted content of the slots of a multistream session. Owned by the client, so that a session that has to be
  * begun anew begins where the last one was. Pure.
  */
 
@@ -13,7 +13,7 @@ type Wanted = { readonly stream: string; readonly quality: string; readonly paus
 
 export class WantedSlots {
   readonly #slots: Wanted[];
-  /** Changed since the server was told last, as there was no connection. */
+  /** Changed since the last message to the server, because there was no connection. */
   readonly #untold = new Set<number>();
 
   /** @throws {RangeError} unless the slots are 0, 1, 2 … in any order, each of them once. */
@@ -34,7 +34,7 @@ export class WantedSlots {
     return this.#slots.map(({ stream, quality }, slot) => ({ slot, stream, quality }));
   }
 
-  /** A status by the names that were asked for, if it is of what was asked for: the server has one name for both. */
+  /** A status with the requested names, if it is about the requested stream: the server combines both names. */
   asAsked(status: SlotStatus): SlotStatus {
     const wanted = this.#slots[status.slot];
     if (wanted === undefined) return status;
@@ -73,12 +73,12 @@ export class WantedSlots {
     throw new RangeError(`there is no slot ${slot}; this session has ${this.#slots.length}`);
   }
 
-  /** The server could not be told of a slot's last change. */
+  /** The last change of a slot could not be sent to the server. */
   noteUntold(slot: number): void {
     for (const one of this.indices(slot)) this.#untold.add(one);
   }
 
-  /** What a session that goes on has missed. */
+  /** The changes that a resumed session has missed. */
   missed(requestId: () => string): MultistreamClientMessage[] {
     const messages = [...this.#untold].flatMap((slot): MultistreamClientMessage[] => {
       const wanted = this.#slots[slot];
@@ -93,7 +93,7 @@ export class WantedSlots {
     return messages;
   }
 
-  /** What a new session has to be told after its `init`, which names the streams. */
+  /** The messages for a new session after its `init`, which names the streams. */
   afterInit(): MultistreamClientMessage[] {
     this.#untold.clear();
     return this.#slots.flatMap(({ paused }, slot): MultistreamClientMessage[] =>

@@ -17,7 +17,7 @@ export type PeerEvents = {
   candidate: RTCIceCandidate | null;
   /** Media flows. */
   connected: undefined;
-  /** Nothing is heard from the other side; it may come back by itself. */
+  /** Nothing arrives from the other side; it may recover by itself. */
   interrupted: undefined;
   /**
    * It is over. `dtls`: the network was fine, but the encryption could not be agreed on; `closed`: the other
@@ -47,9 +47,9 @@ const CHANNELS = {
 
 /** More than this waiting to be sent means a stalled network: a position that old is of no use. */
 const MOTION_BACKLOG_BYTES = 16 * 1024;
-/** More than this waiting means nobody has listened for long; keys sent now would arrive out of context. */
+/** With more than this queued, the other side has not read for long; keys sent now would arrive out of context. */
 const KEYS_BACKLOG_BYTES = 1024 * 1024;
-/** `RTCPeerConnection` calls a path disconnected after some seconds; for so long it may still return. */
+/** How long a path that `RTCPeerConnection` calls disconnected may still recover. */
 const INTERRUPTED_MS = 8_000;
 
 export class PeerConnection extends Emitter<PeerEvents> {
@@ -99,7 +99,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
     return !this.#closed && !this.#failed && ["connected", "disconnected"].includes(this.#pc.connectionState);
   }
 
-  /** The other side has told that it is over. */
+  /** The other side has closed the connection. */
   abandon(): void {
     this.#fail("closed");
   }
@@ -254,7 +254,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
   }
 }
 
-/** Keys that come after what is long wait for no more than this of it. */
+/** Keys after a long message wait until no more than this of it is queued. */
 const DRAINED_BYTES = 128 * 1024;
 
 function drained(channel: RTCDataChannel): Promise<boolean> {
@@ -295,7 +295,7 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
   error: ({ code, message }) => typeof code === "string" && typeof message === "string",
 };
 
-/** A message of `general`, or null when it is none that we know. */
+/** A message of `general`, or null for an unknown one. */
 export function parseGeneral(text: string): GeneralMessage | null {
   let value: unknown;
   try {

@@ -1,4 +1,4 @@
-/** Plays as soon as possible: what is steered cannot be looked at later. */
+/** Plays as soon as possible: steering needs low latency. */
 export function preferLatency(receiver: RTCRtpReceiver): void {
   if (receiver.track.kind !== "video") return;
   const tunable = receiver as RTCRtpReceiver & {

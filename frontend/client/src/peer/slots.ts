@@ -1,7 +1,7 @@
 /**
  * Which track and which information belong to which slot. Pure: tracks and messages in, a table out.
  *
- * A slot's tracks are there from the first offer on, whether it shows something or not; `streamInfo` says
+ * A slot's tracks exist from the first offer on, whether it shows something or not; `streamInfo` tells
  * what it shows. The media section (`mid`) named there is authoritative; before it is known, the track's id
  * (`video0`, `audio0` …) says the slot, so that a picture can be on screen before any message has arrived.
  */
@@ -16,16 +16,16 @@ export type NegotiatedTrack<T> = {
   readonly track: T;
 };
 
-/** What is known of one slot. */
+/** The state of one slot. */
 export type SlotEntry<T> = {
   readonly slot: number;
-  /** What it shows; null while it shows nothing. */
+  /** Its content; null while it shows nothing. */
   readonly info: StreamInfo | null;
   readonly video: T | null;
   readonly audio: T | null;
-  /** How it is doing at this client, as far as the server has said. */
+  /** Its status for this client, as far as the server has reported it. */
   readonly status: SlotState | null;
-  /** What this client sees in it: its own choice after a `switch`, else what everybody sees. */
+  /** What this client sees in it: its own choice after a `switch`, otherwise what everybody sees. */
   readonly seen: SeenStream | null;
   readonly error: string | null;
 };
@@ -37,9 +37,9 @@ export type SeenStream = { readonly stream: string; readonly quality: string };
 export type SlotEvent =
   /** It shows something now. */
   | { readonly type: "slot-activated"; readonly slot: number; readonly info: StreamInfo }
-  /** What it shows has another size, title or focus. */
+  /** The size, title or focus of its content has changed. */
   | { readonly type: "slot-updated"; readonly slot: number; readonly info: StreamInfo }
-  /** It shows nothing any more. `info`: what it showed last; `reason`: why, if nobody asked for it. */
+  /** It shows nothing any more. `info`: its last content; `reason`: the reason, unless it was requested. */
   | {
       readonly type: "slot-deactivated";
       readonly slot: number;
@@ -76,7 +76,7 @@ export function withTracks<T>(table: SlotTable<T>, tracks: readonly NegotiatedTr
   return sorted(result);
 }
 
-/** Takes over what a message says about slots; the same table when it says nothing. */
+/** Applies a message about slots; returns the same table when it changes nothing. */
 export function withMessage<T>(
   table: SlotTable<T>,
   tracks: readonly NegotiatedTrack<T>[],
@@ -108,7 +108,7 @@ export function withMessage<T>(
   }
 }
 
-/** What a message changes, slot by slot, for those who listen. `before`: the table without it. */
+/** The changes of a message, slot by slot, for listeners. `before`: the table without it. */
 export function slotEvents<T>(before: SlotTable<T>, message: ServerMessage): readonly SlotEvent[] {
   switch (message.type) {
     case "streams-info": {
@@ -139,12 +139,12 @@ export function slotEvents<T>(before: SlotTable<T>, message: ServerMessage): rea
   }
 }
 
-/** A switch to what cannot be shown leaves its slot as it was: such a status is about the request alone. */
+/** A failed switch leaves its slot as it was: such a status concerns only the request. */
 function isRefusedSwitch(message: ServerMessage & { type: "slot-status" }): boolean {
   return message.requestId !== undefined && message.status === "error" && message.error !== CODEC_UNSUPPORTED;
 }
 
-/** This browser cannot decode what the slot shows; the slot does show it. */
+/** The slot shows something that this browser cannot decode. */
 const CODEC_UNSUPPORTED = "codec_unsupported";
 
 function eventsOfInfo<T>(before: SlotTable<T>, info: StreamInfo): readonly SlotEvent[] {

@@ -1,4 +1,4 @@
-/** Figures of a connection: from two reports of `getStats()`, what happened between them. Pure. */
+/** Figures of a connection, from the difference of two reports of `getStats()`. Pure. */
 
 /** How a slot's video and the connection did since the last sample. */
 export type ConnectionStats = {
@@ -25,7 +25,7 @@ export type ConnectionStats = {
   readonly codec: string;
   /** Round trip of ICE's own checks, ms. */
   readonly iceRoundTripMs: number | null;
-  /** What carries it all: `udp` or `tcp`, after `relay` where a TURN server is between; empty before it is known. */
+  /** The transport: `udp` or `tcp`, after `relay` if there is a TURN server in between; empty while it is unknown. */
   readonly transport: string;
 };
 

@@ -1,6 +1,6 @@
 /**
- * What this client wants of its slots, apart from what everybody sees: paused, or another stream; and what it has told the others
- * of itself. A new peer of the streamer knows nothing of it, so it is said again after a reconnection. Pure.
+ * This client's own settings: which slots are paused or show another stream than everybody sees, and what it has told the others
+ * about itself. A new peer of the streamer does not know them, so they are sent again after a reconnection. Pure.
  */
 
 import type { Outgoing } from "../signaling/room";
@@ -26,7 +26,7 @@ export class SlotWishes {
     return true;
   }
 
-  /** What was chosen instead of what everybody sees; null when nothing was. */
+  /** The chosen stream instead of what everybody sees; null for none. */
   choice(slot: number): SeenStream | null {
     return this.#choices.get(slot) ?? null;
   }
@@ -37,7 +37,7 @@ export class SlotWishes {
     else this.#choices.set(slot, { stream, quality });
   }
 
-  /** What a new peer has to be told. */
+  /** The messages for a new peer. */
   messages(): Outgoing[] {
     const switches = [...this.#choices].map(([slot, seen]): Outgoing => ({
       type: "switch",

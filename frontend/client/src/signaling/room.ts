@@ -19,8 +19,8 @@ export type ChatMessage = {
   /** Of its writer, as it was then. */
   readonly name?: string;
   readonly text: string;
-  /** When it came, as milliseconds since 1970. */
-  readonly at: number;
+  /** When it came (RFC 3339). */
+  readonly at: string;
 };
 
 /** Server to client. */

@@ -64,7 +64,7 @@ export class SignalingSocket extends Emitter<SocketEvents> {
     return true;
   }
 
-  /** Ends it without a `closed` event; says goodbye when the peer shall be gone as well. */
+  /** Closes it without a `closed` event; sends `bye` if the peer is to be removed as well. */
   close(options: { readonly bye: boolean }): void {
     if (this.#closed) return;
     if (options.bye) this.send({ type: "bye" });

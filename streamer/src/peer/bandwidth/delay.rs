@@ -168,7 +168,8 @@ fn ms(duration: Duration) -> f64 {
 fn slope(points: &VecDeque<(f64, f64)>) -> f64 {
     let count = points.len() as f64;
     let (sum_x, sum_y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
-    let (mean_x, mean_y) = (sum_x / count, sum_y / count);
+    let mean_x = sum_x / count;
+    let mean_y = sum_y / count;
     let (over, under) = points.iter().fold((0.0, 0.0), |(over, under), (x, y)| {
         (over + (x - mean_x) * (y - mean_y), under + (x - mean_x) * (x - mean_x))
     });

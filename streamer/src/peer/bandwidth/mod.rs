@@ -71,7 +71,7 @@ pub struct Estimator {
     capacity_bps: Option<f64>,
     updated: Instant,
     /// No conclusion is drawn before this time: packets sent at the previous rate are still under way.
-    settled: Instant,
+    conclude_from: Instant,
     round_trip: Duration,
     /// Share of packets lost, smoothed.
     loss: f64,
@@ -91,7 +91,7 @@ impl Estimator {
             rate_bps: None,
             capacity_bps: None,
             updated: now,
-            settled: now,
+            conclude_from: now,
             round_trip: UNKNOWN_ROUND_TRIP,
             loss: 0.0,
             timed: false,
@@ -151,7 +151,7 @@ impl Estimator {
         let lost = self.losses.take(now).map(|(lost, _)| lost);
         self.smooth(lost);
         let lost = lost.is_some_and(|lost| lost > most);
-        if now >= self.settled && (lost || usage == Usage::Over && queued) {
+        if now >= self.conclude_from && (lost || usage == Usage::Over && queued) {
             self.congested(now, arriving);
         } else if usage == Usage::Normal && !queued {
             self.clear(now, arriving);
@@ -183,7 +183,7 @@ impl Estimator {
     }
 
     fn congested(&mut self, now: Instant, arriving_bps: f64) {
-        self.settled = now + self.round_trip + RESPONSE + self.delays.queue();
+        self.conclude_from = now + self.round_trip + RESPONSE + self.delays.queue();
         self.capacity_bps = Some(arriving_bps);
         let rate = (DECREASE * arriving_bps).max(MIN_BPS);
         self.rate_bps = Some(self.rate_bps.map_or(rate, |before| before.min(rate)));
@@ -285,7 +285,8 @@ impl Losses {
         if lasted < LOSS_WINDOW || self.told < LOSS_PACKETS {
             return None;
         }
-        let (lost, sent) = (self.lost / self.told, self.bytes as f64 * 8.0 / lasted.as_secs_f64());
+        let lost = self.lost / self.told;
+        let sent = self.bytes as f64 * 8.0 / lasted.as_secs_f64();
         *self = Self::new(now);
         Some((lost, sent))
     }

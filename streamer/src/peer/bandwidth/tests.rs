@@ -54,7 +54,8 @@ struct Flow {
 
 impl Flow {
     fn new(start: Instant) -> Self {
-        let (next_send, next_feedback) = (start, start + FEEDBACK);
+        let next_send = start;
+        let next_feedback = start + FEEDBACK;
         let estimator = Estimator::new(start);
         let under_way = VecDeque::new();
         Self {

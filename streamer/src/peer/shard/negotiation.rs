@@ -8,7 +8,7 @@ use common::ipc::{Code, IcePatch, RequestError};
 use common::sdp::Bounded;
 use common::signal::Role;
 
-use super::{Entry, Key, Place, Shard};
+use super::{Key, Member, Place, Shard};
 use crate::peer::away::{Away, Deferred, Kept};
 use crate::peer::counted::Counted;
 use crate::peer::negotiator::{Crashed, Done, Full, Join, Made, Outcome, Work};
@@ -26,7 +26,7 @@ impl Shard {
             let error = RequestError::new(Code::Busy, message);
             return self.reports.send(Report::Answer { peer: id, result: Err(error) });
         }
-        let entry = Entry {
+        let entry = Member {
             id,
             place: Place::Away(Box::new(Away::new(PeerState::Connecting, Counted::default()))),
             ufrag: String::new(),
@@ -63,7 +63,7 @@ impl Shard {
 
     /// Has the negotiator make another offer for a peer whose tracks have changed.
     pub(super) fn offer_if_due(&mut self, key: Key) {
-        let peer = self.peers.get_mut(&key).and_then(Entry::here);
+        let peer = self.peers.get_mut(&key).and_then(Member::here);
         if peer.is_some_and(|peer| peer.owes_offer()) {
             self.negotiate(key, Work::Offer);
         }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use common::api::{PeerState, Transport};
 use common::input::Actor;
 
-use super::{Entry, LIMITS_INTERVAL, Place, Shard, schedule};
-use crate::peer::connection::{Channel, Event};
+use super::{LIMITS_INTERVAL, Member, Place, Shard, schedule};
+use crate::peer::connection::{Channel, ConnectionEvent};
 use crate::peer::messages::{self, Order};
 use crate::peer::tcp::Arrived;
 use crate::peer::{Key, Path, Report};
@@ -58,7 +58,7 @@ impl Shard {
     /// To be called after every input to a peer: handles its events, sends its datagrams, sets its timer.
     pub(super) fn after_input(&mut self, now: Instant, key: Key) {
         let mut events = std::mem::take(&mut self.events);
-        if let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) {
+        if let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) {
             peer.poll(now, &mut events);
             for pictured in peer.take_pictured() {
                 self.reports.send(Report::Pictured { peer: peer.id, pictured });
@@ -83,25 +83,25 @@ impl Shard {
         }
     }
 
-    fn event(&mut self, now: Instant, key: Key, event: Event) {
-        let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) else { return };
+    fn event(&mut self, now: Instant, key: Key, event: ConnectionEvent) {
+        let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) else { return };
         let id = peer.id;
         match event {
-            Event::Connected => {
+            ConnectionEvent::Connected => {
                 peer.connected(now, &mut self.context);
                 self.reports.send(Report::State { peer: id, state: PeerState::Connected });
                 self.report_slots();
             }
-            Event::Lost => {
+            ConnectionEvent::Lost => {
                 peer.lost(now, &mut self.context);
                 self.reports.send(Report::State { peer: id, state: PeerState::Lost });
                 self.report_slots();
             }
-            Event::Closed(reason) => self.remove(key, reason),
-            Event::Open(Channel::General) => self.reports.send(Report::Listening { peer: id }),
-            Event::Open(_) => {}
-            Event::Message(channel, bytes) => self.message(now, key, channel, &bytes),
-            Event::Feedback(feedback) => {
+            ConnectionEvent::Closed(reason) => self.remove(key, reason),
+            ConnectionEvent::Open(Channel::General) => self.reports.send(Report::Listening { peer: id }),
+            ConnectionEvent::Open(_) => {}
+            ConnectionEvent::Message(channel, bytes) => self.message(now, key, channel, &bytes),
+            ConnectionEvent::Feedback(feedback) => {
                 peer.feedback(now, feedback, &mut self.context);
                 if peer.is_limited() {
                     self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
@@ -111,7 +111,7 @@ impl Shard {
     }
 
     fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
-        let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) else { return };
+        let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) else { return };
         let taken = match channel {
             Channel::MultiWebrtc(channel) => {
                 messages::take_translated(now, peer, &self.control, (channel, bytes), self.first_size)

@@ -222,7 +222,7 @@ impl Running for Desktop {
 /// Reports the end of a desktop once, by the part that ends first: the others follow from it.
 #[derive(Clone)]
 struct End {
-    told: Arc<AtomicBool>,
+    reported: Arc<AtomicBool>,
     /// Whether the X server is ours, so that its end is reported.
     x_server: bool,
     events: Events,
@@ -230,7 +230,7 @@ struct End {
 
 impl End {
     fn new(events: Events, x_server: bool) -> Self {
-        Self { told: Arc::new(AtomicBool::new(false)), x_server, events }
+        Self { reported: Arc::new(AtomicBool::new(false)), x_server, events }
     }
 
     /// When an X server dies, its clients notice by their lost connections, often before its end is known. Waits
@@ -238,13 +238,13 @@ impl End {
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
     fn let_x_server_speak(&self) {
         let deadline = Instant::now() + X_SERVER_PATIENCE;
-        while self.x_server && !self.told.load(Ordering::Acquire) && Instant::now() < deadline {
+        while self.x_server && !self.reported.load(Ordering::Acquire) && Instant::now() < deadline {
             thread::sleep(X_SERVER_LOOK);
         }
     }
 
     fn is_first(&self) -> bool {
-        !self.told.swap(true, Ordering::AcqRel)
+        !self.reported.swap(true, Ordering::AcqRel)
     }
 
     /// To be called with the end, on a thread that is not one of the parts.
@@ -268,6 +268,6 @@ struct Stopping(End);
 
 impl Drop for Stopping {
     fn drop(&mut self) {
-        self.0.told.store(true, Ordering::Release);
+        self.0.reported.store(true, Ordering::Release);
     }
 }

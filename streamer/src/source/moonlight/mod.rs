@@ -100,7 +100,7 @@ enum End {
 }
 
 /// The result of a retry.
-enum Again {
+enum Retried {
     Session(Box<HostSession>),
     /// The app was ended on the host.
     Quit,
@@ -246,10 +246,10 @@ impl Worker {
             self.pictures.offline();
             self.shared.host.change(|stream| stream.fail("host_lost", &reason));
             self.lost(reason.clone());
-            match self.again(began.elapsed(), closed) {
-                Again::Session(begun) => session = *begun,
-                Again::Quit => return self.ended(Ended::Finished(format!("{}: {reason}", Failure::Quit))),
-                Again::Stopped => return,
+            match self.retry(began.elapsed(), closed) {
+                Retried::Session(begun) => session = *begun,
+                Retried::Quit => return self.ended(Ended::Finished(format!("{}: {reason}", Failure::Quit))),
+                Retried::Stopped => return,
             }
         }
     }
@@ -257,7 +257,7 @@ impl Worker {
     /// Retries until a session begins. `closed`: the app may have been ended on purpose. It was if it no longer runs,
     /// unless the host was unreachable meanwhile, as an app does not survive its host.
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
-    fn again(&mut self, online: Duration, closed: bool) -> Again {
+    fn retry(&mut self, online: Duration, closed: bool) -> Retried {
         let mut online = online;
         let mut may_be_quit = closed;
         let mut says_quit = false;
@@ -266,14 +266,14 @@ impl Worker {
                 true => QUIT_CONFIRM,
                 false => self.attempts.failed(std::mem::take(&mut online), backoff::random()),
             };
-            if !self.rest(wait) {
-                return Again::Stopped;
+            if !self.pause(wait) {
+                return Retried::Stopped;
             }
             let until = Instant::now() + PATIENCE;
             let host = &self.shared.host;
             match open(&self.spec, &self.access, may_be_quit, until, host) {
-                Ok(session) => return Again::Session(Box::new(session)),
-                Err(Failure::Quit) if says_quit => return Again::Quit,
+                Ok(session) => return Retried::Session(Box::new(session)),
+                Err(Failure::Quit) if says_quit => return Retried::Quit,
                 Err(Failure::Quit) => says_quit = true,
                 Err(failure) => {
                     may_be_quit &= !failure.is_unreachable();
@@ -293,7 +293,7 @@ impl Worker {
         let Self { shared, steering, inputs, pictures, audio, counters, events, .. } = self;
         let demand = Arc::clone(pictures.demand());
         // Drops requests for the previous session.
-        inputs.try_iter().for_each(drop);
+        while inputs.try_recv().is_ok() {}
         std::thread::scope(|scope| {
             let life = &life;
             let wishes = &wishes;
@@ -316,7 +316,7 @@ impl Worker {
 
     /// Waits; false when the source is to end.
     #[expect(clippy::disallowed_methods, reason = "waits for somebody else, with a deadline")]
-    fn rest(&self, wait: Duration) -> bool {
+    fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         while !self.shared.stops() {
             let left = until.saturating_duration_since(Instant::now());

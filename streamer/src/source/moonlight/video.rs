@@ -85,7 +85,7 @@ impl Thread<'_> {
                 Err(error) => return self.life.end(End::Lost(format!("receiving video: {error}"))),
             }
             if now >= self.looked + COUNT {
-                self.look(now);
+                self.check_quality(now);
             }
         }
     }
@@ -116,7 +116,7 @@ impl Thread<'_> {
         }
     }
 
-    fn look(&mut self, now: Instant) {
+    fn check_quality(&mut self, now: Instant) {
         let counts = self.receiver.counts();
         let lost = counts.lost + counts.skipped;
         // Hosts send some pictures each second, even if nothing changes.

@@ -50,7 +50,11 @@ pub fn recover(shards: &mut [Option<Vec<u8>>], data: usize, row: impl Fn(usize) 
             (column..missing.len()).find(|n| equations[*n].0[column] != 0).expect("the matrix is regular");
         equations.swap(column, pivot);
         let factor = inverse(equations[column].0[column]);
-        let scale = |bytes: &mut Vec<u8>| bytes.iter_mut().for_each(|byte| *byte = times(*byte, factor));
+        let scale = |bytes: &mut Vec<u8>| {
+            for byte in bytes {
+                *byte = times(*byte, factor);
+            }
+        };
         scale(&mut equations[column].0);
         scale(&mut equations[column].1);
         let (left, right) = equations[column].clone();

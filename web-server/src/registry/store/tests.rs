@@ -40,11 +40,11 @@ async fn what_was_put_is_there_when_it_is_opened_again_and_what_was_removed_is_n
         store.put(put);
     }
     store.remove(record("c").id);
-    store.settled().await.unwrap();
+    store.flushed().await.unwrap();
     // As after a crash: the first is still open.
     assert_eq!(opened(dir.path()).1, [record("a"), ended]);
     store.replace_all(vec![record("d")]);
-    store.settled().await.unwrap();
+    store.flushed().await.unwrap();
     assert_eq!(opened(dir.path()).1, [record("d")]);
 }
 
@@ -53,7 +53,7 @@ async fn only_its_owner_can_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = opened(dir.path());
     store.put(record("a"));
-    store.settled().await.unwrap();
+    store.flushed().await.unwrap();
     for file in fs::read_dir(dir.path()).unwrap().flatten() {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
     }
@@ -67,10 +67,10 @@ async fn the_trail_of_a_streamer_is_bounded_and_read_in_pages_from_its_end() {
     for n in 0..2_500 {
         store.audit(audit("busy", n));
         if n % 500 == 0 {
-            store.settled().await.unwrap();
+            store.flushed().await.unwrap();
         }
     }
-    store.settled().await.unwrap();
+    store.flushed().await.unwrap();
     let id = |id| StreamerId::parse(id).unwrap();
     let mut all = Vec::new();
     loop {
@@ -135,7 +135,9 @@ fn damage_anywhere_is_found() {
     let good = fs::read(&path).unwrap();
     for at in [0, 100, good.len() / 2] {
         let mut bad = good.clone();
-        bad[at..].iter_mut().take(2000).for_each(|byte| *byte = 0xa5);
+        for byte in bad[at..].iter_mut().take(2000) {
+            *byte = 0xa5;
+        }
         fs::write(&path, &bad).unwrap();
         let error = refused(dir.path());
         assert!(matches!(error, StoreError::Damaged(_)), "damaged at {at}: {error:?}");
@@ -188,8 +190,8 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
     worker.take_all();
     let Health::Degraded { reason, .. } = store.health().borrow().clone() else { panic!("it is full") };
     assert!(reason.contains("full"), "{reason}");
-    let unsettled = store.settled_by(&mut worker).await.unwrap_err();
-    assert_eq!(unsettled.to_string(), reason, "nobody takes for kept what is not");
+    let not_flushed = store.flushed_by(&mut worker).await.unwrap_err();
+    assert_eq!(not_flushed.to_string(), reason, "nobody takes for kept what is not");
 
     // One that would fit does not make it whole.
     worker.allow_pages(100_000);
@@ -197,7 +199,7 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
     worker.take_all();
     assert_ne!(*store.health().borrow(), Health::Good);
     store.replace_all(records.clone());
-    assert_eq!(store.settled_by(&mut worker).await, Ok(()));
+    assert_eq!(store.flushed_by(&mut worker).await, Ok(()));
     assert_eq!(*store.health().borrow(), Health::Good);
     drop(store);
     let (store, mut kept) = opened(dir.path());
@@ -211,10 +213,10 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
 
 impl Store {
     /// Answers as the thread would.
-    async fn settled_by(&self, worker: &mut worker::Worker) -> Result<(), Unsettled> {
-        let (done, settled) = oneshot::channel();
-        self.writes.send(Write::Settle(done)).await.ok().unwrap();
+    async fn flushed_by(&self, worker: &mut worker::Worker) -> Result<(), NotFlushed> {
+        let (done, flushed) = oneshot::channel();
+        self.writes.send(Write::Flush(done)).await.ok().unwrap();
         worker.take_all();
-        settled.await.unwrap()
+        flushed.await.unwrap()
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Audit, Health, Record, StoreError, Trail, Unsettled, Wanted, Write, degrade};
+use super::{Audit, Health, NotFlushed, Record, StoreError, Trail, Wanted, Write, degrade};
 
 /// Most writes in one transaction.
 const BATCH: usize = 512;
@@ -59,14 +59,14 @@ impl Worker {
     }
 
     fn take(&mut self, batch: impl Iterator<Item = Write>) {
-        let (mut changes, mut settled, mut reads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changes, mut flushed, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         for write in batch {
             match write {
                 Write::Put(record) => changes.push(Change::Put(record)),
                 Write::Remove(id) => changes.push(Change::Remove(id)),
                 Write::All(records) => changes.push(Change::All(records)),
                 Write::Audit(audit) => self.waiting.push_back(audit),
-                Write::Settle(done) => settled.push(done),
+                Write::Flush(done) => flushed.push(done),
                 Write::ReadAudit { streamer, before, limit, answer } => {
                     reads.push((streamer, before, limit, answer));
                 }
@@ -77,20 +77,20 @@ impl Worker {
         if !changes.is_empty() || !self.waiting.is_empty() {
             self.write(&changes);
         }
-        for done in settled {
-            // Whoever has stopped waiting does not miss it.
-            let _ = done.send(self.settled());
+        for done in flushed {
+            // Fails when nobody waits any more.
+            let _ = done.send(self.flushed());
         }
         for (streamer, before, limit, answer) in reads {
             self.answer(&streamer, before, limit, answer);
         }
     }
 
-    /// Whether everything that was handed in so far is on the disk.
-    fn settled(&self) -> Result<(), Unsettled> {
+    /// Whether all writes so far are on the disk.
+    fn flushed(&self) -> Result<(), NotFlushed> {
         match &*self.health.borrow() {
             Health::Good => Ok(()),
-            Health::Degraded { reason, .. } => Err(Unsettled(reason.clone())),
+            Health::Degraded { reason, .. } => Err(NotFlushed(reason.clone())),
         }
     }
 

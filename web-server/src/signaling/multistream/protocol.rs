@@ -335,7 +335,7 @@ impl Protocol {
                 return self.out.push(Output::Leave);
             }
         }
-        self.settle();
+        self.complete_join();
     }
 
     fn refused(&mut self, refusal: Refusal) {
@@ -362,7 +362,7 @@ impl Protocol {
             signal::ServerMessage::Welcome { slots, .. } => {
                 if let State::Resuming { count, .. } = &mut self.state {
                     *count = Some(slots);
-                    self.settle();
+                    self.complete_join();
                 }
             }
             signal::ServerMessage::Candidate { candidate, .. } => {
@@ -406,7 +406,7 @@ impl Protocol {
         match &mut self.state {
             State::Offering { told, .. } | State::Resuming { told, .. } => {
                 told.insert(slot, (status, None));
-                self.settle();
+                self.complete_join();
             }
             State::Active { told, .. } => {
                 let request_id = request.and_then(|tag| serde_json::from_str(&tag).ok());
@@ -427,7 +427,7 @@ impl Protocol {
     }
 
     /// Continues once the status of every slot has arrived.
-    fn settle(&mut self) {
+    fn complete_join(&mut self) {
         match &mut self.state {
             State::Offering { slots, request, answer: answer @ Some(_), told, .. }
                 if told.len() >= slots.0.len() =>

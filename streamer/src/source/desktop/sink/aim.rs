@@ -339,13 +339,15 @@ impl X11Sink {
         let message = self.aim.atoms._NET_MOVERESIZE_WINDOW;
         let managed = ewmh::manager(&self.x, self.root, &self.aim.atoms)?;
         if managed.is_some_and(|supported| supported.contains(&message)) {
-            let (x, y) = ((place.x + dx).cast_unsigned(), (place.y + dy).cast_unsigned());
+            let x = (place.x + dx).cast_unsigned();
+            let y = (place.y + dy).cast_unsigned();
             ewmh::ask_manager(&self.x, self.root, window, message, [MOVE, x, y, 0, 0])?;
             return Ok(());
         }
         let top = self.stack(window)?.top;
         let geometry = of_window(self.x.get_geometry(top)?.reply())?.ok_or(Error::NoSuchWindow(window))?;
-        let (x, y) = (i32::from(geometry.x) + dx, i32::from(geometry.y) + dy);
+        let x = i32::from(geometry.x) + dx;
+        let y = i32::from(geometry.y) + dy;
         self.x.configure_window(top, &ConfigureWindowAux::new().x(x).y(y))?.ignore_error();
         Ok(())
     }

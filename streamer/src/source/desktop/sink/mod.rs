@@ -184,7 +184,8 @@ impl X11Sink {
     }
 
     fn pointer_by(&mut self, dx: f64, dy: f64) -> Result<(), Error> {
-        let (x, y) = (saturate(self.moved.0.add(dx)), saturate(self.moved.1.add(dy)));
+        let x = saturate(self.moved.0.add(dx));
+        let y = saturate(self.moved.1.add(dy));
         if (x, y) == (0, 0) { Ok(()) } else { self.fake_at(xproto::MOTION_NOTIFY_EVENT, RELATIVE, x, y) }
     }
 

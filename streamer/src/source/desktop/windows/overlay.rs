@@ -160,7 +160,7 @@ impl Overlay {
     ///
     /// # Errors
     /// [`Error::X`] when the server is gone.
-    pub fn look(
+    pub fn update(
         &mut self,
         connection: &RustConnection,
         atoms: &Atoms,

@@ -62,7 +62,7 @@ pub struct WindowSurface {
     own: Area,
     overlay: Overlay,
     /// Size of the window in its last event.
-    told: Size,
+    reported: Size,
     resized: Debounce,
     info: watch::Sender<WindowInfo>,
     retitled: Throttle,
@@ -126,7 +126,7 @@ impl WindowSurface {
             pixmap,
             own: area,
             overlay,
-            told: Size { width, height },
+            reported: Size { width, height },
             resized: Debounce::default(),
             info,
             retitled: Throttle::new(INFO_INTERVAL),
@@ -140,7 +140,7 @@ impl WindowSurface {
 
     /// Finds the windows above the window. Returns whether the picture has changed because of that.
     fn look_over(&mut self) -> Result<bool, Error> {
-        let Some(target) = self.overlay.look(self.canvas.connection(), &self.atoms, self.own)? else {
+        let Some(target) = self.overlay.update(self.canvas.connection(), &self.atoms, self.own)? else {
             return Ok(false);
         };
         self.canvas.retarget(target)?;
@@ -156,8 +156,8 @@ impl WindowSurface {
             XEvent::DamageNotify(_) => return Ok(Some(Change::Damage)),
             XEvent::ConfigureNotify(event) if event.window == self.window => {
                 let size = Size { width: event.width.into(), height: event.height.into() };
-                if size != self.told {
-                    self.told = size;
+                if size != self.reported {
+                    self.reported = size;
                     self.resized.changed(now);
                 }
             }
@@ -182,7 +182,7 @@ impl WindowSurface {
     }
 
     /// The window's title and class, if they have changed.
-    fn look(&self) -> Result<Option<WindowInfo>, Error> {
+    fn query_info(&self) -> Result<Option<WindowInfo>, Error> {
         let connection = self.canvas.connection();
         let names = Names::ask(connection, self.window, &self.atoms).map_err(x)?;
         let alive = connection.get_geometry(self.window).map_err(x)?;
@@ -252,7 +252,7 @@ impl Surface for WindowSurface {
             return Ok(Some(Change::Damage));
         }
         if self.retitled.take(now)
-            && let Some(info) = self.look()?
+            && let Some(info) = self.query_info()?
         {
             return Ok(Some(Change::Window(info)));
         }

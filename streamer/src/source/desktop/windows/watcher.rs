@@ -78,7 +78,7 @@ impl Watcher {
             outbox: Outbox::new(events),
         };
         // On a display that is not ours there may be some already.
-        watcher.look().map_err(x)?;
+        watcher.poll().map_err(x)?;
         Ok(watcher)
     }
 
@@ -99,7 +99,7 @@ impl Watcher {
             // While the last difference waits for room, the next one grows instead.
             let full = self.outbox.retry_at(now);
             if full.is_none() && self.changed.take(now) {
-                let changes = self.look().map_err(x)?;
+                let changes = self.poll().map_err(x)?;
                 if !changes.is_empty() {
                     self.outbox.send(Event::Windows(changes));
                 }
@@ -129,7 +129,7 @@ impl Watcher {
     }
 
     /// The difference to the previous list.
-    fn look(&mut self) -> Result<Vec<Happening>, ConnectionError> {
+    fn poll(&mut self) -> Result<Vec<Happening>, ConnectionError> {
         let windows = list::list(&self.x, self.root, &self.atoms)?;
         let selected = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
         for window in windows.iter().filter(|window| !self.known.contains_key(&window.id)) {

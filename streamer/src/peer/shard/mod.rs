@@ -31,7 +31,7 @@ use tracing::Span;
 
 use super::away::Away;
 use super::commands::Commands;
-use super::connection::{Event, Identity};
+use super::connection::{ConnectionEvent, Identity};
 use super::feeds::Feeds;
 use super::handover;
 use super::messages;
@@ -160,7 +160,7 @@ pub fn start(config: Config) -> io::Result<Started> {
     Ok(Started { commands, feeder, thread })
 }
 
-struct Entry {
+struct Member {
     id: PeerId,
     place: Place,
     /// Our ICE user name, once there is a description of ours.
@@ -179,7 +179,7 @@ enum Place {
     Away(Box<Away>),
 }
 
-impl Entry {
+impl Member {
     fn here(&mut self) -> Option<&mut Peer> {
         match &mut self.place {
             Place::Here(peer) => Some(peer),
@@ -222,13 +222,13 @@ struct Shard {
     first_size: (u32, u32),
     /// Who may steer, besides what roles permit.
     control: Control,
-    peers: BTreeMap<Key, Entry>,
+    peers: BTreeMap<Key, Member>,
     next_key: Key,
     keys_by_id: HashMap<PeerId, Key>,
     routes: Routes,
     timers: Timers,
     inbox: Inbox,
-    events: Vec<Event>,
+    events: Vec<ConnectionEvent>,
     /// What those who watch say of what is published here.
     published: Vec<(Key, Arc<Demand>)>,
     /// When bitrates are to be adapted to paths; `None` while no path has shown a limit.
@@ -286,7 +286,7 @@ impl Shard {
     /// Asks a peer for what those who watch it want. One that is away is asked when it is back.
     fn take_wishes(&mut self, key: Key) {
         let now = Instant::now();
-        if let Some(peer) = self.peers.get_mut(&key).and_then(Entry::here) {
+        if let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) {
             peer.take_wishes(now);
             for taken in peer.news_of_layers(now) {
                 self.reports.send(Report::Layers { peer: peer.id, taken });
@@ -299,7 +299,7 @@ impl Shard {
     /// Something that a peer publishes has begun or ended.
     fn follow_published(&mut self, key: Key) {
         self.published.retain(|(of, _)| *of != key);
-        let demands = self.peers.get_mut(&key).and_then(Entry::here).map(|peer| peer.demands());
+        let demands = self.peers.get_mut(&key).and_then(Member::here).map(|peer| peer.demands());
         self.published.extend(demands.unwrap_or_default().into_iter().map(|demand| (key, demand)));
     }
 
@@ -332,7 +332,7 @@ impl Shard {
     }
 
     fn report_slots(&mut self) {
-        for peer in self.peers.values_mut().filter_map(Entry::here) {
+        for peer in self.peers.values_mut().filter_map(Member::here) {
             let id = peer.id;
             for (slot, state) in peer.changed_slots(&self.context.feeds) {
                 self.reports.send(Report::Slot { peer: id, slot, state });
@@ -386,7 +386,7 @@ impl Shard {
         if self.limits_due.is_none_or(|due| now < due) {
             return;
         }
-        let peers: Vec<&Peer> = self.peers.values_mut().filter_map(Entry::here).map(|peer| &*peer).collect();
+        let peers: Vec<&Peer> = self.peers.values_mut().filter_map(Member::here).map(|peer| &*peer).collect();
         let limited = peers.iter().any(|peer| peer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
         self.context.feeds.limit(peers.iter().flat_map(|peer| peer.shares()));

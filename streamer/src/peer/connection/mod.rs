@@ -1,7 +1,7 @@
 //! One peer connection: `rtc`'s sans-IO state machine and what it takes to connect quickly.
 //!
 //! Nothing outside this folder names `rtc`. The shard gives it datagrams and the time, takes
-//! [`Event`]s, and drains [`Connection::transmit`] after every input.
+//! [`ConnectionEvent`]s, and drains [`Connection::transmit`] after every input.
 //!
 //! ```text
 //! Offered ──answer──▶ Connecting ──ICE, DTLS──▶ Connected ◀──▶ Lost ──▶ Closed
@@ -42,7 +42,7 @@ use super::intake::{self, Intake};
 use super::multi_webrtc;
 use super::negotiate;
 use super::path::Path;
-use super::slot::{Packet, Report};
+use super::slot::{Packet, SenderInfo};
 use super::socket::Candidates;
 use crate::publish;
 
@@ -121,7 +121,7 @@ impl Channel {
 
 /// What happens on a connection.
 #[derive(Debug)]
-pub enum Event {
+pub enum ConnectionEvent {
     /// Media can be sent.
     Connected,
     /// Nothing has been heard from the peer for `LOST_AFTER`.
@@ -319,7 +319,8 @@ impl Connection {
             Transport::Udp => TransportProtocol::UDP,
             Transport::Tcp => TransportProtocol::TCP,
         };
-        let (local_addr, peer_addr) = (path.local, path.remote);
+        let local_addr = path.local;
+        let peer_addr = path.remote;
         let transport = TransportContext { local_addr, peer_addr, transport_protocol, ..Default::default() };
         let message = TaggedBytesMut { now, transport, message: BytesMut::from(data) };
         if let Err(error) = self.pc.handle_read(message) {
@@ -339,7 +340,7 @@ impl Connection {
     }
 
     /// Collects what has happened. To be called after every input, and followed by draining `transmit`.
-    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<ConnectionEvent>) {
         loop {
             // First: this is what installs the SRTP keys.
             while let Some(event) = self.pc.poll_event() {
@@ -349,10 +350,10 @@ impl Connection {
                 if let RTCMessage::DataChannelMessage(id, message) = message.message
                     && let Some(channel) = self.channel(id)
                 {
-                    events.push(Event::Message(channel, message.data));
+                    events.push(ConnectionEvent::Message(channel, message.data));
                 }
             }
-            events.extend(self.feedback.take().into_iter().map(Event::Feedback));
+            events.extend(self.feedback.take().into_iter().map(ConnectionEvent::Feedback));
             if !self.answered || self.held.is_empty() {
                 return;
             }
@@ -367,28 +368,32 @@ impl Connection {
         }
     }
 
-    fn take_event(&mut self, event: RTCPeerConnectionEvent, events: &mut Vec<Event>) {
+    fn take_event(&mut self, event: RTCPeerConnectionEvent, events: &mut Vec<ConnectionEvent>) {
         match event {
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Connected) => {
                 self.ice_connected = true;
             }
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
-                RTCPeerConnectionState::Connected => events.push(Event::Connected),
-                RTCPeerConnectionState::Disconnected => events.push(Event::Lost),
-                RTCPeerConnectionState::Failed => events.push(Event::Closed("the connection failed")),
-                RTCPeerConnectionState::Closed => events.push(Event::Closed("the connection was closed")),
+                RTCPeerConnectionState::Connected => events.push(ConnectionEvent::Connected),
+                RTCPeerConnectionState::Disconnected => events.push(ConnectionEvent::Lost),
+                RTCPeerConnectionState::Failed => {
+                    events.push(ConnectionEvent::Closed("the connection failed"))
+                }
+                RTCPeerConnectionState::Closed => {
+                    events.push(ConnectionEvent::Closed("the connection was closed"))
+                }
                 _ => {}
             },
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(id)) => {
                 self.open_channels += 1;
                 self.learn_channel(id);
-                events.extend(self.channel(id).map(Event::Open));
+                events.extend(self.channel(id).map(ConnectionEvent::Open));
             }
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => {
                 // A browser that closes its connection closes its channels; `rtc` reports nothing else.
                 self.open_channels = self.open_channels.saturating_sub(1);
                 if self.open_channels == 0 {
-                    events.push(Event::Closed("the peer closed the connection"));
+                    events.push(ConnectionEvent::Closed("the peer closed the connection"));
                 }
             }
             _ => {}
@@ -450,8 +455,8 @@ impl Connection {
     }
 
     /// Queues sender reports; `ntp_time` is their moment on the wall clock (RFC 3550 §4).
-    pub fn send_reports(&mut self, now: Instant, ntp_time: u64, reports: &[Report]) {
-        let report = |report: &Report| -> Box<dyn rtc::rtcp::Packet> {
+    pub fn send_reports(&mut self, now: Instant, ntp_time: u64, reports: &[SenderInfo]) {
+        let report = |report: &SenderInfo| -> Box<dyn rtc::rtcp::Packet> {
             Box::new(SenderReport {
                 ssrc: report.ssrc,
                 ntp_time,
@@ -530,7 +535,8 @@ fn lines(candidates: &Candidates) -> impl Iterator<Item = String> {
     let line = |n: usize, address: &SocketAddr, (transport, preference, end): (&str, u32, &str)| {
         // There are far fewer addresses than preferences.
         let priority = (126u32 << 24) + ((preference - n as u32) << 8) + 255;
-        let (ip, port) = (address.ip(), address.port());
+        let ip = address.ip();
+        let port = address.port();
         format!("candidate:{} 1 {transport} {priority} {ip} {port} typ host{end}", n + 1)
     };
     let udp = candidates.udp.iter().enumerate();

@@ -380,7 +380,7 @@ impl Session {
             }
             Stage::Starting | Stage::Stopping { .. } => {}
         }
-        self.settle();
+        self.reply_to_waiting();
         if self.life.stage != Stage::Running {
             self.proves = None;
         }
@@ -447,16 +447,16 @@ impl Session {
         Ok(())
     }
 
-    /// When [`Self::start_if_due`] or [`Self::settle_if_proven`] has something to do.
+    /// When [`Self::start_if_due`] or [`Self::reply_if_proven`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let proven = self.proves.filter(|_| !self.waiting.is_empty());
         self.due.into_iter().chain(proven).min()
     }
 
-    /// Answers those who wait for the start, if the command has lasted long enough.
-    pub fn settle_if_proven(&mut self, now: Moment) {
+    /// Replies to those who wait for the start, if the command has lasted long enough.
+    pub fn reply_if_proven(&mut self, now: Moment) {
         if self.proves.take_if(|until| *until <= now.instant).is_some() {
-            self.settle();
+            self.reply_to_waiting();
         }
     }
 
@@ -576,7 +576,7 @@ impl Session {
     fn fail_waiting(&mut self, failure: &Failure) {
         let failed = Err(self.failed_start(failure));
         for answer in std::mem::take(&mut self.waiting) {
-            // Whoever has stopped waiting does not miss it.
+            // Fails when nobody waits any more.
             let _ = answer.send(failed.clone());
         }
     }
@@ -644,8 +644,8 @@ impl Session {
     /// Answers when the source runs, or never will.
     pub fn wait_started(&mut self, now: Moment, answer: oneshot::Sender<Result<Streamer, StartError>>) {
         self.waiting.push(answer);
-        self.settle_if_proven(now);
-        self.settle();
+        self.reply_if_proven(now);
+        self.reply_to_waiting();
     }
 
     /// Brings a viewer to the streamer, at once or when its source runs.
@@ -654,7 +654,7 @@ impl Session {
             joining.socket.send(&self.news_for_joiners());
         }
         self.joining.push(joining);
-        self.settle();
+        self.reply_to_waiting();
     }
 
     /// A viewer is a peer now. An older WebSocket of the same peer is closed.
@@ -711,7 +711,7 @@ impl Session {
         }
         self.close_sockets(&Close::Streamer("the streamer has ended".into()));
         for answer in self.deleting {
-            // Whoever has stopped waiting does not miss it.
+            // Fails when nobody waits any more.
             let _ = answer.send(());
         }
     }
@@ -774,7 +774,7 @@ impl Session {
             StreamerIpcMessage::Happened { what } if what.0.is_of_session() => {
                 if matches!(what.0, Happening::WindowOpened { .. }) && self.proves.take().is_some() {
                     // A program that has opened a window has begun to work.
-                    self.settle();
+                    self.reply_to_waiting();
                 }
                 self.happened(what.0);
             }
@@ -850,12 +850,12 @@ impl Session {
         }
     }
 
-    /// Answers those who wait for the start, once it is decided.
-    fn settle(&mut self) {
+    /// Replies to those who wait for the start, once its outcome is known.
+    fn reply_to_waiting(&mut self) {
         let decided = match &self.life.stage {
             Stage::Starting | Stage::Restarting { .. } => return,
             Stage::Running => Ok(()),
-            // A command that is done already has done what was asked for.
+            // A command that has already finished counts as started.
             Stage::Failed(failure) if self.proves.is_some() && failure.is_finished() => Ok(()),
             Stage::Failed(failure) => Err(self.failed_start(failure)),
             Stage::Stopped { reason } => Err(StartError::Denied(Denied::Stopped(reason.clone()))),
@@ -864,7 +864,7 @@ impl Session {
         let unproven = self.life.stage == Stage::Running && self.proves.is_some();
         let waiting = if unproven { Vec::new() } else { std::mem::take(&mut self.waiting) };
         for answer in waiting {
-            // Whoever has stopped waiting does not miss it.
+            // Fails when nobody waits any more.
             let _ = answer.send(decided.clone().map(|()| self.view()));
         }
         for Joining { join, socket, answer } in std::mem::take(&mut self.joining) {

@@ -38,7 +38,7 @@ pub const FILE: &str = "state.db";
 /// as if the disk were, and made up for.
 const QUEUE: usize = 4096;
 /// How long an answer waits for the disk. A disk that is slower than this is no reason to keep a client waiting.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// Most entries of the audit trail that are read at once.
 pub const MAX_AUDIT_PAGE: usize = 1000;
 
@@ -126,7 +126,8 @@ pub struct Record {
 impl Record {
     /// One that is created now.
     pub fn new(id: StreamerId, created: DateTime<Utc>, spec: StreamerSpec, lifetime: Lifetime) -> Self {
-        let (arrangement, history) = (Arrangement::default(), History::default());
+        let arrangement = Arrangement::default();
+        let history = History::default();
         Self { id, created, spec, wanted: Wanted::Running, arrangement, history, lifetime }
     }
 }
@@ -160,18 +161,18 @@ pub enum Health {
     },
 }
 
-/// What was handed in is not known to be on the disk; why not.
+/// Earlier writes are not known to be on the disk; the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unsettled(String);
+pub struct NotFlushed(String);
 
 enum Write {
     Put(Box<Record>),
     Remove(StreamerId),
-    /// These are all.
+    /// Replaces all records.
     All(Vec<Record>),
     Audit(Audit),
-    Settle(oneshot::Sender<Result<(), Unsettled>>),
+    Flush(oneshot::Sender<Result<(), NotFlushed>>),
     ReadAudit {
         streamer: StreamerId,
         before: Option<u64>,
@@ -236,20 +237,20 @@ impl Store {
         self.health.subscribe()
     }
 
-    /// Waits until what was handed in before is on the disk, or it is known that it is not; not for long.
+    /// Waits until all earlier writes are on the disk, for a bounded time.
     ///
     /// # Errors
-    /// It is not, or not in time.
-    pub async fn settled(&self) -> Result<(), Unsettled> {
-        let (done, settled) = oneshot::channel();
-        let ended = || Unsettled("the store has ended".into());
-        let settle = async {
-            self.writes.send(Write::Settle(done)).await.map_err(|_| ended())?;
-            settled.await.map_err(|_| ended())?
+    /// They are not, or not in time.
+    pub async fn flushed(&self) -> Result<(), NotFlushed> {
+        let (done, flushed) = oneshot::channel();
+        let ended = || NotFlushed("the store has ended".into());
+        let flush = async {
+            self.writes.send(Write::Flush(done)).await.map_err(|_| ended())?;
+            flushed.await.map_err(|_| ended())?
         };
-        timeout(SETTLE_DEADLINE, settle).await.unwrap_or_else(|_| {
+        timeout(FLUSH_DEADLINE, flush).await.unwrap_or_else(|_| {
             tracing::warn!("the state directory's disk is slow: an answer did not wait for it");
-            Err(Unsettled("the disk is slow".into()))
+            Err(NotFlushed("the disk is slow".into()))
         })
     }
 

@@ -16,7 +16,7 @@ use common::nat::Network;
 use common::signal::Role;
 
 use super::bandwidth::Estimator;
-use super::connection::{Channel, Connection, Error, Event, Identity, Srtp};
+use super::connection::{Channel, Connection, ConnectionEvent, Error, Identity, Srtp};
 use super::copies::Copies;
 use super::counted::Counted;
 use super::demux;
@@ -275,7 +275,7 @@ impl Peer {
     }
 
     /// Collects what happened on the connection.
-    pub fn poll(&mut self, now: Instant, events: &mut Vec<Event>) {
+    pub fn poll(&mut self, now: Instant, events: &mut Vec<ConnectionEvent>) {
         self.connection.poll(now, events);
         if let Some(publishing) = &mut self.publishing {
             publishing.receive(now, &mut self.connection);

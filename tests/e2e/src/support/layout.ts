@@ -1,0 +1,17 @@
+/** How a page is laid out, as a person sees it. */
+
+import type { Page } from "playwright-core";
+
+/** What reaches over the sides of a page: also what a page that clips hides. */
+export function tooWide(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const over = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) => {
+      if (!element.checkVisibility({ visibilityProperty: true })) return false;
+      const { left, right, width: own } = element.getBoundingClientRect();
+      return own > 0 && (left < -1 || right > width + 1);
+    });
+    const names = over.map((element) => `${element.tagName}.${element.className}`);
+    return document.documentElement.scrollWidth > width ? [...names, "the page scrolls"] : names;
+  });
+}
