@@ -143,7 +143,7 @@ impl Assembler {
         self.missing -= 1;
         *place = Place::Here { piece, arrived: now };
         self.advance(out);
-        if self.missing > MAX_MISSING {
+        while self.missing > MAX_MISSING {
             self.give_up(out);
         }
     }
@@ -347,8 +347,7 @@ mod tests {
         let pieces = stream(10, 4);
         let mut assembler = Assembler::default();
         let (now, mut out, mut nacks) = (Instant::now(), Vec::new(), Vec::new());
-        for (n, piece) in pieces.iter().enumerate().filter(|(n, _)| *n != 4) {
-            let _ = n;
+        for piece in pieces.iter().filter(|piece| piece.sequence != 14) {
             assembler.push(now, piece.clone(), &mut out);
         }
         assert_eq!(numbers(&out), [0]);
