@@ -65,7 +65,7 @@ impl Room {
     /// A text for everybody, which is kept.
     ///
     /// # Errors
-    /// Not now, or not that.
+    /// The text is out of its bounds, or the peer sends too many.
     pub fn chat(
         &mut self,
         now: Instant,
@@ -88,7 +88,7 @@ impl Room {
     /// A reaction for everybody.
     ///
     /// # Errors
-    /// Not now, or not that.
+    /// The reaction is out of its bounds, or the peer sends too many.
     pub fn react(&mut self, now: Instant, by: PeerId, emoji: &str) -> Result<(), RequestError> {
         check("emoji", emoji, MAX_EMOJI, char::is_control)?;
         self.sign(now, by).map(drop)
