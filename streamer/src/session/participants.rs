@@ -69,7 +69,7 @@ impl Session {
                 message.map(|message| self.effects.broadcast(ServerMessage::Chat(message)))
             }
             Talk::Reaction(emoji) => {
-                let reaction = self.room.react(now.instant, by, &emoji);
+                let reaction = self.room.react(now.instant, peer, &emoji);
                 let message = ServerMessage::Reaction { peer_id: peer, emoji };
                 reaction.map(|()| self.effects.broadcast(message))
             }
@@ -109,8 +109,7 @@ impl Session {
     }
 
     fn check_moderates(&mut self, now: Now, by: PeerId, whom: PeerId) -> Result<(), RequestError> {
-        let known = self.peers.get(by).ok_or_else(|| no_peer(by))?;
-        self.room.moderate(now.instant, &known.peer)?;
+        self.room.moderate(now.instant, by)?;
         match self.peers.get(whom) {
             Some(_) => Ok(()),
             None => Err(no_peer(whom).with_field("peerId")),

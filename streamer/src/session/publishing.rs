@@ -138,6 +138,7 @@ impl Session {
                 });
             }
             if kind == PublishKind::Microphone {
+                self.room.speaks_again(peer);
                 known.set_audio(true);
             } else {
                 for feed in [Some(&video), low.as_ref()].into_iter().flatten() {

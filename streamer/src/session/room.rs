@@ -1,5 +1,5 @@
-//! What peers say to each other: chat and what is kept of it, reactions, raised hands, muted microphones. Pure: who may do
-//! something, how often, and within which bounds.
+//! What peers say to each other: chat and what is kept of it, reactions, raised hands, muted microphones. Pure: how often, and
+//! within which bounds. Whether a peer has the right was asked before ([`common::access`]).
 //!
 //! ```text
 //! Session::signal ── who, what, now ──▶ Room ── what to tell whom, or why not ──▶ Session
@@ -14,7 +14,6 @@ use chrono::{DateTime, Utc};
 use common::api::Peer;
 use common::id::PeerId;
 use common::ipc::{Code, RequestError};
-use common::person::PeerRight;
 use common::signal::ChatMessage;
 
 use crate::peer::limit::Limit;
@@ -36,6 +35,8 @@ const MAX_KEPT_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 struct Member {
     muted: bool,
+    /// It was muted by a moderator, and is until it publishes its microphone again.
+    silenced: bool,
     hand_raised: bool,
     texts: Limit,
     signs: Limit,
@@ -45,7 +46,7 @@ impl Member {
     fn new(now: Instant) -> Self {
         let texts = Limit::new(now, TEXTS_PER_SECOND);
         let signs = Limit::new(now, SIGNS_PER_SECOND);
-        Self { muted: false, hand_raised: false, texts, signs }
+        Self { muted: false, silenced: false, hand_raised: false, texts, signs }
     }
 }
 
@@ -64,7 +65,7 @@ impl Room {
     /// A text for everybody, which is kept.
     ///
     /// # Errors
-    /// The peer may not chat, or not now, or not that.
+    /// The text is out of its bounds, or the peer sends too many.
     pub fn chat(
         &mut self,
         now: Instant,
@@ -72,7 +73,6 @@ impl Room {
         by: &Peer,
         text: String,
     ) -> Result<ChatMessage, RequestError> {
-        must_have(by, PeerRight::Chat)?;
         let unprintable = |c: char| c.is_control() && c != '\n' && c != '\t';
         check("text", &text, MAX_TEXT, unprintable)?;
         if !self.member(now, by.id).texts.admit(now) {
@@ -88,11 +88,10 @@ impl Room {
     /// A reaction for everybody.
     ///
     /// # Errors
-    /// The peer may not chat, or not now, or not that.
-    pub fn react(&mut self, now: Instant, by: &Peer, emoji: &str) -> Result<(), RequestError> {
-        must_have(by, PeerRight::Chat)?;
+    /// The reaction is out of its bounds, or the peer sends too many.
+    pub fn react(&mut self, now: Instant, by: PeerId, emoji: &str) -> Result<(), RequestError> {
         check("emoji", emoji, MAX_EMOJI, char::is_control)?;
-        self.sign(now, by.id).map(drop)
+        self.sign(now, by).map(drop)
     }
 
     /// A peer raises its hand, or lowers it. True if that changes something.
@@ -116,15 +115,25 @@ impl Room {
     /// A moderator acts upon another peer.
     ///
     /// # Errors
-    /// It may not, or does so too often.
-    pub fn moderate(&mut self, now: Instant, by: &Peer) -> Result<(), RequestError> {
-        must_have(by, PeerRight::Moderate)?;
-        self.sign(now, by.id).map(drop)
+    /// It does so too often.
+    pub fn moderate(&mut self, now: Instant, by: PeerId) -> Result<(), RequestError> {
+        self.sign(now, by).map(drop)
     }
 
     /// The microphone of a peer has been muted for it.
     pub fn mute(&mut self, now: Instant, peer: PeerId) {
-        self.member(now, peer).muted = true;
+        let member = self.member(now, peer);
+        member.muted = true;
+        member.silenced = true;
+    }
+
+    /// A peer publishes its microphone, which ends what a moderator did. One that has muted itself stays so.
+    pub fn speaks_again(&mut self, peer: PeerId) {
+        if let Some(member) = self.members.get_mut(&peer)
+            && std::mem::take(&mut member.silenced)
+        {
+            member.muted = false;
+        }
     }
 
     /// A peer is gone. What it has said is kept.
@@ -173,13 +182,6 @@ fn bytes(message: &ChatMessage) -> usize {
     message.text.len() + message.name.as_ref().map_or(0, String::len)
 }
 
-fn must_have(peer: &Peer, right: PeerRight) -> Result<(), RequestError> {
-    match peer.rights.contains(&right) {
-        true => Ok(()),
-        false => Err(RequestError::new(Code::NotAllowed, format!("this needs the right {}", right.as_str()))),
-    }
-}
-
 fn check(
     field: &str,
     text: &str,
@@ -212,7 +214,7 @@ mod tests {
 
     const AT: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
-    fn peer(rights: &[PeerRight]) -> Peer {
+    fn peer() -> Peer {
         Peer {
             id: PeerId::unique(),
             kind: PeerKind::Native,
@@ -221,7 +223,7 @@ mod tests {
             joined: AT,
             display_name: Some("Ada".into()),
             user_id: None,
-            rights: rights.iter().copied().collect(),
+            rights: Default::default(),
             token_id: None,
             stats: PeerStats::default(),
         }
@@ -232,24 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn each_right_permits_what_it_names_and_no_more() {
-        let now = Instant::now();
-        for rights in [&[][..], &[PeerRight::Publish], &[PeerRight::Chat], &[PeerRight::Moderate]] {
-            let by = peer(rights);
-            let mut room = Room::default();
-            let denied = |right| (!rights.contains(&right)).then_some((Code::NotAllowed, None));
-            assert_eq!(code(room.chat(now, AT, &by, "hello".into())), denied(PeerRight::Chat), "{rights:?}");
-            assert_eq!(code(room.react(now, &by, "👍")), denied(PeerRight::Chat), "{rights:?}");
-            assert_eq!(code(room.moderate(now, &by)), denied(PeerRight::Moderate), "{rights:?}");
-            assert_eq!(room.raise_hand(now, by.id, true), Ok(true), "{rights:?}");
-            assert_eq!(room.set_muted(now, by.id, true), Ok(true), "{rights:?}");
-        }
-    }
-
-    #[test]
     fn texts_and_reactions_have_bounds_that_name_their_field() {
         let now = Instant::now();
-        let by = peer(&[PeerRight::Chat]);
+        let by = peer();
         let of = |field: &str| Some((Code::InvalidMessage, Some(field.to_owned())));
         for (text, expected) in [
             ("a", None),
@@ -266,7 +253,7 @@ mod tests {
         for (emoji, expected) in
             [("👍", None), ("👩‍👩‍👧‍👦", None), ("123456789", of("emoji")), ("", of("emoji")), ("a\n", of("emoji"))]
         {
-            assert_eq!(code(Room::default().react(now, &by, emoji)), expected, "{emoji:?}");
+            assert_eq!(code(Room::default().react(now, by.id, emoji)), expected, "{emoji:?}");
         }
     }
 
@@ -274,8 +261,8 @@ mod tests {
     fn a_flood_is_cut_for_its_sender_alone() {
         let start = Instant::now();
         let mut room = Room::default();
-        let loud = peer(&[PeerRight::Chat]);
-        let other = peer(&[PeerRight::Chat]);
+        let loud = peer();
+        let other = peer();
         let sent = (0..100).filter(|_| room.chat(start, AT, &loud, "x".into()).is_ok()).count();
         assert_eq!(sent, TEXTS_PER_SECOND as usize);
         assert_eq!(code(room.chat(start, AT, &loud, "x".into())), Some((Code::TooManyMessages, None)));
@@ -283,7 +270,7 @@ mod tests {
         assert!(room.chat(start + Duration::from_secs(1), AT, &loud, "x".into()).is_ok());
         let waved = (0..100).filter(|n| room.raise_hand(start, loud.id, n % 2 == 0).is_ok()).count();
         assert_eq!(waved, SIGNS_PER_SECOND as usize);
-        assert_eq!(code(room.react(start, &loud, "👍")), Some((Code::TooManyMessages, None)));
+        assert_eq!(code(room.react(start, loud.id, "👍")), Some((Code::TooManyMessages, None)));
         // What is not valid costs nothing.
         assert_eq!(room.history().len(), TEXTS_PER_SECOND as usize + 2);
     }
@@ -292,7 +279,7 @@ mod tests {
     fn the_last_messages_are_kept_within_both_bounds_in_order() {
         let start = Instant::now();
         let mut room = Room::default();
-        let by = peer(&[PeerRight::Chat]);
+        let by = peer();
         let at = |n: usize| start + Duration::from_millis(n as u64 * 250);
         for n in 0..MAX_KEPT + 50 {
             room.chat(at(n), AT, &by, n.to_string()).unwrap();
@@ -316,12 +303,17 @@ mod tests {
     fn whoever_leaves_leaves_words_and_nothing_else() {
         let now = Instant::now();
         let mut room = Room::default();
-        let by = peer(&PeerRight::ALL);
+        let by = peer();
         room.chat(now, AT, &by, "goodbye".into()).unwrap();
         room.raise_hand(now, by.id, true).unwrap();
         assert_eq!(room.raise_hand(now, by.id, true), Ok(false), "it is up already");
         room.mute(now, by.id);
         assert!(room.is_muted(by.id) && room.has_raised_hand(by.id));
+        room.speaks_again(by.id);
+        assert!(!room.is_muted(by.id), "the moderator's word holds until it publishes again");
+        room.set_muted(now, by.id, true).unwrap();
+        room.speaks_again(by.id);
+        assert!(room.is_muted(by.id), "its own holds");
         room.leave(by.id);
         assert!(!room.is_muted(by.id) && !room.has_raised_hand(by.id));
         assert_eq!(room.history()[0].name.as_deref(), Some("Ada"));

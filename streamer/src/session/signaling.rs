@@ -23,6 +23,11 @@ const MAX_PATCHES: usize = 8;
 impl Session {
     /// A peer's signalling.
     pub(super) fn signal(&mut self, now: Now, peer: PeerId, message: ClientMessage) {
+        if let Some(right) = message.needs_right()
+            && self.peers.get(peer).is_some_and(|entry| !entry.peer.rights.contains(&right))
+        {
+            return self.effects.refuse_peer(peer, missing(right));
+        }
         let change = |command| Command::Peer { peer, command };
         let command = match message {
             ClientMessage::Switch { slot, stream, quality, request_id } => {
@@ -141,4 +146,12 @@ impl Session {
             self.patching.remove(&peer);
         }
     }
+}
+
+fn missing(right: PeerRight) -> RequestError {
+    let code = match right {
+        PeerRight::Publish => Code::MayNotPublish,
+        PeerRight::Chat | PeerRight::Moderate => Code::NotAllowed,
+    };
+    RequestError::new(code, format!("this needs the right {}", right.as_str()))
 }

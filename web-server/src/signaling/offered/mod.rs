@@ -1,6 +1,6 @@
 //! Peers that offer by HTTP: what WHEP and WHIP (RFC 9725 §4) share. The response to an offer is the answer, with every
-//! candidate in it. Candidates that are found later, and restarts of ICE, come by `PATCH` (RFC 9725 §4.3): the entity tag is our
-//! user name fragment, so that the streamer knows it, whichever web-server is there.
+//! candidate in it. Trickled candidates and ICE restarts are sent by `PATCH` (RFC 9725 §4.3). The entity tag is our user name
+//! fragment: so the streamer knows it, and it survives the web-server.
 
 mod fragment;
 
@@ -22,7 +22,7 @@ use crate::registry::{Handle, OperationError};
 use crate::supervisor::ask::AskError;
 
 const SDP: &str = "application/sdp";
-/// Of what a peer says later (RFC 8840 §9).
+/// Media type of trickled candidates (RFC 8840 §9).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// Methods of the endpoint.
 const ALLOW: &str = "POST, OPTIONS";
@@ -115,7 +115,7 @@ pub async fn join(
         metrics.join(protocol.kind(), joined.is_ok());
     }
     if let (true, Ok(PeerAdded { peer, .. })) = (auth.is_revoked(right.token()), &joined) {
-        // While it joined: whoever revoked it has not seen it yet.
+        // Revoked while the peer joined: the revocation could not remove it yet.
         registry.ask(id, RemovePeer { peer: *peer, reason: "the token was revoked".into() }).await?;
         return Err(ApiError::Access(Refused::Revoked));
     }
@@ -149,7 +149,7 @@ pub async fn leave(
     Ok(HttpResponse::Ok().finish())
 }
 
-/// Others' are as good as not there.
+/// Peers of others, and those that joined by another protocol, count as not found.
 async fn must_be_theirs(
     protocol: Protocol,
     registry: &Handle,
