@@ -1,8 +1,8 @@
-//! How many bits, how many frames, how much work: pure decisions, the time is always passed in.
+//! How many bits and how many frames: pure decisions, the time is always passed in.
 
 use std::time::{Duration, Instant};
 
-use super::encoder::Content;
+use super::content::Content;
 use crate::media::Size;
 
 /// Bitrate of 1280×720 at 30 frames per second when the spec does not say: text stays sharp while
@@ -56,121 +56,146 @@ impl Pacer {
     }
 }
 
-/// A frame may leave this much time's worth of bits to be sent before the next one has to wait: a
-/// keyframe of a full screen costs about that much.
-const ALLOWANCE: Duration = Duration::from_millis(300);
+/// What may be sent at once of the bits that a second has, on a path that has shown no limit: a page that appears is
+/// sharp, and paid for afterwards.
+const BURST_SCREEN: Duration = Duration::from_secs(1);
+/// The same on a path that has one: so long does the last packet of a picture wait for the first.
+const BURST_LIMITED: Duration = Duration::from_millis(250);
+/// The same for films, whose encoder keeps to the bitrate by itself.
+const BURST_FILM: Duration = Duration::from_millis(300);
+/// A keyframe is no larger than what takes this long: whoever joins waits for it, and nothing may be known of the path.
+const LONGEST_KEYFRAME: Duration = Duration::from_millis(300);
+/// Detail is added in pieces that take this long.
+const REFINEMENT: Duration = Duration::from_millis(33);
+/// And no larger ones than this, as the next change has to wait for what is being encoded.
+const MOST_REFINEMENT: usize = 24 * 1024;
+/// Nothing is encoded at less.
+const MIN_BPS: u32 = 80_000;
+/// Detail is added to a picture that has been at rest for this long: while it moves nobody would see it, and its
+/// encoding would delay the next one.
+const REST: Duration = Duration::from_millis(100);
 
-/// A leaky bucket of bits: when frames are larger than the bitrate allows, the next ones come later
+/// What pictures have to keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Bits per second, sustained.
+    pub bitrate_bps: u32,
+    /// How much time's worth of them may be sent at once.
+    pub burst: Duration,
+    /// How much of the burst must be free before the next picture is encoded.
+    pub spare: Duration,
+    /// How much of the burst detail leaves for the next change.
+    pub reserve: Duration,
+    /// Detail is added to a picture that has been at rest for this long.
+    pub rest: Duration,
+}
+
+impl Terms {
+    /// For pictures of some kind, where the spec says `wanted_bps` and those who watch can take `limit_bps`, if that
+    /// is known.
+    pub fn new(content: Content, wanted_bps: u32, limit_bps: Option<u32>) -> Self {
+        let limit_bps = limit_bps.map(|limit| limit.max(MIN_BPS));
+        let bitrate_bps = limit_bps.map_or(wanted_bps, |limit| wanted_bps.min(limit)).max(1);
+        let carried = limit_bps.map(|limit| {
+            let ratio = f64::from(limit) / f64::from(bitrate_bps);
+            BURST_LIMITED.mul_f64(ratio).min(BURST_SCREEN)
+        });
+        match content {
+            Content::Film => {
+                let none = Duration::ZERO;
+                Self { bitrate_bps, burst: BURST_FILM, spare: none, reserve: none, rest: REST }
+            }
+            Content::Screen => {
+                let burst = carried.unwrap_or(BURST_SCREEN);
+                Self { bitrate_bps, burst, spare: burst / 8, reserve: burst / 2, rest: REST }
+            }
+        }
+    }
+}
+
+/// A leaky bucket of bits: pictures that are larger than the bitrate allows make the next ones smaller, and then later,
 /// rather than pile up in a network that cannot carry them.
 #[derive(Debug)]
-pub struct Overshoot {
-    bitrate_bps: u32,
+pub struct Budget {
+    terms: Terms,
     /// How long sending takes what was not sent yet at `updated`.
     backlog: Duration,
     updated: Instant,
 }
 
-impl Overshoot {
-    /// An empty bucket that leaks `bitrate_bps`.
-    pub fn new(bitrate_bps: u32, now: Instant) -> Self {
-        Self { bitrate_bps: bitrate_bps.max(1), backlog: Duration::ZERO, updated: now }
+impl Budget {
+    /// Nothing is to be sent.
+    pub fn new(terms: Terms, now: Instant) -> Self {
+        Self { terms, backlog: Duration::ZERO, updated: now }
     }
 
-    /// Leaks another number of bits from now on; what was not sent yet takes longer or shorter.
-    pub fn set_bitrate(&mut self, now: Instant, bitrate_bps: u32) {
-        if bitrate_bps == self.bitrate_bps {
-            return;
+    /// What pictures have to keep to now.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Other terms from now on; what was not sent yet takes longer or shorter.
+    pub fn set_terms(&mut self, now: Instant, terms: Terms) {
+        if terms.bitrate_bps != self.terms.bitrate_bps {
+            self.sent(now, 0);
+            let ratio = f64::from(self.terms.bitrate_bps) / f64::from(terms.bitrate_bps);
+            self.backlog = self.backlog.mul_f64(ratio);
         }
-        self.sent(now, 0);
-        self.backlog = self.backlog.mul_f64(f64::from(self.bitrate_bps) / f64::from(bitrate_bps.max(1)));
-        self.bitrate_bps = bitrate_bps.max(1);
+        self.terms = terms;
     }
 
-    /// Frames of this many bytes went out.
+    /// Pictures of this many bytes went out.
     pub fn sent(&mut self, now: Instant, len_bytes: usize) {
-        let left = self.backlog.saturating_sub(now.saturating_duration_since(self.updated));
-        self.backlog = left + Duration::from_secs_f64(len_bytes as f64 * 8.0 / f64::from(self.bitrate_bps));
+        let len = Duration::from_secs_f64(len_bytes as f64 * 8.0 / f64::from(self.terms.bitrate_bps));
+        self.backlog = self.backlog_at(now) + len;
         self.updated = now;
     }
 
-    /// The earliest time for the next frame; may be past.
+    /// The earliest time for the next picture; may be past.
     pub fn ready_at(&self) -> Instant {
-        self.updated + self.backlog.saturating_sub(ALLOWANCE)
-    }
-}
-
-/// Encoding that takes more than this share of the time is too slow for [`Content::Screen`].
-const BUSY: f64 = 0.6;
-/// Encoding that takes less than this share of the time in [`Content::Camera`] has room for the
-/// other, which takes up to three times as long.
-const CALM: f64 = 0.15;
-/// How long it must have been so: a change costs a keyframe.
-const BUSY_FOR: Duration = Duration::from_secs(2);
-/// How long before going back.
-const CALM_FOR: Duration = Duration::from_secs(15);
-/// So many keyframes within [`CUTS_WITHIN`] that nobody asked for: to [`Content::Screen`] every picture of a film
-/// is another scene. Keyframes cost several times what other frames do, in time and in bits.
-const CUTS: u32 = 4;
-const CUTS_WITHIN: Duration = Duration::from_secs(1);
-/// A film costs this share of the time at least, and what costs less is none.
-const NO_FILM: f64 = 0.05;
-
-/// Watches how much of the time goes into encoding, and says when a screen had better be encoded as
-/// camera video for a while.
-#[derive(Debug)]
-pub struct Load {
-    content: Content,
-    /// Since when and how long was encoded since.
-    window: Option<(Instant, Duration)>,
-    /// When the first of some cuts was, and how many there were since.
-    cuts: Option<(Instant, u32)>,
-    /// Share of the time below which [`Content::Screen`] is tried again.
-    calm: f64,
-}
-
-impl Load {
-    /// No load so far.
-    pub fn new() -> Self {
-        Self { content: Content::Screen, window: None, cuts: None, calm: CALM }
+        self.free_at(self.terms.spare)
     }
 
-    /// A frame was encoded, which took `encoding` and ended `now`; `cut` if it was a keyframe that nobody
-    /// asked for. Answers with the kind of content to use from now on, if it is another one.
-    pub fn encoded(&mut self, now: Instant, encoding: Duration, cut: bool) -> Option<Content> {
-        if cut && self.content == Content::Screen && self.counts_as_film(now) {
-            (self.window, self.cuts, self.calm) = (None, None, NO_FILM);
-            self.content = Content::Camera;
-            return Some(Content::Camera);
-        }
-        let (since, spent) =
-            self.window.map_or((now - encoding, encoding), |(s, spent)| (s, spent + encoding));
-        self.window = Some((since, spent));
-        let length = now.saturating_duration_since(since);
-        let share = spent.as_secs_f64() / length.as_secs_f64().max(1e-6);
-        let (needed, other) = match self.content {
-            Content::Screen => (BUSY_FOR, (share > BUSY).then_some(Content::Camera)),
-            Content::Camera => (CALM_FOR, (share < self.calm).then_some(Content::Screen)),
-        };
-        if length < needed {
-            return None;
-        }
-        self.window = None;
-        self.content = other?;
-        self.calm = CALM;
-        other
+    /// How large a picture may be `now`: half of what is free, so that the next one has room too. For a keyframe,
+    /// which does not wait for its turn and holds everything, all of it.
+    pub fn picture_bytes(&self, now: Instant, keyframe: bool) -> usize {
+        let free = self.free(now);
+        self.bytes(if keyframe {
+            free.min(LONGEST_KEYFRAME).max(self.terms.burst / 4)
+        } else {
+            (free / 2).max(self.terms.spare / 2)
+        })
     }
 
-    fn counts_as_film(&mut self, now: Instant) -> bool {
-        let before = self.cuts.filter(|(first, _)| now.saturating_duration_since(*first) < CUTS_WITHIN);
-        let (first, count) = before.map_or((now, 1), |(first, count)| (first, count + 1));
-        self.cuts = Some((first, count));
-        count >= CUTS
+    /// The earliest time for adding detail; may be past.
+    pub fn refinement_at(&self) -> Instant {
+        self.free_at(self.terms.reserve + self.refinement())
     }
-}
 
-impl Default for Load {
-    fn default() -> Self {
-        Self::new()
+    /// How much detail may be added `now`.
+    pub fn refinement_bytes(&self, now: Instant) -> usize {
+        let free = self.free(now).saturating_sub(self.terms.reserve);
+        self.bytes(free.max(self.refinement())).min(MOST_REFINEMENT)
+    }
+
+    fn refinement(&self) -> Duration {
+        REFINEMENT.min(self.terms.spare)
+    }
+
+    fn backlog_at(&self, now: Instant) -> Duration {
+        self.backlog.saturating_sub(now.saturating_duration_since(self.updated))
+    }
+
+    fn free(&self, now: Instant) -> Duration {
+        self.terms.burst.saturating_sub(self.backlog_at(now))
+    }
+
+    fn free_at(&self, time: Duration) -> Instant {
+        self.updated + self.backlog.saturating_sub(self.terms.burst.saturating_sub(time))
+    }
+
+    fn bytes(&self, time: Duration) -> usize {
+        (time.as_secs_f64() * f64::from(self.terms.bitrate_bps) / 8.0) as usize
     }
 }
 
@@ -224,10 +249,44 @@ mod tests {
         assert_eq!(greedy(&mut pacer, later, 600 * MS), [0, 500]);
     }
 
+    const KBIT: u32 = 1000;
+
     #[test]
-    fn a_frame_that_overshoots_delays_the_next_by_what_is_too_much() {
-        let start = Instant::now();
-        let mut bucket = Overshoot::new(1_000_000, start);
+    fn terms_follow_what_is_shown_and_what_the_path_carries() {
+        let at = |content, wanted, limit: Option<u32>| {
+            let terms = Terms::new(content, wanted * KBIT, limit.map(|limit| limit * KBIT));
+            (terms.bitrate_bps / KBIT, terms.burst.as_millis())
+        };
+        assert_eq!(at(Content::Screen, 2500, None), (2500, 1000));
+        assert_eq!(at(Content::Screen, 2500, Some(500)), (500, 250));
+        assert_eq!(at(Content::Screen, 2500, Some(2500)), (2500, 250));
+        assert_eq!(at(Content::Screen, 2500, Some(5000)), (2500, 500));
+        assert_eq!(at(Content::Screen, 2500, Some(50_000)), (2500, 1000));
+        assert_eq!(at(Content::Screen, 2500, Some(1)), (80, 250));
+        assert_eq!(at(Content::Film, 2500, None), (2500, 300));
+        assert_eq!(at(Content::Film, 2500, Some(500)), (500, 300));
+        assert_eq!(at(Content::Film, 0, None), (0, 300));
+    }
+
+    fn budget(content: Content, bitrate_bps: u32, limit: Option<u32>) -> (Budget, Instant) {
+        let now = Instant::now();
+        (Budget::new(Terms::new(content, bitrate_bps, limit), now), now)
+    }
+
+    #[test]
+    fn the_first_keyframe_of_a_narrow_path_is_small_and_that_of_a_wide_one_is_not() {
+        for (limit, first, keyframe) in
+            [(Some(500_000), 7812, 15_625), (Some(2_500_000), 39_062, 78_125), (None, 156_250, 93_750)]
+        {
+            let (budget, now) = budget(Content::Screen, 2_500_000, limit);
+            assert_eq!(budget.picture_bytes(now, false), first, "{limit:?}");
+            assert_eq!(budget.picture_bytes(now, true), keyframe, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_overshoots_delays_the_next_by_what_is_too_much() {
+        let (mut bucket, start) = budget(Content::Film, 1_000_000, None);
         bucket.sent(start, 25_000); // 200 ms
         assert!(bucket.ready_at() <= start);
         bucket.sent(start, 25_000);
@@ -240,53 +299,71 @@ mod tests {
 
     #[test]
     fn what_is_not_sent_yet_takes_as_long_as_the_new_bitrate_says() {
-        let start = Instant::now();
-        let mut bucket = Overshoot::new(1_000_000, start);
+        let (mut bucket, start) = budget(Content::Film, 1_000_000, None);
         bucket.sent(start, 50_000); // 400 ms
-        bucket.set_bitrate(start + 100 * MS, 500_000);
+        bucket.set_terms(start + 100 * MS, Terms::new(Content::Film, 500_000, None));
         assert_eq!(bucket.ready_at(), start + 400 * MS, "600 ms are left, of which 300 may be");
     }
 
     #[test]
-    fn frames_within_the_bitrate_are_never_delayed() {
-        let start = Instant::now();
-        let mut bucket = Overshoot::new(2_500_000, start);
-        for frame in 0..300 {
+    fn pictures_within_the_bitrate_are_never_delayed() {
+        for (content, limit) in
+            [(Content::Film, None), (Content::Screen, None), (Content::Screen, Some(2_500_000))]
+        {
+            let (mut bucket, start) = budget(content, 2_500_000, limit);
+            for frame in 0..300 {
+                let now = start + frame * Duration::from_micros(33_333);
+                assert!(bucket.ready_at() <= now, "frame {frame}");
+                bucket.sent(now, 10_400);
+            }
+        }
+    }
+
+    /// Pictures as large as they may be, as often as they may be, every 33 ms at most: bytes in each second.
+    fn busy(limit: Option<u32>, seconds: u32) -> Vec<usize> {
+        let (mut bucket, start) = budget(Content::Screen, 2_500_000, limit);
+        let mut sent = vec![0; seconds as usize];
+        for frame in 0..30 * seconds {
             let now = start + frame * Duration::from_micros(33_333);
-            assert!(bucket.ready_at() <= now, "frame {frame}");
-            bucket.sent(now, 10_400);
+            if bucket.ready_at() <= now {
+                let len = bucket.picture_bytes(now, frame == 0);
+                bucket.sent(now, len);
+                sent[(now - start).as_secs() as usize] += len;
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn on_average_the_bitrate_is_kept_after_a_burst() {
+        for (limit, bps) in [(None, 2_500_000), (Some(500_000), 500_000), (Some(1_500_000), 1_500_000)] {
+            let sent = busy(limit, 6);
+            let second = bps / 8;
+            assert!(sent[0] <= 2 * second, "{limit:?}: {sent:?}");
+            for bytes in &sent[1..] {
+                assert!((second * 85 / 100..second * 110 / 100).contains(bytes), "{limit:?}: {sent:?}");
+            }
         }
     }
 
     #[test]
-    fn content_changes_under_sustained_load_and_back_when_it_is_long_over() {
-        let mut load = Load::new();
-        let start = Instant::now();
-        let mut run = |from: u64, to: u64, encoding: Duration| {
-            (from..to)
-                .step_by(33)
-                .find_map(|ms| load.encoded(start + Duration::from_millis(ms), encoding, false))
-        };
-        assert_eq!(run(0, 10_000, 10 * MS), None, "a third of the time is fine");
-        assert_eq!(run(10_000, 11_000, 30 * MS), None, "a short peak is fine");
-        assert_eq!(run(11_000, 20_000, 30 * MS), Some(Content::Camera));
-        assert_eq!(run(20_000, 60_000, 10 * MS), None, "stays while it would be busy again");
-        assert_eq!(run(60_000, 120_000, 3 * MS), Some(Content::Screen));
-    }
-
-    #[test]
-    fn a_film_on_the_screen_is_encoded_as_one_until_it_is_over() {
-        let mut load = Load::new();
-        let start = Instant::now();
-        let mut run = |from: u64, to: u64, encoding: Duration, cut_every: u64| {
-            (from..to).step_by(33).find_map(|ms| {
-                let cut = cut_every > 0 && ((ms - from) / 33).is_multiple_of(cut_every);
-                load.encoded(start + Duration::from_millis(ms), encoding, cut)
-            })
-        };
-        assert_eq!(run(0, 10_000, 6 * MS, 20), None, "pages that are turned are no film");
-        assert_eq!(run(10_000, 11_000, 12 * MS, 2), Some(Content::Camera));
-        assert_eq!(run(11_000, 60_000, 4 * MS, 0), None, "it goes on");
-        assert_eq!(run(60_000, 120_000, MS, 0), Some(Content::Screen));
+    fn detail_leaves_room_for_the_next_change_and_keeps_the_bitrate() {
+        for limit in [None, Some(500_000)] {
+            let (mut bucket, start) = budget(Content::Screen, 2_500_000, limit);
+            let mut now = start;
+            let mut sent = 0;
+            while now < start + Duration::from_secs(3) {
+                if bucket.refinement_at() <= now {
+                    let len = bucket.refinement_bytes(now);
+                    assert!((1..=MOST_REFINEMENT).contains(&len));
+                    bucket.sent(now, len);
+                    sent += len;
+                }
+                assert!(bucket.ready_at() <= now, "a change need not wait");
+                now += 5 * MS;
+            }
+            let most = bucket.bytes(Duration::from_secs(3) + bucket.terms().burst);
+            assert!((most * 70 / 100..=most).contains(&sent), "{limit:?}: {sent} of {most}");
+        }
     }
 }

@@ -19,8 +19,11 @@ use super::schedule::{Consumers, Schedule, Step};
 use super::video::{Encoding, Settings};
 use super::worker::{Inbox, Next, Worker};
 use super::{Error, Frames};
+use crate::encode::content::Content;
 use crate::encode::convert::I420;
-use crate::encode::encoder::Content;
+use crate::encode::encoder::Order;
+use crate::encode::rate::Terms;
+use crate::encode::rows::Rows;
 use crate::encode::scale::{Scaler, fitted};
 use crate::feed::VideoOutlet;
 use crate::media::Size;
@@ -56,8 +59,8 @@ impl Rendition {
             picture: None,
             last: None,
             // Of no size that any source has: the first picture sets the bitrate.
-            schedule: Schedule::new(settings.fps, 1, Instant::now()),
-            encoding: Encoding::new(settings, Content::Camera, outlet, Arc::clone(&counters)),
+            schedule: Schedule::new(settings.fps, Terms::new(Content::Film, 1, None), Instant::now()),
+            encoding: Encoding::new(settings, Content::Film, outlet, Arc::clone(&counters)),
             counters,
         };
         let run = move |inbox: Inbox<Infallible>| {
@@ -119,6 +122,7 @@ impl Encoder {
             };
             match step {
                 Step::Send { keyframe, .. } => self.send(now, keyframe)?,
+                Step::Refine => self.refine(now)?,
                 // Frames come only while somebody watches, and then they are sent.
                 Step::Capture => {
                     self.waiting = None;
@@ -155,9 +159,21 @@ impl Encoder {
         let Some(picture) = &self.picture else { return Ok(()) };
         // A frame may have been taken before the one before it was sent again.
         let captured = self.last.map_or(captured, |last| captured.max(last));
-        let sent = self.encoding.send(picture, captured, keyframe)?;
+        let max_bytes = self.schedule.picture_bytes(now, keyframe);
+        let changed = Rows::all(picture.size().height);
+        let sent = self.encoding.send(picture, &changed, &Order { captured, keyframe, max_bytes })?;
         self.last = Some(captured);
-        self.schedule.sent(Instant::now(), sent.len_bytes);
+        self.schedule.sent(Instant::now(), sent.len_bytes, sent.is_complete);
+        Ok(())
+    }
+
+    /// Adds detail to the picture at rest.
+    fn refine(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(picture) = &self.picture else { return Ok(()) };
+        let max_bytes = self.schedule.refinement_bytes(now);
+        let Some(sent) = self.encoding.refine(picture, now, max_bytes)? else { return Ok(()) };
+        self.last = Some(now);
+        self.schedule.refined(Instant::now(), sent.len_bytes, sent.is_complete);
         Ok(())
     }
 
@@ -167,7 +183,7 @@ impl Encoder {
             Some(picture) if picture.size() == size => picture,
             _ => I420::new(size)?,
         };
-        self.schedule.set_bitrate(self.encoding.bitrate_bps(size), now);
+        self.schedule.set_terms(self.encoding.terms(size), now);
         self.scaler.scale(frame, &mut picture)?;
         self.counters.convert_us.add_time(now.elapsed());
         self.picture = Some(picture);

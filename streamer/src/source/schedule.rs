@@ -2,11 +2,11 @@
 //! rendition): pure decisions, the time is always passed in.
 //!
 //! ```text
-//!            damage, watched: after 1 ms, as the pacer and the bitrate allow
-//!  asleep ─────────────────────────────────────────────────────────▶ capture + send ─▶ settling
+//!            damage, watched: after 1 ms, as the pacer and the budget allow
+//!  asleep ─────────────────────────────────────────────────────────▶ capture + send ─▶ at rest
 //!    ▲ ▲                                                                                   │
-//!    │ └── damage, unwatched: capture at most 5 times a second        sent again, uncaptured,
-//!    └───────────────────────────────────────────────────────── until it changes no more ◀─┘
+//!    │ └── damage, unwatched: capture at most 5 times a second             detail is added, │
+//!    └──────────────────────────────────────────────────────────── until there is none left ◀─┘
 //! ```
 //!
 //! Asleep there is no timer: an idle one costs nothing. Where nobody watches but further renditions want the
@@ -14,22 +14,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::encode::rate::{Overshoot, Pacer};
+use crate::encode::rate::{Budget, Pacer, Terms};
 
 /// After the first damage, this long for the rest of it: programs paint in bursts.
 const COALESCE: Duration = Duration::from_millis(1);
 /// Time from one capture to the next while nobody watches.
 const UNWATCHED: Duration = Duration::from_millis(200);
-/// A frame that repeats the one before and is shorter than this says that there is nothing to add.
-const SETTLED_BYTES: usize = 300;
-/// Frames that may be spent on adding detail, far more than it takes: it ends even if the encoder
-/// never runs out of things to improve.
-const MOST_SETTLING: u32 = 60;
-/// Detail is added once the picture has been at rest for this long: while it moves nobody would see it, and
-/// its encoding would delay the next frame.
-const REST: Duration = Duration::from_millis(100);
 /// Detail is added no faster than this.
-const SETTLE_GAP: Duration = Duration::from_millis(33);
+const DETAIL_GAP: Duration = Duration::from_millis(20);
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +37,8 @@ pub enum Step {
         /// Everything must be decodable from here on.
         keyframe: bool,
     },
+    /// Add detail to what was sent.
+    Refine,
 }
 
 /// Who wants the pictures of a source.
@@ -62,7 +56,7 @@ pub enum Consumers {
 #[derive(Debug)]
 pub struct Schedule {
     pacer: Pacer,
-    overshoot: Overshoot,
+    budget: Budget,
     interval: Duration,
     audience: Consumers,
     keyframe: bool,
@@ -71,25 +65,37 @@ pub struct Schedule {
     captured: Option<Instant>,
     /// What is captured was not sent.
     unsent: bool,
-    /// Frames that may still be spent on detail.
-    settling: u32,
+    detail: Detail,
+    /// When the last access unit went out that was not mere detail.
     sent: Option<Instant>,
+    /// How long nothing had changed before what was captured last did.
+    pause: Duration,
+}
+
+/// What may be added to the picture while it is at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// It is as good as it gets.
+    None,
+    /// From this time on.
+    From(Instant),
 }
 
 impl Schedule {
     /// Wants a keyframe first, watched or not.
-    pub fn new(fps: u32, bitrate_bps: u32, now: Instant) -> Self {
+    pub fn new(fps: u32, terms: Terms, now: Instant) -> Self {
         Self {
             pacer: Pacer::new(fps, now),
-            overshoot: Overshoot::new(bitrate_bps, now),
+            budget: Budget::new(terms, now),
             interval: Duration::from_secs(1) / fps.max(1),
             audience: Consumers::Nobody,
             keyframe: true,
             damaged: None,
             captured: None,
             unsent: false,
-            settling: 0,
+            detail: Detail::None,
             sent: None,
+            pause: Duration::ZERO,
         }
     }
 
@@ -108,9 +114,24 @@ impl Schedule {
         self.damaged.get_or_insert(now);
     }
 
-    /// The bitrate is another one from now on.
-    pub fn set_bitrate(&mut self, bitrate_bps: u32, now: Instant) {
-        self.overshoot.set_bitrate(now, bitrate_bps);
+    /// What pictures have to keep to from now on.
+    pub fn set_terms(&mut self, terms: Terms, now: Instant) {
+        self.budget.set_terms(now, terms);
+    }
+
+    /// How large a picture may be `now`.
+    pub fn picture_bytes(&self, now: Instant, keyframe: bool) -> usize {
+        self.budget.picture_bytes(now, keyframe)
+    }
+
+    /// How much detail may be added `now`.
+    pub fn refinement_bytes(&self, now: Instant) -> usize {
+        self.budget.refinement_bytes(now)
+    }
+
+    /// How long nothing had changed before what was captured last did.
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     /// What to do.
@@ -127,21 +148,25 @@ impl Schedule {
             };
             return if now >= at { Step::Capture } else { Step::Sleep(Some(at)) };
         }
-        let ready = self.pacer.ready_at().max(self.overshoot.ready_at());
-        let at = match (self.damaged, self.unsent, self.settling, self.sent) {
-            (_, true, _, _) => ready,
-            (Some(damaged), _, _, _) => ready.max(damaged + COALESCE),
-            (None, _, MOST_SETTLING, Some(sent)) => ready.max(sent + REST),
-            (None, _, 1.., Some(sent)) => ready.max(sent + self.interval.max(SETTLE_GAP)),
-            _ => return Step::Sleep(None),
+        let ready = self.pacer.ready_at().max(self.budget.ready_at());
+        let (at, step) = match (self.damaged, self.unsent, self.detail) {
+            (_, true, _) => (ready, Step::Send { capture, keyframe: false }),
+            (Some(damaged), _, _) => (ready.max(damaged + COALESCE), Step::Send { capture, keyframe: false }),
+            (None, _, Detail::From(at)) => {
+                (at.max(self.budget.refinement_at()).max(self.pacer.ready_at()), Step::Refine)
+            }
+            (None, _, Detail::None) => return Step::Sleep(None),
         };
-        if now >= at { Step::Send { capture, keyframe: false } } else { Step::Sleep(Some(at)) }
+        if now >= at { step } else { Step::Sleep(Some(at)) }
     }
 
     /// Damage was taken over; `changed` if there was any. Answers how many frames were left out as
     /// the bitrate was used up.
     pub fn captured(&mut self, now: Instant, changed: bool) -> u64 {
         let since = self.damaged.take();
+        if let (Some(since), true) = (since, changed) {
+            self.pause = self.sent.map_or(Duration::ZERO, |sent| since.saturating_duration_since(sent));
+        }
         self.captured = Some(now);
         self.unsent |= changed;
         if self.audience == Consumers::Renditions {
@@ -149,50 +174,56 @@ impl Schedule {
         }
         let Some(since) = since.filter(|_| self.audience == Consumers::Viewers) else { return 0 };
         let due = self.pacer.ready_at().max(since + COALESCE);
-        let late = self.overshoot.ready_at().min(now).saturating_duration_since(due);
+        let late = self.budget.ready_at().min(now).saturating_duration_since(due);
         (late.as_nanos() / self.interval.as_nanos()) as u64
     }
 
     /// True if a capture that changed nothing leaves nothing to send.
     pub fn nothing_to_send(&self) -> bool {
-        !self.unsent && !self.keyframe && self.settling == 0
+        !self.unsent && !self.keyframe
     }
 
-    /// An access unit of this length went out.
-    pub fn sent(&mut self, now: Instant, len_bytes: usize) {
+    /// What was captured is out, in an access unit of this length; none if nothing had changed. `is_complete` says
+    /// that there is no detail to add to it.
+    pub fn sent(&mut self, now: Instant, len_bytes: usize, is_complete: bool) {
         if self.unsent || self.keyframe {
-            self.settling = MOST_SETTLING;
             self.pacer.took(now);
-        } else if len_bytes < SETTLED_BYTES {
-            self.settling = 0;
-        } else {
-            self.settling = self.settling.saturating_sub(1);
         }
-        self.overshoot.sent(now, len_bytes);
+        self.budget.sent(now, len_bytes);
         self.sent = Some(now);
         self.unsent = false;
         self.keyframe = false;
+        self.detail = if is_complete { Detail::None } else { Detail::From(now + self.budget.terms().rest) };
+    }
+
+    /// Detail of this many bytes is out. `is_complete` says that there is no more.
+    pub fn refined(&mut self, now: Instant, len_bytes: usize, is_complete: bool) {
+        self.budget.sent(now, len_bytes);
+        self.detail = if is_complete { Detail::None } else { Detail::From(now + DETAIL_GAP) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::content::Content;
 
     const MS: Duration = Duration::from_millis(1);
     const SEND: Step = Step::Send { capture: true, keyframe: false };
-    const SETTLE: Step = Step::Send { capture: false, keyframe: false };
+    const LATEST: Step = Step::Send { capture: false, keyframe: false };
+    const REST: Duration = Duration::from_millis(100);
 
-    /// A schedule whose first keyframe is out and settled, watched or not.
+    /// A schedule whose first keyframe is out and as good as it gets, watched or not.
     fn settled(watched: bool) -> (Schedule, Instant) {
         let start = Instant::now();
-        let mut schedule = Schedule::new(30, 2_500_000, start);
+        let terms = Terms::new(Content::Screen, 2_500_000, None);
+        let mut schedule = Schedule::new(30, terms, start);
         assert_eq!(schedule.next(start), Step::Send { capture: false, keyframe: true });
-        schedule.sent(start, 20_000);
+        schedule.sent(start, 20_000, false);
         schedule.audience(Consumers::Viewers);
         let later = start + Duration::from_secs(1);
-        assert_eq!(schedule.next(later), SETTLE);
-        schedule.sent(later, 50);
+        assert_eq!(schedule.next(later), Step::Refine);
+        schedule.refined(later, 50, true);
         schedule.audience(if watched { Consumers::Viewers } else { Consumers::Nobody });
         (schedule, later + Duration::from_secs(1))
     }
@@ -213,55 +244,77 @@ mod tests {
         assert_eq!(schedule.next(now + MS / 2), Step::Sleep(Some(now + MS)));
         assert_eq!(schedule.next(now + MS), SEND);
         assert_eq!(schedule.captured(now + MS, true), 0);
-        schedule.sent(now + 5 * MS, 1000);
+        schedule.sent(now + 5 * MS, 1000, false);
         schedule.damaged(now + 6 * MS);
         assert_eq!(schedule.next(now + 6 * MS), Step::Sleep(Some(now + 13 * MS)));
     }
 
     #[test]
-    fn a_picture_is_sent_again_until_there_is_nothing_to_add() {
-        let (mut schedule, mut now) = settled(true);
+    fn detail_is_added_to_a_picture_at_rest_until_there_is_none_left() {
+        let (mut schedule, now) = settled(true);
         schedule.damaged(now);
         schedule.captured(now + MS, true);
-        schedule.sent(now + MS, 5000);
-        for len_bytes in [2000, 900, 400, 299] {
-            let Step::Sleep(Some(at)) = schedule.next(now + 2 * MS) else { panic!("settles") };
-            assert_eq!(schedule.next(at), SETTLE);
-            schedule.sent(at, len_bytes);
-            now = at;
+        schedule.sent(now + MS, 5000, false);
+        let mut at = now + MS + REST;
+        for is_complete in [false, false, true] {
+            assert_eq!(schedule.next(at - MS), Step::Sleep(Some(at)));
+            assert_eq!(schedule.next(at), Step::Refine);
+            schedule.refined(at, 2000, is_complete);
+            at += DETAIL_GAP;
         }
-        assert_eq!(schedule.next(now + Duration::from_secs(9)), Step::Sleep(None));
+        assert_eq!(schedule.next(at + Duration::from_secs(9)), Step::Sleep(None));
     }
 
     #[test]
-    fn a_moving_picture_is_not_sent_again_between_its_frames() {
+    fn detail_is_cut_off_by_a_change_and_not_for_nobody() {
+        let (mut schedule, now) = settled(true);
+        schedule.damaged(now);
+        schedule.captured(now + MS, true);
+        schedule.sent(now + MS, 5000, false);
+        let at = now + MS + REST;
+        schedule.refined(at, 2000, false);
+        schedule.damaged(at + MS);
+        assert_eq!(schedule.next(at + 2 * MS), SEND);
+        schedule.captured(at + 2 * MS, true);
+        schedule.sent(at + 2 * MS, 100, false);
+        schedule.audience(Consumers::Nobody);
+        assert_eq!(schedule.next(at + Duration::from_secs(9)), Step::Sleep(None));
+    }
+
+    #[test]
+    fn detail_is_added_as_fast_as_the_bitrate_allows() {
+        let (mut schedule, now) = settled(true);
+        schedule.damaged(now);
+        schedule.captured(now + MS, true);
+        schedule.sent(now + MS, 250_000, false); // 800 ms at 2.5 Mbit/s
+        // Half of a second's worth stays free, and a piece takes 33 ms.
+        let at = now + MS + (800 - (500 - 33)) * MS;
+        assert_eq!(schedule.next(now + 200 * MS), Step::Sleep(Some(at)));
+        assert_eq!(schedule.next(at), Step::Refine);
+    }
+
+    #[test]
+    fn a_moving_picture_gets_no_detail_between_its_frames() {
         let (mut schedule, start) = settled(true);
         for frame in 0..10 {
-            let now = start + frame * 90 * MS;
+            let now = start + frame * 50 * MS;
             schedule.damaged(now);
             assert_eq!(schedule.next(now + MS), SEND);
             schedule.captured(now + MS, true);
-            schedule.sent(now + MS, 5000);
+            schedule.sent(now + MS, 5000, false);
             assert_eq!(schedule.next(now + 2 * MS), Step::Sleep(Some(now + MS + REST)));
+            assert_eq!(schedule.pause(), if frame == 0 { Duration::from_secs(2) } else { 49 * MS });
         }
     }
 
     #[test]
-    fn settling_ends_even_if_frames_stay_large() {
-        let (mut schedule, mut now) = settled(true);
+    fn damage_that_changed_nothing_is_not_sent() {
+        let (mut schedule, now) = settled(true);
         schedule.damaged(now);
-        schedule.captured(now, true);
-        let mut frames = 0;
-        loop {
-            schedule.sent(now, 1000);
-            frames += 1;
-            match schedule.next(now + Duration::from_secs(1)) {
-                Step::Sleep(None) => break,
-                step => assert_eq!(step, SETTLE),
-            }
-            now += Duration::from_secs(1);
-        }
-        assert_eq!(frames, 1 + MOST_SETTLING);
+        assert_eq!(schedule.next(now + MS), SEND);
+        schedule.captured(now + MS, false);
+        assert!(schedule.nothing_to_send());
+        assert_eq!(schedule.next(now + MS), Step::Sleep(None));
     }
 
     #[test]
@@ -309,7 +362,7 @@ mod tests {
         schedule.captured(now, true);
         assert_eq!(schedule.next(now), Step::Sleep(None));
         schedule.audience(Consumers::Viewers);
-        assert_eq!(schedule.next(now), SETTLE);
+        assert_eq!(schedule.next(now), LATEST);
     }
 
     #[test]
@@ -326,10 +379,11 @@ mod tests {
         let (mut schedule, now) = settled(true);
         schedule.damaged(now);
         schedule.captured(now + MS, true);
-        schedule.sent(now + MS, 125_000); // 400 ms at 2.5 Mbit/s
+        schedule.sent(now + MS, 304_687, false); // 975 ms at 2.5 Mbit/s, of which 875 may wait
         schedule.damaged(now + 10 * MS);
         let at = now + 101 * MS;
-        assert_eq!(schedule.next(now + 50 * MS), Step::Sleep(Some(at)));
+        let Step::Sleep(Some(wake)) = schedule.next(now + 50 * MS) else { panic!("waits") };
+        assert!(at - MS < wake && wake <= at);
         assert_eq!(schedule.next(at), SEND);
         assert_eq!(schedule.captured(at, true), 2);
     }

@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use common::media::VideoCodec;
 
 use super::{Error, Event, Events};
+use crate::encode::content::{Classifier, Content};
 use crate::encode::convert::I420;
-use crate::encode::encoder::{Config, Content, Encoder};
-use crate::encode::rate::default_bitrate;
+use crate::encode::encoder::{Config, Encoded, Encoder, Order};
+use crate::encode::rate::{Terms, default_bitrate};
+use crate::encode::rows::Rows;
+use crate::encode::screen;
 use crate::feed::VideoOutlet;
 use crate::media::{AccessUnit, Size};
 use crate::stats::SourceCounters;
@@ -37,14 +40,20 @@ impl Settings {
 /// One encoding of a source.
 pub struct Video {
     picture: I420,
+    /// What was converted since it was encoded last.
+    changed: Rows,
     encoding: Encoding,
+    /// Where what it shows may turn out to be another kind of content.
+    classifier: Option<Classifier>,
+    /// The picture before, while the next one is to be surveyed.
+    before: Option<I420>,
 }
 
 /// An encoder and where its access units go.
 pub struct Encoding {
     settings: Settings,
     content: Content,
-    /// `None` until the size of the pictures is known.
+    /// `None` until the size of the pictures is known, and when the content has become another one.
     encoder: Option<Encoder>,
     outlet: VideoOutlet,
     counters: Arc<SourceCounters>,
@@ -53,16 +62,16 @@ pub struct Encoding {
 /// What came out of one call of the encoder.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// Length of the access unit.
+    /// Length of the access unit; zero if there was none.
     pub len_bytes: usize,
-    /// It was a keyframe.
-    pub keyframe: bool,
-    /// How long encoding took.
-    pub encoding: Duration,
+    /// There is no detail to add to the picture.
+    pub is_complete: bool,
+    /// Which share of the picture was new, if that is known.
+    pub share_of_new: Option<f64>,
 }
 
-/// No encoder is asked for less.
-const MIN_BPS: u32 = 80_000;
+/// A film on a screen is over when it has been at rest for this long.
+const FILM_OVER: Duration = Duration::from_millis(250);
 
 impl Encoding {
     /// Ready for its first picture, which will be a keyframe. The encoder is made for it.
@@ -80,55 +89,101 @@ impl Encoding {
         &self.outlet
     }
 
-    /// Target bitrate of now, for pictures of this size: what the spec says, or what helps those who watch if that is less.
-    pub fn bitrate_bps(&self, size: Size) -> u32 {
-        let wanted = self.settings.bitrate_bps(size);
-        self.outlet.demand().limit_bps().map_or(wanted, |limit| wanted.min(limit.max(MIN_BPS)))
+    /// What pictures of this size have to keep to now: what the spec says, or what helps those who watch if that is less.
+    pub fn terms(&self, size: Size) -> Terms {
+        Terms::new(self.content, self.settings.bitrate_bps(size), self.outlet.demand().limit_bps())
     }
 
-    /// Starts again with pictures of this size and kind. The next one is a keyframe.
+    /// Pictures are of this kind from now on. If that is another one, the next picture is a keyframe.
+    pub fn set_content(&mut self, content: Content) {
+        if content != self.content {
+            self.content = content;
+            self.encoder = None;
+        }
+    }
+
+    /// Starts again with pictures of this size. The next one is a keyframe.
     ///
     /// # Errors
     /// [`Error::Encode`]; the encoding is then as it was.
-    pub fn restart(&mut self, size: Size, content: Content) -> Result<(), Error> {
-        self.encoder = Some(encoder(self.settings, size, content)?);
-        self.content = content;
+    pub fn restart(&mut self, size: Size) -> Result<(), Error> {
+        self.encoder = Some(self.encoder_for(size)?);
         Ok(())
     }
 
-    /// Encodes a picture and hands it to the feed. One of another size than before is a keyframe.
+    /// Encodes a picture that differs from the one before in `changed` at most, and hands it to the feed. One of another
+    /// size than before is a keyframe.
     ///
     /// # Errors
     /// [`Error::Encode`] when the encoder fails.
-    pub fn send(&mut self, picture: &I420, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
+    pub fn send(&mut self, picture: &I420, changed: &Rows, order: &Order) -> Result<Sent, Error> {
         let size = picture.size();
-        let bitrate_bps = self.bitrate_bps(size);
+        let bitrate_bps = self.terms(size).bitrate_bps;
         self.encoder.take_if(|encoder| encoder.config().size != size);
-        let encoder = match &mut self.encoder {
+        let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
-            none => none.insert(encoder(self.settings, size, self.content)?),
+            None => self.encoder_for(size)?,
         };
         encoder.set_bitrate(bitrate_bps)?;
         let start = Instant::now();
-        let encoded = encoder.encode(picture, captured, keyframe)?;
-        let encoding = start.elapsed();
-        let len_bytes = encoded.data.len();
-        let keyframe = encoded.keyframe;
-        self.counters.encode_us.add_time(encoding);
+        let encoded = encoder.encode(picture, changed, order)?;
+        let sent = self.publish(encoded, encoder.is_at_rest(), order.captured, size, start.elapsed());
+        self.encoder = Some(encoder);
+        Ok(sent)
+    }
+
+    /// Adds detail, in about `max_bytes` where the encoder can be told, to the picture that was sent last. `None` if it was
+    /// sent by an encoder that is gone: it is to be sent again.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the encoder fails.
+    pub fn refine(
+        &mut self,
+        picture: &I420,
+        captured: Instant,
+        max_bytes: usize,
+    ) -> Result<Option<Sent>, Error> {
+        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
+        let start = Instant::now();
+        let encoded = encoder.refine(picture, captured, max_bytes)?;
+        let sent = self.publish(encoded, encoder.is_at_rest(), captured, picture.size(), start.elapsed());
+        self.encoder = Some(encoder);
+        Ok(Some(sent))
+    }
+
+    fn publish(
+        &mut self,
+        encoded: Option<Encoded>,
+        is_complete: bool,
+        captured: Instant,
+        size: Size,
+        took: Duration,
+    ) -> Sent {
+        self.counters.encode_us.add_time(took);
+        let Some(Encoded { data, keyframe, share_of_new }) = encoded else {
+            return Sent { len_bytes: 0, is_complete, share_of_new: None };
+        };
+        let len_bytes = data.len();
         self.counters.encoded.add(1);
         self.counters.keyframes.add(u64::from(keyframe));
         self.counters.encoded_bytes.add(len_bytes as u64);
         if len_bytes > 0 {
             let codec = VideoCodec::H264;
-            let data = encoded.data;
             self.outlet.publish(AccessUnit { codec, data, keyframe, captured, size });
         }
-        Ok(Sent { len_bytes, keyframe, encoding })
+        Sent { len_bytes, is_complete, share_of_new }
+    }
+
+    fn encoder_for(&self, size: Size) -> Result<Encoder, Error> {
+        let Self { settings, content, .. } = *self;
+        let config = Config { size, fps: settings.fps, bitrate_bps: settings.bitrate_bps(size), content };
+        Ok(Encoder::new(config, Instant::now())?)
     }
 }
 
 impl Video {
-    /// Ready for its first picture, which will be a keyframe.
+    /// Ready for its first picture, which will be a keyframe. A film is one all the time; what a screen shows may turn
+    /// out to be one.
     ///
     /// # Errors
     /// [`Error::Encode`] when the encoder does not start.
@@ -141,8 +196,9 @@ impl Video {
     ) -> Result<Self, Error> {
         let picture = I420::new(size)?;
         let mut encoding = Encoding::new(settings, content, outlet, counters);
-        encoding.restart(size, content)?;
-        Ok(Self { picture, encoding })
+        encoding.restart(size)?;
+        let classifier = (content == Content::Screen).then(Classifier::new);
+        Ok(Self { picture, changed: Rows::default(), encoding, classifier, before: None })
     }
 
     /// What the peers want.
@@ -160,21 +216,25 @@ impl Video {
         self.picture.size()
     }
 
-    /// Target bitrate of now.
-    pub fn bitrate_bps(&self) -> u32 {
-        self.encoding.bitrate_bps(self.size())
+    /// What pictures have to keep to now.
+    pub fn terms(&self) -> Terms {
+        let terms = self.encoding.terms(self.size());
+        let is_passing = self.classifier.is_some() && self.encoding.content == Content::Film;
+        if is_passing { Terms { rest: FILM_OVER, ..terms } } else { terms }
     }
 
-    /// Starts again with pictures of this size and kind. The next one is a keyframe. Without another
-    /// size, the picture stays as it is.
+    /// Starts again with pictures of this size. The next one is a keyframe. Without another size, the picture stays
+    /// as it is.
     ///
     /// # Errors
     /// [`Error::Encode`]; the encoding is then as it was.
-    pub fn restart(&mut self, size: Size, content: Content) -> Result<(), Error> {
+    pub fn restart(&mut self, size: Size) -> Result<(), Error> {
         let resized = (size != self.size()).then(|| I420::new(size)).transpose()?;
-        self.encoding.restart(size, content)?;
+        self.encoding.restart(size)?;
         if let Some(picture) = resized {
             self.picture = picture;
+            self.changed = Rows::default();
+            self.before = None;
         }
         Ok(())
     }
@@ -185,26 +245,55 @@ impl Video {
     /// [`Error::Encode`] when they are not rows of the picture.
     pub fn convert(&mut self, rows: Range<u32>, pixels: &[u8], stride: usize) -> Result<(), Error> {
         let start = Instant::now();
-        let len = rows.len() * self.size().width as usize * 4;
-        self.picture.convert(rows, pixels, stride)?;
+        let size = self.size();
+        let len = rows.len() * size.width as usize * 4;
+        self.picture.convert(rows.clone(), pixels, stride)?;
+        self.changed.add(rows, size.height);
         let counters = &self.encoding.counters;
         counters.convert_us.add_time(start.elapsed());
         counters.converted_bytes.add(len as u64);
         Ok(())
     }
 
-    /// Encodes the picture and hands it to the feed.
+    /// Encodes the picture and hands it to the feed. Nothing had changed for `pause` before what changed.
     ///
     /// # Errors
     /// [`Error::Encode`] when the encoder fails.
-    pub fn send(&mut self, captured: Instant, keyframe: bool) -> Result<Sent, Error> {
-        self.encoding.send(&self.picture, captured, keyframe)
+    pub fn send(&mut self, order: &Order, pause: Duration) -> Result<Sent, Error> {
+        let changed = std::mem::take(&mut self.changed);
+        let sent = self.encoding.send(&self.picture, &changed, order)?;
+        let Some(classifier) = &mut self.classifier else { return Ok(sent) };
+        let surveyed = match self.before.take() {
+            Some(before) => Some(screen::share_of_new(&before, &self.picture, &changed)?),
+            None => None,
+        };
+        if sent.len_bytes > 0
+            && let Some(content) = classifier.judge(order.captured, surveyed.or(sent.share_of_new), pause)
+        {
+            self.turn(content);
+        } else if classifier.wants_survey(order.captured) {
+            self.before = Some(self.picture.clone());
+        }
+        Ok(sent)
     }
-}
 
-fn encoder(settings: Settings, size: Size, content: Content) -> Result<Encoder, Error> {
-    let config = Config { size, fps: settings.fps, bitrate_bps: settings.bitrate_bps(size), content };
-    Ok(Encoder::new(config, Instant::now())?)
+    /// Adds detail to the picture, in about `max_bytes`. A film that has been at rest for as long as [`Video::terms`] say
+    /// is over. `None` if the picture is to be sent again, as that of another kind.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when the encoder fails.
+    pub fn refine(&mut self, now: Instant, max_bytes: usize) -> Result<Option<Sent>, Error> {
+        if let Some(content) = self.classifier.as_mut().and_then(|classifier| classifier.rest(now)) {
+            self.turn(content);
+        }
+        self.encoding.refine(&self.picture, now, max_bytes)
+    }
+
+    fn turn(&mut self, content: Content) {
+        tracing::info!(?content, "what is shown is of another kind");
+        self.before = None;
+        self.encoding.set_content(content);
+    }
 }
 
 /// Events on their way to the control loop. The source's thread must never wait for a loop that may
@@ -251,28 +340,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::SourceKey;
-
-    #[test]
-    fn an_outbox_keeps_what_does_not_fit_and_only_the_newest_cursor() {
-        let (events, mut received) = tokio::sync::mpsc::channel(1);
-        let mut outbox = Outbox::new(Events::new(SourceKey::default(), events));
-        let size = |width| Event::Resized(Size { width, height: 2 });
-        outbox.send(Event::Started);
-        let now = Instant::now();
-        assert_eq!(outbox.retry_at(now), None);
-        outbox.send(size(2));
-        outbox.send(Event::Cursor(None));
-        outbox.send(size(4));
-        assert_eq!(outbox.retry_at(now), Some(now + RETRY));
-        let mut seen = Vec::new();
-        while let Ok((_, event)) = received.try_recv() {
-            seen.push(format!("{event:?}"));
-            outbox.flush();
-        }
-        assert_eq!(seen, ["Started", "Cursor(None)", "Resized(Size { width: 4, height: 2 })"]);
-        assert_eq!(outbox.retry_at(now), None);
-    }
-}
+mod tests;

@@ -8,7 +8,9 @@ use streamer::source::desktop::display::Display;
 use streamer::source::desktop::resize;
 use x11rb::connection::Connection as _;
 use x11rb::protocol::randr::{self, ConnectionExt as _};
-use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, Rectangle};
+use x11rb::protocol::xproto::{
+    ChangeWindowAttributesAux, ConnectionExt as _, CreateGCAux, ImageFormat, Rectangle,
+};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -38,6 +40,18 @@ impl Painter {
         let gc = self.x.generate_id().unwrap();
         self.x.create_gc(gc, self.root, &CreateGCAux::new().foreground(rgb)).unwrap();
         self.x.poly_fill_rectangle(self.root, gc, &[Rectangle { x, y, width, height }]).unwrap();
+        self.x.free_gc(gc).unwrap();
+        self.x.sync().unwrap();
+    }
+
+    /// Noise that is another one with each `seed`.
+    fn noise(&self, seed: u32, x: i16, y: i16, width: u16, height: u16) {
+        let mut random = fastrand::Rng::with_seed(seed.into());
+        let pixels: Vec<u8> =
+            (0..u32::from(width) * u32::from(height)).flat_map(|_| [random.u8(64..192); 4]).collect();
+        let gc = self.x.generate_id().unwrap();
+        self.x.create_gc(gc, self.root, &CreateGCAux::new()).unwrap();
+        self.x.put_image(ImageFormat::Z_PIXMAP, self.root, gc, width, height, x, y, 0, 24, &pixels).unwrap();
         self.x.free_gc(gc).unwrap();
         self.x.sync().unwrap();
     }
@@ -82,8 +96,11 @@ fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
         painter.fill(0x0030_60a0 ^ (stripe * 0x0001_0f11), 320, stripe as i16 * 8, 300, 5);
     }
     let settled = stage.settle().expect("pictures");
-    let psnr = settled.psnr(&stage.snapshot());
+    let snapshot = stage.snapshot();
+    let psnr = settled.psnr(&snapshot);
     assert!(psnr > 42.0, "{psnr:.1} dB");
+    let stripes = settled.psnr_within(&snapshot, 340..620, 0..480);
+    assert!(stripes >= 50.0, "{stripes:.1} dB");
 
     let (encoded, captured, slept) =
         (stage.counters.encoded.get(), stage.counters.captured.get(), crate::sleeps("desktop"));
@@ -92,6 +109,33 @@ fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
     let woke = crate::sleeps("desktop") - slept;
     assert!(slept > 0 && woke <= 1, "woke {woke} times while idle");
     drop(alone);
+}
+
+/// The film's encoder begins with a keyframe that nobody asked for, and so does the screen's when it has it back.
+#[test]
+fn a_film_on_a_desktop_is_encoded_as_one_and_sharp_when_it_stops() {
+    let mut stage = Stage::start(DESKTOP);
+    stage.started();
+    let painter = Painter::new(&stage);
+    stage.watch();
+    stage.settle();
+    let before = stage.counters.keyframes.get();
+    let deadline = Instant::now() + PATIENCE;
+    let mut seed = 0;
+    while stage.counters.keyframes.get() == before {
+        assert!(Instant::now() < deadline, "a film is taken for a screen");
+        painter.noise(seed, 100, 100, 200, 160);
+        seed += 1;
+        // Each picture of the film is painted after the one before has been sent.
+        stage.next();
+    }
+    assert!(seed > 10, "a keyframe after {seed} pictures");
+    while stage.counters.keyframes.get() < before + 2 {
+        stage.next();
+    }
+    let at_rest = stage.settle().expect("pictures");
+    let psnr = at_rest.psnr_within(&stage.snapshot(), 100..300, 100..260);
+    assert!(psnr >= 50.0, "{psnr:.1} dB");
 }
 
 #[test]
@@ -141,7 +185,11 @@ fn a_keyframe_comes_at_once_on_an_idle_desktop() {
     stage.settle();
     stage.video_demand.ask_keyframe();
     assert!(stage.next().keyframe);
-    assert!(!stage.next().keyframe, "what follows adds detail");
+    let detail = stage.settle();
+    assert!(
+        detail.is_none_or(|decoded| !decoded.keyframe),
+        "what follows adds detail, if there is any to add"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a receiver sees: RTP payloads to access units to pictures.
 
+use std::ops::Range;
+
 use common::timecode::{Grid, TimeCode};
 use openh264::formats::YUVSource as _;
 use streamer::encode::convert::I420;
@@ -56,13 +58,24 @@ impl Decoded {
 
     /// How much its luma is like that of a picture, in dB.
     pub fn psnr(&self, original: &Picture) -> f64 {
+        self.psnr_within(original, 0..self.size.width, 0..self.size.height)
+    }
+
+    /// The same for a part of it: a snapshot shows the cursor, where it is.
+    pub fn psnr_within(&self, original: &Picture, columns: Range<u32>, rows: Range<u32>) -> f64 {
         assert_eq!(self.size, original.size);
         let mut expected = I420::new(original.size).unwrap();
         let stride = 4 * original.size.width as usize;
         expected.convert(0..original.size.height, &original.pixels, stride).unwrap();
-        let square = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
-        let error: f64 = expected.planes().0.iter().zip(&self.y).map(square).sum();
-        10.0 * (255.0 * 255.0 * self.y.len() as f64 / error.max(1.0)).log10()
+        let samples = f64::from(columns.end - columns.start) * f64::from(rows.end - rows.start);
+        let mut error = 0.0;
+        for y in rows {
+            for x in columns.clone() {
+                let at = (y * self.size.width + x) as usize;
+                error += f64::from(expected.planes().0[at].abs_diff(self.y[at])).powi(2);
+            }
+        }
+        10.0 * (255.0 * 255.0 * samples / error.max(1.0)).log10()
     }
 }
 

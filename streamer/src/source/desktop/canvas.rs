@@ -15,8 +15,8 @@ use x11rb::protocol::xproto::{Drawable, ImageFormat, ImageOrder, Screen, VisualC
 use x11rb::rust_connection::RustConnection;
 
 use super::display::{Display, x};
-use super::rows::Rows;
 use super::segment::Segment;
+use crate::encode::rows::Rows;
 use crate::media::Size;
 use crate::source::Error;
 

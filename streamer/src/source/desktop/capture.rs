@@ -20,10 +20,10 @@ use tokio::sync::watch;
 
 use super::canvas::Grab;
 use super::cursor::{Answer, Cursor, Looks, Onlookers, Shapes};
-use super::rows::Rows;
 use super::surface::{Change, Surface};
-use crate::encode::encoder::Content;
-use crate::encode::rate::Load;
+use crate::encode::content::Content;
+use crate::encode::encoder::Order;
+use crate::encode::rows::Rows;
 use crate::feed::VideoOutlet;
 use crate::media::{Picture, Size};
 use crate::source::schedule::{Consumers, Schedule, Step};
@@ -37,8 +37,6 @@ pub struct Capture<S> {
     surface: S,
     video: Video,
     frames: Arc<Frames>,
-    content: Content,
-    load: Load,
     schedule: Schedule,
     /// Rows that are captured but not yet converted for the encoder.
     unconverted: Rows,
@@ -93,18 +91,18 @@ impl<S: Surface> Capture<S> {
         counters: Arc<SourceCounters>,
         events: Outbox,
     ) -> Result<(Self, watch::Receiver<Size>), Error> {
-        let content = Content::Screen;
         // Starting the encoder takes time, in which the surface can become ready.
-        let mut video = Video::new(settings, even(surface.size()), content, outlet, Arc::clone(&counters))?;
+        let size = even(surface.size());
+        let mut video = Video::new(settings, size, Content::Screen, outlet, Arc::clone(&counters))?;
         surface.prepare()?;
         if surface.grab(&Rows::all(surface.size().height))? == Grab::Resized {
             surface.adopt_size()?;
         }
         let size = even(surface.size());
         if size != video.size() {
-            video.restart(size, content)?;
+            video.restart(size)?;
         }
-        let schedule = Schedule::new(settings.fps, video.bitrate_bps(), Instant::now());
+        let schedule = Schedule::new(settings.fps, video.terms(), Instant::now());
         let unconverted = Rows::all(size.height);
         counters.captured.add(1);
         let (size, size_now) = watch::channel(size);
@@ -121,8 +119,6 @@ impl<S: Surface> Capture<S> {
             surface,
             video,
             frames,
-            content,
-            load: Load::new(),
             schedule,
             unconverted,
             pointer,
@@ -160,7 +156,7 @@ impl<S: Surface> Capture<S> {
                 self.schedule.want_keyframe();
             }
             let now = Instant::now();
-            self.schedule.set_bitrate(self.video.bitrate_bps(), now);
+            self.schedule.set_terms(self.video.terms(), now);
             let look_at = self.pointer.as_ref().and_then(|pointer| pointer.look_at(now, audience));
             if look_at.is_some_and(|at| at <= now) {
                 self.look_at_cursor(now)?;
@@ -184,6 +180,7 @@ impl<S: Surface> Capture<S> {
                         self.send(now, keyframe)?;
                     }
                 }
+                Step::Refine => self.refine(now)?,
                 Step::Sleep(until) => {
                     self.events.flush();
                     let others = [self.events.retry_at(now), self.surface.wake_at(now), look_at];
@@ -279,21 +276,29 @@ impl<S: Surface> Capture<S> {
         if !self.unconverted.is_empty() {
             self.show(captured)?;
         }
-        let sent = self.video.send(captured, keyframe)?;
+        let max_bytes = self.schedule.picture_bytes(captured, keyframe);
+        let sent = self.video.send(&Order { captured, keyframe, max_bytes }, self.schedule.pause())?;
         let now = Instant::now();
-        self.schedule.sent(now, sent.len_bytes);
-        let cut = sent.keyframe && !keyframe;
-        if let Some(content) = self.load.encoded(now, sent.encoding, cut) {
-            tracing::info!(?content, "encoding has another load");
-            self.content = content;
-            self.video.restart(*self.size.borrow(), content)?;
-            self.schedule.want_keyframe();
-        }
+        // It may be of another kind by now.
+        self.schedule.set_terms(self.video.terms(), now);
+        self.schedule.sent(now, sent.len_bytes, sent.is_complete);
         if !self.started {
             self.started = true;
             self.events.send(Event::Started);
         }
         Ok(())
+    }
+
+    /// Adds detail to the picture at rest.
+    fn refine(&mut self, now: Instant) -> Result<(), Error> {
+        let max_bytes = self.schedule.refinement_bytes(now);
+        match self.video.refine(now, max_bytes)? {
+            Some(sent) => {
+                self.schedule.refined(Instant::now(), sent.len_bytes, sent.is_complete);
+                Ok(())
+            }
+            None => self.send(now, true),
+        }
     }
 
     fn convert(&mut self, rows: Range<u32>) -> Result<(), Error> {
@@ -321,9 +326,9 @@ impl<S: Surface> Capture<S> {
             return Ok(());
         }
         let size = even(self.surface.size());
-        self.video.restart(size, self.content)?;
+        self.video.restart(size)?;
         let now = Instant::now();
-        self.schedule.set_bitrate(self.video.bitrate_bps(), now);
+        self.schedule.set_terms(self.video.terms(), now);
         self.schedule.want_keyframe();
         self.unconverted = Rows::all(size.height);
         self.counters.captured.add(1);

@@ -20,7 +20,6 @@ pub mod cursor;
 pub mod display;
 mod furniture;
 pub mod resize;
-pub mod rows;
 pub mod screen;
 pub mod segment;
 pub mod sink;

@@ -16,8 +16,8 @@ use super::canvas::{self, Area, Canvas, Grab};
 use super::cursor::{Answer, Cursor};
 use super::display::{Display, x};
 use super::resize::{self, root_size};
-use super::rows::Rows;
 use super::surface::{Change, Surface};
+use crate::encode::rows::Rows;
 use crate::media::Size;
 use crate::source::Error;
 

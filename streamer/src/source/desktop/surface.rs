@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::canvas::{Canvas, Grab};
 use super::cursor;
-use super::rows::Rows;
+use crate::encode::rows::Rows;
 use crate::media::Size;
 use crate::source::{Error, WindowInfo};
 

@@ -1,5 +1,6 @@
 //! The built-in test source: a moving picture with a frame number and a time code on it
-//! ([`common::timecode`]), and a tone that clicks each second, when the picture flashes.
+//! ([`common::timecode`]), and a tone that clicks each second, when the picture flashes. Its noise is new in each
+//! picture, so it is encoded as a film.
 //!
 //! ```text
 //! thread `test-video`: Scene (BGRX) ──▶ Video ──▶ feed
@@ -26,7 +27,8 @@ use self::tone::Tone;
 use super::video::{Outbox, Settings, Video};
 use super::worker::{Inbox, Next, Request, Worker};
 use super::{Ended, Error, Event, Frames, Info, Outlets, Running};
-use crate::encode::encoder::Content;
+use crate::encode::content::Content;
+use crate::encode::encoder::Order;
 use crate::media::{Picture, Size};
 use crate::stats::SourceCounters;
 
@@ -54,7 +56,7 @@ pub fn start(spec: &TestSpec, outlets: Outlets) -> Result<Test, Error> {
     let counters = outlets.counters;
     let frames = Arc::new(Frames::of(Arc::clone(outlets.video.demand())));
     let shown = Arc::clone(&frames);
-    let video = Video::new(settings, size, Content::Camera, outlets.video, Arc::clone(&counters))?;
+    let video = Video::new(settings, size, Content::Film, outlets.video, Arc::clone(&counters))?;
     let tone = spec.audio.then(|| tone::start(timeline, outlets.audio, Arc::clone(&counters))).transpose()?;
     let (size_now, size) = watch::channel(size);
     let events = Outbox::new(outlets.events);
@@ -194,7 +196,7 @@ impl Show {
             }
             Request::Pointer(no_pointer) => drop(no_pointer),
             Request::Resize(size, answer) => {
-                let result = self.video.restart(size, Content::Camera);
+                let result = self.video.restart(size);
                 if result.is_ok() {
                     self.scene = Scene::new(size);
                     let now = Instant::now();
@@ -245,7 +247,8 @@ impl Show {
     }
 
     fn send(&mut self, captured: Instant, keyframe: bool) -> Result<(), Error> {
-        self.video.send(captured, keyframe)?;
+        let order = Order { captured, keyframe, max_bytes: usize::MAX };
+        self.video.send(&order, Duration::ZERO)?;
         if !self.started {
             self.started = true;
             self.events.send(Event::Started);

@@ -27,11 +27,11 @@ use x11rb::rust_connection::RustConnection;
 
 use super::ewmh::{self, Atoms, of_window};
 use super::list;
+use crate::encode::rows::Rows;
 use crate::media::Size;
 use crate::source::Error;
 use crate::source::desktop::canvas::Area;
 use crate::source::desktop::display::x;
-use crate::source::desktop::rows::Rows;
 
 /// Most windows above one that are shown: menus of menus, and a tooltip.
 const MOST: usize = 16;
