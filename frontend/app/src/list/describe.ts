@@ -11,6 +11,7 @@ const KINDS: Readonly<Record<SourceSpec["type"], string>> = {
   ffmpeg: "ffmpeg",
   exec: "Program",
   moonlight: "Moonlight",
+  publish: "Somebody",
 };
 
 type Described = Pick<Streamer, "spec" | "slots" | "stats">;
