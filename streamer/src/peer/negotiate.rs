@@ -244,7 +244,8 @@ pub fn with_simulcast(sdp: &str) -> String {
 /// A peer's description without the streams that it announces, as `rtc` gets it: it would keep a state for each, and finds them in
 /// fewer ways than we do; see [`crate::publish::demux`].
 pub fn without_streams(sdp: &str) -> String {
-    const STREAMS: [&str; 4] = ["a=ssrc:", "a=ssrc-group:", "a=rid:", "a=simulcast:"];
+    // A section with an msid must have an SSRC or rids for `rtc`.
+    const STREAMS: [&str; 5] = ["a=msid:", "a=ssrc:", "a=ssrc-group:", "a=rid:", "a=simulcast:"];
     let kept = sdp.split_inclusive('\n').filter(|line| !STREAMS.iter().any(|name| line.starts_with(name)));
     kept.collect()
 }
@@ -416,6 +417,14 @@ mod tests {
         let one = "v=0\r\nm=video 9\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n";
         let expected = "v=0\r\nm=video 9\r\na=ice-ufrag:c\r\na=ice-pwd:d\r\na=candidate:2\r\n";
         assert_eq!(with_transport(one, "c", "d", &["candidate:2".to_owned()]), expected);
+    }
+
+    #[test]
+    fn a_description_without_its_streams_has_everything_else() {
+        let answer = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:8\r\na=sendonly\r\na=msid:- x\r\na=rid:h send\r\n\
+            a=simulcast:send h\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ssrc-group:FID 1 2\r\na=ssrc:1 cname:x\r\na=mid:9\r\n";
+        let expected = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:8\r\na=sendonly\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:9\r\n";
+        assert_eq!(without_streams(answer), expected);
     }
 
     #[test]

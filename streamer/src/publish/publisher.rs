@@ -177,13 +177,15 @@ impl Publisher {
 
     /// Takes a packet.
     pub fn receive(&mut self, now: Instant, packet: Packet, out: &mut Vec<Output>) {
+        // Of every packet, whichever stream it is of: what is not told as arrived counts as lost.
+        let numbered = self.demux.sections().iter().find_map(|section| section.extensions.transport_cc);
+        if let Some(&[high, low]) = packet.extension(numbered) {
+            self.arrivals.arrived(now, u16::from_be_bytes([high, low]));
+        }
         let Some(route) = self.demux.route(&packet) else { return };
         self.next_report.get_or_insert(now + REPORT_INTERVAL);
         let section = self.demux.sections().iter().find(|section| section.kind == route.kind);
         let ids = section.map(|section| section.extensions).unwrap_or_default();
-        if let Some(&[high, low]) = packet.extension(ids.transport_cc) {
-            self.arrivals.arrived(now, u16::from_be_bytes([high, low]));
-        }
         if !self.active.contains(&route.kind) || packet.payload.len() > MAX_PAYLOAD {
             return;
         }
