@@ -9,6 +9,7 @@ import type {
   ClipboardBody,
   Control,
   ControlChange,
+  CreateRoom,
   CreateToken,
   Host,
   HostApp,
@@ -17,13 +18,14 @@ import type {
   LogTail,
   PairStarted,
   Problem,
+  Room,
+  RoomList,
   SetClipboard,
   Source,
   SourceList,
   SourceSpec,
   Streamer,
   StreamerList,
-  StreamerState,
   StreamInfo,
   StreamList,
   Token,
@@ -69,26 +71,15 @@ type SourceRequestOf<S> = S extends { readonly type: infer Type }
   ? { readonly type: Type } & Partial<Omit<S, "type">>
   : never;
 
-/** What `POST /api/rooms` is given. */
-export type RoomRequest = {
-  /** For people. */
-  readonly name: string;
+/** What `POST /api/rooms` is given: everything but the name may be left out. */
+export type RoomRequest = Pick<CreateRoom, "name"> & {
+  readonly id?: string;
   readonly max_participants?: number;
   readonly slots?: number;
-  /** What is shown beside the people, such as a desktop. */
+  /** What is shown beside the people, such as a desktop; the room ends with it. */
   readonly source?: SourceRequest;
-};
-
-/** A room. */
-export type Room = {
-  /** Of its streamer, too. */
-  readonly id: string;
-  /** For people. */
-  readonly name: string;
-  readonly state: StreamerState;
-  readonly max_participants: number;
-  /** How many are in. */
-  readonly participants: number;
+  /** Further sources by name. */
+  readonly sources?: Readonly<Record<string, SourceRequest>>;
 };
 
 /** A Moonlight host: a name or an IP address, and the port of its HTTP if it is not the usual one. */
@@ -238,7 +229,7 @@ export class Api {
   }
 
   async rooms(options: CallOptions = {}): Promise<readonly Room[]> {
-    const list = (await this.#json("GET", "api/rooms", undefined, options)) as { readonly rooms: readonly Room[] };
+    const list = (await this.#json("GET", "api/rooms", undefined, options)) as RoomList;
     return list.rooms;
   }
 

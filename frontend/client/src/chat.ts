@@ -1,6 +1,6 @@
 /** The chat as a client knows it: what was written before it came and since, each message once, the newest few hundred. Pure. */
 
-import type { ChatMessage } from "./signaling/room";
+import type { ChatMessage } from "./generated";
 
 /** As many as the server keeps for those who come later. */
 export const CHAT_KEPT = 200;

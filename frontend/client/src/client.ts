@@ -10,6 +10,7 @@ import { withChat } from "./chat";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type Listener, type ListenOptions } from "./events";
 import type {
+  ChatMessage,
   Control,
   CursorShape,
   GeneralMessage,
@@ -37,7 +38,6 @@ import { type Publication, Publications, type PublishOptions } from "./publicati
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
-import type { ChatMessage, Incoming } from "./signaling/room";
 import type { ClientEvents, InputClient, SlotView, WithoutSeq } from "./view";
 
 export type ClientOptions = {
@@ -461,7 +461,7 @@ export class OrielClient implements InputClient {
     }
   }
 
-  #receive(message: Incoming): void {
+  #receive(message: ServerMessage): void {
     switch (message.type) {
       case "chat":
         this.#setChat(withChat(this.#chat, [message]));

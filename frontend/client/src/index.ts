@@ -15,7 +15,6 @@ export {
   type CallOptions,
   type ControlRequest,
   type CreateRequest,
-  type Room,
   type RoomRequest,
   type SlotRequest,
   type SizeRequest,
@@ -49,7 +48,6 @@ export type { Negotiation } from "./link";
 export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
 export { keyOf as chatKeyOf } from "./chat";
-export type { ChatMessage } from "./signaling/room";
 export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
 export type { Publication, PublishOptions } from "./publications";

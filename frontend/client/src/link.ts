@@ -7,16 +7,15 @@
 import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
-import type { GeneralMessage, PeerRight, Role, ServerMessage } from "./generated";
+import type { ClientMessage, GeneralMessage, PeerRight, Role, ServerMessage } from "./generated";
 import { CLOSE_PEER_GONE, CLOSE_STREAMER_GONE } from "./generated/constants";
 import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
-import type { Incoming, Outgoing } from "./signaling/room";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
 
 export type LinkEvents = {
   /** Every message of the server, after the link itself has handled it. */
-  message: Incoming;
+  message: ServerMessage;
   /** The WebSocket is gone. `welcomed`: it had been welcomed. */
   "socket-lost": { readonly welcomed: boolean };
   /** A lost WebSocket was resumed, and the peer connection with it. */
@@ -122,11 +121,11 @@ export class Link extends Emitter<LinkEvents> {
     }
   }
 
-  send(message: Outgoing): boolean {
+  send(message: ClientMessage): boolean {
     return this.#socket?.send(message) ?? false;
   }
 
-  #receive(message: Incoming): void {
+  #receive(message: ServerMessage): void {
     switch (message.type) {
       case "welcome":
         this.#welcome(message);

@@ -1,6 +1,7 @@
 /** What a client exposes of its session: its slots, and events about changes. Types only. */
 
 import type {
+  ChatMessage,
   Control,
   CursorShape,
   GeneralMessage,
@@ -10,6 +11,7 @@ import type {
   PeerRight,
   PublishKind,
   Role,
+  ServerMessage,
   SlotState,
   StreamerState,
   StreamInfo,
@@ -18,7 +20,6 @@ import type { Api } from "./api";
 import type { EventSource } from "./events";
 import type { ClipboardCopy } from "./input/clipboard";
 import type { SeenStream, SlotEvent } from "./peer/slots";
-import type { ChatMessage, RoomServerMessage } from "./signaling/room";
 import type { Publication } from "./publications";
 import type { ClientState } from "./state";
 
@@ -57,9 +58,9 @@ export type ClientEvents = {
   /** Somebody, perhaps this client, has just written something; it is in the chat already. */
   "chat-message": ChatMessage;
   /** Somebody shows an emoji. */
-  reaction: Extract<RoomServerMessage, { type: "reaction" }>;
+  reaction: Extract<ServerMessage, { type: "reaction" }>;
   /** A moderator has stopped what this client published of a kind; `peerId` is the moderator. */
-  "muted-by": Extract<RoomServerMessage, { type: "muted-by" }>;
+  "muted-by": Extract<ServerMessage, { type: "muted-by" }>;
   /** Who may steer has changed. */
   control: Control;
   participants: readonly Participant[];

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { CHAT_KEPT, withChat } from "../src/chat";
 import { SlotWishes } from "../src/peer/wishes";
+import type { ChatMessage } from "../src/generated";
 import { parseServerMessage } from "../src/signaling/messages";
-import type { ChatMessage } from "../src/signaling/room";
+
 
 const START = Date.parse("2026-11-29T12:00:00Z");
 

@@ -18,8 +18,10 @@ let guarded: Server;
 let browser: Browser;
 
 before(async () => {
-  server = await Server.start("http: {allowed_hosts: [elsewhere.test]}\n");
-  guarded = await Server.start(`auth: {admin_secrets: [${SECRET}]}\nlisten_ips: [127.0.0.1]\n`);
+  server = await Server.start();
+  guarded = await Server.start(
+    `auth: {admin_secrets: [${SECRET}]}\nlisten_ips: [127.0.0.1]\nhttp: {allowed_hosts: [elsewhere.test]}\n`,
+  );
   guarded.token = SECRET;
   // A name that is not of this computer: pages of it that come by http are given no devices.
   ({ browser } = await launch([...FAKE_DEVICES, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]));
@@ -116,9 +118,9 @@ test("a device that cannot be had is explained in words, and joining works witho
 });
 
 test("a page that came by http from elsewhere says that devices need https", async () => {
-  const id = await makeRoom(server, "Insecure");
-  const root = server.url.replace("127.0.0.1", "elsewhere.test");
-  const page = await Person.atDoor(browser, root, id);
+  const id = await makeRoom(guarded, "Insecure");
+  const root = guarded.url.replace("127.0.0.1", "elsewhere.test");
+  const page = await Person.atDoor(browser, root, id, { token: await tokenFor(id, ["publish"]) });
   assert.match((await page.textContent("[data-testid=insecure]")) ?? "", /https, or from localhost/);
   await page.click("[data-testid=camera-switch]");
   assert.match((await page.textContent("[data-testid=camera-error]")) ?? "", /https/);

@@ -3,7 +3,7 @@
  * about itself. A new peer of the streamer does not know them, so they are sent again after a reconnection. Pure.
  */
 
-import type { Outgoing } from "../signaling/room";
+import type { ClientMessage } from "../generated";
 import type { SeenStream } from "./slots";
 
 export class SlotWishes {
@@ -38,16 +38,16 @@ export class SlotWishes {
   }
 
   /** The messages for a new peer. */
-  messages(): Outgoing[] {
-    const switches = [...this.#choices].map(([slot, seen]): Outgoing => ({
+  messages(): ClientMessage[] {
+    const switches = [...this.#choices].map(([slot, seen]): ClientMessage => ({
       type: "switch",
       slot,
       ...seen,
       // Tells a refusal of it from an error of the slot.
       requestId: "again",
     }));
-    const pauses = [...this.#paused].map((slot): Outgoing => ({ type: "pause", slot }));
-    const said: Outgoing[] = [];
+    const pauses = [...this.#paused].map((slot): ClientMessage => ({ type: "pause", slot }));
+    const said: ClientMessage[] = [];
     if (this.handRaised) said.push({ type: "raise-hand", raised: true });
     if (this.muted) said.push({ type: "set-muted", muted: true });
     return [...switches, ...pauses, ...said];

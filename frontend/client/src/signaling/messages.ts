@@ -3,11 +3,11 @@
  * from the server's; this checks that what arrived has the fields that its type promises.
  */
 
-import type { Incoming, Outgoing } from "./room";
+import type { ClientMessage, ServerMessage } from "../generated";
 
 type Kind = "string" | "number" | "boolean" | "array" | "object";
 
-const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
+const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   welcome: {
     peerId: "string",
     resumeToken: "string",
@@ -38,7 +38,7 @@ const REQUIRED: Record<Incoming["type"], Record<string, Kind>> = {
 };
 
 export type Parsed =
-  | { readonly kind: "message"; readonly message: Incoming }
+  | { readonly kind: "message"; readonly message: ServerMessage }
   /** A type that a newer server knows and we do not: not an error, just not for us. */
   | { readonly kind: "unknown"; readonly type: string }
   | { readonly kind: "malformed"; readonly why: string };
@@ -55,17 +55,17 @@ export function parseServerMessage(text: string): Parsed {
   const fields: Record<string, unknown> = { ...value };
   if (typeof fields.type !== "string") return { kind: "malformed", why: "no type" };
   const required = Object.hasOwn(REQUIRED, fields.type)
-    ? REQUIRED[fields.type as Incoming["type"]]
+    ? REQUIRED[fields.type as ServerMessage["type"]]
     : undefined;
   if (required === undefined) return { kind: "unknown", type: fields.type };
   for (const [name, kind] of Object.entries(required)) {
     if (kindOf(fields[name]) !== kind)
       return { kind: "malformed", why: `${fields.type}.${name} is no ${kind}` };
   }
-  return { kind: "message", message: value as Incoming };
+  return { kind: "message", message: value as ServerMessage };
 }
 
-export function encodeClientMessage(message: Outgoing): string {
+export function encodeClientMessage(message: ClientMessage): string {
   return JSON.stringify(message);
 }
 

@@ -4,12 +4,12 @@
  */
 
 import { Emitter } from "../events";
+import type { ClientMessage, ServerMessage } from "../generated";
 import { SUBPROTOCOL } from "../generated/constants";
 import { encodeClientMessage, parseServerMessage } from "./messages";
-import type { Incoming, Outgoing } from "./room";
 
 export type SocketEvents = {
-  message: Incoming;
+  message: ServerMessage;
   /** Something arrived that is not the protocol; it was left out. */
   garbage: string;
   /** It is over; nothing follows. */
@@ -38,7 +38,7 @@ export class SignalingSocket extends Emitter<SocketEvents> {
   #closed = false;
 
   /** @param hello sent as soon as the socket is open. */
-  constructor(url: URL, hello: Outgoing) {
+  constructor(url: URL, hello: ClientMessage) {
     super();
     this.#socket = new WebSocket(url, SUBPROTOCOL);
     this.#openTimer = setTimeout(() => {
@@ -58,7 +58,7 @@ export class SignalingSocket extends Emitter<SocketEvents> {
   }
 
   /** Sends a message; false when the socket is not open, and the message is lost. */
-  send(message: Outgoing): boolean {
+  send(message: ClientMessage): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(encodeClientMessage(message));
     return true;
