@@ -22,7 +22,7 @@ const TOP: [&str; 9] = [
     "web-server/",
 ];
 /// The section with the walks, and how many there are.
-const WALKS: (&str, usize) = ("## Four walks", 4);
+const WALKS: (&str, usize) = ("## Five walks", 5);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

@@ -105,6 +105,11 @@ impl Session {
     /// A moderator removes a peer.
     fn remove_by(&mut self, now: Now, by: PeerId, whom: PeerId) -> Result<(), RequestError> {
         self.check_moderates(now, by, whom)?;
+        // Told first, so that its page does not come back by itself.
+        let code = "removed".to_owned();
+        let message = "a moderator has removed this peer".to_owned();
+        let error = ServerMessage::Error { code, message, field: None, request_id: None };
+        self.effects.signal_peer(whom, error);
         self.remove_peer(whom, format!("removed by the moderator {by}"))
     }
 

@@ -123,6 +123,7 @@ impl Session {
         let known = known.clone();
         let Some(entry) = self.sources.get_mut(&source) else { return Ok(()) };
         let SourceSpec::Publish(spec) = &mut entry.spec else { return Ok(()) };
+        let mut told = false;
         if spec.kinds.insert(kind) {
             let video = entry.video.clone();
             let low = entry.low.clone();
@@ -146,15 +147,25 @@ impl Session {
                 }
             }
             self.source_changed(&source);
+            let waited = self.waits(id);
             self.fill_slots(now);
+            // With a slot it was told what it publishes.
+            told = waited && !self.waits(id);
             self.participants(now);
         }
         // Who has a microphone and no camera has no picture that could be waited for.
         if kind == PublishKind::Microphone {
             self.first_picture(now, &source);
         }
-        self.tell_published(peer, kind);
+        if !told {
+            self.tell_published(peer, kind);
+        }
         Ok(())
+    }
+
+    /// Whether it waits for a slot.
+    fn waits(&self, id: (PeerId, Subject)) -> bool {
+        self.published.all.get(&id).is_some_and(|one| one.waits.is_some())
     }
 
     fn check_publisher(&self, peer: PeerId) -> Result<(), RequestError> {

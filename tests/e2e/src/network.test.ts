@@ -55,8 +55,15 @@ test("a viewer on a link that loses packets sees every picture, or nearly, and n
   const { browser } = await launch();
   const page = await watch(browser, network.url, "test");
   await advancing(page, 24, 20_000);
+  await until("packets are sent twice", async () => ((await peers(server))[0]?.stats.copied ?? 0) > 0);
+  const before = (await peers(server))[0]?.stats;
   const seen = await watched(page);
-  // Pictures that are repaired late come at once with later ones, of which the last is presented.
+  const after = (await peers(server))[0]?.stats;
+  assert.ok(before !== undefined && after !== undefined);
+  // A packet that is asked for comes with the next picture, of which the last is presented.
+  const asked = after.retransmitted - before.retransmitted;
+  const copied = after.copied - before.copied;
+  assert.ok(asked * 20 < copied, `${String(asked)} packets are asked for beside ${String(copied)} copies`);
   assert.ok(seen.fps > 12, `${seen.fps.toFixed(1)} fps of 24`);
   assert.ok(seen.longestGapMs < 1_000, `a gap of ${seen.longestGapMs.toFixed(0)} ms`);
   assert.equal((await peers(server))[0]?.stats.skipped_units, 0, "it is sent everything");
@@ -102,7 +109,14 @@ async function watched(page: Page): Promise<Seen> {
   return { fps: times.length / (WATCHED_MS / 1000), longestGapMs: Math.max(...gaps) };
 }
 
-type Peers = { peers: { stats: { bytes: number; skipped_units: number; estimate_bps: number | null } }[] };
+type Stats = {
+  bytes: number;
+  skipped_units: number;
+  retransmitted: number;
+  copied: number;
+  estimate_bps: number | null;
+};
+type Peers = { peers: { stats: Stats }[] };
 
 async function peers(server: Server): Promise<Peers["peers"]> {
   const response = await server.request("GET", "api/streamers/test/peers");

@@ -99,7 +99,11 @@ impl Person {
             Ok(_) => {}
             Err(tungstenite::Error::Io(error))
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => self.heard.push(json!({"type": "closed"})),
+            Err(_) => {
+                self.heard.push(json!({"type": "closed"}));
+                // Nothing will come any more: whoever waits does so at the pace of a read.
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -203,6 +207,7 @@ fn one_more_than_fit_is_refused_until_somebody_leaves() {
     let mut third = Person::open(&server, "small");
     third.say(&json!({"type": "hello", "token": guest("Cy")}));
     third.error("room_full");
+    ada.sees(&["Ada", "Bob"]);
     bob.say(&json!({"type": "bye"}));
     ada.sees(&["Ada"]);
     Person::enter(&server, "small", &guest("Cy"));

@@ -87,8 +87,9 @@ impl Room {
     }
 
     fn place(&self, peer: usize, kind: PublishKind) -> Place {
-        let places = places(self.seen[peer].offer.as_ref().unwrap());
-        assert_eq!(places.len(), 3, "camera, screen, microphone");
+        let offer = self.seen[peer].offer.as_ref().unwrap();
+        let places = places(offer);
+        assert_eq!(places.len(), 3, "camera, screen, microphone in {offer}");
         let n = [PublishKind::Camera, PublishKind::Screen, PublishKind::Microphone];
         places[n.iter().position(|one| *one == kind).unwrap()].clone()
     }

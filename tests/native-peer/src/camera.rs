@@ -34,7 +34,8 @@ pub struct Place {
 
 /// The sections of an offer in which a peer may send, in their order: camera, screen, microphone.
 pub fn places(offer: &str) -> Vec<Place> {
-    let receives = |section: &&str| section.lines().any(|line| line == "a=recvonly");
+    // The last line of a section has lost its line feed to the split.
+    let receives = |section: &&str| section.lines().any(|line| line.trim_end() == "a=recvonly");
     let sections = offer.split("\nm=").skip(1).filter(receives);
     let place = |section: &str| {
         let attribute = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
