@@ -24,4 +24,4 @@ pub use gamestream::FakeHost;
 pub use picture::Picture;
 pub use process::{Footprint, Process};
 pub use server::{Answer, Server};
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};

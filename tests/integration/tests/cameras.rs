@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use common::signal::StreamerState;
 use harness::camera::{Clip, RtspServer, answering, answering_in_lines, serve};
-use harness::{Server, eventually};
+use harness::{Server, eventually, eventually_within};
 use serde_json::{Value, json};
 
 #[test]
@@ -64,7 +66,11 @@ fn a_session_whose_camera_is_absent_runs_and_shows_it_once_it_is_there() {
     assert!(silent.reason.unwrap().contains("nothing was received"));
 
     let _camera = RtspServer::start_at(port, None, &[("film", film)]);
-    let door = eventually("it shows the camera", || server.streamer("door").filter(|d| d.reason.is_none()));
+    // It is tried again after pauses of up to 30 s.
+    let soon = Duration::from_secs(60);
+    let door = eventually_within(soon, "it shows the camera", || {
+        server.streamer("door").filter(|d| d.reason.is_none())
+    });
     assert_eq!(door.state, StreamerState::Running);
     server.stats_until("door", "pictures come", |stats| stats.video.captured > 0);
     server.get("/api/streamers/door/snapshot").expect(200);
