@@ -13,7 +13,7 @@ import { until } from "./support/wait.js";
 const SOURCE = { type: "test", width: 640, height: 360, fps: 30, audio: true };
 const BLOCKED = { down: { drop: true }, up: { drop: true } };
 /** Joins of which the quickest is taken, as anything may slow down one. */
-const JOINS = 3;
+const JOINS = 8;
 
 async function freePort(): Promise<number> {
   const server = createServer();
