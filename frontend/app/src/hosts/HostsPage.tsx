@@ -1,45 +1,19 @@
-import { type Api, type Host, ProblemError } from "@oriel/client";
+import type { Api } from "@oriel/client";
 import { type SubmitEvent, useId, useState } from "react";
 import "../list/list.css";
-import { isLocked, Locked } from "../ui/Locked";
-import { usePoll } from "../ui/usePoll";
+import { Locked } from "../ui/Locked";
+import { useListing } from "../ui/useListing";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
 import { messageOf } from "../ui/problem";
 import "./hosts.css";
 
-const POLL_MS = 2_000;
-
-type Listing =
-  | { readonly kind: "loading" }
-  /** The server does not show it to this viewer. */
-  | { readonly kind: "locked"; readonly error: ProblemError }
-  | { readonly kind: "loaded"; readonly hosts: readonly Host[]; readonly stale: string | null };
-
 type HostsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
 
 /** Moonlight hosts: adding, pairing, and starting what they can play. */
 export function HostsPage({ api, root, token }: HostsPageProps) {
-  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+  const { listing, items: hosts, stale, refresh } = useListing((options) => api.hosts(options));
 
-  const refresh = async (signal?: AbortSignal): Promise<void> => {
-    try {
-      const hosts = await api.hosts(signal === undefined ? {} : { signal });
-      setListing({ kind: "loaded", hosts, stale: null });
-    } catch (error) {
-      if (signal?.aborted === true) return;
-      if (error instanceof ProblemError && isLocked(error)) {
-        setListing({ kind: "locked", error });
-        return;
-      }
-      const stale = messageOf(error);
-      setListing((old) => ({ kind: "loaded", hosts: old.kind === "loaded" ? old.hosts : [], stale }));
-    }
-  };
-  usePoll(refresh, POLL_MS, listing.kind !== "locked");
-
-  const hosts = listing.kind === "loaded" ? listing.hosts : [];
-  const stale = listing.kind === "loaded" ? listing.stale : null;
   if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what="the hosts" />;
   return (
     <div className="list-page hosts-page">

@@ -1,20 +1,13 @@
-import { type Api, ProblemError, type Streamer, type StreamerState } from "@oriel/client";
+import type { Api, Streamer } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { count, duration } from "../ui/format";
 import { Icon } from "../ui/Icon";
-import { Pill, type Tone } from "../ui/Pill";
+import { Pill } from "../ui/Pill";
+import { ifThere } from "../ui/problem";
+import { TONES } from "../ui/states";
 import { describeSource, shownSlot } from "./describe";
 import { Thumbnail } from "./Thumbnail";
-
-const TONES: Record<StreamerState, Tone> = {
-  starting: "busy",
-  running: "good",
-  restarting: "busy",
-  failed: "bad",
-  stopped: "quiet",
-  stopping: "quiet",
-};
 
 type CardProps = { readonly api: Api; readonly streamer: Streamer; readonly onDeleted: () => void };
 
@@ -63,7 +56,7 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
               : `The session and everything that runs in it ends, also for the ${count(watchers, "viewer", "viewers")}.`
           }
           action="Delete"
-          onConfirm={() => remove(api, id)}
+          onConfirm={() => ifThere(api.remove(id))}
           onClose={(done) => {
             setConfirming(false);
             if (done) onDeleted();
@@ -72,15 +65,6 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
       )}
     </li>
   );
-}
-
-/** Somebody else may have deleted it already; it is gone in both cases. */
-async function remove(api: Api, id: string): Promise<void> {
-  try {
-    await api.remove(id);
-  } catch (error) {
-    if (!(error instanceof ProblemError && error.status === 404)) throw error;
-  }
 }
 
 function lifetime({ state, stats, created }: Streamer): string {

@@ -1,20 +1,12 @@
-import { type Api, ProblemError, type Streamer } from "@oriel/client";
+import type { Api } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
-import { isLocked, Locked } from "../ui/Locked";
-import { usePoll } from "../ui/usePoll";
+import { Locked } from "../ui/Locked";
+import { useListing } from "../ui/useListing";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
 import { EmptyState } from "./EmptyState";
 import "./list.css";
-
-const POLL_MS = 2_000;
-
-type Listing =
-  | { readonly kind: "loading" }
-  /** The server does not show it to this viewer. */
-  | { readonly kind: "locked"; readonly error: ProblemError }
-  | { readonly kind: "loaded"; readonly streamers: readonly Streamer[]; readonly stale: string | null };
 
 /** The streamer of the cameras, as the server names it; null while that is not known. */
 function useCameras(api: Api): string | null {
@@ -39,31 +31,13 @@ type ListPageProps = { readonly api: Api; readonly root: URL; readonly token: st
 
 /** All streamers, with a picture of each. */
 export function ListPage({ api, root, token }: ListPageProps) {
-  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+  const { listing, items: streamers, stale, refresh } = useListing((options) => api.streamers(options));
   const [creating, setCreating] = useState(false);
-
-  const refresh = async (signal?: AbortSignal): Promise<void> => {
-    try {
-      const streamers = await api.streamers(signal === undefined ? {} : { signal });
-      setListing({ kind: "loaded", streamers, stale: null });
-    } catch (error) {
-      if (signal?.aborted === true) return;
-      if (error instanceof ProblemError && isLocked(error)) {
-        setListing({ kind: "locked", error });
-        return;
-      }
-      const stale = error instanceof ProblemError ? error.message : "The server cannot be reached.";
-      setListing((old) => ({ kind: "loaded", streamers: old.kind === "loaded" ? old.streamers : [], stale }));
-    }
-  };
-  usePoll(refresh, POLL_MS, listing.kind !== "locked");
   const cameras = useCameras(api);
 
   const open = (): void => {
     setCreating(true);
   };
-  const streamers = listing.kind === "loaded" ? listing.streamers : [];
-  const stale = listing.kind === "loaded" ? listing.stale : null;
 
   if (listing.kind === "locked") {
     return <Locked error={listing.error} token={token} root={root} what="the list of all sessions" />;

@@ -1,19 +1,12 @@
-import { type Api, ProblemError, type Room, type StreamerState } from "@oriel/client";
+import type { Api, Room, StreamerState } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { count } from "../ui/format";
 import { Icon } from "../ui/Icon";
-import { Pill, type Tone } from "../ui/Pill";
+import { Pill } from "../ui/Pill";
+import { ifThere } from "../ui/problem";
+import { TONES } from "../ui/states";
 import { occupancy } from "./form";
-
-const TONES: Record<StreamerState, Tone> = {
-  starting: "busy",
-  running: "good",
-  restarting: "busy",
-  failed: "bad",
-  stopped: "quiet",
-  stopping: "quiet",
-};
 
 /** What a state of its process means for a room. */
 const STATES: Record<StreamerState, string> = {
@@ -66,7 +59,7 @@ export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
               : `The room and what was written in it are gone, also for the ${count(participants, "person", "people")} in it.`
           }
           action="Delete"
-          onConfirm={() => remove(api, id)}
+          onConfirm={() => ifThere(api.removeRoom(id))}
           onClose={(done) => {
             setConfirming(false);
             if (done) onDeleted();
@@ -75,13 +68,4 @@ export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
       )}
     </li>
   );
-}
-
-/** Somebody else may have deleted it first; it is gone either way. */
-async function remove(api: Api, id: string): Promise<void> {
-  try {
-    await api.removeRoom(id);
-  } catch (error) {
-    if (!(error instanceof ProblemError && error.status === 404)) throw error;
-  }
 }

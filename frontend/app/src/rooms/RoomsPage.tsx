@@ -1,44 +1,19 @@
-import { type Api, ProblemError, type Room } from "@oriel/client";
+import type { Api } from "@oriel/client";
 import { useState } from "react";
 import "../list/list.css";
 import { Icon } from "../ui/Icon";
-import { isLocked, Locked } from "../ui/Locked";
-import { messageOf } from "../ui/problem";
-import { usePoll } from "../ui/usePoll";
+import { Locked } from "../ui/Locked";
+import { useListing } from "../ui/useListing";
 import { NewRoomDialog } from "./NewRoomDialog";
 import { RoomCard } from "./RoomCard";
 import "./rooms.css";
-
-const POLL_MS = 2_000;
-
-type Listing =
-  | { readonly kind: "loading" }
-  /** The server does not show it to this viewer. */
-  | { readonly kind: "locked"; readonly error: ProblemError }
-  | { readonly kind: "loaded"; readonly rooms: readonly Room[]; readonly stale: string | null };
 
 type RoomsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
 
 /** All rooms: who is in, making one, deleting one. */
 export function RoomsPage({ api, root, token }: RoomsPageProps) {
-  const [listing, setListing] = useState<Listing>({ kind: "loading" });
+  const { listing, items: rooms, stale, refresh } = useListing((options) => api.rooms(options));
   const [creating, setCreating] = useState(false);
-
-  const refresh = async (signal?: AbortSignal): Promise<void> => {
-    try {
-      const rooms = await api.rooms(signal === undefined ? {} : { signal });
-      setListing({ kind: "loaded", rooms, stale: null });
-    } catch (error) {
-      if (signal?.aborted === true) return;
-      if (error instanceof ProblemError && isLocked(error)) {
-        setListing({ kind: "locked", error });
-        return;
-      }
-      const stale = messageOf(error);
-      setListing((old) => ({ kind: "loaded", rooms: old.kind === "loaded" ? old.rooms : [], stale }));
-    }
-  };
-  usePoll(refresh, POLL_MS, listing.kind !== "locked");
 
   if (listing.kind === "locked") {
     return <Locked error={listing.error} token={token} root={root} what="the list of all rooms" opens="r" />;
@@ -46,8 +21,6 @@ export function RoomsPage({ api, root, token }: RoomsPageProps) {
   const open = (): void => {
     setCreating(true);
   };
-  const rooms = listing.kind === "loaded" ? listing.rooms : [];
-  const stale = listing.kind === "loaded" ? listing.stale : null;
   return (
     <div className="list-page">
       <header className="list-header">

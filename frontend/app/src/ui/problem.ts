@@ -11,3 +11,12 @@ export function withoutPath({ message, field }: ProblemError): string {
   const text = message.startsWith(path) ? message.slice(path.length) : message;
   return text.replace(/ at line \d+ column \d+$/, "");
 }
+
+/** Waits for a deletion. Somebody else may have deleted it first; it is gone either way. */
+export async function ifThere(deletion: Promise<void>): Promise<void> {
+  try {
+    await deletion;
+  } catch (error) {
+    if (!(error instanceof ProblemError && error.status === 404)) throw error;
+  }
+}
