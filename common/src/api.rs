@@ -46,6 +46,11 @@ pub struct CreateStreamer {
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
+    /// What each peer is sent at most, kilobits per second, 100..=100000; absent: as much as its path carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(minimum = 100, maximum = 100000)]
+    pub max_bitrate_kbps: Option<u32>,
     /// It is a room, in which people meet; then it needs no source. `POST /api/rooms` is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -77,9 +82,9 @@ fn yes() -> bool {
 impl CreateStreamer {
     /// Id, spec and lifetime in it, not validated.
     pub fn into_parts(self) -> (Option<StreamerId>, StreamerSpec, StreamerPatch) {
-        let Self { id, source, sources, share, slots, restart, room, expires_in_s, idle_timeout_s, on_idle } =
-            self;
-        let spec = StreamerSpec { source, sources, share, slots, restart, room };
+        let Self { id, source, sources, share, slots, restart, max_bitrate_kbps, room, .. } = self;
+        let Self { expires_in_s, idle_timeout_s, on_idle, .. } = self;
+        let spec = StreamerSpec { source, sources, share, slots, restart, max_bitrate_kbps, room };
         (id, spec, StreamerPatch { expires_in_s, idle_timeout_s, on_idle })
     }
 }
@@ -169,6 +174,10 @@ pub struct Peer {
     /// What it may do among the peers.
     #[serde(default)]
     pub rights: Rights,
+    /// What it is sent at most, kilobits per second; absent: as much as its path carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub max_bitrate_kbps: Option<u32>,
     /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -320,6 +329,12 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub rights: Option<Rights>,
+    /// What it is sent at most from now on, kilobits per second, 100..=100000, within what the streamer allows; 0: as much as its path
+    /// carries; absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(maximum = 100000)]
+    pub max_bitrate_kbps: Option<u32>,
 }
 
 /// `POST /api/streamers/{id}/tokens`.
@@ -342,6 +357,11 @@ pub struct CreateToken {
     #[ts(optional)]
     #[schema(min_length = 1, max_length = 128)]
     pub user_id: Option<String>,
+    /// What a peer with this token is sent at most, kilobits per second, 100..=100000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(minimum = 100, maximum = 100000)]
+    pub max_bitrate_kbps: Option<u32>,
     /// Lifetime in seconds, 10..=604800.
     #[serde(default = "default_token_life")]
     #[schema(minimum = 10, maximum = 604800)]
@@ -358,7 +378,8 @@ fn default_token_life() -> u32 {
 impl CreateToken {
     /// A token for watching, or for watching and steering, that says nothing of who has it.
     pub fn of(role: Role, expires_in_s: u32) -> Self {
-        Self { role, rights: Rights::new(), display_name: None, user_id: None, expires_in_s }
+        let rights = Rights::new();
+        Self { role, rights, display_name: None, user_id: None, max_bitrate_kbps: None, expires_in_s }
     }
 
     /// Whom the token describes.

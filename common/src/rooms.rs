@@ -73,6 +73,7 @@ impl CreateRoom {
             share: true,
             slots: self.slots,
             restart: RestartSpec::default(),
+            max_bitrate_kbps: None,
             room: Some(room),
         };
         let Self { id, expires_in_s, idle_timeout_s, on_idle, .. } = self;

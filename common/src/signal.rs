@@ -60,6 +60,10 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         display_name: Option<String>,
+        /// Be sent at most so many kilobits per second, 100 to 100000: to save data.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        max_bitrate_kbps: Option<u32>,
         /// What this client can do.
         #[serde(default)]
         capabilities: Capabilities,
@@ -544,6 +548,7 @@ mod tests {
             role: None,
             rights: None,
             display_name: None,
+            max_bitrate_kbps: None,
             capabilities: Capabilities::default(),
         };
         assert_eq!(hello, expected);

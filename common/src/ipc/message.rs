@@ -245,6 +245,16 @@ impl Default for Settings {
     }
 }
 
+/// What a peer was admitted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ticket {
+    /// The token that it came with.
+    pub token_id: Option<TokenId>,
+    /// What it is sent at most, kilobits per second; `None`: as much as its path carries.
+    pub max_bitrate_kbps: Option<u32>,
+}
+
 /// How a peer joins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -259,9 +269,9 @@ pub enum Join {
         role: Role,
         /// What its client supports.
         capabilities: Capabilities,
-        /// The token that it came with.
-        #[serde(default)]
-        token_id: Option<TokenId>,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
         /// Who it is to the others.
         #[serde(default)]
         person: Person,
@@ -274,25 +284,25 @@ pub enum Join {
         socket: u64,
         /// What it may do.
         role: Role,
-        /// The token that it came with.
-        #[serde(default)]
-        token_id: Option<TokenId>,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
     },
     /// By WHEP: the offer of a player. The answer is in the reply.
     Whep {
         /// SDP.
         offer: String,
-        /// The token that it came with.
-        #[serde(default)]
-        token_id: Option<TokenId>,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
     },
     /// By WHIP: the offer of a publisher. The answer is in the reply.
     Whip {
         /// SDP.
         offer: String,
-        /// The token that it came with.
-        #[serde(default)]
-        token_id: Option<TokenId>,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
         /// Who it is to the others.
         #[serde(default)]
         person: Person,
@@ -309,9 +319,9 @@ pub enum Join {
         session: String,
         /// Its WebSocket, as [`Tell::DetachPeer`] will name it.
         socket: u64,
-        /// The token that it came with.
-        #[serde(default)]
-        token_id: Option<TokenId>,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
     },
     /// A client of `multistream/*` has a new WebSocket. Its peer goes on: `welcome` with the number of its slots
     /// and a `slot-status` for each of them follow by [`StreamerIpcMessage::ToPeer`]. Refused with

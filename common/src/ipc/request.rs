@@ -62,6 +62,9 @@ pub struct UpdatePeer {
     pub role: Option<Role>,
     /// What it may do among the peers from now on; `None`: as before.
     pub rights: Option<Rights>,
+    /// What it is sent at most from now on, kilobits per second; 0: as much as its path carries; `None`: as before.
+    #[serde(default)]
+    pub max_bitrate_kbps: Option<u32>,
 }
 
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.

@@ -70,6 +70,11 @@ pub struct StreamerSpec {
     #[serde(default, skip_serializing_if = "RestartSpec::is_default")]
     #[ts(as = "Option<RestartSpec>", optional)]
     pub restart: RestartSpec,
+    /// What each peer is sent at most, kilobits per second, 100..=100000; absent: as much as its path carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    #[schema(minimum = 100, maximum = 100000)]
+    pub max_bitrate_kbps: Option<u32>,
     /// It is a room, in which people meet. A room needs no source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -234,7 +239,15 @@ impl StreamerSpec {
     pub fn new(source: SourceSpec) -> Self {
         let sources = BTreeMap::new();
         let restart = RestartSpec::default();
-        Self { source: Some(source), sources, share: true, slots: DEFAULT_SLOTS, restart, room: None }
+        Self {
+            source: Some(source),
+            sources,
+            share: true,
+            slots: DEFAULT_SLOTS,
+            restart,
+            max_bitrate_kbps: None,
+            room: None,
+        }
     }
 
     /// It is a desktop with a command, with which it ends.
@@ -295,6 +308,7 @@ impl StreamerSpec {
             ));
         }
         self.restart.validate()?;
+        validate_peer_bitrate(self.max_bitrate_kbps)?;
         if let Some(room) = &self.room {
             room.validate()?;
         }
@@ -494,6 +508,23 @@ fn validate_picture(width: u32, height: u32, fps: u32, kbps: Option<u32>) -> Res
         ..e
     })?;
     validate_rates(fps, kbps)
+}
+
+/// What a peer may be limited to, kilobits per second.
+pub const PEER_KBPS: std::ops::RangeInclusive<u32> = 100..=100_000;
+
+/// Checks what a peer is to be sent at most.
+///
+/// # Errors
+/// It is not within [`PEER_KBPS`].
+pub fn validate_peer_bitrate(kbps: Option<u32>) -> Result<(), InvalidField> {
+    match kbps {
+        Some(kbps) if !PEER_KBPS.contains(&kbps) => {
+            let message = format!("must be from {} to {}, not {kbps}", PEER_KBPS.start(), PEER_KBPS.end());
+            Err(InvalidField::new("max_bitrate_kbps", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn validate_rates(fps: u32, kbps: Option<u32>) -> Result<(), InvalidField> {

@@ -51,6 +51,8 @@ export type ClientOptions = {
   readonly rights?: readonly PeerRight[];
   /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
   readonly displayName?: string;
+  /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. */
+  readonly maxBitrateKbps?: number;
   /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
@@ -115,6 +117,7 @@ export class OrielClient implements InputClient {
       role: options.role ?? null,
       rights: options.rights ?? null,
       displayName: () => this.#wantedName,
+      maxBitrateKbps: options.maxBitrateKbps ?? null,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",

@@ -37,6 +37,7 @@ export type LinkOptions = {
   readonly role: Role | null;
   readonly rights: readonly PeerRight[] | null;
   readonly displayName: () => string | null;
+  readonly maxBitrateKbps: number | null;
   readonly token: TokenSource;
   readonly lipSync: boolean;
   readonly iceTransportPolicy: RTCIceTransportPolicy;
@@ -88,6 +89,7 @@ export class Link extends Emitter<LinkEvents> {
     const resumed = resume && this.#peer !== null ? this.#resumeToken : null;
     const { baseUrl, streamerId, role, rights } = this.#options;
     const displayName = this.#options.displayName();
+    const { maxBitrateKbps } = this.#options;
     const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(baseUrl, streamerId), {
@@ -98,6 +100,7 @@ export class Link extends Emitter<LinkEvents> {
       ...(role === null ? {} : { role }),
       ...(rights === null ? {} : { rights: [...rights] }),
       ...(displayName === null ? {} : { displayName }),
+      ...(maxBitrateKbps === null ? {} : { maxBitrateKbps }),
     });
     this.#socket = socket;
     this.#welcomed = false;

@@ -242,6 +242,8 @@ pub enum PeerCommand {
     Patch(IcePatch),
     /// Changes what the peer may do.
     SetRole(Role),
+    /// Changes what the peer is sent at most, kilobits per second; `None`: as much as its path carries.
+    SetMaxBitrate(Option<u32>),
     /// Publishes something that the peer sends.
     Publish(Box<Outlet>),
     /// Publishes it no longer.

@@ -2,9 +2,9 @@
 
 use common::api::PeerKind;
 use common::control::ControlMode;
-use common::id::{PeerId, TokenId};
+use common::id::PeerId;
 use common::ipc::request::PeerAdded;
-use common::ipc::{Code, Join, RequestError};
+use common::ipc::{Code, Join, RequestError, Ticket};
 use common::person::{PeerRight, Person, Rights};
 use common::sdp::Bounded;
 use common::signal::{Capabilities, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
@@ -30,7 +30,7 @@ struct Newcomer {
     presence: Presence,
     role: Role,
     slots: u8,
-    token_id: Option<TokenId>,
+    ticket: Ticket,
     person: Person,
 }
 
@@ -38,7 +38,7 @@ struct Newcomer {
 struct NativeClient {
     socket: u64,
     role: Role,
-    token_id: Option<TokenId>,
+    ticket: Ticket,
     person: Person,
 }
 
@@ -46,20 +46,20 @@ impl Session {
     /// A peer joins, or is back.
     pub(super) fn add_peer(&mut self, now: Now, to: ReplyTo<PeerAdded>, join: Join) {
         let joined = match join {
-            Join::Native { resume, socket, role, capabilities, token_id, person } => {
-                let client = NativeClient { socket, role, token_id, person };
+            Join::Native { resume, socket, role, capabilities, ticket, person } => {
+                let client = NativeClient { socket, role, ticket, person };
                 if resume.is_some_and(|token| self.resume_native(now, to, &token, &client)) {
                     return;
                 }
                 self.join_native(now, to, client, capabilities)
             }
-            Join::MultiWebrtc { socket, role, token_id } => {
-                self.join_multi_webrtc(now, to, socket, role, token_id)
+            Join::MultiWebrtc { socket, role, ticket } => {
+                self.join_multi_webrtc(now, to, socket, role, ticket)
             }
-            Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
-            Join::Whip { offer, token_id, person } => self.join_whip(now, to, offer, token_id, person),
-            Join::Multistream { offer, slots, session, socket, token_id } => {
-                self.join_multistream(now, to, offer, slots, session, socket, token_id)
+            Join::Whep { offer, ticket } => self.join_whep(now, to, offer, ticket),
+            Join::Whip { offer, ticket, person } => self.join_whip(now, to, offer, ticket, person),
+            Join::Multistream { offer, slots, session, socket, ticket } => {
+                self.join_multistream(now, to, offer, slots, session, socket, ticket)
             }
             Join::ResumeMultistream { session, socket } => self.resume_multistream(to, &session, socket),
         };
@@ -75,10 +75,10 @@ impl Session {
         client: NativeClient,
         capabilities: Capabilities,
     ) -> Result<(), RequestError> {
-        let NativeClient { socket, role, token_id, person } = client;
+        let NativeClient { socket, role, ticket, person } = client;
         let presence = Presence::Attached { socket };
         let slots = self.spec.slots;
-        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, token_id, person };
+        let newcomer = Newcomer { kind: PeerKind::Native, presence, role, slots, ticket, person };
         let (peer, token) = self.admit(now, newcomer)?;
         let preallocated = capabilities.preallocated_slots && self.settings.preallocate_slots;
         if !preallocated {
@@ -99,12 +99,12 @@ impl Session {
         to: ReplyTo<PeerAdded>,
         socket: u64,
         role: Role,
-        token_id: Option<TokenId>,
+        ticket: Ticket,
     ) -> Result<(), RequestError> {
         let presence = Presence::Attached { socket };
         let kind = PeerKind::MultiWebrtc;
         let person = Person::default();
-        let newcomer = Newcomer { kind, presence, role, slots: 1, token_id, person };
+        let newcomer = Newcomer { kind, presence, role, slots: 1, ticket, person };
         let (peer, token) = self.admit(now, newcomer)?;
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token, false);
@@ -117,7 +117,7 @@ impl Session {
         now: Now,
         to: ReplyTo<PeerAdded>,
         offer: String,
-        token_id: Option<TokenId>,
+        ticket: Ticket,
     ) -> Result<(), RequestError> {
         let offer = bounded_offer(offer)?;
         let newcomer = Newcomer {
@@ -125,7 +125,7 @@ impl Session {
             presence: Presence::Elsewhere,
             role: Role::Viewer,
             slots: 1,
-            token_id,
+            ticket,
             person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
@@ -139,7 +139,7 @@ impl Session {
         now: Now,
         to: ReplyTo<PeerAdded>,
         offer: String,
-        token_id: Option<TokenId>,
+        ticket: Ticket,
         person: Person,
     ) -> Result<(), RequestError> {
         let offer = bounded_offer(offer)?;
@@ -151,7 +151,7 @@ impl Session {
             presence: Presence::Elsewhere,
             role: Role::Viewer,
             slots: 0,
-            token_id,
+            ticket,
             person,
         };
         let (peer, _) = self.admit(now, newcomer)?;
@@ -169,7 +169,7 @@ impl Session {
         mut wishes: Vec<SlotConfig>,
         session: String,
         socket: u64,
-        token_id: Option<TokenId>,
+        ticket: Ticket,
     ) -> Result<(), RequestError> {
         let offer = bounded_offer(offer)?;
         // The web-server has a limit of its own; what is more than ours is cut here.
@@ -179,7 +179,7 @@ impl Session {
             presence: Presence::Attached { socket },
             role: Role::Viewer,
             slots: wishes.len() as u8,
-            token_id,
+            ticket,
             person: Person::default(),
         };
         let (peer, _) = self.admit(now, newcomer)?;
@@ -204,12 +204,13 @@ impl Session {
             let message = format!("this room has {} participants, the most it may have", self.peers.len());
             return Err(RequestError::new(Code::RoomFull, message));
         }
-        let Newcomer { kind, presence, role, slots, token_id, person } = newcomer;
+        let Newcomer { kind, presence, role, slots, ticket, person } = newcomer;
         let shard = (0..self.shards.len()).min_by_key(|&n| self.shards[n].peers).unwrap_or(0);
         self.shards[shard].peers += 1;
         let (peer, token) = self.peers.add(now.utc, kind, presence, role, shard, slots);
         if let Some(entry) = self.peers.get_mut(peer) {
-            entry.token_id = token_id;
+            entry.token_id = ticket.token_id;
+            entry.max_bitrate_kbps = ticket.max_bitrate_kbps;
         }
         self.peers.set_person(peer, person);
         Ok((peer, token))
@@ -218,12 +219,22 @@ impl Session {
     /// Has its shard begin with a peer that has been admitted, and tells everybody of it.
     fn begin(&mut self, now: Now, peer: PeerId, srtp: Srtp, begin: Begin) {
         if let Some(entry) = self.peers.get(peer) {
+            let most = self.most_for(entry.peer.max_bitrate_kbps);
             let join = Command::Join { peer, role: entry.peer.role, srtp, begin };
             self.effects.command(entry.shard, join);
+            if most.is_some() {
+                let command = PeerCommand::SetMaxBitrate(most);
+                self.effects.command(entry.shard, Command::Peer { peer, command });
+            }
         }
         self.update_sources(now);
         self.peer_changed(peer);
         self.participants(now);
+    }
+
+    /// What a peer that is to be sent `kbps` at most may be sent of this streamer.
+    pub(super) fn most_for(&self, kbps: Option<u32>) -> Option<u32> {
+        [self.spec.max_bitrate_kbps, kbps].into_iter().flatten().min()
     }
 
     /// A native peer has a new WebSocket: it goes on. False when there is no such peer to go on with.
@@ -242,7 +253,7 @@ impl Session {
         let role = had.min(client.role);
         let rights: Rights = had_rights.intersection(&client.person.rights).copied().collect();
         if let Some(known) = self.peers.get_mut(peer) {
-            known.token_id = client.token_id;
+            known.token_id = client.ticket.token_id;
         }
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.welcome(peer, role, token.to_owned(), true);
@@ -252,6 +263,7 @@ impl Session {
         if rights != had_rights {
             let _ = self.set_rights(now, peer, rights);
         }
+        let _ = self.set_max_bitrate(peer, client.ticket.max_bitrate_kbps);
         let _ = self.command(peer, PeerCommand::ReportSlots);
         true
     }

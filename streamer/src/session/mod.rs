@@ -215,8 +215,8 @@ impl Session {
             }
             AnyRequest::UpdatePeer(request) => {
                 let to = asked.by(&request);
-                let request::UpdatePeer { peer, role, rights } = request;
-                let result = self.update_peer(now, peer, role, rights);
+                let request::UpdatePeer { peer, role, rights, max_bitrate_kbps } = request;
+                let result = self.update_peer(now, peer, role, rights, max_bitrate_kbps);
                 self.effects.reply(to, result);
             }
             AnyRequest::PatchPeer(request) => {

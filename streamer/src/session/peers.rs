@@ -98,6 +98,7 @@ impl Peers {
             display_name: None,
             user_id: None,
             rights: Rights::new(),
+            max_bitrate_kbps: None,
             token_id: None,
             stats: PeerStats::default(),
         };

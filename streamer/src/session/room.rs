@@ -224,6 +224,7 @@ mod tests {
             display_name: Some("Ada".into()),
             user_id: None,
             rights: Default::default(),
+            max_bitrate_kbps: None,
             token_id: None,
             stats: PeerStats::default(),
         }

@@ -112,6 +112,7 @@ impl Session {
         peer: PeerId,
         role: Option<Role>,
         rights: Option<Rights>,
+        max_bitrate_kbps: Option<u32>,
     ) -> Result<(), RequestError> {
         if self.peers.get(peer).is_none() {
             return Err(no_peer(peer));
@@ -119,7 +120,22 @@ impl Session {
         if let Some(role) = role {
             self.set_role(now, peer, role)?;
         }
+        if let Some(kbps) = max_bitrate_kbps {
+            self.set_max_bitrate(peer, Some(kbps).filter(|kbps| *kbps > 0))?;
+        }
         rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
+    }
+
+    /// Changes what a peer is sent at most.
+    pub(super) fn set_max_bitrate(&mut self, peer: PeerId, kbps: Option<u32>) -> Result<(), RequestError> {
+        let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
+        if std::mem::replace(&mut known.max_bitrate_kbps, kbps) == kbps {
+            return Ok(());
+        }
+        let most = self.most_for(kbps);
+        self.command(peer, PeerCommand::SetMaxBitrate(most))?;
+        self.peer_changed(peer);
+        Ok(())
     }
 
     /// `PATCH …/whep/{peer_id}` and `PATCH …/whip/{peer_id}`.

@@ -68,7 +68,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
     let join = Join::Native {
         resume: None,
         socket: 3,
-        token_id: None,
+        ticket: Default::default(),
         role: Role::Controller,
         capabilities: Capabilities::default(),
         person: common::person::Person::admin(),

@@ -62,6 +62,7 @@ fn comers(server: &Server, own: &str, other: &str) -> Vec<Comer> {
         role: Role::Controller,
         person: Person::default(),
         token: TokenId::unique(),
+        max_bitrate_kbps: None,
         expires: whole_seconds(Utc::now() - Duration::seconds(1)),
     };
     let expired = sign(&Key::load(server.state_dir()).unwrap(), &expired, Utc::now());

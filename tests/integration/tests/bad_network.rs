@@ -1,4 +1,4 @@
-//! One peer's network stops; the other peer, and the streamer, are not the worse for it.
+//! What a peer's network carries, or what it may be sent, is all that it is sent; others, and the streamer, are not the worse for it.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
@@ -147,4 +147,56 @@ fn frames_come_through_a_slow_link_that_loses_and_reorders() {
     frames(&mut far, 90);
     let stats = netsim.send("GET", "/netsim/stats", "");
     assert!(stats["down"]["dropped"].as_u64() > Some(0), "the link did lose: {stats}");
+}
+
+/// Bits per second of what comes, by the timestamps of so many pictures.
+fn bitrate(swarm: &mut Swarm, pictures: usize) -> f64 {
+    let deadline = Instant::now() + harness::wait::SOON;
+    let mut times = Vec::new();
+    let mut bytes = 0;
+    while times.len() < pictures {
+        match swarm.next(deadline).unwrap().expect("frames in time").1 {
+            Event::Rtp(arrival) => {
+                bytes += arrival.len_bytes;
+                if arrival.marker {
+                    times.push(arrival.rtp_time);
+                }
+            }
+            Event::Closed(reason) => panic!("closed: {reason}"),
+            _ => {}
+        }
+    }
+    let ticks = times[pictures - 1].wrapping_sub(times[0]);
+    bytes as f64 * 8.0 * 90_000.0 / f64::from(ticks)
+}
+
+#[test]
+fn a_peer_is_sent_no_more_than_its_streamer_and_rest_allow() {
+    let server = Server::start();
+    let source = json!({
+        "type": "test", "width": 640, "height": 360, "fps": 30, "bitrate_kbps": 2500, "audio": false,
+    });
+    let body = json!({ "id": "demo", "source": source, "max_bitrate_kbps": 900 });
+    server.post("/api/streamers?wait=running", &body).expect(201);
+    let mut peer = swarm(server.address());
+    let within = |peer: &mut Swarm, least: f64, most: f64| {
+        // What was encoded before, and the keyframe, are larger.
+        bitrate(peer, 30);
+        let bps = bitrate(peer, 90);
+        assert!((least..most).contains(&bps), "{bps:.0} bit/s instead of {least} to {most}");
+    };
+    within(&mut peer, 500e3, 1.0e6);
+    let id = server.streamer("demo").unwrap().peers[0].id;
+    let change = |kbps: u32, status: u16| {
+        let path = format!("/api/streamers/demo/peers/{id}");
+        let body = json!({ "max_bitrate_kbps": kbps }).to_string();
+        server.send("PATCH", &path, "application/json", body.as_bytes()).expect(status)
+    };
+    change(300, 204);
+    within(&mut peer, 150e3, 400e3);
+    assert_eq!(server.streamer("demo").unwrap().peers[0].max_bitrate_kbps, Some(300));
+    change(0, 204);
+    within(&mut peer, 500e3, 1.0e6);
+    let refused: common::api::Problem = change(99, 422).json();
+    assert_eq!(refused.field.as_deref(), Some("max_bitrate_kbps"));
 }

@@ -138,6 +138,7 @@ impl Swarm {
             role: Some(*role),
             rights: self.rights.clone(),
             display_name: None,
+            max_bitrate_kbps: None,
             capabilities,
         };
         Signalling::connect(*server, streamer, &hello)

@@ -254,6 +254,7 @@ mod tests {
             id: StreamerId::parse("a").unwrap(),
             role: Role::Viewer,
             token: TokenId::unique(),
+            max_bitrate_kbps: None,
             person: Default::default(),
         };
         let taken: Vec<_> = (0..MOST_OTHERS).map(|_| listeners.enter(&right()).unwrap()).collect();

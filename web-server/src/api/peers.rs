@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use common::api::{PeerList, PeerPatch};
+use common::spec::validate_peer_bitrate;
 
 use super::session::done;
 use crate::http::extract::{self, Body, Id, Json};
@@ -24,7 +25,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
-/// Change the role or the rights of a peer.
+/// Change the role or the rights of a peer, or what it is sent at most.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -45,8 +46,9 @@ pub async fn patch(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     if body.0 == PeerPatch::default() {
-        return Err(ApiError::field("role", "a change names a role, rights, or both"));
+        return Err(ApiError::field("role", "a change names a role, rights or max_bitrate_kbps"));
     }
+    validate_peer_bitrate(body.0.max_bitrate_kbps.filter(|kbps| *kbps > 0))?;
     registry.update_peer(&id.0, peer.0, body.0, &caller.right?.name()).await?;
     Ok(done())
 }

@@ -11,6 +11,7 @@ use common::audit::AuditAction;
 use common::ipc::Code;
 use common::ipc::request::RemovePeer;
 use common::person::{check_display_name, check_user_id, describe_rights};
+use common::spec::validate_peer_bitrate;
 
 use crate::auth::Auth;
 use crate::http::extract::{Body, Id, Json, TokenId};
@@ -51,6 +52,7 @@ pub async fn create(
     if let Some(name) = &wish.display_name {
         check_display_name(name).map_err(|error| ApiError::field("display_name", error.to_string()))?;
     }
+    validate_peer_bitrate(wish.max_bitrate_kbps)?;
     if let Some(user_id) = &wish.user_id {
         check_user_id(user_id).map_err(|error| ApiError::field("user_id", error.to_string()))?;
     }
@@ -67,6 +69,9 @@ fn describe(wish: &CreateToken) -> String {
     let mut text = format!("a {}", Need::from(wish.role));
     if !wish.rights.is_empty() {
         text += &format!(" with {}", describe_rights(&wish.rights));
+    }
+    if let Some(kbps) = wish.max_bitrate_kbps {
+        text += &format!(", at most {kbps} kbit/s");
     }
     if let Some(user_id) = &wish.user_id {
         text += &format!(", user {user_id:?}");

@@ -22,6 +22,7 @@ use chrono::{DateTime, Utc};
 use common::access::Need;
 use common::api::{CreateToken, Token};
 use common::id::{StreamerId, TokenId};
+use common::ipc::Ticket;
 use common::person::{PeerRight, Person};
 use common::signal::Role;
 use tokio::sync::watch;
@@ -44,6 +45,8 @@ pub enum Right {
         role: Role,
         /// The id of the token.
         token: TokenId,
+        /// What its peers are sent at most, kilobits per second.
+        max_bitrate_kbps: Option<u32>,
         /// Who has it, and what it permits among the peers.
         person: Box<Person>,
     },
@@ -133,6 +136,16 @@ impl Right {
         if self.person().rights.contains(&right) { Ok(()) } else { Err(Refused::Right(right)) }
     }
 
+    /// What a peer of the caller's is admitted by.
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Right::Streamer { token, max_bitrate_kbps, .. } => {
+                Ticket { token_id: Some(*token), max_bitrate_kbps: *max_bitrate_kbps }
+            }
+            Right::Nobody | Right::Admin => Ticket::default(),
+        }
+    }
+
     /// The id of the token, if there is one; it can be revoked.
     pub fn token(&self) -> Option<TokenId> {
         match self {
@@ -195,16 +208,22 @@ impl Auth {
         if self.revoked.contains(claims.token) {
             return Err(Refused::Revoked);
         }
-        let Claims { streamer, role, person, token, expires: _ } = claims;
-        Ok(Right::Streamer { id: streamer, role, token, person: Box::new(person) })
+        let Claims { streamer: id, role, person, token, max_bitrate_kbps, expires: _ } = claims;
+        Ok(Right::Streamer { id, role, token, max_bitrate_kbps, person: Box::new(person) })
     }
 
     /// Issues a token for a streamer.
     pub fn issue(&self, id: &StreamerId, wish: CreateToken, now: DateTime<Utc>) -> Token {
         let expires = token::whole_seconds(now + chrono::Duration::seconds(wish.expires_in_s.into()));
         let token_id = TokenId::unique();
-        let claims =
-            Claims { streamer: id.clone(), role: wish.role, person: wish.person(), token: token_id, expires };
+        let claims = Claims {
+            streamer: id.clone(),
+            role: wish.role,
+            person: wish.person(),
+            token: token_id,
+            max_bitrate_kbps: wish.max_bitrate_kbps,
+            expires,
+        };
         let token = token::sign(&self.key, &claims, now);
         Token { token, token_id, role: wish.role, rights: wish.rights, expires }
     }
@@ -256,6 +275,7 @@ mod tests {
             id: id("a"),
             role,
             token: TokenId::unique(),
+            max_bitrate_kbps: None,
             person: Box::new(Person::default()),
         };
         let viewer = of(Role::Viewer);
@@ -303,8 +323,13 @@ mod tests {
         let person = wish.person();
         let token = auth.issue(&id("a"), wish, now);
         let token_id = token.token_id;
-        let right =
-            Right::Streamer { id: id("a"), role: Role::Viewer, token: token_id, person: Box::new(person) };
+        let right = Right::Streamer {
+            id: id("a"),
+            role: Role::Viewer,
+            token: token_id,
+            max_bitrate_kbps: None,
+            person: Box::new(person),
+        };
         assert_eq!(auth.identify(Some(&token.token), true, now), Ok(right.clone()));
         assert_eq!(auth.identify(Some(&token.token), true, token.expires), Err(Refused::Expired));
         // The key and what is revoked survive.

@@ -32,6 +32,8 @@ pub struct Claims {
     pub person: Person,
     /// The id of the token.
     pub token: TokenId,
+    /// What its peers are sent at most, kilobits per second.
+    pub max_bitrate_kbps: Option<u32>,
     /// Time at which it expires; whole seconds.
     pub expires: DateTime<Utc>,
 }
@@ -56,6 +58,8 @@ struct Payload {
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_kbps: Option<u32>,
     jti: TokenId,
     iat: i64,
     exp: i64,
@@ -71,6 +75,7 @@ pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
         rights: person.rights,
         name: person.display_name,
         user_id: person.user_id,
+        max_kbps: claims.max_bitrate_kbps,
         jti: claims.token,
         iat: now.timestamp(),
         exp: claims.expires.timestamp(),
@@ -107,7 +112,9 @@ pub fn verify(key: &Key, token: &str, now: DateTime<Utc>) -> Result<Claims, Inva
         return Err(Invalid::Expired);
     }
     let person = Person { display_name: payload.name, user_id: payload.user_id, rights: payload.rights };
-    Ok(Claims { streamer: payload.sub, role: payload.role, person, token: payload.jti, expires })
+    let max_bitrate_kbps = payload.max_kbps;
+    let token = payload.jti;
+    Ok(Claims { streamer: payload.sub, role: payload.role, person, token, max_bitrate_kbps, expires })
 }
 
 /// `time` without its fraction of a second, which a token has no room for.
@@ -133,6 +140,7 @@ mod tests {
             role: Role::Viewer,
             person: Person::default(),
             token: TokenId::unique(),
+            max_bitrate_kbps: Some(800),
             expires: whole_seconds(now + Duration::seconds(60)),
         }
     }

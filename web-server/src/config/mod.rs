@@ -267,6 +267,7 @@ impl Streams {
             share: false,
             slots: DEFAULT_SLOTS,
             restart: RestartSpec::default(),
+            max_bitrate_kbps: None,
             room: None,
         };
         (!self.sources.is_empty()).then_some(spec)

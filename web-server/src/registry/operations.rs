@@ -165,13 +165,17 @@ impl Handle {
         patch: PeerPatch,
         by: &str,
     ) -> Result<(), OperationError> {
-        let PeerPatch { role, rights } = patch;
+        let PeerPatch { role, rights, max_bitrate_kbps } = patch;
         let role_now = role.map(|role| format!("{role:?}").to_lowercase());
         let rights_now = rights.as_ref().map(describe_rights);
-        let changes: Vec<_> = role_now.into_iter().chain(rights_now).collect();
+        let most_now = max_bitrate_kbps.map(|kbps| match kbps {
+            0 => "any bitrate".to_owned(),
+            kbps => format!("at most {kbps} kbit/s"),
+        });
+        let changes: Vec<_> = role_now.into_iter().chain(rights_now).chain(most_now).collect();
         let detail = format!("peer {peer}: {}", changes.join("; "));
         let outcome = Outcome::audited(AuditAction::RoleChanged, by, Some(detail));
-        self.perform(id, UpdatePeer { peer, role, rights }, move |(): &()| outcome).await
+        self.perform(id, UpdatePeer { peer, role, rights, max_bitrate_kbps }, move |(): &()| outcome).await
     }
 
     /// Removes a peer, as `by` wishes.
@@ -422,7 +426,7 @@ mod tests {
     async fn a_peer_that_nobody_waits_for_any_more_does_not_stay() {
         let mut streamer = Streamer::running();
         let handle = streamer.handle.clone();
-        let join = Join::Whep { offer: String::new(), token_id: None };
+        let join = Join::Whep { offer: String::new(), ticket: Default::default() };
         let operation = async move { handle.add_peer(&id(), join).await };
         let (client, ticket) = streamer.begin(operation).await;
         client.abort();

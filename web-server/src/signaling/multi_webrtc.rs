@@ -106,9 +106,9 @@ impl Page {
             };
             let role = Role::Controller.min(right.role());
             let socket = self.socket.number();
-            let token_id = right.token();
+            let ticket = right.ticket();
             tracing::info!(%id, socket, ?role, by = right.name(), "joining as a page of another server");
-            return Ok(ipc::Join::MultiWebrtc { socket, role, token_id });
+            return Ok(ipc::Join::MultiWebrtc { socket, role, ticket });
         }
     }
 

@@ -21,9 +21,10 @@ use bytestring::ByteString;
 use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
-use common::ipc::{Join, Json, Tell};
+use common::ipc::{Join, Json, Tell, Ticket};
 use common::person::{Person, Rights, check_display_name};
 use common::signal::{ClientMessage, Role, SUBPROTOCOL, ServerMessage};
+use common::spec::validate_peer_bitrate;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use tracing::field::{Empty, display};
@@ -175,20 +176,31 @@ impl Native {
                 None => self.receive().await?,
             };
             match said {
-                Some(ClientMessage::Hello { token, resume, role, rights, display_name, capabilities }) => {
+                Some(ClientMessage::Hello {
+                    token,
+                    resume,
+                    role,
+                    rights,
+                    display_name,
+                    max_bitrate_kbps,
+                    capabilities,
+                }) => {
                     let right = match self.connection.gate.enter(token.as_deref(), &self.connection.id) {
                         Ok(right) => right,
                         Err(refused) => return Err(self.refuse(refused).await?),
                     };
                     let role = role.unwrap_or(Role::Controller).min(right.role());
                     let socket = self.socket.number();
-                    let token_id = right.token();
+                    let ticket = match ticket(&right, max_bitrate_kbps) {
+                        Ok(ticket) => ticket,
+                        Err(invalid) => return Err(self.refuse(invalid).await?),
+                    };
                     let person = match person(&right, rights.as_ref(), display_name) {
                         Ok(person) => person,
                         Err(invalid) => return Err(self.refuse(invalid).await?),
                     };
                     tracing::info!(id = %self.connection.id, socket, ?role, by = right.name(), "joining");
-                    return Ok(Join::Native { resume, socket, role, capabilities, token_id, person });
+                    return Ok(Join::Native { resume, socket, role, capabilities, ticket, person });
                 }
                 Some(ClientMessage::Bye) => return Err(End::Bye),
                 Some(_) => self.error("hello_expected", "say hello first").await?,
@@ -322,6 +334,17 @@ fn person(right: &Right, rights: Option<&Rights>, display_name: Option<String>) 
         person.rights.retain(|right| rights.contains(right));
     }
     Ok(person)
+}
+
+/// What the client is admitted by, with the lower of both bounds: what its token says and what it wishes.
+///
+/// # Errors
+/// The wish is out of range.
+fn ticket(right: &Right, wish: Option<u32>) -> Result<Ticket, ApiError> {
+    validate_peer_bitrate(wish).map_err(|error| ApiError::field("maxBitrateKbps", error.to_string()))?;
+    let mut ticket = right.ticket();
+    ticket.max_bitrate_kbps = [ticket.max_bitrate_kbps, wish].into_iter().flatten().min();
+    Ok(ticket)
 }
 
 /// Parses a client's message; the error has a code and a text for the client.

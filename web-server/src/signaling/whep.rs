@@ -39,7 +39,7 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let offer = offered::read(&request, payload).await?;
     let right = site::caller(&request)?.right?;
-    let join = Join::Whep { offer, token_id: right.token() };
+    let join = Join::Whep { offer, ticket: right.ticket() };
     let parts = Parts { here: &here, registry: &registry, metrics: &metrics, ice: &ice, auth: &auth };
     offered::join(Protocol::Whep, &id.0, &right, join, parts).await
 }

@@ -46,7 +46,7 @@ pub async fn create(
     let right = site::caller(&request)?.right?;
     let person = publisher(&right, &request)?;
     let offer = offered::read(&request, payload).await?;
-    let join = Join::Whip { offer, token_id: right.token(), person };
+    let join = Join::Whip { offer, ticket: right.ticket(), person };
     let parts = Parts { here: &here, registry: &registry, metrics: &metrics, ice: &ice, auth: &auth };
     offered::join(Protocol::Whip, &id.0, &right, join, parts).await
 }

@@ -75,6 +75,8 @@ pub struct Peer {
     slots: Vec<Slot>,
     offers: Offers,
     bandwidth: Estimator,
+    /// What it is sent at most, bits per second, whatever its path carries.
+    most_bps: Option<f64>,
     pace: Pace,
     copies: Copies,
     /// The first packets, which show what the path carries, until they are sent.
@@ -174,6 +176,7 @@ impl Peer {
             slots,
             offers: begun.offers,
             bandwidth: Estimator::new(now),
+            most_bps: None,
             pace: Pace::new(now),
             copies: Copies::default(),
             first_train: None,

@@ -159,6 +159,11 @@ impl Shard {
                 self.with(key, |peer, _| peer.role = role);
                 None
             }
+            PeerCommand::SetMaxBitrate(kbps) => {
+                self.with(key, |peer, _| peer.set_max_bitrate(kbps));
+                self.limits_due = Some(now);
+                None
+            }
             PeerCommand::Publish(outlet) => {
                 let kind = outlet.kind;
                 if self.with(key, |peer, cx| peer.publish(now, *outlet, cx)) == Some(false) {

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use common::api::PeerState;
 use common::exit::ExitReason;
 use common::id::{RequestId, SourceName};
-use common::ipc::{Join, Payload, Request, StreamerIpcMessage};
+use common::ipc::{Join, Payload, Request, StreamerIpcMessage, Ticket};
 use common::media::VideoCodec;
 use common::person::Person;
 use common::signal::{Capabilities, ClientMessage, PublishKind, Role, ServerMessage};
@@ -340,7 +340,7 @@ fn native(role: Role, socket: u64, resume: Option<String>) -> request::AddPeer {
 
 fn person(role: Role, socket: u64, resume: Option<String>, person: Person) -> request::AddPeer {
     let capabilities = Capabilities::default();
-    let join = Join::Native { resume, socket, role, capabilities, token_id: None, person };
+    let join = Join::Native { resume, socket, role, capabilities, ticket: Ticket::default(), person };
     request::AddPeer { join: Json(join) }
 }
 

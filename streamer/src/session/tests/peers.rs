@@ -1,7 +1,7 @@
 //! `session/{join,signaling,reports,participants}`: how peers join, what they may do, and how they leave and come back.
 
 use common::control::{ControlChange, ControlMode};
-use common::ipc::IcePatch;
+use common::ipc::{IcePatch, Ticket};
 use common::signal::SlotState;
 use common::slots::SlotConfig;
 
@@ -11,7 +11,7 @@ use crate::peer::{Audience, Begin, PeerCommand, Srtp};
 const OFFER: &str = "v=0\r\n";
 
 fn whep() -> request::AddPeer {
-    request::AddPeer { join: Json(Join::Whep { offer: OFFER.to_owned(), token_id: None }) }
+    request::AddPeer { join: Json(Join::Whep { offer: OFFER.to_owned(), ticket: Ticket::default() }) }
 }
 
 fn multistream(session: &str, socket: u64, streams: &[&str]) -> request::AddPeer {
@@ -26,7 +26,7 @@ fn multistream(session: &str, socket: u64, streams: &[&str]) -> request::AddPeer
         slots,
         session: session.to_owned(),
         socket,
-        token_id: None,
+        ticket: Ticket::default(),
     };
     request::AddPeer { join: Json(join) }
 }
@@ -109,7 +109,8 @@ fn a_player_that_offers_is_answered_when_its_shard_has_an_answer_or_refuses_the_
 fn an_offer_beyond_the_bounds_makes_no_peer() {
     let mut stage = Stage::running(TEST);
     let offer = "a".repeat(common::sdp::MAX_BYTES + 1);
-    let added = stage.request(request::AddPeer { join: Json(Join::Whep { offer, token_id: None }) });
+    let added =
+        stage.request(request::AddPeer { join: Json(Join::Whep { offer, ticket: Ticket::default() }) });
     assert_eq!(stage.reply(&added).map(drop), Err("bad_offer"));
     assert_eq!(stage.session.peers.len(), 0);
     assert_eq!(joins(&stage), []);
@@ -178,7 +179,7 @@ fn a_player_without_aes_gcm_gets_both_profiles() {
             socket: 1,
             role: Role::Viewer,
             capabilities,
-            token_id: None,
+            ticket: Ticket::default(),
             person: Person::default(),
         };
         stage.request(request::AddPeer { join: Json(join) });
@@ -200,7 +201,12 @@ fn a_role_that_is_taken_away_takes_control_along() {
     assert_eq!(stage.reply(&changed).unwrap().0.holder, Some(a));
     stage.signal(b, ClientMessage::ControlRequest);
     stage.forget();
-    let updated = stage.request(request::UpdatePeer { peer: a, role: Some(Role::Viewer), rights: None });
+    let updated = stage.request(request::UpdatePeer {
+        peer: a,
+        role: Some(Role::Viewer),
+        rights: None,
+        max_bitrate_kbps: None,
+    });
     assert_eq!(stage.reply(&updated), Ok(()));
     assert!(stage.told(a).contains(&&ServerMessage::Role { role: Role::Viewer }));
     assert_eq!(stage.session.control.control().holder, Some(b), "who asked first has it now");
@@ -209,8 +215,12 @@ fn a_role_that_is_taken_away_takes_control_along() {
     stage.signal(a, ClientMessage::ControlTake);
     assert!(stage.told(a).iter().any(|message| matches!(message,
         ServerMessage::Error { code, .. } if code == "not_a_controller")));
-    let unknown =
-        stage.request(request::UpdatePeer { peer: PeerId::unique(), role: Some(Role::Viewer), rights: None });
+    let unknown = stage.request(request::UpdatePeer {
+        peer: PeerId::unique(),
+        role: Some(Role::Viewer),
+        rights: None,
+        max_bitrate_kbps: None,
+    });
     assert_eq!(stage.reply(&unknown), Err("peer_not_found"));
 }
 

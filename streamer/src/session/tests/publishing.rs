@@ -19,7 +19,8 @@ impl Stage {
         let person = Person { display_name, rights: [PeerRight::Publish].into(), ..Person::default() };
         let capabilities = Capabilities::default();
         let role = Role::Viewer;
-        let join = Join::Native { resume: None, socket, role, capabilities, token_id: None, person };
+        let join =
+            Join::Native { resume: None, socket, role, capabilities, ticket: Ticket::default(), person };
         let added = self.request(request::AddPeer { join: Json(join) });
         let peer = self.reply(&added).unwrap().peer;
         self.report(Report::State { peer, state: PeerState::Connected });
@@ -120,7 +121,12 @@ fn what_ends_a_publication_frees_its_slot() {
             }
             1 => {
                 let rights = Some([PeerRight::Chat].into());
-                let updated = stage.request(request::UpdatePeer { peer: ann, role: None, rights });
+                let updated = stage.request(request::UpdatePeer {
+                    peer: ann,
+                    role: None,
+                    rights,
+                    max_bitrate_kbps: None,
+                });
                 assert_eq!(stage.reply(&updated), Ok(()));
             }
             2 => {

@@ -168,6 +168,7 @@ impl CreateStreamer {
             share: true,
             slots: DEFAULT_SLOTS,
             restart: common::restart::RestartSpec::default(),
+            max_bitrate_kbps: None,
             room: None,
         };
         Ok((self.streamer_id, spec))

@@ -22,7 +22,7 @@ fn come(bench: &mut Bench) -> (Outbox, Answered) {
         socket: number,
         role: Role::Viewer,
         capabilities: Default::default(),
-        token_id: None,
+        ticket: Default::default(),
         person: Default::default(),
     };
     let (answer, answered) = oneshot::channel();

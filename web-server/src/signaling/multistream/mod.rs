@@ -15,8 +15,8 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::api::PeerKind;
-use common::id::{PeerId, StreamerId, TokenId};
-use common::ipc::{self, Json, Tell};
+use common::id::{PeerId, StreamerId};
+use common::ipc::{self, Json, Tell, Ticket};
 use common::multistream::{ClientMessage, SUBPROTOCOL};
 use common::signal::StreamerState;
 use tokio::time::timeout;
@@ -75,7 +75,7 @@ pub async fn connect(
     let ice_servers = ice.servers(Utc::now(), config.streamer.as_str());
     let connection = ClientConnection {
         gate,
-        token_id: None,
+        ticket: Ticket::default(),
         registry: registry.get_ref().clone(),
         protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
         metrics: metrics.get_ref().clone(),
@@ -91,8 +91,8 @@ pub async fn connect(
 
 struct ClientConnection {
     gate: Gate,
-    /// The id of the token with which it was admitted, once it was.
-    token_id: Option<TokenId>,
+    /// What it was admitted by, once it was.
+    ticket: Ticket,
     config: Arc<Config>,
     registry: registry::Handle,
     metrics: Metrics,
@@ -190,7 +190,7 @@ impl ClientConnection {
         let Config { streamer: id, configured, .. } = &*self.config;
         let right = self.gate.enter(token, id).map_err(|refused| refused.problem("").detail)?;
         tracing::info!(%id, by = right.name(), "joining by multistream");
-        self.token_id = right.token();
+        self.ticket = right.ticket();
         let known = match self.registry.get(id).await {
             Err(Denied::NotFound(_)) if !configured => {
                 return Err(
@@ -217,8 +217,8 @@ impl ClientConnection {
         let number = socket.number();
         let join = match join {
             Join::Offer { sdp: offer, slots, session } => {
-                let token_id = self.token_id;
-                ipc::Join::Multistream { offer, slots, session, socket: number, token_id }
+                let ticket = self.ticket;
+                ipc::Join::Multistream { offer, slots, session, socket: number, ticket }
             }
             Join::Resume { session } => ipc::Join::ResumeMultistream { session, socket: number },
         };
