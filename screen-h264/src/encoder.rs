@@ -92,6 +92,8 @@ pub struct Statistics {
     pub inter: u32,
     /// Predicted from their surroundings.
     pub intra: u32,
+    /// All that changed was searched for where it was before: no distance was known by which it moved.
+    pub searched: bool,
 }
 
 /// What is to be done with a macroblock that is looked at.
@@ -169,6 +171,14 @@ const MAX_VECTORS: usize = 6;
 
 /// Macroblocks that are filed for each new one: a scroll by a line does not read the whole window.
 const FILED_PER_NEW: usize = 4;
+
+/// How far the vectors of two pictures that follow one another may be apart in each direction to be called near, and how many of the
+/// first one are looked at.
+const NEARBY: i16 = 12;
+const NEARBY_CENTRES: usize = 2;
+
+/// Of so many macroblocks it is asked by which vector they moved.
+const SAMPLES: usize = 16;
 
 /// From so many new macroblocks on, it pays to look for what looks like them.
 const WORTH_FILING: usize = 4;
@@ -422,7 +432,7 @@ impl Encoder {
         if changed.is_empty() {
             return false;
         }
-        self.find_motion(picture, moves, &changed);
+        statistics.searched = self.find_motion(picture, moves, &changed);
         for &(x, y) in &changed {
             self.source.load(picture, x, y);
         }
@@ -447,8 +457,8 @@ impl Encoder {
         Some((columns, rows))
     }
 
-    /// Plans macroblocks that are found elsewhere in the picture before.
-    fn find_motion(&mut self, picture: &Picture<'_>, moves: &[Vector], changed: &[(usize, usize)]) {
+    /// Plans macroblocks that are found elsewhere in the picture before. Returns whether all that changed was searched.
+    fn find_motion(&mut self, picture: &Picture<'_>, moves: &[Vector], changed: &[(usize, usize)]) -> bool {
         let mut known: Vec<Vector> = Vec::new();
         for &vector in moves.iter().chain(&self.vectors) {
             if vector != Vector::ZERO && !known.contains(&vector) {
@@ -458,8 +468,16 @@ impl Encoder {
         let mut used = vec![false; known.len()];
         let mut missing = self.match_vectors(picture, &known, changed, &mut used);
         let areas = areas(changed);
-        // What goes on as before needs no search, except for what comes into view.
+        // What goes on as before needs no search, except for what comes into view; nor does what goes on nearly as before.
         if 4 * missing.len() > changed.len() {
+            let nearby = self.nearby(picture, &known, &missing);
+            let mut used_now = vec![false; nearby.len()];
+            missing = self.match_vectors(picture, &nearby, &missing, &mut used_now);
+            known.splice(0..0, nearby);
+            used.splice(0..0, used_now);
+        }
+        let searches = 4 * missing.len() > changed.len();
+        if searches {
             let mut found = Vec::new();
             self.search.candidates(&self.source.planes[0], picture, &areas, &mut found);
             found.retain(|vector| !known.contains(vector));
@@ -477,6 +495,41 @@ impl Encoder {
         known.truncate(MAX_VECTORS);
         self.vectors = known;
         self.find_likenesses(picture, &areas, &missing);
+        searches
+    }
+
+    /// Distances near those of the picture before by which some of the `missing` macroblocks moved. What is dragged or scrolled
+    /// by hand hardly changes its pace from one picture to the next.
+    fn nearby(&self, picture: &Picture<'_>, known: &[Vector], missing: &[(usize, usize)]) -> Vec<Vector> {
+        let step = missing.len().div_ceil(SAMPLES).max(1);
+        let samples: Vec<_> =
+            missing.iter().step_by(step).filter(|(x, y)| has_detail(picture, *x, *y)).collect();
+        let width = 16 * self.columns;
+        let height = 16 * self.rows;
+        let moved = |x: usize, y: usize, vector: Vector| {
+            is_inside(width, height, x, y, vector) && self.source.matches(picture, x, y, vector)
+        };
+        let mut found: Vec<(usize, Vector)> = Vec::new();
+        for centre in known.iter().take(NEARBY_CENTRES).chain([&Vector::ZERO]) {
+            for down in -NEARBY..=NEARBY {
+                for across in -NEARBY..=NEARBY {
+                    let vector = Vector { x: centre.x + across, y: centre.y + down };
+                    if vector == Vector::ZERO || found.iter().any(|(_, other)| *other == vector) {
+                        continue;
+                    }
+                    let votes = samples.iter().filter(|(x, y)| moved(*x, *y, vector)).count();
+                    if votes > 1 {
+                        found.push((votes, vector));
+                    }
+                }
+            }
+        }
+        // What repeats itself fits at many distances: a search sees more of it.
+        if found.len() > MAX_VECTORS {
+            return Vec::new();
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.into_iter().map(|(_, vector)| vector).filter(|vector| !known.contains(vector)).collect()
     }
 
     /// Finds what looks like the quarters of macroblocks whose content is new.
@@ -694,6 +747,19 @@ fn check(config: &Config, rows: usize) -> Result<(), Error> {
         return problem("max_bytes", "above 0");
     }
     Ok(())
+}
+
+/// Whether a macroblock shows more than one colour in its first row and below: where it does not, every place looks like the next one.
+fn has_detail(picture: &Picture<'_>, column: usize, row: usize) -> bool {
+    let x = 16 * column;
+    let y = 16 * row;
+    let width = 16.min(picture.width - x);
+    let height = 16.min(picture.height - y);
+    let varies = |at: usize| {
+        let samples = picture.luma(x, y + at, width);
+        samples.iter().any(|sample| *sample != samples[0])
+    };
+    (0..height).step_by(3).filter(|at| varies(*at)).count() > 1
 }
 
 /// Rows with the columns from the first to the last macroblock of each.

@@ -422,6 +422,8 @@ fn a_dragged_window_is_found_wherever_it_went() {
         session.check(&encoded);
         // All macroblocks that lie within the window: at least 19 by 14.
         assert!(encoded.statistics.moved >= 19 * 14, "by {across}, {down}: {:?}", encoded.statistics);
+        let is_near = (across, down) == (1, -1);
+        assert_eq!(encoded.statistics.searched, !is_near, "by {across}, {down}");
     }
     session.check_ffmpeg();
 }
