@@ -126,7 +126,9 @@ impl Train {
 
 /// A limited path is tried this often.
 const INTERVAL: Duration = Duration::from_secs(4);
-/// And after a trial that showed nothing, or too much, twice as long, up to this.
+/// And after a trial that showed nothing this often,
+const IN_VAIN_INTERVAL: Duration = Duration::from_secs(8);
+/// and after one that showed too much, twice as seldom as before, down to this.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(32);
 /// A path that is congested again so soon after it was believed to carry more does not.
 const TOO_MUCH: Duration = Duration::from_secs(3);
@@ -168,33 +170,31 @@ impl Trials {
 
     /// The path carries more, as a train has shown.
     pub fn raised(&mut self, now: Instant) {
-        self.interval = INTERVAL;
-        self.next = Some(now + self.interval);
+        // What the last raise has brought lasts by now.
+        if self.raised.is_some() {
+            self.interval = INTERVAL;
+        }
+        self.next = Some(now + INTERVAL);
         self.raised = Some(now);
     }
 
     /// A train has shown that the path does not carry more.
     pub fn in_vain(&mut self, now: Instant) {
-        self.rest(now);
+        self.interval = self.interval.max(IN_VAIN_INTERVAL);
+        self.next = Some(now + self.interval);
     }
 
     /// The path is congested.
     pub fn congested(&mut self, now: Instant) {
         if self.raised.take().is_some_and(|raised| now.saturating_duration_since(raised) < TOO_MUCH) {
-            self.rest(now);
-        } else {
-            self.next = Some(now + self.interval);
+            self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
         }
+        self.next = Some(now + self.interval);
     }
 
     /// The path has no limit any more.
     pub fn stop(&mut self) {
         *self = Self::default();
-    }
-
-    fn rest(&mut self, now: Instant) {
-        self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
-        self.next = Some(now + self.interval);
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_does_not_carry_more_is_tried_ever_less_often() {
+    fn a_path_that_does_not_carry_more_is_tried_less_often() {
         let start = Instant::now();
         let mut trials = Trials::default();
         let mut tried = 0;
@@ -268,13 +268,15 @@ mod tests {
                 trials.in_vain(now);
             }
         }
-        assert!((4..8).contains(&tried), "{tried}");
-        // Nor is one that carried more only for a moment.
-        let now = start + Duration::from_secs(121);
-        trials.raised(now);
-        assert_eq!(trials.deadline(), Some(now + INTERVAL));
-        trials.congested(now + TOO_MUCH / 2);
-        assert_eq!(trials.deadline(), Some(now + TOO_MUCH / 2 + INTERVAL * 2));
+        assert!((14..17).contains(&tried), "{tried}");
+        // One that carried more only for a moment is tried ever less often.
+        let mut now = start + Duration::from_secs(121);
+        for interval in [8, 16, 32, 32] {
+            trials.raised(now);
+            now += TOO_MUCH / 2;
+            trials.congested(now);
+            assert_eq!(trials.deadline(), Some(now + Duration::from_secs(interval)));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::peer::{Binding, FeedId};
 use crate::publish::Layer;
 
 impl Peer {
-    /// Chooses layers anew. To be called every second.
+    /// Chooses layers anew. To be called every second, and more often while its path is limited.
     pub fn choose_layers(&mut self, now: Instant, cx: &mut Context) {
         let share_bps = self.share().map(f64::from);
         let share = self.bitrate();

@@ -161,7 +161,7 @@ impl Peer {
 
     /// Applies the estimate of the path.
     fn follow_bandwidth(&mut self, now: Instant, cx: &mut Context) {
-        self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
+        self.pace.set_path(self.path_bps(), self.bandwidth.is_congested());
         if self.bandwidth.is_wide() {
             self.pace.trust();
         }
@@ -172,12 +172,23 @@ impl Peer {
         self.copies.follow(PathState {
             loss: self.bandwidth.loss(),
             round_trip: self.bandwidth.measured_round_trip(),
-            has_room: self.bandwidth.has_room(),
+            has_room: self.bandwidth.has_room() && self.most_bps.is_none(),
         });
         self.stats.loss = self.bandwidth.loss();
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
+    }
+
+    /// What it can be sent, bits per second: what its path carries, within what it may be sent at most. `None`: anything.
+    fn path_bps(&self) -> Option<f64> {
+        [self.bandwidth.rate_bps(), self.most_bps].into_iter().flatten().reduce(f64::min)
+    }
+
+    /// Changes what it is sent at most, kilobits per second; `None`: as much as its path carries.
+    pub fn set_max_bitrate(&mut self, kbps: Option<u32>) {
+        self.most_bps = kbps.map(|kbps| f64::from(kbps) * 1000.0);
+        self.pace.set_path(self.path_bps(), self.bandwidth.is_congested());
     }
 
     /// Every picture that it watches is encoded here, so that a smaller one can be had.
@@ -244,7 +255,7 @@ impl Peer {
     /// What each picture may have of its path, bits per second; `None`: as much as there is.
     pub(super) fn share(&self) -> Option<u32> {
         let pictures = self.slots.iter().filter(|slot| slot.watched.is_some()).count().max(1);
-        self.bandwidth.rate_bps().map(|bps| {
+        self.path_bps().map(|bps| {
             let left = bps * VIDEO_SHARE - self.audio_bps;
             (left / pictures as f64).max(MIN_VIDEO_BPS) as u32
         })
@@ -267,6 +278,10 @@ impl Peer {
             Feedback::Arrivals(arrivals) => {
                 self.bandwidth.feedback(now, &arrivals);
                 self.follow_bandwidth(now, cx);
+                if self.is_limited() {
+                    // At once when somebody with a wider path comes.
+                    self.choose_layers(now, cx);
+                }
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
