@@ -1,5 +1,6 @@
 //! The media of one peer: what is sent in its slots, and what its feedback (RTCP) leads to.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::id::SlotIndex;
@@ -30,10 +31,13 @@ impl Peer {
         }
     }
 
-    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context) {
-        if self.phase != Phase::Connected {
+    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &Arc<VideoUnit>, cx: &mut Context) {
+        if !self.is_up() {
             return;
         }
+        self.look_at_wire(now);
+        let on_wire = self.is_on_wire();
+        let mut wholes = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
             slot.change_layer(now, feed, unit, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
@@ -45,7 +49,15 @@ impl Peer {
                 slot.video.wait();
             }
             let before = cx.packets.len();
-            let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
+            let written = match blocked {
+                true => Written::Lost,
+                false if on_wire => slot.video.write_whole(unit, &mut wholes),
+                false => slot.video.write(unit, &mut cx.packets),
+            };
+            if let Some(wire) = &mut self.wire {
+                let sent = wholes.drain(..).filter_map(|whole| wire.picture(now, n as SlotIndex, &whole));
+                self.stats.bytes += sent.sum::<usize>() as u64;
+            }
             self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {
                 Written::Sent => self.stats.frames += 1,
@@ -77,6 +89,9 @@ impl Peer {
     }
 
     fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
+        if self.is_on_wire() {
+            return self.write_audio_to_wire(now, feed, unit);
+        }
         if self.phase != Phase::Connected {
             return;
         }
@@ -135,7 +150,10 @@ impl Peer {
 
     /// True while its path has shown a limit.
     pub fn is_limited(&self) -> bool {
-        self.pace.is_limited()
+        match &self.wire {
+            Some(wire) if self.is_on_wire() => wire.limit_bps().is_some(),
+            _ => self.pace.is_limited(),
+        }
     }
 
     /// Packets may wait for their turn, so that its timer has to be set after each picture.
@@ -145,7 +163,8 @@ impl Peer {
 
     /// The pictures that it watches, and the bitrate that each may have.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
-        let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
+        let reachable = self.wire.is_some() || !self.is_lost();
+        let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(move |_| reachable);
         let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
         watched.map(move |binding| (binding.video, share))
     }
@@ -153,7 +172,7 @@ impl Peer {
     /// What each picture may have of its path, bits per second; `None`: as much as there is.
     pub(super) fn share(&self) -> Option<u32> {
         let pictures = self.slots.iter().filter(|slot| slot.watched.is_some()).count().max(1);
-        self.bandwidth.rate_bps().map(|bps| {
+        self.rate_bps().map(|bps| {
             let left = bps * VIDEO_SHARE - self.audio_bps;
             (left / pictures as f64).max(MIN_VIDEO_BPS) as u32
         })

@@ -159,6 +159,10 @@ impl Shard {
                 self.with(key, |peer, _| peer.role = role);
                 None
             }
+            PeerCommand::Attach(attachment) => {
+                self.attach(now, key, attachment);
+                None
+            }
             PeerCommand::Publish(outlet) => {
                 let kind = outlet.kind;
                 if self.with(key, |peer, cx| peer.publish(now, *outlet, cx)) == Some(false) {
