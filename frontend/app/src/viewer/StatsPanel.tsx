@@ -24,6 +24,11 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
   );
 }
 
+/** How media comes, as people write it. */
+function pathName(transport: string): string {
+  return transport === "websocket" ? "WebSocket" : transport.toUpperCase() || "–";
+}
+
 function rows(stats: ViewerStats | null): [string, string][] {
   const connection = stats?.connection ?? null;
   if (stats === null || connection === null) return [["Connection", "none"]];
@@ -33,7 +38,7 @@ function rows(stats: ViewerStats | null): [string, string][] {
     ["Decoded", `${Math.round(connection.fps)} fps`],
     ["Picture", `${connection.width} × ${connection.height}`],
     ["Bitrate", bitrate(connection.bitrateBps)],
-    ["Path", connection.transport.toUpperCase() || "–"],
+    ["Path", pathName(connection.transport)],
     ["Round trip", milliseconds(roundTrip)],
     ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
     ["Decoding", milliseconds(connection.decodeMs)],
