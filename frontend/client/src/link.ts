@@ -30,7 +30,7 @@ import type { NegotiatedTrack } from "./peer/slots";
 import { type Counters, readCounters } from "./peer/stats";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
 import { WireConnection } from "./wire/connection";
-import { hasWebCodecs } from "./wire/decoders";
+import { decodableCodecs, hasWebCodecs } from "./wire/decoders";
 
 export type LinkEvents = {
   /** Every message of the server, after the link itself has handled it. */
@@ -249,6 +249,8 @@ export class Link extends Emitter<LinkEvents> {
     const beside = (): void => {
       if (peer !== this.#peer || peer.usable) return;
       clearTimeout(this.#wireTimer);
+      // Known when it is needed.
+      void decodableCodecs();
       this.#wireTimer = setTimeout(() => {
         if (!peer.usable) this.#openWire();
       }, HEAD_START_MS);

@@ -123,7 +123,12 @@ class FakeDecoder {
   }
 }
 
-class FakeChunk {}
+class FakeChunk {
+  readonly init: object;
+  constructor(init: object) {
+    this.init = init;
+  }
+}
 
 class FakeGenerator {
   readonly kind: string;

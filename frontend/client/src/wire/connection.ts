@@ -143,7 +143,7 @@ export class WireConnection extends Emitter<WireEvents> {
     const { baseUrl, streamerId, peerId, resumeToken, token } = this.#options;
     const codecs = await decodableCodecs();
     if (this.#closed) return;
-    const attach: AttachMedia = { peerId, resumeToken, codecs, ...(token === null ? {} : { token }) };
+    const attach: AttachMedia = { peerId, resumeToken, codecs: [...codecs], ...(token === null ? {} : { token }) };
     const socket = new WebSocket(mediaSocketUrl(baseUrl, streamerId), MEDIA_SUBPROTOCOL);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;

@@ -36,8 +36,14 @@ export function hasWebCodecs(): boolean {
   return typeof VideoDecoder !== "undefined" && typeof AudioDecoder !== "undefined";
 }
 
-/** The codecs that the browser decodes. */
-export async function decodableCodecs(): Promise<VideoCodec[]> {
+let known: Promise<readonly VideoCodec[]> | undefined;
+
+/** The codecs that the browser decodes. It is asked once: the first time takes a moment. */
+export function decodableCodecs(): Promise<readonly VideoCodec[]> {
+  return (known ??= askCodecs());
+}
+
+async function askCodecs(): Promise<readonly VideoCodec[]> {
   if (!hasWebCodecs()) return [];
   const asked = SAMPLES.map(async ([name, codec]) => {
     try {
