@@ -226,6 +226,8 @@ pub enum Transport {
     Udp,
     /// A TCP connection (RFC 6544).
     Tcp,
+    /// A WebSocket of the web-server's, where neither of these gets through.
+    Websocket,
 }
 
 /// Counters of one peer.

@@ -26,6 +26,7 @@ pub mod input;
 pub mod ipc;
 pub mod lifetime;
 pub mod media;
+pub mod media_socket;
 pub mod multistream;
 pub mod nat;
 pub mod person;

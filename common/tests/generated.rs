@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{
-    api, audit, clipboard, control, event, hosts, input, lifetime, multistream, restart, rooms, signal,
-    slots, spec,
+    api, audit, clipboard, control, event, hosts, input, lifetime, media_socket, multistream, restart, rooms,
+    signal, slots, spec,
 };
 use ts_rs::{Config, TS};
 
@@ -28,6 +28,7 @@ fn export(dir: &Path) {
         signal::ServerMessage,
         multistream::ClientMessage,
         multistream::ServerMessage,
+        media_socket::AttachMedia,
         input::KeysMessage,
         input::MotionMessage,
         input::GeneralRequest,
@@ -105,6 +106,10 @@ fn constants() -> String {
     let subprotocol = signal::SUBPROTOCOL;
     text += &format!(
         "\n/** WebSocket subprotocol, with its version. */\nexport const SUBPROTOCOL = \"{subprotocol}\";\n"
+    );
+    let subprotocol = media_socket::SUBPROTOCOL;
+    text += &format!(
+        "\n/** Subprotocol of a media socket, with its version. */\nexport const MEDIA_SUBPROTOCOL = \"{subprotocol}\";\n"
     );
     let channels = [input::KEYS_CHANNEL, input::MOTION_CHANNEL, input::GENERAL_CHANNEL];
     let ids: Vec<String> = channels.iter().map(|(label, id)| format!("{label}: {id}")).collect();

@@ -4,13 +4,15 @@
 //! connection: a web-server that does not read can connect again and is told everything by `Ready`.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
+    Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
     StreamerIpcMessage, encode, knows_token,
 };
+use common::media_socket::AttachMedia;
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
@@ -41,6 +43,17 @@ pub enum Event {
     Message(ConnectionId, Box<ServerIpcMessage>),
     /// It is gone.
     Closed(ConnectionId),
+    /// It relays the media socket of a peer; from here on its stream has frames of media.
+    Media(Box<AttachMedia>, UnixStream),
+}
+
+/// What a connection for messages is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Signalling and everything small.
+    Control,
+    /// Snapshots and other large replies.
+    Bulk,
 }
 
 /// An introduced connection. Dropping it closes it.
@@ -49,7 +62,7 @@ pub struct Connection {
     /// Its number.
     pub id: ConnectionId,
     /// What it is for.
-    pub purpose: Purpose,
+    pub lane: Lane,
     sender: mpsc::Sender<StreamerIpcMessage>,
     /// Resolves, with an error, when the connection has ended.
     ended: oneshot::Receiver<()>,
@@ -82,6 +95,8 @@ enum Error {
     Refused(Refusal),
     #[error("it did not introduce itself in time")]
     Silent,
+    #[error("it sends before it may")]
+    Early,
 }
 
 /// Listens on the socket of `run_dir`, whose mode (0700) keeps other users out.
@@ -166,11 +181,19 @@ async fn run(
     };
     write(&stream, &HelloReply::Accepted(ours)).await?;
     tracing::info!(id, purpose = ?hello.purpose, build = hello.build, "ipc: connected");
+    let lane = match hello.purpose {
+        Purpose::Control => Lane::Control,
+        Purpose::Bulk => Lane::Bulk,
+        Purpose::Media => {
+            let decoder = reader.decoder;
+            return media(stream, decoder, events).await;
+        }
+    };
 
     let (sender, queue) = mpsc::channel(OUT_QUEUE);
     // Dropped at the end of this function, whatever that comes from.
     let (_running, ended) = oneshot::channel();
-    let connection = Connection { id, purpose: hello.purpose, sender, ended };
+    let connection = Connection { id, lane, sender, ended };
     if events.send(Event::Connected(connection)).await.is_err() {
         return Ok(());
     }
@@ -178,6 +201,21 @@ async fn run(
         read = read_all(&mut reader, id, events) => read,
         written = write_all(&stream, queue) => written,
     }
+}
+
+/// Passes the stream of a media socket on, once it is known whose it is.
+async fn media(stream: Stream, decoder: Decoder, events: &mpsc::Sender<Event>) -> Result<(), Error> {
+    let mut reader = Reader { stream: &stream, decoder };
+    let said = timeout(HELLO_DEADLINE, reader.next::<Json<AttachMedia>>());
+    let Some(Json(attach)) = said.await.map_err(|_| Error::Silent)?? else { return Ok(()) };
+    if !reader.decoder.buffer().is_empty() {
+        return Err(Error::Early);
+    }
+    let Stream::UdSocket(stream) = stream;
+    let stream = tokio::net::UnixStream::from(stream).into_std()?;
+    // Without a control loop the session has ended.
+    let _ = events.send(Event::Media(Box::new(attach), stream)).await;
+    Ok(())
 }
 
 fn refusal(hello: &Hello, token: &str, right_user: bool) -> Option<Refusal> {

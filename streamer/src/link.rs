@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use common::id::RequestId;
-use common::ipc::{Code, Payload, Purpose, Request, RequestError, StreamerIpcMessage};
+use common::ipc::{Code, Payload, Request, RequestError, StreamerIpcMessage};
 use serde::Serialize;
 
-use crate::ipc::{Connection, ConnectionId};
+use crate::ipc::{Connection, ConnectionId, Lane};
 
 /// What is still queued at the end gets this long to be written.
 const FLUSH_TIME: Duration = Duration::from_millis(200);
@@ -98,15 +98,15 @@ pub struct Link {
 impl Link {
     /// A newer connection replaces the older one of its purpose.
     pub fn connected(&mut self, connection: Connection) {
-        let purpose = connection.purpose;
-        *self.of(purpose) = Some(connection);
+        let lane = connection.lane;
+        *self.of(lane) = Some(connection);
     }
 
     /// A connection has ended. True when it was the control connection.
     pub fn closed(&mut self, id: ConnectionId) -> bool {
         let was_control = self.control.as_ref().is_some_and(|connection| connection.id == id);
-        for purpose in [Purpose::Control, Purpose::Bulk] {
-            self.of(purpose).take_if(|connection| connection.id == id);
+        for lane in [Lane::Control, Lane::Bulk] {
+            self.of(lane).take_if(|connection| connection.id == id);
         }
         was_control
     }
@@ -128,8 +128,8 @@ impl Link {
     pub fn finish(&mut self, finished: Finished) {
         let (asked, result) = finished.into_parts();
         let message = StreamerIpcMessage::Reply { request: asked.request, result };
-        for purpose in [Purpose::Control, Purpose::Bulk] {
-            let slot = self.of(purpose);
+        for lane in [Lane::Control, Lane::Bulk] {
+            let slot = self.of(lane);
             if slot.as_ref().is_some_and(|connection| connection.id == asked.connection) {
                 if slot.as_ref().is_some_and(|connection| !connection.send(message)) {
                     *slot = None;
@@ -147,10 +147,10 @@ impl Link {
         }
     }
 
-    fn of(&mut self, purpose: Purpose) -> &mut Option<Connection> {
-        match purpose {
-            Purpose::Control => &mut self.control,
-            Purpose::Bulk => &mut self.bulk,
+    fn of(&mut self, lane: Lane) -> &mut Option<Connection> {
+        match lane {
+            Lane::Control => &mut self.control,
+            Lane::Bulk => &mut self.bulk,
         }
     }
 }

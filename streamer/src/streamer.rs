@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use common::exit::{ExitReason, StreamerExit};
 use common::id::{SourceName, StreamerId};
-use common::ipc::{Json, Purpose, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
+use common::ipc::{Json, Ready, ServerIpcMessage, Settings, StreamerIpcMessage, TOKEN_FILE};
 use common::spec::StreamerSpec;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -222,9 +222,9 @@ impl Control {
     fn ipc(&mut self, now: Now, event: ipc::Event) -> Option<ExitReason> {
         match event {
             ipc::Event::Connected(connection) => {
-                let purpose = connection.purpose;
+                let lane = connection.lane;
                 self.link.connected(connection);
-                if purpose == Purpose::Control {
+                if lane == ipc::Lane::Control {
                     let session = self.running.as_mut().map(|running| running.session.adopted(now));
                     let ready = Ready { session, pid: std::process::id() };
                     self.link.send(StreamerIpcMessage::Ready(Box::new(Json(ready))));
@@ -238,6 +238,11 @@ impl Control {
                     && let Some(RunningSession { session, .. }) = &mut self.running
                 {
                     session.web_server_gone(now);
+                }
+            }
+            ipc::Event::Media(attach, stream) => {
+                if let Some(running) = &mut self.running {
+                    running.session.attach_media(*attach, stream);
                 }
             }
             // What a replaced connection had still queued is not for this session any more.

@@ -28,7 +28,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Record, Store};
 use crate::registry::{self, Registry};
-use crate::signaling::multistream;
+use crate::signaling::{media_ws, multistream};
 use crate::streams;
 use crate::supervisor::cgroup::Groups;
 use crate::supervisor::homes::{self, Homes};
@@ -186,6 +186,7 @@ struct State {
     ice: web::Data<ice::Config>,
     health: web::Data<health::Config>,
     listeners: web::Data<events::Listeners>,
+    media: web::Data<media_ws::Config>,
 }
 
 impl State {
@@ -213,6 +214,7 @@ impl State {
             ice: web::Data::new(config.ice.clone()),
             health: web::Data::new(health),
             listeners: web::Data::new(events::Listeners::default()),
+            media: web::Data::new(media_ws::Config { enabled: config.websocket_media }),
         }
     }
 
@@ -227,7 +229,8 @@ impl State {
             .app_data(self.metrics.clone())
             .app_data(self.ice.clone())
             .app_data(self.health.clone())
-            .app_data(self.listeners.clone());
+            .app_data(self.listeners.clone())
+            .app_data(self.media.clone());
         below(&self.site.access.base_path, app);
     }
 }

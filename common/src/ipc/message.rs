@@ -42,6 +42,9 @@ pub enum Purpose {
     Control,
     /// Snapshots and other large replies.
     Bulk,
+    /// The media socket of one peer: after the greeting comes an [`crate::media_socket::AttachMedia`], as [`Json`], and then the frames of
+    /// [`crate::media_socket`] in both directions. There may be many.
+    Media,
 }
 
 /// The streamer's reply to the server's [`Hello`].

@@ -32,7 +32,7 @@ import { Pinger } from "./peer/pinger";
 import { SwitchRequests } from "./peer/requests";
 import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
-import { type ConnectionStats, type Counters, readCounters, summarise } from "./peer/stats";
+import { type ConnectionStats, type Counters, summarise } from "./peer/stats";
 import { SlotWishes } from "./peer/wishes";
 import { type Publication, Publications, type PublishOptions } from "./publications";
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
@@ -122,7 +122,7 @@ export class OrielClient implements InputClient {
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
     });
-    this.#pinger = new Pinger((token) => this.#link.peer?.sendGeneral({ type: "ping", token }) ?? false);
+    this.#pinger = new Pinger((token) => this.#link.carrier?.sendGeneral({ type: "ping", token }) ?? false);
     this.#listenToLink();
   }
 
@@ -209,7 +209,7 @@ export class OrielClient implements InputClient {
 
   /** Input would arrive now. */
   get inputOpen(): boolean {
-    return this.inControl && (this.#link.peer?.inputOpen ?? false);
+    return this.inControl && (this.#link.carrier?.inputOpen ?? false);
   }
 
   /** Requests control: granted at once when nobody has it; otherwise the holder is told. */
@@ -376,7 +376,7 @@ export class OrielClient implements InputClient {
   resize(slot: number, width: number, height: number): boolean {
     const even = (side: number): number => Math.max(MIN_SIDE, Math.floor(side / 2) * 2);
     const message = { type: "resize", slot, width: even(width), height: even(height) } as const;
-    return this.#link.peer?.sendGeneral(message) ?? false;
+    return this.#link.carrier?.sendGeneral(message) ?? false;
   }
 
   /** Round trip to the streamer over the data channel, ms. */
@@ -386,10 +386,8 @@ export class OrielClient implements InputClient {
 
   /** How a slot is doing since the last call for the same slot. */
   async stats(slot = 0): Promise<ConnectionStats | null> {
-    const report = await this.#link.peer?.stats();
-    if (report === undefined) return null;
-    const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
-    const now = readCounters(entries, performance.now(), this.#table.get(slot)?.info?.mid ?? null);
+    const now = await this.#link.counters(slot, this.#table.get(slot)?.info?.mid ?? null);
+    if (now === null) return null;
     const before = this.#lastCounters.get(slot) ?? null;
     this.#lastCounters.set(slot, now);
     return summarise(now, before);
@@ -397,19 +395,19 @@ export class OrielClient implements InputClient {
 
   /** Sends on the channel for keys; false when it could not be sent. */
   sendKeys(message: KeysMessage): boolean {
-    return this.inputOpen && (this.#link.peer?.sendKeys(message) ?? false);
+    return this.inputOpen && (this.#link.carrier?.sendKeys(message) ?? false);
   }
 
   /** Resolves when little waits on the channel for keys; false when it is closed. */
   async keysDrained(): Promise<boolean> {
-    return this.inputOpen && ((await this.#link.peer?.keysDrained()) ?? false);
+    return this.inputOpen && ((await this.#link.carrier?.keysDrained()) ?? false);
   }
 
   /** Sends on the lossy channel for motion, with the next sequence number. */
   sendMotion(message: WithoutSeq<MotionMessage>): boolean {
     if (!this.inputOpen) return false;
     this.#motionSeq = (this.#motionSeq + 1) >>> 0;
-    return this.#link.peer?.sendMotion({ ...message, seq: this.#motionSeq }) ?? false;
+    return this.#link.carrier?.sendMotion({ ...message, seq: this.#motionSeq }) ?? false;
   }
 
   /** Sends keyboard, pointer, wheel and clipboard of the element that shows a slot. */
@@ -431,7 +429,7 @@ export class OrielClient implements InputClient {
     });
     link.on("socket-lost", ({ welcomed }) => {
       this.#requests.abandon();
-      this.#handle({ type: "socket-lost", media: link.peer?.usable ?? false });
+      this.#handle({ type: "socket-lost", media: link.usable });
       if (!welcomed) void this.#askWhy();
     });
     link.on("resumed", () => {
@@ -456,6 +454,9 @@ export class OrielClient implements InputClient {
     });
     link.on("general", (message) => {
       this.#receiveGeneral(message);
+    });
+    link.on("no-way", (message) => {
+      this.#events.emit("refused", { code: "no_way", message });
     });
     link.on("channels", () => {
       this.#events.emit("input", this.inputOpen);

@@ -1,17 +1,36 @@
 /**
- * The two connections to a streamer, WebSocket and peer connection, and the traffic between them: offers are
+ * The connections to a streamer, WebSocket and peer connection, and the traffic between them: offers are
  * answered, candidates relayed, a lost WebSocket resumed. It carries out the commands of the session's state
  * machine and reports what happens; it decides nothing about retrying.
+ *
+ * Where the peer connection does not get through, a media socket takes its place: the same peer, the same slots.
+ *
+ * ```text
+ *                  not connected in time, or interrupted            connected
+ * peer connection ──────────────────────────────────────▶ media socket ───────▶ peer connection
+ * ```
  */
 
 import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
-import type { ClientMessage, GeneralMessage, PeerRight, Role, ServerMessage } from "./generated";
+import type {
+  ClientMessage,
+  GeneralMessage,
+  GeneralRequest,
+  KeysMessage,
+  MotionMessage,
+  PeerRight,
+  Role,
+  ServerMessage,
+} from "./generated";
 import { CLOSE_PEER_GONE, CLOSE_STREAMER_GONE } from "./generated/constants";
 import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
+import { type Counters, readCounters } from "./peer/stats";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
+import { WireConnection } from "./wire/connection";
+import { decodableCodecs, hasWebCodecs } from "./wire/decoders";
 
 export type LinkEvents = {
   /** Every message of the server, after the link itself has handled it. */
@@ -29,7 +48,24 @@ export type LinkEvents = {
   tracks: readonly NegotiatedTrack<MediaStreamTrack>[];
   general: GeneralMessage;
   channels: { readonly open: boolean };
+  /** Media does not get through, and cannot come by WebSocket either; why, for people. */
+  "no-way": string;
 };
+
+/** What carries messages to the streamer. */
+export type Carrier = {
+  readonly inputOpen: boolean;
+  sendKeys(message: KeysMessage): boolean;
+  keysDrained(): Promise<boolean>;
+  sendMotion(message: MotionMessage): boolean;
+  sendGeneral(message: GeneralRequest): boolean;
+};
+
+/** A peer connection has this long, once the offer is applied, before a media socket is opened beside it. */
+const HEAD_START_MS = 500;
+/** How often a media socket that is lost is opened again before it is given up, and the first of the pauses before. */
+const WIRE_ATTEMPTS = 6;
+const WIRE_PAUSE_MS = 200;
 
 export type LinkOptions = {
   readonly baseUrl: string | URL;
@@ -68,6 +104,14 @@ export class Link extends Emitter<LinkEvents> {
   #offers = 0;
   /** Turned off for good after the encryption with it could not be agreed on. */
   #srtpGcm = true;
+  #peerId: string | null = null;
+  /** The tracks of the peer connection. */
+  #peerTracks: readonly NegotiatedTrack<MediaStreamTrack>[] = [];
+  #wire: WireConnection | null = null;
+  #wireTimer: ReturnType<typeof setTimeout> | undefined;
+  #wireFailures = 0;
+  /** Media comes by a media socket, or did until it was lost a moment ago. */
+  #onWire = false;
 
   constructor(options: LinkOptions) {
     super();
@@ -78,6 +122,26 @@ export class Link extends Emitter<LinkEvents> {
     return this.#peer;
   }
 
+  /** Media flows, or will again by the same peer. */
+  get usable(): boolean {
+    return this.#onWire || (this.#peer?.usable ?? false);
+  }
+
+  /** What carries messages now. */
+  get carrier(): Carrier | null {
+    if (this.#peer?.inputOpen === true || this.#wire?.inputOpen !== true) return this.#peer;
+    return this.#wire;
+  }
+
+  /** How a slot is doing; null without a connection. `mid`: its section of the description. */
+  async counters(slot: number, mid: string | null): Promise<Counters | null> {
+    if (this.#onWire) return this.#wire?.counters(slot) ?? null;
+    const report = await this.#peer?.stats();
+    if (report === undefined) return null;
+    const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
+    return readCounters(entries, performance.now(), mid);
+  }
+
   get negotiation(): Negotiation {
     const signalingState = this.#peer?.signalingState ?? null;
     return { connections: this.#connections, offers: this.#offers, signalingState };
@@ -86,7 +150,7 @@ export class Link extends Emitter<LinkEvents> {
   /** Opens a WebSocket, and unless an earlier peer is resumed, makes a peer connection meanwhile. */
   open(resume: boolean): void {
     this.#closeSocket(false);
-    const resumed = resume && this.#peer !== null ? this.#resumeToken : null;
+    const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
     const { baseUrl, streamerId, role, rights } = this.#options;
     const displayName = this.#options.displayName();
     const { maxBitrateKbps } = this.#options;
@@ -110,7 +174,10 @@ export class Link extends Emitter<LinkEvents> {
     socket.on("closed", ({ code }) => {
       this.#socket = null;
       // The peer is gone, so there is nothing to resume.
-      if (code === CLOSE_PEER_GONE || code === CLOSE_STREAMER_GONE) this.#peer?.abandon();
+      if (code === CLOSE_PEER_GONE || code === CLOSE_STREAMER_GONE) {
+        this.#dropWire();
+        this.#peer?.abandon();
+      }
       this.emit("socket-lost", { welcomed: this.#welcomed });
     });
     if (resumed === null) this.#replacePeer();
@@ -151,9 +218,12 @@ export class Link extends Emitter<LinkEvents> {
     mark("welcome");
     this.#welcomed = true;
     this.#resumeToken = welcome.resumeToken;
-    if (welcome.resumed && this.#peer?.usable === true) {
+    this.#peerId = welcome.peerId;
+    if (welcome.resumed && this.usable) {
       // Credentials of TURN servers end; these are new.
-      this.#peer.setIceServers(welcome.iceServers);
+      this.#peer?.setIceServers(welcome.iceServers);
+      this.#wireFailures = 0;
+      if (this.#onWire) this.#openWire();
       this.emit("resumed", undefined);
       return;
     }
@@ -165,6 +235,7 @@ export class Link extends Emitter<LinkEvents> {
     if (this.#peer === null || this.#peer.negotiated) this.#replacePeer();
     this.#peer?.setIceServers(welcome.iceServers);
     this.emit("new-peer", undefined);
+    if (this.#peer === null) this.#openWire();
   }
 
   #answer(offer: string): void {
@@ -178,7 +249,16 @@ export class Link extends Emitter<LinkEvents> {
       mark("answer");
       this.send({ type: "answer", sdp });
     };
-    peer.answer(offer, send).catch((error: unknown) => {
+    const beside = (): void => {
+      if (peer !== this.#peer || peer.usable) return;
+      clearTimeout(this.#wireTimer);
+      // Known when it is needed.
+      void decodableCodecs();
+      this.#wireTimer = setTimeout(() => {
+        if (!peer.usable) this.#openWire();
+      }, HEAD_START_MS);
+    };
+    peer.answer(offer, send).then(beside).catch((error: unknown) => {
       if (peer !== this.#peer) return;
       this.emit(
         "media-lost",
@@ -189,6 +269,7 @@ export class Link extends Emitter<LinkEvents> {
 
   #replacePeer(): void {
     this.#dropPeer();
+    if (typeof RTCPeerConnection === "undefined") return;
     const { lipSync, iceTransportPolicy } = this.#options;
     const peer = new PeerConnection({ lipSync, iceTransportPolicy });
     this.#peer = peer;
@@ -204,27 +285,127 @@ export class Link extends Emitter<LinkEvents> {
     });
     peer.on("connected", () => {
       mark("media");
+      this.#leaveWire();
       this.emit("media-connected", undefined);
     });
     peer.on("interrupted", () => {
       this.emit("media-interrupted", undefined);
+      this.#openWire();
     });
     peer.on("failed", ({ cause }) => {
       if (cause === "dtls") this.#srtpGcm = false;
+      // The media socket goes on; it may be about to be opened.
+      if (cause === "ice" && (this.#onWire || this.#wire !== null)) return;
+      if (cause === "ice" && !hasWebCodecs()) {
+        this.emit(
+          "no-way",
+          "Neither UDP nor TCP gets through from here, and media over the WebSocket needs a page by HTTPS",
+        );
+      }
+      this.#dropWire();
       this.emit("media-lost", new OrielError("transport", `the media path failed (${cause})`));
     });
     peer.on("tracks", (tracks) => {
-      this.emit("tracks", tracks);
+      this.#peerTracks = tracks;
+      if (!this.#onWire) this.emit("tracks", tracks);
     });
     peer.on("general", (message) => {
       this.emit("general", message);
     });
-    peer.on("channels", (channels) => {
-      this.emit("channels", channels);
+    peer.on("channels", () => {
+      this.#closeUnusedWire();
+      this.#channelsChanged();
     });
   }
 
+  #channelsChanged(): void {
+    this.emit("channels", { open: this.carrier?.inputOpen ?? false });
+  }
+
+  /** Opens a media socket beside the peer connection, unless there is one or it cannot be. */
+  #openWire(): void {
+    clearTimeout(this.#wireTimer);
+    const peerId = this.#peerId;
+    const resumeToken = this.#resumeToken;
+    const { baseUrl, streamerId, iceTransportPolicy } = this.#options;
+    if (this.#wire !== null || peerId === null || resumeToken === null) return;
+    // Through a TURN server or not at all.
+    if (iceTransportPolicy === "relay" || !hasWebCodecs()) return;
+    const token = readToken(this.#options.token);
+    const wire = new WireConnection({ baseUrl, streamerId, peerId, resumeToken, token });
+    this.#wire = wire;
+    wire.on("attached", () => {
+      this.#channelsChanged();
+    });
+    wire.on("flowing", () => {
+      this.#wireFailures = 0;
+      if (this.#peer?.connected === true) return;
+      this.#onWire = true;
+      this.#peer?.keepTrying();
+      mark("media");
+      this.emit("media-connected", undefined);
+    });
+    wire.on("tracks", (tracks) => {
+      if (this.#peer?.connected !== true) this.emit("tracks", tracks);
+    });
+    wire.on("general", (message) => {
+      this.emit("general", message);
+    });
+    wire.on("need-keyframe", ({ slot }) => {
+      this.send({ type: "keyframe", slot });
+    });
+    wire.on("closed", ({ refused }) => {
+      this.#wire = null;
+      this.#channelsChanged();
+      this.#wireLost(refused);
+    });
+  }
+
+  /** The media socket is gone. It is opened again as long as it is needed. */
+  #wireLost(refused: boolean): void {
+    if (this.#peer?.connected === true) return;
+    this.#wireFailures += 1;
+    if (refused || this.#wireFailures > WIRE_ATTEMPTS) {
+      const wasNeeded = this.#onWire || this.#peer === null || this.#peer.over;
+      this.#onWire = false;
+      if (wasNeeded) this.emit("media-lost", new OrielError("transport", "the media socket was lost"));
+      return;
+    }
+    clearTimeout(this.#wireTimer);
+    this.#wireTimer = setTimeout(
+      () => {
+        // Without signalling, the next welcome opens it.
+        const reachable = this.#socket !== null && this.#welcomed;
+        if (reachable && this.#peer?.connected !== true) this.#openWire();
+      },
+      WIRE_PAUSE_MS * 2 ** (this.#wireFailures - 1),
+    );
+  }
+
+  /** Media comes by the peer connection. */
+  #leaveWire(): void {
+    clearTimeout(this.#wireTimer);
+    if (this.#onWire || this.#wire !== null) this.emit("tracks", this.#peerTracks);
+    this.#onWire = false;
+    this.#closeUnusedWire();
+  }
+
+  /** Messages go by the media socket until the channels of the peer connection are open. */
+  #closeUnusedWire(): void {
+    if (this.#peer?.connected === true && this.#peer.inputOpen) this.#dropWire();
+  }
+
+  #dropWire(): void {
+    clearTimeout(this.#wireTimer);
+    this.#wireFailures = 0;
+    this.#onWire = false;
+    this.#wire?.close();
+    this.#wire = null;
+  }
+
   #dropPeer(): void {
+    this.#dropWire();
+    this.#peerTracks = [];
     const peer = this.#peer;
     if (peer === null) return;
     this.#peer = null;

@@ -67,6 +67,7 @@ impl Deferred {
                 | PeerCommand::ReportSlots
                 | PeerCommand::SetRole(_)
                 | PeerCommand::SetMaxBitrate(_)
+                | PeerCommand::Attach(_)
                 | PeerCommand::Publish(_)
                 | PeerCommand::Unpublish(_),
             )

@@ -21,6 +21,7 @@ mod counted;
 pub mod demux;
 mod feedback;
 mod feeds;
+mod flow;
 pub mod handover;
 mod intake;
 mod layers;
@@ -42,8 +43,10 @@ mod slot;
 pub mod socket;
 mod tcp;
 mod timers;
+mod wire;
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use common::api::{PeerState, PeerStats};
@@ -51,6 +54,7 @@ use common::clipboard::Content;
 use common::control::Control;
 use common::id::{PeerId, SlotIndex};
 use common::ipc::{IcePatch, RequestError};
+use common::media::VideoCodec;
 use common::sdp::Bounded;
 use common::signal::{PublishKind, Role, SlotState};
 use common::stats::NetworkStats;
@@ -244,10 +248,21 @@ pub enum PeerCommand {
     SetRole(Role),
     /// Changes what the peer is sent at most, kilobits per second; `None`: as much as its path carries.
     SetMaxBitrate(Option<u32>),
+    /// The peer has a media socket, in place of an earlier one.
+    Attach(Attachment),
     /// Publishes something that the peer sends.
     Publish(Box<Outlet>),
     /// Publishes it no longer.
     Unpublish(PublishKind),
+}
+
+/// A connection of the web-server's, by which it relays the media socket of a peer.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The connection.
+    pub stream: UnixStream,
+    /// What the client decodes.
+    pub codecs: Vec<VideoCodec>,
 }
 
 /// Who gets a message.

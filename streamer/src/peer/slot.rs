@@ -11,6 +11,8 @@
 //! A writer knows its [`Place`] in the feed also while it sends nothing: when it resumes, it goes on from there if it can,
 //! and never back to pictures that the receiver has shown already.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use common::media::VideoCodec;
 
@@ -34,6 +36,15 @@ pub struct Packet {
     pub playout_delay: bool,
     /// Payload, shared with every other peer.
     pub payload: Bytes,
+}
+
+/// A unit to send as a whole, by a carrier other than RTP.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// The unit.
+    pub unit: Arc<VideoUnit>,
+    /// Its time at this receiver, on the streamer's clock, 90 kHz ticks.
+    pub time: u64,
 }
 
 /// What was negotiated for one codec.
@@ -230,8 +241,40 @@ impl VideoWriter {
         true
     }
 
+    /// As [`VideoWriter::replay`], for a carrier that takes units as a whole.
+    pub fn replay_whole(&mut self, now: u64, gop: &Gop, out: &mut Vec<Whole>) -> bool {
+        let Some(units) = gop.replay(self.place, usize::MAX) else { return false };
+        let Some(behind) = gop.newest().map(|unit| unit.number) else { return false };
+        for unit in units {
+            let early = (behind - unit.number) * REPLAY_STEP;
+            let time = self.advance(unit, now.saturating_sub(early));
+            out.push(Whole { unit: unit.clone(), time });
+        }
+        self.state = State::Live { next: behind + 1 };
+        true
+    }
+
     /// Takes the next unit of the feed.
     pub fn write(&mut self, unit: &VideoUnit, out: &mut Vec<Packet>) -> Written {
+        let written = self.follow(unit);
+        if written == Written::Sent {
+            self.put(unit, unit.time, unit.keyframe, out);
+        }
+        written
+    }
+
+    /// As [`VideoWriter::write`], for a carrier that takes units as a whole.
+    pub fn write_whole(&mut self, unit: &Arc<VideoUnit>, out: &mut Vec<Whole>) -> Written {
+        let written = self.follow(unit);
+        if written == Written::Sent {
+            let time = self.advance(unit, unit.time);
+            out.push(Whole { unit: unit.clone(), time });
+        }
+        written
+    }
+
+    /// Whether a unit can be shown after those before it.
+    fn follow(&mut self, unit: &VideoUnit) -> Written {
         let follows = match self.state {
             State::Inactive => return Written::Inactive,
             State::Waiting => false,
@@ -242,9 +285,16 @@ impl VideoWriter {
             self.state = State::Waiting;
             return if was_live { Written::Lost } else { Written::Skipped };
         }
-        self.put(unit, unit.time, unit.keyframe, out);
         self.state = State::Live { next: unit.number + 1 };
         Written::Sent
+    }
+
+    /// The receiver has everything up to this unit. Returns its time there, which only grows.
+    fn advance(&mut self, unit: &VideoUnit, time: u64) -> u64 {
+        let time = self.last_time.map_or(time, |last| time.max(last + 1));
+        self.last_time = Some(time);
+        self.place = Some(Place::of(unit));
+        time
     }
 
     fn put(&mut self, unit: &VideoUnit, time: u64, playout_delay: bool, out: &mut Vec<Packet>) {
@@ -252,9 +302,7 @@ impl VideoWriter {
         if self.sent.is_empty() {
             self.sent = vec![None; SENT_RING].into_boxed_slice();
         }
-        let time = self.last_time.map_or(time, |last| time.max(last + 1));
-        self.last_time = Some(time);
-        self.place = Some(Place::of(unit));
+        let time = self.advance(unit, time);
         let timestamp = (time as u32).wrapping_add(self.offset);
         let last = unit.payloads.len() - 1;
         let picture = self.next_picture.unwrap_or_else(|| packetize::picture_id(unit.number));
@@ -381,6 +429,11 @@ impl AudioWriter {
         self.payload_type = payload_type;
     }
 
+    /// Whether it sends.
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// Sends from now on, or stops.
     pub fn set_active(&mut self, active: bool) {
         self.active = active;
@@ -416,7 +469,6 @@ impl AudioWriter {
 mod tests {
     use super::*;
     use crate::media::AccessUnit;
-    use std::sync::Arc;
     use std::time::Instant;
 
     fn unit(number: u64, keyframe: bool, time: u64) -> Arc<VideoUnit> {
@@ -479,6 +531,33 @@ mod tests {
         writer.wait();
         writer.write(&unit(7, true, 7), &mut out);
         assert_eq!(out[0].sequence, packets[1].sequence);
+    }
+
+    #[test]
+    fn a_slot_goes_from_packets_to_whole_units_and_back_at_keyframes() {
+        let mut writer = writer();
+        let mut packets = Vec::new();
+        let mut wholes = Vec::new();
+        let mut gop = Gop::default();
+        let cached = unit(0, true, 3000);
+        gop.push(cached.clone());
+        writer.wait();
+        writer.write(&cached, &mut packets);
+        // To another carrier: what the receiver had is of no use there.
+        writer.forget_sent();
+        writer.wait();
+        assert!(writer.replay_whole(9000, &gop, &mut wholes));
+        assert_eq!(writer.write_whole(&unit(1, false, 9000), &mut wholes), Written::Sent);
+        assert_eq!(writer.write_whole(&unit(3, false, 12_000), &mut wholes), Written::Lost);
+        assert_eq!(writer.write_whole(&unit(4, true, 15_000), &mut wholes), Written::Sent);
+        let sent: Vec<_> = wholes.iter().map(|whole| (whole.unit.number, whole.time)).collect();
+        assert_eq!(sent, [(0, 9000), (1, 9001), (4, 15_000)]);
+        packets.clear();
+        writer.forget_sent();
+        writer.wait();
+        assert_eq!(writer.write(&unit(5, false, 18_000), &mut packets), Written::Skipped);
+        assert_eq!(writer.write(&unit(6, true, 21_000), &mut packets), Written::Sent);
+        assert_eq!(packets.iter().map(|packet| packet.sequence).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

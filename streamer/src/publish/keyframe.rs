@@ -86,15 +86,15 @@ fn aggregated(mut rest: &[u8], header: usize) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What comes before a VP8 or VP9 frame in its payload.
-struct Descriptor {
+pub(super) struct Descriptor {
     /// A frame, or a partition of one, begins here.
     begins: bool,
     /// Its length.
-    len: usize,
+    pub(super) len: usize,
 }
 
 /// RFC 7741 §4.2.
-fn vp8_descriptor(payload: &[u8]) -> Option<Descriptor> {
+pub(super) fn vp8_descriptor(payload: &[u8]) -> Option<Descriptor> {
     let first = *payload.first()?;
     let begins = first & 0x10 != 0 && first & 0x07 == 0;
     let mut len = 1;
@@ -167,7 +167,7 @@ fn h264_size(payload: &[u8]) -> Option<Size> {
 }
 
 /// Length of what comes before a VP9 frame (RFC 9628 §4.2), with the sizes of its layers where it has them.
-fn vp9_descriptor(payload: &[u8]) -> Option<usize> {
+pub(super) fn vp9_descriptor(payload: &[u8]) -> Option<usize> {
     let first = *payload.first()?;
     let mut at = 1;
     if first & 0x80 != 0 {
@@ -176,6 +176,13 @@ fn vp9_descriptor(payload: &[u8]) -> Option<usize> {
     if first & 0x20 != 0 {
         // In flexible mode there is no index of the lowest layer.
         at += if first & 0x10 != 0 { 1 } else { 2 };
+    }
+    if first & 0x50 == 0x50 {
+        // In flexible mode: which pictures it is predicted from. The lowest bit of each byte says that another one follows.
+        while payload.get(at)? & 0x01 != 0 {
+            at += 1;
+        }
+        at += 1;
     }
     if first & 0x02 != 0 {
         let structure = *payload.get(at)?;

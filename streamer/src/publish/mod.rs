@@ -19,6 +19,7 @@ pub mod publisher;
 pub mod reception;
 pub mod sections;
 pub mod timeline;
+pub mod whole;
 
 use bytes::Bytes;
 

@@ -1,10 +1,13 @@
 //! How peers join a session, and how they resume.
 
+use std::os::unix::net::UnixStream;
+
 use common::api::PeerKind;
 use common::control::ControlMode;
 use common::id::PeerId;
 use common::ipc::request::PeerAdded;
 use common::ipc::{Code, Join, RequestError, Ticket};
+use common::media_socket::AttachMedia;
 use common::person::{PeerRight, Person, Rights};
 use common::sdp::Bounded;
 use common::signal::{Capabilities, Role, SIGNAL_PROTOCOL, ServerMessage, StreamInfo};
@@ -15,7 +18,7 @@ use super::peers::{Entry, Presence};
 use super::slots::Bound;
 use super::{Now, Session};
 use crate::link::ReplyTo;
-use crate::peer::{Begin, Command, PeerCommand, Sections, SlotChoice, Srtp};
+use crate::peer::{Attachment, Begin, Command, PeerCommand, Sections, SlotChoice, Srtp};
 
 /// A peer that has offered, and waits for its answer.
 pub struct Joining {
@@ -283,6 +286,16 @@ impl Session {
         self.welcome(peer, role, session.to_owned(), true);
         let _ = self.command(peer, PeerCommand::ReportSlots);
         Ok(())
+    }
+
+    /// The web-server relays the media socket of a peer. One that is not its client's is dropped, and so closed.
+    pub fn attach_media(&mut self, attach: AttachMedia, stream: UnixStream) {
+        let AttachMedia { peer_id: peer, resume_token, codecs, .. } = attach;
+        if !self.peers.is_native(peer, &resume_token) {
+            return tracing::info!(%peer, "a media socket was refused: no such peer, or another one's token");
+        }
+        // Of a peer that has gone meanwhile, it is dropped as well.
+        let _ = self.command(peer, PeerCommand::Attach(Attachment { stream, codecs }));
     }
 
     fn welcome(&mut self, peer: PeerId, role: Role, resume_token: String, resumed: bool) {

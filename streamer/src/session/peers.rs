@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use common::api::{Peer, PeerKind, PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
+use common::ipc::knows_token;
 use common::person::{Person, Rights};
 use common::signal::{Participant, Role, SlotState};
 use common::slots::SlotConfig;
@@ -217,6 +218,12 @@ impl Peers {
         }
         entry.presence = Presence::Attached { socket };
         Some(entry)
+    }
+
+    /// Whether a client that names this peer and shows `token` is the native client that it belongs to.
+    pub fn is_native(&self, id: PeerId, token: &str) -> bool {
+        let native = self.entries.get(&id).filter(|entry| entry.peer.kind == PeerKind::Native);
+        native.is_some_and(|entry| knows_token(token, &entry.resume_token))
     }
 
     /// A peer's WebSocket is gone. Told of one that the peer has left for a newer one, nothing changes.

@@ -13,6 +13,7 @@ use common::ice_tcp::handover;
 use common::input::{decode_general, decode_keys, decode_motion};
 use common::ipc::{Decoder, Hello, ServerIpcMessage, StreamerIpcMessage, encode};
 use common::media::VideoCodec;
+use common::media_socket;
 use common::sdp::Bounded;
 use common::signal::{Capabilities, ClientMessage, PublishKind, Role, ServerMessage};
 use common::spec::StreamSpec;
@@ -44,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "datagrams", seeds: datagram_seeds, run: datagrams },
     Target { name: "framing", seeds: framing_seeds, run: framed },
     Target { name: "handover", seeds: handover_seeds, run: handover },
+    Target { name: "media_socket", seeds: media_socket_seeds, run: media_socket },
+    Target { name: "whole_units", seeds: whole_unit_seeds, run: whole_units },
     Target { name: "rtp", seeds: rtp_seeds, run: rtp },
     Target { name: "published", seeds: published_seeds, run: published },
     Target { name: "h264", seeds: Vec::new, run: annex_b },
@@ -303,6 +306,88 @@ fn framed(input: &[u8]) {
         again.extend(packet);
     }
     assert_eq!(again, stream[..again.len()], "what was read is what was sent");
+}
+
+/// Frames of a media socket, behind their lengths; and a byte that says into how long pieces the stream is cut.
+fn media_socket_seeds() -> Vec<Vec<u8>> {
+    use media_socket::{Channel, ToStreamer};
+    let mut stream = vec![9];
+    for frame in [
+        ToStreamer::Message { channel: Channel::Keys, bytes: br#"{"type":"key"}"# },
+        ToStreamer::Message { channel: Channel::General, bytes: b"" },
+        ToStreamer::Received { bytes: 77 },
+    ] {
+        let frame = frame.encode();
+        stream.extend(media_socket::prefix(&frame).expect("a short frame"));
+        stream.extend(&frame[..]);
+    }
+    let picture = vec![1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0x65];
+    vec![stream, picture, vec![1, 0, 0, 0, 0], vec![1, 0, 4, 0, 3, 9], vec![3, 0, b'{', b'}']]
+}
+
+fn media_socket(input: &[u8]) {
+    use media_socket::{Frames, MAX_TO_STREAMER, PREFIX, ToClient, ToStreamer};
+    if let Ok(frame) = ToClient::read(input) {
+        let mut again = bytes::BytesMut::new();
+        frame.put(&mut again);
+        assert_eq!(ToClient::read(&again), Ok(frame), "what is put is read again");
+    }
+    let Some((cut, stream)) = input.split_first() else { return };
+    let read = |pieces: usize| {
+        let mut frames = Frames::new(MAX_TO_STREAMER);
+        let mut taken = Vec::new();
+        for piece in stream.chunks(pieces.max(1)) {
+            frames.push(piece);
+            loop {
+                match frames.next_frame() {
+                    Ok(Some(frame)) => taken.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (taken, Some(error)),
+                }
+            }
+            assert!(frames.buffered() < PREFIX + MAX_TO_STREAMER, "more than one is kept");
+        }
+        (taken, None)
+    };
+    let (whole, error) = read(stream.len());
+    assert_eq!(read(usize::from(*cut)), (whole.clone(), error), "it depends on how the stream is cut");
+    for frame in &whole {
+        if let Ok(ToStreamer::Message { channel, bytes }) = ToStreamer::read(frame) {
+            assert_eq!(
+                ToStreamer::Message { channel, bytes }.encode(),
+                frame,
+                "what is read is what was sent"
+            );
+        }
+    }
+}
+
+/// Payloads of one unit, each behind its length of one byte, after a byte for the codec.
+fn whole_unit_seeds() -> Vec<Vec<u8>> {
+    vec![
+        vec![0, 5, 24, 0, 2, 0x67, 1, 3, 0x7c, 0x85, 7, 3, 0x7c, 0x45, 8],
+        vec![1, 4, 0x62, 1, 0x93, 5, 3, 0x62, 1, 0x53],
+        vec![2, 5, 0x90, 0x80, 0x81, 2, 0x10, 2, 0x10, 1],
+        vec![3, 4, 0x8c, 0x80, 5, 0x82, 6, 0xda, 1, 2, 3, 9, 1],
+        vec![4, 5, 0x08, 3, 0x08, 1, 2, 4, 0x90, 0x30, 7, 7],
+    ]
+}
+
+fn whole_units(input: &[u8]) {
+    use common::media::VideoCodec;
+    const CODECS: [VideoCodec; 5] =
+        [VideoCodec::H264, VideoCodec::H265, VideoCodec::VP8, VideoCodec::VP9, VideoCodec::AV1];
+    let Some((codec, mut rest)) = input.split_first() else { return };
+    let mut payloads = Vec::new();
+    while let Some((len, behind)) = rest.split_first() {
+        let (payload, next) = behind.split_at(usize::from(*len).min(behind.len()));
+        payloads.push(bytes::Bytes::copy_from_slice(payload));
+        rest = next;
+    }
+    let mut out = bytes::BytesMut::new();
+    let _ = streamer::publish::whole::put(CODECS[usize::from(*codec) % CODECS.len()], &payloads, &mut out);
+    // A start code or a header for each NAL unit and OBU, of which each has a byte at least.
+    assert!(out.len() <= 2 + 9 * input.len(), "{} bytes of {}", out.len(), input.len());
 }
 
 fn handover_seeds() -> Vec<Vec<u8>> {

@@ -26,7 +26,7 @@ use common::access::Need;
 use common::person::PeerRight;
 
 use crate::http::problem::ApiError;
-use crate::signaling::{multistream, offered, peer_ws, whep, whip};
+use crate::signaling::{media_ws, multistream, offered, peer_ws, whep, whip};
 
 /// A route with the right that it needs.
 pub struct Entry {
@@ -97,6 +97,7 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}/control", Viewer, || web::route().to(control::get)),
         entry("PUT", "/api/streamers/{id}/control", Admin, || web::route().to(control::put)),
         websocket("/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
+        websocket("/api/streamers/{id}/media", Viewer, || web::route().to(media_ws::connect)),
         // Pages written for another server, some of which say its base twice.
         websocket("/api/api/streamers/{id}/peer", Viewer, || web::route().to(peer_ws::connect)),
         entry("POST", "/api/streamers/{id}/whep", Viewer, || web::route().to(whep::create)),

@@ -147,6 +147,8 @@ pub struct Webrtc {
     pub udp_ports: Option<PortRange>,
     /// `--webrtc-tcp-port`.
     pub tcp_port: Option<u16>,
+    /// `--webrtc-websocket-media`.
+    pub websocket_media: Option<bool>,
     /// `--webrtc-public-ip`.
     pub public_ip: Option<Addresses>,
     /// `--webrtc-interface`.

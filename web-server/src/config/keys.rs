@@ -62,6 +62,7 @@ pub const KEYS: &[Key] = &[
     key("turn.ttl_s", "turn_ttl_s", |c| json!(c.ice.turn.as_ref().map(|turn| turn.ttl.as_secs()))),
     key("webrtc.udp_ports", "webrtc_udp_ports", |c| json!(c.settings.udp_ports)),
     key("webrtc.tcp_port", "webrtc_tcp_port", |c| json!(c.settings.tcp_port.unwrap_or_default())),
+    key("webrtc.websocket_media", "webrtc_websocket_media", |c| json!(c.websocket_media)),
     key("webrtc.public_ip", "webrtc_public_ip", |c| json!(c.settings.public_ips)),
     key("webrtc.interfaces", "webrtc_interface", |c| json!(c.settings.interfaces)),
     key("webrtc.deny_candidates", "webrtc_deny_candidates", |c| json!(c.settings.deny_candidates)),

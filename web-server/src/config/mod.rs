@@ -135,6 +135,11 @@ pub struct Options {
     #[arg(long, env = "ORIEL_WEBRTC_TCP_PORT", value_name = "PORT")]
     pub webrtc_tcp_port: Option<u16>,
 
+    /// Send media by WebSocket to viewers whom neither UDP nor TCP of WebRTC reaches [default: true]
+    #[arg(long, env = "ORIEL_WEBRTC_WEBSOCKET_MEDIA", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
+    pub webrtc_websocket_media: Option<bool>,
+
     /// Address that a 1:1 NAT gives this machine outside: offered to peers in place of its own; at most one of IPv4 and one of
     /// IPv6
     #[arg(long, env = "ORIEL_WEBRTC_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
@@ -225,6 +230,8 @@ pub struct Config {
     pub ice: ice::Config,
     /// Whether the TCP port for media was named, and must be had.
     pub tcp_port_configured: bool,
+    /// Whether media is sent by WebSocket where nothing else gets through.
+    pub websocket_media: bool,
     /// Where the secret of the TURN servers was read from.
     pub turn_secret_file: Option<PathBuf>,
     /// Most streamers at once.
@@ -349,6 +356,7 @@ impl Options {
             turn_ttl_s: self.turn_ttl_s.or(file.turn.ttl_s),
             webrtc_udp_ports: self.webrtc_udp_ports.or(file.webrtc.udp_ports),
             webrtc_tcp_port: self.webrtc_tcp_port.or(file.webrtc.tcp_port),
+            webrtc_websocket_media: self.webrtc_websocket_media.or(file.webrtc.websocket_media),
             webrtc_public_ip: self
                 .webrtc_public_ip
                 .or(file.webrtc.public_ip.map(|one_or_more| one_or_more.0)),
@@ -505,6 +513,7 @@ impl Config {
             },
             ice: ice::Config { servers, turn },
             tcp_port_configured: options.webrtc_tcp_port.is_some(),
+            websocket_media: options.webrtc_websocket_media.unwrap_or(true),
             turn_secret_file: options.turn_secret_file,
             max_streamers: max_streamers as usize,
             stop_streamers: options.stop_streamers.unwrap_or_default(),

@@ -88,6 +88,9 @@ pub enum ApiError {
         /// The methods that the path has, for the header `Allow`.
         allow: String,
     },
+    /// Media is not sent by WebSocket.
+    #[error("this server sends no media by WebSocket (webrtc.websocket_media)")]
+    NoMediaSockets,
     /// Only a WebSocket makes sense here.
     #[error("connect to this path by WebSocket: {0}")]
     WebSocket(String),
@@ -190,6 +193,7 @@ impl ApiError {
             ApiError::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable", None),
             ApiError::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", None),
             ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            ApiError::NoMediaSockets => (StatusCode::NOT_FOUND, "no_media_sockets", None),
             ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
             ApiError::TooManyListeners { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_listeners", None),
             ApiError::PreconditionRequired => {

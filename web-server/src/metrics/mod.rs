@@ -4,6 +4,7 @@
 //! for a request: a streamer that is gone leaves no series behind. Labels are bounded: routes
 //! are patterns, streamers are at most `max_streamers`, and peers appear only where `metrics.per_peer` says so.
 
+pub mod media;
 mod process;
 mod table;
 pub mod tcp;
@@ -52,7 +53,8 @@ const PEER_KINDS: [(PeerKind, &str); 5] = [
 const PEER_STATES: [(PeerState, &str); 3] =
     [(PeerState::Connecting, "connecting"), (PeerState::Connected, "connected"), (PeerState::Lost, "lost")];
 
-const TRANSPORTS: [(Transport, &str); 2] = [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")];
+const TRANSPORTS: [(Transport, &str); 3] =
+    [(Transport::Udp, "udp"), (Transport::Tcp, "tcp"), (Transport::Websocket, "websocket")];
 
 /// The counters of this server. Cheap to clone; clones share the counters.
 #[derive(Debug, Clone)]
@@ -64,6 +66,7 @@ pub struct Metrics {
     failures: Counter,
     refusals: Refusals,
     tcp: tcp::Counters,
+    media: media::Counters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +98,7 @@ impl Default for Metrics {
             failures: Counter::default(),
             refusals: Refusals::default(),
             tcp: tcp::Counters::default(),
+            media: media::Counters::default(),
         }
     }
 }
@@ -134,6 +138,11 @@ impl Metrics {
         &self.tcp
     }
 
+    /// Where media sockets of peers are counted.
+    pub fn media(&self) -> &media::Counters {
+        &self.media
+    }
+
     /// Everything, for Prometheus.
     pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
         let mut registry = Registry::with_prefix("oriel");
@@ -149,6 +158,11 @@ impl Metrics {
             "tcp_connections",
             "TCP connections for media, by what became of them",
             self.tcp.0.clone(),
+        );
+        registry.register(
+            "media_sockets",
+            "WebSockets for media, by what became of them",
+            self.media.0.clone(),
         );
         registry.register(
             "streamer_failures",

@@ -281,6 +281,15 @@ impl Handle {
         read.await.map_err(|_| Denied::ShuttingDown)
     }
 
+    /// The run directory of a streamer, in which its process listens.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn run_dir(&self, id: &StreamerId) -> Result<RunDir, Denied> {
+        self.get(id).await?;
+        Ok(RunDir::of(&self.run_root, id))
+    }
+
     /// Adds to the audit trail of a streamer. `by`: who did it, as [`AuditEntry::by`] has it. Never waits.
     pub fn audit(&self, id: &StreamerId, action: AuditAction, by: &str, detail: Option<String>) {
         audit(&self.store, id, action, by, detail);

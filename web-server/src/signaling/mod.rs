@@ -4,6 +4,7 @@
 //! which WebSocket, and nothing more.
 
 pub mod gate;
+pub mod media_ws;
 pub mod multi_webrtc;
 pub mod multistream;
 pub mod offered;

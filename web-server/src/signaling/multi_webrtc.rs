@@ -93,7 +93,7 @@ impl Page {
                     Some(ClientMessage::AuthenticateAndInit { credentials }) => Some(credentials),
                     _ => None,
                 },
-                Some(Frame::Binary) | None => None,
+                Some(Frame::Binary(_)) | None => None,
             };
             let Opened { gate, websocket, id, .. } = &mut self.connection;
             if gate.is_anonymous() && credentials.is_none() {
@@ -139,7 +139,7 @@ impl Page {
             let input = tokio::select! {
                 frame = self.connection.websocket.receive() => match frame? {
                     Frame::Text(text) => parse(&text).map(Input::Heard),
-                    Frame::Binary => None,
+                    Frame::Binary(_) => None,
                 },
                 Some(out) = self.outbox.queue.recv() => match out {
                     Out::Message(mut message) => {

@@ -290,7 +290,7 @@ impl Native {
                 Ok(message) => return Ok(Some(message)),
                 Err((code, message)) => self.error(code, &message).await?,
             },
-            Frame::Binary => self.error("binary_not_supported", "this protocol is JSON text").await?,
+            Frame::Binary(_) => self.error("binary_not_supported", "this protocol is JSON text").await?,
         }
         Ok(None)
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
+use bytes::Bytes;
 use bytestring::ByteString;
 use common::signal::{CLOSE_PEER_GONE, CLOSE_STREAMER_GONE};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
@@ -72,8 +73,8 @@ impl End {
 pub enum Frame {
     /// A text message.
     Text(ByteString),
-    /// Bytes, which no protocol here uses.
-    Binary,
+    /// Bytes, which only media sockets use.
+    Binary(Bytes),
 }
 
 /// An open WebSocket.
@@ -116,6 +117,17 @@ impl WebSocket {
         Ok((response, Self { session, incoming, longest, heard: now, pings, limits, rate, messages }))
     }
 
+    /// Lets the client send so many messages per second, not as many as `limits.messages_per_second`.
+    pub fn allow(&mut self, messages_per_second: f64) {
+        self.rate = messages_per_second;
+        self.messages = Bucket::new(self.heard.into_std(), messages_per_second);
+    }
+
+    /// Another sending end, for frames that are sent while the client is heard.
+    pub fn sender(&self) -> Sender {
+        Sender(self.session.clone())
+    }
+
     /// The client's next frame. Handles pings meanwhile. Cancel safe: no message is lost.
     ///
     /// # Errors
@@ -146,7 +158,7 @@ impl WebSocket {
             }
             match message {
                 AggregatedMessage::Text(text) => return Ok(Frame::Text(text)),
-                AggregatedMessage::Binary(_) => return Ok(Frame::Binary),
+                AggregatedMessage::Binary(bytes) => return Ok(Frame::Binary(bytes)),
                 AggregatedMessage::Ping(payload) => {
                     self.session.pong(&payload).await.map_err(|_| End::Lost)?;
                 }
@@ -182,6 +194,19 @@ impl WebSocket {
         };
         // A client that does not even read this is dropped.
         let _ = timeout(CLOSE_DEADLINE, self.session.close(Some(reason))).await;
+    }
+}
+
+/// Sends binary messages.
+pub struct Sender(Session);
+
+impl Sender {
+    /// Sends bytes, once there is room for them.
+    ///
+    /// # Errors
+    /// How the WebSocket ended.
+    pub async fn binary(&mut self, bytes: Bytes) -> Result<(), End> {
+        self.0.binary(bytes).await.map_err(|_| End::Lost)
     }
 }
 

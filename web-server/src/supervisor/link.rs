@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, ServerIpcMessage, StreamerIpcMessage,
-    encode,
+    Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, ServerIpcMessage,
+    StreamerIpcMessage, encode,
 };
+use common::media_socket::AttachMedia;
 use interprocess::local_socket::tokio::{Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::rundir::RunDir;
 
@@ -58,6 +60,19 @@ pub struct Connection {
     stream: Stream,
     decoder: Decoder,
     unsent: BytesMut,
+}
+
+/// Opens a connection to the streamer of `dir` for the media socket of a peer. It has frames of [`common::media_socket`] from here on, of
+/// which the first says that it was taken; the streamer closes it if the peer is not that client's.
+///
+/// # Errors
+/// The streamer cannot be reached.
+pub async fn open_media(dir: &RunDir, attach: AttachMedia) -> Result<UnixStream, LinkError> {
+    let Connection { stream, .. } = Connection::open(dir, Purpose::Media).await?;
+    let Stream::UdSocket(stream) = stream;
+    let mut stream = UnixStream::from(stream);
+    stream.write_all(&encode(&Json(attach))?).await?;
+    Ok(stream)
 }
 
 impl Connection {

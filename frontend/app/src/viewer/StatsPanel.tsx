@@ -29,6 +29,11 @@ function allowed({ allowsBps }: NetworkPath): string {
   return allowsBps === null ? "no limit seen" : bitrate(allowsBps);
 }
 
+/** How media comes, as people write it. */
+function pathName(transport: string): string {
+  return transport === "websocket" ? "WebSocket" : transport.toUpperCase() || "–";
+}
+
 function rows(stats: ViewerStats | null): [string, string][] {
   const connection = stats?.connection ?? null;
   if (stats === null || connection === null) return [["Connection", "none"]];
@@ -39,7 +44,7 @@ function rows(stats: ViewerStats | null): [string, string][] {
     ["Picture", `${connection.width} × ${connection.height}`],
     ["Bitrate", bitrate(connection.bitrateBps)],
     ["Network allows", allowed(stats.path)],
-    ["Path", connection.transport.toUpperCase() || "–"],
+    ["Path", pathName(connection.transport)],
     ["Round trip", milliseconds(roundTrip)],
     ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
     ["Decoding", milliseconds(connection.decodeMs)],

@@ -3,4 +3,4 @@
 /**
  * What carries a peer's packets.
  */
-export type Transport = "udp" | "tcp";
+export type Transport = "udp" | "tcp" | "websocket";

@@ -39,5 +39,8 @@ export const MIN_SIDE = 16;
 /** WebSocket subprotocol, with its version. */
 export const SUBPROTOCOL = "oriel.v1";
 
+/** Subprotocol of a media socket, with its version. */
+export const MEDIA_SUBPROTOCOL = "oriel.media.v1";
+
 /** Ids of the data channels by label. */
 export const CHANNEL_IDS = { keys: 0, motion: 1, general: 2 } as const;

@@ -1,6 +1,7 @@
 export * from "./AddHost";
 export * from "./AddSource";
 export * from "./AppRef";
+export * from "./AttachMedia";
 export * from "./AudioStats";
 export * from "./AuditAction";
 export * from "./AuditEntry";

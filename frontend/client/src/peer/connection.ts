@@ -99,6 +99,21 @@ export class PeerConnection extends Emitter<PeerEvents> {
     return !this.#closed && !this.#failed && ["connected", "disconnected"].includes(this.#pc.connectionState);
   }
 
+  /** Media flows now. */
+  get connected(): boolean {
+    return !this.#closed && !this.#failed && this.#pc.connectionState === "connected";
+  }
+
+  /** It will never be of use again. */
+  get over(): boolean {
+    return this.#closed || this.#failed;
+  }
+
+  /** Media comes another way: an interrupted path may take its time. */
+  keepTrying(): void {
+    clearTimeout(this.#interrupted);
+  }
+
   /** The other side has closed the connection. */
   abandon(): void {
     this.#fail("closed");

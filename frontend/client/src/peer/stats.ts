@@ -25,7 +25,10 @@ export type ConnectionStats = {
   readonly codec: string;
   /** Round trip of ICE's own checks, ms. */
   readonly iceRoundTripMs: number | null;
-  /** The transport: `udp` or `tcp`, after `relay` if there is a TURN server in between; empty while it is unknown. */
+  /**
+   * The transport: `udp` or `tcp`, after `relay` if there is a TURN server in between; `websocket` for media over the WebSocket; empty
+   * while it is unknown.
+   */
   readonly transport: string;
 };
 

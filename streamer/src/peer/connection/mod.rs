@@ -318,6 +318,8 @@ impl Connection {
         let transport_protocol = match path.transport {
             Transport::Udp => TransportProtocol::UDP,
             Transport::Tcp => TransportProtocol::TCP,
+            // Nothing of ICE goes there.
+            Transport::Websocket => return,
         };
         let local_addr = path.local;
         let peer_addr = path.remote;

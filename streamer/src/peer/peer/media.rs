@@ -1,5 +1,6 @@
 //! The media of one peer: what is sent in its slots, and what its feedback (RTCP) leads to.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::id::SlotIndex;
@@ -34,11 +35,14 @@ impl Peer {
         }
     }
 
-    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &VideoUnit, cx: &mut Context) {
-        if self.phase != Phase::Connected {
+    fn write_video(&mut self, now: Instant, feed: FeedId, unit: &Arc<VideoUnit>, cx: &mut Context) {
+        if !self.is_up() {
             return;
         }
         let share = self.bitrate();
+        self.look_at_wire(now);
+        let on_wire = self.is_on_wire();
+        let mut wholes = Vec::new();
         for (n, slot) in self.slots.iter_mut().enumerate() {
             slot.change_layer(now, feed, unit, share, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
@@ -50,7 +54,15 @@ impl Peer {
                 slot.video.wait();
             }
             let before = cx.packets.len();
-            let written = if blocked { Written::Lost } else { slot.video.write(unit, &mut cx.packets) };
+            let written = match blocked {
+                true => Written::Lost,
+                false if on_wire => slot.video.write_whole(unit, &mut wholes),
+                false => slot.video.write(unit, &mut cx.packets),
+            };
+            if let Some(wire) = &mut self.wire {
+                let sent = wholes.drain(..).filter_map(|whole| wire.picture(now, n as SlotIndex, &whole));
+                self.stats.bytes += sent.sum::<usize>() as u64;
+            }
             self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {
                 Written::Sent => self.stats.frames += 1,
@@ -82,6 +94,9 @@ impl Peer {
     }
 
     fn write_audio(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
+        if self.is_on_wire() {
+            return self.write_audio_to_wire(now, feed, unit);
+        }
         if self.phase != Phase::Connected {
             return;
         }
@@ -182,7 +197,7 @@ impl Peer {
 
     /// What it can be sent, bits per second: what its path carries, within what it may be sent at most. `None`: anything.
     fn path_bps(&self) -> Option<f64> {
-        [self.bandwidth.rate_bps(), self.most_bps].into_iter().flatten().reduce(f64::min)
+        [self.rate_bps(), self.most_bps].into_iter().flatten().reduce(f64::min)
     }
 
     /// Changes what it is sent at most, kilobits per second; `None`: as much as its path carries.
@@ -231,7 +246,10 @@ impl Peer {
 
     /// True while its path has shown a limit.
     pub fn is_limited(&self) -> bool {
-        self.pace.is_limited()
+        match &self.wire {
+            Some(wire) if self.is_on_wire() => wire.limit_bps().is_some() || self.most_bps.is_some(),
+            _ => self.pace.is_limited(),
+        }
     }
 
     /// Packets may wait for their turn, so that its timer has to be set after each picture.
@@ -241,7 +259,8 @@ impl Peer {
 
     /// The pictures that it watches, and the bitrate that each may have.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
-        let slots = self.slots.iter().filter(|_| self.phase != Phase::Lost);
+        let reachable = self.wire.is_some() || !self.is_lost();
+        let slots = self.slots.iter().filter(move |_| reachable);
         let feeds = slots.flat_map(|slot| [slot.watched.map(|watched| watched.video), slot.next]);
         let share = self.bitrate();
         feeds.flatten().map(move |feed| (feed, share))

@@ -6,6 +6,7 @@ mod negotiation;
 mod path_news;
 mod publishing;
 mod slots;
+mod wired;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use super::parts::Parts;
 use super::publishing::Publishing;
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
+use super::wire::Wire;
 use super::{Begin, Binding, Path};
 use media::Restart;
 use path_news::PathNews;
@@ -49,9 +51,14 @@ const MAX_HEAVY: u32 = 10;
 /// Life of a peer; see [`super::connection`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Connecting { until: Instant },
+    Connecting {
+        until: Instant,
+    },
     Connected,
-    Lost,
+    /// Given up at this time, if the connection does not itself decide.
+    Lost {
+        until: Option<Instant>,
+    },
 }
 
 /// What the peers of a shard have in common.
@@ -101,6 +108,8 @@ pub struct Peer {
     page: Option<multi_webrtc::Client>,
     /// What it publishes, once it may.
     publishing: Option<Box<Publishing>>,
+    /// Its media socket, which takes over while the connection is not up.
+    wire: Option<Box<Wire>>,
 }
 
 /// Rate limits of one peer.
@@ -189,6 +198,7 @@ impl Peer {
             not_retransmitted: 0,
             page,
             publishing: begun.publishing,
+            wire: None,
         };
         if accepts {
             peer.agree();
@@ -207,6 +217,10 @@ impl Peer {
         let is_unknown = self.pace.begin(self.connection.round_trip());
         self.first_train = is_unknown.then(|| self.bandwidth.begin_train());
         for n in 0..self.slots.len() {
+            if self.wire.is_some() {
+                // What came by the media socket is of no use to the receiver of RTP.
+                self.slots[n].video.forget_sent();
+            }
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -214,7 +228,7 @@ impl Peer {
 
     /// The peer is lost: nothing is sent to it until it is heard again.
     pub fn lost(&mut self, now: Instant, cx: &mut Context) {
-        self.phase = Phase::Lost;
+        self.phase = Phase::Lost { until: None };
         self.pace.clear();
         self.copies.clear();
         for n in 0..self.slots.len() {
@@ -236,9 +250,10 @@ impl Peer {
     /// State of the connection.
     pub fn state(&self) -> PeerState {
         match self.phase {
+            _ if self.wire.is_some() => PeerState::Connected,
             Phase::Connecting { .. } => PeerState::Connecting,
             Phase::Connected => PeerState::Connected,
-            Phase::Lost => PeerState::Lost,
+            Phase::Lost { .. } => PeerState::Lost,
         }
     }
 
@@ -261,7 +276,10 @@ impl Peer {
     /// Queues a text on the channel `general`. False when it was dropped, or when the page would not understand it.
     pub fn say(&mut self, now: Instant, text: &str) -> bool {
         if self.page.is_none() {
-            return self.connection.send_text(now, Channel::General, text);
+            return self.say_by_wire(now, text)
+                || self.connection.send_text(now, Channel::General, text)
+                // The connection is up, its channels are about to be.
+                || self.wire.as_mut().is_some_and(|wire| wire.text(now, text));
         }
         let controllers = Channel::MultiWebrtc(multi_webrtc::Channel::Controllers);
         multi_webrtc::translate(text)
@@ -308,7 +326,12 @@ impl Peer {
             sockets.send(datagram.path, &datagram.data);
         }
         sockets.flush();
-        self.path_full = self.path.is_some_and(|path| sockets.tcp().is_full(&path));
+        if let Some(wire) = &mut self.wire {
+            wire.flush();
+        }
+        if !self.is_on_wire() {
+            self.path_full = self.path.is_some_and(|path| sockets.tcp().is_full(&path));
+        }
     }
 
     /// Runs timers. False when the peer did not connect in time.
@@ -324,15 +347,24 @@ impl Peer {
             self.audio_bytes = 0;
             self.report(now, clock);
         }
-        !matches!(self.phase, Phase::Connecting { until } if now >= until)
+        self.given_up().is_none_or(|until| now < until)
+    }
+
+    /// When it is given up, unless media can be sent before.
+    fn given_up(&self) -> Option<Instant> {
+        let until = match self.phase {
+            Phase::Connecting { until } => Some(until),
+            Phase::Connected => None,
+            Phase::Lost { until } => until,
+        };
+        until.filter(|_| self.wire.is_none())
     }
 
     /// When [`Peer::timeout`] has something to do.
     pub fn deadline(&mut self) -> Option<Instant> {
         let own = match self.phase {
-            Phase::Connecting { until } => Some(until),
             Phase::Connected => Some(self.next_report),
-            Phase::Lost => None,
+            Phase::Connecting { .. } | Phase::Lost { .. } => self.given_up(),
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
         let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());

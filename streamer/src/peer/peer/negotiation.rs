@@ -8,7 +8,7 @@ use common::ipc::{Code, IcePatch, RequestError};
 use common::sdp::Bounded;
 
 use super::slots::Slot;
-use super::{Context, Peer, Phase};
+use super::{Context, Peer};
 use crate::peer::connection::{Connection, Error};
 use crate::peer::offers::Offers;
 use crate::peer::publishing::Publishing;
@@ -158,7 +158,7 @@ impl Peer {
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
             // If the peer was connected before, slots may have become ready by this answer.
-            if self.phase == Phase::Connected && !self.slots[n].video.is_live() {
+            if self.is_up() && !self.slots[n].video.is_live() {
                 self.start_slot(now, n, cx);
             }
         }

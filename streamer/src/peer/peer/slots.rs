@@ -6,7 +6,7 @@ use common::id::SlotIndex;
 use common::media::VIDEO_CLOCK_HZ;
 use common::signal::SlotState;
 
-use super::{Context, Peer, Phase};
+use super::{Context, Peer};
 use crate::feed::ticks;
 use crate::peer::connection::{Connection, Error};
 use crate::peer::feeds::Feeds;
@@ -132,7 +132,7 @@ impl Peer {
             return;
         }
         state.video.forget_sent();
-        if self.connection.is_answered() {
+        if self.connection.is_answered() || self.is_on_wire() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -143,7 +143,7 @@ impl Peer {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
         state.paused = paused;
-        if self.connection.is_answered() {
+        if self.connection.is_answered() || self.is_on_wire() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -152,9 +152,11 @@ impl Peer {
 
     /// Counts a slot as a watcher of its feeds exactly while it wants their media.
     pub(super) fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context) {
+        let on_wire = self.is_on_wire();
+        let reachable = on_wire || !self.is_lost();
         let slot = &mut self.slots[n];
-        let agreed = self.offers.has(n as SlotIndex);
-        let wanted = slot.binding.filter(|_| agreed && !slot.paused && self.phase != Phase::Lost);
+        let agreed = on_wire || self.offers.has(n as SlotIndex);
+        let wanted = slot.binding.filter(|_| agreed && !slot.paused && reachable);
         // One of its two layers is as good as the other here.
         if slot.watched.map(|watched| Binding { video: slot.first_layer(watched), ..watched }) == wanted {
             return;
@@ -174,9 +176,10 @@ impl Peer {
 
     /// Starts a slot's writers, from the cache if possible, or stops them.
     pub(super) fn start_slot(&mut self, now: Instant, n: usize, cx: &mut Context) {
-        let connected = self.phase == Phase::Connected;
+        let up = self.is_up();
+        let on_wire = self.is_on_wire();
         let slot = &mut self.slots[n];
-        let Some(binding) = slot.watched.filter(|_| connected) else {
+        let Some(binding) = slot.watched.filter(|_| up) else {
             slot.video.stop();
             slot.audio.set_active(false);
             return;
@@ -187,11 +190,15 @@ impl Peer {
         let feed = cx.feeds.get(binding.video).filter(|feed| !feed.awaits_keyframe());
         let elapsed = now.saturating_duration_since(cx.clock);
         let time = ticks(elapsed, VIDEO_CLOCK_HZ);
-        let replayed =
-            feed.is_some_and(|feed| slot.video.replay(time, &feed.gop, max_bytes, &mut cx.packets));
+        let mut wholes = Vec::new();
+        let replayed = feed.is_some_and(|feed| match on_wire {
+            true => slot.video.replay_whole(time, &feed.gop, &mut wholes),
+            false => slot.video.replay(time, &feed.gop, max_bytes, &mut cx.packets),
+        });
         if !replayed {
             cx.feeds.request_keyframe(now, binding.video);
         }
+        self.send_whole(now, n, &wholes);
         self.send(now, &mut cx.packets);
     }
 
@@ -212,16 +219,23 @@ impl Peer {
 
     /// Slots whose state differs from the one reported last.
     pub fn changed_slots(&mut self, feeds: &Feeds) -> Vec<(SlotIndex, SlotState)> {
-        let connected = self.phase == Phase::Connected;
+        let up = self.is_up();
+        let on_wire = self.is_on_wire();
         let mut changed = Vec::new();
+        let wire = self.wire.as_ref().filter(|_| on_wire);
+        let answered = self.connection.is_answered();
+        let unsupported = |slot: &Slot, codec| match wire {
+            Some(wire) => !wire.supports(codec),
+            None => answered && !slot.video.supports(codec),
+        };
         for (n, slot) in self.slots.iter_mut().enumerate() {
             let codec = slot.binding.and_then(|binding| feeds.codec(binding.video));
             let state = match slot.binding {
                 None => SlotState::Inactive,
-                Some(_) if !self.offers.has(n as SlotIndex) => SlotState::Pending,
-                Some(_) if self.connection.is_answered() && !slot.video.supports(codec) => SlotState::Error,
+                Some(_) if !on_wire && !self.offers.has(n as SlotIndex) => SlotState::Pending,
+                Some(_) if unsupported(slot, codec) => SlotState::Error,
                 Some(_) if slot.paused => SlotState::Paused,
-                Some(_) if !connected => SlotState::Pending,
+                Some(_) if !up => SlotState::Pending,
                 Some(binding) if !feeds.is_online(binding.video) => SlotState::Offline,
                 Some(_) if slot.video.is_waiting() => SlotState::Buffering,
                 Some(_) => SlotState::Active,

@@ -164,6 +164,10 @@ impl Shard {
                 self.limits_due = Some(now);
                 None
             }
+            PeerCommand::Attach(attachment) => {
+                self.attach(now, key, attachment);
+                None
+            }
             PeerCommand::Publish(outlet) => {
                 let kind = outlet.kind;
                 if self.with(key, |peer, cx| peer.publish(now, *outlet, cx)) == Some(false) {

@@ -11,6 +11,7 @@
 mod commands;
 mod negotiation;
 mod traffic;
+mod wires;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -41,6 +42,7 @@ use super::routes::Routes;
 use super::socket::{Inbox, Network, Sockets};
 use super::tcp::{Arrived, Handed};
 use super::timers::Timers;
+use super::wire::Message;
 use super::{Binding, Command, Key, Media, Report};
 use crate::feed::Demand;
 use crate::input;
@@ -140,6 +142,7 @@ pub fn start(config: Config) -> io::Result<Started> {
         tcp,
         handed,
         arrived: Vec::new(),
+        by_wire: Vec::new(),
         negotiator,
         wake,
         commands: command_receiver,
@@ -211,6 +214,8 @@ struct Shard {
     handed: Option<Receiver<Handed>>,
     /// Scratch space for what they have sent.
     arrived: Vec<Arrived>,
+    /// Scratch space for what has come by a media socket.
+    by_wire: Vec<Message>,
     negotiator: Negotiator,
     wake: Arc<Wake>,
     commands: Receiver<Command>,
@@ -251,6 +256,7 @@ impl Shard {
             }
             self.take_datagrams();
             self.take_connections();
+            self.take_wires();
             self.take_timers();
             self.limit_feeds();
         }
@@ -268,14 +274,18 @@ impl Shard {
         let mut fds: Vec<_> = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let before = fds.len();
         fds.extend(tcp.poll_fds());
+        let wired = fds.len();
+        fds.extend(wires::poll_fds(&self.peers));
         // Fails only without memory; then the turn is taken at once.
         let _ = wait_for(&mut fds, deadline);
-        let said: Vec<_> = fds[before..].iter().map(PollFd::revents).collect();
+        let said: Vec<_> = fds[before..wired].iter().map(PollFd::revents).collect();
+        let said_by_wires: Vec<_> = fds[wired..].iter().map(PollFd::revents).collect();
         let wishes = self.published.iter().zip(&fds[before - self.published.len()..]);
         let wishes = wishes.filter(|(_, fd)| !fd.revents().is_empty());
         let wished: Vec<_> = wishes.map(|((key, demand), _)| (*key, demand.clone())).collect();
         drop(fds);
         self.sockets.tcp().polled(said.into_iter());
+        wires::polled(&mut self.peers, said_by_wires.into_iter());
         self.wake.reset();
         for (key, demand) in wished {
             demand.reset_wake();

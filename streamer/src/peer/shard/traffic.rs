@@ -94,10 +94,19 @@ impl Shard {
             }
             ConnectionEvent::Lost => {
                 peer.lost(now, &mut self.context);
+                let state = peer.state();
                 self.reports.send(Report::State { peer: id, state: PeerState::Lost });
+                if state == PeerState::Connected {
+                    // Its media socket takes over.
+                    self.reports.send(Report::State { peer: id, state });
+                }
                 self.report_slots();
             }
-            ConnectionEvent::Closed(reason) => self.remove(key, reason),
+            ConnectionEvent::Closed(reason) => {
+                if !peer.outlives_connection(now, &mut self.context) {
+                    self.remove(key, reason);
+                }
+            }
             ConnectionEvent::Open(Channel::General) => self.reports.send(Report::Listening { peer: id }),
             ConnectionEvent::Open(_) => {}
             ConnectionEvent::Message(channel, bytes) => self.message(now, key, channel, &bytes),
@@ -113,7 +122,7 @@ impl Shard {
         }
     }
 
-    fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
+    pub(super) fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
         let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) else { return };
         let taken = match channel {
             Channel::MultiWebrtc(channel) => {

@@ -44,6 +44,8 @@ export class Server {
     const env: NodeJS.ProcessEnv = { ORIEL_ICE_SERVERS: "none", ...process.env };
     // Servers of other tests would have the port for media over TCP.
     if (!this.#configures("tcp_port")) env["ORIEL_WEBRTC_TCP_PORT"] ??= "0";
+    // On a busy machine it may be quicker than a connection.
+    if (!this.#configures("websocket_media")) env["ORIEL_WEBRTC_WEBSOCKET_MEDIA"] ??= "false";
     const options = ["--port", port, "--state-dir", join(this.dir, "state"), "--stop-streamers"];
     if (existsSync(this.#config)) options.push("--config", this.#config);
     const child = spawn(join(PROGRAMS, "web-server"), options, { stdio: ["ignore", "pipe", "pipe"], env });

@@ -250,7 +250,7 @@ fn read(frame: Frame, longest: usize) -> Input {
             Input::Unreadable(format!("message: at most {longest} bytes, not {}", text.len()))
         }
         Frame::Text(text) => Input::Heard(ClientMessage::decode(&text)),
-        Frame::Binary => Input::Unreadable("message: must be a text in JSON, not binary".into()),
+        Frame::Binary(_) => Input::Unreadable("message: must be a text in JSON, not binary".into()),
     }
 }
 

@@ -1,0 +1,315 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Link } from "../src/link";
+
+class FakeSocket {
+  static readonly OPEN = 1;
+  static all: FakeSocket[] = [];
+  readyState = 0;
+  bufferedAmount = 0;
+  binaryType = "blob";
+  sent: (string | Uint8Array)[] = [];
+  onopen: (() => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+
+  readonly url: URL;
+
+  constructor(url: URL) {
+    this.url = url;
+    FakeSocket.all.push(this);
+  }
+  send(data: string | Uint8Array): void {
+    this.sent.push(data);
+  }
+  close(): void {
+    this.readyState = 3;
+  }
+  opens(): void {
+    this.readyState = 1;
+    this.onopen?.();
+  }
+  says(message: object): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  frame(...bytes: number[]): void {
+    this.onmessage?.({ data: new Uint8Array(bytes).buffer });
+  }
+  ends(code: number): void {
+    this.readyState = 3;
+    this.onclose?.({ code, reason: "" });
+  }
+}
+
+class FakeChannel {
+  readyState = "connecting";
+  bufferedAmount = 0;
+  sent: string[] = [];
+  onopen: (() => void) | null = null;
+  onclose: (() => void) | null = null;
+  onmessage: (() => void) | null = null;
+  send(text: string): void {
+    this.sent.push(text);
+  }
+}
+
+class FakePeer {
+  static all: FakePeer[] = [];
+  connectionState = "new";
+  signalingState = "stable";
+  remoteDescription: object | null = null;
+  readonly channels: FakeChannel[] = [];
+  onicecandidate: unknown = null;
+  onconnectionstatechange: (() => void) | null = null;
+
+  constructor() {
+    FakePeer.all.push(this);
+  }
+  createDataChannel(): FakeChannel {
+    const channel = new FakeChannel();
+    this.channels.push(channel);
+    return channel;
+  }
+  setRemoteDescription(description: object): Promise<void> {
+    this.remoteDescription = description;
+    return Promise.resolve();
+  }
+  createAnswer(): Promise<object> {
+    return Promise.resolve({ type: "answer", sdp: "" });
+  }
+  setLocalDescription(): Promise<void> {
+    return Promise.resolve();
+  }
+  getTransceivers(): object[] {
+    return [];
+  }
+  getReceivers(): object[] {
+    return [];
+  }
+  getConfiguration(): object {
+    return {};
+  }
+  setConfiguration(): void {
+    // Nothing depends on it.
+  }
+  close(): void {
+    this.connectionState = "closed";
+  }
+  becomes(state: string): void {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+  opensChannels(): void {
+    for (const channel of this.channels) {
+      channel.readyState = "open";
+      channel.onopen?.();
+    }
+  }
+}
+
+class FakeDecoder {
+  state = "unconfigured";
+  decodeQueueSize = 0;
+  static isConfigSupported(): Promise<object> {
+    return Promise.resolve({ supported: true });
+  }
+  configure(): void {
+    this.state = "configured";
+  }
+  decode(): void {
+    // Nothing is shown.
+  }
+  close(): void {
+    this.state = "closed";
+  }
+}
+
+class FakeChunk {
+  readonly init: object;
+  constructor(init: object) {
+    this.init = init;
+  }
+}
+
+class FakeGenerator {
+  readonly kind: string;
+  readonly writable = { getWriter: () => ({ write: () => Promise.resolve(), close: () => Promise.resolve() }) };
+  constructor({ kind }: { kind: string }) {
+    this.kind = kind;
+  }
+  stop(): void {
+    // Nothing shows it.
+  }
+}
+
+const KEYFRAME = [1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0x67, 0x42, 0xc0, 0x2a, 0];
+const WELCOME = {
+  type: "welcome",
+  peerId: "p1",
+  resumeToken: "secret",
+  resumed: false,
+  role: "controller",
+  rights: [],
+  slots: 1,
+  iceServers: [],
+  protocol: 1,
+};
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  FakeSocket.all = [];
+  FakePeer.all = [];
+  vi.stubGlobal("WebSocket", FakeSocket);
+  vi.stubGlobal("RTCPeerConnection", FakePeer);
+  vi.stubGlobal("VideoDecoder", FakeDecoder);
+  vi.stubGlobal("AudioDecoder", FakeDecoder);
+  vi.stubGlobal("EncodedVideoChunk", FakeChunk);
+  vi.stubGlobal("MediaStreamTrackGenerator", FakeGenerator);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+const media = (): FakeSocket[] => FakeSocket.all.filter(({ url }) => url.pathname.endsWith("/media"));
+
+function newest<T>(all: readonly T[]): T {
+  const last = all.at(-1);
+  if (last === undefined) throw new Error("there is none yet");
+  return last;
+}
+
+/** A link that has been welcomed and has answered the offer. */
+async function joined(): Promise<{ link: Link; events: string[] }> {
+  const link = new Link({
+    baseUrl: "http://localhost/",
+    streamerId: "s",
+    role: null,
+    rights: null,
+    displayName: () => null,
+    token: null,
+    lipSync: false,
+    iceTransportPolicy: "all",
+  });
+  const events: string[] = [];
+  for (const type of ["media-connected", "media-lost", "resumed", "no-way"] as const) {
+    link.on(type, () => events.push(type));
+  }
+  link.open(false);
+  const socket = newest(FakeSocket.all);
+  socket.opens();
+  socket.says(WELCOME);
+  socket.says({ type: "offer", sdp: "" });
+  await settle();
+  return { link, events };
+}
+
+/** The same, with media over the WebSocket. */
+async function onWire(): Promise<{ link: Link; events: string[] }> {
+  const all = await joined();
+  await vi.advanceTimersByTimeAsync(500);
+  const wire = newest(media());
+  wire.opens();
+  wire.frame(0);
+  wire.frame(...KEYFRAME);
+  return all;
+}
+
+describe("the media socket", () => {
+  it("is opened when there is no connection 500 ms after the offer, for the same peer", async () => {
+    const { events } = await joined();
+    await vi.advanceTimersByTimeAsync(499);
+    expect(media()).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(1);
+    const wire = newest(media());
+    wire.opens();
+    const attach = JSON.parse(String(wire.sent[0])) as object;
+    expect(attach).toMatchObject({ peerId: "p1", resumeToken: "secret" });
+    wire.frame(0);
+    expect(events).toEqual([]);
+    wire.frame(...KEYFRAME);
+    expect(events).toEqual(["media-connected"]);
+    // Both frames are acknowledged.
+    expect([...(wire.sent.at(-1) as Uint8Array)]).toEqual([4, 0, 0, 0, 0, 0, 0, 0, KEYFRAME.length + 1]);
+  });
+
+  it("is not opened where WebRTC connects in time", async () => {
+    await joined();
+    newest(FakePeer.all).becomes("connected");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(media()).toHaveLength(0);
+  });
+
+  it("is opened at once where there is no WebRTC", async () => {
+    vi.stubGlobal("RTCPeerConnection", undefined);
+    await joined();
+    expect(media()).toHaveLength(1);
+  });
+
+  it("carries messages until the channels of a connection are open, and is closed then", async () => {
+    const { link } = await onWire();
+    expect(link.carrier?.sendKeys({ type: "key", slot: 0, code: "KeyB", down: true })).toBe(true);
+    expect((newest(media()).sent.at(-1) as Uint8Array)[0]).toBe(3);
+    const peer = newest(FakePeer.all);
+    peer.becomes("connected");
+    expect(newest(media()).readyState).toBe(1);
+    peer.opensChannels();
+    expect(newest(media()).readyState).toBe(3);
+    link.carrier?.sendKeys({ type: "key", slot: 0, code: "KeyB", down: false });
+    expect(peer.channels[0]?.sent).toHaveLength(1);
+  });
+
+  it("goes on when WebRTC gives up", async () => {
+    const { link, events } = await onWire();
+    newest(FakePeer.all).becomes("failed");
+    expect(events).toEqual(["media-connected"]);
+    expect(link.usable).toBe(true);
+  });
+
+  it("is opened when a connection is interrupted", async () => {
+    await joined();
+    const peer = newest(FakePeer.all);
+    peer.becomes("connected");
+    peer.opensChannels();
+    peer.becomes("disconnected");
+    await settle();
+    expect(media()).toHaveLength(1);
+  });
+
+  it("is opened again for the same peer when the web-server is back", async () => {
+    const { link, events } = await onWire();
+    newest(media()).ends(1006);
+    FakeSocket.all[0]?.ends(1012);
+    expect(link.usable).toBe(true);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(media()).toHaveLength(1);
+    link.open(true);
+    const socket = newest(FakeSocket.all);
+    socket.opens();
+    expect(JSON.parse(String(socket.sent[0]))).toMatchObject({ resume: "secret" });
+    socket.says({ ...WELCOME, resumed: true });
+    await settle();
+    expect(media()).toHaveLength(2);
+    expect(events).toEqual(["media-connected", "resumed"]);
+  });
+
+  it("is given up when the server refuses it", async () => {
+    const { events } = await onWire();
+    newest(media()).ends(1006);
+    await vi.advanceTimersByTimeAsync(200);
+    newest(media()).opens();
+    newest(media()).ends(4000);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(media()).toHaveLength(2);
+    expect(events).toEqual(["media-connected", "media-lost"]);
+  });
+
+  it("is said to be missing where the page has no WebCodecs", async () => {
+    vi.stubGlobal("VideoDecoder", undefined);
+    const { events } = await joined();
+    await vi.advanceTimersByTimeAsync(10_000);
+    newest(FakePeer.all).becomes("failed");
+    expect(media()).toHaveLength(0);
+    expect(events).toEqual(["no-way", "media-lost"]);
+  });
+});

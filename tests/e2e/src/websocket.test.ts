@@ -1,0 +1,109 @@
+/** Viewers whom neither UDP nor TCP of WebRTC reaches watch and steer over the WebSocket, and go back when they can. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Page } from "playwright-core";
+import { advancing, launch, watch } from "./support/browser.js";
+import { Desktop } from "./support/desktop.js";
+import { Network } from "./support/network.js";
+import { Server } from "./support/server.js";
+import { until } from "./support/wait.js";
+
+const SOURCE = { type: "test", width: 640, height: 360, fps: 30, audio: true };
+const CONFIG = "listen_ips: [127.0.0.1]\nwebrtc: {websocket_media: true}\n";
+const BLOCKED = { down: { drop: true }, up: { drop: true } };
+
+type Peers = { peers: { id: string; state: string; stats: { transport: string | null } }[] };
+
+async function peers(server: Server, id: string): Promise<Peers["peers"]> {
+  return (await server.json<Peers>("GET", `api/streamers/${id}/peers`)).peers;
+}
+
+async function comesBy(server: Server, id: string, transport: string): Promise<void> {
+  await until(
+    `media comes by ${transport}`,
+    async () => (await peers(server, id)).map(({ stats }) => stats.transport).join() === transport,
+    30_000,
+  );
+}
+
+/** What the page itself says of the path. */
+async function path(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const names = [...document.querySelectorAll("[data-testid=stats] dt")];
+    return names.find((name) => name.textContent === "Path")?.nextElementSibling?.textContent ?? "";
+  });
+}
+
+test("where WebRTC does not get through the picture comes over the WebSocket, and the page says so", async () => {
+  const server = await Server.start(CONFIG);
+  await server.create("test", SOURCE);
+  const network = await Network.start(server);
+  await network.rules(BLOCKED);
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "test");
+  await advancing(page, 60);
+  await comesBy(server, "test", "websocket");
+  // The toolbar comes out for what has the focus.
+  await page.focus("[data-testid=tool-stats]");
+  await page.keyboard.press("Enter");
+  await until("the statistics name the path", async () => (await path(page)) === "WebSocket");
+  const first = await page.evaluate(() => performance.getEntriesByName("oriel:first-frame")[0]?.startTime ?? Infinity);
+  console.log(`first picture: ${first.toFixed(0)} ms over the WebSocket`);
+
+  // Longer than WebRTC tries.
+  const joined = (await peers(server, "test"))[0]?.id;
+  await until("WebRTC has given up", () =>
+    page.evaluate(() => window.probe.connections.every(({ connectionState }) => connectionState === "failed")), 60_000);
+  await advancing(page, 30);
+  assert.equal((await peers(server, "test"))[0]?.id, joined, "the same peer");
+});
+
+test("what is typed where WebRTC does not get through arrives, and the session goes on with another web-server", async () => {
+  const server = await Server.start(CONFIG);
+  const network = await Network.start(server);
+  await network.rules(BLOCKED);
+  const desktop = await Desktop.create(server, "desk");
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "desk");
+  await page.keyboard.type("overweb");
+  await desktop.reaches("text", () => desktop.text(), "overweb");
+  await comesBy(server, "desk", "websocket");
+
+  const before = (await peers(server, "desk"))[0]?.id;
+  const web = new URL(server.url).port;
+  await server.kill();
+  await server.run(web);
+  await until("it has resumed", () => page.evaluate(() => window.oriel?.client.state.kind === "connected"), 30_000);
+  await until("input is taken", () => page.evaluate(() => document.activeElement?.tagName === "TEXTAREA"), 30_000);
+  await until(
+    "a key arrives again",
+    async () => {
+      await page.keyboard.type("x");
+      return desktop.text().endsWith("x");
+    },
+    30_000,
+  );
+  assert.equal((await peers(server, "desk"))[0]?.id, before, "the same peer");
+});
+
+test("media goes back to UDP when it gets through again, with what is held", async () => {
+  const server = await Server.start(CONFIG);
+  const network = await Network.start(server);
+  await network.rules(BLOCKED);
+  const desktop = await Desktop.moving(server, "desk");
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "desk");
+  await comesBy(server, "desk", "websocket");
+  await page.keyboard.down("b");
+  const keys = () => desktop.events().filter(({ type }) => type === "key").map((event) => ("down" in event ? event.down : null));
+  await until("the key is down", () => keys().join() === "true");
+  await network.rules({});
+  await comesBy(server, "desk", "udp");
+  await until("the media socket is closed", () =>
+    page.evaluate(() => window.probe.sockets.filter(({ readyState }) => readyState === WebSocket.OPEN).length === 1));
+  assert.equal(keys().join(), "true", "the key is held");
+  await page.keyboard.up("b");
+  await until("the key is up", () => keys().join() === "true,false");
+  assert.equal((await peers(server, "desk")).length, 1);
+});
