@@ -169,6 +169,9 @@ pub struct Peer {
     /// What it may do among the peers.
     #[serde(default)]
     pub rights: Rights,
+    /// The desktop's programs hear its microphone while it publishes one.
+    #[serde(default)]
+    pub session_microphone: bool,
     /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -317,6 +320,11 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub rights: Option<Rights>,
+    /// Whether the desktop's programs hear its microphone from now on; absent: as before. It must be a controller with the
+    /// right to publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub session_microphone: Option<bool>,
 }
 
 /// `POST /api/streamers/{id}/tokens`.

@@ -62,6 +62,9 @@ pub struct UpdatePeer {
     pub role: Option<Role>,
     /// What it may do among the peers from now on; `None`: as before.
     pub rights: Option<Rights>,
+    /// Whether the desktop's programs hear its microphone from now on; `None`: as before.
+    #[serde(default)]
+    pub session_microphone: Option<bool>,
 }
 
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.

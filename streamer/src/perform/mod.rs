@@ -179,7 +179,7 @@ impl Performer {
             Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
-            Effect::Publish { shard, peer, kind, video, low, audio } => {
+            Effect::Publish { shard, peer, kind, video, low, audio, listeners } => {
                 let mut feeds = vec![video.id, audio.id];
                 feeds.extend(low.as_ref().map(|feed| feed.id));
                 let media = match kind {
@@ -187,7 +187,11 @@ impl Performer {
                         high: self.video_outlet(video),
                         low: low.map(|feed| self.video_outlet(feed)),
                     },
-                    PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
+                    PublishKind::Microphone => {
+                        let mut outlet = self.audio_outlet(audio);
+                        outlet.take_listeners(listeners);
+                        MediaOutlet::Audio(outlet)
+                    }
                 };
                 let command = PeerCommand::Publish(Box::new(Outlet { kind, feeds, media }));
                 self.shards[shard].commands.send(Command::Peer { peer, command });

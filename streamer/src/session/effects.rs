@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::snapshots::Batch;
 use super::sources::Feed;
-use crate::feed::NewTaps;
+use crate::feed::{NewListeners, NewTaps};
 use crate::input::{self, Motors};
 use crate::link::{Finished, ReplyTo};
 use crate::media::Picture;
@@ -72,6 +72,8 @@ pub enum Effect {
         low: Option<Feed>,
         /// Its sound.
         audio: Feed,
+        /// Who hears the sound inside the streamer.
+        listeners: NewListeners,
     },
     /// Starts a source on a thread of its own; [`super::Session::started`] is told the outcome.
     StartSource(Box<SourceStart>),

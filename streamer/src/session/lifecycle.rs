@@ -196,6 +196,9 @@ impl Session {
                     Life::Starting(Early::Offline(reason)) => self.source_offline(&name, reason),
                     _ => {}
                 }
+                if name == MAIN_SOURCE {
+                    self.desktop_runs();
+                }
                 None
             }
             Err(error) => self.start_failed(now, &name, &error),

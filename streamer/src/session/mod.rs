@@ -14,6 +14,7 @@ pub mod effects;
 mod heartbeat;
 mod join;
 mod lifecycle;
+mod microphone;
 mod participants;
 mod peers;
 mod publishing;
@@ -215,8 +216,7 @@ impl Session {
             }
             AnyRequest::UpdatePeer(request) => {
                 let to = asked.by(&request);
-                let request::UpdatePeer { peer, role, rights } = request;
-                let result = self.update_peer(now, peer, role, rights);
+                let result = self.update_peer(now, request);
                 self.effects.reply(to, result);
             }
             AnyRequest::PatchPeer(request) => {

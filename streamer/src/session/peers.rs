@@ -98,6 +98,7 @@ impl Peers {
             display_name: None,
             user_id: None,
             rights: Rights::new(),
+            session_microphone: false,
             token_id: None,
             stats: PeerStats::default(),
         };
@@ -296,6 +297,7 @@ impl Peers {
             speaking: false,
             hand_raised: room.has_raised_hand(peer.id),
             holds_control: in_control == Some(peer.id),
+            session_microphone: peer.session_microphone,
         };
         self.entries.values().map(participant).collect()
     }

@@ -224,6 +224,7 @@ mod tests {
             display_name: Some("Ada".into()),
             user_id: None,
             rights: Default::default(),
+            session_microphone: false,
             token_id: None,
             stats: PeerStats::default(),
         }

@@ -1,6 +1,8 @@
 /** Pages that publish their camera and microphone, and pages that see and hear them. */
 
 import assert from "node:assert/strict";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { join as joinPath } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { inbound, launch, openPage } from "./support/browser.js";
@@ -9,6 +11,8 @@ import { until } from "./support/wait.js";
 
 const FAKE_DEVICES = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 const ROOM = "room";
+/** Samples of a second that a program of the desktop records, mono. */
+const RATE = 48_000;
 
 let server: Server;
 let browser: Browser;
@@ -94,4 +98,67 @@ test("the slot of a page that is closed is free for another", async () => {
   const second = await publish(await join(), "Dan");
   assert.equal(second.slot, first.slot);
   await until("the other one is seen", async () => (await sources(watcher)).includes("dan"));
+});
+
+/** How loud the last two seconds are that were recorded: the largest sample; -1 while there are fewer. */
+function loudness(file: string): number {
+  const bytes = 2 * 2 * RATE;
+  const size = existsSync(file) ? statSync(file).size : 0;
+  if (size < bytes) return -1;
+  const tail = Buffer.alloc(bytes);
+  const fd = openSync(file, "r");
+  readSync(fd, tail, 0, bytes, size - (size % 2) - bytes);
+  closeSync(fd);
+  return Math.max(...Array.from({ length: bytes / 2 }, (_, i) => Math.abs(tail.readInt16LE(2 * i))));
+}
+
+test("what a page hears by its microphone is recorded by a program of the desktop, while its button is on", async () => {
+  const file = joinPath(server.dir, "recorded.raw");
+  const command = `exec parec --format=s16le --rate=${String(RATE)} --channels=1 > ${file}`;
+  await server.create("studio", { type: "desktop", width: 640, height: 360, fps: 5, command });
+  await until("silence is recorded", () => loudness(file) === 0, 20_000);
+  const page = await openPage(browser, new URL("s/studio", server.url).href, ["microphone"]);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  const button = page.locator("[data-testid=tool-microphone]");
+  await page.mouse.move(640, 2);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  await button.click();
+  await until("the button says that programs hear it", async () =>
+    /programs hear you/.test((await button.getAttribute("aria-label")) ?? ""),
+  );
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  await until("the browser's beeps are recorded", () => loudness(file) > 1000, 20_000);
+
+  await page.mouse.move(640, 2);
+  await button.click();
+  await until("silence is recorded again", () => loudness(file) === 0, 20_000);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+
+  await button.click();
+  await until("it is heard again", () => loudness(file) > 1000, 20_000);
+  const { peers } = await server.json<{ peers: { id: string; session_microphone: boolean }[] }>(
+    "GET",
+    "api/streamers/studio/peers",
+  );
+  assert.deepEqual(peers.map((peer) => peer.session_microphone), [true]);
+  await server.json("PATCH", `api/streamers/studio/peers/${peers[0]?.id ?? ""}`, { rights: [] });
+  await page.waitForSelector("[data-testid=microphone-notice]");
+  assert.match(await page.innerText("[data-testid=microphone-notice]"), /right to publish/);
+  assert.ok(await button.isDisabled());
+  assert.match((await button.getAttribute("aria-label")) ?? "", /may not/);
+  await until("nothing is recorded any more", () => loudness(file) === 0, 20_000);
+  await page.context().close();
+});
+
+test("a page that may not have the microphone says so in words", async () => {
+  const page = await openPage(browser, new URL("s/studio", server.url).href);
+  await page.evaluate(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+  });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.mouse.move(640, 2);
+  await page.click("[data-testid=tool-microphone]");
+  await page.waitForSelector("[data-testid=microphone-notice]");
+  assert.match(await page.innerText("[data-testid=microphone-notice]"), /does not allow this page the microphone/);
+  await page.context().close();
 });

@@ -24,7 +24,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
-/// Change the role or the rights of a peer.
+/// Change the role or the rights of a peer, or whether programs hear it.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -45,7 +45,7 @@ pub async fn patch(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     if body.0 == PeerPatch::default() {
-        return Err(ApiError::field("role", "a change names a role, rights, or both"));
+        return Err(ApiError::field("role", "a change names role, rights or session_microphone"));
     }
     registry.update_peer(&id.0, peer.0, body.0, &caller.right?.name()).await?;
     Ok(done())

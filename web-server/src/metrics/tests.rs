@@ -21,6 +21,7 @@ fn streamer(id: &str) -> Streamer {
         display_name: None,
         user_id: None,
         rights: common::person::Rights::new(),
+        session_microphone: false,
         token_id: None,
     };
     let value = json!({

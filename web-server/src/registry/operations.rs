@@ -165,13 +165,16 @@ impl Handle {
         patch: PeerPatch,
         by: &str,
     ) -> Result<(), OperationError> {
-        let PeerPatch { role, rights } = patch;
+        let PeerPatch { role, rights, session_microphone } = patch;
         let role_now = role.map(|role| format!("{role:?}").to_lowercase());
         let rights_now = rights.as_ref().map(describe_rights);
-        let changes: Vec<_> = role_now.into_iter().chain(rights_now).collect();
+        let microphone_now = session_microphone
+            .map(|on| format!("microphone of the session {}", if on { "on" } else { "off" }));
+        let changes: Vec<_> = role_now.into_iter().chain(rights_now).chain(microphone_now).collect();
         let detail = format!("peer {peer}: {}", changes.join("; "));
         let outcome = Outcome::audited(AuditAction::RoleChanged, by, Some(detail));
-        self.perform(id, UpdatePeer { peer, role, rights }, move |(): &()| outcome).await
+        let update = UpdatePeer { peer, role, rights, session_microphone };
+        self.perform(id, update, move |(): &()| outcome).await
     }
 
     /// Removes a peer, as `by` wishes.

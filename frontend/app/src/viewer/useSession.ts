@@ -1,6 +1,6 @@
 /** The page's session: the client's state, the slots' content, and this peer's rights. */
 
-import type { ClientState, InputController, OrielClient, Role, SlotView, StreamInfo } from "@oriel/client";
+import type { ClientState, InputController, OrielClient, PeerRight, Role, SlotView, StreamInfo } from "@oriel/client";
 import { nameOf } from "../room/people";
 import type { Arrangement } from "./arrangement";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
@@ -30,6 +30,10 @@ export type SessionView = {
   readonly hasPicture: boolean;
   readonly input: InputController | null;
   readonly role: Role | null;
+  /** The session has programs that could hear a microphone. */
+  readonly hasMicrophone: boolean;
+  /** What this peer may do among the others. */
+  readonly rights: readonly PeerRight[];
   /** This peer may steer now. */
   readonly inControl: boolean;
   /** What those who watch are called, this viewer included. */
@@ -41,6 +45,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
   const { arrangement, input, hasPicture } = useViews(views);
   const slots = useClientValue(client, "slots", (current) => current.slots);
   const role = useClientValue(client, "role", (current) => current.role);
+  const rights = useClientValue(client, "rights", (current) => current.rights);
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const interrupted = useLatest(client, "interrupted", false);
@@ -60,9 +65,11 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     several: arrangement.order.length > 1,
     hasWindows: [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null),
     hasSound: info !== null && info.audioMid !== null,
+    hasMicrophone: [...slots.values()].some((view) => view.info?.microphone === true),
     hasPicture,
     input,
     role,
+    rights,
     inControl,
     watchers: participants.map(nameOf),
   };

@@ -200,7 +200,12 @@ fn a_role_that_is_taken_away_takes_control_along() {
     assert_eq!(stage.reply(&changed).unwrap().0.holder, Some(a));
     stage.signal(b, ClientMessage::ControlRequest);
     stage.forget();
-    let updated = stage.request(request::UpdatePeer { peer: a, role: Some(Role::Viewer), rights: None });
+    let updated = stage.request(request::UpdatePeer {
+        peer: a,
+        role: Some(Role::Viewer),
+        rights: None,
+        session_microphone: None,
+    });
     assert_eq!(stage.reply(&updated), Ok(()));
     assert!(stage.told(a).contains(&&ServerMessage::Role { role: Role::Viewer }));
     assert_eq!(stage.session.control.control().holder, Some(b), "who asked first has it now");
@@ -209,8 +214,12 @@ fn a_role_that_is_taken_away_takes_control_along() {
     stage.signal(a, ClientMessage::ControlTake);
     assert!(stage.told(a).iter().any(|message| matches!(message,
         ServerMessage::Error { code, .. } if code == "not_a_controller")));
-    let unknown =
-        stage.request(request::UpdatePeer { peer: PeerId::unique(), role: Some(Role::Viewer), rights: None });
+    let unknown = stage.request(request::UpdatePeer {
+        peer: PeerId::unique(),
+        role: Some(Role::Viewer),
+        rights: None,
+        session_microphone: None,
+    });
     assert_eq!(stage.reply(&unknown), Err("peer_not_found"));
 }
 

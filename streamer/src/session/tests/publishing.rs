@@ -15,10 +15,14 @@ const LONG: Duration = Duration::from_secs(10);
 impl Stage {
     /// A peer that is connected, and may publish.
     fn publisher(&mut self, socket: u64, name: Option<&str>) -> PeerId {
+        self.publisher_as(Role::Viewer, socket, name)
+    }
+
+    /// The same, with a role.
+    pub(super) fn publisher_as(&mut self, role: Role, socket: u64, name: Option<&str>) -> PeerId {
         let display_name = name.map(str::to_owned);
         let person = Person { display_name, rights: [PeerRight::Publish].into(), ..Person::default() };
         let capabilities = Capabilities::default();
-        let role = Role::Viewer;
         let join = Join::Native { resume: None, socket, role, capabilities, token_id: None, person };
         let added = self.request(request::AddPeer { join: Json(join) });
         let peer = self.reply(&added).unwrap().peer;
@@ -26,7 +30,7 @@ impl Stage {
         peer
     }
 
-    fn publish(&mut self, peer: PeerId, kind: PublishKind, name: Option<&str>) {
+    pub(super) fn publish(&mut self, peer: PeerId, kind: PublishKind, name: Option<&str>) {
         self.signal(peer, ClientMessage::Publish { kind, name: name.map(str::to_owned) });
     }
 
@@ -120,7 +124,12 @@ fn what_ends_a_publication_frees_its_slot() {
             }
             1 => {
                 let rights = Some([PeerRight::Chat].into());
-                let updated = stage.request(request::UpdatePeer { peer: ann, role: None, rights });
+                let updated = stage.request(request::UpdatePeer {
+                    peer: ann,
+                    role: None,
+                    rights,
+                    session_microphone: None,
+                });
                 assert_eq!(stage.reply(&updated), Ok(()));
             }
             2 => {

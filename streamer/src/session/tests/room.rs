@@ -112,8 +112,12 @@ fn a_text_goes_to_all_and_to_those_who_come_later() {
     );
     stage.signal(bob, ClientMessage::Chat { text: "I may not".into() });
     assert_eq!(stage.refusals(bob), [("not_allowed".to_owned(), None)]);
-    let invalid =
-        stage.request(request::UpdatePeer { peer: bob, role: None, rights: Some(PeerRight::ALL.into()) });
+    let invalid = stage.request(request::UpdatePeer {
+        peer: bob,
+        role: None,
+        rights: Some(PeerRight::ALL.into()),
+        session_microphone: None,
+    });
     assert_eq!(stage.reply(&invalid), Ok(()));
     stage.signal(bob, ClientMessage::Chat { text: String::new() });
     assert_eq!(stage.refusals(bob)[1], ("invalid_message".to_owned(), Some("text".to_owned())));
