@@ -66,6 +66,7 @@ impl Deferred {
                 | PeerCommand::Keyframe { .. }
                 | PeerCommand::ReportSlots
                 | PeerCommand::SetRole(_)
+                | PeerCommand::AllowPublishing
                 | PeerCommand::Publish(_)
                 | PeerCommand::Unpublish(_),
             )

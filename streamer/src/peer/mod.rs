@@ -242,7 +242,9 @@ pub enum PeerCommand {
     Patch(IcePatch),
     /// Changes what the peer may do.
     SetRole(Role),
-    /// Publishes something that the peer sends.
+    /// The peer may publish from now on: it gets the sections for it, if it has none.
+    AllowPublishing,
+    /// Publishes something that the peer sends. While the sections for it are on their way, it waits for them.
     Publish(Box<Outlet>),
     /// Publishes it no longer.
     Unpublish(PublishKind),

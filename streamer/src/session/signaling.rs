@@ -98,7 +98,13 @@ impl Session {
     pub(super) fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
         let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
         known.rights.clone_from(&rights);
-        if !rights.contains(&PeerRight::Publish) {
+        // Others cannot be offered anything.
+        let negotiates = known.kind == PeerKind::Native;
+        if rights.contains(&PeerRight::Publish) {
+            if negotiates {
+                self.command(peer, PeerCommand::AllowPublishing)?;
+            }
+        } else {
             let reason = "the right to publish was taken away";
             self.unpublish_all(now, peer, reason);
             self.end_session_microphone(now, peer, Some(reason));

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::person::PeerRight;
+use common::id::PeerId;
+use common::person::{PeerRight, Rights};
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage, SlotState, StreamInfo};
 use common::slots::{SourceList, SourceState};
 use harness::{Server, eventually};
@@ -30,7 +31,10 @@ fn room(server: &Server, slots: u8) {
 #[derive(Default)]
 struct Seen {
     connected: bool,
+    id: Option<PeerId>,
     offer: Option<String>,
+    offers: usize,
+    rights: Rights,
     /// What slots show, by slot.
     streams: BTreeMap<u8, StreamInfo>,
     states: BTreeMap<u8, SlotState>,
@@ -201,7 +205,15 @@ impl Room {
 
 fn signal(seen: &mut Seen, message: ServerMessage) {
     match message {
-        ServerMessage::Offer { sdp } => seen.offer = Some(sdp),
+        ServerMessage::Welcome { peer_id, rights, .. } => {
+            seen.id = Some(peer_id);
+            seen.rights = rights;
+        }
+        ServerMessage::Rights { rights } => seen.rights = rights,
+        ServerMessage::Offer { sdp } => {
+            seen.offer = Some(sdp);
+            seen.offers += 1;
+        }
         ServerMessage::StreamsInfo { streams } => {
             seen.streams = streams.into_iter().map(|info| (info.slot, info)).collect();
         }
@@ -337,6 +349,48 @@ fn who_may_not_publish_is_refused() {
     assert_eq!(places(room.seen[peer].offer.as_ref().unwrap()), []);
     room.tell_publish(peer, PublishKind::Camera);
     room.until("it is refused", |room| room.seen[peer].errors == ["may_not_publish"]);
+}
+
+#[test]
+fn a_right_that_is_granted_later_costs_one_offer_and_then_the_peer_publishes() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    room.swarm.set_rights([PeerRight::Chat].into());
+    let peer = room.join();
+    room.swarm.set_rights(PeerRight::ALL.into());
+    let other = room.join();
+    assert_eq!(room.publish(other), Some(0));
+    room.until("the peer sees the other", |room| room.pictures(peer) > 5);
+
+    let path = format!("/api/streamers/room/peers/{}", room.seen[peer].id.unwrap());
+    let grant = |rights: &str| {
+        let change = format!(r#"{{"rights": {rights}}}"#);
+        server.send("PATCH", &path, "application/json", change.as_bytes()).expect(204);
+    };
+    grant(r#"["publish"]"#);
+    room.until("it is told", |room| room.seen[peer].rights.contains(&PeerRight::Publish));
+    // At once, as a page does: the sections may still be on their way.
+    room.tell_publish(peer, PublishKind::Camera);
+    room.until("it is published", |room| !room.seen[peer].published.is_empty());
+    room.until("the sections are offered", |room| room.seen[peer].offers == 2);
+    let before = room.pictures(peer);
+    let camera = Camera::new(room.place(peer, PublishKind::Camera), 77);
+    room.cameras.insert(peer, camera);
+    room.until("the other sees it", |room| room.pictures(other) > 20);
+    assert!(room.pictures(peer) > before, "what it sees goes on");
+    assert_eq!(room.seen[peer].units.len(), 1, "it does not get its own");
+
+    // Taken away and granted again, it has its sections already.
+    grant("[]");
+    room.until("its source is gone", |room| room.source_in(other, 1).is_none());
+    grant(r#"["publish"]"#);
+    room.until("it is told again", |room| room.seen[peer].rights.contains(&PeerRight::Publish));
+    room.tell_publish(peer, PublishKind::Camera);
+    let before = room.pictures(other);
+    room.until("the other sees it again", |room| room.pictures(other) > before + 10);
+    assert_eq!((room.seen[peer].offers, room.seen[other].offers), (2, 1));
+    assert!(room.seen[peer].errors.is_empty() && !room.seen[peer].gone);
 }
 
 #[test]

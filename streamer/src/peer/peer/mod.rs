@@ -26,7 +26,7 @@ use super::multi_webrtc;
 use super::offers::Offers;
 use super::pace::Pace;
 use super::parts::Parts;
-use super::publishing::Publishing;
+use super::publishing::{Outlet, Publishing};
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
 use super::{Begin, Binding, Path};
@@ -92,6 +92,8 @@ pub struct Peer {
     page: Option<multi_webrtc::Client>,
     /// What it publishes, once it may.
     publishing: Option<Box<Publishing>>,
+    /// What it publishes as soon as the sections for it are agreed on; one of a kind.
+    early: Vec<Outlet>,
 }
 
 /// Rate limits of one peer.
@@ -176,6 +178,7 @@ impl Peer {
             not_retransmitted: 0,
             page,
             publishing: begun.publishing,
+            early: Vec::new(),
         };
         if accepts {
             peer.agree();
