@@ -192,6 +192,8 @@ pub enum PeerKind {
     Whip,
     /// `multistream/*`.
     Multistream,
+    /// A player that reads a stream as MP4.
+    Mp4,
     /// As a page of the multi-peer WebRTC branch of moonlight-web-stream.
     MultiWebrtc,
 }

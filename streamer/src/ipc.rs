@@ -4,12 +4,15 @@
 //! connection: a web-server that does not read can connect again and is told everything by `Ready`.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::id::PeerId;
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
-    StreamerIpcMessage, encode, knows_token,
+    Attach, Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, SOCKET_FILE,
+    ServerIpcMessage, StreamerIpcMessage, encode, knows_token,
 };
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::StreamCommon as _;
@@ -39,6 +42,8 @@ pub enum Event {
     Connected(Connection),
     /// It said something.
     Message(ConnectionId, Box<ServerIpcMessage>),
+    /// A connection for the stream that this peer reads.
+    Attached(PeerId, UnixStream),
     /// It is gone.
     Closed(ConnectionId),
 }
@@ -82,6 +87,8 @@ enum Error {
     Refused(Refusal),
     #[error("it did not introduce itself in time")]
     Silent,
+    #[error("its socket cannot be passed on")]
+    Detached,
 }
 
 /// Listens on the socket of `run_dir`, whose mode (0700) keeps other users out.
@@ -167,6 +174,15 @@ async fn run(
     write(&stream, &HelloReply::Accepted(ours)).await?;
     tracing::info!(id, purpose = ?hello.purpose, build = hello.build, "ipc: connected");
 
+    if hello.purpose == Purpose::Media {
+        let attach = timeout(HELLO_DEADLINE, reader.next::<Attach>()).await.map_err(|_| Error::Silent)??;
+        if let Some(Attach { peer }) = attach {
+            let Stream::UdSocket(socket) = stream;
+            let socket = UnixStream::from(OwnedFd::try_from(socket).map_err(|_| Error::Detached)?);
+            let _ = events.send(Event::Attached(peer, socket)).await;
+        }
+        return Ok(());
+    }
     let (sender, queue) = mpsc::channel(OUT_QUEUE);
     // Dropped at the end of this function, whatever that comes from.
     let (_running, ended) = oneshot::channel();

@@ -99,14 +99,16 @@ impl Link {
     /// A newer connection replaces the older one of its purpose.
     pub fn connected(&mut self, connection: Connection) {
         let purpose = connection.purpose;
-        *self.of(purpose) = Some(connection);
+        if let Some(slot) = self.of(purpose) {
+            *slot = Some(connection);
+        }
     }
 
     /// A connection has ended. True when it was the control connection.
     pub fn closed(&mut self, id: ConnectionId) -> bool {
         let was_control = self.control.as_ref().is_some_and(|connection| connection.id == id);
         for purpose in [Purpose::Control, Purpose::Bulk] {
-            self.of(purpose).take_if(|connection| connection.id == id);
+            self.of(purpose).and_then(|slot| slot.take_if(|connection| connection.id == id));
         }
         was_control
     }
@@ -129,7 +131,7 @@ impl Link {
         let (asked, result) = finished.into_parts();
         let message = StreamerIpcMessage::Reply { request: asked.request, result };
         for purpose in [Purpose::Control, Purpose::Bulk] {
-            let slot = self.of(purpose);
+            let Some(slot) = self.of(purpose) else { continue };
             if slot.as_ref().is_some_and(|connection| connection.id == asked.connection) {
                 if slot.as_ref().is_some_and(|connection| !connection.send(message)) {
                     *slot = None;
@@ -147,10 +149,12 @@ impl Link {
         }
     }
 
-    fn of(&mut self, purpose: Purpose) -> &mut Option<Connection> {
+    /// The connection of a purpose that has one; those for media are not held here.
+    fn of(&mut self, purpose: Purpose) -> Option<&mut Option<Connection>> {
         match purpose {
-            Purpose::Control => &mut self.control,
-            Purpose::Bulk => &mut self.bulk,
+            Purpose::Control => Some(&mut self.control),
+            Purpose::Bulk => Some(&mut self.bulk),
+            Purpose::Media => None,
         }
     }
 }

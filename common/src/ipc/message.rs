@@ -42,6 +42,16 @@ pub enum Purpose {
     Control,
     /// Snapshots and other large replies.
     Bulk,
+    /// A stream for one reader, which may have any number of such connections: [`Attach`] follows the greetings, and then there is
+    /// nothing but its bytes.
+    Media,
+}
+
+/// First on a connection for media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The peer that reads, as the reply to [`Join::Mp4`] named it.
+    pub peer: PeerId,
 }
 
 /// The streamer's reply to the server's [`Hello`].
@@ -309,6 +319,14 @@ pub enum Join {
         session: String,
         /// Its WebSocket, as [`Tell::DetachPeer`] will name it.
         socket: u64,
+        /// The token that it came with.
+        #[serde(default)]
+        token_id: Option<TokenId>,
+    },
+    /// By HTTP: a player reads a stream as MP4. A connection of [`Purpose::Media`] must follow within seconds.
+    Mp4 {
+        /// Name of a source.
+        stream: String,
         /// The token that it came with.
         #[serde(default)]
         token_id: Option<TokenId>,

@@ -156,15 +156,24 @@ impl VideoOutlet {
 
     /// Broadcasts one access unit. Never blocks.
     pub fn publish(&mut self, unit: AccessUnit) {
-        self.taps.extend(self.new_taps.0.try_iter());
-        self.taps.retain_mut(|tap| tap.send(&unit));
         let payloads = packetize::payloads(&unit, self.number);
         let AccessUnit { codec, keyframe, captured, .. } = unit;
-        self.publish_cut(Cut { codec, keyframe, captured, payloads });
+        self.publish_cut(Cut { codec, keyframe, captured, payloads }, Some(&unit));
     }
 
-    /// Broadcasts one access unit that is cut into payloads already. Never blocks. Taps get nothing of it.
-    pub fn publish_cut(&mut self, cut: Cut) {
+    /// Whether anybody taps the feed, so that whole access units are needed.
+    pub fn is_tapped(&mut self) -> bool {
+        self.taps.extend(self.new_taps.0.try_iter());
+        !self.taps.is_empty()
+    }
+
+    /// Broadcasts one access unit that is cut into payloads already. Never blocks. Taps get it as a whole, if there is one.
+    pub fn publish_cut(&mut self, cut: Cut, whole: Option<&AccessUnit>) {
+        if let Some(unit) = whole
+            && self.is_tapped()
+        {
+            self.taps.retain_mut(|tap| tap.send(unit));
+        }
         let Cut { codec, keyframe, captured, payloads } = cut;
         if payloads.is_empty() {
             return;

@@ -25,13 +25,13 @@ pub struct Joining {
 }
 
 /// A peer that is about to be admitted.
-struct Newcomer {
-    kind: PeerKind,
-    presence: Presence,
-    role: Role,
-    slots: u8,
-    token_id: Option<TokenId>,
-    person: Person,
+pub(super) struct Newcomer {
+    pub(super) kind: PeerKind,
+    pub(super) presence: Presence,
+    pub(super) role: Role,
+    pub(super) slots: u8,
+    pub(super) token_id: Option<TokenId>,
+    pub(super) person: Person,
 }
 
 /// A native client, as its `hello` and its token describe it.
@@ -57,6 +57,7 @@ impl Session {
                 self.join_multi_webrtc(now, to, socket, role, token_id)
             }
             Join::Whep { offer, token_id } => self.join_whep(now, to, offer, token_id),
+            Join::Mp4 { stream, token_id } => self.join_reader(now, to, &stream, token_id),
             Join::Whip { offer, token_id, person } => self.join_whip(now, to, offer, token_id, person),
             Join::Multistream { offer, slots, session, socket, token_id } => {
                 self.join_multistream(now, to, offer, slots, session, socket, token_id)
@@ -191,7 +192,7 @@ impl Session {
     }
 
     /// Enters a peer, in the shard that has the fewest. Returns its id and its resume token.
-    fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<(PeerId, String), RequestError> {
+    pub(super) fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<(PeerId, String), RequestError> {
         if self.peers.len() >= self.settings.max_peers as usize {
             self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());

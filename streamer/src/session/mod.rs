@@ -18,6 +18,7 @@ mod microphone;
 mod participants;
 mod peers;
 mod publishing;
+mod reading;
 mod reports;
 mod room;
 mod shards;

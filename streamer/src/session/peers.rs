@@ -106,7 +106,7 @@ impl Peers {
             peer,
             shard,
             slots,
-            own_slots: kind == PeerKind::Multistream,
+            own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4),
             sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),

@@ -21,7 +21,7 @@ use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 use super::effects::Effect;
 use super::sources::{Life, Shown};
 use super::{Now, Session};
-use crate::feed::Listening;
+use crate::feed::{Listening, Tapping};
 use crate::peer::publishing::{Pictured, Taken};
 use crate::peer::{Command, PeerCommand};
 use crate::source::published::{Known, Published};
@@ -135,8 +135,10 @@ impl Session {
             let low = entry.low.clone();
             let audio = entry.audio.clone();
             let (listening, listeners) = Listening::new();
-            if kind == PublishKind::Microphone {
-                entry.listening = Some(listening);
+            let (tapping, taps) = Tapping::new(video.demand.clone());
+            match kind {
+                PublishKind::Microphone => entry.listening = Some(listening),
+                PublishKind::Camera | PublishKind::Screen => entry.tapping = Some(tapping),
             }
             if let Some(shard) = self.peers.get(peer).map(|entry| entry.shard) {
                 self.effects.push(Effect::Publish {
@@ -146,6 +148,7 @@ impl Session {
                     video: video.clone(),
                     low: low.clone(),
                     audio,
+                    taps,
                     listeners,
                 });
             }
@@ -353,6 +356,9 @@ impl Session {
             self.source_changed(&source);
         } else {
             known.set_pictures(VideoCodec::H264, None);
+            if let Some(entry) = self.sources.get_mut(&source) {
+                entry.tapping = None;
+            }
             self.source_changed(&source);
             for feed in pictures {
                 self.command_all(|| Command::FeedOnline { feed, online: false });

@@ -135,7 +135,7 @@ pub struct SourceEntry {
     pub audio: Feed,
     /// Lets others encode it anew.
     pub tapping: Option<Tapping>,
-    /// Lets others inside the streamer hear it, while a peer publishes its sound.
+    /// Lets others inside the streamer hear its sound.
     pub listening: Option<Listening>,
     /// The feeds of its renditions, by their lines.
     pub renditions: BTreeMap<u32, Feed>,

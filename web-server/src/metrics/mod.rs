@@ -46,6 +46,7 @@ const PEER_KINDS: [(PeerKind, &str); 5] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
     (PeerKind::Whip, "whip"),
+    (PeerKind::Mp4, "mp4"),
     (PeerKind::Multistream, "multistream"),
     (PeerKind::MultiWebrtc, "multi-webrtc"),
 ];

@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use common::id::PeerId;
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, ServerIpcMessage, StreamerIpcMessage,
-    encode,
+    Attach, Decoder, FrameError, Hello, HelloReply, PROTOCOL, Purpose, Refusal, ServerIpcMessage,
+    StreamerIpcMessage, encode,
 };
 use interprocess::local_socket::tokio::{Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ToFsName};
@@ -53,6 +54,24 @@ impl LinkError {
     }
 }
 
+/// A stream for one reader. Dropping it ends the reader.
+pub struct Media {
+    stream: Stream,
+}
+
+impl Media {
+    /// The next bytes; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let mut bytes = BytesMut::with_capacity(READ_SIZE);
+        let mut reader = &self.stream;
+        let read = reader.read_buf(&mut bytes).await?;
+        Ok((read > 0).then(|| bytes.freeze()))
+    }
+}
+
 /// An open connection, greeted and checked.
 pub struct Connection {
     stream: Stream,
@@ -96,6 +115,17 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Makes it the connection for the stream that a peer reads.
+    ///
+    /// # Errors
+    /// The streamer has closed it.
+    pub async fn attach(mut self, peer: PeerId) -> Result<Media, LinkError> {
+        self.unsent.extend_from_slice(&encode(&Attach { peer })?);
+        let mut writer = &self.stream;
+        writer.write_all(&self.unsent).await?;
+        Ok(Media { stream: self.stream })
     }
 
     /// Takes `message` for sending, which [`Self::next`] does.

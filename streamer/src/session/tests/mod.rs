@@ -5,6 +5,7 @@ mod lifecycle;
 mod microphone;
 mod peers;
 mod publishing;
+mod reading;
 mod room;
 mod slots;
 
@@ -26,9 +27,10 @@ use tokio::sync::oneshot;
 
 use super::effects::{RenditionStart, SourceStart};
 use super::*;
-use crate::feed::{Listener, NewListeners};
+use crate::feed::{Listener, NewListeners, Tap};
 use crate::input;
 use crate::media::Picture;
+use crate::mp4::reader::Ear;
 use crate::peer::{Command, FeedId, Report};
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
@@ -127,6 +129,8 @@ struct Stage {
     renditions: Vec<RenditionStart>,
     /// What shards are to publish: of whom, in which shard, what.
     published: Vec<(PeerId, usize, PublishKind)>,
+    /// Players that read streams, with their feeds.
+    readers: Vec<(PeerId, Tap, Option<Ear>)>,
     /// The ends of what they publish.
     listeners: Vec<NewListeners>,
     input: Vec<input::Event>,
@@ -156,6 +160,7 @@ impl Stage {
             stopped: Vec::new(),
             renditions: Vec::new(),
             published: Vec::new(),
+            readers: Vec::new(),
             listeners: Vec::new(),
             input: Vec::new(),
             work: Vec::new(),
@@ -198,6 +203,8 @@ impl Stage {
                     self.published.push((peer, shard, kind));
                     self.listeners.push(listeners);
                 }
+                Effect::OpenReader { peer, tap, ear } => self.readers.push((peer, tap, ear)),
+                Effect::CloseReader(peer) => self.readers.retain(|(reader, ..)| *reader != peer),
                 Effect::StartSource(start) => self.started.push(*start),
                 Effect::StopSource { source, .. } => self.stopped.push(source),
                 Effect::StartRendition(start) => self.renditions.push(start),
