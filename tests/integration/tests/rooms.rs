@@ -449,3 +449,57 @@ fn who_never_sends_a_keyframe_is_asked_for_one_ever_less_often_and_shows_nothing
     room.obedient = true;
     room.until("it shows something once it has sent one", |room| room.pictures(watcher) > 5);
 }
+
+#[test]
+fn ten_that_join_at_once_cost_ten_negotiations() {
+    let server = Server::start();
+    room(&server, 4);
+    let mut room = Room::new(&server);
+    let there = room.join();
+    assert_eq!(room.publish(there), Some(0));
+    let came: Vec<usize> = (0..10).map(|_| room.swarm.join().unwrap()).collect();
+    room.seen.resize_with(11, Seen::default);
+    room.until("all are connected and see who was there", |room| {
+        came.iter().all(|peer| room.seen[*peer].connected && room.pictures(*peer) > 3)
+    });
+    // What one of them shows costs none.
+    assert_eq!(room.publish(came[4]), Some(1));
+    room.until("all see the new one", |room| {
+        came.iter().filter(|peer| **peer != came[4]).all(|peer| room.seen[*peer].units.len() == 2)
+    });
+    assert_eq!(room.seen.iter().map(|seen| seen.offers).sum::<usize>(), 11);
+}
+
+#[test]
+fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    let [hostile, honest, watcher] = [room.join(), room.join(), room.join()];
+    assert_eq!(room.publish(honest), Some(0));
+    assert_eq!(room.publish(hostile), Some(1));
+    room.until("pictures come", |room| room.seen[watcher].units.len() == 2);
+    let mut flood = room.cameras.remove(&hostile).unwrap();
+    let of_honest = |room: &Room| {
+        let slot = &room.seen[watcher].streams[&0];
+        assert_eq!(slot.publisher, room.seen[honest].id);
+        room.seen[watcher].units.values().map(|(units, _)| *units).max().unwrap()
+    };
+    let before = of_honest(&room);
+    let started = Instant::now();
+    // Whole pictures, each larger than a screen needs, three hundred a second.
+    while started.elapsed() < Duration::from_secs(3) {
+        for _ in 0..10 {
+            let mut packets = flood.picture(false);
+            for packet in &mut packets {
+                packet.payload = Bytes::from(vec![0x41; 1300]);
+            }
+            room.swarm.send_rtp(hostile, &packets);
+        }
+        room.go_on();
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let came = of_honest(&room) - before;
+    assert!(came as f64 > seconds * 15.0, "{came} pictures of the honest one in {seconds:.1} s");
+    assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
+}
