@@ -70,7 +70,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     resizable,
     fullscreen,
   });
-  const { tone, text } = statusOf(session);
+  const { tone, text, why } = statusOf(session);
 
   return (
     <div
@@ -122,6 +122,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         listUrl={listUrl}
         tone={tone}
         status={text}
+        why={why}
         watchers={session.watchers}
         tools={tools}
         keyboardMode={settings.keyboardMode}

@@ -1,6 +1,15 @@
 /** The page's session: the client's state, the slots' content, and this peer's rights. */
 
-import type { ClientState, InputController, OrielClient, PeerRight, Role, SlotView, StreamInfo } from "@oriel/client";
+import type {
+  ClientState,
+  InputController,
+  NetworkPath,
+  OrielClient,
+  PeerRight,
+  Role,
+  SlotView,
+  StreamInfo,
+} from "@oriel/client";
 import { nameOf } from "../room/people";
 import type { Arrangement } from "./arrangement";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
@@ -36,6 +45,8 @@ export type SessionView = {
   readonly rights: readonly PeerRight[];
   /** This peer may steer now. */
   readonly inControl: boolean;
+  /** What the network allows. */
+  readonly path: NetworkPath;
   /** What those who watch are called, this viewer included. */
   readonly watchers: readonly string[];
 };
@@ -48,6 +59,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
   const rights = useClientValue(client, "rights", (current) => current.rights);
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const participants = useClientValue(client, "participants", (current) => current.participants);
+  const path = useClientValue(client, "path", (current) => current.path);
   const interrupted = useLatest(client, "interrupted", false);
   const restarting = useRestart(client);
   const slot = arrangement.main === null ? null : (slots.get(arrangement.main) ?? null);
@@ -71,6 +83,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     role,
     rights,
     inControl,
+    path,
     watchers: participants.map(nameOf),
   };
 }
