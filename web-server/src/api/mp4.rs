@@ -17,7 +17,7 @@ use common::ipc::{Code, Join, RequestError};
 use futures_util::stream;
 use tokio::time::timeout;
 
-use crate::http::extract::Id;
+use crate::http::extract::{Id, SourceName};
 use crate::http::problem::ApiError;
 use crate::http::site::Caller;
 use crate::registry::{Handle, OperationError};
@@ -44,11 +44,10 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(25);
 pub async fn read(
     request: HttpRequest,
     id: Id,
-    path: web::Path<(String, String)>,
+    stream: SourceName,
     caller: Caller,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, stream) = path.into_inner();
     let token_id = caller.right?.token();
     let mut response = HttpResponse::Ok();
     response
@@ -59,7 +58,7 @@ pub async fn read(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let added = registry.add_peer(&id.0, Join::Mp4 { stream, token_id }).await?;
+    let added = registry.add_peer(&id.0, Join::Mp4 { stream: stream.0, token_id }).await?;
     let streamer = registry.reach(&id.0).await?;
     let mut media = streamer.attach(added.peer).await.map_err(|error| {
         tracing::warn!(peer = %added.peer, %error, "no connection for a stream");

@@ -42,7 +42,7 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
-const PEER_KINDS: [(PeerKind, &str); 5] = [
+const PEER_KINDS: [(PeerKind, &str); 6] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
     (PeerKind::Whip, "whip"),
