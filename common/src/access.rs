@@ -62,8 +62,10 @@ impl ClientMessage {
             | ClientMessage::Keyframe { .. }
             | ClientMessage::Publish { .. }
             | ClientMessage::Unpublish { .. }
+            | ClientMessage::SessionMicrophone { enabled: false }
             | ClientMessage::Bye => Role::Viewer,
-            ClientMessage::ControlRequest
+            ClientMessage::SessionMicrophone { enabled: true }
+            | ClientMessage::ControlRequest
             | ClientMessage::ControlTake
             | ClientMessage::ControlRelease
             | ClientMessage::ControlGrant { .. } => Role::Controller,
@@ -75,10 +77,13 @@ impl ClientMessage {
     /// The right among the peers that the sender needs, whatever its role is.
     pub fn needs_right(&self) -> Option<PeerRight> {
         match self {
-            ClientMessage::Publish { .. } => Some(PeerRight::Publish),
+            ClientMessage::Publish { .. } | ClientMessage::SessionMicrophone { enabled: true } => {
+                Some(PeerRight::Publish)
+            }
             ClientMessage::Chat { .. } | ClientMessage::React { .. } => Some(PeerRight::Chat),
             ClientMessage::MutePeer { .. } | ClientMessage::RemovePeer { .. } => Some(PeerRight::Moderate),
             ClientMessage::Unpublish { .. }
+            | ClientMessage::SessionMicrophone { enabled: false }
             | ClientMessage::RaiseHand { .. }
             | ClientMessage::SetMuted { .. }
             | ClientMessage::Hello { .. }

@@ -178,6 +178,9 @@ pub struct Peer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub max_bitrate_kbps: Option<u32>,
+    /// The desktop's programs hear its microphone while it publishes one.
+    #[serde(default)]
+    pub session_microphone: bool,
     /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -198,6 +201,8 @@ pub enum PeerKind {
     Whip,
     /// `multistream/*`.
     Multistream,
+    /// A player that reads a stream as MP4.
+    Mp4,
     /// As a page of the multi-peer WebRTC branch of moonlight-web-stream.
     MultiWebrtc,
 }
@@ -337,6 +342,11 @@ pub struct PeerPatch {
     #[ts(optional)]
     #[schema(maximum = 100000)]
     pub max_bitrate_kbps: Option<u32>,
+    /// Whether the desktop's programs hear its microphone from now on; absent: as before. It must be a controller with the
+    /// right to publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub session_microphone: Option<bool>,
 }
 
 /// `POST /api/streamers/{id}/tokens`.

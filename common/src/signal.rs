@@ -138,6 +138,12 @@ pub enum ClientMessage {
         /// What.
         kind: PublishKind,
     },
+    /// The desktop's programs are to hear my microphone, now or as soon as I publish it; or no more. Needs the role of a
+    /// controller and the right to publish.
+    SessionMicrophone {
+        /// They hear it.
+        enabled: bool,
+    },
     /// A text for everybody. Needs the right to chat; five a second at most.
     Chat {
         /// 1 to 2000 characters.
@@ -333,6 +339,15 @@ pub enum ServerMessage {
         #[ts(optional)]
         reason: Option<String>,
     },
+    /// Whether the desktop's programs hear this peer's microphone while it publishes one, after a change.
+    SessionMicrophone {
+        /// They hear it.
+        enabled: bool,
+        /// The reason, for people, if the peer has not asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
+    },
     /// Which simulcast layers anybody takes: the others need not be sent.
     PublishLayers {
         /// Of what.
@@ -429,6 +444,9 @@ pub struct StreamInfo {
     pub cursor: crate::spec::CursorMode,
     /// Whether it takes input.
     pub input: bool,
+    /// Whether its programs can hear the microphones of peers.
+    #[serde(default)]
+    pub microphone: bool,
     /// The peer that publishes it, if one does. That peer itself does not receive it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -515,6 +533,9 @@ pub struct Participant {
     /// It has control, where one at a time has it.
     #[serde(default)]
     pub holds_control: bool,
+    /// The desktop's programs hear its microphone while it publishes one.
+    #[serde(default)]
+    pub session_microphone: bool,
 }
 
 /// A text that a peer has sent to everybody.

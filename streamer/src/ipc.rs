@@ -8,9 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::id::PeerId;
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, SOCKET_FILE, ServerIpcMessage,
-    StreamerIpcMessage, encode, knows_token,
+    Attach, Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, SOCKET_FILE,
+    ServerIpcMessage, StreamerIpcMessage, encode, knows_token,
 };
 use common::media_socket::AttachMedia;
 use interprocess::local_socket::tokio::{Listener, Stream};
@@ -41,6 +42,8 @@ pub enum Event {
     Connected(Connection),
     /// It said something.
     Message(ConnectionId, Box<ServerIpcMessage>),
+    /// A connection for the stream that this peer reads.
+    Attached(PeerId, UnixStream),
     /// It is gone.
     Closed(ConnectionId),
     /// It relays the media socket of a peer; from here on its stream has frames of media.
@@ -184,12 +187,22 @@ async fn run(
     let lane = match hello.purpose {
         Purpose::Control => Lane::Control,
         Purpose::Bulk => Lane::Bulk,
+        // Without a control loop the session has ended.
         Purpose::Media => {
             let decoder = reader.decoder;
-            return media(stream, decoder, events).await;
+            if let Some((Json(attach), stream)) = passed_on::<Json<AttachMedia>>(stream, decoder).await? {
+                let _ = events.send(Event::Media(Box::new(attach), stream)).await;
+            }
+            return Ok(());
+        }
+        Purpose::Reader => {
+            let decoder = reader.decoder;
+            if let Some((Attach { peer }, stream)) = passed_on(stream, decoder).await? {
+                let _ = events.send(Event::Attached(peer, stream)).await;
+            }
+            return Ok(());
         }
     };
-
     let (sender, queue) = mpsc::channel(OUT_QUEUE);
     // Dropped at the end of this function, whatever that comes from.
     let (_running, ended) = oneshot::channel();
@@ -203,19 +216,19 @@ async fn run(
     }
 }
 
-/// Passes the stream of a media socket on, once it is known whose it is.
-async fn media(stream: Stream, decoder: Decoder, events: &mpsc::Sender<Event>) -> Result<(), Error> {
+/// The stream of a connection that is not for messages, once it is said what it is for; `None` if it ends before.
+async fn passed_on<T: DeserializeOwned>(
+    stream: Stream,
+    decoder: Decoder,
+) -> Result<Option<(T, UnixStream)>, Error> {
     let mut reader = Reader { stream: &stream, decoder };
-    let said = timeout(HELLO_DEADLINE, reader.next::<Json<AttachMedia>>());
-    let Some(Json(attach)) = said.await.map_err(|_| Error::Silent)?? else { return Ok(()) };
+    let said = timeout(HELLO_DEADLINE, reader.next::<T>()).await.map_err(|_| Error::Silent)??;
+    let Some(said) = said else { return Ok(None) };
     if !reader.decoder.buffer().is_empty() {
         return Err(Error::Early);
     }
     let Stream::UdSocket(stream) = stream;
-    let stream = tokio::net::UnixStream::from(stream).into_std()?;
-    // Without a control loop the session has ended.
-    let _ = events.send(Event::Media(Box::new(attach), stream)).await;
-    Ok(())
+    Ok(Some((said, tokio::net::UnixStream::from(stream).into_std()?)))
 }
 
 fn refusal(hello: &Hello, token: &str, right_user: bool) -> Option<Refusal> {

@@ -21,6 +21,7 @@ pub mod ipc;
 mod link;
 pub mod media;
 pub mod monitor;
+pub mod mp4;
 pub mod peer;
 mod perform;
 pub mod process;

@@ -203,6 +203,7 @@ impl Control {
             (LoopEvent::Input(notice), Some(running)) => running.session.input_notice(notice),
             (LoopEvent::Announce, Some(running)) => running.session.announce(now),
             (LoopEvent::Tick, Some(RunningSession { session, performer })) => {
+                performer.tick(now.instant);
                 return performer.trouble().or_else(|| session.tick(now));
             }
         }
@@ -231,6 +232,11 @@ impl Control {
                     if let Some(RunningSession { session, .. }) = &mut self.running {
                         session.report_absence();
                     }
+                }
+            }
+            ipc::Event::Attached(peer, socket) => {
+                if let Some(RunningSession { performer, .. }) = &mut self.running {
+                    performer.reader_connected(peer, socket);
                 }
             }
             ipc::Event::Closed(id) => {

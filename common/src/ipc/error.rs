@@ -109,6 +109,7 @@ codes! {
         NoInput = "no_input",
         NoClipboard = "no_clipboard",
         NoDesktop = "no_desktop",
+        NoMicrophone = "no_microphone",
         NoFreeSlot = "no_free_slot",
         SlotBusy = "slot_busy",
         SlotInactive = "slot_inactive",

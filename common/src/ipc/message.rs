@@ -45,6 +45,16 @@ pub enum Purpose {
     /// The media socket of one peer: after the greeting comes an [`crate::media_socket::AttachMedia`], as [`Json`], and then the frames of
     /// [`crate::media_socket`] in both directions. There may be many.
     Media,
+    /// A stream for one reader, which may have any number of such connections: [`Attach`] follows the greetings, and then there is
+    /// nothing but its bytes.
+    Reader,
+}
+
+/// First on a connection for a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The peer that reads, as the reply to [`Join::Mp4`] named it.
+    pub peer: PeerId,
 }
 
 /// The streamer's reply to the server's [`Hello`].
@@ -322,6 +332,14 @@ pub enum Join {
         session: String,
         /// Its WebSocket, as [`Tell::DetachPeer`] will name it.
         socket: u64,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
+    },
+    /// By HTTP: a player reads a stream as MP4. A connection of [`Purpose::Reader`] must follow within seconds.
+    Mp4 {
+        /// Name of a source.
+        stream: String,
         /// What it was admitted by.
         #[serde(flatten)]
         ticket: Ticket,

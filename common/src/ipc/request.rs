@@ -65,6 +65,9 @@ pub struct UpdatePeer {
     /// What it is sent at most from now on, kilobits per second; 0: as much as its path carries; `None`: as before.
     #[serde(default)]
     pub max_bitrate_kbps: Option<u32>,
+    /// Whether the desktop's programs hear its microphone from now on; `None`: as before.
+    #[serde(default)]
+    pub session_microphone: Option<bool>,
 }
 
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.

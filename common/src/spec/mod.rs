@@ -149,6 +149,9 @@ pub struct DesktopSpec {
     /// Capture the session's sound.
     #[serde(default = "yes")]
     pub audio: bool,
+    /// Give its programs a microphone, which peers can speak into; needs `audio`.
+    #[serde(default = "yes")]
+    pub microphone: bool,
     /// Who draws the mouse cursor.
     #[serde(default)]
     pub cursor: CursorMode,

@@ -149,6 +149,7 @@ describe("a streamer in the list", () => {
       fps: 10,
       cursor: "client",
       input: true,
+      microphone: false,
     });
     expect(shownSlot({ slots: [info(2), info(1)] })).toBe(1);
     expect(shownSlot({ slots: [] })).toBeNull();

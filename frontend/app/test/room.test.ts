@@ -15,6 +15,7 @@ function participant(peerId: string, part: Partial<Participant> = {}): Participa
     publishing: [],
     muted: false,
     speaking: false,
+    sessionMicrophone: false,
     handRaised: false,
     holdsControl: false,
     ...part,
@@ -37,6 +38,7 @@ function slot(index: number, source: string, publisher?: string) {
     fps: 30,
     cursor: "client",
     input: false,
+    microphone: false,
     ...(publisher === undefined ? {} : { publisher }),
   };
   return [index, { slot: index, info }] as const;

@@ -96,6 +96,7 @@ export class OrielClient implements InputClient {
   #rights: readonly PeerRight[] = [];
   #wantedName: string | null;
   #displayName: string | null = null;
+  #sessionMicrophone = false;
   #chat: readonly ChatMessage[] = [];
   #control: Control = SHARED;
   #peerId: PeerId | null = null;
@@ -166,6 +167,11 @@ export class OrielClient implements InputClient {
   /** What this client may do among the peers. */
   get rights(): readonly PeerRight[] {
     return this.#rights;
+  }
+
+  /** The session's programs hear this client's microphone while it publishes one. */
+  get sessionMicrophone(): boolean {
+    return this.#sessionMicrophone;
   }
 
   /** The name that the others see; null before the first welcome, and without one. */
@@ -252,6 +258,15 @@ export class OrielClient implements InputClient {
   setMuted(muted: boolean): void {
     this.#wishes.muted = muted;
     this.#link.send({ type: "set-muted", muted });
+  }
+
+  /**
+   * Lets the session's programs hear the microphone that this client publishes, now or later; or no more. Needs the role of a
+   * controller, the right to publish and a desktop; `refused` or `session-microphone` tells what became of it.
+   */
+  setSessionMicrophone(enabled: boolean): void {
+    this.#wishes.sessionMicrophone = enabled;
+    this.#link.send({ type: "session-microphone", enabled });
   }
 
   /** Stops what another peer publishes. Needs the right to moderate. */
@@ -422,6 +437,7 @@ export class OrielClient implements InputClient {
     });
     link.on("new-peer", () => {
       this.#publications.reset();
+      this.#sessionMicrophone = false;
       this.#repeatWishes();
     });
     link.on("offered", () => {
@@ -530,6 +546,14 @@ export class OrielClient implements InputClient {
       case "unpublished":
         this.#events.emit("unpublished", { kind: message.kind, reason: message.reason ?? null });
         break;
+      case "session-microphone": {
+        const reason = message.reason ?? null;
+        // Taken away: it is for whoever sits here to wish it again.
+        if (!message.enabled && reason !== null) this.#wishes.sessionMicrophone = false;
+        this.#sessionMicrophone = message.enabled;
+        this.#events.emit("session-microphone", { enabled: message.enabled, reason });
+        break;
+      }
       case "publish-layers":
         void this.#link.peer?.senders.setLayers(message.kind, message.layers);
         break;

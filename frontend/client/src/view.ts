@@ -83,6 +83,8 @@ export type ClientEvents = {
   published: Publication;
   /** Something is not published any more; with the reason, if this client has not asked for it. */
   unpublished: { readonly kind: PublishKind; readonly reason: string | null };
+  /** The session's programs hear this client's microphone, or no more; with the reason, if it has not asked for that. */
+  "session-microphone": { readonly enabled: boolean; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };

@@ -36,6 +36,7 @@ function info(slot: number, mid: string, audioMid: string | null = null): Stream
     fps: 30,
     cursor: "client",
     input: true,
+    microphone: false,
   };
 }
 

@@ -14,7 +14,7 @@ pub mod packetize;
 pub mod tap;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -83,6 +83,31 @@ pub struct Tapping {
 /// Taps on their way to an outlet.
 pub struct NewTaps(Receiver<TapSender>);
 
+/// Hears each packet of a feed inside the streamer, on the thread that publishes: it must not block. False when it
+/// hears no more.
+pub type Listener = Box<dyn FnMut(&Arc<AudioUnit>) -> bool + Send>;
+
+/// Lets others listen to a feed's sound.
+#[derive(Clone)]
+pub struct Listening(SyncSender<Listener>);
+
+/// Listeners on their way to an outlet.
+pub struct NewListeners(Receiver<Listener>);
+
+impl Listening {
+    /// Lets others listen, once the feed's outlet has been given the listeners.
+    pub fn new() -> (Self, NewListeners) {
+        let (listeners, new_listeners) = sync_channel(NEW_TAPS);
+        (Self(listeners), NewListeners(new_listeners))
+    }
+
+    /// Passes what is published from now on to `listener`; of a feed that has ended it hears nothing. False when so many
+    /// wait already for the next packet that this one is not taken.
+    pub fn listen(&self, listener: Listener) -> bool {
+        !matches!(self.0.try_send(listener), Err(TrySendError::Full(_)))
+    }
+}
+
 impl Tapping {
     /// Lets others tap the feed that `demand` belongs to, once its outlet has been given the taps.
     pub fn new(demand: Arc<Demand>) -> (Self, NewTaps) {
@@ -131,15 +156,24 @@ impl VideoOutlet {
 
     /// Broadcasts one access unit. Never blocks.
     pub fn publish(&mut self, unit: AccessUnit) {
-        self.taps.extend(self.new_taps.0.try_iter());
-        self.taps.retain_mut(|tap| tap.send(&unit));
         let payloads = packetize::payloads(&unit, self.number);
         let AccessUnit { codec, keyframe, captured, .. } = unit;
-        self.publish_cut(Cut { codec, keyframe, captured, payloads });
+        self.publish_cut(Cut { codec, keyframe, captured, payloads }, Some(&unit));
     }
 
-    /// Broadcasts one access unit that is cut into payloads already. Never blocks. Taps get nothing of it.
-    pub fn publish_cut(&mut self, cut: Cut) {
+    /// Whether anybody taps the feed, so that whole access units are needed.
+    pub fn is_tapped(&mut self) -> bool {
+        self.taps.extend(self.new_taps.0.try_iter());
+        !self.taps.is_empty()
+    }
+
+    /// Broadcasts one access unit that is cut into payloads already. Never blocks. Taps get it as a whole, if there is one.
+    pub fn publish_cut(&mut self, cut: Cut, whole: Option<&AccessUnit>) {
+        if let Some(unit) = whole
+            && self.is_tapped()
+        {
+            self.taps.retain_mut(|tap| tap.send(unit));
+        }
         let Cut { codec, keyframe, captured, payloads } = cut;
         if payloads.is_empty() {
             return;
@@ -175,6 +209,8 @@ pub struct AudioOutlet {
     /// Start time of the next packet, if there is no silence before it.
     next_time: Option<u64>,
     publish: Box<dyn FnMut(Arc<AudioUnit>) + Send>,
+    new_listeners: NewListeners,
+    listeners: Vec<Listener>,
 }
 
 /// A packet this close to where the last one ended (40 ms) continues it: capture times jitter, sound does not.
@@ -187,7 +223,20 @@ impl AudioOutlet {
         clock: Instant,
         publish: impl FnMut(Arc<AudioUnit>) + Send + 'static,
     ) -> Self {
-        Self { demand, clock, next_time: None, publish: Box::new(publish) }
+        let (_, new_listeners) = Listening::new();
+        Self {
+            demand,
+            clock,
+            next_time: None,
+            publish: Box::new(publish),
+            new_listeners,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Publishes to these listeners too. Called once.
+    pub fn take_listeners(&mut self, listeners: NewListeners) {
+        self.new_listeners = listeners;
     }
 
     /// The demand of peers; keyframe requests are not used here.
@@ -204,7 +253,10 @@ impl AudioOutlet {
         self.next_time = Some(time + u64::from(packet.ticks));
         let unit =
             AudioUnit { captured: packet.captured, time, marker: continued.is_none(), payload: packet.data };
-        (self.publish)(Arc::new(unit));
+        let unit = Arc::new(unit);
+        self.listeners.extend(self.new_listeners.0.try_iter());
+        self.listeners.retain_mut(|listener| listener(&unit));
+        (self.publish)(unit);
     }
 }
 
@@ -238,6 +290,30 @@ mod tests {
         drop(outlet);
         let seen: Vec<_> = units.iter().map(|unit| (unit.number, unit.time)).collect();
         assert_eq!(seen, [(0, 0), (1, 1), (2, 2970)]);
+    }
+
+    #[test]
+    fn listeners_hear_what_comes_until_they_say_that_they_do_not() {
+        let (listening, listeners) = Listening::new();
+        let mut outlet = AudioOutlet::new(demand(), Instant::now(), |_| {});
+        outlet.take_listeners(listeners);
+        let (sent, heard) = mpsc::sync_channel(8);
+        let mut left = 2;
+        let listener = move |unit: &Arc<AudioUnit>| {
+            left -= 1;
+            sent.send(unit.payload[0]).unwrap();
+            left > 0
+        };
+        assert!(listening.listen(Box::new(listener)));
+        for n in 1..=3 {
+            let captured = Instant::now();
+            outlet.publish(AudioPacket { data: Bytes::copy_from_slice(&[n]), captured, ticks: 480 });
+        }
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [1, 2]);
+        let taken = (0..=NEW_TAPS).filter(|_| listening.listen(Box::new(|_| true))).count();
+        assert_eq!(taken, NEW_TAPS, "more wait for the next packet than there is room for");
+        drop(outlet);
+        assert!(listening.listen(Box::new(|_| true)), "the feed has ended");
     }
 
     #[test]

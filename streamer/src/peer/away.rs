@@ -68,6 +68,7 @@ impl Deferred {
                 | PeerCommand::SetRole(_)
                 | PeerCommand::SetMaxBitrate(_)
                 | PeerCommand::Attach(_)
+                | PeerCommand::AllowPublishing
                 | PeerCommand::Publish(_)
                 | PeerCommand::Unpublish(_),
             )

@@ -250,7 +250,9 @@ pub enum PeerCommand {
     SetMaxBitrate(Option<u32>),
     /// The peer has a media socket, in place of an earlier one.
     Attach(Attachment),
-    /// Publishes something that the peer sends.
+    /// The peer may publish from now on: it gets the sections for it, if it has none.
+    AllowPublishing,
+    /// Publishes something that the peer sends. While the sections for it are on their way, it waits for them.
     Publish(Box<Outlet>),
     /// Publishes it no longer.
     Unpublish(PublishKind),

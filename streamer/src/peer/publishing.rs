@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use common::media::VideoCodec;
 use common::signal::PublishKind;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -22,12 +23,13 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
 use super::connection::Connection;
 use super::{Binding, FeedId};
 use crate::feed::{AudioOutlet, Cut, Demand, VideoOutlet};
-use crate::media::{AudioPacket, Size};
+use crate::media::{AccessUnit, AudioPacket, Size};
 use crate::publish::arrivals::Told;
 use crate::publish::frames::Frame;
 use crate::publish::sections::Section;
 use crate::publish::{Layer, Output, Packet, Publisher, keyframe};
 use crate::source::live::opus;
+use crate::source::rtsp::depacketize;
 
 /// Symbols of two bits in a chunk of arrivals.
 const SYMBOLS: usize = 7;
@@ -285,13 +287,37 @@ impl Publishing {
                 self.told.push(pictured);
             }
         }
-        outlet.publish_cut(Cut { codec, keyframe, captured, payloads });
+        let size = self.pictured.get(&kind).and_then(|known| known.size);
+        let whole = size.filter(|_| outlet.is_tapped()).and_then(|size| {
+            let data = whole(codec, &payloads)?;
+            Some(AccessUnit { codec, data, keyframe, captured, size })
+        });
+        outlet.publish_cut(Cut { codec, keyframe, captured, payloads }, whole.as_ref());
     }
 
-    fn sound(&mut self, captured: Instant, data: bytes::Bytes) {
+    fn sound(&mut self, captured: Instant, data: Bytes) {
         let (Some(outlet), Some(ticks)) = (&mut self.audio, opus::ticks(&data)) else { return };
         outlet.publish(AudioPacket { data, captured, ticks });
     }
+}
+
+/// A picture in Annex B, from its payloads; `None` if it is not H.264, or cannot be read.
+fn whole(codec: VideoCodec, payloads: &[Bytes]) -> Option<Bytes> {
+    if codec != VideoCodec::H264 {
+        return None;
+    }
+    let mut assembled = depacketize::H264::default();
+    let mut data = BytesMut::new();
+    for (n, payload) in payloads.iter().enumerate() {
+        let marker = n + 1 == payloads.len();
+        for nals in assembled.push(depacketize::Packet { payload, ticks: 0, marker, loss: false }) {
+            for unit in nals.units {
+                data.extend_from_slice(&[0, 0, 0, 1]);
+                data.extend_from_slice(&unit);
+            }
+        }
+    }
+    Some(data.freeze()).filter(|data| !data.is_empty())
 }
 
 /// What goes back to the peer. Its SSRC is none of ours: what we send in sections of their own is no matter of these.
@@ -354,6 +380,7 @@ fn arrivals(told: &Told) -> TransportLayerCc {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::packetize;
     use rtc::shared::marshal::{Marshal as _, Unmarshal as _};
 
     #[test]
@@ -371,6 +398,17 @@ mod tests {
         assert!(layers.tell(now + UNUSED * 2, &none));
         assert!(layers.tell(now + UNUSED * 2, &high), "at once");
         assert!(!layers.tell(now + UNUSED * 9, &high));
+    }
+
+    #[test]
+    fn a_picture_that_was_cut_is_whole_again() {
+        let units = [vec![0x67, 66, 192, 31], vec![0x68, 8, 1], vec![0x65; 5000]];
+        let data: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
+        let payloads = packetize::payloads(&AccessUnit::sample(&data, true), 0);
+        assert!(payloads.len() > 3);
+        assert_eq!(whole(VideoCodec::H264, &payloads).as_deref(), Some(&data[..]));
+        assert_eq!(whole(VideoCodec::VP8, &payloads), None);
+        assert_eq!(whole(VideoCodec::H264, &payloads[..2]), None, "its end is missing");
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //!
 //! Nothing here waits: the control loop does. What fails comes back to the session as an event, or is logged.
 
+mod readers;
 mod requests;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -42,6 +44,7 @@ use crate::source::rendition::Rendition;
 use crate::source::{self, Events, Outlets, Running, SourceKey};
 use crate::stats::{SourceCounters, process_stats};
 use crate::{input, snapshot};
+use readers::Readers;
 
 /// How long shards may take to say goodbye to their peers.
 const SHARD_PATIENCE: Duration = Duration::from_millis(500);
@@ -77,6 +80,7 @@ pub struct Performer {
     encoder: snapshot::Encoder,
     /// Those that run, by their feeds.
     renditions: BTreeMap<FeedId, Rendition>,
+    readers: Readers,
     /// Of all sources together.
     counters: Arc<SourceCounters>,
     /// When the time of all feeds is zero.
@@ -123,12 +127,14 @@ impl Performer {
             })?;
             shards.push(Shard { commands, feeder, thread });
         }
+        let readers = Readers::new(senders.reports.clone());
         Ok(Self {
             senders,
             shards,
             input,
             encoder: snapshot::Encoder::start()?,
             renditions: BTreeMap::new(),
+            readers,
             counters: Arc::default(),
             clock,
             shared_dir,
@@ -169,7 +175,18 @@ impl Performer {
         }
     }
 
+    /// The connection of a player that reads a stream has come.
+    pub fn reader_connected(&mut self, peer: PeerId, socket: UnixStream) {
+        self.readers.connected(peer, socket);
+    }
+
+    /// Gives up what is waited for in vain. Now and then.
+    pub fn tick(&mut self, now: Instant) {
+        self.readers.tick(now);
+    }
+
     /// Carries out one effect.
+    #[expect(clippy::disallowed_methods, reason = "a deadline begins when a reader is opened")]
     pub fn perform(&mut self, link: &mut Link, effect: Effect) {
         match effect {
             Effect::Reply(finished) => link.finish(finished),
@@ -179,19 +196,26 @@ impl Performer {
             Effect::OfferCommand { shard, peer, command } => self.offer_command(link, shard, peer, command),
             Effect::Input(event) => self.input.send(event),
             Effect::Rumble(source, pad, motors) => self.input.rumble(source, pad, motors),
-            Effect::Publish { shard, peer, kind, video, low, audio } => {
+            Effect::Publish { shard, peer, kind, video, low, audio, taps, listeners } => {
                 let mut feeds = vec![video.id, audio.id];
                 feeds.extend(low.as_ref().map(|feed| feed.id));
                 let media = match kind {
-                    PublishKind::Camera | PublishKind::Screen => MediaOutlet::Video {
-                        high: self.video_outlet(video),
-                        low: low.map(|feed| self.video_outlet(feed)),
-                    },
-                    PublishKind::Microphone => MediaOutlet::Audio(self.audio_outlet(audio)),
+                    PublishKind::Camera | PublishKind::Screen => {
+                        let mut high = self.video_outlet(video);
+                        high.take_taps(taps);
+                        MediaOutlet::Video { high, low: low.map(|feed| self.video_outlet(feed)) }
+                    }
+                    PublishKind::Microphone => {
+                        let mut outlet = self.audio_outlet(audio);
+                        outlet.take_listeners(listeners);
+                        MediaOutlet::Audio(outlet)
+                    }
                 };
                 let command = PeerCommand::Publish(Box::new(Outlet { kind, feeds, media }));
                 self.shards[shard].commands.send(Command::Peer { peer, command });
             }
+            Effect::OpenReader { peer, tap, ear } => self.readers.open(Instant::now(), peer, tap, ear),
+            Effect::CloseReader(peer) => self.readers.close(peer),
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),
             Effect::StartRendition(start) => self.start_rendition(start),
@@ -215,12 +239,14 @@ impl Performer {
     }
 
     fn start_source(&self, start: SourceStart) {
-        let SourceStart { name, key, spec, upstream, video, audio, taps, host } = start;
+        let SourceStart { name, key, spec, upstream, video, audio, taps, listeners, host } = start;
         let mut video = self.video_outlet(video);
         video.take_taps(taps);
+        let mut audio = self.audio_outlet(audio);
+        audio.take_listeners(listeners);
         let outlets = Outlets {
             video,
-            audio: self.audio_outlet(audio),
+            audio,
             counters: self.counters.clone(),
             events: Events::new(key, self.senders.source.clone()),
             shared_dir: self.shared_dir.clone(),
@@ -291,7 +317,8 @@ impl Performer {
     /// Takes the session down: shards say goodbye to their peers, then `sources`, which are all that run, end in their
     /// order with all that they started.
     pub async fn end(self, sources: Vec<Box<dyn Running>>) {
-        let Self { mut shards, renditions, input, .. } = self;
+        let Self { mut shards, renditions, readers, input, .. } = self;
+        readers.stop();
         for shard in &mut shards {
             shard.commands.stop();
         }

@@ -17,10 +17,11 @@ use tokio::sync::oneshot;
 
 use super::snapshots::Batch;
 use super::sources::Feed;
-use crate::feed::NewTaps;
+use crate::feed::{NewListeners, NewTaps, Tap};
 use crate::input::{self, Motors};
 use crate::link::{Finished, ReplyTo};
 use crate::media::Picture;
+use crate::mp4::reader::Ear;
 use crate::peer::{Command, FeedId};
 use crate::source::video::Settings;
 use crate::source::{self, Frames, HostStatus, Running, SourceKey, Upstream, Windows};
@@ -72,7 +73,22 @@ pub enum Effect {
         low: Option<Feed>,
         /// Its sound.
         audio: Feed,
+        /// Readers of the pictures inside the streamer.
+        taps: NewTaps,
+        /// Who hears the sound there.
+        listeners: NewListeners,
     },
+    /// Has a player read these feeds, once its connection comes; [`super::Session::report`] is told when it is gone.
+    OpenReader {
+        /// The player.
+        peer: PeerId,
+        /// Its pictures.
+        tap: Tap,
+        /// Its sound, if there is any.
+        ear: Option<Ear>,
+    },
+    /// Ends a player.
+    CloseReader(PeerId),
     /// Starts a source on a thread of its own; [`super::Session::started`] is told the outcome.
     StartSource(Box<SourceStart>),
     /// Ends a source, and before it the renditions that are made from it. Takes time, and is not waited for.
@@ -104,6 +120,8 @@ pub struct SourceStart {
     pub audio: Feed,
     /// Readers of its access units inside the streamer.
     pub taps: NewTaps,
+    /// Who hears its sound there.
+    pub listeners: NewListeners,
     /// How it does, if it is a Moonlight host.
     pub host: Arc<HostStatus>,
 }

@@ -28,13 +28,13 @@ pub struct Joining {
 }
 
 /// A peer that is about to be admitted.
-struct Newcomer {
-    kind: PeerKind,
-    presence: Presence,
-    role: Role,
-    slots: u8,
-    ticket: Ticket,
-    person: Person,
+pub(super) struct Newcomer {
+    pub(super) kind: PeerKind,
+    pub(super) presence: Presence,
+    pub(super) role: Role,
+    pub(super) slots: u8,
+    pub(super) ticket: Ticket,
+    pub(super) person: Person,
 }
 
 /// A native client, as its `hello` and its token describe it.
@@ -60,6 +60,7 @@ impl Session {
                 self.join_multi_webrtc(now, to, socket, role, ticket)
             }
             Join::Whep { offer, ticket } => self.join_whep(now, to, offer, ticket),
+            Join::Mp4 { stream, ticket } => self.join_reader(now, to, &stream, ticket),
             Join::Whip { offer, ticket, person } => self.join_whip(now, to, offer, ticket, person),
             Join::Multistream { offer, slots, session, socket, ticket } => {
                 self.join_multistream(now, to, offer, slots, session, socket, ticket)
@@ -194,7 +195,7 @@ impl Session {
     }
 
     /// Enters a peer, in the shard that has the fewest. Returns its id and its resume token.
-    fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<(PeerId, String), RequestError> {
+    pub(super) fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<(PeerId, String), RequestError> {
         if self.peers.len() >= self.settings.max_peers as usize {
             self.peers_refused += 1;
             let message = format!("this streamer has {} peers, the most it may have", self.peers.len());

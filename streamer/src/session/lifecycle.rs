@@ -14,7 +14,7 @@ use super::effects::{Effect, RenditionStart, SourceStart, Work};
 use super::shards::general;
 use super::sources::{Early, Life, Shown, SourceEntry, Waiter};
 use super::{DesktopCursor, MAIN_SLOT, Now, Session};
-use crate::feed::Tapping;
+use crate::feed::{Listening, Tapping};
 use crate::input;
 use crate::link::ReplyTo;
 use crate::peer::{Audience, Command};
@@ -146,10 +146,12 @@ impl Session {
         let key = self.sources.key();
         let Some(entry) = self.sources.get_mut(name) else { return };
         let (tapping, taps) = Tapping::new(entry.video.demand.clone());
+        let (listening, listeners) = Listening::new();
         let host = Arc::<HostStatus>::default();
         entry.key = key;
         entry.life = Life::Starting(Early::Nothing);
         entry.tapping = Some(tapping);
+        entry.listening = Some(listening);
         entry.host = host.clone();
         let start = SourceStart {
             name: name.to_owned(),
@@ -159,6 +161,7 @@ impl Session {
             video: entry.video.clone(),
             audio: entry.audio.clone(),
             taps,
+            listeners,
             host,
         };
         self.effects.push(Effect::StartSource(Box::new(start)));
@@ -197,6 +200,9 @@ impl Session {
                     Life::Starting(Early::Keyframe) => self.source_works(now, &name),
                     Life::Starting(Early::Offline(reason)) => self.source_offline(&name, reason),
                     _ => {}
+                }
+                if name == MAIN_SOURCE {
+                    self.desktop_runs();
                 }
                 None
             }
@@ -435,6 +441,7 @@ impl Session {
         let life = std::mem::replace(&mut entry.life, Life::Idle);
         entry.key = SourceKey::default();
         entry.tapping = None;
+        entry.listening = None;
         let renditions = entry.encodings().map(|(_, feed)| feed.id).collect();
         // What is on its way is ended when it is there: nobody knows its key any more.
         let Some(source) = life.into_running() else { return };

@@ -14,9 +14,11 @@ pub mod effects;
 mod heartbeat;
 mod join;
 mod lifecycle;
+mod microphone;
 mod participants;
 mod peers;
 mod publishing;
+mod reading;
 mod reports;
 mod room;
 mod shards;
@@ -215,8 +217,7 @@ impl Session {
             }
             AnyRequest::UpdatePeer(request) => {
                 let to = asked.by(&request);
-                let request::UpdatePeer { peer, role, rights, max_bitrate_kbps } = request;
-                let result = self.update_peer(now, peer, role, rights, max_bitrate_kbps);
+                let result = self.update_peer(now, request);
                 self.effects.reply(to, result);
             }
             AnyRequest::PatchPeer(request) => {

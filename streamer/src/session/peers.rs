@@ -100,6 +100,7 @@ impl Peers {
             user_id: None,
             rights: Rights::new(),
             max_bitrate_kbps: None,
+            session_microphone: false,
             token_id: None,
             stats: PeerStats::default(),
         };
@@ -107,7 +108,7 @@ impl Peers {
             peer,
             shard,
             slots,
-            own_slots: kind == PeerKind::Multistream,
+            own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4),
             sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),
@@ -304,6 +305,7 @@ impl Peers {
             speaking: false,
             hand_raised: room.has_raised_hand(peer.id),
             holds_control: in_control == Some(peer.id),
+            session_microphone: peer.session_microphone,
         };
         self.entries.values().map(participant).collect()
     }

@@ -21,6 +21,7 @@ use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 use super::effects::Effect;
 use super::sources::{Life, Shown};
 use super::{Now, Session};
+use crate::feed::{Listening, Tapping};
 use crate::peer::publishing::{Pictured, Taken};
 use crate::peer::{Command, PeerCommand};
 use crate::source::published::{Known, Published};
@@ -92,6 +93,11 @@ impl Publications {
         self.all.get(&(peer, Subject::Face)).is_some_and(|one| one.speaking)
     }
 
+    /// The source with a peer's camera and microphone.
+    pub fn face_of(&self, peer: PeerId) -> Option<&SourceName> {
+        self.all.get(&(peer, Subject::Face)).map(|one| &one.source)
+    }
+
     /// The peer that publishes a source.
     pub fn peer_of(&self, source: &str) -> Option<PeerId> {
         self.all.iter().find(|(_, one)| one.source == source).map(|((peer, _), _)| *peer)
@@ -128,6 +134,12 @@ impl Session {
             let video = entry.video.clone();
             let low = entry.low.clone();
             let audio = entry.audio.clone();
+            let (listening, listeners) = Listening::new();
+            let (tapping, taps) = Tapping::new(video.demand.clone());
+            match kind {
+                PublishKind::Microphone => entry.listening = Some(listening),
+                PublishKind::Camera | PublishKind::Screen => entry.tapping = Some(tapping),
+            }
             if let Some(shard) = self.peers.get(peer).map(|entry| entry.shard) {
                 self.effects.push(Effect::Publish {
                     shard,
@@ -136,11 +148,14 @@ impl Session {
                     video: video.clone(),
                     low: low.clone(),
                     audio,
+                    taps,
+                    listeners,
                 });
             }
             if kind == PublishKind::Microphone {
                 self.room.speaks_again(peer);
                 known.set_audio(true);
+                self.microphone_published(peer);
             } else {
                 for feed in [Some(&video), low.as_ref()].into_iter().flatten() {
                     self.command_all(|| Command::FeedOnline { feed: feed.id, online: true });
@@ -322,6 +337,10 @@ impl Session {
         }
         let nothing_left = spec.kinds.is_empty();
         let pictures: Vec<_> = std::iter::once(&entry.video).chain(&entry.low).map(|feed| feed.id).collect();
+        if kind == PublishKind::Microphone {
+            entry.listening = None;
+            self.unplug_microphone(peer);
+        }
         let _ = self.command(peer, PeerCommand::Unpublish(kind));
         self.participants(now);
         let reason = reason.map(str::to_owned);
@@ -337,6 +356,9 @@ impl Session {
             self.source_changed(&source);
         } else {
             known.set_pictures(VideoCodec::H264, None);
+            if let Some(entry) = self.sources.get_mut(&source) {
+                entry.tapping = None;
+            }
             self.source_changed(&source);
             for feed in pictures {
                 self.command_all(|| Command::FeedOnline { feed, online: false });

@@ -225,6 +225,7 @@ mod tests {
             user_id: None,
             rights: Default::default(),
             max_bitrate_kbps: None,
+            session_microphone: false,
             token_id: None,
             stats: PeerStats::default(),
         }

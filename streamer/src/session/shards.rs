@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::api::PeerKind;
 use common::id::PeerId;
 use common::input::GeneralMessage;
 use common::ipc::{Code, RequestError};
@@ -17,6 +18,10 @@ impl Session {
 
     /// Has its shard end a peer. It stays known until the shard reports that it is gone.
     pub(super) fn remove_peer(&mut self, peer: PeerId, reason: String) -> Result<(), RequestError> {
+        if self.peers.get(peer).is_some_and(|entry| entry.peer.kind == PeerKind::Mp4) {
+            self.close_reader(peer);
+            return Ok(());
+        }
         self.command_shard_of(peer, Command::Remove { peer, reason })
     }
 

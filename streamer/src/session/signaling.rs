@@ -2,7 +2,7 @@
 
 use common::api::PeerKind;
 use common::id::PeerId;
-use common::ipc::request::Patched;
+use common::ipc::request::{Patched, UpdatePeer};
 use common::ipc::{Code, IcePatch, RequestError};
 use common::person::{PeerRight, Rights};
 use common::sdp::Bounded;
@@ -52,6 +52,7 @@ impl Session {
             ClientMessage::Keyframe { slot } => change(PeerCommand::Keyframe { slot }),
             ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
             ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
+            ClientMessage::SessionMicrophone { enabled } => return self.microphone_wish(now, peer, enabled),
             ClientMessage::Bye => {
                 let _ = self.remove_peer(peer, "the peer said goodbye".to_owned());
                 return;
@@ -85,6 +86,7 @@ impl Session {
         }
         if role < Role::Controller {
             self.lose_control(peer);
+            self.end_session_microphone(now, peer, Some("the role of a controller was taken away"));
         }
         self.effects.signal_peer(peer, ServerMessage::Role { role });
         self.peer_changed(peer);
@@ -96,8 +98,16 @@ impl Session {
     pub(super) fn set_rights(&mut self, now: Now, peer: PeerId, rights: Rights) -> Result<(), RequestError> {
         let known = self.peers.get_mut(peer).ok_or_else(|| no_peer(peer))?;
         known.rights.clone_from(&rights);
-        if !rights.contains(&PeerRight::Publish) {
-            self.unpublish_all(now, peer, "the right to publish was taken away");
+        // Others cannot be offered anything.
+        let negotiates = known.kind == PeerKind::Native;
+        if rights.contains(&PeerRight::Publish) {
+            if negotiates {
+                self.command(peer, PeerCommand::AllowPublishing)?;
+            }
+        } else {
+            let reason = "the right to publish was taken away";
+            self.unpublish_all(now, peer, reason);
+            self.end_session_microphone(now, peer, Some(reason));
         }
         self.effects.signal_peer(peer, ServerMessage::Rights { rights });
         self.peer_changed(peer);
@@ -106,14 +116,8 @@ impl Session {
     }
 
     /// `PATCH …/peers/{peer_id}`.
-    pub(super) fn update_peer(
-        &mut self,
-        now: Now,
-        peer: PeerId,
-        role: Option<Role>,
-        rights: Option<Rights>,
-        max_bitrate_kbps: Option<u32>,
-    ) -> Result<(), RequestError> {
+    pub(super) fn update_peer(&mut self, now: Now, update: UpdatePeer) -> Result<(), RequestError> {
+        let UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone } = update;
         if self.peers.get(peer).is_none() {
             return Err(no_peer(peer));
         }
@@ -123,7 +127,10 @@ impl Session {
         if let Some(kbps) = max_bitrate_kbps {
             self.set_max_bitrate(peer, Some(kbps).filter(|kbps| *kbps > 0))?;
         }
-        rights.map_or(Ok(()), |rights| self.set_rights(now, peer, rights))
+        if let Some(rights) = rights {
+            self.set_rights(now, peer, rights)?;
+        }
+        session_microphone.map_or(Ok(()), |enabled| self.set_session_microphone(now, peer, enabled))
     }
 
     /// Changes what a peer is sent at most.

@@ -381,8 +381,9 @@ impl Session {
             height: size.map(|(_, height)| height),
             codec: info.as_ref().filter(|_| size.is_some()).map(|info| info.codec),
             fps: info.as_ref().map_or(0, |info| info.fps),
-            cursor: info.map_or(CursorMode::Embedded, |info| info.cursor),
+            cursor: info.as_ref().map_or(CursorMode::Embedded, |info| info.cursor),
             input: self.target_of(shown).is_some(),
+            microphone: info.is_some_and(|info| info.microphone),
             publisher: self.published.peer_of(&shown.source),
         })
     }

@@ -20,7 +20,7 @@ use common::signal::StreamInfo;
 use common::slots::{self, SourceState, rendition_height, rendition_name};
 use common::spec::SourceSpec;
 
-use crate::feed::{Demand, Tapping};
+use crate::feed::{Demand, Listening, Tapping};
 use crate::link::ReplyTo;
 use crate::peer::{Binding, FeedId};
 use crate::source::{HostStatus, Info, Running, SourceKey};
@@ -135,6 +135,8 @@ pub struct SourceEntry {
     pub audio: Feed,
     /// Lets others encode it anew.
     pub tapping: Option<Tapping>,
+    /// Lets others inside the streamer hear its sound.
+    pub listening: Option<Listening>,
     /// The feeds of its renditions, by their lines.
     pub renditions: BTreeMap<u32, Feed>,
     /// Who waits for it to run.
@@ -157,6 +159,7 @@ impl SourceEntry {
             low: None,
             audio,
             tapping: None,
+            listening: None,
             renditions: BTreeMap::new(),
             waiting: Vec::new(),
             since: None,

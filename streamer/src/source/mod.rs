@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::clipboard::{ClipboardType, Content, InvalidContent, Wanted};
 use common::event::Happening;
 use common::exit::ExitReason;
+use common::id::PeerId;
 use common::input::{Actor, CursorShape};
 use common::ipc::Code;
 use common::media::VideoCodec;
@@ -30,7 +31,7 @@ use common::slots::{HostStream, Pixel, Reader, Window};
 use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::feed::{AudioOutlet, Tap, VideoOutlet};
+use crate::feed::{AudioOutlet, Listener, Tap, VideoOutlet};
 use crate::input::Motors;
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
@@ -268,6 +269,10 @@ pub trait Running: Send {
     fn frames(&self) -> Option<Arc<Frames>> {
         None
     }
+    /// Its recording device, if it has programs that peers can speak to.
+    fn microphone(&self) -> Option<Arc<dyn Microphone>> {
+        None
+    }
 }
 
 /// Properties of a source.
@@ -283,6 +288,8 @@ pub struct Info {
     pub cursor: CursorMode,
     /// Takes input.
     pub input: bool,
+    /// Its programs can hear peers.
+    pub microphone: bool,
     /// Codec of its video.
     pub codec: VideoCodec,
     /// The window, if it is one.
@@ -316,6 +323,14 @@ pub trait Windows: Send + Sync {
     /// # Errors
     /// [`Error::NoWindow`], or the reason why the capture did not start; then nothing of it is left running.
     fn open(&self, spec: &WindowSpec, outlets: Outlets) -> Result<Box<dyn Running>, Error>;
+}
+
+/// The recording device of a desktop. All peers that are plugged in are heard at once.
+pub trait Microphone: Send + Sync {
+    /// Programs hear what the returned listener hears, until the peer is unplugged or plugged in again.
+    fn plug(&self, peer: PeerId) -> Listener;
+    /// Programs hear this peer no more.
+    fn unplug(&self, peer: PeerId);
 }
 
 /// The clipboard of a session.

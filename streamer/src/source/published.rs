@@ -25,6 +25,7 @@ impl Known {
             audio: false,
             cursor: CursorMode::Embedded,
             input: false,
+            microphone: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,

@@ -1,13 +1,15 @@
 //! Sound: a real server, a real player.
 
 use std::f64::consts::TAU;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use common::id::PeerId;
+use streamer::encode::audio::OpusEncoder;
 use streamer::feed::{AudioOutlet, AudioUnit, Demand};
 use streamer::source::desktop::sound::Sound;
 use streamer::stats::SourceCounters;
@@ -31,7 +33,7 @@ impl Listener {
         let publish = move |unit| sender.send(unit).unwrap();
         let outlet = AudioOutlet::new(Arc::clone(&demand), Instant::now(), publish);
         let started = Instant::now();
-        let sound = Sound::start(dir.path(), outlet, Arc::clone(&counters)).unwrap();
+        let sound = Sound::start(dir.path(), outlet, Arc::clone(&counters), true).unwrap();
         assert!(started.elapsed() < Duration::from_millis(50), "nobody waits for the sound server");
         Self { sound, demand, counters, packets, dir }
     }
@@ -133,6 +135,75 @@ fn without_listeners_nothing_is_encoded_and_a_listener_hears_at_once() {
     play(&listener.sound, Duration::from_millis(300));
     assert!(listener.packets.recv_timeout(PATIENCE).is_ok());
     listener.demand.remove_watcher();
+}
+
+/// Whether the sink that peers speak into sleeps.
+fn peers_sleep(listener: &Listener) -> bool {
+    let mut list = Command::new("pactl");
+    list.args(["--server", listener.sound.address(), "list", "short", "sinks"]);
+    let output = list.output().unwrap();
+    let sinks = String::from_utf8(output.stdout).unwrap();
+    sinks.lines().any(|line| line.contains("peers") && line.contains("SUSPENDED"))
+}
+
+#[test]
+fn programs_record_silence_until_a_peer_is_plugged_in_and_without_a_program_nothing_runs() {
+    let listener = Listener::start();
+    until("the server", || listener.server());
+    let microphone = listener.sound.microphone().unwrap();
+    let mut heard = microphone.plug(PeerId::unique());
+    let mut encoder = OpusEncoder::new().unwrap();
+    let mut n = 0u32;
+    // A whistle of 10 ms, each time.
+    let mut whistle = || {
+        let sample = |i: usize| {
+            let at = f64::from(n) * 480.0 + (i / 2) as f64;
+            ((at / 48_000.0 * 1000.0 * TAU).sin() * 8000.0) as i16
+        };
+        let payload = encoder.encode(&std::array::from_fn::<_, 960, _>(sample)).unwrap();
+        n += 1;
+        Arc::new(AudioUnit { captured: Instant::now(), time: u64::from(n) * 480, marker: false, payload })
+    };
+    until("nobody records, so nothing runs", || {
+        heard(&whistle());
+        peers_sleep(&listener).then_some(())
+    });
+
+    let mut recorder = Command::new("parec")
+        .args(["--format=s16le", "--rate=48000", "--channels=1", "--latency-msec=20"])
+        .args(["--server", listener.sound.address()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut recorded = recorder.stdout.take().unwrap();
+    // Half a second of the whistle, at its pitch.
+    let mut loud = Vec::new();
+    let mut block = [0; 960];
+    let deadline = Instant::now() + PATIENCE;
+    while loud.len() < 24_000 {
+        assert!(Instant::now() < deadline, "the whistle is recorded");
+        // The recorder gives a block when its time has come, which paces this loop as well.
+        recorded.read_exact(&mut block).unwrap();
+        heard(&whistle());
+        let samples = block.as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample));
+        match samples.clone().any(|sample| sample.abs() > 4000) {
+            true => loud.extend(samples),
+            false => loud.clear(),
+        }
+    }
+    let rising = loud.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    assert!(
+        (480..=520).contains(&rising),
+        "1000 Hz cross zero upwards 500 times in half a second, not {rising}"
+    );
+    recorder.kill().unwrap();
+    recorder.wait().unwrap();
+    until("nobody records any more", || {
+        heard(&whistle());
+        peers_sleep(&listener).then_some(())
+    });
+    microphone.unplug(PeerId::unique());
+    assert!(heard(&whistle()), "another one is not meant");
 }
 
 #[test]

@@ -1,14 +1,19 @@
 /** Pages that publish their camera and microphone, and pages that see and hear them. */
 
 import assert from "node:assert/strict";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { join as joinPath } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { inbound, launch, openPage } from "./support/browser.js";
+import { Network } from "./support/network.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
 const FAKE_DEVICES = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 const ROOM = "room";
+/** Samples of a second that a program of the desktop records, mono. */
+const RATE = 48_000;
 
 let server: Server;
 let browser: Browser;
@@ -94,4 +99,103 @@ test("the slot of a page that is closed is free for another", async () => {
   const second = await publish(await join(), "Dan");
   assert.equal(second.slot, first.slot);
   await until("the other one is seen", async () => (await sources(watcher)).includes("dan"));
+});
+
+/** How loud the last two seconds are that were recorded: the largest sample; -1 while there are fewer. */
+function loudness(file: string): number {
+  const bytes = 2 * 2 * RATE;
+  const size = existsSync(file) ? statSync(file).size : 0;
+  if (size < bytes) return -1;
+  const tail = Buffer.alloc(bytes);
+  const fd = openSync(file, "r");
+  readSync(fd, tail, 0, bytes, size - (size % 2) - bytes);
+  closeSync(fd);
+  return Math.max(...Array.from({ length: bytes / 2 }, (_, i) => Math.abs(tail.readInt16LE(2 * i))));
+}
+
+test("what a page hears by its microphone is recorded by a program of the desktop, while its button is on", async () => {
+  const file = joinPath(server.dir, "recorded.raw");
+  const command = `exec parec --format=s16le --rate=${String(RATE)} --channels=1 > ${file}`;
+  await server.create("studio", { type: "desktop", width: 640, height: 360, fps: 5, command });
+  await until("silence is recorded", () => loudness(file) === 0, 20_000);
+  const page = await openPage(browser, new URL("s/studio", server.url).href, ["microphone"]);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  const button = page.locator("[data-testid=tool-microphone]");
+  await page.mouse.move(640, 2);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  await button.click();
+  await until("the button says that programs hear it", async () =>
+    /programs hear you/.test((await button.getAttribute("aria-label")) ?? ""),
+  );
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  await until("the browser's beeps are recorded", () => loudness(file) > 1000, 20_000);
+
+  await page.mouse.move(640, 2);
+  await button.click();
+  await until("silence is recorded again", () => loudness(file) === 0, 20_000);
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+
+  await button.click();
+  await until("it is heard again", () => loudness(file) > 1000, 20_000);
+  const { peers } = await server.json<{ peers: { id: string; session_microphone: boolean }[] }>(
+    "GET",
+    "api/streamers/studio/peers",
+  );
+  assert.deepEqual(peers.map((peer) => peer.session_microphone), [true]);
+  await server.json("PATCH", `api/streamers/studio/peers/${peers[0]?.id ?? ""}`, { rights: [] });
+  await page.waitForSelector("[data-testid=microphone-notice]");
+  assert.match(await page.innerText("[data-testid=microphone-notice]"), /right to publish/);
+  assert.ok(await button.isDisabled());
+  assert.match((await button.getAttribute("aria-label")) ?? "", /may not/);
+  await until("nothing is recorded any more", () => loudness(file) === 0, 20_000);
+  await page.context().close();
+});
+
+test("a page that may not have the microphone says so in words", async () => {
+  const page = await openPage(browser, new URL("s/studio", server.url).href);
+  await page.evaluate(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+  });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.mouse.move(640, 2);
+  await page.click("[data-testid=tool-microphone]");
+  await page.waitForSelector("[data-testid=microphone-notice]");
+  assert.match(await page.innerText("[data-testid=microphone-notice]"), /does not allow this page the microphone/);
+  await page.context().close();
+});
+
+/** Shows a source in an element of its own, and says how wide its picture is; 0 while there is none. */
+async function width(page: Page, source: string): Promise<number> {
+  return page.evaluate((source) => {
+    const id = `width-of-${source}`;
+    const view = [...(window.oriel?.client.slots.values() ?? [])].find(({ info }) => info?.source === source);
+    if (view === undefined) return 0;
+    let video = document.querySelector<HTMLVideoElement>(`#${id}`);
+    if (video === null) {
+      video = document.createElement("video");
+      video.id = id;
+      video.muted = true;
+      document.body.append(video);
+    }
+    if (video.srcObject !== view.stream) {
+      video.srcObject = view.stream;
+      void video.play().catch(() => undefined);
+    }
+    return video.videoWidth;
+  }, source);
+}
+
+test("a page on a narrow link gets the small layer, others the large one, and it too once the link is wide", async () => {
+  const network = await Network.start(server);
+  const [publisher, wide] = [await join(), await join()];
+  const narrow = await openPage(browser, new URL(`s/${ROOM}`, network.url).href);
+  await narrow.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 20_000 });
+  await publish(publisher, "Eve");
+  for (const page of [wide, narrow]) await until("it sees all of it", async () => (await width(page, "eve")) === 640, 40_000);
+  await network.rules({ down: { rate_kbps: 300, queue_ms: 300 } });
+  await until("the narrow one gets the small layer", async () => (await width(narrow, "eve")) === 160, 40_000);
+  assert.equal(await width(wide, "eve"), 640, "the other one does not");
+  await network.rules({});
+  await until("it gets the large one again", async () => (await width(narrow, "eve")) === 640, 60_000);
+  await Promise.all([publisher, wide, narrow].map((page) => page.context().close()));
 });

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::person::PeerRight;
+use common::id::PeerId;
+use common::person::{PeerRight, Rights};
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage, SlotState, StreamInfo};
 use common::slots::{SourceList, SourceState};
 use harness::{Server, eventually};
@@ -30,7 +31,10 @@ fn room(server: &Server, slots: u8) {
 #[derive(Default)]
 struct Seen {
     connected: bool,
+    id: Option<PeerId>,
     offer: Option<String>,
+    offers: usize,
+    rights: Rights,
     /// What slots show, by slot.
     streams: BTreeMap<u8, StreamInfo>,
     states: BTreeMap<u8, SlotState>,
@@ -201,7 +205,15 @@ impl Room {
 
 fn signal(seen: &mut Seen, message: ServerMessage) {
     match message {
-        ServerMessage::Offer { sdp } => seen.offer = Some(sdp),
+        ServerMessage::Welcome { peer_id, rights, .. } => {
+            seen.id = Some(peer_id);
+            seen.rights = rights;
+        }
+        ServerMessage::Rights { rights } => seen.rights = rights,
+        ServerMessage::Offer { sdp } => {
+            seen.offer = Some(sdp);
+            seen.offers += 1;
+        }
         ServerMessage::StreamsInfo { streams } => {
             seen.streams = streams.into_iter().map(|info| (info.slot, info)).collect();
         }
@@ -340,6 +352,48 @@ fn who_may_not_publish_is_refused() {
 }
 
 #[test]
+fn a_right_that_is_granted_later_costs_one_offer_and_then_the_peer_publishes() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    room.swarm.set_rights([PeerRight::Chat].into());
+    let peer = room.join();
+    room.swarm.set_rights(PeerRight::ALL.into());
+    let other = room.join();
+    assert_eq!(room.publish(other), Some(0));
+    room.until("the peer sees the other", |room| room.pictures(peer) > 5);
+
+    let path = format!("/api/streamers/room/peers/{}", room.seen[peer].id.unwrap());
+    let grant = |rights: &str| {
+        let change = format!(r#"{{"rights": {rights}}}"#);
+        server.send("PATCH", &path, "application/json", change.as_bytes()).expect(204);
+    };
+    grant(r#"["publish"]"#);
+    room.until("it is told", |room| room.seen[peer].rights.contains(&PeerRight::Publish));
+    // At once, as a page does: the sections may still be on their way.
+    room.tell_publish(peer, PublishKind::Camera);
+    room.until("it is published", |room| !room.seen[peer].published.is_empty());
+    room.until("the sections are offered", |room| room.seen[peer].offers == 2);
+    let before = room.pictures(peer);
+    let camera = Camera::new(room.place(peer, PublishKind::Camera), 77);
+    room.cameras.insert(peer, camera);
+    room.until("the other sees it", |room| room.pictures(other) > 20);
+    assert!(room.pictures(peer) > before, "what it sees goes on");
+    assert_eq!(room.seen[peer].units.len(), 1, "it does not get its own");
+
+    // Taken away and granted again, it has its sections already.
+    grant("[]");
+    room.until("its source is gone", |room| room.source_in(other, 1).is_none());
+    grant(r#"["publish"]"#);
+    room.until("it is told again", |room| room.seen[peer].rights.contains(&PeerRight::Publish));
+    room.tell_publish(peer, PublishKind::Camera);
+    let before = room.pictures(other);
+    room.until("the other sees it again", |room| room.pictures(other) > before + 10);
+    assert_eq!((room.seen[peer].offers, room.seen[other].offers), (2, 1));
+    assert!(room.seen[peer].errors.is_empty() && !room.seen[peer].gone);
+}
+
+#[test]
 fn a_hostile_publisher_costs_nobody_else_a_picture() {
     let server = Server::start();
     room(&server, 3);
@@ -394,4 +448,58 @@ fn who_never_sends_a_keyframe_is_asked_for_one_ever_less_often_and_shows_nothing
     assert_eq!(room.pictures(watcher), 0);
     room.obedient = true;
     room.until("it shows something once it has sent one", |room| room.pictures(watcher) > 5);
+}
+
+#[test]
+fn ten_that_join_at_once_cost_ten_negotiations() {
+    let server = Server::start();
+    room(&server, 4);
+    let mut room = Room::new(&server);
+    let there = room.join();
+    assert_eq!(room.publish(there), Some(0));
+    let came: Vec<usize> = (0..10).map(|_| room.swarm.join().unwrap()).collect();
+    room.seen.resize_with(11, Seen::default);
+    room.until("all are connected and see who was there", |room| {
+        came.iter().all(|peer| room.seen[*peer].connected && room.pictures(*peer) > 3)
+    });
+    // What one of them shows costs none.
+    assert_eq!(room.publish(came[4]), Some(1));
+    room.until("all see the new one", |room| {
+        came.iter().filter(|peer| **peer != came[4]).all(|peer| room.seen[*peer].units.len() == 2)
+    });
+    assert_eq!(room.seen.iter().map(|seen| seen.offers).sum::<usize>(), 11);
+}
+
+#[test]
+fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    let [hostile, honest, watcher] = [room.join(), room.join(), room.join()];
+    assert_eq!(room.publish(honest), Some(0));
+    assert_eq!(room.publish(hostile), Some(1));
+    room.until("pictures come", |room| room.seen[watcher].units.len() == 2);
+    let mut flood = room.cameras.remove(&hostile).unwrap();
+    let of_honest = |room: &Room| {
+        let slot = &room.seen[watcher].streams[&0];
+        assert_eq!(slot.publisher, room.seen[honest].id);
+        room.seen[watcher].units.values().map(|(units, _)| *units).max().unwrap()
+    };
+    let before = of_honest(&room);
+    let started = Instant::now();
+    // Whole pictures, each larger than a screen needs, three hundred a second.
+    while started.elapsed() < Duration::from_secs(3) {
+        for _ in 0..10 {
+            let mut packets = flood.picture(false);
+            for packet in &mut packets {
+                packet.payload = Bytes::from(vec![0x41; 1300]);
+            }
+            room.swarm.send_rtp(hostile, &packets);
+        }
+        room.go_on();
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let came = of_honest(&room) - before;
+    assert!(came as f64 > seconds * 15.0, "{came} pictures of the honest one in {seconds:.1} s");
+    assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
 }

@@ -8,6 +8,7 @@ pub mod edge;
 pub mod events;
 pub mod health;
 pub mod hosts;
+pub mod mp4;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
@@ -89,6 +90,7 @@ pub fn table() -> Vec<Entry> {
         entry("DELETE", "/api/streamers/{id}/sources/{name}", Admin, || {
             web::route().to(slots::remove_source)
         }),
+        entry("GET", "/api/streamers/{id}/streams/{name}.mp4", Viewer, || web::route().to(mp4::read)),
         entry("GET", "/api/streamers/{id}/peers", Viewer, || web::route().to(peers::list)),
         entry("PATCH", "/api/streamers/{id}/peers/{peer_id}", Admin, || web::route().to(peers::patch)),
         entry("DELETE", "/api/streamers/{id}/peers/{peer_id}", Admin, || web::route().to(peers::remove)),

@@ -33,7 +33,7 @@ use super::describe;
         super::rooms::create, super::rooms::list, super::rooms::get, super::rooms::delete,
         super::events::all, super::events::of_one,
         super::audit::audit, super::supervision::restart, super::supervision::logs,
-        super::session::snapshot, super::session::input, super::session::get_clipboard,
+        super::mp4::read, super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
         super::slots::sources, super::slots::add_source, super::slots::remove_source,

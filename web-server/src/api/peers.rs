@@ -25,7 +25,7 @@ pub async fn list(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(PeerList { peers: registry.get(&id.0).await?.peers }))
 }
 
-/// Change the role or the rights of a peer, or what it is sent at most.
+/// Change the role or the rights of a peer, what it is sent at most, or whether programs hear it.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -46,7 +46,8 @@ pub async fn patch(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     if body.0 == PeerPatch::default() {
-        return Err(ApiError::field("role", "a change names a role, rights or max_bitrate_kbps"));
+        let message = "a change names role, rights, max_bitrate_kbps or session_microphone";
+        return Err(ApiError::field("role", message));
     }
     validate_peer_bitrate(body.0.max_bitrate_kbps.filter(|kbps| *kbps > 0))?;
     registry.update_peer(&id.0, peer.0, body.0, &caller.right?.name()).await?;

@@ -43,10 +43,11 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
-const PEER_KINDS: [(PeerKind, &str); 5] = [
+const PEER_KINDS: [(PeerKind, &str); 6] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
     (PeerKind::Whip, "whip"),
+    (PeerKind::Mp4, "mp4"),
     (PeerKind::Multistream, "multistream"),
     (PeerKind::MultiWebrtc, "multi-webrtc"),
 ];

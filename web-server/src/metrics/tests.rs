@@ -22,6 +22,7 @@ fn streamer(id: &str) -> Streamer {
         user_id: None,
         rights: common::person::Rights::new(),
         max_bitrate_kbps: None,
+        session_microphone: false,
         token_id: None,
     };
     let value = json!({

@@ -165,17 +165,21 @@ impl Handle {
         patch: PeerPatch,
         by: &str,
     ) -> Result<(), OperationError> {
-        let PeerPatch { role, rights, max_bitrate_kbps } = patch;
+        let PeerPatch { role, rights, max_bitrate_kbps, session_microphone } = patch;
         let role_now = role.map(|role| format!("{role:?}").to_lowercase());
         let rights_now = rights.as_ref().map(describe_rights);
         let most_now = max_bitrate_kbps.map(|kbps| match kbps {
             0 => "any bitrate".to_owned(),
             kbps => format!("at most {kbps} kbit/s"),
         });
-        let changes: Vec<_> = role_now.into_iter().chain(rights_now).chain(most_now).collect();
+        let microphone_now = session_microphone
+            .map(|on| format!("microphone of the session {}", if on { "on" } else { "off" }));
+        let changes = [role_now, rights_now, most_now, microphone_now];
+        let changes: Vec<_> = changes.into_iter().flatten().collect();
         let detail = format!("peer {peer}: {}", changes.join("; "));
         let outcome = Outcome::audited(AuditAction::RoleChanged, by, Some(detail));
-        self.perform(id, UpdatePeer { peer, role, rights, max_bitrate_kbps }, move |(): &()| outcome).await
+        let update = UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone };
+        self.perform(id, update, move |(): &()| outcome).await
     }
 
     /// Removes a peer, as `by` wishes.

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use common::id::PeerId;
 use common::ipc::{
-    Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, ServerIpcMessage,
+    Attach, Decoder, FrameError, Hello, HelloReply, Json, PROTOCOL, Purpose, Refusal, ServerIpcMessage,
     StreamerIpcMessage, encode,
 };
 use common::media_socket::AttachMedia;
@@ -52,6 +53,24 @@ impl LinkError {
     pub fn is_not_there_yet(&self) -> bool {
         use io::ErrorKind::{ConnectionRefused, NotFound};
         matches!(self, LinkError::Io(e) if matches!(e.kind(), NotFound | ConnectionRefused))
+    }
+}
+
+/// A stream for one reader. Dropping it ends the reader.
+pub struct Media {
+    stream: Stream,
+}
+
+impl Media {
+    /// The next bytes; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let mut bytes = BytesMut::with_capacity(READ_SIZE);
+        let mut reader = &self.stream;
+        let read = reader.read_buf(&mut bytes).await?;
+        Ok((read > 0).then(|| bytes.freeze()))
     }
 }
 
@@ -111,6 +130,17 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Makes it the connection for the stream that a peer reads.
+    ///
+    /// # Errors
+    /// The streamer has closed it.
+    pub async fn attach(mut self, peer: PeerId) -> Result<Media, LinkError> {
+        self.unsent.extend_from_slice(&encode(&Attach { peer })?);
+        let mut writer = &self.stream;
+        writer.write_all(&self.unsent).await?;
+        Ok(Media { stream: self.stream })
     }
 
     /// Takes `message` for sending, which [`Self::next`] does.

@@ -36,7 +36,7 @@ use common::exit::{ExitReason, StreamerExit};
 use common::id::{PeerId, StreamerId};
 use common::ipc::request::RemovePeer;
 use common::ipc::{
-    AnyRequest, Payload, Request, RequestError, SessionState, Settings, StreamerIpcMessage, Tell,
+    AnyRequest, Payload, Purpose, Request, RequestError, SessionState, Settings, StreamerIpcMessage, Tell,
 };
 use common::spec::StreamerSpec;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -44,6 +44,7 @@ use tracing::Instrument;
 
 use crate::hosts::Hosts;
 use crate::ice_tcp;
+use crate::rundir::RunDir;
 pub use launch::{Launcher, LogSettings};
 
 use crate::user::SessionUser;
@@ -51,6 +52,7 @@ use homes::Homes;
 use users::NoneLeft;
 
 use ask::{Answer, AskError, Ticket};
+use link::{Connection, LinkError, Media};
 
 /// Commands that wait for a streamer's connection. Full means that the streamer does not read: requests are
 /// refused with [`AskError::Busy`], signalling of viewers waits, which slows only them.
@@ -156,6 +158,7 @@ enum Command {
 /// Talks to one streamer; stays valid, if useless, after its end.
 #[derive(Debug, Clone)]
 pub struct Handle {
+    dir: RunDir,
     control: mpsc::Sender<Command>,
     bulk: mpsc::Sender<bulk::Command>,
     stop: Arc<watch::Sender<Option<String>>>,
@@ -223,6 +226,14 @@ impl Handle {
         if let Err(error) = self.control.try_send(command) {
             tracing::debug!(%peer, %error, "a streamer was not told that a viewer left");
         }
+    }
+
+    /// A connection for the stream that a peer reads ([`common::ipc::Join::Mp4`]).
+    ///
+    /// # Errors
+    /// The streamer is gone.
+    pub async fn attach(&self, peer: PeerId) -> Result<Media, LinkError> {
+        Connection::open(&self.dir, Purpose::Reader).await?.attach(peer).await
     }
 
     /// Has another process take the place of this generation's. If that one still runs it is told to end first, and
@@ -296,6 +307,10 @@ pub(crate) fn unsupervised() -> (Handle, Requests) {
     let (control_sender, control) = mpsc::channel(COMMANDS);
     let (bulk, _) = mpsc::channel(BULK_COMMANDS);
     let handle = Handle {
+        dir: RunDir::of(
+            std::path::Path::new("/nonexistent"),
+            &StreamerId::parse("none").expect("a good name"),
+        ),
         control: control_sender,
         bulk,
         stop: watch::Sender::new(None).into(),

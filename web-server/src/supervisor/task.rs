@@ -97,6 +97,7 @@ impl Supervisor {
         let (stop_sender, stop) = watch::channel(None);
         let (replace_sender, replace) = watch::channel(None);
         let (halt_sender, halt) = watch::channel(None);
+        let dir = RunDir::of(&plan.run_root, &plan.id);
         let supervisor = Self {
             id: plan.id.clone(),
             plan,
@@ -112,6 +113,7 @@ impl Supervisor {
             turn: None,
         };
         let handle = Handle {
+            dir,
             control,
             bulk,
             stop: stop_sender.into(),

@@ -14,6 +14,7 @@ import { statusOf } from "./status";
 import { Toolbar } from "./Toolbar";
 import { type Panel, toolsOf } from "./tools";
 import { useFullscreen } from "./useFullscreen";
+import { useMicrophone } from "./useMicrophone";
 import { type SessionView, useSession } from "./useSession";
 import { useSettings } from "./useSettings";
 import { type Fitted, useFitting, useInputEvents, useMayList } from "./useViewing";
@@ -43,6 +44,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     document.title = `${client.streamerId} – Oriel`;
   }, [client]);
 
+  const microphone = useMicrophone(client);
   const soundOffered = session.hasSound && settings.muted && live;
   const toPicture = (): void => {
     setPanel("none");
@@ -53,6 +55,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     views,
     session,
     settings,
+    microphone,
     steers: role === "controller" && session.inControl && !settings.watchOnly,
     // Where there is room beside the picture it is offered there.
     offersSound: soundOffered && room === "none",
@@ -95,6 +98,11 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       {arrangement.notice !== null && (
         <p className="notice" role="status" data-testid="notice">
           {arrangement.notice}
+        </p>
+      )}
+      {microphone.trouble !== null && (
+        <p className="notice" role="status" data-testid="microphone-notice">
+          {microphone.trouble}
         </p>
       )}
       <HostNotice client={client} />

@@ -3,6 +3,7 @@
 import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { SOUND_OFFER } from "./SoundOffer";
 import type { Tool } from "./Toolbar";
+import type { Microphone } from "./useMicrophone";
 import type { SessionView } from "./useSession";
 import type { Settings } from "./useSettings";
 import type { Fitted } from "./useViewing";
@@ -18,6 +19,8 @@ export type Toolbox = {
   readonly views: Views;
   readonly session: SessionView;
   readonly settings: Settings;
+  /** What the session's programs hear of this peer. */
+  readonly microphone: Microphone;
   /** This peer may steer, and wants to. */
   readonly steers: boolean;
   /** There is sound that is still muted, and no room beside the picture to offer it. */
@@ -43,6 +46,7 @@ export type Toolbox = {
 export function toolsOf(box: Toolbox): readonly Tool[] {
   return [
     sound(box),
+    ...(box.session.hasMicrophone ? [microphone(box)] : []),
     pointerLock(box),
     ...(TOUCH_SCREEN ? [touch(box)] : []),
     clipboard(box),
@@ -67,6 +71,27 @@ function sound({ session, settings: { muted, setMuted }, offersSound, soundOffer
     use: () => {
       setMuted(!muted);
     },
+  };
+}
+
+function microphone({ session: { role, rights }, microphone: { device, heard, toggle } }: Toolbox): Tool {
+  const may = role === "controller" && rights.includes("publish");
+  const open = device.kind === "on" || device.kind === "opening";
+  const label = !may
+    ? "You may not speak to the session's programs"
+    : heard
+      ? "The session's programs hear you: microphone off"
+      : open
+        ? "The microphone is being turned on: turn it off"
+        : "Let the session's programs hear your microphone";
+  return {
+    id: "microphone",
+    icon: open ? "microphone" : "microphone-off",
+    label,
+    pressed: open,
+    highlighted: heard,
+    disabled: !may && !open,
+    use: toggle,
   };
 }
 

@@ -5,6 +5,7 @@ import type {
   InputController,
   NetworkPath,
   OrielClient,
+  PeerRight,
   Role,
   SlotView,
   StreamInfo,
@@ -38,6 +39,10 @@ export type SessionView = {
   readonly hasPicture: boolean;
   readonly input: InputController | null;
   readonly role: Role | null;
+  /** The session has programs that could hear a microphone. */
+  readonly hasMicrophone: boolean;
+  /** What this peer may do among the others. */
+  readonly rights: readonly PeerRight[];
   /** This peer may steer now. */
   readonly inControl: boolean;
   /** What the network allows. */
@@ -51,6 +56,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
   const { arrangement, input, hasPicture } = useViews(views);
   const slots = useClientValue(client, "slots", (current) => current.slots);
   const role = useClientValue(client, "role", (current) => current.role);
+  const rights = useClientValue(client, "rights", (current) => current.rights);
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const path = useClientValue(client, "path", (current) => current.path);
@@ -71,9 +77,11 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     several: arrangement.order.length > 1,
     hasWindows: [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null),
     hasSound: info !== null && info.audioMid !== null,
+    hasMicrophone: [...slots.values()].some((view) => view.info?.microphone === true),
     hasPicture,
     input,
     role,
+    rights,
     inControl,
     path,
     watchers: participants.map(nameOf),

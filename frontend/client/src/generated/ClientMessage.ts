@@ -92,7 +92,11 @@ name?: string, } | { "type": "unpublish",
 /**
  * What.
  */
-kind: PublishKind, } | { "type": "chat", 
+kind: PublishKind, } | { "type": "session-microphone", 
+/**
+ * They hear it.
+ */
+enabled: boolean, } | { "type": "chat", 
 /**
  * 1 to 2000 characters.
  */

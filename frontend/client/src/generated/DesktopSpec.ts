@@ -45,6 +45,10 @@ display?: string | null,
  */
 audio: boolean, 
 /**
+ * Give its programs a microphone, which peers can speak into; needs `audio`.
+ */
+microphone: boolean, 
+/**
  * Who draws the mouse cursor.
  */
 cursor: CursorMode, };

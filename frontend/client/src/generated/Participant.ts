@@ -47,4 +47,8 @@ handRaised: boolean,
 /**
  * It has control, where one at a time has it.
  */
-holdsControl: boolean, };
+holdsControl: boolean, 
+/**
+ * The desktop's programs hear its microphone while it publishes one.
+ */
+sessionMicrophone: boolean, };

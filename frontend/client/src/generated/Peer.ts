@@ -44,6 +44,10 @@ user_id?: string,
  */
 rights: Array<PeerRight>, 
 /**
+ * The desktop's programs hear its microphone while it publishes one.
+ */
+session_microphone: boolean, 
+/**
  * The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
  */
 token_id?: TokenId, 

@@ -150,6 +150,14 @@ kind: PublishKind,
 /**
  * The reason, for people, if the peer has not asked for it.
  */
+reason?: string, } | { "type": "session-microphone", 
+/**
+ * They hear it.
+ */
+enabled: boolean, 
+/**
+ * The reason, for people, if the peer has not asked for it.
+ */
 reason?: string, } | { "type": "publish-layers", 
 /**
  * Of what.

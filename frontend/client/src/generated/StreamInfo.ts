@@ -65,6 +65,10 @@ cursor: CursorMode,
  */
 input: boolean, 
 /**
+ * Whether its programs can hear the microphones of peers.
+ */
+microphone: boolean, 
+/**
  * The peer that publishes it, if one does. That peer itself does not receive it.
  */
 publisher?: PeerId, };

@@ -13,6 +13,8 @@ export class SlotWishes {
   handRaised = false;
   /** This client has muted its microphone. */
   muted = false;
+  /** The session's programs are to hear this client's microphone. */
+  sessionMicrophone = false;
 
   isPaused(slot: number): boolean {
     return this.#paused.has(slot);
@@ -50,6 +52,7 @@ export class SlotWishes {
     const said: ClientMessage[] = [];
     if (this.handRaised) said.push({ type: "raise-hand", raised: true });
     if (this.muted) said.push({ type: "set-muted", muted: true });
+    if (this.sessionMicrophone) said.push({ type: "session-microphone", enabled: true });
     return [...switches, ...pauses, ...said];
   }
 }

@@ -33,6 +33,7 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   "muted-by": { peerId: "string", kind: "string" },
   published: { kind: "string", source: "string" },
   unpublished: { kind: "string" },
+  "session-microphone": { enabled: "boolean" },
   "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };

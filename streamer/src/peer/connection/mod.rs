@@ -269,6 +269,11 @@ impl Connection {
         self.intake.get_or_insert_with(|| Intake::new(now));
     }
 
+    /// The peer may publish, by sections that have been offered.
+    pub fn allows_publishing(&self) -> bool {
+        self.intake.is_some()
+    }
+
     /// Offers candidates with these addresses in place of our own of the same family, for a 1:1 NAT that forwards them to us.
     pub fn set_public_ips(&mut self, ips: &[IpAddr]) {
         self.public_ips = ips.to_vec();

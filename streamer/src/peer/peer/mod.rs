@@ -28,7 +28,7 @@ use super::multi_webrtc;
 use super::offers::Offers;
 use super::pace::Pace;
 use super::parts::Parts;
-use super::publishing::Publishing;
+use super::publishing::{Outlet, Publishing};
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
 use super::wire::Wire;
@@ -110,6 +110,8 @@ pub struct Peer {
     publishing: Option<Box<Publishing>>,
     /// Its media socket, which takes over while the connection is not up.
     wire: Option<Box<Wire>>,
+    /// What it publishes as soon as the sections for it are agreed on; one of a kind.
+    early: Vec<Outlet>,
 }
 
 /// Rate limits of one peer.
@@ -199,6 +201,7 @@ impl Peer {
             page,
             publishing: begun.publishing,
             wire: None,
+            early: Vec::new(),
         };
         if accepts {
             peer.agree();

@@ -109,18 +109,36 @@ impl Peer {
         self.offers.due(&active(&self.slots))
     }
 
+    /// The peer may publish from now on: another offer is due, unless an earlier one has the sections for it.
+    pub fn allow_publishing(&mut self) {
+        if !self.connection.allows_publishing() {
+            self.offers.allow_publishing();
+        }
+    }
+
+    /// True while the sections in which the peer may publish are on their way: they are not agreed on yet.
+    pub(super) fn awaits_sections(&self) -> bool {
+        let offered = self.offers.outstanding() && self.connection.allows_publishing();
+        self.publishing.is_none() && (offered || self.offers.owes_publishing())
+    }
+
     /// Makes another offer. Takes long; see [`crate::peer::negotiator`].
     ///
     /// # Errors
     /// When `rtc` refuses.
     pub fn offer(&mut self, now: Instant) -> Result<String, Error> {
-        for (n, slot) in self.slots.iter_mut().enumerate() {
+        let follows_slots = self.offers.offered().is_some();
+        for (n, slot) in self.slots.iter_mut().enumerate().filter(|_| follows_slots) {
             match slot.sender {
                 // At most MAX_SLOTS.
                 None if slot.binding.is_some() => slot.add_sections(&mut self.connection, n as SlotIndex)?,
                 None => {}
                 Some(index) => negotiate::set_sending(self.connection.pc(), index, slot.binding.is_some()),
             }
+        }
+        if self.offers.owes_publishing() {
+            negotiate::add_publishing_sections(self.connection.pc()).map_err(Error::slots)?;
+            self.connection.allow_publishing(now);
         }
         self.offers.made(active(&self.slots));
         self.connection.reoffer(now)

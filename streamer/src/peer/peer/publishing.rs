@@ -16,9 +16,14 @@ impl Peer {
         self.publishing.as_ref().is_some_and(|publishing| publishing.is_own(binding))
     }
 
-    /// Publishes what comes in a section from now on; slots that show the source it belongs to are emptied. False when there is no
-    /// such section.
+    /// Publishes what comes in a section from now on; slots that show the source it belongs to are emptied. If the section is offered
+    /// and not agreed on yet, that waits for the answer. False when there is no such section.
     pub fn publish(&mut self, now: Instant, outlet: Outlet, cx: &mut Context) -> bool {
+        if self.awaits_sections() {
+            self.early.retain(|early| early.kind != outlet.kind);
+            self.early.push(outlet);
+            return true;
+        }
         let Some(publishing) = &mut self.publishing else { return false };
         if !publishing.publish(outlet) {
             return false;
@@ -30,8 +35,14 @@ impl Peer {
         true
     }
 
+    /// What was to be published before there were sections for it, once it is known whether there are.
+    pub fn take_early(&mut self) -> Vec<Outlet> {
+        if self.awaits_sections() { Vec::new() } else { std::mem::take(&mut self.early) }
+    }
+
     /// Publishes it no longer.
     pub fn unpublish(&mut self, kind: PublishKind) {
+        self.early.retain(|early| early.kind != kind);
         if let Some(publishing) = &mut self.publishing {
             publishing.unpublish(kind);
         }

@@ -13,6 +13,7 @@ use common::signal::Role;
 use super::{PER_TURN, Place, Shard, schedule};
 use crate::peer::away::Deferred;
 use crate::peer::peer::{Context, Peer};
+use crate::peer::publishing::Outlet;
 use crate::peer::{Audience, Binding, Command, FeedId, Key, PeerCommand, Report};
 
 impl Shard {
@@ -168,13 +169,12 @@ impl Shard {
                 self.attach(now, key, attachment);
                 None
             }
+            PeerCommand::AllowPublishing => {
+                self.with(key, |peer, _| peer.allow_publishing());
+                None
+            }
             PeerCommand::Publish(outlet) => {
-                let kind = outlet.kind;
-                if self.with(key, |peer, cx| peer.publish(now, *outlet, cx)) == Some(false) {
-                    self.reports.send(Report::Unpublishable { peer: id, kind });
-                }
-                self.follow_published(key);
-                self.take_wishes(key);
+                self.publish(now, key, *outlet);
                 None
             }
             PeerCommand::Unpublish(kind) => {
@@ -188,6 +188,17 @@ impl Shard {
         }
         self.offer_if_due(key);
         self.after_input(now, key);
+    }
+
+    /// Publishes something that a peer sends.
+    pub(super) fn publish(&mut self, now: Instant, key: Key, outlet: Outlet) {
+        let Some(peer) = self.peers.get(&key).map(|entry| entry.id) else { return };
+        let kind = outlet.kind;
+        if self.with(key, |peer, cx| peer.publish(now, outlet, cx)) == Some(false) {
+            self.reports.send(Report::Unpublishable { peer, kind });
+        }
+        self.follow_published(key);
+        self.take_wishes(key);
     }
 
     /// Acts on a slot of a peer; `act` says whether there is such a slot. Returns the refusal if there is none.

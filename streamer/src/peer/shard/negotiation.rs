@@ -146,6 +146,9 @@ impl Shard {
             }
             Outcome::Agreed => {
                 self.with(key, |peer, cx| peer.negotiated(now, cx));
+                for outlet in self.with(key, |peer, _| peer.take_early()).unwrap_or_default() {
+                    self.publish(now, key, outlet);
+                }
             }
             Outcome::Refused(message) => {
                 self.reports.send(Report::Refused { peer: id, code: "bad_answer", message });

@@ -2,8 +2,10 @@
 
 mod heartbeat;
 mod lifecycle;
+mod microphone;
 mod peers;
 mod publishing;
+mod reading;
 mod room;
 mod slots;
 
@@ -25,8 +27,10 @@ use tokio::sync::oneshot;
 
 use super::effects::{RenditionStart, SourceStart};
 use super::*;
+use crate::feed::{Listener, NewListeners, Tap};
 use crate::input;
 use crate::media::Picture;
+use crate::mp4::reader::Ear;
 use crate::peer::{Command, FeedId, Report};
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
@@ -46,6 +50,8 @@ const TWO: &str = r#"{"source": {"type": "test"}, "sources": {"second": {"type":
 struct Lives {
     living: Vec<SourceName>,
     ended: Vec<SourceName>,
+    /// Peers that programs hear.
+    plugged: Vec<PeerId>,
 }
 
 /// A source that does nothing but live.
@@ -72,6 +78,7 @@ impl Running for Fake {
             audio: true,
             cursor: CursorMode::Embedded,
             input: false,
+            microphone: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,
@@ -89,6 +96,24 @@ impl Running for Fake {
     fn frames(&self) -> Option<Arc<Frames>> {
         self.frames.clone()
     }
+
+    fn microphone(&self) -> Option<Arc<dyn source::Microphone>> {
+        Some(Arc::new(Plugs(self.lives.clone())))
+    }
+}
+
+/// A microphone that notes who is plugged in.
+struct Plugs(Arc<Mutex<Lives>>);
+
+impl source::Microphone for Plugs {
+    fn plug(&self, peer: PeerId) -> Listener {
+        self.0.lock().unwrap().plugged.push(peer);
+        Box::new(|_| true)
+    }
+
+    fn unplug(&self, peer: PeerId) {
+        self.0.lock().unwrap().plugged.retain(|plugged| *plugged != peer);
+    }
 }
 
 /// A session, and what it wanted done since the test asked for it last.
@@ -104,6 +129,10 @@ struct Stage {
     renditions: Vec<RenditionStart>,
     /// What shards are to publish: of whom, in which shard, what.
     published: Vec<(PeerId, usize, PublishKind)>,
+    /// Players that read streams, with their feeds.
+    readers: Vec<(PeerId, Tap, Option<Ear>)>,
+    /// The ends of what they publish.
+    listeners: Vec<NewListeners>,
     input: Vec<input::Event>,
     work: Vec<Work>,
     heartbeats: Vec<StreamerStats>,
@@ -131,6 +160,8 @@ impl Stage {
             stopped: Vec::new(),
             renditions: Vec::new(),
             published: Vec::new(),
+            readers: Vec::new(),
+            listeners: Vec::new(),
             input: Vec::new(),
             work: Vec::new(),
             heartbeats: Vec::new(),
@@ -168,7 +199,12 @@ impl Stage {
                 }
                 Effect::Input(event) => self.input.push(event),
                 Effect::Rumble(..) => {}
-                Effect::Publish { shard, peer, kind, .. } => self.published.push((peer, shard, kind)),
+                Effect::Publish { shard, peer, kind, listeners, .. } => {
+                    self.published.push((peer, shard, kind));
+                    self.listeners.push(listeners);
+                }
+                Effect::OpenReader { peer, tap, ear } => self.readers.push((peer, tap, ear)),
+                Effect::CloseReader(peer) => self.readers.retain(|(reader, ..)| *reader != peer),
                 Effect::StartSource(start) => self.started.push(*start),
                 Effect::StopSource { source, .. } => self.stopped.push(source),
                 Effect::StartRendition(start) => self.renditions.push(start),

@@ -206,6 +206,7 @@ fn a_role_that_is_taken_away_takes_control_along() {
         role: Some(Role::Viewer),
         rights: None,
         max_bitrate_kbps: None,
+        session_microphone: None,
     });
     assert_eq!(stage.reply(&updated), Ok(()));
     assert!(stage.told(a).contains(&&ServerMessage::Role { role: Role::Viewer }));
@@ -220,6 +221,7 @@ fn a_role_that_is_taken_away_takes_control_along() {
         role: Some(Role::Viewer),
         rights: None,
         max_bitrate_kbps: None,
+        session_microphone: None,
     });
     assert_eq!(stage.reply(&unknown), Err("peer_not_found"));
 }

@@ -15,6 +15,11 @@ const LONG: Duration = Duration::from_secs(10);
 impl Stage {
     /// A peer that is connected, and may publish.
     fn publisher(&mut self, socket: u64, name: Option<&str>) -> PeerId {
+        self.publisher_as(Role::Viewer, socket, name)
+    }
+
+    /// The same, with a role.
+    pub(super) fn publisher_as(&mut self, role: Role, socket: u64, name: Option<&str>) -> PeerId {
         let display_name = name.map(str::to_owned);
         let person = Person { display_name, rights: [PeerRight::Publish].into(), ..Person::default() };
         let capabilities = Capabilities::default();
@@ -27,7 +32,7 @@ impl Stage {
         peer
     }
 
-    fn publish(&mut self, peer: PeerId, kind: PublishKind, name: Option<&str>) {
+    pub(super) fn publish(&mut self, peer: PeerId, kind: PublishKind, name: Option<&str>) {
         self.signal(peer, ClientMessage::Publish { kind, name: name.map(str::to_owned) });
     }
 
@@ -126,6 +131,7 @@ fn what_ends_a_publication_frees_its_slot() {
                     role: None,
                     rights,
                     max_bitrate_kbps: None,
+                    session_microphone: None,
                 });
                 assert_eq!(stage.reply(&updated), Ok(()));
             }

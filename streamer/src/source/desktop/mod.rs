@@ -53,7 +53,7 @@ use self::windows::{XWindows, watcher};
 use self::xserver::XServer;
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
-use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
+use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Microphone, Outlets, Running, Windows};
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 
@@ -103,7 +103,8 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         (Some(server), _) => server.display().clone(),
         (None, name) => Display { name: name.clone().unwrap_or_default(), xauthority: None },
     };
-    let sound = spec.audio.then(|| Sound::start(&shared_dir, audio, Arc::clone(&counters))).transpose()?;
+    let start_sound = || Sound::start(&shared_dir, audio, Arc::clone(&counters), spec.microphone);
+    let sound = spec.audio.then(start_sound).transpose()?;
     let mut screen = Screen::connect(&display, spec.cursor == CursorMode::Embedded)?;
     if server.is_some() {
         screen.set_size(Size { width: spec.width, height: spec.height })?;
@@ -183,10 +184,11 @@ impl Running for Desktop {
     fn info(&self) -> Info {
         let size = *self.size.borrow();
         let audio = self.sound.is_some();
+        let microphone = self.microphone().is_some();
         let fps = self.fps;
         let cursor = self.cursor;
         let codec = VideoCodec::H264;
-        Info { size, fps, audio, cursor, input: true, codec, window: None, reader: None }
+        Info { size, fps, audio, cursor, input: true, microphone, codec, window: None, reader: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {
@@ -215,6 +217,10 @@ impl Running for Desktop {
 
     fn frames(&self) -> Option<Arc<Frames>> {
         Some(Arc::clone(&self.frames))
+    }
+
+    fn microphone(&self) -> Option<Arc<dyn Microphone>> {
+        self.sound.as_ref().and_then(Sound::microphone)
     }
 }
 

@@ -84,6 +84,7 @@ impl Live {
             audio: false,
             cursor: CursorMode::Embedded,
             input: false,
+            microphone: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,

@@ -148,6 +148,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         audio: true,
         cursor: CursorMode::Embedded,
         input: true,
+        microphone: false,
         codec: bitstream::codec(spec.codec),
         window: None,
         reader: None,

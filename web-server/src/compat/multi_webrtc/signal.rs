@@ -313,6 +313,7 @@ impl Translator {
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::SessionMicrophone { .. }
             | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }

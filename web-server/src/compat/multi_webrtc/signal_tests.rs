@@ -37,6 +37,7 @@ fn info(slot: u8, width: u32, height: u32) -> StreamInfo {
         fps: 60,
         cursor: CursorMode::Embedded,
         input: true,
+        microphone: false,
         publisher: None,
     }
 }

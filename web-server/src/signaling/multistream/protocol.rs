@@ -388,6 +388,7 @@ impl Protocol {
             | signal::ServerMessage::Control(_)
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }
+            | signal::ServerMessage::SessionMicrophone { .. }
             | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }

@@ -1,4 +1,4 @@
-//! Captures the monitor of the session's sink, as a client of its sound server.
+//! Captures the monitor of the session's sink and lets peers speak, as a client of its sound server.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
@@ -21,6 +21,7 @@ use pulse::stream::{self, PeekResult, Stream};
 
 use super::Stop;
 use super::blocks::{Block, Blocks};
+use super::microphone::{Jacks, Voices};
 use crate::encode::audio::{CHANNELS, FRAME_SAMPLES, OpusEncoder, SAMPLE_RATE};
 use crate::feed::AudioOutlet;
 use crate::media::AudioPacket;
@@ -30,11 +31,11 @@ use crate::stats::SourceCounters;
 /// The format that is captured.
 const SOURCE: &str = "desk.monitor";
 /// Bytes of one sample of both channels.
-const SAMPLE_BYTES: usize = 2 * CHANNELS;
+pub const SAMPLE_BYTES: usize = 2 * CHANNELS;
 /// Bytes that the server sends at once: one block. The default is seconds' worth.
 const FRAGMENT: u32 = (FRAME_SAMPLES * SAMPLE_BYTES) as u32;
 
-/// Captures until stopped, or until the server is gone.
+/// Captures until stopped, or until the server is gone. Meanwhile who is plugged into `jacks` is heard by programs.
 ///
 /// # Errors
 /// [`Error::Sound`] when the server is gone or refuses something.
@@ -42,14 +43,16 @@ pub fn run(
     socket: &Path,
     stop: &Stop,
     outlet: &mut AudioOutlet,
+    jacks: Option<&Jacks>,
     counters: &SourceCounters,
 ) -> Result<(), Error> {
-    let mut client = Client::connect(socket, stop, outlet)?;
+    let mut client = Client::connect(socket, stop, outlet, jacks)?;
     let mut worker = Worker { encoder: OpusEncoder::new()?, outlet, counters };
     let mut blocks = Blocks::new();
     while !stop.is_stopped() {
         client.follow(worker.outlet, &mut blocks);
         client.read(&mut blocks, &mut worker)?;
+        client.speak()?;
         client.iterate()?;
     }
     Ok(())
@@ -80,31 +83,34 @@ type Watch = IoEvent<<Mainloop as pulse::mainloop::api::Mainloop>::MI>;
 
 /// The connection. Fields are dropped in order: what belongs to the loop before the loop.
 struct Client {
+    voices: Option<Voices>,
     stream: Stream,
     context: Context,
-    _watches: [Watch; 2],
+    _watches: Vec<Watch>,
     mainloop: Mainloop,
-    players: Players,
+    programs: Programs,
     corked: bool,
 }
 
-/// Whether any program plays something: while none does, nothing is captured, and an idle desktop costs nothing.
+/// Whether any program plays something, or records: while none does, nothing is captured and no peer is decoded, and an
+/// idle desktop costs nothing.
 #[derive(Debug, Default, Clone)]
-struct Players {
+struct Programs {
     /// Something has changed since the last query.
     changed: Rc<Cell<bool>>,
     playing: Rc<Cell<bool>>,
+    recording: Rc<Cell<bool>>,
 }
 
-impl Players {
-    /// Watches the streams to the sink.
+impl Programs {
+    /// Watches the streams of programs.
     fn watch(context: &mut Context) -> Self {
-        let players = Self { changed: Rc::new(Cell::new(true)), ..Self::default() };
-        let changed = Rc::clone(&players.changed);
+        let programs = Self { changed: Rc::new(Cell::new(true)), ..Self::default() };
+        let changed = Rc::clone(&programs.changed);
         context.set_subscribe_callback(Some(Box::new(move |_, _, _| changed.set(true))));
         // Dropping the operation does not cancel it.
-        drop(context.subscribe(InterestMaskSet::SINK_INPUT, |_| {}));
-        players
+        drop(context.subscribe(InterestMaskSet::SINK_INPUT | InterestMaskSet::SOURCE_OUTPUT, |_| {}));
+        programs
     }
 
     /// Queries the server again, if something has changed.
@@ -112,29 +118,48 @@ impl Players {
         if !self.changed.take() {
             return;
         }
+        // Streams of the server's own modules have no client.
+        let ours = context.get_index();
+        let is_program = move |client: Option<u32>| client.is_some() && client != ours;
         let playing = Rc::clone(&self.playing);
         let mut found = false;
         drop(context.introspect().get_sink_input_info_list(move |result| match result {
-            ListResult::Item(stream) => found |= !stream.corked,
+            ListResult::Item(stream) => found |= !stream.corked && is_program(stream.client),
             ListResult::End => playing.set(found),
             ListResult::Error => playing.set(true),
+        }));
+        let recording = Rc::clone(&self.recording);
+        let mut found = false;
+        drop(context.introspect().get_source_output_info_list(move |result| match result {
+            ListResult::Item(stream) => found |= !stream.corked && is_program(stream.client),
+            ListResult::End => recording.set(found),
+            ListResult::Error => recording.set(true),
         }));
     }
 }
 
-fn failed(what: &'static str) -> impl Fn(pulse::error::PAErr) -> Error {
+pub fn failed(what: &'static str) -> impl Fn(pulse::error::PAErr) -> Error {
     move |error| Error::Sound(format!("{what}: {error}"))
 }
 
-fn none(what: &'static str) -> impl Fn() -> Error {
+pub fn none(what: &'static str) -> impl Fn() -> Error {
     move || Error::Sound(format!("{what}: out of memory"))
 }
 
 impl Client {
     /// Connects and begins to record, corked.
-    fn connect(socket: &Path, stop: &Stop, outlet: &AudioOutlet) -> Result<Self, Error> {
+    fn connect(
+        socket: &Path,
+        stop: &Stop,
+        outlet: &AudioOutlet,
+        jacks: Option<&Jacks>,
+    ) -> Result<Self, Error> {
         let mut mainloop = Mainloop::new().ok_or_else(none("main loop"))?;
-        let watches = [watch(&mut mainloop, &stop.wake)?, watch(&mut mainloop, outlet.demand().wake_fd())?];
+        let mut watches =
+            vec![watch(&mut mainloop, &stop.wake)?, watch(&mut mainloop, outlet.demand().wake_fd())?];
+        if let Some(jacks) = jacks {
+            watches.push(watch(&mut mainloop, jacks)?);
+        }
         let mut context = Context::new(&mainloop, "oriel").ok_or_else(none("context"))?;
         // Without a cookie file of its own the library creates one in our home directory.
         let cookie = socket.with_extension("cookie");
@@ -149,9 +174,11 @@ impl Client {
             }
             iterate(&mut mainloop)?;
         }
-        let players = Players::watch(&mut context);
+        let programs = Programs::watch(&mut context);
         let stream = record(&mut context)?;
-        let mut client = Self { stream, context, _watches: watches, mainloop, players, corked: true };
+        let voices = jacks.cloned().map(Voices::of);
+        let mut client =
+            Self { voices, stream, context, _watches: watches, mainloop, programs, corked: true };
         while client.stream.get_state() != stream::State::Ready {
             if stop.is_stopped() {
                 return Err(Error::Ended);
@@ -171,14 +198,20 @@ impl Client {
     /// Records while somebody listens and there is something to hear.
     fn follow(&mut self, outlet: &AudioOutlet, blocks: &mut Blocks) {
         outlet.demand().reset_wake();
-        self.players.ask(&self.context);
-        let quiet = !self.players.playing.get() && blocks.is_silent();
+        self.programs.ask(&self.context);
+        let quiet = !self.programs.playing.get() && blocks.is_silent();
         let cork = outlet.demand().watchers() == 0 || quiet;
         if cork != self.corked {
             self.corked = cork;
             drop(self.stream.set_corked_state(cork, None));
             blocks.interrupted();
         }
+    }
+
+    /// Lets peers speak, while a program records.
+    fn speak(&mut self) -> Result<(), Error> {
+        let recorded = self.programs.recording.get();
+        self.voices.as_mut().map_or(Ok(()), |voices| voices.speak(&mut self.context, recorded))
     }
 
     /// Takes all samples that have arrived.

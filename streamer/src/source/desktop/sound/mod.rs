@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! programs ─▶ sink "desk" ─▶ its monitor ─▶ capture ─▶ blocks of 10 ms ─▶ Opus ─▶ outlet
+//! peers ─▶ microphone ─▶ sink "peers" ─▶ source "microphone" ─▶ programs
 //! ```
 //!
 //! All of it happens on one thread, which also brings the server up, so that a desktop does not wait for
@@ -11,6 +12,7 @@
 
 mod blocks;
 mod capture;
+mod microphone;
 mod server;
 
 use std::os::fd::AsFd as _;
@@ -23,9 +25,10 @@ use std::time::{Duration, Instant};
 use common::backoff::{Attempts, Backoff};
 
 use crate::feed::AudioOutlet;
-use crate::source::Error;
+use crate::source::{Error, Microphone};
 use crate::stats::SourceCounters;
 use crate::wake::{Wake, wait_readable};
+use microphone::Jacks;
 
 /// Pauses before a failed server is restarted. There is no jitter, as no other session retries the same thing.
 const BACKOFF: Backoff =
@@ -39,31 +42,51 @@ pub struct Sound {
     address: String,
     stop: Arc<Stop>,
     ready: Arc<Ready>,
+    jacks: Option<Jacks>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sound {
-    /// Starts bringing up the server, and returns at once.
+    /// Starts bringing up the server, and returns at once. `microphone`: it has a recording device that peers speak into.
     ///
     /// # Errors
     /// The system has no more threads or descriptors.
-    pub fn start(dir: &Path, outlet: AudioOutlet, counters: Arc<SourceCounters>) -> Result<Self, Error> {
+    pub fn start(
+        dir: &Path,
+        outlet: AudioOutlet,
+        counters: Arc<SourceCounters>,
+        microphone: bool,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: "starting sound".into(), source };
         let socket = dir.join("pulse.sock");
         let address = format!("unix:{}", socket.display());
         let stop = Arc::new(Stop::new().map_err(failed)?);
         let ready = Arc::new(Ready::default());
+        let jacks = microphone.then(Jacks::new).transpose().map_err(failed)?;
         let dir = dir.to_owned();
         let told = Arc::clone(&ready);
-        let work = Work { dir, socket, stop: Arc::clone(&stop), ready: told, outlet, counters };
+        let work = Work {
+            dir,
+            socket,
+            stop: Arc::clone(&stop),
+            ready: told,
+            outlet,
+            jacks: jacks.clone(),
+            counters,
+        };
         let thread = crate::thread::spawn("sound", move || work.run()).map_err(failed)?;
-        Ok(Self { address, stop, ready, thread: Some(thread) })
+        Ok(Self { address, stop, ready, jacks, thread: Some(thread) })
     }
 
     /// Waits until programs can connect, as they do not try twice. Waits for `patience` at most, and not for a
     /// server that failed to come up: without sound is better than without programs.
     pub fn wait_ready(&self, patience: Duration) {
         self.ready.wait(patience);
+    }
+
+    /// Where peers are plugged in, if programs have a microphone.
+    pub fn microphone(&self) -> Option<Arc<dyn Microphone>> {
+        self.jacks.clone().map(|jacks| Arc::new(jacks) as Arc<dyn Microphone>)
     }
 
     /// The value of `PULSE_SERVER` for programs of the session.
@@ -140,6 +163,7 @@ struct Work {
     stop: Arc<Stop>,
     ready: Arc<Ready>,
     outlet: AudioOutlet,
+    jacks: Option<Jacks>,
     counters: Arc<SourceCounters>,
 }
 
@@ -168,12 +192,13 @@ impl Work {
 
     /// One life of the server.
     fn run_once(&mut self) -> Result<(), Error> {
-        let server = server::Server::start(&self.dir, &self.socket)?;
+        let server = server::Server::start(&self.dir, &self.socket, self.jacks.is_some())?;
         if !server.wait_ready(&self.stop)? {
             return Ok(());
         }
         self.ready.decide();
-        let result = capture::run(&self.socket, &self.stop, &mut self.outlet, &self.counters);
+        let result =
+            capture::run(&self.socket, &self.stop, &mut self.outlet, self.jacks.as_ref(), &self.counters);
         match server.died() {
             Some(how) if !self.stop.is_stopped() => Err(how),
             _ => result,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::Stop;
+use super::microphone::{SINK, SOURCE};
 use crate::process::{self, Child, exit_text, log_tail};
 use crate::source::Error;
 
@@ -37,11 +38,11 @@ fn failed(message: String) -> Error {
 }
 
 impl Server {
-    /// Starts one that listens on `socket`, with all its files in `dir`.
+    /// Starts one that listens on `socket`, with all its files in `dir`, and with a `microphone` if it is to have one.
     ///
     /// # Errors
     /// It cannot be run.
-    pub fn start(dir: &Path, socket: &Path) -> Result<Self, Error> {
+    pub fn start(dir: &Path, socket: &Path, microphone: bool) -> Result<Self, Error> {
         let program = process::find_program(PROGRAM, &process::search_path())
             .ok_or_else(|| failed("is not installed (Debian: apt-get install pulseaudio)".into()))?;
         let home = dir.join("pulse");
@@ -71,6 +72,9 @@ impl Server {
         // long the first listener would wait.
         command
             .args(["-L", "module-null-sink sink_name=desk format=s16le rate=48000 channels=2 norewinds=1"]);
+        if microphone {
+            command.args(microphone_args(&home)?);
+        }
         // The server sleeps while nothing plays and nothing is captured.
         command.args(["-L", "module-suspend-on-idle timeout=1"]);
         command.stdin(Stdio::null()).stdout(copy).stderr(output);
@@ -111,6 +115,24 @@ impl Server {
         let tail = log_tail(&self.log, TAIL);
         failed(if tail.is_empty() { what } else { format!("{what}: {tail}") })
     }
+}
+
+/// Arguments for a recording device whose sound is what is played to a sink of its own. It is the default one: programs
+/// would otherwise record what they play. That it is a device and no monitor makes programs offer it.
+fn microphone_args(home: &Path) -> Result<Vec<String>, Error> {
+    let defaults = home.join("defaults.pa");
+    let lines = format!("set-default-sink desk\nset-default-source {SOURCE}\n");
+    std::fs::write(&defaults, lines).map_err(|e| failed(format!("writing {}: {e}", defaults.display())))?;
+    let sink = format!(
+        "module-null-sink sink_name={SINK} format=s16le rate=48000 channels=2 norewinds=1 \
+         sink_properties=device.description=Peers"
+    );
+    let source = format!(
+        "module-remap-source source_name={SOURCE} master={SINK}.monitor remix=no \
+         source_properties=device.description=Microphone"
+    );
+    let defaults = format!("--file={}", defaults.display());
+    Ok(vec!["-L".to_owned(), sink, "-L".to_owned(), source, defaults])
 }
 
 impl Drop for Server {

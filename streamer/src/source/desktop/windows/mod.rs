@@ -123,6 +123,7 @@ impl Running for SharedWindow {
             audio: false,
             cursor: CursorMode::Client,
             input: true,
+            microphone: false,
             codec: VideoCodec::H264,
             window: Some(self.window.borrow().clone()),
             reader: None,

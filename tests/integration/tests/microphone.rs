@@ -1,0 +1,267 @@
+//! What peers say into their microphones, as a program of the desktop records it.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::f64::consts::TAU;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::api::Problem;
+use common::id::PeerId;
+use common::signal::{ClientMessage, PublishKind, Role, ServerMessage};
+use harness::Server;
+use native_peer::camera::{Microphone, places};
+use native_peer::{Event, Media, Options, Swarm};
+use serde_json::{Value, json};
+
+/// Samples of a second, mono.
+const RATE: usize = 48_000;
+/// Length of a packet.
+const PACKET: Duration = Duration::from_millis(20);
+/// Samples in it.
+const SAMPLES: usize = RATE / 50;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A microphone into which somebody whistles.
+struct Whistle {
+    microphone: Microphone,
+    encoder: opus::Encoder,
+    hz: f64,
+    at: usize,
+}
+
+impl Whistle {
+    fn next(&mut self) -> native_peer::Outgoing {
+        let sample = |i: usize| {
+            let time = (self.at + i) as f64 / RATE as f64;
+            ((time * self.hz * TAU).sin() * 8000.0) as i16
+        };
+        let samples: Vec<i16> = (0..SAMPLES).map(sample).collect();
+        self.at += SAMPLES;
+        let payload = Bytes::from(self.encoder.encode_vec(&samples, 1000).unwrap());
+        native_peer::Outgoing { payload, ..self.microphone.packet() }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    connected: bool,
+    id: Option<PeerId>,
+    offer: Option<String>,
+    /// Slots whose programs hear microphones.
+    microphones: usize,
+    heard: Vec<(bool, Option<String>)>,
+    errors: Vec<String>,
+}
+
+/// A desktop whose command records its default recording device, and peers.
+struct Studio<'a> {
+    server: &'a Server,
+    file: PathBuf,
+    _dir: tempfile::TempDir,
+    swarm: Swarm,
+    seen: Vec<Seen>,
+    whistles: Vec<(usize, Whistle)>,
+    next: Instant,
+}
+
+impl<'a> Studio<'a> {
+    fn start(server: &'a Server, role: Role) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("recorded.raw");
+        let record = format!(
+            "exec parec --format=s16le --rate={RATE} --channels=1 --latency-msec=20 > {}",
+            file.display()
+        );
+        let command = ["sh", "-c", &record];
+        server
+            .create("studio", json!({ "type": "desktop", "width": 320, "height": 240, "command": command }));
+        let options =
+            Options { server: server.address(), streamer: "studio".into(), role, media: Media::Units };
+        Self {
+            server,
+            file,
+            _dir: dir,
+            swarm: Swarm::new(options).unwrap(),
+            seen: Vec::new(),
+            whistles: Vec::new(),
+            next: Instant::now(),
+        }
+    }
+
+    fn join(&mut self) -> usize {
+        let peer = self.swarm.join().unwrap();
+        self.seen.push(Seen::default());
+        self.until("it is connected", |studio| studio.seen[peer].connected);
+        peer
+    }
+
+    fn publish(&mut self, peer: usize, hz: f64) {
+        let offer = self.seen[peer].offer.as_ref().unwrap();
+        let place = places(offer).pop().unwrap();
+        let microphone = Microphone::new(place, 1000 + peer as u32);
+        let encoder =
+            opus::Encoder::new(RATE as u32, opus::Channels::Mono, opus::Application::LowDelay).unwrap();
+        self.whistles.push((peer, Whistle { microphone, encoder, hz, at: 0 }));
+        self.swarm.tell(peer, &ClientMessage::Publish { kind: PublishKind::Microphone, name: None }).unwrap();
+    }
+
+    fn wish(&mut self, peer: usize, enabled: bool) {
+        self.swarm.tell(peer, &ClientMessage::SessionMicrophone { enabled }).unwrap();
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !enough(self) {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+            self.go_on();
+        }
+    }
+
+    /// Sends what is due, and takes what comes until the next packet is.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        if now >= self.next {
+            // Late ones follow at once: sound has its own time.
+            self.next += PACKET;
+            for (peer, whistle) in &mut self.whistles {
+                self.swarm.send_rtp(*peer, &[whistle.next()]);
+            }
+        }
+        while let Some((peer, event)) = self.swarm.next(self.next).unwrap() {
+            let seen = &mut self.seen[peer];
+            match event {
+                Event::Connected => seen.connected = true,
+                Event::Signal(ServerMessage::Welcome { peer_id, .. }) => seen.id = Some(peer_id),
+                Event::Signal(ServerMessage::Offer { sdp }) => seen.offer = Some(sdp),
+                Event::Signal(ServerMessage::StreamsInfo { streams }) => {
+                    seen.microphones = streams.iter().filter(|info| info.microphone).count();
+                }
+                Event::Signal(ServerMessage::SessionMicrophone { enabled, reason }) => {
+                    seen.heard.push((enabled, reason));
+                }
+                Event::Signal(ServerMessage::Error { code, .. }) => seen.errors.push(code),
+                _ => {}
+            }
+        }
+    }
+
+    /// The last half second that was recorded.
+    fn recorded(&self) -> Vec<i16> {
+        let bytes = std::fs::read(&self.file).unwrap_or_default();
+        let samples: Vec<i16> =
+            bytes.as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
+        samples[samples.len().saturating_sub(RATE / 2)..].to_vec()
+    }
+
+    /// The share of the recorded sound that is whistled at `hz`, of 1.
+    fn share(&self, hz: f64) -> f64 {
+        let samples = self.recorded();
+        let power: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        let mut re = 0.0;
+        let mut im = 0.0;
+        for (i, sample) in samples.iter().enumerate() {
+            let phase = i as f64 / RATE as f64 * hz * TAU;
+            re += f64::from(*sample) * phase.cos();
+            im += f64::from(*sample) * phase.sin();
+        }
+        // Next to nothing is no tone.
+        if power < 1000.0 * samples.len() as f64 {
+            return 0.0;
+        }
+        2.0 * re.hypot(im).powi(2) / samples.len() as f64 / power
+    }
+
+    fn is_silent(&self) -> bool {
+        let samples = self.recorded();
+        samples.len() == RATE / 2 && samples.iter().all(|sample| *sample == 0)
+    }
+
+    fn patch(&self, peer: usize, change: &Value) -> harness::Answer {
+        let path = format!("/api/streamers/studio/peers/{}", self.seen[peer].id.unwrap());
+        self.server.send("PATCH", &path, "application/json", change.to_string().as_bytes())
+    }
+}
+
+#[test]
+fn programs_hear_those_who_wish_it_all_at_once_and_nobody_else() {
+    let server = Server::start();
+    let mut studio = Studio::start(&server, Role::Controller);
+    let [ann, ben] = [studio.join(), studio.join()];
+    assert_eq!(studio.seen[ann].microphones, 1, "pages are told that there is somebody to speak to");
+    studio.publish(ann, 1000.0);
+    studio.until("silence is recorded: publishing alone is not speaking to programs", Studio::is_silent);
+
+    studio.wish(ann, true);
+    studio.until("Ann is told that she is heard", |studio| studio.seen[ann].heard == [(true, None)]);
+    studio.until("Ann is recorded", |studio| studio.share(1000.0) > 0.9);
+
+    // The wish comes first this time, by REST.
+    studio.patch(ben, &json!({ "session_microphone": true })).expect(204);
+    studio.until("Ben is told", |studio| studio.seen[ben].heard == [(true, None)]);
+    studio.publish(ben, 2500.0);
+    studio.until("both are recorded", |studio| {
+        [1000.0, 2500.0].into_iter().all(|hz| (0.3..0.7).contains(&studio.share(hz)))
+    });
+
+    studio.wish(ann, false);
+    studio.until("Ben alone is recorded", |studio| studio.share(2500.0) > 0.9);
+    studio.patch(ben, &json!({ "role": "viewer" })).expect(204);
+    studio.until("nobody is recorded", Studio::is_silent);
+    assert_eq!(studio.seen[ann].heard.last(), Some(&(false, None)));
+    assert!(matches!(studio.seen[ben].heard.last(), Some((false, Some(_)))), "Ben is told why");
+
+    studio.wish(ann, true);
+    studio.until("Ann is recorded again", |studio| studio.share(1000.0) > 0.9);
+    studio.swarm.tell(ann, &ClientMessage::Unpublish { kind: PublishKind::Microphone }).unwrap();
+    studio.until("what is not published is not heard", Studio::is_silent);
+}
+
+#[test]
+fn who_may_not_steer_is_not_heard_and_is_told_why() {
+    let server = Server::start();
+    let mut studio = Studio::start(&server, Role::Viewer);
+    let viewer = studio.join();
+    studio.publish(viewer, 1000.0);
+    studio.wish(viewer, true);
+    studio.until("it is refused", |studio| studio.seen[viewer].errors == ["not_a_controller"]);
+    let answer = studio.patch(viewer, &json!({ "session_microphone": true })).expect(409);
+    assert_eq!(answer.json::<Problem>().code, "not_a_controller");
+    studio.patch(viewer, &json!({ "role": "controller", "rights": [] })).expect(204);
+    studio.wish(viewer, true);
+    studio.until("the right is missing", |studio| studio.seen[viewer].errors.len() == 2);
+    assert_eq!(studio.seen[viewer].errors[1], "may_not_publish");
+    studio.until("it was never heard", Studio::is_silent);
+}
+
+#[test]
+fn a_desktop_without_a_microphone_says_so() {
+    let server = Server::start();
+    let source = json!({ "type": "desktop", "width": 320, "height": 240, "microphone": false });
+    server.create("studio", source);
+    let options = Options {
+        server: server.address(),
+        streamer: "studio".into(),
+        role: Role::Controller,
+        media: Media::Units,
+    };
+    let mut swarm = Swarm::new(options).unwrap();
+    let peer = swarm.join().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut asked = false;
+    loop {
+        let (_, event) = swarm.next(deadline).unwrap().expect("an answer");
+        match event {
+            Event::Connected if !asked => {
+                asked = true;
+                swarm.tell(peer, &ClientMessage::SessionMicrophone { enabled: true }).unwrap();
+            }
+            Event::Signal(ServerMessage::Error { code, .. }) => break assert_eq!(code, "no_microphone"),
+            _ => {}
+        }
+    }
+    let listed = server.streamer("studio").unwrap();
+    assert!(!listed.peers[0].session_microphone && !listed.slots[0].microphone);
+}
