@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use rustix::process::{Pid, Signal, kill_process};
+use streamer::media::Size;
 use streamer::source::desktop::command::{RunningCommand, Surroundings};
 use streamer::source::desktop::xserver::XServer;
 use streamer::{cleanup, monitor, process};
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match args.get(1).map(String::as_str) {
-        Some("monitor") => monitor::run(&run_dir()),
+        Some("monitor") => monitor::run(&run_dir(), &std::env::current_exe().unwrap()),
         Some("session") => session(&run_dir()),
         _ => test(),
     }
@@ -47,7 +48,7 @@ fn session(run_dir: &Path) -> ExitCode {
     process::become_subreaper().unwrap();
     let source = run_dir.join("source");
     fs::create_dir(&source).unwrap();
-    let server = XServer::start(&source, |_| {}).unwrap();
+    let server = XServer::start(&source, Size { width: 640, height: 480 }, |_| {}).unwrap();
     let line = format!(
         "cd {}; sleep 1000 & echo $! > child.pid; \
          (setsid sh -c 'echo $$ > daemon.pid; exec sleep 1000' &); \

@@ -10,7 +10,7 @@ use streamer::source::desktop::display::Display;
 use streamer::source::desktop::xserver::XServer;
 use x11rb::connection::{Connection as _, RequestConnection as _};
 
-use crate::{Desk, PATIENCE, is_alive, until};
+use crate::{Desk, LARGEST, PATIENCE, is_alive, until};
 
 fn shell(line: &str) -> Command {
     Command::Shell(line.into())
@@ -43,7 +43,7 @@ fn an_x_server_lets_in_who_has_the_cookie_and_leaves_nothing() {
     let display = desk.server.display().clone();
     let (x, screen) = display.connect().unwrap();
     let root = &x.setup().roots[screen];
-    assert_eq!((root.width_in_pixels, root.height_in_pixels, root.root_depth), (3840, 2160, 24));
+    assert_eq!((root.width_in_pixels, root.height_in_pixels, root.root_depth), (1600, 1000, 24));
     for extension in ["DAMAGE", "XFIXES", "RANDR", "XTEST", "MIT-SHM", "Composite", "XKEYBOARD"] {
         assert!(x.extension_information(Box::leak(extension.into())).unwrap().is_some(), "{extension}");
     }
@@ -77,7 +77,7 @@ fn x_servers_that_start_at_once_get_displays_of_their_own() {
 fn the_death_of_the_x_server_is_told_at_once_and_its_socket_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, receiver) = sync_channel(1);
-    let server = XServer::start(dir.path(), move |why| sender.send(why).unwrap()).unwrap();
+    let server = XServer::start(dir.path(), LARGEST, move |why| sender.send(why).unwrap()).unwrap();
     rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL).unwrap();
     assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), "the X server died (signal 9)");
     let socket = format!("/tmp/.X11-unix/X{}", number(&server));
@@ -89,7 +89,7 @@ fn the_death_of_the_x_server_is_told_at_once_and_its_socket_removed() {
 fn an_x_server_that_does_not_come_up_says_why() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("Xauthority")).unwrap();
-    let error = XServer::start(dir.path(), |_| {}).unwrap_err().to_string();
+    let error = XServer::start(dir.path(), LARGEST, |_| {}).unwrap_err().to_string();
     assert!(error.starts_with("Xvfb: ") && error.contains("cookie"), "{error}");
 }
 

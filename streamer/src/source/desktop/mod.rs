@@ -83,6 +83,8 @@ pub struct Desktop {
     _watch: Watch,
     fps: u32,
     cursor: CursorMode,
+    /// Size of the X server's frame buffer, if the server is ours.
+    largest: Option<Size>,
 }
 
 /// Starts a desktop.
@@ -92,10 +94,12 @@ pub struct Desktop {
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let Outlets { video, audio, counters, events, shared_dir, homes, furnish, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
+    let (width, height) = spec.largest();
+    let largest = Size { width, height };
     let server = match &spec.display {
         None => {
             let died = end.callback();
-            Some(XServer::start(&shared_dir, move |message| died(Ended::XServer(message)))?)
+            Some(XServer::start(&shared_dir, largest, move |message| died(Ended::XServer(message)))?)
         }
         Some(_) => None,
     };
@@ -165,6 +169,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         _watch: watch,
         fps: spec.fps,
         cursor: spec.cursor,
+        largest: spec.display.is_none().then_some(largest),
     })
 }
 
@@ -199,6 +204,10 @@ impl Running for Desktop {
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
         self.capture.resize(size)
+    }
+
+    fn largest(&self) -> Option<Size> {
+        self.largest
     }
 
     fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
