@@ -158,6 +158,9 @@ pub struct DesktopSpec {
     /// Who draws the mouse cursor.
     #[serde(default)]
     pub cursor: CursorMode,
+    /// Its programs can use OpenGL, drawn by the processor. Without it the X server takes 50 MB less and starts sooner.
+    #[serde(default = "yes")]
+    pub opengl: bool,
 }
 
 /// Who draws the mouse cursor of a desktop.
@@ -480,6 +483,10 @@ impl DesktopSpec {
         validate_env(&self.env)?;
         self.home.validate()?;
         match &self.display {
+            Some(_) if !self.opengl => {
+                let message = "the X server of source.display has OpenGL or not; leave this out";
+                Err(InvalidField::new("source.opengl", message))
+            }
             Some(display) => validate_display(display),
             None => Ok(()),
         }
@@ -662,6 +669,7 @@ mod tests {
             (r#"{"source":{"type":"desktop","max_width":3842}}"#, "source.max_width"),
             (r#"{"source":{"type":"desktop","max_height":2162}}"#, "source.max_height"),
             (r#"{"source":{"type":"desktop","display":":7","max_height":1000}}"#, "source.max_height"),
+            (r#"{"source":{"type":"desktop","display":":7","opengl":false}}"#, "source.opengl"),
             (r#"{"source":{"type":"window","window_id":7}}"#, "source.type"),
             (r#"{"source":{"type":"rtsp","url":"http://camera/"}}"#, "source.url"),
             (r#"{"source":{"type":"ffmpeg","input":""}}"#, "source.input"),

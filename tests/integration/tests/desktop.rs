@@ -392,6 +392,29 @@ fn a_desktop_is_resized_while_it_runs() {
 }
 
 #[test]
+fn what_only_waits_for_a_session_takes_hardly_any_memory() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    program(&server, "cat");
+    let waits = |process: &Process| {
+        ["streamer monitor ", "streamer init "].iter().any(|part| process.command_line.starts_with(part))
+    };
+    let waiting: Vec<_> = server.session_processes().into_iter().filter(waits).collect();
+    // Where the system has no namespaces for programs, there is no init that waits.
+    assert!(
+        waiting.iter().any(|process| process.command_line.starts_with("streamer monitor ")),
+        "{waiting:?}"
+    );
+    for process in waiting {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap();
+        // Pages of the program's file that were just built count as private, too.
+        let anonymous = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+        let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 1024, "{} has {kib} kB", process.command_line);
+    }
+}
+
+#[test]
 fn a_desktop_is_resized_up_to_its_largest_size_and_its_x_server_is_no_larger() {
     let server = Server::start();
     let mut source = terminal("exec cat");

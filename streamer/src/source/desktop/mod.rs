@@ -50,7 +50,7 @@ use self::sound::Sound;
 use self::surface::Surface as _;
 use self::watch::Watch;
 use self::windows::{XWindows, watcher};
-use self::xserver::XServer;
+use self::xserver::{Abilities, XServer};
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
 use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Outlets, Running, Windows};
@@ -99,7 +99,9 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let server = match &spec.display {
         None => {
             let died = end.callback();
-            Some(XServer::start(&shared_dir, largest, move |message| died(Ended::XServer(message)))?)
+            Some(XServer::start(&shared_dir, Abilities { largest, opengl: spec.opengl }, move |message| {
+                died(Ended::XServer(message))
+            })?)
         }
         Some(_) => None,
     };

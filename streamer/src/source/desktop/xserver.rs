@@ -32,6 +32,15 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 const TAIL: u64 = 1024;
 const PROGRAM: &str = "Xvfb";
 
+/// What a server is to be able to do; both cost memory from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// The largest size of the screen: RandR cannot make Xvfb's larger than it was at first, and the server paints all of it.
+    pub largest: Size,
+    /// OpenGL, by a software renderer (GLX).
+    pub opengl: bool,
+}
+
 /// A running X server. Dropping it ends it.
 #[derive(Debug)]
 pub struct XServer {
@@ -45,14 +54,11 @@ pub struct XServer {
 impl XServer {
     /// Starts a server and returns when programs can connect. `on_death` is called when it ends by itself.
     ///
-    /// The screen is as large as can ever be asked for, `largest`: RandR cannot make Xvfb's larger than it was at first. All of that
-    /// is memory from the start, as the server paints it.
-    ///
     /// # Errors
     /// [`Error::Program`] with the end of its log when it does not come up.
     pub fn start(
         dir: &Path,
-        largest: Size,
+        abilities: Abilities,
         on_death: impl FnOnce(String) + Send + 'static,
     ) -> Result<Self, Error> {
         let failed = |message: String| Error::Program { program: PROGRAM.into(), message };
@@ -63,7 +69,7 @@ impl XServer {
         write_cookie(&xauthority).map_err(|e| failed(format!("writing its cookie: {e}")))?;
         let log = dir.join("x.log");
         let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
-        let command = command(&program, &xauthority, &log, largest, tell.as_raw_fd());
+        let command = command(&program, &xauthority, &log, abilities, tell.as_raw_fd());
         let command = command.map_err(|e| failed(format!("opening its log: {e}")))?;
 
         // Until it is ready, its end is reported by our error, not by the callback.
@@ -124,7 +130,7 @@ fn command(
     program: &Path,
     xauthority: &Path,
     log: &Path,
-    largest: Size,
+    Abilities { largest, opengl }: Abilities,
     displayfd: i32,
 ) -> io::Result<Command> {
     let log = File::options().create(true).append(true).mode(0o600).open(log)?;
@@ -135,6 +141,9 @@ fn command(
     command.args(["-nolisten", "tcp", "-noreset", "-s", "0"]);
     for extension in ["DAMAGE", "XFIXES", "RANDR", "XTEST", "MIT-SHM", "Composite"] {
         command.args(["+extension", extension]);
+    }
+    if !opengl {
+        command.args(["-extension", "GLX"]);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(command)
