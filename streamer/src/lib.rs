@@ -14,6 +14,8 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
+#[cfg(test)]
+mod counting;
 pub mod encode;
 pub mod feed;
 pub mod helper;
