@@ -233,6 +233,9 @@ pub struct PeerStats {
     /// Packets sent a second time before it asked, as its path loses some.
     #[serde(default)]
     pub copied: u64,
+    /// Packets sent to see whether its path carries more than is known.
+    #[serde(default)]
+    pub probed: u64,
     /// PLI and FIR it sent.
     pub keyframe_requests: u64,
     /// Access units sent to it, of all slots together.

@@ -568,6 +568,15 @@ pub enum GeneralMessage {
         /// The fast, weak motor, 0 to 1.
         weak: f32,
     },
+    /// What this client's network carries has changed, as far as the pictures that it is sent depend on it.
+    Path {
+        /// What it allows for pictures, kilobits per second; absent while it has shown no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        allows_kbps: Option<u32>,
+        /// Pictures have less detail than without that limit, or there are fewer of them.
+        reduced: bool,
+    },
     /// The reply to a ping.
     Pong {
         /// The ping's token.

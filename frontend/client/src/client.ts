@@ -38,7 +38,7 @@ import { type Publication, Publications, type PublishOptions } from "./publicati
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
 import { type ClientState, publicState } from "./state";
-import type { ClientEvents, InputClient, SlotView, WithoutSeq } from "./view";
+import type { ClientEvents, InputClient, NetworkPath, SlotView, WithoutSeq } from "./view";
 
 export type ClientOptions = {
   /** Which streamer. */
@@ -98,6 +98,7 @@ export class OrielClient implements InputClient {
   #control: Control = SHARED;
   #peerId: PeerId | null = null;
   #participants: readonly Participant[] = [];
+  #path: NetworkPath = { allowsBps: null, reduced: false };
   #interrupted = false;
   #lastCounters = new Map<number, Counters>();
   #motionSeq = 0;
@@ -181,6 +182,11 @@ export class OrielClient implements InputClient {
 
   get peerId(): PeerId | null {
     return this.#peerId;
+  }
+
+  /** What the network allows at the moment. */
+  get path(): NetworkPath {
+    return this.#path;
   }
 
   get participants(): readonly Participant[] {
@@ -588,6 +594,12 @@ export class OrielClient implements InputClient {
       case "rumble":
         this.#events.emit("rumble", message);
         break;
+      case "path": {
+        const { allowsKbps, reduced } = message;
+        this.#path = { allowsBps: allowsKbps === undefined ? null : allowsKbps * 1000, reduced };
+        this.#events.emit("path", this.#path);
+        break;
+      }
       case "pong":
         this.#pinger.pong(message.token);
         break;

@@ -52,4 +52,4 @@ export type { ConnectStep, EndReason } from "./session";
 export type { ClientState } from "./state";
 export type { Publication, PublishOptions } from "./publications";
 export { peerSocketUrl } from "./signaling/socket";
-export type { ClientEvents, InputClient, SlotView } from "./view";
+export type { ClientEvents, InputClient, NetworkPath, SlotView } from "./view";

@@ -75,6 +75,8 @@ export type ClientEvents = {
   "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
   /** A gamepad is to shake. */
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
+  /** What this client's network allows has changed, as far as its pictures depend on it. */
+  path: NetworkPath;
   /** Something was copied in the session, perhaps the same as before. */
   clipboard: ClipboardCopy;
   /** What this client publishes is a source now, or has another slot. */
@@ -83,6 +85,14 @@ export type ClientEvents = {
   unpublished: { readonly kind: PublishKind; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
+};
+
+/** What the network allows, as far as pictures depend on it. */
+export type NetworkPath = {
+  /** Bits per second for pictures; null while the network has shown no limit. */
+  readonly allowsBps: number | null;
+  /** Pictures have less detail than without that limit, or there are fewer of them. */
+  readonly reduced: boolean;
 };
 
 /** A message of motion before it has its sequence number. */

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::stats::Counter;
 use crate::wake::Wake;
@@ -21,6 +21,8 @@ pub struct Demand {
     limits: Mutex<BTreeMap<usize, Bitrate>>,
     /// The limit of all of them; [`UNLIMITED`] if there is none.
     limit_bps: AtomicU32,
+    /// What is encoded when nothing limits it; 0: the bitrate cannot be chosen.
+    wanted_bps: AtomicU32,
 }
 
 /// The bitrate that the viewers of one shard can receive.
@@ -50,6 +52,7 @@ impl Demand {
             asked: Counter::default(),
             limits: Mutex::default(),
             limit_bps: AtomicU32::new(UNLIMITED),
+            wanted_bps: AtomicU32::new(0),
         })
     }
 
@@ -106,14 +109,46 @@ impl Demand {
         (limit != UNLIMITED).then_some(limit)
     }
 
+    /// The bitrate of an encoder that keeps to [`Demand::limit_bps`], bits per second; `None` for a feed whose bitrate cannot be chosen.
+    pub fn bitrate_bps(&self) -> Option<u32> {
+        self.wanted_bps().map(|wanted| self.limit_bps().map_or(wanted, |limit| limit.min(wanted)))
+    }
+
+    /// What an encoder needs when nothing limits it, bits per second; `None` for a feed whose bitrate cannot be chosen.
+    pub fn wanted_bps(&self) -> Option<u32> {
+        let wanted = self.wanted_bps.load(Ordering::Acquire);
+        (wanted > 0).then_some(wanted)
+    }
+
+    /// Sets what an encoder needs when nothing limits it, bits per second.
+    pub fn set_wanted(&self, bps: u32) {
+        self.wanted_bps.store(bps, Ordering::Release);
+    }
+
     /// Sets the most that any viewer on a shard can receive; `None`: nobody watches there.
     pub fn set_limit(&self, shard: usize, most: Option<Bitrate>) {
-        // Nothing that is done under the lock can panic half way.
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = self.limits();
         match most {
             Some(most) => limits.insert(shard, most),
             None => limits.remove(&shard),
         };
+        self.apply(&limits);
+    }
+
+    /// One more viewer of a shard can receive this much.
+    pub fn raise_limit(&self, shard: usize, share: Bitrate) {
+        let mut limits = self.limits();
+        let most = limits.entry(shard).or_insert(share);
+        *most = share.max(*most);
+        self.apply(&limits);
+    }
+
+    fn limits(&self) -> MutexGuard<'_, BTreeMap<usize, Bitrate>> {
+        // Nothing that is done under the lock can panic half way.
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, limits: &BTreeMap<usize, Bitrate>) {
         let limit = match limits.values().max() {
             Some(Bitrate::AtMost(bps)) => *bps,
             Some(Bitrate::Any) | None => UNLIMITED,
@@ -150,5 +185,20 @@ mod tests {
         assert_eq!(demand.limit_bps(), Some(2_050_000));
         demand.set_limit(1, None);
         assert_eq!(demand.limit_bps(), None, "nobody watches");
+        demand.raise_limit(2, Bitrate::AtMost(700_000));
+        demand.raise_limit(2, Bitrate::AtMost(300_000));
+        assert_eq!(demand.limit_bps(), Some(700_000));
+    }
+
+    #[test]
+    fn the_bitrate_of_an_encoder_is_what_it_wants_within_the_limit() {
+        let demand = Demand::new().unwrap();
+        assert_eq!(demand.bitrate_bps(), None, "it is not one that follows");
+        demand.set_wanted(2_000_000);
+        assert_eq!(demand.bitrate_bps(), Some(2_000_000));
+        demand.set_limit(0, Some(Bitrate::AtMost(500_000)));
+        assert_eq!(demand.bitrate_bps(), Some(500_000));
+        demand.set_limit(0, Some(Bitrate::AtMost(5_000_000)));
+        assert_eq!(demand.bitrate_bps(), Some(2_000_000));
     }
 }

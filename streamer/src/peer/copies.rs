@@ -29,8 +29,8 @@ pub struct PathState {
     pub loss: f64,
     /// Round trip.
     pub round_trip: Duration,
-    /// It carries less than may be wanted.
-    pub is_limited: bool,
+    /// It carries each packet twice.
+    pub has_room: bool,
 }
 
 /// The copies of one peer.
@@ -59,7 +59,7 @@ impl Copies {
     /// What the path is like now.
     pub fn follow(&mut self, path: PathState) {
         let least = if self.delay.is_some() { LOSS_END } else { LOSS_BEGIN };
-        let helps = path.round_trip >= LONG && (least..LOSS_MOST).contains(&path.loss) && !path.is_limited;
+        let helps = path.round_trip >= LONG && (least..LOSS_MOST).contains(&path.loss) && path.has_room;
         self.round_trip = path.round_trip;
         self.delay = helps.then(|| (path.round_trip / 4).min(DELAY_MOST));
     }
@@ -110,8 +110,7 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const LOSSY: PathState =
-        PathState { loss: 0.05, round_trip: Duration::from_millis(40), is_limited: false };
+    const LOSSY: PathState = PathState { loss: 0.05, round_trip: Duration::from_millis(40), has_room: true };
 
     fn following(path: PathState) -> Copies {
         let mut copies = Copies::default();
@@ -128,7 +127,7 @@ mod tests {
             (PathState { round_trip: 5 * MS, ..LOSSY }, None),
             (PathState { loss: 0.005, ..LOSSY }, None),
             (PathState { loss: 0.3, ..LOSSY }, None),
-            (PathState { is_limited: true, ..LOSSY }, None),
+            (PathState { has_room: false, ..LOSSY }, None),
         ] {
             let mut copies = following(path);
             copies.push(now, 0, [7].into_iter());

@@ -21,6 +21,15 @@ const FLOWING: Duration = Duration::from_secs(1);
 /// Bitrates are measured over this.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
+/// What a path has to carry for a feed, bits per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Need {
+    /// What came lately.
+    Measured(f64),
+    /// The bitrate that our encoder keeps to.
+    Chosen(f64),
+}
+
 /// One feed.
 pub struct FeedState {
     /// The latest units; empty for sound.
@@ -114,9 +123,18 @@ impl Feeds {
         newest.is_some_and(|unit| now.saturating_duration_since(unit.captured) < FLOWING)
     }
 
-    /// Bits per second of a feed, as measured lately.
-    pub fn bitrate(&self, id: FeedId) -> f64 {
-        self.feeds.get(&id).map_or(0.0, |feed| feed.rate.bps)
+    /// What a path would have to carry for a feed whose bitrate nothing limits, bits per second: what came lately, if that is not chosen here.
+    pub fn wanted_bps(&self, id: FeedId) -> f64 {
+        let Some(feed) = self.feeds.get(&id) else { return 0.0 };
+        feed.demand.wanted_bps().map_or(feed.rate.bps, f64::from)
+    }
+
+    /// What a path has to carry for a feed.
+    pub fn need(&self, id: FeedId) -> Need {
+        let feed = self.feeds.get(&id);
+        let chosen = feed.and_then(|feed| feed.demand.bitrate_bps());
+        let measured = feed.map_or(0.0, |feed| feed.rate.bps);
+        chosen.map_or(Need::Measured(measured), |bps| Need::Chosen(f64::from(bps)))
     }
 
     /// One feed.
@@ -144,15 +162,15 @@ impl Feeds {
         }
     }
 
-    /// Counts one more viewer of a picture. The cache was not kept up to date while nobody watched, so the first viewer gets a new
+    /// Counts one more viewer of a picture, which can receive `share` of it as far as is known. The cache was not kept up to date while nobody watched, so the first viewer gets a new
     /// keyframe; unless the source has just begun, and its first keyframe can be shown.
-    pub fn watch(&mut self, now: Instant, id: FeedId) {
+    pub fn watch(&mut self, now: Instant, id: FeedId, share: Bitrate) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
         let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
-        // Nothing is known of its path yet; a path that is known to be narrow is reported within moments.
-        feed.demand.set_limit(self.shard, Some(Bitrate::Any));
+        // Before the keyframe is requested, so that it is no larger than it may be.
+        feed.demand.raise_limit(self.shard, share);
         if stale || feed.gop.replay(None, usize::MAX).is_none() {
             feed.request_keyframe(now);
         }
@@ -264,11 +282,11 @@ mod tests {
     fn a_bitrate_follows_those_who_watch_as_long_as_all_of_them_need_it() {
         let ((mut feeds, demand), now) = (feeds(), Instant::now());
         let at_most = |bps| (FEED, Bitrate::AtMost(bps));
-        feeds.watch(now, FEED);
-        feeds.watch(now, FEED);
+        feeds.watch(now, FEED, Bitrate::Any);
+        feeds.watch(now, FEED, Bitrate::Any);
         feeds.limit([at_most(500_000), at_most(800_000)].into_iter());
         assert_eq!(demand.limit_bps(), Some(800_000));
-        feeds.watch(now, FEED);
+        feeds.watch(now, FEED, Bitrate::Any);
         assert_eq!(demand.limit_bps(), None, "who has just come is not known to need it");
         feeds.limit([at_most(500_000), (FEED, Bitrate::Any)].into_iter());
         assert_eq!(demand.limit_bps(), None);
@@ -291,7 +309,7 @@ mod tests {
         for (age, asked) in [(FRESH / 2, false), (FRESH, true)] {
             let (mut feeds, demand) = feeds();
             feeds.push(now, FEED, &keyframe(now));
-            feeds.watch(now + age, FEED);
+            feeds.watch(now + age, FEED, Bitrate::Any);
             assert_eq!(demand.asked() > 0 || feeds.deadline().is_some(), asked, "{age:?}");
         }
     }
@@ -306,7 +324,7 @@ mod tests {
         let flowing = FeedId(8);
         let ((mut feeds, demand), start) = (feeds(), Instant::now());
         feeds.add(flowing, Arc::new(Demand::new().unwrap()));
-        feeds.watch(start, FEED);
+        feeds.watch(start, FEED, Bitrate::Any);
         feeds.push(start, FEED, &unit(start));
         assert!(!feeds.forget(start + 2 * UNWATCHED_LONG), "it is watched");
         let left = start + 2 * UNWATCHED_LONG;
@@ -323,7 +341,7 @@ mod tests {
         assert_eq!(feeds.deadline(), None, "an idle shard sleeps");
         // Who comes then is served by a new keyframe, and the time begins anew.
         let asked = demand.asked();
-        feeds.watch(due, FEED);
+        feeds.watch(due, FEED, Bitrate::Any);
         assert_eq!(demand.asked(), asked + 1);
         feeds.unwatch(FEED);
         assert!(!feeds.forget(due + RATE_WINDOW));
@@ -333,15 +351,15 @@ mod tests {
     #[test]
     fn a_keyframe_that_nobody_waits_for_any_more_is_not_asked_for_again() {
         let ((mut feeds, demand), now) = (feeds(), Instant::now());
-        feeds.watch(now, FEED);
-        feeds.watch(now, FEED);
+        feeds.watch(now, FEED, Bitrate::Any);
+        feeds.watch(now, FEED, Bitrate::Any);
         assert_eq!((demand.watchers(), demand.asked()), (2, 1));
         feeds.unwatch(FEED);
         assert!(feeds.deadline().is_some());
         feeds.unwatch(FEED);
         assert_eq!((demand.watchers(), feeds.deadline()), (0, None));
         // Coming back quickly is no way around the limit, and coming back is still served.
-        feeds.watch(now, FEED);
+        feeds.watch(now, FEED, Bitrate::Any);
         assert_eq!(demand.asked(), 1);
         let due = feeds.deadline().unwrap();
         assert!(due > now);

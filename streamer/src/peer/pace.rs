@@ -4,9 +4,9 @@
 //! stays short: retransmissions first, then media in order; sound does not wait. A unit that would wait for too long is skipped, and
 //! the peer gets pictures again from the next keyframe on.
 //!
-//! An unknown path is trusted at once only when its round trip is short. On a long one, a part of the first picture is sent, and the
-//! rest at a modest rate until feedback shows that nothing queues: a whole keyframe at once would fill the queue of a narrow path, and most of
-//! it would be lost and sent again.
+//! An unknown path is trusted at once only when its round trip is short. On a long one, a part of the first picture is sent at once, as a
+//! train that shows what the path carries ([`super::bandwidth`]), and the rest at a modest rate until that is known: a whole keyframe at
+//! once would fill the queue of a narrow path, and most of it would be lost and sent again.
 //!
 //! There is one encoding for all peers. Its bitrate follows the path when all who watch need that
 //! ([`crate::feed::demand::Demand::set_limit`]); a peer that is slower than others keeps up by skipping pictures.
@@ -25,7 +25,7 @@ const SHORT: Duration = Duration::from_millis(15);
 /// Bytes that are sent at once on an unknown long path (ten packets, as in RFC 6928).
 const FIRST_BYTES: usize = 15_000;
 /// The rest follows at this rate, which grows with each feedback that shows no queue.
-const FIRST_BPS: f64 = 2_000_000.0;
+const FIRST_BPS: f64 = 1_000_000.0;
 const FIRST_GROWTH: f64 = 4.0;
 /// After this time without feedback the path is trusted: the receiver may send none.
 const FIRST_PATIENCE: Duration = Duration::from_millis(400);
@@ -35,6 +35,8 @@ const BURST: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// With less waiting than this there is room for a keyframe.
 const ROOM: Duration = Duration::from_millis(100);
+/// What takes longer to send than this is not worth sending, where a smaller picture can replace it.
+const WORTH_SENDING: Duration = Duration::from_millis(800);
 /// A limited peer requests keyframes at most this often: they are large, and all other peers get them, too.
 const KEYFRAME_INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes of a packet on the wire beside the payload: IP, UDP, RTP with its extensions, and the tag of SRTP.
@@ -56,6 +58,15 @@ pub struct Pace {
     /// When the next packet may be sent.
     ready: Instant,
     last_keyframe_request: Option<Instant>,
+}
+
+/// A packet that is to be sent now.
+#[derive(Debug)]
+pub struct Due {
+    /// The packet.
+    pub packet: Packet,
+    /// It is one of those that are sent at once on an unknown path.
+    pub is_first: bool,
 }
 
 /// Limits the first packets on an unknown path.
@@ -84,10 +95,16 @@ impl Pace {
         }
     }
 
-    /// Media begins on a path with this round trip.
-    pub fn begin(&mut self, round_trip: Option<Duration>) {
+    /// Media begins on a path with this round trip. True if the path is not trusted.
+    pub fn begin(&mut self, round_trip: Option<Duration>) -> bool {
         let long = self.rate_bps.is_none() && round_trip.is_some_and(|round_trip| round_trip >= SHORT);
         self.first = long.then_some(First { rate_bps: FIRST_BPS, burst: FIRST_BYTES, until: None });
+        long
+    }
+
+    /// The path carries whatever a first picture needs.
+    pub fn trust(&mut self) {
+        self.first = None;
     }
 
     /// Takes the estimate of the path, bits per second, `None` if it has shown no limit; and whether packets queue on it now.
@@ -128,7 +145,7 @@ impl Pace {
     }
 
     /// The next packet that may be sent now.
-    pub fn pop(&mut self, now: Instant) -> Option<Packet> {
+    pub fn pop(&mut self, now: Instant) -> Option<Due> {
         if self.first.is_some_and(|first| first.until.is_some_and(|until| now >= until)) {
             self.first = None;
         }
@@ -144,14 +161,14 @@ impl Pace {
             first.until.get_or_insert(now + FIRST_PATIENCE);
             if let Some(left) = first.burst.checked_sub(bytes) {
                 first.burst = left;
-                return Some(packet);
+                return Some(Due { packet, is_first: true });
             }
         }
         if let Some(rate) = rate {
             let credit = now.checked_sub(BURST).unwrap_or(now);
             self.ready = self.ready.max(credit) + Duration::from_secs_f64(bytes as f64 * 8.0 / rate);
         }
-        Some(packet)
+        Some(Due { packet, is_first: false })
     }
 
     /// The rate at which packets are sent now, bits per second.
@@ -167,8 +184,23 @@ impl Pace {
 
     /// Drops all waiting packets.
     pub fn clear(&mut self) {
-        self.waiting.clear();
+        self.take_waiting();
+    }
+
+    /// Takes out all waiting packets; they are not sent.
+    pub fn take_waiting(&mut self) -> VecDeque<Packet> {
         (self.waiting_bytes, self.retransmissions) = (0, 0);
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Whether more waits than is worth sending.
+    pub fn waits_too_long(&self) -> bool {
+        self.wait() > WORTH_SENDING
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Whether a keyframe may be requested for pictures that this peer had to skip: not while there is no room for one.
@@ -231,8 +263,8 @@ mod tests {
     fn drain(pace: &mut Pace, start: Instant) -> Vec<(u128, u16)> {
         let (mut now, mut out) = (start, Vec::new());
         loop {
-            while let Some(packet) = pace.pop(now) {
-                out.push(((now - start).as_millis(), packet.sequence));
+            while let Some(due) = pace.pop(now) {
+                out.push(((now - start).as_millis(), due.packet.sequence));
             }
             let Some(next) = pace.deadline() else { return out };
             now = now.max(next);

@@ -75,6 +75,8 @@ fn index(codec: VideoCodec) -> usize {
 
 /// Packets that can be retransmitted: at 2.5 Mbit/s about four seconds' worth.
 const MAX_SENT: usize = 1024;
+/// Of how many different packets something is made that only has to be sent.
+const REPEATED: u16 = 64;
 /// Distance of the timestamps of replayed frames, in 90 kHz ticks (1 ms): they are decoded at once.
 const REPLAY_STEP: u64 = 90;
 
@@ -297,6 +299,37 @@ impl VideoWriter {
         })
     }
 
+    /// Takes back the packet that was written last, as it was not sent: the next one gets its number. False if it is not the last one.
+    pub fn take_back(&mut self, packet: &Packet) -> bool {
+        if packet.ssrc != self.ssrc || packet.sequence.wrapping_add(1) != self.sequence {
+            return false;
+        }
+        self.sequence = packet.sequence;
+        self.packets = self.packets.wrapping_sub(1);
+        self.octets = self.octets.wrapping_sub(packet.payload.len() as u32);
+        self.sent.pop_back();
+        true
+    }
+
+    /// The packets that were written last, as retransmissions of `bytes` bytes together: more than once if they are few.
+    pub fn repeat_newest(&mut self, bytes: usize, gop: &Gop, out: &mut Vec<Packet>) {
+        let mut left = bytes;
+        while left > 0 {
+            let before = left;
+            for back in 1..=REPEATED {
+                let Some(packet) = self.retransmit(self.sequence.wrapping_sub(back), gop) else { break };
+                left = left.saturating_sub(packet.payload.len());
+                out.push(packet);
+                if left == 0 {
+                    return;
+                }
+            }
+            if left == before {
+                return;
+            }
+        }
+    }
+
     /// A sender report at `now` (time on the streamer's clock); `None` while nothing was sent.
     pub fn report(&self, now: u64) -> Option<SenderInfo> {
         let rtp_time = (now as u32).wrapping_add(self.offset);
@@ -426,6 +459,25 @@ mod tests {
         assert_eq!(writer.write(&unit(3, false, 3), &mut out), Written::Skipped);
         assert!(out.is_empty());
         assert_eq!(writer.write(&unit(4, true, 4), &mut out), Written::Sent);
+    }
+
+    #[test]
+    fn what_was_not_sent_is_taken_back_and_leaves_no_gap() {
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        writer.wait();
+        for (n, unit) in [unit(0, true, 0), unit(1, false, 1)].into_iter().enumerate() {
+            gop.push(unit.clone());
+            assert_eq!(writer.write(&unit, &mut out), Written::Sent, "{n}");
+        }
+        let packets: Vec<_> = std::mem::take(&mut out);
+        assert!(!writer.take_back(&packets[1]), "others follow it");
+        assert!(packets[1..].iter().rev().all(|packet| writer.take_back(packet)));
+        assert!(writer.retransmit(packets[1].sequence, &gop).is_none());
+        assert!(writer.retransmit(packets[0].sequence, &gop).is_some());
+        assert_eq!(writer.report(0).map(|report| (report.packets, report.octets)), Some((1, 10)));
+        writer.wait();
+        writer.write(&unit(7, true, 7), &mut out);
+        assert_eq!(out[0].sequence, packets[1].sequence);
     }
 
     #[test]

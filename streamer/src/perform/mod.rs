@@ -262,7 +262,7 @@ impl Performer {
             Ok(rendition) => {
                 self.renditions.insert(id, rendition);
             }
-            Err(error) => tracing::warn!(name = source, height, %error, "no rendition"),
+            Err(error) => tracing::warn!(name = source, ?height, %error, "no rendition"),
         }
     }
 

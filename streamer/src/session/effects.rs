@@ -114,8 +114,8 @@ pub struct RenditionStart {
     pub source: SourceName,
     /// Pictures of that source.
     pub frames: Arc<Frames>,
-    /// Lines of its own pictures.
-    pub height: u32,
+    /// Lines of its own pictures; `None`: as many as the source's.
+    pub height: Option<u32>,
     /// How it is encoded.
     pub settings: Settings,
     /// Where its pictures go.

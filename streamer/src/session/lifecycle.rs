@@ -46,10 +46,12 @@ impl Session {
     ) -> std::io::Result<()> {
         let video = self.sources.feed()?;
         let audio = self.sources.feed()?;
-        for feed in [&video, &audio] {
+        let mut entry = SourceEntry::new(spec, temporary, video, audio);
+        entry.low = entry.has_frames().then(|| self.sources.feed()).transpose()?;
+        for feed in entry.feeds() {
             self.command_all(|| Command::AddFeed { feed: feed.id, demand: feed.demand.clone() });
         }
-        self.sources.insert(name, SourceEntry::new(spec, temporary, video, audio));
+        self.sources.insert(name, entry);
         Ok(())
     }
 
@@ -308,17 +310,17 @@ impl Session {
         self.effects.send(StreamerIpcMessage::SourceConnected);
     }
 
-    /// Renditions that are bound run while their source does.
+    /// Renditions that are bound run while their source does, and so does its low layer. They do nothing while nobody watches.
     fn start_renditions(&mut self, name: &str) {
         let Some(entry) = self.sources.get(name).filter(|entry| entry.is_running()) else { return };
         let Some(running) = entry.running() else { return };
         let Some(frames) = running.frames() else { return };
         let settings = Settings { fps: running.info().fps, bitrate_kbps: None };
-        for (height, feed) in &entry.renditions {
+        for (height, feed) in entry.encodings() {
             self.effects.push(Effect::StartRendition(RenditionStart {
                 source: name.to_owned(),
                 frames: frames.clone(),
-                height: *height,
+                height,
                 settings,
                 feed: feed.clone(),
             }));
@@ -433,7 +435,7 @@ impl Session {
         let life = std::mem::replace(&mut entry.life, Life::Idle);
         entry.key = SourceKey::default();
         entry.tapping = None;
-        let renditions = entry.renditions.values().map(|feed| feed.id).collect();
+        let renditions = entry.encodings().map(|(_, feed)| feed.id).collect();
         // What is on its way is ended when it is there: nobody knows its key any more.
         let Some(source) = life.into_running() else { return };
         // Nothing is put in any more, and what is held there is forgotten, before it goes.

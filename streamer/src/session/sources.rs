@@ -129,7 +129,7 @@ pub struct SourceEntry {
     pub host: Arc<HostStatus>,
     /// Its picture.
     pub video: Feed,
-    /// The low layer of its picture, if a peer publishes it.
+    /// The low layer of its picture: of what a peer publishes, or encoded here for paths that are narrower than others.
     pub low: Option<Feed>,
     /// Its sound. Of a source that encodes another one anew, that one's.
     pub audio: Feed,
@@ -212,6 +212,12 @@ impl SourceEntry {
     /// All feeds, renditions included.
     pub fn feeds(&self) -> impl Iterator<Item = &Feed> {
         [&self.video, &self.audio].into_iter().chain(&self.low).chain(self.renditions.values())
+    }
+
+    /// The feeds that are encoded from its pictures, by their lines; `None`: as many as it has.
+    pub fn encodings(&self) -> impl Iterator<Item = (Option<u32>, &Feed)> {
+        let low = self.low.iter().filter(|_| self.has_frames()).map(|feed| (None, feed));
+        low.chain(self.renditions.iter().map(|(height, feed)| (Some(*height), feed)))
     }
 
     /// As REST shows it.

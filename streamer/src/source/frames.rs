@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::encode::content::Content;
 use crate::encode::convert::I420;
 use crate::feed::Demand;
 use crate::wake::Wake;
@@ -22,6 +23,8 @@ pub struct Frame {
     pub picture: I420,
     /// When it was captured.
     pub captured: Instant,
+    /// What it is like.
+    pub content: Content,
 }
 
 /// The cell that holds it. It holds one picture at most; each reader takes it once.
@@ -85,7 +88,7 @@ impl Frames {
     }
 
     /// As [`Frames::put`], of a picture that the caller keeps.
-    pub fn copy(&self, picture: &I420, captured: Instant) {
+    pub fn copy(&self, picture: &I420, captured: Instant, content: Content) {
         let spare = self.lock().spare.take();
         let copy = match spare.and_then(Arc::into_inner) {
             Some(Frame { picture: mut copy, .. }) => {
@@ -94,7 +97,7 @@ impl Frames {
             }
             None => picture.clone(),
         };
-        self.put(Frame { picture: copy, captured });
+        self.put(Frame { picture: copy, captured, content });
     }
 
     /// A reader, whose `wake` becomes readable with each new picture.
@@ -170,7 +173,7 @@ mod tests {
         assert!(frames.wanted() && frames.take_newcomer() && !frames.take_newcomer());
         assert!(reader.take().is_none());
         for width in [16, 18, 20] {
-            frames.copy(&picture(width), Instant::now());
+            frames.copy(&picture(width), Instant::now(), Content::Film);
         }
         assert_eq!(reader.take().unwrap().picture.size().width, 20);
         assert!(reader.take().is_none());
@@ -184,16 +187,16 @@ mod tests {
     fn memory_is_used_again_and_never_while_somebody_reads_it() {
         let frames = Arc::new(Frames::default());
         let mut reader = frames.read(wake());
-        frames.copy(&picture(16), Instant::now());
+        frames.copy(&picture(16), Instant::now(), Content::Film);
         let first = reader.take().unwrap();
         let address = |frame: &Frame| frame.picture.planes().0.as_ptr();
         for _ in 0..4 {
-            frames.copy(&picture(16), Instant::now());
+            frames.copy(&picture(16), Instant::now(), Content::Film);
             assert_ne!(address(&reader.take().unwrap()), address(&first));
         }
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..10 {
-            frames.copy(&picture(16), Instant::now());
+            frames.copy(&picture(16), Instant::now(), Content::Film);
             seen.insert(address(&reader.take().unwrap()));
         }
         assert!(seen.len() <= 3, "{}", seen.len());

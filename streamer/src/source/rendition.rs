@@ -1,4 +1,5 @@
-//! A further, smaller encoding of a source's pictures.
+//! A further encoding of a source's pictures: smaller ones, or pictures of the same size at a lower bitrate, for viewers whose paths are
+//! narrower than others'.
 //!
 //! ```text
 //! Frames ──newest──▶ thread `rendition`: scale ▶ H.264 ──▶ VideoOutlet
@@ -31,25 +32,30 @@ use crate::memory::{self, Unwatched};
 use crate::stats::SourceCounters;
 use crate::wake::Wake;
 
+/// The size that its pictures are taken for before there is one.
+const USUAL: Size = Size { width: 1280, height: 720 };
+
 /// A rendition. Dropping it ends its thread.
 pub struct Rendition {
     _thread: Worker<Infallible>,
 }
 
 impl Rendition {
-    /// Starts one of this height in pixels; its width follows from the shape of the source's pictures, and it is never
+    /// Starts one of this height in pixels, or of the height of the source's pictures; its width follows from their shape, and it is never
     /// larger than they are: [`Rendition::size`]. If the encoder fails, that is logged and the feed ends.
     ///
     /// # Errors
     /// When the system has no more threads or descriptors.
     pub fn start(
         frames: Arc<Frames>,
-        height: u32,
+        height: Option<u32>,
         settings: Settings,
         outlet: VideoOutlet,
         counters: Arc<SourceCounters>,
     ) -> Result<Self, Error> {
         let wake = Wake::new().map_err(|source| Error::Io { what: "starting a rendition".into(), source })?;
+        // Until its first picture says what it needs.
+        outlet.demand().set_wanted(settings.bitrate_bps(USUAL));
         let mut encoder = Encoder {
             frames,
             height,
@@ -67,22 +73,22 @@ impl Rendition {
         };
         let run = move |inbox: Inbox<Infallible>| {
             if let Err(error) = encoder.run(&inbox) {
-                tracing::error!(height, %error, "a rendition ended");
+                tracing::error!(?height, %error, "a rendition ended");
             }
         };
         Ok(Self { _thread: Worker::spawn("rendition", run)? })
     }
 
     /// The size of its pictures while those of the source have this size.
-    pub fn size(source: Size, height: u32) -> Size {
-        fitted(source, height)
+    pub fn size(source: Size, height: Option<u32>) -> Size {
+        fitted(source, height.unwrap_or(source.height))
     }
 }
 
 /// State of the thread.
 struct Encoder {
     frames: Arc<Frames>,
-    height: u32,
+    height: Option<u32>,
     wake: Arc<Wake>,
     /// While somebody watches.
     reader: Option<Reader>,
@@ -153,6 +159,7 @@ impl Encoder {
         }
         // What was seen before is not what is there when somebody comes again.
         (self.waiting, self.picture) = (None, None);
+        self.encoding.rest();
         self.reader = watched.then(|| self.frames.read(Arc::clone(&self.wake)));
         self.schedule.audience(if watched { Consumers::Viewers } else { Consumers::Nobody });
     }
@@ -162,7 +169,7 @@ impl Encoder {
         let mut captured = now;
         if let Some(frame) = self.waiting.take() {
             captured = frame.captured;
-            self.scale(&frame.picture, now)?;
+            self.scale(&frame, now)?;
         }
         let Some(picture) = &self.picture else { return Ok(()) };
         // A frame may have been taken before the one before it was sent again.
@@ -185,14 +192,17 @@ impl Encoder {
         Ok(())
     }
 
-    fn scale(&mut self, frame: &I420, now: Instant) -> Result<(), Error> {
-        let size = fitted(frame.size(), self.height);
+    fn scale(&mut self, frame: &Frame, now: Instant) -> Result<(), Error> {
+        let size = Rendition::size(frame.picture.size(), self.height);
+        // Scaling blurs edges, so that little is like the picture before.
+        let is_scaled = size != frame.picture.size();
+        self.encoding.set_content(if is_scaled { Content::Film } else { frame.content });
         let mut picture = match self.picture.take() {
             Some(picture) if picture.size() == size => picture,
             _ => I420::new(size)?,
         };
         self.schedule.set_terms(self.encoding.terms(size), now);
-        self.scaler.scale(frame, &mut picture)?;
+        self.scaler.scale(&frame.picture, &mut picture)?;
         self.counters.convert_us.add_time(now.elapsed());
         self.picture = Some(picture);
         let left_out = self.schedule.captured(now, true);

@@ -94,6 +94,16 @@ impl Encoding {
         Terms::new(self.content, self.settings.bitrate_bps(size), self.outlet.demand().limit_bps())
     }
 
+    /// What its pictures are like.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// Forgets the encoder, to save its memory. The next picture is a keyframe.
+    pub fn rest(&mut self) {
+        self.encoder = None;
+    }
+
     /// Pictures are of this kind from now on. If that is another one, the next picture is a keyframe.
     pub fn set_content(&mut self, content: Content) {
         if content != self.content {
@@ -181,7 +191,9 @@ impl Encoding {
 
     fn encoder_for(&self, size: Size) -> Result<Encoder, Error> {
         let Self { settings, content, .. } = *self;
-        let config = Config { size, fps: settings.fps, bitrate_bps: settings.bitrate_bps(size), content };
+        let bitrate_bps = settings.bitrate_bps(size);
+        self.outlet.demand().set_wanted(bitrate_bps);
+        let config = Config { size, fps: settings.fps, bitrate_bps, content };
         Ok(Encoder::new(config, Instant::now())?)
     }
 }
@@ -214,6 +226,11 @@ impl Video {
     /// The picture as of the last conversion.
     pub fn picture(&self) -> &I420 {
         &self.picture
+    }
+
+    /// What the picture is like.
+    pub fn content(&self) -> Content {
+        self.encoding.content()
     }
 
     /// Size of the picture.

@@ -33,7 +33,8 @@ impl Small {
         let counters = Arc::new(SourceCounters::default());
         let frames = stage.source.frames().unwrap();
         let settings = Settings { fps: 30, bitrate_kbps: None };
-        let rendition = Rendition::start(frames, height, settings, outlet, Arc::clone(&counters)).unwrap();
+        let rendition =
+            Rendition::start(frames, Some(height), settings, outlet, Arc::clone(&counters)).unwrap();
         Self { _rendition: rendition, units, demand, counters, decoder: Decoder::new() }
     }
 

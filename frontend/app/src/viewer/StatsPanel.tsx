@@ -1,3 +1,4 @@
+import type { NetworkPath } from "@oriel/client";
 import { useState } from "react";
 import { bitrate, milliseconds } from "../ui/format";
 import { usePoll } from "../ui/usePoll";
@@ -24,6 +25,10 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
   );
 }
 
+function allowed({ allowsBps }: NetworkPath): string {
+  return allowsBps === null ? "no limit seen" : bitrate(allowsBps);
+}
+
 function rows(stats: ViewerStats | null): [string, string][] {
   const connection = stats?.connection ?? null;
   if (stats === null || connection === null) return [["Connection", "none"]];
@@ -33,6 +38,7 @@ function rows(stats: ViewerStats | null): [string, string][] {
     ["Decoded", `${Math.round(connection.fps)} fps`],
     ["Picture", `${connection.width} × ${connection.height}`],
     ["Bitrate", bitrate(connection.bitrateBps)],
+    ["Network allows", allowed(stats.path)],
     ["Path", connection.transport.toUpperCase() || "–"],
     ["Round trip", milliseconds(roundTrip)],
     ["Jitter buffer", milliseconds(connection.jitterBufferMs)],

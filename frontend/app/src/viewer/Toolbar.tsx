@@ -27,6 +27,8 @@ type ToolbarProps = {
   readonly listUrl: string | null;
   readonly tone: Tone;
   readonly status: string;
+  /** What the status means, where that is not plain. */
+  readonly why: string | undefined;
   /** Names of those who watch. */
   readonly watchers: readonly string[];
   readonly tools: readonly Tool[];
@@ -66,7 +68,7 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           {props.name}
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
-        <Pill tone={props.tone} text={props.status} testId="state" />
+        <Pill tone={props.tone} text={props.status} why={props.why} testId="state" />
         <span className="watchers" title={`Watching: ${props.watchers.join(", ")}`} data-testid="watchers">
           <Icon name="people" /> {props.watchers.length}
         </span>

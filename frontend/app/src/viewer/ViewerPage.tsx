@@ -67,7 +67,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     resizable,
     fullscreen,
   });
-  const { tone, text } = statusOf(session);
+  const { tone, text, why } = statusOf(session);
 
   return (
     <div
@@ -114,6 +114,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         listUrl={listUrl}
         tone={tone}
         status={text}
+        why={why}
         watchers={session.watchers}
         tools={tools}
         keyboardMode={settings.keyboardMode}

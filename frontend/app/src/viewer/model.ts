@@ -1,6 +1,6 @@
 /** The model of the viewer page: the client and its views, created before anything is rendered. */
 
-import { Api, type ConnectionStats, OrielClient } from "@oriel/client";
+import { Api, type ConnectionStats, type NetworkPath, OrielClient } from "@oriel/client";
 import { Views } from "./views";
 
 export type ViewerStats = {
@@ -13,6 +13,8 @@ export type ViewerStats = {
   readonly roundTripMs: number | null;
   /** From the opening of the WebSocket to the first presented frame. */
   readonly firstFrameMs: number | null;
+  /** What the network allows. */
+  readonly path: NetworkPath;
 };
 
 export type ViewerModel = {
@@ -67,6 +69,7 @@ async function readStats(client: OrielClient, views: Views): Promise<ViewerStats
     presented: screen?.meter.presented ?? 0,
     presentedFps: screen?.meter.fps(now) ?? 0,
     firstFrameMs: firstFrameMs(),
+    path: client.path,
   };
 }
 

@@ -1,6 +1,14 @@
 /** The page's session: the client's state, the slots' content, and this peer's rights. */
 
-import type { ClientState, InputController, OrielClient, Role, SlotView, StreamInfo } from "@oriel/client";
+import type {
+  ClientState,
+  InputController,
+  NetworkPath,
+  OrielClient,
+  Role,
+  SlotView,
+  StreamInfo,
+} from "@oriel/client";
 import { nameOf } from "../room/people";
 import type { Arrangement } from "./arrangement";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
@@ -32,6 +40,8 @@ export type SessionView = {
   readonly role: Role | null;
   /** This peer may steer now. */
   readonly inControl: boolean;
+  /** What the network allows. */
+  readonly path: NetworkPath;
   /** What those who watch are called, this viewer included. */
   readonly watchers: readonly string[];
 };
@@ -43,6 +53,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
   const role = useClientValue(client, "role", (current) => current.role);
   const inControl = useClientValue(client, "control", (current) => current.inControl);
   const participants = useClientValue(client, "participants", (current) => current.participants);
+  const path = useClientValue(client, "path", (current) => current.path);
   const interrupted = useLatest(client, "interrupted", false);
   const restarting = useRestart(client);
   const slot = arrangement.main === null ? null : (slots.get(arrangement.main) ?? null);
@@ -64,6 +75,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     input,
     role,
     inControl,
+    path,
     watchers: participants.map(nameOf),
   };
 }

@@ -50,7 +50,15 @@ strong: number,
 /**
  * The fast, weak motor, 0 to 1.
  */
-weak: number, } | { "type": "pong", 
+weak: number, } | { "type": "path", 
+/**
+ * What it allows for pictures, kilobits per second; absent while it has shown no limit.
+ */
+allowsKbps?: number, 
+/**
+ * Pictures have less detail than without that limit, or there are fewer of them.
+ */
+reduced: boolean, } | { "type": "pong", 
 /**
  * The ping's token.
  */

@@ -26,6 +26,10 @@ retransmitted: number,
  */
 copied: number, 
 /**
+ * Packets sent to see whether its path carries more than is known.
+ */
+probed: number, 
+/**
  * PLI and FIR it sent.
  */
 keyframe_requests: number, 

@@ -291,6 +291,8 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
     typeof text === "string" && ["string", "undefined"].includes(typeof html) && Array.isArray(types),
   rumble: ({ slot, pad, strong, weak }) =>
     [slot, pad, strong, weak].every((value) => typeof value === "number"),
+  path: ({ allowsKbps, reduced }) =>
+    ["number", "undefined"].includes(typeof allowsKbps) && typeof reduced === "boolean",
   pong: ({ token }) => typeof token === "number",
   error: ({ code, message }) => typeof code === "string" && typeof message === "string",
 };

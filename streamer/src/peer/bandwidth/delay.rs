@@ -187,7 +187,7 @@ mod tests {
         for n in 0..packets {
             let sent = start + Duration::from_millis(20 * n as u64);
             let arrived_us = Some(20_000 * n + delay_us(n));
-            trend.arrived(&Outcome { sent, arrived_us, bytes: 1000 });
+            trend.arrived(&Outcome { sent, arrived_us, bytes: 1000, train: None });
             seen.push(trend.usage());
         }
         seen
@@ -213,7 +213,12 @@ mod tests {
         let (mut trend, start) = (DelayTrend::default(), Instant::now());
         let mut arrive = |ms: u64, late_ms: u64| {
             let arrived_us = Some((ms + late_ms) as i64 * 1000);
-            trend.arrived(&Outcome { sent: start + Duration::from_millis(ms), arrived_us, bytes: 1000 });
+            trend.arrived(&Outcome {
+                sent: start + Duration::from_millis(ms),
+                arrived_us,
+                bytes: 1000,
+                train: None,
+            });
             trend.usage()
         };
         for n in 0..60 {

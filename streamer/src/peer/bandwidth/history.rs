@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::probe::TrainId;
+
 /// Packets that feedback can still refer to: about seven seconds at 10 Mbit/s. Older ones are forgotten.
 const KEPT: usize = 8192;
 /// How long feedback can still refer to a packet: some round trips of two seconds, and the interval of feedback.
@@ -34,6 +36,8 @@ pub struct Outcome {
     pub arrived_us: Option<i64>,
     /// Its length on the wire.
     pub bytes: u32,
+    /// The train that it belongs to.
+    pub train: Option<TrainId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,7 @@ enum Fate {
 struct Sent {
     at: Instant,
     bytes: u32,
+    train: Option<TrainId>,
     fate: Fate,
 }
 
@@ -61,8 +66,8 @@ pub struct History {
 }
 
 impl History {
-    /// Notes that a packet of `bytes` bytes is sent. Returns its transport-wide sequence number.
-    pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
+    /// Notes that a packet of `bytes` bytes is sent, of a train if it belongs to one. Returns its transport-wide sequence number.
+    pub fn sent(&mut self, now: Instant, bytes: u32, train: Option<TrainId>) -> u16 {
         let is_old = |sent: &Sent| now.saturating_duration_since(sent.at) > KEPT_TIME;
         while self.sent.len() == KEPT || self.sent.front().is_some_and(is_old) {
             self.sent.pop_front();
@@ -71,7 +76,7 @@ impl History {
         if self.sent.capacity() > 4 * self.sent.len().max(LEAST) {
             self.sent.shrink_to(2 * self.sent.len().max(LEAST));
         }
-        self.sent.push_back(Sent { at: now, bytes, fate: Fate::Unknown });
+        self.sent.push_back(Sent { at: now, bytes, train, fate: Fate::Unknown });
         self.next += 1;
         (self.next - 1) as u16
     }
@@ -93,7 +98,9 @@ impl History {
             let is_news = sent.fate == Fate::Unknown || (sent.fate, fate) == (Fate::Missing, Fate::Arrived);
             if is_news {
                 sent.fate = fate;
-                news.push(Outcome { sent: sent.at, arrived_us: delta.map(|_| time), bytes: sent.bytes });
+                let arrived_us = delta.map(|_| time);
+                let Sent { at, bytes, train, .. } = *sent;
+                news.push(Outcome { sent: at, arrived_us, bytes, train });
             }
         }
         news
@@ -122,15 +129,15 @@ mod tests {
     fn packets_are_told_apart_after_their_numbers_wrap() {
         let (mut history, start) = (History::default(), Instant::now());
         for n in 0..70_000u64 {
-            assert_eq!(history.sent(start + Duration::from_millis(n), 100), n as u16);
+            assert_eq!(history.sent(start + Duration::from_millis(n), 100, None), n as u16);
         }
         let news = history.feedback(&arrivals(69_998u64 as u16, 1, &[Some(1000), None]));
         let sent = |n| start + Duration::from_millis(n);
         assert_eq!(
             news,
             [
-                Outcome { sent: sent(69_998), arrived_us: Some(65_000), bytes: 100 },
-                Outcome { sent: sent(69_999), arrived_us: None, bytes: 100 },
+                Outcome { sent: sent(69_998), arrived_us: Some(65_000), bytes: 100, train: None },
+                Outcome { sent: sent(69_999), arrived_us: None, bytes: 100, train: None },
             ]
         );
     }
@@ -139,11 +146,11 @@ mod tests {
     fn what_is_too_old_for_feedback_is_forgotten_and_its_memory_given_back() {
         let (mut history, start) = (History::default(), Instant::now());
         for n in 0..5000 {
-            history.sent(start + Duration::from_millis(n), 100);
+            history.sent(start + Duration::from_millis(n), 100, None);
         }
         assert_eq!(history.sent.len(), 5000);
         let later = start + Duration::from_secs(60);
-        assert_eq!(history.sent(later, 100), 5000);
+        assert_eq!(history.sent(later, 100, None), 5000);
         assert_eq!(history.sent.len(), 1);
         assert!(history.sent.capacity() <= 4 * LEAST);
         assert_eq!(history.feedback(&arrivals(4999, 0, &[Some(0), Some(0)])).len(), 1);
@@ -154,13 +161,13 @@ mod tests {
         let (mut history, now) = (History::default(), Instant::now());
         assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0); 3])), []);
         for _ in 0..3 {
-            history.sent(now, 100);
+            history.sent(now, 100, None);
         }
         assert_eq!(history.feedback(&arrivals(3, 0, &[Some(0); 60_000])).len(), 0, "numbers to come");
         assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0), None, Some(0), Some(0)])).len(), 3);
         assert_eq!(history.feedback(&arrivals(0, 0, &[None, Some(0), None])).len(), 1, "late, after all");
         for _ in 0..KEPT {
-            history.sent(now, 100);
+            history.sent(now, 100, None);
         }
         assert_eq!(history.feedback(&arrivals(0, 0, &[Some(0); 3])), []);
     }
@@ -169,7 +176,7 @@ mod tests {
     fn the_receivers_clock_goes_on_when_its_reference_wraps() {
         let (mut history, now) = (History::default(), Instant::now());
         let mut arrived = |reference| {
-            let first = history.sent(now, 100);
+            let first = history.sent(now, 100, None);
             history.feedback(&arrivals(first, reference, &[Some(0)]))[0].arrived_us.unwrap()
         };
         let before = arrived((1 << 24) - 1);

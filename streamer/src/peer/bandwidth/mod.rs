@@ -3,10 +3,10 @@
 //! ```text
 //! sent ──▶ History ◀── feedback (transport-wide), or reports of loss alone
 //!             │ outcomes
-//!     ┌───────┼────────────┐
-//!     ▼       ▼            ▼
-//! DelayTrend  Throughput   Losses
-//!     └───────┴─────┬──────┘
+//!     ┌───────┼────────────┬─────────┐
+//!     ▼       ▼            ▼         ▼
+//! DelayTrend  Throughput   Losses    Trains
+//!     └───────┴─────┬──────┴─────────┘
 //!                   ▼
 //!            rate: free ──congested──▶ limited, falls to what arrives, rises again
 //! ```
@@ -15,9 +15,12 @@
 //! on a good network. A path is congested only if its queue is longer than it was: a screen that is typed into sends a few packets a
 //! second, whose jitter looks like a trend. And a share of lost packets alone means little: radio links lose some anyway, which
 //! retransmission repairs.
+//!
+//! A rate that is not used is not known to be carried. So a limited path is tried every few seconds ([`probe`]), also while a screen rests.
 
 mod delay;
 mod history;
+mod probe;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -25,6 +28,8 @@ use std::time::{Duration, Instant};
 use delay::{DelayTrend, Usage};
 pub use history::Arrivals;
 use history::{History, Outcome};
+pub use probe::TrainId;
+use probe::{Shown, Trains, Trials};
 
 /// Below this no picture can be sent.
 const MIN_BPS: f64 = 100_000.0;
@@ -41,6 +46,17 @@ const RESPONSE: Duration = Duration::from_millis(100);
 /// The estimate is at most this multiple of what is known to arrive.
 const HEADROOM: f64 = 1.5;
 const HEADROOM_BPS: f64 = 10_000.0;
+/// What a train shows is believed up to this share, and up to this multiple of the estimate.
+const BELIEVED: f64 = 0.95;
+const MOST_RAISE: f64 = 2.0;
+/// A train that shows less than this multiple of the estimate changes nothing.
+const LEAST_RAISE: f64 = 1.1;
+/// The first train limits the path if it shows less: a path that carries more is no trouble at the beginning.
+const FIRST_LIMIT_BPS: f64 = 4_000_000.0;
+/// And then the path is believed to carry this share of it.
+const FIRST_BELIEVED: f64 = 0.85;
+/// A path has room for a second copy of everything when it carries this multiple of what arrives.
+const ROOM: f64 = 2.5;
 /// A queue shorter than this does not count.
 const QUEUE: Duration = Duration::from_millis(25);
 /// Share of lost packets from which a path counts as congested: with a queue, and without one.
@@ -65,8 +81,11 @@ pub struct Estimator {
     throughput: Throughput,
     losses: Losses,
     delays: Delays,
+    trains: Trains,
+    trials: Trials,
     /// `None` while the path has shown no limit.
     rate_bps: Option<f64>,
+    is_wide: bool,
     /// The rate that arrived when the path was congested last.
     capacity_bps: Option<f64>,
     updated: Instant,
@@ -88,7 +107,10 @@ impl Estimator {
             throughput: Throughput::default(),
             losses: Losses::new(now),
             delays: Delays::default(),
+            trains: Trains::default(),
+            trials: Trials::default(),
             rate_bps: None,
+            is_wide: false,
             capacity_bps: None,
             updated: now,
             conclude_from: now,
@@ -123,10 +145,44 @@ impl Estimator {
         self.queue() > QUEUE
     }
 
-    /// Notes that a packet of `bytes` bytes is sent. Returns its transport-wide sequence number.
-    pub fn sent(&mut self, now: Instant, bytes: u32) -> u16 {
+    /// Whether the first train has shown that the path carries what a first picture needs.
+    pub fn is_wide(&self) -> bool {
+        self.is_wide && self.rate_bps.is_none()
+    }
+
+    /// Whether the path carries each packet twice.
+    pub fn has_room(&self) -> bool {
+        self.rate_bps.is_none_or(|rate| self.throughput.bps().is_some_and(|arriving| rate > ROOM * arriving))
+    }
+
+    /// Notes that a packet of `bytes` bytes is sent, of a train if it belongs to one. Returns its transport-wide sequence number.
+    pub fn sent(&mut self, now: Instant, bytes: u32, train: Option<TrainId>) -> u16 {
         self.losses.sent(bytes);
-        self.history.sent(now, bytes)
+        if let Some(train) = train {
+            self.trains.sent(train);
+        }
+        self.history.sent(now, bytes, train)
+    }
+
+    /// Begins a train: packets that are sent at once from now on.
+    pub fn begin_train(&mut self) -> TrainId {
+        self.trains.begin()
+    }
+
+    /// All packets of a train have been sent.
+    pub fn end_train(&mut self, train: TrainId) {
+        self.trains.complete(train);
+    }
+
+    /// How many bytes should be sent at once now, as a train, to see whether a limited path carries more. `None`: none.
+    pub fn trial(&mut self, now: Instant) -> Option<usize> {
+        let bytes = self.trials.due(now, self.rate_bps?)?;
+        (self.timed && !self.is_congested()).then_some(bytes)
+    }
+
+    /// When [`Estimator::trial`] may have something to say.
+    pub fn trial_at(&self) -> Option<Instant> {
+        self.trials.deadline().filter(|_| self.rate_bps.is_some())
     }
 
     /// Takes a measured round trip.
@@ -140,10 +196,16 @@ impl Estimator {
         let outcomes = self.history.feedback(arrivals);
         for outcome in &outcomes {
             self.losses.told(outcome);
-            self.trend.arrived(outcome);
+            // A train is spread by the path: that is no trend.
+            if outcome.train.is_none() {
+                self.trend.arrived(outcome);
+            }
             self.throughput.arrived(outcome);
         }
         self.delays.arrived(now, &outcomes);
+        if let Some(shown) = self.trains.told(&outcomes) {
+            self.shown(now, shown);
+        }
         let Some(arriving) = self.throughput.bps() else { return };
         let usage = self.trend.usage();
         let queued = self.is_congested();
@@ -182,7 +244,36 @@ impl Estimator {
         }
     }
 
+    /// Takes what a train has shown.
+    fn shown(&mut self, now: Instant, shown: Shown) {
+        let Some(rate) = self.rate_bps else {
+            self.is_wide = shown.arrived_bps >= FIRST_LIMIT_BPS;
+            // Packets that overtake each other were not spread by a queue.
+            if shown.in_order && !self.is_wide {
+                self.capacity_bps = Some(shown.arrived_bps);
+                self.set_rate((FIRST_BELIEVED * shown.arrived_bps).max(MIN_BPS));
+            }
+            return;
+        };
+        let believed = (BELIEVED * shown.arrived_bps).min(MOST_RAISE * rate);
+        if believed > LEAST_RAISE * rate && !self.is_congested() {
+            self.trials.raised(now);
+            self.capacity_bps = None;
+            self.set_rate(believed);
+        } else {
+            self.trials.in_vain(now);
+        }
+    }
+
+    fn set_rate(&mut self, rate_bps: f64) {
+        self.rate_bps = (rate_bps < FREE_BPS).then_some(rate_bps);
+        if self.rate_bps.is_none() {
+            self.trials.stop();
+        }
+    }
+
     fn congested(&mut self, now: Instant, arriving_bps: f64) {
+        self.trials.congested(now);
         self.conclude_from = now + self.round_trip + RESPONSE + self.delays.queue();
         self.capacity_bps = Some(arriving_bps);
         let rate = (DECREASE * arriving_bps).max(MIN_BPS);
@@ -198,7 +289,7 @@ impl Estimator {
             None => rate * GROWTH.powf(elapsed),
         };
         let grown = grown.min((HEADROOM * arriving_bps + HEADROOM_BPS).max(rate));
-        self.rate_bps = (grown < FREE_BPS).then_some(grown);
+        self.set_rate(grown);
     }
 }
 

@@ -72,13 +72,16 @@ impl Flow {
 
     /// Runs one millisecond of the flow: sends what `wanted` bits per second and the estimate allow.
     fn step(&mut self, now: Instant, path: &mut Path, wanted: f64) {
+        if let Some(bytes) = self.estimator.trial(now) {
+            let train = self.estimator.begin_train();
+            for _ in 0..bytes.div_ceil(PACKET as usize) {
+                self.send(now, path, Some(train));
+            }
+            self.estimator.end_train(train);
+        }
         let rate = self.estimator.rate_bps().map_or(wanted, |rate| rate.min(wanted));
         while self.next_send <= now {
-            let arrival = path.arrival(now, PACKET);
-            let number = self.estimator.sent(now, PACKET);
-            self.under_way.push_back((number, arrival));
-            self.sent += 1;
-            self.lost += u64::from(arrival.is_none());
+            self.send(now, path, None);
             self.next_send =
                 self.next_send.max(now - MS) + Duration::from_secs_f64(f64::from(PACKET) * 8.0 / rate);
         }
@@ -87,6 +90,14 @@ impl Flow {
             self.tell(now);
             self.longest_queue = self.longest_queue.max(self.estimator.queue());
         }
+    }
+
+    fn send(&mut self, now: Instant, path: &mut Path, train: Option<TrainId>) {
+        let arrival = path.arrival(now, PACKET);
+        let number = self.estimator.sent(now, PACKET, train);
+        self.under_way.push_back((number, arrival));
+        self.sent += 1;
+        self.lost += u64::from(arrival.is_none());
     }
 
     /// Feedback on all that is through by a one-way trip ago.
@@ -185,6 +196,39 @@ fn a_path_that_becomes_wide_again_is_used_again() {
     assert!(flow.rate() > 3e6, "{}", flow.rate());
 }
 
+/// A desktop that is typed into uses a tenth of a path; whether it carries more is tried all the same.
+#[test]
+fn a_path_that_becomes_wide_again_is_found_while_little_is_sent() {
+    let start = Instant::now();
+    let (mut flow, mut path) = (Flow::new(start), Path::new(start, 1e6, 200 * MS));
+    run(&mut flow, &mut path, 0, 10, |_| 3e6);
+    run(&mut flow, &mut path, 10, 20, |_| 60e3);
+    assert!((0.6e6..1.2e6).contains(&flow.rate()), "{}", flow.rate());
+    path.bps = 50e6;
+    run(&mut flow, &mut path, 30, 15, |_| 60e3);
+    assert!(flow.rate() > 3e6, "{}", flow.rate());
+    run(&mut flow, &mut path, 45, 40, |_| 60e3);
+    assert_eq!(flow.estimator.rate_bps(), None);
+}
+
+#[test]
+fn the_first_packets_show_what_a_path_carries() {
+    let start = Instant::now();
+    for (bps, limited) in [(0.5e6, true), (2e6, true), (20e6, false)] {
+        let (mut flow, mut path) = (Flow::new(start), Path::new(start, bps, 500 * MS));
+        let train = flow.estimator.begin_train();
+        for _ in 0..12 {
+            flow.send(start, &mut path, Some(train));
+        }
+        flow.estimator.end_train(train);
+        run(&mut flow, &mut path, 0, 1, |_| 1.0);
+        let rate = flow.estimator.rate_bps();
+        assert_eq!(rate.is_some(), limited, "{bps}: {rate:?}");
+        assert!(rate.is_none_or(|rate| (0.8..0.9).contains(&(rate / bps))), "{bps}: {rate:?}");
+        assert_eq!(flow.estimator.is_wide(), !limited);
+    }
+}
+
 #[test]
 fn a_still_screen_makes_the_rate_neither_grow_nor_fall() {
     let start = Instant::now();
@@ -221,7 +265,7 @@ fn a_receiver_that_tells_only_shares_of_loss_is_believed_with_enough_packets() {
     let mut estimator = Estimator::new(start);
     let second = |estimator: &mut Estimator, n: u64, packets: u32, lost: f64| {
         for _ in 0..packets {
-            estimator.sent(start, PACKET);
+            estimator.sent(start, PACKET, None);
         }
         estimator.report(start + Duration::from_secs(n), lost);
     };

@@ -8,9 +8,11 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::peer::bandwidth::TrainId;
 use crate::peer::copies::PathState;
 use crate::peer::feedback::Feedback;
-use crate::peer::pace;
+use crate::peer::feeds::{Feeds, Need};
+use crate::peer::pace::{self, Due};
 use crate::peer::slot::{Packet, Written};
 use crate::peer::{Binding, FeedId, Media};
 
@@ -18,6 +20,8 @@ use crate::peer::{Binding, FeedId, Media};
 const VIDEO_SHARE: f64 = 0.9;
 /// Least bitrate of a picture.
 const MIN_VIDEO_BPS: f64 = 80_000.0;
+/// Pictures are replaced by smaller ones this often at most.
+const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
 
@@ -34,8 +38,9 @@ impl Peer {
         if self.phase != Phase::Connected {
             return;
         }
+        let share = self.bitrate();
         for (n, slot) in self.slots.iter_mut().enumerate() {
-            slot.change_layer(now, feed, unit, &mut cx.feeds);
+            slot.change_layer(now, feed, unit, share, &mut cx.feeds);
             if slot.watched.is_none_or(|binding| binding.video != feed) {
                 continue;
             }
@@ -97,12 +102,47 @@ impl Peer {
     }
 
     pub(super) fn send_due(&mut self, now: Instant) {
-        while let Some(packet) = self.pace.pop(now) {
-            self.stats.packets += 1;
-            // Far below 4 GiB.
-            let number = self.bandwidth.sent(now, pace::on_wire(&packet) as u32);
-            self.connection.send_rtp(now, packet, Some(number));
+        if self.pace.is_empty() {
+            return;
         }
+        let first = self.first_train.take();
+        while let Some(Due { packet, is_first }) = self.pace.pop(now) {
+            self.send_packet(now, packet, first.filter(|_| is_first));
+        }
+        if let Some(train) = first {
+            self.bandwidth.end_train(train);
+        }
+    }
+
+    fn send_packet(&mut self, now: Instant, packet: Packet, train: Option<TrainId>) {
+        self.stats.packets += 1;
+        // Far below 4 GiB.
+        let number = self.bandwidth.sent(now, pace::on_wire(&packet) as u32, train);
+        self.connection.send_rtp(now, packet, Some(number));
+    }
+
+    /// Tries whether its path carries more than it is believed to, when it is time: with packets that it has got already, as
+    /// retransmissions.
+    pub fn try_path(&mut self, now: Instant, cx: &mut Context) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        let Some(bytes) = self.bandwidth.trial(now) else { return };
+        let mut packets = std::mem::take(&mut cx.packets);
+        for slot in &mut self.slots {
+            let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { continue };
+            slot.video.repeat_newest(bytes, &feed.gop, &mut packets);
+            if !packets.is_empty() {
+                break;
+            }
+        }
+        let train = self.bandwidth.begin_train();
+        for packet in packets.drain(..) {
+            self.stats.probed += 1;
+            self.send_packet(now, packet, Some(train));
+        }
+        self.bandwidth.end_train(train);
+        cx.packets = packets;
     }
 
     /// Sends copies of packets that may have been lost.
@@ -120,17 +160,62 @@ impl Peer {
     }
 
     /// Applies the estimate of the path.
-    fn follow_bandwidth(&mut self) {
+    fn follow_bandwidth(&mut self, now: Instant, cx: &mut Context) {
         self.pace.set_path(self.bandwidth.rate_bps(), self.bandwidth.is_congested());
+        if self.bandwidth.is_wide() {
+            self.pace.trust();
+        }
+        if self.pace.waits_too_long() && self.restart.may(now) && self.watches_only_ours(&cx.feeds) {
+            self.drop_waiting();
+            self.restart.begin(now);
+        }
         self.copies.follow(PathState {
             loss: self.bandwidth.loss(),
             round_trip: self.bandwidth.measured_round_trip(),
-            is_limited: self.pace.is_limited(),
+            has_room: self.bandwidth.has_room(),
         });
         self.stats.loss = self.bandwidth.loss();
         // Far below 2^64.
         self.stats.estimate_bps = self.bandwidth.rate_bps().map(|bps| bps as u64);
         self.stats.queue_ms = self.bandwidth.queue().as_secs_f64() * 1000.0;
+    }
+
+    /// Every picture that it watches is encoded here, so that a smaller one can be had.
+    fn watches_only_ours(&self, feeds: &Feeds) -> bool {
+        let mut watched = self.slots.iter().filter_map(|slot| slot.watched);
+        watched.all(|binding| matches!(feeds.need(binding.video), Need::Chosen(_)))
+    }
+
+    /// Drops the packets that wait, as if they had never been written.
+    fn drop_waiting(&mut self) {
+        for packet in self.pace.take_waiting().into_iter().rev() {
+            for slot in &mut self.slots {
+                if slot.video.take_back(&packet) {
+                    slot.video.forget_place();
+                    slot.video.wait();
+                }
+            }
+        }
+        self.copies.clear();
+    }
+
+    /// Whether what waited was dropped, and smaller pictures are to be requested by [`Peer::restart_pictures`].
+    pub fn is_restarting(&self) -> bool {
+        self.restart.is_under_way
+    }
+
+    /// Requests pictures in place of those that were dropped, by now of the size that its path carries.
+    pub fn restart_pictures(&mut self, now: Instant, cx: &mut Context) {
+        if !std::mem::take(&mut self.restart.is_under_way) {
+            return;
+        }
+        self.choose_layers(now, cx);
+        for slot in self.slots.iter().filter(|slot| slot.video.is_waiting()) {
+            let watched = slot.watched.map(|watched| watched.video);
+            if let Some(feed) = slot.next.or(watched) {
+                cx.feeds.request_keyframe(now, feed);
+            }
+        }
     }
 
     /// True while its path has shown a limit.
@@ -145,9 +230,15 @@ impl Peer {
 
     /// The pictures that it watches, and the bitrate that each may have.
     pub fn shares(&self) -> impl Iterator<Item = (FeedId, Bitrate)> {
-        let watched = self.slots.iter().filter_map(|slot| slot.watched).filter(|_| self.phase != Phase::Lost);
-        let share = self.share().map_or(Bitrate::Any, Bitrate::AtMost);
-        watched.map(move |binding| (binding.video, share))
+        let slots = self.slots.iter().filter(|_| self.phase != Phase::Lost);
+        let feeds = slots.flat_map(|slot| [slot.watched.map(|watched| watched.video), slot.next]);
+        let share = self.bitrate();
+        feeds.flatten().map(move |feed| (feed, share))
+    }
+
+    /// The bitrate that each of its pictures may have.
+    pub(super) fn bitrate(&self) -> Bitrate {
+        self.share().map_or(Bitrate::Any, Bitrate::AtMost)
     }
 
     /// What each picture may have of its path, bits per second; `None`: as much as there is.
@@ -175,7 +266,7 @@ impl Peer {
             }
             Feedback::Arrivals(arrivals) => {
                 self.bandwidth.feedback(now, &arrivals);
-                self.follow_bandwidth();
+                self.follow_bandwidth(now, cx);
             }
             Feedback::Report { ssrc, fraction_lost, lost, last_report, delay } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.video.ssrc() == ssrc) {
@@ -183,7 +274,7 @@ impl Peer {
                     slot.lost = slot.lost.max(lost);
                     self.stats.lost = self.slots.iter().map(|slot| u64::from(slot.lost)).sum();
                     self.bandwidth.report(now, f64::from(fraction_lost));
-                    self.follow_bandwidth();
+                    self.follow_bandwidth(now, cx);
                 }
                 if let Some(ms) = round_trip_ms(last_report, delay) {
                     self.stats.round_trip_ms = Some(ms);
@@ -238,6 +329,25 @@ impl Peer {
         let reports: Vec<_> =
             reports.flat_map(|slot| [slot.video.report(video), slot.audio.report(audio)]).flatten().collect();
         self.connection.send_reports(now, ntp_now(), &reports);
+    }
+}
+
+/// Replacing pictures that would take too long on the path by smaller ones.
+#[derive(Debug, Default)]
+pub(super) struct Restart {
+    last: Option<Instant>,
+    /// They were dropped, and the smaller ones are to be requested.
+    is_under_way: bool,
+}
+
+impl Restart {
+    fn may(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now >= last + RESTART_INTERVAL)
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.is_under_way = true;
     }
 }
 

@@ -3,6 +3,7 @@
 mod layers;
 mod media;
 mod negotiation;
+mod path_news;
 mod publishing;
 mod slots;
 
@@ -15,7 +16,7 @@ use common::input::{GeneralMessage, KeysMessage};
 use common::nat::Network;
 use common::signal::Role;
 
-use super::bandwidth::Estimator;
+use super::bandwidth::{Estimator, TrainId};
 use super::connection::{Channel, Connection, ConnectionEvent, Error, Identity, Srtp};
 use super::copies::Copies;
 use super::counted::Counted;
@@ -30,6 +31,8 @@ use super::publishing::Publishing;
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
 use super::{Begin, Binding, Path};
+use media::Restart;
+use path_news::PathNews;
 use slots::Slot;
 
 /// A peer that has not connected by then is given up.
@@ -74,6 +77,10 @@ pub struct Peer {
     bandwidth: Estimator,
     pace: Pace,
     copies: Copies,
+    /// The first packets, which show what the path carries, until they are sent.
+    first_train: Option<TrainId>,
+    restart: Restart,
+    path_news: PathNews,
     /// Bytes of sound on the wire since the last report, and the bitrate in the interval before: silence is not sent.
     audio_bytes: usize,
     audio_bps: f64,
@@ -169,6 +176,9 @@ impl Peer {
             bandwidth: Estimator::new(now),
             pace: Pace::new(now),
             copies: Copies::default(),
+            first_train: None,
+            restart: Restart::default(),
+            path_news: PathNews::default(),
             audio_bytes: 0,
             audio_bps: 0.0,
             next_report: now,
@@ -191,7 +201,8 @@ impl Peer {
     /// Media can be sent.
     pub fn connected(&mut self, now: Instant, cx: &mut Context) {
         self.phase = Phase::Connected;
-        self.pace.begin(self.connection.round_trip());
+        let is_unknown = self.pace.begin(self.connection.round_trip());
+        self.first_train = is_unknown.then(|| self.bandwidth.begin_train());
         for n in 0..self.slots.len() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
@@ -323,10 +334,10 @@ impl Peer {
         };
         let repeat = self.page.as_ref().and_then(multi_webrtc::Client::deadline);
         let publishing = self.publishing.as_ref().and_then(|publishing| publishing.deadline());
-        [own, repeat, publishing, self.pace.deadline(), self.copies.deadline(), self.connection.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let trial = self.bandwidth.trial_at().filter(|_| self.phase == Phase::Connected);
+        let sending = [self.pace.deadline(), self.copies.deadline(), trial];
+        let others = [own, repeat, publishing, self.connection.deadline()];
+        sending.into_iter().chain(others).flatten().min()
     }
 
     /// Its counters.

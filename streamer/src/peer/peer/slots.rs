@@ -163,8 +163,9 @@ impl Peer {
         slot.layer = LayerChoice::default();
         unwatch(slot.watched, &mut cx.feeds);
         slot.watched = wanted;
+        let share = self.bitrate();
         if let Some(binding) = wanted {
-            cx.feeds.watch(now, binding.video);
+            cx.feeds.watch(now, binding.video, share);
             if let Some(audio) = binding.audio {
                 cx.feeds.listen(audio);
             }

@@ -367,11 +367,15 @@ impl Shard {
                     // If this is dropped, what the peer held is released.
                     let _ = self.input.keys(Actor::Peer(peer.id), held);
                 }
-                self.with(key, |peer, cx| peer.send_copies(now, cx));
+                self.with(key, |peer, cx| {
+                    peer.send_copies(now, cx);
+                    peer.try_path(now, cx);
+                });
                 self.after_input(now, key);
                 self.with(key, |peer, cx| {
                     peer.resume(now, cx);
                     peer.choose_layers(now, cx);
+                    peer.tell_path(now, cx);
                 });
                 if self.published.iter().any(|(of, _)| *of == key) {
                     // What nobody takes any more is told after a while.
@@ -394,6 +398,9 @@ impl Shard {
         let limited = peers.iter().any(|peer| peer.is_limited());
         self.limits_due = limited.then(|| now + LIMITS_INTERVAL);
         self.context.feeds.limit(peers.iter().flat_map(|peer| peer.shares()));
+        for peer in self.peers.values_mut().filter_map(Member::here) {
+            peer.restart_pictures(now, &mut self.context);
+        }
     }
 
     fn remove(&mut self, key: Key, reason: &str) {

@@ -103,7 +103,10 @@ impl Shard {
             ConnectionEvent::Message(channel, bytes) => self.message(now, key, channel, &bytes),
             ConnectionEvent::Feedback(feedback) => {
                 peer.feedback(now, feedback, &mut self.context);
-                if peer.is_limited() {
+                if peer.is_restarting() {
+                    // At once: what it waits for is not encoded before.
+                    self.limits_due = Some(now);
+                } else if peer.is_limited() {
                     self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
                 }
             }

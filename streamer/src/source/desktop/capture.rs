@@ -284,7 +284,7 @@ impl<S: Surface> Capture<S> {
             self.convert(strip.clone())?;
         }
         if self.frames.wanted() {
-            self.frames.copy(self.video.picture(), captured);
+            self.frames.copy(self.video.picture(), captured, self.video.content());
         }
         Ok(())
     }

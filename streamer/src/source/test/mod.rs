@@ -241,7 +241,7 @@ impl Show {
     fn convert(&mut self, captured: Instant) -> Result<(), Error> {
         self.scene.take_changed(|rows, pixels, stride| self.video.convert(rows, pixels, stride))?;
         if self.frames.wanted() {
-            self.frames.copy(self.video.picture(), captured);
+            self.frames.copy(self.video.picture(), captured, self.video.content());
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ declare global {
           { status: string | null; info: { mid: string; width: number; source: string } | null }
         >;
         negotiation: { connections: number; offers: number; signalingState: string };
+        path: { allowsBps: number | null; reduced: boolean };
         publish(
           kind: "camera" | "microphone" | "screen",
           track: MediaStreamTrack,
