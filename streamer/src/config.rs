@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::process::init::Options;
+use crate::helper::Part;
 
 /// One Oriel session. Started by the web-server, not by hand.
 #[derive(Debug, Parser)]
@@ -15,23 +15,12 @@ pub struct Args {
     pub mode: Mode,
 }
 
-/// The two processes of a session, what clears it away when both are gone, and the first of each of its programs.
+/// The processes of a session that are ours.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
-    /// Starts a session, outlives it, and cleans up after it.
-    Monitor {
-        /// Directory of the session, mode 0700, with the token file in it.
-        #[arg(long)]
-        run_dir: PathBuf,
-    },
-    /// Clears away a session whose monitor was killed.
-    Clean {
-        /// Directory of the session.
-        #[arg(long)]
-        run_dir: PathBuf,
-    },
-    /// Runs a program of a session, apart from the processes of others.
-    Init(Options),
+    /// One of the small ones.
+    #[command(flatten)]
+    Part(Part),
     /// Runs a session.
     Session {
         /// Directory of the session.

@@ -14,12 +14,16 @@
 pub mod allocations;
 pub mod cleanup;
 pub mod config;
+#[cfg(test)]
+mod counting;
 pub mod encode;
 pub mod feed;
+pub mod helper;
 pub mod input;
 pub mod ipc;
 mod link;
 pub mod media;
+pub mod memory;
 pub mod monitor;
 pub mod mp4;
 pub mod peer;

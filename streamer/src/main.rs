@@ -1,4 +1,4 @@
-//! `streamer monitor` starts `streamer session` and cleans up after it; `streamer clean` does when the monitor cannot.
+//! `streamer session` is the streamer. What starts it and cleans up after it is in [`streamer::helper`].
 
 use std::process::ExitCode;
 
@@ -24,9 +24,7 @@ const QUIET: &str =
 fn main() -> ExitCode {
     log_to_stderr();
     match Args::parse().mode {
-        Mode::Monitor { run_dir } => streamer::monitor::run(&run_dir),
-        Mode::Init(options) => streamer::process::init::run(&options),
-        Mode::Clean { run_dir } => streamer::cleanup::run(&run_dir),
+        Mode::Part(part) => part.run(),
         Mode::Session { run_dir } => {
             #[cfg(feature = "count-allocations")]
             streamer::allocations::report(&run_dir);

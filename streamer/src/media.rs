@@ -53,6 +53,14 @@ pub struct Size {
     pub height: u32,
 }
 
+impl Size {
+    /// No wider and no higher than `largest`. Sides are as even as they were, if those of `largest` are even.
+    #[must_use]
+    pub fn within(self, largest: Self) -> Self {
+        Self { width: self.width.min(largest.width), height: self.height.min(largest.height) }
+    }
+}
+
 /// A whole picture in memory, for snapshots: BGRX, 4 bytes a pixel, rows of `4 * width` bytes.
 #[derive(Debug, Clone)]
 pub struct Picture {

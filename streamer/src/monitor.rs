@@ -5,6 +5,9 @@
 //!                        ◀─────────── orphans, when the streamer has ended ──┘
 //! ```
 //!
+//! There is one for each session, for as long as that lasts, so it is to cost next to nothing: it has one thread and no
+//! runtime, and is run by [a program of its own](crate::helper).
+//!
 //! It is child subreaper of all that a session starts, so that nothing survives the streamer, in whatever way
 //! that ends. The last thing that it does is to write `exit.json`: a web-server that adopted the
 //! streamer cannot wait for it. It holds no session state and does nothing while all is well.
@@ -21,16 +24,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use common::ipc::LOG_FILE;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cleanup::{self, old_log, write_json};
-use crate::process::{self, memory::OomKills};
+use crate::process;
+use crate::process::memory::OomKills;
+use crate::process::signals::Signals;
 
 /// In the run directory: why the streamer ends, in its own words. Read by the monitor afterwards.
 const REASON_FILE: &str = "reason.json";
@@ -41,9 +44,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the streamer may take to end after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
-/// Runs a streamer in `run_dir` to its end, and cleans up after it. Fails only when it cannot say how that went.
-pub fn run(run_dir: &Path) -> ExitCode {
-    let exit = match supervise(run_dir) {
+/// Runs the program `streamer` for the session of `run_dir` to its end, and cleans up after it. Fails only when it cannot say
+/// how that went.
+pub fn run(run_dir: &Path, streamer: &Path) -> ExitCode {
+    let exit = match supervise(run_dir, streamer) {
         Ok(StreamerEnd { status, out_of_memory }) => StreamerExit {
             code: status.exit_status(),
             signal: status.terminating_signal(),
@@ -88,7 +92,7 @@ struct StreamerEnd {
 }
 
 /// Starts the streamer and waits for its end.
-fn supervise(run_dir: &Path) -> io::Result<StreamerEnd> {
+fn supervise(run_dir: &Path, streamer: &Path) -> io::Result<StreamerEnd> {
     for stale in [REASON_FILE, EXIT_FILE] {
         match fs::remove_file(run_dir.join(stale)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -96,59 +100,59 @@ fn supervise(run_dir: &Path) -> io::Result<StreamerEnd> {
         }
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // One thread, this one: the streamer is told when the thread that started it ends.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(watch(run_dir))
+    watch(run_dir, streamer)
 }
 
-async fn watch(run_dir: &Path) -> io::Result<StreamerEnd> {
-    // Before the start, so that none is missed.
-    let mut child_ended = signal(SignalKind::child())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+fn watch(run_dir: &Path, program: &Path) -> io::Result<StreamerEnd> {
+    // Before the start, so that none is missed. SIGHUP is taken and ignored: the terminal that the web-server was started
+    // from is of no concern to a session.
+    let signals = Signals::block([libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
     let log = run_dir.join(LOG_FILE);
     let oom_kills = OomKills::here();
     let count = || oom_kills.as_ref().and_then(OomKills::count);
     // Looked at again and again: what was killed earlier in the same control group means nothing.
     let mut killed_before = count();
-    let streamer = start(run_dir, &log)?;
+    // This thread is the only one: the streamer is told when the thread that started it ends.
+    let streamer = start(program, run_dir, &log, &signals)?;
 
     let mut kill_at: Option<Instant> = None;
-    let mut look = interval(LOG_INTERVAL);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look_at = Instant::now();
     loop {
-        tokio::select! {
-            _ = child_ended.recv() => if let Some(status) = reap(streamer) {
-                let killed = status.terminating_signal() == Some(Signal::KILL.as_raw());
-                return Ok(StreamerEnd { status, out_of_memory: killed && count() > killed_before });
-            },
-            _ = terminate.recv() => stop(streamer, &mut kill_at),
-            _ = interrupt.recv() => stop(streamer, &mut kill_at),
-            // The terminal that the web-server was started from is of no concern to a session.
-            _ = hangup.recv() => {}
-            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                tracing::warn!("the streamer did not end within {} s and is killed", STOP_TIME.as_secs());
-                let _ = rustix::process::kill_process(streamer, Signal::KILL);
-                kill_at = None;
-            }
-            _ = look.tick() => {
-                if let Err(error) = rotate(&log, MAX_LOG) {
-                    tracing::warn!("rotating the log: {error}");
+        let due = kill_at.map_or(look_at, |kill_at| kill_at.min(look_at));
+        match signals.wait_until(due)? {
+            Some(libc::SIGCHLD) => {
+                if let Some(status) = reap(streamer) {
+                    let killed = status.terminating_signal() == Some(Signal::KILL.as_raw());
+                    return Ok(StreamerEnd { status, out_of_memory: killed && count() > killed_before });
                 }
-                killed_before = count();
             }
+            Some(libc::SIGTERM | libc::SIGINT) => stop(streamer, &mut kill_at),
+            Some(_) | None => {}
+        }
+        let now = Instant::now();
+        if kill_at.is_some_and(|kill_at| kill_at <= now) {
+            tracing::warn!("the streamer did not end within {} s and is killed", STOP_TIME.as_secs());
+            let _ = rustix::process::kill_process(streamer, Signal::KILL);
+            kill_at = None;
+        }
+        if look_at <= now {
+            if let Err(error) = rotate(&log, MAX_LOG) {
+                tracing::warn!("rotating the log: {error}");
+            }
+            killed_before = count();
+            look_at = now + LOG_INTERVAL;
         }
     }
 }
 
-fn start(run_dir: &Path, log: &Path) -> io::Result<Pid> {
+fn start(program: &Path, run_dir: &Path, log: &Path, signals: &Signals) -> io::Result<Pid> {
     let output = File::options().create(true).append(true).mode(0o600).open(log)?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(program);
     command.arg0("streamer").args(["session", "--run-dir"]).arg(run_dir);
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     // When the monitor is killed the streamer still ends in good order.
     process::prepare(&mut command, None, Signal::TERM);
+    signals.restore_in(&mut command);
     let child = command.spawn()?;
     Ok(Pid::from_child(&child))
 }

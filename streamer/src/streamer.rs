@@ -31,7 +31,7 @@ use crate::peer::Report;
 use crate::perform::{Performer, Senders};
 use crate::session::{Now, Session, Started};
 use crate::source::SourceKey;
-use crate::{cleanup, input, ipc, monitor, process, source};
+use crate::{cleanup, input, ipc, memory, monitor, process, source};
 
 /// Heartbeat and counters.
 const TICK: Duration = Duration::from_secs(1);
@@ -69,6 +69,7 @@ struct Queues {
 
 /// Runs a session until it ends, and notes why. Blocks.
 pub fn run(run_dir: &Path) -> ExitCode {
+    memory::use_small_pages();
     let monitor = rustix::process::getppid();
     let reason = match try_run(run_dir) {
         Ok(reason) => reason,

@@ -14,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use common::exit::{EXIT_FILE, ExitReason, StreamerExit};
 use rustix::process::{Pid, Signal, kill_process};
+use streamer::media::Size;
 use streamer::source::desktop::command::{RunningCommand, Surroundings};
-use streamer::source::desktop::xserver::XServer;
+use streamer::source::desktop::xserver::{Abilities, XServer};
 use streamer::{cleanup, monitor, process};
 
 /// Longer than anything here may take, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Of the X server, which shows nothing.
+const ABILITIES: Abilities = Abilities { largest: Size { width: 640, height: 480 }, opengl: false };
 /// Tells the streamer how to behave.
 const BEHAVIOUR: &str = "ORIEL_TEST_BEHAVIOUR";
 
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match args.get(1).map(String::as_str) {
-        Some("monitor") => monitor::run(&run_dir()),
+        Some("monitor") => monitor::run(&run_dir(), &std::env::current_exe().unwrap()),
         Some("session") => session(&run_dir()),
         _ => test(),
     }
@@ -47,7 +50,7 @@ fn session(run_dir: &Path) -> ExitCode {
     process::become_subreaper().unwrap();
     let source = run_dir.join("source");
     fs::create_dir(&source).unwrap();
-    let server = XServer::start(&source, |_| {}).unwrap();
+    let server = XServer::start(&source, ABILITIES, |_| {}).unwrap();
     let line = format!(
         "cd {}; sleep 1000 & echo $! > child.pid; \
          (setsid sh -c 'echo $$ > daemon.pid; exec sleep 1000' &); \

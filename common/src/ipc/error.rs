@@ -86,6 +86,7 @@ codes! {
         InvalidInput = "invalid_input",
         NotAPng = "not_a_png",
         InvalidSource = "invalid_source",
+        SizeTooLarge = "size_too_large",
         CommandFailed = "command_failed",
         BadOffer = "bad_offer",
         BadAnswer = "bad_answer",

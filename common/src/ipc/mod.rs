@@ -28,6 +28,8 @@ pub const SOCKET_FILE: &str = "ipc.sock";
 pub const TOKEN_FILE: &str = "token";
 /// Below the run directory: what a session shares with its programs. They reach nothing else of it.
 pub const SHARED_DIR: &str = "shared";
+/// The program of the small processes of a session, in the directory of the streamer.
+pub const HELPER_PROGRAM: &str = "streamer-helper";
 /// What the streamer and the monitor print.
 pub const LOG_FILE: &str = "streamer.log";
 /// In the environment of a streamer: its log filter.

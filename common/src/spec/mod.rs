@@ -30,10 +30,14 @@ use crate::restart::RestartSpec;
 
 /// Smallest picture side in pixels: below it neither a desktop nor an encoder makes sense.
 pub const MIN_SIDE: u32 = 16;
-/// Largest picture width in pixels; the X server's framebuffer is allocated for it.
+/// Largest picture width in pixels.
 pub const MAX_WIDTH: u32 = 3840;
 /// Largest picture height in pixels.
 pub const MAX_HEIGHT: u32 = 2160;
+/// To at least this width a desktop can be resized if its spec does not say to which, pixels.
+const USUAL_MAX_WIDTH: u32 = 1920;
+/// To at least this height, likewise.
+const USUAL_MAX_HEIGHT: u32 = 1200;
 /// Highest frame rate that can be asked for, frames per second.
 pub const MAX_FPS: u32 = 120;
 /// Most slots a peer connection can be negotiated with.
@@ -127,6 +131,13 @@ pub struct DesktopSpec {
     /// Pixels, even.
     #[serde(default = "default_height")]
     pub height: u32,
+    /// Largest width that it can be resized to, pixels; the X server keeps memory for it. If absent: half as much again as `width`,
+    /// and at least 1920.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_width: Option<u32>,
+    /// Largest height that it can be resized to, pixels. If absent: half as much again as `height`, and at least 1200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_height: Option<u32>,
     /// Highest frame rate; an idle desktop produces no frames.
     #[serde(default = "default_fps")]
     pub fps: u32,
@@ -155,6 +166,9 @@ pub struct DesktopSpec {
     /// Who draws the mouse cursor.
     #[serde(default)]
     pub cursor: CursorMode,
+    /// Its programs can use OpenGL, drawn by the processor. Without it the X server takes 50 MB less and starts sooner.
+    #[serde(default = "yes")]
+    pub opengl: bool,
 }
 
 /// Who draws the mouse cursor of a desktop.
@@ -469,18 +483,57 @@ impl SourceSpec {
 }
 
 impl DesktopSpec {
+    /// The largest width and height that it can be resized to.
+    pub fn largest(&self) -> (u32, u32) {
+        let width = self.max_width.unwrap_or_else(|| most(self.width, USUAL_MAX_WIDTH, MAX_WIDTH));
+        let height = self.max_height.unwrap_or_else(|| most(self.height, USUAL_MAX_HEIGHT, MAX_HEIGHT));
+        (width, height)
+    }
+
     fn validate(&self) -> Result<(), InvalidField> {
         validate_picture(self.width, self.height, self.fps, self.bitrate_kbps)?;
+        self.validate_largest("source.max_width", self.max_width, self.width, MAX_WIDTH)?;
+        self.validate_largest("source.max_height", self.max_height, self.height, MAX_HEIGHT)?;
         if let Some(command) = &self.command {
             validate_command(command)?;
         }
         validate_env(&self.env)?;
         self.home.validate()?;
         match &self.display {
+            Some(_) if !self.opengl => {
+                let message = "the X server of source.display has OpenGL or not; leave this out";
+                Err(InvalidField::new("source.opengl", message))
+            }
             Some(display) => validate_display(display),
             None => Ok(()),
         }
     }
+
+    fn validate_largest(
+        &self,
+        field: &'static str,
+        largest: Option<u32>,
+        at_first: u32,
+        most: u32,
+    ) -> Result<(), InvalidField> {
+        match largest {
+            Some(_) if self.display.is_some() => {
+                let message =
+                    "the X server of source.display says how large its screen can be; leave this out";
+                Err(InvalidField::new(field, message))
+            }
+            Some(largest) if !(at_first..=most).contains(&largest) => {
+                let message = format!("must be from {at_first}, the size at first, to {most}, not {largest}");
+                Err(InvalidField::new(field, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The largest side if the spec says nothing: half as much again as at first, but not less than is usual, nor more than is possible.
+fn most(at_first: u32, usual: u32, possible: u32) -> u32 {
+    (at_first.saturating_mul(3) / 2).max(usual).min(possible)
 }
 
 impl TestSpec {
@@ -609,6 +662,21 @@ mod tests {
     }
 
     #[test]
+    fn a_desktop_can_become_larger_than_it_is_at_first_and_not_without_bounds() {
+        let largest = |fields: &str| {
+            let spec = spec(&format!(r#"{{"source":{{"type":"desktop"{fields}}}}}"#)).unwrap();
+            assert_eq!(spec.validate(), Ok(()));
+            let Some(SourceSpec::Desktop(desktop)) = spec.source else { panic!("a desktop") };
+            desktop.largest()
+        };
+        assert_eq!(largest(""), (1920, 1200));
+        assert_eq!(largest(r#","width":640,"height":480"#), (1920, 1200));
+        assert_eq!(largest(r#","width":1920,"height":1080"#), (2880, 1620));
+        assert_eq!(largest(r#","width":3840,"height":2160"#), (MAX_WIDTH, MAX_HEIGHT));
+        assert_eq!(largest(r#","max_width":1280,"max_height":2160"#), (1280, 2160));
+    }
+
+    #[test]
     fn a_misspelt_field_is_refused_by_name() {
         let error = spec(r#"{"source":{"type":"test","widht":10}}"#).unwrap_err().to_string();
         assert!(error.contains("widht"), "{error}");
@@ -631,6 +699,11 @@ mod tests {
             (r#"{"source":{"type":"desktop","command":["a\u0000"]}}"#, "source.command"),
             (r#"{"source":{"type":"desktop","env":{"A=B":"c"}}}"#, "source.env"),
             (r#"{"source":{"type":"desktop","display":"evil:0"}}"#, "source.display"),
+            (r#"{"source":{"type":"desktop","max_width":1278}}"#, "source.max_width"),
+            (r#"{"source":{"type":"desktop","max_width":3842}}"#, "source.max_width"),
+            (r#"{"source":{"type":"desktop","max_height":2162}}"#, "source.max_height"),
+            (r#"{"source":{"type":"desktop","display":":7","max_height":1000}}"#, "source.max_height"),
+            (r#"{"source":{"type":"desktop","display":":7","opengl":false}}"#, "source.opengl"),
             (r#"{"source":{"type":"window","window_id":7}}"#, "source.type"),
             (r#"{"source":{"type":"rtsp","url":"http://camera/"}}"#, "source.url"),
             (r#"{"source":{"type":"ffmpeg","input":""}}"#, "source.input"),

@@ -10,6 +10,7 @@ use super::FeedId;
 use crate::feed::gop::{Continuity, Gop};
 use crate::feed::keyframe::KeyframeRequests;
 use crate::feed::{Bitrate, Demand, VideoUnit};
+use crate::memory::{UNWATCHED_LONG, Unwatched};
 
 /// How old a cached keyframe may be when the first viewer comes and it is shown nevertheless: nothing has changed since. A shared window is
 /// bound as soon as its first keyframe is available; a request for another one would have to wait for [`KeyframeRequests`].
@@ -70,12 +71,13 @@ impl Rate {
 pub struct Feeds {
     shard: usize,
     feeds: BTreeMap<FeedId, FeedState>,
+    unwatched: Unwatched,
 }
 
 impl Feeds {
     /// No feeds yet, for the shard with this index.
     pub fn of(shard: usize) -> Self {
-        Self { shard, feeds: BTreeMap::new() }
+        Self { shard, feeds: BTreeMap::new(), unwatched: Unwatched::default() }
     }
 
     /// A feed that may be bound to slots from now on.
@@ -216,9 +218,25 @@ impl Feeds {
         }
     }
 
-    /// When [`Feeds::timeout`] has something to do.
+    /// When [`Feeds::timeout`] or [`Feeds::forget`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.feeds.values().filter_map(|feed| feed.requests.deadline()).min()
+        let requests = self.feeds.values().filter_map(|feed| feed.requests.deadline());
+        requests.chain(self.unwatched.deadline()).min()
+    }
+
+    /// Forgets the units of feeds once nobody here has watched or listened for [`UNWATCHED_LONG`]; who comes then is served by a new
+    /// keyframe. Those of feeds that flow all the same stay: cameras make no keyframes on demand. True when that was done just now.
+    pub fn forget(&mut self, now: Instant) -> bool {
+        if !self.unwatched.notice(now, self.feeds.values().any(|feed| feed.watchers > 0)) {
+            return false;
+        }
+        for feed in self.feeds.values_mut() {
+            let newest = feed.gop.newest().map(|unit| unit.captured);
+            if newest.is_some_and(|at| now.saturating_duration_since(at) >= UNWATCHED_LONG) {
+                feed.gop = Gop::default();
+            }
+        }
+        true
     }
 }
 
@@ -294,6 +312,40 @@ mod tests {
             feeds.watch(now + age, FEED, Bitrate::Any);
             assert_eq!(demand.asked() > 0 || feeds.deadline().is_some(), asked, "{age:?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_has_watched_for_a_minute_is_forgotten_unless_it_flows() {
+        let unit = |captured| {
+            let payloads = vec![bytes::Bytes::from_static(&[1])];
+            let codec = VideoCodec::H264;
+            Arc::new(VideoUnit { number: 0, codec, keyframe: true, captured, time: 0, payloads, bytes: 1 })
+        };
+        let flowing = FeedId(8);
+        let ((mut feeds, demand), start) = (feeds(), Instant::now());
+        feeds.add(flowing, Arc::new(Demand::new().unwrap()));
+        feeds.watch(start, FEED, Bitrate::Any);
+        feeds.push(start, FEED, &unit(start));
+        assert!(!feeds.forget(start + 2 * UNWATCHED_LONG), "it is watched");
+        let left = start + 2 * UNWATCHED_LONG;
+        feeds.unwatch(FEED);
+        assert!(!feeds.forget(left));
+        let due = left + UNWATCHED_LONG;
+        assert_eq!(feeds.deadline(), Some(due));
+        assert!(!feeds.forget(due - RATE_WINDOW));
+        feeds.push(due, flowing, &unit(due - RATE_WINDOW));
+        assert!(feeds.forget(due));
+        assert!(feeds.get(FEED).unwrap().gop.newest().is_none());
+        assert!(feeds.get(flowing).unwrap().gop.newest().is_some(), "its next keyframe may be far away");
+        assert!(!feeds.forget(due + UNWATCHED_LONG), "once");
+        assert_eq!(feeds.deadline(), None, "an idle shard sleeps");
+        // Who comes then is served by a new keyframe, and the time begins anew.
+        let asked = demand.asked();
+        feeds.watch(due, FEED, Bitrate::Any);
+        assert_eq!(demand.asked(), asked + 1);
+        feeds.unwatch(FEED);
+        assert!(!feeds.forget(due + RATE_WINDOW));
+        assert_eq!(feeds.deadline(), Some(due + RATE_WINDOW + UNWATCHED_LONG));
     }
 
     #[test]

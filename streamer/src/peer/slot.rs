@@ -11,6 +11,7 @@
 //! A writer knows its [`Place`] in the feed also while it sends nothing: when it resumes, it goes on from there if it can,
 //! and never back to pictures that the receiver has shown already.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -83,16 +84,15 @@ fn index(codec: VideoCodec) -> usize {
 }
 
 /// Packets that can be retransmitted: at 2.5 Mbit/s about four seconds' worth.
-const SENT_RING: usize = 1024;
+const MAX_SENT: usize = 1024;
 /// Of how many different packets something is made that only has to be sent.
 const REPEATED: u16 = 64;
 /// Distance of the timestamps of replayed frames, in 90 kHz ticks (1 ms): they are decoded at once.
 const REPLAY_STEP: u64 = 90;
 
-/// The packet of the feed that was sent with a sequence number.
+/// The packet of the feed that was sent with one sequence number.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
-    sequence: u16,
     unit: u64,
     packet: u16,
     /// Number of its picture, in codecs that have one.
@@ -137,8 +137,8 @@ pub struct VideoWriter {
     place: Option<Place>,
     /// Number of the next picture, in codecs that have one: without gaps, whatever feed it belongs to.
     next_picture: Option<u16>,
-    /// Empty until something is sent: most slots of most peers never show anything.
-    sent: Box<[Option<Sent>]>,
+    /// What was sent last, without gaps in its sequence numbers, up to the one before `sequence`.
+    sent: VecDeque<Sent>,
     packets: u32,
     octets: u32,
 }
@@ -170,7 +170,7 @@ impl VideoWriter {
             last_time: None,
             place: None,
             next_picture: None,
-            sent: Box::default(),
+            sent: VecDeque::new(),
             packets: 0,
             octets: 0,
         }
@@ -203,7 +203,7 @@ impl VideoWriter {
 
     /// The slot shows another feed: packets of the previous one cannot be retransmitted.
     pub fn forget_sent(&mut self) {
-        self.sent.fill(None);
+        self.sent = VecDeque::new();
         self.forget_place();
     }
 
@@ -299,9 +299,6 @@ impl VideoWriter {
 
     fn put(&mut self, unit: &VideoUnit, time: u64, playout_delay: bool, out: &mut Vec<Packet>) {
         let Some(PayloadTypes { media: payload_type, .. }) = self.codecs.get(unit.codec) else { return };
-        if self.sent.is_empty() {
-            self.sent = vec![None; SENT_RING].into_boxed_slice();
-        }
         let time = self.advance(unit, time);
         let timestamp = (time as u32).wrapping_add(self.offset);
         let last = unit.payloads.len() - 1;
@@ -311,8 +308,10 @@ impl VideoWriter {
             let sequence = self.sequence;
             self.sequence = sequence.wrapping_add(1);
             // Units have far fewer than 65536 packets: the largest is bounded by the encoder's output.
-            let sent = Sent { sequence, unit: unit.number, packet: n as u16, picture, timestamp };
-            self.sent[usize::from(sequence) % SENT_RING] = Some(sent);
+            if self.sent.len() == MAX_SENT {
+                self.sent.pop_front();
+            }
+            self.sent.push_back(Sent { unit: unit.number, packet: n as u16, picture, timestamp });
             self.packets = self.packets.wrapping_add(1);
             self.octets = self.octets.wrapping_add(payload.len() as u32);
             let ssrc = self.ssrc;
@@ -325,8 +324,9 @@ impl VideoWriter {
 
     /// The packet that was sent as `sequence`, as a retransmission (RFC 4588 §4), if it is remembered.
     pub fn retransmit(&mut self, sequence: u16, gop: &Gop) -> Option<Packet> {
-        let sent = *self.sent.get(usize::from(sequence) % SENT_RING)?;
-        let sent = sent.filter(|sent| sent.sequence == sequence)?;
+        // The newest one is one behind the next.
+        let behind = usize::from(self.sequence.wrapping_sub(sequence));
+        let sent = *self.sent.get(self.sent.len().checked_sub(behind)?)?;
         let (unit, original) = gop.packet(sent.unit, sent.packet)?;
         let payload_type = self.codecs.get(unit.codec)?.rtx?;
         let original = packetize::numbered(unit.codec, original, sent.picture);
@@ -354,9 +354,7 @@ impl VideoWriter {
         self.sequence = packet.sequence;
         self.packets = self.packets.wrapping_sub(1);
         self.octets = self.octets.wrapping_sub(packet.payload.len() as u32);
-        if let Some(sent) = self.sent.get_mut(usize::from(packet.sequence) % SENT_RING) {
-            *sent = None;
-        }
+        self.sent.pop_back();
         true
     }
 
@@ -637,6 +635,29 @@ mod tests {
         assert_eq!((rtx.payload_type, &rtx.payload[2..]), (97, &out[4].payload[..]));
         assert!(writer.supports(Some(VideoCodec::VP8)) && writer.supports(None));
         assert!(!writer.supports(Some(VideoCodec::AV1)));
+    }
+
+    #[test]
+    fn as_many_packets_are_remembered_as_were_sent_up_to_a_bound_over_the_wrap_of_their_numbers() {
+        let (mut writer, mut out, mut gop) = (writer(), Vec::new(), Gop::default());
+        assert!(writer.retransmit(0, &gop).is_none());
+        writer.wait();
+        for number in 0..40_000 {
+            let sent = unit(number, number == 0, number * 90);
+            gop.push(sent.clone());
+            out.clear();
+            writer.write(&sent, &mut out);
+            assert!(writer.sent.len() <= MAX_SENT && writer.sent.len() as u64 <= 2 * (number + 1));
+            for packet in &out {
+                let rtx = writer.retransmit(packet.sequence, &gop).unwrap();
+                assert_eq!(rtx.payload[..2], packet.sequence.to_be_bytes());
+                assert_eq!(rtx.payload[2..], packet.payload);
+            }
+            let next = out.last().unwrap().sequence.wrapping_add(1);
+            assert!(writer.retransmit(next, &gop).is_none(), "it was not sent yet");
+        }
+        writer.forget_sent();
+        assert!(writer.retransmit(out[0].sequence, &gop).is_none());
     }
 
     #[test]

@@ -26,8 +26,10 @@ use rustix::mount::MountFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::signals::Signals;
 use super::uplink::{self, Downlink};
 use super::{confine, etc, find_program};
+use crate::helper;
 use crate::wake::wait_readable;
 
 /// By which programs find their message bus.
@@ -62,7 +64,7 @@ pub struct Options {
 
 /// A command that runs `program` below an init of its own. Arguments that are added are the program's.
 pub fn command(program: &Path, bus: Option<&Path>, required: bool, own_network: bool) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = helper::command();
     command.arg("init");
     if let Some(bus) = bus {
         command.arg("--bus").arg(bus);
@@ -79,6 +81,8 @@ pub fn command(program: &Path, bus: Option<&Path>, required: bool, own_network: 
 
 /// Runs it. Returns only what the program has ended with.
 pub fn run(options: &Options) -> ExitCode {
+    // As it was started by descriptor, its name would be a number.
+    let _ = rustix::thread::set_name(c"streamer-init");
     match try_run(options) {
         Ok(code) => code,
         Err(error) => {
@@ -98,7 +102,7 @@ fn try_run(options: &Options) -> io::Result<ExitCode> {
     }
     let downlink = Downlink::inherited()?;
     let (status, told) = pipe_with(PipeFlags::CLOEXEC)?;
-    let signals = Signals::block()?;
+    let signals = Signals::block(PASSED_ON.into_iter().chain([libc::SIGCHLD]))?;
     match fork()? {
         None => {
             drop(status);
@@ -121,7 +125,7 @@ fn has_namespace() -> bool {
 fn outer(first: Pid, signals: &Signals, status: OwnedFd) -> io::Result<ExitCode> {
     let_go_of_everything_but(&[status.as_raw_fd()])?;
     loop {
-        match signals.next()? {
+        match signals.wait()? {
             libc::SIGCHLD => {
                 let ended = rustix::process::waitpid(Some(first), WaitOptions::NOHANG)?;
                 if ended.is_some() {
@@ -177,11 +181,7 @@ fn begin(options: &Options, signals: &Signals, downlink: Option<&Downlink>) -> i
     confine::drop_capabilities();
     let mut program = program(options)?;
     let _bus = start_bus(options, &mut program);
-    let blocked = signals.before;
-    // SAFETY: between fork and exec only a system call is made, on memory that is there.
-    unsafe {
-        program.pre_exec(move || restore(&blocked));
-    }
+    signals.restore_in(&mut program);
     let child = program.spawn().map_err(|error| cannot_run(options, &error))?;
     Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("the program has no process"))
 }
@@ -194,7 +194,7 @@ fn reap(program: Pid, signals: &Signals, told: OwnedFd, downlink: Option<Downlin
         eprintln!("{error}");
     }
     loop {
-        match signals.next() {
+        match signals.wait() {
             Ok(libc::SIGCHLD) => loop {
                 match rustix::process::wait(WaitOptions::NOHANG) {
                     Ok(Some((pid, status))) if pid == program => {
@@ -330,64 +330,4 @@ fn let_go_of_everything_but(kept: &[libc::c_int]) -> io::Result<()> {
         libc::close_range(next, libc::c_uint::MAX, 0);
     }
     Ok(())
-}
-
-/// Signals that wait to be asked for.
-struct Signals {
-    set: libc::sigset_t,
-    /// As they were, and are to be for the program.
-    before: libc::sigset_t,
-}
-
-impl Signals {
-    fn block() -> io::Result<Self> {
-        // SAFETY: the sets are plain data that these calls fill.
-        unsafe {
-            let mut set = std::mem::zeroed();
-            let mut before = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            for signal in PASSED_ON.into_iter().chain([libc::SIGCHLD]) {
-                libc::sigaddset(&raw mut set, signal);
-            }
-            match libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut before) {
-                0 => Ok(Self { set, before }),
-                _ => Err(io::Error::last_os_error()),
-            }
-        }
-    }
-
-    /// Waits for the next one.
-    fn next(&self) -> io::Result<libc::c_int> {
-        loop {
-            // SAFETY: the set is initialised, and nothing is wanted but the number.
-            match unsafe { libc::sigwaitinfo(&raw const self.set, std::ptr::null_mut()) } {
-                -1 => {
-                    let error = io::Error::last_os_error();
-                    if error.kind() != io::ErrorKind::Interrupted {
-                        return Err(error);
-                    }
-                }
-                signal => return Ok(signal),
-            }
-        }
-    }
-
-    /// Ends this process by a signal, as the program has ended, without a core of its own.
-    fn die_of(&self, signal: libc::c_int) {
-        // SAFETY: plain system calls; the set is initialised.
-        unsafe {
-            libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
-            libc::signal(signal, libc::SIG_DFL);
-            let _ = restore(&self.before);
-            libc::raise(signal);
-        }
-    }
-}
-
-fn restore(set: &libc::sigset_t) -> io::Result<()> {
-    // SAFETY: a plain system call on an initialised set.
-    match unsafe { libc::sigprocmask(libc::SIG_SETMASK, std::ptr::from_ref(set), std::ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

@@ -9,6 +9,7 @@ pub mod confine;
 mod etc;
 pub mod init;
 pub mod memory;
+pub mod signals;
 pub mod tree;
 mod uplink;
 
@@ -193,6 +194,7 @@ pub fn prepare(command: &mut Command, keep: Option<i32>, on_death: Signal) {
         if rustix::process::getppid() != Some(parent) {
             return Err(io::Error::from(rustix::io::Errno::SRCH));
         }
+        crate::memory::restore_pages();
         // SAFETY: plain system calls on numbers; close-on-exec is only marked, nothing is closed here.
         unsafe {
             libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int);

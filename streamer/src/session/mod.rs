@@ -304,8 +304,12 @@ impl Session {
 
     fn resize(&mut self, to: ReplyTo<()>, request: &Resize) {
         let size = Size { width: request.width, height: request.height };
-        let resized = self.open_to_programs().and_then(|()| self.shown_in(request.slot));
-        match resized.map(|source| source.resize(size)) {
+        let shown = self.open_to_programs().and_then(|()| self.shown_in(request.slot));
+        let resized = shown.and_then(|source| {
+            check_size(size, source.largest())?;
+            Ok(source.resize(size))
+        });
+        match resized {
             Ok(outcome) => self.effects.work(Work::Resize { to, outcome }),
             Err(error) => self.effects.refuse(to, error),
         }
@@ -363,6 +367,22 @@ impl Session {
         let main = self.sources.remove(MAIN_SOURCE);
         let others = self.sources.into_entries();
         others.chain(main).filter_map(|entry| entry.life.into_running()).collect()
+    }
+}
+
+/// Whether a source that can be `largest` can have this size.
+fn check_size(size: Size, largest: Option<Size>) -> Result<(), RequestError> {
+    let Some(largest) = largest else { return Ok(()) };
+    let sides = [("width", size.width, largest.width), ("height", size.height, largest.height)];
+    match sides.into_iter().find(|(_, wanted, largest)| wanted > largest) {
+        Some((side, wanted, largest)) => {
+            let message = format!(
+                "{side}: the screen of this desktop can be at most {largest}, not {wanted}; a streamer is created with \
+                 source.max_{side} for more"
+            );
+            Err(RequestError::new(Code::SizeTooLarge, message).with_field(side))
+        }
+        None => Ok(()),
     }
 }
 

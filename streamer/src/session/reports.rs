@@ -82,7 +82,11 @@ impl Session {
     }
 
     fn resize_for(&mut self, peer: PeerId, slot: SlotIndex, size: Size) {
-        match self.shown_to(peer, slot).map(|source| source.resize(size)) {
+        // A window may be larger than the desktop can become: it gets as close as that, and is scaled.
+        let resized = self
+            .shown_to(peer, slot)
+            .map(|source| source.resize(source.largest().map_or(size, |largest| size.within(largest))));
+        match resized {
             // Everybody sees the outcome as `stream-updated`; a refusal is rare and logged.
             Ok(outcome) => self.effects.work(Work::Unattended { what: "resize", outcome }),
             Err(error) => self.effects.refuse_peer(peer, error),

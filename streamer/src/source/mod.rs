@@ -253,6 +253,10 @@ pub trait Running: Send {
     }
     /// Changes the size of the picture. The reply comes when frames have the new size.
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>>;
+    /// The largest size that it can have, if there is a bound of its own.
+    fn largest(&self) -> Option<Size> {
+        None
+    }
     /// Its sink for input; `None` if it takes none. Called once.
     fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
         None

@@ -28,6 +28,7 @@ use crate::encode::rows::Rows;
 use crate::encode::scale::{Scaler, fitted};
 use crate::feed::VideoOutlet;
 use crate::media::Size;
+use crate::memory::{self, Unwatched};
 use crate::stats::SourceCounters;
 use crate::wake::Wake;
 
@@ -66,6 +67,7 @@ impl Rendition {
             last: None,
             // Of no size that any source has: the first picture sets the bitrate.
             schedule: Schedule::new(settings.fps, Terms::new(Content::Film, 1, None), Instant::now()),
+            unwatched: Unwatched::default(),
             encoding: Encoding::new(settings, Content::Film, outlet, Arc::clone(&counters)),
             counters,
         };
@@ -98,6 +100,7 @@ struct Encoder {
     /// Time of the last access unit.
     last: Option<Instant>,
     schedule: Schedule,
+    unwatched: Unwatched,
     encoding: Encoding,
     counters: Arc<SourceCounters>,
 }
@@ -117,6 +120,10 @@ impl Encoder {
                 self.schedule.want_keyframe();
             }
             let now = Instant::now();
+            if self.unwatched.notice(now, self.reader.is_some()) {
+                self.encoding.shrink();
+                memory::give_back();
+            }
             if let Some(frame) = self.reader.as_mut().and_then(Reader::take) {
                 self.waiting = Some(frame);
                 self.schedule.damaged(now);
@@ -137,6 +144,7 @@ impl Encoder {
                 Step::Sleep(until) => {
                     let reader = self.reader.as_ref().map(|reader| reader.wake().as_fd());
                     let others: Vec<_> = std::iter::once(demand.wake_fd()).chain(reader).collect();
+                    let until = until.into_iter().chain(self.unwatched.deadline()).min();
                     inbox
                         .sleep(&others, until)
                         .map_err(|source| Error::Io { what: "waiting for a frame".into(), source })?;

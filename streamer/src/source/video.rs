@@ -112,6 +112,11 @@ impl Encoding {
         }
     }
 
+    /// Gives up the encoder, and with it what decoders have. The next picture is a keyframe, by a new one.
+    pub fn shrink(&mut self) {
+        self.encoder = None;
+    }
+
     /// Starts again with pictures of this size. The next one is a keyframe.
     ///
     /// # Errors
@@ -231,6 +236,12 @@ impl Video {
     /// Size of the picture.
     pub fn size(&self) -> Size {
         self.picture.size()
+    }
+
+    /// Gives up what the next picture can do without; that is a keyframe then.
+    pub fn shrink(&mut self) {
+        self.encoding.shrink();
+        self.before = None;
     }
 
     /// What pictures have to keep to now.

@@ -11,10 +11,14 @@ mod sound;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use streamer::source::desktop::xserver::XServer;
+use streamer::media::Size;
+use streamer::source::desktop::xserver::{Abilities, XServer};
 
 /// Longer than anything here may take, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of X servers whose screens keep their size.
+const ABILITIES: Abilities = Abilities { largest: Size { width: 1600, height: 1000 }, opengl: true };
 
 /// A directory and an X server in it.
 struct Desk {
@@ -25,7 +29,7 @@ struct Desk {
 impl Desk {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = XServer::start(dir.path(), |_| {}).unwrap();
+        let server = XServer::start(dir.path(), ABILITIES, |_| {}).unwrap();
         Self { server, dir }
     }
 

@@ -7,10 +7,10 @@ use std::sync::mpsc::sync_channel;
 use common::spec::Command;
 use streamer::source::desktop::command::{RunningCommand, Surroundings};
 use streamer::source::desktop::display::Display;
-use streamer::source::desktop::xserver::XServer;
+use streamer::source::desktop::xserver::{Abilities, XServer};
 use x11rb::connection::{Connection as _, RequestConnection as _};
 
-use crate::{Desk, PATIENCE, is_alive, until};
+use crate::{ABILITIES, Desk, PATIENCE, is_alive, until};
 
 fn shell(line: &str) -> Command {
     Command::Shell(line.into())
@@ -43,8 +43,8 @@ fn an_x_server_lets_in_who_has_the_cookie_and_leaves_nothing() {
     let display = desk.server.display().clone();
     let (x, screen) = display.connect().unwrap();
     let root = &x.setup().roots[screen];
-    assert_eq!((root.width_in_pixels, root.height_in_pixels, root.root_depth), (3840, 2160, 24));
-    for extension in ["DAMAGE", "XFIXES", "RANDR", "XTEST", "MIT-SHM", "Composite", "XKEYBOARD"] {
+    assert_eq!((root.width_in_pixels, root.height_in_pixels, root.root_depth), (1600, 1000, 24));
+    for extension in ["DAMAGE", "XFIXES", "RANDR", "XTEST", "MIT-SHM", "Composite", "XKEYBOARD", "GLX"] {
         assert!(x.extension_information(Box::leak(extension.into())).unwrap().is_some(), "{extension}");
     }
     drop(x);
@@ -58,6 +58,23 @@ fn an_x_server_lets_in_who_has_the_cookie_and_leaves_nothing() {
     drop(desk);
     assert!(!is_alive(pid.as_raw_nonzero().get()));
     assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn an_x_server_without_opengl_takes_far_less_memory() {
+    let memory = |opengl| {
+        let dir = tempfile::tempdir().unwrap();
+        let server = XServer::start(dir.path(), Abilities { opengl, ..ABILITIES }, |_| {}).unwrap();
+        let (x, _) = server.display().connect().unwrap();
+        assert_eq!(x.extension_information("GLX").unwrap().is_some(), opengl);
+        let pid = server.pid().as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let with = memory(true);
+    let without = memory(false);
+    assert!(without * 2 < with, "{without} kB without, {with} kB with it");
 }
 
 #[test]
@@ -77,7 +94,7 @@ fn x_servers_that_start_at_once_get_displays_of_their_own() {
 fn the_death_of_the_x_server_is_told_at_once_and_its_socket_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, receiver) = sync_channel(1);
-    let server = XServer::start(dir.path(), move |why| sender.send(why).unwrap()).unwrap();
+    let server = XServer::start(dir.path(), ABILITIES, move |why| sender.send(why).unwrap()).unwrap();
     rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL).unwrap();
     assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), "the X server died (signal 9)");
     let socket = format!("/tmp/.X11-unix/X{}", number(&server));
@@ -89,7 +106,7 @@ fn the_death_of_the_x_server_is_told_at_once_and_its_socket_removed() {
 fn an_x_server_that_does_not_come_up_says_why() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("Xauthority")).unwrap();
-    let error = XServer::start(dir.path(), |_| {}).unwrap_err().to_string();
+    let error = XServer::start(dir.path(), ABILITIES, |_| {}).unwrap_err().to_string();
     assert!(error.starts_with("Xvfb: ") && error.contains("cookie"), "{error}");
 }
 

@@ -19,6 +19,9 @@ use crate::painter::{BLUE, RED};
 use crate::{PATIENCE, Stage};
 
 const DESKTOP: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false}"#;
+/// With an X server whose screen can become as large as is possible.
+const LARGEST: &str =
+    r#"{"type":"desktop","width":640,"height":480,"max_width":3840,"max_height":2160,"audio":false}"#;
 const EMBEDDED: &str = r#"{"type":"desktop","width":640,"height":480,"audio":false,"cursor":"embedded"}"#;
 
 /// Another program on the desktop, that draws on its root window.
@@ -210,7 +213,7 @@ fn an_x_server_that_does_not_answer_is_told_and_so_is_its_return() {
 
 #[test]
 fn its_output_lists_the_usual_sizes_and_its_own() {
-    let mut stage = Stage::start(DESKTOP);
+    let mut stage = Stage::start(LARGEST);
     stage.started();
     let painter = Painter::new(&stage);
     let sizes = || {
@@ -315,12 +318,16 @@ fn a_program_that_has_grabbed_the_server_holds_up_neither_pictures_nor_input() {
 
 #[test]
 fn a_size_that_is_not_possible_is_an_error_and_changes_nothing() {
-    let mut stage = Stage::start(DESKTOP);
-    stage.started();
-    let answer = stage.source.resize(Size { width: 5000, height: 480 }).blocking_recv().unwrap();
-    assert!(answer.unwrap_err().to_string().contains("3840x2160"));
-    assert_eq!(stage.source.info().size, Size { width: 640, height: 480 });
-    assert_eq!(stage.snapshot().size, Size { width: 640, height: 480 });
+    for (spec, largest) in [(LARGEST, (3840, 2160)), (DESKTOP, (1920, 1200))] {
+        let mut stage = Stage::start(spec);
+        stage.started();
+        assert_eq!(stage.source.largest(), Some(Size { width: largest.0, height: largest.1 }));
+        let too_wide = Size { width: largest.0 + 2, height: 480 };
+        let answer = stage.source.resize(too_wide).blocking_recv().unwrap();
+        assert!(answer.unwrap_err().to_string().contains(&format!("{}x{}", largest.0, largest.1)));
+        assert_eq!(stage.source.info().size, Size { width: 640, height: 480 });
+        assert_eq!(stage.snapshot().size, Size { width: 640, height: 480 });
+    }
 }
 
 #[test]

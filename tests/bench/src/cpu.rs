@@ -35,6 +35,36 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
+/// Memory of all processes of a session, of which `streamer` is one, bytes: what each has for itself, and its share of the rest (PSS).
+///
+/// # Errors
+/// When there is no such process, or it cannot be looked into.
+pub fn session_pss_bytes(streamer: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{streamer}/stat"))?;
+    let fields = stat.rsplit_once(')').context("no name in stat")?.1;
+    // Its monitor, below which everything is.
+    let monitor = fields.split_whitespace().nth(1).context("no parent in stat")?.parse()?;
+    let mut queue = vec![monitor];
+    let mut kib = 0;
+    while let Some(pid) = queue.pop() {
+        // A program may end meanwhile.
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        kib += pss.map_or(Ok(0), |pss| pss.trim().trim_end_matches(" kB").parse::<u64>())?;
+        queue.extend(children(pid));
+    }
+    Ok(kib * 1024)
+}
+
+/// What all threads of a process have started.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
 /// The process of this name among those that `root` and its children have started.
 ///
 /// # Errors
@@ -46,10 +76,7 @@ pub fn find(root: u32, name: &str) -> Result<u32> {
         if comm.trim() == name {
             return Ok(pid);
         }
-        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            queue.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
+        queue.extend(children(pid));
     }
     bail!("no {name} below process {root}")
 }

@@ -8,9 +8,11 @@
 //!        └─ scene (in the session)           an X program with known content
 //! ```
 //!
-//! Every figure is a set of samples; the report has their median and spread.
+//! Every figure is a set of samples; the report has their median and spread. With `--against` it is measured in turn with the
+//! web-server and the streamer of another build ([`compare`]).
 
 pub mod browser;
+pub mod compare;
 pub mod cpu;
 pub mod figures;
 pub mod line_process;

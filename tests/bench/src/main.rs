@@ -1,10 +1,12 @@
 //! Measures figures and shows them. Run it by `scripts/bench`, which builds what it needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bench::figures::{FIGURES, Plan};
+use bench::compare;
+use bench::figures::{FIGURES, Figure, Plan};
 use bench::report::Report;
+use bench::server::Build;
 use clap::Parser;
 
 #[derive(Parser)]
@@ -24,9 +26,53 @@ struct Args {
     /// Writes the table into docs/PERFORMANCE.md
     #[arg(long)]
     write_docs: bool,
-    /// Ends with an error when a target is missed
+    /// Ends with an error when a target is missed; with --against, when a build drops or blurs pictures
     #[arg(long)]
     check: bool,
+    /// Measures each figure in turn with the web-server and the streamer of this directory, and shows the ratio of each pair
+    #[arg(long, value_name = "BINARIES", conflicts_with = "write_docs")]
+    against: Option<PathBuf>,
+    /// How many pairs
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "against")]
+    pairs: usize,
+}
+
+impl Args {
+    fn chosen(&self) -> impl Iterator<Item = &'static Figure> {
+        FIGURES.iter().filter(|f| self.figures.is_empty() || self.figures.contains(&f.name.to_owned()))
+    }
+}
+
+/// Measures this build against that of a directory.
+fn against(args: &Args, directory: &Path) -> Result<()> {
+    let other = Build::of(directory)?;
+    let plan = Plan { quick: args.quick, once: true };
+    let mut compared = Vec::new();
+    let mut failed = Vec::new();
+    for figure in args.chosen() {
+        eprintln!("==> {}: {}", figure.name, figure.about);
+        match compare::measure(figure, plan, &other, args.pairs.max(1)).with_context(|| figure.name) {
+            Ok(rows) => compared.extend(rows),
+            // The others can be measured all the same.
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                failed.push(figure.name);
+                continue;
+            }
+        }
+        if let Some(file) = &args.json {
+            std::fs::write(file, serde_json::to_string_pretty(&compared)? + "\n")?;
+        }
+    }
+    print!("{}", compare::shown(&compared));
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
+    }
+    let unlike = compared.iter().filter(|compared| compared.is_alike() == Some(false)).count();
+    if args.check && unlike > 0 {
+        bail!("the builds do not do the same work, by {unlike} numbers");
+    }
+    Ok(())
 }
 
 fn main() -> Result<()> {
@@ -41,17 +87,18 @@ fn main() -> Result<()> {
     {
         bail!("there is no figure {unknown:?}; --list shows all");
     }
+    if let Some(directory) = &args.against {
+        return against(&args, directory);
+    }
     let mut report = Report::new(args.quick);
     if let Some(file) = args.json.as_ref().filter(|file| file.exists()) {
         let before: Report = serde_json::from_slice(&std::fs::read(file)?)?;
         report.rows = before.rows;
     }
-    let plan = Plan { quick: args.quick };
+    let plan = Plan { quick: args.quick, once: false };
     let mut failed = Vec::new();
     let names = FIGURES.map(|figure| figure.name);
-    for figure in
-        FIGURES.iter().filter(|f| args.figures.is_empty() || args.figures.contains(&f.name.to_owned()))
-    {
+    for figure in args.chosen() {
         eprintln!("==> {}: {}", figure.name, figure.about);
         match (figure.measure)(plan).with_context(|| figure.name) {
             Ok(rows) => report.take(rows),

@@ -25,6 +25,19 @@ pub struct Row {
     pub max: f64,
     /// The most that the median may be; absent where there is only something to know.
     pub target: Option<f64>,
+    /// How far two builds must agree here for the other numbers of the figure to be comparable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alike: Option<Alike>,
+}
+
+/// How two builds that do the same work agree in a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alike {
+    /// No more noise, but for some tenths of a decibel.
+    Noise,
+    /// No less often, but for some percent.
+    Rate,
 }
 
 impl Row {
@@ -45,13 +58,27 @@ impl Row {
         let figure = figure.to_owned();
         let what = what.into();
         let unit = unit.to_owned();
-        Self { figure, what, unit, samples, median, min, max, target: None }
+        Self { figure, what, unit, samples, median, min, max, target: None, alike: None }
     }
 
     /// With a target for the median.
     #[must_use]
     pub fn at_most(mut self, target: f64) -> Self {
         self.target = Some(target);
+        self
+    }
+
+    /// A build with more noise than this does less work.
+    #[must_use]
+    pub fn same_noise(mut self) -> Self {
+        self.alike = Some(Alike::Noise);
+        self
+    }
+
+    /// A build in which this happens less often does less work.
+    #[must_use]
+    pub fn same_rate(mut self) -> Self {
+        self.alike = Some(Alike::Rate);
         self
     }
 
@@ -161,22 +188,7 @@ impl Report {
 
     /// For people at a terminal.
     pub fn table(&self) -> String {
-        let mut lines = vec![HEADINGS.map(str::to_owned)];
-        lines.extend(self.rows.iter().map(Row::cells));
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 7] = std::array::from_fn(width);
-        let mut text = String::new();
-        for line in lines {
-            for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-                let pad = " ".repeat(width - cell.chars().count());
-                let (before, after) =
-                    if (2..6).contains(&column) { (pad.as_str(), "") } else { ("", pad.as_str()) };
-                text.push_str(&format!("{before}{cell}{after}  "));
-            }
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-        }
-        text
+        table(&HEADINGS, &self.rows.iter().map(Row::cells).collect::<Vec<_>>())
     }
 
     /// For the documentation: one table per figure.
@@ -218,8 +230,28 @@ impl Report {
     }
 }
 
+/// Lines under headings, in columns. All but the first two and the last are numbers.
+pub(crate) fn table<const N: usize>(headings: &[&str; N], rows: &[[String; N]]) -> String {
+    let mut lines = vec![headings.map(str::to_owned)];
+    lines.extend(rows.iter().cloned());
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in lines {
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            let pad = " ".repeat(width - cell.chars().count());
+            let is_number = (2..N - 1).contains(&column);
+            let (before, after) = if is_number { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            text.push_str(&format!("{before}{cell}{after}  "));
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
 /// Three significant digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".into();
     }

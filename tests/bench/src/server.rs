@@ -1,8 +1,9 @@
 //! The web-server under measurement, in a state directory of its own, and its REST API.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +29,55 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         bail!("{} is not there: run scripts/bench, which builds everything", path.display());
     }
     Ok(path)
+}
+
+/// The programs under measurement: web-server and streamer. All others, as peers and what is shown, are those of this build, so that
+/// two builds are measured with the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build(PathBuf);
+
+/// Which build is measured now; `None`: this one.
+static MEASURED: Mutex<Option<Build>> = Mutex::new(None);
+
+impl Build {
+    /// The programs beside this one.
+    ///
+    /// # Errors
+    /// When it is not known where that is.
+    pub fn this() -> Result<Self> {
+        let own = std::env::current_exe()?;
+        Ok(Self(own.parent().context("this program has no directory")?.to_owned()))
+    }
+
+    /// The programs in another directory.
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub fn of(directory: &Path) -> Result<Self> {
+        let build = Self(directory.canonicalize().with_context(|| directory.display().to_string())?);
+        for name in ["web-server", "streamer"] {
+            build.program(name)?;
+        }
+        Ok(build)
+    }
+
+    fn program(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        if !path.is_file() {
+            bail!("{} is not there: scripts/bench builds it", path.display());
+        }
+        Ok(path)
+    }
+}
+
+/// Servers are started from this build from now on.
+pub fn measure_build(build: &Build) {
+    *MEASURED.lock().unwrap_or_else(PoisonError::into_inner) = Some(build.clone());
+}
+
+fn measured(name: &str) -> Result<PathBuf> {
+    let build = MEASURED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    build.map_or_else(Build::this, Ok)?.program(name)
 }
 
 /// How much was allocated until some moment.
@@ -261,7 +311,7 @@ impl Server {
 
 fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(state.path().join("web-server.log"))?;
-    let child = Command::new(binary("web-server")?)
+    let child = Command::new(measured("web-server")?)
         .args([
             "--listen",
             &address.to_string(),
@@ -276,7 +326,7 @@ fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> 
         ])
         .arg(state.path())
         .arg("--streamer-bin")
-        .arg(binary(streamer)?)
+        .arg(measured(streamer)?)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -391,6 +391,51 @@ fn a_desktop_is_resized_while_it_runs() {
     assert_eq!(refused.problem().field.as_deref(), Some("width"));
 }
 
+#[test]
+fn what_only_waits_for_a_session_takes_hardly_any_memory() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    program(&server, "cat");
+    let waits = |process: &Process| {
+        ["streamer monitor ", "streamer init "].iter().any(|part| process.command_line.starts_with(part))
+    };
+    let waiting: Vec<_> = server.session_processes().into_iter().filter(waits).collect();
+    // Where the system has no namespaces for programs, there is no init that waits.
+    assert!(
+        waiting.iter().any(|process| process.command_line.starts_with("streamer monitor ")),
+        "{waiting:?}"
+    );
+    for process in waiting {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap();
+        // Pages of the program's file that were just built count as private, too.
+        let anonymous = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+        let kib: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 1024, "{} has {kib} kB", process.command_line);
+    }
+}
+
+#[test]
+fn a_desktop_is_resized_up_to_its_largest_size_and_its_x_server_is_no_larger() {
+    let server = Server::start();
+    let mut source = terminal("exec cat");
+    source["max_width"] = json!(1600);
+    server.create("demo", source);
+    let resize = |width: u32, height: u32| {
+        server.post("/api/streamers/demo/resize", &json!({ "width": width, "height": height }))
+    };
+    let refused = resize(1602, 600).expect(400).problem();
+    assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("size_too_large", Some("width")));
+    assert!(refused.detail.contains("1600") && refused.detail.contains("source.max_width"), "{refused:?}");
+    // What the spec does not say is what is usual.
+    let refused = resize(1600, 1202).expect(400).problem();
+    assert_eq!((refused.code.as_str(), refused.field.as_deref()), ("size_too_large", Some("height")));
+    assert_eq!(Display::of(&program(&server, "cat")).size(), (800, 600), "what is refused changes nothing");
+    resize(1600, 1200).expect(204);
+    assert_eq!(Display::of(&program(&server, "cat")).size(), (1600, 1200));
+    let x_server = program(&server, "Xvfb").command_line;
+    assert!(x_server.contains("1600x1200x24"), "{x_server}");
+}
+
 /// Titles of the windows of a desktop, the topmost first.
 fn titles(server: &Server, id: &str) -> Vec<String> {
     let list: WindowList = server.get(&format!("/api/streamers/{id}/windows")).expect(200).json();

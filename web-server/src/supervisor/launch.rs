@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::ipc::{LOG_FORMAT_VARIABLE, LOG_VARIABLE};
+use common::ipc::{HELPER_PROGRAM, LOG_FORMAT_VARIABLE, LOG_VARIABLE};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::process::{Child, Command};
 
@@ -68,7 +68,15 @@ impl Launcher {
     /// # Errors
     /// The program cannot be started.
     pub fn monitor(&self, dir: &RunDir, user: Option<&SessionUser>) -> io::Result<Child> {
-        let mut command = self.command("monitor", dir, user)?;
+        // The helper is the smaller program. Without one the streamer is its own monitor.
+        let helper = self.streamer_bin.with_file_name(HELPER_PROGRAM);
+        let mut command = if helper.is_file() {
+            let mut command = self.command(&helper, "monitor", dir, user)?;
+            command.arg("--streamer").arg(&self.streamer_bin);
+            command
+        } else {
+            self.command(&self.streamer_bin, "monitor", dir, user)?
+        };
         command.env(LOG_VARIABLE, &self.log.filter);
         command.env(LOG_FORMAT_VARIABLE, if self.log.json { "json" } else { "text" });
         let entrances = match &self.groups {
@@ -100,7 +108,7 @@ impl Launcher {
         tracing::warn!(dir = %dir.path().display(), "a monitor ended without clearing away its session");
         let cleaned = async {
             let user = self.owner(dir)?;
-            let mut command = self.command("clean", dir, user.as_ref())?;
+            let mut command = self.command(&self.streamer_bin, "clean", dir, user.as_ref())?;
             if let Some(user) = user {
                 // SAFETY: as above.
                 unsafe { command.pre_exec(move || user.become_it()) };
@@ -142,10 +150,16 @@ impl Launcher {
         }
     }
 
-    fn command(&self, part: &str, dir: &RunDir, user: Option<&SessionUser>) -> io::Result<Command> {
+    fn command(
+        &self,
+        program: &Path,
+        part: &str,
+        dir: &RunDir,
+        user: Option<&SessionUser>,
+    ) -> io::Result<Command> {
         let output = dir.log(user)?;
-        let mut command = Command::new(&self.streamer_bin);
-        command.arg(part).arg("--run-dir").arg(dir.path());
+        let mut command = Command::new(program);
+        command.arg0("streamer").arg(part).arg("--run-dir").arg(dir.path());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).env_clear();
         for name in PASSED_VARIABLES {
             if let Some(value) = std::env::var_os(name) {

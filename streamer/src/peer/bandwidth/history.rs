@@ -1,12 +1,16 @@
 //! Remembers what was sent when, by transport-wide sequence number, and matches it with feedback.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::probe::TrainId;
 
 /// Packets that feedback can still refer to: about seven seconds at 10 Mbit/s. Older ones are forgotten.
 const KEPT: usize = 8192;
+/// How long feedback can still refer to a packet: some round trips of two seconds, and the interval of feedback.
+const KEPT_TIME: Duration = Duration::from_secs(7);
+/// Memory for this many packets is kept.
+const LEAST: usize = 64;
 /// The reference time of feedback has 24 bits and counts this many microseconds
 /// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
 const REFERENCE_US: i64 = 64_000;
@@ -64,8 +68,13 @@ pub struct History {
 impl History {
     /// Notes that a packet of `bytes` bytes is sent, of a train if it belongs to one. Returns its transport-wide sequence number.
     pub fn sent(&mut self, now: Instant, bytes: u32, train: Option<TrainId>) -> u16 {
-        if self.sent.len() == KEPT {
+        let is_old = |sent: &Sent| now.saturating_duration_since(sent.at) > KEPT_TIME;
+        while self.sent.len() == KEPT || self.sent.front().is_some_and(is_old) {
             self.sent.pop_front();
+        }
+        // What a burst took is given back after it.
+        if self.sent.capacity() > 4 * self.sent.len().max(LEAST) {
+            self.sent.shrink_to(2 * self.sent.len().max(LEAST));
         }
         self.sent.push_back(Sent { at: now, bytes, train, fate: Fate::Unknown });
         self.next += 1;
@@ -111,7 +120,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn arrivals(first: u16, reference: u32, deltas_us: &[Option<i32>]) -> Arrivals {
         Arrivals { first, reference, deltas_us: deltas_us.to_vec() }
@@ -132,6 +140,20 @@ mod tests {
                 Outcome { sent: sent(69_999), arrived_us: None, bytes: 100, train: None },
             ]
         );
+    }
+
+    #[test]
+    fn what_is_too_old_for_feedback_is_forgotten_and_its_memory_given_back() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for n in 0..5000 {
+            history.sent(start + Duration::from_millis(n), 100, None);
+        }
+        assert_eq!(history.sent.len(), 5000);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(history.sent(later, 100, None), 5000);
+        assert_eq!(history.sent.len(), 1);
+        assert!(history.sent.capacity() <= 4 * LEAST);
+        assert_eq!(history.feedback(&arrivals(4999, 0, &[Some(0), Some(0)])).len(), 1);
     }
 
     #[test]

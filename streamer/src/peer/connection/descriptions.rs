@@ -65,6 +65,7 @@ impl Connection {
     pub fn answer(&mut self, now: Instant, sdp: Bounded) -> Result<Vec<Section>, Error> {
         let usable = self.usable_candidates(&negotiate::without_streams(sdp.as_ref()))?;
         let answer = RTCSessionDescription::answer(usable).map_err(failed("answer"))?;
+        self.egress.forget_path();
         self.pc.set_remote_description(now, answer).map_err(failed("answer"))?;
         self.answered = true;
         Ok(self.publishing_sections(sdp.as_ref()))
@@ -102,6 +103,7 @@ impl Connection {
         let sdp = self.usable_candidates(sdp)?;
         let offered = sdp.clone();
         let offer = RTCSessionDescription::offer(sdp).map_err(failed("offer"))?;
+        self.egress.forget_path();
         self.pc.set_remote_description(now, offer).map_err(failed("offer"))?;
         let answer = self.pc.create_answer(None).map_err(failed("answer"))?;
         let sdp = negotiate::with_public_ips(&answer.sdp, &self.public_ips);

@@ -8,9 +8,12 @@
 //!    └───────────── expires ────┘                  └── channels closed ──┘
 //! ```
 
+mod crypto;
 mod descriptions;
+mod egress;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -45,6 +48,8 @@ use super::path::Path;
 use super::slot::{Packet, SenderInfo};
 use super::socket::Candidates;
 use crate::publish;
+use crypto::Keys;
+use egress::{Egress, ExtensionIds};
 
 /// Interval of checks until connected: nomination waits for the next one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -164,26 +169,6 @@ impl Identity {
     }
 }
 
-/// A packet to send.
-pub struct Datagram {
-    /// The path on which it is sent.
-    pub path: Path,
-    /// Its bytes.
-    pub data: BytesMut,
-}
-
-/// All 16-bit numbers in network byte order, so that no packet allocates memory for its own.
-static NUMBERS: [u8; 2 << 16] = {
-    let mut numbers = [0; 2 << 16];
-    let mut n = 0;
-    while n < 1 << 16 {
-        numbers[2 * n] = (n >> 8) as u8;
-        numbers[2 * n + 1] = n as u8;
-        n += 1;
-    }
-    numbers
-};
-
 struct Held {
     path: Path,
     data: Box<[u8]>,
@@ -206,8 +191,9 @@ pub struct Connection {
     udp_heard: bool,
     answered: bool,
     ice_connected: bool,
-    playout_delay: Option<u8>,
-    transport_cc: Option<u8>,
+    extensions: ExtensionIds,
+    /// What is to be sent, before what `rtc` has.
+    egress: Egress,
     remote_candidates: usize,
     public_ips: Vec<IpAddr>,
     checks: Checks,
@@ -229,12 +215,15 @@ impl Connection {
         candidates: &Candidates,
     ) -> Result<Self, Error> {
         let feedback = FeedbackReader::default();
+        let keys = Keys::default();
+        let provider = rtc::crypto::default_provider().map_err(failed("crypto"))?;
+        let provider = Arc::new(crypto::Provider::new(provider, keys.clone()));
         let configuration =
             RTCConfigurationBuilder::new().with_certificates(vec![identity.0.clone()]).build();
         let mut pc = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(negotiate::media_engine().map_err(failed("codecs"))?)
-            .with_setting_engine(settings(srtp))
+            .with_setting_engine(settings(srtp, provider))
             .with_interceptor_registry(Registry::new().with(Slot::NackResponder, feedback.tap()))
             .build(now)
             .map_err(failed("peer connection"))?;
@@ -254,8 +243,8 @@ impl Connection {
             udp_heard: false,
             answered: false,
             ice_connected: false,
-            playout_delay: None,
-            transport_cc: None,
+            extensions: ExtensionIds::default(),
+            egress: Egress::new(keys),
             remote_candidates: 0,
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
@@ -286,13 +275,19 @@ impl Connection {
 
     /// The peer connection of `rtc`, to add media sections and to read what was negotiated in them.
     pub fn pc(&mut self) -> &mut RTCPeerConnection {
+        self.egress.forget_path();
         &mut self.pc
     }
 
     /// Takes over what was agreed for the video sender `index`, and so for all. Offer and answer must be in place.
     pub fn negotiated(&mut self, index: usize) {
-        self.playout_delay = negotiate::extension_id(&mut self.pc, index, negotiate::PLAYOUT_DELAY);
-        self.transport_cc = negotiate::extension_id(&mut self.pc, index, negotiate::TRANSPORT_CC);
+        let mut id_of = |uri| {
+            // Others would need longer headers (RFC 8285 §4.3).
+            negotiate::extension_id(&mut self.pc, index, uri).filter(|id| (1..=14).contains(id))
+        };
+        let playout_delay = id_of(negotiate::PLAYOUT_DELAY);
+        let transport_cc = id_of(negotiate::TRANSPORT_CC);
+        self.extensions = ExtensionIds { playout_delay, transport_cc };
     }
 
     /// True once offer and answer are in place.
@@ -319,6 +314,9 @@ impl Connection {
     fn pass_on(&mut self, now: Instant, path: Path, data: &[u8]) {
         if !self.checks.may_receive(now, path.local, path.remote, data) || self.is_early(now, path, data) {
             return;
+        }
+        if demux::is_stun(data) {
+            self.egress.forget_path();
         }
         let transport_protocol = match path.transport {
             Transport::Udp => TransportProtocol::UDP,
@@ -439,6 +437,9 @@ impl Connection {
 
     /// Queues an RTP packet, with its transport-wide sequence number if it has one. It is dropped when the connection is not up.
     pub fn send_rtp(&mut self, now: Instant, packet: Packet, transport_wide: Option<u16>) {
+        if self.egress.push(&packet, transport_wide, self.extensions) {
+            return;
+        }
         let mut header = rtc::rtp::Header {
             version: 2,
             marker: packet.marker,
@@ -448,17 +449,19 @@ impl Connection {
             ssrc: packet.ssrc,
             ..Default::default()
         };
-        if let Some(id) = self.playout_delay.filter(|_| packet.playout_delay) {
+        if let Some(id) = self.extensions.playout_delay.filter(|_| packet.playout_delay) {
             // Minimum and maximum delay of zero; the id was checked when it was negotiated.
             let _ = header.set_extension(id, Bytes::from_static(&[0; 3]));
         }
-        if let Some((id, number)) = self.transport_cc.zip(transport_wide) {
-            let at = 2 * usize::from(number);
-            let _ = header.set_extension(id, Bytes::from_static(&NUMBERS[at..at + 2]));
+        if let Some((id, number)) = self.extensions.transport_cc.zip(transport_wide) {
+            let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
         }
         let packet = rtc::rtp::Packet { header, payload: packet.payload };
         // `rtc` ignores the track's id; payload types and SSRCs are our own.
         self.write(now, RTCMessage::RtpPacket(String::new(), packet));
+        while let Some((path, data)) = self.next_of_rtc() {
+            self.egress.pass(path, &data);
+        }
     }
 
     /// Queues sender reports; `ntp_time` is their moment on the wall clock (RFC 3550 §4).
@@ -502,8 +505,16 @@ impl Connection {
         self.checks.round_trip()
     }
 
-    /// The next datagram to send.
-    pub fn transmit(&mut self) -> Option<Datagram> {
+    /// Takes all datagrams to send, in order.
+    pub fn transmit(&mut self, mut each: impl FnMut(Path, &[u8])) {
+        self.egress.drain(&mut each);
+        while let Some((path, data)) = self.next_of_rtc() {
+            each(path, &data);
+        }
+    }
+
+    /// The next datagram that `rtc` wants to send.
+    fn next_of_rtc(&mut self) -> Option<(Path, BytesMut)> {
         loop {
             let TaggedBytesMut { now, transport, message: data } = self.pc.poll_write()?;
             let TransportContext { local_addr: local, peer_addr: remote, transport_protocol, .. } = transport;
@@ -511,7 +522,7 @@ impl Connection {
                 // We have no other candidates.
                 let is_tcp = transport_protocol == TransportProtocol::TCP;
                 let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
-                return Some(Datagram { path: Path { transport, local, remote }, data });
+                return Some((Path { transport, local, remote }, data));
             }
         }
     }
@@ -523,6 +534,9 @@ impl Connection {
 
     /// Lets timers run.
     pub fn timeout(&mut self, now: Instant) {
+        if self.pc.poll_timeout().is_some_and(|due| due <= now) {
+            self.egress.forget_path();
+        }
         if let Err(error) = self.pc.handle_timeout(now) {
             tracing::debug!(%error, "timer");
         }
@@ -530,6 +544,7 @@ impl Connection {
 
     /// Says goodbye; `transmit` is to be drained once more.
     pub fn close(&mut self) {
+        self.egress.forget_path();
         if let Err(error) = self.pc.close() {
             tracing::debug!(%error, "close");
         }
@@ -558,7 +573,7 @@ fn lines(candidates: &Candidates) -> impl Iterator<Item = String> {
     udp.chain(tcp)
 }
 
-fn settings(srtp: Srtp) -> SettingEngine {
+fn settings(srtp: Srtp, provider: Arc<crypto::Provider>) -> SettingEngine {
     let profiles = match srtp {
         Srtp::Gcm => vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm],
         Srtp::Any => vec![
@@ -568,6 +583,7 @@ fn settings(srtp: Srtp) -> SettingEngine {
     };
     // No ICE credentials are set: `rtc` would use the same ones after a restart.
     SettingEngineBuilder::new()
+        .with_crypto_provider(provider)
         .with_srtp_protection_profiles(profiles)
         .with_answering_dtls_role(RTCDtlsRole::Server)
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -580,3 +596,6 @@ fn settings(srtp: Srtp) -> SettingEngine {
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_CHANNEL_MESSAGE as u32))
         .build()
 }
+
+#[cfg(test)]
+mod tests;

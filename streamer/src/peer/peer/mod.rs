@@ -319,15 +319,16 @@ impl Peer {
 
     /// Sends everything that is queued; `learn` is called with each datagram and its path.
     pub fn transmit(&mut self, sockets: &mut Sockets, mut learn: impl FnMut(Path, &[u8])) {
-        while let Some(datagram) = self.connection.transmit() {
-            self.stats.bytes += datagram.data.len() as u64;
-            learn(datagram.path, &datagram.data);
-            if !demux::is_stun(&datagram.data) {
-                self.path = Some(datagram.path);
-                self.stats.transport = Some(datagram.path.transport);
+        let Self { connection, stats, path, .. } = self;
+        connection.transmit(|at, data| {
+            stats.bytes += data.len() as u64;
+            learn(at, data);
+            if !demux::is_stun(data) {
+                *path = Some(at);
+                stats.transport = Some(at.transport);
             }
-            sockets.send(datagram.path, &datagram.data);
-        }
+            sockets.send(at, data);
+        });
         sockets.flush();
         if let Some(wire) = &mut self.wire {
             wire.flush();

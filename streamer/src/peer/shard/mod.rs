@@ -46,6 +46,7 @@ use super::wire::Message;
 use super::{Binding, Command, Key, Media, Report};
 use crate::feed::Demand;
 use crate::input;
+use crate::memory;
 use crate::stats::Counter;
 use crate::wake::{Wake, wait_for};
 
@@ -362,6 +363,9 @@ impl Shard {
     fn take_timers(&mut self) {
         let now = Instant::now();
         self.context.feeds.timeout(now);
+        if self.context.feeds.forget(now) {
+            memory::give_back();
+        }
         // Each timer once: one that is due again at once waits for the next turn.
         for key in self.timers.take_due(now) {
             let Some(entry) = self.peers.get_mut(&key) else { continue };

@@ -26,6 +26,7 @@ use crate::encode::encoder::Order;
 use crate::encode::rows::Rows;
 use crate::feed::VideoOutlet;
 use crate::media::{Picture, Size};
+use crate::memory::{self, Unwatched};
 use crate::source::schedule::{Consumers, Schedule, Step};
 use crate::source::video::{Outbox, Settings, Video};
 use crate::source::worker::{Inbox, Next, Request};
@@ -38,6 +39,7 @@ pub struct Capture<S> {
     video: Video,
     frames: Arc<Frames>,
     schedule: Schedule,
+    unwatched: Unwatched,
     /// Rows that are captured but not yet converted for the encoder.
     unconverted: Rows,
     /// `None` for a window, whose cursor is that of its desktop.
@@ -120,6 +122,7 @@ impl<S: Surface> Capture<S> {
             video,
             frames,
             schedule,
+            unwatched: Unwatched::default(),
             unconverted,
             pointer,
             composed: Vec::new(),
@@ -156,6 +159,9 @@ impl<S: Surface> Capture<S> {
                 self.schedule.want_keyframe();
             }
             let now = Instant::now();
+            if self.unwatched.notice(now, audience != Consumers::Nobody) {
+                self.shrink();
+            }
             self.schedule.set_terms(self.video.terms(), now);
             let look_at = self.pointer.as_ref().and_then(|pointer| pointer.look_at(now, audience));
             if look_at.is_some_and(|at| at <= now) {
@@ -183,7 +189,12 @@ impl<S: Surface> Capture<S> {
                 Step::Refine => self.refine(now)?,
                 Step::Sleep(until) => {
                     self.events.flush();
-                    let others = [self.events.retry_at(now), self.surface.wake_at(now), look_at];
+                    let others = [
+                        self.events.retry_at(now),
+                        self.surface.wake_at(now),
+                        look_at,
+                        self.unwatched.deadline(),
+                    ];
                     let until = until.into_iter().chain(others.into_iter().flatten()).min();
                     inbox
                         .sleep(&[self.surface.fd(), demand.wake_fd()], until)
@@ -199,6 +210,13 @@ impl<S: Surface> Capture<S> {
             0 => Consumers::Nobody,
             _ => Consumers::Viewers,
         }
+    }
+
+    /// Nobody has watched for long.
+    fn shrink(&mut self) {
+        self.video.shrink();
+        self.composed = Vec::new();
+        memory::give_back();
     }
 
     /// Reports why the thread ended.

@@ -50,7 +50,7 @@ use self::sound::Sound;
 use self::surface::Surface as _;
 use self::watch::Watch;
 use self::windows::{XWindows, watcher};
-use self::xserver::XServer;
+use self::xserver::{Abilities, XServer};
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
 use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Microphone, Outlets, Running, Windows};
@@ -83,6 +83,8 @@ pub struct Desktop {
     _watch: Watch,
     fps: u32,
     cursor: CursorMode,
+    /// Size of the X server's frame buffer, if the server is ours.
+    largest: Option<Size>,
 }
 
 /// Starts a desktop.
@@ -92,10 +94,14 @@ pub struct Desktop {
 pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     let Outlets { video, audio, counters, events, shared_dir, homes, furnish, host: _ } = outlets;
     let end = End::new(events.clone(), spec.display.is_none());
+    let (width, height) = spec.largest();
+    let largest = Size { width, height };
     let server = match &spec.display {
         None => {
             let died = end.callback();
-            Some(XServer::start(&shared_dir, move |message| died(Ended::XServer(message)))?)
+            Some(XServer::start(&shared_dir, Abilities { largest, opengl: spec.opengl }, move |message| {
+                died(Ended::XServer(message))
+            })?)
         }
         Some(_) => None,
     };
@@ -166,6 +172,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         _watch: watch,
         fps: spec.fps,
         cursor: spec.cursor,
+        largest: spec.display.is_none().then_some(largest),
     })
 }
 
@@ -201,6 +208,10 @@ impl Running for Desktop {
 
     fn resize(&self, size: Size) -> oneshot::Receiver<Result<(), Error>> {
         self.capture.resize(size)
+    }
+
+    fn largest(&self) -> Option<Size> {
+        self.largest
     }
 
     fn take_sink(&mut self) -> Option<Box<dyn Sink>> {

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::spec::{MAX_HEIGHT, MAX_WIDTH};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use super::display::Display;
+use crate::media::Size;
 use crate::process::{self, Child, exit_text, log_tail};
 use crate::source::Error;
 use crate::wake::wait_readable;
@@ -31,6 +31,15 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 /// How much of its log goes into an error message.
 const TAIL: u64 = 1024;
 const PROGRAM: &str = "Xvfb";
+
+/// What a server is to be able to do; both cost memory from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// The largest size of the screen: RandR cannot make Xvfb's larger than it was at first, and the server paints all of it.
+    pub largest: Size,
+    /// OpenGL, by a software renderer (GLX).
+    pub opengl: bool,
+}
 
 /// A running X server. Dropping it ends it.
 #[derive(Debug)]
@@ -45,11 +54,13 @@ pub struct XServer {
 impl XServer {
     /// Starts a server and returns when programs can connect. `on_death` is called when it ends by itself.
     ///
-    /// The screen is as large as can ever be asked for: RandR cannot make Xvfb's larger than it was at first.
-    ///
     /// # Errors
     /// [`Error::Program`] with the end of its log when it does not come up.
-    pub fn start(dir: &Path, on_death: impl FnOnce(String) + Send + 'static) -> Result<Self, Error> {
+    pub fn start(
+        dir: &Path,
+        abilities: Abilities,
+        on_death: impl FnOnce(String) + Send + 'static,
+    ) -> Result<Self, Error> {
         let failed = |message: String| Error::Program { program: PROGRAM.into(), message };
         let path = process::search_path();
         let program = process::find_program(PROGRAM, &path)
@@ -58,7 +69,7 @@ impl XServer {
         write_cookie(&xauthority).map_err(|e| failed(format!("writing its cookie: {e}")))?;
         let log = dir.join("x.log");
         let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.to_string()))?;
-        let command = command(&program, &xauthority, &log, tell.as_raw_fd());
+        let command = command(&program, &xauthority, &log, abilities, tell.as_raw_fd());
         let command = command.map_err(|e| failed(format!("opening its log: {e}")))?;
 
         // Until it is ready, its end is reported by our error, not by the callback.
@@ -115,15 +126,24 @@ impl Drop for XServer {
     }
 }
 
-fn command(program: &Path, xauthority: &Path, log: &Path, displayfd: i32) -> io::Result<Command> {
+fn command(
+    program: &Path,
+    xauthority: &Path,
+    log: &Path,
+    Abilities { largest, opengl }: Abilities,
+    displayfd: i32,
+) -> io::Result<Command> {
     let log = File::options().create(true).append(true).mode(0o600).open(log)?;
     let mut command = Command::new(program);
     command.env_clear().env("PATH", process::search_path()).env("LANG", "C.UTF-8");
     command.args(["-displayfd", &displayfd.to_string()]).arg("-auth").arg(xauthority);
-    command.args(["-screen", "0", &format!("{MAX_WIDTH}x{MAX_HEIGHT}x24")]);
+    command.args(["-screen", "0", &format!("{}x{}x24", largest.width, largest.height)]);
     command.args(["-nolisten", "tcp", "-noreset", "-s", "0"]);
     for extension in ["DAMAGE", "XFIXES", "RANDR", "XTEST", "MIT-SHM", "Composite"] {
         command.args(["+extension", extension]);
+    }
+    if !opengl {
+        command.args(["-extension", "GLX"]);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(command)

@@ -304,6 +304,27 @@ fn the_first_picture_of_a_narrow_path_is_small_and_is_made_sharp_afterwards() {
 }
 
 #[test]
+fn after_its_encoder_was_given_up_a_picture_goes_on_with_a_keyframe() {
+    let mut session = Session::new(Size { width: 320, height: 288 });
+    let text = |seed| Step::Text { top: 33, rows: 90, seed };
+    session.step(&text(1));
+    let before = session.stream.len();
+    session.video.shrink();
+    // Nothing has changed and no keyframe was asked for, and decoders have nothing to go on from.
+    session.send(false);
+    assert_eq!(session.stream[before..][..5], [0, 0, 0, 1, 0x67], "parameter sets, and then the picture");
+    for step in [Step::Rest, text(2), Step::Rest] {
+        session.step(&step);
+    }
+    assert!(session.psnr() >= 50.0, "{} dB", session.psnr());
+    // What is to be refined may be asked for first.
+    session.video.shrink();
+    session.step(&Step::Rest);
+    assert!(session.psnr() >= 50.0, "{} dB", session.psnr());
+    session.check_ffmpeg();
+}
+
+#[test]
 fn an_outbox_keeps_what_does_not_fit_and_only_the_newest_cursor() {
     let (events, mut received) = tokio::sync::mpsc::channel(1);
     let mut outbox = Outbox::new(Events::new(SourceKey::default(), events));

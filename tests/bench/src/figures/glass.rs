@@ -51,7 +51,7 @@ pub fn glass(plan: Plan) -> Result<Vec<Row>> {
         let cpu = row("streamer", "% of a core", |run| run.streamer_cpu);
         rows.push(if natives == 0 { cpu.at_most(15.0) } else { cpu });
         rows.push(row("X server", "% of a core", |run| run.x_cpu));
-        rows.push(row("frames presented per second", "1/s", |run| run.fps));
+        rows.push(row("frames presented per second", "1/s", |run| run.fps).same_rate());
         rows.push(row("drawn frames not presented", "%", |run| run.lost));
         rows.push(row("presented frames without a readable code", "%", |run| run.unread));
     }

@@ -86,11 +86,13 @@ pub fn pipeline(plan: Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (mode, fps, whole) in targets {
         let mut parts: [Vec<f64>; 5] = Default::default();
+        let mut captured = Vec::new();
         for _ in 0..plan.runs(5) {
             let server = Server::start("streamer")?;
             server.create(ID, desktop(1280, 720, mode, fps, false)?)?;
             let run = Run::measure(plan, &server)?;
             ensure!(run.video.captured > 10, "only {} frames were captured", run.video.captured);
+            captured.push(run.video.captured as f64 / run.seconds);
             let [capture, convert, encode] =
                 [run.video.capture_us, run.video.convert_us, run.video.encode_us]
                     .map(|us| run.per_frame(us) / 1000.0);
@@ -106,6 +108,14 @@ pub fn pipeline(plan: Plan) -> Result<Vec<Row>> {
         for (n, (part, samples)) in names.into_iter().zip(parts).enumerate() {
             let row = Row::new("pipeline", format!("720p {mode}: {part}"), "ms", samples);
             rows.push(if n == 0 { row.at_most(whole * 1.5) } else { row });
+        }
+        if plan.once {
+            // Two builds are compared at the same quality only; on its own, `load` has this.
+            let noise = psnr(plan, (1280, 720), mode, fps)?.into_iter().map(|db| -db).collect();
+            let what = format!("720p {mode}: noise of the decoded picture (−PSNR)");
+            rows.push(Row::new("pipeline", what, "dB", noise).same_noise());
+            let what = format!("720p {mode}: frames captured");
+            rows.push(Row::new("pipeline", what, "1/s", captured).same_rate());
         }
     }
     Ok(rows)
@@ -130,7 +140,8 @@ pub fn load(plan: Plan) -> Result<Vec<Row>> {
             rows.push(row("X server", "% of a core", of(|run| run.x_cpu)));
             rows.push(row("allocations", "1/s", vec![allocations(plan, (width, height), mode, fps)?]));
             if mode != "idle" {
-                rows.push(row("frames encoded", "1/s", of(|run| run.video.encoded as f64 / run.seconds)));
+                let encoded = of(|run| run.video.encoded as f64 / run.seconds);
+                rows.push(row("frames encoded", "1/s", encoded).same_rate());
                 rows.push(row("frames dropped", "1/s", of(|run| run.video.dropped as f64 / run.seconds)));
                 rows.push(row(
                     "capture to first packet, p50",
@@ -167,7 +178,8 @@ pub fn load(plan: Plan) -> Result<Vec<Row>> {
 /// As mean error below the peak: so that less is better, as with all other figures.
 fn distortion(name: &str, psnr: Vec<f64>, least: f64) -> Row {
     let samples = psnr.into_iter().map(|db| -db).collect();
-    Row::new("load", format!("{name}: noise of the decoded picture (−PSNR)"), "dB", samples).at_most(-least)
+    let row = Row::new("load", format!("{name}: noise of the decoded picture (−PSNR)"), "dB", samples);
+    row.at_most(-least).same_noise()
 }
 
 /// Decoded frames against snapshots.

@@ -24,12 +24,18 @@ use crate::server::binary;
 pub struct Plan {
     /// Fewer and shorter runs, to see that everything works.
     pub quick: bool,
+    /// One run: it is one of a pair.
+    pub once: bool,
 }
 
 impl Plan {
     /// How often a figure is measured.
     pub fn runs(self, full: usize) -> usize {
-        if self.quick { full.min(2) } else { full }
+        match self {
+            Plan { once: true, .. } => 1,
+            Plan { quick: true, .. } => full.min(2),
+            _ => full,
+        }
     }
 
     /// How long one measurement takes.

@@ -169,7 +169,8 @@ fn losses(plan: Plan, film: &Value) -> Result<Vec<Row>> {
         peers.finish()?;
         let per_second = |count: u64| vec![count as f64 / seconds];
         let what = |what: &str| format!("720p60 of 20 Mbit/s, {name}: {what}");
-        rows.push(row(&what("frames received"), "1/s", per_second(after.frames - before.frames)));
+        let received = per_second(after.frames - before.frames);
+        rows.push(row(&what("frames received"), "1/s", received).same_rate());
         let lost = per_second(after.lost_frames - before.lost_frames);
         rows.push(row(&what("frames lost"), "1/s", lost).at_most(target));
         let skipped = per_second(after.skipped_frames - before.skipped_frames);

@@ -123,7 +123,7 @@ pub fn network(plan: Plan) -> Result<Vec<Row>> {
         rows.push(row("drawn to presented, p50", "ms", |run| run.latency.p50, link.p50));
         rows.push(row("drawn to presented, p95", "ms", |run| run.latency.p95, link.p95));
         rows.push(row("longest gap", "ms", |run| run.longest_gap_ms, link.longest_gap));
-        rows.push(row("frames presented per second", "1/s", |run| run.fps, None));
+        rows.push(row("frames presented per second", "1/s", |run| run.fps, None).same_rate());
         rows.push(row("drawn frames not presented", "%", |run| run.missing, link.missing));
     }
     Ok(rows)

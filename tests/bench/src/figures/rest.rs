@@ -67,15 +67,24 @@ pub fn encode_once(plan: Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Resident memory of the streamer, without the X server and what runs in it.
+/// Memory: what is resident of the streamer alone, and what all processes of a desktop have for themselves with their share of the rest.
 pub fn memory(plan: Plan) -> Result<Vec<Row>> {
     let mut idle = Vec::new();
+    let mut all_unwatched = Vec::new();
+    let mut all_watched = Vec::new();
     let mut watched = Vec::new();
     let mut per_peer = Vec::new();
     for _ in 0..plan.runs(5) {
         let server = Server::start("streamer")?;
         server.create(ID, json!({ "type": "desktop", "command": ["xterm"] }))?;
-        idle.push(cpu::resident_bytes(server.pid(ID)?)? as f64 / MIB);
+        let streamer = server.pid(ID)?;
+        idle.push(cpu::resident_bytes(streamer)? as f64 / MIB);
+        all_unwatched.push(cpu::session_pss_bytes(streamer)? as f64 / MIB);
+        let mut peers = NativePeers::start(&server, ID, false)?;
+        peers.join(1)?;
+        peers.measure(plan.time(3))?;
+        all_watched.push(cpu::session_pss_bytes(streamer)? as f64 / MIB);
+        peers.finish()?;
         server.delete(ID)?;
 
         server.create("feed", test_source(true))?;
@@ -95,6 +104,8 @@ pub fn memory(plan: Plan) -> Result<Vec<Row>> {
     }
     Ok(vec![
         Row::new("memory", "idle desktop of 720p", "MiB", idle).at_most(60.0),
+        Row::new("memory", "idle desktop of 720p, all its processes (PSS)", "MiB", all_unwatched),
+        Row::new("memory", "idle desktop of 720p, one peer, all its processes (PSS)", "MiB", all_watched),
         Row::new("memory", "test source of 720p, one peer", "MiB", watched),
         Row::new("memory", "each further peer (slope from 1 to 100)", "MiB", per_peer).at_most(0.6),
     ])
