@@ -50,7 +50,8 @@ fn read(socket: &mut WebSocket<TcpStream>) -> Option<Result<Message, tungstenite
 
 /// A viewer that has joined, and never answers the offer.
 struct Viewer {
-    socket: WebSocket<TcpStream>,
+    /// Kept open: without it the peer would leave.
+    _socket: WebSocket<TcpStream>,
     welcome: Value,
 }
 
@@ -66,7 +67,7 @@ impl Viewer {
             if let Some(Message::Text(text)) = read(&mut socket).transpose().unwrap() {
                 let message: Value = serde_json::from_str(&text).unwrap();
                 match message["type"].as_str() {
-                    Some("welcome") => return Self { socket, welcome: message },
+                    Some("welcome") => return Self { _socket: socket, welcome: message },
                     Some("error") => panic!("{message}"),
                     _ => {}
                 }

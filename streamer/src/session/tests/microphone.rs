@@ -69,7 +69,8 @@ fn who_may_not_steer_or_publish_is_not_heard_any_more_and_is_told_why() {
         stage.wish(ann, true);
         let role = (change == 0).then_some(Role::Viewer);
         let rights = (change == 1).then(|| [PeerRight::Chat].into());
-        let update = request::UpdatePeer { peer: ann, role, rights, session_microphone: None };
+        let update =
+            request::UpdatePeer { peer: ann, role, rights, max_bitrate_kbps: None, session_microphone: None };
         let updated = stage.request(update);
         assert_eq!(stage.reply(&updated), Ok(()));
         assert_eq!(
@@ -80,8 +81,13 @@ fn who_may_not_steer_or_publish_is_not_heard_any_more_and_is_told_why() {
         stage.wish(ann, true);
         let code = ["not_a_controller", "may_not_publish"][change];
         assert_eq!(stage.last_error(ann).as_deref(), Some(code));
-        let update =
-            request::UpdatePeer { peer: ann, role: None, rights: None, session_microphone: Some(true) };
+        let update = request::UpdatePeer {
+            peer: ann,
+            role: None,
+            rights: None,
+            max_bitrate_kbps: None,
+            session_microphone: Some(true),
+        };
         let updated = stage.request(update);
         assert_eq!(stage.reply(&updated), Err(code));
         assert_eq!(stage.plugged(), []);

@@ -23,7 +23,6 @@ impl Stage {
         let display_name = name.map(str::to_owned);
         let person = Person { display_name, rights: [PeerRight::Publish].into(), ..Person::default() };
         let capabilities = Capabilities::default();
-        let role = Role::Viewer;
         let join =
             Join::Native { resume: None, socket, role, capabilities, ticket: Ticket::default(), person };
         let added = self.request(request::AddPeer { join: Json(join) });
