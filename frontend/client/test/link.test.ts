@@ -187,6 +187,7 @@ async function joined(): Promise<{ link: Link; events: string[] }> {
     role: null,
     rights: null,
     displayName: () => null,
+    maxBitrateKbps: null,
     token: null,
     lipSync: false,
     iceTransportPolicy: "all",
