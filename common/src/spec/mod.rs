@@ -167,7 +167,7 @@ pub struct DesktopSpec {
     #[serde(default)]
     pub cursor: CursorMode,
     /// Its programs can use OpenGL, drawn by the processor. Without it the X server takes 50 MB less and starts sooner.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub opengl: bool,
 }
 
@@ -229,6 +229,10 @@ fn default_fps() -> u32 {
 }
 fn yes() -> bool {
     true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What to run: one text for the shell, or a program with its arguments.

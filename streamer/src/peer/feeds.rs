@@ -169,6 +169,7 @@ impl Feeds {
         let fresh = |unit: &Arc<VideoUnit>| now.saturating_duration_since(unit.captured) < FRESH;
         let stale = feed.demand.watchers() == 0 && !feed.gop.newest().is_some_and(fresh);
         feed.add_watcher();
+        self.unwatched = Unwatched::Watched;
         // Before the keyframe is requested, so that it is no larger than it may be.
         feed.demand.raise_limit(self.shard, share);
         if stale || feed.gop.replay(None, usize::MAX).is_none() {
@@ -178,6 +179,7 @@ impl Feeds {
 
     /// Counts one more listener of sound, which has no keyframes to wait for.
     pub fn listen(&mut self, id: FeedId) {
+        self.unwatched = Unwatched::Watched;
         if let Some(feed) = self.feeds.get_mut(&id) {
             feed.add_watcher();
         }

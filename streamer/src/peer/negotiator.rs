@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::Instant;
 
 use common::id::PeerId;
@@ -29,6 +29,7 @@ use super::connection::{Identity, Srtp};
 use super::peer::{Peer, Setup};
 use super::socket::Candidates;
 use super::{Begin, Binding, Key, Sections};
+use crate::memory::{self, UNWATCHED_LONG};
 use crate::wake::Wake;
 
 /// How much nicer the thread is than the shard. Where all processors are busy it gets half as much time as the threads that encode and
@@ -275,12 +276,24 @@ fn work(common: &Common, jobs: &Receiver<Job>, done: &SyncSender<Done>, shard: &
     if let Err(error) = rustix::process::nice(NICER_BY) {
         tracing::debug!(%error, "joins are negotiated at the priority of everything else");
     }
-    for Job { key, work } in jobs {
+    while let Some(Job { key, work }) = next(jobs) {
         let (peer, outcome) = negotiate(Instant::now(), common, work);
         if done.send(Done { key, peer, outcome }).is_err() {
             return;
         }
         shard.wake();
+    }
+}
+
+/// Waits for a job; `None` when there will be none. What the last ones took, some 100 kB of descriptions each, is given back after a
+/// while.
+fn next(jobs: &Receiver<Job>) -> Option<Job> {
+    match jobs.recv_timeout(UNWATCHED_LONG) {
+        Err(RecvTimeoutError::Timeout) => {
+            memory::give_back();
+            jobs.recv().ok()
+        }
+        other => other.ok(),
     }
 }
 

@@ -91,7 +91,9 @@ impl Installed {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(harness::server::binary("streamer"), folder.path().join("streamer")).unwrap();
+        for name in ["streamer", "streamer-helper"] {
+            fs::copy(harness::server::binary(name), folder.path().join(name)).unwrap();
+        }
         Self(folder)
     }
 

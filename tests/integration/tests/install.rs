@@ -57,6 +57,7 @@ fn everything_is_put_in_place_and_installing_again_changes_no_configuration() {
     for (path, mode) in [
         ("usr/local/lib/oriel/web-server", 0o755),
         ("usr/local/lib/oriel/streamer", 0o755),
+        ("usr/local/lib/oriel/streamer-helper", 0o755),
         ("etc/oriel/oriel.yaml", 0o640),
         ("etc/oriel/oriel.example.yaml", 0o644),
         ("etc/systemd/system/oriel.service", 0o644),

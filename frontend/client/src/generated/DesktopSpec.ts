@@ -16,6 +16,15 @@ width: number,
  */
 height: number, 
 /**
+ * Largest width that it can be resized to, pixels; the X server keeps memory for it. If absent: half as much again as `width`,
+ * and at least 1920.
+ */
+max_width?: number | null, 
+/**
+ * Largest height that it can be resized to, pixels. If absent: half as much again as `height`, and at least 1200.
+ */
+max_height?: number | null, 
+/**
  * Highest frame rate; an idle desktop produces no frames.
  */
 fps: number, 
@@ -51,4 +60,8 @@ microphone: boolean,
 /**
  * Who draws the mouse cursor.
  */
-cursor: CursorMode, };
+cursor: CursorMode, 
+/**
+ * Its programs can use OpenGL, drawn by the processor. Without it the X server takes 50 MB less and starts sooner.
+ */
+opengl?: boolean, };

@@ -76,7 +76,12 @@ impl Shard {
         if goes_on == Some(false) {
             self.detach(now, key);
         }
-        self.with(key, |peer, cx| peer.resume(now, cx));
+        self.with(key, |peer, cx| {
+            peer.resume(now, cx);
+            if peer.is_limited() {
+                peer.choose_layers(now, cx);
+            }
+        });
         if self.peers.get_mut(&key).and_then(Member::here).is_some_and(|peer| peer.is_limited()) {
             self.limits_due.get_or_insert(now + LIMITS_INTERVAL);
         }

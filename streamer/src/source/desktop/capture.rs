@@ -296,6 +296,8 @@ impl<S: Surface> Capture<S> {
         }
         let max_bytes = self.schedule.picture_bytes(captured, keyframe);
         let sent = self.video.send(&Order { captured, keyframe, max_bytes }, self.schedule.pause())?;
+        // There is an encoder to give up again, whoever it was for.
+        self.unwatched = Unwatched::Watched;
         let now = Instant::now();
         // It may be of another kind by now.
         self.schedule.set_terms(self.video.terms(), now);
