@@ -65,11 +65,6 @@ impl Live {
         Self { sound, start: None, sequence: 0, last: 0, heard: 0, pending: Vec::new() }
     }
 
-    /// Whether it has sound.
-    pub fn has_sound(&self) -> bool {
-        self.sound
-    }
-
     /// The bytes of a picture, and of the sound that has come since the last one. The first picture must be a keyframe.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::feed::{AudioUnit, Demand, Listener, Tap, Tapped};
 const SOUND_QUEUE: usize = 200;
 /// How long a picture is waited for before sound is sent without one.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// A stream without sound has nothing but pictures to say how late it is: one that stands still is sent again so often.
+/// A picture that stands still is sent again so often: recorders wait for pictures, and so do players without sound to go by.
 const STILL: Duration = Duration::from_secs(1);
 /// A reader that takes nothing for so long is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -94,7 +94,7 @@ impl Reader {
                     if last.is_none() && since >= FIRST_PATIENCE {
                         return Ok("no picture has come");
                     }
-                    if last.is_some() && since >= STILL && !live.has_sound() {
+                    if last.is_some() && since >= STILL {
                         last = Some(now);
                         self.tap.ask_keyframe();
                     }

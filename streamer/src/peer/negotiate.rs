@@ -9,7 +9,7 @@
 //! mid 2N+3        application        data channels keys, motion, general
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use common::id::SlotIndex;
@@ -31,6 +31,7 @@ use rtc::rtp_transceiver::{
 use rtc::shared::error::Error;
 
 use super::slot::{Codecs, PayloadTypes};
+use crate::publish::sections;
 
 /// Lets the receiver show frames without smoothing their timing.
 pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -241,6 +242,41 @@ pub fn with_simulcast(sdp: &str) -> String {
     out
 }
 
+/// The offer as it is sent, with the header extensions that a publisher needs in each section in which we receive. `rtc` offers what
+/// it has registered the first time, and later only what was agreed on for the sections that there were.
+pub fn with_publishing_extensions(sdp: &str) -> String {
+    // Of a bundle, an id means the same in all sections (RFC 8843 §7.1).
+    let mut ids: BTreeMap<&str, u8> = sdp.lines().filter_map(extension).collect();
+    let mut out = String::with_capacity(sdp.len() + 1024);
+    for (n, section) in sdp.split("m=").enumerate() {
+        if n > 0 {
+            out.push_str("m=");
+        }
+        out.push_str(section);
+        let wanted = match section {
+            _ if !section.contains("a=recvonly") => continue,
+            _ if section.starts_with("video") => sections::VIDEO_EXTENSIONS,
+            _ if section.starts_with("audio") => sections::AUDIO_EXTENSIONS,
+            _ => continue,
+        };
+        let offered: BTreeSet<&str> = section.lines().filter_map(extension).map(|(uri, _)| uri).collect();
+        for uri in wanted.iter().copied().filter(|uri| !offered.contains(uri)) {
+            let taken = |id: &u8| !ids.values().any(|taken| taken == id);
+            // One-byte headers have 14 ids (RFC 8285 §4.2).
+            let Some(id) = ids.get(uri).copied().or_else(|| (1..=14).rev().find(taken)) else { continue };
+            ids.insert(uri, id);
+            out.push_str(&format!("a=extmap:{id} {uri}\r\n"));
+        }
+    }
+    out
+}
+
+/// The header extension that a line names, and its id.
+fn extension(line: &str) -> Option<(&str, u8)> {
+    let (id, uri) = line.strip_prefix("a=extmap:")?.trim_end().split_once(' ')?;
+    Some((uri.split(' ').next()?, id.split('/').next()?.parse().ok()?))
+}
+
 /// A peer's description without the streams that it announces, as `rtc` gets it: it would keep a state for each, and finds them in
 /// fewer ways than we do; see [`crate::publish::demux`].
 pub fn without_streams(sdp: &str) -> String {
@@ -417,6 +453,28 @@ mod tests {
         let one = "v=0\r\nm=video 9\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n";
         let expected = "v=0\r\nm=video 9\r\na=ice-ufrag:c\r\na=ice-pwd:d\r\na=candidate:2\r\n";
         assert_eq!(with_transport(one, "c", "d", &["candidate:2".to_owned()]), expected);
+    }
+
+    #[test]
+    fn a_later_offer_has_what_publishers_need_by_ids_that_mean_nothing_else() {
+        let offer = "v=0\r\nm=video 9 x\r\na=extmap:14 urn:other\r\n\
+            a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=sendonly\r\n\
+            m=audio 9 x\r\na=recvonly\r\nm=video 9 x\r\na=recvonly\r\n";
+        let offer = with_publishing_extensions(offer);
+        let sections: Vec<_> = offer.split("m=").skip(1).map(|s| s.lines().filter_map(extension)).collect();
+        let of: Vec<BTreeMap<&str, u8>> = sections.into_iter().map(Iterator::collect).collect();
+        assert_eq!(of[0].len(), 2, "where we send it stays as it was");
+        assert_eq!(
+            (of[1].len(), of[2].len()),
+            (sections::AUDIO_EXTENSIONS.len(), sections::VIDEO_EXTENSIONS.len())
+        );
+        assert_eq!(of[1]["urn:ietf:params:rtp-hdrext:sdes:mid"], 3);
+        let mut ids: Vec<_> = of.iter().flatten().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let numbers: BTreeSet<_> = ids.iter().map(|(_, id)| **id).collect();
+        assert_eq!(numbers.len(), ids.len(), "one meaning for each id");
+        assert_eq!(with_publishing_extensions(&offer), offer, "nothing is missing any more");
     }
 
     #[test]

@@ -9,6 +9,11 @@ use common::signal::PublishKind;
 /// Streams of one section that are kept: two layers and the retransmissions of each, and as many from before a change.
 const MAX_SSRCS: usize = 8;
 
+/// What a publisher of pictures needs.
+pub const VIDEO_EXTENSIONS: &[&str] = &[MID, RID, REPAIRED_RID, TRANSPORT_CC];
+/// What one of sound does.
+pub const AUDIO_EXTENSIONS: &[&str] = &[MID, AUDIO_LEVEL, TRANSPORT_CC];
+
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";

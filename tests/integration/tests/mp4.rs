@@ -106,7 +106,9 @@ fn a_source_that_nobody_watched_runs_for_its_reader() {
     let server = Server::start();
     let sources = json!({ "door": { "type": "ffmpeg", "input": "main", "height": 90 } });
     let source = json!({ "type": "test", "width": 320, "height": 180, "fps": 10 });
-    server.post("/api/streamers", &json!({ "id": "demo", "source": source, "sources": sources })).expect(201);
+    server
+        .post("/api/streamers?wait=running", &json!({ "id": "demo", "source": source, "sources": sources }))
+        .expect(201);
     let (_stream, head) = open(&server, "door");
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("video/mp4"), "{head}");
     let watched = || {

@@ -15,8 +15,10 @@ use serde_json::json;
 
 /// Time between two pictures of a camera.
 const FRAME: Duration = Duration::from_millis(33);
+/// How long what comes to one of them is waited for.
+const GLANCE: Duration = Duration::from_millis(1);
 /// Time between two comings or goings.
-const BETWEEN: Duration = Duration::from_millis(40);
+const BETWEEN: Duration = Duration::from_millis(100);
 /// People at once.
 const MOST: usize = 14;
 /// One that has left without a word is waited for: its connection is lost first, and then nobody has come back for it.
@@ -51,7 +53,8 @@ impl Person {
 
     /// Takes what has come.
     fn go_on(&mut self) {
-        while let Some((_, event)) = self.swarm.next(Instant::now()).unwrap() {
+        let until = Instant::now() + GLANCE;
+        while let Some((_, event)) = self.swarm.next(until).unwrap() {
             match event {
                 Event::Connected => self.connected = true,
                 Event::Unit(_) => self.pictures += 1,
@@ -146,6 +149,7 @@ fn whoever_comes_and_goes_leaves_nothing_behind() {
             }
         }
         for mut one in people.drain(..) {
+            seen += one.pictures;
             one.swarm.leave();
         }
         (came, seen)

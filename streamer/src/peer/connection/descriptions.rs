@@ -53,7 +53,11 @@ impl Connection {
     /// When `rtc` refuses.
     pub fn reoffer(&mut self, now: Instant) -> Result<String, Error> {
         let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
-        let sdp = negotiate::with_public_ips(&negotiate::with_simulcast(&offer.sdp), &self.public_ips);
+        let sdp = negotiate::with_publishing_extensions(&negotiate::with_simulcast(&offer.sdp));
+        let sdp = negotiate::with_public_ips(&sdp, &self.public_ips);
+        if self.intake.is_some() {
+            self.sent = Some(sdp.clone());
+        }
         self.pc.set_local_description(now, offer).map_err(failed("offer"))?;
         Ok(sdp)
     }
@@ -73,8 +77,7 @@ impl Connection {
 
     /// The sections in which the peer, whose description this is, may publish.
     fn publishing_sections(&self, theirs: &str) -> Vec<Section> {
-        let ours = self.intake.as_ref().and_then(|_| self.pc.local_description());
-        ours.map(|ours| sections::read(&ours.sdp, theirs)).unwrap_or_default()
+        self.sent.as_deref().map(|ours| sections::read(ours, theirs)).unwrap_or_default()
     }
 
     /// Takes the peer's offer; the media sections must be there already. Returns our answer.

@@ -199,6 +199,8 @@ pub struct Connection {
     checks: Checks,
     /// The peer's offer, if it has made one: a restart is another offer with the same sections.
     offered: Option<String>,
+    /// Our last offer as it was sent, if the peer may publish: its header extensions are not all known to `rtc`.
+    sent: Option<String>,
     /// Lets its RTP in, if the peer may publish.
     intake: Option<Intake>,
 }
@@ -249,6 +251,7 @@ impl Connection {
             public_ips: Vec::new(),
             checks: Checks::new(now, &[]),
             offered: None,
+            sent: None,
             intake: None,
         })
     }
