@@ -5,15 +5,11 @@
 //! else: the streamer needs dozens of libraries, and an allocator that takes memory in large pieces. Where that program is not
 //! beside the streamer, the streamer plays the part itself, with the same arguments.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
-use std::sync::LazyLock;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::ipc::{HELPER_PROGRAM, LOG_FORMAT_VARIABLE};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use common::ipc::LOG_FORMAT_VARIABLE;
 use tracing::Level;
 
 use crate::process::init;
@@ -75,20 +71,4 @@ pub fn log_to_stderr() {
         Ok("json") => builder.json().init(),
         _ => builder.with_ansi(false).init(),
     }
-}
-
-/// A command that runs the helper beside this program, or this program. Arguments are added by the caller.
-pub fn command() -> Command {
-    // By descriptor, as the path may lead to nothing where the command is run: in a mount namespace.
-    static HELPER: LazyLock<Option<OwnedFd>> = LazyLock::new(|| {
-        let path = std::env::current_exe().ok()?.with_file_name(HELPER_PROGRAM);
-        openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
-    });
-    let program = match &*HELPER {
-        Some(helper) => format!("/proc/self/fd/{}", helper.as_raw_fd()),
-        None => "/proc/self/exe".into(),
-    };
-    let mut command = Command::new(program);
-    command.arg0("streamer");
-    command
 }

@@ -20,8 +20,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use common::ipc::HELPER_PROGRAM;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::MountFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -29,7 +32,6 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::signals::Signals;
 use super::uplink::{self, Downlink};
 use super::{confine, etc, find_program};
-use crate::helper;
 use crate::wake::wait_readable;
 
 /// By which programs find their message bus.
@@ -64,7 +66,7 @@ pub struct Options {
 
 /// A command that runs `program` below an init of its own. Arguments that are added are the program's.
 pub fn command(program: &Path, bus: Option<&Path>, required: bool, own_network: bool) -> Command {
-    let mut command = helper::command();
+    let mut command = helper_command();
     command.arg("init");
     if let Some(bus) = bus {
         command.arg("--bus").arg(bus);
@@ -330,4 +332,20 @@ fn let_go_of_everything_but(kept: &[libc::c_int]) -> io::Result<()> {
         libc::close_range(next, libc::c_uint::MAX, 0);
     }
     Ok(())
+}
+
+/// A command that runs the helper beside this program, or this program. Arguments are added by the caller.
+fn helper_command() -> Command {
+    // By descriptor, as the path may lead to nothing where the command is run: in a mount namespace.
+    static HELPER: LazyLock<Option<OwnedFd>> = LazyLock::new(|| {
+        let path = std::env::current_exe().ok()?.with_file_name(HELPER_PROGRAM);
+        openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
+    });
+    let program = match &*HELPER {
+        Some(helper) => format!("/proc/self/fd/{}", helper.as_raw_fd()),
+        None => "/proc/self/exe".into(),
+    };
+    let mut command = Command::new(program);
+    command.arg0("streamer");
+    command
 }
