@@ -6,7 +6,6 @@ import { join as joinPath } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { inbound, launch, openPage } from "./support/browser.js";
-import { Network } from "./support/network.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -162,40 +161,4 @@ test("a page that may not have the microphone says so in words", async () => {
   await page.waitForSelector("[data-testid=microphone-notice]");
   assert.match(await page.innerText("[data-testid=microphone-notice]"), /does not allow this page the microphone/);
   await page.context().close();
-});
-
-/** Shows a source in an element of its own, and says how wide its picture is; 0 while there is none. */
-async function width(page: Page, source: string): Promise<number> {
-  return page.evaluate((source) => {
-    const id = `width-of-${source}`;
-    const view = [...(window.oriel?.client.slots.values() ?? [])].find(({ info }) => info?.source === source);
-    if (view === undefined) return 0;
-    let video = document.querySelector<HTMLVideoElement>(`#${id}`);
-    if (video === null) {
-      video = document.createElement("video");
-      video.id = id;
-      video.muted = true;
-      document.body.append(video);
-    }
-    if (video.srcObject !== view.stream) {
-      video.srcObject = view.stream;
-      void video.play().catch(() => undefined);
-    }
-    return video.videoWidth;
-  }, source);
-}
-
-test("a page on a narrow link gets the small layer, others the large one, and it too once the link is wide", async () => {
-  const network = await Network.start(server);
-  const [publisher, wide] = [await join(), await join()];
-  const narrow = await openPage(browser, new URL(`s/${ROOM}`, network.url).href);
-  await narrow.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 20_000 });
-  await publish(publisher, "Eve");
-  for (const page of [wide, narrow]) await until("it sees all of it", async () => (await width(page, "eve")) === 640, 40_000);
-  await network.rules({ down: { rate_kbps: 300, queue_ms: 300 } });
-  await until("the narrow one gets the small layer", async () => (await width(narrow, "eve")) === 160, 40_000);
-  assert.equal(await width(wide, "eve"), 640, "the other one does not");
-  await network.rules({});
-  await until("it gets the large one again", async () => (await width(narrow, "eve")) === 640, 60_000);
-  await Promise.all([publisher, wide, narrow].map((page) => page.context().close()));
 });

@@ -35,7 +35,7 @@ declare global {
         peerId: string | null;
         slots: ReadonlyMap<
           number,
-          { status: string | null; info: { mid: string; width: number; source: string } | null; stream: MediaStream }
+          { status: string | null; info: { mid: string; width: number; source: string } | null }
         >;
         negotiation: { connections: number; offers: number; signalingState: string };
         path: { allowsBps: number | null; reduced: boolean };
