@@ -261,9 +261,9 @@ pub fn with_publishing_extensions(sdp: &str) -> String {
         };
         let offered: BTreeSet<&str> = section.lines().filter_map(extension).map(|(uri, _)| uri).collect();
         for uri in wanted.iter().copied().filter(|uri| !offered.contains(uri)) {
-            let taken = |id: &u8| !ids.values().any(|taken| taken == id);
+            let free = |id: &u8| !ids.values().any(|taken| taken == id);
             // One-byte headers have 14 ids (RFC 8285 §4.2).
-            let Some(id) = ids.get(uri).copied().or_else(|| (1..=14).rev().find(taken)) else { continue };
+            let Some(id) = ids.get(uri).copied().or_else(|| (1..=14).rev().find(free)) else { continue };
             ids.insert(uri, id);
             out.push_str(&format!("a=extmap:{id} {uri}\r\n"));
         }
