@@ -197,6 +197,6 @@ fn a_peer_is_sent_no_more_than_its_streamer_and_rest_allow() {
     assert_eq!(server.streamer("demo").unwrap().peers[0].max_bitrate_kbps, Some(300));
     change(0, 204);
     within(&mut peer, 500e3, 1.0e6);
-    let refused: common::api::Problem = change(99, 422).json();
+    let refused: common::api::Problem = change(99, 400).json();
     assert_eq!(refused.field.as_deref(), Some("max_bitrate_kbps"));
 }

@@ -161,7 +161,8 @@ fn whoever_comes_and_goes_leaves_nothing_behind() {
     assert!(came > 20 && seen > 100, "{came} have come, and have seen {seen} pictures");
     let after = empty(&server);
     println!("{came} have come: {before:?}, then {after:?}");
-    assert_eq!(after.threads, before.threads);
+    // A thread that starts a source may still have been there before.
+    assert!(after.threads <= before.threads, "{} threads, then {}", before.threads, after.threads);
     assert!(
         after.descriptors <= before.descriptors + 2,
         "{} descriptors, then {}",

@@ -30,6 +30,10 @@ rights?: Array<PeerRight>,
  */
 displayName?: string, 
 /**
+ * Be sent at most so many kilobits per second, 100 to 100000: to save data.
+ */
+maxBitrateKbps?: number, 
+/**
  * What this client can do.
  */
 capabilities: Capabilities, } | { "type": "answer", 

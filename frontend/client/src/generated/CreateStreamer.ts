@@ -34,6 +34,10 @@ slots: number,
  */
 restart?: RestartSpec, 
 /**
+ * What each peer is sent at most, kilobits per second, 100..=100000; absent: as much as its path carries.
+ */
+max_bitrate_kbps?: number, 
+/**
  * It is a room, in which people meet; then it needs no source. `POST /api/rooms` is shorter.
  */
 room?: RoomSpec, 

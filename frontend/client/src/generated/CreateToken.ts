@@ -23,6 +23,10 @@ display_name?: string,
  */
 user_id?: string, 
 /**
+ * What a peer with this token is sent at most, kilobits per second, 100..=100000.
+ */
+max_bitrate_kbps?: number, 
+/**
  * Lifetime in seconds, 10..=604800.
  */
 expires_in_s: number, };

@@ -44,6 +44,10 @@ user_id?: string,
  */
 rights: Array<PeerRight>, 
 /**
+ * What it is sent at most, kilobits per second; absent: as much as its path carries.
+ */
+max_bitrate_kbps?: number, 
+/**
  * The desktop's programs hear its microphone while it publishes one.
  */
 session_microphone: boolean, 

@@ -121,7 +121,7 @@ fn what_may_change_the_path_sends_one_packet_by_way_of_rtc() {
         let allocations = allocations_in(|| sender.connection.send_rtp(now, packet(sequence), None));
         sender.connection.transmit(|path, _| paths.push(path));
         assert_eq!(paths, [Path::udp(sender.address, receiver.address)]);
-        allocations > 4
+        allocations > 0
     };
     assert!(send(&mut sender, 1), "nothing is known yet");
     assert!(!send(&mut sender, 2));

@@ -244,7 +244,12 @@ impl Child {
             tokio::select! {
                 biased;
                 () = readable(self.pictures.as_ref().map(|stream| &stream.pipe)) => {
-                    read(&mut self.pictures, &mut self.buffer, &mut self.ready)?;
+                    let read = read(&mut self.pictures, &mut self.buffer, &mut self.ready);
+                    if let Err(end) = read {
+                        // Its messages came first, and say more than what could not be read.
+                        self.read_description();
+                        return Err(if self.log.cover_alone { End::CoverAlone } else { end });
+                    }
                 }
                 () = readable(self.sound.as_ref().map(|stream| &stream.pipe)) => {
                     let read = read(&mut self.sound, &mut self.buffer, &mut self.ready);
