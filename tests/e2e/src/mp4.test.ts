@@ -59,18 +59,6 @@ test("pictures and sound play on", async () => {
   await until("its reader is gone", async () => (await server.peers("demo")).length === 0);
 });
 
-test("a silent desktop that stands still plays on too", async () => {
-  await server.create("still", { type: "desktop", width: 320, height: 240, fps: 10, command: "exec sleep 1000" });
-  const page = await play("still");
-  await until("time passes", async () => {
-    const { time, error } = await playing(page);
-    assert.equal(error, null);
-    return time > 4;
-  });
-  assert.equal((await playing(page)).width, 320);
-  await page.context().close();
-});
-
 test("what a page publishes as H.264 plays in another page", async () => {
   const source = { type: "test", width: 64, height: 64, fps: 1, audio: false };
   await server.json("POST", "api/streamers?wait=running", { id: "room", source, share: false, slots: 2 });
