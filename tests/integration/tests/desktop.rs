@@ -433,7 +433,8 @@ fn a_desktop_is_resized_up_to_its_largest_size_and_its_x_server_is_no_larger() {
     resize(1600, 1200).expect(204);
     assert_eq!(Display::of(&program(&server, "cat")).size(), (1600, 1200));
     let is_x_server = |line: &String| line.split(' ').next().is_some_and(|name| name.ends_with("Xvfb"));
-    let x_server = server.session_processes().into_iter().map(|process| process.command_line).find(is_x_server);
+    let x_server =
+        server.session_processes().into_iter().map(|process| process.command_line).find(is_x_server);
     let x_server = x_server.expect("it runs");
     assert!(x_server.contains("1600x1200x24"), "{x_server}");
 }
