@@ -240,7 +240,7 @@ mod tests {
     fn who_reads_slowly_goes_on_with_a_later_keyframe_and_holds_nobody_up() {
         let Stage { mut video, audio, stop, mut reader, thread } = stage(false);
         let publish = |video: &mut VideoOutlet, n: u32| {
-            let keyframe = n % KEYFRAMES == 0;
+            let keyframe = n.is_multiple_of(KEYFRAMES);
             let mut data = if keyframe { KEYFRAME.to_vec() } else { vec![0, 0, 1, 0x41] };
             data.resize(PICTURE, 7);
             // No start code, and no zero at the end, whatever the number is.

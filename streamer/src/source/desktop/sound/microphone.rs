@@ -9,6 +9,7 @@
 //! program records.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
@@ -125,10 +126,10 @@ impl Voices {
             if !recorded || units.is_empty() {
                 continue;
             }
-            if !self.voices.contains_key(&peer) {
-                self.voices.insert(peer, Voice::start(context)?);
-            }
-            let Some(voice) = self.voices.get_mut(&peer) else { continue };
+            let voice = match self.voices.entry(peer) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Voice::start(context)?),
+            };
             for unit in units {
                 voice.say(&unit.payload, &mut self.samples)?;
             }
