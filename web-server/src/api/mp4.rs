@@ -39,7 +39,7 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(25);
         ("id" = String, Path, description = "Name of the streamer"),
         ("name" = String, Path, description = "Name of a source; `main` is the main one"),
     ),
-    responses((status = 200, description = "The stream, which does not end by itself", content_type = "video/mp4")),
+    responses((status = 200, description = "The stream, which does not end by itself", content((Vec<u8> = "video/mp4")))),
 )]
 pub async fn read(
     request: HttpRequest,
