@@ -253,26 +253,42 @@ impl Connections {
     }
 }
 
+/// Reads what a stream that does not block has, but not much more than `most` bytes; the rest is there in the next turn.
+///
+/// # Errors
+/// It has ended or failed, or so says `take`.
+pub(super) fn read_available(
+    stream: &mut impl Read,
+    most: usize,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    for _ in 0..most / buffer.len() {
+        let len = match stream.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        take(&buffer[..len])?;
+        if len < buffer.len() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 impl Connection {
     fn receive(&mut self, path: Path, arrived: &mut Vec<Arrived>) -> io::Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        for _ in 0..READ / buffer.len() {
-            let len = match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            self.packets.push(&buffer[..len]);
-            while let Some(data) = self.packets.next_packet().map_err(io::Error::other)? {
-                arrived.push(Arrived { owner: self.owner, path, data });
+        let Self { stream, packets, owner, .. } = self;
+        read_available(stream, READ, |bytes| {
+            packets.push(bytes);
+            while let Some(data) = packets.next_packet().map_err(io::Error::other)? {
+                arrived.push(Arrived { owner: *owner, path, data });
             }
-            if len < buffer.len() {
-                return Ok(());
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn write(&mut self, counts: &mut Counts) -> io::Result<()> {

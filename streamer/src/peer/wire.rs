@@ -10,7 +10,7 @@
 //! it has received ([`Flow`]); a client that receives nothing gets no pictures, and costs nobody else anything.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use common::media_socket::{self, Frames, MAX_TO_CLIENT, MAX_TO_STREAMER, PREFIX,
 use super::connection::Channel;
 use super::flow::Flow;
 use super::slot::Whole;
+use super::tcp::read_available;
 use crate::feed::AudioUnit;
 use crate::publish::whole;
 
@@ -105,7 +106,7 @@ impl Wire {
     }
 
     /// Queues a picture. Returns the bytes of its frame; none for one that the client does not decode, or that does not fit.
-    pub fn picture(&mut self, now: Instant, slot: SlotIndex, picture: &Whole) -> Option<usize> {
+    fn picture(&mut self, now: Instant, slot: SlotIndex, picture: &Whole) -> Option<usize> {
         let Whole { unit, time } = picture;
         if !self.codecs.contains(&unit.codec) {
             return None;
@@ -120,6 +121,11 @@ impl Wire {
         self.flow.sent(now, bytes);
         self.pictures.push_back(frame);
         Some(bytes)
+    }
+
+    /// Queues pictures of a slot. Returns the bytes of their frames.
+    pub fn pictures(&mut self, now: Instant, slot: SlotIndex, pictures: &[Whole]) -> usize {
+        pictures.iter().filter_map(|picture| self.picture(now, slot, picture)).sum()
     }
 
     /// Queues a packet of sound. Returns the bytes of its frame, unless it was dropped.
@@ -211,26 +217,19 @@ impl Wire {
     }
 
     fn read(&mut self, now: Instant, messages: &mut Vec<Message>) -> io::Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        for _ in 0..READ / buffer.len() {
-            let len = match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            self.frames.push(&buffer[..len]);
-            while let Some(frame) = self.frames.next_frame().map_err(io::Error::other)? {
+        let Self { stream, frames, flow, .. } = self;
+        read_available(stream, READ, |bytes| {
+            frames.push(bytes);
+            while let Some(frame) = frames.next_frame().map_err(io::Error::other)? {
                 match ToStreamer::read(&frame).map_err(io::Error::other)? {
-                    ToStreamer::Received { bytes } => self.flow.received(now, bytes),
+                    ToStreamer::Received { bytes } => flow.received(now, bytes),
                     ToStreamer::Message { channel, bytes } => {
                         messages.push(Message { channel: channel.into(), bytes: frame.slice_ref(bytes) });
                     }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use common::slots::SlotConfig;
 use common::spec::MAX_SLOTS;
 
 use super::peers::{Entry, Presence};
+use super::publishing::check_right_to_publish;
 use super::slots::Bound;
 use super::{Now, Session};
 use crate::link::ReplyTo;
@@ -147,9 +148,7 @@ impl Session {
         person: Person,
     ) -> Result<(), RequestError> {
         let offer = bounded_offer(offer)?;
-        if !person.rights.contains(&PeerRight::Publish) {
-            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
-        }
+        check_right_to_publish(&person.rights)?;
         let newcomer = Newcomer {
             kind: PeerKind::Whip,
             presence: Presence::Elsewhere,

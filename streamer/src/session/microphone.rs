@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use common::id::PeerId;
 use common::ipc::{Code, RequestError};
-use common::person::PeerRight;
 use common::signal::{Role, ServerMessage};
 
+use super::publishing::check_right_to_publish;
 use super::shards::no_peer;
 use super::{Now, Session};
 use crate::source::Microphone;
@@ -103,9 +103,7 @@ impl Session {
             let message = "the session hears those who may steer; this peer may watch";
             return Err(RequestError::new(Code::NotAController, message));
         }
-        if !entry.peer.rights.contains(&PeerRight::Publish) {
-            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
-        }
+        check_right_to_publish(&entry.peer.rights)?;
         if self.microphone().is_none() {
             let message =
                 "there is no desktop that has a microphone here: its `audio` and `microphone` must be true";

@@ -14,7 +14,7 @@ use common::api::{PeerKind, PeerState};
 use common::id::{MAIN_SOURCE, PeerId, SlotIndex, SourceName};
 use common::ipc::{Code, RequestError};
 use common::media::VideoCodec;
-use common::person::PeerRight;
+use common::person::{PeerRight, Rights};
 use common::signal::{PublishKind, ServerMessage};
 use common::spec::{MAX_SOURCES, PublishSpec, SourceSpec, validate_name};
 
@@ -104,6 +104,17 @@ impl Publications {
     }
 }
 
+/// Checks the right to publish.
+///
+/// # Errors
+/// It is not among them.
+pub(super) fn check_right_to_publish(rights: &Rights) -> Result<(), RequestError> {
+    if rights.contains(&PeerRight::Publish) {
+        return Ok(());
+    }
+    Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"))
+}
+
 impl Session {
     /// A peer sends this from now on.
     pub(super) fn publish(&mut self, now: Now, peer: PeerId, kind: PublishKind, name: Option<&str>) {
@@ -186,9 +197,7 @@ impl Session {
     fn check_publisher(&self, peer: PeerId) -> Result<(), RequestError> {
         let entry = self.peers.get(peer);
         let entry = entry.ok_or_else(|| RequestError::new(Code::PeerNotFound, "you have left"))?;
-        if !entry.peer.rights.contains(&PeerRight::Publish) {
-            return Err(RequestError::new(Code::MayNotPublish, "this needs the right to publish"));
-        }
+        check_right_to_publish(&entry.peer.rights)?;
         // One that connects may have been faster than what its shard says of it.
         if entry.peer.state == PeerState::Lost {
             return Err(RequestError::new(Code::JoinFailed, "publish when you are connected"));

@@ -7,6 +7,7 @@
 //! * [`gamestream`] starts a simulated Moonlight host.
 //! * [`camera`] makes films and serves them by RTSP.
 //! * [`picture`] reads the server's PNGs.
+//! * [`watched`] starts a desktop that writes down what input reaches it.
 //! * [`wait`] waits for conditions, never for time.
 //!
 //! Everything here panics with a description of an unexpected state: the caller is a test.
@@ -18,6 +19,7 @@ pub mod picture;
 pub mod process;
 pub mod server;
 pub mod wait;
+pub mod watched;
 
 pub use display::Display;
 pub use gamestream::FakeHost;
@@ -25,3 +27,4 @@ pub use picture::Picture;
 pub use process::{Footprint, Process};
 pub use server::{Answer, Server};
 pub use wait::{eventually, eventually_within};
+pub use watched::Watched;

@@ -3,72 +3,38 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use harness::server::binary;
-use harness::{Display, Picture, Server, eventually};
+use harness::{Display, Picture, Server, Watched, eventually};
 use serde_json::{Value, json};
 
-/// A desktop that `xwatch` covers, and the file to which it writes what reaches it.
-struct Watched {
-    server: Server,
-    events: PathBuf,
-    _folder: tempfile::TempDir,
+fn say(watched: &Watched, events: &Value) {
+    watched.server.post("/api/streamers/demo/input", &json!({ "events": events })).expect(204);
 }
 
-impl Watched {
-    fn start() -> Self {
-        let server = Server::start();
-        let folder = tempfile::tempdir().unwrap();
-        let events = folder.path().join("events");
-        let command = format!("exec {} --no-autorepeat > {}", binary("xwatch").display(), events.display());
-        let source =
-            json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
-        server.create("demo", source);
-        let watched = Self { server, events, _folder: folder };
-        eventually("xwatch has the focus", || watched.lines().first().map(|_| ()));
-        watched
-    }
-
-    /// Every event so far.
-    fn lines(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        // The last line may still be being written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The fields `names` of all events of a kind.
-    fn seen(&self, kind: &str, names: &[&str]) -> Vec<Value> {
-        let events = self.lines().into_iter().filter(|event| event["type"] == kind);
-        events.map(|event| names.iter().map(|name| event[name].clone()).collect()).collect()
-    }
-
-    fn input(&self, events: &Value) {
-        self.server.post("/api/streamers/demo/input", &json!({ "events": events })).expect(204);
-    }
-
-    fn until(&self, kind: &str, names: &[&str], expected: &Value) {
-        eventually(&format!("X has seen {expected}"), || {
-            let seen = Value::from(self.seen(kind, names));
-            let seen_len = seen.as_array().map(Vec::len);
-            let wanted = expected.as_array().map(Vec::len);
-            if seen_len >= wanted {
-                assert_eq!(&seen, expected);
-            }
-            (seen_len >= wanted).then_some(())
-        });
-    }
+fn until(watched: &Watched, kind: &str, names: &[&str], expected: &Value) {
+    eventually(&format!("X has seen {expected}"), || {
+        let seen = Value::from(watched.seen(kind, names));
+        let seen_len = seen.as_array().map(Vec::len);
+        let wanted = expected.as_array().map(Vec::len);
+        if seen_len >= wanted {
+            assert_eq!(&seen, expected);
+        }
+        (seen_len >= wanted).then_some(())
+    });
 }
 
 #[test]
 fn keys_chords_clicks_and_wheel_arrive_in_their_order() {
-    let watched = Watched::start();
-    watched.input(&json!([
-        { "type": "key", "code": "KeyA" },
-        { "type": "chord", "codes": ["ControlLeft", "ShiftLeft", "KeyC"] },
-    ]));
+    let watched = Watched::start("demo");
+    say(
+        &watched,
+        &json!([
+            { "type": "key", "code": "KeyA" },
+            { "type": "chord", "codes": ["ControlLeft", "ShiftLeft", "KeyC"] },
+        ]),
+    );
     let expected = [
         ("a", true),
         ("a", false),
@@ -79,14 +45,17 @@ fn keys_chords_clicks_and_wheel_arrive_in_their_order() {
         ("Shift_L", false),
         ("Control_L", false),
     ];
-    watched.until("key", &["keysym", "down"], &json!(expected));
+    until(&watched, "key", &["keysym", "down"], &json!(expected));
 
-    watched.input(&json!([
-        { "type": "pointer", "at": { "x": 100, "y": 50 } },
-        { "type": "click", "at": { "x": 200, "y": 150 }, "count": 2 },
-        { "type": "click", "button": 3 },
-        { "type": "wheel", "dx": 1, "dy": -2 },
-    ]));
+    say(
+        &watched,
+        &json!([
+            { "type": "pointer", "at": { "x": 100, "y": 50 } },
+            { "type": "click", "at": { "x": 200, "y": 150 }, "count": 2 },
+            { "type": "click", "button": 3 },
+            { "type": "wheel", "dx": 1, "dy": -2 },
+        ]),
+    );
     let at = |button: u8| [(button, true, 200, 150), (button, false, 200, 150)];
     // X's wheel is buttons: 4 up, 5 down, 6 left, 7 right. Which direction comes first is not promised.
     let expected = 2 * (2 + 1 + 1 + 2);
@@ -103,15 +72,18 @@ fn keys_chords_clicks_and_wheel_arrive_in_their_order() {
 
 #[test]
 fn a_drag_moves_while_its_button_is_held_and_what_follows_waits_for_it() {
-    let watched = Watched::start();
-    watched.input(&json!([
-        { "type": "drag", "from": { "x": 20, "y": 30 }, "to": { "x": 220, "y": 130 }, "duration_ms": 100 },
-        { "type": "wait", "ms": 20 },
-        { "type": "move", "at": { "x": 50, "y": 60 } },
-        { "type": "click", "button": "right" },
-    ]));
+    let watched = Watched::start("demo");
+    say(
+        &watched,
+        &json!([
+            { "type": "drag", "from": { "x": 20, "y": 30 }, "to": { "x": 220, "y": 130 }, "duration_ms": 100 },
+            { "type": "wait", "ms": 20 },
+            { "type": "move", "at": { "x": 50, "y": 60 } },
+            { "type": "click", "button": "right" },
+        ]),
+    );
     let expected = [(1, true, 20, 30), (1, false, 220, 130), (3, true, 50, 60), (3, false, 50, 60)];
-    watched.until("button", &["button", "down", "x", "y"], &json!(expected));
+    until(&watched, "button", &["button", "down", "x", "y"], &json!(expected));
     let on_its_way = |event: &Value| {
         let [x, y] = [0, 1].map(|n| event[n].as_i64().unwrap());
         (21..220).contains(&x) && (31..130).contains(&y)
@@ -167,13 +139,16 @@ fn where_the_pointer_is_is_told_in_the_pixels_of_each_picture() {
 
 #[test]
 fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
-    let watched = Watched::start();
-    watched.input(&json!([
-        { "type": "key", "code": "KeyX", "action": "down", "hold_ms": 300 },
-        { "type": "button", "button": 1, "action": "down", "hold_ms": 300, "at": { "x": 10, "y": 10 } },
-    ]));
-    watched.until("key", &["keysym", "down"], &json!([("x", true), ("x", false)]));
-    watched.until("button", &["button", "down"], &json!([(1, true), (1, false)]));
+    let watched = Watched::start("demo");
+    say(
+        &watched,
+        &json!([
+            { "type": "key", "code": "KeyX", "action": "down", "hold_ms": 300 },
+            { "type": "button", "button": 1, "action": "down", "hold_ms": 300, "at": { "x": 10, "y": 10 } },
+        ]),
+    );
+    until(&watched, "key", &["keysym", "down"], &json!([("x", true), ("x", false)]));
+    until(&watched, "button", &["button", "down"], &json!([(1, true), (1, false)]));
     // By the X server's clock.
     let times = watched.seen("key", &["time"]);
     let time = |n: usize| times[n][0].as_u64().unwrap();
@@ -181,18 +156,21 @@ fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
     assert!((250..5_000).contains(&held), "held for {held} ms");
 
     // What is released in time is released once.
-    watched.input(&json!([
-        { "type": "key", "code": "KeyY", "action": "down" },
-        { "type": "key", "code": "KeyY", "action": "up" },
-        { "type": "key", "code": "KeyZ" },
-    ]));
+    say(
+        &watched,
+        &json!([
+            { "type": "key", "code": "KeyY", "action": "down" },
+            { "type": "key", "code": "KeyY", "action": "up" },
+            { "type": "key", "code": "KeyZ" },
+        ]),
+    );
     let keys = [("x", true), ("x", false), ("y", true), ("y", false), ("z", true), ("z", false)];
-    watched.until("key", &["keysym", "down"], &json!(keys));
+    until(&watched, "key", &["keysym", "down"], &json!(keys));
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
-    let watched = Watched::start();
+    let watched = Watched::start("demo");
     let input = "/api/streamers/demo/input";
     let good = json!({ "type": "key", "code": "KeyA" });
     for (event, field) in [
@@ -238,8 +216,8 @@ fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
     whep.problem();
 
     // None of it had an effect, and the next thing has.
-    watched.input(&json!([{ "type": "key", "code": "KeyQ" }]));
-    watched.until("key", &["keysym", "down"], &json!([("q", true), ("q", false)]));
+    say(&watched, &json!([{ "type": "key", "code": "KeyQ" }]));
+    until(&watched, "key", &["keysym", "down"], &json!([("q", true), ("q", false)]));
     assert_eq!(watched.seen("button", &["button"]), Vec::<Value>::new());
 }
 

@@ -5,14 +5,12 @@
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::media::VideoCodec;
 use common::media_socket::{Channel, Picture, SUBPROTOCOL, ToClient, ToStreamer};
-use harness::server::binary;
-use harness::{Server, eventually};
+use harness::{Server, Watched, eventually};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
@@ -371,63 +369,34 @@ fn a_server_without_media_sockets_refuses_them() {
     assert_eq!(problem.code, "no_media_sockets");
 }
 
-/// A desktop that `xwatch` covers, and the file to which it writes what reaches it.
-struct Watched {
-    server: Server,
-    events: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Watched {
-    fn start() -> Self {
-        let server = Server::start();
-        let folder = tempfile::tempdir().unwrap();
-        let events = folder.path().join("events");
-        let command = format!("exec {} --no-autorepeat > {}", binary("xwatch").display(), events.display());
-        let source =
-            json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
-        server.create("desk", source);
-        let watched = Self { server, events, _folder: folder };
-        eventually("xwatch has the focus", || watched.lines().first().map(|_| ()));
-        watched
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        // The last line may still be being written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn keys(&self) -> Vec<Value> {
-        let keys = self.lines().into_iter().filter(|event| event["type"] == "key");
-        keys.map(|event| json!([event["keysym"], event["down"]])).collect()
-    }
+/// The keys that have reached a desktop: what, and whether down.
+fn keys(watched: &Watched) -> Vec<Value> {
+    watched.seen("key", &["keysym", "down"])
 }
 
 #[test]
 fn keys_reach_the_session_and_stay_down_when_the_media_socket_is_replaced() {
-    let watched = Watched::start();
+    let watched = Watched::start("desk");
     let viewer = Viewer::join(&watched.server, "desk", &json!({}));
     let mut wire = Wire::open(&watched.server, "desk", &viewer.attach());
     wire.picture("a picture");
     let key = |down: bool| json!({"type": "key", "slot": 0, "code": "KeyB", "down": down});
     wire.say(Channel::Keys, &key(true));
-    eventually("the key is down", || (watched.keys() == [json!(["b", true])]).then_some(()));
+    eventually("the key is down", || (keys(&watched) == [json!(["b", true])]).then_some(()));
     let mut second = Wire::open(&watched.server, "desk", &viewer.attach());
     second.picture("a picture on the second");
     second.say(Channel::General, &json!({"type": "ping", "token": 7}));
     let pong = json!({"type": "pong", "token": 7});
     second.until("a reply", |came| matches!(came, Came::Text(message) if *message == pong));
-    assert_eq!(watched.keys(), [json!(["b", true])]);
+    assert_eq!(keys(&watched), [json!(["b", true])]);
     second.say(Channel::Keys, &key(false));
-    eventually("the key is up", || (watched.keys().last() == Some(&json!(["b", false]))).then_some(()));
-    assert_eq!(watched.keys().len(), 2);
+    eventually("the key is up", || (keys(&watched).last() == Some(&json!(["b", false]))).then_some(()));
+    assert_eq!(keys(&watched).len(), 2);
 }
 
 #[test]
 fn roles_hold_on_the_media_socket() {
-    let watched = Watched::start();
+    let watched = Watched::start("desk");
     let viewer = Viewer::join(&watched.server, "desk", &json!({"role": "viewer"}));
     let mut wire = Wire::open(&watched.server, "desk", &viewer.attach());
     wire.picture("a picture");
@@ -435,5 +404,5 @@ fn roles_hold_on_the_media_socket() {
     let refused = |came: &Came| matches!(came, Came::Text(message) if message["code"] == "not_a_controller");
     let Came::Text(message) = wire.until("a refusal", refused) else { unreachable!() };
     assert_eq!((&message["type"], &message["channel"]), (&json!("error"), &json!("keys")));
-    assert_eq!(watched.keys(), Vec::<Value>::new());
+    assert_eq!(keys(&watched), Vec::<Value>::new());
 }

@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::server::binary;
-use harness::{FakeHost, Server, eventually};
+use harness::{FakeHost, Server, Watched, eventually};
 use native_peer::{Page, PageEvent};
 use serde_json::{Value, json};
 
@@ -80,51 +78,17 @@ fn a_backend_creates_a_streamer_in_its_own_words_and_reads_the_answers() {
     assert_eq!(fake.state()["complaints"], json!([]));
 }
 
-/// A desktop that `xwatch` covers, and the file to which it writes what reaches it.
-struct Watched {
-    server: Server,
-    events: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Watched {
-    fn start() -> Self {
-        let server = Server::start();
-        let folder = tempfile::tempdir().unwrap();
-        let events = folder.path().join("events");
-        let command = format!("exec {} --no-autorepeat > {}", binary("xwatch").display(), events.display());
-        let source =
-            json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
-        server.create("agent-1", source);
-        let watched = Self { server, events, _folder: folder };
-        eventually("xwatch has the focus", || watched.lines().first().map(|_| ()));
-        watched
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        // The last line may still be being written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn seen(&self, kind: &str, names: &[&str]) -> Vec<Value> {
-        let events = self.lines().into_iter().filter(|event| event["type"] == kind);
-        events.map(|event| names.iter().map(|name| event[name].clone()).collect()).collect()
-    }
-
-    /// Until X has seen `expected`; the page lives on meanwhile.
-    #[track_caller]
-    fn until(&self, page: &mut Page, kind: &str, names: &[&str], expected: &Value) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let seen = Value::from(self.seen(kind, names));
-            if seen == *expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{seen} instead of {expected}");
-            live(page, Duration::from_millis(20));
+/// Until X has seen `expected`; the page lives on meanwhile.
+#[track_caller]
+fn until_seen(watched: &Watched, page: &mut Page, kind: &str, names: &[&str], expected: &Value) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = Value::from(watched.seen(kind, names));
+        if seen == *expected {
+            return;
         }
+        assert!(Instant::now() < deadline, "{seen} instead of {expected}");
+        live(page, Duration::from_millis(20));
     }
 }
 
@@ -170,7 +134,7 @@ fn connected(server: &Server, path: &str) -> (Page, Vec<PageEvent>) {
 
 #[test]
 fn a_page_watches_and_steers_in_its_own_words() {
-    let watched = Watched::start();
+    let watched = Watched::start("agent-1");
     let (mut page, seen) = connected(&watched.server, "/api/streamers/agent-1/peer");
     let said: Vec<&Value> = seen
         .iter()
@@ -196,26 +160,26 @@ fn a_page_watches_and_steers_in_its_own_words() {
         assert!(page.send("keyboard", &key));
     }
     let keys = json!([["Shift_L", true], ["A", true], ["A", false], ["Shift_L", false]]);
-    watched.until(&mut page, "key", &["keysym", "down"], &keys);
+    until_seen(&watched, &mut page, "key", &["keysym", "down"], &keys);
 
     // To the middle, where the left button is pressed; by (20, -10), where it is released.
     for message in [&[1, 8, 0, 8, 0, 16, 0, 16, 0][..], &[2, 1, 1]] {
         assert!(page.send("mouse", message));
     }
-    watched.until(&mut page, "button", &["button", "down", "x", "y"], &json!([[1, true, 320, 240]]));
+    until_seen(&watched, &mut page, "button", &["button", "down", "x", "y"], &json!([[1, true, 320, 240]]));
     for message in [&[0, 0, 20, 0xff, 0xf6][..], &[2, 0, 1], &[3, 0, 0, 0, 120]] {
         assert!(page.send("mouse", message));
     }
     let buttons =
         json!([[1, true, 320, 240], [1, false, 340, 230], [4, true, 340, 230], [4, false, 340, 230]]);
-    watched.until(&mut page, "button", &["button", "down", "x", "y"], &buttons);
+    until_seen(&watched, &mut page, "button", &["button", "down", "x", "y"], &buttons);
 
     // Malformed, too short, unknown: nothing comes of it, and the page lives.
     for (label, bytes) in [("keyboard", &[0, 0, 0x80, 0, 0xff][..]), ("keyboard", &[]), ("mouse", &[1, 8])] {
         assert!(page.send(label, bytes));
     }
     assert!(page.send("keyboard", &[1, 1, b'x']));
-    watched.until(&mut page, "key", &["keysym", "down"], &{
+    until_seen(&watched, &mut page, "key", &["keysym", "down"], &{
         let mut keys = keys;
         keys.as_array_mut().unwrap().extend([json!(["x", true]), json!(["x", false])]);
         keys
@@ -224,10 +188,10 @@ fn a_page_watches_and_steers_in_its_own_words() {
 
 #[test]
 fn what_a_page_holds_stays_held_until_it_lets_go_or_leaves() {
-    let watched = Watched::start();
+    let watched = Watched::start("agent-1");
     let (mut page, _) = connected(&watched.server, "/api/streamers/agent-1/peer");
     assert!(page.send("keyboard", &[0, 1, 0, 0, 0x42]));
-    watched.until(&mut page, "key", &["keysym", "down"], &json!([["b", true]]));
+    until_seen(&watched, &mut page, "key", &["keysym", "down"], &json!([["b", true]]));
     // Longer than what says nothing is held.
     live(&mut page, Duration::from_millis(2 * common::input::HELD_SILENCE_MS));
     assert_eq!(watched.seen("key", &["keysym", "down"]), [json!(["b", true])]);

@@ -60,8 +60,8 @@ impl Peer {
                 false => slot.video.write(unit, &mut cx.packets),
             };
             if let Some(wire) = &mut self.wire {
-                let sent = wholes.drain(..).filter_map(|whole| wire.picture(now, n as SlotIndex, &whole));
-                self.stats.bytes += sent.sum::<usize>() as u64;
+                self.stats.bytes += wire.pictures(now, n as SlotIndex, &wholes) as u64;
+                wholes.clear();
             }
             self.copies.push(now, n, cx.packets[before..].iter().map(|packet| packet.sequence));
             match written {

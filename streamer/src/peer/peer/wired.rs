@@ -123,11 +123,9 @@ impl Peer {
 
     /// Sends units as a whole. None unless media goes by the media socket.
     pub(super) fn send_whole(&mut self, now: Instant, n: usize, wholes: &[Whole]) {
-        let Some(wire) = &mut self.wire else { return };
-        for whole in wholes {
+        if let Some(wire) = &mut self.wire {
             // At most MAX_SLOTS.
-            let sent = wire.picture(now, n as SlotIndex, whole);
-            self.stats.bytes += sent.unwrap_or_default() as u64;
+            self.stats.bytes += wire.pictures(now, n as SlotIndex, wholes) as u64;
         }
     }
 
