@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { SlotDecoder } from "../src/wire/decoders";
 import { codecString, messageFrame, readFrame, receivedFrame } from "../src/wire/framing";
 
 function buffer(...bytes: number[]): ArrayBuffer {
@@ -50,5 +51,84 @@ describe("the name of a codec", () => {
     expect(codecString("H264", keyframe)).toBe("avc1.42c02a");
     expect(codecString("H264", new Uint8Array([0, 0, 1, 0x65, 1, 2, 3]))).toBe("avc1.42e01f");
     expect(codecString("VP8", new Uint8Array())).toBe("vp8");
+  });
+});
+
+describe("a decoder that fails", () => {
+  /** As the browser's, as far as a slot uses it. Fails when it is told to, and has no further event then. */
+  class FakeDecoder {
+    static last: FakeDecoder;
+    state = "unconfigured";
+    decodeQueueSize = 0;
+    readonly #error: () => void;
+    constructor({ error }: { error: () => void }) {
+      this.#error = error;
+      FakeDecoder.last = this;
+    }
+    configure(): void {
+      this.state = "configured";
+    }
+    decode(): void {
+      this.decodeQueueSize += 1;
+    }
+    close(): void {
+      this.state = "closed";
+    }
+    fail(): void {
+      this.state = "closed";
+      this.decodeQueueSize = 0;
+      this.#error();
+    }
+  }
+
+  function decoder() {
+    vi.stubGlobal("VideoDecoder", FakeDecoder);
+    vi.stubGlobal("EncodedVideoChunk", class {});
+    vi.stubGlobal(
+      "MediaStreamTrackGenerator",
+      class {
+        readonly writable = new WritableStream();
+      },
+    );
+    const events = { needKeyframe: vi.fn<() => void>(), drained: vi.fn<() => void>() };
+    const slot = new SlotDecoder(events);
+    const picture = (keyframe: boolean): void => {
+      slot.picture({ kind: "picture", slot: 0, codec: "H264", keyframe, timeUs: 0, data: new Uint8Array() });
+    };
+    return { slot, events, picture };
+  }
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
+  });
+
+  it("leaves nothing waiting, and says so", () => {
+    const { slot, events, picture } = decoder();
+    picture(true);
+    for (let n = 0; n < 9; n++) picture(false);
+    expect(slot.waiting).toBe(10);
+    FakeDecoder.last.fail();
+    expect(slot.waiting).toBe(0);
+    expect(events.drained).toHaveBeenCalled();
+  });
+
+  it("asks for a keyframe until one comes, and not with each picture", () => {
+    vi.useFakeTimers();
+    const { events, picture } = decoder();
+    picture(true);
+    FakeDecoder.last.fail();
+    expect(events.needKeyframe).toHaveBeenCalledTimes(1);
+    picture(false);
+    vi.advanceTimersByTime(400);
+    picture(false);
+    expect(events.needKeyframe).toHaveBeenCalledTimes(1);
+    vi.advanceTimersByTime(100);
+    picture(false);
+    expect(events.needKeyframe).toHaveBeenCalledTimes(2);
+    picture(true);
+    vi.advanceTimersByTime(1000);
+    picture(false);
+    expect(events.needKeyframe).toHaveBeenCalledTimes(2);
   });
 });

@@ -175,9 +175,12 @@ fn unwatched_it_captures_and_does_not_encode_until_somebody_comes() {
     assert_eq!(stage.counters.encoded.get(), 1);
     painter.fill(BLUE.0, 0, 0, 640, 480);
     stage.watch();
-    let joined = stage.next();
-    assert!(joined.keyframe);
-    assert!(joined.shows(300, 300, BLUE.1), "the picture of now");
+    // What was drawn is known here when the X server has told the source, which may be a moment later than it has told us.
+    let mut joined = false;
+    stage.until("the picture of now, from a keyframe on", |decoded| {
+        joined |= decoded.keyframe;
+        joined && decoded.shows(300, 300, BLUE.1)
+    });
 }
 
 #[test]

@@ -22,6 +22,9 @@ export type SlotDecoderEvents = {
   readonly drained: () => void;
 };
 
+/** A keyframe that was asked for and has not come is asked for again after this: the request, or the keyframe, may be lost. */
+const ASK_AGAIN_MS = 500;
+
 /** How each codec is asked for before anything of it has come. */
 const SAMPLES: readonly [VideoCodec, string][] = [
   ["H264", "avc1.42e01f"],
@@ -64,6 +67,8 @@ export class SlotDecoder {
   #configured = "";
   /** When each picture that is being decoded came, by its time. */
   readonly #came = new Map<number, number>();
+  /** When a keyframe was last asked for. */
+  #asked = Number.NEGATIVE_INFINITY;
   #framesDecoded = 0;
   #framesDropped = 0;
   #keyframes = 0;
@@ -107,6 +112,7 @@ export class SlotDecoder {
     const video = this.#video;
     if (video?.state !== "configured") {
       this.#framesDropped += 1;
+      this.#ask();
       return;
     }
     this.#came.set(timeUs, performance.now());
@@ -177,6 +183,15 @@ export class SlotDecoder {
     this.#video = null;
     this.#configured = "";
     this.#framesDropped += 1;
+    this.#ask();
+    // Nothing waits for this decoder any more, and it has no event for that.
+    this.#events.drained();
+  }
+
+  #ask(): void {
+    const now = performance.now();
+    if (now - this.#asked < ASK_AGAIN_MS) return;
+    this.#asked = now;
     this.#events.needKeyframe();
   }
 
