@@ -60,6 +60,7 @@ impl ClientMessage {
             | ClientMessage::Pause { .. }
             | ClientMessage::Resume { .. }
             | ClientMessage::Keyframe { .. }
+            | ClientMessage::RestartIce
             | ClientMessage::Publish { .. }
             | ClientMessage::Unpublish { .. }
             | ClientMessage::SessionMicrophone { enabled: false }
@@ -93,6 +94,7 @@ impl ClientMessage {
             | ClientMessage::Pause { .. }
             | ClientMessage::Resume { .. }
             | ClientMessage::Keyframe { .. }
+            | ClientMessage::RestartIce
             | ClientMessage::Bye
             | ClientMessage::ControlRequest
             | ClientMessage::ControlTake

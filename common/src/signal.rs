@@ -113,6 +113,9 @@ pub enum ClientMessage {
         /// The slot, counted from 0.
         slot: SlotIndex,
     },
+    /// My network has changed, or nothing arrives any more: offer again, with new ICE credentials (RFC 8445 §9). The peer, its slots
+    /// and what it holds stay.
+    RestartIce,
     /// I want control, where one at a time has it. Granted at once when nobody has it; else the holder is told.
     ControlRequest,
     /// I take control from whoever has it.

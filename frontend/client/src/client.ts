@@ -70,6 +70,9 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   "room_full",
 ]);
 
+/** A path of media on which nothing answers within this time leads nowhere. */
+const PATH_ANSWERS_MS = 700;
+
 /** The initial value, until the server sends another one. */
 const SHARED: Control = { mode: "shared", holder: null, requests: [] };
 
@@ -382,6 +385,16 @@ export class OrielClient implements InputClient {
     for (const kind of this.#publications.wishes.keys()) await this.#sendPublication(kind);
   }
 
+  /** Has ICE begin again unless the streamer answers on the path of the media. */
+  async #lookAtPath(): Promise<void> {
+    if (this.#link.peer?.connected !== true) return;
+    try {
+      await this.#pinger.ping(undefined, PATH_ANSWERS_MS);
+    } catch (error) {
+      if (error instanceof OrielError && error.reason === "timeout") this.#link.restartIce();
+    }
+  }
+
   /** Asks for a keyframe in a slot. */
   requestKeyframe(slot: number): void {
     this.#link.send({ type: "keyframe", slot });
@@ -451,6 +464,8 @@ export class OrielClient implements InputClient {
     link.on("resumed", () => {
       this.#repeatWishes();
       this.#handle({ type: "connected" });
+      // What has cut the WebSocket may have cut the path of the media as well, which ICE would notice seconds later.
+      void this.#lookAtPath();
     });
     link.on("media-connected", () => {
       this.#setInterrupted(false);
@@ -713,7 +728,11 @@ export class OrielClient implements InputClient {
     const wake = (): void => {
       if (document.visibilityState === "visible") this.#handle({ type: "wake" });
     };
-    window.addEventListener("online", wake, { signal });
+    const online = (): void => {
+      wake();
+      void this.#lookAtPath();
+    };
+    window.addEventListener("online", online, { signal });
     document.addEventListener("visibilitychange", wake, { signal });
     // Others need not wait until our silence is noticed.
     window.addEventListener(

@@ -3,7 +3,8 @@
  * answered, candidates relayed, a lost WebSocket resumed. It carries out the commands of the session's state
  * machine and reports what happens; it decides nothing about retrying.
  *
- * Where the peer connection does not get through, a media socket takes its place: the same peer, the same slots.
+ * Where the peer connection does not get through, a media socket takes its place: the same peer, the same slots. Meanwhile ICE is
+ * restarted now and then, as UDP may work again.
  *
  * ```text
  *                  not connected in time, or interrupted            connected
@@ -67,6 +68,9 @@ const HEAD_START_MS = 500;
 const WIRE_ATTEMPTS = 6;
 const WIRE_PAUSE_MS = 200;
 
+/** While media comes by a media socket, it is tried this often whether the peer connection gets through by now. */
+const RESTART_EVERY_MS = 10_000;
+
 export type LinkOptions = {
   readonly baseUrl: string | URL;
   readonly streamerId: string;
@@ -110,6 +114,7 @@ export class Link extends Emitter<LinkEvents> {
   #wire: WireConnection | null = null;
   #wireTimer: ReturnType<typeof setTimeout> | undefined;
   #wireFailures = 0;
+  #restartTimer: ReturnType<typeof setInterval> | undefined;
   /** Media comes by a media socket, or did until it was lost a moment ago. */
   #onWire = false;
 
@@ -183,6 +188,11 @@ export class Link extends Emitter<LinkEvents> {
     if (resumed === null) this.#replacePeer();
   }
 
+  /** Has ICE begin again on the same peer connection: its path leads nowhere, or the network is another one. */
+  restartIce(): void {
+    if (this.#welcomed && this.#peer?.restartable === true) this.send({ type: "restart-ice" });
+  }
+
   close(keepMedia: boolean): void {
     this.#closeSocket(!keepMedia);
     if (!keepMedia) {
@@ -224,6 +234,7 @@ export class Link extends Emitter<LinkEvents> {
       this.#peer?.setIceServers(welcome.iceServers);
       this.#wireFailures = 0;
       if (this.#onWire) this.#openWire();
+      if (this.#peer?.connected !== true) this.restartIce();
       this.emit("resumed", undefined);
       return;
     }
@@ -290,12 +301,13 @@ export class Link extends Emitter<LinkEvents> {
     });
     peer.on("interrupted", () => {
       this.emit("media-interrupted", undefined);
+      this.restartIce();
       this.#openWire();
     });
     peer.on("failed", ({ cause }) => {
       if (cause === "dtls") this.#srtpGcm = false;
-      // The media socket goes on; it may be about to be opened.
-      if (cause === "ice" && (this.#onWire || this.#wire !== null)) return;
+      // The media socket goes on; it may be about to be opened. It ends by itself when the streamer has removed the peer.
+      if (cause !== "dtls" && (this.#onWire || this.#wire !== null)) return;
       if (cause === "ice" && !hasWebCodecs()) {
         this.emit(
           "no-way",
@@ -342,6 +354,7 @@ export class Link extends Emitter<LinkEvents> {
       if (this.#peer?.connected === true) return;
       this.#onWire = true;
       this.#peer?.keepTrying();
+      this.#restartNowAndThen();
       mark("media");
       this.emit("media-connected", undefined);
     });
@@ -382,9 +395,17 @@ export class Link extends Emitter<LinkEvents> {
     );
   }
 
+  #restartNowAndThen(): void {
+    clearInterval(this.#restartTimer);
+    this.#restartTimer = setInterval(() => {
+      this.restartIce();
+    }, RESTART_EVERY_MS);
+  }
+
   /** Media comes by the peer connection. */
   #leaveWire(): void {
     clearTimeout(this.#wireTimer);
+    clearInterval(this.#restartTimer);
     if (this.#onWire || this.#wire !== null) this.emit("tracks", this.#peerTracks);
     this.#onWire = false;
     this.#closeUnusedWire();
@@ -397,6 +418,7 @@ export class Link extends Emitter<LinkEvents> {
 
   #dropWire(): void {
     clearTimeout(this.#wireTimer);
+    clearInterval(this.#restartTimer);
     this.#wireFailures = 0;
     this.#onWire = false;
     this.#wire?.close();

@@ -56,6 +56,9 @@ class FakePeer {
   static all: FakePeer[] = [];
   connectionState = "new";
   signalingState = "stable";
+  received = 0;
+  /** Nothing arrives. */
+  silent = false;
   remoteDescription: object | null = null;
   readonly channels: FakeChannel[] = [];
   onicecandidate: unknown = null;
@@ -83,7 +86,11 @@ class FakePeer {
     return [];
   }
   getReceivers(): object[] {
-    return [];
+    const getStats = (): Promise<Map<string, object>> => {
+      if (!this.silent) this.received += 1;
+      return Promise.resolve(new Map([["t", { type: "transport", packetsReceived: this.received }]]));
+    };
+    return [{ getStats }];
   }
   getConfiguration(): object {
     return {};
@@ -172,6 +179,10 @@ afterEach(() => {
 
 const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 const media = (): FakeSocket[] => FakeSocket.all.filter(({ url }) => url.pathname.endsWith("/media"));
+
+/** How often the streamer was asked to restart ICE. */
+const restarts = (): number =>
+  FakeSocket.all.flatMap(({ sent }) => sent).filter((text) => text === '{"type":"restart-ice"}').length;
 
 function newest<T>(all: readonly T[]): T {
   const last = all.at(-1);
@@ -275,6 +286,57 @@ describe("the media socket", () => {
     peer.becomes("disconnected");
     await settle();
     expect(media()).toHaveLength(1);
+    expect(restarts()).toBe(1);
+  });
+
+  it("is opened, and ICE restarted, when nothing has come for three seconds", async () => {
+    await joined();
+    const peer = newest(FakePeer.all);
+    peer.becomes("connected");
+    peer.opensChannels();
+    await vi.advanceTimersByTimeAsync(10_000);
+    peer.silent = true;
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([restarts(), media().length]).toEqual([0, 0]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([restarts(), media().length]).toEqual([1, 1]);
+    newest(media()).opens();
+    newest(media()).frame(0);
+    newest(media()).frame(...KEYFRAME);
+    peer.becomes("disconnected");
+    expect([restarts(), media().length]).toEqual([1, 1]);
+    peer.silent = false;
+    peer.becomes("connected");
+    expect(newest(media()).readyState).toBe(3);
+  });
+
+  it("is left for the same connection when that gets through later, also after ICE had failed", async () => {
+    const { link, events } = await onWire();
+    const peer = newest(FakePeer.all);
+    peer.becomes("failed");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(restarts()).toBe(1);
+    FakeSocket.all[0]?.says({ type: "offer", sdp: "" });
+    await settle();
+    peer.becomes("connecting");
+    peer.becomes("connected");
+    peer.opensChannels();
+    expect(events).toEqual(["media-connected", "media-connected"]);
+    expect(newest(media()).readyState).toBe(3);
+    expect(FakePeer.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(restarts()).toBe(1);
+    expect(link.usable).toBe(true);
+  });
+
+  it("goes on when the connection beside it is closed, which is not tried again", async () => {
+    const { events } = await onWire();
+    const peer = newest(FakePeer.all);
+    peer.becomes("failed");
+    peer.channels[0]?.onclose?.();
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(restarts()).toBe(0);
+    expect(events).toEqual(["media-connected"]);
   });
 
   it("is opened again for the same peer when the web-server is back", async () => {

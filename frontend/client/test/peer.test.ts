@@ -13,6 +13,7 @@ import {
   withMessage,
   withTracks,
 } from "../src/peer/slots";
+import { heard, Silence } from "../src/peer/silence";
 import { readCounters, summarise } from "../src/peer/stats";
 import { SlotWishes } from "../src/peer/wishes";
 import { parseServerMessage } from "../src/signaling/messages";
@@ -307,5 +308,31 @@ describe("statistics", () => {
   it("begin again with a new connection", () => {
     const stats = summarise(readCounters(report(3, 10), 3000, "0"), readCounters(report(90, 9), 1000, "0"));
     expect(stats).toMatchObject({ fps: 0, bitrateBps: 0, framesDecoded: 3 });
+  });
+});
+
+describe("silence on a connection", () => {
+  it("counts what arrives on the path in use, of any kind", () => {
+    const pair = { type: "candidate-pair", requestsReceived: 5, responsesReceived: 2 };
+    const report = [
+      { type: "inbound-rtp", packetsReceived: 70 },
+      { type: "transport", packetsReceived: 100 },
+      { ...pair, nominated: true },
+      { ...pair, nominated: false },
+    ];
+    expect(heard(report)).toBe(107);
+    expect(heard([{ type: "transport" }])).toBeNull();
+  });
+
+  it("is noticed after three seconds, and its end at once", () => {
+    const silence = new Silence();
+    expect([1, 1, 1, 1, 1, 2, 2].map((count) => silence.isSilent(count))).toEqual([
+      false, false, false, true, true, false, false,
+    ]);
+  });
+
+  it("is not concluded where the browser has no counters", () => {
+    const silence = new Silence();
+    expect(Array.from({ length: 9 }, () => silence.isSilent(null))).not.toContain(true);
   });
 });

@@ -64,6 +64,7 @@ impl Deferred {
                 PeerCommand::Pause { .. }
                 | PeerCommand::Switch { .. }
                 | PeerCommand::Keyframe { .. }
+                | PeerCommand::RestartIce
                 | PeerCommand::ReportSlots
                 | PeerCommand::SetRole(_)
                 | PeerCommand::SetMaxBitrate(_)

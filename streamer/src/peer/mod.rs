@@ -240,6 +240,8 @@ pub enum PeerCommand {
         /// The slot.
         slot: SlotIndex,
     },
+    /// Offers again, with new ICE credentials: the path that there was leads nowhere.
+    RestartIce,
     /// Reports the states of all slots once more: the peer has a new WebSocket.
     ReportSlots,
     /// Takes a WHEP player's side of ICE. The shard reports [`Report::Patched`], in order.

@@ -9,7 +9,7 @@
 //!
 //! For a peer with pre-allocated slots the first offer contains all of them. Otherwise an offer contains the active slots, and there is
 //! a new one each time that they change, but never while another one is open (RFC 9429 §3.2). A peer that may publish later than it
-//! came gets one more offer, with the sections for it.
+//! came gets one more offer, with the sections for it. One whose path leads nowhere any more is offered new ICE credentials.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,8 @@ pub struct Offers {
     outstanding: bool,
     /// The next offer is to have the sections in which the peer can publish.
     publishing: bool,
+    /// The next offer is to restart ICE.
+    restart: bool,
 }
 
 impl Offers {
@@ -47,7 +49,7 @@ impl Offers {
 
     fn new(offered: Option<BTreeSet<SlotIndex>>, outstanding: bool) -> Self {
         let agreed = BTreeSet::new();
-        Self { offered, agreed, agreed_all: false, outstanding, publishing: false }
+        Self { offered, agreed, agreed_all: false, outstanding, publishing: false, restart: false }
     }
 
     /// The next offer is to have the sections in which the peer can publish.
@@ -58,6 +60,16 @@ impl Offers {
     /// True until that offer has been made.
     pub fn owes_publishing(&self) -> bool {
         self.publishing
+    }
+
+    /// The next offer is to restart ICE.
+    pub fn restart_ice(&mut self) {
+        self.restart = true;
+    }
+
+    /// True until that offer has been made.
+    pub fn owes_restart(&self) -> bool {
+        self.restart
     }
 
     /// The slots of the last offer, if offers follow what is active.
@@ -80,7 +92,7 @@ impl Offers {
     /// True when an offer with these slots is to be made now.
     pub fn due(&self, active: &BTreeSet<SlotIndex>) -> bool {
         let changed = self.offered.as_ref().is_some_and(|offered| offered != active);
-        !self.outstanding && (changed || self.publishing)
+        !self.outstanding && (changed || self.publishing || self.restart)
     }
 
     /// That offer has been made.
@@ -89,6 +101,7 @@ impl Offers {
         self.offered = self.offered.take().map(|_| active);
         self.outstanding = true;
         self.publishing = false;
+        self.restart = false;
     }
 
     /// True when the tracks of a slot are agreed on.
@@ -131,6 +144,19 @@ mod tests {
         offers.made(slots(&[0]));
         offers.answered();
         assert!(!offers.due(&slots(&[0])) && offers.due(&slots(&[1])));
+    }
+
+    #[test]
+    fn a_restart_is_offered_once_after_what_is_open() {
+        let mut offers = Offers::all();
+        offers.restart_ice();
+        assert!(!offers.due(&slots(&[0])), "the first one is open");
+        offers.answered();
+        assert!(offers.due(&slots(&[0])) && offers.owes_restart());
+        offers.made(slots(&[0]));
+        assert!(!offers.owes_restart() && offers.outstanding() && offers.has(15));
+        offers.answered();
+        assert!(!offers.due(&slots(&[0])));
     }
 
     #[test]

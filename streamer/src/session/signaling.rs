@@ -50,6 +50,7 @@ impl Session {
             ClientMessage::Pause { slot } => change(PeerCommand::Pause { slot, paused: true }),
             ClientMessage::Resume { slot } => change(PeerCommand::Pause { slot, paused: false }),
             ClientMessage::Keyframe { slot } => change(PeerCommand::Keyframe { slot }),
+            ClientMessage::RestartIce => change(PeerCommand::RestartIce),
             ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
             ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::SessionMicrophone { enabled } => return self.microphone_wish(now, peer, enabled),

@@ -51,12 +51,40 @@ test("where WebRTC does not get through the picture comes over the WebSocket, an
   const first = await page.evaluate(() => performance.getEntriesByName("oriel:first-frame")[0]?.startTime ?? Infinity);
   console.log(`first picture: ${first.toFixed(0)} ms over the WebSocket`);
 
-  // Longer than WebRTC tries.
+  // Longer than WebRTC tries by itself.
   const joined = (await peers(server, "test"))[0]?.id;
-  await until("WebRTC has given up", () =>
-    page.evaluate(() => window.probe.connections.every(({ connectionState }) => connectionState === "failed")), 60_000);
+  const offers = () => page.evaluate(() => window.oriel?.client.negotiation.offers ?? 0);
+  await until("it is tried again", async () => (await offers()) >= 4, 60_000);
+  await advancing(page, 30);
+  await network.rules({});
+  await comesBy(server, "test", "udp");
   await advancing(page, 30);
   assert.equal((await peers(server, "test"))[0]?.id, joined, "the same peer");
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
+});
+
+test("media that is interrupted goes on by WebSocket, and comes back to the same connection", async () => {
+  const server = await Server.start(CONFIG);
+  await server.create("test", SOURCE);
+  const network = await Network.start(server);
+  const { browser } = await launch();
+  const page = await watch(browser, network.url, "test");
+  await comesBy(server, "test", "udp");
+  await advancing(page, 30);
+  const joined = (await peers(server, "test"))[0]?.id;
+  const blocked = performance.now();
+  await network.rules(BLOCKED);
+  await comesBy(server, "test", "websocket");
+  await advancing(page, 1);
+  console.log(`${(performance.now() - blocked).toFixed(0)} ms without a picture`);
+  await advancing(page, 30);
+  const unblocked = performance.now();
+  await network.rules({});
+  await comesBy(server, "test", "udp");
+  console.log(`back on UDP after ${(performance.now() - unblocked).toFixed(0)} ms`);
+  await advancing(page, 30);
+  assert.equal((await peers(server, "test"))[0]?.id, joined, "the same peer");
+  assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
 });
 
 test("what is typed where WebRTC does not get through arrives, and the session goes on with another web-server", async () => {

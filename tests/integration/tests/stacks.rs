@@ -283,3 +283,38 @@ fn a_viewer_that_loses_its_websocket_goes_on_with_the_same_connection() {
         eventually("it has left", || peer_states(&server).is_empty().then_some(()));
     }
 }
+
+#[test]
+fn ice_is_restarted_on_request_and_the_same_connection_goes_on() {
+    let server = Server::start();
+    server.create("demo", test_source());
+    for stack in Stack::ALL {
+        let mut viewer = Viewer::join(&server, stack, Role::Viewer);
+        let video = viewer.track("0");
+        viewer.picture(video);
+        let offer = |seen: &[Event]| {
+            seen.iter().find_map(|event| match event {
+                Event::Signal(ServerMessage::Offer { sdp }) => Some(sdp.clone()),
+                _ => None,
+            })
+        };
+        let first = viewer.until("the first offer is there", offer);
+        let peer = server.streamer("demo").unwrap().peers[0].id;
+        viewer.forget();
+        viewer.swarm.tell(0, &ClientMessage::RestartIce).unwrap();
+        let second = viewer.until("another offer is there", offer);
+        let line = |sdp: &str, name: &str| sdp.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+            assert_ne!(line(&first, name).unwrap(), line(&second, name).unwrap(), "{stack}");
+        }
+        let name = "a=fingerprint:";
+        assert_eq!(line(&first, name), line(&second, name), "{stack}");
+        viewer.forget();
+        viewer.decoder = Decoder::new().unwrap();
+        assert_eq!(viewer.picture(video), SIZE, "{stack}");
+        assert_eq!(peer_states(&server), [PeerState::Connected], "{stack}");
+        assert_eq!(server.streamer("demo").unwrap().peers[0].id, peer, "{stack}");
+        viewer.swarm.leave();
+        eventually("it has left", || peer_states(&server).is_empty().then_some(()));
+    }
+}

@@ -80,7 +80,7 @@ slot: number, } | { "type": "keyframe",
 /**
  * The slot, counted from 0.
  */
-slot: number, } | { "type": "control-request" } | { "type": "control-take" } | { "type": "control-release" } | { "type": "control-grant", 
+slot: number, } | { "type": "restart-ice" } | { "type": "control-request" } | { "type": "control-take" } | { "type": "control-release" } | { "type": "control-grant", 
 /**
  * The peer that gets control.
  */

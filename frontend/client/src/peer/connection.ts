@@ -10,7 +10,10 @@ import { CHANNEL_IDS } from "../generated/constants";
 import { preferLatency } from "./latency";
 import { withoutLipSync, withStereo } from "./sdp";
 import { Senders } from "./senders";
+import { heard, Silence } from "./silence";
 import type { NegotiatedTrack } from "./slots";
+
+type Failure = "ice" | "dtls" | "closed";
 
 export type PeerEvents = {
   /** A candidate of ours, to be sent at once; null ends them. */
@@ -23,7 +26,7 @@ export type PeerEvents = {
    * It is over. `dtls`: the network was fine, but the encryption could not be agreed on; `closed`: the other
    * side has closed it.
    */
-  failed: { readonly cause: "ice" | "dtls" | "closed" };
+  failed: { readonly cause: Failure };
   /** All tracks, after each negotiation. */
   tracks: readonly NegotiatedTrack<MediaStreamTrack>[];
   general: GeneralMessage;
@@ -49,6 +52,8 @@ const CHANNELS = {
 const MOTION_BACKLOG_BYTES = 16 * 1024;
 /** With more than this queued, the other side has not read for long; keys sent now would arrive out of context. */
 const KEYS_BACKLOG_BYTES = 1024 * 1024;
+/** How often it is looked whether anything arrives. */
+const LISTEN_MS = 1_000;
 /** How long a path that `RTCPeerConnection` calls disconnected may still recover. */
 const INTERRUPTED_MS = 8_000;
 
@@ -63,8 +68,11 @@ export class PeerConnection extends Emitter<PeerEvents> {
   /** Descriptions and candidates are applied in the order of their arrival. */
   #chain: Promise<unknown> = Promise.resolve();
   #interrupted: ReturnType<typeof setTimeout> | undefined;
+  #listening: ReturnType<typeof setInterval> | undefined;
+  /** Nothing arrives, though ICE has not noticed yet. */
+  #silent = false;
   #closed = false;
-  #failed = false;
+  #failed: Failure | null = null;
 
   constructor(options: PeerOptions) {
     super();
@@ -96,17 +104,22 @@ export class PeerConnection extends Emitter<PeerEvents> {
 
   /** Media flows, as far as is known. */
   get usable(): boolean {
-    return !this.#closed && !this.#failed && ["connected", "disconnected"].includes(this.#pc.connectionState);
+    return !this.over && ["connected", "disconnected"].includes(this.#pc.connectionState);
   }
 
   /** Media flows now. */
   get connected(): boolean {
-    return !this.#closed && !this.#failed && this.#pc.connectionState === "connected";
+    return !this.over && !this.#silent && this.#pc.connectionState === "connected";
   }
 
-  /** It will never be of use again. */
+  /** It is of no use, unless {@link restartable}. */
   get over(): boolean {
-    return this.#closed || this.#failed;
+    return this.#closed || this.#failed !== null;
+  }
+
+  /** Another offer, with new ICE credentials, may bring it back. */
+  get restartable(): boolean {
+    return !this.#closed && this.negotiated && (this.#failed === null || this.#failed === "ice");
   }
 
   /** Media comes another way: an interrupted path may take its time. */
@@ -129,7 +142,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
   }
 
   get inputOpen(): boolean {
-    return !this.#failed && this.#keys.readyState === "open" && this.#motion.readyState === "open";
+    return this.#failed === null && this.#keys.readyState === "open" && this.#motion.readyState === "open";
   }
 
   setIceServers(servers: readonly IceServer[]): void {
@@ -145,6 +158,8 @@ export class PeerConnection extends Emitter<PeerEvents> {
     return this.#enqueue(async () => {
       try {
         const sdp = this.#options.lipSync ? offer : withoutLipSync(offer);
+        // After ICE has failed there is no other offer than one that restarts it.
+        if (this.#failed === "ice") this.#failed = null;
         await this.#pc.setRemoteDescription({ type: "offer", sdp });
         await this.senders.prepare(this.#pc, sdp);
         // Before the answer, so that whoever plays the tracks is ready when their first packets arrive.
@@ -202,6 +217,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#interrupted);
+    clearInterval(this.#listening);
     this.#pc.onicecandidate = null;
     this.#pc.onconnectionstatechange = null;
     this.#pc.close();
@@ -235,12 +251,16 @@ export class PeerConnection extends Emitter<PeerEvents> {
 
   #connectionStateChanged(): void {
     clearTimeout(this.#interrupted);
+    clearInterval(this.#listening);
+    const wasSilent = this.#silent;
+    this.#silent = false;
     switch (this.#pc.connectionState) {
       case "connected":
-        this.emit("connected", undefined);
+        this.#connected();
+        this.#listen();
         break;
       case "disconnected":
-        this.emit("interrupted", undefined);
+        if (!wasSilent) this.emit("interrupted", undefined);
         this.#interrupted = setTimeout(() => {
           this.#fail("ice");
         }, INTERRUPTED_MS);
@@ -256,9 +276,40 @@ export class PeerConnection extends Emitter<PeerEvents> {
     }
   }
 
-  #fail(cause: "ice" | "dtls" | "closed"): void {
-    if (this.#closed || this.#failed) return;
-    this.#failed = true;
+  #connected(): void {
+    this.emit("connected", undefined);
+    // Those of an earlier path are open already.
+    if (this.inputOpen) this.emit("channels", { open: true });
+  }
+
+  /** Looks every second whether anything arrives. */
+  #listen(): void {
+    const silence = new Silence();
+    // The statistics of one receiver have those of the transport that all share, and are much shorter than those of all.
+    const [receiver] = this.#pc.getReceivers();
+    if (receiver === undefined) return;
+    const listening = setInterval(() => {
+      void receiver.getStats().then((report) => {
+        if (this.over || this.#listening !== listening) return;
+        const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
+        const silent = silence.isSilent(heard(entries));
+        if (silent === this.#silent) return;
+        this.#silent = silent;
+        if (silent) this.emit("interrupted", undefined);
+        else this.#connected();
+      });
+    }, LISTEN_MS);
+    this.#listening = listening;
+  }
+
+  #fail(cause: Failure): void {
+    if (this.#closed) return;
+    if (this.#failed !== null) {
+      // What is closed cannot be restarted any more.
+      if (cause === "closed") this.#failed = cause;
+      return;
+    }
+    this.#failed = cause;
     clearTimeout(this.#interrupted);
     this.emit("channels", { open: false });
     this.emit("failed", { cause });

@@ -17,7 +17,7 @@ export class Pinger {
   }
 
   /** @throws {OrielError} `not-connected`, `timeout` or `aborted`. */
-  ping(signal?: AbortSignal): Promise<number> {
+  ping(signal?: AbortSignal, timeoutMs = TIMEOUT_MS): Promise<number> {
     return new Promise((resolve, reject) => {
       const token = (this.#token = (this.#token + 1) >>> 0);
       const settle = (result: number | OrielError): void => {
@@ -29,7 +29,7 @@ export class Pinger {
       };
       const timer = setTimeout(() => {
         settle(new OrielError("timeout", "no pong in time"));
-      }, TIMEOUT_MS);
+      }, timeoutMs);
       const abort = (): void => {
         settle(new OrielError("aborted", "the ping was aborted"));
       };

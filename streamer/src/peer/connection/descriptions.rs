@@ -5,6 +5,7 @@ use std::time::Instant;
 use common::input::GENERAL_CHANNEL;
 use common::sdp::Bounded;
 use rtc::data_channel::RTCDataChannelInit;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 
@@ -33,7 +34,7 @@ impl Connection {
             let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
             self.channels.push((created.id(), channel));
         }
-        self.reoffer(now)
+        self.offer_sections(now, None)
     }
 
     /// Makes the offer to a page of `multi_webrtc`, with all candidates. The page creates its channels itself, all but one.
@@ -44,7 +45,7 @@ impl Connection {
         self.takes_channels = true;
         let created = self.pc.create_data_channel(GENERAL_CHANNEL.0, None).map_err(failed("data channel"))?;
         self.channels.push((created.id(), Channel::General));
-        self.reoffer(now)
+        self.offer_sections(now, None)
     }
 
     /// Makes another offer, after sections have been added or have changed their direction.
@@ -52,7 +53,25 @@ impl Connection {
     /// # Errors
     /// When `rtc` refuses.
     pub fn reoffer(&mut self, now: Instant) -> Result<String, Error> {
-        let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
+        self.offer_sections(now, None)
+    }
+
+    /// Makes another offer, with new credentials: whatever path there was is given up, and all candidates are tried again, those by UDP
+    /// with their head start. The encryption stays.
+    ///
+    /// # Errors
+    /// When `rtc` refuses.
+    pub fn reoffer_restarted(&mut self, now: Instant) -> Result<String, Error> {
+        self.remote_candidates = 0;
+        self.ice_connected = false;
+        self.tcp_since = None;
+        self.udp_heard = false;
+        self.egress.forget_path();
+        self.offer_sections(now, Some(RTCOfferOptions { ice_restart: true }))
+    }
+
+    fn offer_sections(&mut self, now: Instant, options: Option<RTCOfferOptions>) -> Result<String, Error> {
+        let offer = self.pc.create_offer(options).map_err(failed("offer"))?;
         let sdp = negotiate::with_publishing_extensions(&negotiate::with_simulcast(&offer.sdp));
         let sdp = negotiate::with_public_ips(&sdp, &self.public_ips);
         if self.intake.is_some() {

@@ -57,9 +57,10 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 const CHECK_ATTEMPTS: u16 = 2000;
 /// A peer that has sent no STUN for this long counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(4);
-/// A peer that has been lost for this long is given up. Browsers give up after 30 s in all.
-const FAILED_AFTER: Duration = Duration::from_secs(26);
 const KEEPALIVE: Duration = Duration::from_secs(1);
+/// ICE never gives up by itself: `rtc` would forget all candidates then, ours as well, and a restart would have none to try. Who is given up is
+/// the peer's to decide, which may have a media socket.
+const NEVER_FAILED: Duration = Duration::ZERO;
 /// Head start of UDP: how long after the first packet by TCP responses by TCP are ignored, since the first path that answers is kept.
 /// Where UDP works, the peer is heard on it a round trip before TCP, whose connections have to be opened first; this leaves room for a
 /// check or two that are lost.
@@ -594,7 +595,7 @@ fn settings(srtp: Srtp, provider: Arc<crypto::Provider>) -> SettingEngine {
         // A browser behind mDNS is peer-reflexive to us: waiting for something better costs a second.
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_ice_timeouts(Some(LOST_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
+        .with_ice_timeouts(Some(LOST_AFTER), Some(NEVER_FAILED), Some(KEEPALIVE))
         // Without this it is 64 KiB (RFC 8841 §6.1), less than a long text on the clipboard.
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_CHANNEL_MESSAGE as u32))
         .build()

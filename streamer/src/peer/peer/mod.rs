@@ -37,6 +37,9 @@ use media::Restart;
 use path_news::PathNews;
 use slots::Slot;
 
+/// A peer that has been lost for this long is given up, unless it has a media socket. Browsers give up after 30 s of silence, of which
+/// some have passed already.
+const LOST_DEADLINE: Duration = Duration::from_secs(26);
 /// A peer that has not connected by then is given up.
 const JOIN_DEADLINE: Duration = Duration::from_secs(15);
 /// Sender reports are sent this often while media flows.
@@ -55,9 +58,9 @@ enum Phase {
         until: Instant,
     },
     Connected,
-    /// Given up at this time, if the connection does not itself decide.
+    /// Given up at this time.
     Lost {
-        until: Option<Instant>,
+        until: Instant,
     },
 }
 
@@ -229,15 +232,27 @@ impl Peer {
         }
     }
 
+    /// Media is sent by the connection.
+    pub fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
     /// The peer is lost: nothing is sent to it until it is heard again.
     pub fn lost(&mut self, now: Instant, cx: &mut Context) {
-        self.phase = Phase::Lost { until: None };
+        self.phase = Phase::Lost { until: now + LOST_DEADLINE };
         self.pace.clear();
         self.copies.clear();
         for n in 0..self.slots.len() {
             self.slots[n].video.forget_place();
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
+        }
+    }
+
+    /// A lost peer tries again: it gets as long as one that has just been lost.
+    pub(super) fn extend(&mut self, now: Instant) {
+        if let Phase::Lost { until } = &mut self.phase {
+            *until = now + LOST_DEADLINE;
         }
     }
 
@@ -359,9 +374,17 @@ impl Peer {
         let until = match self.phase {
             Phase::Connecting { until } => Some(until),
             Phase::Connected => None,
-            Phase::Lost { until } => until,
+            Phase::Lost { until } => Some(until),
         };
         until.filter(|_| self.wire.is_none())
+    }
+
+    /// Why it is given up.
+    pub fn failure(&self) -> &'static str {
+        match self.phase {
+            Phase::Connecting { .. } => "the connection was not made in time",
+            Phase::Connected | Phase::Lost { .. } => "the connection failed",
+        }
     }
 
     /// When [`Peer::timeout`] has something to do.

@@ -122,6 +122,19 @@ impl Peer {
         self.publishing.is_none() && (offered || self.offers.owes_publishing())
     }
 
+    /// The path leads nowhere, says the peer: the next offer restarts ICE.
+    ///
+    /// # Errors
+    /// It comes too often.
+    pub fn restart_ice(&mut self, now: Instant) -> Result<(), RequestError> {
+        if !self.limits.heavy.admit(now) {
+            return Err(RequestError::new(Code::Busy, "too many restarts at once"));
+        }
+        self.offers.restart_ice();
+        self.extend(now);
+        Ok(())
+    }
+
     /// Makes another offer. Takes long; see [`crate::peer::negotiator`].
     ///
     /// # Errors
@@ -140,8 +153,9 @@ impl Peer {
             negotiate::add_publishing_sections(self.connection.pc()).map_err(Error::slots)?;
             self.connection.allow_publishing(now);
         }
+        let restarts = self.offers.owes_restart();
         self.offers.made(active(&self.slots));
-        self.connection.reoffer(now)
+        if restarts { self.connection.reoffer_restarted(now) } else { self.connection.reoffer(now) }
     }
 
     /// The sections of each slot in the last offer, if slots are not pre-allocated: their order is that in which slots were

@@ -60,7 +60,7 @@ impl Peer {
             return false;
         }
         self.path_full = false;
-        self.phase = Phase::Lost { until: Some(now + RETURN_DEADLINE) };
+        self.phase = Phase::Lost { until: now + RETURN_DEADLINE };
         self.begin_again(now, cx);
         true
     }

@@ -152,6 +152,7 @@ impl Shard {
             PeerCommand::Keyframe { slot } => {
                 self.with_slot(key, slot, |peer, cx| peer.request_keyframe(now, slot, cx))
             }
+            PeerCommand::RestartIce => self.restart_ice(now, key),
             PeerCommand::ReportSlots => {
                 self.with(key, |peer, _| peer.forget_told());
                 None

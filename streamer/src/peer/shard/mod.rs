@@ -392,7 +392,8 @@ impl Shard {
                     self.take_wishes(key);
                 }
             } else {
-                self.remove(key, "the connection was not made in time");
+                let reason = peer.failure();
+                self.remove(key, reason);
             }
         }
     }

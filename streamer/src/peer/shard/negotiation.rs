@@ -61,6 +61,16 @@ impl Shard {
         self.after_input(now, key);
     }
 
+    /// Has ICE begin again for a peer that says its path leads nowhere. Until there is another one, its media socket serves it, if it has
+    /// one. Returns the refusal, if there is one.
+    pub(super) fn restart_ice(&mut self, now: Instant, key: Key) -> Option<(&'static str, String)> {
+        if let Err(error) = self.with(key, |peer, _| peer.restart_ice(now))? {
+            return Some((error.code.as_str(), error.message));
+        }
+        self.lost(now, key);
+        None
+    }
+
     /// Has the negotiator make another offer for a peer whose tracks have changed.
     pub(super) fn offer_if_due(&mut self, key: Key) {
         let peer = self.peers.get_mut(&key).and_then(Member::here);

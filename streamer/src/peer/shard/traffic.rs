@@ -92,16 +92,7 @@ impl Shard {
                 self.reports.send(Report::State { peer: id, state: PeerState::Connected });
                 self.report_slots();
             }
-            ConnectionEvent::Lost => {
-                peer.lost(now, &mut self.context);
-                let state = peer.state();
-                self.reports.send(Report::State { peer: id, state: PeerState::Lost });
-                if state == PeerState::Connected {
-                    // Its media socket takes over.
-                    self.reports.send(Report::State { peer: id, state });
-                }
-                self.report_slots();
-            }
+            ConnectionEvent::Lost => self.lost(now, key),
             ConnectionEvent::Closed(reason) => {
                 if !peer.outlives_connection(now, &mut self.context) {
                     self.remove(key, reason);
@@ -120,6 +111,22 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Nothing comes from a peer by its connection any more.
+    pub(super) fn lost(&mut self, now: Instant, key: Key) {
+        let Some(peer) = self.peers.get_mut(&key).and_then(Member::here) else { return };
+        if !peer.is_connected() {
+            return;
+        }
+        peer.lost(now, &mut self.context);
+        let (id, state) = (peer.id, peer.state());
+        self.reports.send(Report::State { peer: id, state: PeerState::Lost });
+        if state == PeerState::Connected {
+            // Its media socket takes over.
+            self.reports.send(Report::State { peer: id, state });
+        }
+        self.report_slots();
     }
 
     pub(super) fn message(&mut self, now: Instant, key: Key, channel: Channel, bytes: &[u8]) {
