@@ -83,7 +83,7 @@ describe("a decoder that fails", () => {
 
   function decoder() {
     vi.stubGlobal("VideoDecoder", FakeDecoder);
-    vi.stubGlobal("EncodedVideoChunk", class {});
+    vi.stubGlobal("EncodedVideoChunk", vi.fn());
     vi.stubGlobal(
       "MediaStreamTrackGenerator",
       class {
