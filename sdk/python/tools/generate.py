@@ -224,6 +224,9 @@ class Models:
                 else:
                     kind = kind if kind.startswith("Optional[") else f"Optional[{kind}]"
                     options["default"] = "None"
+            if key == "token":
+                # What is printed ends up in logs.
+                options["repr"] = "False"
             if snake(key) != key:
                 options["metadata"] = f'{{"wire": "{key}"}}'
             default = ""

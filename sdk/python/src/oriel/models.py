@@ -1309,7 +1309,7 @@ class Token:
     """When the token expires."""
     role: Role
     """What the token permits."""
-    token: str
+    token: str = field(repr=False)
     """The secret: `Authorization: Bearer …`."""
     token_id: TokenId
     """Its id, for revoking it."""

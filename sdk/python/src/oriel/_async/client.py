@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Optional
 
@@ -257,13 +257,13 @@ class AsyncTokens:
 class AsyncInvite:
     """A link that lets whoever has it watch, or steer, one session."""
 
-    url: str
+    url: str = field(repr=False)
     """To give away. It holds the token."""
     streamer: str
     """The session's id."""
     token: models.Token
     """The token, its id, its role, and when it expires."""
-    _tokens: AsyncTokens
+    _tokens: AsyncTokens = field(repr=False)
 
     async def revoke(self) -> None:
         """Ends it; whoever uses it is removed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Optional
 
@@ -258,13 +258,13 @@ class Tokens:
 class Invite:
     """A link that lets whoever has it watch, or steer, one session."""
 
-    url: str
+    url: str = field(repr=False)
     """To give away. It holds the token."""
     streamer: str
     """The session's id."""
     token: models.Token
     """The token, its id, its role, and when it expires."""
-    _tokens: Tokens
+    _tokens: Tokens = field(repr=False)
 
     def revoke(self) -> None:
         """Ends it; whoever uses it is removed."""
