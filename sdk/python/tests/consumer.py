@@ -31,5 +31,5 @@ def wrong() -> None:
     with oriel.session(width="wide") as s:  # type: ignore[arg-type]
         s.click(1, 2, button="leftmost")  # type: ignore[arg-type]
         s.invite("owner")  # type: ignore[arg-type]
-        s.windows()[0].name  # type: ignore[attr-defined]
-    oriel.Client().session(source={"type": "desktop", "widht": 1})  # type: ignore[typeddict-unknown-key]
+        print(s.windows()[0].name)  # type: ignore[attr-defined]
+    oriel.Client().session(source={"type": "desktop", "widht": 1})  # type: ignore[arg-type]

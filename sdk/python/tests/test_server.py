@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, TypedDict
 
 import pytest
 
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SIZE: oriel.SessionOptions = {"width": 640, "height": 360, "audio": False, "opengl": False}
+
+class Size(TypedDict):
+    """What all desktops of the tests have in common."""
+
+    width: int
+    height: int
+    audio: bool
+    opengl: bool
+
+
+SIZE: Size = {"width": 640, "height": 360, "audio": False, "opengl": False}
 
 
 @pytest.fixture(scope="module")
@@ -168,11 +178,9 @@ def test_an_mp4_is_recorded(terminal: oriel.Session, tmp_path: Path) -> None:
         terminal.type("ls /\n")
         terminal.wait_until_still()
     for name in ("a.mp4", "b.mp4"):
-        probed = subprocess.run(
-            ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width,nb_read_frames", "-count_frames", "-of", "csv=p=0"]
-            + [str(tmp_path / name)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        entries = "stream=codec_name,width,nb_read_frames"
+        probe = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", entries, "-of", "csv=p=0", name]
+        probed = subprocess.run(probe, cwd=tmp_path, capture_output=True, text=True, check=True)
         codec, width, frames = probed.stdout.strip().split(",")
         assert (codec, width) == ("h264", "640")
         assert int(frames) >= 2
