@@ -115,8 +115,8 @@ def test_input_whose_answer_was_lost_is_not_repeated(client: oriel.Client, relay
             lossy.attach(session.id).move_by(-10, -10)
         assert caught.value.sent
         # It was carried out, once.
-        lossy.attach(session.id).move_by(0, 0)
-        assert session.get().pointer == oriel.models.Pixel(10, 10)
+        lossy.attach(session.id).move_by(1, 0)
+        assert session.get().pointer == oriel.models.Pixel(11, 10)
 
 
 def test_events_come_back_after_a_loss_without_a_gap(client: oriel.Client, relay: Relay) -> None:

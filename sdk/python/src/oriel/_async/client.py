@@ -41,12 +41,12 @@ class AsyncClient:
         retries: int = 4,
     ) -> None:
         self._transport = AsyncTransport(url, token, timeout, retries, f"oriel-python/{__version__}")
-        self.url = self._transport.url
-        self.public_url = public_url.rstrip("/") + "/" if public_url else self.url
-        self.streamers = AsyncStreamers(self._transport)
-        self.tokens = AsyncTokens(self._transport, self.public_url)
-        self.rooms = AsyncRooms(self._transport, self.tokens)
-        self.hosts = AsyncHosts(self._transport)
+        self.url: str = self._transport.url
+        self.public_url: str = public_url.rstrip("/") + "/" if public_url else self.url
+        self.streamers: AsyncStreamers = AsyncStreamers(self._transport)
+        self.tokens: AsyncTokens = AsyncTokens(self._transport, self.public_url)
+        self.rooms: AsyncRooms = AsyncRooms(self._transport, self.tokens)
+        self.hosts: AsyncHosts = AsyncHosts(self._transport)
 
     async def __aenter__(self) -> AsyncClient:
         return self

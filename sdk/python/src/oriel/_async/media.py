@@ -63,7 +63,7 @@ class AsyncRecording:
     """A file that is written while the body of its `with` runs."""
 
     def __init__(self, stream: AsyncMp4, path: Union[str, os.PathLike[str]]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._stream = stream
         self._stop = False
         self._file: Optional[IO[bytes]] = None

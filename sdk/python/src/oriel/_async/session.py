@@ -46,7 +46,7 @@ class AsyncSession:
     ) -> None:
         id = str(create["id"] if create is not None else id)
         self.id = id
-        self.clipboard = AsyncClipboard(client, id)
+        self.clipboard: AsyncClipboard = AsyncClipboard(client, id)
         self._client = client
         self._transport = client._transport
         self._path = f"api/streamers/{segment(id)}"

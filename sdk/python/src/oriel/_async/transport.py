@@ -23,7 +23,7 @@ class AsyncTransport:
     """Sends requests to one server."""
 
     def __init__(self, url: Optional[str], token: Optional[str], timeout: float, retries: int, agent: str) -> None:
-        self.url = server_url(url)
+        self.url: str = server_url(url)
         self.timeout = timeout
         self._retries = retries
         headers = {"user-agent": agent}

@@ -42,12 +42,12 @@ class Client:
         retries: int = 4,
     ) -> None:
         self._transport = Transport(url, token, timeout, retries, f"oriel-python/{__version__}")
-        self.url = self._transport.url
-        self.public_url = public_url.rstrip("/") + "/" if public_url else self.url
-        self.streamers = Streamers(self._transport)
-        self.tokens = Tokens(self._transport, self.public_url)
-        self.rooms = Rooms(self._transport, self.tokens)
-        self.hosts = Hosts(self._transport)
+        self.url: str = self._transport.url
+        self.public_url: str = public_url.rstrip("/") + "/" if public_url else self.url
+        self.streamers: Streamers = Streamers(self._transport)
+        self.tokens: Tokens = Tokens(self._transport, self.public_url)
+        self.rooms: Rooms = Rooms(self._transport, self.tokens)
+        self.hosts: Hosts = Hosts(self._transport)
 
     def __enter__(self) -> Client:
         return self

@@ -64,7 +64,7 @@ class Recording:
     """A file that is written while the body of its `with` runs."""
 
     def __init__(self, stream: Mp4, path: Union[str, os.PathLike[str]]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._stream = stream
         self._stop = False
         self._file: Optional[IO[bytes]] = None

@@ -47,7 +47,7 @@ class Session:
     ) -> None:
         id = str(create["id"] if create is not None else id)
         self.id = id
-        self.clipboard = Clipboard(client, id)
+        self.clipboard: Clipboard = Clipboard(client, id)
         self._client = client
         self._transport = client._transport
         self._path = f"api/streamers/{segment(id)}"
