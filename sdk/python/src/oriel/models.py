@@ -141,6 +141,7 @@ class ClipboardBody:
 
 @dataclass(frozen=True)
 class ClipboardChangedEvent:
+
     type: Literal["clipboard-changed"]
     at: datetime
     """Time of the event."""
@@ -173,6 +174,7 @@ class ControlChange(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ControlEvent:
+
     mode: ControlMode
     """Whether all controllers steer, or one at a time."""
     requests: list[PeerId]
@@ -263,6 +265,7 @@ class CreateToken(_CreateToken, total=False):
 
 @dataclass(frozen=True)
 class CreatedEvent:
+
     type: Literal["created"]
     at: datetime
     """Time of the event."""
@@ -282,6 +285,7 @@ class CurrentApp:
 
 @dataclass(frozen=True)
 class DeletedEvent:
+
     type: Literal["deleted"]
     at: datetime
     """Time of the event."""
@@ -345,6 +349,7 @@ class DragInput(_DragInput, total=False):
 
 @dataclass(frozen=True)
 class EndedEvent:
+
     reason: str
     """The reason, with the last output of a command."""
     type: Literal["ended"]
@@ -623,6 +628,7 @@ class LogTail:
 
 @dataclass(frozen=True)
 class MissedEvent:
+
     type: Literal["missed"]
 
 
@@ -762,6 +768,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerChangedEvent:
+
     kind: PeerKind
     """The protocol by which it joined."""
     peer: PeerId
@@ -785,6 +792,7 @@ class PeerChangedEvent:
 
 @dataclass(frozen=True)
 class PeerJoinedEvent:
+
     kind: PeerKind
     """The protocol by which it joined."""
     peer: PeerId
@@ -808,6 +816,7 @@ class PeerJoinedEvent:
 
 @dataclass(frozen=True)
 class PeerLeftEvent:
+
     peer: PeerId
     """The id of the peer."""
     type: Literal["peer-left"]
@@ -1088,6 +1097,7 @@ class SourceList:
 
 @dataclass(frozen=True)
 class StateEvent:
+
     state: StreamerState
     """The state that it is in now."""
     type: Literal["state"]
@@ -1382,6 +1392,7 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowClosedEvent:
+
     type: Literal["window-closed"]
     window_id: int
     """Its id, as in `GET …/windows`."""
@@ -1401,6 +1412,7 @@ class WindowList:
 
 @dataclass(frozen=True)
 class WindowOpenedEvent:
+
     app: str
     """Name of its program."""
     title: str
@@ -1431,6 +1443,7 @@ class WindowSpec(_WindowSpec, total=False):
 
 @dataclass(frozen=True)
 class WindowTitledEvent:
+
     title: str
     """As its frame shows it."""
     type: Literal["window-titled"]
@@ -1446,22 +1459,7 @@ class WindowTitledEvent:
 AppRef = Union[int, str]
 
 # An action on a streamer.
-AuditAction = Literal[
-    "created",
-    "adopted",
-    "restarted",
-    "ended",
-    "stopped",
-    "deleted",
-    "joined",
-    "left",
-    "removed",
-    "role-changed",
-    "control-changed",
-    "lifetime-changed",
-    "token-issued",
-    "token-revoked",
-]
+AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked"]
 
 # A mouse button, 1..=9 as X counts: 1 left, 2 middle, 3 right, 4–7 wheel, 8 back, 9 forward.
 Button = int
@@ -1491,18 +1489,7 @@ CursorMode = Literal["client", "embedded"]
 Event = Union["StreamerEvent", "MissedEvent", Unknown]
 
 # Why a streamer ended, as it or its monitor says.
-ExitReason = Union[
-    "ExitReasonStopped",
-    "ExitReasonSourceFailed",
-    "ExitReasonSourceEnded",
-    "ExitReasonFinished",
-    "ExitReasonXServerDied",
-    "ExitReasonOutOfMemory",
-    "ExitReasonHung",
-    "ExitReasonFatal",
-    "ExitReasonUnknown",
-    Unknown,
-]
+ExitReason = Union["ExitReasonStopped", "ExitReasonSourceFailed", "ExitReasonSourceEnded", "ExitReasonFinished", "ExitReasonXServerDied", "ExitReasonOutOfMemory", "ExitReasonHung", "ExitReasonFatal", "ExitReasonUnknown", Unknown]
 
 # `session`, `kept`, or an absolute path that the configuration allows.
 Home = str
@@ -1514,18 +1501,7 @@ HostStage = Literal["asking", "launching", "negotiating", "waiting", "streaming"
 HostState = Literal["online", "offline"]
 
 # One command of `POST /api/streamers/{id}/input`, for programs that steer a session.
-InputCommand = Union[
-    "KeyInput",
-    "ChordInput",
-    "TextInput",
-    "PointerInput",
-    "MoveInput",
-    "DragInput",
-    "WaitInput",
-    "ClickInput",
-    "ButtonInput",
-    "WheelInput",
-]
+InputCommand = Union["KeyInput", "ChordInput", "TextInput", "PointerInput", "MoveInput", "DragInput", "WaitInput", "ClickInput", "ButtonInput", "WheelInput"]
 
 # What to do with a key or button.
 KeyAction = Literal["tap", "down", "up"]
@@ -1580,29 +1556,13 @@ SlotSource = Union[str, "SourceSpec"]
 SnapshotFormat = Literal["png", "jpeg"]
 
 # What produces media, by `type`.
-SourceSpec = Union[
-    "DesktopSpec", "TestSpec", "WindowSpec", "RtspSpec", "FfmpegSpec", "ExecSpec", "MoonlightSpec", "PublishSpec"
-]
+SourceSpec = Union["DesktopSpec", "TestSpec", "WindowSpec", "RtspSpec", "FfmpegSpec", "ExecSpec", "MoonlightSpec", "PublishSpec"]
 
 # Life of a source.
 SourceState = Literal["idle", "starting", "running", "offline"]
 
 # An event of a streamer.
-StreamerEvent = Union[
-    "ClipboardChangedEvent",
-    "ControlEvent",
-    "CreatedEvent",
-    "DeletedEvent",
-    "EndedEvent",
-    "PeerChangedEvent",
-    "PeerJoinedEvent",
-    "PeerLeftEvent",
-    "StateEvent",
-    "WindowClosedEvent",
-    "WindowOpenedEvent",
-    "WindowTitledEvent",
-    Unknown,
-]
+StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "DeletedEvent", "EndedEvent", "PeerChangedEvent", "PeerJoinedEvent", "PeerLeftEvent", "StateEvent", "WindowClosedEvent", "WindowOpenedEvent", "WindowTitledEvent", Unknown]
 
 # The name of a streamer: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
 StreamerId = str

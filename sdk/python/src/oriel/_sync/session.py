@@ -310,7 +310,9 @@ class Session:
             ]
         )
 
-    def scroll(self, dy: float = 0.0, dx: float = 0.0, *, x: Optional[float] = None, y: Optional[float] = None) -> None:
+    def scroll(
+        self, dy: float = 0.0, dx: float = 0.0, *, x: Optional[float] = None, y: Optional[float] = None
+    ) -> None:
         """Turns the wheel by so many notches: down and to the right if positive."""
         command: models.WheelInput = {"type": "wheel", "dy": dy, "dx": dx}
         at = _position(x, y)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .._options import SessionOptions
 
 
-def session(*, url: Optional[str] = None, token: Optional[str] = None, **options: Unpack[SessionOptions]) -> Session:
+def session(
+    *, url: Optional[str] = None, token: Optional[str] = None, **options: Unpack[SessionOptions]
+) -> Session:
     """A desktop that exists while the body of its `with` runs: `Client(url, token).session(…)`, whose client is closed, too.
 
         with oriel.session(width=1280, height=720, command=["xterm"]) as s:
