@@ -334,7 +334,8 @@ impl ResponseError for ApiError {
             ApiError::Access(Refused::Wrong | Refused::Expired | Refused::Revoked) => response
                 .insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"oriel\", error=\"invalid_token\"")),
             ApiError::WebSocket(_) => response.insert_header((header::UPGRADE, "websocket")),
-            ApiError::Limit(Exceeded::Requests | Exceeded::Snapshots) | ApiError::Ask(AskError::Busy) => {
+            ApiError::Limit(Exceeded::Requests | Exceeded::Snapshots)
+            | ApiError::Ask(AskError::Busy | AskError::Refused(RequestError { code: Code::Busy, .. })) => {
                 response.insert_header((header::RETRY_AFTER, "1"))
             }
             _ => &mut response,
@@ -437,6 +438,18 @@ mod tests {
         assert_eq!((problem.status, problem.code.as_str()), (400, "command_failed"));
         assert_eq!(problem.field.as_deref(), Some("source.command"));
         assert_eq!(problem.detail, "no program \"x\"");
+    }
+
+    #[test]
+    fn who_comes_too_often_is_told_when_to_come_again() {
+        for (error, seconds) in [
+            (ApiError::from(Exceeded::Logins), "10"),
+            (Exceeded::Snapshots.into(), "1"),
+            (AskError::Refused(RequestError::new(Code::Busy, "m")).into(), "1"),
+        ] {
+            let response = error.error_response();
+            assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), seconds, "{error:?}");
+        }
     }
 
     #[test]
