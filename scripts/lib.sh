@@ -23,7 +23,7 @@ packages_programs=(firefox-esr fluxbox icewm jwm libreoffice-writer mwm python3-
 packages_profile=(linux-perf)
 packages_package=(binutils dpkg-dev)
 packages_package_test=(curl mmdebstrap systemd)
-packages_image=(buildah crun mmdebstrap podman)
+packages_image=(buildah mmdebstrap podman runc)
 packages_monitoring=(prometheus)
 
 # need_packages NAME…: installs those that are missing; says so, and stops with the command to run where it may not.
