@@ -14,12 +14,17 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Packages by what they are for. Debian 12 names.
 packages_build=(ca-certificates cmake g++ libpulse-dev make nasm pkg-config)
 packages_session=(dbus-daemon ffmpeg pulseaudio x11-xkb-utils xkb-data xvfb)
-# Of the fonts for Chinese, Japanese and Korean, wqy-microhei is a small one: 2 MB to download, not 57.
-packages_demo=(fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-microhei openbox x11-apps x11-xserver-utils xfonts-base xterm)
+# What a desktop shows that is created without a command, and fonts. Of those for Chinese, Japanese and Korean, wqy-microhei is a small one: 2 MB to download, not 57.
+packages_desktop=(fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-microhei openbox x11-xserver-utils xfonts-base xterm)
+packages_demo=("${packages_desktop[@]}" x11-apps)
 packages_test=(chromium coturn curl gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good iproute2 nginx-light openssl procps psmisc python3-gi slirp4netns systemd x11-utils xdotool)
 # Programs that sessions are tried with: a second browser and an office (170 MB to download), window managers that differ, and a game's library (9 MB).
 packages_programs=(firefox-esr fluxbox icewm jwm libreoffice-writer mwm python3-pygame twm)
 packages_profile=(linux-perf)
+packages_package=(binutils dpkg-dev)
+packages_package_test=(curl mmdebstrap systemd)
+packages_image=(buildah mmdebstrap podman runc)
+packages_monitoring=(prometheus)
 
 # need_packages NAME…: installs those that are missing; says so, and stops with the command to run where it may not.
 need_packages() {
@@ -109,4 +114,25 @@ end_test_server() {
     wait "$server" 2>/dev/null || true
   fi
   rm -rf "$work"
+}
+
+# debian_base: makes $target_dir/debian/base.tar, what apt needs and nothing else, unless it is there and younger than a week.
+debian_base() {
+  base_tar=$target_dir/debian/base.tar
+  [ -z "$(find "$base_tar" -mtime -7 2>/dev/null)" ] || return 0
+  mkdir -p "$target_dir/debian"
+  mmdebstrap --quiet --variant=apt --include=ca-certificates bookworm "$base_tar.new"
+  mv "$base_tar.new" "$base_tar"
+}
+
+# debian_root DIR: a root directory with that, and with what programs expect of a running system.
+debian_root() {
+  local dir=$1
+  debian_base
+  mkdir "$dir"
+  tar -xf "$base_tar" -C "$dir" --exclude='./dev/*'
+  mount --bind "$dir" "$dir"
+  mount -t proc proc "$dir/proc"
+  mount --rbind --make-rslave /dev "$dir/dev"
+  cp --dereference /etc/resolv.conf "$dir/etc/resolv.conf"
 }

@@ -1,4 +1,4 @@
-//! `scripts/install` into a folder, and the unit that it puts there.
+//! The Debian package of `scripts/package`, and its unit.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
@@ -14,18 +14,25 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn install(root: &Path, more: &[&str]) -> String {
+/// Makes the package of the programs that the tests run, and unpacks it into `root`.
+fn unpack(dir: &Path, root: &Path) {
     let programs = binary("web-server");
-    let output = Command::new(repository().join("scripts/install"))
-        .arg("--root")
-        .arg(root)
+    let output = Command::new(repository().join("scripts/package"))
+        .arg("--out")
+        .arg(dir)
         .arg("--bin-dir")
         .arg(programs.parent().unwrap())
-        .args(more)
+        .args(["--version", "1.2.3"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let package = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("oriel_1.2.3_"))
+        .expect("a package of that version");
+    let output = Command::new("dpkg-deb").arg("-x").arg(package).arg(root).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Every file and folder below `root` with its mode.
@@ -44,40 +51,53 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, u32> {
     found
 }
 
+/// `scripts/package-test` installs it on a clean Debian; this is what can be seen without root and without a network.
 #[test]
-fn everything_is_put_in_place_and_installing_again_changes_no_configuration() {
+fn the_package_has_everything_and_its_configuration_is_one_that_the_server_takes() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
-    let told = install(&root, &["--dry-run"]);
-    assert!(told.contains("etc/systemd/system/oriel.service"), "{told}");
-    assert!(!root.exists(), "a dry run does nothing");
-
-    install(&root, &[]);
-    let first = tree(&root);
+    unpack(dir.path(), &root);
+    let found = tree(&root);
     for (path, mode) in [
-        ("usr/local/lib/oriel/web-server", 0o755),
-        ("usr/local/lib/oriel/streamer", 0o755),
-        ("usr/local/lib/oriel/streamer-helper", 0o755),
+        ("usr/lib/oriel/web-server", 0o755),
+        ("usr/lib/oriel/streamer", 0o755),
+        ("usr/lib/oriel/streamer-helper", 0o755),
+        ("usr/lib/oriel/make-secret", 0o755),
+        ("usr/lib/systemd/system/oriel.service", 0o644),
+        ("usr/share/oriel/alerts.yaml", 0o644),
+        ("usr/share/doc/oriel/copyright", 0o644),
+        ("usr/share/doc/oriel/examples/oriel.example.yaml", 0o644),
+        ("usr/share/man/man8/oriel-web-server.8.gz", 0o644),
         ("etc/oriel/oriel.yaml", 0o640),
-        ("etc/oriel/oriel.example.yaml", 0o644),
-        ("etc/systemd/system/oriel.service", 0o644),
-        ("var/lib/oriel", 0o700),
     ] {
-        assert_eq!(first.get(Path::new(path)), Some(&mode), "{path}: {first:?}");
+        assert_eq!(found.get(Path::new(path)), Some(&mode), "{path}: {found:?}");
     }
-    let config = root.join("etc/oriel/oriel.yaml");
-    let checked = Command::new(root.join("usr/local/lib/oriel/web-server"))
-        .arg("check-config")
-        .arg("--config")
-        .arg(&config)
-        .output()
-        .unwrap();
-    assert!(checked.status.success(), "{checked:?}");
+    assert!(!root.join("etc/oriel/admin-secret").exists(), "each machine makes its own");
 
-    fs::write(&config, "max_peers: 7\n").unwrap();
-    install(&root, &[]);
-    assert_eq!(fs::read_to_string(&config).unwrap(), "max_peers: 7\n");
-    assert_eq!(tree(&root), first);
+    let secret = dir.path().join("secret");
+    let make = || {
+        let output = Command::new(root.join("usr/lib/oriel/make-secret")).arg(&secret).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        fs::read_to_string(&secret).unwrap()
+    };
+    let made = make();
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(made.trim_end().len(), 64);
+    assert_eq!(make(), made, "one that is there stays");
+    let check = |secret: &Path| {
+        Command::new(root.join("usr/lib/oriel/web-server"))
+            .arg("check-config")
+            .arg("--config")
+            .arg(root.join("etc/oriel/oriel.yaml"))
+            .arg("--admin-secret-file")
+            .arg(secret)
+            .output()
+            .unwrap()
+    };
+    let checked = check(&secret);
+    assert!(checked.status.success(), "{checked:?}");
+    let checked = check(&dir.path().join("absent"));
+    assert_eq!(checked.status.code(), Some(2), "it is the secret that is read: {checked:?}");
 }
 
 #[test]
@@ -100,7 +120,7 @@ fn the_unit_is_one_that_systemd_takes() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     // The program must be there.
-    let there = unit.replace("/usr/local/lib/oriel/web-server", binary("web-server").to_str().unwrap());
+    let there = unit.replace("/usr/lib/oriel/web-server", binary("web-server").to_str().unwrap());
     let (good, said) = verify(&there);
     assert!(good && !said.contains("oriel.service:"), "{said}");
     let (_, said) = verify(&there.replace("KillMode=process", "KillMode=sometimes"));

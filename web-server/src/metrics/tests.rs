@@ -129,3 +129,17 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), panels.len(), "panels have ids of their own");
 }
+
+#[test]
+fn every_alert_rule_is_about_metrics_that_there_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts.yaml");
+    let rules = std::fs::read_to_string(path).unwrap();
+    let text = busy().text(vec![streamer("desk")], false);
+    let there = names(&text);
+    let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let asked: BTreeSet<_> = rules.split(word).filter(|word| word.starts_with("oriel_")).collect();
+    assert!(asked.len() > 5, "{asked:?}");
+    for metric in asked {
+        assert!(there.contains(metric), "{metric} does not exist");
+    }
+}
