@@ -57,7 +57,7 @@ await api.revokeToken(id, tokenId);
 await refused(guest.streamer(id), 401, "unauthorized");
 
 // Errors name the field and the reason.
-const field = await refused(api.resize(id, { width: 1, height: 1 }), 422, "invalid_field");
+const field = await refused(api.resize(id, { width: 1, height: 1 }), 400, "invalid_field");
 assert.match(field ?? "", /width/);
 await refused(api.streamer("nobody"), 404, "streamer_not_found");
 
