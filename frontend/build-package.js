@@ -8,6 +8,7 @@
 
 import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import process from "node:process";
 import ts from "typescript";
 
 const root = join(import.meta.dirname, "..");

@@ -58,12 +58,12 @@ export function Desktop(props: DesktopProps) {
   const { server, session, token, displayName, slot = 0, readOnly = false, autoFocus = false } = props;
   const { keyboardMode = "physical", touchMode = "mouse", label = session } = props;
   const [muted, setMuted] = useState(props.muted ?? true);
-  const [video, setVideo] = useState<HTMLVideoElement | null>(null);
+  const picture = useRef<HTMLVideoElement>(null);
   const [shown, setShown] = useState<MediaStream | null>(null);
   const { client, state, slots, streamsKnown, inputOpen, control } = useDesktop(server, session, { token, displayName });
   const view = slots.get(slot) ?? null;
   const stream = view?.stream ?? null;
-  const { focused, offered, takeOffered } = useInput(client, video, { ...props, slot, readOnly, autoFocus, keyboardMode, touchMode });
+  const { focused, offered, takeOffered } = useInput(client, picture, { ...props, slot, readOnly, autoFocus, keyboardMode, touchMode });
 
   const latest = useLatest(props);
   useEffect(() => {
@@ -73,17 +73,20 @@ export function Desktop(props: DesktopProps) {
     latest.current.onState?.(state);
   }, [state, latest]);
   useEffect(() => {
-    if (video === null || stream === null) return;
-    video.muted = muted;
-    void playStream(video, stream).then((playing) => {
+    const element = picture.current;
+    if (element === null || stream === null) return;
+    element.muted = muted;
+    void playStream(element, stream).then((playing) => {
       if (!muted && playing === "muted") setMuted(true);
     });
-  }, [video, stream, muted]);
+  }, [picture, stream, muted]);
 
-  const text = describe(state, shown !== null && shown === stream, streamsKnown && view?.info == null);
-  const hasSound = view?.info?.audioMid != null;
+  const info = view?.info ?? null;
+  const text = describe(state, shown !== null && shown === stream, streamsKnown && info === null);
+  const hasSound = info !== null && info.audioMid !== null;
   const mayAsk = client?.role === "controller" && control.mode === "exclusive" && !client.inControl;
-  const asked = client?.peerId != null && control.requests.includes(client.peerId);
+  const peerId = client?.peerId ?? null;
+  const asked = peerId !== null && control.requests.includes(peerId);
   const ended = state.kind === "ended";
   return (
     <div
@@ -95,7 +98,7 @@ export function Desktop(props: DesktopProps) {
       {/* The cursor and the field for the keyboard are put in here beside the video. */}
       <div className="oriel-surface">
         <video
-          ref={setVideo}
+          ref={picture}
           muted
           autoPlay
           playsInline
@@ -158,12 +161,13 @@ type InputProps = Pick<DesktopProps, "onFocusChange"> &
   Required<Pick<DesktopProps, "slot" | "readOnly" | "autoFocus" | "keyboardMode" | "touchMode">>;
 
 /** Steers with the element that shows the session, while it is there. */
-function useInput(client: OrielClient | null, video: HTMLVideoElement | null, props: InputProps) {
+function useInput(client: OrielClient | null, picture: { readonly current: HTMLVideoElement | null }, props: InputProps) {
   const { slot, readOnly, keyboardMode, touchMode } = props;
   const [focused, setFocused] = useState(false);
   const [offered, setOffered] = useState<ClipboardCopy | null>(null);
   const latest = useLatest(props);
   useEffect(() => {
+    const video = picture.current;
     if (client === null || video === null || readOnly) return undefined;
     const input: InputController = client.attachInput(video, { slot, keyboardMode, touchMode });
     const focusIfIdle = (open: boolean): void => {
@@ -188,7 +192,7 @@ function useInput(client: OrielClient | null, video: HTMLVideoElement | null, pr
       setFocused(false);
       setOffered(null);
     };
-  }, [client, video, slot, readOnly, keyboardMode, touchMode, latest]);
+  }, [client, picture, slot, readOnly, keyboardMode, touchMode, latest]);
 
   const takeOffered = (): void => {
     if (client === null || offered === null) return;

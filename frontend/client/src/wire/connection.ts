@@ -12,6 +12,7 @@ import type { Counters } from "../peer/stats";
 import { webSocketUrl } from "../signaling/socket";
 import { decodableCodecs } from "./codecs";
 import type { SlotDecoder } from "./decoders";
+import type * as DecodingModule from "./decoding";
 import type { WireChannel } from "./framing";
 
 export type WireEvents = {
@@ -49,7 +50,7 @@ const ACKNOWLEDGE_MS = 40;
 /** With more pictures than this waiting to be decoded, what has come is not acknowledged: the streamer pauses. */
 const MOST_WAITING = 6;
 
-type Decoding = typeof import("./decoding");
+type Decoding = typeof DecodingModule;
 
 let loading: Promise<Decoding> | undefined;
 
