@@ -4,7 +4,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
-const PACKAGES = { "@oriel/client": "client/src/index.ts", "@oriel/react": "react/src/index.ts" };
+const PACKAGES = {
+  "@oriel/client": "client/src/index.ts",
+  "@oriel/client/api": "client/src/rest.ts",
+  "@oriel/client/multistream": "client/src/multistream/index.ts",
+  "@oriel/react": "react/src/index.ts",
+};
 
 function sources(dir) {
   return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {

@@ -42,6 +42,8 @@ const precompressed: Plugin = {
 export default defineConfig({
   // Relative, so that the pages work below any path that a proxy puts before them.
   base: "./",
+  // Our packages from their sources; others get them built.
+  resolve: { tsconfigPaths: true },
   plugins: [react(), viewerRoute, precompressed],
   build: {
     target: "es2022",

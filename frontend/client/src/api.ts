@@ -10,11 +10,13 @@ import type {
   Control,
   ControlChange,
   CreateRoom,
+  CreateStreamer,
   CreateToken,
   Host,
   HostApp,
   HostAppList,
   HostList,
+  InputCommand,
   LogTail,
   PairStarted,
   Problem,
@@ -25,7 +27,9 @@ import type {
   SourceList,
   SourceSpec,
   Streamer,
+  StreamerEvent,
   StreamerList,
+  StreamerPatch,
   StreamInfo,
   StreamList,
   Token,
@@ -42,7 +46,7 @@ export function readToken(source: TokenSource): string | null {
 }
 
 /** The body of `POST …/tokens`. */
-export type TokenRequest = Pick<CreateToken, "role"> & { readonly expires_in_s?: number };
+export type TokenRequest = Pick<CreateToken, "role"> & Partial<CreateToken>;
 
 /** The body of `PUT …/control`; absent fields stay as they are. */
 export type ControlRequest = Partial<ControlChange>;
@@ -54,9 +58,13 @@ export type CallOptions = {
 };
 
 /** The body of `POST /api/streamers`; fields with a default may be omitted. */
-export type CreateRequest = {
-  readonly id?: string;
+export type CreateRequest = Partial<
+  Omit<CreateStreamer, "source" | "sources" | "restart" | "share" | "slots">
+> & {
+  /** Slots negotiated with every peer, 1 to 16. */
   readonly slots?: number;
+  /** Whether and when it is started again after it has ended by itself. */
+  readonly restart?: Partial<CreateStreamer["restart"]>;
   /** The main source of the session; a streamer of cameras has none. */
   readonly source?: SourceRequest;
   /** Further sources by name. */
@@ -64,6 +72,24 @@ export type CreateRequest = {
   /** Show the main source in slot 0 from the start. */
   readonly share?: boolean;
 };
+
+export type CreateOptions = CallOptions & {
+  /** `running`: answer when its source runs, or has failed. Default: at once. */
+  readonly wait?: "running";
+};
+
+/** A command of `POST …/input`; fields with a default may be omitted. */
+export type InputEvent = InputEventOf<InputCommand>;
+type WithDefault = "action" | "hold_ms" | "button" | "count" | "duration_ms" | "dx" | "dy";
+type InputEventOf<C> = C extends unknown ? Omit<C, WithDefault> & Partial<Pick<C, WithDefault & keyof C>> : never;
+
+export type InputOptions = CallOptions & {
+  /** Whose source gets it. Default: 0. */
+  readonly slot?: number;
+};
+
+/** What `GET …/events` tells; `missed`: events before this one are lost, ask for the present state. */
+export type ApiEvent = StreamerEvent | { readonly type: "missed" };
 
 /** A source; fields with a default may be omitted. */
 export type SourceRequest = SourceRequestOf<SourceSpec>;
@@ -106,11 +132,11 @@ export class Api {
   readonly #token: TokenSource;
 
   /**
-   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`.
+   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. In a page, its own base when absent.
    * @param token shown with every request, where the server asks for one.
    */
-  constructor(baseUrl: string | URL = document.baseURI, token: TokenSource = null) {
-    this.#base = new URL(".", baseUrl);
+  constructor(baseUrl?: string | URL, token: TokenSource = null) {
+    this.#base = new URL(".", baseUrl ?? document.baseURI);
     this.#token = token;
   }
 
@@ -123,8 +149,48 @@ export class Api {
     return (await this.#json("GET", streamerPath(id), undefined, options)) as Streamer;
   }
 
-  async create(request: CreateRequest, options: CallOptions = {}): Promise<Streamer> {
-    return (await this.#json("POST", "api/streamers", request, options)) as Streamer;
+  async create(request: CreateRequest, options: CreateOptions = {}): Promise<Streamer> {
+    const query = options.wait === undefined ? "" : `?wait=${options.wait}`;
+    return (await this.#json("POST", `api/streamers${query}`, request, options)) as Streamer;
+  }
+
+  /** Changes a streamer's lifetime; absent fields stay as they are. */
+  async update(id: string, patch: StreamerPatch, options: CallOptions = {}): Promise<Streamer> {
+    return (await this.#json("PATCH", streamerPath(id), patch, options)) as Streamer;
+  }
+
+  /** Types, clicks and moves, in this order; resolves when all of it has been carried out. */
+  async input(id: string, events: readonly InputEvent[], options: InputOptions = {}): Promise<void> {
+    const { slot = 0 } = options;
+    await this.#json("POST", `${streamerPath(id)}/input`, { slot, events }, options);
+  }
+
+  /**
+   * What happens from the call on, until the streamer is deleted, the connection ends or `signal` aborts.
+   * @param id of one streamer; null: of all, for admins.
+   */
+  async *events(id: string | null, options: CallOptions = {}): AsyncGenerator<ApiEvent, void, undefined> {
+    const path = id === null ? "api/events" : `${streamerPath(id)}/events`;
+    const { body } = await this.#fetch("GET", path, undefined, options);
+    if (body === null) return;
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        text += decoder.decode(value, { stream: true });
+        const lines = text.split("\n");
+        text = lines.pop() ?? "";
+        // The type is in the data as well, and the data is one line.
+        for (const line of lines) {
+          if (line.startsWith("data:")) yield JSON.parse(line.slice(5)) as ApiEvent;
+        }
+      }
+    } finally {
+      await reader.cancel().catch(() => undefined);
+    }
   }
 
   async remove(id: string, options: CallOptions = {}): Promise<void> {

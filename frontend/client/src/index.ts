@@ -1,5 +1,6 @@
 /**
- * Oriel's browser SDK: watch and steer sessions, without a framework.
+ * Oriel's browser SDK: watch and steer sessions, without a framework. `@oriel/client/api` is the REST API alone, also for Node;
+ * `@oriel/client/multistream` shows many streams over one connection.
  *
  * ```ts
  * const client = new OrielClient({ streamerId: "demo" });
@@ -9,40 +10,15 @@
  * ```
  */
 
-export {
-  type AddHostRequest,
-  Api,
-  type CallOptions,
-  type ControlRequest,
-  type CreateRequest,
-  type RoomRequest,
-  type SlotRequest,
-  type SizeRequest,
-  type SnapshotOptions,
-  type SourceRequest,
-  type TokenRequest,
-  type TokenSource,
-} from "./api";
+export * from "./rest";
 export { OrielClient, type ClientOptions } from "./client";
-export { OrielError, ProblemError, type ErrorReason } from "./errors";
+export { OrielError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
-export type * from "./generated";
 export { type ClipboardCopy, type ClipboardOutcome, copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
 export type { TouchMode } from "./input/pointer";
-export {
-  ALL_SLOTS,
-  type AudioMode,
-  isHeard,
-  multiSocketUrl,
-  MultiStreamClient,
-  type MultiStreamEvents,
-  type MultiStreamOptions,
-  type SlotConfig,
-  type SlotStatus,
-} from "./multistream";
 export { type Playing, playStream } from "./play";
 export type { Negotiation } from "./link";
 export type { SeenStream, SlotEvent } from "./peer/slots";

@@ -30,8 +30,8 @@ import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
 import { type Counters, readCounters } from "./peer/stats";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
-import { WireConnection } from "./wire/connection";
-import { decodableCodecs, hasWebCodecs } from "./wire/decoders";
+import { decodableCodecs, hasWebCodecs } from "./wire/codecs";
+import { loadDecoding, WireConnection } from "./wire/connection";
 
 export type LinkEvents = {
   /** Every message of the server, after the link itself has handled it. */
@@ -252,6 +252,7 @@ export class Link extends Emitter<LinkEvents> {
   #answer(offer: string): void {
     const peer = this.#peer;
     if (peer === null) return;
+    const { iceTransportPolicy } = this.#options;
     mark("offer");
     this.#offers += 1;
     this.emit("offered", undefined);
@@ -263,8 +264,11 @@ export class Link extends Emitter<LinkEvents> {
     const beside = (): void => {
       if (peer !== this.#peer || peer.usable) return;
       clearTimeout(this.#wireTimer);
-      // Known when it is needed.
-      void decodableCodecs();
+      // Known and there when it is needed: a network that lets no media through may let no script through later.
+      if (iceTransportPolicy !== "relay" && hasWebCodecs()) {
+        void decodableCodecs();
+        loadDecoding().catch(() => undefined);
+      }
       this.#wireTimer = setTimeout(() => {
         if (!peer.usable) this.#openWire();
       }, HEAD_START_MS);

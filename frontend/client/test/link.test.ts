@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Link } from "../src/link";
+import { loadDecoding } from "../src/wire/connection";
 
 class FakeSocket {
   static readonly OPEN = 1;
@@ -161,6 +162,8 @@ const WELCOME = {
   protocol: 1,
 };
 
+// Loading takes real time, and time stands still in the tests.
+beforeAll(() => loadDecoding());
 beforeEach(() => {
   vi.useFakeTimers();
   FakeSocket.all = [];

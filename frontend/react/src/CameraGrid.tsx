@@ -1,4 +1,5 @@
-import { type AudioMode, isHeard, type MultiStreamClient, type SlotStatus, type TokenSource } from "@oriel/client";
+import type { TokenSource } from "@oriel/client";
+import { type AudioMode, isHeard, type MultiStreamClient, type SlotStatus } from "@oriel/client/multistream";
 import {
   type CSSProperties,
   type DragEvent,

@@ -1,4 +1,5 @@
-import { type MultiStreamClient, playStream } from "@oriel/client";
+import { playStream } from "@oriel/client";
+import type { MultiStreamClient } from "@oriel/client/multistream";
 import { useEffect, useRef } from "react";
 
 type StreamVideoProps = {

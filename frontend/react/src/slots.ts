@@ -1,6 +1,7 @@
 /** The slots of a grid, as plain data. Pure. */
 
-import type { SlotConfig, SlotState, SlotStatus } from "@oriel/client";
+import type { SlotState } from "@oriel/client";
+import type { SlotConfig, SlotStatus } from "@oriel/client/multistream";
 
 /** A stream by its name, or with options. */
 export type GridSlot =

@@ -1,12 +1,7 @@
 /** React's view of a multistream session: one connection that lives as long as the component. */
 
-import {
-  type ClientState,
-  MultiStreamClient,
-  OrielError,
-  type SlotStatus,
-  type TokenSource,
-} from "@oriel/client";
+import { type ClientState, OrielError, type TokenSource } from "@oriel/client";
+import { MultiStreamClient, type SlotStatus } from "@oriel/client/multistream";
 import { useEffect, useRef, useState } from "react";
 import { changedTiles, configsOf, type Tile } from "./slots";
 

@@ -1,19 +1,14 @@
-/** Pages with many streams over one connection: the grid, the page for frames, and the example in React. */
+/** Pages with many streams over one connection: the grid, and the page for frames. */
 
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
-import { cleanUp } from "./support/cleanup.js";
-import { ended, Server } from "./support/server.js";
+import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
 /** Streams and the widths that tell them apart. */
 const WIDTHS: Readonly<Record<string, number>> = { a: 320, b: 336, c: 352, d: 368, e: 384, f: 400 };
-const FRONTEND = resolve(import.meta.dirname, "../../../frontend");
 
 let server: Server;
 let browser: Browser;
@@ -181,30 +176,3 @@ test("one stream can be shown in frames of other sites, and the other pages cann
   await until("silence", async () => (await video())?.muted === true);
   await page.context().close();
 });
-
-test("the example in React compiles, and shows its cameras", async () => {
-  const out = join(server.dir, "example");
-  const vite = join(FRONTEND, "node_modules/.bin/vite");
-  const example = join(FRONTEND, "react/example");
-  execFileSync(vite, ["build", example, "--outDir", out, "--emptyOutDir", "--logLevel", "warn"], { cwd: FRONTEND });
-  const child = spawn(vite, ["preview", example, "--outDir", out, "--host", "127.0.0.1", "--port", "0"], {
-    cwd: FRONTEND,
-    env: { ...process.env, ORIEL_SERVER: server.url, NO_COLOR: "1" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  cleanUp(() => ended(child, "SIGTERM"));
-  const page = await openPage(browser, `${await urlOf(child)}?streams=a,f`);
-  await page.waitForSelector("[data-testid=tile-1]");
-  await presents(page, "a", "f");
-  await page.context().close();
-});
-
-/** Where the preview says that it is. */
-async function urlOf(child: ChildProcess): Promise<string> {
-  assert.ok(child.stdout !== null);
-  for await (const line of createInterface(child.stdout)) {
-    const url = /http:\/\/127\.0\.0\.1:\d+\//.exec(line)?.[0];
-    if (url !== undefined) return url;
-  }
-  throw new Error("the preview did not start");
-}

@@ -2,6 +2,9 @@
  * Many streams over one connection.
  *
  * ```ts
+ * import { playStream } from "@oriel/client";
+ * import { MultiStreamClient } from "@oriel/client/multistream";
+ *
  * const client = new MultiStreamClient(location.href);
  * await client.connect([{ slot: 0, stream: "camera1" }, { slot: 1, stream: "camera2", quality: "360p" }], console.log);
  * await playStream(video, client.stream(0));

@@ -10,8 +10,10 @@ import { parseGeneral } from "../peer/connection";
 import type { NegotiatedTrack } from "../peer/slots";
 import type { Counters } from "../peer/stats";
 import { webSocketUrl } from "../signaling/socket";
-import { decodableCodecs, SlotDecoder } from "./decoders";
-import { messageFrame, readFrame, receivedFrame, type WireChannel } from "./framing";
+import { decodableCodecs } from "./codecs";
+import type { SlotDecoder } from "./decoders";
+import type * as DecodingModule from "./decoding";
+import type { WireChannel } from "./framing";
 
 export type WireEvents = {
   /** The streamer has taken it: messages can be sent. */
@@ -48,6 +50,19 @@ const ACKNOWLEDGE_MS = 40;
 /** With more pictures than this waiting to be decoded, what has come is not acknowledged: the streamer pauses. */
 const MOST_WAITING = 6;
 
+type Decoding = typeof DecodingModule;
+
+let loading: Promise<Decoding> | undefined;
+
+/** Loads the decoders. A failure is forgotten, so that the next attempt loads them again. */
+export function loadDecoding(): Promise<Decoding> {
+  loading ??= import("./decoding").catch((error: unknown) => {
+    loading = undefined;
+    throw error;
+  });
+  return loading;
+}
+
 /** Where a streamer's media socket is, below the root of the web-server. */
 export function mediaSocketUrl(baseUrl: string | URL, streamerId: string): URL {
   return webSocketUrl(baseUrl, `api/streamers/${encodeURIComponent(streamerId)}/media`);
@@ -56,6 +71,8 @@ export function mediaSocketUrl(baseUrl: string | URL, streamerId: string): URL {
 export class WireConnection extends Emitter<WireEvents> {
   readonly #options: WireOptions;
   readonly #decoders = new Map<number, SlotDecoder>();
+  /** Null until it is loaded, which is before the socket is opened. */
+  #decoding: Decoding | null = null;
   #socket: WebSocket | null = null;
   #attached = false;
   #flowing = false;
@@ -142,6 +159,15 @@ export class WireConnection extends Emitter<WireEvents> {
   async #open(): Promise<void> {
     const { baseUrl, streamerId, peerId, resumeToken, token } = this.#options;
     const codecs = await decodableCodecs();
+    try {
+      this.#decoding = await loadDecoding();
+    } catch {
+      // The network is bad, or the page is older than what is served: the owner may try again.
+      if (this.#closed) return;
+      this.close();
+      this.emit("closed", { refused: false });
+      return;
+    }
     if (this.#closed) return;
     const attach: AttachMedia = { peerId, resumeToken, codecs: [...codecs], ...(token === null ? {} : { token }) };
     const socket = new WebSocket(mediaSocketUrl(baseUrl, streamerId), MEDIA_SUBPROTOCOL);
@@ -161,22 +187,24 @@ export class WireConnection extends Emitter<WireEvents> {
   }
 
   #receive(bytes: ArrayBuffer): void {
+    const decoding = this.#decoding;
+    if (decoding === null) return;
     this.#received += bytes.byteLength;
-    const frame = readFrame(bytes);
+    const frame = decoding.readFrame(bytes);
     switch (frame?.kind) {
       case "attached":
         this.#attached = true;
         this.emit("attached", undefined);
         break;
       case "picture":
-        this.#decoder(frame.slot).picture(frame);
+        this.#decoder(decoding, frame.slot).picture(frame);
         if (!this.#flowing) {
           this.#flowing = true;
           this.emit("flowing", undefined);
         }
         break;
       case "sound":
-        this.#decoder(frame.slot).sound(frame);
+        this.#decoder(decoding, frame.slot).sound(frame);
         break;
       case "message": {
         const message = frame.channel === "general" ? parseGeneral(frame.text) : null;
@@ -186,29 +214,29 @@ export class WireConnection extends Emitter<WireEvents> {
       case undefined:
         break;
     }
-    this.#acknowledge(frame?.kind !== "sound");
+    this.#acknowledge(decoding, frame?.kind !== "sound");
   }
 
   /** Tells the streamer what has come, unless more waits to be decoded than is good. */
-  #acknowledge(atOnce: boolean): void {
+  #acknowledge(decoding: Decoding, atOnce: boolean): void {
     if (this.#closed || this.#received === this.#acknowledged) return;
     if ([...this.#decoders.values()].some(({ waiting }) => waiting > MOST_WAITING)) return;
     const now = performance.now();
     if (!atOnce && now - this.#acknowledgedAt < ACKNOWLEDGE_MS) return;
     this.#acknowledgedAt = now;
     this.#acknowledged = this.#received;
-    this.#socket?.send(receivedFrame(this.#received));
+    this.#socket?.send(decoding.receivedFrame(this.#received));
   }
 
-  #decoder(slot: number): SlotDecoder {
+  #decoder(decoding: Decoding, slot: number): SlotDecoder {
     const known = this.#decoders.get(slot);
     if (known !== undefined) return known;
-    const decoder = new SlotDecoder({
+    const decoder = new decoding.SlotDecoder({
       needKeyframe: () => {
         this.emit("need-keyframe", { slot });
       },
       drained: () => {
-        this.#acknowledge(true);
+        this.#acknowledge(decoding, true);
       },
     });
     this.#decoders.set(slot, decoder);
@@ -228,9 +256,10 @@ export class WireConnection extends Emitter<WireEvents> {
 
   #send(channel: WireChannel, message: unknown, backlog: number): boolean {
     const socket = this.#socket;
-    if (socket === null || !this.inputOpen || socket.readyState !== WebSocket.OPEN) return false;
+    const decoding = this.#decoding;
+    if (socket === null || decoding === null || !this.inputOpen || socket.readyState !== WebSocket.OPEN) return false;
     if (socket.bufferedAmount > backlog) return false;
-    socket.send(messageFrame(channel, JSON.stringify(message)));
+    socket.send(decoding.messageFrame(channel, JSON.stringify(message)));
     return true;
   }
 }
