@@ -68,8 +68,7 @@ export function useFreeArea(element: HTMLElement | null, input: InputController 
       const covered = full - viewport.height > KEYBOARD_PX;
       if (seen && !covered && input !== null) close(input);
       seen = covered;
-      element.style.height = covered ? `${viewport.height}px` : "";
-      element.style.top = covered ? `${viewport.offsetTop}px` : "";
+      place(element, covered ? viewport : null);
     };
     fit();
     viewport.addEventListener("resize", fit);
@@ -77,10 +76,15 @@ export function useFreeArea(element: HTMLElement | null, input: InputController 
     return () => {
       viewport.removeEventListener("resize", fit);
       viewport.removeEventListener("scroll", fit);
-      element.style.height = "";
-      element.style.top = "";
+      place(element, null);
     };
   }, [element, input, open]);
+}
+
+/** Null: the whole window. */
+function place(element: HTMLElement, free: VisualViewport | null): void {
+  element.style.height = free === null ? "" : `${free.height}px`;
+  element.style.top = free === null ? "" : `${free.offsetTop}px`;
 }
 
 /** Keeps the screen of a phone on while something is watched. Browsers take the lock when the page is hidden; it is asked for again. */
