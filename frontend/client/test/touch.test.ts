@@ -125,6 +125,14 @@ describe("gestures", () => {
     expect(hand.done.at(-1)?.type).toBe("press");
   });
 
+  it("fingers that stop what goes on scrolling can pinch at once", () => {
+    const hand = new Hand().down(1, 100, 300).down(2, 160, 300);
+    for (let y = 290; y >= 200; y -= 10) hand.wait(10).move(1, 100, y).move(2, 160, y);
+    hand.up(1, 100, 200).up(2, 160, 200).wait(50);
+    hand.down(3, 150, 100).down(4, 250, 100).move(3, 100, 100).move(4, 300, 100);
+    expect(hand.done.at(-1)?.type).toBe("pinch");
+  });
+
   it("two fingers that move apart enlarge around their middle", () => {
     const hand = new Hand().down(1, 150, 100).down(2, 250, 100).move(1, 125, 100).move(2, 275, 100).move(1, 100, 100).move(2, 300, 100);
     const factor = hand.done.reduce((product, action) => product * (action.type === "pinch" ? action.factor : 1), 1);

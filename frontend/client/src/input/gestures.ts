@@ -90,6 +90,8 @@ type State =
   | { readonly kind: "scrolling"; readonly last: Point; readonly samples: readonly Sample[] }
   | { readonly kind: "pinching"; readonly last: Pair }
   | { readonly kind: "coasting"; readonly speed: Speed; readonly at: number }
+  /** The finger has stopped what coasted: that was its tap. It may still slide, and another may join it. */
+  | { readonly kind: "stopped"; readonly start: Point }
   /** What these fingers meant is done. */
   | { readonly kind: "spent" };
 
@@ -178,9 +180,10 @@ export class Gestures {
         return [{ type: "release", at: state.at }];
       // As everywhere: a touch stops what coasts, and is no tap.
       case "coasting":
-        this.#state = SPENT;
+        this.#state = { kind: "stopped", start: at };
         return [];
       case "one":
+      case "stopped":
       case "sliding":
         this.#state = { kind: "several", since: now, most: this.#fingers.size, start: this.#pair() };
         return [];
@@ -204,6 +207,7 @@ export class Gestures {
     const state = this.#state;
     switch (state.kind) {
       case "one":
+      case "stopped":
         if (distance(state.start, at) <= SLOP_PX) return [];
         this.#state = { kind: "sliding", finger, last: at };
         return [{ type: "slide", at, dx: at.x - state.start.x, dy: at.y - state.start.y }];
@@ -262,6 +266,7 @@ export class Gestures {
       case "one":
         this.#state = { kind: "tapped", at: state.start, until: now + AGAIN_MS };
         return [{ type: "press", at: state.start }];
+      case "stopped":
       case "sliding":
         this.#state = SPENT;
         return [];
