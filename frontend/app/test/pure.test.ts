@@ -5,7 +5,7 @@ import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { sessionOf, splitToken } from "../src/token";
-import { bitrate, duration, milliseconds } from "../src/ui/format";
+import { bitrate, duration, milliseconds, rate } from "../src/ui/format";
 import {
   arrange,
   type Arrangement,
@@ -269,5 +269,11 @@ describe("figures", () => {
     ]);
     expect([bitrate(830_400), bitrate(2_412_000)]).toEqual(["830 kbit/s", "2.4 Mbit/s"]);
     expect([milliseconds(null), milliseconds(12.34)]).toEqual(["–", "12.3 ms"]);
+  });
+});
+
+describe("a frame rate", () => {
+  it("is still when nothing moves", () => {
+    expect([0, 0.4, 0.6, 29.97].map(rate)).toEqual(["still", "still", "1 fps", "30 fps"]);
   });
 });

@@ -19,6 +19,7 @@ export { InputController, type InputEvents, type InputOptions } from "./input/co
 export { containedRect, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
 export type { TouchMode } from "./input/pointer";
+export type { Sticky, StickyModifier, StickyState } from "./input/sticky";
 export { type Playing, playStream } from "./play";
 export type { Negotiation } from "./link";
 export type { SeenStream, SlotEvent } from "./peer/slots";

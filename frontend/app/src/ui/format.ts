@@ -24,3 +24,9 @@ export function milliseconds(ms: number | null, digits = 1): string {
 export function count(n: number, one: string, many: string): string {
   return `${n} ${n === 1 ? one : many}`;
 }
+
+/** Frames per second; a picture in which nothing moves needs none. */
+export function rate(fps: number): string {
+  const whole = Math.round(fps);
+  return whole === 0 ? "still" : `${whole} fps`;
+}

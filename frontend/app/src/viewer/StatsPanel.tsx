@@ -1,6 +1,6 @@
 import type { NetworkPath } from "@oriel/client";
 import { useState } from "react";
-import { bitrate, milliseconds } from "../ui/format";
+import { bitrate, milliseconds, rate } from "../ui/format";
 import { usePoll } from "../ui/usePoll";
 import type { ViewerModel, ViewerStats } from "./model";
 
@@ -39,8 +39,8 @@ function rows(stats: ViewerStats | null): [string, string][] {
   if (stats === null || connection === null) return [["Connection", "none"]];
   const roundTrip = stats.roundTripMs ?? connection.iceRoundTripMs;
   return [
-    ["Presented", `${Math.round(stats.presentedFps)} fps`],
-    ["Decoded", `${Math.round(connection.fps)} fps`],
+    ["Presented", rate(stats.presentedFps)],
+    ["Decoded", rate(connection.fps)],
     ["Picture", `${connection.width} × ${connection.height}`],
     ["Bitrate", bitrate(connection.bitrateBps)],
     ["Network allows", allowed(stats.path)],

@@ -51,6 +51,9 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
       className={awake ? "toolbar-area awake" : "toolbar-area"}
       onPointerEnter={poke}
       onPointerMove={poke}
+      onPointerDown={poke}
+      // Also by a finger that pushes the row of tools along.
+      onScrollCapture={poke}
       onFocus={poke}
       onKeyDown={(event) => {
         poke();
@@ -74,7 +77,7 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
         </span>
         <span className="toolbar-gap" />
         <label className="select" title="How keys are sent" onPointerDown={poke}>
-          <Icon name="keyboard" />
+          <Icon name="sliders" />
           <select
             aria-label="Keyboard"
             data-testid="keyboard-mode"

@@ -2,6 +2,7 @@ import { useEffect, useState } from "react";
 import { ClipboardPanel } from "./ClipboardPanel";
 import { ControlBar } from "./ControlBar";
 import { HostNotice } from "./HostNotice";
+import { KeyRow } from "./KeyRow";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
 import { useRoom } from "./room";
@@ -15,6 +16,7 @@ import { Toolbar } from "./Toolbar";
 import { type Panel, toolsOf } from "./tools";
 import { useFullscreen } from "./useFullscreen";
 import { useMicrophone } from "./useMicrophone";
+import { useFreeArea, useScreenKeyboard, useTakesTouch, useWakeLock } from "./usePhone";
 import { type SessionView, useSession } from "./useSession";
 import { useSettings } from "./useSettings";
 import { type Fitted, useFitting, useInputEvents, useMayList } from "./useViewing";
@@ -31,7 +33,11 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
 
   const session = useSession(client, views);
   const { state, live, interrupted, arrangement, info, role, input, hasPicture, nothingShared, several } = session;
-  const settings = useSettings(views, input);
+  const takesTouch = useTakesTouch(client, info);
+  const settings = useSettings(views, input, takesTouch);
+  const keyboard = useScreenKeyboard(input);
+  useFreeArea(page, input, keyboard.open);
+  useWakeLock(live && hasPicture);
   const fullscreen = useFullscreen(page);
   const { locked, offered, fromSession, takeOffered } = useInputEvents(client, input, toolbar);
   const mayList = useMayList(model.api, model.hasToken);
@@ -56,6 +62,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     session,
     settings,
     microphone,
+    keyboard,
+    takesTouch,
     steers: role === "controller" && session.inControl && !settings.watchOnly,
     // Where there is room beside the picture it is offered there.
     offersSound: soundOffered && room === "none",
@@ -74,7 +82,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
 
   return (
     <div
-      className="viewer"
+      className={keyboard.open ? "viewer with-keys" : "viewer"}
       ref={setPage}
       data-testid="viewer"
       data-state={state.kind}
@@ -116,6 +124,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           }}
         />
       )}
+      {keyboard.open && input !== null && <KeyRow input={input} modifiers={keyboard.modifiers} />}
       <Toolbar
         name={client.streamerId}
         subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}

@@ -4,6 +4,7 @@ import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { SOUND_OFFER } from "./SoundOffer";
 import type { Tool } from "./Toolbar";
 import type { Microphone } from "./useMicrophone";
+import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
 import type { SessionView } from "./useSession";
 import type { Settings } from "./useSettings";
 import type { Fitted } from "./useViewing";
@@ -12,8 +13,6 @@ import type { Views } from "./views";
 /** The panel that is open below the toolbar. */
 export type Panel = "none" | "clipboard" | "share";
 
-const TOUCH_SCREEN = navigator.maxTouchPoints > 0;
-
 export type Toolbox = {
   readonly client: OrielClient;
   readonly views: Views;
@@ -21,6 +20,9 @@ export type Toolbox = {
   readonly settings: Settings;
   /** What the session's programs hear of this peer. */
   readonly microphone: Microphone;
+  readonly keyboard: ScreenKeyboard;
+  /** The main view takes touches as such. */
+  readonly takesTouch: boolean;
   /** This peer may steer, and wants to. */
   readonly steers: boolean;
   /** There is sound that is still muted, and no room beside the picture to offer it. */
@@ -47,8 +49,9 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
   return [
     sound(box),
     ...(box.session.hasMicrophone ? [microphone(box)] : []),
+    ...(TOUCH_SCREEN ? [screenKeyboard(box)] : []),
     pointerLock(box),
-    ...(TOUCH_SCREEN ? [touch(box)] : []),
+    ...(TOUCH_SCREEN && box.takesTouch ? [touch(box)] : []),
     clipboard(box),
     fit(box),
     share(box),
@@ -106,6 +109,17 @@ function pointerLock({ session: { input }, locked, steers }: Toolbox): Tool {
       // Refused right after an unlock by the viewer: a second click does it.
       input?.lockPointer().catch(() => undefined);
     },
+  };
+}
+
+function screenKeyboard({ keyboard: { open, toggle }, steers }: Toolbox): Tool {
+  return {
+    id: "screen-keyboard",
+    icon: "keyboard",
+    label: open ? "Close the keyboard" : "Keyboard",
+    pressed: open,
+    disabled: !steers && !open,
+    use: toggle,
   };
 }
 

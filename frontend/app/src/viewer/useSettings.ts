@@ -20,7 +20,8 @@ export type Settings = {
   readonly setStatsShown: (shown: boolean) => void;
 };
 
-export function useSettings(views: Views, input: InputController | null): Settings {
+/** @param takesTouch the main view takes touches as such; otherwise they stand for a mouse. */
+export function useSettings(views: Views, input: InputController | null, takesTouch: boolean): Settings {
   const [muted, setMuted] = useState(true);
   const [watchOnly, setWatchOnly] = useState(false);
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
@@ -31,8 +32,8 @@ export function useSettings(views: Views, input: InputController | null): Settin
     views.setMuted(muted);
   }, [views, muted]);
   useEffect(() => {
-    if (input !== null) apply(input, !watchOnly, keyboardMode, touchMode);
-  }, [input, watchOnly, keyboardMode, touchMode]);
+    if (input !== null) apply(input, !watchOnly, keyboardMode, takesTouch ? touchMode : "mouse");
+  }, [input, watchOnly, keyboardMode, touchMode, takesTouch]);
   return {
     muted,
     setMuted,

@@ -15,7 +15,9 @@ import { GamepadInput } from "./gamepads";
 import { Held } from "./held";
 import { KeyboardInput } from "./keyboard";
 import type { KeyboardMode } from "./keys";
+import { Magnifier } from "./magnifier";
 import { PointerInput, type TouchMode } from "./pointer";
+import type { Sticky, StickyModifier } from "./sticky";
 
 export type InputOptions = {
   readonly slot: number;
@@ -32,6 +34,10 @@ export type InputEvents = {
   focus: boolean;
   /** The pointer is locked to the picture, or no longer. */
   locked: boolean;
+  /** The on-screen keyboard is wanted, or no longer. */
+  "screen-keyboard": boolean;
+  /** {@link InputController.modifiers} has changed. */
+  modifiers: Sticky;
 };
 
 export class InputController implements EventSource<InputEvents> {
@@ -47,6 +53,7 @@ export class InputController implements EventSource<InputEvents> {
   readonly #keyboard: KeyboardInput;
   readonly #clipboard: ClipboardBridge;
   readonly #gamepads: GamepadInput;
+  readonly #magnifier: Magnifier;
   #enabled = true;
   #repeat: ReturnType<typeof setInterval> | undefined;
 
@@ -64,6 +71,8 @@ export class InputController implements EventSource<InputEvents> {
       drained: () => client.keysDrained(),
       picture: () => client.api.clipboardPicture(client.streamerId),
     });
+    // The pointer knows the size of the picture, and is made after it.
+    this.#magnifier = new Magnifier(surface, video, () => this.#pointer.picture());
     const shared = {
       client,
       slot: options.slot,
@@ -71,6 +80,7 @@ export class InputController implements EventSource<InputEvents> {
       video,
       held: this.#held,
       cursor: this.#cursor,
+      magnifier: this.#magnifier,
       clipboard: this.#clipboard,
       active: () => this.#enabled && client.inputOpen,
       focus: () => {
@@ -78,6 +88,12 @@ export class InputController implements EventSource<InputEvents> {
       },
       heldChanged: () => {
         this.#heldChanged();
+      },
+      viewChanged: () => {
+        this.#layout();
+      },
+      modifiersChanged: (modifiers: Sticky) => {
+        this.#events.emit("modifiers", modifiers);
       },
       escaped: () => {
         this.releaseAll();
@@ -144,6 +160,44 @@ export class InputController implements EventSource<InputEvents> {
     return this.#pointer.locked;
   }
 
+  /** How much larger than it fits the picture is shown; 1: it is not. */
+  get zoom(): number {
+    return this.#magnifier.scale;
+  }
+
+  /** Shows the whole picture again. */
+  resetZoom(): void {
+    this.#magnifier.reset();
+    this.#layout();
+  }
+
+  /** The on-screen keyboard of a phone is wanted. Set it while a click is handled: browsers open it only then. */
+  get screenKeyboard(): boolean {
+    return this.#keyboard.onScreen;
+  }
+
+  set screenKeyboard(wanted: boolean) {
+    if (wanted === this.#keyboard.onScreen) return;
+    this.#keyboard.setOnScreen(wanted);
+    if (!wanted) this.#keyboard.releaseModifiers();
+    this.#events.emit("screen-keyboard", wanted);
+  }
+
+  /** The modifiers that {@link tapModifier} has put down. */
+  get modifiers(): Sticky {
+    return this.#keyboard.modifiers;
+  }
+
+  /** Puts a modifier down for the next key; a second tap soon after it for all, until the next. */
+  tapModifier(modifier: StickyModifier): void {
+    this.#keyboard.tapModifier(modifier);
+  }
+
+  /** Presses and releases a key, by its place, with the modifiers that are down. */
+  tapKey(code: string): void {
+    this.#keyboard.tapKey(code);
+  }
+
   /** Gives the keyboard to the session. */
   focus(): void {
     this.#keyboard.focus();
@@ -180,6 +234,7 @@ export class InputController implements EventSource<InputEvents> {
   detach(): void {
     this.releaseAll();
     this.#gamepads.unplug();
+    this.#magnifier.reset();
     this.#stop.abort();
     this.#cursor.destroy();
     this.#surface.style.touchAction = "";
@@ -252,7 +307,10 @@ export class InputController implements EventSource<InputEvents> {
     );
     this.#keyboard.onFocusChange((focused) => {
       if (focused) void this.#clipboard.giveIfAllowed();
-      else release();
+      else {
+        release();
+        this.screenKeyboard = false;
+      }
       this.#events.emit("focus", focused);
     }, signal);
     window.addEventListener(
@@ -279,6 +337,7 @@ export class InputController implements EventSource<InputEvents> {
   }
 
   #layout(): void {
+    this.#magnifier.layout();
     const outer = this.#surface.getBoundingClientRect();
     const rect = this.#pointer.pictureRect();
     const mode = this.#client.slots.get(this.#slot)?.info?.cursor ?? "client";
@@ -300,6 +359,7 @@ export class InputController implements EventSource<InputEvents> {
   #forgetHeld(): void {
     this.#held.clear();
     this.#pointer.reset();
+    this.#keyboard.forgetModifiers();
     this.#heldChanged();
   }
 }

@@ -8,9 +8,11 @@ import type { InputClient } from "../view";
 import { type ClipboardBridge, pastedFrom } from "./clipboard";
 import type { Held, Release } from "./held";
 import { decideKeyDown, isPaste, type KeyboardMode, type Locks, locksOf, type Press, typedPieces } from "./keys";
+import { codeOf, type Sticky, type StickyModifier, StickyModifiers } from "./sticky";
+import { diffArea, FILLER } from "./text";
 
-/** The content of the text area between events: on-screen keyboards report Backspace only when there is any. */
-const FILLER = "\u200b";
+/** A longer text is forgotten between two words of an on-screen keyboard. */
+const AREA_MOST = 400;
 /** Windows reports AltGr as ControlLeft followed by AltRight within this time. */
 const ALT_GRAPH_MS = 30;
 
@@ -23,12 +25,21 @@ export type KeyboardContext = {
   readonly heldChanged: () => void;
   /** The viewer wants to leave the picture by keyboard. */
   readonly escaped: () => void;
+  /** Other modifiers are down by taps. */
+  readonly modifiersChanged: (modifiers: Sticky) => void;
 };
 
 export class KeyboardInput {
   mode: KeyboardMode;
   readonly #context: KeyboardContext;
   readonly #area: HTMLTextAreaElement;
+  readonly #sticky = new StickyModifiers();
+  /** An on-screen keyboard writes into the area; what it changes there is typed. */
+  #onScreen = false;
+  /** The content of the area as it has been typed; of use while {@link #onScreen}. */
+  #typed = FILLER;
+  /** The focus is taken and given back, for the browser to look at the area again. */
+  #refocusing = false;
   #controlPressedAt = 0;
   /** The locks that were last sent to the session, unless something may have changed them since. */
   #locks: Locks = { caps: null, num: null };
@@ -58,18 +69,67 @@ export class KeyboardInput {
     this.#area.focus({ preventScroll: true });
   }
 
+  get onScreen(): boolean {
+    return this.#onScreen;
+  }
+
+  /** Whether an on-screen keyboard shall open; without that the focus alone opens none. */
+  setOnScreen(wanted: boolean): void {
+    this.#onScreen = wanted;
+    this.#area.inputMode = wanted ? "text" : "none";
+    this.#resetArea();
+    if (!wanted && !this.focused) return;
+    // Browsers look at the mode when the focus comes.
+    this.#refocusing = true;
+    this.#area.blur();
+    this.focus();
+    this.#refocusing = false;
+  }
+
+  get modifiers(): Sticky {
+    return this.#sticky.states;
+  }
+
+  tapModifier(modifier: StickyModifier): void {
+    if (!this.#context.active()) return;
+    if (this.#sticky.tap(modifier, performance.now())) this.#press(modifier, { kind: "code", code: modifier });
+    else this.#releaseCode(modifier);
+    this.#context.modifiersChanged(this.#sticky.states);
+  }
+
+  tapKey(code: string): void {
+    if (!this.#context.active()) return;
+    this.#tap(code);
+    // Where the cursor of the session is now, nobody here knows.
+    if (this.#onScreen) this.#resetArea();
+    this.#usedModifiers();
+  }
+
+  /** Releases the modifiers that taps have put down. */
+  releaseModifiers(): void {
+    for (const modifier of this.#sticky.states.keys()) this.#releaseCode(modifier);
+    this.forgetModifiers();
+  }
+
+  /** All that was held is released by other means. */
+  forgetModifiers(): void {
+    if (!this.#sticky.any) return;
+    this.#sticky.clear();
+    this.#context.modifiersChanged(this.#sticky.states);
+  }
+
   onFocusChange(handle: (focused: boolean) => void, signal: AbortSignal): void {
     this.#area.addEventListener(
       "focus",
       () => {
-        handle(true);
+        if (!this.#refocusing) handle(true);
       },
       { signal },
     );
     this.#area.addEventListener(
       "blur",
       () => {
-        handle(false);
+        if (!this.#refocusing) handle(false);
       },
       { signal },
     );
@@ -115,6 +175,10 @@ export class KeyboardInput {
     area.addEventListener(
       "compositionend",
       (event) => {
+        if (this.#onScreen) {
+          this.#follow();
+          return;
+        }
         this.#type(event.data);
         this.#resetArea();
       },
@@ -123,7 +187,10 @@ export class KeyboardInput {
     area.addEventListener(
       "input",
       (event) => {
-        if (!event.isComposing) this.#resetArea();
+        if (this.#onScreen) {
+          this.#follow();
+          if (!event.isComposing && this.#typed.length > AREA_MOST) this.#resetArea();
+        } else if (!event.isComposing) this.#resetArea();
       },
       { signal },
     );
@@ -146,6 +213,8 @@ export class KeyboardInput {
       this.#context.escaped();
       return;
     }
+    // What it does to the area is followed instead: many on-screen keyboards tell wrong keys, or none.
+    if (this.#onScreen && writes(event)) return;
     const decision = decideKeyDown(event, this.mode);
     if (decision.kind === "leave") return;
     if (decision.kind !== "swallow" && isPaste(event)) {
@@ -181,6 +250,7 @@ export class KeyboardInput {
         this.#release(other);
       });
     this.#context.heldChanged();
+    if (!isModifier(event.code)) this.#usedModifiers();
   }
 
   #press(code: string, press: Press): void {
@@ -270,6 +340,8 @@ export class KeyboardInput {
   #edited(event: InputEvent): void {
     // An input method is active; its text comes at the end of the composition.
     if (event.isComposing || event.inputType === "insertCompositionText") return;
+    const isBreak = event.inputType === "insertLineBreak" || event.inputType === "insertParagraph";
+    if (this.#onScreen && !isBreak && this.#context.active()) return;
     event.preventDefault();
     if (!this.#context.active()) return;
     switch (event.inputType) {
@@ -279,7 +351,7 @@ export class KeyboardInput {
         break;
       case "insertLineBreak":
       case "insertParagraph":
-        this.#tap("Enter");
+        this.tapKey("Enter");
         break;
       case "deleteContentBackward":
         this.#tap("Backspace");
@@ -292,10 +364,33 @@ export class KeyboardInput {
     }
   }
 
+  /** Types what an on-screen keyboard has changed in the area since. */
+  #follow(): void {
+    const { value } = this.#area;
+    const { backspaces, text } = diffArea(this.#typed, value);
+    this.#typed = value;
+    if (this.#context.active()) {
+      for (let i = 0; i < backspaces; i += 1) this.#tap("Backspace");
+      if (backspaces > 0) this.#usedModifiers();
+      this.#type(text);
+    }
+    // With nothing in it there would be no next Backspace.
+    if (value === "") this.#resetArea();
+  }
+
   #type(text: string): void {
     if (!this.#context.active()) return;
     const { client, slot } = this.#context;
-    const typed = text.replaceAll(FILLER, "");
+    let typed = text.replaceAll(FILLER, "");
+    const [first] = typed;
+    if (first !== undefined && this.#sticky.any) {
+      // With a modifier a character is a key. Phones begin sentences with a capital, which is not meant here.
+      const code = codeOf(first);
+      if (code === null) this.#tapCharacter(first);
+      else this.#tap(code);
+      this.#usedModifiers();
+      typed = typed.slice(first.length);
+    }
     for (const piece of typedPieces(typed)) client.sendKeys({ type: "text", slot, text: piece });
   }
 
@@ -305,7 +400,28 @@ export class KeyboardInput {
     client.sendKeys({ type: "key", slot, code, down: false });
   }
 
+  #tapCharacter(char: string): void {
+    const { client, slot } = this.#context;
+    client.sendKeys({ type: "char", slot, char, down: true });
+    client.sendKeys({ type: "char", slot, char, down: false });
+  }
+
+  #releaseCode(code: string): void {
+    const release = this.#context.held.releaseKey(code);
+    if (release !== null) this.#release(release);
+    this.#context.heldChanged();
+  }
+
+  /** A key has been pressed: modifiers that were tapped for one key are released. */
+  #usedModifiers(): void {
+    const used = this.#sticky.used();
+    if (used.length === 0) return;
+    for (const modifier of used) this.#releaseCode(modifier);
+    this.#context.modifiersChanged(this.#sticky.states);
+  }
+
   #resetArea(): void {
+    this.#typed = FILLER;
     this.#area.value = FILLER;
     this.#area.setSelectionRange(1, 1);
   }
@@ -316,6 +432,16 @@ function isEscapeChord(event: KeyboardEvent): boolean {
   return event.ctrlKey && event.altKey && event.shiftKey && event.code === "KeyT";
 }
 
+/** Whether a key changes the text area: characters and Backspace that are not part of a shortcut. */
+function writes(event: KeyboardEvent): boolean {
+  if (event.ctrlKey || event.altKey || event.metaKey) return false;
+  return Array.from(event.key).length === 1 || event.key === "Backspace";
+}
+
+function isModifier(code: string): boolean {
+  return /^(Shift|Control|Alt|Meta|OS)/.test(code);
+}
+
 function makeTextArea(): HTMLTextAreaElement {
   const area = document.createElement("textarea");
   area.value = FILLER;
@@ -323,6 +449,8 @@ function makeTextArea(): HTMLTextAreaElement {
   area.setAttribute("aria-label", "Keyboard of the session. Ctrl+Alt+Shift+T leads to the toolbar.");
   for (const name of ["autocomplete", "autocorrect", "autocapitalize"]) area.setAttribute(name, "off");
   area.spellcheck = false;
+  // On a phone the focus alone would cover half of the picture with a keyboard.
+  if (navigator.maxTouchPoints > 0) area.inputMode = "none";
   Object.assign(area.style, {
     position: "absolute",
     left: "50%",

@@ -11,6 +11,8 @@ import type { InputClient } from "../view";
 import type { CursorView } from "./cursor";
 import { containedRect, type Rect, type Size, toPicture } from "./geometry";
 import { buttonChanges, type Held } from "./held";
+import type { Magnifier } from "./magnifier";
+import { TouchInput } from "./touch";
 import { WheelNormaliser } from "./wheel";
 
 /** Shortest time between two positions; 250 a second are more than any screen shows. */
@@ -18,7 +20,7 @@ const MOTION_GAP_MS = 4;
 /** Motion may be lost, so the last position is sent twice, unless somebody else has moved the pointer meanwhile. */
 const SETTLE_MS = 60;
 
-/** How touches are sent to the session: as a mouse with one button, or as touches. */
+/** What touches are to the session: gestures that stand for a mouse, or touches. */
 export type TouchMode = "mouse" | "touch";
 
 export type PointerContext = {
@@ -28,12 +30,15 @@ export type PointerContext = {
   readonly video: HTMLVideoElement;
   readonly held: Held;
   readonly cursor: CursorView;
+  readonly magnifier: Magnifier;
   /** Input is wanted now. */
   readonly active: () => boolean;
   /** A press: take the focus. */
   readonly focus: () => void;
   /** Something was pressed or released. */
   readonly heldChanged: () => void;
+  /** What is seen of the picture has changed. */
+  readonly viewChanged: () => void;
 };
 
 export class PointerInput {
@@ -41,6 +46,7 @@ export class PointerInput {
   touchMode: TouchMode = "mouse";
   readonly #context: PointerContext;
   readonly #wheel = new WheelNormaliser();
+  readonly #touch: TouchInput;
   readonly #rawUpdates = "onpointerrawupdate" in window;
   #buttons = 0;
   #last: Position | null = null;
@@ -50,6 +56,7 @@ export class PointerInput {
 
   constructor(context: PointerContext, signal: AbortSignal) {
     this.#context = context;
+    this.#touch = this.#makeTouch(signal);
     this.#listen(signal);
   }
 
@@ -79,6 +86,7 @@ export class PointerInput {
   reset(): void {
     this.#buttons = 0;
     this.#last = null;
+    this.#touch.reset();
     clearTimeout(this.#settle);
   }
 
@@ -92,13 +100,23 @@ export class PointerInput {
     };
     on("pointerdown", (event) => {
       this.#context.focus();
+      if (event.pointerType === "touch" && this.touchMode === "mouse") {
+        // Also of viewers who only watch: what they see is theirs to enlarge.
+        this.#capture(event);
+        this.#touch.handle("down", event);
+        return;
+      }
       if (!this.#context.active()) return;
       if (event.pointerType !== "mouse" || !this.locked) this.#capture(event);
-      if (event.pointerType === "touch" && this.touchMode === "touch") this.#touched(event, true);
+      if (event.pointerType === "touch") this.#touched(event, true);
       else this.#pressed(event);
     });
     on("pointermove", (event) => {
-      if (!this.#context.active()) return;
+      if (this.#touch.has(event.pointerId)) {
+        this.#touch.handle("move", event);
+        return;
+      }
+      if (!this.#context.active() || this.#isStray(event)) return;
       if (this.#context.held.holdsTouch(event.pointerId)) {
         if (!this.#rawUpdates) this.#touchMoved(event);
         return;
@@ -110,7 +128,7 @@ export class PointerInput {
     });
     on("pointerrawupdate", (event) => {
       if (!(event instanceof PointerEvent)) return;
-      if (!this.#context.active()) return;
+      if (!this.#context.active() || this.#touch.has(event.pointerId) || this.#isStray(event)) return;
       if (this.#context.held.holdsTouch(event.pointerId)) {
         this.#touchMoved(event);
         return;
@@ -121,9 +139,9 @@ export class PointerInput {
     });
     for (const type of ["pointerup", "pointercancel"] as const)
       on(type, (event) => {
-        if (this.#context.held.holdsTouch(event.pointerId)) this.#touched(event, false);
-        // A finger that was lifted for it, by a blur, is nothing to the mouse.
-        else if (event.pointerType !== "touch" || this.touchMode === "mouse") this.#pressed(event);
+        if (this.#touch.has(event.pointerId)) this.#touch.handle(type === "pointerup" ? "up" : "cancel", event);
+        else if (this.#context.held.holdsTouch(event.pointerId)) this.#touched(event, false);
+        else if (!this.#isStray(event)) this.#pressed(event);
       });
     on("wheel", (event) => {
       event.preventDefault();
@@ -145,6 +163,48 @@ export class PointerInput {
     signal.addEventListener("abort", () => {
       clearTimeout(this.#settle);
     });
+  }
+
+  /** A finger that was lifted for it already, by a blur: it is nothing to the mouse. */
+  #isStray(event: PointerEvent): boolean {
+    return event.pointerType === "touch" && !this.#context.held.holdsTouch(event.pointerId);
+  }
+
+  #makeTouch(signal: AbortSignal): TouchInput {
+    const { client, slot, held, cursor, magnifier, active, heldChanged, viewChanged } = this.#context;
+    const place = (at: { readonly x: number; readonly y: number }): Position =>
+      toPicture(at, this.pictureRect(), this.picture());
+    return new TouchInput(
+      {
+        button: (button, down, point) => {
+          if (down && !active()) return;
+          const at = place(point);
+          clearTimeout(this.#settle);
+          this.#last = at;
+          // A finger hides nothing of where the pointer is.
+          cursor.showRemote(at);
+          const changed = down ? held.pressButton(button) : held.releaseButton(button);
+          if (changed) client.sendKeys({ type: "button", slot, button, down, at });
+          heldChanged();
+        },
+        move: (point) => {
+          if (!active()) return;
+          const at = place(point);
+          this.#moveTo(at);
+          cursor.showRemote(at);
+        },
+        turn: (dx, dy) => {
+          if (active() && (dx !== 0 || dy !== 0)) client.sendKeys({ type: "wheel", slot, dx, dy });
+        },
+        pinch: (at, factor, dx, dy) => {
+          const changed = magnifier.pinch(at, factor, dx, dy);
+          if (changed) viewChanged();
+          return changed;
+        },
+        enlarged: () => magnifier.scale > 1,
+      },
+      signal,
+    );
   }
 
   #capture(event: PointerEvent): void {
@@ -190,8 +250,11 @@ export class PointerInput {
   }
 
   #moved(event: PointerEvent): void {
-    const at = this.#position(event);
     this.#context.cursor.hideRemote();
+    this.#moveTo(this.#position(event));
+  }
+
+  #moveTo(at: Position): void {
     if (at.x === this.#last?.x && at.y === this.#last.y) return;
     this.#last = at;
     this.#lastSent = performance.now();

@@ -2,12 +2,15 @@
 
 import type { Page } from "playwright-core";
 
-/** What reaches over the sides of a page: also what a page that clips hides. */
+/** What reaches over the sides of a page: also what a page that clips hides, but not what can be pushed into view. */
 export function tooWide(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;
     const over = [...document.querySelectorAll<HTMLElement>("body *")].filter((element) => {
       if (!element.checkVisibility({ visibilityProperty: true })) return false;
+      for (let outer = element.parentElement; outer !== null; outer = outer.parentElement) {
+        if (["auto", "scroll"].includes(getComputedStyle(outer).overflowX)) return false;
+      }
       const { left, right, width: own } = element.getBoundingClientRect();
       return own > 0 && (left < -1 || right > width + 1);
     });

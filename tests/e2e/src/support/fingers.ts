@@ -1,0 +1,46 @@
+/** Fingers on a page, past what Playwright offers: several at once, as Chromium's protocol takes them. */
+
+import type { CDPSession, Page } from "playwright-core";
+
+export type Place = { readonly x: number; readonly y: number };
+
+export class Fingers {
+  readonly #session: CDPSession;
+
+  private constructor(session: CDPSession) {
+    this.#session = session;
+  }
+
+  static async on(page: Page): Promise<Fingers> {
+    return new Fingers(await page.context().newCDPSession(page));
+  }
+
+  /** All fingers that are down now, in the order of their numbers. */
+  async down(...places: readonly Place[]): Promise<void> {
+    await this.#send("touchStart", places);
+  }
+
+  async move(...places: readonly Place[]): Promise<void> {
+    await this.#send("touchMove", places);
+  }
+
+  /** All of them are lifted. */
+  async up(): Promise<void> {
+    await this.#send("touchEnd", []);
+  }
+
+  /** The browser takes them away. */
+  async cancel(): Promise<void> {
+    await this.#send("touchCancel", []);
+  }
+
+  async tap(place: Place): Promise<void> {
+    // Both are on their way at once: a busy machine makes no long press of it.
+    await Promise.all([this.down(place), this.up()]);
+  }
+
+  async #send(type: "touchStart" | "touchMove" | "touchEnd" | "touchCancel", places: readonly Place[]): Promise<void> {
+    const touchPoints = places.map(({ x, y }, id) => ({ x, y, id }));
+    await this.#session.send("Input.dispatchTouchEvent", { type, touchPoints });
+  }
+}
