@@ -102,9 +102,9 @@ pub fn create(client: &Client, out: Output, wish: Create) -> Result<(), Failure>
     let wait = wish.wait;
     let body = body(wish)?;
     let path = if wait { "/api/streamers?wait=running" } else { "/api/streamers" };
-    let _progress = wait.then(|| Progress::start("starting the session"));
+    let progress = wait.then(|| Progress::start("starting the session"));
     let answer = client.json("POST", path, &body)?;
-    drop(_progress);
+    drop(progress);
     out.answer(&answer, || Ok(answer.json::<Streamer>()?.id.to_string()))
 }
 
