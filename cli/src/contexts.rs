@@ -73,7 +73,7 @@ impl Contexts {
         }
         // The parser's own message shows the line, which may hold a token.
         toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             Failure::Other(format!("{}: line {line}: {}", path.display(), error.message()))
         })
     }

@@ -152,7 +152,12 @@ fn contexts_are_kept_for_their_owner_and_name_the_server() {
     std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
     let here = |arguments: &[&str]| {
         let mut command = oriel("");
-        command.env_remove("ORIEL_URL").env("XDG_CONFIG_HOME", folder.path()).args(arguments).output().unwrap()
+        command
+            .env_remove("ORIEL_URL")
+            .env("XDG_CONFIG_HOME", folder.path())
+            .args(arguments)
+            .output()
+            .unwrap()
     };
     expect(&here(&["context", "add", "mine", &server.url(""), "--token-file", secret.to_str().unwrap()]), 0);
     expect(&here(&["context", "add", "other", "http://127.0.0.1:1"]), 0);
