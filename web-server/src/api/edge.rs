@@ -16,7 +16,7 @@ use common::id::StreamerId;
 use common::person::PeerRight;
 use uuid::Uuid;
 
-use super::{nodes, pages};
+use super::{elsewhere, pages};
 use crate::auth::{Auth, Refused, Right};
 use crate::http::guard::{self, Facts};
 use crate::http::problem::{self, ApiError};
@@ -57,7 +57,7 @@ pub async fn edge(
         }
         // One that was forwarded is for us, whatever we think: so no request goes in circles.
         Ok(Came::Forwarded) => next.call(request).await?.map_into_boxed_body(),
-        Ok(Came::Directly) => match nodes::elsewhere(request, &site).await {
+        Ok(Came::Directly) => match elsewhere::elsewhere(request, &site).await {
             Ok((request, response)) => of_another_node(request, response),
             Err(request) => next.call(request).await?.map_into_boxed_body(),
         },
@@ -91,7 +91,7 @@ pub async fn edge(
 /// The caller is stored in the request, for [`admit`].
 fn check(request: &ServiceRequest, site: &Site) -> Result<Came, ApiError> {
     let headers = request.headers();
-    let pass = nodes::pass(request, site)?;
+    let pass = elsewhere::pass(request, site)?;
     // The node that forwards a request has checked where it comes from.
     if pass.is_none() {
         check_origin(request, site)?;

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod control;
 pub mod describe;
 pub mod edge;
+pub mod elsewhere;
 pub mod events;
 pub mod health;
 pub mod hosts;
