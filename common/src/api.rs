@@ -8,6 +8,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::clipboard::ClipboardType;
+use crate::cluster::Placement;
 use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
@@ -69,6 +70,10 @@ pub struct CreateStreamer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub on_idle: Option<OnIdle>,
+    /// Which node of the cluster it runs on; absent: the one with the most room. Ignored by a server that is in no cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub placement: Option<Placement>,
 }
 
 fn default_slots() -> u8 {
@@ -134,6 +139,10 @@ pub struct Streamer {
     /// running desktop.
     #[serde(default)]
     pub pointer: Option<Pixel>,
+    /// The node that runs it. Absent where the server is in no cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub node: Option<String>,
 }
 
 /// `GET /api/streamers`.

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod backoff;
 pub mod cgroup;
 pub mod clipboard;
+pub mod cluster;
 pub mod control;
 pub mod event;
 pub mod exit;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{
-    api, audit, clipboard, control, event, hosts, input, lifetime, media_socket, multistream, restart, rooms,
-    signal, slots, spec,
+    api, audit, clipboard, cluster, control, event, hosts, input, lifetime, media_socket, multistream,
+    restart, rooms, signal, slots, spec,
 };
 use ts_rs::{Config, TS};
 
@@ -51,6 +51,7 @@ fn export(dir: &Path) {
         hosts::HostList,
         hosts::PairStarted,
         hosts::HostAppList,
+        cluster::NodeList,
         audit::AuditList,
         control::ControlChange,
         restart::LogTail,

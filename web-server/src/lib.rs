@@ -9,7 +9,7 @@
 //!
 //! Read in this order: [`config`] says what was asked for, [`server`] assembles the parts,
 //! [`registry`] owns what is known about every streamer, [`supervisor`] owns one process and the
-//! connection to it, [`streams`] has the configured ones started, [`signaling`] and [`api`] are what clients see ([`http`] is what
+//! connection to it, [`streams`] has the configured ones started, [`cluster`] makes several servers one, [`signaling`] and [`api`] are what clients see ([`http`] is what
 //! both share), [`compat`] translates for clients of other servers, [`metrics`] is what operators see.
 
 #![cfg_attr(
@@ -19,6 +19,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod connections;

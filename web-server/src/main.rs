@@ -20,8 +20,16 @@ fn main() -> ExitCode {
     }
     match loaded.command {
         Some(Command::CheckConfig) => {
-            println!("the configuration is good");
-            return ExitCode::SUCCESS;
+            return match server::check_cluster(&loaded.config) {
+                Ok(()) => {
+                    println!("the configuration is good");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("web-server: cluster.nats: {error:#}");
+                    ExitCode::from(2)
+                }
+            };
         }
         Some(Command::PrintConfig) => {
             print!("{}", keys::print(&loaded.config, &loaded.origins));

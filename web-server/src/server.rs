@@ -18,6 +18,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::api::{self, edge, events, health};
 use crate::auth::Auth;
+use crate::auth::key::Key;
+use crate::cluster::{Cluster, member, nats};
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::hosts::Hosts;
@@ -79,13 +81,31 @@ pub fn run(config: Config, warnings: &[String]) -> anyhow::Result<()> {
     result
 }
 
+/// Tries whether NATS can be used as it is configured; without a cluster there is nothing to try.
+///
+/// # Errors
+/// It cannot, and why.
+pub fn check_cluster(config: &Config) -> anyhow::Result<()> {
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("starting the runtime")?;
+    Ok(runtime.block_on(nats::check(cluster))?)
+}
+
 async fn serve(mut config: Config) -> anyhow::Result<()> {
     let _lock = prepare_state_dir(&config)?;
     let tcp_listeners = listen_for_media(&mut config)?;
     let certificate =
         config.access.tls.clone().map(Certificate::load).transpose().context("setting up HTTPS")?;
-    let auth =
-        Auth::new(config.access.secrets.clone(), &config.state_dir).context("reading what tokens need")?;
+    let cluster = config.cluster.clone();
+    let cluster = cluster.map(|cluster| Cluster::new(cluster, config.max_streamers, &config.state_dir));
+    let cluster = cluster.transpose().context("preparing the cluster")?;
+    let secrets = config.access.secrets.clone();
+    let auth = match &cluster {
+        Some(cluster) => Auth::with_key(secrets, Key::given(cluster.token_key()), &config.state_dir),
+        None => Auth::new(secrets, &config.state_dir),
+    };
+    let auth = auth.context("reading what tokens need")?;
     let (store, remembered) = Store::open(&config.state_dir)
         .with_context(|| format!("opening {}", config.state_dir.join(store::FILE).display()))?;
     // Bound before anything is adopted: a taken port changes nothing.
@@ -103,7 +123,10 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 
     let (handle, registry_task) =
         start_registry(&config, store, remembered, &hosts, routes, &metrics).await?;
-    let state = State::new(&config, auth, handle.clone(), hosts, metrics);
+    let state = State::new(&config, auth, handle.clone(), hosts, metrics, cluster.clone());
+    let membership = cluster
+        .clone()
+        .map(|cluster| tokio::spawn(member::run(cluster, handle.clone(), state.auth.clone().into_inner())));
     let server = http_server(state, listener, certificate.as_ref())?;
     let watch = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
@@ -120,6 +143,12 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     server_handle.stop(true).await;
     server_task.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     registry_task.abort();
+    if let Some(membership) = membership {
+        membership.abort();
+    }
+    if let Some(cluster) = cluster {
+        member::leave(&cluster).await;
+    }
     if let Some(watch) = watch {
         watch.abort();
     }
@@ -187,10 +216,18 @@ struct State {
     health: web::Data<health::Config>,
     listeners: web::Data<events::Listeners>,
     media: web::Data<media_ws::Config>,
+    cluster: Option<web::Data<Cluster>>,
 }
 
 impl State {
-    fn new(config: &Config, auth: Auth, registry: registry::Handle, hosts: Hosts, metrics: Metrics) -> Self {
+    fn new(
+        config: &Config,
+        auth: Auth,
+        registry: registry::Handle,
+        hosts: Hosts,
+        metrics: Metrics,
+        cluster: Option<Cluster>,
+    ) -> Self {
         let limits = Limits::new(config.limits, metrics.refusals().clone());
         let public = !config.listen.ip().is_loopback();
         let multistream = multistream::Config {
@@ -215,6 +252,7 @@ impl State {
             health: web::Data::new(health),
             listeners: web::Data::new(events::Listeners::default()),
             media: web::Data::new(media_ws::Config { enabled: config.websocket_media }),
+            cluster: cluster.map(web::Data::new),
         }
     }
 
@@ -231,6 +269,9 @@ impl State {
             .app_data(self.health.clone())
             .app_data(self.listeners.clone())
             .app_data(self.media.clone());
+        if let Some(cluster) = &self.cluster {
+            app.app_data(cluster.clone());
+        }
         below(&self.site.access.base_path, app);
     }
 }

@@ -143,6 +143,27 @@ impl Server {
         server
     }
 
+    /// Starts one as a node of a cluster.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_node(nats: &str, key: &str, name: &str, more: &[(&str, &str)]) -> Self {
+        let mut server = Self::new();
+        let advertise = server.url("");
+        let own = [
+            ("ORIEL_CLUSTER_NATS", nats),
+            ("ORIEL_CLUSTER_KEY", key),
+            ("ORIEL_CLUSTER_NAME", name),
+            ("ORIEL_CLUSTER_ADVERTISE", &advertise),
+            ("ORIEL_CLUSTER_LEASE_S", "3"),
+        ];
+        let variables = own.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into()));
+        server.variables = variables.collect();
+        server.start_again();
+        server
+    }
+
     /// The configuration from the next start on.
     ///
     /// # Panics

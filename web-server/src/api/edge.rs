@@ -10,13 +10,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
 use common::access::Need;
 use common::id::StreamerId;
 use common::person::PeerRight;
 use uuid::Uuid;
 
-use super::pages;
+use super::{elsewhere, pages};
 use crate::auth::{Auth, Refused, Right};
 use crate::http::guard::{self, Facts};
 use crate::http::problem::{self, ApiError};
@@ -52,10 +52,15 @@ pub async fn edge(
     let site = request.app_data::<web::Data<Site>>().cloned().expect("the server has one");
     let cross = allowed_origin(&request, &site);
     let response = match check(&request, &site) {
-        Ok(()) if cross.is_some() && is_preflight(&request) => {
+        Ok(_) if cross.is_some() && is_preflight(&request) => {
             preflighted(next.call(request).await?.map_into_boxed_body())
         }
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        // One that was forwarded is for us, whatever we think: so no request goes in circles.
+        Ok(Came::Forwarded) => next.call(request).await?.map_into_boxed_body(),
+        Ok(Came::Directly) => match elsewhere::elsewhere(request, &site).await {
+            Ok((request, response)) => of_another_node(request, response),
+            Err(request) => next.call(request).await?.map_into_boxed_body(),
+        },
         // Not `request.into_response`, which forgets the error.
         Err(error) => ServiceResponse::new(request.into_parts().0, HttpResponse::from_error(error)),
     };
@@ -84,18 +89,17 @@ pub async fn edge(
 }
 
 /// The caller is stored in the request, for [`admit`].
-fn check(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
+fn check(request: &ServiceRequest, site: &Site) -> Result<Came, ApiError> {
     let headers = request.headers();
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
-    let websocket = headers.contains_key(header::UPGRADE);
-    let facts = Facts {
-        host: text(header::HOST).and_then(Result::ok),
-        origin: text(header::ORIGIN).map(|origin| origin.unwrap_or("null")),
-        method: request.method(),
-        websocket,
+    let pass = elsewhere::pass(request, site)?;
+    // The node that forwards a request has checked where it comes from.
+    if pass.is_none() {
+        check_origin(request, site)?;
+    }
+    let (address, direct) = match &pass {
+        Some(pass) => (pass.address, pass.direct),
+        None => site::origin_of(request, site),
     };
-    guard::check(facts, site)?;
-    let (address, direct) = site::origin_of(request, site);
     let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
     let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
     let right = site::login(auth, limits, site::token_of(headers), address, direct)?;
@@ -105,7 +109,44 @@ fn check(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
         Ok(Right::Nobody) | Err(_) => limits.stranger(Instant::now(), address)?,
     }
     request.extensions_mut().insert(Caller { address, direct, right });
-    Ok(())
+    Ok(if pass.is_some() { Came::Forwarded } else { Came::Directly })
+}
+
+/// How a request came.
+enum Came {
+    /// From its client.
+    Directly,
+    /// By another node of the cluster.
+    Forwarded,
+}
+
+/// In a response that another node has made, problems included.
+struct Made;
+
+fn of_another_node(
+    request: HttpRequest,
+    response: Result<HttpResponse, ApiError>,
+) -> ServiceResponse<BoxBody> {
+    match response {
+        Ok(mut response) => {
+            response.extensions_mut().insert(Made);
+            ServiceResponse::new(request, response)
+        }
+        Err(error) => ServiceResponse::new(request, HttpResponse::from_error(error)),
+    }
+}
+
+fn check_origin(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
+    let websocket = headers.contains_key(header::UPGRADE);
+    let facts = Facts {
+        host: text(header::HOST).and_then(Result::ok),
+        origin: text(header::ORIGIN).map(|origin| origin.unwrap_or("null")),
+        method: request.method(),
+        websocket,
+    };
+    Ok(guard::check(facts, site)?)
 }
 
 /// The middleware of a route: admits callers with the right that it needs. A WebSocket without a token may bring it in
@@ -214,6 +255,9 @@ fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
 /// Gives an error its body.
 fn finish(response: ServiceResponse, id: &str, site: &Site) -> ServiceResponse {
     let status = response.status();
+    if response.response().extensions().get::<Made>().is_some() {
+        return response;
+    }
     let problem = match response.response().error() {
         Some(error) => match error.as_error::<ApiError>() {
             Some(ours) => ours.problem(id),
@@ -271,9 +315,9 @@ pub async fn no_route() -> Result<HttpResponse, impl ResponseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::App;
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service};
-    use actix_web::{App, HttpRequest};
 
     use crate::auth::secrets::Secrets;
     use crate::limits;

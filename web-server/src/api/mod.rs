@@ -5,10 +5,12 @@ pub mod audit;
 pub mod control;
 pub mod describe;
 pub mod edge;
+pub mod elsewhere;
 pub mod events;
 pub mod health;
 pub mod hosts;
 pub mod mp4;
+pub mod nodes;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
@@ -129,6 +131,10 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/hosts/{id}/apps/{app}/image", Admin, || web::route().to(hosts::image)),
         entry("POST", "/api/hosts/{id}/wake", Admin, || web::route().to(hosts::wake)),
         entry("POST", "/api/hosts/{id}/cancel", Admin, || web::route().to(hosts::cancel)),
+        entry("GET", "/api/nodes", Admin, || web::route().to(nodes::list)),
+        entry("GET", "/api/nodes/{name}", Admin, || web::route().to(nodes::get)),
+        entry("POST", "/api/nodes/{name}/drain", Admin, || web::route().to(nodes::drain)),
+        entry("POST", "/api/nodes/{name}/undrain", Admin, || web::route().to(nodes::undrain)),
         // Of the streamer of the configured streams, as the next.
         entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
         websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),

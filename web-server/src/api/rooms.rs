@@ -6,7 +6,8 @@ use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
 use serde_json::Value;
 
-use super::streamers::{check, locate_sources, waits};
+use super::nodes::{self, Membership};
+use super::streamers::{check, locate_sources, of_all_nodes, waits};
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;
@@ -45,11 +46,13 @@ pub async fn create(
     site: web::Data<Site>,
     registry: web::Data<Handle>,
     hosts: web::Data<Hosts>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let wait = waits(&request)?;
     let (id, spec, lifetime) = body.0.into_parts();
     let spec = check(spec, lifetime, &site, &hosts).map_err(in_words_of_rooms)?;
-    let mut created = registry.create(id, spec, lifetime, &caller.right?.name()).await?;
+    let by = caller.right?.name();
+    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, &by).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -82,8 +85,8 @@ fn in_words_of_rooms(error: ApiError) -> ApiError {
     get, path = "/api/rooms", tag = "rooms", operation_id = "list_rooms",
     responses((status = 200, description = "All rooms, in order of ids", body = RoomList)),
 )]
-pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    let streamers = registry.list().await?;
+pub async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {
+    let streamers = of_all_nodes(&registry, &cluster).await?;
     Ok(HttpResponse::Ok().json(RoomList { rooms: streamers.iter().filter_map(Room::of).collect() }))
 }
 
@@ -111,9 +114,17 @@ pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, Ap
     params(("id" = String, Path, description = "Its id")),
     responses((status = 204, description = "Gone")),
 )]
-pub async fn delete(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+pub async fn delete(
+    id: Id,
+    caller: Caller,
+    registry: web::Data<Handle>,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
     room(&registry, &id.0).await?;
     registry.delete(&id.0, &caller.right?.name()).await?;
+    if let Some(cluster) = cluster {
+        cluster.release(&id.0).await;
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 

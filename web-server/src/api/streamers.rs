@@ -18,6 +18,7 @@ use common::spec::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::nodes::{self, Membership};
 use super::sources::allowed;
 use crate::auth::Right;
 use crate::compat::multi_webrtc::{self, answer};
@@ -57,6 +58,7 @@ pub async fn create(
     site: web::Data<Site>,
     registry: web::Data<Handle>,
     hosts: web::Data<Hosts>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let wait = waits(&request)?;
     let foreign = matches!(body.0, Create::MultiWebrtc(_));
@@ -69,9 +71,11 @@ pub async fn create(
         }
     };
     let spec = check(spec, lifetime, &site, &hosts)?;
-    let mut created = registry.create(id, spec, lifetime, &caller.right?.name()).await?;
+    let by = caller.right?.name();
+    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, &by).await?;
     if wait {
-        created.streamer = registry.wait_started(&created.streamer.id).await?;
+        let streamer = registry.wait_started(&created.streamer.id).await?;
+        created.streamer = Streamer { node: created.streamer.node, ..streamer };
     }
     let mut response = match created.how {
         Admission::Create if !foreign => HttpResponse::Created(),
@@ -124,11 +128,36 @@ pub(super) fn check(
 /// See [`ApiError`].
 #[utoipa::path(
     get, path = "/api/streamers", tag = "streamers", operation_id = "list_streamers",
+    params(("node" = Option<String>, Query, description = "Those of this node of the cluster alone")),
     responses((status = 200, description = "All streamers, in order of ids", body = StreamerList)),
 )]
-pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    let list = StreamerList { streamers: registry.list().await? };
+pub async fn list(
+    request: HttpRequest,
+    registry: web::Data<Handle>,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["node"])?;
+    let mut list = StreamerList { streamers: of_all_nodes(&registry, &cluster).await? };
+    if let Some(node) = query.get("node") {
+        list.streamers.retain(|streamer| streamer.node.as_deref() == Some(node));
+    }
     Ok(HttpResponse::Ok().json(answer::streamers(&list)))
+}
+
+/// The streamers of this node as they are, and those of other nodes as they were lately, in order of ids.
+///
+/// # Errors
+/// We are shutting down.
+pub(super) async fn of_all_nodes(registry: &Handle, cluster: &Membership) -> Result<Vec<Streamer>, ApiError> {
+    let mut streamers = registry.list().await?;
+    if let Some(cluster) = cluster {
+        for streamer in &mut streamers {
+            streamer.node = Some(cluster.name().to_owned());
+        }
+        streamers.extend(cluster.others());
+        streamers.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    Ok(streamers)
 }
 
 /// Get one streamer.
@@ -140,8 +169,14 @@ pub async fn list(registry: web::Data<Handle>) -> Result<HttpResponse, ApiError>
     params(("id" = String, Path, description = "Its name")),
     responses((status = 200, description = "State, slots, peers and counters", body = Streamer)),
 )]
-pub async fn get(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+pub async fn get(
+    id: Id,
+    caller: Caller,
+    registry: web::Data<Handle>,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
     let mut streamer = registry.get(&id.0).await?;
+    streamer.node = cluster.map(|cluster| cluster.name().to_owned());
     if streamer.state == StreamerState::Running
         && let Some(SourceSpec::Desktop(_)) = streamer.spec.source
     {
@@ -205,9 +240,17 @@ pub async fn patch(
         (status = 507, description = "Ended, but a server that is started before this can be written starts it again"),
     ),
 )]
-pub async fn delete(id: Id, caller: Caller, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
+pub async fn delete(
+    id: Id,
+    caller: Caller,
+    registry: web::Data<Handle>,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
     let by = caller.right?.name();
     registry.delete(&id.0, &by).await?;
+    if let Some(cluster) = cluster {
+        cluster.release(&id.0).await;
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 

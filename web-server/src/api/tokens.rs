@@ -13,6 +13,7 @@ use common::ipc::request::RemovePeer;
 use common::person::{check_display_name, check_user_id, describe_rights};
 use common::spec::validate_peer_bitrate;
 
+use super::nodes::Membership;
 use crate::auth::Auth;
 use crate::http::extract::{Body, Id, Json, TokenId};
 use crate::http::problem::ApiError;
@@ -99,10 +100,14 @@ pub async fn revoke(
     caller: Caller,
     auth: web::Data<Auth>,
     registry: web::Data<Handle>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let auth = auth.into_inner();
     let revoked = web::block(move || auth.revoke(token.0, Utc::now())).await;
     revoked.map_err(|error| ApiError::Unreadable(error.to_string()))??;
+    if let Some(cluster) = cluster {
+        cluster.revoke(token.0).await;
+    }
     let detail = Some(format!("token {}", token.0));
     registry.audit(&id.0, AuditAction::TokenRevoked, &caller.right?.name(), detail);
     let streamer = match registry.get(&id.0).await {

@@ -63,6 +63,11 @@ impl Key {
         &self.0
     }
 
+    /// A key that is kept elsewhere.
+    pub fn given(key: [u8; LEN]) -> Self {
+        Self(key)
+    }
+
     /// A key for tests.
     #[cfg(test)]
     pub fn of(byte: u8) -> Self {

@@ -179,9 +179,16 @@ impl Auth {
     ///
     /// # Errors
     /// A file there cannot be read or created.
-    #[expect(clippy::disallowed_methods, reason = "reads files at the start")]
     pub fn new(secrets: Secrets, state_dir: &Path) -> std::io::Result<Self> {
-        let key = Key::load(state_dir)?;
+        Self::with_key(secrets, Key::load(state_dir)?, state_dir)
+    }
+
+    /// Signs with a key that other servers have, too.
+    ///
+    /// # Errors
+    /// The revoked tokens cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "reads files at the start")]
+    pub fn with_key(secrets: Secrets, key: Key, state_dir: &Path) -> std::io::Result<Self> {
         let revoked = Revoked::load(state_dir, Utc::now())?;
         Ok(Self { secrets, key, revoked, revocations: watch::Sender::new(()) })
     }
@@ -236,6 +243,11 @@ impl Auth {
         self.revoked.add(token, now)?;
         self.revocations.send_replace(());
         Ok(())
+    }
+
+    /// All tokens that are revoked.
+    pub fn revoked_tokens(&self) -> Vec<TokenId> {
+        self.revoked.all()
     }
 
     /// Whether the token has been revoked; false without one.

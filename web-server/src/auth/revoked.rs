@@ -62,6 +62,11 @@ impl Revoked {
         self.lock().contains_key(&token)
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<TokenId> {
+        self.lock().keys().copied().collect()
+    }
+
     /// Remembers a token as revoked.
     ///
     /// # Errors

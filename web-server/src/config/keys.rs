@@ -13,7 +13,7 @@ use common::signal::IceServer;
 use common::spec::{Command, SourceSpec};
 use serde_json::{Value, json};
 
-use super::{Config, LogFormat, Options, file};
+use super::{Cluster, Config, LogFormat, Options, file};
 use crate::supervisor::users::RunAs;
 
 /// Stands for a secret.
@@ -107,7 +107,35 @@ pub const KEYS: &[Key] = &[
     key("sessions.expires_in_s", "session_expires_in_s", |c| json!(c.sessions.lifetime.expires_in_s)),
     key("sessions.idle_timeout_s", "session_idle_timeout_s", |c| json!(c.sessions.lifetime.idle_timeout_s)),
     key("sessions.on_idle", "session_on_idle", |c| json!(c.sessions.lifetime.on_idle.unwrap_or_default())),
+    key("cluster.nats", "cluster_nats", |c| of_cluster(c, |cluster| json!(cluster.nats))),
+    key("cluster.credentials_file", "cluster_credentials_file", |c| {
+        of_cluster(c, |cluster| json!(cluster.credentials.file))
+    }),
+    key("cluster.user", "cluster_user", |c| {
+        of_cluster(c, |cluster| json!(cluster.credentials.user.as_ref().map(|(user, _)| user)))
+    }),
+    key("cluster.password_file", "cluster_password_file", |c| {
+        of_cluster(c, |cluster| json!(cluster.password_file))
+    }),
+    key("cluster.ca", "cluster_ca", |c| of_cluster(c, |cluster| json!(cluster.ca))),
+    key("cluster.cert", "cluster_cert", |c| {
+        of_cluster(c, |cluster| json!(cluster.credentials.cert.as_ref().map(|(cert, _)| cert)))
+    }),
+    key("cluster.cert_key", "cluster_cert_key", |c| {
+        of_cluster(c, |cluster| json!(cluster.credentials.cert.as_ref().map(|(_, key)| key)))
+    }),
+    key("cluster.key", "cluster_key", |c| of_cluster(c, |_| json!(HIDDEN))),
+    key("cluster.key_file", "cluster_key_file", |c| of_cluster(c, |cluster| json!(cluster.key_file))),
+    key("cluster.name", "cluster_name", |c| of_cluster(c, |cluster| json!(cluster.name))),
+    key("cluster.advertise", "cluster_advertise", |c| of_cluster(c, |cluster| json!(cluster.advertise))),
+    key("cluster.labels", "cluster_label", |c| of_cluster(c, |cluster| json!(cluster.labels))),
+    key("cluster.lease_s", "cluster_lease_s", |c| of_cluster(c, |cluster| json!(cluster.lease.as_secs()))),
+    key("cluster.replicas", "cluster_replicas", |c| of_cluster(c, |cluster| json!(cluster.replicas))),
 ];
+
+fn of_cluster(config: &Config, shown: fn(&Cluster) -> Value) -> Value {
+    config.cluster.as_ref().map_or(Value::Null, shown)
+}
 
 fn ice_server(server: &IceServer) -> Value {
     let credential = server.credential.as_ref().map(|_| HIDDEN.to_owned());

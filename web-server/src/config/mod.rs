@@ -3,6 +3,7 @@
 //! that is passed by value. A flag goes before its variable, and both before the file. [`keys`] lists all settings.
 
 pub mod access;
+pub mod cluster;
 pub mod file;
 pub mod keys;
 mod network;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 pub use self::access::{Access, AccessError, Allowed, TlsFiles};
+pub use self::cluster::Cluster;
 pub use self::file::{File, FileError};
 use self::keys::Origins;
 pub use self::sessions::Sessions;
@@ -171,6 +173,10 @@ pub struct Options {
     /// As whom sessions run, and what they may take.
     #[command(flatten)]
     pub sessions: sessions::Options,
+
+    /// Other machines that it is one with.
+    #[command(flatten)]
+    pub cluster: cluster::Options,
 }
 
 /// The whole command line. What is said before a command may be said after it as well.
@@ -252,6 +258,8 @@ pub struct Config {
     pub limits: limits::Config,
     /// As whom sessions run, and what they may take.
     pub sessions: Sessions,
+    /// What makes it a node of a cluster.
+    pub cluster: Option<Cluster>,
 }
 
 /// What `multistream/*` serves.
@@ -365,6 +373,7 @@ impl Options {
             access: self.access.over(file.auth, file.http, file.tls),
             limits: self.limits.over(file.limits),
             sessions: self.sessions.over(file.sessions),
+            cluster: self.cluster.over(file.cluster),
         }
     }
 
@@ -469,6 +478,7 @@ impl Config {
         let limits = limits::Config::merge(&options.limits)?;
         let sessions = Sessions::decide(&options.sessions)?;
         let access = Access::decide(options.access, listen)?;
+        let cluster = Cluster::decide(options.cluster)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
             None => PathBuf::from(".oriel"),
@@ -488,7 +498,8 @@ impl Config {
         let state_dir = absolute(state_dir)?;
         let own_files = [&options.config, &access.secrets_file, &options.turn_secret_file];
         let keys = access.tls.as_ref().map(|tls| &tls.key);
-        let hidden = own_files.into_iter().flatten().chain(keys).cloned().map(absolute);
+        let of_cluster = cluster.iter().flat_map(Cluster::secret_files);
+        let hidden = own_files.into_iter().flatten().chain(keys).chain(of_cluster).cloned().map(absolute);
         let hidden = std::iter::once(Ok(state_dir.clone())).chain(hidden).collect::<Result<_, _>>()?;
         let config = Self {
             listen,
@@ -524,6 +535,7 @@ impl Config {
             access,
             limits,
             sessions,
+            cluster,
         };
         config.check_socket_path()?;
         Ok(config)

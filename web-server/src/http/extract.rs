@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::problem::ApiError;
 
 /// Longest body of JSON in bytes: room for the longest clipboard, with most of its characters escaped.
-const MAX_BODY: usize = 1024 * 1024;
+pub const MAX_BODY: usize = 1024 * 1024;
 /// Longest time for receiving a body; a slower one would occupy its connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 

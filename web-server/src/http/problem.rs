@@ -16,6 +16,7 @@ use common::spec::InvalidField;
 use super::guard::Forbidden;
 use crate::auth::Refused;
 use crate::auth::revoked::Full;
+use crate::cluster;
 use crate::compat::multi_webrtc::answer;
 use crate::hosts;
 use crate::limits::Exceeded;
@@ -134,6 +135,9 @@ pub enum ApiError {
     /// It names another ICE session than the present one.
     #[error("the ICE session is another one than If-Match names: it was restarted meanwhile")]
     PreconditionFailed,
+    /// It cannot be done in the cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
     /// The server cannot take on work.
     #[error("{0}")]
     NotReady(String),
@@ -193,6 +197,7 @@ impl ApiError {
             ApiError::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable", None),
             ApiError::NoRoute => (StatusCode::NOT_FOUND, "route_not_found", None),
             ApiError::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            ApiError::Cluster(error) => classify_cluster(error),
             ApiError::NoMediaSockets => (StatusCode::NOT_FOUND, "no_media_sockets", None),
             ApiError::WebSocket(_) => (StatusCode::UPGRADE_REQUIRED, "websocket_required", None),
             ApiError::TooManyListeners { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_listeners", None),
@@ -276,6 +281,21 @@ fn classify_host(error: &hosts::Error) -> (StatusCode, &'static str, Option<&'st
         hosts::Error::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_hosts"),
         hosts::Error::Address(_) => return (StatusCode::BAD_REQUEST, "invalid_field", Some("address")),
         hosts::Error::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "hosts_failed"),
+    };
+    (status, code, None)
+}
+
+fn classify_cluster(error: &cluster::Error) -> (StatusCode, &'static str, Option<&'static str>) {
+    let (status, code) = match error {
+        cluster::Error::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "cluster_unreachable"),
+        cluster::Error::NoCapacity(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        cluster::Error::Taken { .. } => return (StatusCode::CONFLICT, "streamer_exists", Some("id")),
+        cluster::Error::NoNode(_) => (StatusCode::NOT_FOUND, "node_not_found"),
+        cluster::Error::NoCluster => (StatusCode::NOT_FOUND, "no_cluster"),
+        cluster::Error::Node { .. } => (StatusCode::BAD_GATEWAY, "node_unreachable"),
+        cluster::Error::Slow { .. } => (StatusCode::GATEWAY_TIMEOUT, "node_unreachable"),
+        cluster::Error::Pass(_) => (StatusCode::FORBIDDEN, "bad_pass"),
+        cluster::Error::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "state_failed"),
     };
     (status, code, None)
 }

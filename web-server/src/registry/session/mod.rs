@@ -327,6 +327,7 @@ impl Session {
             control: self.control.clone(),
             stats: self.stats.clone(),
             pointer: None,
+            node: None,
         }
     }
 

@@ -1,0 +1,146 @@
+//! Nodes of a cluster, and where a streamer is placed: bodies of `/api/nodes` and part of `POST /api/streamers`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use utoipa::ToSchema;
+
+use crate::spec::InvalidField;
+
+/// Longest name of a node, bytes.
+pub const MAX_NODE_NAME: usize = 63;
+/// Most labels of a node.
+pub const MAX_LABELS: usize = 32;
+/// Longest name or value of a label, bytes.
+pub const MAX_LABEL: usize = 63;
+
+/// By name.
+pub type Labels = BTreeMap<String, String>;
+
+/// Which node a streamer may run on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// This node, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub node: Option<String>,
+    /// Nodes that have all of these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[ts(as = "Option<Labels>", optional)]
+    pub labels: Labels,
+}
+
+impl Placement {
+    /// Checks names and bounds.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn validate(&self) -> Result<(), InvalidField> {
+        if let Some(node) = &self.node {
+            check_node_name(node).map_err(|message| InvalidField::new("placement.node", message))?;
+        }
+        check_labels(&self.labels).map_err(|message| InvalidField::new("placement.labels", message))
+    }
+}
+
+/// Checks the name of a node: letters, digits, `.`, `_` and `-`, a letter or digit first.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn check_node_name(name: &str) -> Result<(), String> {
+    check_text(name, MAX_NODE_NAME, "the name of a node")
+}
+
+/// Checks names and values of labels.
+///
+/// # Errors
+/// What is wrong with them, for people.
+pub fn check_labels(labels: &Labels) -> Result<(), String> {
+    if labels.len() > MAX_LABELS {
+        return Err(format!("at most {MAX_LABELS} labels are possible, not {}", labels.len()));
+    }
+    for (name, value) in labels {
+        check_text(name, MAX_LABEL, "the name of a label")?;
+        check_text(value, MAX_LABEL, "the value of a label")?;
+    }
+    Ok(())
+}
+
+fn check_text(text: &str, max: usize, what: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let begins = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    match begins && text.len() <= max && text.chars().all(allowed) {
+        true => Ok(()),
+        false => Err(format!(
+            "{what} has 1 to {max} letters, digits, '.', '_' and '-', a letter or digit first; not {text:?}"
+        )),
+    }
+}
+
+/// Whether a node can be reached, and takes streamers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It renews its lease, and takes new streamers.
+    Alive,
+    /// It renews its lease, and keeps the streamers that it has, but takes no new ones.
+    Draining,
+    /// Its lease has run out. Its streamers may run all the same.
+    Lost,
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be reached.
+    pub state: NodeState,
+    /// URL at which the other nodes reach it; absent when it was lost before this server was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub advertise: Option<String>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Version of its web-server; absent as `advertise` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub version: Option<String>,
+    /// Streamers that it has.
+    pub streamers: u32,
+    /// Most that it takes.
+    pub max_streamers: u32,
+    /// It is the one that has answered.
+    pub this: bool,
+}
+
+/// `GET /api/nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct NodeList {
+    /// In order of their names.
+    pub nodes: Vec<Node>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_short_and_plain() {
+        for good in ["a", "node-1.rack_2", "0"] {
+            assert_eq!(check_node_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-a", "a b", "ä", "a/b", "a*", &"a".repeat(MAX_NODE_NAME + 1)] {
+            assert!(check_node_name(bad).is_err(), "{bad}");
+        }
+        let labels = |name: &str, value: &str| Labels::from([(name.to_owned(), value.to_owned())]);
+        assert_eq!(check_labels(&labels("gpu", "yes")), Ok(()));
+        assert!(check_labels(&labels("gpu", "")).is_err() && check_labels(&labels("g=pu", "yes")).is_err());
+        let many = (0..=MAX_LABELS).map(|n| (n.to_string(), "x".to_owned())).collect();
+        assert!(check_labels(&many).is_err());
+        let placement = Placement { node: Some("a b".into()), labels: Labels::new() };
+        assert_eq!(placement.validate().unwrap_err().field, "placement.node");
+    }
+}

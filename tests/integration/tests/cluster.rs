@@ -1,0 +1,345 @@
+//! Several web-servers as one, with a real `nats-server`: ids, placement, requests at the wrong node, tokens, and what happens when
+//! NATS or a node is gone.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use common::api::{Streamer, StreamerList, Token};
+use common::cluster::{Node, NodeList, NodeState};
+use harness::server::{Answer, binary};
+use harness::{Server, eventually};
+use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+
+const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
+const SECRET: &str = "an-admin-secret-of-all-nodes";
+
+/// A NATS server of a test's own.
+struct Nats {
+    child: Option<Child>,
+    port: u16,
+    dir: tempfile::TempDir,
+    options: Vec<String>,
+}
+
+impl Nats {
+    fn start() -> Self {
+        Self::start_with(&["-js"])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut nats = Self { child: None, port, dir: tempfile::tempdir().unwrap(), options };
+        nats.start_again();
+        nats
+    }
+
+    fn start_again(&mut self) {
+        let child = Command::new("nats-server")
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
+            .arg(self.dir.path())
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed (scripts/test does it)");
+        self.child = Some(child);
+        eventually("NATS listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok());
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    fn node(&self, name: &str, more: &[(&str, &str)]) -> Server {
+        Server::start_node(&self.url(), KEY, name, more)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn body(id: &str) -> Value {
+    json!({ "id": id, "source": { "type": "test", "width": 64, "height": 36, "fps": 5 } })
+}
+
+fn on(id: &str, node: &str) -> Value {
+    let mut body = body(id);
+    body["placement"] = json!({ "node": node });
+    body
+}
+
+fn nodes(server: &Server) -> BTreeMap<String, NodeState> {
+    let answer = server.get("/api/nodes");
+    match answer.status {
+        200 => answer.json::<NodeList>().nodes.into_iter().map(|node| (node.name, node.state)).collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+fn listed(server: &Server) -> BTreeMap<String, String> {
+    let list: StreamerList = server.get("/api/streamers").expect(200).json();
+    list.streamers.into_iter().map(|streamer| (streamer.id.to_string(), streamer.node.unwrap())).collect()
+}
+
+/// Waits until every node knows that all of them are alive.
+fn together(servers: &[&Server]) {
+    for server in servers {
+        eventually("all nodes are alive", || {
+            let nodes = nodes(server);
+            (nodes.len() == servers.len() && nodes.values().all(|state| *state == NodeState::Alive))
+                .then_some(())
+        });
+    }
+}
+
+#[test]
+fn every_node_serves_every_streamer() {
+    let nats = Nats::start();
+    let a = nats.node("a", &[]);
+    let b = nats.node("b", &[]);
+    together(&[&a, &b]);
+    let created = a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
+    assert_eq!(created.location.as_deref(), Some("/api/streamers/far"));
+    assert_eq!(created.json::<Streamer>().node.as_deref(), Some("b"));
+    assert!(!b.session_processes().is_empty(), "it runs at b");
+    assert!(a.session_processes().is_empty(), "it does not run at a");
+
+    // The same request again finds it, at either node; another spec under this id does not.
+    for server in [&a, &b] {
+        server.post("/api/streamers", &body("far")).expect(200);
+        let other = json!({ "id": "far", "source": { "type": "test", "width": 128, "height": 36 } });
+        let problem = server.post("/api/streamers", &other).expect(409).problem();
+        assert_eq!((problem.code.as_str(), problem.field.as_deref()), ("streamer_exists", Some("id")));
+    }
+
+    for server in [&a, &b] {
+        let streamer: Streamer = server.get("/api/streamers/far").expect(200).json();
+        assert_eq!(streamer.node.as_deref(), Some("b"));
+        let snapshot = server.get("/api/streamers/far/snapshot").expect(200);
+        assert!(snapshot.content_type.starts_with("image/") && snapshot.body.len() > 100);
+        server.get("/api/streamers/far/logs").expect(200);
+        server.get("/api/streamers/far/sources").expect(200);
+        server.get("/api/streamers/far/audit").expect(200);
+        let missing = server.get("/api/streamers/far/nothing").expect(404).problem();
+        assert_eq!(missing.code, "route_not_found");
+        let wrong = server.post("/api/streamers/far/resize", &json!({ "width": "x" })).expect(400);
+        wrong.problem();
+        eventually("the list has it", || (listed(server).get("far")? == "b").then_some(()));
+        let of_a: StreamerList = server.get("/api/streamers?node=a").expect(200).json();
+        assert_eq!(of_a.streamers, []);
+    }
+
+    // A WebSocket at the wrong node: both directions pass.
+    let mut request = format!("ws://{}/api/streamers/far/peer", a.address()).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "oriel.v1".parse().unwrap());
+    let (mut socket, response) = tungstenite::connect(request).unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "oriel.v1");
+    socket.send(tungstenite::Message::text(json!({ "type": "hello" }).to_string())).unwrap();
+    let welcome = socket.read().unwrap().into_text().unwrap();
+    assert!(welcome.contains("welcome"), "{welcome}");
+    eventually("b has the peer", || (b.streamer("far")?.peers.len() == 1).then_some(()));
+    socket.close(None).unwrap();
+
+    // MP4 comes as it is made.
+    let mp4 = Command::new("curl")
+        .args(["-s", "--max-time", "3", &a.url("/api/streamers/far/streams/main.mp4")])
+        .output()
+        .unwrap();
+    assert_eq!(mp4.stdout.get(4..8), Some(&b"ftyp"[..]));
+
+    a.delete("/api/streamers/far").expect(204);
+    b.get("/api/streamers/far").expect(404);
+    // At once, at any node.
+    a.post("/api/streamers", &on("far", "a")).expect(201);
+    b.delete("/api/streamers/far").expect(204);
+    for server in [&a, &b] {
+        eventually("no record is left", || listed(server).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn of_two_that_create_an_id_at_once_exactly_one_does() {
+    let nats = Nats::start();
+    let a = nats.node("a", &[]);
+    let b = nats.node("b", &[]);
+    together(&[&a, &b]);
+    let slots = |id: &str, slots: u8| json!({ "id": id, "share": false, "slots": slots, "source": { "type": "test" } });
+    for round in 0..40 {
+        let id = format!("round-{round}");
+        let (first, second) = std::thread::scope(|scope| {
+            let first = scope.spawn(|| a.post("/api/streamers", &slots(&id, 1)).status);
+            let second = b.post("/api/streamers", &slots(&id, 2)).status;
+            (first.join().unwrap(), second)
+        });
+        assert_eq!(first.min(second), 201, "{round}");
+        assert_eq!(first.max(second), 409, "{round}");
+        a.delete(&format!("/api/streamers/{id}")).expect(204);
+        assert_eq!(b.get(&format!("/api/streamers/{id}")).status, 404);
+    }
+}
+
+#[test]
+fn streamers_are_placed_where_they_may_and_where_there_is_room() {
+    let nats = Nats::start();
+    let small = [("ORIEL_MAX_STREAMERS", "2")];
+    let a = nats.node("a", &small);
+    let b = nats.node("b", &[small[0], ("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
+    together(&[&a, &b]);
+    let mut labelled = body("g");
+    labelled["placement"] = json!({ "labels": { "gpu": "yes" } });
+    let placed = a.post("/api/streamers", &labelled).expect(201);
+    assert_eq!(placed.json::<Streamer>().node.as_deref(), Some("b"));
+    let refused = |body: &Value, part: &str| {
+        let problem = a.post("/api/streamers", body).expect(503).problem();
+        assert!(problem.code == "no_capacity" && problem.detail.contains(part), "{problem:?}");
+    };
+    labelled["id"] = json!("h");
+    labelled["placement"] = json!({ "labels": { "gpu": "no" } });
+    refused(&labelled, "gpu=no");
+    refused(&on("h", "nobody"), "nobody");
+
+    // Drained at the other one.
+    let drained: Node = a.send("POST", "/api/nodes/b/drain", "", &[]).expect(200).json();
+    assert_eq!(drained.state, NodeState::Draining);
+    refused(&on("h", "b"), "draining");
+    for id in ["x", "y"] {
+        eventually("b is not chosen", || (nodes(&a).get("b") == Some(&NodeState::Draining)).then_some(()));
+        assert_eq!(
+            a.post("/api/streamers", &body(id)).expect(201).json::<Streamer>().node.as_deref(),
+            Some("a")
+        );
+    }
+    refused(&body("z"), "full");
+    a.send("POST", "/api/nodes/b/undrain", "", &[]).expect(200);
+    eventually("b is chosen again", || (nodes(&a).get("b") == Some(&NodeState::Alive)).then_some(()));
+    assert_eq!(
+        a.post("/api/streamers", &body("z")).expect(201).json::<Streamer>().node.as_deref(),
+        Some("b")
+    );
+    refused(&body("more"), "full");
+    assert_eq!(a.get("/api/nodes/nobody").expect(404).problem().code, "node_not_found");
+}
+
+#[test]
+fn a_token_counts_at_every_node_until_it_is_revoked_at_any() {
+    let nats = Nats::start();
+    let secret = [("ORIEL_ADMIN_SECRET", SECRET)];
+    let mut a = nats.node("a", &secret);
+    let mut b = nats.node("b", &secret);
+    a.use_token(SECRET);
+    b.use_token(SECRET);
+    together(&[&a, &b]);
+    a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
+    let wish = json!({ "role": "viewer", "expires_in_s": 600 });
+    let token: Token = a.post("/api/streamers/far/tokens", &wish).expect(201).json();
+    let bearer = format!("Bearer {}", token.token);
+    let get = |server: &Server, path: &str| -> Answer {
+        server.send_with("GET", path, &[("authorization", &bearer)], &[])
+    };
+    for server in [&a, &b] {
+        get(server, "/api/streamers/far").expect(200);
+        get(server, "/api/streamers").expect(403);
+        let stranger = server.send_with("GET", "/api/streamers/far", &[], &[]).expect(401);
+        assert_eq!(stranger.problem().code, "unauthorized");
+    }
+    a.delete(&format!("/api/streamers/far/tokens/{}", token.token_id)).expect(204);
+    get(&b, "/api/streamers/far").expect(401);
+    eventually("a knows it, too", || (get(&a, "/api/streamers").status == 401).then_some(()));
+
+    // A pass that nobody with the key has made is none.
+    let pass = [("x-oriel-pass", "1 a 127.0.0.1 1 0 0000000000000000 AAAA")];
+    assert_eq!(b.send_with("GET", "/api/streamers/far", &pass, &[]).expect(403).problem().code, "bad_pass");
+}
+
+#[test]
+fn a_node_that_is_killed_is_lost_and_has_its_streamers_when_it_is_back() {
+    let nats = Nats::start();
+    let a = nats.node("a", &[]);
+    let mut b = nats.node("b", &[]);
+    together(&[&a, &b]);
+    a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
+    b.kill();
+    let problem = a.get("/api/streamers/far").expect(502).problem();
+    assert!(problem.code == "node_unreachable" && problem.detail.contains("node b"), "{problem:?}");
+    eventually("b is lost", || (nodes(&a).get("b") == Some(&NodeState::Lost)).then_some(()));
+    let list: StreamerList = a.get("/api/streamers").expect(200).json();
+    assert!(list.streamers[0].reason.as_ref().is_some_and(|reason| reason.contains("lost")));
+    // Its id stays taken.
+    a.post("/api/streamers", &body("far")).expect(502);
+    b.start_again();
+    together(&[&a, &b]);
+    assert_eq!(a.streamer("far").unwrap().node.as_deref(), Some("b"));
+}
+
+#[test]
+fn without_nats_all_that_runs_goes_on_and_when_its_data_is_lost_it_is_told_again() {
+    let mut nats = Nats::start();
+    let a = nats.node("a", &[]);
+    let b = nats.node("b", &[]);
+    together(&[&a, &b]);
+    a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
+    a.post("/api/streamers?wait=running", &on("near", "a")).expect(201);
+    eventually("a lists both", || (listed(&a).len() == 2).then_some(()));
+    nats.kill();
+    eventually("nothing can be created", || {
+        let answer = a.post("/api/streamers", &body("new"));
+        (answer.status == 503).then(|| assert_eq!(answer.problem().code, "cluster_unreachable"))
+    });
+    for server in [&a, &b] {
+        for id in ["far", "near"] {
+            server.get(&format!("/api/streamers/{id}")).expect(200);
+        }
+    }
+    // One ends while nobody can be told.
+    a.delete("/api/streamers/near").expect(204);
+    std::fs::remove_dir_all(nats.dir.path().join("jetstream")).unwrap();
+    nats.start_again();
+    for server in [&a, &b] {
+        eventually("the record of the one that runs is there again, and that alone", || {
+            let fresh = server.post("/api/streamers", &on("probe", "a")).status == 201;
+            fresh.then(|| server.delete("/api/streamers/probe").expect(204))?;
+            let listed = listed(server);
+            (listed.len() == 1 && listed.get("far")? == "b").then_some(())
+        });
+    }
+    a.delete("/api/streamers/far").expect(204);
+    a.post("/api/streamers", &on("near", "b")).expect(201);
+}
+
+#[test]
+fn check_config_says_what_is_wrong_with_nats() {
+    let check = |url: &str| {
+        let output = Command::new(binary("web-server"))
+            .args(["check-config", "--cluster-nats", url, "--cluster-key", KEY, "--cluster-name", "a"])
+            .args(["--cluster-advertise", "http://127.0.0.1:1"])
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let good = Nats::start();
+    assert!(check(&good.url()).0);
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let refused = check(&format!("nats://{free}"));
+    assert!(!refused.0 && refused.1.contains("cannot connect"), "{refused:?}");
+    let plain = Nats::start_with(&[]);
+    let off = check(&plain.url());
+    assert!(!off.0 && off.1.contains("no JetStream"), "{off:?}");
+    let closed = Nats::start_with(&["-js", "--user", "u", "--pass", "p"]);
+    let forbidden = check(&closed.url());
+    assert!(!forbidden.0 && forbidden.1.contains("not authorised"), "{forbidden:?}");
+}

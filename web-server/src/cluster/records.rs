@@ -1,0 +1,226 @@
+//! What is in the buckets: JSON with a version. Fields are only ever added, so nodes of two successive versions read each other's
+//! records; what they do not know they ignore. Pure.
+
+use chrono::{DateTime, Utc};
+use common::api::Streamer;
+use common::cluster::{Labels, check_labels, check_node_name};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::seal::{Keys, Unopened, Unsealed};
+use crate::config::cluster::check_advertise;
+
+/// The version of records that we write. One that changes what a field means, and is no mere addition, is another version.
+const VERSION: u32 = 1;
+
+/// Why a record is ignored.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// It cannot be decrypted.
+    #[error(transparent)]
+    Unopened(#[from] Unopened),
+    /// It is not what it should be.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// It is of a web-server that is too new for us.
+    #[error("it has the version {0}, and this web-server knows {VERSION}: upgrade it")]
+    Version(u32),
+    /// A field breaks a rule.
+    #[error("{0}")]
+    Field(String),
+}
+
+/// A node, as it says itself, renewed for as long as it is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: String,
+    /// Distinguishes processes: two of one name are a mistake.
+    pub instance: u64,
+    /// Where its HTTP is.
+    pub advertise: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Version of its web-server.
+    #[serde(default)]
+    pub version: String,
+    /// Most streamers that it takes.
+    pub max_streamers: u32,
+    /// It takes no new ones.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// A streamer: that its id is taken, by whom, and how it was lately.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamerRecord {
+    /// The node that runs it.
+    pub node: String,
+    /// Drawn by whoever took the id, so that a write whose outcome was unknown is recognised when it is read back.
+    pub claim: u64,
+    /// As it was lately, without what changes by the second; absent while it is being created.
+    #[serde(default)]
+    pub streamer: Option<Streamer>,
+}
+
+/// A token that is good for nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedRecord {
+    /// When it was revoked.
+    pub at: DateTime<Utc>,
+}
+
+/// What can be in a bucket.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Checks what types do not.
+    ///
+    /// # Errors
+    /// What is wrong, for the log.
+    fn check(&self, name: &str) -> Result<(), String>;
+}
+
+impl Record for NodeRecord {
+    fn check(&self, name: &str) -> Result<(), String> {
+        check_node_name(&self.name)?;
+        check_labels(&self.labels)?;
+        if self.name != name {
+            return Err(format!("it is of {:?}, and stored as {name:?}", self.name));
+        }
+        check_advertise(&self.advertise)
+    }
+}
+
+impl Record for StreamerRecord {
+    fn check(&self, name: &str) -> Result<(), String> {
+        check_node_name(&self.node)?;
+        match &self.streamer {
+            Some(streamer) if key_of(streamer.id.as_str()) != name => {
+                Err(format!("it is of {}, and stored as {name:?}", streamer.id))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Record for RevokedRecord {
+    fn check(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The name of an id in a bucket, where a `.` separates what must not be empty. No id has a `=`.
+pub fn key_of(id: &str) -> String {
+    id.replace('.', "=")
+}
+
+/// The id of a name in a bucket.
+pub fn id_of(key: &str) -> String {
+    key.replace('=', ".")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u32,
+    #[serde(flatten)]
+    record: T,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    v: u32,
+}
+
+/// Encodes and encrypts a record that is stored as `name`.
+///
+/// # Errors
+/// It is too long.
+pub fn write<T: Record>(keys: &Keys, name: &str, record: &T) -> Result<Vec<u8>, Unsealed> {
+    let json =
+        serde_json::to_vec(&Versioned { v: VERSION, record }).expect("texts, numbers and maps of them");
+    keys.seal(name, &json)
+}
+
+/// Decrypts and decodes what is stored as `name`.
+///
+/// # Errors
+/// See [`Malformed`].
+pub fn read<T: Record>(keys: &Keys, name: &str, sealed: &[u8]) -> Result<T, Malformed> {
+    parse(name, &keys.open(name, sealed)?)
+}
+
+fn parse<T: Record>(name: &str, json: &[u8]) -> Result<T, Malformed> {
+    // First: what a newer version means by its fields is not known.
+    match serde_json::from_slice::<VersionOnly>(json)?.v {
+        VERSION => {}
+        other => return Err(Malformed::Version(other)),
+    }
+    let Versioned { record, .. } = serde_json::from_slice::<Versioned<T>>(json)?;
+    record.check(name).map_err(Malformed::Field)?;
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> NodeRecord {
+        NodeRecord {
+            name: "a".into(),
+            instance: 7,
+            advertise: "http://10.0.0.7:8080".into(),
+            labels: [("gpu".to_owned(), "yes".to_owned())].into(),
+            version: "0.1.0".into(),
+            max_streamers: 64,
+            draining: false,
+        }
+    }
+
+    /// As the first version with a cluster wrote them: nodes of later versions must read these.
+    #[test]
+    fn recorded_records_are_read() {
+        let json = br#"{"v":1,"name":"a","instance":7,"advertise":"http://10.0.0.7:8080","labels":{"gpu":"yes"},"version":"0.1.0","max_streamers":64,"draining":false}"#;
+        assert_eq!(parse::<NodeRecord>("a", json).unwrap(), node());
+        let json = br#"{"v":1,"node":"a","claim":5}"#;
+        let read = parse::<StreamerRecord>("demo", json).unwrap();
+        assert_eq!(read, StreamerRecord { node: "a".into(), claim: 5, streamer: None });
+        let json = br#"{"v":1,"at":"2026-01-01T00:00:00Z"}"#;
+        assert!(parse::<RevokedRecord>("x", json).is_ok());
+    }
+
+    #[test]
+    fn what_a_newer_version_adds_is_ignored_and_what_it_changes_is_refused() {
+        let json = br#"{"v":1,"node":"a","claim":5,"generation":3}"#;
+        assert!(parse::<StreamerRecord>("demo", json).is_ok());
+        let json = br#"{"v":2,"node":["a","b"]}"#;
+        assert!(matches!(parse::<StreamerRecord>("demo", json), Err(Malformed::Version(2))));
+    }
+
+    #[test]
+    fn what_is_malformed_is_an_error_that_says_what() {
+        for (json, part) in [
+            (&b""[..], "EOF"),
+            (b"[]", "invalid"),
+            (br#"{"node":"a","claim":1}"#, "`v`"),
+            (br#"{"v":1,"node":"a b","claim":1}"#, "the name of a node"),
+            (br#"{"v":1,"node":"a","claim":-1}"#, "claim"),
+        ] {
+            let error = parse::<StreamerRecord>("demo", json).unwrap_err().to_string();
+            assert!(error.contains(part) || part == "claim", "{error}");
+        }
+        let keys = Keys::derive("k");
+        let sealed = write(&keys, "a", &node()).unwrap();
+        assert_eq!(read::<NodeRecord>(&keys, "a", &sealed).unwrap(), node());
+        assert!(matches!(read::<NodeRecord>(&keys, "b", &sealed), Err(Malformed::Unopened(_))));
+        let misplaced = write(&keys, "b", &node()).unwrap();
+        assert!(matches!(read::<NodeRecord>(&keys, "b", &misplaced), Err(Malformed::Field(_))));
+    }
+
+    #[test]
+    fn every_id_is_a_key_and_comes_back() {
+        for id in ["a", "a.", "a..b", "0-_.x"] {
+            let key = key_of(id);
+            assert!(!key.contains('.') && id_of(&key) == id, "{id}");
+        }
+    }
+}
