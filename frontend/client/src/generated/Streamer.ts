@@ -83,4 +83,8 @@ stats: StreamerStats | null,
  * Where the pointer is in the picture of `main`, in the response to `GET` of this streamer alone. `null` where `main` is no
  * running desktop.
  */
-pointer: Pixel | null, };
+pointer: Pixel | null, 
+/**
+ * The node that runs it. Absent where the server is in no cluster.
+ */
+node?: string, };

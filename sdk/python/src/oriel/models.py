@@ -229,6 +229,9 @@ class CreateStreamer(TypedDict, total=False):
     """What each peer is sent at most, kilobits per second, 100..=100000; absent: as much as its path carries."""
     on_idle: Optional[OnIdle]
     """What happens to it then. Absent: as configured."""
+    placement: Optional[Placement]
+    """Which node of the cluster it runs on; absent: the one with the most room. Ignored by a server that is in no
+    cluster."""
     restart: RestartSpec
     """Whether and when its process is started again after it has ended by itself."""
     room: Optional[RoomSpec]
@@ -713,6 +716,36 @@ class NetworkStats:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node of the cluster."""
+
+    labels: BTreeMap
+    """Its labels."""
+    max_streamers: int
+    """Most that it takes."""
+    name: str
+    """Its name."""
+    state: NodeState
+    """Whether it can be reached."""
+    streamers: int
+    """Streamers that it has."""
+    this: bool
+    """It is the one that has answered."""
+    advertise: Optional[str] = None
+    """URL at which the other nodes reach it; absent when it was lost before this server was started."""
+    version: Optional[str] = None
+    """Version of its web-server; absent as `advertise` is."""
+
+
+@dataclass(frozen=True)
+class NodeList:
+    """`GET /api/nodes`."""
+
+    nodes: list[Node]
+    """In order of their names."""
+
+
+@dataclass(frozen=True)
 class PairStarted:
     """The response to `POST /api/hosts/{id}/pair`."""
 
@@ -893,6 +926,15 @@ class Pixel:
     """From the left."""
     y: int
     """From the top."""
+
+
+class Placement(TypedDict, total=False):
+    """Which node a streamer may run on."""
+
+    labels: BTreeMap
+    """Nodes that have all of these labels."""
+    node: Optional[str]
+    """This node, and no other."""
 
 
 class PointerInput(TypedDict):
@@ -1188,6 +1230,8 @@ class Streamer:
     """Since when nobody uses it; absent while somebody watches."""
     idle_timeout_s: Optional[int] = None
     """After so many seconds without use it ends; absent: never."""
+    node: Optional[str] = None
+    """The node that runs it. Absent where the server is in no cluster."""
     on_idle: Optional[OnIdle] = None
     """What happens to it then."""
     pointer: Optional[Pixel] = None
@@ -1461,6 +1505,8 @@ AppRef = Union[int, str]
 # An action on a streamer.
 AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked"]
 
+BTreeMap = dict[str, str]
+
 # A mouse button, 1..=9 as X counts: 1 left, 2 middle, 3 right, 4–7 wheel, 8 back, 9 forward.
 Button = int
 
@@ -1514,6 +1560,9 @@ LinkQuality = Literal["ok", "poor"]
 
 # What a host encodes.
 MoonlightCodec = Literal["h264", "hevc", "av1"]
+
+# Whether a node can be reached, and takes streamers.
+NodeState = Literal["alive", "draining", "lost"]
 
 # What happens to a streamer that nobody has used for its `idle_timeout_s`.
 OnIdle = Literal["stop", "delete"]
