@@ -25,6 +25,6 @@ pub use display::Display;
 pub use gamestream::FakeHost;
 pub use picture::Picture;
 pub use process::{Footprint, Process};
-pub use server::{Answer, Server};
+pub use server::{Answer, Server, binary};
 pub use wait::{eventually, eventually_within};
 pub use watched::Watched;

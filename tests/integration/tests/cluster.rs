@@ -294,7 +294,9 @@ fn without_nats_all_that_runs_goes_on_and_when_its_data_is_lost_it_is_told_again
     together(&[&a, &b]);
     a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
     a.post("/api/streamers?wait=running", &on("near", "a")).expect(201);
-    eventually("a lists both", || (listed(&a).len() == 2).then_some(()));
+    for server in [&a, &b] {
+        eventually("both are listed", || (listed(server).len() == 2).then_some(()));
+    }
     nats.kill();
     eventually("nothing can be created", || {
         let answer = a.post("/api/streamers", &body("new"));

@@ -102,7 +102,7 @@ async fn decide(
             payload = Payload::from(body.clone());
             wish(path, &body)
         }
-        _ => of_path(cluster, path).map(Where::Node),
+        _ => of_path(cluster, request, path).await.map(Where::Node),
     };
     match decided {
         None => here(payload),
@@ -110,14 +110,14 @@ async fn decide(
         Some(Where::Place { id, placement }) => {
             placement.validate()?;
             if let Some(id) = &id {
-                if let Some(node) = cluster.elsewhere(id) {
+                if let Some(node) = cluster.locate(id).await {
                     return Ok(Decided { node: Some(node), payload, coming: None });
                 }
                 if cluster.is_ours(id) {
                     return here(payload);
                 }
             }
-            let (node, coming) = cluster.place(&placement)?;
+            let (node, coming) = cluster.place(&placement).await?;
             let node = (node != cluster.name()).then_some(node);
             Ok(Decided { node, payload, coming: Some(coming) })
         }
@@ -142,7 +142,7 @@ fn wish(path: &str, body: &[u8]) -> Option<Where> {
 }
 
 /// The other node that has what the path names, if there is one.
-fn of_path(cluster: &Cluster, path: &str) -> Option<String> {
+async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option<String> {
     if let Some(rest) = path.strip_prefix("/api/nodes/") {
         let (name, _) = rest.split_once('/')?;
         let known = name != cluster.name() && find(cluster, name).is_ok();
@@ -151,6 +151,13 @@ fn of_path(cluster: &Cluster, path: &str) -> Option<String> {
     let prefixes = ["/api/streamers/", "/api/rooms/", "/api/api/streamers/"];
     let rest = prefixes.iter().find_map(|prefix| path.strip_prefix(prefix))?;
     let name = rest.split('/').next().unwrap_or_default();
-    let id = StreamerId::parse(name).ok().and_then(|id| cluster.elsewhere(&id));
-    id.or_else(|| cluster.elsewhere(&without_tab(name)?))
+    // Strangers must not keep NATS busy with ids that there are not.
+    let stranger =
+        matches!(site::caller(request), Ok(Caller { right: Ok(Right::Nobody) | Err(_), .. }) | Err(_));
+    let node = match StreamerId::parse(name) {
+        Ok(id) if !stranger => cluster.locate(&id).await,
+        Ok(id) => cluster.elsewhere(&id),
+        Err(_) => None,
+    };
+    node.or_else(|| cluster.elsewhere(&without_tab(name)?))
 }

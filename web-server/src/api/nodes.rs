@@ -58,7 +58,7 @@ pub async fn get(name: web::Path<String>, cluster: Membership) -> Result<HttpRes
     responses((status = 200, description = "As it is now", body = Node)),
 )]
 pub async fn drain(name: web::Path<String>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    set_draining(&name, &*member(cluster)?, true)
+    set_draining(&name, &*member(cluster)?, true).await
 }
 
 /// Let a node take new streamers again.
@@ -71,7 +71,7 @@ pub async fn drain(name: web::Path<String>, cluster: Membership) -> Result<HttpR
     responses((status = 200, description = "As it is now", body = Node)),
 )]
 pub async fn undrain(name: web::Path<String>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    set_draining(&name, &*member(cluster)?, false)
+    set_draining(&name, &*member(cluster)?, false).await
 }
 
 /// The node of this name.
@@ -83,13 +83,13 @@ pub(super) fn find(cluster: &Cluster, name: &str) -> Result<Node, Error> {
     found.ok_or_else(|| Error::NoNode(name.to_owned()))
 }
 
-fn set_draining(name: &str, cluster: &Cluster, draining: bool) -> Result<HttpResponse, ApiError> {
+async fn set_draining(name: &str, cluster: &Cluster, draining: bool) -> Result<HttpResponse, ApiError> {
     find(cluster, name)?;
     // The others' requests were forwarded to them before they came here.
     if name != cluster.name() {
         return Err(Error::NoNode(name.to_owned()).into());
     }
-    cluster.set_draining(draining)?;
+    cluster.set_draining(draining).await?;
     Ok(HttpResponse::Ok().json(find(cluster, name)?))
 }
 
@@ -113,6 +113,7 @@ pub(super) async fn create(
         cluster.release(&id).await;
     }
     let mut created = created?;
+    cluster.publish(&id, &created.streamer).await;
     created.streamer.node = Some(cluster.name().to_owned());
     Ok(created)
 }

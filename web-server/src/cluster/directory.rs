@@ -62,6 +62,13 @@ impl Directory {
         });
     }
 
+    /// The record of a node was read again: it is no sign of life.
+    pub fn corrected(&mut self, record: NodeRecord) {
+        if let Some(known) = self.nodes.get_mut(&record.name) {
+            known.record = record;
+        }
+    }
+
     /// A node has taken itself out.
     pub fn left(&mut self, name: &str) {
         self.nodes.remove(name);
@@ -130,6 +137,11 @@ impl Directory {
             Some(streamer)
         });
         shown.collect()
+    }
+
+    /// The record of a node.
+    pub fn record(&self, name: &str) -> Option<&NodeRecord> {
+        self.nodes.get(name).map(|known| &known.record)
     }
 
     /// Where a node is reached, by its own word.

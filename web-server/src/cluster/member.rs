@@ -160,13 +160,7 @@ impl Session<'_> {
     }
 
     async fn renew(&self) -> Result<(), Error> {
-        let record = self.cluster.record();
-        let key = key_of(&record.name);
-        let sealed =
-            records::write(self.keys(), &key, &record).map_err(|error| Error::File(error.to_string()))?;
-        self.nats.nodes.put(&key, sealed).await?;
-        lock(&self.cluster.0.directory).heard(now(), record);
-        Ok(())
+        renew(self.cluster, &self.nats).await
     }
 
     fn node(&self, entry: Entry) {
@@ -293,7 +287,7 @@ impl Session<'_> {
                     }
                     conflicts.insert(id);
                 }
-                Some(held) => self.rewrite(&id, streamer, held).await,
+                Some(held) => rewrite(self.cluster, &self.nats, &id, streamer, held).await,
                 // It was gone before the registry was asked, or has no record yet: a bucket was lost, or the node is new.
                 None if own.contains_key(&id) => {}
                 None => self.write(&id, streamer).await,
@@ -307,44 +301,56 @@ impl Session<'_> {
         let record =
             StreamerRecord { node: self.cluster.name().to_owned(), claim, streamer: Some(summary(streamer)) };
         let key = key_of(id.as_str());
-        let Some((record, sealed)) = self.seal(&key, record) else { return };
+        let Some((record, sealed)) = seal(self.keys(), &key, record) else { return };
         match self.nats.streamers.create(&key, sealed).await {
             Ok(revision) => lock(&self.cluster.0.directory).put(id.clone(), Held { record, revision }),
             Err(WriteError::Conflict) => tracing::debug!(%id, "there is a record that is not known yet"),
             Err(error) => tracing::debug!(%id, %error, "a record is written later"),
         }
     }
+}
 
-    async fn rewrite(&self, id: &StreamerId, streamer: Streamer, held: Held) {
-        let streamer = summary(streamer);
-        if held.record.streamer.as_ref() == Some(&streamer) {
-            return;
-        }
-        let key = key_of(id.as_str());
-        let record = StreamerRecord { streamer: Some(streamer), ..held.record.clone() };
-        let Some((record, sealed)) = self.seal(&key, record) else { return };
-        if record == held.record {
-            return;
-        }
-        match self.nats.streamers.update(&key, sealed, held.revision).await {
-            Ok(revision) => lock(&self.cluster.0.directory).put(id.clone(), Held { record, revision }),
-            Err(error) => tracing::debug!(%id, %error, "a record is written later"),
-        }
+/// Renews the lease of this node, by a record of what it is now.
+pub(super) async fn renew(cluster: &Cluster, nats: &Nats) -> Result<(), Error> {
+    let record = cluster.record();
+    let key = key_of(&record.name);
+    let sealed = records::write(&cluster.0.keys, &key, &record);
+    let sealed = sealed.map_err(|error| Error::File(error.to_string()))?;
+    nats.nodes.put(&key, sealed).await?;
+    lock(&cluster.0.directory).heard(now(), record);
+    Ok(())
+}
+
+/// Writes what a streamer of ours is into its record, if the record says something else.
+pub(super) async fn rewrite(cluster: &Cluster, nats: &Nats, id: &StreamerId, streamer: Streamer, held: Held) {
+    let streamer = summary(streamer);
+    if held.record.streamer.as_ref() == Some(&streamer) {
+        return;
     }
+    let key = key_of(id.as_str());
+    let record = StreamerRecord { streamer: Some(streamer), ..held.record.clone() };
+    let Some((record, sealed)) = seal(&cluster.0.keys, &key, record) else { return };
+    if record == held.record {
+        return;
+    }
+    match nats.streamers.update(&key, sealed, held.revision).await {
+        Ok(revision) => lock(&cluster.0.directory).put(id.clone(), Held { record, revision }),
+        Err(error) => tracing::debug!(%id, %error, "a record is written later"),
+    }
+}
 
-    /// A record whose streamer has too long a spec goes without it: the id counts.
-    fn seal(&self, key: &str, mut record: StreamerRecord) -> Option<(StreamerRecord, Vec<u8>)> {
-        let mut sealed = records::write(self.keys(), key, &record);
-        if let Err(Unsealed::TooLong(_)) = sealed {
-            record.streamer = None;
-            sealed = records::write(self.keys(), key, &record);
-        }
-        match sealed {
-            Ok(sealed) => Some((record, sealed)),
-            Err(error) => {
-                tracing::error!(key, %error, "a record cannot be written");
-                None
-            }
+/// A record whose streamer has too long a spec goes without it: the id counts.
+fn seal(keys: &Keys, key: &str, mut record: StreamerRecord) -> Option<(StreamerRecord, Vec<u8>)> {
+    let mut sealed = records::write(keys, key, &record);
+    if let Err(Unsealed::TooLong(_)) = sealed {
+        record.streamer = None;
+        sealed = records::write(keys, key, &record);
+    }
+    match sealed {
+        Ok(sealed) => Some((record, sealed)),
+        Err(error) => {
+            tracing::error!(key, %error, "a record cannot be written");
+            None
         }
     }
 }

@@ -200,6 +200,19 @@ impl Cluster {
         lock(&self.0.directory).elsewhere(id).map(str::to_owned)
     }
 
+    /// The node that has an id, if it is another one. An id that is not known is looked up: its record may be younger than what we
+    /// have been told.
+    pub async fn locate(&self, id: &StreamerId) -> Option<String> {
+        if self.elsewhere(id).is_none() && !self.is_ours(id) {
+            let nats = self.nats().ok()?;
+            let key = key_of(id.as_str());
+            let entry = nats.streamers.get(&key).await.ok()??;
+            let record = records::read(&self.0.keys, &key, &entry.value?).ok()?;
+            lock(&self.0.directory).put(id.clone(), Held { record, revision: entry.revision });
+        }
+        self.elsewhere(id)
+    }
+
     /// Whether this node has an id.
     pub fn is_ours(&self, id: &StreamerId) -> bool {
         let known = lock(&self.0.directory).get(id).map(|held| held.record.node == self.name());
@@ -232,12 +245,45 @@ impl Cluster {
     ///
     /// # Errors
     /// No node can take it, or NATS cannot be reached.
-    pub fn place(&self, wish: &Placement) -> Result<(String, Coming), Error> {
-        self.nats()?;
-        let mut coming = lock(&self.0.coming);
-        let node = lock(&self.0.directory).place(now(), wish, &coming)?;
-        *coming.entry(node.clone()).or_default() += 1;
-        Ok((node.clone(), Coming { cluster: self.clone(), node }))
+    pub async fn place(&self, wish: &Placement) -> Result<(String, Coming), Error> {
+        let nats = self.nats()?;
+        loop {
+            let node = {
+                let mut coming = lock(&self.0.coming);
+                let node = lock(&self.0.directory).place(now(), wish, &coming)?;
+                *coming.entry(node.clone()).or_default() += 1;
+                node
+            };
+            let coming = Coming { cluster: self.clone(), node: node.clone() };
+            // It may be draining since a moment ago.
+            if node == self.name() || !self.has_changed(&nats, &node).await? {
+                return Ok((node, coming));
+            }
+        }
+    }
+
+    /// Reads the record of a node again. Whether it says something else than before.
+    async fn has_changed(&self, nats: &Nats, name: &str) -> Result<bool, Error> {
+        let key = key_of(name);
+        let entry = nats.nodes.get(&key).await.map_err(|error| Error::Unreachable(error.to_string()))?;
+        let record: Option<NodeRecord> = entry
+            .and_then(|entry| entry.value)
+            .and_then(|value| records::read(&self.0.keys, &key, &value).ok());
+        let mut directory = lock(&self.0.directory);
+        let Some(record) = record else {
+            directory.left(name);
+            return Ok(true);
+        };
+        let changed = directory.record(name) != Some(&record);
+        directory.corrected(record);
+        Ok(changed)
+    }
+
+    /// Writes what a streamer of ours is into its record. What cannot be written now is written by [`member`] later.
+    pub async fn publish(&self, id: &StreamerId, streamer: &Streamer) {
+        let held = lock(&self.0.directory).get(id).filter(|held| held.record.node == self.name()).cloned();
+        let (Some(held), Ok(nats)) = (held, self.nats()) else { return };
+        member::rewrite(self, &nats, id, streamer.clone(), held).await;
     }
 
     /// Takes an id for a streamer that is created here. Waits while another request creates it.
@@ -319,7 +365,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The state directory cannot be written.
-    pub fn set_draining(&self, draining: bool) -> Result<(), Error> {
+    pub async fn set_draining(&self, draining: bool) -> Result<(), Error> {
         match draining {
             true => std::fs::write(&self.0.draining_file, "")?,
             false => match std::fs::remove_file(&self.0.draining_file) {
@@ -330,7 +376,11 @@ impl Cluster {
         self.0.draining.store(draining, Ordering::Relaxed);
         // Our own requests count with it at once, those of other nodes when they hear of it.
         lock(&self.0.directory).heard(now(), self.record());
-        self.0.changed.notify_one();
+        if let Ok(nats) = self.nats()
+            && let Err(error) = member::renew(self, &nats).await
+        {
+            tracing::warn!(%error, "other nodes learn later whether this one is draining");
+        }
         Ok(())
     }
 
