@@ -168,6 +168,11 @@ test("two fingers scroll, and the content goes on when they are lifted in motion
   await desktop.reaches("more of them", () => wheel(5) > scrolled, true);
   assert.equal(wheel(4), 0);
   assert.doesNotMatch(buttons(), /[123][+-]/);
+  // A touch ends the motion, which would go on in the next test.
+  await fingers.down(...pair(at.y));
+  await desktop.fence(page, "7");
+  await fingers.up();
+  await desktop.fence(page, "8");
 });
 
 test("a pinch enlarges the view, sends nothing, and taps hit their pixel in it", async () => {
