@@ -78,6 +78,7 @@ test("what a page publishes as H.264 plays in another page", async () => {
     assert.equal(error, null);
     return time > 3 && frames > 30;
   });
-  assert.equal((await playing(page)).width, 640);
+  // Chromium sends a smaller picture when it is short of processor time.
+  assert.ok([640, 480, 320].includes((await playing(page)).width));
   await Promise.all([publisher, page].map((page) => page.context().close()));
 });
