@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a request is forwarded at the time at which it comes")]
 
 use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use common::cluster::Placement;
@@ -71,8 +71,20 @@ pub(super) async fn elsewhere(
     let base = &site.access.base_path;
     let forwarded = Forwarded { request: &request, payload, path: &path, base, pass, now_ms };
     let response = cluster.forward(&node, forwarded).await.map_err(ApiError::from);
+    // What was created there counts from its record on; until that is known here, it counts as coming.
+    if let (Some(_), Ok(response)) = (&coming, &response)
+        && let Some(id) = created_id(response)
+    {
+        cluster.locate(&id).await;
+    }
     drop(coming);
     Ok((request, response))
+}
+
+/// The id of what a response says was created.
+fn created_id(response: &HttpResponse) -> Option<StreamerId> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    StreamerId::parse(location.rsplit('/').next()?).ok()
 }
 
 struct Decided {
