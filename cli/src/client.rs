@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Request, Response, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, AsSendBody, Body};
 
 use crate::failure::Failure;
 
@@ -172,23 +172,12 @@ impl Client {
     pub fn send(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer, Failure> {
         let url = self.target.base.join(path);
         let request = self.request(method, &url);
-        let response = match body {
-            Some((kind, bytes)) => {
-                let request = request.header(header::CONTENT_TYPE, kind).body(bytes);
-                let request = request.map_err(|_| self.no_header())?;
-                self.agent
-                    .run(self.agent.configure_request(request).timeout_global(Some(self.timeout)).build())
-            }
-            None => {
-                let request = request.body(()).map_err(|_| self.no_header())?;
-                self.agent
-                    .run(self.agent.configure_request(request).timeout_global(Some(self.timeout)).build())
-            }
+        let mut response = match body {
+            Some((kind, bytes)) => self.run(request.header(header::CONTENT_TYPE, kind).body(bytes))?,
+            None => self.run(request.body(()))?,
         };
-        let mut response = response.map_err(|error| self.failed(error))?;
         let status = response.status();
-        let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
-        let body = body.map_err(|error| self.failed(error))?;
+        let body = self.body(&mut response)?;
         if status.is_success() { Ok(Answer { url, body }) } else { Err(refused(url, status.as_u16(), &body)) }
     }
 
@@ -213,8 +202,7 @@ impl Client {
         let mut response: Response<Body> = self.agent.run(request).map_err(|error| self.failed(error))?;
         let status = response.status();
         if !status.is_success() {
-            let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
-            return Err(refused(url, status.as_u16(), &body.map_err(|error| self.failed(error))?));
+            return Err(refused(url, status.as_u16(), &self.body(&mut response)?));
         }
         let mut reader = BufReader::new(response.into_body().into_reader());
         let mut event = Event::default();
@@ -241,6 +229,22 @@ impl Client {
                 return Ok(false);
             }
         }
+    }
+
+    /// Sends a request, whose response must come in time.
+    fn run(
+        &self,
+        request: Result<Request<impl AsSendBody>, ureq::http::Error>,
+    ) -> Result<Response<Body>, Failure> {
+        let request = request.map_err(|_| self.no_header())?;
+        let request = self.agent.configure_request(request).timeout_global(Some(self.timeout)).build();
+        self.agent.run(request).map_err(|error| self.failed(error))
+    }
+
+    /// All of a response's body.
+    fn body(&self, response: &mut Response<Body>) -> Result<Vec<u8>, Failure> {
+        let body = response.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
+        body.map_err(|error| self.failed(error))
     }
 
     fn request(&self, method: &str, url: &str) -> ureq::http::request::Builder {

@@ -28,7 +28,7 @@ import type {
 import { CLOSE_PEER_GONE, CLOSE_STREAMER_GONE } from "./generated/constants";
 import { PeerConnection } from "./peer/connection";
 import type { NegotiatedTrack } from "./peer/slots";
-import { type Counters, readCounters } from "./peer/stats";
+import { type Counters, entriesOf, readCounters } from "./peer/stats";
 import { peerSocketUrl, SignalingSocket } from "./signaling/socket";
 import { decodableCodecs, hasWebCodecs } from "./wire/codecs";
 import { loadDecoding, WireConnection } from "./wire/connection";
@@ -143,8 +143,7 @@ export class Link extends Emitter<LinkEvents> {
     if (this.#onWire) return this.#wire?.counters(slot) ?? null;
     const report = await this.#peer?.stats();
     if (report === undefined) return null;
-    const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
-    return readCounters(entries, performance.now(), mid);
+    return readCounters(entriesOf(report), performance.now(), mid);
   }
 
   get negotiation(): Negotiation {

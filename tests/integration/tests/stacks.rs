@@ -99,6 +99,13 @@ impl Viewer {
         self.seen.clear();
     }
 
+    /// Leaves, which the streamer notices.
+    #[track_caller]
+    fn leave(mut self, server: &Server) {
+        self.swarm.leave();
+        eventually("it has left", || peer_states(server).is_empty().then_some(()));
+    }
+
     fn offers(&self) -> usize {
         self.seen.iter().filter(|event| matches!(event, Event::Signal(ServerMessage::Offer { .. }))).count()
     }
@@ -137,8 +144,7 @@ fn the_first_picture_can_be_decoded_and_tracks_are_in_the_sections_that_are_told
         assert_eq!(viewer.picture(second), SIZE, "{stack}");
         assert_eq!(viewer.offers(), 0, "{stack}");
         server.delete(&path).expect(204);
-        viewer.swarm.leave();
-        eventually("it has left", || peer_states(&server).is_empty().then_some(()));
+        viewer.leave(&server);
     }
 }
 
@@ -172,8 +178,7 @@ fn without_slots_in_advance_a_new_offer_is_answered_and_the_tracks_of_the_first_
             let of_first = |event: &&Event| matches!(event, Event::Rtp(packet) if packet.ssrc == first);
             (seen.iter().filter(of_first).count() > 5).then_some(())
         });
-        viewer.swarm.leave();
-        eventually("it has left", || peer_states(&server).is_empty().then_some(()));
+        viewer.leave(&server);
     }
 }
 
@@ -279,8 +284,7 @@ fn a_viewer_that_loses_its_websocket_goes_on_with_the_same_connection() {
         viewer.swarm.tell(0, &ClientMessage::Keyframe { slot: 0 }).unwrap();
         assert_eq!(viewer.picture(video), SIZE, "{stack}");
         assert_eq!((viewer.offers(), peer_states(&server).len()), (0, 1), "{stack}");
-        viewer.swarm.leave();
-        eventually("it has left", || peer_states(&server).is_empty().then_some(()));
+        viewer.leave(&server);
     }
 }
 
@@ -314,7 +318,6 @@ fn ice_is_restarted_on_request_and_the_same_connection_goes_on() {
         assert_eq!(viewer.picture(video), SIZE, "{stack}");
         assert_eq!(peer_states(&server), [PeerState::Connected], "{stack}");
         assert_eq!(server.streamer("demo").unwrap().peers[0].id, peer, "{stack}");
-        viewer.swarm.leave();
-        eventually("it has left", || peer_states(&server).is_empty().then_some(()));
+        viewer.leave(&server);
     }
 }

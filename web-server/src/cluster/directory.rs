@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use common::api::Streamer;
-use common::cluster::{Labels, Node, NodeState, Placement};
+use common::cluster::{Node, NodeState, Placement};
 use common::id::StreamerId;
 
 use super::place::{self, Candidate, NoCapacity};
@@ -198,27 +198,22 @@ impl Directory {
         coming: &BTreeMap<String, u32>,
     ) -> Result<String, NoCapacity> {
         let nodes = self.nodes(now);
-        let candidate = |node: &'_ Node| -> (String, Labels, NodeState, u32, u32) {
-            let streamers = node.streamers + coming.get(&node.name).copied().unwrap_or_default();
-            (node.name.clone(), node.labels.clone(), node.state, streamers, node.max_streamers)
-        };
-        let known: Vec<_> = nodes.iter().map(candidate).collect();
-        let candidates: Vec<_> = known
-            .iter()
-            .map(|(name, labels, state, streamers, max_streamers)| Candidate {
-                name,
-                labels,
-                state: *state,
-                streamers: *streamers,
-                max_streamers: *max_streamers,
-            })
-            .collect();
+        let candidates = nodes.iter().map(|node| Candidate {
+            name: &node.name,
+            labels: &node.labels,
+            state: node.state,
+            streamers: node.streamers + coming.get(&node.name).copied().unwrap_or_default(),
+            max_streamers: node.max_streamers,
+        });
+        let candidates: Vec<_> = candidates.collect();
         place::place(&candidates, wish).map(str::to_owned)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::cluster::Labels;
+
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(6);

@@ -18,8 +18,8 @@ use common::restart::LastEnd;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::directory::Held;
-use super::nats::{Entry, Error, Nats, Watched, WriteError};
-use super::records::{self, NodeRecord, RevokedRecord, StreamerRecord, id_of, key_of};
+use super::nats::{Bucket, Entry, Error, Nats, Watched, WriteError};
+use super::records::{self, NodeRecord, Record, RevokedRecord, StreamerRecord, id_of, key_of};
 use super::seal::{Keys, Unsealed};
 use super::{Cluster, lock};
 use crate::auth::Auth;
@@ -41,10 +41,13 @@ pub(super) fn now() -> Instant {
 
 /// Writes that a token is good for nothing any more.
 pub(super) async fn publish_revocation(keys: &Keys, nats: &Nats, token: TokenId) -> Result<(), Error> {
-    let key = token.to_string();
-    let sealed = records::write(keys, &key, &RevokedRecord { at: Utc::now() });
-    let sealed = sealed.map_err(|error| Error::File(error.to_string()))?;
-    nats.revoked.put(&key, sealed).await.map(drop)
+    put(keys, &nats.revoked, &token.to_string(), &RevokedRecord { at: Utc::now() }).await
+}
+
+/// Writes a record, whoever has written it before.
+async fn put<T: Record>(keys: &Keys, bucket: &Bucket, key: &str, record: &T) -> Result<(), Error> {
+    let sealed = records::write(keys, key, record).map_err(|error| Error::File(error.to_string()))?;
+    bucket.put(key, sealed).await.map(drop)
 }
 
 /// Works for as long as the server does.
@@ -313,10 +316,7 @@ impl Session<'_> {
 /// Renews the lease of this node, by a record of what it is now.
 pub(super) async fn renew(cluster: &Cluster, nats: &Nats) -> Result<(), Error> {
     let record = cluster.record();
-    let key = key_of(&record.name);
-    let sealed = records::write(&cluster.0.keys, &key, &record);
-    let sealed = sealed.map_err(|error| Error::File(error.to_string()))?;
-    nats.nodes.put(&key, sealed).await?;
+    put(&cluster.0.keys, &nats.nodes, &key_of(&record.name), &record).await?;
     lock(&cluster.0.directory).heard(now(), record);
     Ok(())
 }

@@ -31,10 +31,10 @@ use tokio::sync::Notify;
 
 use self::directory::{Directory, Held};
 use self::member::now;
-use self::nats::{Nats, WriteError};
+use self::nats::{Bucket, Nats, WriteError};
 use self::pass::{Pass, Used};
 use self::place::NoCapacity;
-use self::records::{NodeRecord, StreamerRecord, key_of};
+use self::records::{NodeRecord, Record, StreamerRecord, key_of};
 use self::seal::Keys;
 use crate::config::Cluster as Config;
 
@@ -205,10 +205,8 @@ impl Cluster {
     pub async fn locate(&self, id: &StreamerId) -> Option<String> {
         if self.elsewhere(id).is_none() && !self.is_ours(id) {
             let nats = self.nats().ok()?;
-            let key = key_of(id.as_str());
-            let entry = nats.streamers.get(&key).await.ok()??;
-            let record = records::read(&self.0.keys, &key, &entry.value?).ok()?;
-            lock(&self.0.directory).put(id.clone(), Held { record, revision: entry.revision });
+            let (record, revision) = self.read(&nats.streamers, id.as_str()).await.ok()??;
+            lock(&self.0.directory).put(id.clone(), Held { record, revision });
         }
         self.elsewhere(id)
     }
@@ -262,15 +260,20 @@ impl Cluster {
         }
     }
 
+    /// The record of a name, and its revision; `None` without one that can be read.
+    async fn read<T: Record>(&self, bucket: &Bucket, name: &str) -> Result<Option<(T, u64)>, nats::Error> {
+        let key = key_of(name);
+        let Some(entry) = bucket.get(&key).await? else { return Ok(None) };
+        let record = entry.value.and_then(|value| records::read(&self.0.keys, &key, &value).ok());
+        Ok(record.map(|record| (record, entry.revision)))
+    }
+
     /// Reads the record of a node again. Whether it says something else than before.
     async fn has_changed(&self, nats: &Nats, name: &str) -> Result<bool, Error> {
-        let key = key_of(name);
-        let entry = nats.nodes.get(&key).await.map_err(|error| Error::Unreachable(error.to_string()))?;
-        let record: Option<NodeRecord> = entry
-            .and_then(|entry| entry.value)
-            .and_then(|value| records::read(&self.0.keys, &key, &value).ok());
+        let read = self.read::<NodeRecord>(&nats.nodes, name).await;
+        let read = read.map_err(|error| Error::Unreachable(error.to_string()))?;
         let mut directory = lock(&self.0.directory);
-        let Some(record) = record else {
+        let Some((record, _)) = read else {
             directory.left(name);
             return Ok(true);
         };

@@ -8,7 +8,7 @@ use common::cluster::{Labels, check_labels, check_node_name};
 use common::spec::InvalidField;
 use serde::Deserialize;
 
-use super::Secret;
+use super::{Secret, secrets};
 
 /// Shorter ones would lose nodes to a busy machine; with longer ones nobody would learn that a node is lost.
 const LEASE_S: std::ops::RangeInclusive<u32> = 2..=60;
@@ -173,9 +173,8 @@ impl Options {
     /// These settings; absent ones are taken from the file.
     pub fn over(self, file: File) -> Self {
         let listed = |labels: Labels| labels.into_iter().collect();
-        // One place that names the key goes before another, whichever of the two ways it names it by.
-        let cluster_key = self.cluster_key.clone().or(file.key.filter(|_| self.cluster_key_file.is_none()));
-        let cluster_key_file = self.cluster_key_file.or(file.key_file.filter(|_| self.cluster_key.is_none()));
+        let (cluster_key, cluster_key_file) =
+            secrets::over((self.cluster_key, self.cluster_key_file), (file.key, file.key_file));
         Self {
             cluster_nats: self.cluster_nats.or(file.nats),
             cluster_credentials_file: self.cluster_credentials_file.or(file.credentials_file),
@@ -215,15 +214,13 @@ impl Cluster {
                 return invalid("cluster.nats", message.into());
             }
         }
-        let key = match (options.cluster_key, &options.cluster_key_file) {
-            (Some(_), Some(_)) => {
-                return invalid("cluster.key", "is given, and cluster.key_file too; one is enough".into());
-            }
-            (Some(key), None) => key,
-            (None, Some(path)) => read("cluster.key_file", path)?,
-            (None, None) => {
-                return invalid("cluster.key", "is needed with cluster.nats, or cluster.key_file".into());
-            }
+        let key = secrets::given_or_read(
+            ["cluster.key", "cluster.key_file"],
+            options.cluster_key,
+            options.cluster_key_file.as_deref(),
+        )?;
+        let Some(key) = key else {
+            return invalid("cluster.key", "is needed with cluster.nats, or cluster.key_file".into());
         };
         if key.len() < MIN_KEY {
             let message = format!(
@@ -260,7 +257,9 @@ impl Cluster {
             return invalid("cluster.replicas", format!("must be 1, 3 or 5, not {replicas}"));
         }
         let user = match (options.cluster_user, &options.cluster_password_file) {
-            (Some(user), Some(path)) => Some((user, Secret::new(read("cluster.password_file", path)?))),
+            (Some(user), Some(path)) => {
+                Some((user, Secret::new(secrets::read("cluster.password_file", path)?)))
+            }
             (None, None) => None,
             (Some(_), None) => return invalid("cluster.password_file", "is needed with cluster.user".into()),
             (None, Some(_)) => return invalid("cluster.user", "is needed with cluster.password_file".into()),
@@ -312,12 +311,6 @@ pub fn check_advertise(url: &str) -> Result<(), String> {
             Err(format!("{url:?} must be http:// or https:// with a host, such as http://10.0.0.7:8080"))
         }
     }
-}
-
-fn read(field: &'static str, path: &PathBuf) -> Result<String, InvalidField> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| InvalidField::new(field, format!("{}: {error}", path.display())))?;
-    Ok(text.trim().to_owned())
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

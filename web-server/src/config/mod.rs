@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod file;
 pub mod keys;
 mod network;
+mod secrets;
 pub mod sessions;
 
 use std::collections::BTreeMap;
@@ -332,6 +333,10 @@ impl Options {
             let listed = || Some(listed?.into_iter().map(|entry| IceOption(Some(entry.0))).collect());
             options.or_else(listed)
         };
+        let (turn_secret, turn_secret_file) = secrets::over(
+            (self.turn_secret, self.turn_secret_file),
+            (file.turn.secret, file.turn.secret_file),
+        );
         let listed_streams = (!file.streams.is_empty()).then(|| file.streams.into_iter().collect());
         Self {
             config: self.config,
@@ -353,14 +358,8 @@ impl Options {
             preallocate_slots: self.preallocate_slots.or(file.slots.preallocate),
             metrics_per_peer: self.metrics_per_peer.or(file.metrics.per_peer),
             turn_url: self.turn_url.or(file.turn.urls),
-            // One place that names the secret goes before another, whichever of the two ways it names it by.
-            turn_secret: self
-                .turn_secret
-                .clone()
-                .or(file.turn.secret.filter(|_| self.turn_secret_file.is_none())),
-            turn_secret_file: self
-                .turn_secret_file
-                .or(file.turn.secret_file.filter(|_| self.turn_secret.is_none())),
+            turn_secret,
+            turn_secret_file,
             turn_ttl_s: self.turn_ttl_s.or(file.turn.ttl_s),
             webrtc_udp_ports: self.webrtc_udp_ports.or(file.webrtc.udp_ports),
             webrtc_tcp_port: self.webrtc_tcp_port.or(file.webrtc.tcp_port),

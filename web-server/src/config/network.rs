@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::nat::{self, Network, NoNetwork, PortRange};
 use common::spec::InvalidField;
 
+use super::secrets::given_or_read;
 use super::{Options, Secret};
 use crate::ice::Turn;
 use crate::ice_tcp;
@@ -23,17 +24,11 @@ pub(super) fn turn(options: &Options) -> Result<Option<Turn>, InvalidField> {
     if let Some(bad) = urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:")) {
         return invalid("turn.urls", &format!("{bad:?} must begin with turn: or turns:"));
     }
-    let secret = match (&options.turn_secret, &options.turn_secret_file) {
-        (Some(_), Some(_)) => {
-            return invalid("turn.secret", "is given, and turn.secret_file too; one is enough");
-        }
-        (Some(secret), None) => Some(secret.clone()),
-        (None, Some(path)) => match std::fs::read_to_string(path) {
-            Ok(text) => Some(text.trim().to_owned()),
-            Err(error) => return invalid("turn.secret_file", &format!("{}: {error}", path.display())),
-        },
-        (None, None) => None,
-    };
+    let secret = given_or_read(
+        ["turn.secret", "turn.secret_file"],
+        options.turn_secret.clone(),
+        options.turn_secret_file.as_deref(),
+    )?;
     let ttl = match options.turn_ttl_s {
         Some(seconds) if !TTL_S.contains(&seconds) => {
             let message = format!("must be from {} to {}, not {seconds}", TTL_S.start(), TTL_S.end());

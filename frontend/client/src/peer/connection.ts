@@ -12,6 +12,7 @@ import { withoutLipSync, withStereo } from "./sdp";
 import { Senders } from "./senders";
 import { heard, Silence } from "./silence";
 import type { NegotiatedTrack } from "./slots";
+import { entriesOf } from "./stats";
 
 type Failure = "ice" | "dtls" | "closed";
 
@@ -291,8 +292,7 @@ export class PeerConnection extends Emitter<PeerEvents> {
     const listening = setInterval(() => {
       void receiver.getStats().then((report) => {
         if (this.over || this.#listening !== listening) return;
-        const entries = [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
-        const silent = silence.isSilent(heard(entries));
+        const silent = silence.isSilent(heard(entriesOf(report)));
         if (silent === this.#silent) return;
         this.#silent = silent;
         if (silent) this.emit("interrupted", undefined);

@@ -1,5 +1,10 @@
 /** Figures of a connection, from the difference of two reports of `getStats()`. Pure. */
 
+/** The entries of a report of `getStats()`. */
+export function entriesOf(report: RTCStatsReport): Record<string, unknown>[] {
+  return [...(report as unknown as ReadonlyMap<string, Record<string, unknown>>).values()];
+}
+
 /** How a slot's video and the connection did since the last sample. */
 export type ConnectionStats = {
   /** `performance.now()` of the sample. */

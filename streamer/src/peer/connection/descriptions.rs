@@ -34,7 +34,7 @@ impl Connection {
             let created = self.pc.create_data_channel(label, Some(init)).map_err(failed("data channel"))?;
             self.channels.push((created.id(), channel));
         }
-        self.offer_sections(now, None)
+        self.reoffer(now)
     }
 
     /// Makes the offer to a page of `multi_webrtc`, with all candidates. The page creates its channels itself, all but one.
@@ -45,7 +45,7 @@ impl Connection {
         self.takes_channels = true;
         let created = self.pc.create_data_channel(GENERAL_CHANNEL.0, None).map_err(failed("data channel"))?;
         self.channels.push((created.id(), Channel::General));
-        self.offer_sections(now, None)
+        self.reoffer(now)
     }
 
     /// Makes another offer, after sections have been added or have changed their direction.
