@@ -71,6 +71,12 @@ const WIRE_PAUSE_MS = 200;
 /** While media comes by a media socket, it is tried this often whether the peer connection gets through by now. */
 const RESTART_EVERY_MS = 10_000;
 
+/**
+ * When the other side ends the media, it says why by the WebSocket. That is another connection, so its word may come later than the
+ * end; a client that left at once would come back to a session that it was just removed from.
+ */
+const WORD_MS = 2_000;
+
 export type LinkOptions = {
   readonly baseUrl: string | URL;
   readonly streamerId: string;
@@ -115,6 +121,7 @@ export class Link extends Emitter<LinkEvents> {
   #wireTimer: ReturnType<typeof setTimeout> | undefined;
   #wireFailures = 0;
   #restartTimer: ReturnType<typeof setInterval> | undefined;
+  #wordTimer: ReturnType<typeof setTimeout> | undefined;
   /** Media comes by a media socket, or did until it was lost a moment ago. */
   #onWire = false;
 
@@ -177,6 +184,7 @@ export class Link extends Emitter<LinkEvents> {
     });
     socket.on("closed", ({ code }) => {
       this.#socket = null;
+      clearTimeout(this.#wordTimer);
       // The peer is gone, so there is nothing to resume.
       if (code === CLOSE_PEER_GONE || code === CLOSE_STREAMER_GONE) {
         this.#dropWire();
@@ -318,7 +326,9 @@ export class Link extends Emitter<LinkEvents> {
         );
       }
       this.#dropWire();
-      this.emit("media-lost", new OrielError("transport", `the media path failed (${cause})`));
+      const lost = new OrielError("transport", `the media path failed (${cause})`);
+      if (cause === "closed") this.#awaitWord(lost);
+      else this.emit("media-lost", lost);
     });
     peer.on("tracks", (tracks) => {
       this.#peerTracks = tracks;
@@ -384,7 +394,7 @@ export class Link extends Emitter<LinkEvents> {
     if (refused || this.#wireFailures > WIRE_ATTEMPTS) {
       const wasNeeded = this.#onWire || this.#peer === null || this.#peer.over;
       this.#onWire = false;
-      if (wasNeeded) this.emit("media-lost", new OrielError("transport", "the media socket was lost"));
+      if (wasNeeded) this.#awaitWord(new OrielError("transport", "the media socket was lost"));
       return;
     }
     clearTimeout(this.#wireTimer);
@@ -396,6 +406,18 @@ export class Link extends Emitter<LinkEvents> {
       },
       WIRE_PAUSE_MS * 2 ** (this.#wireFailures - 1),
     );
+  }
+
+  /** The media has been ended. It is lost when the WebSocket does not say why in time, or cannot. */
+  #awaitWord(lost: OrielError): void {
+    clearTimeout(this.#wordTimer);
+    if (this.#socket === null || !this.#welcomed) {
+      this.emit("media-lost", lost);
+      return;
+    }
+    this.#wordTimer = setTimeout(() => {
+      this.emit("media-lost", lost);
+    }, WORD_MS);
   }
 
   #restartNowAndThen(): void {
@@ -439,6 +461,7 @@ export class Link extends Emitter<LinkEvents> {
   }
 
   #closeSocket(bye: boolean): void {
+    clearTimeout(this.#wordTimer);
     this.#socket?.close({ bye });
     this.#socket = null;
   }

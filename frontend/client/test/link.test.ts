@@ -379,3 +379,50 @@ describe("the media socket", () => {
     expect(events).toEqual(["no-way", "media-lost"]);
   });
 });
+
+describe("media that the other side has ended", () => {
+  async function ended(): Promise<{ link: Link; events: string[] }> {
+    const all = await joined();
+    const peer = newest(FakePeer.all);
+    peer.becomes("connected");
+    peer.opensChannels();
+    peer.channels[0]?.onclose?.();
+    return all;
+  }
+
+  it("is not lost while the WebSocket may still say why", async () => {
+    const { link, events } = await ended();
+    const messages: string[] = [];
+    link.on("message", ({ type }) => messages.push(type));
+    await vi.advanceTimersByTimeAsync(1_900);
+    newest(FakeSocket.all).says({ type: "error", code: "removed", message: "a moderator has removed this peer" });
+    expect(messages).toEqual(["error"]);
+    link.close(false);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(events).toEqual(["media-connected"]);
+  });
+
+  it("is lost when nothing is said in time", async () => {
+    const { events } = await ended();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(events).toEqual(["media-connected", "media-lost"]);
+  });
+
+  it("is lost once when the WebSocket closes first", async () => {
+    const { link, events } = await ended();
+    let lost = 0;
+    link.on("socket-lost", () => (lost += 1));
+    newest(FakeSocket.all).ends(4000);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([lost, events, link.usable]).toEqual([1, ["media-connected"], false]);
+  });
+
+  it("is lost at once while there is no WebSocket", async () => {
+    const { events } = await joined();
+    const peer = newest(FakePeer.all);
+    peer.becomes("connected");
+    newest(FakeSocket.all).ends(1006);
+    peer.channels[0]?.onclose?.();
+    expect(events).toEqual(["media-connected", "media-lost"]);
+  });
+});
