@@ -155,7 +155,9 @@ impl Steers for MotionMessage {
 impl Steers for GeneralRequest {
     fn needs(&self) -> Role {
         match self {
-            GeneralRequest::Ping { .. } => Role::Viewer,
+            GeneralRequest::Ping { .. } | GeneralRequest::Clock { .. } | GeneralRequest::Latency(_) => {
+                Role::Viewer
+            }
             GeneralRequest::Resize { .. } => Role::Controller,
         }
     }

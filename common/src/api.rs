@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::exit::StreamerExit;
 use crate::id::{PeerId, SlotIndex, SourceName, StreamerId, TokenId};
 use crate::input::InputCommand;
+use crate::latency::PeerLatency;
 use crate::lifetime::{OnIdle, StreamerPatch, TimeLimit};
 use crate::person::{Person, Rights};
 use crate::restart::{RestartSpec, Restarts};
@@ -282,6 +283,9 @@ pub struct PeerStats {
     /// What carries its packets; null until it is connected.
     #[serde(default)]
     pub transport: Option<Transport>,
+    /// How late it sees pictures, from their capture to its screen, as it says itself; null while it has said nothing.
+    #[serde(default)]
+    pub latency: Option<PeerLatency>,
 }
 
 /// `POST /api/streamers/{id}/input`.

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::clipboard::{ClipboardType, MAX_TEXT};
 use crate::id::{PeerId, SlotIndex};
+use crate::latency::LatencyReport;
 
 /// Label and pre-negotiated id (RFC 8832 §4: no opening handshake) of the channel for keys.
 pub const KEYS_CHANNEL: (&str, u16) = ("keys", 0);
@@ -212,6 +213,9 @@ pub enum InvalidInput {
         /// Bytes or characters.
         unit: &'static str,
     },
+    /// A report of how late pictures are seen that nobody can have measured.
+    #[error("{0}")]
+    Latency(&'static str),
     /// More held keys or buttons than [`MAX_HELD`].
     #[error("held: at most {MAX_HELD} keys and buttons")]
     Held,
@@ -526,6 +530,13 @@ pub enum GeneralRequest {
         /// Returned unchanged in the reply.
         token: u32,
     },
+    /// Asks what the streamer's clock says.
+    Clock {
+        /// Returned unchanged in the reply.
+        token: u32,
+    },
+    /// Tells how late this client has seen pictures lately. One every ten seconds is enough.
+    Latency(LatencyReport),
 }
 
 /// Streamer to client on `general`.
@@ -581,6 +592,15 @@ pub enum GeneralMessage {
     Pong {
         /// The ping's token.
         token: u32,
+    },
+    /// What the streamer's clock says: pictures tell by their RTP timestamps when they were captured.
+    Clock {
+        /// The request's token.
+        token: u32,
+        /// The clock, in ticks of 90 kHz.
+        ticks: u64,
+        /// What is added to it, modulo 2^32, for the timestamps of each slot.
+        offsets: Vec<u32>,
     },
     /// A message of this client was refused.
     Error {
@@ -779,8 +799,12 @@ pub fn decode_motion(bytes: &[u8]) -> Result<MotionMessage, InvalidInput> {
 /// As [`decode_keys`].
 pub fn decode_general(bytes: &[u8]) -> Result<GeneralRequest, InvalidInput> {
     let message: GeneralRequest = decode(bytes)?;
-    if let GeneralRequest::Resize { width, height, .. } = message {
-        crate::spec::validate_size(width, height).map_err(|e| InvalidInput::Size(e.to_string()))?;
+    match &message {
+        GeneralRequest::Resize { width, height, .. } => {
+            crate::spec::validate_size(*width, *height).map_err(|e| InvalidInput::Size(e.to_string()))?;
+        }
+        GeneralRequest::Latency(report) => report.validate()?,
+        GeneralRequest::Ping { .. } | GeneralRequest::Clock { .. } => {}
     }
     Ok(message)
 }

@@ -25,6 +25,7 @@ pub mod ice_tcp;
 pub mod id;
 pub mod input;
 pub mod ipc;
+pub mod latency;
 pub mod lifetime;
 pub mod media;
 pub mod media_socket;

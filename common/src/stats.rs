@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
+use crate::latency::LatencyHistogram;
+
 /// All counters of a streamer at one moment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, ToSchema)]
 pub struct StreamerStats {
@@ -97,6 +99,9 @@ pub struct NetworkStats {
     /// Access units and sound packets dropped because a sending thread was behind.
     #[serde(default)]
     pub media_drops: u64,
+    /// How late viewers saw pictures, as they say themselves.
+    #[serde(default)]
+    pub latency: LatencyHistogram,
     /// Messages on data channels that were dropped, as their peer sent more per second than it may.
     #[serde(default)]
     pub messages_dropped: u64,
@@ -132,6 +137,7 @@ impl NetworkStats {
             send_drops: self.send_drops + other.send_drops,
             media_drops: self.media_drops + other.media_drops,
             messages_dropped: self.messages_dropped + other.messages_dropped,
+            latency: self.latency.plus(&other.latency),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{
-    api, audit, clipboard, cluster, control, event, hosts, input, lifetime, media_socket, multistream,
-    restart, rooms, signal, slots, spec,
+    api, audit, clipboard, cluster, control, event, hosts, input, latency, lifetime, media_socket,
+    multistream, restart, rooms, signal, slots, spec,
 };
 use ts_rs::{Config, TS};
 
@@ -104,6 +104,10 @@ fn constants() -> String {
     for (name, value, meaning) in numbers {
         text += &format!("\n/** {meaning} */\nexport const {name} = {value};\n");
     }
+    let bounds = latency::BOUNDS_MS.map(|bound| bound.to_string()).join(", ");
+    text += &format!(
+        "\n/** Upper bounds of the classes of `LatencyReport.counts`, milliseconds; one more class is for all above. */\nexport const LATENCY_BOUNDS_MS = [{bounds}] as const;\n"
+    );
     let subprotocol = signal::SUBPROTOCOL;
     text += &format!(
         "\n/** WebSocket subprotocol, with its version. */\nexport const SUBPROTOCOL = \"{subprotocol}\";\n"

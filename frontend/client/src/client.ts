@@ -28,6 +28,7 @@ import type {
 import { MIN_SIDE } from "./generated/constants";
 import { InputController, type InputOptions } from "./input/controller";
 import { Link, type Negotiation } from "./link";
+import { Glass, type Latency } from "./peer/glass";
 import { Pinger } from "./peer/pinger";
 import { SwitchRequests } from "./peer/requests";
 import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
@@ -82,6 +83,7 @@ export class OrielClient implements InputClient {
   readonly #events = new Emitter<ClientEvents>();
   readonly #link: Link;
   readonly #pinger: Pinger;
+  readonly #glass = new Glass((message) => this.#link.carrier?.sendGeneral(message) ?? false);
   #session: Session = IDLE;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Things that exist from connect to the end, such as listeners on the window. */
@@ -412,6 +414,19 @@ export class OrielClient implements InputClient {
     return this.#pinger.ping(options.signal);
   }
 
+  /**
+   * Measures how late a video that shows a slot's stream does so, until the function that is returned is called; and tells the streamer,
+   * for its operators. Nothing is measured while media comes by WebSocket.
+   */
+  measureLatency(video: HTMLVideoElement, slot: number): () => void {
+    return this.#glass.measure(video, slot);
+  }
+
+  /** How late the pictures of a slot were seen lately, from their capture to the screen; null while that is not measured. */
+  latency(slot: number): Latency | null {
+    return this.#glass.latency(slot);
+  }
+
   /** How a slot is doing since the last call for the same slot. */
   async stats(slot = 0): Promise<ConnectionStats | null> {
     const now = await this.#link.counters(slot, this.#table.get(slot)?.info?.mid ?? null);
@@ -449,6 +464,7 @@ export class OrielClient implements InputClient {
       this.#receive(message);
     });
     link.on("new-peer", () => {
+      this.#glass.reset();
       this.#publications.reset();
       this.#sessionMicrophone = false;
       this.#repeatWishes();
@@ -645,6 +661,9 @@ export class OrielClient implements InputClient {
       }
       case "pong":
         this.#pinger.pong(message.token);
+        break;
+      case "clock":
+        this.#glass.receive(message);
         break;
       case "error":
         this.#events.emit("refused", { code: message.code, message: message.message });

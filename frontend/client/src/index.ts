@@ -22,6 +22,7 @@ export type { TouchMode } from "./input/pointer";
 export type { Sticky, StickyModifier, StickyState } from "./input/sticky";
 export { type Playing, playStream } from "./play";
 export type { Negotiation } from "./link";
+export type { Latency } from "./peer/glass";
 export type { SeenStream, SlotEvent } from "./peer/slots";
 export type { ConnectionStats } from "./peer/stats";
 export { keyOf as chatKeyOf } from "./chat";

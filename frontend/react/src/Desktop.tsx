@@ -80,6 +80,10 @@ export function Desktop(props: DesktopProps) {
       if (!muted && playing === "muted") setMuted(true);
     });
   }, [picture, stream, muted]);
+  useEffect(() => {
+    const element = picture.current;
+    return element === null || stream === null ? undefined : client?.measureLatency(element, slot);
+  }, [client, picture, slot, stream]);
 
   const info = view?.info ?? null;
   const text = describe(state, shown !== null && shown === stream, streamsKnown && info === null);

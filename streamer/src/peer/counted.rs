@@ -23,20 +23,28 @@ impl Counted {
         network.keyframe_requests += self.stats.keyframe_requests;
         network.skipped_units += self.stats.skipped_units;
         network.messages_dropped += self.messages_dropped;
+        if let Some(latency) = &self.stats.latency {
+            network.latency = network.latency.plus(&latency.histogram);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::latency::{LatencyHistogram, PeerLatency};
+
     use super::*;
 
     #[test]
     fn a_shard_has_what_its_viewers_have_together() {
+        let mut latency = PeerLatency::default();
+        latency.histogram.counts = vec![0, 0, 7];
         let stats = PeerStats {
             packets: 1,
             retransmitted: 2,
             keyframe_requests: 4,
             skipped_units: 5,
+            latency: Some(latency.clone()),
             ..Default::default()
         };
         let counted = Counted { stats, not_retransmitted: 3, messages_dropped: 6 };
@@ -52,6 +60,7 @@ mod tests {
             messages_dropped: 12,
             ..NetworkStats::default()
         };
-        assert_eq!(network, expected);
+        assert_eq!(network.latency.counts[2], 14);
+        assert_eq!(NetworkStats { latency: LatencyHistogram::default(), ..network }, expected);
     }
 }

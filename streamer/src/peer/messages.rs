@@ -76,7 +76,8 @@ impl From<InvalidInput> for Refused {
     }
 }
 
-/// Takes a message, and answers it at once if possible. Messages over the limit are dropped silently.
+/// Takes a message, and answers it at once if possible. Messages over the limit are dropped silently. `clock` is when the streamer's
+/// clock began.
 ///
 /// # Errors
 /// [`Refused`] when it is malformed, this peer may not send it, or it comes too often.
@@ -84,8 +85,8 @@ pub fn take(
     now: Instant,
     peer: &mut Peer,
     control: &Control,
-    channel: Channel,
-    bytes: &[u8],
+    clock: Instant,
+    (channel, bytes): (Channel, &[u8]),
 ) -> Result<Option<Order>, Refused> {
     // The next motion repairs a lost one, and what is held is repeated.
     if !peer.limits().messages.admit(now) {
@@ -127,6 +128,15 @@ pub fn take(
             match message {
                 GeneralRequest::Ping { token } => {
                     peer.tell(now, &GeneralMessage::Pong { token });
+                    return Ok(None);
+                }
+                GeneralRequest::Clock { token } => {
+                    let (ticks, offsets) = peer.clock(now, clock);
+                    peer.tell(now, &GeneralMessage::Clock { token, ticks, offsets });
+                    return Ok(None);
+                }
+                GeneralRequest::Latency(report) => {
+                    peer.sees(&report);
                     return Ok(None);
                 }
                 GeneralRequest::Resize { slot, width, height } => {

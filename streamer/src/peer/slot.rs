@@ -186,6 +186,11 @@ impl VideoWriter {
         self.rtx_ssrc
     }
 
+    /// What is added to times on the streamer's clock, modulo 2^32, for timestamps.
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
     /// Sets what was negotiated.
     pub fn set_codecs(&mut self, codecs: Codecs) {
         self.codecs = codecs;

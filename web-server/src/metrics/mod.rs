@@ -13,6 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use common::api::{Peer, PeerKind, PeerState, Streamer, Transport};
+use common::latency::{BOUNDS_MS, LatencyHistogram};
 use common::signal::StreamerState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text};
@@ -246,6 +247,11 @@ impl Collector for Snapshot {
                 .filter_map(|streamer| Some(([("streamer", streamer.id.as_str())], value(streamer)?)));
             family(&mut encoder, *kind, name, help, values)?;
         }
+        let latencies = streamers.iter().filter_map(|streamer| {
+            Some(([("streamer", streamer.id.as_str())], &streamer.stats.as_ref()?.network.latency))
+        });
+        let help = "From the capture of a picture to the screen, as viewers measure it";
+        histograms(&mut encoder, "glass_to_glass_seconds", help, latencies)?;
         if self.per_peer {
             let peers: Vec<_> = streamers
                 .iter()
@@ -258,9 +264,36 @@ impl Collector for Snapshot {
                 });
                 family(&mut encoder, *kind, name, help, values)?;
             }
+            let latencies = peers.iter().filter_map(|(streamer, id, peer)| {
+                let latency = peer.stats.latency.as_ref()?;
+                Some(([("streamer", *streamer), ("peer", id.as_str())], &latency.histogram))
+            });
+            let help = "From the capture of a picture to the peer's screen, as it measures it";
+            histograms(&mut encoder, "peer_glass_to_glass_seconds", help, latencies)?;
         }
         Ok(())
     }
+}
+
+/// All histograms of one metric. Those of nothing are left out.
+fn histograms<'a, L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, &'a LatencyHistogram)>,
+) -> fmt::Result {
+    let mut values = values.into_iter().filter(|(_, histogram)| histogram.count() > 0).peekable();
+    if values.peek().is_none() {
+        return Ok(());
+    }
+    let bounds = BOUNDS_MS.iter().map(|ms| f64::from(*ms) / 1e3).chain([f64::MAX]);
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, histogram) in values {
+        let buckets: Vec<_> = bounds.clone().zip(histogram.counts.iter().copied()).collect();
+        let mut one = metric.encode_family(&labels)?;
+        one.encode_histogram::<[(&str, &str); 0]>(histogram.sum_ms / 1e3, histogram.count(), &buckets, None)?;
+    }
+    Ok(())
 }
 
 /// All values of one metric. One that has none is left out.

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use common::api::{Peer, PeerStats};
 use common::id::{PeerId, StreamerId};
+use common::latency::{LatencyHistogram, PeerLatency};
 use common::signal::Role;
 use common::stats::{NetworkStats, StreamerStats, VideoStats};
 use serde_json::json;
@@ -17,7 +18,13 @@ fn streamer(id: &str) -> Streamer {
         role: Role::Viewer,
         state: PeerState::Connected,
         joined: now,
-        stats: PeerStats { round_trip_ms: Some(12.5), lost: 3, frames: 60, ..PeerStats::default() },
+        stats: PeerStats {
+            round_trip_ms: Some(12.5),
+            lost: 3,
+            frames: 60,
+            latency: Some(PeerLatency { histogram: latency(), ..PeerLatency::default() }),
+            ..PeerStats::default()
+        },
         display_name: None,
         user_id: None,
         rights: common::person::Rights::new(),
@@ -32,11 +39,16 @@ fn streamer(id: &str) -> Streamer {
         "stats": StreamerStats {
             first_frame_ms: Some(80),
             video: VideoStats { encoded: 7, encode_us: 2_500_000, ..VideoStats::default() },
-            network: NetworkStats { media_drops: 2, ..NetworkStats::default() },
+            network: NetworkStats { media_drops: 2, latency: latency(), ..NetworkStats::default() },
             ..StreamerStats::default()
         },
     });
     serde_json::from_value(value).unwrap()
+}
+
+/// Three pictures within 10 ms, and one that took longer than any class.
+fn latency() -> LatencyHistogram {
+    LatencyHistogram { counts: vec![3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], sum_ms: 2024.0 }
 }
 
 /// A server to which everything has happened.
@@ -63,6 +75,11 @@ fn numbers_of_streamers_bear_their_name_and_go_with_them() {
         "oriel_video_encode_seconds_total{streamer=\"eye\"} 2.5",
         "oriel_streamer_first_frame_seconds{streamer=\"desk\"} 0.08",
         "oriel_media_queue_drops_total{streamer=\"desk\"} 2",
+        "oriel_glass_to_glass_seconds_bucket{streamer=\"desk\",le=\"0.01\"} 3",
+        "oriel_glass_to_glass_seconds_bucket{streamer=\"desk\",le=\"1.6\"} 3",
+        "oriel_glass_to_glass_seconds_bucket{streamer=\"desk\",le=\"+Inf\"} 4",
+        "oriel_glass_to_glass_seconds_count{streamer=\"desk\"} 4",
+        "oriel_glass_to_glass_seconds_sum{streamer=\"desk\"} 2.024",
         "oriel_streamers{state=\"running\"} 2",
         "oriel_streamers{state=\"failed\"} 0",
         "oriel_peers{kind=\"whep\",state=\"connected\"} 2",
@@ -87,6 +104,8 @@ fn peers_are_shown_only_when_asked_for() {
     assert!(!metrics.text(vec![streamer.clone()], false).contains("oriel_peer_"));
     let text = metrics.text(vec![streamer], true);
     let line = format!("oriel_peer_round_trip_seconds{{streamer=\"desk\",peer=\"{peer}\"}} 0.0125");
+    assert!(text.contains(&line), "{text}");
+    let line = format!("oriel_peer_glass_to_glass_seconds_count{{streamer=\"desk\",peer=\"{peer}\"}} 4");
     assert!(text.contains(&line), "{text}");
 }
 

@@ -1,4 +1,4 @@
-import type { NetworkPath } from "@oriel/client";
+import type { Latency, NetworkPath } from "@oriel/client";
 import { useState } from "react";
 import { bitrate, milliseconds, rate } from "../ui/format";
 import { usePoll } from "../ui/usePoll";
@@ -29,6 +29,10 @@ function allowed({ allowsBps }: NetworkPath): string {
   return allowsBps === null ? "no limit seen" : bitrate(allowsBps);
 }
 
+function latencyOf(latency: Latency | null): string {
+  return latency === null ? "–" : `${milliseconds(latency.p50Ms)}, 95 % within ${milliseconds(latency.p95Ms)}`;
+}
+
 /** How media comes, as people write it. */
 function pathName(transport: string): string {
   return transport === "websocket" ? "WebSocket" : transport.toUpperCase() || "–";
@@ -45,6 +49,7 @@ function rows(stats: ViewerStats | null): [string, string][] {
     ["Bitrate", bitrate(connection.bitrateBps)],
     ["Network allows", allowed(stats.path)],
     ["Path", pathName(connection.transport)],
+    ["Capture to screen", latencyOf(stats.latency)],
     ["Round trip", milliseconds(roundTrip)],
     ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
     ["Decoding", milliseconds(connection.decodeMs)],

@@ -1,6 +1,6 @@
 /** The model of the viewer page: the client and its views, created before anything is rendered. */
 
-import { Api, type ConnectionStats, type NetworkPath, OrielClient } from "@oriel/client";
+import { Api, type ConnectionStats, type Latency, type NetworkPath, OrielClient } from "@oriel/client";
 import { Views } from "./views";
 
 export type ViewerStats = {
@@ -11,6 +11,8 @@ export type ViewerStats = {
   readonly presentedFps: number;
   /** Over the data channel; null when nothing answers. */
   readonly roundTripMs: number | null;
+  /** How late pictures are seen; null while it is not measured. */
+  readonly latency: Latency | null;
   /** From the opening of the WebSocket to the first presented frame. */
   readonly firstFrameMs: number | null;
   /** What the network allows. */
@@ -66,6 +68,7 @@ async function readStats(client: OrielClient, views: Views): Promise<ViewerStats
   return {
     connection,
     roundTripMs,
+    latency: screen === null ? null : client.latency(screen.slot),
     presented: screen?.meter.presented ?? 0,
     presentedFps: screen?.meter.fps(now) ?? 0,
     firstFrameMs: firstFrameMs(),

@@ -19,6 +19,7 @@ export class Screen {
   #still: HTMLCanvasElement | null = null;
   #hasPicture = false;
   #muted = true;
+  #stopMeasuring: (() => void) | null = null;
 
   /** @param changed called when {@link video} or {@link hasPicture} has changed. */
   constructor(client: OrielClient, slot: number, changed: () => void) {
@@ -35,7 +36,7 @@ export class Screen {
     client.on("media-closing", () => {
       this.#keepPicture();
       // A video whose tracks have ended presents a black frame, which is not of the session.
-      this.meter.detach();
+      this.#detach();
     });
     this.meter.onFrame(() => {
       if (this.#still !== null) this.#still.hidden = true;
@@ -55,7 +56,7 @@ export class Screen {
 
   /** Sets the element that shows the picture; null when it is removed. */
   readonly setVideo = (video: HTMLVideoElement | null): void => {
-    this.meter.detach();
+    this.#detach();
     this.#video = video;
     if (video === null) {
       this.#hasPicture = false;
@@ -89,8 +90,16 @@ export class Screen {
     if (video === null || stream === null || video.srcObject === stream) return;
     this.#keepPicture();
     video.srcObject = stream;
+    this.#detach();
     this.meter.attach(video);
+    this.#stopMeasuring = this.#client.measureLatency(video, this.slot);
     void playStream(video, stream);
+  }
+
+  #detach(): void {
+    this.meter.detach();
+    this.#stopMeasuring?.();
+    this.#stopMeasuring = null;
   }
 
   #keepPicture(): void {

@@ -62,7 +62,19 @@ reduced: boolean, } | { "type": "pong",
 /**
  * The ping's token.
  */
-token: number, } | { "type": "error", 
+token: number, } | { "type": "clock", 
+/**
+ * The request's token.
+ */
+token: number, 
+/**
+ * The clock, in ticks of 90 kHz.
+ */
+ticks: number, 
+/**
+ * What is added to it, modulo 2^32, for the timestamps of each slot.
+ */
+offsets: Array<number>, } | { "type": "error", 
 /**
  * Channel it came on.
  */

@@ -36,6 +36,9 @@ export const MAX_CLIPBOARD_PART_BYTES = 49152;
 /** Shortest side of a desktop, pixels. */
 export const MIN_SIDE = 16;
 
+/** Upper bounds of the classes of `LatencyReport.counts`, milliseconds; one more class is for all above. */
+export const LATENCY_BOUNDS_MS = [10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600] as const;
+
 /** WebSocket subprotocol, with its version. */
 export const SUBPROTOCOL = "oriel.v1";
 

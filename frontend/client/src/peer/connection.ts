@@ -360,6 +360,8 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
   path: ({ allowsKbps, reduced }) =>
     ["number", "undefined"].includes(typeof allowsKbps) && typeof reduced === "boolean",
   pong: ({ token }) => typeof token === "number",
+  clock: ({ token, ticks, offsets }) =>
+    typeof token === "number" && typeof ticks === "number" && Array.isArray(offsets) && offsets.every((one) => typeof one === "number"),
   error: ({ code, message }) => typeof code === "string" && typeof message === "string",
 };
 

@@ -622,6 +622,17 @@ class LastEnd:
 
 
 @dataclass(frozen=True)
+class LatencyHistogram:
+    """Pictures by how late they were seen."""
+
+    counts: list[int]
+    """How many took up to 10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600 ms and not less than the class before, and
+    how many longer."""
+    sum_ms: float
+    """All of their times together, milliseconds."""
+
+
+@dataclass(frozen=True)
 class LogTail:
     """`GET /api/streamers/{id}/logs`."""
 
@@ -709,6 +720,8 @@ class NetworkStats:
     """Bytes of all datagrams sent."""
     skipped_units: int
     """Access units not sent to a peer that could not keep up."""
+    latency: Optional[LatencyHistogram] = None
+    """How late viewers saw pictures, as they say themselves."""
     media_drops: Optional[int] = None
     """Access units and sound packets dropped because a sending thread was behind."""
     messages_dropped: Optional[int] = None
@@ -848,6 +861,18 @@ class PeerJoinedEvent:
 
 
 @dataclass(frozen=True)
+class PeerLatency:
+    """How late one viewer sees pictures."""
+
+    histogram: LatencyHistogram
+    """Since it joined."""
+    p50_ms: float
+    """Half of the pictures of its last report, of ten seconds, were not later; milliseconds."""
+    p95_ms: float
+    """95 % of them were not later; milliseconds."""
+
+
+@dataclass(frozen=True)
 class PeerLeftEvent:
 
     peer: PeerId
@@ -906,6 +931,9 @@ class PeerStats:
     """Estimated capacity of its path, bits per second; absent while the path has shown no limit."""
     frames: Optional[int] = None
     """Access units sent to it, of all slots together."""
+    latency: Optional[PeerLatency] = None
+    """How late it sees pictures, from their capture to its screen, as it says itself; null while it has said
+    nothing."""
     loss: Optional[float] = None
     """Share of packets that its path has lost lately, 0 to 1."""
     probed: Optional[int] = None

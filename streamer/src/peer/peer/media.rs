@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::id::SlotIndex;
+use common::latency::LatencyReport;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 
 use super::slots::Slot;
@@ -353,6 +354,18 @@ impl Peer {
         if self.limits.keyframes.admit(now) && self.pace.may_ask_keyframe(now) {
             cx.feeds.request_keyframe(now, binding.video);
         }
+    }
+
+    /// What the streamer's clock, which began at `clock`, says now, in ticks of 90 kHz, and what is added to it for the timestamps of each
+    /// slot.
+    pub fn clock(&self, now: Instant, clock: Instant) -> (u64, Vec<u32>) {
+        let ticks = ticks(now.saturating_duration_since(clock), VIDEO_CLOCK_HZ);
+        (ticks, self.slots.iter().map(|slot| slot.video.offset()).collect())
+    }
+
+    /// It tells how late it has seen pictures.
+    pub fn sees(&mut self, report: &LatencyReport) {
+        self.stats.latency.get_or_insert_default().take(report);
     }
 
     pub(super) fn report(&mut self, now: Instant, clock: Instant) {

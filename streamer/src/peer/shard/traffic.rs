@@ -135,7 +135,7 @@ impl Shard {
             Channel::MultiWebrtc(channel) => {
                 messages::take_translated(now, peer, &self.control, (channel, bytes), self.first_size)
             }
-            channel => messages::take(now, peer, &self.control, channel, bytes),
+            channel => messages::take(now, peer, &self.control, self.context.clock, (channel, bytes)),
         };
         match taken {
             Ok(None) => {}
