@@ -94,6 +94,8 @@ pub struct Server {
     child: Child,
     /// Name of the streamer's binary.
     streamer: String,
+    /// Where it accepts media over TCP; 0: nowhere.
+    tcp_port: u16,
     address: SocketAddr,
     agent: ureq::Agent,
     state: TempDir,
@@ -105,14 +107,25 @@ impl Server {
     /// # Errors
     /// When it does not come up.
     pub fn start(streamer: &str) -> Result<Self> {
+        Self::start_with(streamer, free()?.port())
+    }
+
+    /// The same without media over TCP, so that what UDP does not reach is reached by WebSocket only.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn without_tcp(streamer: &str) -> Result<Self> {
+        Self::start_with(streamer, 0)
+    }
+
+    fn start_with(streamer: &str, tcp_port: u16) -> Result<Self> {
         let state = tempfile::Builder::new().prefix("oriel-bench").tempdir()?;
-        // Free now, and nobody else is told of it.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = spawn(address, &state, streamer)?;
+        let address = free()?;
+        let child = spawn(address, tcp_port, &state, streamer)?;
         let config =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
         let agent = config.build().into();
-        let server = Self { child, streamer: streamer.to_owned(), address, agent, state };
+        let server = Self { child, streamer: streamer.to_owned(), tcp_port, address, agent, state };
         server.wait()?;
         Ok(server)
     }
@@ -144,7 +157,7 @@ impl Server {
     /// When it does not come up.
     pub fn start_again(&mut self) -> Result<Instant> {
         let begin = Instant::now();
-        self.child = spawn(self.address, &self.state, &self.streamer)?;
+        self.child = spawn(self.address, self.tcp_port, &self.state, &self.streamer)?;
         self.wait()?;
         Ok(begin)
     }
@@ -309,7 +322,12 @@ impl Server {
     }
 }
 
-fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> {
+/// Free now, and nobody else is told of it.
+fn free() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn spawn(address: SocketAddr, tcp_port: u16, state: &TempDir, streamer: &str) -> Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(state.path().join("web-server.log"))?;
     let child = Command::new(measured("web-server")?)
         .args([
@@ -320,6 +338,8 @@ fn spawn(address: SocketAddr, state: &TempDir, streamer: &str) -> Result<Child> 
             "127.0.0.1",
             "--ice-server",
             "none",
+            "--webrtc-tcp-port",
+            &tcp_port.to_string(),
             "--max-streamers",
             "1000",
             "--state-dir",

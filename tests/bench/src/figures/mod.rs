@@ -55,7 +55,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 19] = [
+pub const FIGURES: [Figure; 20] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -81,6 +81,11 @@ pub const FIGURES: [Figure; 19] = [
         name: "network",
         about: "glass to glass over links that are narrow, lose packets or delay them",
         measure: network::network,
+    },
+    Figure {
+        name: "blocked",
+        about: "first picture and glass to glass where UDP does not get through",
+        measure: network::blocked,
     },
     Figure { name: "keys", about: "key event in a page to the echo presented", measure: glass::keys },
     Figure {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, desktop};
 use crate::CODE_AREA;
-use crate::browser::Glass;
+use crate::browser::{self, Glass};
 use crate::netsim::Netsim;
 use crate::reception::Quantiles;
 use crate::report::Row;
@@ -18,6 +18,11 @@ const FPS: f64 = 23.7;
 const ID: &str = "network";
 /// What a viewer's link is like is found out in this time, which is not measured.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// Nothing but the web-server, and media over TCP, can be reached.
+fn no_udp() -> Value {
+    json!({ "down": { "drop": true }, "up": { "drop": true } })
+}
 
 /// A link, and what is to be reached over it.
 struct Link {
@@ -154,4 +159,55 @@ fn run(plan: Plan, link: &Link) -> Result<Run> {
         fps: seen.presented as f64 / time.as_secs_f64(),
         missing: (drawn - seen.frames.len() as f64).max(0.0) * 100.0 / drawn,
     })
+}
+
+/// How media reaches a viewer, and what is to be reached with it.
+struct Way {
+    name: &'static str,
+    udp: bool,
+    tcp: bool,
+    /// Of the first picture, milliseconds, by that over UDP.
+    first: fn(f64) -> f64,
+    /// Of drawn to presented, milliseconds, by that over UDP.
+    p50: fn(f64) -> f64,
+}
+
+/// By UDP first, with which the others are compared.
+const WAYS: [Way; 3] = [
+    Way { name: "UDP", udp: true, tcp: true, first: |_| 170.0, p50: |_| 20.0 },
+    Way { name: "TCP", udp: false, tcp: true, first: |udp| 1.2 * udp + 300.0, p50: |udp| 1.5 * udp },
+    Way { name: "WebSocket", udp: false, tcp: false, first: |_| 800.0, p50: |udp| 1.5 * udp },
+];
+
+/// The first picture, and glass to glass, by each way on which media can come.
+pub fn blocked(plan: Plan) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut udp = None;
+    for way in WAYS {
+        let server = if way.tcp { Server::start("streamer")? } else { Server::without_tcp("streamer")? };
+        server.create(ID, desktop(1280, 720, "moving", FPS, true)?)?;
+        let netsim = Netsim::start(&server)?;
+        if !way.udp {
+            netsim.set(&no_udp())?;
+        }
+        let joins = browser::join(&netsim.viewer(ID), plan.runs(10))?;
+        let first: Vec<f64> = joins.iter().map(|join| join.ms).collect();
+        let mut p50 = Vec::new();
+        let mut p95 = Vec::new();
+        for _ in 0..plan.runs(3) {
+            let page = Glass::open(&netsim.viewer(ID), CODE_AREA, false)?;
+            std::thread::sleep(SETTLE);
+            let seen = Quantiles::of(page.measure(plan.time(10))?.latencies_ms);
+            p50.push(seen.p50);
+            p95.push(seen.p95);
+        }
+        let (first_udp, p50_udp) =
+            *udp.get_or_insert_with(|| (Quantiles::of(first.clone()).p50, Quantiles::of(p50.clone()).p50));
+        let row =
+            |what: &str, samples| Row::new("blocked", format!("by {}: {what}", way.name), "ms", samples);
+        rows.push(row("WebSocket open to first frame presented", first).at_most((way.first)(first_udp)));
+        rows.push(row("drawn to presented, p50", p50).at_most((way.p50)(p50_udp)));
+        rows.push(row("drawn to presented, p95", p95));
+    }
+    Ok(rows)
 }
