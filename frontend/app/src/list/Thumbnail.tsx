@@ -2,6 +2,7 @@ import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/Icon";
 import { usePoll } from "../ui/usePoll";
+import { t } from "../i18n/words";
 
 const PERIOD_MS = 5_000;
 const WIDTH_PX = 480;
@@ -59,10 +60,10 @@ export function Thumbnail(props: ThumbnailProps) {
       {url === null || slot === null ? (
         <span className="thumbnail-empty">
           <Icon name="window" />
-          {live && slot === null && <span>Nothing is shared</span>}
+          {live && slot === null && <span>{t("nothing-is-shared")}</span>}
         </span>
       ) : (
-        <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />
+        <img src={url} alt={t("picture-of", { name: id })} className={live ? "" : "stale"} />
       )}
     </div>
   );

@@ -2,11 +2,13 @@ import type { ClientState, ConnectStep, EndReason, SlotView } from "@oriel/clien
 import { useState } from "react";
 import { TokenField } from "../ui/TokenField";
 import { useNow } from "./hooks";
+import { explained, messageOf } from "../ui/problem";
+import { type PlainKey, t } from "../i18n/words";
 
-const WAITS_FOR: Record<ConnectStep, string> = {
-  server: "Contacting the server…",
-  streamer: "Waiting for the session…",
-  transport: "Opening the media path…",
+const WAITS_FOR: Record<ConnectStep, PlainKey> = {
+  server: "contacting-server",
+  streamer: "waiting-for-session",
+  transport: "opening-media",
 };
 
 type OverlayProps = {
@@ -45,7 +47,7 @@ export function StateOverlay(props: OverlayProps) {
     case "idle":
       return null;
     case "connecting":
-      return <Waiting text={WAITS_FOR[state.step]} />;
+      return <Waiting text={t(WAITS_FOR[state.step])} />;
     case "connected":
       return <Connected {...props} />;
     case "reconnecting":
@@ -53,7 +55,7 @@ export function StateOverlay(props: OverlayProps) {
       return props.restarting === null ? (
         <Reconnecting state={state} at={props.at} reached={props.reached} />
       ) : (
-        <Waiting text="The session is being started again" detail={props.restarting} />
+        <Waiting text={t("session-restarts")} detail={props.restarting} />
       );
     case "ended":
       return <Ended {...props} reason={state.reason} />;
@@ -71,29 +73,29 @@ function Waiting({ text, detail }: { readonly text: string; readonly detail?: st
 }
 
 function Connected({ slot, nothingShared, sharing, hasPicture, interrupted, onShare }: OverlayProps) {
-  if (interrupted) return <Waiting text="The network is interrupted" detail="Waiting for it to come back…" />;
+  if (interrupted) return <Waiting text={t("network-interrupted")} detail={t("network-waiting")} />;
   if (nothingShared) return sharing ? null : <NothingShared onShare={onShare} />;
   switch (slot?.status) {
     case "error":
-      return <Notice text={`This cannot be shown: ${slot.error ?? "unknown error"}`} />;
+      return <Notice text={slot.error === null ? t("cannot-be-shown") : t("cannot-be-shown-why", { reason: slot.error })} />;
     case "offline":
-      return <Waiting text="The source is offline" detail="The picture returns with it." />;
+      return <Waiting text={t("source-offline")} detail={t("source-returns")} />;
     case "paused":
-      return <Notice text="Paused" />;
+      return <Notice text={t("paused")} />;
     default:
-      return hasPicture ? null : <Waiting text="Waiting for the first picture…" />;
+      return hasPicture ? null : <Waiting text={t("first-picture")} />;
   }
 }
 
 function NothingShared({ onShare }: Pick<OverlayProps, "onShare">) {
   return (
     <div className="overlay" role="status" data-testid="nothing-shared">
-      <h1>Nothing is shared yet</h1>
-      <p className="quiet-text">You will see it here as soon as somebody shares something.</p>
+      <h1>{t("nothing-shared")}</h1>
+      <p className="quiet-text">{t("nothing-shared-detail")}</p>
       {onShare !== null && (
         <div className="overlay-actions">
           <button className="button primary" type="button" onClick={onShare} data-testid="share-offer">
-            Share something
+            {t("share-something")}
           </button>
         </div>
       )}
@@ -120,9 +122,11 @@ type ReconnectingProps = {
 function Reconnecting({ state, at, reached }: ReconnectingProps) {
   const now = useNow(state.retryInMs > 0, 200);
   const left = Math.max(0, Math.ceil((at + state.retryInMs - now) / 1000));
-  const text = reached ? "Connection lost – reconnecting…" : "The session cannot be reached yet";
+  const text = reached ? t("connection-lost") : t("not-reached-yet");
   const detail =
-    state.retryInMs > 1000 && left > 0 ? `Attempt ${state.attempt} in ${left} s` : `Attempt ${state.attempt}`;
+    state.retryInMs > 1000 && left > 0
+      ? t("attempt-in", { attempt: state.attempt, count: left })
+      : t("attempt", { attempt: state.attempt });
   return <Waiting text={text} detail={detail} />;
 }
 
@@ -134,7 +138,7 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
   const [refused, setRefused] = useState<string | null>(null);
   const [log, setLog] = useState<readonly string[] | null>(null);
   const refuse = (error: unknown): void => {
-    setRefused(error instanceof Error ? error.message : "The server cannot be reached.");
+    setRefused(messageOf(error));
   };
   const { title, text } = describeEnd(streamerId, reason, hasToken);
   return (
@@ -146,16 +150,16 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
           {refused}
         </p>
       )}
-      {wantsToken(reason) && <TokenField label="Token" />}
+      {wantsToken(reason) && <TokenField label={t("token")} />}
       <div className="overlay-actions">
         {listUrl !== null && !wantsToken(reason) && (
           <a className="button primary" href={listUrl}>
-            All sessions
+            {t("all-sessions")}
           </a>
         )}
         {canRetry(reason) && !wantsToken(reason) && (
           <button className="button" type="button" onClick={onRetry}>
-            Try again
+            {t("try-again")}
           </button>
         )}
         {reason.kind === "failed" && listUrl !== null && (
@@ -168,7 +172,7 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
                 onRestart().catch(refuse);
               }}
             >
-              Restart the session
+              {t("session-restart")}
             </button>
             <button
               className="button"
@@ -178,14 +182,14 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
                 onLog().then(setLog, refuse);
               }}
             >
-              Show the log
+              {t("log-show")}
             </button>
           </>
         )}
       </div>
       {log !== null && (
-        <pre className="log" data-testid="log" tabIndex={0} aria-label="Log of the session">
-          {log.length === 0 ? "The log is empty." : log.join("\n")}
+        <pre className="log" data-testid="log" tabIndex={0} aria-label={t("log-of-session")}>
+          {log.length === 0 ? t("log-empty") : log.join("\n")}
         </pre>
       )}
     </div>
@@ -205,16 +209,16 @@ function wantsToken(reason: EndReason): boolean {
 function describeEnd(streamerId: string, reason: EndReason, hasToken: boolean): { title: string; text: string | null } {
   switch (reason.kind) {
     case "left":
-      return { title: "Disconnected", text: null };
+      return { title: t("disconnected"), text: null };
     case "not-found":
-      return { title: "There is no such session", text: `“${streamerId}” does not exist, or no longer.` };
+      return { title: t("no-such-session"), text: t("session-gone", { name: streamerId }) };
     case "stopped":
-      return { title: "The session has ended", text: reason.message ?? null };
+      return { title: t("session-ended"), text: reason.message ?? null };
     case "failed":
-      return { title: "The session has failed", text: reason.message ?? null };
+      return { title: t("session-has-failed"), text: reason.message ?? null };
     case "refused":
       return wantsToken(reason) && !hasToken
-        ? { title: "Who is there?", text: "This session is shown to whoever has a link with a token, or the admin secret." }
-        : { title: "Not allowed", text: reason.message };
+        ? { title: t("who-is-there"), text: t("session-for-whom") }
+        : { title: t("not-allowed"), text: explained(reason.code, reason.message) };
   }
 }
