@@ -6,6 +6,7 @@ import { useListing } from "../ui/useListing";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
 import { messageOf } from "../ui/problem";
+import "../ui/form.css";
 import "./hosts.css";
 import { t } from "../i18n/words";
 import { LanguageChoice } from "../ui/LanguageChoice";

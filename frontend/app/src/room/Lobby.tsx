@@ -1,6 +1,7 @@
 import { type SubmitEvent, useEffect, useId, useRef, useState } from "react";
 import { Icon, type IconName } from "../ui/Icon";
 import { useLocalMedia } from "./hooks";
+import "../ui/form.css";
 import { measure } from "./level";
 import type { Device, LocalMedia } from "./localMedia";
 import { LocalVideo } from "./TileView";

@@ -57,6 +57,11 @@ export function listed(names: readonly string[]): string {
   return new Intl.ListFormat(language()).format(names);
 }
 
+/** 24 Dec 2026, 14:05. */
+export function dateAndTime(at: Date): string {
+  return at.toLocaleString(language(), { dateStyle: "medium", timeStyle: "short" });
+}
+
 /** 14:05. */
 export function timeOfDay(at: Date): string {
   return at.toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" });

@@ -40,6 +40,19 @@ export function ClipboardPanel({ input, fromSession, fetchPicture, onDone }: Cli
       {note !== null && <p className="field-error">{note}</p>}
       <div className="dialog-actions">
         <button
+          className="button"
+          type="button"
+          disabled={text === ""}
+          title={t("clipboard-type-hint")}
+          data-testid="clipboard-type"
+          onClick={() => {
+            input?.type(text);
+            onDone();
+          }}
+        >
+          {t("clipboard-type")}
+        </button>
+        <button
           className="button primary"
           type="button"
           disabled={text === ""}

@@ -90,7 +90,7 @@ function Connected({ slot, nothingShared, sharing, hasPicture, interrupted, onSh
 function NothingShared({ onShare }: Pick<OverlayProps, "onShare">) {
   return (
     <div className="overlay" role="status" data-testid="nothing-shared">
-      <h1>{t("nothing-shared")}</h1>
+      <h2>{t("nothing-shared")}</h2>
       <p className="quiet-text">{t("nothing-shared-detail")}</p>
       {onShare !== null && (
         <div className="overlay-actions">
@@ -143,7 +143,7 @@ function Ended({ streamerId, listUrl, hasToken, reason, onRetry, onRestart, onLo
   const { title, text } = describeEnd(streamerId, reason, hasToken);
   return (
     <div className="overlay solid" role="alert" data-testid="ended" data-reason={reason.kind}>
-      <h1>{title}</h1>
+      <h2>{title}</h2>
       {text !== null && <p className="reason">{text}</p>}
       {refused !== null && (
         <p className="field-error" role="alert">

@@ -6,12 +6,13 @@ import type { Tool } from "./Toolbar";
 import type { Microphone } from "./useMicrophone";
 import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
 import type { SessionView } from "./useSession";
+import type { Fullscreen } from "./useFullscreen";
 import type { Settings } from "./useSettings";
 import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
 /** The panel that is open below the toolbar. */
-export type Panel = "none" | "clipboard" | "share";
+export type Panel = "none" | "clipboard" | "invite" | "keys" | "share" | "view";
 
 export type Toolbox = {
   readonly client: OrielClient;
@@ -41,7 +42,9 @@ export type Toolbox = {
   readonly setFitted: (fitted: Fitted | null) => void;
   /** Whether the content of the main view can be resized. */
   readonly resizable: boolean;
-  readonly fullscreen: { readonly possible: boolean; readonly fullscreen: boolean; readonly toggle: () => void };
+  readonly fullscreen: Fullscreen;
+  /** This viewer may give others links. */
+  readonly mayInvite: boolean;
 };
 
 /** All buttons, from left to right. */
@@ -52,9 +55,12 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
     ...(TOUCH_SCREEN ? [screenKeyboard(box)] : []),
     pointerLock(box),
     ...(TOUCH_SCREEN && box.takesTouch ? [touch(box)] : []),
+    keys(box),
     clipboard(box),
+    view(box),
     fit(box),
     share(box),
+    ...(box.mayInvite ? [invite(box)] : []),
     thumbnails(box),
     follow(box),
     watchOnly(box),
@@ -235,13 +241,51 @@ function stats({ settings: { statsShown, setStatsShown } }: Toolbox): Tool {
   };
 }
 
-function fullscreen({ fullscreen: { possible, fullscreen: full, toggle } }: Toolbox): Tool {
+function keys({ panel, setPanel, steers }: Toolbox): Tool {
+  return {
+    id: "keys",
+    icon: "keys",
+    label: t("keys"),
+    pressed: panel === "keys",
+    disabled: !steers,
+    use: () => {
+      setPanel(panel === "keys" ? "none" : "keys");
+    },
+  };
+}
+
+function view({ session: { input }, panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "view",
+    icon: "zoom",
+    label: t("view"),
+    pressed: panel === "view",
+    disabled: input === null,
+    use: () => {
+      setPanel(panel === "view" ? "none" : "view");
+    },
+  };
+}
+
+function invite({ panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "invite",
+    icon: "link",
+    label: t("invite"),
+    pressed: panel === "invite",
+    use: () => {
+      setPanel("invite");
+    },
+  };
+}
+
+function fullscreen({ fullscreen: { kind, on, toggle } }: Toolbox): Tool {
+  const [enter, leave] = kind === "screen" ? [t("full-screen"), t("full-screen-leave")] : [t("full-window"), t("full-window-leave")];
   return {
     id: "fullscreen",
-    icon: full ? "windowed" : "fullscreen",
-    label: full ? t("full-screen-leave") : t("full-screen"),
-    pressed: full,
-    disabled: !possible,
+    icon: on ? "windowed" : "fullscreen",
+    label: on ? leave : enter,
+    pressed: on,
     use: toggle,
   };
 }
