@@ -77,7 +77,7 @@ test("an invitation is a link and a QR code that open the session, until they ar
   const guest = await openPage(browser, link);
   await guest.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
   assert.equal(await guest.evaluate(() => window.oriel?.client.role), "controller");
-  assert.equal(await guest.evaluate(() => window.oriel?.client.displayName), "Ann");
+  await until("Ann is among those who watch", async () => /Ann/.test((await page.getAttribute("[data-testid=watchers]", "title")) ?? ""));
   assert.equal(await guest.locator("[data-testid=tool-invite]").count(), 0, "guests do not invite");
   await page.click("[data-testid=invite-revoke]");
   await guest.waitForSelector("[data-testid=ended][data-reason=refused]");

@@ -6,6 +6,8 @@ import { useListing } from "../ui/useListing";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
 import { EmptyState } from "./EmptyState";
+import { EVERYTHING, sift } from "./sift";
+import { SiftBar } from "./SiftBar";
 import "./list.css";
 import { t } from "../i18n/words";
 import { LanguageChoice } from "../ui/LanguageChoice";
@@ -35,7 +37,9 @@ type ListPageProps = { readonly api: Api; readonly root: URL; readonly token: st
 export function ListPage({ api, root, token }: ListPageProps) {
   const { listing, items: streamers, stale, refresh } = useListing((options) => api.streamers(options));
   const [creating, setCreating] = useState(false);
+  const [wish, setWish] = useState(EVERYTHING);
   const cameras = useCameras(api);
+  const shown = sift(streamers, wish);
 
   const open = (): void => {
     setCreating(true);
@@ -78,8 +82,9 @@ export function ListPage({ api, root, token }: ListPageProps) {
         {listing.kind === "loaded" && streamers.length === 0 && stale === null && (
           <EmptyState root={root} onCreate={open} />
         )}
+        {streamers.length > 0 && <SiftBar wish={wish} setWish={setWish} shown={shown.length} all={streamers.length} />}
         <ul className="cards" data-testid="streamers">
-          {streamers.map((streamer) => (
+          {shown.map((streamer) => (
             <Card key={streamer.id} api={api} streamer={streamer} onDeleted={() => void refresh()} />
           ))}
         </ul>

@@ -1,5 +1,6 @@
 import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
+import { isSame, skipsAfter } from "./backoff";
 import { Icon } from "../ui/Icon";
 import { usePoll } from "../ui/usePoll";
 import { t } from "../i18n/words";
@@ -41,12 +42,23 @@ export function Thumbnail(props: ThumbnailProps) {
     [url],
   );
 
+  const last = useRef<{ readonly bytes: Uint8Array | null; readonly skips: number; readonly left: number }>({ bytes: null, skips: 0, left: 0 });
   usePoll(
     async (signal) => {
       if (slot === null) return;
+      const { bytes: before, skips, left } = last.current;
+      if (left > 0) {
+        last.current = { bytes: before, skips, left: left - 1 };
+        return;
+      }
       try {
         const picture = await api.snapshot(id, { slot, format: "jpeg", width: WIDTH_PX }, { signal });
-        if (!signal.aborted) setUrl(URL.createObjectURL(picture));
+        const bytes = new Uint8Array(await picture.arrayBuffer());
+        if (signal.aborted) return;
+        const same = isSame(before, bytes);
+        const wait = skipsAfter(skips, same);
+        last.current = { bytes, skips: wait, left: wait };
+        if (!same) setUrl(URL.createObjectURL(picture));
       } catch {
         // The last picture stays; the card's state says how the streamer is.
       }
@@ -63,7 +75,7 @@ export function Thumbnail(props: ThumbnailProps) {
           {live && slot === null && <span>{t("nothing-is-shared")}</span>}
         </span>
       ) : (
-        <img src={url} alt={t("picture-of", { name: id })} className={live ? "" : "stale"} />
+        <img src={url} decoding="async" alt={t("picture-of", { name: id })} className={live ? "" : "stale"} />
       )}
     </div>
   );

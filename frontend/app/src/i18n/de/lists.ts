@@ -95,4 +95,13 @@ export const lists: Translation<typeof english> = {
   "host-not-paired": "nicht gekoppelt",
   "host-ready": "bereit",
   "host-plays": "spielt {app}",
+
+  search: "Nach Namen suchen",
+  "filter-state": "Zustand",
+  "any-state": "Jeder Zustand",
+  sort: "Reihenfolge",
+  "sort-name": "Nach Namen",
+  "sort-newest": "Neueste zuerst",
+  "sort-watched": "Meistgesehene zuerst",
+  "shown-of": "{shown} von {all}",
 };

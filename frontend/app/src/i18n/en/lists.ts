@@ -93,4 +93,13 @@ export const lists = {
   "host-not-paired": "not paired",
   "host-ready": "ready",
   "host-plays": "plays {app}",
+
+  search: "Search by name",
+  "filter-state": "State",
+  "any-state": "Any state",
+  sort: "Order",
+  "sort-name": "By name",
+  "sort-newest": "Newest first",
+  "sort-watched": "Most watched first",
+  "shown-of": "{shown} of {all}",
 } as const;

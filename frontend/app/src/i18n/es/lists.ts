@@ -95,4 +95,13 @@ export const lists: Translation<typeof english> = {
   "host-not-paired": "sin emparejar",
   "host-ready": "listo",
   "host-plays": "ejecuta {app}",
+
+  search: "Buscar por nombre",
+  "filter-state": "Estado",
+  "any-state": "Cualquier estado",
+  sort: "Orden",
+  "sort-name": "Por nombre",
+  "sort-newest": "Las más nuevas primero",
+  "sort-watched": "Las más vistas primero",
+  "shown-of": "{shown} de {all}",
 };

@@ -95,4 +95,13 @@ export const lists: Translation<typeof english> = {
   "host-not-paired": "non appairé",
   "host-ready": "prêt",
   "host-plays": "joue {app}",
+
+  search: "Chercher par nom",
+  "filter-state": "État",
+  "any-state": "Tous les états",
+  sort: "Ordre",
+  "sort-name": "Par nom",
+  "sort-newest": "Les plus récentes d’abord",
+  "sort-watched": "Les plus regardées d’abord",
+  "shown-of": "{shown} sur {all}",
 };

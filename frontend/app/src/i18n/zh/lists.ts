@@ -88,4 +88,13 @@ export const lists: Translation<typeof english> = {
   "host-not-paired": "未配对",
   "host-ready": "就绪",
   "host-plays": "正在运行 {app}",
+
+  search: "按名称搜索",
+  "filter-state": "状态",
+  "any-state": "任何状态",
+  sort: "排序",
+  "sort-name": "按名称",
+  "sort-newest": "最新优先",
+  "sort-watched": "观看最多优先",
+  "shown-of": "{all} 个中的 {shown} 个",
 };
