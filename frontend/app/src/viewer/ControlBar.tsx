@@ -11,7 +11,7 @@ export function ControlBar({ client }: { readonly client: OrielClient }) {
   const held = control.holder === me;
   const asked = me !== null && control.requests.includes(me);
   const next = control.requests[0];
-  const text = held ? t("control-yours") : control.holder === null ? t("control-nobodys") : t("control-anothers");
+  const text = held ? t("control-yours") : control.holder === null ? t("control-nobodys") : t("control-elsewhere");
   return (
     <div className="control-bar" role="status" data-testid="control" data-held={held}>
       <span>{held && next !== undefined ? t("control-asked-for") : text}</span>

@@ -75,22 +75,32 @@ async function lists(full: Server, empty: Server, at: At, look: Look): Promise<v
   });
 }
 
+/** Clicks a tool of the viewer's toolbar, which slides away while it is not needed. */
+async function use(page: Page, tool: string): Promise<void> {
+  await page.focus(`[data-testid=tool-${tool}]`);
+  await page.click(`[data-testid=tool-${tool}]`);
+}
+
 async function viewers(full: Server, empty: Server, at: At, look: Look): Promise<void> {
   await at(full, "s/desk", "[data-testid=viewer][data-live=true]", async (page) => {
     // Else the keys of the page go to the session.
-    await page.focus("[data-testid=tool-watch-only]");
-    await page.click("[data-testid=tool-watch-only]");
-    await page.focus("[data-testid=tool-stats]");
-    await page.click("[data-testid=tool-stats]");
+    await use(page, "watch-only");
+    await use(page, "stats");
     await page.waitForSelector("[data-testid=stats] >> text=Picture");
     await look("viewer", page);
-    for (const panel of ["share", "clipboard"]) {
-      await page.focus(`[data-testid=tool-${panel}]`);
-      await page.click(`[data-testid=tool-${panel}]`);
+    for (const panel of ["share", "clipboard", "view", "keys"]) {
+      if (panel === "keys") await use(page, "watch-only");
+      await use(page, panel);
       await page.waitForSelector(`[data-testid=${panel}-panel]`);
       await look(`viewer-${panel}`, page);
-      await page.click(`[data-testid=tool-${panel}]`);
+      await use(page, panel);
     }
+    await use(page, "invite");
+    await page.waitForSelector("[data-testid=invite-dialog]");
+    await look("viewer-invite", page);
+    await page.click("[data-testid=invite-make]");
+    await page.waitForSelector("[data-testid=qr]");
+    await look("viewer-invited", page);
   });
   await at(full, "s/broken", "[data-testid=ended]", async (page) => {
     await page.click("[data-testid=show-log]");

@@ -79,7 +79,7 @@ export const viewer: Translation<typeof english> = {
 
   "control-yours": "Sie steuern",
   "control-nobodys": "Niemand steuert",
-  "control-anothers": "Jemand anderes steuert",
+  "control-elsewhere": "Jemand anderes steuert",
   "control-asked-for": "Sie steuern – jemand bittet darum",
   "control-grant": "Übergeben",
   "control-release": "Abgeben",

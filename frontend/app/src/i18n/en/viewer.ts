@@ -77,7 +77,7 @@ export const viewer = {
 
   "control-yours": "You have control",
   "control-nobodys": "Nobody has control",
-  "control-anothers": "Another has control",
+  "control-elsewhere": "Another has control",
   "control-asked-for": "You have control – somebody asks for it",
   "control-grant": "Hand it over",
   "control-release": "Release",

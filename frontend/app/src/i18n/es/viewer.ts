@@ -79,7 +79,7 @@ export const viewer: Translation<typeof english> = {
 
   "control-yours": "Usted tiene el control",
   "control-nobodys": "Nadie tiene el control",
-  "control-anothers": "Otra persona tiene el control",
+  "control-elsewhere": "Otra persona tiene el control",
   "control-asked-for": "Usted tiene el control y alguien lo pide",
   "control-grant": "Cederlo",
   "control-release": "Soltarlo",

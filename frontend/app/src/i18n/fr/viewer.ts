@@ -79,7 +79,7 @@ export const viewer: Translation<typeof english> = {
 
   "control-yours": "Vous avez le contrôle",
   "control-nobodys": "Personne n’a le contrôle",
-  "control-anothers": "Quelqu’un d’autre a le contrôle",
+  "control-elsewhere": "Quelqu’un d’autre a le contrôle",
   "control-asked-for": "Vous avez le contrôle – quelqu’un le demande",
   "control-grant": "Le céder",
   "control-release": "Le rendre",

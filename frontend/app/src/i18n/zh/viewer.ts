@@ -79,7 +79,7 @@ export const viewer: Translation<typeof english> = {
 
   "control-yours": "您拥有控制权",
   "control-nobodys": "无人拥有控制权",
-  "control-anothers": "他人拥有控制权",
+  "control-elsewhere": "他人拥有控制权",
   "control-asked-for": "您拥有控制权，有人请求",
   "control-grant": "移交",
   "control-release": "放弃",
