@@ -9,7 +9,7 @@ import { ago, bitrate, duration, listed } from "../src/ui/format";
 import { sources, imported } from "./modules";
 
 const SRC = join(import.meta.dirname, "../src");
-const PARTS: readonly Part[] = ["common", "devices", "lists", "room", "streams", "viewer"];
+const PARTS: readonly Part[] = ["common", "devices", "lists", "panels", "room", "streams", "viewer"];
 const TAGS = Object.keys(LANGUAGES) as Language[];
 
 /** Which parts each page loads: those of `loadWords(…)` in its entry. */
@@ -85,8 +85,10 @@ describe("the catalogue", () => {
     for (const name of PARTS) for (const key of Object.keys(await part("en", name))) keys.set(key, name);
     for (const page of PAGES) {
       const entry = join(SRC, `${page}.tsx`);
-      const loaded = /loadWords\(([^)]*)\)/.exec(readFileSync(entry, "utf8"))?.[1] ?? "";
-      for (const file of imported(entry)) {
+      const modules = [...imported(entry)];
+      const all = modules.map((file) => readFileSync(file, "utf8")).join("\n");
+      const loaded = [...all.matchAll(/(?:loadWords|moreWords)\(([^)]*)\)/g)].map(([, parts = ""]) => parts).join();
+      for (const file of modules) {
         for (const key of said(file)) {
           const where = keys.get(key);
           if (where !== undefined) expect(loaded, `${page}: "${key}" of ${file}`).toContain(`"${where}"`);

@@ -15,7 +15,7 @@ import {
 } from "../src/viewer/arrangement";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
 import { roomAround } from "../src/viewer/room";
-import { canRetry } from "../src/viewer/StateOverlay";
+import { canRetry } from "../src/viewer/EndedOverlay";
 import { canFill } from "../src/viewer/useFullscreen";
 import { isAbout } from "../src/viewer/useViewing";
 

@@ -7,6 +7,7 @@ import type { Message, Plural, ValuesOf } from "./catalogue";
 import type { common } from "./en/common";
 import type { devices } from "./en/devices";
 import type { lists } from "./en/lists";
+import type { panels } from "./en/panels";
 import type { room } from "./en/room";
 import type { streams } from "./en/streams";
 import type { viewer } from "./en/viewer";
@@ -17,6 +18,7 @@ type Parts = {
   readonly common: typeof common;
   readonly devices: typeof devices;
   readonly lists: typeof lists;
+  readonly panels: typeof panels;
   readonly room: typeof room;
   readonly streams: typeof streams;
   readonly viewer: typeof viewer;
@@ -24,7 +26,7 @@ type Parts = {
 
 export type Part = keyof Parts;
 
-type Words = Parts["common"] & Parts["devices"] & Parts["lists"] & Parts["room"] & Parts["streams"] & Parts["viewer"];
+type Words = Parts["common"] & Parts["devices"] & Parts["lists"] & Parts["panels"] & Parts["room"] & Parts["streams"] & Parts["viewer"];
 
 export type Key = keyof Words;
 
@@ -46,6 +48,11 @@ export function speak(language: Language, parts: readonly Readonly<Record<string
   words = Object.assign({}, ...parts) as Readonly<Record<string, Message>>;
   numbers = new Intl.NumberFormat(language);
   plurals = new Intl.PluralRules(language);
+}
+
+/** Further words of the language that is spoken. */
+export function learn(part: Readonly<Record<string, Message>>): void {
+  words = { ...words, ...part };
 }
 
 /** The language that is spoken, for `Intl`. */

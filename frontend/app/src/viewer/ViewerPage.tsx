@@ -1,9 +1,9 @@
-import { lazy, Suspense, useEffect, useState } from "react";
+import { Suspense, useEffect, useState } from "react";
 import { ControlBar } from "./ControlBar";
 import { HostNotice } from "./HostNotice";
-import { KeyRow } from "./KeyRow";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
+import { onDemand } from "./onDemand";
 import { useRoom } from "./room";
 import { SoundOffer } from "./SoundOffer";
 import { Stage } from "./Stage";
@@ -19,13 +19,13 @@ import { useSettings } from "./useSettings";
 import { type Fitted, useFitting, useInputEvents, useMayList, usePanning } from "./useViewing";
 import "./viewer.css";
 
-// What is opened by hand is loaded then: the picture does not wait for it.
-const ClipboardPanel = lazy(async () => ({ default: (await import("./ClipboardPanel")).ClipboardPanel }));
-const InviteDialog = lazy(async () => ({ default: (await import("./InviteDialog")).InviteDialog }));
-const KeysPanel = lazy(async () => ({ default: (await import("./KeysPanel")).KeysPanel }));
-const SharePanel = lazy(async () => ({ default: (await import("./SharePanel")).SharePanel }));
-const StatsPanel = lazy(async () => ({ default: (await import("./StatsPanel")).StatsPanel }));
-const ViewPanel = lazy(async () => ({ default: (await import("./ViewPanel")).ViewPanel }));
+const ClipboardPanel = onDemand(async () => (await import("./ClipboardPanel")).ClipboardPanel);
+const InviteDialog = onDemand(async () => (await import("./InviteDialog")).InviteDialog);
+const KeyRow = onDemand(async () => (await import("./KeyRow")).KeyRow);
+const KeysPanel = onDemand(async () => (await import("./KeysPanel")).KeysPanel);
+const SharePanel = onDemand(async () => (await import("./SharePanel")).SharePanel);
+const StatsPanel = onDemand(async () => (await import("./StatsPanel")).StatsPanel);
+const ViewPanel = onDemand(async () => (await import("./ViewPanel")).ViewPanel);
 
 /** One streamer, watched and steered. */
 export function ViewerPage({ model }: { readonly model: ViewerModel }) {
@@ -137,7 +137,11 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           }}
         />
       )}
-      {keyboard.open && input !== null && <KeyRow input={input} modifiers={keyboard.modifiers} />}
+      {keyboard.open && input !== null && (
+        <Suspense>
+          <KeyRow input={input} modifiers={keyboard.modifiers} />
+        </Suspense>
+      )}
       <Toolbar
         name={client.streamerId}
         subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}
