@@ -69,7 +69,7 @@ export const panels = {
   "view-native": "1:1",
   "view-smaller": "Smaller",
   "view-larger": "Larger",
-  percent: "{percent} %",
+  percent: "{percent}%",
   "view-scaling": "How it is scaled",
   "view-smooth": "Smooth",
   "view-sharp": "Sharp",
