@@ -5,7 +5,9 @@ import { ListPage } from "./list/ListPage";
 import { rootFromList } from "./location";
 import { takeToken } from "./token";
 import { mount } from "./ui/mount";
+import { loadWords } from "./i18n/load";
 
 const token = takeToken();
 const root = rootFromList(location.href);
+await loadWords("common", "lists");
 mount(<ListPage api={new Api(root, token)} root={root} token={token} />);

@@ -6,15 +6,18 @@ import { RoomPage } from "./room/RoomPage";
 import { takeToken } from "./token";
 import { Message } from "./ui/Message";
 import { mount } from "./ui/mount";
+import { loadWords } from "./i18n/load";
+import { t } from "./i18n/words";
 
 const root = rootFromViewer(location.href);
 const id = streamerIdOf(location.pathname);
 
+await loadWords("common", "devices", "room");
 mount(
   id === null ? (
-    <Message title="There is no such page">
+    <Message title={t("no-such-page")}>
       <a className="button" href={new URL("rooms", root).href}>
-        All rooms
+        {t("all-rooms")}
       </a>
     </Message>
   ) : (

@@ -1,7 +1,10 @@
 /** Entry point of the page with one stream, for frames in other pages. */
 
-import { StreamView } from "@oriel/react";
+import { StreamView, WordsContext } from "@oriel/react";
 import "@oriel/react/styles.css";
+import { streamWords } from "./grid/words";
+import { loadWords } from "./i18n/load";
+import { t } from "./i18n/words";
 import { rootFromList, streamOf } from "./location";
 import { takeToken } from "./token";
 import { Message } from "./ui/Message";
@@ -10,10 +13,15 @@ import { mount } from "./ui/mount";
 const token = takeToken();
 const shown = streamOf(location.search);
 
+await loadWords("common", "streams");
 if (shown === null) {
-  mount(<Message title="Which stream? Add ?src=NAME to the address." />);
+  mount(<Message title={t("which-stream")} />);
 } else {
   document.title = shown.stream;
   const server = rootFromList(location.href);
-  mount(<StreamView server={server} token={token} stream={shown.stream} quality={shown.quality} />);
+  mount(
+    <WordsContext.Provider value={streamWords()}>
+      <StreamView server={server} token={token} stream={shown.stream} quality={shown.quality} />
+    </WordsContext.Provider>,
+  );
 }

@@ -1,5 +1,7 @@
 /** Entry point of the viewer of one streamer. */
 
+import { loadWords } from "./i18n/load";
+import { t } from "./i18n/words";
 import { rootFromViewer, streamerIdOf, transportOf } from "./location";
 import { takeToken } from "./token";
 import { Message } from "./ui/Message";
@@ -9,16 +11,18 @@ import { ViewerPage } from "./viewer/ViewerPage";
 
 const root = rootFromViewer(location.href);
 const streamerId = streamerIdOf(location.pathname);
+// Connects before anything is rendered, and before there are words, so that the picture does not wait for the page.
+const model = streamerId === null ? null : createViewer(streamerId, root, takeToken(), transportOf(location.search));
 
-if (streamerId === null) {
-  mount(
-    <Message title="There is no such page">
+await loadWords("common", "devices", "viewer");
+mount(
+  model === null ? (
+    <Message title={t("no-such-page")}>
       <a className="button" href={root.href}>
-        All sessions
+        {t("all-sessions")}
       </a>
-    </Message>,
-  );
-} else {
-  // Connects before anything is rendered, so that the picture does not wait for the page.
-  mount(<ViewerPage model={createViewer(streamerId, root, takeToken(), transportOf(location.search))} />);
-}
+    </Message>
+  ) : (
+    <ViewerPage model={model} />
+  ),
+);

@@ -15,7 +15,7 @@ import {
 } from "../src/viewer/arrangement";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
 import { roomAround } from "../src/viewer/room";
-import { canRetry } from "../src/viewer/StateOverlay";
+import { canRetry } from "../src/viewer/EndedOverlay";
 import { canFill } from "../src/viewer/useFullscreen";
 import { isAbout } from "../src/viewer/useViewing";
 
@@ -262,10 +262,10 @@ describe("the form", () => {
 describe("figures", () => {
   it("are short", () => {
     expect([duration(3_900), duration(720_000), duration(7_500_000), duration(273_600_000)]).toEqual([
-      "3 s",
+      "3 sec",
       "12 min",
-      "2 h 05 min",
-      "3 d 4 h",
+      "2 hr 5 min",
+      "3 days 4 hr",
     ]);
     expect([bitrate(830_400), bitrate(2_412_000)]).toEqual(["830 kbit/s", "2.4 Mbit/s"]);
     expect([milliseconds(null), milliseconds(12.34)]).toEqual(["–", "12.3 ms"]);

@@ -4,6 +4,7 @@ import {
   type CSSProperties,
   type DragEvent,
   type KeyboardEvent as TileKeyEvent,
+  useContext,
   useEffect,
   useMemo,
   useRef,
@@ -13,6 +14,7 @@ import { explain, type GridSlot, moved, normalise, type Tile } from "./slots";
 import { StatusBadge } from "./StatusBadge";
 import { StreamVideo } from "./StreamVideo";
 import { useMultiStream } from "./useMultiStream";
+import { WordsContext } from "./words";
 
 export type CameraGridProps = {
   /** Root of the web-server. */
@@ -133,7 +135,8 @@ function GridTile({ tile, client, status, large, place, muted, onToggle, onMove,
   const element = useRef<HTMLDivElement>(null);
   const [over, setOver] = useState(false);
   usePausedOutOfView(client, tile.slot, element);
-  const text = explain(status);
+  const words = useContext(WordsContext);
+  const text = explain(status, words);
   const key = (event: TileKeyEvent): void => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : null;
     if (event.ctrlKey && step !== null) onStep(step);
@@ -153,7 +156,7 @@ function GridTile({ tile, client, status, large, place, muted, onToggle, onMove,
       onKeyDown={key}
       {...dragging(tile.slot, setOver, onMove)}
       aria-pressed={large}
-      title={large ? "Back to the grid" : `${tile.label} – click to enlarge, drag to rearrange`}
+      title={large ? words.backToGrid : words.tileHint(tile.label)}
       data-testid={`tile-${tile.slot}`}
       data-stream={tile.stream}
     >

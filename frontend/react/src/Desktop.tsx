@@ -9,8 +9,8 @@ import {
   type TokenSource,
   type TouchMode,
 } from "@oriel/client";
-import { useEffect, useRef, useState } from "react";
-import { describe } from "./words";
+import { useContext, useEffect, useRef, useState } from "react";
+import { describe, WordsContext } from "./words";
 import { useDesktop } from "./useDesktop";
 
 export type DesktopProps = {
@@ -86,7 +86,8 @@ export function Desktop(props: DesktopProps) {
   }, [client, picture, slot, stream]);
 
   const info = view?.info ?? null;
-  const text = describe(state, shown !== null && shown === stream, streamsKnown && info === null);
+  const words = useContext(WordsContext);
+  const text = describe(state, shown !== null && shown === stream, streamsKnown && info === null, words);
   const hasSound = info !== null && info.audioMid !== null;
   const mayAsk = client?.role === "controller" && control.mode === "exclusive" && !client.inControl;
   const peerId = client?.peerId ?? null;
@@ -126,7 +127,7 @@ export function Desktop(props: DesktopProps) {
               client?.connect().catch(() => undefined);
             }}
           >
-            Connect again
+            {words.connectAgain}
           </button>
         )}
         {!readOnly && mayAsk && (
@@ -137,12 +138,12 @@ export function Desktop(props: DesktopProps) {
               client.requestControl();
             }}
           >
-            {asked ? "Asked for control" : "Ask for control"}
+            {asked ? words.askedForControl : words.askForControl}
           </button>
         )}
         {offered !== null && (
           <button type="button" onClick={takeOffered}>
-            Copy from the session
+            {words.copyFromSession}
           </button>
         )}
         {hasSound && !ended && (
@@ -153,7 +154,7 @@ export function Desktop(props: DesktopProps) {
               setMuted(!muted);
             }}
           >
-            {muted ? "Sound on" : "Sound off"}
+            {muted ? words.soundOn : words.soundOff}
           </button>
         )}
       </div>

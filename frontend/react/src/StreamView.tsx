@@ -1,9 +1,10 @@
 import type { TokenSource } from "@oriel/client";
-import { type MouseEvent, useMemo, useState } from "react";
+import { type MouseEvent, useContext, useMemo, useState } from "react";
 import { explain, normalise } from "./slots";
 import { StatusBadge } from "./StatusBadge";
 import { StreamVideo } from "./StreamVideo";
 import { useMultiStream } from "./useMultiStream";
+import { WordsContext } from "./words";
 
 export type StreamViewProps = {
   /** Root of the web-server. */
@@ -27,7 +28,8 @@ export function StreamView(props: StreamViewProps) {
   const tiles = useMemo(() => normalise([{ stream, quality }]), [stream, quality]);
   const { client, statuses, refused } = useMultiStream(server, tiles, token);
   const status = statuses.get(0) ?? null;
-  const text = refused ?? explain(status);
+  const words = useContext(WordsContext);
+  const text = refused ?? explain(status, words);
   const toggle = (event: MouseEvent): void => {
     event.preventDefault();
     setMuted(!muted);
@@ -49,9 +51,9 @@ export function StreamView(props: StreamViewProps) {
         onClick={toggle}
         aria-pressed={!muted}
         data-testid="sound"
-        aria-label={muted ? "Sound on" : "Sound off"}
+        aria-label={muted ? words.soundOn : words.soundOff}
       >
-        <span className="oriel-hint">{muted ? "Click for sound" : "Click to mute"}</span>
+        <span className="oriel-hint">{muted ? words.clickForSound : words.clickToMute}</span>
       </button>
       {text !== null && (
         <p className="oriel-text" role="status">

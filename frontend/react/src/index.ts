@@ -17,3 +17,4 @@ export { StatusBadge } from "./StatusBadge";
 export { StreamView, type StreamViewProps } from "./StreamView";
 export { type DesktopOptions, type DesktopSession, useDesktop } from "./useDesktop";
 export { type MultiStream, useMultiStream } from "./useMultiStream";
+export { ENGLISH, type Words, WordsContext } from "./words";

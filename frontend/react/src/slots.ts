@@ -2,6 +2,7 @@
 
 import type { SlotState } from "@oriel/client";
 import type { SlotConfig, SlotStatus } from "@oriel/client/multistream";
+import type { Words } from "./words";
 
 /** A stream by its name, or with options. */
 export type GridSlot =
@@ -77,30 +78,31 @@ export const TONES: Readonly<Record<SlotState, Tone>> = {
   paused: "quiet",
 };
 
-const ERRORS: Readonly<Record<string, string>> = {
-  stream_not_found: "There is no stream of this name",
-  codec_unsupported: "This browser cannot decode it",
-  connection_lost: "Connection lost, trying again…",
-  source_failed: "The source failed",
+const ERRORS: Readonly<Record<string, "noSuchStream" | "cannotDecode" | "connectionLost" | "sourceFailed">> = {
+  stream_not_found: "noSuchStream",
+  codec_unsupported: "cannotDecode",
+  connection_lost: "connectionLost",
+  source_failed: "sourceFailed",
 };
 
 /** A description of a slot's state for people, beyond its name; null when there is none. */
-export function explain(status: SlotStatus | null): string | null {
-  if (status === null) return "Connecting…";
+export function explain(status: SlotStatus | null, words: Words): string | null {
+  if (status === null) return words.connecting;
   switch (status.status) {
     case "active":
     case "buffering":
     case "paused":
       return null;
     case "pending":
-      return "Waiting for the first picture…";
+      return words.firstPicture;
     case "inactive":
-      return "Nothing is shown here";
+      return words.nothingShown;
     case "error":
     case "offline": {
       const { error } = status;
-      if (error === null) return status.status === "offline" ? "The source is offline" : "It cannot be shown";
-      return ERRORS[error] ?? error;
+      if (error === null) return status.status === "offline" ? words.sourceOffline : words.cannotBeShown;
+      const known = ERRORS[error];
+      return known === undefined ? error : words[known];
     }
   }
 }

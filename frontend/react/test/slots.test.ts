@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { changedTiles, configsOf, explain, moved, normalise } from "../src/slots";
+import { ENGLISH } from "../src/words";
 
 describe("the tiles of a grid", () => {
   it("come from names, or from more than names", () => {
@@ -45,9 +46,9 @@ describe("the order of tiles", () => {
 describe("a status", () => {
   it("is explained when there is something to say", () => {
     const status = { slot: 0, stream: "a", quality: "" };
-    expect(explain(null)).toBe("Connecting…");
-    expect(explain({ ...status, status: "active", error: null })).toBeNull();
-    expect(explain({ ...status, status: "error", error: "stream_not_found" })).toContain("no stream");
-    expect(explain({ ...status, status: "offline", error: "timed out" })).toBe("timed out");
+    expect(explain(null, ENGLISH)).toBe("Connecting…");
+    expect(explain({ ...status, status: "active", error: null }, ENGLISH)).toBeNull();
+    expect(explain({ ...status, status: "error", error: "stream_not_found" }, ENGLISH)).toContain("no stream");
+    expect(explain({ ...status, status: "offline", error: "timed out" }, ENGLISH)).toBe("timed out");
   });
 });

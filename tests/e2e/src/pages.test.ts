@@ -224,7 +224,7 @@ test("a guest who looks for all sessions is told what the token is for, and is l
   const { token } = await guarded.json<{ token: string }>("POST", "api/streamers/shown/tokens", { role: "viewer" });
   for (const path of ["", "hosts"]) {
     const page = await openPage(browser, new URL(`${path}#token=${token}`, guarded.url).href);
-    assert.match(await page.innerText("[data-testid=locked]"), /opens shown\. Only administrators see/);
+    assert.match(await page.innerText("[data-testid=locked]"), /opens “shown”\. Only administrators see/);
     assert.ok(!(await page.locator("[data-testid=token]").isVisible()), "no form for the admin secret");
     await page.click("[data-testid=to-session]");
     await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });

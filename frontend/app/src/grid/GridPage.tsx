@@ -6,6 +6,9 @@ import { Icon } from "../ui/Icon";
 import { isLocked, Locked } from "../ui/Locked";
 import { camerasOf } from "./cameras";
 import "./grid.css";
+import { messageOf } from "../ui/problem";
+import { t } from "../i18n/words";
+import { LanguageChoice } from "../ui/LanguageChoice";
 
 type Listing =
   | { readonly kind: "loading" }
@@ -45,17 +48,18 @@ export function GridPage({ api, root, token, wish }: GridPageProps) {
     };
   }, [api, streams]);
 
-  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what="the cameras" />;
+  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what={t("the-cameras")} />;
   return (
     <div className="grid-page">
       <header className="grid-header">
-        <a className="icon-button" href={root.href} aria-label="All sessions" title="All sessions">
+        <a className="icon-button" href={root.href} aria-label={t("all-sessions")} title={t("all-sessions")}>
           <Icon name="back" />
         </a>
-        <h1>Cameras</h1>
+        <h1>{t("cameras")}</h1>
+        <LanguageChoice />
       </header>
       <main>
-        {listing.kind === "loading" && <p className="quiet-text">Looking for cameras…</p>}
+        {listing.kind === "loading" && <p className="quiet-text">{t("cameras-looking")}</p>}
         {listing.kind === "failed" && (
           <p className="banner" role="alert" data-testid="grid-error">
             {listing.why}
@@ -63,7 +67,7 @@ export function GridPage({ api, root, token, wish }: GridPageProps) {
         )}
         {listing.kind === "loaded" && listing.streams.length === 0 && (
           <p className="quiet-text" data-testid="no-streams">
-            “{listing.streamer}” has no streams yet.
+            {t("no-streams", { name: listing.streamer ?? "" })}
           </p>
         )}
         {listing.kind === "loaded" && listing.streams.length > 0 && (
@@ -79,7 +83,7 @@ export function GridPage({ api, root, token, wish }: GridPageProps) {
         )}
         {listing.kind === "loaded" && listing.left > 0 && (
           <p className="quiet-text" data-testid="streams-left">
-            {listing.left} more can be shown by name: <code>?streams=a,b,c</code>
+            {t("streams-left", { count: listing.left })}
           </p>
         )}
       </main>
@@ -95,7 +99,6 @@ async function listStreams(api: Api, signal: AbortSignal): Promise<Listing> {
     return { kind: "loaded", streams: names.slice(0, most), streamer, left };
   } catch (error) {
     if (error instanceof ProblemError && isLocked(error)) return { kind: "locked", error };
-    const why = error instanceof ProblemError ? error.message : "The server cannot be reached.";
-    return { kind: "failed", why };
+    return { kind: "failed", why: messageOf(error) };
   }
 }

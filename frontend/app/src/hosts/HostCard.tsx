@@ -6,6 +6,7 @@ import { Pill } from "../ui/Pill";
 import { type Quality, RATES, SIZES, startOf, stateOf, USUAL } from "./form";
 import { messageOf } from "../ui/problem";
 import { PairDialog } from "./PairDialog";
+import { t } from "../i18n/words";
 
 type HostCardProps = { readonly api: Api; readonly host: Host; readonly onChanged: () => Promise<void> };
 
@@ -16,6 +17,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
   const [open, setOpen] = useState<Open>("nothing");
   const [failure, setFailure] = useState<string | null>(null);
   const { tone, text } = stateOf(host);
+  const name = host.name === "" ? host.address : host.name;
   const close = (): void => {
     setOpen("nothing");
     void onChanged();
@@ -33,7 +35,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
     <li className="host" data-testid={`host-${host.id}`} data-paired={host.paired} data-state={host.state}>
       <header>
         <div>
-          <h2>{host.name === "" ? host.address : host.name}</h2>
+          <h2>{name}</h2>
           <p className="quiet-text">
             {host.address}:{host.http_port}
           </p>
@@ -47,7 +49,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
             data-testid="wake"
             onClick={() => void attempt(() => api.wakeHost(host.id))}
           >
-            <Icon name="power" /> Wake
+            <Icon name="power" /> {t("wake")}
           </button>
         )}
         {host.paired && host.current_app !== null && (
@@ -59,7 +61,7 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
               setOpen("quitting");
             }}
           >
-            <Icon name="stop" /> Quit {host.current_app.name}
+            <Icon name="stop" /> {t("quit-app", { app: host.current_app.name })}
           </button>
         )}
         {(!host.paired || host.certificate_changed) && host.state === "online" && (
@@ -71,14 +73,14 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
               setOpen("pairing");
             }}
           >
-            Pair
+            {t("pair")}
           </button>
         )}
         <button
           className="icon-button"
           type="button"
-          aria-label={`Remove ${host.name}`}
-          title="Remove"
+          aria-label={t("remove-host", { name })}
+          title={t("remove")}
           data-testid="remove-host"
           onClick={() => {
             setOpen("removing");
@@ -94,25 +96,25 @@ export function HostCard({ api, host, onChanged }: HostCardProps) {
       )}
       {host.certificate_changed && (
         <p className="field-error" data-testid="certificate-changed">
-          It has another certificate than when it was paired. If it was installed anew, pair again; otherwise somebody may be in between.
+          {t("certificate-changed")}
         </p>
       )}
       {host.paired && !host.certificate_changed && host.state === "online" && <Apps api={api} host={host} />}
       {open === "pairing" && <PairDialog api={api} host={host} onClose={close} />}
       {open === "removing" && (
         <ConfirmDialog
-          title={`Remove ${host.name}?`}
-          text="It has to be paired again before it can be used again. What plays goes on."
-          action="Remove"
+          title={t("remove-host-question", { name })}
+          text={t("remove-host-text")}
+          action={t("remove")}
           onConfirm={() => api.removeHost(host.id)}
           onClose={close}
         />
       )}
       {open === "quitting" && (
         <ConfirmDialog
-          title={`Quit ${host.current_app?.name ?? "what runs"}?`}
-          text="It ends on the host, for everybody who watches. What is not saved is lost."
-          action="Quit"
+          title={host.current_app === null ? t("quit-what-runs") : t("quit-question", { app: host.current_app.name })}
+          text={t("quit-text")}
+          action={t("quit")}
           onConfirm={() => api.quitHostApp(host.id)}
           onClose={close}
         />
@@ -161,7 +163,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
       setFailure(messageOf(error));
     }
   };
-  if (listing.kind === "loading") return <p className="quiet-text">Loading…</p>;
+  if (listing.kind === "loading") return <p className="quiet-text">{t("loading")}</p>;
   if (listing.kind === "failed")
     return (
       <p className="field-error" role="alert" data-testid="apps-error">
@@ -170,9 +172,9 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
     );
   return (
     <>
-      <div className="quality" role="group" aria-label="How it is streamed">
+      <div className="quality" role="group" aria-label={t("how-streamed")}>
         <Choice
-          label="Size"
+          label={t("size")}
           values={SIZES}
           value={quality.size}
           onChange={(size) => {
@@ -180,7 +182,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
           }}
         />
         <Choice
-          label="Frames per second"
+          label={t("frames-per-second")}
           values={RATES}
           value={quality.fps}
           onChange={(fps) => {
@@ -218,7 +220,7 @@ function Apps({ api, host }: { readonly api: Api; readonly host: Host }) {
               onClick={() => void start(app)}
             >
               <AppImage api={api} host={host.id} app={app} />
-              <span>{starting === app.id ? "Starting…" : app.name === "" ? `App ${app.id}` : app.name}</span>
+              <span>{starting === app.id ? t("starting") : app.name === "" ? t("app", { id: String(app.id) }) : app.name}</span>
             </button>
           </li>
         ))}

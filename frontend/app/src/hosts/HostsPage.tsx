@@ -6,7 +6,10 @@ import { useListing } from "../ui/useListing";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
 import { messageOf } from "../ui/problem";
+import "../ui/form.css";
 import "./hosts.css";
+import { t } from "../i18n/words";
+import { LanguageChoice } from "../ui/LanguageChoice";
 
 type HostsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
 
@@ -14,30 +17,31 @@ type HostsPageProps = { readonly api: Api; readonly root: URL; readonly token: s
 export function HostsPage({ api, root, token }: HostsPageProps) {
   const { listing, items: hosts, stale, refresh } = useListing((options) => api.hosts(options));
 
-  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what="the hosts" />;
+  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what={t("the-hosts")} />;
   return (
     <div className="list-page hosts-page">
       <header className="list-header">
         <h1>
-          <img src="./favicon.svg" alt="" width="28" height="28" /> Moonlight hosts
+          <img src="./favicon.svg" alt="" width="28" height="28" /> {t("moonlight-hosts")}
         </h1>
         <nav>
+          <LanguageChoice />
           <a className="button" href={root.href}>
-            All sessions
+            {t("all-sessions")}
           </a>
         </nav>
       </header>
       {stale !== null && (
         <p className="banner bad" role="alert" data-testid="hosts-error">
-          {stale} Trying again…
+          {t("trying-again", { trouble: stale })}
         </p>
       )}
       <main>
         <AddHost api={api} onAdded={refresh} />
-        {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
+        {listing.kind === "loading" && <p className="quiet-text">{t("loading")}</p>}
         {listing.kind === "loaded" && hosts.length === 0 && stale === null && (
           <p className="quiet-text" data-testid="no-hosts">
-            No hosts yet. Add the computer on which Sunshine or another GameStream host runs.
+            {t("no-hosts")}
           </p>
         )}
         <ul className="hosts" data-testid="hosts">
@@ -60,7 +64,7 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
     event.preventDefault();
     const request = addressOf(text);
     if (request === null) {
-      setFailure("A name or an IP address, and a port behind a colon if it is not 47989.");
+      setFailure(t("host-address-wrong"));
       return;
     }
     setBusy(true);
@@ -76,14 +80,14 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
   return (
     <form className="add-host" onSubmit={(event) => void submit(event)} noValidate>
       <div className={failure === null ? "field" : "field invalid"}>
-        <label htmlFor={id}>Address of a host</label>
+        <label htmlFor={id}>{t("host-address")}</label>
         <div className="row">
           <input
             id={id}
             value={text}
             placeholder="192.168.1.20"
             autoComplete="off"
-            spellCheck={false}
+            spellCheck="false"
             data-testid="host-address"
             aria-invalid={failure !== null}
             onChange={(event) => {
@@ -92,7 +96,7 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
             }}
           />
           <button className="button primary" type="submit" data-testid="add-host" disabled={busy}>
-            {busy ? "Looking…" : "Add"}
+            {busy ? t("looking") : t("add")}
           </button>
         </div>
         {failure !== null && (

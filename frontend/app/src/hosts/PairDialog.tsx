@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import { Dialog } from "../ui/Dialog";
 import { usePoll } from "../ui/usePoll";
 import { messageOf } from "../ui/problem";
+import { t } from "../i18n/words";
 
 const POLL_MS = 500;
 
@@ -47,19 +48,19 @@ export function PairDialog({ api, host, onClose }: PairDialogProps) {
   usePoll(look, POLL_MS, step.kind === "waiting");
 
   return (
-    <Dialog title={`Pair with ${host.name === "" ? host.address : host.name}`} testId="pair-dialog" onClose={onClose}>
+    <Dialog title={t("pair-with", { name: host.name === "" ? host.address : host.name })} testId="pair-dialog" onClose={onClose}>
       <div data-testid="pair-step" data-step={step.kind}>
-        {step.kind === "asking" && <p>Asking the host…</p>}
+        {step.kind === "asking" && <p>{t("pair-asking")}</p>}
         {step.kind === "waiting" && (
           <>
-            <p>Type this PIN on the host (Sunshine: its web page, “PIN”):</p>
+            <p>{t("pair-type-pin")}</p>
             <p className="pin" data-testid="pin">
               {step.pin}
             </p>
-            <p className="quiet-text">{step.verifying ? "Checking…" : "Waiting for the host…"}</p>
+            <p className="quiet-text">{step.verifying ? t("pair-checking") : t("pair-waiting")}</p>
           </>
         )}
-        {step.kind === "paired" && <p>Paired. What the host can play is on its card now.</p>}
+        {step.kind === "paired" && <p>{t("paired")}</p>}
         {step.kind === "failed" && (
           <p className="field-error" role="alert">
             {step.why}
@@ -77,11 +78,11 @@ export function PairDialog({ api, host, onClose }: PairDialogProps) {
               setAttempt(attempt + 1);
             }}
           >
-            Try again
+            {t("try-again")}
           </button>
         )}
         <button className="button primary" type="button" data-testid="pair-close" onClick={onClose}>
-          {step.kind === "waiting" ? "Cancel" : "Close"}
+          {step.kind === "waiting" ? t("cancel") : t("close")}
         </button>
       </div>
     </Dialog>
@@ -93,6 +94,6 @@ function after(now: Step, paired: boolean, pairing: Pairing | null): Step {
   if (now.kind !== "waiting") return now;
   // A host with another certificate is paired while it is being paired again.
   if (pairing === null ? paired : pairing.state === "paired") return { kind: "paired" };
-  if (pairing?.state === "failed") return { kind: "failed", why: pairing.error ?? "The host has refused." };
+  if (pairing?.state === "failed") return { kind: "failed", why: pairing.error ?? t("pair-refused") };
   return { ...now, verifying: pairing?.state === "verifying" };
 }

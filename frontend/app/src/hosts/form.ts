@@ -2,6 +2,7 @@
 
 import type { AddHostRequest, CreateRequest, Host } from "@oriel/client";
 import type { Tone } from "../ui/Pill";
+import { t } from "../i18n/words";
 
 /** `name`, `name:port`, `1.2.3.4`, `[::1]:47989` or `::1`; null when the port is none. */
 export function addressOf(text: string): AddHostRequest | null {
@@ -45,8 +46,8 @@ export function startOf(host: Host, app: number, { size, fps, mbps }: Quality): 
 
 /** How a host is, in a word. */
 export function stateOf({ state, paired, certificate_changed: changed, current_app: app }: Host): { readonly tone: Tone; readonly text: string } {
-  if (state === "offline") return { tone: "quiet", text: "offline" };
-  if (changed) return { tone: "busy", text: "another certificate" };
-  if (!paired) return { tone: "busy", text: "not paired" };
-  return app === null ? { tone: "good", text: "ready" } : { tone: "good", text: `plays ${app.name}` };
+  if (state === "offline") return { tone: "quiet", text: t("host-offline") };
+  if (changed) return { tone: "busy", text: t("host-other-certificate") };
+  if (!paired) return { tone: "busy", text: t("host-not-paired") };
+  return app === null ? { tone: "good", text: t("host-ready") } : { tone: "good", text: t("host-plays", { app: app.name }) };
 }

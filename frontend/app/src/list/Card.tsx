@@ -1,11 +1,12 @@
 import type { Api, Streamer } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
-import { count, duration } from "../ui/format";
+import { t } from "../i18n/words";
+import { ago, duration } from "../ui/format";
 import { Icon } from "../ui/Icon";
 import { Pill } from "../ui/Pill";
 import { ifThere } from "../ui/problem";
-import { TONES } from "../ui/states";
+import { STATE_WORDS, TONES } from "../ui/states";
 import { describeSource, shownSlot } from "./describe";
 import { Thumbnail } from "./Thumbnail";
 
@@ -18,9 +19,9 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
   const watchers = streamer.peers.length;
   return (
     <li className="card" data-testid={`streamer-${id}`} data-state={state}>
-      <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={`Watch ${id}`}>
+      <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={t("watch", { name: id })}>
         <Thumbnail api={api} id={id} slot={shownSlot(streamer)} live={state === "running"} />
-        <Pill tone={TONES[state]} text={state} testId="state" />
+        <Pill tone={TONES[state]} text={t(STATE_WORDS[state])} testId="state" />
       </a>
       <div className="card-text">
         <div className="card-title">
@@ -30,8 +31,8 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
           <button
             className="icon-button"
             type="button"
-            aria-label={`Delete ${id}`}
-            title="Delete"
+            aria-label={t("delete-named", { name: id })}
+            title={t("delete")}
             data-testid="delete"
             onClick={() => {
               setConfirming(true);
@@ -42,20 +43,18 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
         </div>
         <p className="card-facts">
           <span>{describeSource(streamer)}</span>
-          <span data-testid="viewers">{count(watchers, "viewer", "viewers")}</span>
+          <span data-testid="viewers">{t("viewers", { count: watchers })}</span>
           <span>{lifetime(streamer)}</span>
         </p>
         {streamer.reason !== null && <p className="card-reason">{streamer.reason}</p>}
       </div>
       {confirming && (
         <ConfirmDialog
-          title={`Delete ${id}?`}
+          title={t("delete-question", { name: id })}
           text={
-            watchers === 0
-              ? "The session and everything that runs in it ends."
-              : `The session and everything that runs in it ends, also for the ${count(watchers, "viewer", "viewers")}.`
+            watchers === 0 ? t("delete-session") : t("delete-watched", { count: watchers })
           }
-          action="Delete"
+          action={t("delete")}
           onConfirm={() => ifThere(api.remove(id))}
           onClose={(done) => {
             setConfirming(false);
@@ -68,6 +67,6 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
 }
 
 function lifetime({ state, stats, created }: Streamer): string {
-  if (state === "running" && stats !== null) return `up ${duration(stats.uptime_ms)}`;
-  return `created ${duration(Date.now() - Date.parse(created))} ago`;
+  if (state === "running" && stats !== null) return t("uptime", { duration: duration(stats.uptime_ms) });
+  return t("created", { ago: ago(Date.now() - Date.parse(created)) });
 }

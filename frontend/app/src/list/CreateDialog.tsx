@@ -1,21 +1,22 @@
 import { type Api, ProblemError } from "@oriel/client";
 import { type SubmitEvent, useState } from "react";
 import { Dialog } from "../ui/Dialog";
-import { withoutPath } from "../ui/problem";
+import { messageOf } from "../ui/problem";
 import { TextField } from "../ui/TextField";
 import { type Field, fieldOf, type Form, hasField, type Kind, KINDS, NEW_FORM, requestOf } from "./form";
+import { type PlainKey, t } from "../i18n/words";
 
-const NAMES: Readonly<Record<Kind, string>> = {
-  desktop: "Desktop",
-  rtsp: "Camera",
-  ffmpeg: "File or URL",
-  test: "Test picture",
+const NAMES: Readonly<Record<Kind, PlainKey>> = {
+  desktop: "desktop",
+  rtsp: "kind-camera",
+  ffmpeg: "kind-file",
+  test: "kind-test",
 };
 
 /** What the field for a URL is about. */
-const URL_FIELD: Readonly<Partial<Record<Kind, { readonly label: string; readonly hint: string }>>> = {
-  rtsp: { label: "Address", hint: "rtsp://user:password@host:554/path" },
-  ffmpeg: { label: "File or URL", hint: "Whatever ffmpeg on the server can read" },
+const URL_FIELD: Readonly<Partial<Record<Kind, { readonly label: PlainKey; readonly hint: () => string }>>> = {
+  rtsp: { label: "address", hint: () => "rtsp://user:password@host:554/path" },
+  ffmpeg: { label: "kind-file", hint: () => t("file-hint") },
 };
 
 const SIZES = ["1280 × 720", "1600 × 900", "1920 × 1080", "1024 × 768"];
@@ -42,8 +43,8 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
       setBusy(false);
       setFailure(
         error instanceof ProblemError
-          ? { field: fieldOf(error.problem, form.type), text: withoutPath(error) }
-          : { field: null, text: "The server cannot be reached." },
+          ? { field: fieldOf(error.problem, form.type), text: messageOf(error) }
+          : { field: null, text: t("problem-unreachable") },
       );
     }
   };
@@ -51,10 +52,10 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
   const url = URL_FIELD[form.type];
 
   return (
-    <Dialog title="New session" testId="create-dialog" onClose={onClose}>
+    <Dialog title={t("new-session")} testId="create-dialog" onClose={onClose}>
       <form onSubmit={(event) => void submit(event)} noValidate>
         <fieldset className="choice">
-          <legend>What to show</legend>
+          <legend>{t("what-to-show")}</legend>
           {KINDS.map((type) => (
             <label key={type}>
               <input
@@ -66,13 +67,13 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
                   change({ type });
                 }}
               />
-              <span>{NAMES[type]}</span>
+              <span>{t(NAMES[type])}</span>
             </label>
           ))}
         </fieldset>
         <TextField
-          label="Name"
-          hint="Letters, digits, '.', '_' and '-'; made up if left empty"
+          label={t("name")}
+          hint={t("name-hint")}
           value={form.id}
           error={errorOf("id")}
           testId="field-id"
@@ -82,8 +83,8 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         />
         {url !== undefined && (
           <TextField
-            label={url.label}
-            hint={url.hint}
+            label={t(url.label)}
+            hint={url.hint()}
             value={form.url}
             error={errorOf("url")}
             testId="field-url"
@@ -95,8 +96,8 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         {hasField(form.type, "width") && <PictureFields form={form} errorOf={errorOf} change={change} />}
         {hasField(form.type, "command") && (
           <TextField
-            label="Command"
-            hint="Run by the shell in the session, which ends with it; empty for a small desktop"
+            label={t("command")}
+            hint={t("command-hint")}
             value={form.command}
             error={errorOf("command")}
             testId="field-command"
@@ -112,10 +113,10 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
         )}
         <div className="dialog-actions">
           <button className="button" type="button" onClick={onClose}>
-            Cancel
+            {t("cancel")}
           </button>
           <button className="button primary" type="submit" data-testid="submit" disabled={busy}>
-            {busy ? "Creating…" : "Create"}
+            {busy ? t("creating") : t("create")}
           </button>
         </div>
       </form>
@@ -135,7 +136,7 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
     <>
       <div className="row">
         <TextField
-          label="Width"
+          label={t("width")}
           numeric
           value={form.width}
           error={errorOf("width")}
@@ -145,7 +146,7 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
           }}
         />
         <TextField
-          label="Height"
+          label={t("height")}
           numeric
           value={form.height}
           error={errorOf("height")}
@@ -155,7 +156,7 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
           }}
         />
         <TextField
-          label="Frames per second"
+          label={t("frames-per-second")}
           numeric
           value={form.fps}
           error={errorOf("fps")}
@@ -165,7 +166,7 @@ function PictureFields({ form, errorOf, change }: PictureFieldsProps) {
           }}
         />
       </div>
-      <div className="presets" role="group" aria-label="Usual sizes">
+      <div className="presets" role="group" aria-label={t("usual-sizes")}>
         {SIZES.map((size) => (
           <button
             key={size}

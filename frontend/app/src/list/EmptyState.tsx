@@ -1,6 +1,7 @@
 import { copyToClipboard } from "@oriel/client";
 import { useState } from "react";
 import { Icon } from "../ui/Icon";
+import { t } from "../i18n/words";
 
 /** What to do when there is no streamer yet. */
 export function EmptyState({ root, onCreate }: { readonly root: URL; readonly onCreate: () => void }) {
@@ -12,19 +13,19 @@ export function EmptyState({ root, onCreate }: { readonly root: URL; readonly on
   ].join("\n");
   return (
     <section className="empty" data-testid="empty">
-      <h2>No sessions yet</h2>
-      <p>A session is a desktop that runs on this server, whether somebody watches it or not.</p>
+      <h2>{t("no-sessions")}</h2>
+      <p>{t("what-is-a-session")}</p>
       <button className="button primary" type="button" onClick={onCreate}>
-        <Icon name="plus" /> New session
+        <Icon name="plus" /> {t("new-session")}
       </button>
-      <p>or from a program:</p>
+      <p>{t("from-a-program")}</p>
       <div className="code">
         <pre>{command}</pre>
         <button
           className="icon-button"
           type="button"
-          aria-label="Copy the command"
-          title={copied ? "Copied" : "Copy"}
+          aria-label={t("copy-command")}
+          title={copied ? t("copied") : t("copy")}
           onClick={() => {
             void copyToClipboard(command).then(setCopied);
           }}

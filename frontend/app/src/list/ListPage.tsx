@@ -6,7 +6,11 @@ import { useListing } from "../ui/useListing";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
 import { EmptyState } from "./EmptyState";
+import { EVERYTHING, sift } from "./sift";
+import { SiftBar } from "./SiftBar";
 import "./list.css";
+import { t } from "../i18n/words";
+import { LanguageChoice } from "../ui/LanguageChoice";
 
 /** The streamer of the cameras, as the server names it; null while that is not known. */
 function useCameras(api: Api): string | null {
@@ -33,14 +37,16 @@ type ListPageProps = { readonly api: Api; readonly root: URL; readonly token: st
 export function ListPage({ api, root, token }: ListPageProps) {
   const { listing, items: streamers, stale, refresh } = useListing((options) => api.streamers(options));
   const [creating, setCreating] = useState(false);
+  const [wish, setWish] = useState(EVERYTHING);
   const cameras = useCameras(api);
+  const shown = sift(streamers, wish);
 
   const open = (): void => {
     setCreating(true);
   };
 
   if (listing.kind === "locked") {
-    return <Locked error={listing.error} token={token} root={root} what="the list of all sessions" />;
+    return <Locked error={listing.error} token={token} root={root} what={t("the-sessions")} />;
   }
   return (
     <div className="list-page">
@@ -49,34 +55,36 @@ export function ListPage({ api, root, token }: ListPageProps) {
           <img src="./favicon.svg" alt="" width="28" height="28" /> Oriel
         </h1>
         <nav>
+          <LanguageChoice />
           {streamers.some(({ id, spec }) => id === cameras && spec.source === undefined) && (
             <a className="button" href="grid" data-testid="to-grid">
-              <Icon name="grid" /> Cameras
+              <Icon name="grid" /> {t("cameras")}
             </a>
           )}
           <a className="button" href="rooms" data-testid="to-rooms">
-            <Icon name="people" /> Rooms
+            <Icon name="people" /> {t("rooms")}
           </a>
           <a className="button" href="hosts" data-testid="to-hosts">
-            <Icon name="gamepad" /> Hosts
+            <Icon name="gamepad" /> {t("hosts")}
           </a>
           <button className="button primary" type="button" data-testid="create" onClick={open}>
-            <Icon name="plus" /> New session
+            <Icon name="plus" /> {t("new-session")}
           </button>
         </nav>
       </header>
       {stale !== null && (
         <p className="banner bad" role="alert" data-testid="list-error">
-          {stale} Trying again…
+          {t("trying-again", { trouble: stale })}
         </p>
       )}
       <main>
-        {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
+        {listing.kind === "loading" && <p className="quiet-text">{t("loading")}</p>}
         {listing.kind === "loaded" && streamers.length === 0 && stale === null && (
           <EmptyState root={root} onCreate={open} />
         )}
+        {streamers.length > 0 && <SiftBar wish={wish} setWish={setWish} shown={shown.length} all={streamers.length} />}
         <ul className="cards" data-testid="streamers">
-          {streamers.map((streamer) => (
+          {shown.map((streamer) => (
             <Card key={streamer.id} api={api} streamer={streamer} onDeleted={() => void refresh()} />
           ))}
         </ul>

@@ -1,7 +1,9 @@
 import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
+import { isSame, skipsAfter } from "./backoff";
 import { Icon } from "../ui/Icon";
 import { usePoll } from "../ui/usePoll";
+import { t } from "../i18n/words";
 
 const PERIOD_MS = 5_000;
 const WIDTH_PX = 480;
@@ -40,12 +42,23 @@ export function Thumbnail(props: ThumbnailProps) {
     [url],
   );
 
+  const last = useRef<{ readonly bytes: Uint8Array | null; readonly skips: number; readonly left: number }>({ bytes: null, skips: 0, left: 0 });
   usePoll(
     async (signal) => {
       if (slot === null) return;
+      const { bytes: before, skips, left } = last.current;
+      if (left > 0) {
+        last.current = { bytes: before, skips, left: left - 1 };
+        return;
+      }
       try {
         const picture = await api.snapshot(id, { slot, format: "jpeg", width: WIDTH_PX }, { signal });
-        if (!signal.aborted) setUrl(URL.createObjectURL(picture));
+        const bytes = new Uint8Array(await picture.arrayBuffer());
+        if (signal.aborted) return;
+        const same = isSame(before, bytes);
+        const wait = skipsAfter(skips, same);
+        last.current = { bytes, skips: wait, left: wait };
+        if (!same) setUrl(URL.createObjectURL(picture));
       } catch {
         // The last picture stays; the card's state says how the streamer is.
       }
@@ -59,10 +72,10 @@ export function Thumbnail(props: ThumbnailProps) {
       {url === null || slot === null ? (
         <span className="thumbnail-empty">
           <Icon name="window" />
-          {live && slot === null && <span>Nothing is shared</span>}
+          {live && slot === null && <span>{t("nothing-is-shared")}</span>}
         </span>
       ) : (
-        <img src={url} alt={`What ${id} shows`} className={live ? "" : "stale"} />
+        <img src={url} decoding="async" alt={t("picture-of", { name: id })} className={live ? "" : "stale"} />
       )}
     </div>
   );

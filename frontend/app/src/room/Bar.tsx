@@ -4,6 +4,7 @@ import { Icon, type IconName } from "../ui/Icon";
 import { useClientValue } from "../viewer/hooks";
 import { useLocalMedia } from "./hooks";
 import type { Device, LocalMedia } from "./localMedia";
+import { t } from "../i18n/words";
 
 export type PanelName = "none" | "chat" | "people" | "devices";
 
@@ -37,13 +38,13 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
     if (device.kind === "failed") tell(device.message);
   };
   return (
-    <footer className="bar" role="group" aria-label="What you can do" data-testid="bar">
+    <footer className="bar" role="group" aria-label={t("what-you-can-do")} data-testid="bar">
       {publishes ? (
         <>
           <Tool
             id="microphone"
             icon={speaks ? "microphone" : "microphone-off"}
-            label={speaks ? "Mute the microphone" : "Unmute the microphone"}
+            label={speaks ? t("microphone-mute") : t("microphone-unmute")}
             device={local.microphone}
             off={!speaks}
             onClick={() => {
@@ -54,7 +55,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
           <Tool
             id="camera"
             icon={local.camera.kind === "on" ? "camera" : "camera-off"}
-            label={local.camera.kind === "on" ? "Turn the camera off" : "Turn the camera on"}
+            label={local.camera.kind === "on" ? t("camera-off") : t("camera-on")}
             device={local.camera}
             off={local.camera.kind !== "on"}
             onClick={() => {
@@ -66,7 +67,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
             <Tool
               id="screen"
               icon="share"
-              label={local.screen.kind === "on" ? "Stop showing the screen" : "Show a screen"}
+              label={local.screen.kind === "on" ? t("screen-stop") : t("screen-show")}
               device={local.screen}
               pressed={local.screen.kind === "on"}
               onClick={() => {
@@ -78,14 +79,14 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
         </>
       ) : (
         <span className="quiet-text bar-note" data-testid="watches-only">
-          Your link lets you watch.
+          {t("link-lets-watch")}
         </span>
       )}
       {rights.includes("chat") && <Reactions client={client} />}
       <Tool
         id="hand"
         icon="hand"
-        label={raised ? "Lower your hand" : "Raise your hand"}
+        label={raised ? t("hand-lower") : t("hand-raise")}
         pressed={raised}
         onClick={() => {
           client.raiseHand(!raised);
@@ -95,7 +96,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
       <Tool
         id="people"
         icon="people"
-        label="People"
+        label={t("panel-people")}
         pressed={panel === "people"}
         onClick={() => {
           toggle("people");
@@ -104,7 +105,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
       <Tool
         id="chat"
         icon="chat"
-        label={unread === 0 ? "Chat" : `Chat, ${unread} unread`}
+        label={unread === 0 ? t("chat") : t("chat-unread", { count: unread })}
         pressed={panel === "chat"}
         onClick={() => {
           toggle("chat");
@@ -120,14 +121,14 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
         <Tool
           id="devices"
           icon="sliders"
-          label="Devices"
+          label={t("devices")}
           pressed={panel === "devices"}
           onClick={() => {
             toggle("devices");
           }}
         />
       )}
-      <button className="bar-button leave" type="button" aria-label="Leave" title="Leave" data-testid="leave" onClick={onLeave}>
+      <button className="bar-button leave" type="button" aria-label={t("leave")} title={t("leave")} data-testid="leave" onClick={onLeave}>
         <Icon name="leave" />
       </button>
     </footer>
@@ -195,19 +196,19 @@ function Reactions({ client }: { readonly client: OrielClient }) {
       <Tool
         id="react"
         icon="smile"
-        label="React"
+        label={t("react")}
         expanded={open}
         onClick={() => {
           setOpen(!open);
         }}
       />
       {open && (
-        <div className="reaction-choice" role="group" aria-label="Reactions" data-testid="reactions">
+        <div className="reaction-choice" role="group" aria-label={t("reactions")} data-testid="reactions">
           {EMOJI.map((emoji) => (
             <button
               key={emoji}
               type="button"
-              aria-label={`React with ${emoji}`}
+              aria-label={t("react-with", { emoji })}
               onClick={() => {
                 client.react(emoji);
                 setOpen(false);

@@ -2,6 +2,9 @@ import { chatKeyOf, type OrielClient } from "@oriel/client";
 import { type KeyboardEvent, type SubmitEvent, useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/Icon";
 import { useClientValue } from "../viewer/hooks";
+import { focusNew } from "../ui/focus";
+import { timeOfDay } from "../ui/format";
+import { t } from "../i18n/words";
 
 /** The server takes no longer message. */
 const TEXT_CHARS = 2000;
@@ -35,12 +38,12 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
   };
   return (
     <>
-      <div className="chat" role="log" aria-live="polite" aria-label="Messages" tabIndex={0} data-testid="chat-log">
-        {chat.length === 0 && <p className="quiet-text">Nothing has been written yet.</p>}
+      <div className="chat" role="log" aria-live="polite" aria-label={t("messages")} tabIndex={0} data-testid="chat-log">
+        {chat.length === 0 && <p className="quiet-text">{t("nothing-written")}</p>}
         {chat.map(({ id, peerId, name, text: said, at }) => (
           <article key={chatKeyOf({ id, at })} className={peerId === client.peerId ? "message-own" : undefined} data-testid="chat-message">
             <header>
-              <b>{name ?? `Guest ${peerId.slice(-4)}`}</b> <time dateTime={at}>{timeOf(at)}</time>
+              <b>{name ?? t("guest", { mark: peerId.slice(-4) })}</b> <time dateTime={at}>{timeOfDay(new Date(at))}</time>
             </header>
             <p>{said}</p>
           </article>
@@ -51,33 +54,29 @@ export function ChatPanel({ client }: { readonly client: OrielClient }) {
         <form className="chat-form" onSubmit={submit}>
           <textarea
             rows={2}
-            autoFocus
+            ref={focusNew}
             value={text}
             maxLength={TEXT_CHARS}
-            aria-label="Message"
-            placeholder="Write to everybody"
+            aria-label={t("message")}
+            placeholder={t("write-to-everybody")}
             data-testid="chat-text"
             onKeyDown={keyDown}
             onChange={(event) => {
               setText(event.target.value);
             }}
           />
-          <button className="button primary" type="submit" aria-label="Send" data-testid="chat-send" disabled={text.trim() === ""}>
+          <button className="button primary" type="submit" aria-label={t("send")} data-testid="chat-send" disabled={text.trim() === ""}>
             <Icon name="send" />
           </button>
           {failed && (
             <p className="field-error" role="alert">
-              Not sent: there is no connection now.
+              {t("not-sent")}
             </p>
           )}
         </form>
       ) : (
-        <p className="quiet-text panel-note">Your link does not let you write here.</p>
+        <p className="quiet-text panel-note">{t("link-does-not-write")}</p>
       )}
     </>
   );
-}
-
-function timeOf(at: string): string {
-  return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }

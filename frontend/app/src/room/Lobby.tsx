@@ -1,10 +1,12 @@
 import { type SubmitEvent, useEffect, useId, useRef, useState } from "react";
 import { Icon, type IconName } from "../ui/Icon";
 import { useLocalMedia } from "./hooks";
+import "../ui/form.css";
 import { measure } from "./level";
 import type { Device, LocalMedia } from "./localMedia";
-import { INSECURE } from "./trouble";
 import { LocalVideo } from "./TileView";
+import { t } from "../i18n/words";
+import { LanguageChoice } from "../ui/LanguageChoice";
 
 /** The server takes no longer name. */
 export const NAME_CHARS = 64;
@@ -33,14 +35,14 @@ export function Lobby({ title, occupancy, media, name: remembered, onJoin }: Lob
         {camera.kind === "on" ? (
           <LocalVideo track={camera.track} testId="preview" />
         ) : (
-          <p className="quiet-text">{camera.kind === "opening" ? "Starting the camera…" : "Your camera is off"}</p>
+          <p className="quiet-text">{camera.kind === "opening" ? t("camera-starting") : t("camera-is-off")}</p>
         )}
       </div>
       <form className="lobby-form" onSubmit={submit}>
         <h1>{title}</h1>
         {occupancy !== null && <p className="quiet-text">{occupancy}</p>}
         <div className="field">
-          <label htmlFor={nameId}>Your name</label>
+          <label htmlFor={nameId}>{t("your-name")}</label>
           <input
             id={nameId}
             value={name}
@@ -55,12 +57,13 @@ export function Lobby({ title, occupancy, media, name: remembered, onJoin }: Lob
         <DeviceSettings media={media} />
         {!isSecureContext && (
           <p className="field-error" role="alert" data-testid="insecure">
-            {INSECURE} You can join, see, hear and write without them.
+            {t("join-anyway", { trouble: t("device-insecure") })}
           </p>
         )}
         <button className="button primary" type="submit" data-testid="join">
-          Join
+          {t("join")}
         </button>
+        <LanguageChoice />
       </form>
     </main>
   );
@@ -74,7 +77,9 @@ export function DeviceSettings({ media }: { readonly media: LocalMedia }) {
     <div className="devices">
       <DeviceRow
         kind="camera"
-        label="Camera"
+        label={t("camera")}
+        which={t("which-camera")}
+        any={t("any-camera")}
         device={state.camera}
         choices={state.cameras}
         chosen={state.cameraId}
@@ -82,7 +87,9 @@ export function DeviceSettings({ media }: { readonly media: LocalMedia }) {
       />
       <DeviceRow
         kind="microphone"
-        label="Microphone"
+        label={t("microphone")}
+        which={t("which-microphone")}
+        any={t("any-microphone")}
         device={microphone}
         choices={state.microphones}
         chosen={state.microphoneId}
@@ -96,13 +103,17 @@ export function DeviceSettings({ media }: { readonly media: LocalMedia }) {
 type DeviceRowProps = {
   readonly kind: "camera" | "microphone";
   readonly label: string;
+  /** Names the choice of one of several. */
+  readonly which: string;
+  /** Whichever the browser takes. */
+  readonly any: string;
   readonly device: Device;
   readonly choices: readonly { readonly id: string; readonly label: string }[];
   readonly chosen: string | null;
   readonly media: LocalMedia;
 };
 
-function DeviceRow({ kind, label, device, choices, chosen, media }: DeviceRowProps) {
+function DeviceRow({ kind, label, which, any, device, choices, chosen, media }: DeviceRowProps) {
   const on = device.kind === "on";
   const icon: IconName = on ? kind : `${kind}-off`;
   const current = on ? (device.track.getSettings().deviceId ?? "") : (chosen ?? "");
@@ -122,10 +133,10 @@ function DeviceRow({ kind, label, device, choices, chosen, media }: DeviceRowPro
         }}
       >
         <Icon name={icon} />
-        <span>{device.kind === "opening" ? "Starting…" : on ? "On" : "Off"}</span>
+        <span>{device.kind === "opening" ? t("device-starting") : on ? t("on") : t("off")}</span>
       </button>
       <select
-        aria-label={`Which ${kind}`}
+        aria-label={which}
         value={choices.some(({ id }) => id === current) ? current : ""}
         disabled={choices.length === 0}
         data-testid={`${kind}-choice`}
@@ -133,7 +144,7 @@ function DeviceRow({ kind, label, device, choices, chosen, media }: DeviceRowPro
           void media.choose(kind, event.target.value);
         }}
       >
-        <option value="">{choices.length === 0 ? label : `${label}: any`}</option>
+        <option value="">{choices.length === 0 ? label : any}</option>
         {choices.map(({ id, label: name }) => (
           <option key={id} value={id}>
             {name}
@@ -167,7 +178,7 @@ function LevelMeter({ track }: { readonly track: MediaStreamTrack }) {
       ref={meter}
       className="level"
       role="meter"
-      aria-label="Level of the microphone"
+      aria-label={t("microphone-level")}
       aria-valuemin={0}
       aria-valuemax={100}
       aria-valuenow={0}

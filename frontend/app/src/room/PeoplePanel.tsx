@@ -3,7 +3,8 @@ import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Icon, type IconName } from "../ui/Icon";
 import { useClientValue } from "../viewer/hooks";
-import { nameOf } from "./people";
+import { nameOf } from "../ui/person";
+import { t } from "../i18n/words";
 
 /** Everybody who is in, and what a moderator can do about them. */
 export function PeoplePanel({ client }: { readonly client: OrielClient }) {
@@ -39,15 +40,15 @@ function Person({ client, participant, moderates }: PersonProps) {
   return (
     <li data-testid="person" data-name={name} data-speaking={speaking}>
       <span className="person-name">
-        {own ? `${name} (you)` : name}
+        {own ? t("name-you", { name }) : name}
         {facts !== "" && <span className="quiet-text">{facts}</span>}
       </span>
-      {handRaised && <Mark icon="hand" text="Hand raised" />}
-      {holdsControl && <Mark icon="pointer" text="Has control" />}
+      {handRaised && <Mark icon="hand" text={t("hand-raised")} />}
+      {holdsControl && <Mark icon="pointer" text={t("has-control")} />}
       {!moderates && publishing.length > 0 && (
         <Mark
           icon={muted || !publishing.includes("microphone") ? "microphone-off" : "microphone"}
-          text={muted || !publishing.includes("microphone") ? "Muted" : "Microphone on"}
+          text={muted || !publishing.includes("microphone") ? t("muted") : t("microphone-is-on")}
         />
       )}
       {moderates && <Moderation client={client} participant={participant} name={name} />}
@@ -56,9 +57,9 @@ function Person({ client, participant, moderates }: PersonProps) {
 }
 
 function factsOf({ publishing, role, rights }: Participant): string {
-  if (publishing.includes("screen")) return "shows a screen";
+  if (publishing.includes("screen")) return t("shows-screen");
   if (publishing.length > 0) return "";
-  if (!rights.includes("publish")) return role === "controller" ? "steers" : "watches";
+  if (!rights.includes("publish")) return role === "controller" ? t("steers") : t("watches");
   return "";
 }
 
@@ -76,9 +77,9 @@ function Moderation({ client, participant, name }: ModerationProps) {
   const { peerId, publishing, muted } = participant;
   const [removing, setRemoving] = useState(false);
   const stoppable: readonly { readonly kind: PublishKind; readonly icon: IconName; readonly label: string; readonly off: boolean }[] = [
-    { kind: "microphone", icon: "microphone", label: `Mute ${name}`, off: muted },
-    { kind: "camera", icon: "camera", label: `Turn the camera of ${name} off`, off: false },
-    { kind: "screen", icon: "share", label: `Stop the screen of ${name}`, off: false },
+    { kind: "microphone", icon: "microphone", label: t("mute-person", { name }), off: muted },
+    { kind: "camera", icon: "camera", label: t("camera-off-person", { name }), off: false },
+    { kind: "screen", icon: "share", label: t("screen-stop-person", { name }), off: false },
   ];
   return (
     <>
@@ -103,8 +104,8 @@ function Moderation({ client, participant, name }: ModerationProps) {
       <button
         className="icon-button"
         type="button"
-        aria-label={`Remove ${name}`}
-        title={`Remove ${name}`}
+        aria-label={t("remove-person", { name })}
+        title={t("remove-person", { name })}
         data-testid="remove"
         onClick={() => {
           setRemoving(true);
@@ -114,9 +115,9 @@ function Moderation({ client, participant, name }: ModerationProps) {
       </button>
       {removing && (
         <ConfirmDialog
-          title={`Remove ${name}?`}
-          text="They leave the room at once. Whoever has a link can come again."
-          action="Remove"
+          title={t("remove-person-question", { name })}
+          text={t("remove-person-text")}
+          action={t("remove")}
           onConfirm={() => {
             client.removePeer(peerId);
             return Promise.resolve();

@@ -3,17 +3,19 @@ import { useEffect, useState } from "react";
 import { Message } from "../ui/Message";
 import { TokenField } from "../ui/TokenField";
 import { useClientState, useClientValue } from "../viewer/hooks";
-import { occupancy } from "../rooms/form";
+import { occupancy } from "../rooms/occupancy";
 import { Lobby } from "./Lobby";
 import { rememberedName, rememberName, type RoomModel } from "./model";
 import { RoomView } from "./RoomView";
 import "../list/list.css";
 import "./room.css";
+import { explained } from "../ui/problem";
+import { type PlainKey, t } from "../i18n/words";
 
-const WAITS_FOR: Record<ConnectStep, string> = {
-  server: "Contacting the server…",
-  streamer: "Waiting for the room…",
-  transport: "Opening the media path…",
+const WAITS_FOR: Record<ConnectStep, PlainKey> = {
+  server: "contacting-server",
+  streamer: "waiting-for-room",
+  transport: "opening-media",
 };
 
 type About = { readonly title: string; readonly occupancy: string | null };
@@ -59,7 +61,7 @@ export function RoomPage({ model }: { readonly model: RoomModel }) {
       return (
         <main className="message" role="status" data-testid="joining">
           <span className="spinner" aria-hidden="true" />
-          <p>{WAITS_FOR[state.step]}</p>
+          <p>{t(WAITS_FOR[state.step])}</p>
         </main>
       );
     case "connected":
@@ -69,7 +71,7 @@ export function RoomPage({ model }: { readonly model: RoomModel }) {
       ) : (
         <main className="message" role="status" data-testid="joining">
           <span className="spinner" aria-hidden="true" />
-          <p>The room cannot be reached yet. Trying again…</p>
+          <p>{t("room-not-reached")}</p>
         </main>
       );
     case "ended":
@@ -109,15 +111,15 @@ function Ended({ model, title, reason, onJoin }: EndedProps) {
           {text}
         </p>
       )}
-      {wantsToken && <TokenField label="Token" />}
+      {wantsToken && <TokenField label={t("token")} />}
       <div className="message-actions">
         {again && (
           <button className="button primary" type="button" data-testid="join-again" onClick={onJoin}>
-            {reason.kind === "left" ? "Join again" : "Try again"}
+            {reason.kind === "left" ? t("join-again") : t("try-again")}
           </button>
         )}
         <a className="button" href={new URL("rooms", root).href}>
-          All rooms
+          {t("all-rooms")}
         </a>
       </div>
     </Message>
@@ -127,13 +129,13 @@ function Ended({ model, title, reason, onJoin }: EndedProps) {
 function describeEnd(title: string, reason: EndReason, hasToken: boolean): { heading: string; text: string | null } {
   switch (reason.kind) {
     case "left":
-      return { heading: `You have left ${title}`, text: "Your camera and microphone are off." };
+      return { heading: t("you-left", { room: title }), text: t("you-left-detail") };
     case "not-found":
-      return { heading: "There is no such room", text: `“${title}” does not exist, or no longer.` };
+      return { heading: t("no-such-room"), text: t("room-gone", { name: title }) };
     case "stopped":
-      return { heading: "The room has been closed", text: reason.message ?? "Whoever runs this server has closed it." };
+      return { heading: t("room-has-closed"), text: reason.message ?? t("room-has-closed-detail") };
     case "failed":
-      return { heading: "The room has failed", text: reason.message ?? "Its process on the server has ended by itself." };
+      return { heading: t("room-has-failed"), text: reason.message ?? t("room-has-failed-detail") };
     case "refused":
       return refusal(title, reason.code, reason.message, hasToken);
   }
@@ -142,14 +144,14 @@ function describeEnd(title: string, reason: EndReason, hasToken: boolean): { hea
 function refusal(title: string, code: string | null, message: string, hasToken: boolean): { heading: string; text: string } {
   switch (code) {
     case "room_full":
-      return { heading: `${title} is full`, text: "As many people are in it as it takes. Try again when somebody has left." };
+      return { heading: t("room-full", { room: title }), text: t("room-full-detail") };
     case "removed":
-      return { heading: "You have been removed", text: "A moderator has removed you from this room." };
+      return { heading: t("you-were-removed"), text: t("you-were-removed-detail") };
     case "unauthorized":
       return hasToken
-        ? { heading: "Not allowed", text: message }
-        : { heading: "Who is there?", text: "This room is for people with a link to it, or with the admin secret." };
+        ? { heading: t("not-allowed"), text: explained(code, message) }
+        : { heading: t("who-is-there"), text: t("room-for-whom") };
     default:
-      return { heading: "Not allowed", text: message };
+      return { heading: t("not-allowed"), text: explained(code, message) };
   }
 }

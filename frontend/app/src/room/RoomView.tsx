@@ -1,6 +1,6 @@
 import type { ClientState } from "@oriel/client";
 import { useCallback, useEffect, useMemo, useState } from "react";
-import { count } from "../ui/format";
+import { type PlainKey, t } from "../i18n/words";
 import { Icon } from "../ui/Icon";
 import { Pill, type Tone } from "../ui/Pill";
 import { useClientValue, useLatest } from "../viewer/hooks";
@@ -11,18 +11,23 @@ import { layOut } from "./layout";
 import { DeviceSettings } from "./Lobby";
 import type { RoomModel } from "./model";
 import { PeoplePanel } from "./PeoplePanel";
-import { nameOf, seenOf, tilesOf } from "./people";
+import { nameOf } from "../ui/person";
+import { seenOf, tilesOf } from "./people";
 import { publishAll } from "./publishing";
 import { TileView } from "./TileView";
 
 type Live = Extract<ClientState, { kind: "connected" | "reconnecting" }>;
 type RoomViewProps = { readonly model: RoomModel; readonly title: string; readonly state: Live };
 
-const PANELS: Readonly<Record<Exclude<PanelName, "none">, string>> = {
-  chat: "Chat",
-  people: "People",
-  devices: "Devices",
+const PANELS: Readonly<Record<Exclude<PanelName, "none">, PlainKey>> = {
+  chat: "chat",
+  people: "panel-people",
+  devices: "devices",
 };
+
+const NOT_TAKEN = { camera: "camera-not-taken", microphone: "microphone-not-taken", screen: "screen-not-taken" } as const;
+const ENDED_BY = { camera: "camera-ended-by", microphone: "microphone-ended-by", screen: "screen-ended-by" } as const;
+const TURNED_OFF = { camera: "camera-turned-off", microphone: "muted-you", screen: "screen-turned-off" } as const;
 
 /** In the room. */
 export function RoomView({ model, title, state }: RoomViewProps) {
@@ -75,15 +80,15 @@ export function RoomView({ model, title, state }: RoomViewProps) {
         <h1 title={title}>{title}</h1>
         <span role="status">{tone !== "good" && <Pill tone={tone} text={text} testId="room-state" />}</span>
         <span className="quiet-text" data-testid="count">
-          {count(participants.length, "person", "people")}
+          {t("people", { count: participants.length })}
         </span>
         {hidden > 0 && (
           <span className="quiet-text" data-testid="hidden-tiles">
-            {hidden} not shown
+            {t("not-shown", { count: hidden })}
           </span>
         )}
       </header>
-      <main className="tiles" ref={setArea} aria-label="People and screens" data-testid="tiles">
+      <main className="tiles" ref={setArea} aria-label={t("people-and-screens")} data-testid="tiles">
         {tiles.all.map((tile) => (
           <TileView
             key={tile.key}
@@ -102,23 +107,23 @@ export function RoomView({ model, title, state }: RoomViewProps) {
             }}
           />
         ))}
-        {tiles.all.length === 0 && <p className="quiet-text nobody">Nobody shows anything yet.</p>}
+        {tiles.all.length === 0 && <p className="quiet-text nobody">{t("nobody-shows")}</p>}
       </main>
       {panel !== "none" && (
         <aside
           className="room-panel"
-          aria-label={PANELS[panel]}
+          aria-label={t(PANELS[panel])}
           data-testid={`panel-${panel}`}
           onKeyDown={(event) => {
             if (event.key === "Escape") closePanel();
           }}
         >
           <header>
-            <h2>{PANELS[panel]}</h2>
+            <h2>{t(PANELS[panel])}</h2>
             <button
               className="icon-button"
               type="button"
-              aria-label={`Close ${PANELS[panel]}`}
+              aria-label={t("close-panel", { panel: t(PANELS[panel]) })}
               data-testid="close-panel"
               onClick={closePanel}
             >
@@ -140,7 +145,7 @@ export function RoomView({ model, title, state }: RoomViewProps) {
             setAllowed(allowed + 1);
           }}
         >
-          <Icon name="sound" /> Play sound
+          <Icon name="sound" /> {t("play-sound")}
         </button>
       )}
       <p className={notice === null ? "room-notice empty-notice" : "room-notice"} role="status" data-testid="room-notice">
@@ -167,18 +172,18 @@ function usePublishing({ client, media }: RoomModel, tell: (text: string) => voi
   useEffect(() => {
     const stop = publishAll(client, media, (kind, reason) => {
       media.close(kind);
-      tell(`Your ${kind} is not taken: ${reason}`);
+      tell(t(NOT_TAKEN[kind], { reason }));
     });
     const stopMuted = client.on("muted-by", ({ peerId, kind }) => {
       media.close(kind);
       const moderator = client.participants.find((one) => one.peerId === peerId);
-      const who = moderator === undefined ? "A moderator" : nameOf(moderator);
-      tell(kind === "microphone" ? `${who} has muted you.` : `${who} has turned your ${kind} off.`);
+      const who = moderator === undefined ? t("a-moderator") : nameOf(moderator);
+      tell(t(TURNED_OFF[kind], { who }));
     });
     const stopEnded = client.on("unpublished", ({ kind, reason }) => {
       if (reason === null) return;
       media.close(kind);
-      tell(`Your ${kind} is not shown any more: ${reason}.`);
+      tell(t(ENDED_BY[kind], { reason }));
     });
     return () => {
       stopMuted();
@@ -189,6 +194,6 @@ function usePublishing({ client, media }: RoomModel, tell: (text: string) => voi
 }
 
 function statusOf(state: Live, interrupted: boolean): { readonly tone: Tone; readonly text: string } {
-  if (state.kind === "reconnecting") return { tone: "busy", text: "reconnecting…" };
-  return interrupted ? { tone: "busy", text: "network interrupted" } : { tone: "good", text: "connected" };
+  if (state.kind === "reconnecting") return { tone: "busy", text: t("room-reconnecting") };
+  return interrupted ? { tone: "busy", text: t("room-interrupted") } : { tone: "good", text: t("room-connected") };
 }

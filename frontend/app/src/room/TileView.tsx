@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { Icon } from "../ui/Icon";
 import type { Box } from "./layout";
 import { initialsOf, type Tile } from "./people";
+import { t } from "../i18n/words";
 
 type TileViewProps = {
   readonly client: OrielClient;
@@ -69,14 +70,14 @@ export function TileView(props: TileViewProps) {
           onBlocked={props.onBlocked}
         />
       )}
-      {waiting && <p className="tile-note">{tile.kind === "person" ? "" : "Waiting for a free place…"}</p>}
+      {waiting && <p className="tile-note">{tile.kind === "person" ? "" : t("waiting-for-place")}</p>}
       <footer className="tile-caption" aria-hidden="true">
         {tile.kind === "person" && tile.muted && <Icon name="microphone-off" />}
         {tile.handRaised && <Icon name="hand" />}
-        <span data-testid="tile-name">{tile.own ? `${tile.name} (you)` : tile.name}</span>
+        <span data-testid="tile-name">{tile.own ? t("name-you", { name: tile.name }) : tile.name}</span>
       </footer>
       {reaction !== null && (
-        <span className="reaction" role="img" aria-label={`${tile.name} shows ${reaction}`} data-testid="reaction">
+        <span className="reaction" role="img" aria-label={t("shows-emoji", { name: tile.name, emoji: reaction })} data-testid="reaction">
           {reaction}
         </span>
       )}
@@ -86,8 +87,8 @@ export function TileView(props: TileViewProps) {
             className="icon-button"
             type="button"
             aria-pressed={steering}
-            aria-label={`Steer ${tile.name}`}
-            title={steering ? "Stop steering" : "Steer"}
+            aria-label={t("steer-what", { name: tile.name })}
+            title={steering ? t("steer-stop") : t("steer")}
             data-testid="steer"
             onClick={() => {
               if (!client.inControl) client.requestControl();
@@ -101,8 +102,8 @@ export function TileView(props: TileViewProps) {
           className="icon-button"
           type="button"
           aria-pressed={pinned}
-          aria-label={`Pin ${tile.name}`}
-          title={pinned ? "Unpin" : "Pin: show large"}
+          aria-label={t("pin-what", { name: tile.name })}
+          title={pinned ? t("unpin") : t("pin")}
           data-testid="pin"
           onClick={props.onPin}
         >
@@ -115,14 +116,14 @@ export function TileView(props: TileViewProps) {
 
 /** What a screen reader says of a tile. */
 function describe(tile: Tile, waiting: boolean): string {
-  const parts = [tile.own ? `${tile.name} (you)` : tile.name];
+  const parts = [tile.own ? t("name-you", { name: tile.name }) : tile.name];
   if (tile.kind === "person") {
-    if (tile.muted) parts.push("muted");
-    if (!tile.pictured) parts.push("camera off");
-    if (tile.speaking) parts.push("speaking");
-    if (tile.handRaised) parts.push("hand raised");
+    if (tile.muted) parts.push(t("tile-muted"));
+    if (!tile.pictured) parts.push(t("tile-camera-off"));
+    if (tile.speaking) parts.push(t("tile-speaking"));
+    if (tile.handRaised) parts.push(t("tile-hand"));
   }
-  if (waiting) parts.push("not shown, all places are taken");
+  if (waiting) parts.push(t("tile-not-shown"));
   return parts.join(", ");
 }
 

@@ -3,7 +3,8 @@
  * owns their tracks; whoever publishes them is told of each change.
  */
 
-import { type DeviceKind, explain, INSECURE } from "./trouble";
+import { type DeviceKind, explain } from "./trouble";
+import { t } from "../i18n/words";
 
 export type Device =
   | { readonly kind: "off" }
@@ -118,7 +119,7 @@ export class LocalMedia {
   }
 
   async #ask(kind: DeviceKind): Promise<MediaStreamTrack> {
-    if (!isSecureContext) throw new DOMException(INSECURE, "SecurityError");
+    if (!isSecureContext) throw new DOMException("not a secure context", "SecurityError");
     const devices = navigator.mediaDevices;
     const { cameraId, microphoneId } = this.#state;
     let stream: MediaStream;
@@ -144,7 +145,7 @@ export class LocalMedia {
     track.addEventListener("ended", () => {
       const device = this.#state[kind];
       if (device.kind !== "on" || device.track !== track) return;
-      this.#set({ [kind]: kind === "screen" ? OFF : { kind: "failed", message: `The ${kind} has ended. It may have been unplugged.` } });
+      this.#set({ [kind]: kind === "screen" ? OFF : { kind: "failed", message: t(kind === "camera" ? "camera-gone" : "microphone-gone") } });
     });
     this.#set({ [kind]: { kind: "on", track } });
   }
@@ -156,7 +157,7 @@ export class LocalMedia {
         devices
           // Before anything was allowed, devices have neither names nor ids.
           .filter((device) => device.kind === kind && device.deviceId !== "")
-          .map(({ deviceId, label }, index) => ({ id: deviceId, label: label === "" ? `Number ${index + 1}` : label }));
+          .map(({ deviceId, label }, index) => ({ id: deviceId, label: label === "" ? t("device-number", { number: index + 1 }) : label }));
       this.#set({ cameras: of("videoinput"), microphones: of("audioinput") });
     } catch {
       // Without a list there is nothing to choose from; the device that the browser takes can be had anyway.

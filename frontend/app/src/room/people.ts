@@ -2,6 +2,8 @@
 
 import type { Participant, PeerId, SlotView } from "@oriel/client";
 import { labelOf } from "../viewer/label";
+import { t } from "../i18n/words";
+import { nameOf } from "../ui/person";
 
 export type Tile = {
   /** The same for the same tile, as long as it is there. */
@@ -34,13 +36,6 @@ export type RoomTiles = {
 };
 
 type Slots = ReadonlyMap<number, Pick<SlotView, "slot" | "info">>;
-
-const NAMELESS = "Guest";
-
-/** What somebody is called: the name that was given, else a short mark to tell guests apart. */
-export function nameOf({ displayName, peerId }: Pick<Participant, "displayName" | "peerId">): string {
-  return displayName === undefined || displayName === "" ? `${NAMELESS} ${peerId.slice(-4)}` : displayName;
-}
 
 /** The letters in place of a picture. */
 export function initialsOf(name: string): string {
@@ -128,7 +123,7 @@ function screen(participant: Participant, shown: readonly Shown[]): Tile {
     key: `${peerId} screen`,
     kind: "screen",
     peerId,
-    name: `Screen of ${nameOf(participant)}`,
+    name: t("screen-of", { name: nameOf(participant) }),
     slot: slotsOf(participant, shown).screen,
     own: false,
     pictured: true,
@@ -159,15 +154,15 @@ export function newsOf(before: readonly Participant[], after: readonly Participa
   const known = new Map(before.map((participant) => [participant.peerId, participant]));
   const present = new Set(after.map(({ peerId }) => peerId));
   const others = after.filter(({ peerId }) => peerId !== self);
-  const came = others.filter(({ peerId }) => !known.has(peerId)).map((one) => `${nameOf(one)} has joined`);
+  const came = others.filter(({ peerId }) => !known.has(peerId)).map((one) => t("has-joined", { name: nameOf(one) }));
   const left = before
     .filter(({ peerId }) => peerId !== self && !present.has(peerId))
-    .map((one) => `${nameOf(one)} has left`);
+    .map((one) => t("has-left", { name: nameOf(one) }));
   const hands = others
     .filter(({ peerId, handRaised }) => handRaised && known.get(peerId)?.handRaised === false)
-    .map((one) => `${nameOf(one)} has raised a hand`);
+    .map((one) => t("has-raised-hand", { name: nameOf(one) }));
   const screens = others
     .filter(({ peerId, publishing }) => publishing.includes("screen") && known.get(peerId)?.publishing.includes("screen") === false)
-    .map((one) => `${nameOf(one)} shows a screen`);
+    .map((one) => t("shows-a-screen", { name: nameOf(one) }));
   return [...came, ...left, ...hands, ...screens];
 }

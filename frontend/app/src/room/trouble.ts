@@ -1,16 +1,12 @@
 /** Why a camera, a microphone or a screen cannot be had, in words, and what to do about it. Pure. */
 
+import { t } from "../i18n/words";
+
 export type DeviceKind = "camera" | "microphone" | "screen";
 
-const ARTICLE: Readonly<Record<DeviceKind, string>> = {
-  camera: "the camera",
-  microphone: "the microphone",
-  screen: "the screen",
-};
-
-/** Browsers give devices to pages that came over https, and to those of this computer. */
-export const INSECURE =
-  "The browser gives cameras and microphones only to pages that came by https, or from localhost. Open this page by https.";
+const BUSY = { camera: "camera-busy", microphone: "microphone-busy", screen: "screen-busy" } as const;
+const CHANGED = { camera: "camera-changed", microphone: "microphone-changed", screen: "screen-changed" } as const;
+const UNUSABLE = { camera: "camera-unusable", microphone: "microphone-unusable", screen: "screen-unusable" } as const;
 
 /**
  * What an error of `getUserMedia` or `getDisplayMedia` means; null where there is nothing to say: the choice of a screen was
@@ -18,27 +14,24 @@ export const INSECURE =
  * @param secure `isSecureContext` of the page.
  */
 export function explain(kind: DeviceKind, error: unknown, secure: boolean): string | null {
-  if (!secure) return INSECURE;
+  // Browsers give devices to pages that came over https, and to those of this computer.
+  if (!secure) return t("device-insecure");
   const name = error instanceof Error ? error.name : "";
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
-      return kind === "screen" ? null : `The browser does not allow this page ${ARTICLE[kind]}. Allow it beside the address, then try again.`;
+      return kind === "screen" ? null : t(kind === "camera" ? "camera-refused" : "microphone-refused");
     case "NotFoundError":
-      return kind === "screen" ? "There is no screen that can be shown." : `No ${kind} was found. Plug one in, then try again.`;
+      return t(kind === "screen" ? "screen-missing" : kind === "camera" ? "camera-missing" : "microphone-missing");
     case "NotReadableError":
     case "AbortError":
-      return `${capital(ARTICLE[kind])} cannot be read: another program may be using it. Close that, then try again.`;
+      return t(BUSY[kind]);
     case "OverconstrainedError":
-      return `The ${kind} that was chosen is not there any more. Choose another one.`;
+      return t(CHANGED[kind]);
     case "TypeError":
     case "NotSupportedError":
-      return kind === "screen" ? "This browser cannot show a screen." : INSECURE;
+      return t(kind === "screen" ? "screen-unsupported" : "device-insecure");
     default:
-      return `${capital(ARTICLE[kind])} cannot be used${name === "" ? "" : ` (${name})`}.`;
+      return t(UNUSABLE[kind], { why: name === "" ? String(error) : name });
   }
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

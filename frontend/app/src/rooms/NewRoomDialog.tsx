@@ -1,9 +1,10 @@
 import { type Api, ProblemError } from "@oriel/client";
 import { type SubmitEvent, useState } from "react";
 import { Dialog } from "../ui/Dialog";
-import { withoutPath } from "../ui/problem";
+import { messageOf } from "../ui/problem";
 import { TextField } from "../ui/TextField";
 import { type Field, fieldOf, type Form, NAME_CHARS, NEW_ROOM, requestOf } from "./form";
+import { t } from "../i18n/words";
 
 type Failure = { readonly field: Field | null; readonly text: string };
 
@@ -31,17 +32,17 @@ export function NewRoomDialog({ api, onClose }: { readonly api: Api; readonly on
       setBusy(false);
       setFailure(
         error instanceof ProblemError
-          ? { field: fieldOf(error.problem), text: withoutPath(error) }
-          : { field: null, text: "The server cannot be reached." },
+          ? { field: fieldOf(error.problem), text: messageOf(error) }
+          : { field: null, text: t("problem-unreachable") },
       );
     }
   };
   const errorOf = (field: Field): string | null => (failure?.field === field ? failure.text : null);
   return (
-    <Dialog title="New room" testId="new-room-dialog" onClose={onClose}>
+    <Dialog title={t("new-room")} testId="new-room-dialog" onClose={onClose}>
       <form onSubmit={(event) => void submit(event)} noValidate>
         <TextField
-          label="Name"
+          label={t("name")}
           value={form.name}
           error={errorOf("name")}
           maxLength={NAME_CHARS}
@@ -51,8 +52,8 @@ export function NewRoomDialog({ api, onClose }: { readonly api: Api; readonly on
           }}
         />
         <TextField
-          label="Most people in it"
-          hint="25, if left empty"
+          label={t("most-people")}
+          hint={t("most-people-hint")}
           numeric
           value={form.most}
           error={errorOf("most")}
@@ -68,10 +69,10 @@ export function NewRoomDialog({ api, onClose }: { readonly api: Api; readonly on
         )}
         <div className="dialog-actions">
           <button className="button" type="button" onClick={onClose}>
-            Cancel
+            {t("cancel")}
           </button>
           <button className="button primary" type="submit" data-testid="submit" disabled={busy}>
-            {busy ? "Creating…" : "Create"}
+            {busy ? t("creating") : t("create")}
           </button>
         </div>
       </form>

@@ -1,21 +1,21 @@
 import type { Api, Room, StreamerState } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
-import { count } from "../ui/format";
+import { type PlainKey, t } from "../i18n/words";
 import { Icon } from "../ui/Icon";
 import { Pill } from "../ui/Pill";
 import { ifThere } from "../ui/problem";
 import { TONES } from "../ui/states";
-import { occupancy } from "./form";
+import { occupancy } from "./occupancy";
 
 /** What a state of its process means for a room. */
-const STATES: Record<StreamerState, string> = {
-  starting: "starting",
-  running: "open",
-  restarting: "restarting",
-  failed: "failed",
-  stopped: "closed",
-  stopping: "closing",
+const STATES: Record<StreamerState, PlainKey> = {
+  starting: "session-starting",
+  running: "room-open",
+  restarting: "session-restarting",
+  failed: "session-failed",
+  stopped: "room-closed",
+  stopping: "room-closing",
 };
 
 type RoomCardProps = { readonly api: Api; readonly room: Room; readonly onDeleted: () => void };
@@ -31,18 +31,18 @@ export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
           <a href={`r/${encodeURIComponent(id)}`}>{name}</a>
         </h2>
         <p className="card-facts">
-          <Pill tone={TONES[state]} text={STATES[state]} testId="state" />
+          <Pill tone={TONES[state]} text={t(STATES[state])} testId="state" />
           <span data-testid="occupancy">{occupancy(room)}</span>
         </p>
       </div>
-      <a className="button" href={`r/${encodeURIComponent(id)}`} data-testid="enter" aria-label={`Enter ${name}`}>
-        Enter
+      <a className="button" href={`r/${encodeURIComponent(id)}`} data-testid="enter" aria-label={t("enter-room", { name })}>
+        {t("enter")}
       </a>
       <button
         className="icon-button"
         type="button"
-        aria-label={`Delete ${name}`}
-        title="Delete"
+        aria-label={t("delete-named", { name })}
+        title={t("delete")}
         data-testid="delete"
         onClick={() => {
           setConfirming(true);
@@ -52,13 +52,11 @@ export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
       </button>
       {confirming && (
         <ConfirmDialog
-          title={`Delete ${name}?`}
+          title={t("delete-question", { name })}
           text={
-            participants === 0
-              ? "The room and what was written in it are gone."
-              : `The room and what was written in it are gone, also for the ${count(participants, "person", "people")} in it.`
+            participants === 0 ? t("delete-room") : t("delete-occupied", { count: participants })
           }
-          action="Delete"
+          action={t("delete")}
           onConfirm={() => ifThere(api.removeRoom(id))}
           onClose={(done) => {
             setConfirming(false);

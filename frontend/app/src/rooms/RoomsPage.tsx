@@ -7,6 +7,8 @@ import { useListing } from "../ui/useListing";
 import { NewRoomDialog } from "./NewRoomDialog";
 import { RoomCard } from "./RoomCard";
 import "./rooms.css";
+import { t } from "../i18n/words";
+import { LanguageChoice } from "../ui/LanguageChoice";
 
 type RoomsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
 
@@ -16,7 +18,7 @@ export function RoomsPage({ api, root, token }: RoomsPageProps) {
   const [creating, setCreating] = useState(false);
 
   if (listing.kind === "locked") {
-    return <Locked error={listing.error} token={token} root={root} what="the list of all rooms" opens="r" />;
+    return <Locked error={listing.error} token={token} root={root} what={t("the-rooms")} opens="r" />;
   }
   const open = (): void => {
     setCreating(true);
@@ -25,30 +27,31 @@ export function RoomsPage({ api, root, token }: RoomsPageProps) {
     <div className="list-page">
       <header className="list-header">
         <h1>
-          <img src="./favicon.svg" alt="" width="28" height="28" /> Rooms
+          <img src="./favicon.svg" alt="" width="28" height="28" /> {t("rooms")}
         </h1>
         <nav>
+          <LanguageChoice />
           <a className="button" href={root.href}>
-            All sessions
+            {t("all-sessions")}
           </a>
           <button className="button primary" type="button" data-testid="create-room" onClick={open}>
-            <Icon name="plus" /> New room
+            <Icon name="plus" /> {t("new-room")}
           </button>
         </nav>
       </header>
       {stale !== null && (
         <p className="banner bad" role="alert" data-testid="rooms-error">
-          {stale} Trying again…
+          {t("trying-again", { trouble: stale })}
         </p>
       )}
       <main>
-        {listing.kind === "loading" && <p className="quiet-text">Loading…</p>}
+        {listing.kind === "loading" && <p className="quiet-text">{t("loading")}</p>}
         {listing.kind === "loaded" && rooms.length === 0 && stale === null && (
           <section className="empty" data-testid="no-rooms">
-            <h2>No rooms yet</h2>
-            <p>People meet in a room: they see and hear each other, write, and show their screens.</p>
+            <h2>{t("no-rooms")}</h2>
+            <p>{t("what-is-a-room")}</p>
             <button className="button primary" type="button" onClick={open}>
-              <Icon name="plus" /> New room
+              <Icon name="plus" /> {t("new-room")}
             </button>
           </section>
         )}

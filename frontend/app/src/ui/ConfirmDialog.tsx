@@ -1,5 +1,7 @@
 import { useState } from "react";
+import { t } from "../i18n/words";
 import { Dialog } from "./Dialog";
+import { messageOf } from "./problem";
 
 type ConfirmProps = {
   readonly title: string;
@@ -22,7 +24,7 @@ export function ConfirmDialog({ title, text, action, onConfirm, onClose }: Confi
       onClose(true);
     } catch (failure) {
       setBusy(false);
-      setError(failure instanceof Error ? failure.message : "It did not work.");
+      setError(messageOf(failure));
     }
   };
   return (
@@ -47,7 +49,7 @@ export function ConfirmDialog({ title, text, action, onConfirm, onClose }: Confi
             onClose(false);
           }}
         >
-          Cancel
+          {t("cancel")}
         </button>
         <button
           className="button danger"

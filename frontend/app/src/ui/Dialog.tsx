@@ -11,8 +11,27 @@ type DialogProps = {
 export function Dialog({ title, testId, onClose, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const heading = useId();
+  const latest = useRef(onClose);
   useEffect(() => {
-    element.current?.showModal();
+    latest.current = onClose;
+  });
+  useEffect(() => {
+    const dialog = element.current;
+    if (dialog === null) return undefined;
+    const left = new AbortController();
+    dialog.addEventListener(
+      "close",
+      () => {
+        latest.current();
+      },
+      { signal: left.signal },
+    );
+    dialog.showModal();
+    return () => {
+      left.abort();
+      // Gives the focus back to where it was, which taking the element away would not.
+      dialog.close();
+    };
   }, []);
   return (
     <dialog
@@ -20,7 +39,6 @@ export function Dialog({ title, testId, onClose, children }: DialogProps) {
       className="dialog"
       aria-labelledby={heading}
       data-testid={testId}
-      onClose={onClose}
       onPointerDown={(event) => {
         if (event.target === event.currentTarget) onClose();
       }}

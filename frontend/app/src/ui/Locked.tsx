@@ -1,6 +1,8 @@
 import type { ProblemError } from "@oriel/client";
+import { t } from "../i18n/words";
 import { sessionOf } from "../token";
 import { Message } from "./Message";
+import { messageOf } from "./problem";
 import { TokenField } from "./TokenField";
 
 type LockedProps = {
@@ -23,20 +25,20 @@ export function isLocked({ status }: ProblemError): boolean {
 export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
   if (error.status === 401 || token === null) return <Stranger error={error} token={token} what={what} />;
   const session = sessionOf(token);
-  const noun = opens === "r" ? "room" : "session";
+  const unnamed = opens === "r" ? t("guest-of-one-room", { what }) : t("guest-of-one-session", { what });
   return (
-    <Message title="This is not for guests">
+    <Message title={t("not-for-guests")}>
       <p className="reason" role="alert" data-testid="locked">
-        The link that you were given opens {session === null ? `one ${noun}` : <q>{session}</q>}. Only administrators see {what}.
+        {session === null ? unnamed : t("guest-of-session", { name: session, what })}
       </p>
       {session !== null && (
         <a className="button primary" href={new URL(`${opens}/${encodeURIComponent(session)}`, root).href} data-testid="to-session">
-          To the {noun}
+          {opens === "r" ? t("to-room") : t("to-session")}
         </a>
       )}
       <details className="quiet-text">
-        <summary>I have the admin secret</summary>
-        <TokenField label="Admin secret" />
+        <summary>{t("have-admin-secret")}</summary>
+        <TokenField label={t("admin-secret")} />
       </details>
     </Message>
   );
@@ -44,11 +46,11 @@ export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
 
 function Stranger({ error, token, what }: Omit<LockedProps, "root" | "opens">) {
   return (
-    <Message title="Who is there?">
+    <Message title={t("who-is-there")}>
       <p className="reason" role="alert" data-testid="locked">
-        {token === null ? `Whoever has the admin secret of this server sees ${what}.` : `This was not accepted: ${error.message}.`}
+        {token === null ? t("needs-admin-secret", { what }) : t("not-accepted", { trouble: messageOf(error) })}
       </p>
-      <TokenField label="Admin secret" />
+      <TokenField label={t("admin-secret")} />
     </Message>
   );
 }

@@ -1,3 +1,4 @@
+import "./form.css";
 import { type ReactNode, useId } from "react";
 
 type TextFieldProps = {
@@ -23,7 +24,7 @@ export function TextField(props: TextFieldProps): ReactNode {
         value={props.value}
         inputMode={props.numeric === true ? "numeric" : "text"}
         autoComplete="off"
-        spellCheck={false}
+        spellCheck="false"
         maxLength={props.maxLength}
         data-testid={props.testId}
         aria-invalid={props.error !== null}

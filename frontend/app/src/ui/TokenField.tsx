@@ -1,5 +1,6 @@
 import { type SyntheticEvent, useState } from "react";
 import { keepToken } from "../token";
+import { t } from "../i18n/words";
 
 /** A field for the token that the server requires; reloads with it. The page around it says why. */
 export function TokenField({ label }: { readonly label: string }) {
@@ -26,7 +27,7 @@ export function TokenField({ label }: { readonly label: string }) {
         />
       </label>
       <button className="button primary" type="submit">
-        Enter
+        {t("enter")}
       </button>
     </form>
   );

@@ -1,12 +1,78 @@
 import { ProblemError } from "@oriel/client";
+import { language, type PlainKey, t } from "../i18n/words";
+
+/** What the server's codes mean to people. A code that is not among them is told of in the server's own words. */
+const PROBLEMS: Readonly<Record<string, PlainKey>> = {
+  invalid_field: "problem-invalid",
+  malformed_json: "problem-invalid",
+  unauthorized: "problem-unauthorized",
+  forbidden: "problem-forbidden",
+  not_allowed: "problem-not-allowed",
+  host_not_allowed: "problem-origin",
+  origin_not_allowed: "problem-origin",
+  streamer_not_found: "problem-session-missing",
+  streamer_exists: "problem-session-exists",
+  streamer_starting: "problem-session-starting",
+  streamer_restarting: "problem-session-starting",
+  streamer_stopping: "problem-session-ending",
+  streamer_stopped: "problem-session-ending",
+  streamer_failed: "problem-session-failed",
+  streamer_gone: "problem-session-silent",
+  streamer_timeout: "problem-session-silent",
+  streamer_busy: "problem-session-silent",
+  room_not_found: "problem-room-missing",
+  too_many_requests: "problem-too-many",
+  too_many_joins: "problem-too-many",
+  too_many_snapshots: "problem-too-many",
+  too_many_failed_logins: "problem-too-many-logins",
+  too_many_streamers: "problem-full",
+  too_many_hosts: "problem-full",
+  no_user_left: "problem-full",
+  no_capacity: "problem-full",
+  body_too_large: "problem-too-large",
+  not_ready: "problem-not-ready",
+  shutting_down: "problem-not-ready",
+  not_durable: "problem-storage",
+  state_unreadable: "problem-storage",
+  state_failed: "problem-storage",
+  hosts_failed: "problem-storage",
+  cluster_unreachable: "problem-cluster",
+  node_unreachable: "problem-cluster",
+  host_not_found: "problem-host-missing",
+  host_timeout: "problem-host-silent",
+  host_not_paired: "problem-host-unpaired",
+  host_busy: "problem-host-busy",
+  host_certificate_changed: "problem-host-certificate",
+  host_refused: "problem-host-refused",
+  host_has_no_mac: "problem-host-no-mac",
+  internal_error: "problem-internal",
+};
+
+/** Of these the server's text has facts that no other has: which rule was broken, what the host or the process has said. */
+const TELLING: ReadonlySet<string> = new Set(["invalid_field", "malformed_json", "not_allowed", "streamer_failed", "host_refused", "not_durable"]);
 
 /** What an error says to people. */
 export function messageOf(error: unknown): string {
-  return error instanceof ProblemError ? error.message : "The server cannot be reached.";
+  if (!(error instanceof ProblemError)) return t("problem-unreachable");
+  return explained(error.code, withoutPath(error));
 }
 
-/** The message; at its field, the field's path before it says nothing new, nor where in the request it is. */
-export function withoutPath({ message, field }: ProblemError): string {
+/**
+ * What a refusal says to people.
+ * @param code the server's.
+ * @param detail its own words, which are English.
+ */
+export function explained(code: string | null, detail: string): string {
+  const key = code === null ? undefined : PROBLEMS[code];
+  if (code === null || key === undefined) return detail;
+  const known = t(key);
+  if (!TELLING.has(code) || detail === "") return known;
+  // Who reads English is best told by what the server says.
+  return language() === "en" ? detail : `${known} (${detail})`;
+}
+
+/** The server's text; at its field, the field's path before it says nothing new, nor where in the request it is. */
+function withoutPath({ message, field }: ProblemError): string {
   const path = `${field ?? ""}: `;
   const text = message.startsWith(path) ? message.slice(path.length) : message;
   return text.replace(/ at line \d+ column \d+$/, "");

@@ -1,6 +1,7 @@
-/** States of streamers, as lists show them. */
+/** States of streamers and slots, as pages show them. */
 
-import type { StreamerState } from "@oriel/client";
+import type { SlotState, StreamerState } from "@oriel/client";
+import type { PlainKey } from "../i18n/words";
 import type { Tone } from "./Pill";
 
 export const TONES: Record<StreamerState, Tone> = {
@@ -10,4 +11,24 @@ export const TONES: Record<StreamerState, Tone> = {
   failed: "bad",
   stopped: "quiet",
   stopping: "quiet",
+};
+
+export const STATE_WORDS: Record<StreamerState, PlainKey> = {
+  starting: "session-starting",
+  running: "session-running",
+  restarting: "session-restarting",
+  failed: "session-failed",
+  stopped: "session-stopped",
+  stopping: "session-stopping",
+};
+
+/** What a slot does. */
+export const SLOT_WORDS: Record<SlotState, PlainKey> = {
+  pending: "slot-pending",
+  active: "slot-active",
+  buffering: "slot-buffering",
+  offline: "slot-offline",
+  error: "slot-error",
+  inactive: "slot-inactive",
+  paused: "slot-paused",
 };

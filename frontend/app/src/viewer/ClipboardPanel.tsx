@@ -1,5 +1,7 @@
 import { type ClipboardCopy, copyToClipboard, type InputController } from "@oriel/client";
 import { useState } from "react";
+import { focusNew } from "../ui/focus";
+import { t } from "../i18n/words";
 
 type ClipboardProps = {
   readonly input: InputController | null;
@@ -17,16 +19,16 @@ export function ClipboardPanel({ input, fromSession, fetchPicture, onDone }: Cli
   const send = (): void => {
     const outcome = input?.giveClipboard(text);
     if (outcome?.kind === "too-long")
-      setNote(`At most 128 KB; this has ${Math.ceil(outcome.bytes / 1024)} KB.`);
+      setNote(t("clipboard-too-long", { size: Math.ceil(outcome.bytes / 1024) }));
     else onDone();
   };
   return (
-    <section className="panel" aria-label="Clipboard" data-testid="clipboard-panel">
+    <section className="panel" aria-label={t("clipboard")} data-testid="clipboard-panel">
       <label>
-        To the session
+        {t("clipboard-to")}
         <textarea
           rows={4}
-          autoFocus
+          ref={focusNew}
           value={text}
           data-testid="clipboard-text"
           onChange={(event) => {
@@ -38,22 +40,35 @@ export function ClipboardPanel({ input, fromSession, fetchPicture, onDone }: Cli
       {note !== null && <p className="field-error">{note}</p>}
       <div className="dialog-actions">
         <button
+          className="button"
+          type="button"
+          disabled={text === ""}
+          title={t("clipboard-type-hint")}
+          data-testid="clipboard-type"
+          onClick={() => {
+            input?.type(text);
+            onDone();
+          }}
+        >
+          {t("clipboard-type")}
+        </button>
+        <button
           className="button primary"
           type="button"
           disabled={text === ""}
           data-testid="clipboard-send"
           onClick={send}
         >
-          Put on its clipboard
+          {t("clipboard-put")}
         </button>
       </div>
       {fromSession !== null && (
         <>
           {fromSession.text === "" && fromSession.types.includes("image/png") ? (
-            <p data-testid="clipboard-picture">From the session: a picture</p>
+            <p data-testid="clipboard-picture">{t("clipboard-picture")}</p>
           ) : (
             <label>
-              From the session
+              {t("clipboard-from")}
               <textarea rows={4} readOnly value={fromSession.text} data-testid="clipboard-received" />
             </label>
           )}
@@ -64,12 +79,12 @@ export function ClipboardPanel({ input, fromSession, fetchPicture, onDone }: Cli
               onClick={() => {
                 void copyToClipboard(fromSession, fetchPicture).then((done) => {
                   if (done) onDone();
-                  else if (fromSession.text === "") setNote("The browser did not allow it.");
-                  else setNote("The browser did not allow it: select the text and copy it.");
+                  else if (fromSession.text === "") setNote(t("clipboard-refused"));
+                  else setNote(t("clipboard-select"));
                 });
               }}
             >
-              Copy
+              {t("copy")}
             </button>
           </div>
         </>

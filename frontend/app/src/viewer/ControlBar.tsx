@@ -1,5 +1,6 @@
 import type { OrielClient } from "@oriel/client";
 import { useClientValue } from "./hooks";
+import { t } from "../i18n/words";
 
 /** With exclusive control: who steers, and what this viewer can do about it. Empty with shared control. */
 export function ControlBar({ client }: { readonly client: OrielClient }) {
@@ -10,14 +11,14 @@ export function ControlBar({ client }: { readonly client: OrielClient }) {
   const held = control.holder === me;
   const asked = me !== null && control.requests.includes(me);
   const next = control.requests[0];
-  const text = held ? "You have control" : control.holder === null ? "Nobody has control" : "Another has control";
+  const text = held ? t("control-yours") : control.holder === null ? t("control-nobodys") : t("control-elsewhere");
   return (
     <div className="control-bar" role="status" data-testid="control" data-held={held}>
-      <span>{held && next !== undefined ? `${text} – somebody asks for it` : text}</span>
+      <span>{held && next !== undefined ? t("control-asked-for") : text}</span>
       {held && next !== undefined && (
         <ControlButton
           id="grant"
-          label="Hand it over"
+          label={t("control-grant")}
           use={() => {
             client.grantControl(next);
           }}
@@ -26,7 +27,7 @@ export function ControlBar({ client }: { readonly client: OrielClient }) {
       {held && (
         <ControlButton
           id="release"
-          label="Release"
+          label={t("control-release")}
           use={() => {
             client.releaseControl();
           }}
@@ -35,7 +36,7 @@ export function ControlBar({ client }: { readonly client: OrielClient }) {
       {!held && control.holder !== null && (
         <ControlButton
           id={asked ? "withdraw" : "request"}
-          label={asked ? "Asked – withdraw" : "Ask for it"}
+          label={asked ? t("control-withdraw") : t("control-request")}
           use={() => {
             if (asked) client.releaseControl();
             else client.requestControl();
@@ -45,7 +46,7 @@ export function ControlBar({ client }: { readonly client: OrielClient }) {
       {!held && (
         <ControlButton
           id="take"
-          label={control.holder === null ? "Take control" : "Take over"}
+          label={control.holder === null ? t("control-take") : t("control-take-over")}
           use={() => {
             client.takeControl();
           }}

@@ -1,4 +1,5 @@
 import type { InputController, Sticky, StickyModifier } from "@oriel/client";
+import { type PlainKey, t } from "../i18n/words";
 
 type KeyRowProps = { readonly input: InputController; readonly modifiers: Sticky };
 
@@ -9,28 +10,29 @@ const MODIFIERS: readonly (readonly [code: StickyModifier, text: string])[] = [
 ];
 
 /** Keys of which the label is no name. */
-const ARROWS: readonly (readonly [code: string, text: string, name: string])[] = [
-  ["ArrowLeft", "←", "Left"],
-  ["ArrowDown", "↓", "Down"],
-  ["ArrowUp", "↑", "Up"],
-  ["ArrowRight", "→", "Right"],
+const ARROWS: readonly (readonly [code: string, text: string, name: PlainKey])[] = [
+  ["ArrowLeft", "←", "key-left"],
+  ["ArrowDown", "↓", "key-down"],
+  ["ArrowUp", "↑", "key-up"],
+  ["ArrowRight", "→", "key-right"],
 ];
 
-const OTHERS: readonly (readonly [code: string, text: string, name: string])[] = [
-  ["Home", "Home", "Home"],
-  ["End", "End", "End"],
-  ["PageUp", "PgUp", "Page up"],
-  ["PageDown", "PgDn", "Page down"],
-  ["Delete", "Del", "Delete"],
-  ...Array.from({ length: 12 }, (_, n) => [`F${n + 1}`, `F${n + 1}`, `F${n + 1}`] as const),
+const OTHERS: readonly (readonly [code: string, text: string, name: PlainKey])[] = [
+  ["Home", "Home", "key-home"],
+  ["End", "End", "key-end"],
+  ["PageUp", "PgUp", "key-page-up"],
+  ["PageDown", "PgDn", "key-page-down"],
+  ["Delete", "Del", "key-delete"],
 ];
+
+const FUNCTIONS: readonly string[] = Array.from({ length: 12 }, (_, n) => `F${n + 1}`);
 
 /** The keys that on-screen keyboards lack, above the keyboard. */
 export function KeyRow({ input, modifiers }: KeyRowProps) {
   return (
-    <div className="key-row" role="toolbar" aria-label="Further keys" data-testid="key-row">
-      <Key input={input} code="Escape" text="Esc" name="Escape" />
-      <Key input={input} code="Tab" text="Tab" name="Tab" />
+    <div className="key-row" role="toolbar" aria-label={t("further-keys")} data-testid="key-row">
+      <Key input={input} code="Escape" text="Esc" name={t("key-escape")} />
+      <Key input={input} code="Tab" text="Tab" name={t("key-tab")} />
       {MODIFIERS.map(([code, text]) => {
         const state = modifiers.get(code) ?? "off";
         return (
@@ -38,9 +40,9 @@ export function KeyRow({ input, modifiers }: KeyRowProps) {
             key={code}
             className={`key ${state}`}
             type="button"
-            aria-label={state === "locked" ? `${text}, locked` : text}
+            aria-label={state === "locked" ? t("modifier-locked", { key: text }) : text}
             aria-pressed={state !== "off"}
-            title={`${text}: one tap for the next key, two for all`}
+            title={t("modifier-hint", { key: text })}
             data-testid={`key-${code}`}
             data-state={state}
             onMouseDown={keepFocus}
@@ -53,7 +55,10 @@ export function KeyRow({ input, modifiers }: KeyRowProps) {
         );
       })}
       {[...ARROWS, ...OTHERS].map(([code, text, name]) => (
-        <Key key={code} input={input} code={code} text={text} name={name} />
+        <Key key={code} input={input} code={code} text={text} name={t(name)} />
+      ))}
+      {FUNCTIONS.map((code) => (
+        <Key key={code} input={input} code={code} text={code} name={code} />
       ))}
     </div>
   );

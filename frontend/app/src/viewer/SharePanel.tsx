@@ -1,10 +1,19 @@
-import { type OrielClient, ProblemError, type SlotRequest, type Source, type Window } from "@oriel/client";
+import type { OrielClient, SlotRequest, Source, SourceState, Window } from "@oriel/client";
 import { type ReactNode, useState } from "react";
 import { usePoll } from "../ui/usePoll";
 import { useClientValue } from "./hooks";
 import { labelOf, labelOfWindow } from "./label";
+import { messageOf } from "../ui/problem";
+import { type PlainKey, t } from "../i18n/words";
 
 const POLL_MS = 2_000;
+
+const STATES: Readonly<Record<SourceState, PlainKey>> = {
+  idle: "source-idle",
+  starting: "source-starting",
+  running: "source-running",
+  offline: "source-is-offline",
+};
 
 type Offers = {
   /** Null where the session has no desktop. */
@@ -35,7 +44,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
     try {
       await work();
     } catch (failure) {
-      setError(failure instanceof ProblemError ? failure.message : "The server cannot be reached.");
+      setError(messageOf(failure));
     }
     setBusy(null);
   };
@@ -50,20 +59,20 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
   );
 
   return (
-    <section className="panel share-panel" aria-label="Share" data-testid="share-panel">
+    <section className="panel share-panel" aria-label={t("share")} data-testid="share-panel">
       {error !== null && (
         <p className="field-error" role="alert" data-testid="share-error">
           {error}
         </p>
       )}
       {shared.length > 0 && (
-        <Group title="Shared with everybody">
+        <Group title={t("shared-with-everybody")}>
           {shared.map(({ slot, info }) => (
             <Row
               key={slot}
               name={labelOf(info)}
-              detail={info.width === null || info.height === null ? "No picture yet" : `${info.width} × ${info.height}`}
-              action="Stop"
+              detail={info.width === null || info.height === null ? t("no-picture-yet") : `${info.width} × ${info.height}`}
+              action={t("stop")}
               testId={`stop-${slot}`}
               disabled={busy !== null}
               onAction={() => void run(`stop-${slot}`, () => api.clearSlot(streamerId, slot))}
@@ -72,7 +81,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
         </Group>
       )}
       {windows.length > 0 && (
-        <Group title="Windows">
+        <Group title={t("windows")}>
           {windows.map((window) => (
             <Row
               key={window.id}
@@ -80,7 +89,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
               detail={[window.app, `${window.width} × ${window.height}`]
                 .filter((text) => text !== "")
                 .join(" · ")}
-              action={busy === `window-${window.id}` ? "Sharing…" : "Share"}
+              action={busy === `window-${window.id}` ? t("sharing") : t("share")}
               testId={`share-window-${window.id}`}
               disabled={busy !== null}
               onAction={() =>
@@ -91,7 +100,7 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
         </Group>
       )}
       {sources.length > 0 && (
-        <Group title={offers?.windows === null ? "Streams" : "The rest"}>
+        <Group title={offers?.windows === null ? t("share-streams") : t("share-others")}>
           {sources.map(({ name, source, state, size }) => (
             <Row
               key={name}
@@ -101,8 +110,8 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
                 appName: null,
                 input: source.type === "desktop",
               })}
-              detail={size === null ? state : `${size[0]} × ${size[1]}`}
-              action={busy === name ? "Sharing…" : "Share"}
+              detail={size === null ? t(STATES[state]) : `${size[0]} × ${size[1]}`}
+              action={busy === name ? t("sharing") : t("share")}
               testId={`share-${name}`}
               disabled={busy !== null}
               onAction={() => void share(name, { source: name })}
@@ -110,10 +119,10 @@ export function SharePanel({ client }: { readonly client: OrielClient }) {
           ))}
         </Group>
       )}
-      {offers === null && <p className="quiet-text">Looking for what can be shared…</p>}
+      {offers === null && <p className="quiet-text">{t("share-looking")}</p>}
       {offers !== null && windows.length === 0 && sources.length === 0 && (
         <p className="quiet-text">
-          {shared.length === 0 ? "There is nothing that could be shared." : "There is nothing else to share."}
+          {shared.length === 0 ? t("share-nothing") : t("share-nothing-else")}
         </p>
       )}
     </section>

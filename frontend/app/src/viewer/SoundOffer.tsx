@@ -1,7 +1,6 @@
 import { Icon } from "../ui/Icon";
 import type { Room } from "./room";
-
-export const SOUND_OFFER = "Click for sound";
+import { t } from "../i18n/words";
 
 type SoundOfferProps = {
   /** How much there is beside the picture. */
@@ -15,8 +14,8 @@ export function SoundOffer({ room, onAccept }: SoundOfferProps) {
     <button
       className={room === "icon" ? "sound-offer narrow" : "sound-offer"}
       type="button"
-      aria-label={SOUND_OFFER}
-      title={SOUND_OFFER}
+      aria-label={t("sound-offer")}
+      title={t("sound-offer")}
       data-testid="sound-offer"
       // A click leaves the keyboard where it is: with the session.
       onMouseDown={(event) => {
@@ -25,7 +24,7 @@ export function SoundOffer({ room, onAccept }: SoundOfferProps) {
       onClick={onAccept}
     >
       <Icon name="muted" />
-      {room === "text" && <> {SOUND_OFFER}</>}
+      {room === "text" && <> {t("sound-offer")}</>}
     </button>
   );
 }

@@ -5,6 +5,8 @@ import { type Arrangement, neighbour } from "./arrangement";
 import { useClientValue } from "./hooks";
 import { labelOf } from "./label";
 import type { Views } from "./views";
+import { SLOT_WORDS } from "../ui/states";
+import { t } from "../i18n/words";
 
 type StageProps = {
   readonly client: OrielClient;
@@ -33,7 +35,7 @@ export function Stage({ client, views, arrangement, dimmed, thumbnails }: StageP
       <div
         className="row-of-tiles"
         role={row ? "list" : undefined}
-        aria-label={row ? "Also shared" : undefined}
+        aria-label={row ? t("also-shared") : undefined}
       >
         {inPlace.map((slot) => (
           <Tile
@@ -67,7 +69,7 @@ function Tile({ slot, view, views, arrangement, dimmed, over, onOver }: TileProp
   const { setStill, setVideo } = views.screen(slot);
   const main = slot === arrangement.main;
   const info = view?.info ?? null;
-  const label = info === null ? `Slot ${slot}` : labelOf(info);
+  const label = info === null ? t("slot", { slot: String(slot) }) : labelOf(info);
   const status = view?.status ?? "pending";
   const watch = useCallback(
     (tile: HTMLDivElement | null) => (tile === null ? undefined : views.watchTile(slot, tile)),
@@ -86,7 +88,7 @@ function Tile({ slot, view, views, arrangement, dimmed, over, onOver }: TileProp
         ? {}
         : {
             role: "listitem",
-            title: `${label} – click to enlarge, drag to rearrange`,
+            title: t("tile-hint", { label }),
             draggable: true,
             onClick: () => {
               views.pick(slot);
@@ -113,14 +115,14 @@ function Tile({ slot, view, views, arrangement, dimmed, over, onOver }: TileProp
         <button
           className="thumb-caption"
           type="button"
-          aria-label={`Enlarge ${label}`}
+          aria-label={t("enlarge", { label })}
           onKeyDown={(event) => {
             moveByKey(event, slot, views, arrangement);
           }}
         >
           <span className={`pill ${TONES[status]}`} data-testid="slot-status">
             <span className="dot" aria-hidden="true" />
-            {status === "active" ? null : status}
+            {status === "active" ? null : t(SLOT_WORDS[status])}
           </span>
           <span className="thumb-label">{label}</span>
         </button>

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { bitrate, milliseconds, rate } from "../ui/format";
 import { usePoll } from "../ui/usePoll";
 import type { ViewerModel, ViewerStats } from "./model";
+import { t } from "../i18n/words";
 
 /** Figures of the connection, once a second. */
 export function StatsPanel({ model }: { readonly model: ViewerModel }) {
@@ -12,7 +13,7 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
     if (!signal.aborted) setStats(next);
   }, 1_000);
   return (
-    <aside className="stats" aria-label="Statistics" data-testid="stats">
+    <aside className="stats" aria-label={t("statistics")} data-testid="stats">
       <dl>
         {rows(stats).map(([name, value]) => (
           <div key={name}>
@@ -26,11 +27,11 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
 }
 
 function allowed({ allowsBps }: NetworkPath): string {
-  return allowsBps === null ? "no limit seen" : bitrate(allowsBps);
+  return allowsBps === null ? t("stats-no-limit") : bitrate(allowsBps);
 }
 
 function latencyOf(latency: Latency | null): string {
-  return latency === null ? "–" : `${milliseconds(latency.p50Ms)}, 95 % within ${milliseconds(latency.p95Ms)}`;
+  return latency === null ? "–" : t("stats-late-value", { half: milliseconds(latency.p50Ms), most: milliseconds(latency.p95Ms) });
 }
 
 /** How media comes, as people write it. */
@@ -40,22 +41,22 @@ function pathName(transport: string): string {
 
 function rows(stats: ViewerStats | null): [string, string][] {
   const connection = stats?.connection ?? null;
-  if (stats === null || connection === null) return [["Connection", "none"]];
+  if (stats === null || connection === null) return [[t("stats-connection"), t("stats-none")]];
   const roundTrip = stats.roundTripMs ?? connection.iceRoundTripMs;
   return [
-    ["Presented", rate(stats.presentedFps)],
-    ["Decoded", rate(connection.fps)],
-    ["Picture", `${connection.width} × ${connection.height}`],
-    ["Bitrate", bitrate(connection.bitrateBps)],
-    ["Network allows", allowed(stats.path)],
-    ["Path", pathName(connection.transport)],
-    ["Capture to screen", latencyOf(stats.latency)],
-    ["Round trip", milliseconds(roundTrip)],
-    ["Jitter buffer", milliseconds(connection.jitterBufferMs)],
-    ["Decoding", milliseconds(connection.decodeMs)],
-    ["Frames dropped", String(connection.framesDropped)],
-    ["Packets lost", String(connection.packetsLost)],
-    ["First frame", milliseconds(stats.firstFrameMs, 0)],
-    ["Decoder", [connection.codec, connection.decoder].filter((word) => word !== "").join(" · ") || "–"],
+    [t("stats-presented"), rate(stats.presentedFps)],
+    [t("stats-decoded"), rate(connection.fps)],
+    [t("stats-picture"), `${connection.width} × ${connection.height}`],
+    [t("stats-bitrate"), bitrate(connection.bitrateBps)],
+    [t("stats-allows"), allowed(stats.path)],
+    [t("stats-path"), pathName(connection.transport)],
+    [t("stats-late"), latencyOf(stats.latency)],
+    [t("stats-round-trip"), milliseconds(roundTrip)],
+    [t("stats-jitter"), milliseconds(connection.jitterBufferMs)],
+    [t("stats-decoding"), milliseconds(connection.decodeMs)],
+    [t("stats-dropped"), String(connection.framesDropped)],
+    [t("stats-lost"), String(connection.packetsLost)],
+    [t("stats-first"), milliseconds(stats.firstFrameMs, 0)],
+    [t("stats-decoder"), [connection.codec, connection.decoder].filter((word) => word !== "").join(" · ") || "–"],
   ];
 }

@@ -3,6 +3,8 @@ import type { ReactNode } from "react";
 import { Icon, type IconName } from "../ui/Icon";
 import { Pill, type Tone } from "../ui/Pill";
 import { useAwake } from "./hooks";
+import { listed } from "../ui/format";
+import { t } from "../i18n/words";
 
 /** How long the toolbar stays after the pointer has left it. */
 const STAYS_MS = 2_500;
@@ -61,9 +63,9 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
       }}
       data-testid="toolbar"
     >
-      <div className="toolbar" role="toolbar" aria-label="Session">
+      <div className="toolbar" role="toolbar" aria-label={t("toolbar")}>
         {props.listUrl !== null && (
-          <a className="icon-button" href={props.listUrl} aria-label="All sessions" title="All sessions">
+          <a className="icon-button" href={props.listUrl} aria-label={t("all-sessions")} title={t("all-sessions")}>
             <Icon name="back" />
           </a>
         )}
@@ -72,14 +74,14 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
         <Pill tone={props.tone} text={props.status} why={props.why} testId="state" />
-        <span className="watchers" title={`Watching: ${props.watchers.join(", ")}`} data-testid="watchers">
+        <span className="watchers" title={t("watching", { names: listed(props.watchers) })} data-testid="watchers">
           <Icon name="people" /> {props.watchers.length}
         </span>
         <span className="toolbar-gap" />
-        <label className="select" title="How keys are sent" onPointerDown={poke}>
+        <label className="select" title={t("keyboard-how")} onPointerDown={poke}>
           <Icon name="sliders" />
           <select
-            aria-label="Keyboard"
+            aria-label={t("keyboard")}
             data-testid="keyboard-mode"
             value={props.keyboardMode}
             onChange={(event) => {
@@ -87,8 +89,8 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
               props.onLeave();
             }}
           >
-            <option value="physical">By key</option>
-            <option value="character">By character</option>
+            <option value="physical">{t("keyboard-physical")}</option>
+            <option value="character">{t("keyboard-character")}</option>
           </select>
         </label>
         {props.tools.map((tool) => (

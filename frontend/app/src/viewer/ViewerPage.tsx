@@ -1,16 +1,13 @@
-import { useEffect, useState } from "react";
-import { ClipboardPanel } from "./ClipboardPanel";
+import { Suspense, useEffect, useState } from "react";
 import { ControlBar } from "./ControlBar";
 import { HostNotice } from "./HostNotice";
-import { KeyRow } from "./KeyRow";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
+import { onDemand } from "./onDemand";
 import { useRoom } from "./room";
-import { SharePanel } from "./SharePanel";
 import { SoundOffer } from "./SoundOffer";
 import { Stage } from "./Stage";
 import { StateOverlay } from "./StateOverlay";
-import { StatsPanel } from "./StatsPanel";
 import { statusOf } from "./status";
 import { Toolbar } from "./Toolbar";
 import { type Panel, toolsOf } from "./tools";
@@ -19,8 +16,16 @@ import { useMicrophone } from "./useMicrophone";
 import { useFreeArea, useScreenKeyboard, useTakesTouch, useWakeLock } from "./usePhone";
 import { type SessionView, useSession } from "./useSession";
 import { useSettings } from "./useSettings";
-import { type Fitted, useFitting, useInputEvents, useMayList } from "./useViewing";
+import { type Fitted, useFitting, useInputEvents, useMayList, usePanning } from "./useViewing";
 import "./viewer.css";
+
+const ClipboardPanel = onDemand(async () => (await import("./ClipboardPanel")).ClipboardPanel);
+const InviteDialog = onDemand(async () => (await import("./InviteDialog")).InviteDialog);
+const KeyRow = onDemand(async () => (await import("./KeyRow")).KeyRow);
+const KeysPanel = onDemand(async () => (await import("./KeysPanel")).KeysPanel);
+const SharePanel = onDemand(async () => (await import("./SharePanel")).SharePanel);
+const StatsPanel = onDemand(async () => (await import("./StatsPanel")).StatsPanel);
+const ViewPanel = onDemand(async () => (await import("./ViewPanel")).ViewPanel);
 
 /** One streamer, watched and steered. */
 export function ViewerPage({ model }: { readonly model: ViewerModel }) {
@@ -77,20 +82,24 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     setFitted,
     resizable,
     fullscreen,
+    mayInvite: mayList,
   });
   const { tone, text, why } = statusOf(session);
+  const whole = fullscreen.on && fullscreen.kind === "window";
+  usePanning(stage, input);
 
   return (
-    <div
-      className={keyboard.open ? "viewer with-keys" : "viewer"}
+    <main
+      className={["viewer", keyboard.open ? "with-keys" : "", whole ? "whole-window" : "", settings.scaling].join(" ")}
       ref={setPage}
       data-testid="viewer"
       data-state={state.kind}
       data-live={live && hasPicture}
     >
+      <h1 className="unseen-text">{client.streamerId}</h1>
       <div
         ref={setStage}
-        className={settings.thumbnails && several ? "picture-area with-row" : "picture-area"}
+        className={settings.thumbnails && several && !whole ? "picture-area with-row" : "picture-area"}
         aria-hidden="true"
       />
       <div className="stage-area">
@@ -99,7 +108,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           views={views}
           arrangement={arrangement}
           dimmed={!live || interrupted}
-          thumbnails={settings.thumbnails}
+          thumbnails={settings.thumbnails && !whole}
         />
       </div>
       <SessionOverlay model={model} session={session} listUrl={listUrl} panel={panel} setPanel={setPanel} />
@@ -115,7 +124,11 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       )}
       <HostNotice client={client} />
       {live && <ControlBar client={client} />}
-      {settings.statsShown && <StatsPanel model={model} />}
+      {settings.statsShown && (
+        <Suspense>
+          <StatsPanel model={model} />
+        </Suspense>
+      )}
       {soundOffered && room !== "none" && (
         <SoundOffer
           room={room}
@@ -124,7 +137,11 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           }}
         />
       )}
-      {keyboard.open && input !== null && <KeyRow input={input} modifiers={keyboard.modifiers} />}
+      {keyboard.open && input !== null && (
+        <Suspense>
+          <KeyRow input={input} modifiers={keyboard.modifiers} />
+        </Suspense>
+      )}
       <Toolbar
         name={client.streamerId}
         subject={info !== null && (several || info.windowName !== null) ? labelOf(info) : null}
@@ -140,17 +157,35 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         setElement={setToolbar}
         onLeave={toPicture}
       >
-        {panel === "clipboard" && (
-          <ClipboardPanel
-            input={input}
-            fromSession={fromSession}
-            fetchPicture={() => client.api.clipboardPicture(client.streamerId)}
-            onDone={toPicture}
+        <Suspense>
+          {panel === "clipboard" && (
+            <ClipboardPanel
+              input={input}
+              fromSession={fromSession}
+              fetchPicture={() => client.api.clipboardPicture(client.streamerId)}
+              onDone={toPicture}
+            />
+          )}
+          {panel === "share" && <SharePanel client={client} />}
+          {panel === "keys" && input !== null && <KeysPanel input={input} />}
+          {panel === "view" && input !== null && (
+            <ViewPanel input={input} scaling={settings.scaling} setScaling={settings.setScaling} />
+          )}
+        </Suspense>
+      </Toolbar>
+      <Suspense>
+        {panel === "invite" && (
+          <InviteDialog
+            api={model.api}
+            streamerId={client.streamerId}
+            root={model.root}
+            onClose={() => {
+              setPanel("none");
+            }}
           />
         )}
-        {panel === "share" && <SharePanel client={client} />}
-      </Toolbar>
-    </div>
+      </Suspense>
+    </main>
   );
 }
 

@@ -5,6 +5,8 @@
  * the previous one, otherwise to the first of the others, and says why.
  */
 
+import { t } from "../i18n/words";
+
 export type Arrangement = {
   /** Null while nothing is shared. */
   readonly main: number | null;
@@ -93,7 +95,7 @@ function deactivated(state: Arrangement, slot: number, label: string, reason: st
   const order = state.order.filter((one) => one !== slot);
   const earlier = state.earlier.filter((one) => one !== slot);
   if (state.main !== slot) return { ...state, order, earlier };
-  const notice = reason === null ? `“${label}” is no longer shared` : `“${label}” is gone: ${reason}`;
+  const notice = reason === null ? t("no-longer-shared", { label }) : t("is-gone", { label, reason });
   return { ...state, order, earlier: earlier.slice(1), main: earlier[0] ?? order[0] ?? null, notice };
 }
 

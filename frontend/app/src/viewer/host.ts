@@ -1,15 +1,16 @@
 /** Describes the state of a Moonlight host's stream in words. */
 
 import type { HostStage, HostStream, Source } from "@oriel/client";
+import { type PlainKey, t } from "../i18n/words";
 
-const STAGES: Record<HostStage, string | null> = {
-  asking: "Asking the host…",
-  launching: "The host starts the app…",
-  negotiating: "Agreeing on the stream with the host…",
-  waiting: "Waiting for the host's first picture…",
+const STAGES: Record<HostStage, PlainKey | null> = {
+  asking: "host-asking",
+  launching: "host-launching",
+  negotiating: "host-negotiating",
+  waiting: "host-waiting",
   streaming: null,
-  lost: "The host is lost, and is tried again",
-  ended: "The host has ended the stream",
+  lost: "host-lost",
+  ended: "host-ended",
 };
 
 /** The host's stream among sources, if one of them is a host's. */
@@ -24,8 +25,9 @@ export function hasHost(sources: readonly Source[]): boolean {
 
 /** In a few words; null while all is well. */
 export function describeHost({ stage, quality, failure, termination }: HostStream): string | null {
-  const doing = STAGES[stage];
-  if (doing === null) return quality === "poor" ? "The connection to the host is poor" : null;
+  const key = STAGES[stage];
+  if (key === null) return quality === "poor" ? t("host-poor") : null;
+  const doing = t(key);
   if (failure !== null) return `${doing}: ${failure.message} (${[failure.code, termination].filter(Boolean).join(", ")})`;
   return termination === null ? doing : `${doing} (${termination})`;
 }

@@ -1,6 +1,7 @@
 /** Names of slots' contents for people. Pure. */
 
 import type { StreamInfo } from "@oriel/client";
+import { t } from "../i18n/words";
 
 type Named = Pick<StreamInfo, "source" | "windowName" | "appName" | "input">;
 
@@ -9,11 +10,11 @@ export function labelOf({ source, windowName, appName, input }: Named): string {
   const named = [windowName, appName].find((name) => name !== null && name !== "");
   if (named !== undefined && named !== null) return named;
   if (source !== "main") return source;
-  return input ? "Desktop" : "Main picture";
+  return input ? t("desktop") : t("main-picture");
 }
 
 /** The name of a window before it is shared. */
 export function labelOfWindow(window: { readonly title: string; readonly app: string }): string {
   if (window.title !== "") return window.title;
-  return window.app === "" ? "A window without a title" : window.app;
+  return window.app === "" ? t("window-without-title") : window.app;
 }

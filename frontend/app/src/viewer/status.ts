@@ -3,6 +3,7 @@
 import type { ClientState, NetworkPath } from "@oriel/client";
 import { bitrate } from "../ui/format";
 import type { Tone } from "../ui/Pill";
+import { t } from "../i18n/words";
 
 export type Status = {
   readonly tone: Tone;
@@ -26,26 +27,23 @@ export type StatusOf = {
 export function statusOf({ state, live, interrupted, hasPicture, nothingShared, path }: StatusOf): Status {
   switch (state.kind) {
     case "idle":
-      return { tone: "quiet", text: "idle" };
+      return { tone: "quiet", text: t("status-idle") };
     case "connecting":
-      return { tone: "busy", text: "connecting" };
+      return { tone: "busy", text: t("status-connecting") };
     case "connected":
-      if (interrupted) return { tone: "busy", text: "interrupted" };
-      if (nothingShared) return { tone: "quiet", text: "nothing shared" };
-      if (!hasPicture) return { tone: "busy", text: "waiting" };
-      return path.reduced ? reduced(path) : { tone: "good", text: "live" };
+      if (interrupted) return { tone: "busy", text: t("status-interrupted") };
+      if (nothingShared) return { tone: "quiet", text: t("status-nothing-shared") };
+      if (!hasPicture) return { tone: "busy", text: t("status-waiting") };
+      return path.reduced ? reduced(path) : { tone: "good", text: t("status-live") };
     case "reconnecting":
-      return { tone: "busy", text: live ? "live, reconnecting" : "reconnecting" };
+      return { tone: "busy", text: live ? t("status-live-reconnecting") : t("status-reconnecting") };
     case "ended":
-      return { tone: state.reason.kind === "left" ? "quiet" : "bad", text: "ended" };
+      return { tone: state.reason.kind === "left" ? "quiet" : "bad", text: t("status-ended") };
   }
 }
 
 function reduced({ allowsBps }: NetworkPath): Status {
-  const allowed = allowsBps === null ? "little" : bitrate(allowsBps);
-  return {
-    tone: "busy",
-    text: `live, ${allowed}`,
-    why: `Your connection allows ${allowed}, so pictures have less detail.`,
-  };
+  if (allowsBps === null) return { tone: "busy", text: t("status-little"), why: t("status-little-why") };
+  const allowed = bitrate(allowsBps);
+  return { tone: "busy", text: t("status-reduced", { allowed }), why: t("status-reduced-why", { allowed }) };
 }

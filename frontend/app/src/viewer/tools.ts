@@ -1,17 +1,18 @@
 /** The buttons of the toolbar: their names, when they are enabled, and what they do. */
 
 import type { ClipboardCopy, OrielClient } from "@oriel/client";
-import { SOUND_OFFER } from "./SoundOffer";
+import { t } from "../i18n/words";
 import type { Tool } from "./Toolbar";
 import type { Microphone } from "./useMicrophone";
 import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
 import type { SessionView } from "./useSession";
+import type { Fullscreen } from "./useFullscreen";
 import type { Settings } from "./useSettings";
 import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
 /** The panel that is open below the toolbar. */
-export type Panel = "none" | "clipboard" | "share";
+export type Panel = "none" | "clipboard" | "invite" | "keys" | "share" | "view";
 
 export type Toolbox = {
   readonly client: OrielClient;
@@ -41,7 +42,9 @@ export type Toolbox = {
   readonly setFitted: (fitted: Fitted | null) => void;
   /** Whether the content of the main view can be resized. */
   readonly resizable: boolean;
-  readonly fullscreen: { readonly possible: boolean; readonly fullscreen: boolean; readonly toggle: () => void };
+  readonly fullscreen: Fullscreen;
+  /** This viewer may give others links. */
+  readonly mayInvite: boolean;
 };
 
 /** All buttons, from left to right. */
@@ -52,9 +55,12 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
     ...(TOUCH_SCREEN ? [screenKeyboard(box)] : []),
     pointerLock(box),
     ...(TOUCH_SCREEN && box.takesTouch ? [touch(box)] : []),
+    keys(box),
     clipboard(box),
+    view(box),
     fit(box),
     share(box),
+    ...(box.mayInvite ? [invite(box)] : []),
     thumbnails(box),
     follow(box),
     watchOnly(box),
@@ -67,8 +73,8 @@ function sound({ session, settings: { muted, setMuted }, offersSound, soundOffer
   return {
     id: "sound",
     icon: muted ? "muted" : "sound",
-    label: !muted ? "Sound off" : soundOffered ? SOUND_OFFER : "Sound on",
-    ...(offersSound ? { text: SOUND_OFFER, highlighted: true } : {}),
+    label: !muted ? t("sound-off") : soundOffered ? t("sound-offer") : t("sound-on"),
+    ...(offersSound ? { text: t("sound-offer"), highlighted: true } : {}),
     pressed: !muted,
     disabled: !session.hasSound,
     use: () => {
@@ -81,12 +87,12 @@ function microphone({ session: { role, rights }, microphone: { device, heard, to
   const may = role === "controller" && rights.includes("publish");
   const open = device.kind === "on" || device.kind === "opening";
   const label = !may
-    ? "You may not speak to the session's programs"
+    ? t("microphone-not-allowed")
     : heard
-      ? "The session's programs hear you: microphone off"
+      ? t("microphone-heard")
       : open
-        ? "The microphone is being turned on: turn it off"
-        : "Let the session's programs hear your microphone";
+        ? t("microphone-opening")
+        : t("microphone-offer");
   return {
     id: "microphone",
     icon: open ? "microphone" : "microphone-off",
@@ -102,7 +108,7 @@ function pointerLock({ session: { input }, locked, steers }: Toolbox): Tool {
   return {
     id: "lock",
     icon: "pointer",
-    label: "Lock the pointer (Escape unlocks)",
+    label: t("lock-pointer"),
     pressed: locked,
     disabled: !steers,
     use: () => {
@@ -116,7 +122,7 @@ function screenKeyboard({ keyboard: { open, toggle }, steers }: Toolbox): Tool {
   return {
     id: "screen-keyboard",
     icon: "keyboard",
-    label: open ? "Close the keyboard" : "Keyboard",
+    label: open ? t("keyboard-close") : t("keyboard"),
     pressed: open,
     disabled: !steers && !open,
     use: toggle,
@@ -127,7 +133,7 @@ function touch({ settings: { touchMode, setTouchMode }, steers }: Toolbox): Tool
   return {
     id: "touch",
     icon: "touch",
-    label: touchMode === "mouse" ? "Fingers are the mouse" : "Fingers are fingers",
+    label: touchMode === "mouse" ? t("fingers-mouse") : t("fingers-fingers"),
     pressed: touchMode === "touch",
     disabled: !steers,
     use: () => {
@@ -140,7 +146,7 @@ function clipboard({ session: { role }, panel, setPanel, offered, takeOffered }:
   return {
     id: "clipboard",
     icon: "clipboard",
-    label: offered === null ? "Clipboard" : "Copy the session's clipboard",
+    label: offered === null ? t("clipboard") : t("clipboard-offer"),
     pressed: panel === "clipboard",
     highlighted: offered !== null,
     disabled: role !== "controller",
@@ -156,7 +162,7 @@ function fit({ client, session: { info }, fitted, setFitted, steers, resizable }
   return {
     id: "fit",
     icon: "fit",
-    label: fitted !== null ? "Back to the size before, for everybody" : "Fit the session to the window, for everybody",
+    label: fitted !== null ? t("fit-back") : t("fit-window"),
     pressed: fitted !== null,
     disabled: !steers || !resizable,
     use: () => {
@@ -175,7 +181,7 @@ function share({ session: { role }, panel, setPanel }: Toolbox): Tool {
   return {
     id: "share",
     icon: "share",
-    label: "Share windows and streams",
+    label: t("share-tool"),
     pressed: panel === "share",
     disabled: role !== "controller",
     use: () => {
@@ -188,7 +194,7 @@ function thumbnails({ session: { several }, settings }: Toolbox): Tool {
   return {
     id: "thumbnails",
     icon: "thumbnails",
-    label: settings.thumbnails ? "Hide what else is shared" : "Show what else is shared",
+    label: settings.thumbnails ? t("thumbnails-hide") : t("thumbnails-show"),
     pressed: settings.thumbnails && several,
     disabled: !several,
     use: () => {
@@ -201,7 +207,7 @@ function follow({ views, session: { arrangement, hasWindows } }: Toolbox): Tool 
   return {
     id: "follow",
     icon: "follow",
-    label: "Follow the window that has the keyboard",
+    label: t("follow"),
     pressed: arrangement.followFocus,
     disabled: !hasWindows && !arrangement.followFocus,
     use: () => {
@@ -214,7 +220,7 @@ function watchOnly({ session: { role }, settings, steers }: Toolbox): Tool {
   return {
     id: "watch-only",
     icon: "eye",
-    label: role === "viewer" ? "You may only watch" : "Watch only",
+    label: role === "viewer" ? t("may-only-watch") : t("watch-only"),
     pressed: !steers,
     disabled: role !== "controller",
     use: () => {
@@ -227,7 +233,7 @@ function stats({ settings: { statsShown, setStatsShown } }: Toolbox): Tool {
   return {
     id: "stats",
     icon: "stats",
-    label: "Statistics",
+    label: t("statistics"),
     pressed: statsShown,
     use: () => {
       setStatsShown(!statsShown);
@@ -235,13 +241,51 @@ function stats({ settings: { statsShown, setStatsShown } }: Toolbox): Tool {
   };
 }
 
-function fullscreen({ fullscreen: { possible, fullscreen: full, toggle } }: Toolbox): Tool {
+function keys({ panel, setPanel, steers }: Toolbox): Tool {
+  return {
+    id: "keys",
+    icon: "keys",
+    label: t("keys"),
+    pressed: panel === "keys",
+    disabled: !steers,
+    use: () => {
+      setPanel(panel === "keys" ? "none" : "keys");
+    },
+  };
+}
+
+function view({ session: { input }, panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "view",
+    icon: "zoom",
+    label: t("view"),
+    pressed: panel === "view",
+    disabled: input === null,
+    use: () => {
+      setPanel(panel === "view" ? "none" : "view");
+    },
+  };
+}
+
+function invite({ panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "invite",
+    icon: "link",
+    label: t("invite"),
+    pressed: panel === "invite",
+    use: () => {
+      setPanel("invite");
+    },
+  };
+}
+
+function fullscreen({ fullscreen: { kind, on, toggle } }: Toolbox): Tool {
+  const [enter, leave] = kind === "screen" ? [t("full-screen"), t("full-screen-leave")] : [t("full-window"), t("full-window-leave")];
   return {
     id: "fullscreen",
-    icon: full ? "windowed" : "fullscreen",
-    label: full ? "Leave full screen" : "Full screen",
-    pressed: full,
-    disabled: !possible,
+    icon: on ? "windowed" : "fullscreen",
+    label: on ? leave : enter,
+    pressed: on,
     use: toggle,
   };
 }

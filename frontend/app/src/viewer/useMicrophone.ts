@@ -3,6 +3,7 @@
 import type { OrielClient } from "@oriel/client";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { type Device, LocalMedia } from "../room/localMedia";
+import { t } from "../i18n/words";
 
 export type Microphone = {
   readonly device: Device;
@@ -14,7 +15,7 @@ export type Microphone = {
 /** What is to be said of a microphone that is not on, and perhaps was; null while there is nothing to say. Pure. */
 export function troubleOf(device: Device, ended: string | null): string | null {
   if (device.kind === "failed") return device.message;
-  if (device.kind === "off" && ended !== null) return `Your microphone is off: ${ended}.`;
+  if (device.kind === "off" && ended !== null) return t("microphone-ended", { reason: ended });
   return null;
 }
 

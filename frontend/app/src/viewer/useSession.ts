@@ -10,7 +10,7 @@ import type {
   SlotView,
   StreamInfo,
 } from "@oriel/client";
-import { nameOf } from "../room/people";
+import { nameOf } from "../ui/person";
 import type { Arrangement } from "./arrangement";
 import { useClientState, useClientValue, useLatest, useRestart, useViews } from "./hooks";
 import type { Views } from "./views";

@@ -2,6 +2,7 @@
 
 import type { InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
+import type { Scaling } from "./ViewPanel";
 import type { Views } from "./views";
 
 export type Settings = {
@@ -16,6 +17,8 @@ export type Settings = {
   /** Slots besides the main one are shown in a row below it. */
   readonly thumbnails: boolean;
   readonly setThumbnails: (thumbnails: boolean) => void;
+  readonly scaling: Scaling;
+  readonly setScaling: (scaling: Scaling) => void;
   readonly statsShown: boolean;
   readonly setStatsShown: (shown: boolean) => void;
 };
@@ -27,6 +30,7 @@ export function useSettings(views: Views, input: InputController | null, takesTo
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
   const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
   const [thumbnails, setThumbnails] = useState(true);
+  const [scaling, setScaling] = useState<Scaling>("smooth");
   const [statsShown, setStatsShown] = useState(false);
   useEffect(() => {
     views.setMuted(muted);
@@ -45,6 +49,8 @@ export function useSettings(views: Views, input: InputController | null, takesTo
     setTouchMode,
     thumbnails,
     setThumbnails,
+    scaling,
+    setScaling,
     statsShown,
     setStatsShown,
   };

@@ -89,6 +89,23 @@ export function useMayList(api: Api, hasToken: boolean): boolean {
   return may;
 }
 
+/** An enlarged picture is moved along with the mouse: at an edge of the window is the edge of the picture. */
+export function usePanning(element: HTMLElement | null, input: InputController | null): void {
+  useEffect(() => {
+    if (element === null || input === null) return undefined;
+    const moved = ({ pointerType, clientX, clientY }: PointerEvent): void => {
+      // Fingers push it; what is not enlarged has no hidden parts.
+      if (pointerType !== "mouse" || input.zoom <= 1) return;
+      const { left, top, width, height } = element.getBoundingClientRect();
+      if (width > 0 && height > 0) input.lookAt((clientX - left) / width, (clientY - top) / height);
+    };
+    window.addEventListener("pointermove", moved, { capture: true });
+    return () => {
+      window.removeEventListener("pointermove", moved, { capture: true });
+    };
+  }, [element, input]);
+}
+
 /** A window that is being resized is asked about once it has come to rest. */
 const REST_MS = 300;
 

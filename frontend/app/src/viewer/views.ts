@@ -10,6 +10,7 @@ import type { InputController, OrielClient, StreamInfo } from "@oriel/client";
 import { type Arrangement, type ArrangementEvent, arrange, PRESUMED } from "./arrangement";
 import { labelOf } from "./label";
 import { Screen } from "./screen";
+import { t } from "../i18n/words";
 
 /** How long a notice stays. */
 const NOTICE_MS = 5_000;
@@ -159,7 +160,9 @@ export class Views {
     const idle = document.activeElement === null || document.activeElement === document.body;
     this.#inputVideo = video;
     this.#input =
-      screen === null || video === null ? null : this.#client.attachInput(video, { slot: screen.slot });
+      screen === null || video === null
+        ? null
+        : this.#client.attachInput(video, { slot: screen.slot, keyboardLabel: t("keyboard-of-session") });
     if (idle && this.#client.inputOpen) this.#input?.focus();
   }
 

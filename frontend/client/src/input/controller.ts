@@ -23,6 +23,8 @@ export type InputOptions = {
   readonly slot: number;
   readonly keyboardMode?: KeyboardMode;
   readonly touchMode?: TouchMode;
+  /** Names the field that takes the keyboard, for screen readers, and how it is left: Ctrl+Alt+Shift+T. */
+  readonly keyboardLabel?: string;
 };
 
 export type InputEvents = {
@@ -104,7 +106,7 @@ export class InputController implements EventSource<InputEvents> {
     this.#pointer = new PointerInput(shared, signal);
     this.#pointer.touchMode = options.touchMode ?? "mouse";
     this.#gamepads = new GamepadInput(shared, signal);
-    this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal);
+    this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal, options.keyboardLabel);
     this.#listenToClient(signal);
     this.#listenToPage(signal);
     const shape = client.cursorShape(options.slot);
@@ -165,6 +167,23 @@ export class InputController implements EventSource<InputEvents> {
     return this.#magnifier.scale;
   }
 
+  /** Enlarges the picture around its middle; less than 1 shows it smaller than it fits. */
+  set zoom(scale: number) {
+    this.#magnifier.setScale(scale);
+    this.#layout();
+  }
+
+  /** The {@link zoom} at which a pixel of the picture is one of the screen. */
+  get nativeZoom(): number {
+    return this.#magnifier.nativeScale(window.devicePixelRatio);
+  }
+
+  /** Moves an enlarged picture so that a place of it is in the middle, as far as that leaves no empty edges; from 0 to 1. */
+  lookAt(x: number, y: number): void {
+    this.#magnifier.lookAt(x, y);
+    this.#layout();
+  }
+
   /** Shows the whole picture again. */
   resetZoom(): void {
     this.#magnifier.reset();
@@ -196,6 +215,16 @@ export class InputController implements EventSource<InputEvents> {
   /** Presses and releases a key, by its place, with the modifiers that are down. */
   tapKey(code: string): void {
     this.#keyboard.tapKey(code);
+  }
+
+  /** Presses keys together, by their places, in this order, and releases them the other way round: Ctrl+Alt+Del. */
+  tapTogether(codes: readonly string[]): void {
+    this.#keyboard.tapTogether(codes);
+  }
+
+  /** Types a text, for programs that know no clipboard. A line break is Enter. */
+  type(text: string): void {
+    this.#keyboard.type(text);
   }
 
   /** Gives the keyboard to the session. */

@@ -49,10 +49,10 @@ export class KeyboardInput {
   /** Keys from a paste key on, while the picture that it pastes is on its way to the session; null: none is. */
   #deferred: (() => void)[] | null = null;
 
-  constructor(surface: HTMLElement, context: KeyboardContext, mode: KeyboardMode, signal: AbortSignal) {
+  constructor(surface: HTMLElement, context: KeyboardContext, mode: KeyboardMode, signal: AbortSignal, label = LABEL) {
     this.#context = context;
     this.mode = mode;
-    this.#area = makeTextArea();
+    this.#area = makeTextArea(label);
     surface.append(this.#area);
     this.#listen(signal);
     signal.addEventListener("abort", () => {
@@ -394,6 +394,24 @@ export class KeyboardInput {
     for (const piece of typedPieces(typed)) client.sendKeys({ type: "text", slot, text: piece });
   }
 
+  /** Types a text, whatever modifiers are down by taps. */
+  type(text: string): void {
+    if (!this.#context.active()) return;
+    const { client, slot } = this.#context;
+    const lines = text.replaceAll("\r\n", "\n").split("\n");
+    for (const [at, line] of lines.entries()) {
+      if (at > 0) this.#tap("Enter");
+      for (const piece of typedPieces(line)) client.sendKeys({ type: "text", slot, text: piece });
+    }
+  }
+
+  tapTogether(codes: readonly string[]): void {
+    if (!this.#context.active()) return;
+    const { client, slot } = this.#context;
+    for (const code of codes) client.sendKeys({ type: "key", slot, code, down: true });
+    for (const code of [...codes].reverse()) client.sendKeys({ type: "key", slot, code, down: false });
+  }
+
   #tap(code: string): void {
     const { client, slot } = this.#context;
     client.sendKeys({ type: "key", slot, code, down: true });
@@ -442,11 +460,14 @@ function isModifier(code: string): boolean {
   return /^(Shift|Control|Alt|Meta|OS)/.test(code);
 }
 
-function makeTextArea(): HTMLTextAreaElement {
+/** Names the text area unless the page does. */
+const LABEL = "Keyboard of the session. Ctrl+Alt+Shift+T leads to the toolbar.";
+
+function makeTextArea(label: string): HTMLTextAreaElement {
   const area = document.createElement("textarea");
   area.value = FILLER;
   area.dataset.testid = "keyboard";
-  area.setAttribute("aria-label", "Keyboard of the session. Ctrl+Alt+Shift+T leads to the toolbar.");
+  area.setAttribute("aria-label", label);
   for (const name of ["autocomplete", "autocorrect", "autocapitalize"]) area.setAttribute(name, "off");
   area.spellcheck = false;
   // On a phone the focus alone would cover half of the picture with a keyboard.

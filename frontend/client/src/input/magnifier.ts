@@ -1,7 +1,7 @@
 /** Enlarges the picture of one slot for this viewer alone: nothing of it goes to the session. Owns what is seen of it. */
 
 import type { Size } from "./geometry";
-import { placementOf, WHOLE, type Zoom, zoomed } from "./zoom";
+import { bounded, nativeScale, placementOf, WHOLE, type Zoom, zoomed } from "./zoom";
 
 /** For what else the page draws over the picture. */
 const PROPERTY = "--picture-transform";
@@ -34,6 +34,22 @@ export class Magnifier {
     this.#zoom = next;
     if (changed) this.layout();
     return changed;
+  }
+
+  /** Shows the picture so much larger than it fits, or smaller; its middle stays. */
+  setScale(scale: number): void {
+    this.#zoom = { ...this.#zoom, scale: bounded(scale) };
+    this.layout();
+  }
+
+  /** The scale at which a pixel of the picture is one of the screen. */
+  nativeScale(devicePixelRatio: number): number {
+    return nativeScale(this.#box(), this.#picture(), devicePixelRatio);
+  }
+
+  lookAt(x: number, y: number): void {
+    this.#zoom = { ...this.#zoom, x, y };
+    this.layout();
   }
 
   /** Shows the whole picture again. */

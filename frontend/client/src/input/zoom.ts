@@ -15,6 +15,7 @@ export type Placement = { readonly scale: number; readonly left: number; readonl
 
 export const WHOLE: Zoom = { scale: 1, x: 0.5, y: 0.5 };
 
+const LEAST = 0.1;
 const MOST = 8;
 /** Less is meant to be the whole picture. */
 const SNAP = 1.03;
@@ -67,6 +68,17 @@ export function zoomed(
     x: (box.width / 2 - after.left - rect.left * scale) / (rect.width * scale),
     y: (box.height / 2 - after.top - rect.top * scale) / (rect.height * scale),
   };
+}
+
+/** A scale that a picture can be shown with. */
+export function bounded(scale: number): number {
+  return Math.min(Math.max(scale, LEAST), MOST);
+}
+
+/** The scale at which a pixel of the picture is one of the screen; 1 while its size is not known. */
+export function nativeScale(box: Size, picture: Size, devicePixelRatio: number): number {
+  const { width } = fitted(box, picture);
+  return picture.width <= 0 || width <= 0 ? 1 : bounded(picture.width / width / devicePixelRatio);
 }
 
 type Point = { readonly x: number; readonly y: number };

@@ -1,0 +1,26 @@
+/** Words of the grid of cameras and of the page with one stream. */
+export const streams = {
+  "the-cameras": "the cameras",
+  "cameras-looking": "Looking for cameras…",
+  "no-streams": "“{name}” has no streams yet.",
+  "streams-left": {
+    one: "{count} more can be shown by name: ?streams=a,b,c",
+    other: "{count} more can be shown by name: ?streams=a,b,c",
+  },
+  "which-stream": "Which stream? Add ?src=NAME to the address.",
+  "stream-connecting": "Connecting…",
+  "stream-waiting": "Waiting for the first picture…",
+  "stream-nothing": "Nothing is shown here",
+  "stream-offline": "The source is offline",
+  "stream-cannot": "It cannot be shown",
+  "stream-missing": "There is no stream of this name",
+  "stream-undecodable": "This browser cannot decode it",
+  "stream-lost": "Connection lost, trying again…",
+  "stream-failed": "The source failed",
+  "stream-sound-on": "Sound on",
+  "stream-sound-off": "Sound off",
+  "stream-click-sound": "Click for sound",
+  "stream-click-mute": "Click to mute",
+  "stream-back": "Back to the grid",
+  "stream-enlarge": "{label} – click to enlarge, drag to rearrange",
+} as const;
