@@ -53,6 +53,8 @@ fn export(dir: &Path) {
         hosts::HostAppList,
         cluster::NodeList,
         audit::AuditList,
+        files::FileList,
+        files::FileUpload,
         control::ControlChange,
         restart::LogTail,
         slots::BindSlot,

@@ -240,10 +240,13 @@ fn preflighted(response: ServiceResponse) -> ServiceResponse {
 fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match, last-event-id"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-range, content-type, if-match, if-none-match, last-event-id, range",
+        ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "accept-patch, accept-post, allow, etag, link, location, x-request-id",
+            "accept-patch, accept-post, accept-ranges, allow, content-disposition, content-range, etag, link, location, x-request-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {

@@ -7,6 +7,7 @@ pub mod describe;
 pub mod edge;
 pub mod elsewhere;
 pub mod events;
+pub mod files;
 pub mod health;
 pub mod hosts;
 pub mod mp4;
@@ -30,6 +31,9 @@ use common::person::PeerRight;
 
 use crate::http::problem::ApiError;
 use crate::signaling::{media_ws, multistream, offered, peer_ws, whep, whip};
+
+/// A file in the home of a session: its path may have several segments.
+const FILE: &str = "/api/streamers/{id}/files/{path:.*}";
 
 /// A route with the right that it needs.
 pub struct Entry {
@@ -82,6 +86,9 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::get_clipboard)),
         entry("PUT", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::put_clipboard)),
         entry("POST", "/api/streamers/{id}/resize", Controller, || web::route().to(session::resize)),
+        entry("GET", FILE, Controller, || web::route().to(files::read)),
+        entry("PUT", FILE, Controller, || web::route().to(files::write)),
+        entry("DELETE", FILE, Controller, || web::route().to(files::remove)),
         entry("GET", "/api/streamers/{id}/windows", Controller, || web::route().to(slots::windows)),
         // A name or a window; a source of another kind: admins only.
         entry("POST", "/api/streamers/{id}/slots", Controller, || web::route().to(slots::bind_free)),

@@ -20,6 +20,7 @@ use super::describe;
         (name = "streamers", description = "Sessions and their life"),
         (name = "rooms", description = "Streamers in which people meet"),
         (name = "session", description = "What programs do with a running session"),
+        (name = "files", description = "The home of a session"),
         (name = "slots", description = "What is shown, and what can be"),
         (name = "peers", description = "Who watches"),
         (name = "hosts", description = "Moonlight hosts"),
@@ -36,6 +37,7 @@ use super::describe;
         super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::mp4::read, super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
+        super::files::read, super::files::write, super::files::remove,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
         super::slots::sources, super::slots::add_source, super::slots::remove_source,
         super::streams::list,
@@ -84,7 +86,8 @@ impl Modify for RequiredRights {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme(BEARER, SecurityScheme::Http(scheme.build()));
         for entry in super::table() {
-            let Some(item) = openapi.paths.paths.get_mut(entry.path) else { continue };
+            // A pattern of several segments is a parameter as any other.
+            let Some(item) = openapi.paths.paths.get_mut(&entry.path.replace(":.*}", "}")) else { continue };
             let operation = match entry.method {
                 "GET" => &mut item.get,
                 "PUT" => &mut item.put,

@@ -1,6 +1,9 @@
-import { useEffect, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { ClipboardPanel } from "./ClipboardPanel";
 import { ControlBar } from "./ControlBar";
+import { Downloads } from "./files/Downloads";
+import { FilesPanel } from "./files/FilesPanel";
+import { useFiles } from "./files/useFiles";
 import { HostNotice } from "./HostNotice";
 import { KeyRow } from "./KeyRow";
 import { labelOf } from "./label";
@@ -50,6 +53,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     document.title = `${client.streamerId} – Oriel`;
   }, [client]);
 
+  const showFiles = useCallback(() => {
+    setPanel("files");
+  }, []);
+  const files = useFiles(client, role, live, page, showFiles);
   const microphone = useMicrophone(client);
   const soundOffered = session.hasSound && settings.muted && live;
   const toPicture = (): void => {
@@ -70,6 +77,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     soundOffered,
     panel,
     setPanel,
+    hasFiles: files.available,
     offered,
     takeOffered,
     locked,
@@ -113,6 +121,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {microphone.trouble}
         </p>
       )}
+      {files.hovered && <p className="drop-target">Drop to copy into the session</p>}
+      {files.available && <Downloads client={client} transfers={files.transfers} onAccept={showFiles} />}
       <HostNotice client={client} />
       {live && <ControlBar client={client} />}
       {settings.statsShown && <StatsPanel model={model} />}
@@ -149,6 +159,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           />
         )}
         {panel === "share" && <SharePanel client={client} />}
+        {panel === "files" && <FilesPanel client={client} files={files} />}
       </Toolbar>
     </div>
   );
