@@ -33,6 +33,7 @@ fn export(dir: &Path) {
         input::MotionMessage,
         input::GeneralRequest,
         input::GeneralMessage,
+        api::ApiInfo,
         api::CreateStreamer,
         lifetime::StreamerPatch,
         event::StreamerEvent,

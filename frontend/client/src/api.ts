@@ -374,6 +374,13 @@ export class Api {
     }
   }
 
+  /** Forgets what has come of a large file that `putFile` did not complete. */
+  async discardUpload(id: string, path: string, content: Blob, options: CallOptions = {}): Promise<void> {
+    if (content.size <= PART) return;
+    const headers = { "content-range": `bytes */${content.size}` };
+    await this.#json("DELETE", filePath(id, path), undefined, options, headers);
+  }
+
   /** Makes a directory in the session's home; it may be there already. */
   async makeDirectory(id: string, path: string, options: CallOptions = {}): Promise<FileEntry> {
     return (await this.#json("PUT", `${filePath(id, path)}/`, undefined, options)) as FileEntry;

@@ -111,6 +111,13 @@ fn files_go_in_and_out_whole_and_in_parts() {
     assert_eq!(refused(&part("bytes 4-9/10", b"4")), (400, "invalid_field".into()));
     assert_eq!(part("bytes */10", b"").expect(202).json::<FileUpload>().received, 4);
     assert!(!names(&list(&server, "")).contains(&".oriel-uploads") && !home.join("folder/parts").exists());
+    let forget = |total: &str| {
+        server.send_with("DELETE", &format!("{FILES}/folder/parts"), &[("content-range", total)], b"")
+    };
+    assert_eq!(refused(&forget("bytes */11")), (404, "file_not_found".into()));
+    forget("bytes */10").expect(204);
+    assert_eq!(refused(&part("bytes 4-9/10", b"456789")), (409, "wrong_offset".into()));
+    part("bytes 0-3/10", b"0123").expect(202);
     part("bytes 4-9/10", b"456789").expect(201);
     assert_eq!(fs::read(home.join("folder/parts")).unwrap(), b"0123456789");
     assert!(!home.join(".oriel-uploads").exists());

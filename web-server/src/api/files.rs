@@ -198,7 +198,14 @@ pub async fn write(
         let begun = {
             let (home, path) = (home.clone(), path.clone());
             let now = SystemTime::now();
-            blocking(move || Upload::begin(home, path, range, now)).await?
+            blocking(move || {
+                // Before it is sent in vain; that it is so at the end, too, is seen to then.
+                if !replace && home.describe(&path).is_ok() {
+                    return Err(Error::Exists);
+                }
+                Upload::begin(home, path, range, now)
+            })
+            .await?
         };
         let received = receive(payload, begun, range, length, &room).await;
         match received? {
@@ -272,7 +279,8 @@ async fn receive(
 
 /// Delete a file or a directory.
 ///
-/// Of a link, the link itself. A directory must be empty, unless all in it shall go.
+/// Of a link, the link itself. A directory must be empty, unless all in it shall go. With `Content-Range: bytes */TOTAL`, an upload in parts that is
+/// not complete is forgotten, and nothing else.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -282,6 +290,7 @@ async fn receive(
         ("id" = String, Path, description = "Name of the streamer"),
         ("path" = String, Path, description = "Below the home, percent-encoded"),
         ("recursive" = Option<bool>, Query, description = "Of a directory: all that is in it, too"),
+        ("Content-Range" = Option<String>, Header, description = "`bytes */TOTAL`: the unfinished upload of a file of this length"),
     ),
     responses(
         (status = 204, description = "Gone"),
@@ -306,7 +315,16 @@ pub async fn remove(
             return Err(ApiError::field("recursive", format!("must be true or false, not {other:?}")));
         }
     };
+    let range = header_of(&request, header::CONTENT_RANGE)?.map(Range::parse).transpose()?;
     let home = home(&id.0, &registry).await?;
+    match range {
+        Some(Range::Ask { total }) => {
+            blocking(move || Upload::discard(&home, &path, total)).await?;
+            return Ok(HttpResponse::NoContent().finish());
+        }
+        Some(Range::Part { .. }) => return Err(Error::BadRange("must be \"bytes */TOTAL\" here").into()),
+        None => {}
+    }
     let by = caller.right?.name();
     let detail = path.encoded();
     blocking(move || home.remove(&path, removal)).await?;

@@ -7,14 +7,17 @@ pub mod describe;
 pub mod edge;
 pub mod elsewhere;
 pub mod events;
+pub mod examples;
 pub mod files;
 pub mod health;
 pub mod hosts;
+pub mod info;
 pub mod mp4;
 pub mod nodes;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
+pub mod reference;
 pub mod rooms;
 pub mod session;
 pub mod slots;
@@ -145,6 +148,8 @@ pub fn table() -> Vec<Entry> {
         // Of the streamer of the configured streams, as the next.
         entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
         websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),
+        entry("GET", "/api", Nothing, || web::route().to(info::info)),
+        entry("GET", "/api/docs", Nothing, || web::route().to(reference::docs)),
         entry("GET", "/api/openapi.json", Nothing, || web::route().to(openapi::openapi)),
         entry("GET", "/healthz", Nothing, || web::route().to(health::healthz)),
         entry("GET", "/readyz", Nothing, || web::route().to(health::readyz)),

@@ -3,17 +3,18 @@
 use actix_web::HttpResponse;
 use common::access::Need;
 use common::api::{Problem, SnapshotFormat};
+use serde_json::Value;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::describe;
+use super::{describe, examples};
 
 /// The description of the whole API.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Oriel", description = "Create, watch and steer interactive sessions",
+    info(title = "Oriel", description = "Create, watch and steer interactive sessions. Every path is also there below `/api/v1/`",
          license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     servers((url = "/", description = "The server that serves this description")),
     tags(
@@ -50,7 +51,7 @@ use super::describe;
         crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::patch, crate::signaling::whep::delete,
         crate::signaling::whip::create, crate::signaling::whip::patch, crate::signaling::whip::delete,
-        super::health::healthz, super::health::readyz, super::health::metrics,
+        super::info::info, super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem, SnapshotFormat)),
     modifiers(&Problems, &RequiredRights, &Tagged),
@@ -148,11 +149,17 @@ fn add_problem(operation: &mut Operation) {
     operation.responses.responses.insert("default".into(), response.into());
 }
 
-/// The document, as it is served and committed.
-pub fn document() -> String {
+/// The document.
+pub fn value() -> Value {
     let mut document = serde_json::to_value(ApiDoc::openapi()).expect(MADE_OF_TEXT);
     describe::for_generators(&mut document);
-    serde_json::to_string_pretty(&document).expect(MADE_OF_TEXT) + "\n"
+    examples::add(&mut document);
+    document
+}
+
+/// The document, as it is served and committed.
+pub fn document() -> String {
+    serde_json::to_string_pretty(&value()).expect(MADE_OF_TEXT) + "\n"
 }
 
 /// Why the document can be written.

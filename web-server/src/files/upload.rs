@@ -135,6 +135,18 @@ impl Upload {
         Ok(upload)
     }
 
+    /// Forgets one in parts. Blocks.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn discard(home: &Home, target: &FilePath, total: u64) -> Result<(), Error> {
+        let _acting = home.act()?;
+        let directory = home.open_at(Path::new(UPLOADS), ENTERED, Mode::empty())?;
+        rustix::fs::unlinkat(&directory, part_name(target, total), AtFlags::empty())?;
+        remove_if_empty(home);
+        Ok(())
+    }
+
     /// Finds the end of what is there.
     fn go_on(&mut self, range: Range) -> Result<(), Error> {
         let locked = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
@@ -149,20 +161,18 @@ impl Upload {
             return Err(Error::UploadBusy);
         }
         self.received = u64::try_from(found.st_size).unwrap_or_default();
+        // An empty one was made just now.
+        self.stays = self.received > 0;
         match range {
             Range::Part { first: 0, .. } => {
                 rustix::fs::ftruncate(&self.file, 0)?;
                 self.received = 0;
+                self.stays = true;
             }
             Range::Part { first, .. } if first != self.received => {
                 return Err(Error::WrongOffset { received: self.received });
             }
-            Range::Part { .. } => {}
-            Range::Ask { .. } if self.received == 0 => {
-                // It was made by asking.
-                self.stays = false;
-            }
-            Range::Ask { .. } => {}
+            Range::Part { .. } | Range::Ask { .. } => {}
         }
         rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Start(self.received))?;
         Ok(())
@@ -224,10 +234,15 @@ impl Drop for Upload {
         if !self.stays {
             let _ = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty());
         }
-        // Where it is empty now.
-        if let Ok(home) = self.home.open_at(Path::new("."), ENTERED, Mode::empty()) {
-            let _ = rustix::fs::unlinkat(home, UPLOADS, AtFlags::REMOVEDIR);
-        }
+        remove_if_empty(&self.home);
+    }
+}
+
+/// Removes the directory of uploads with the last one.
+fn remove_if_empty(home: &Home) {
+    if let Ok(home) = home.open_at(Path::new("."), ENTERED, Mode::empty()) {
+        // It may not be empty, or be gone.
+        let _ = rustix::fs::unlinkat(home, UPLOADS, AtFlags::REMOVEDIR);
     }
 }
 

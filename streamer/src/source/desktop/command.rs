@@ -136,6 +136,9 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
 }
 
 /// The requested home. If the web-server has not created one, it lasts as long as the session's directory.
+///
+/// # Errors
+/// It is not there, or cannot be made.
 pub fn home(around: &Surroundings<'_>) -> Result<PathBuf, String> {
     let made = match around.home {
         Home::Session => around.homes.session.clone(),

@@ -157,7 +157,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         home: &spec.home,
         homes: &homes,
     };
-    let downloads = command.and_then(|_| watch_downloads(&around, events.clone()));
+    let downloads = command.and_then(|_| watch_downloads(&around, events));
     let start_command = |command| RunningCommand::start(command, &spec.env, &around, end.callback());
     let running = command.map(start_command).transpose()?;
     Ok(Desktop {

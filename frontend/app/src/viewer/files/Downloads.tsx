@@ -1,7 +1,7 @@
 import type { FileEntry, OrielClient } from "@oriel/client";
 import { useEffect, useState } from "react";
+import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
-import { bytes } from "./FilesPanel";
 import type { Transfers } from "./transfers";
 
 /** Most offers at once; a newer one takes the place of the oldest. */

@@ -1,6 +1,7 @@
 import type { FileEntry, FileList, OrielClient } from "@oriel/client";
 import { type FormEvent, useRef, useState, useSyncExternalStore } from "react";
 import { ConfirmDialog } from "../../ui/ConfirmDialog";
+import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
 import { messageOf } from "../../ui/problem";
 import { usePoll } from "../../ui/usePoll";
@@ -291,18 +292,6 @@ function wordOf({ state, done, total }: Transfer): string {
     case "failed":
       return "failed";
   }
-}
-
-/** A number of bytes, for people. */
-export function bytes(count: number): string {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
-  let value = count;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? ""}`;
 }
 
 /** A name of a path, to be read: what is not UTF-8 stays as it is encoded. */

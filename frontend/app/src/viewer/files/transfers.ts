@@ -108,10 +108,20 @@ export class Transfers {
       const target = join(directory, path);
       this.#uploaded.add(target);
       if (file === null) await this.#makeDirectories(directory, path);
-      else await this.#api.putFile(this.#streamer, target, file, { signal, replace, onProgress: progress });
+      else await this.#put(target, file, replace, progress, signal);
     }, () => {
       this.#upload(directory, path, file, true);
     });
+  }
+
+  async #put(target: string, file: File, replace: boolean, onProgress: Progress, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#api.putFile(this.#streamer, target, file, { signal, replace, onProgress });
+    } catch (error) {
+      // What was cancelled is not gone on with; where this fails, the server forgets it in time.
+      if (signal.aborted) await this.#api.discardUpload(this.#streamer, target, file).catch(() => undefined);
+      throw error;
+    }
   }
 
   async #makeDirectories(directory: string, path: readonly string[]): Promise<void> {

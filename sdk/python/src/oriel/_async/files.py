@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -29,9 +30,9 @@ class AsyncFiles:
         self._transport = client._transport
         self._path = f"api/streamers/{segment(id)}/files/"
 
-    async def list(self, path: str = "") -> list[models.FileEntry]:
+    async def list(self, path: str = "") -> builtins.list[models.FileEntry]:
         """What is in a directory, in the order of names."""
-        entries: list[models.FileEntry] = []
+        entries: builtins.list[models.FileEntry] = []
         query: dict[str, Any] = {"limit": 1000}
         while True:
             page = await self._transport.json(models.FileList, "GET", self._at(path), query=query)
@@ -60,9 +61,7 @@ class AsyncFiles:
 
     async def write(self, path: str, content: bytes) -> models.FileEntry:
         """Makes or replaces a file."""
-        return await self._transport.json(
-            models.FileEntry, "PUT", self._at(path), content=content, content_type=BYTES
-        )
+        return await self._transport.json(models.FileEntry, "PUT", self._at(path), content=content, content_type=BYTES)
 
     async def upload(self, file: Union[str, os.PathLike[str]], path: Optional[str] = None) -> models.FileEntry:
         """Copies a file into the session, by its name if there is no path. A large one goes in parts, and on from where it broke off."""
