@@ -35,7 +35,6 @@ pub struct FileEntry {
     /// What it is.
     pub kind: FileKind,
     /// Length in bytes; 0 for what is no file.
-    #[ts(type = "number")]
     pub size: u64,
     /// When its content changed last.
     pub modified: DateTime<Utc>,
@@ -59,9 +58,7 @@ pub enum FileKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct FileUpload {
     /// How many bytes are here: where the next part begins.
-    #[ts(type = "number")]
     pub received: u64,
     /// Length of the whole file in bytes.
-    #[ts(type = "number")]
     pub total: u64,
 }
