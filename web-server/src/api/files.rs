@@ -32,6 +32,9 @@ const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
 /// An upload may take hours; that nothing of it comes may not.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(60);
+/// What is read of a refused upload, and for how long.
+const MAX_DRAINED: usize = 8 * 1024 * 1024;
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// A file is what a program of a session made: should a browser show it all the same, it shows it as nobody's.
 const POLICY: &str = "sandbox; default-src 'none'";
 
@@ -164,60 +167,109 @@ pub async fn read(
 )]
 pub async fn write(
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     id: Id,
     caller: Caller,
     registry: web::Data<Handle>,
     files: web::Data<Files>,
     site: web::Data<Site>,
 ) -> Result<HttpResponse, ApiError> {
-    files.may_write()?;
-    let path = path_of(&request, &site)?;
-    Query::of(&request, &[])?;
-    let range = header_of(&request, header::CONTENT_RANGE)?.map(Range::parse).transpose()?;
-    let length = header_of(&request, header::CONTENT_LENGTH)?.and_then(|length| length.parse::<u64>().ok());
-    let replace = match header_of(&request, header::IF_NONE_MATCH)? {
-        None => true,
-        Some("*") => false,
-        Some(other) => return Err(ApiError::field("If-None-Match", format!("can be \"*\", not {other:?}"))),
-    };
-    let home = home(&id.0, &registry).await?;
     let by = caller.right?.name();
-    let made = if path.means_directory() {
-        let (home, path) = (home.clone(), path.clone());
-        blocking(move || home.make_directory(&path)).await?
-    } else {
-        let _turn = files.upload_turn(&id.0)?;
-        let room = match range {
-            None => files.reserve(&id.0, &home, length, length).await?,
-            Some(Range::Ask { total }) => files.reserve(&id.0, &home, Some(0), Some(total)).await?,
-            Some(Range::Part { first, total, .. }) => {
-                files.reserve(&id.0, &home, Some(total - first), Some(total)).await?
-            }
-        };
-        let begun = {
-            let (home, path) = (home.clone(), path.clone());
-            let now = SystemTime::now();
-            blocking(move || {
-                // Before it is sent in vain; that it is so at the end, too, is seen to then.
-                if !replace && home.describe(&path).is_ok() {
-                    return Err(Error::Exists);
-                }
-                Upload::begin(home, path, range, now)
-            })
-            .await?
-        };
-        let received = receive(payload, begun, range, length, &room).await;
-        match received? {
-            Received::All(upload) => upload.finish(replace).await?,
-            Received::Some(upload) => return Ok(HttpResponse::Accepted().json(upload)),
-        }
+    let put = Put { request: &request, id: &id.0, registry: &registry, files: &files, site: &site };
+    let written = put.write(&mut payload).await;
+    if written.is_err() {
+        // Else the connection would be closed with bytes in it that nobody has read, and the client might not see the refusal.
+        drain(&mut payload).await;
+    }
+    let (path, home, made) = match written? {
+        Written::Part(upload) => return Ok(HttpResponse::Accepted().json(upload)),
+        Written::Whole { path, home, made } => (path, home, made),
     };
     registry.audit(&id.0, AuditAction::FileWritten, &by, Some(path.encoded()));
     let mut response = if made { HttpResponse::Created() } else { HttpResponse::Ok() };
     let location = site.path(&format!("/api/streamers/{}/files/{}", id.0, path.encoded()));
     let entry: FileEntry = blocking(move || home.describe(&path)).await?;
     Ok(response.insert_header((header::LOCATION, location)).json(entry))
+}
+
+/// What a `PUT` has done.
+enum Written {
+    /// The file or directory is there.
+    Whole { path: FilePath, home: Arc<Home>, made: bool },
+    /// More parts are to follow.
+    Part(FileUpload),
+}
+
+/// A `PUT` and what serves it.
+struct Put<'a> {
+    request: &'a HttpRequest,
+    id: &'a StreamerId,
+    registry: &'a Handle,
+    files: &'a Files,
+    site: &'a Site,
+}
+
+impl Put<'_> {
+    async fn write(self, payload: &mut web::Payload) -> Result<Written, ApiError> {
+        let Self { request, id, registry, files, site } = self;
+        files.may_write()?;
+        let path = path_of(request, site)?;
+        Query::of(request, &[])?;
+        let range = header_of(request, header::CONTENT_RANGE)?.map(Range::parse).transpose()?;
+        let length =
+            header_of(request, header::CONTENT_LENGTH)?.and_then(|length| length.parse::<u64>().ok());
+        let replace = match header_of(request, header::IF_NONE_MATCH)? {
+            None => true,
+            Some("*") => false,
+            Some(other) => {
+                return Err(ApiError::field("If-None-Match", format!("can be \"*\", not {other:?}")));
+            }
+        };
+        let home = home(id, registry).await?;
+        if path.means_directory() {
+            let (of, at) = (home.clone(), path.clone());
+            let made = blocking(move || of.make_directory(&at)).await?;
+            return Ok(Written::Whole { path, home, made });
+        }
+        let _turn = files.upload_turn(id)?;
+        let (wanted, total) = match range {
+            None => (length, length),
+            Some(Range::Ask { total }) => (Some(0), Some(total)),
+            Some(Range::Part { first, total, .. }) => (Some(total - first), Some(total)),
+        };
+        let room = files.reserve(id, &home, wanted, total).await?;
+        let (of, at) = (home.clone(), path.clone());
+        let now = SystemTime::now();
+        let begun = blocking(move || {
+            // Before it is sent in vain; that it is so at the end, too, is seen to then.
+            if !replace && of.describe(&at).is_ok() {
+                return Err(Error::Exists);
+            }
+            Upload::begin(of, at, range, now)
+        });
+        match receive(payload, begun.await?, range, length, &room).await? {
+            Received::All(upload) => {
+                let made = upload.finish(replace).await?;
+                Ok(Written::Whole { path, home, made })
+            }
+            Received::Some(upload) => Ok(Written::Part(upload)),
+        }
+    }
+}
+
+/// Reads what else a client has sent, as far as that is soon and not much.
+async fn drain(payload: &mut web::Payload) {
+    let mut left = MAX_DRAINED;
+    let drained = async {
+        while let Some(Ok(chunk)) = payload.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Who is slower sees the connection break.
+    let _ = timeout(DRAIN_DEADLINE, drained).await;
 }
 
 /// What has come.
@@ -228,7 +280,7 @@ enum Received {
 
 /// Takes the body. What has come of a part stays, also when the rest does not come.
 async fn receive(
-    mut payload: web::Payload,
+    payload: &mut web::Payload,
     mut upload: Upload,
     range: Option<Range>,
     length: Option<u64>,

@@ -1,5 +1,5 @@
 import type { FileEntry, FileList, OrielClient } from "@oriel/client";
-import { type FormEvent, useRef, useState, useSyncExternalStore } from "react";
+import { type SubmitEvent, useRef, useState, useSyncExternalStore } from "react";
 import { ConfirmDialog } from "../../ui/ConfirmDialog";
 import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
@@ -203,7 +203,7 @@ type NewFolderProps = { readonly onMake: (name: string) => Promise<void>; readon
 function NewFolder({ onMake, onClose }: NewFolderProps) {
   const [name, setName] = useState("");
   const [problem, setProblem] = useState<string | null>(null);
-  const make = (event: FormEvent): void => {
+  const make = (event: SubmitEvent): void => {
     event.preventDefault();
     onMake(name).catch((error: unknown) => {
       setProblem(messageOf(error));
