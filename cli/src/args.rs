@@ -24,6 +24,7 @@ pub const TOPICS: &[(&str, &[&str])] = &[
         &["shot", "windows", "type", "key", "click", "move", "drag", "scroll", "clip", "paste", "resize"],
     ),
     ("What is shown", &["slots", "sources"]),
+    ("Files", &["files"]),
     ("People", &["peers", "token", "invite", "rooms"]),
     ("Moonlight", &["hosts"]),
     ("Server", &["serve", "config"]),
@@ -275,6 +276,9 @@ pub enum Command {
     /// Named sources of a session
     #[command(subcommand)]
     Sources(Sources),
+    /// Files in the home of a session
+    #[command(subcommand)]
+    Files(Files),
     /// Who is connected to a session
     #[command(subcommand)]
     Peers(Peers),
@@ -568,6 +572,63 @@ pub enum Sources {
         /// Its name
         #[arg(value_parser = id)]
         name: StreamerId,
+    },
+}
+
+/// `oriel files`. Paths are below the home.
+#[derive(Debug, Subcommand)]
+pub enum Files {
+    /// List a directory
+    Ls {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// The directory below the home; the home itself if absent
+        #[arg(default_value = "")]
+        path: String,
+    },
+    /// Copy a file from the session
+    Get {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// The file below the home
+        path: String,
+        /// Into this file, `-` is standard output [default: of the same name, here]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// A directory, as an archive
+        #[arg(long)]
+        zip: bool,
+    },
+    /// Copy a file into the session, also a large one over a bad network
+    Put {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// The file here
+        file: PathBuf,
+        /// Its path below the home; with a slash at its end, a directory for it [default: its name]
+        path: Option<String>,
+    },
+    /// Make a directory
+    Mkdir {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// The directory below the home
+        path: String,
+    },
+    /// Remove a file or an empty directory
+    Rm {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// What is removed, below the home
+        path: String,
+        /// All that is in the directory, too
+        #[arg(short, long)]
+        recursive: bool,
     },
 }
 

@@ -1,7 +1,7 @@
 //! Requests to a server. The one place that knows HTTP.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -170,8 +170,23 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub fn send(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer, Failure> {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(header::HeaderName, String)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Answer, Failure> {
         let url = self.target.base.join(path);
         let request = self.request(method, &url);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         let mut response = match body {
             Some((kind, bytes)) => self.run(request.header(header::CONTENT_TYPE, kind).body(bytes))?,
             None => self.run(request.body(()))?,
@@ -179,6 +194,32 @@ impl Client {
         let status = response.status();
         let body = self.body(&mut response)?;
         if status.is_success() { Ok(Answer { url, body }) } else { Err(refused(url, status.as_u16(), &body)) }
+    }
+
+    /// `GET` of a file of whatever length, which is written to `into`. It may take as long as something of it comes.
+    ///
+    /// # Errors
+    /// See [`Failure`]; it is no file, or cannot be written.
+    pub fn download(&self, path: &str, into: &mut dyn Write) -> Result<(), Failure> {
+        let url = self.target.base.join(path);
+        let request = self.request("GET", &url).body(()).map_err(|_| self.no_header())?;
+        let request = self.agent.configure_request(request).timeout_per_read(Some(self.timeout)).build();
+        let mut response: Response<Body> = self.agent.run(request).map_err(|error| self.failed(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refused(url, status.as_u16(), &self.body(&mut response)?));
+        }
+        if !response.headers().contains_key(header::CONTENT_DISPOSITION) {
+            return Err(Failure::Usage("this is a directory: copy it with --zip".into()));
+        }
+        let expected = response.body().content_length();
+        let written = std::io::copy(&mut response.into_body().into_reader(), into)?;
+        match expected {
+            Some(expected) if expected != written => {
+                Err(Failure::Unreadable { url, reason: format!("{written} of {expected} bytes came") })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Events, as they happen, until `each` returns false or the server ends the stream: then `Ok(false)` or `Ok(true)`.

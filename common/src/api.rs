@@ -22,6 +22,22 @@ use crate::slots::Pixel;
 use crate::spec::{RoomSpec, SourceSpec, StreamerSpec};
 use crate::stats::StreamerStats;
 
+/// `GET /api`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct ApiInfo {
+    /// Version of the server.
+    pub version: String,
+    /// Versions of the API that it serves, each below `/api/{version}/`. Paths without one are of the first.
+    pub api_versions: Vec<String>,
+    /// What it can do, and is configured to: `files`, `rooms`, `whep`, `whip`, `multistream`, `moonlight`, `websocket-media`, `cluster`,
+    /// `tls`.
+    pub features: Vec<String>,
+    /// Path of the documentation.
+    pub docs: String,
+    /// Path of its description for programs.
+    pub openapi: String,
+}
+
 /// `POST /api/streamers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -447,7 +463,7 @@ pub enum SnapshotFormat {
 /// `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Problem {
-    /// `about:blank`, or a URI that identifies the kind.
+    /// Identifies the kind: a URL of the documentation that this server serves, relative to the server; or `about:blank`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status' phrase.

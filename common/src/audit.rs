@@ -61,4 +61,10 @@ pub enum AuditAction {
     TokenIssued,
     /// A token was revoked.
     TokenRevoked,
+    /// A file or directory of its home was sent to somebody.
+    FileRead,
+    /// A file or directory of its home was made or replaced.
+    FileWritten,
+    /// A file or directory of its home was deleted.
+    FileDeleted,
 }

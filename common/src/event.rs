@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::api::{Peer, PeerKind, PeerState};
 use crate::control::{Control, ControlMode};
 use crate::exit::StreamerExit;
+use crate::files::FileEntry;
 use crate::id::{PeerId, StreamerId};
 use crate::person::Rights;
 use crate::secret_url::hide_addresses;
@@ -129,6 +130,11 @@ pub enum Happening {
     },
     /// The clipboard has a new text; `GET …/clipboard` returns it.
     ClipboardChanged,
+    /// A file was finished in `Downloads` of the session's home; `GET …/files/{path}` returns it.
+    Downloaded {
+        /// The file.
+        file: FileEntry,
+    },
 }
 
 /// A peer without its counters.
@@ -192,6 +198,7 @@ impl Happening {
             Happening::WindowTitled { .. } => "window-titled",
             Happening::WindowClosed { .. } => "window-closed",
             Happening::ClipboardChanged => "clipboard-changed",
+            Happening::Downloaded { .. } => "downloaded",
         }
     }
 
@@ -209,7 +216,8 @@ impl Happening {
             Happening::WindowOpened { .. }
             | Happening::WindowTitled { .. }
             | Happening::WindowClosed { .. }
-            | Happening::ClipboardChanged => Role::Controller,
+            | Happening::ClipboardChanged
+            | Happening::Downloaded { .. } => Role::Controller,
         }
     }
 

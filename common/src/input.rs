@@ -14,6 +14,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::clipboard::{ClipboardType, MAX_TEXT};
+use crate::files::FileEntry;
 use crate::id::{PeerId, SlotIndex};
 use crate::latency::LatencyReport;
 
@@ -567,6 +568,11 @@ pub enum GeneralMessage {
         html: Option<String>,
         /// All that it offers. A picture is fetched by `GET …/clipboard?type=image/png`.
         types: Vec<ClipboardType>,
+    },
+    /// A file was finished in `Downloads` of the session's home, which `GET …/files/{path}` returns. Controllers only.
+    Download {
+        /// The file.
+        file: FileEntry,
     },
     /// A gamepad of this client is to rumble until the next such message.
     Rumble {

@@ -20,6 +20,7 @@ pub mod control;
 pub mod event;
 pub mod exit;
 pub mod field;
+pub mod files;
 pub mod hosts;
 pub mod ice_tcp;
 pub mod id;

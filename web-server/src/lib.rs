@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod connections;
+pub mod files;
 pub mod hosts;
 pub mod http;
 pub mod ice;

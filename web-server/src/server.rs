@@ -22,6 +22,7 @@ use crate::auth::key::Key;
 use crate::cluster::{Cluster, member, nats};
 use crate::config::{Config, LogFormat, Sessions};
 use crate::connections::Connections;
+use crate::files::Files;
 use crate::hosts::Hosts;
 use crate::http::site::Site;
 use crate::ice;
@@ -216,6 +217,7 @@ struct State {
     health: web::Data<health::Config>,
     listeners: web::Data<events::Listeners>,
     media: web::Data<media_ws::Config>,
+    files: web::Data<Files>,
     cluster: Option<web::Data<Cluster>>,
 }
 
@@ -252,6 +254,7 @@ impl State {
             health: web::Data::new(health),
             listeners: web::Data::new(events::Listeners::default()),
             media: web::Data::new(media_ws::Config { enabled: config.websocket_media }),
+            files: web::Data::new(Files::new(config.files)),
             cluster: cluster.map(web::Data::new),
         }
     }
@@ -268,7 +271,8 @@ impl State {
             .app_data(self.ice.clone())
             .app_data(self.health.clone())
             .app_data(self.listeners.clone())
-            .app_data(self.media.clone());
+            .app_data(self.media.clone())
+            .app_data(self.files.clone());
         if let Some(cluster) = &self.cluster {
             app.app_data(cluster.clone());
         }

@@ -133,12 +133,58 @@ impl SessionUser {
         Ok(nix::unistd::fchownat(file, c"", Some(self.uid), Some(self.gid), flags)?)
     }
 
+    /// Has this thread open and make files as this user, with its groups, until what is returned is dropped: files belong to it, and what
+    /// it may not read is not read. Only for code that does not move to another thread.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn act(&self) -> io::Result<Acting> {
+        let mut acting = Acting { groups: rustix::process::getgroups()?, gid: None, uid: None };
+        let groups: Vec<_> = self.groups.iter().map(|gid| rustix::process::Gid::from_raw(*gid)).collect();
+        rustix::thread::set_thread_groups(&groups)?;
+        acting.gid = Some(nix::unistd::setfsgid(self.gid));
+        acting.uid = Some(nix::unistd::setfsuid(self.uid));
+        // These calls report no error: what the id is now tells whether they were allowed (`setfsuid(2)`).
+        match nix::unistd::setfsgid(self.gid) == self.gid && nix::unistd::setfsuid(self.uid) == self.uid {
+            true => Ok(acting),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
     /// Gives it a file or directory of ours.
     ///
     /// # Errors
     /// The system refuses.
     pub fn give(&self, file: impl AsFd) -> io::Result<()> {
         Ok(nix::unistd::fchown(file, Some(self.uid), Some(self.gid))?)
+    }
+}
+
+/// As whom this thread opened files before [`SessionUser::act`]; dropping it returns to that.
+#[must_use]
+#[derive(Debug)]
+pub struct Acting {
+    groups: Vec<rustix::process::Gid>,
+    gid: Option<Gid>,
+    uid: Option<Uid>,
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        let mut restored = true;
+        if let Some(uid) = self.uid {
+            nix::unistd::setfsuid(uid);
+            restored &= nix::unistd::setfsuid(uid) == uid;
+        }
+        if let Some(gid) = self.gid {
+            nix::unistd::setfsgid(gid);
+            restored &= nix::unistd::setfsgid(gid) == gid;
+        }
+        restored &= rustix::thread::set_thread_groups(&self.groups).is_ok();
+        // The thread goes on to serve others, as somebody whom they do not expect. A process may always return to its own ids.
+        if !restored {
+            std::process::abort();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod files;
 mod hosts;
 mod local;
 mod people;
@@ -77,6 +78,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Resize { to, size } => steer::resize(client, &to, size),
         Command::Slots(what) => shown::slots(client, out, what),
         Command::Sources(what) => shown::sources(client, out, what),
+        Command::Files(what) => files::files(client, out, what),
         Command::Peers(what) => people::peers(client, out, what),
         Command::Token(what) => people::token(client, out, what),
         Command::Invite { token, no_qr } => people::invite(client, out, token, no_qr),

@@ -341,6 +341,7 @@ fn detail(what: &Happening) -> String {
         Happening::WindowOpened { window_id, title, app } => format!("{window_id} {app}: {title}"),
         Happening::WindowTitled { window_id, title } => format!("{window_id} {title}"),
         Happening::WindowClosed { window_id } => window_id.to_string(),
+        Happening::Downloaded { file } => file.path.clone(),
         Happening::Created | Happening::Deleted | Happening::ClipboardChanged => String::new(),
     }
 }

@@ -5,7 +5,7 @@ import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { sessionOf, splitToken } from "../src/token";
-import { bitrate, duration, milliseconds, rate } from "../src/ui/format";
+import { bitrate, bytes, duration, milliseconds, rate } from "../src/ui/format";
 import {
   arrange,
   type Arrangement,
@@ -13,6 +13,7 @@ import {
   neighbour,
   PRESUMED,
 } from "../src/viewer/arrangement";
+import { join } from "../src/viewer/files/transfers";
 import { labelOf, labelOfWindow } from "../src/viewer/label";
 import { roomAround } from "../src/viewer/room";
 import { canRetry } from "../src/viewer/EndedOverlay";
@@ -259,6 +260,13 @@ describe("the form", () => {
   });
 });
 
+describe("a path in the session's home", () => {
+  it("is encoded as the server does it", () => {
+    expect(join("", ["a b", "grüße (1)!.txt"])).toBe("a%20b/gr%C3%BC%C3%9Fe%20%281%29%21.txt");
+    expect(join("a%20b", ["c"])).toBe("a%20b/c");
+  });
+});
+
 describe("figures", () => {
   it("are short", () => {
     expect([duration(3_900), duration(720_000), duration(7_500_000), duration(273_600_000)]).toEqual([
@@ -267,6 +275,7 @@ describe("figures", () => {
       "2 hr 5 min",
       "3 days 4 hr",
     ]);
+    expect([bytes(0), bytes(999), bytes(1500), bytes(123_456_789)]).toEqual(["0 bytes", "999 bytes", "1.5 kB", "123 MB"]);
     expect([bitrate(830_400), bitrate(2_412_000)]).toEqual(["830 kbit/s", "2.4 Mbit/s"]);
     expect([milliseconds(null), milliseconds(12.34)]).toEqual(["–", "12.3 ms"]);
   });

@@ -12,6 +12,9 @@ import type {
   CreateRoom,
   CreateStreamer,
   CreateToken,
+  FileEntry,
+  FileList,
+  FileUpload,
   Host,
   HostApp,
   HostAppList,
@@ -126,6 +129,26 @@ export type SnapshotOptions = {
   readonly format?: "png" | "jpeg";
   readonly width?: number;
 };
+
+export type ListFilesOptions = CallOptions & {
+  /** `next` of the page before. */
+  readonly after?: string;
+  /** Most entries, 1 to 1000. Default: 200. */
+  readonly limit?: number;
+};
+
+export type UploadOptions = CallOptions & {
+  /** Replace a file of this name. Default: true. */
+  readonly replace?: boolean;
+  /** Told how many bytes have arrived, after each part. */
+  readonly onProgress?: (received: number, total: number) => void;
+};
+
+/** What is sent in one request of an upload, bytes: what has to be sent again when a connection breaks. */
+const PART = 4 * 1024 * 1024;
+/** How often in a row a part is tried, and the pause before it is tried again, milliseconds. */
+const ATTEMPTS = 6;
+const PAUSE_MS = 1000;
 
 export class Api {
   readonly #base: URL;
@@ -294,6 +317,81 @@ export class Api {
     await this.#fetch("PUT", `${streamerPath(id)}/clipboard`, content, options);
   }
 
+  /** Some of what is in a directory of the session's home, in the order of names. `path` is percent-encoded, as in its entries. */
+  async files(id: string, path = "", options: ListFilesOptions = {}): Promise<FileList> {
+    const query = new URLSearchParams();
+    if (options.after !== undefined) query.set("after", options.after);
+    if (options.limit !== undefined) query.set("limit", String(options.limit));
+    return (await this.#json("GET", `${filePath(id, path)}?${query}`, undefined, options)) as FileList;
+  }
+
+  /** A file of the session's home, or with `archive` a directory of it; its body is still to be read. */
+  async file(id: string, path: string, options: CallOptions & { readonly archive?: "zip" } = {}): Promise<Response> {
+    const query = options.archive === undefined ? "" : `?archive=${options.archive}`;
+    return this.#fetch("GET", `${filePath(id, path)}${query}`, undefined, options);
+  }
+
+  /**
+   * Makes or replaces a file in the session's home. A large one goes in parts; where a connection breaks, or an earlier call with the
+   * same content did, it goes on from there.
+   */
+  async putFile(id: string, path: string, content: Blob, options: UploadOptions = {}): Promise<FileEntry> {
+    const { replace = true, onProgress = () => undefined } = options;
+    const total = content.size;
+    const conditions: Record<string, string> = replace ? {} : { "if-none-match": "*" };
+    const send = async (part: Blob, range?: string): Promise<FileEntry | FileUpload> => {
+      const headers = range === undefined ? conditions : { ...conditions, "content-range": `bytes ${range}/${total}` };
+      const answer = await this.#json("PUT", filePath(id, path), part, options, headers);
+      return answer as FileEntry | FileUpload;
+    };
+    if (total <= PART) {
+      const entry = (await send(content)) as FileEntry;
+      onProgress(total, total);
+      return entry;
+    }
+    // Not known, after an interruption as well.
+    let offset: number | null = null;
+    for (let failures = 0; ; ) {
+      try {
+        const end: number = Math.min((offset ?? 0) + PART, total);
+        const sent: FileEntry | FileUpload = await (offset === null
+          ? send(new Blob(), "*")
+          : send(content.slice(offset, end), `${offset}-${end - 1}`));
+        if (!("received" in sent)) {
+          onProgress(total, total);
+          return sent;
+        }
+        failures = 0;
+        offset = Math.min(sent.received, total);
+        onProgress(offset, total);
+      } catch (error) {
+        failures += 1;
+        const lost = !(error instanceof ProblemError) || error.problem.code === "incomplete_body";
+        if (!lost || failures >= ATTEMPTS || options.signal?.aborted === true) throw error;
+        offset = null;
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      }
+    }
+  }
+
+  /** Forgets what has come of a large file that `putFile` did not complete. */
+  async discardUpload(id: string, path: string, content: Blob, options: CallOptions = {}): Promise<void> {
+    if (content.size <= PART) return;
+    const headers = { "content-range": `bytes */${content.size}` };
+    await this.#json("DELETE", filePath(id, path), undefined, options, headers);
+  }
+
+  /** Makes a directory in the session's home; it may be there already. */
+  async makeDirectory(id: string, path: string, options: CallOptions = {}): Promise<FileEntry> {
+    return (await this.#json("PUT", `${filePath(id, path)}/`, undefined, options)) as FileEntry;
+  }
+
+  /** Removes a file, or with `recursive` a directory with all that is in it. */
+  async removeFile(id: string, path: string, options: CallOptions & { readonly recursive?: boolean } = {}): Promise<void> {
+    const query = options.recursive === true ? "?recursive=true" : "";
+    await this.#json("DELETE", `${filePath(id, path)}${query}`, undefined, options);
+  }
+
   async rooms(options: CallOptions = {}): Promise<readonly Room[]> {
     const list = (await this.#json("GET", "api/rooms", undefined, options)) as RoomList;
     return list.rooms;
@@ -357,20 +455,32 @@ export class Api {
     await this.#json("POST", `${hostPath(id)}/cancel`, undefined, options);
   }
 
-  async #json(method: string, path: string, body: unknown, options: CallOptions): Promise<unknown> {
-    const response = await this.#fetch(method, path, body, options);
+  async #json(
+    method: string,
+    path: string,
+    body: unknown,
+    options: CallOptions,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<unknown> {
+    const response = await this.#fetch(method, path, body, options, more);
     return response.status === 204 ? undefined : response.json();
   }
 
-  async #fetch(method: string, path: string, body: unknown, options: CallOptions): Promise<Response> {
+  async #fetch(
+    method: string,
+    path: string,
+    body: unknown,
+    options: CallOptions,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     const { signal = null, keepalive = false } = options;
-    const headers = new Headers();
+    const headers = new Headers(more);
     const init: RequestInit = { method, signal, keepalive, cache: "no-store", headers };
     const token = readToken(this.#token);
     if (token !== null) headers.set("authorization", `Bearer ${token}`);
     if (body instanceof Blob) {
       init.body = body;
-      headers.set("content-type", body.type);
+      headers.set("content-type", body.type === "" ? "application/octet-stream" : body.type);
     } else if (body !== undefined) {
       init.body = JSON.stringify(body);
       headers.set("content-type", "application/json");
@@ -383,6 +493,11 @@ export class Api {
 
 function streamerPath(id: string): string {
   return `api/streamers/${encodeURIComponent(id)}`;
+}
+
+/** @param path percent-encoded, without slashes around it */
+function filePath(id: string, path: string): string {
+  return `${streamerPath(id)}/files/${path}`;
 }
 
 function roomPath(id: string): string {

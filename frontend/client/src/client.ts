@@ -650,6 +650,9 @@ export class OrielClient implements InputClient {
           types: message.types,
         });
         break;
+      case "download":
+        this.#events.emit("download", message.file);
+        break;
       case "rumble":
         this.#events.emit("rumble", message);
         break;

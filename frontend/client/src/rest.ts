@@ -19,6 +19,7 @@ export {
   type CreateRequest,
   type InputEvent,
   type InputOptions as ApiInputOptions,
+  type ListFilesOptions,
   type RoomRequest,
   type SizeRequest,
   type SlotRequest,
@@ -26,6 +27,7 @@ export {
   type SourceRequest,
   type TokenRequest,
   type TokenSource,
+  type UploadOptions,
 } from "./api";
 export { ProblemError } from "./errors";
 export type * from "./generated";

@@ -4,6 +4,7 @@ import type {
   ChatMessage,
   Control,
   CursorShape,
+  FileEntry,
   GeneralMessage,
   KeysMessage,
   MotionMessage,
@@ -79,6 +80,8 @@ export type ClientEvents = {
   path: NetworkPath;
   /** Something was copied in the session, perhaps the same as before. */
   clipboard: ClipboardCopy;
+  /** A file was finished in `Downloads` of the session's home: `api.file()` gives it. */
+  download: FileEntry;
   /** What this client publishes is a source now, or has another slot. */
   published: Publication;
   /** Something is not published any more; with the reason, if this client has not asked for it. */

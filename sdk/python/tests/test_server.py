@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from typing import TYPE_CHECKING, Callable, TypedDict
 
 import pytest
@@ -210,6 +211,25 @@ def test_control_and_sources_are_shown(terminal: oriel.Session) -> None:
     terminal.remove_source("picture")
     # Readers of MP4 were peers.
     until(lambda: terminal.peers() == [])
+
+
+def test_files_go_in_and_out(terminal: oriel.Session, tmp_path: Path) -> None:
+    files = terminal.files
+    files.make_directory("in")
+    assert files.write("in/grüße.txt", b"hello").size == 5
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(17 << 20))
+    assert files.upload(large, "in/large").size == 17 << 20
+    files.download("in/large", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == large.read_bytes()
+    assert [entry.name for entry in files.list("in")] == ["grüße.txt", "large"]
+    files.download("in", tmp_path / "in.zip", archive=True)
+    assert zipfile.ZipFile(tmp_path / "in.zip").read("grüße.txt") == b"hello"
+    files.remove("in", recursive=True)
+    with pytest.raises(oriel.NotFound):
+        files.read("in/large")
+    with pytest.raises(ValueError, match="elsewhere"):
+        files.read("../secret")
 
 
 def test_events_go_on_from_their_position(client: oriel.Client) -> None:

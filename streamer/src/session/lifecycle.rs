@@ -256,6 +256,7 @@ impl Session {
                     self.effects.send(StreamerIpcMessage::Happened { what: Json(what) });
                 }
             }
+            Event::Downloaded(file) => self.downloaded(file),
             Event::Rumble(pad, motors) => self.effects.push(Effect::Rumble(name, pad, motors)),
             Event::Offline(reason) => self.source_offline(&name, reason),
             Event::Ended(end) => return self.source_ended(now, &name, end),

@@ -3,6 +3,7 @@
 use common::api::PeerState;
 use common::clipboard::Content;
 use common::event::Happening;
+use common::files::FileEntry;
 use common::id::{PeerId, SlotIndex};
 use common::input::{Actor, GeneralMessage, MAX_CHANNEL_MESSAGE};
 use common::ipc::{Json, StreamerIpcMessage};
@@ -119,6 +120,13 @@ impl Session {
             text = general(&message(None));
         }
         self.command_all(|| Command::Say { to, text: text.clone() });
+    }
+
+    /// A file was downloaded in the session: controllers are offered it.
+    pub(super) fn downloaded(&mut self, file: FileEntry) {
+        let text = general(&GeneralMessage::Download { file: file.clone() });
+        self.effects.send(StreamerIpcMessage::Happened { what: Json(Happening::Downloaded { file }) });
+        self.command_all(|| Command::Say { to: Audience::Controllers, text: text.clone() });
     }
 
     /// The input thread says something.

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::clipboard::{ClipboardType, Content, InvalidContent, Wanted};
 use common::event::Happening;
 use common::exit::ExitReason;
+use common::files::FileEntry;
 use common::id::PeerId;
 use common::input::{Actor, CursorShape};
 use common::ipc::Code;
@@ -117,6 +118,8 @@ pub enum Event {
     },
     /// Windows of the desktop were opened, closed, or renamed.
     Windows(Vec<Happening>),
+    /// A file was finished in `Downloads` of the session's home.
+    Downloaded(FileEntry),
     /// Title or focus of the window have changed.
     Window(WindowInfo),
     /// A gamepad is to rumble, by its number among those of all peers.

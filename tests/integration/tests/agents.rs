@@ -221,10 +221,25 @@ fn what_makes_no_sense_is_refused_whole_and_names_its_field() {
     assert_eq!(watched.seen("button", &["button"]), Vec::<Value>::new());
 }
 
+/// Its version, its page, and where a problem's type leads; all of it also with the version in the path.
+fn it_has_a_page_and_a_version(server: &Server) {
+    let info: common::api::ApiInfo = server.get("/api").expect(200).json();
+    assert!(info.features.iter().any(|feature| feature == "files"), "{info:?}");
+    let versioned = format!("/api/{}", info.api_versions[0]);
+    assert_eq!(server.get(&versioned).expect(200).json::<common::api::ApiInfo>(), info);
+    let page = server.get(&info.docs).expect(200);
+    assert_eq!(page.content_type, "text/html; charset=utf-8");
+    let problem = server.get(&format!("{versioned}/streamers/none?x=1")).expect(404).problem();
+    let (path, anchor) = problem.kind.split_once('#').expect("a place on a page");
+    assert_eq!((path, problem.code.as_str()), (info.docs.as_str(), "streamer_not_found"));
+    assert!(String::from_utf8(page.body).unwrap().contains(&format!("id=\"{anchor}\"")), "{anchor}");
+}
+
 #[test]
 fn the_api_describes_itself() {
     let server = Server::start();
     let api: Value = server.get("/api/openapi.json").expect(200).json();
+    it_has_a_page_and_a_version(&server);
     assert!(api["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", api["openapi"]);
     for (path, method) in [
         ("/api/streamers", "post"),

@@ -162,6 +162,27 @@ fn every_node_serves_every_streamer() {
         .unwrap();
     assert_eq!(mp4.stdout.get(4..8), Some(&b"ftyp"[..]));
 
+    // Files are where the session is.
+    let desk = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sleep", "1000"] });
+    let desk = json!({ "id": "desk", "source": desk, "placement": { "node": "b" } });
+    a.post("/api/streamers?wait=running", &desk).expect(201);
+    let file = "/api/streamers/desk/files/far%20away";
+    let put = a.send("PUT", file, "application/octet-stream", b"from afar").expect(201);
+    assert_eq!(put.location.as_deref(), Some(file));
+    assert_eq!(std::fs::read(b.state_dir().join("homes/session/desk/far away")).unwrap(), b"from afar");
+    assert_eq!(
+        a.send_with(
+            "GET",
+            file,
+            &[("range", "bytes=5-"), ("authorization", &format!("Bearer {SECRET}"))],
+            &[]
+        )
+        .expect(206)
+        .body,
+        b"afar"
+    );
+    a.delete("/api/streamers/desk").expect(204);
+
     a.delete("/api/streamers/far").expect(204);
     b.get("/api/streamers/far").expect(404);
     // At once, at any node.

@@ -366,6 +366,19 @@ fn each_session_is_another_user_for_as_long_as_it_is_there() {
     for part in ["streamer monitor", "streamer session", "Xvfb", "pulseaudio", "dbus-daemon", "sleep"] {
         assert_eq!(owners(&server, part), both, "{part}");
     }
+    // Files are written, and read, as the session's user: a link to one of ours opens nothing.
+    let home = server.state_dir().join("homes/session/demo");
+    let files = "/api/streamers/demo/files";
+    server.send("PUT", &format!("{files}/folder/"), "", &[]).expect(201);
+    server.send("PUT", &format!("{files}/folder/file"), "application/octet-stream", b"x").expect(201);
+    for of_home in ["folder", "folder/file"] {
+        assert_eq!(fs::metadata(home.join(of_home)).unwrap().uid(), demo, "{of_home}");
+    }
+    fs::hard_link(server.state_dir().join("token.key"), home.join("folder/key")).unwrap();
+    let problem = server.get(&format!("{files}/folder/key")).expect(403).problem();
+    assert_eq!(problem.code, "file_forbidden");
+    server.delete(&format!("{files}/folder?recursive=true")).expect(204);
+    assert!(server.state_dir().join("token.key").exists());
     let full =
         server.post("/api/streamers", &json!({ "id": "third", "source": desktop.clone() })).expect(429);
     assert_eq!(full.problem().code, "no_user_left");

@@ -278,6 +278,16 @@ fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybod
     server.put("/api/streamers/demo/clipboard", &json!({ "text": secret })).expect(204);
     let changed = controls.until("clipboard-changed", any);
     assert!(!changed.to_string().contains("secret"), "{changed}");
+    // As a browser does it: only what is finished is told, by its last name.
+    let downloads = server.state_dir().join("homes/session/demo/Downloads");
+    std::fs::create_dir(&downloads).unwrap();
+    std::fs::write(downloads.join("a b.pdf.crdownload"), "half").unwrap();
+    std::fs::rename(downloads.join("a b.pdf.crdownload"), downloads.join("a b.pdf")).unwrap();
+    let downloaded = controls.until("downloaded", any);
+    assert_eq!(
+        (&downloaded["file"]["path"], &downloaded["file"]["size"]),
+        (&json!("Downloads/a%20b.pdf"), &json!(4))
+    );
     let xterm = |process: &Process| process.command_line.contains("xterm");
     let xterm = server.session_processes().into_iter().find(xterm).unwrap();
     kill_process(Pid::from_raw(xterm.pid).unwrap(), Signal::TERM).unwrap();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
 use common::access::Need;
@@ -20,6 +20,7 @@ use super::{elsewhere, pages};
 use crate::auth::{Auth, Refused, Right};
 use crate::http::guard::{self, Facts};
 use crate::http::problem::{self, ApiError};
+use crate::http::problems;
 use crate::http::site::{self, Caller, Site};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -36,6 +37,9 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// Paths of the API with their version.
+const VERSIONED: &str = "/api/v1";
+
 /// How long browsers remember that there is TLS here: a year, as is usual. Subdomains are not included.
 const HSTS: &str = "max-age=31536000";
 
@@ -44,12 +48,13 @@ const HSTS: &str = "max-age=31536000";
 /// # Errors
 /// None of its own.
 pub async fn edge(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let id = Uuid::new_v4().simple().to_string();
     let site = request.app_data::<web::Data<Site>>().cloned().expect("the server has one");
+    leave_out_version(&mut request, &site);
     let cross = allowed_origin(&request, &site);
     let response = match check(&request, &site) {
         Ok(_) if cross.is_some() && is_preflight(&request) => {
@@ -86,6 +91,23 @@ pub async fn edge(
         tracing::debug!(request_id = id, %method, path, status, ms, "request");
     }
     Ok(response)
+}
+
+/// `/api/v1/…` is served as `/api/…`: there is one version, and paths without any are of it. Before anything looks at the path.
+fn leave_out_version(request: &mut ServiceRequest, site: &Site) {
+    let base = &site.access.base_path;
+    let below =
+        request.uri().path().strip_prefix(base.as_str()).and_then(|path| path.strip_prefix(VERSIONED));
+    let Some(below) = below.filter(|below| below.is_empty() || below.starts_with('/')) else { return };
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{base}/api{below}{query}");
+    let mut parts = request.uri().clone().into_parts();
+    // A part of a path and a query that were valid are so again.
+    parts.path_and_query = path.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
 }
 
 /// The caller is stored in the request, for [`admit`].
@@ -240,10 +262,13 @@ fn preflighted(response: ServiceResponse) -> ServiceResponse {
 fn set_cross_origin_headers(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match, last-event-id"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-range, content-type, if-match, if-none-match, last-event-id, range",
+        ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "accept-patch, accept-post, allow, etag, link, location, x-request-id",
+            "accept-patch, accept-post, accept-ranges, allow, content-disposition, content-range, etag, link, location, x-request-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {
@@ -258,7 +283,7 @@ fn finish(response: ServiceResponse, id: &str, site: &Site) -> ServiceResponse {
     if response.response().extensions().get::<Made>().is_some() {
         return response;
     }
-    let problem = match response.response().error() {
+    let plain = match response.response().error() {
         Some(error) => match error.as_error::<ApiError>() {
             Some(ours) => ours.problem(id),
             None => problem::foreign(status, error.to_string(), id),
@@ -268,6 +293,7 @@ fn finish(response: ServiceResponse, id: &str, site: &Site) -> ServiceResponse {
         }
         None => return response,
     };
+    let problem = problems::with_type(plain, site);
     if status.is_server_error() {
         tracing::warn!(request_id = id, code = problem.code, detail = problem.detail, "request failed");
     }
@@ -366,6 +392,11 @@ mod tests {
             ("/api/streamers/a/whip", 204, "POST, OPTIONS"),
             ("/api/streamers/a/whip/p", 204, "DELETE, PATCH, OPTIONS"),
             ("/api/streamers", 204, "GET, HEAD, POST"),
+            ("/api/v1/streamers", 204, "GET, HEAD, POST"),
+            ("/api/v1/streamers/a/whip?x=1", 204, "POST, OPTIONS"),
+            ("/api/v2/streamers", 404, ""),
+            ("/api/v1streamers", 404, ""),
+            ("/api/v1/v1/streamers", 404, ""),
             ("/api/nothing/here", 404, ""),
         ] {
             let (response, _) = answer(preflight(path), "").await;

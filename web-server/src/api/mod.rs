@@ -7,13 +7,17 @@ pub mod describe;
 pub mod edge;
 pub mod elsewhere;
 pub mod events;
+pub mod examples;
+pub mod files;
 pub mod health;
 pub mod hosts;
+pub mod info;
 pub mod mp4;
 pub mod nodes;
 pub mod openapi;
 pub mod pages;
 pub mod peers;
+pub mod reference;
 pub mod rooms;
 pub mod session;
 pub mod slots;
@@ -30,6 +34,9 @@ use common::person::PeerRight;
 
 use crate::http::problem::ApiError;
 use crate::signaling::{media_ws, multistream, offered, peer_ws, whep, whip};
+
+/// A file in the home of a session: its path may have several segments.
+const FILE: &str = "/api/streamers/{id}/files/{path:.*}";
 
 /// A route with the right that it needs.
 pub struct Entry {
@@ -82,6 +89,9 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::get_clipboard)),
         entry("PUT", "/api/streamers/{id}/clipboard", Controller, || web::route().to(session::put_clipboard)),
         entry("POST", "/api/streamers/{id}/resize", Controller, || web::route().to(session::resize)),
+        entry("GET", FILE, Controller, || web::route().to(files::read)),
+        entry("PUT", FILE, Controller, || web::route().to(files::write)),
+        entry("DELETE", FILE, Controller, || web::route().to(files::remove)),
         entry("GET", "/api/streamers/{id}/windows", Controller, || web::route().to(slots::windows)),
         // A name or a window; a source of another kind: admins only.
         entry("POST", "/api/streamers/{id}/slots", Controller, || web::route().to(slots::bind_free)),
@@ -138,6 +148,8 @@ pub fn table() -> Vec<Entry> {
         // Of the streamer of the configured streams, as the next.
         entry("GET", "/api/streams", Viewer, || web::route().to(streams::list)),
         websocket("/api/ws", Viewer, || web::route().to(multistream::connect)),
+        entry("GET", "/api", Nothing, || web::route().to(info::info)),
+        entry("GET", "/api/docs", Nothing, || web::route().to(reference::docs)),
         entry("GET", "/api/openapi.json", Nothing, || web::route().to(openapi::openapi)),
         entry("GET", "/healthz", Nothing, || web::route().to(health::healthz)),
         entry("GET", "/readyz", Nothing, || web::route().to(health::readyz)),

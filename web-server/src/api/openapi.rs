@@ -3,23 +3,25 @@
 use actix_web::HttpResponse;
 use common::access::Need;
 use common::api::{Problem, SnapshotFormat};
+use serde_json::Value;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::describe;
+use super::{describe, examples};
 
 /// The description of the whole API.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Oriel", description = "Create, watch and steer interactive sessions",
+    info(title = "Oriel", description = "Create, watch and steer interactive sessions. Every path is also there below `/api/v1/`",
          license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     servers((url = "/", description = "The server that serves this description")),
     tags(
         (name = "streamers", description = "Sessions and their life"),
         (name = "rooms", description = "Streamers in which people meet"),
         (name = "session", description = "What programs do with a running session"),
+        (name = "files", description = "The home of a session"),
         (name = "slots", description = "What is shown, and what can be"),
         (name = "peers", description = "Who watches"),
         (name = "hosts", description = "Moonlight hosts"),
@@ -36,6 +38,7 @@ use super::describe;
         super::audit::audit, super::supervision::restart, super::supervision::logs,
         super::mp4::read, super::session::snapshot, super::session::input, super::session::get_clipboard,
         super::session::put_clipboard, super::session::resize,
+        super::files::read, super::files::write, super::files::remove,
         super::slots::bind_free, super::slots::bind_one, super::slots::clear, super::slots::windows,
         super::slots::sources, super::slots::add_source, super::slots::remove_source,
         super::streams::list,
@@ -48,7 +51,7 @@ use super::describe;
         crate::signaling::multistream::connect,
         crate::signaling::whep::create, crate::signaling::whep::patch, crate::signaling::whep::delete,
         crate::signaling::whip::create, crate::signaling::whip::patch, crate::signaling::whip::delete,
-        super::health::healthz, super::health::readyz, super::health::metrics,
+        super::info::info, super::health::healthz, super::health::readyz, super::health::metrics,
     ),
     components(schemas(Problem, SnapshotFormat)),
     modifiers(&Problems, &RequiredRights, &Tagged),
@@ -84,7 +87,8 @@ impl Modify for RequiredRights {
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme(BEARER, SecurityScheme::Http(scheme.build()));
         for entry in super::table() {
-            let Some(item) = openapi.paths.paths.get_mut(entry.path) else { continue };
+            // A pattern of several segments is a parameter as any other.
+            let Some(item) = openapi.paths.paths.get_mut(&entry.path.replace(":.*}", "}")) else { continue };
             let operation = match entry.method {
                 "GET" => &mut item.get,
                 "PUT" => &mut item.put,
@@ -145,11 +149,17 @@ fn add_problem(operation: &mut Operation) {
     operation.responses.responses.insert("default".into(), response.into());
 }
 
-/// The document, as it is served and committed.
-pub fn document() -> String {
+/// The document.
+pub fn value() -> Value {
     let mut document = serde_json::to_value(ApiDoc::openapi()).expect(MADE_OF_TEXT);
     describe::for_generators(&mut document);
-    serde_json::to_string_pretty(&document).expect(MADE_OF_TEXT) + "\n"
+    examples::add(&mut document);
+    document
+}
+
+/// The document, as it is served and committed.
+pub fn document() -> String {
+    serde_json::to_string_pretty(&value()).expect(MADE_OF_TEXT) + "\n"
 }
 
 /// Why the document can be written.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::access::{AuthFile, HttpFile, TlsFile};
-use super::{LogFormat, cluster, keys, parse_ice_server, sessions};
+use super::{LogFormat, cluster, files, keys, parse_ice_server, sessions};
 use crate::limits;
 
 /// Longest configuration file, in bytes.
@@ -84,6 +84,9 @@ pub struct File {
     /// User, limits and lifetimes of sessions.
     #[serde(default, deserialize_with = "section")]
     pub sessions: sessions::File,
+    /// Access to the files of sessions.
+    #[serde(default, deserialize_with = "section")]
+    pub files: files::File,
     /// Other machines that the server is one with.
     #[serde(default, deserialize_with = "section")]
     pub cluster: cluster::File,

@@ -107,6 +107,9 @@ pub const KEYS: &[Key] = &[
     key("sessions.expires_in_s", "session_expires_in_s", |c| json!(c.sessions.lifetime.expires_in_s)),
     key("sessions.idle_timeout_s", "session_idle_timeout_s", |c| json!(c.sessions.lifetime.idle_timeout_s)),
     key("sessions.on_idle", "session_on_idle", |c| json!(c.sessions.lifetime.on_idle.unwrap_or_default())),
+    key("files.access", "files_access", |c| json!(c.files.access)),
+    key("files.max_upload_mb", "files_max_upload_mb", |c| json!(c.files.max_upload_mb)),
+    key("files.quota_mb", "files_quota_mb", |c| json!(c.files.quota_mb)),
     key("cluster.nats", "cluster_nats", |c| of_cluster(c, |cluster| json!(cluster.nats))),
     key("cluster.credentials_file", "cluster_credentials_file", |c| {
         of_cluster(c, |cluster| json!(cluster.credentials.file))

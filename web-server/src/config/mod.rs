@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cluster;
 pub mod file;
+pub mod files;
 pub mod keys;
 mod network;
 mod secrets;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 pub use self::access::{Access, AccessError, Allowed, TlsFiles};
 pub use self::cluster::Cluster;
 pub use self::file::{File, FileError};
+pub use self::files::{FileAccess, Files};
 use self::keys::Origins;
 pub use self::sessions::Sessions;
 use crate::ice;
@@ -175,6 +177,10 @@ pub struct Options {
     #[command(flatten)]
     pub sessions: sessions::Options,
 
+    /// What may be done with the files of sessions.
+    #[command(flatten)]
+    pub files: files::Options,
+
     /// Other machines that it is one with.
     #[command(flatten)]
     pub cluster: cluster::Options,
@@ -259,6 +265,8 @@ pub struct Config {
     pub limits: limits::Config,
     /// As whom sessions run, and what they may take.
     pub sessions: Sessions,
+    /// What may be done with the files of sessions.
+    pub files: Files,
     /// What makes it a node of a cluster.
     pub cluster: Option<Cluster>,
 }
@@ -372,6 +380,7 @@ impl Options {
             access: self.access.over(file.auth, file.http, file.tls),
             limits: self.limits.over(file.limits),
             sessions: self.sessions.over(file.sessions),
+            files: self.files.over(file.files),
             cluster: self.cluster.over(file.cluster),
         }
     }
@@ -476,6 +485,7 @@ impl Config {
         }
         let limits = limits::Config::merge(&options.limits)?;
         let sessions = Sessions::decide(&options.sessions)?;
+        let files = Files::decide(&options.files)?;
         let access = Access::decide(options.access, listen)?;
         let cluster = Cluster::decide(options.cluster)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
@@ -534,6 +544,7 @@ impl Config {
             access,
             limits,
             sessions,
+            files,
             cluster,
         };
         config.check_socket_path()?;

@@ -7,4 +7,5 @@
 pub mod extract;
 pub mod guard;
 pub mod problem;
+pub mod problems;
 pub mod site;

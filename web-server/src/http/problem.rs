@@ -18,6 +18,7 @@ use crate::auth::Refused;
 use crate::auth::revoked::Full;
 use crate::cluster;
 use crate::compat::multi_webrtc::answer;
+use crate::files;
 use crate::hosts;
 use crate::limits::Exceeded;
 use crate::registry::request::Denied;
@@ -138,6 +139,9 @@ pub enum ApiError {
     /// It cannot be done in the cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// It cannot be done with the files of a session.
+    #[error(transparent)]
+    Files(#[from] files::Error),
     /// The server cannot take on work.
     #[error("{0}")]
     NotReady(String),
@@ -207,6 +211,7 @@ impl ApiError {
             ApiError::PreconditionFailed => {
                 (StatusCode::PRECONDITION_FAILED, Code::IceSessionMismatch.as_str(), None)
             }
+            ApiError::Files(error) => classify_files(error),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", None),
             ApiError::Forbidden(forbidden) => {
                 let code = match forbidden {
@@ -285,6 +290,35 @@ fn classify_host(error: &hosts::Error) -> (StatusCode, &'static str, Option<&'st
     (status, code, None)
 }
 
+fn classify_files(error: &files::Error) -> (StatusCode, &'static str, Option<&'static str>) {
+    use files::Error;
+    let (status, code) = match error {
+        Error::NoHome => (StatusCode::NOT_FOUND, "no_home"),
+        Error::Off(_) => (StatusCode::FORBIDDEN, "files_off"),
+        Error::BadPath(_) => return (StatusCode::BAD_REQUEST, "bad_path", Some("path")),
+        Error::NameTooLong { .. } => return (StatusCode::BAD_REQUEST, "name_too_long", Some("path")),
+        Error::NotFound => (StatusCode::NOT_FOUND, "file_not_found"),
+        Error::IsDirectory => (StatusCode::CONFLICT, "is_a_directory"),
+        Error::NotDirectory => (StatusCode::CONFLICT, "not_a_directory"),
+        Error::Link => (StatusCode::CONFLICT, "is_a_link"),
+        Error::Special => (StatusCode::CONFLICT, "not_a_file"),
+        Error::NotEmpty => (StatusCode::CONFLICT, "directory_not_empty"),
+        Error::Exists => (StatusCode::PRECONDITION_FAILED, "file_exists"),
+        Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
+        Error::OverQuota { .. } => (StatusCode::INSUFFICIENT_STORAGE, "over_quota"),
+        Error::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no_space"),
+        Error::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_transfers"),
+        Error::UploadBusy => (StatusCode::CONFLICT, "upload_busy"),
+        Error::WrongOffset { .. } => (StatusCode::CONFLICT, "wrong_offset"),
+        Error::BadRange(_) => return (StatusCode::BAD_REQUEST, "invalid_field", Some("Content-Range")),
+        Error::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body"),
+        Error::TreeTooLarge => (StatusCode::CONFLICT, "directory_too_large"),
+        Error::Forbidden => (StatusCode::FORBIDDEN, "file_forbidden"),
+        Error::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "file_failed"),
+    };
+    (status, code, None)
+}
+
 fn classify_cluster(error: &cluster::Error) -> (StatusCode, &'static str, Option<&'static str>) {
     let (status, code) = match error {
         cluster::Error::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "cluster_unreachable"),
@@ -355,6 +389,7 @@ impl ResponseError for ApiError {
                 .insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"oriel\", error=\"invalid_token\"")),
             ApiError::WebSocket(_) => response.insert_header((header::UPGRADE, "websocket")),
             ApiError::Limit(Exceeded::Requests | Exceeded::Snapshots)
+            | ApiError::Files(files::Error::TooMany(_))
             | ApiError::Ask(AskError::Busy | AskError::Refused(RequestError { code: Code::Busy, .. })) => {
                 response.insert_header((header::RETRY_AFTER, "1"))
             }
@@ -370,6 +405,8 @@ pub fn foreign(status: StatusCode, detail: String, request_id: &str) -> Problem 
         StatusCode::NOT_FOUND => "route_not_found",
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
         StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::PRECONDITION_FAILED => "precondition_failed",
+        StatusCode::RANGE_NOT_SATISFIABLE => "range_not_satisfiable",
         status if status.is_client_error() => "bad_request",
         _ => "internal_error",
     };
@@ -431,6 +468,16 @@ mod tests {
             (AskError::Gone.into(), 502, "streamer_gone"),
             (AskError::Busy.into(), 503, "streamer_busy"),
             (AskError::Timeout(Duration::from_secs(10)).into(), 504, "streamer_timeout"),
+            (files::Error::NoHome.into(), 404, "no_home"),
+            (files::Error::TooLarge { max: 1 }.into(), 413, "file_too_large"),
+            (files::Error::OverQuota { max: 1, used: 1 }.into(), 507, "over_quota"),
+            (files::Error::from(std::io::Error::from_raw_os_error(libc::ELOOP)).into(), 409, "is_a_link"),
+            (
+                files::Error::from(std::io::Error::from_raw_os_error(libc::EACCES)).into(),
+                403,
+                "file_forbidden",
+            ),
+            (files::Error::from(std::io::Error::from_raw_os_error(libc::EDQUOT)).into(), 507, "no_space"),
             (ApiError::Json("x".into()), 400, "malformed_json"),
             (ApiError::NoRoute, 404, "route_not_found"),
             (Refused::NoToken.into(), 401, "unauthorized"),

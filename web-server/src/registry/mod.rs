@@ -33,6 +33,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::config::Streams;
+use crate::files;
 use crate::hosts::Hosts;
 use crate::ice_tcp;
 use crate::limits::Limit;
@@ -126,6 +127,7 @@ enum Call {
     Peer { id: StreamerId, peer: PeerId, answer: Answer<Option<Peer>> },
     Join { id: StreamerId, joining: Joining },
     Perform { id: StreamerId, start: operations::Start },
+    Home { id: StreamerId, answer: Answer<files::Location> },
     Leave { id: StreamerId, peer: PeerId, socket: u64, said_bye: bool },
     Restart { id: StreamerId, by: String, answer: Answer<Streamer> },
     Patch { id: StreamerId, patch: StreamerPatch, by: String, answer: Answer<Streamer> },
@@ -288,6 +290,14 @@ impl Handle {
     pub async fn run_dir(&self, id: &StreamerId) -> Result<RunDir, Denied> {
         self.get(id).await?;
         Ok(RunDir::of(&self.run_root, id))
+    }
+
+    /// Where the home of a streamer's desktop is, and whose. Asking counts as use.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn home(&self, id: &StreamerId) -> Result<files::Location, Denied> {
+        self.call(|answer| Call::Home { id: id.clone(), answer }).await?
     }
 
     /// Adds to the audit trail of a streamer. `by`: who did it, as [`AuditEntry::by`] has it. Never waits.
@@ -646,6 +656,9 @@ impl Registry {
                 }
                 Err(denied) => start(Err(denied)),
             },
+            Call::Home { id, answer } => {
+                let _ = answer.send(self.home(now, &id));
+            }
             Call::Leave { id, peer, socket, said_bye } => {
                 if let Ok(session) = self.session(&id) {
                     session.leave(peer, socket, said_bye);
@@ -674,6 +687,13 @@ impl Registry {
             }
             Call::Shutdown { stop_streamers, done } => self.begin_shutdown(now, stop_streamers, done),
         }
+    }
+
+    fn home(&mut self, now: Moment, id: &StreamerId) -> Result<files::Location, Denied> {
+        let session = self.session(id)?;
+        session.used(now);
+        let spec = session.spec.clone();
+        Ok(files::Location { home: self.config.homes.of(id, &spec), user: self.users.of(id)? })
     }
 
     fn session(&mut self, id: &StreamerId) -> Result<&mut Session, Denied> {

@@ -53,6 +53,20 @@ impl Homes {
         Ok(HomeDirs { session: make(Home::Session, SESSION)?, kept: make(Home::Kept, KEPT)? })
     }
 
+    /// Where the main desktop of a streamer has its home, or the first of its others; `None` for one without a desktop.
+    pub fn of(&self, id: &StreamerId, spec: &StreamerSpec) -> Option<PathBuf> {
+        let mut all = spec.source.iter().chain(spec.sources.values());
+        let home = all.find_map(|source| match source {
+            SourceSpec::Desktop(spec) => Some(&spec.home),
+            _ => None,
+        });
+        Some(match home? {
+            Home::Session => self.state_dir.join(SESSION).join(id.as_str()),
+            Home::Kept => self.state_dir.join(KEPT).join(id.as_str()),
+            Home::Path(path) => path.clone(),
+        })
+    }
+
     /// Who owns the homes that are kept.
     pub fn kept_owners(&self) -> Vec<(StreamerId, u32)> {
         let entries = fs::read_dir(self.state_dir.join(KEPT)).into_iter().flatten().flatten();

@@ -66,3 +66,15 @@ export function dateAndTime(at: Date): string {
 export function timeOfDay(at: Date): string {
   return at.toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" });
 }
+
+/** 830 bytes, 1.5 kB, 120 MB. */
+export function bytes(count: number): string {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let value = count;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? ""}`;
+}

@@ -1,5 +1,6 @@
-import { Suspense, useEffect, useState } from "react";
+import { Suspense, useCallback, useEffect, useState } from "react";
 import { ControlBar } from "./ControlBar";
+import { useFiles } from "./files/useFiles";
 import { HostNotice } from "./HostNotice";
 import { labelOf } from "./label";
 import type { ViewerModel } from "./model";
@@ -20,6 +21,8 @@ import { type Fitted, useFitting, useInputEvents, useMayList, usePanning } from 
 import "./viewer.css";
 
 const ClipboardPanel = onDemand(async () => (await import("./ClipboardPanel")).ClipboardPanel);
+const Downloads = onDemand(async () => (await import("./files/Downloads")).Downloads);
+const FilesPanel = onDemand(async () => (await import("./files/FilesPanel")).FilesPanel);
 const InviteDialog = onDemand(async () => (await import("./InviteDialog")).InviteDialog);
 const KeyRow = onDemand(async () => (await import("./KeyRow")).KeyRow);
 const KeysPanel = onDemand(async () => (await import("./KeysPanel")).KeysPanel);
@@ -55,6 +58,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     document.title = `${client.streamerId} – Oriel`;
   }, [client]);
 
+  const showFiles = useCallback(() => {
+    setPanel("files");
+  }, []);
+  const files = useFiles(client, role, live, page, showFiles);
   const microphone = useMicrophone(client);
   const soundOffered = session.hasSound && settings.muted && live;
   const toPicture = (): void => {
@@ -75,6 +82,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     soundOffered,
     panel,
     setPanel,
+    hasFiles: files.available,
     offered,
     takeOffered,
     locked,
@@ -122,6 +130,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {microphone.trouble}
         </p>
       )}
+      {files.hovered && <p className="drop-target">Drop to copy into the session</p>}
+      {files.available && (
+        <Suspense>
+          <Downloads client={client} transfers={files.transfers} onAccept={showFiles} />
+        </Suspense>
+      )}
       <HostNotice client={client} />
       {live && <ControlBar client={client} />}
       {settings.statsShown && (
@@ -167,6 +181,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
             />
           )}
           {panel === "share" && <SharePanel client={client} />}
+          {panel === "files" && <FilesPanel client={client} files={files} />}
           {panel === "keys" && input !== null && <KeysPanel input={input} />}
           {panel === "view" && input !== null && (
             <ViewPanel input={input} scaling={settings.scaling} setScaling={settings.setScaling} />

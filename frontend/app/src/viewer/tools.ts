@@ -12,7 +12,7 @@ import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
 /** The panel that is open below the toolbar. */
-export type Panel = "none" | "clipboard" | "invite" | "keys" | "share" | "view";
+export type Panel = "none" | "clipboard" | "files" | "invite" | "keys" | "share" | "view";
 
 export type Toolbox = {
   readonly client: OrielClient;
@@ -32,6 +32,8 @@ export type Toolbox = {
   readonly soundOffered: boolean;
   readonly panel: Panel;
   readonly setPanel: (panel: Panel) => void;
+  /** The session has files that this viewer may have. */
+  readonly hasFiles: boolean;
   /** Content copied in the session that waits for a click. */
   readonly offered: ClipboardCopy | null;
   readonly takeOffered: () => Promise<boolean>;
@@ -58,6 +60,7 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
     keys(box),
     clipboard(box),
     view(box),
+    ...(box.hasFiles ? [files(box)] : []),
     fit(box),
     share(box),
     ...(box.mayInvite ? [invite(box)] : []),
@@ -154,6 +157,18 @@ function clipboard({ session: { role }, panel, setPanel, offered, takeOffered }:
       void takeOffered().then((copied) => {
         if (!copied) setPanel(panel === "clipboard" ? "none" : "clipboard");
       });
+    },
+  };
+}
+
+function files({ panel, setPanel }: Toolbox): Tool {
+  return {
+    id: "files",
+    icon: "folder",
+    label: "Files of the session",
+    pressed: panel === "files",
+    use: () => {
+      setPanel(panel === "files" ? "none" : "files");
     },
   };
 }

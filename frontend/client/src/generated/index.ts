@@ -1,5 +1,6 @@
 export * from "./AddHost";
 export * from "./AddSource";
+export * from "./ApiInfo";
 export * from "./AppRef";
 export * from "./AttachMedia";
 export * from "./AudioStats";
@@ -31,6 +32,10 @@ export * from "./DesktopSpec";
 export * from "./ExecSpec";
 export * from "./ExitReason";
 export * from "./FfmpegSpec";
+export * from "./FileEntry";
+export * from "./FileKind";
+export * from "./FileList";
+export * from "./FileUpload";
 export * from "./GeneralMessage";
 export * from "./GeneralRequest";
 export * from "./Home";

@@ -355,6 +355,9 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
   "cursor-position": ({ slot, at }) => typeof slot === "number" && typeof at === "object" && at !== null,
   clipboard: ({ text, html, types }) =>
     typeof text === "string" && ["string", "undefined"].includes(typeof html) && Array.isArray(types),
+  download: ({ file }) =>
+    typeof file === "object" && file !== null && "path" in file && typeof file.path === "string" &&
+    "name" in file && typeof file.name === "string" && "size" in file && typeof file.size === "number",
   rumble: ({ slot, pad, strong, weak }) =>
     [slot, pad, strong, weak].every((value) => typeof value === "number"),
   path: ({ allowsKbps, reduced }) =>

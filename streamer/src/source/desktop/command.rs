@@ -136,7 +136,10 @@ fn ended(status: ExitStatus, tail: &str) -> Ended {
 }
 
 /// The requested home. If the web-server has not created one, it lasts as long as the session's directory.
-fn home(around: &Surroundings<'_>) -> Result<PathBuf, String> {
+///
+/// # Errors
+/// It is not there, or cannot be made.
+pub fn home(around: &Surroundings<'_>) -> Result<PathBuf, String> {
     let made = match around.home {
         Home::Session => around.homes.session.clone(),
         Home::Kept => Some(around.homes.kept.clone().ok_or("no home is kept for this streamer")?),

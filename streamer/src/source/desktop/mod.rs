@@ -18,6 +18,7 @@ pub mod clipboard;
 pub mod command;
 pub mod cursor;
 pub mod display;
+pub mod downloads;
 mod furniture;
 pub mod resize;
 pub mod screen;
@@ -78,6 +79,7 @@ pub struct Desktop {
     frames: Arc<Frames>,
     windows: Arc<XWindows>,
     _watcher: watcher::Watch,
+    _downloads: Option<downloads::Watch>,
     sound: Option<Sound>,
     size: tokio::sync::watch::Receiver<Size>,
     _watch: Watch,
@@ -140,7 +142,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         }
     })?;
     let watcher = watcher::start(&display, events.clone())?;
-    let clipboard = Arc::new(XClipboard::start(&display, events)?);
+    let clipboard = Arc::new(XClipboard::start(&display, events.clone())?);
     // Nothing is started on a display that is not ours.
     let own = (furnish && server.is_some() && spec.command.is_none()).then(furniture::command).flatten();
     let command = spec.command.as_ref().or(own.as_ref());
@@ -155,6 +157,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         home: &spec.home,
         homes: &homes,
     };
+    let downloads = command.and_then(|_| watch_downloads(&around, events));
     let start_command = |command| RunningCommand::start(command, &spec.env, &around, end.callback());
     let running = command.map(start_command).transpose()?;
     Ok(Desktop {
@@ -167,6 +170,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         frames,
         windows,
         _watcher: watcher,
+        _downloads: downloads,
         sound,
         size,
         _watch: watch,
@@ -174,6 +178,14 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         cursor: spec.cursor,
         largest: spec.display.is_none().then_some(largest),
     })
+}
+
+/// Without it downloads are not offered, which is no reason to have no desktop.
+fn watch_downloads(around: &Surroundings<'_>, events: Events) -> Option<downloads::Watch> {
+    let home = command::home(around).ok()?;
+    downloads::start(&home, events)
+        .inspect_err(|error| tracing::warn!(%error, "downloads of the session are not reported"))
+        .ok()
 }
 
 fn spawn(mut capture: Capture<Screen>, end: End) -> Result<Worker<Request>, Error> {

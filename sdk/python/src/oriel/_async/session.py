@@ -18,6 +18,7 @@ from ..models import ButtonOrName, InputCommand, Role, SlotSource, SourceSpec
 from . import media
 from .backend import finished, sleep
 from .events import AsyncEvents
+from .files import AsyncFiles
 from .media import AsyncMp4, AsyncRecording
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class AsyncSession:
         id = str(create["id"] if create is not None else id)
         self.id = id
         self.clipboard: AsyncClipboard = AsyncClipboard(client, id)
+        self.files: AsyncFiles = AsyncFiles(client, id)
         self._client = client
         self._transport = client._transport
         self._path = f"api/streamers/{segment(id)}"

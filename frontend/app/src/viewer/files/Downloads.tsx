@@ -1,0 +1,67 @@
+import type { FileEntry, OrielClient } from "@oriel/client";
+import { useEffect, useState } from "react";
+import { bytes } from "../../ui/format";
+import { Icon } from "../../ui/Icon";
+import type { Transfers } from "./transfers";
+
+/** Most offers at once; a newer one takes the place of the oldest. */
+const MAX_OFFERS = 3;
+
+type DownloadsProps = {
+  readonly client: OrielClient;
+  readonly transfers: Transfers;
+  /** An offer was accepted. */
+  readonly onAccept: () => void;
+};
+
+/** Offers files that were downloaded in the session, to be saved here. */
+export function Downloads({ client, transfers, onAccept }: DownloadsProps) {
+  const [offers, setOffers] = useState<readonly FileEntry[]>([]);
+  useEffect(
+    () =>
+      client.on("download", (file) => {
+        // What came from here need not go back.
+        if (transfers.hasUploaded(file.path)) return;
+        setOffers((before) => [...before.filter(({ path }) => path !== file.path), file].slice(-MAX_OFFERS));
+      }),
+    [client, transfers],
+  );
+  const take = (file: FileEntry): void => {
+    setOffers((before) => before.filter((other) => other !== file));
+  };
+  if (offers.length === 0) return null;
+  return (
+    <ul className="download-offers" role="status" data-testid="downloads">
+      {offers.map((file) => (
+        <li key={file.path}>
+          <span className="files-name" title={file.name}>
+            {file.name} <span className="quiet-text">{bytes(file.size)}</span>
+          </span>
+          <button
+            className="button small primary"
+            type="button"
+            aria-label={`Save ${file.name}`}
+            onClick={() => {
+              take(file);
+              transfers.download(file);
+              onAccept();
+            }}
+          >
+            <Icon name="download" /> Save
+          </button>
+          <button
+            className="icon-button"
+            type="button"
+            aria-label={`Do not save ${file.name}`}
+            title="Do not save"
+            onClick={() => {
+              take(file);
+            }}
+          >
+            <Icon name="close" />
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}

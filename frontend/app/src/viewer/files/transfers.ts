@@ -1,0 +1,234 @@
+/**
+ * Copies between this machine and the session's home: a few at a time, the others wait. Each can be cancelled.
+ *
+ *     waiting ──▶ running ──▶ done
+ *        └──────────┴──▶ cancelled, failed (an upload whose name is taken can be told to replace it)
+ */
+
+import { type Api, type FileEntry, ProblemError } from "@oriel/client";
+import { messageOf } from "../../ui/problem";
+import type { Picked } from "./picked";
+
+/** At once: a browser has six connections to a server, and others need some. */
+const AT_ONCE = 2;
+/** Of what has ended, so many are kept to be read. */
+const KEPT = 20;
+
+export type Transfer = {
+  readonly id: number;
+  readonly direction: "up" | "down";
+  readonly name: string;
+  readonly state: "waiting" | "running" | "done" | "cancelled" | "failed";
+  /** Bytes that have arrived. */
+  readonly done: number;
+  /** Of how many; null: not known. */
+  readonly total: number | null;
+  /** Why it failed. */
+  readonly problem: string | null;
+  /** There is a file of this name, which can be replaced. */
+  readonly taken: boolean;
+};
+
+type Progress = (done: number, total: number | null) => void;
+type Job = { readonly abort: AbortController; readonly run: (progress: Progress, signal: AbortSignal) => Promise<void> };
+
+export class Transfers {
+  readonly #api: Api;
+  readonly #streamer: string;
+  readonly #listeners = new Set<() => void>();
+  readonly #jobs = new Map<number, Job>();
+  /** Where uploads of this page have gone. */
+  readonly #uploaded = new Set<string>();
+  /** What repeats an upload, of those whose name was taken. */
+  readonly #again = new Map<number, () => void>();
+  /** Directories that are there, or are being made. */
+  readonly #directories = new Map<string, Promise<unknown>>();
+  #transfers: readonly Transfer[] = [];
+  #next = 1;
+
+  constructor(api: Api, streamer: string) {
+    this.#api = api;
+    this.#streamer = streamer;
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** The newest last. The same value until something changes. */
+  readonly list = (): readonly Transfer[] => this.#transfers;
+
+  /** @param path percent-encoded, as in an entry */
+  hasUploaded(path: string): boolean {
+    return this.#uploaded.has(path);
+  }
+
+  /** @param directory percent-encoded; empty: the home itself */
+  upload(directory: string, picked: readonly Picked[]): void {
+    for (const { path, file } of picked) this.#upload(directory, path, file, false);
+  }
+
+  download(entry: FileEntry): void {
+    const archive = entry.kind === "directory";
+    const name = archive ? `${entry.name}.zip` : entry.name;
+    this.#add("down", name, archive ? null : entry.size, async (progress, signal) => {
+      const response = await this.#api.file(this.#streamer, entry.path, archive ? { signal, archive: "zip" } : { signal });
+      save(await received(response, archive ? null : entry.size, progress), name);
+    });
+  }
+
+  cancel(id: number): void {
+    this.#jobs.get(id)?.abort.abort();
+    this.#jobs.delete(id);
+    this.#again.delete(id);
+    this.#change(id, { state: "cancelled", problem: null });
+    this.#start();
+  }
+
+  /** Uploads once more, in place of the file that has the name. */
+  replace(id: number): void {
+    const again = this.#again.get(id);
+    if (again === undefined) return;
+    this.#again.delete(id);
+    this.#set(this.#transfers.filter((transfer) => transfer.id !== id));
+    again();
+  }
+
+  /** Forgets what has ended. */
+  clear(): void {
+    this.#set(this.#transfers.filter(({ state }) => state === "waiting" || state === "running"));
+  }
+
+  #upload(directory: string, path: readonly string[], file: File | null, replace: boolean): void {
+    const name = path.join("/");
+    const parents = path.slice(0, -1);
+    this.#add("up", name, file?.size ?? null, async (progress, signal) => {
+      await this.#makeDirectories(directory, parents);
+      const target = join(directory, path);
+      this.#uploaded.add(target);
+      if (file === null) await this.#makeDirectories(directory, path);
+      else await this.#put(target, file, replace, progress, signal);
+    }, () => {
+      this.#upload(directory, path, file, true);
+    });
+  }
+
+  async #put(target: string, file: File, replace: boolean, onProgress: Progress, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#api.putFile(this.#streamer, target, file, { signal, replace, onProgress });
+    } catch (error) {
+      // What was cancelled is not gone on with; where this fails, the server forgets it in time.
+      if (signal.aborted) await this.#api.discardUpload(this.#streamer, target, file).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #makeDirectories(directory: string, path: readonly string[]): Promise<void> {
+    for (let depth = 1; depth <= path.length; depth += 1) {
+      const target = join(directory, path.slice(0, depth));
+      const made = this.#directories.get(target) ?? this.#api.makeDirectory(this.#streamer, target);
+      this.#directories.set(target, made);
+      try {
+        await made;
+      } catch (error) {
+        this.#directories.delete(target);
+        throw error;
+      }
+    }
+  }
+
+  #add(
+    direction: Transfer["direction"],
+    name: string,
+    total: number | null,
+    run: Job["run"],
+    again: (() => void) | null = null,
+  ): void {
+    const id = this.#next;
+    this.#next += 1;
+    this.#jobs.set(id, { abort: new AbortController(), run });
+    if (again !== null) this.#again.set(id, again);
+    const transfer: Transfer = { id, direction, name, state: "waiting", done: 0, total, problem: null, taken: false };
+    const ended = this.#transfers.filter(({ state }) => state !== "waiting" && state !== "running");
+    const forgotten = new Set(ended.slice(0, Math.max(0, ended.length - KEPT)));
+    this.#set([...this.#transfers.filter((old) => !forgotten.has(old)), transfer]);
+    this.#start();
+  }
+
+  #start(): void {
+    const running = this.#transfers.filter(({ state }) => state === "running").length;
+    const next = this.#transfers.find(({ state }) => state === "waiting");
+    if (running >= AT_ONCE || next === undefined) return;
+    void this.#run(next.id);
+    this.#start();
+  }
+
+  async #run(id: number): Promise<void> {
+    const job = this.#jobs.get(id);
+    if (job === undefined) return;
+    this.#change(id, { state: "running" });
+    const { signal } = job.abort;
+    const progress: Progress = (done, total) => {
+      if (!signal.aborted) this.#change(id, { done, total });
+    };
+    try {
+      await job.run(progress, signal);
+      if (!signal.aborted) this.#change(id, { state: "done" });
+    } catch (error) {
+      const taken = error instanceof ProblemError && error.code === "file_exists";
+      const problem = taken ? "There is a file of this name." : messageOf(error);
+      if (!signal.aborted) this.#change(id, { state: "failed", problem, taken });
+    }
+    this.#jobs.delete(id);
+    if (this.#transfers.find((transfer) => transfer.id === id)?.taken !== true) this.#again.delete(id);
+    this.#start();
+  }
+
+  #change(id: number, change: Partial<Transfer>): void {
+    this.#set(this.#transfers.map((transfer) => (transfer.id === id ? { ...transfer, ...change } : transfer)));
+  }
+
+  #set(transfers: readonly Transfer[]): void {
+    this.#transfers = transfers;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** @param directory percent-encoded; `names` are not */
+export function join(directory: string, names: readonly string[]): string {
+  return [...(directory === "" ? [] : [directory]), ...names.map(encoded)].join("/");
+}
+
+/** As the server encodes a name: also what `encodeURIComponent` leaves (RFC 3986 §2.2). */
+function encoded(name: string): string {
+  return encodeURIComponent(name).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** The body of a response, as it comes. */
+async function received(response: Response, total: number | null, progress: Progress): Promise<Blob> {
+  if (response.body === null) return response.blob();
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let done = 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    const part = await reader.read();
+    if (part.done) return new Blob(parts, { type: "application/octet-stream" });
+    parts.push(part.value);
+    done += part.value.length;
+    progress(done, total);
+  }
+}
+
+/** Has the browser save it, where it saves what is downloaded. */
+function save(content: Blob, name: string): void {
+  const url = URL.createObjectURL(content);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  // The browser has begun to read it by then, and keeps what it reads.
+  setTimeout(() => {
+    URL.revokeObjectURL(url);
+  }, 60_000);
+}

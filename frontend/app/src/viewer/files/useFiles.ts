@@ -1,0 +1,96 @@
+/** Files of the session's home, as far as this viewer may have them; and dropping some onto the page. */
+
+import type { OrielClient, Role } from "@oriel/client";
+import { useEffect, useMemo, useState } from "react";
+import { messageOf } from "../../ui/problem";
+import { dropped, holdsFiles } from "./picked";
+import { Transfers } from "./transfers";
+
+export type Files = {
+  readonly transfers: Transfers;
+  /** The session has a home that this viewer may read. */
+  readonly available: boolean;
+  /** The directory that is shown, and that drops go to: percent-encoded, empty for the home itself. */
+  readonly directory: string;
+  readonly setDirectory: (directory: string) => void;
+  /** Files are held over the page. */
+  readonly hovered: boolean;
+  /** Why what was dropped could not be read. */
+  readonly trouble: string | null;
+};
+
+/** @param onDrop told when files were dropped and are being copied */
+export function useFiles(
+  client: OrielClient,
+  role: Role | null,
+  live: boolean,
+  page: HTMLElement | null,
+  onDrop: () => void,
+): Files {
+  const transfers = useMemo(() => new Transfers(client.api, client.streamerId), [client]);
+  const available = useAvailable(client, role === "controller" && live);
+  const [directory, setDirectory] = useState("");
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const [hovered, setHovered] = useState(false);
+
+  useEffect(() => {
+    if (page === null) return undefined;
+    const over = (event: DragEvent): void => {
+      if (!holdsFiles(event.dataTransfer)) return;
+      // Also where they may not be dropped: the browser would leave the session for the file.
+      event.preventDefault();
+      if (event.dataTransfer !== null) event.dataTransfer.dropEffect = available ? "copy" : "none";
+      setHovered(available);
+    };
+    const leave = (event: DragEvent): void => {
+      if (event.relatedTarget === null) setHovered(false);
+    };
+    const drop = (event: DragEvent): void => {
+      setHovered(false);
+      if (!holdsFiles(event.dataTransfer) || event.dataTransfer === null) return;
+      event.preventDefault();
+      if (!available) return;
+      setTrouble(null);
+      dropped(event.dataTransfer).then(
+        (picked) => {
+          transfers.upload(directory, picked);
+          onDrop();
+        },
+        (error: unknown) => {
+          setTrouble(error instanceof Error ? error.message : messageOf(error));
+        },
+      );
+    };
+    page.addEventListener("dragover", over);
+    page.addEventListener("dragleave", leave);
+    page.addEventListener("drop", drop);
+    return () => {
+      page.removeEventListener("dragover", over);
+      page.removeEventListener("dragleave", leave);
+      page.removeEventListener("drop", drop);
+    };
+  }, [page, available, transfers, directory, onDrop]);
+
+  return { transfers, available, directory, setDirectory, hovered: hovered && available, trouble };
+}
+
+function useAvailable(client: OrielClient, ask: boolean): boolean {
+  const [available, setAvailable] = useState(false);
+  useEffect(() => {
+    if (!ask) return undefined;
+    const abort = new AbortController();
+    client.api.files(client.streamerId, "", { limit: 1, signal: abort.signal }).then(
+      () => {
+        setAvailable(true);
+      },
+      // No home, or no right: there is nothing to offer.
+      () => {
+        if (!abort.signal.aborted) setAvailable(false);
+      },
+    );
+    return () => {
+      abort.abort();
+    };
+  }, [client, ask]);
+  return available && ask;
+}
