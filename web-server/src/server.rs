@@ -30,6 +30,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Record, Store};
 use crate::registry::{self, Registry};
+use crate::rtsp;
 use crate::signaling::{media_ws, multistream};
 use crate::streams;
 use crate::supervisor::cgroup::Groups;
@@ -115,6 +116,13 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let hosts_dir = config.state_dir.join(HOSTS_DIR);
     let hosts = Hosts::open(hosts_dir.clone())
         .with_context(|| format!("reading the Moonlight hosts in {}", hosts_dir.display()))?;
+    let rtsp_listener = match config.rtsp_listen {
+        Some(address) => {
+            let listener = rtsp::listen(address).await;
+            Some(listener.with_context(|| format!("listening on rtsp.listen ({address})"))?)
+        }
+        None => None,
+    };
     let metrics = Metrics::default();
     let routes = ice_tcp::Routes::default();
     // Ends with us; connections that streamers have do not.
@@ -127,6 +135,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let membership = cluster
         .clone()
         .map(|cluster| tokio::spawn(member::run(cluster, handle.clone(), state.auth.clone().into_inner())));
+    let rtsp = rtsp_listener.map(|listener| {
+        let auth = state.auth.clone().into_inner();
+        let limits = state.limits.clone().into_inner();
+        tokio::spawn(rtsp::run(listener, rtsp::Server { registry: handle.clone(), auth, limits }))
+    });
     let server = http_server(state, listener, certificate.as_ref())?;
     let watch = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
@@ -143,6 +156,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     server_handle.stop(true).await;
     server_task.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     registry_task.abort();
+    if let Some(rtsp) = rtsp {
+        rtsp.abort();
+    }
     if let Some(membership) = membership {
         membership.abort();
     }
