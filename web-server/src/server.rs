@@ -20,7 +20,7 @@ use crate::api::{self, edge, events, health};
 use crate::auth::Auth;
 use crate::auth::key::Key;
 use crate::cluster::{Cluster, member, nats};
-use crate::config::{Config, LogFormat, Sessions};
+use crate::config::{Compat, Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::hosts::Hosts;
 use crate::http::site::Site;
@@ -262,7 +262,7 @@ impl State {
             multistream: web::Data::new(multistream),
             auth: web::Data::new(auth),
             limits: web::Data::new(limits),
-            site: web::Data::new(Site { access: config.access.clone(), public }),
+            site: web::Data::new(Site { access: config.access.clone(), compat: config.compat, public }),
             metrics: web::Data::new(metrics),
             ice: web::Data::new(config.ice.clone()),
             health: web::Data::new(health),
@@ -288,7 +288,7 @@ impl State {
         if let Some(cluster) = &self.cluster {
             app.app_data(cluster.clone());
         }
-        below(&self.site.access.base_path, app);
+        below(&self.site.access.base_path, self.site.compat, app);
     }
 }
 
@@ -316,13 +316,13 @@ fn http_server(
 }
 
 /// All routes, below the base path if there is one.
-fn below(base_path: &str, routes: &mut web::ServiceConfig) {
+fn below(base_path: &str, compat: Compat, routes: &mut web::ServiceConfig) {
     match base_path {
-        "" => api::routes(routes),
+        "" => api::routes(compat, routes),
         base => {
             let to = format!("{base}/");
             routes.service(web::redirect(base.to_owned(), to));
-            routes.service(web::scope(base).configure(api::routes));
+            routes.service(web::scope(base).configure(|routes| api::routes(compat, routes)));
             routes.default_service(web::route().to(edge::no_route));
         }
     }

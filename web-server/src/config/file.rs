@@ -69,6 +69,9 @@ pub struct File {
     /// Streams by RTSP.
     #[serde(default, deserialize_with = "section")]
     pub rtsp: Rtsp,
+    /// Clients of other servers.
+    #[serde(default, deserialize_with = "section")]
+    pub compat: CompatSection,
     /// What `/metrics` shows.
     #[serde(default, deserialize_with = "section")]
     pub metrics: MetricsSection,
@@ -183,6 +186,14 @@ impl<'de> Deserialize<'de> for Addresses {
 pub struct Rtsp {
     /// `--rtsp-listen`.
     pub listen: Option<SocketAddr>,
+}
+
+/// `compat:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompatSection {
+    /// `--compat-sfu`.
+    pub sfu: Option<bool>,
 }
 
 /// `metrics:`.

@@ -162,6 +162,12 @@ pub struct Options {
     #[arg(long, env = "ORIEL_RTSP_LISTEN", value_name = "IP:PORT")]
     pub rtsp_listen: Option<SocketAddr>,
 
+    /// Serve backends and pages that were written for a small SFU: `/ws`, and `/api/v1/tokens` and `/api/v1/rooms` in its words
+    /// [default: false]
+    #[arg(long, env = "ORIEL_COMPAT_SFU", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
+    pub compat_sfu: Option<bool>,
+
     /// Show each peer in `/metrics`, which makes as many series as there are peers [default: false]
     #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1,
           default_missing_value = "true", value_parser = parse_switch)]
@@ -257,6 +263,8 @@ pub struct Config {
     pub streams: Streams,
     /// Address at which streams are served by RTSP.
     pub rtsp_listen: Option<SocketAddr>,
+    /// What is served for clients of other servers.
+    pub compat: Compat,
     /// Show each peer in `/metrics`.
     pub metrics_per_peer: bool,
     /// Who may reach the server, and as whom.
@@ -267,6 +275,13 @@ pub struct Config {
     pub sessions: Sessions,
     /// What makes it a node of a cluster.
     pub cluster: Option<Cluster>,
+}
+
+/// What is served for clients of other servers, besides what is served always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compat {
+    /// Rooms, tokens and the WebSocket of a small SFU.
+    pub sfu: bool,
 }
 
 /// What `multistream/*` serves.
@@ -363,6 +378,7 @@ impl Options {
             multistream_max_slots: self.multistream_max_slots.or(file.multistream.max_slots),
             preallocate_slots: self.preallocate_slots.or(file.slots.preallocate),
             rtsp_listen: self.rtsp_listen.or(file.rtsp.listen),
+            compat_sfu: self.compat_sfu.or(file.compat.sfu),
             metrics_per_peer: self.metrics_per_peer.or(file.metrics.per_peer),
             turn_url: self.turn_url.or(file.turn.urls),
             turn_secret,
@@ -539,6 +555,7 @@ impl Config {
             log_format: options.log_format.unwrap_or_default(),
             streams,
             rtsp_listen: options.rtsp_listen,
+            compat: Compat { sfu: options.compat_sfu.unwrap_or_default() },
             metrics_per_peer: options.metrics_per_peer.unwrap_or_default(),
             access,
             limits,
