@@ -175,7 +175,7 @@ fn refusal(error: &ApiError) -> Refusal {
 impl Connection {
     async fn run(&mut self) -> Result<(), End> {
         loop {
-            // One request at a time: the response to it leaves before the next one is served.
+            // One after another, as long as there is room for their responses.
             if self.player.has_room() {
                 match self.player.requests.take() {
                     Ok(Some(request)) => {
@@ -193,10 +193,10 @@ impl Connection {
                 }
             }
             let is_playing = self.session.as_ref().is_some_and(Session::is_playing);
-            let deadline = self.deadline(is_playing);
             if is_playing {
                 self.forward()?;
             }
+            let deadline = self.deadline(is_playing);
             let takes_media = is_playing && self.player.has_room();
             tokio::select! {
                 happened = self.player.next() => happened?,
