@@ -229,6 +229,8 @@ pub enum PeerKind {
     Multistream,
     /// A player that reads a stream as MP4.
     Mp4,
+    /// A player that reads a stream by RTSP.
+    Rtsp,
     /// As a page of the multi-peer WebRTC branch of moonlight-web-stream.
     MultiWebrtc,
 }

@@ -35,6 +35,7 @@ pub mod nat;
 pub mod person;
 pub mod restart;
 pub mod rooms;
+pub mod rtp_stream;
 pub mod sdp;
 pub mod secret_url;
 pub mod signal;

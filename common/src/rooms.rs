@@ -64,6 +64,21 @@ fn default_slots() -> u8 {
 }
 
 impl CreateRoom {
+    /// A room of this name, with the defaults for all else.
+    pub fn named(name: String) -> Self {
+        Self {
+            id: None,
+            name,
+            max_participants: default_participants(),
+            source: None,
+            sources: BTreeMap::new(),
+            slots: DEFAULT_SLOTS,
+            expires_in_s: TimeLimit::default(),
+            idle_timeout_s: TimeLimit::default(),
+            on_idle: None,
+        }
+    }
+
     /// Id, spec and lifetime of its streamer, not validated.
     pub fn into_parts(self) -> (Option<StreamerId>, StreamerSpec, StreamerPatch) {
         let room = RoomSpec { name: self.name, max_participants: self.max_participants };

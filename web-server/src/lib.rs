@@ -31,6 +31,7 @@ pub mod ice_tcp;
 pub mod limits;
 pub mod metrics;
 pub mod registry;
+pub mod rtsp;
 pub mod rundir;
 pub mod seats;
 pub mod secret;

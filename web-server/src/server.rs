@@ -20,7 +20,7 @@ use crate::api::{self, edge, events, health};
 use crate::auth::Auth;
 use crate::auth::key::Key;
 use crate::cluster::{Cluster, member, nats};
-use crate::config::{Config, LogFormat, Sessions};
+use crate::config::{Compat, Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::files::Files;
 use crate::hosts::Hosts;
@@ -31,6 +31,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::store::{self, Record, Store};
 use crate::registry::{self, Registry};
+use crate::rtsp;
 use crate::signaling::{media_ws, multistream};
 use crate::streams;
 use crate::supervisor::cgroup::Groups;
@@ -116,6 +117,13 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let hosts_dir = config.state_dir.join(HOSTS_DIR);
     let hosts = Hosts::open(hosts_dir.clone())
         .with_context(|| format!("reading the Moonlight hosts in {}", hosts_dir.display()))?;
+    let rtsp_listener = match config.rtsp_listen {
+        Some(address) => {
+            let listener = rtsp::listen(address).await;
+            Some(listener.with_context(|| format!("listening on rtsp.listen ({address})"))?)
+        }
+        None => None,
+    };
     let metrics = Metrics::default();
     let routes = ice_tcp::Routes::default();
     // Ends with us; connections that streamers have do not.
@@ -128,6 +136,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let membership = cluster
         .clone()
         .map(|cluster| tokio::spawn(member::run(cluster, handle.clone(), state.auth.clone().into_inner())));
+    let rtsp = rtsp_listener.map(|listener| {
+        let auth = state.auth.clone().into_inner();
+        let limits = state.limits.clone().into_inner();
+        tokio::spawn(rtsp::run(listener, rtsp::Server { registry: handle.clone(), auth, limits }))
+    });
     let server = http_server(state, listener, certificate.as_ref())?;
     let watch = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
     let server_handle = server.handle();
@@ -144,6 +157,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     server_handle.stop(true).await;
     server_task.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     registry_task.abort();
+    if let Some(rtsp) = rtsp {
+        rtsp.abort();
+    }
     if let Some(membership) = membership {
         membership.abort();
     }
@@ -248,7 +264,7 @@ impl State {
             multistream: web::Data::new(multistream),
             auth: web::Data::new(auth),
             limits: web::Data::new(limits),
-            site: web::Data::new(Site { access: config.access.clone(), public }),
+            site: web::Data::new(Site { access: config.access.clone(), compat: config.compat, public }),
             metrics: web::Data::new(metrics),
             ice: web::Data::new(config.ice.clone()),
             health: web::Data::new(health),
@@ -276,7 +292,7 @@ impl State {
         if let Some(cluster) = &self.cluster {
             app.app_data(cluster.clone());
         }
-        below(&self.site.access.base_path, app);
+        below(&self.site.access.base_path, self.site.compat, app);
     }
 }
 
@@ -304,13 +320,13 @@ fn http_server(
 }
 
 /// All routes, below the base path if there is one.
-fn below(base_path: &str, routes: &mut web::ServiceConfig) {
+fn below(base_path: &str, compat: Compat, routes: &mut web::ServiceConfig) {
     match base_path {
-        "" => api::routes(routes),
+        "" => api::routes(compat, routes),
         base => {
             let to = format!("{base}/");
             routes.service(web::redirect(base.to_owned(), to));
-            routes.service(web::scope(base).configure(api::routes));
+            routes.service(web::scope(base).configure(|routes| api::routes(compat, routes)));
             routes.default_service(web::route().to(edge::no_route));
         }
     }

@@ -53,7 +53,7 @@ pub enum Purpose {
 /// First on a connection for a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
-    /// The peer that reads, as the reply to [`Join::Mp4`] named it.
+    /// The peer that reads, as the reply to [`Join::Mp4`] or [`Join::Rtsp`] named it.
     pub peer: PeerId,
 }
 
@@ -338,6 +338,15 @@ pub enum Join {
     },
     /// By HTTP: a player reads a stream as MP4. A connection of [`Purpose::Reader`] must follow within seconds.
     Mp4 {
+        /// Name of a source.
+        stream: String,
+        /// What it was admitted by.
+        #[serde(flatten)]
+        ticket: Ticket,
+    },
+    /// By RTSP: a player reads a stream as RTP. A connection of [`Purpose::Reader`] must follow within seconds, which has frames of
+    /// [`crate::rtp_stream`].
+    Rtsp {
         /// Name of a source.
         stream: String,
         /// What it was admitted by.

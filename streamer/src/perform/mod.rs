@@ -214,7 +214,9 @@ impl Performer {
                 let command = PeerCommand::Publish(Box::new(Outlet { kind, feeds, media }));
                 self.shards[shard].commands.send(Command::Peer { peer, command });
             }
-            Effect::OpenReader { peer, tap, ear } => self.readers.open(Instant::now(), peer, tap, ear),
+            Effect::OpenReader { peer, reads, tap, ear } => {
+                self.readers.open(Instant::now(), peer, reads, tap, ear);
+            }
             Effect::CloseReader(peer) => self.readers.close(peer),
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),

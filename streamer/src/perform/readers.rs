@@ -1,4 +1,4 @@
-//! Players that read a stream as MP4: those whose connection has not come yet, and the threads of the others.
+//! Players that read a stream: those whose connection has not come yet, and the threads of the others.
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -11,8 +11,10 @@ use common::id::PeerId;
 use tokio::sync::mpsc;
 
 use crate::feed::Tap;
-use crate::mp4::reader::{Ear, Reader};
 use crate::peer::Report;
+use crate::reader::thread::{Ear, Reader};
+use crate::reader::{Format, mp4, rtp};
+use crate::session::Reads;
 
 /// The web-server connects for a reader at once. One for which it does not has left.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,9 +40,14 @@ impl Readers {
     }
 
     /// A reader of these feeds, whose connection is about to come.
-    pub fn open(&mut self, now: Instant, peer: PeerId, tap: Tap, ear: Option<Ear>) {
+    pub fn open(&mut self, now: Instant, peer: PeerId, reads: Reads, tap: Tap, ear: Option<Ear>) {
         let stop = Arc::new(AtomicBool::new(false));
-        let reader = Some(Reader::new(tap, ear, Arc::clone(&stop)));
+        let has_sound = ear.is_some();
+        let format: Box<dyn Format> = match reads {
+            Reads::Mp4 => Box::new(mp4::Live::new(has_sound)),
+            Reads::Rtp => Box::new(rtp::Live::new(rtp::Origin::now(), has_sound)),
+        };
+        let reader = Some(Reader::new(format, tap, ear, Arc::clone(&stop)));
         self.entries.insert(peer, Entry { opened: now, reader, stop });
     }
 
@@ -48,7 +55,7 @@ impl Readers {
     pub fn connected(&mut self, peer: PeerId, socket: UnixStream) {
         let Some(reader) = self.entries.get_mut(&peer).and_then(|entry| entry.reader.take()) else { return };
         let reports = self.reports.clone();
-        let spawned = crate::thread::spawn("mp4", move || {
+        let spawned = crate::thread::spawn("reader", move || {
             let connected = Report::State { peer, state: PeerState::Connected };
             // Fails only when the session has ended.
             let _ = reports.blocking_send(connected);

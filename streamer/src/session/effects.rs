@@ -15,14 +15,15 @@ use common::stats::StreamerStats;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::reading::Reads;
 use super::snapshots::Batch;
 use super::sources::Feed;
 use crate::feed::{NewListeners, NewTaps, Tap};
 use crate::input::{self, Motors};
 use crate::link::{Finished, ReplyTo};
 use crate::media::Picture;
-use crate::mp4::reader::Ear;
 use crate::peer::{Command, FeedId};
+use crate::reader::thread::Ear;
 use crate::source::video::Settings;
 use crate::source::{self, Frames, HostStatus, Running, SourceKey, Upstream, Windows};
 
@@ -82,6 +83,8 @@ pub enum Effect {
     OpenReader {
         /// The player.
         peer: PeerId,
+        /// As what it reads.
+        reads: Reads,
         /// Its pictures.
         tap: Tap,
         /// Its sound, if there is any.

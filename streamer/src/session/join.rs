@@ -16,6 +16,7 @@ use common::spec::MAX_SLOTS;
 
 use super::peers::{Entry, Presence};
 use super::publishing::check_right_to_publish;
+use super::reading::Reads;
 use super::slots::Bound;
 use super::{Now, Session};
 use crate::link::ReplyTo;
@@ -61,7 +62,8 @@ impl Session {
                 self.join_multi_webrtc(now, to, socket, role, ticket)
             }
             Join::Whep { offer, ticket } => self.join_whep(now, to, offer, ticket),
-            Join::Mp4 { stream, ticket } => self.join_reader(now, to, &stream, ticket),
+            Join::Mp4 { stream, ticket } => self.join_reader(now, to, Reads::Mp4, &stream, ticket),
+            Join::Rtsp { stream, ticket } => self.join_reader(now, to, Reads::Rtp, &stream, ticket),
             Join::Whip { offer, ticket, person } => self.join_whip(now, to, offer, ticket, person),
             Join::Multistream { offer, slots, session, socket, ticket } => {
                 self.join_multistream(now, to, offer, slots, session, socket, ticket)

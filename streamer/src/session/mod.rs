@@ -55,6 +55,7 @@ use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use peers::Peers;
 use publishing::Publications;
+pub use reading::Reads;
 use room::Room;
 use slots::Bound;
 use snapshots::{Snapshots, Waiting};

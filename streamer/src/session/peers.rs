@@ -108,7 +108,7 @@ impl Peers {
             peer,
             shard,
             slots,
-            own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4),
+            own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4 | PeerKind::Rtsp),
             sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),

@@ -1,5 +1,5 @@
-//! Players that read a stream as MP4. Each is a peer without a connection of WebRTC: it has chosen its source, so that this runs, and
-//! a thread of its own sends it ([`crate::mp4`]).
+//! Players that read a stream as MP4 or RTP. Each is a peer without a connection of WebRTC: it has chosen its source, so that this runs, and
+//! a thread of its own sends it ([`crate::reader`]).
 
 use common::api::PeerKind;
 use common::id::PeerId;
@@ -16,10 +16,33 @@ use super::sources::{Feed, Shown};
 use super::{Now, Session};
 use crate::feed::{Listening, Tapping};
 use crate::link::ReplyTo;
-use crate::mp4::reader::Ear;
+use crate::reader::thread::Ear;
 
 /// Readers of a streamer, each of which has a thread and its own copy of each picture. For many viewers there is WebRTC.
 const MAX_READERS: usize = 16;
+
+/// As what a player reads a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Fragmented MP4.
+    Mp4,
+    /// RTP, which the web-server serves by RTSP.
+    Rtp,
+}
+
+impl Reads {
+    fn kind(self) -> PeerKind {
+        match self {
+            Self::Mp4 => PeerKind::Mp4,
+            Self::Rtp => PeerKind::Rtsp,
+        }
+    }
+}
+
+/// Whether a peer of this kind is a player that reads, without a connection of WebRTC.
+pub(super) fn is_reader(kind: PeerKind) -> bool {
+    matches!(kind, PeerKind::Mp4 | PeerKind::Rtsp)
+}
 
 impl Session {
     /// A player wants to read a stream. It has to connect for it, with the id of its peer.
@@ -27,17 +50,18 @@ impl Session {
         &mut self,
         now: Now,
         to: ReplyTo<PeerAdded>,
+        reads: Reads,
         stream: &str,
         ticket: Ticket,
     ) -> Result<(), RequestError> {
         let shown = self.readable(stream)?;
-        let readers = self.peers.list().into_iter().filter(|peer| peer.kind == PeerKind::Mp4).count();
+        let readers = self.peers.list().into_iter().filter(|peer| is_reader(peer.kind)).count();
         if readers >= MAX_READERS {
             let message = format!("{readers} players read streams of this streamer, the most that may");
             return Err(RequestError::new(Code::TooManyPeers, message));
         }
         let newcomer = Newcomer {
-            kind: PeerKind::Mp4,
+            kind: reads.kind(),
             presence: Presence::Elsewhere,
             role: Role::Viewer,
             slots: 1,
@@ -60,7 +84,7 @@ impl Session {
             }
             ear
         });
-        self.effects.push(Effect::OpenReader { peer, tap: tapping.tap(), ear });
+        self.effects.push(Effect::OpenReader { peer, reads, tap: tapping.tap(), ear });
         self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.peer_changed(peer);
         self.participants(now);
@@ -79,7 +103,7 @@ impl Session {
         if let Some(codec) = entry.info().filter(|_| entry.is_running()).map(|info| info.codec)
             && codec != VideoCodec::H264
         {
-            return unsupported(format!("{stream} is {codec:?}, and only H.264 is sent as MP4"));
+            return unsupported(format!("{stream} is {codec:?}, and readers get only H.264"));
         }
         entry.retry();
         Ok(shown)

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use common::api::PeerKind;
 use common::id::PeerId;
 use common::input::GeneralMessage;
 use common::ipc::{Code, RequestError};
 
 use super::Session;
+use super::reading::is_reader;
 use crate::peer::{Audience, Command, PeerCommand};
 
 impl Session {
@@ -18,7 +18,7 @@ impl Session {
 
     /// Has its shard end a peer. It stays known until the shard reports that it is gone.
     pub(super) fn remove_peer(&mut self, peer: PeerId, reason: String) -> Result<(), RequestError> {
-        if self.peers.get(peer).is_some_and(|entry| entry.peer.kind == PeerKind::Mp4) {
+        if self.peers.get(peer).is_some_and(|entry| is_reader(entry.peer.kind)) {
             self.close_reader(peer);
             return Ok(());
         }

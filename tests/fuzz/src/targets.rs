@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "whole_units", seeds: whole_unit_seeds, run: whole_units },
     Target { name: "rtp", seeds: rtp_seeds, run: rtp },
     Target { name: "published", seeds: published_seeds, run: published },
+    Target { name: "rtsp", seeds: rtsp_seeds, run: rtsp },
     Target { name: "h264", seeds: Vec::new, run: annex_b },
     Target { name: "mpegts", seeds: Vec::new, run: mpegts },
     Target { name: "host_video", seeds: hosts::video_seeds, run: hosts::video },
@@ -503,6 +504,44 @@ const PUBLISHING: &str = "v=0\r\nm=video 9 x\r\na=mid:0\r\na=recvonly\r\na=rtpma
     a=rtpmap:96 VP8/90000\r\na=rtpmap:98 VP9/90000\r\na=rtpmap:45 AV1/90000\r\na=rtpmap:100 H265/90000\r\n\
     m=audio 9 x\r\na=mid:2\r\na=recvonly\r\na=rtpmap:111 opus/48000/2\r\n\
     a=extmap:3 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+
+fn rtsp_seeds() -> Vec<Vec<u8>> {
+    [
+        &b"DESCRIBE rtsp://user:pass@h:554/demo/door?token=a.b.c RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"[..],
+        b"SETUP rtsp://h/demo/door/trackID=1 RTSP/1.0\r\nCSeq: 2\r\nAuthorization: Basic dTphLmIuYw==\r\n\
+          Transport: RTP/AVP;unicast;client_port=4-5,RTP/AVP/TCP;unicast;interleaved=2-3\r\nSession: 0a;timeout=60\r\n\r\n",
+        b"$\x01\0\x04abcd\r\nPLAY rtsp://h/demo RTSP/1.0\r\nCSeq: 3\r\nSession: 0a\r\nContent-Length: 2\r\n\r\nab",
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\nTEARDOWN * RTSP/1.0\r\nCSeq: 4\r\nRequire: x\r\n\r\n",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+/// Requests of players, as they come in one piece and in two.
+fn rtsp(input: &[u8]) {
+    use web_server::rtsp::message::Requests;
+    use web_server::rtsp::request;
+    let (first, second) = input.split_at(input.len() / 2);
+    let mut whole = Requests::default();
+    whole.buffer().extend_from_slice(input);
+    let mut parts = Requests::default();
+    let mut of_parts = Vec::new();
+    for part in [first, second] {
+        parts.buffer().extend_from_slice(part);
+        while let Ok(Some(request)) = parts.take() {
+            of_parts.push(request);
+        }
+    }
+    let mut of_whole = Vec::new();
+    while let Ok(Some(request)) = whole.take() {
+        // What is refused says why.
+        if let Err(refusal) = request::read(&request) {
+            assert!(!refusal.detail.is_empty());
+        }
+        of_whole.push(request);
+    }
+    assert_eq!(of_whole, of_parts);
+}
 
 fn annex_b(input: &[u8]) {
     let mut assembler = h264::Assembler::default();

@@ -22,5 +22,5 @@ macro_rules! targets {
     };
 }
 
-targets!(ipc signalling channels rest config streams sdp candidates datagrams framing handover media_socket whole_units rtp published h264 mpegts host_video host_fec host_sound host_messages
+targets!(ipc signalling channels rest config streams sdp candidates datagrams framing handover media_socket whole_units rtp published rtsp h264 mpegts host_video host_fec host_sound host_messages
     host_rtsp host_answers host_pairing host_pictures);

@@ -6,6 +6,7 @@
 //! * [`display`] looks at a session's X server as any X client could.
 //! * [`gamestream`] starts a simulated Moonlight host.
 //! * [`camera`] makes films and serves them by RTSP.
+//! * [`rtsp`] plays streams by RTSP, by hand.
 //! * [`picture`] reads the server's PNGs.
 //! * [`watched`] starts a desktop that writes down what input reaches it.
 //! * [`wait`] waits for conditions, never for time.
@@ -17,6 +18,7 @@ pub mod display;
 pub mod gamestream;
 pub mod picture;
 pub mod process;
+pub mod rtsp;
 pub mod server;
 pub mod wait;
 pub mod watched;

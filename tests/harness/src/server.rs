@@ -107,6 +107,19 @@ impl Server {
         server
     }
 
+    /// Where it listens for RTSP, by its log.
+    ///
+    /// # Panics
+    /// It does not say so.
+    #[track_caller]
+    pub fn rtsp_address(&self) -> std::net::SocketAddr {
+        crate::eventually("it says where it listens for RTSP", || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("listening for RTSP"))?;
+            line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()
+        })
+    }
+
     /// Starts one with a configuration in YAML.
     ///
     /// # Panics

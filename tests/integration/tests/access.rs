@@ -18,7 +18,7 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 use web_server::api::{Entry, table};
 use web_server::auth::key::Key;
-use web_server::auth::token::{Claims, sign, whole_seconds};
+use web_server::auth::token::{Claims, NoMore, sign, whole_seconds};
 
 const ADMIN: &str = "an-admin-secret-of-this-test";
 const CONFIG: &str = "
@@ -65,7 +65,7 @@ fn comers(server: &Server, own: &str, other: &str) -> Vec<Comer> {
         max_bitrate_kbps: None,
         expires: whole_seconds(Utc::now() - Duration::seconds(1)),
     };
-    let expired = sign(&Key::load(server.state_dir()).unwrap(), &expired, Utc::now());
+    let expired = sign(&Key::load(server.state_dir()).unwrap(), &expired, &NoMore {}, Utc::now());
     let comer = |name, shows: &str, is| Comer { name, shows: Some(shows.to_owned()), is };
     vec![
         Comer { name: "no token", shows: None, is: Is::Nobody },

@@ -10,6 +10,7 @@ use common::id::PeerId;
 use common::person::{PeerRight, Rights};
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage, SlotState, StreamInfo};
 use common::slots::{SourceList, SourceState};
+use harness::rtsp::RtspPlayer;
 use harness::{Server, eventually};
 use native_peer::camera::{Camera, Microphone, Place, places};
 use native_peer::{Event, Media, Options, Outgoing, Swarm};
@@ -502,4 +503,33 @@ fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
     let came = of_honest(&room) - before;
     assert!(came as f64 > seconds * 15.0, "{came} pictures of the honest one in {seconds:.1} s");
     assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
+}
+
+#[test]
+fn what_is_published_is_read_by_rtsp() {
+    let server = Server::start_configured("rtsp: {listen: \"127.0.0.1:0\"}");
+    room(&server, 4);
+    let mut room = Room::new(&server);
+    let alice = room.join();
+    room.publish(alice);
+    let (_, source, _) = room.seen[alice].published[0].clone();
+    let address = server.rtsp_address();
+    let url = format!("rtsp://{address}/room/{source}");
+    let reading = std::thread::spawn(move || {
+        let mut player = RtspPlayer::connect(address);
+        let description = player.play(&url);
+        let pictures = (0..200).map(|_| player.packet().unwrap()).filter(|(channel, _)| *channel == 0);
+        (description, pictures.map(|(_, packet)| packet).collect::<Vec<_>>())
+    });
+    room.until("it has read", |_| reading.is_finished());
+    let (description, packets) = reading.join().unwrap();
+    // The sequence parameter set of the camera.
+    assert!(description.contains("profile-level-id=64000C;sprop-parameter-sets=Z2QADKy0"), "{description}");
+    let sequence = |packet: &[u8]| u16::from_be_bytes([packet[2], packet[3]]);
+    assert!(
+        packets.len() > 50
+            && packets.windows(2).all(|pair| sequence(&pair[1]) == sequence(&pair[0]).wrapping_add(1))
+    );
+    let pictures = packets.iter().filter(|packet| packet[1] & 0x80 != 0).count();
+    assert!(pictures > 10, "{pictures} pictures end in {} packets", packets.len());
 }

@@ -124,7 +124,8 @@ fn check(request: &ServiceRequest, site: &Site) -> Result<Came, ApiError> {
     };
     let auth = request.app_data::<web::Data<Auth>>().expect("the server has one");
     let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
-    let right = site::login(auth, limits, site::token_of(headers), address, direct)?;
+    let shown = site::token_of(headers).or_else(|| site::api_key(headers, site));
+    let right = site::login(auth, limits, shown, address, direct)?;
     match right {
         Ok(Right::Admin) => {}
         Ok(Right::Streamer { .. }) => limits.request(Instant::now(), address)?,
@@ -346,6 +347,7 @@ mod tests {
     use actix_web::test::{TestRequest, call_service, init_service};
 
     use crate::auth::secrets::Secrets;
+    use crate::config::Compat;
     use crate::limits;
 
     const ORIGIN: &str = "http://player.example";
@@ -367,8 +369,8 @@ mod tests {
             .app_data(web::Data::new(auth))
             .app_data(web::Data::new(limits))
             .app_data(web::Data::new(metrics.clone()))
-            .app_data(web::Data::new(Site { access, public: false }))
-            .service(web::scope(base).configure(super::super::routes));
+            .app_data(web::Data::new(Site { access, ..Site::default() }))
+            .service(web::scope(base).configure(|routes| super::super::routes(Compat::default(), routes)));
         let app = init_service(app).await;
         let request = request.insert_header((header::HOST, "localhost")).to_request();
         (call_service(&app, request).await.map_into_boxed_body(), metrics)

@@ -20,6 +20,7 @@ pub mod peers;
 pub mod reference;
 pub mod rooms;
 pub mod session;
+pub mod sfu;
 pub mod slots;
 pub mod sources;
 pub mod streamers;
@@ -32,6 +33,7 @@ use actix_web::{HttpResponse, Resource, Route, guard as by, web};
 use common::access::Need;
 use common::person::PeerRight;
 
+use crate::config::Compat;
 use crate::http::problem::ApiError;
 use crate::signaling::{media_ws, multistream, offered, peer_ws, whep, whip};
 
@@ -166,9 +168,15 @@ pub fn table() -> Vec<Entry> {
     ]
 }
 
-/// Serves [`table`].
-pub fn routes(config: &mut web::ServiceConfig) {
-    for entries in table().chunk_by(|a, b| a.path == b.path) {
+/// Serves [`table`]; before it, what `compat` switches on: of two routes that fit a path the first is taken.
+pub fn routes(compat: Compat, config: &mut web::ServiceConfig) {
+    let of_others = if compat.sfu { sfu::table() } else { Vec::new() };
+    serve(&of_others, config);
+    serve(&table(), config);
+}
+
+fn serve(table: &[Entry], config: &mut web::ServiceConfig) {
+    for entries in table.chunk_by(|a, b| a.path == b.path) {
         let mut resource = web::resource(entries[0].path);
         for entry in entries {
             resource = resource.route(route(entry));

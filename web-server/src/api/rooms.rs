@@ -49,21 +49,34 @@ pub async fn create(
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let wait = waits(&request)?;
-    let (id, spec, lifetime) = body.0.into_parts();
-    let spec = check(spec, lifetime, &site, &hosts).map_err(in_words_of_rooms)?;
     let by = caller.right?.name();
-    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, &by).await?;
-    if wait {
-        created.streamer = registry.wait_started(&created.streamer.id).await?;
-    }
-    let id = created.streamer.id.clone();
-    let room = Room::of(&created.streamer).ok_or_else(|| ApiError::NoRoom(id.clone()))?;
-    let mut response = match created.how {
+    let (room, how) = make(body.0, wait, &by, &site, &registry, &hosts, &cluster).await?;
+    let mut response = match how {
         Admission::Create => HttpResponse::Created(),
         Admission::Existing => HttpResponse::Ok(),
     };
-    let location = site.path(&format!("/api/rooms/{id}"));
+    let location = site.path(&format!("/api/rooms/{}", room.id));
     Ok(response.insert_header((header::LOCATION, location)).json(room))
+}
+
+/// Makes a room, and waits until its source runs if `wait`.
+pub(super) async fn make(
+    wish: CreateRoom,
+    wait: bool,
+    by: &str,
+    site: &Site,
+    registry: &Handle,
+    hosts: &Hosts,
+    cluster: &Membership,
+) -> Result<(Room, Admission), ApiError> {
+    let (id, spec, lifetime) = wish.into_parts();
+    let spec = check(spec, lifetime, site, hosts).map_err(in_words_of_rooms)?;
+    let mut created = nodes::create(cluster, registry, id, spec, lifetime, by).await?;
+    if wait {
+        created.streamer = registry.wait_started(&created.streamer.id).await?;
+    }
+    let room = Room::of(&created.streamer).ok_or_else(|| ApiError::NoRoom(created.streamer.id.clone()))?;
+    Ok((room, created.how))
 }
 
 /// The fields of a room stand at the top of the body, not in `room`.
@@ -86,8 +99,13 @@ fn in_words_of_rooms(error: ApiError) -> ApiError {
     responses((status = 200, description = "All rooms, in order of ids", body = RoomList)),
 )]
 pub async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    let streamers = of_all_nodes(&registry, &cluster).await?;
-    Ok(HttpResponse::Ok().json(RoomList { rooms: streamers.iter().filter_map(Room::of).collect() }))
+    Ok(HttpResponse::Ok().json(RoomList { rooms: all(&registry, &cluster).await? }))
+}
+
+/// All rooms, of all nodes.
+pub(super) async fn all(registry: &Handle, cluster: &Membership) -> Result<Vec<Room>, ApiError> {
+    let streamers = of_all_nodes(registry, cluster).await?;
+    Ok(streamers.iter().filter_map(Room::of).collect())
 }
 
 /// Get one room.
@@ -129,7 +147,7 @@ pub async fn delete(
 }
 
 /// The room of this id; a streamer that is none is as good as not there.
-async fn room(registry: &Handle, id: &StreamerId) -> Result<Room, ApiError> {
+pub(super) async fn room(registry: &Handle, id: &StreamerId) -> Result<Room, ApiError> {
     let streamer = match registry.get(id).await {
         Err(Denied::NotFound(_)) => return Err(ApiError::NoRoom(id.clone())),
         streamer => streamer?,

@@ -88,7 +88,7 @@ mod tests {
         let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let allowed =
             Allowed { commands: commands.map(list), inputs: inputs.map(list), homes: vec!["/srv".into()] };
-        let site = Site { access: Access { allowed, ..Access::default() }, public: false };
+        let site = Site { access: Access { allowed, ..Access::default() }, ..Site::default() };
         super::allowed(&serde_json::from_str(json).unwrap(), "source", &site).is_ok()
     }
 

@@ -66,7 +66,7 @@ pub async fn create(
 }
 
 /// For whom a token is, and what it permits, for the audit trail.
-fn describe(wish: &CreateToken) -> String {
+pub(super) fn describe(wish: &CreateToken) -> String {
     let mut text = format!("a {}", Need::from(wish.role));
     if !wish.rights.is_empty() {
         text += &format!(" with {}", describe_rights(&wish.rights));

@@ -30,7 +30,8 @@ use tokio::sync::watch;
 use key::Key;
 use revoked::{Full, Revoked};
 use secrets::Secrets;
-use token::Claims;
+use serde::Serialize;
+use token::{Claims, NoMore};
 
 /// What a caller may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +222,17 @@ impl Auth {
 
     /// Issues a token for a streamer.
     pub fn issue(&self, id: &StreamerId, wish: CreateToken, now: DateTime<Utc>) -> Token {
+        self.issue_with(id, wish, &NoMore {}, now)
+    }
+
+    /// Issues a token for a streamer, with claims that its bearer reads and we do not.
+    pub fn issue_with(
+        &self,
+        id: &StreamerId,
+        wish: CreateToken,
+        more: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Token {
         let expires = token::whole_seconds(now + chrono::Duration::seconds(wish.expires_in_s.into()));
         let token_id = TokenId::unique();
         let claims = Claims {
@@ -231,7 +243,7 @@ impl Auth {
             max_bitrate_kbps: wish.max_bitrate_kbps,
             expires,
         };
-        let token = token::sign(&self.key, &claims, now);
+        let token = token::sign(&self.key, &claims, more, now);
         Token { token, token_id, role: wish.role, rights: wish.rights, expires }
     }
 

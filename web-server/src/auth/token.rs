@@ -18,8 +18,8 @@ use super::key::Key;
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 /// Distinguishes our tokens from others that might be signed with the same key.
 const ISSUER: &str = "oriel";
-/// Longest token that is verified, bytes. Ours have about 330, and up to 1500 with a long name and user id.
-const MAX_TOKEN: usize = 2048;
+/// Longest token that is verified, bytes. Ours have about 330, and up to 2200 with a long name, user id and address.
+const MAX_TOKEN: usize = 3072;
 
 /// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +65,21 @@ struct Payload {
     exp: i64,
 }
 
-/// Signs a token with `claims`.
-pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
+/// No claims besides our own.
+#[derive(Debug, Serialize)]
+pub struct NoMore {}
+
+/// What a token says, with claims that others read and this server does not.
+#[derive(Serialize)]
+struct WithMore<'a, T> {
+    #[serde(flatten)]
+    ours: Payload,
+    #[serde(flatten)]
+    more: &'a T,
+}
+
+/// Signs a token with `claims`, and `more` that are none of ours.
+pub fn sign(key: &Key, claims: &Claims, more: &impl Serialize, now: DateTime<Utc>) -> String {
     let person = claims.person.clone();
     let payload = Payload {
         iss: ISSUER.into(),
@@ -80,6 +93,7 @@ pub fn sign(key: &Key, claims: &Claims, now: DateTime<Utc>) -> String {
         iat: now.timestamp(),
         exp: claims.expires.timestamp(),
     };
+    let payload = WithMore { ours: payload, more };
     let payload = serde_json::to_vec(&payload).expect("texts and numbers");
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(mac(key, &signed).finalize().into_bytes());
@@ -150,7 +164,7 @@ mod tests {
         let key = Key::of(1);
         let now = Utc::now();
         let claims = claims(now);
-        let token = sign(&key, &claims, now);
+        let token = sign(&key, &claims, &NoMore {}, now);
         assert_eq!(verify(&key, &token, now), Ok(claims.clone()));
         assert_eq!(verify(&key, &token, claims.expires - Duration::nanoseconds(1)), Ok(claims.clone()));
         assert_eq!(verify(&key, &token, claims.expires), Err(Invalid::Expired));
@@ -168,14 +182,14 @@ mod tests {
         let user_id = Some("🙂".repeat(MAX_USER_ID));
         let person = Person { display_name, user_id, ..Person::admin() };
         let claims = Claims { person, ..claims(now) };
-        assert_eq!(verify(&key, &sign(&key, &claims, now), now), Ok(claims));
+        assert_eq!(verify(&key, &sign(&key, &claims, &NoMore {}, now), now), Ok(claims));
     }
 
     #[test]
     fn a_token_that_anybody_else_has_touched_is_wrong() {
         let key = Key::of(1);
         let now = Utc::now();
-        let token = sign(&key, &claims(now), now);
+        let token = sign(&key, &claims(now), &NoMore {}, now);
         assert_eq!(verify(&Key::of(2), &token, now), Err(Invalid::Wrong));
         for n in 0..token.len() {
             let mut touched = token.clone().into_bytes();
@@ -206,7 +220,7 @@ mod tests {
     fn another_header_or_issuer_is_wrong_whatever_its_signature() {
         let key = Key::of(1);
         let now = Utc::now();
-        let token = sign(&key, &claims(now), now);
+        let token = sign(&key, &claims(now), &NoMore {}, now);
         let payload = token.split('.').nth(1).unwrap();
         let header = token.split('.').next().unwrap();
         let resign = |signed: String| {

@@ -3,3 +3,4 @@
 //! words.
 
 pub mod multi_webrtc;
+pub mod sfu;

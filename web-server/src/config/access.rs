@@ -227,7 +227,10 @@ impl Access {
     ///
     /// # Errors
     /// A value is invalid, or the settings are not safe on `listen`.
-    pub fn decide(options: Options, listen: std::net::SocketAddr) -> Result<Self, AccessError> {
+    pub fn decide(
+        options: Options,
+        mut listen: impl Iterator<Item = std::net::SocketAddr>,
+    ) -> Result<Self, AccessError> {
         let mut secrets = options.admin_secret.unwrap_or_default();
         if let Some(path) = options.admin_secret_file.clone() {
             secrets.extend(read_secrets(&path).map_err(|error| AccessError::File { path, error })?);
@@ -248,11 +251,12 @@ impl Access {
                 homes: homes(options.allowed_home.unwrap_or_default())?,
             },
         };
-        access.check(listen)?;
+        access.check(listen.find(|address| !address.ip().is_loopback()))?;
         Ok(access)
     }
 
-    fn check(&self, listen: std::net::SocketAddr) -> Result<(), AccessError> {
+    /// `public`: an address at which others can reach the server.
+    fn check(&self, public: Option<std::net::SocketAddr>) -> Result<(), AccessError> {
         if !self.secrets.is_empty() {
             return Ok(());
         }
@@ -261,10 +265,10 @@ impl Access {
             ("http.allowed_hosts", !self.hosts.is_empty()),
             ("http.trusted_proxies", !self.trusted_proxies.is_empty()),
         ];
-        match proxied.into_iter().find(|(_, set)| *set) {
-            _ if !listen.ip().is_loopback() => Err(AccessError::Open(listen)),
-            Some((key, _)) => Err(AccessError::Proxied(key)),
-            None => Ok(()),
+        match (public, proxied.into_iter().find(|(_, set)| *set)) {
+            (Some(public), _) => Err(AccessError::Open(public)),
+            (None, Some((key, _))) => Err(AccessError::Proxied(key)),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -342,7 +346,7 @@ mod tests {
 
     fn merge(options: Options, http: HttpFile, listen: &str) -> Result<Access, AccessError> {
         let options = options.over(AuthFile::default(), http, TlsFile::default());
-        Access::decide(options, listen.parse().expect("an address"))
+        Access::decide(options, std::iter::once(listen.parse().expect("an address")))
     }
 
     fn secret() -> Options {

@@ -66,6 +66,12 @@ pub struct File {
     /// Ports and addresses of streamers.
     #[serde(default, deserialize_with = "section")]
     pub webrtc: Webrtc,
+    /// Streams by RTSP.
+    #[serde(default, deserialize_with = "section")]
+    pub rtsp: Rtsp,
+    /// Clients of other servers.
+    #[serde(default, deserialize_with = "section")]
+    pub compat: CompatSection,
     /// What `/metrics` shows.
     #[serde(default, deserialize_with = "section")]
     pub metrics: MetricsSection,
@@ -175,6 +181,22 @@ impl<'de> Deserialize<'de> for Addresses {
         };
         serde_json::from_value(value).map(Self).map_err(serde::de::Error::custom)
     }
+}
+
+/// `rtsp:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtsp {
+    /// `--rtsp-listen`.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `compat:`.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompatSection {
+    /// `--compat-sfu`.
+    pub sfu: Option<bool>,
 }
 
 /// `metrics:`.

@@ -66,6 +66,8 @@ pub const KEYS: &[Key] = &[
     key("webrtc.public_ip", "webrtc_public_ip", |c| json!(c.settings.public_ips)),
     key("webrtc.interfaces", "webrtc_interface", |c| json!(c.settings.interfaces)),
     key("webrtc.deny_candidates", "webrtc_deny_candidates", |c| json!(c.settings.deny_candidates)),
+    key("rtsp.listen", "rtsp_listen", |c| json!(c.rtsp_listen)),
+    key("compat.sfu", "compat_sfu", |c| json!(c.compat.sfu)),
     key("metrics.per_peer", "metrics_per_peer", |c| json!(c.metrics_per_peer)),
     key("auth.admin_secrets", "admin_secret", |c| json!(vec![HIDDEN; c.access.secrets.len()])),
     key("auth.admin_secrets_file", "admin_secret_file", |c| json!(c.access.secrets_file)),

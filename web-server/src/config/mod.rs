@@ -160,6 +160,16 @@ pub struct Options {
     #[arg(long, env = "ORIEL_WEBRTC_DENY_CANDIDATES", value_name = "NETWORK", value_delimiter = ',')]
     pub webrtc_deny_candidates: Option<Vec<String>>,
 
+    /// Address at which streams are served by RTSP [default: none]
+    #[arg(long, env = "ORIEL_RTSP_LISTEN", value_name = "IP:PORT")]
+    pub rtsp_listen: Option<SocketAddr>,
+
+    /// Serve backends and pages that were written for a small SFU: `/ws`, and `/api/v1/tokens` and `/api/v1/rooms` in its words
+    /// [default: false]
+    #[arg(long, env = "ORIEL_COMPAT_SFU", num_args = 0..=1,
+          default_missing_value = "true", value_parser = parse_switch)]
+    pub compat_sfu: Option<bool>,
+
     /// Show each peer in `/metrics`, which makes as many series as there are peers [default: false]
     #[arg(long, env = "ORIEL_METRICS_PER_PEER", num_args = 0..=1,
           default_missing_value = "true", value_parser = parse_switch)]
@@ -257,6 +267,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The configured streams, which one streamer has together.
     pub streams: Streams,
+    /// Address at which streams are served by RTSP.
+    pub rtsp_listen: Option<SocketAddr>,
+    /// What is served for clients of other servers.
+    pub compat: Compat,
     /// Show each peer in `/metrics`.
     pub metrics_per_peer: bool,
     /// Who may reach the server, and as whom.
@@ -269,6 +283,13 @@ pub struct Config {
     pub files: Files,
     /// What makes it a node of a cluster.
     pub cluster: Option<Cluster>,
+}
+
+/// What is served for clients of other servers, besides what is served always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compat {
+    /// Rooms, tokens and the WebSocket of a small SFU.
+    pub sfu: bool,
 }
 
 /// What `multistream/*` serves.
@@ -364,6 +385,8 @@ impl Options {
             multistream_streamer: self.multistream_streamer.or(file.multistream.streamer),
             multistream_max_slots: self.multistream_max_slots.or(file.multistream.max_slots),
             preallocate_slots: self.preallocate_slots.or(file.slots.preallocate),
+            rtsp_listen: self.rtsp_listen.or(file.rtsp.listen),
+            compat_sfu: self.compat_sfu.or(file.compat.sfu),
             metrics_per_peer: self.metrics_per_peer.or(file.metrics.per_peer),
             turn_url: self.turn_url.or(file.turn.urls),
             turn_secret,
@@ -486,7 +509,8 @@ impl Config {
         let limits = limits::Config::merge(&options.limits)?;
         let sessions = Sessions::decide(&options.sessions)?;
         let files = Files::decide(&options.files)?;
-        let access = Access::decide(options.access, listen)?;
+        let addresses = std::iter::once(listen).chain(options.rtsp_listen);
+        let access = Access::decide(options.access, addresses)?;
         let cluster = Cluster::decide(options.cluster)?;
         let state_dir = options.state_dir.unwrap_or_else(|| match xdg_state {
             Some(dir) => dir.join("oriel"),
@@ -540,6 +564,8 @@ impl Config {
             log,
             log_format: options.log_format.unwrap_or_default(),
             streams,
+            rtsp_listen: options.rtsp_listen,
+            compat: Compat { sfu: options.compat_sfu.unwrap_or_default() },
             metrics_per_peer: options.metrics_per_peer.unwrap_or_default(),
             access,
             limits,
@@ -655,8 +681,10 @@ mod tests {
     #[test]
     fn an_address_that_others_can_reach_needs_a_secret() {
         for address in ["0.0.0.0:8080", "192.168.1.2:80", "[::]:8080"] {
-            let error = merge(&["--listen", address]).unwrap_err();
-            assert!(matches!(error, ConfigError::Access(AccessError::Open(_))), "{error}");
+            for flag in ["--listen", "--rtsp-listen"] {
+                let error = merge(&[flag, address]).unwrap_err();
+                assert!(matches!(error, ConfigError::Access(AccessError::Open(_))), "{error}");
+            }
         }
         let with_secret = file("listen: 0.0.0.0:80\nauth: {admin_secrets: [a-secret-of-enough-length]}");
         assert!(!merge_over(&[], with_secret).unwrap().access.secrets.is_empty());

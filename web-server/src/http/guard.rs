@@ -106,7 +106,7 @@ mod tests {
             origins: vec!["https://app.example".into()],
             ..Default::default()
         };
-        let mut site = Site { access, public: false };
+        let mut site = Site { access, ..Site::default() };
         let ok = |site: &Site, host, origin| super::check(facts(host, origin, &Method::POST), site).is_ok();
         assert!(ok(&site, "Oriel.Example:8443", None) && !ok(&site, "x.oriel.example", None));
         assert!(ok(&site, "oriel.example", Some("https://app.example")));

@@ -15,7 +15,7 @@ use common::signal::TOKEN_SUBPROTOCOL;
 
 use crate::auth::address::{self, FORWARDING};
 use crate::auth::{Auth, Refused, Right};
-use crate::config::Access;
+use crate::config::{Access, Compat};
 use crate::limits::{Exceeded, Limits};
 
 /// The settings that requests are checked with.
@@ -23,6 +23,8 @@ use crate::limits::{Exceeded, Limits};
 pub struct Site {
     /// The settings of access.
     pub access: Access,
+    /// What is served for clients of other servers.
+    pub compat: Compat,
     /// Whether other machines can reach it by its addresses.
     pub public: bool,
 }
@@ -81,6 +83,11 @@ pub fn origin_of(request: &ServiceRequest, site: &Site) -> (IpAddr, bool) {
         headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
     let direct = FORWARDING.iter().all(|name| !headers.contains_key(*name));
     (address::client(peer, &forwarded_for, &site.access.trusted_proxies), direct)
+}
+
+/// The key that a backend of another server shows, where such are served ([`crate::compat::sfu`]).
+pub fn api_key<'a>(headers: &'a HeaderMap, site: &Site) -> Option<&'a str> {
+    headers.get("x-api-key").filter(|_| site.compat.sfu)?.to_str().ok()
 }
 
 /// The right of a caller who shows this token. Only wrong tokens are counted, so that nobody can lock out callers with a valid one.

@@ -44,11 +44,12 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
-const PEER_KINDS: [(PeerKind, &str); 6] = [
+const PEER_KINDS: [(PeerKind, &str); 7] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
     (PeerKind::Whip, "whip"),
     (PeerKind::Mp4, "mp4"),
+    (PeerKind::Rtsp, "rtsp"),
     (PeerKind::Multistream, "multistream"),
     (PeerKind::MultiWebrtc, "multi-webrtc"),
 ];

@@ -10,6 +10,7 @@ pub mod multistream;
 pub mod offered;
 pub mod opened;
 pub mod peer_ws;
+pub mod sfu;
 pub mod websocket;
 pub mod whep;
 pub mod whip;

@@ -3,4 +3,4 @@
 /**
  * The protocol by which a peer joined.
  */
-export type PeerKind = "native" | "whep" | "whip" | "multistream" | "mp4" | "multi-webrtc";
+export type PeerKind = "native" | "whep" | "whip" | "multistream" | "mp4" | "rtsp" | "multi-webrtc";

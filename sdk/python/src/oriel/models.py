@@ -1602,7 +1602,7 @@ PairingState = Literal["waiting_for_pin", "verifying", "paired", "failed"]
 PeerId = str
 
 # The protocol by which a peer joined.
-PeerKind = Literal["native", "whep", "whip", "multistream", "mp4", "multi-webrtc"]
+PeerKind = Literal["native", "whep", "whip", "multistream", "mp4", "rtsp", "multi-webrtc"]
 
 # Life of a peer connection.
 PeerState = Literal["connecting", "connected", "lost"]

@@ -30,8 +30,8 @@ use super::*;
 use crate::feed::{Listener, NewListeners, Tap};
 use crate::input;
 use crate::media::Picture;
-use crate::mp4::reader::Ear;
 use crate::peer::{Command, FeedId, Report};
+use crate::reader::thread::Ear;
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
 /// A streamer whose main source is a test picture.
@@ -203,7 +203,7 @@ impl Stage {
                     self.published.push((peer, shard, kind));
                     self.listeners.push(listeners);
                 }
-                Effect::OpenReader { peer, tap, ear } => self.readers.push((peer, tap, ear)),
+                Effect::OpenReader { peer, tap, ear, reads: _ } => self.readers.push((peer, tap, ear)),
                 Effect::CloseReader(peer) => self.readers.retain(|(reader, ..)| *reader != peer),
                 Effect::StartSource(start) => self.started.push(*start),
                 Effect::StopSource { source, .. } => self.stopped.push(source),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::live::Live;
+use super::{Error as Unreadable, Format};
 use crate::feed::{AudioUnit, Demand, Listener, Tap, Tapped};
 
 /// Packets of sound that wait for the thread: two seconds, as of pictures. What is more is dropped, and heard as silence.
@@ -50,15 +50,16 @@ impl Drop for Ear {
 
 /// A stream that is to be read. While it lives, its source has a viewer.
 pub struct Reader {
+    format: Box<dyn Format>,
     tap: Tap,
     ear: Option<Ear>,
     stop: Arc<AtomicBool>,
 }
 
 impl Reader {
-    /// Of these feeds. It ends soon after `stop` is set.
-    pub fn new(tap: Tap, ear: Option<Ear>, stop: Arc<AtomicBool>) -> Self {
-        Self { tap, ear, stop }
+    /// Of these feeds, as `format`. It ends soon after `stop` is set.
+    pub fn new(format: Box<dyn Format>, tap: Tap, ear: Option<Ear>, stop: Arc<AtomicBool>) -> Self {
+        Self { format, tap, ear, stop }
     }
 
     /// Sends the stream until it ends, or the reader does. Returns why.
@@ -69,10 +70,9 @@ impl Reader {
         }
     }
 
-    fn run(self, mut socket: UnixStream) -> Result<&'static str, Error> {
+    fn run(mut self, mut socket: UnixStream) -> Result<&'static str, Error> {
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(WRITE_PATIENCE))?;
-        let mut live = Live::new(self.ear.is_some());
         let started = Instant::now();
         // When there was a picture last.
         let mut last: Option<Instant> = None;
@@ -80,14 +80,13 @@ impl Reader {
             let tapped = self.tap.next(PATIENCE);
             let sound = self.ear.iter().flat_map(|ear| ear.units.try_iter());
             for unit in sound {
-                live.sound(&unit);
+                self.format.sound(&unit);
             }
             let now = Instant::now();
             let bytes = match tapped {
                 Tapped::Unit(unit) => {
                     last = Some(now);
-                    live.fill(now);
-                    live.picture(&unit)?
+                    self.format.picture(&unit, now)?
                 }
                 Tapped::Nothing => {
                     let since = now.saturating_duration_since(last.unwrap_or(started));
@@ -98,7 +97,7 @@ impl Reader {
                         last = Some(now);
                         self.tap.ask_keyframe();
                     }
-                    live.idle(now)
+                    self.format.idle(now)
                 }
                 Tapped::End => return Ok("the stream has ended"),
             };
@@ -112,7 +111,7 @@ impl Reader {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Live(#[from] super::live::Error),
+    Unreadable(#[from] Unreadable),
     #[error("{}", describe(.0))]
     Io(#[from] io::Error),
 }
@@ -134,6 +133,7 @@ mod tests {
     use super::*;
     use crate::feed::{AudioOutlet, Listening, Tapping, VideoOutlet};
     use crate::media::{AccessUnit, AudioPacket};
+    use crate::reader::mp4::Live;
 
     const KEYFRAME: &[u8] = &[0, 0, 1, 0x67, 66, 192, 31, 0, 0, 1, 0x68, 8, 0, 0, 1, 0x65, 1, 2];
 
@@ -159,7 +159,8 @@ mod tests {
         assert!(listening.listen(listener));
         let stop = Arc::new(AtomicBool::new(false));
         let ear = Some(ear).filter(|_| sound);
-        let source = Reader::new(tapping.tap(), ear, Arc::clone(&stop));
+        let format = Box::new(Live::new(ear.is_some()));
+        let source = Reader::new(format, tapping.tap(), ear, Arc::clone(&stop));
         let (ours, reader) = UnixStream::pair().unwrap();
         reader.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let thread = std::thread::spawn(move || source.send_to(ours));
