@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{
-    api, audit, clipboard, cluster, control, event, hosts, input, latency, lifetime, media_socket,
+    api, audit, clipboard, cluster, control, event, files, hosts, input, latency, lifetime, media_socket,
     multistream, restart, rooms, signal, slots, spec,
 };
 use ts_rs::{Config, TS};
