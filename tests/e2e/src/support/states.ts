@@ -127,12 +127,16 @@ async function files(full: Server, page: Page, look: Look): Promise<void> {
   await drag("dragover");
   await page.waitForSelector(".drop-target");
   mkdirSync(join(home, "Downloads"), { recursive: true });
-  writeFileSync(join(home, "Downloads/report.pdf"), "a report");
-  await page.waitForSelector("[data-testid=downloads]");
+  const long = `${"a-name-that-is-longer-than-a-phone-is-wide-".repeat(3)}.txt`;
+  await until("a download is offered", () => {
+    // Once more, where the page was not ready to hear of it.
+    writeFileSync(join(home, "Downloads", long), "a report");
+    return page.isVisible("[data-testid=downloads]");
+  });
   await look("viewer-drop", page);
   await drag("dragleave");
+  await page.click("[data-testid=downloads] .icon-button");
   await use(page, "files");
-  const long = `${"a-name-that-is-longer-than-a-phone-is-wide-".repeat(3)}.txt`;
   for (const state of ["done", "failed"]) {
     await page.setInputFiles("[data-testid=files-picker]", { name: long, mimeType: "", buffer: Buffer.alloc(1500) });
     await page.waitForSelector(`[data-testid="transfer-${long}"][data-state=${state}]`);
