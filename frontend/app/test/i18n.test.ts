@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import type { Catalogue, Message } from "../src/i18n/catalogue";
 import { type Language, LANGUAGES, languageOf } from "../src/i18n/language";
 import { type Part, speak, t } from "../src/i18n/words";
-import { ago, bitrate, duration, listed } from "../src/ui/format";
+import { ago, bitrate, bytes, duration, listed } from "../src/ui/format";
 import { sources, imported } from "./modules";
 
 const SRC = join(import.meta.dirname, "../src");
@@ -174,6 +174,8 @@ describe("the pages", () => {
     speak("de", parts);
     expect(t("viewers", { count: 1234 })).toBe("1.234 Zuschauer");
     expect(bitrate(2_400_000)).toBe("2,4 Mbit/s");
+    expect(bytes(1500)).toBe("1,5 kB");
+    expect(bytes(2)).toMatch(/^2\sByte$/);
     expect(duration(7_500_000)).toBe("2 Std. 5 Min.");
     expect(ago(180_000)).toMatch(/^\S+ 3 Minuten$/);
     expect(listed(["Ann", "Bob", "Cyd"])).toBe("Ann, Bob und Cyd");

@@ -67,14 +67,23 @@ export function timeOfDay(at: Date): string {
   return at.toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" });
 }
 
+const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
+
 /** 830 bytes, 1.5 kB, 120 MB. */
 export function bytes(count: number): string {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
   let value = count;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
+  let step = 0;
+  while (value >= 1000 && step < SIZES.length - 1) {
     value /= 1000;
-    unit += 1;
+    step += 1;
   }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? ""}`;
+  const digits = step === 0 || value >= 100 ? 0 : 1;
+  return new Intl.NumberFormat(language(), {
+    style: "unit",
+    unit: SIZES[step] ?? "byte",
+    // Only the short names of bytes have no plural.
+    unitDisplay: step === 0 ? "long" : "short",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(value);
 }

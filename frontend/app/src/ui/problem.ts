@@ -46,10 +46,32 @@ const PROBLEMS: Readonly<Record<string, PlainKey>> = {
   host_refused: "problem-host-refused",
   host_has_no_mac: "problem-host-no-mac",
   internal_error: "problem-internal",
+  // Of files: their words come with the panel, which alone says them.
+  no_home: "problem-no-home",
+  files_off: "problem-not-allowed",
+  bad_path: "problem-file-name",
+  name_too_long: "problem-file-name-long",
+  file_not_found: "problem-file-missing",
+  is_a_directory: "problem-file-folder",
+  not_a_directory: "problem-file-no-folder",
+  is_a_link: "problem-file-link",
+  not_a_file: "problem-file-special",
+  directory_not_empty: "problem-file-not-empty",
+  file_exists: "problem-file-exists",
+  file_too_large: "problem-file-large",
+  over_quota: "problem-file-quota",
+  no_space: "problem-storage",
+  too_many_transfers: "problem-too-many",
+  upload_busy: "problem-file-busy",
+  wrong_offset: "problem-file-broken",
+  incomplete_body: "problem-file-broken",
+  directory_too_large: "problem-folder-large",
+  file_forbidden: "problem-file-forbidden",
+  file_failed: "problem-file-failed",
 };
 
 /** Of these the server's text has facts that no other has: which rule was broken, what the host or the process has said. */
-const TELLING: ReadonlySet<string> = new Set(["invalid_field", "malformed_json", "not_allowed", "streamer_failed", "host_refused", "not_durable"]);
+const TELLING: ReadonlySet<string> = new Set(["invalid_field", "malformed_json", "not_allowed", "streamer_failed", "host_refused", "not_durable", "file_too_large", "over_quota"]);
 
 /** What an error says to people. */
 export function messageOf(error: unknown): string {

@@ -1,4 +1,5 @@
 import { Suspense, useCallback, useEffect, useState } from "react";
+import { t } from "../i18n/words";
 import { ControlBar } from "./ControlBar";
 import { useFiles } from "./files/useFiles";
 import { HostNotice } from "./HostNotice";
@@ -130,7 +131,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {microphone.trouble}
         </p>
       )}
-      {files.hovered && <p className="drop-target">Drop to copy into the session</p>}
+      {files.hovered && <p className="drop-target">{t("drop-here")}</p>}
       {files.available && (
         <Suspense>
           <Downloads client={client} transfers={files.transfers} onAccept={showFiles} />

@@ -165,7 +165,7 @@ function files({ panel, setPanel }: Toolbox): Tool {
   return {
     id: "files",
     icon: "folder",
-    label: "Files of the session",
+    label: t("files-tool"),
     pressed: panel === "files",
     use: () => {
       setPanel(panel === "files" ? "none" : "files");

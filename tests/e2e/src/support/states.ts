@@ -1,5 +1,7 @@
 /** Every page in every state that a person meets, for tests that look at them and for `scripts/shots`. */
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { Server } from "./server.js";
 import { until } from "./wait.js";
@@ -88,6 +90,7 @@ async function viewers(full: Server, empty: Server, at: At, look: Look): Promise
     await use(page, "stats");
     await page.waitForSelector("[data-testid=stats] >> text=Picture");
     await look("viewer", page);
+    await files(full, page, look);
     for (const panel of ["share", "clipboard", "view", "keys"]) {
       if (panel === "keys") await use(page, "watch-only");
       await use(page, panel);
@@ -109,6 +112,38 @@ async function viewers(full: Server, empty: Server, at: At, look: Look): Promise
   });
   await at(full, "s/nosuch", "[data-testid=ended]", (page) => look("viewer-missing", page));
   await at(empty, "s/shown", "[data-testid=token]", (page) => look("viewer-stranger", page));
+}
+
+/** Files of the session: held over the page, offered, listed, and copied, or not. */
+async function files(full: Server, page: Page, look: Look): Promise<void> {
+  const home = join(full.dir, "state/homes/session/desk");
+  const drag = (type: string): Promise<void> =>
+    page.evaluate((type) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["x"], "held.txt"));
+      document.querySelector("[data-testid=viewer]")?.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+    }, type);
+  await page.waitForSelector("[data-testid=tool-files]");
+  await drag("dragover");
+  // The hint's looks come with what offers downloads, which could miss one before.
+  await page.waitForFunction(() => [...document.querySelectorAll(".drop-target")].some((hint) => getComputedStyle(hint).position === "absolute"));
+  mkdirSync(join(home, "Downloads"), { recursive: true });
+  const long = `${"a-name-that-is-longer-than-a-phone-is-wide-".repeat(3)}.txt`;
+  writeFileSync(join(home, "Downloads", long), "a report");
+  await page.waitForSelector("[data-testid=downloads]");
+  await look("viewer-drop", page);
+  await drag("dragleave");
+  await page.click("[data-testid=downloads] .icon-button");
+  await use(page, "files");
+  for (const state of ["done", "failed"]) {
+    await page.setInputFiles("[data-testid=files-picker]", { name: long, mimeType: "", buffer: Buffer.alloc(1500) });
+    await page.waitForSelector(`[data-testid="transfer-${long}"][data-state=${state}]`);
+  }
+  await page.waitForSelector(`[data-testid="file-${long}"]`);
+  await page.click("[data-testid=files-new-folder]");
+  await page.waitForSelector("[data-testid=files-folder-name]");
+  await look("viewer-files", page);
+  await use(page, "files");
 }
 
 async function streams(full: Server, at: At, look: Look): Promise<void> {

@@ -102,4 +102,9 @@ export const viewer: Translation<typeof english> = {
   "full-window": "Fenster füllen",
   "full-window-leave": "Volles Fenster verlassen",
   "keyboard-of-session": "Tastatur der Sitzung. Strg+Alt+Umschalt+T führt zur Werkzeugleiste.",
+
+  "files-tool": "Dateien der Sitzung",
+  "drop-here": "Loslassen, um in die Sitzung zu kopieren",
+  "drop-too-many": "Höchstens {most} Dateien auf einmal.",
+  "drop-unreadable": "Was abgelegt wurde, konnte nicht gelesen werden.",
 };

@@ -100,4 +100,9 @@ export const viewer = {
   "full-window": "Fill the window",
   "full-window-leave": "Leave the full window",
   "keyboard-of-session": "Keyboard of the session. Ctrl+Alt+Shift+T leads to the toolbar.",
+
+  "files-tool": "Files of the session",
+  "drop-here": "Drop to copy into the session",
+  "drop-too-many": "At most {most} files at once.",
+  "drop-unreadable": "What was dropped could not be read.",
 } as const;

@@ -102,4 +102,9 @@ export const viewer: Translation<typeof english> = {
   "full-window": "Llenar la ventana",
   "full-window-leave": "Salir de la ventana completa",
   "keyboard-of-session": "Teclado de la sesión. Ctrl+Alt+Mayús+T lleva a la barra de herramientas.",
+
+  "files-tool": "Archivos de la sesión",
+  "drop-here": "Suelte para copiar en la sesión",
+  "drop-too-many": "{most} archivos como máximo a la vez.",
+  "drop-unreadable": "No se ha podido leer lo que se ha soltado.",
 };

@@ -102,4 +102,9 @@ export const viewer: Translation<typeof english> = {
   "full-window": "Remplir la fenêtre",
   "full-window-leave": "Quitter la fenêtre entière",
   "keyboard-of-session": "Clavier de la session. Ctrl+Alt+Maj+T mène à la barre d’outils.",
+
+  "files-tool": "Fichiers de la session",
+  "drop-here": "Déposez pour copier dans la session",
+  "drop-too-many": "{most} fichiers au plus à la fois.",
+  "drop-unreadable": "Ce qui a été déposé n’a pas pu être lu.",
 };

@@ -102,4 +102,9 @@ export const viewer: Translation<typeof english> = {
   "full-window": "填满窗口",
   "full-window-leave": "退出满窗",
   "keyboard-of-session": "会话的键盘。按 Ctrl+Alt+Shift+T 前往工具栏。",
+
+  "files-tool": "会话的文件",
+  "drop-here": "松开即可复制到会话",
+  "drop-too-many": "一次最多 {most} 个文件。",
+  "drop-unreadable": "无法读取拖放的内容。",
 };

@@ -1,8 +1,10 @@
 import type { FileEntry, OrielClient } from "@oriel/client";
 import { useEffect, useState } from "react";
+import { t } from "../../i18n/words";
 import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
 import type { Transfers } from "./transfers";
+import "./files.css";
 
 /** Most offers at once; a newer one takes the place of the oldest. */
 const MAX_OFFERS = 3;
@@ -31,37 +33,39 @@ export function Downloads({ client, transfers, onAccept }: DownloadsProps) {
   };
   if (offers.length === 0) return null;
   return (
-    <ul className="download-offers" role="status" data-testid="downloads">
-      {offers.map((file) => (
-        <li key={file.path}>
-          <span className="files-name" title={file.name}>
-            {file.name} <span className="quiet-text">{bytes(file.size)}</span>
-          </span>
-          <button
-            className="button small primary"
-            type="button"
-            aria-label={`Save ${file.name}`}
-            onClick={() => {
-              take(file);
-              transfers.download(file);
-              onAccept();
-            }}
-          >
-            <Icon name="download" /> Save
-          </button>
-          <button
-            className="icon-button"
-            type="button"
-            aria-label={`Do not save ${file.name}`}
-            title="Do not save"
-            onClick={() => {
-              take(file);
-            }}
-          >
-            <Icon name="close" />
-          </button>
-        </li>
-      ))}
-    </ul>
+    <div className="download-offers" role="status" data-testid="downloads">
+      <ul>
+        {offers.map((file) => (
+          <li key={file.path}>
+            <span className="files-name" title={file.name}>
+              {file.name} <span className="quiet-text">{bytes(file.size)}</span>
+            </span>
+            <button
+              className="button small primary"
+              type="button"
+              aria-label={t("files-save-of", { name: file.name })}
+              onClick={() => {
+                take(file);
+                transfers.download(file);
+                onAccept();
+              }}
+            >
+              <Icon name="download" /> {t("files-save")}
+            </button>
+            <button
+              className="icon-button"
+              type="button"
+              aria-label={t("files-dismiss-of", { name: file.name })}
+              title={t("files-dismiss")}
+              onClick={() => {
+                take(file);
+              }}
+            >
+              <Icon name="close" />
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
   );
 }

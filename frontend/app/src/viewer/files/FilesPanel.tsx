@@ -1,5 +1,6 @@
 import type { FileEntry, FileList, OrielClient } from "@oriel/client";
 import { type SubmitEvent, useRef, useState, useSyncExternalStore } from "react";
+import { t } from "../../i18n/words";
 import { ConfirmDialog } from "../../ui/ConfirmDialog";
 import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
@@ -60,10 +61,10 @@ export function FilesPanel({ client, files }: FilesPanelProps) {
   const sorted = [...shown].sort((a, b) => Number(b.kind === "directory") - Number(a.kind === "directory"));
 
   return (
-    <section className="panel files-panel" aria-label="Files" data-testid="files-panel">
-      <nav className="files-path" aria-label="Directory">
+    <section className="panel files-panel" aria-label={t("files")} data-testid="files-panel">
+      <nav className="files-path" aria-label={t("files-path")}>
         <button className="link-button" type="button" onClick={() => { open(""); }} data-testid="files-home">
-          Home
+          {t("files-home")}
         </button>
         {names.map((name, depth) => (
           <span key={names.slice(0, depth + 1).join("/")}>
@@ -76,14 +77,14 @@ export function FilesPanel({ client, files }: FilesPanelProps) {
       </nav>
       <div className="files-actions">
         <button className="button small" type="button" data-testid="files-upload" onClick={() => picker.current?.click()}>
-          Upload…
+          {t("files-upload")}
         </button>
         <button className="button small" type="button" data-testid="files-new-folder" onClick={() => { setNaming(true); }}>
-          New folder
+          {t("files-new-folder")}
         </button>
         <label className="files-hidden">
           <input type="checkbox" checked={hidden} onChange={(event) => { setHidden(event.target.checked); }} />
-          Hidden files
+          {t("files-hidden")}
         </label>
         <input
           ref={picker}
@@ -123,18 +124,18 @@ export function FilesPanel({ client, files }: FilesPanelProps) {
           />
         ))}
       </ul>
-      {list !== null && sorted.length === 0 && <p className="quiet-text">There is nothing here. Drop files onto the page to copy them into the session.</p>}
-      {list === null && problem === null && <p className="quiet-text">Reading…</p>}
+      {list !== null && sorted.length === 0 && <p className="quiet-text">{t("files-empty")}</p>}
+      {list === null && problem === null && <p className="quiet-text">{t("loading")}</p>}
       {(list?.next !== undefined || after !== null) && (
         <div className="files-actions">
           {after !== null && (
             <button className="button small" type="button" onClick={() => { setAfter(null); }}>
-              First page
+              {t("files-first-page")}
             </button>
           )}
           {list?.next !== undefined && (
             <button className="button small" type="button" onClick={() => { setAfter(list.next ?? null); }}>
-              Next page
+              {t("files-next-page")}
             </button>
           )}
         </div>
@@ -142,9 +143,9 @@ export function FilesPanel({ client, files }: FilesPanelProps) {
       <TransferList transfers={transfers} />
       {removing !== null && (
         <ConfirmDialog
-          title={`Delete ${removing.name}?`}
-          text={removing.kind === "directory" ? "All that is in it goes, too." : "It cannot be brought back."}
-          action="Delete"
+          title={t("files-delete-ask", { name: removing.name })}
+          text={removing.kind === "directory" ? t("files-delete-folder") : t("files-delete-file")}
+          action={t("delete")}
           onConfirm={() => api.removeFile(streamerId, removing.path, { recursive: removing.kind === "directory" })}
           onClose={(done) => {
             setRemoving(null);
@@ -178,20 +179,20 @@ function Row({ entry, onOpen, onDownload, onRemove }: RowProps) {
           name
         )}
         {kind === "file" && <span className="quiet-text"> {bytes(size)}</span>}
-        {kind === "link" && <span className="quiet-text"> link</span>}
+        {kind === "link" && <span className="quiet-text"> {t("files-link")}</span>}
       </span>
       {(directory || kind === "file") && (
         <button
           className="icon-button"
           type="button"
-          aria-label={directory ? `Download ${name} as an archive` : `Download ${name}`}
-          title={directory ? "Download as an archive" : "Download"}
+          aria-label={directory ? t("files-archive-of", { name }) : t("files-download-of", { name })}
+          title={directory ? t("files-archive") : t("files-download")}
           onClick={onDownload}
         >
           <Icon name="download" />
         </button>
       )}
-      <button className="icon-button" type="button" aria-label={`Delete ${name}`} title="Delete" onClick={onRemove}>
+      <button className="icon-button" type="button" aria-label={t("files-delete-of", { name })} title={t("delete")} onClick={onRemove}>
         <Icon name="trash" />
       </button>
     </li>
@@ -213,7 +214,7 @@ function NewFolder({ onMake, onClose }: NewFolderProps) {
     <form className="files-actions" onSubmit={make}>
       <input
         className="field"
-        aria-label="Name of the new folder"
+        aria-label={t("files-folder-name")}
         autoFocus
         value={name}
         data-testid="files-folder-name"
@@ -225,7 +226,7 @@ function NewFolder({ onMake, onClose }: NewFolderProps) {
         }}
       />
       <button className="button small primary" type="submit" disabled={name === "" || name.includes("/")}>
-        Make
+        {t("files-make")}
       </button>
       {problem !== null && <p className="field-error" role="alert">{problem}</p>}
     </form>
@@ -246,7 +247,7 @@ function TransferList({ transfers }: { readonly transfers: Transfers }) {
       </ul>
       {ended && (
         <button className="link-button" type="button" onClick={() => { transfers.clear(); }}>
-          Clear what has ended
+          {t("transfers-clear")}
         </button>
       )}
     </div>
@@ -254,25 +255,25 @@ function TransferList({ transfers }: { readonly transfers: Transfers }) {
 }
 
 function TransferRow({ transfer, transfers }: { readonly transfer: Transfer; readonly transfers: Transfers }) {
-  const { id, name, direction, state, done, total, problem, taken } = transfer;
+  const { id, name, direction, state, done, total, cause, taken } = transfer;
   const under = state === "waiting" || state === "running";
   return (
     <li data-testid={`transfer-${name}`} data-state={state}>
       <span className="files-name" title={name}>
         {direction === "up" ? "↑" : "↓"} {name}
-        <span className={state === "failed" ? "field-error" : "quiet-text"}> {problem ?? wordOf(transfer)}</span>
+        <span className={state === "failed" ? "field-error" : "quiet-text"}> {cause === null ? wordOf(transfer) : messageOf(cause)}</span>
       </span>
       {under && (
         <>
-          <progress aria-label={`Progress of ${name}`} max={total ?? undefined} value={total === null ? undefined : done} />
-          <button className="icon-button" type="button" aria-label={`Cancel ${name}`} title="Cancel" onClick={() => { transfers.cancel(id); }}>
+          <progress aria-label={t("transfer-progress", { name })} max={total ?? undefined} value={total === null ? undefined : done} />
+          <button className="icon-button" type="button" aria-label={t("transfer-cancel", { name })} title={t("cancel")} onClick={() => { transfers.cancel(id); }}>
             <Icon name="close" />
           </button>
         </>
       )}
       {taken && (
         <button className="button small" type="button" onClick={() => { transfers.replace(id); }}>
-          Replace
+          {t("transfer-replace")}
         </button>
       )}
     </li>
@@ -282,15 +283,15 @@ function TransferRow({ transfer, transfers }: { readonly transfer: Transfer; rea
 function wordOf({ state, done, total }: Transfer): string {
   switch (state) {
     case "waiting":
-      return "waits";
+      return t("transfer-waiting");
     case "running":
-      return total === null ? bytes(done) : `${bytes(done)} of ${bytes(total)}`;
+      return total === null ? bytes(done) : t("transfer-so-far", { done: bytes(done), total: bytes(total) });
     case "done":
-      return "done";
+      return t("transfer-done");
     case "cancelled":
-      return "cancelled";
+      return t("transfer-cancelled");
     case "failed":
-      return "failed";
+      return t("transfer-failed");
   }
 }
 

@@ -10,6 +10,11 @@ export type Picked = {
   readonly file: File | null;
 };
 
+/** More was dropped than is taken at once. */
+export class TooMany extends Error {
+  readonly most = MAX_ENTRIES;
+}
+
 /** What was dropped holds files, and not text or a picture of a page. */
 export function holdsFiles(data: DataTransfer | null): boolean {
   return data?.types.includes("Files") === true;
@@ -32,7 +37,7 @@ async function withContent(entries: readonly FileSystemEntry[]): Promise<readonl
   const left = entries.map((entry) => ({ entry, above: [] as readonly string[] }));
   for (let next = left.shift(); next !== undefined; next = left.shift()) {
     const path = [...next.above, next.entry.name];
-    if (found.length >= MAX_ENTRIES) throw new Error(`At most ${MAX_ENTRIES} files at once.`);
+    if (found.length >= MAX_ENTRIES) throw new TooMany();
     const { entry } = next;
     if (isFile(entry)) {
       const file = await new Promise<File>((resolve, reject) => {

@@ -6,7 +6,6 @@
  */
 
 import { type Api, type FileEntry, ProblemError } from "@oriel/client";
-import { messageOf } from "../../ui/problem";
 import type { Picked } from "./picked";
 
 /** At once: a browser has six connections to a server, and others need some. */
@@ -23,8 +22,8 @@ export type Transfer = {
   readonly done: number;
   /** Of how many; null: not known. */
   readonly total: number | null;
-  /** Why it failed. */
-  readonly problem: string | null;
+  /** Why it failed; null: it has not. To be put into words where it is shown, as those come later. */
+  readonly cause: unknown;
   /** There is a file of this name, which can be replaced. */
   readonly taken: boolean;
 };
@@ -82,7 +81,7 @@ export class Transfers {
     this.#jobs.get(id)?.abort.abort();
     this.#jobs.delete(id);
     this.#again.delete(id);
-    this.#change(id, { state: "cancelled", problem: null });
+    this.#change(id, { state: "cancelled", cause: null });
     this.#start();
   }
 
@@ -149,7 +148,7 @@ export class Transfers {
     this.#next += 1;
     this.#jobs.set(id, { abort: new AbortController(), run });
     if (again !== null) this.#again.set(id, again);
-    const transfer: Transfer = { id, direction, name, state: "waiting", done: 0, total, problem: null, taken: false };
+    const transfer: Transfer = { id, direction, name, state: "waiting", done: 0, total, cause: null, taken: false };
     const ended = this.#transfers.filter(({ state }) => state !== "waiting" && state !== "running");
     const forgotten = new Set(ended.slice(0, Math.max(0, ended.length - KEPT)));
     this.#set([...this.#transfers.filter((old) => !forgotten.has(old)), transfer]);
@@ -177,8 +176,7 @@ export class Transfers {
       if (!signal.aborted) this.#change(id, { state: "done" });
     } catch (error) {
       const taken = error instanceof ProblemError && error.code === "file_exists";
-      const problem = taken ? "There is a file of this name." : messageOf(error);
-      if (!signal.aborted) this.#change(id, { state: "failed", problem, taken });
+      if (!signal.aborted) this.#change(id, { state: "failed", cause: error, taken });
     }
     this.#jobs.delete(id);
     if (this.#transfers.find((transfer) => transfer.id === id)?.taken !== true) this.#again.delete(id);

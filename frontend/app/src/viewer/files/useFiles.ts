@@ -2,8 +2,8 @@
 
 import type { OrielClient, Role } from "@oriel/client";
 import { useEffect, useMemo, useState } from "react";
-import { messageOf } from "../../ui/problem";
-import { dropped, holdsFiles } from "./picked";
+import { t } from "../../i18n/words";
+import { dropped, holdsFiles, TooMany } from "./picked";
 import { Transfers } from "./transfers";
 
 export type Files = {
@@ -19,7 +19,7 @@ export type Files = {
   readonly trouble: string | null;
 };
 
-/** @param onDrop told when files were dropped and are being copied */
+/** @param onDrop told when files were dropped, and are being copied or cannot be read */
 export function useFiles(
   client: OrielClient,
   role: Role | null,
@@ -57,7 +57,8 @@ export function useFiles(
           onDrop();
         },
         (error: unknown) => {
-          setTrouble(error instanceof Error ? error.message : messageOf(error));
+          setTrouble(error instanceof TooMany ? t("drop-too-many", { most: error.most }) : t("drop-unreadable"));
+          onDrop();
         },
       );
     };
