@@ -19,6 +19,7 @@ from ..models import ButtonOrName, InputCommand, Role, SlotSource, SourceSpec
 from . import media
 from .backend import finished, sleep
 from .events import Events
+from .files import Files
 from .media import Mp4, Recording
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Session:
         id = str(create["id"] if create is not None else id)
         self.id = id
         self.clipboard: Clipboard = Clipboard(client, id)
+        self.files: Files = Files(client, id)
         self._client = client
         self._transport = client._transport
         self._path = f"api/streamers/{segment(id)}"

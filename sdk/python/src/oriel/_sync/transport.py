@@ -57,6 +57,7 @@ class Transport:
         content: Optional[bytes] = None,
         content_type: Optional[str] = None,
         query: Optional[Mapping[str, Any]] = None,
+        headers: Optional[Mapping[str, str]] = None,
         repeatable: Optional[bool] = None,
         timeout: Optional[float] = None,
     ) -> httpx.Response:
@@ -72,7 +73,7 @@ class Transport:
             json=body,
             content=content,
             params=query,
-            headers={"content-type": content_type} if content_type else None,
+            headers={**(headers or {}), **({"content-type": content_type} if content_type else {})},
             timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=min(timeout, 10.0)),
         )
         repeated = 0
