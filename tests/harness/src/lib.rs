@@ -6,6 +6,7 @@
 //! * [`display`] looks at a session's X server as any X client could.
 //! * [`gamestream`] starts a simulated Moonlight host.
 //! * [`camera`] makes films and serves them by RTSP.
+//! * [`nats`] starts a NATS server, and cuts the way to it.
 //! * [`picture`] reads the server's PNGs.
 //! * [`watched`] starts a desktop that writes down what input reaches it.
 //! * [`wait`] waits for conditions, never for time.
@@ -15,6 +16,7 @@
 pub mod camera;
 pub mod display;
 pub mod gamestream;
+pub mod nats;
 pub mod picture;
 pub mod process;
 pub mod server;
@@ -23,6 +25,7 @@ pub mod watched;
 
 pub use display::Display;
 pub use gamestream::FakeHost;
+pub use nats::{Nats, Way};
 pub use picture::Picture;
 pub use process::{Footprint, Process};
 pub use server::{Answer, Server, binary};

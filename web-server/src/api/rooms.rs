@@ -2,12 +2,13 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use common::cluster::Labels;
 use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
 use serde_json::Value;
 
 use super::nodes::{self, Membership};
-use super::streamers::{check, locate_sources, of_all_nodes, waits};
+use super::streamers::{Wanted, check, locate_sources, of_all_nodes, waits};
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;
@@ -52,7 +53,7 @@ pub async fn create(
     let (id, spec, lifetime) = body.0.into_parts();
     let spec = check(spec, lifetime, &site, &hosts).map_err(in_words_of_rooms)?;
     let by = caller.right?.name();
-    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, &by).await?;
+    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, Labels::new(), &by).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -86,7 +87,7 @@ fn in_words_of_rooms(error: ApiError) -> ApiError {
     responses((status = 200, description = "All rooms, in order of ids", body = RoomList)),
 )]
 pub async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    let streamers = of_all_nodes(&registry, &cluster).await?;
+    let streamers = of_all_nodes(&registry, &cluster, &Wanted::default()).await?;
     Ok(HttpResponse::Ok().json(RoomList { rooms: streamers.iter().filter_map(Room::of).collect() }))
 }
 

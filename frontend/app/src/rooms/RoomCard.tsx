@@ -16,6 +16,7 @@ const STATES: Record<StreamerState, string> = {
   failed: "failed",
   stopped: "closed",
   stopping: "closing",
+  lost: "lost with its node",
 };
 
 type RoomCardProps = { readonly api: Api; readonly room: Room; readonly onDeleted: () => void };

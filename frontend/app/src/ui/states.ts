@@ -10,4 +10,5 @@ export const TONES: Record<StreamerState, Tone> = {
   failed: "bad",
   stopped: "quiet",
   stopping: "quiet",
+  lost: "bad",
 };
