@@ -1,6 +1,7 @@
 //! The figures, by name.
 
 mod cameras;
+mod cluster;
 mod fanout;
 mod glass;
 mod join;
@@ -55,7 +56,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 19] = [
+pub const FIGURES: [Figure; 20] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -130,6 +131,11 @@ pub const FIGURES: [Figure; 19] = [
         measure: restart::revive,
     },
     Figure { name: "many", about: "200 streamers: listed, made, ended", measure: restart::many },
+    Figure {
+        name: "cluster",
+        about: "three nodes: what another node costs, and how long faults last",
+        measure: cluster::cluster,
+    },
     Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
 ];
 
