@@ -18,7 +18,10 @@ use crate::{keys, text};
 
 /// Every command, by topic: how `--help` lists them.
 pub const TOPICS: &[(&str, &[&str])] = &[
-    ("Sessions", &["ls", "create", "run", "show", "update", "restart", "rm", "logs", "events", "open"]),
+    (
+        "Sessions",
+        &["ls", "create", "run", "show", "update", "restart", "relocate", "rm", "logs", "events", "open"],
+    ),
     (
         "See and steer",
         &["shot", "windows", "type", "key", "click", "move", "drag", "scroll", "clip", "paste", "resize"],
@@ -98,6 +101,18 @@ pub enum Command {
         /// The session
         #[arg(value_parser = id)]
         id: StreamerId,
+    },
+    /// Move a session to another node of the cluster: it is started there, and ended where it is
+    Relocate {
+        /// The session
+        #[arg(value_parser = id)]
+        id: StreamerId,
+        /// The node; the one with the most room otherwise
+        #[arg(long)]
+        node: Option<String>,
+        /// Label that the node must have, as NAME=VALUE; repeatable
+        #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+        label: Vec<(String, String)>,
     },
     /// Delete sessions
     Rm(Remove),
@@ -849,6 +864,11 @@ pub fn command() -> clap::Command {
 
 fn id(text: &str) -> Result<StreamerId, String> {
     StreamerId::parse(text).map_err(|error| error.to_string())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn peer(text: &str) -> Result<PeerId, String> {

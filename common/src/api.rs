@@ -167,6 +167,10 @@ pub struct Streamer {
 pub struct StreamerList {
     /// In order of their ids.
     pub streamers: Vec<Streamer>,
+    /// The last id of this page, for `after`, if more follow. Absent where no `limit` was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub next: Option<StreamerId>,
 }
 
 /// `GET /api/streamers/{id}/peers`.

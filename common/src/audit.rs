@@ -45,6 +45,8 @@ pub enum AuditAction {
     Stopped,
     /// It was deleted.
     Deleted,
+    /// Another node of the cluster runs it now, or this one does.
+    Moved,
     /// A peer joined.
     Joined,
     /// A peer is gone.

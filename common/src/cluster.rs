@@ -22,7 +22,7 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Placement {
-    /// This node, and no other.
+    /// The node on which it is started. When that is lost, another one may start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub node: Option<String>,
@@ -87,7 +87,7 @@ pub enum NodeState {
     Alive,
     /// It renews its lease, and keeps the streamers that it has, but takes no new ones.
     Draining,
-    /// Its lease has run out. Its streamers may run all the same.
+    /// Its lease has run out. Other nodes start its streamers whose restart policy allows it.
     Lost,
 }
 

@@ -500,6 +500,8 @@ pub enum StreamerState {
     Stopped,
     /// It was told to end.
     Stopping,
+    /// The node of the cluster that ran it is lost, and no other one has started it.
+    Lost,
 }
 
 /// Somebody who watches.

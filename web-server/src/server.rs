@@ -11,15 +11,18 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, middleware, web};
 use anyhow::Context as _;
+use common::lifetime::StreamerPatch;
+use common::spec::StreamerSpec;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing_subscriber::EnvFilter;
 
-use crate::api::{self, edge, events, health};
+use crate::api::{self, edge, events, health, streamers};
 use crate::auth::Auth;
 use crate::auth::key::Key;
 use crate::cluster::{Cluster, member, nats};
+use crate::config::cluster::OnPartition;
 use crate::config::{Compat, Config, LogFormat, Sessions};
 use crate::connections::Connections;
 use crate::files::Files;
@@ -133,9 +136,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let (handle, registry_task) =
         start_registry(&config, store, remembered, &hosts, routes, &metrics).await?;
     let state = State::new(&config, auth, handle.clone(), hosts, metrics, cluster.clone());
-    let membership = cluster
-        .clone()
-        .map(|cluster| tokio::spawn(member::run(cluster, handle.clone(), state.auth.clone().into_inner())));
+    let membership = cluster.clone().map(|cluster| join_cluster(cluster, &config, &handle, &state));
     let rtsp = rtsp_listener.map(|listener| {
         let auth = state.auth.clone().into_inner();
         let limits = state.limits.clone().into_inner();
@@ -160,9 +161,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     if let Some(rtsp) = rtsp {
         rtsp.abort();
     }
-    if let Some(membership) = membership {
-        membership.abort();
-    }
+    drop(membership);
     if let Some(cluster) = cluster {
         member::leave(&cluster).await;
     }
@@ -217,6 +216,29 @@ async fn start_registry(
         tracing::error!(id = %config.streams.streamer, %error, "the configured streams cannot be started");
     }
     Ok((handle, task))
+}
+
+/// The tasks of this server as a node. They end when what is returned is dropped.
+fn join_cluster(
+    cluster: Cluster,
+    config: &Config,
+    registry: &registry::Handle,
+    state: &State,
+) -> JoinSet<()> {
+    let site = state.site.clone();
+    let hosts = state.hosts.clone();
+    let allows = move |spec: &StreamerSpec| {
+        let checked = streamers::check(spec.clone(), StreamerPatch::default(), &site, &hosts);
+        checked.map(drop).map_err(|error| error.to_string())
+    };
+    let mut tasks = JoinSet::new();
+    if config.cluster.as_ref().is_some_and(|cluster| cluster.on_partition == OnPartition::Stop) {
+        tasks.spawn(member::pause_while_lost(cluster.clone(), registry.clone()));
+    }
+    let auth = state.auth.clone().into_inner();
+    let registry = registry.clone();
+    tasks.spawn(member::run(member::Node { cluster, registry, auth, allows: Box::new(allows) }));
+    tasks
 }
 
 /// What requests are handled with, by whichever thread.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::cluster::Placement;
 use common::id::StreamerId;
 
 use crate::args::{Cli, Command, Global};
@@ -57,6 +58,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Show { id } => sessions::show(client, out, &id),
         Command::Update(update) => sessions::update(client, out, &update),
         Command::Restart { id } => sessions::restart(client, out, &id),
+        Command::Relocate { id, node, label } => {
+            sessions::relocate(client, out, &id, Placement { node, labels: label.into_iter().collect() })
+        }
         Command::Rm(remove) => sessions::remove(client, out, remove),
         Command::Logs { id, tail, follow } => sessions::logs(client, out, &id, tail, follow),
         Command::Events { id, count, since } => sessions::events(client, out, id.as_ref(), count, since),

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::cluster::Placement;
 use common::event::Happening;
 use common::exit::ExitReason;
 use common::id::StreamerId;
@@ -213,6 +214,14 @@ pub fn restart(client: &Client, out: Output, id: &StreamerId) -> Result<(), Fail
     out.answer(&answer, || Ok(format!("{id} is being restarted")))
 }
 
+pub fn relocate(client: &Client, out: Output, id: &StreamerId, to: Placement) -> Result<(), Failure> {
+    let answer = client.json("POST", &of(id, "/move"), &to)?;
+    out.answer(&answer, || {
+        let session: Streamer = answer.json()?;
+        Ok(format!("{id} is at the node {}", session.node.unwrap_or_default()))
+    })
+}
+
 pub fn remove(client: &Client, out: Output, wish: Remove) -> Result<(), Failure> {
     let ids = if wish.all {
         let all = client.get("/api/streamers")?.json::<StreamerList>()?.streamers;
@@ -377,6 +386,8 @@ fn until_ended(client: &Client, id: &StreamerId, time: Option<Duration>) -> Resu
             StreamerState::Starting
             | StreamerState::Running
             | StreamerState::Restarting
+            // Its node may come back.
+            | StreamerState::Lost
             | StreamerState::Stopping => {}
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

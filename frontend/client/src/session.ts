@@ -194,6 +194,8 @@ export function endOfStreamer(state: StreamerState, reason: string | undefined):
     case "starting":
     case "running":
     case "restarting":
+    // Its node may come back, or another one start it.
+    case "lost":
       return undefined;
   }
 }

@@ -141,7 +141,7 @@ describe("the state of a streamer", () => {
     expect(endOfStreamer("failed", "no X server")).toEqual({ kind: "failed", message: "no X server" });
     expect(endOfStreamer("stopping", undefined)).toEqual({ kind: "stopped" });
     expect(endOfStreamer("stopped", "nobody used it")).toEqual({ kind: "stopped", message: "nobody used it" });
-    for (const state of ["starting", "running", "restarting"] as const) {
+    for (const state of ["starting", "running", "restarting", "lost"] as const) {
       expect(endOfStreamer(state, undefined)).toBeUndefined();
     }
   });

@@ -248,6 +248,22 @@ impl Server {
         }
     }
 
+    /// Ends the web-server and all that it started, as if the machine were lost.
+    pub fn kill_machine(&mut self) {
+        self.kill();
+        loop {
+            let left = self.session_processes();
+            if left.is_empty() {
+                return;
+            }
+            for process in left {
+                // It may have ended meanwhile.
+                let _ = Pid::from_raw(process.pid).map(|pid| kill_process(pid, Signal::KILL));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Its process.
     ///
     /// # Panics

@@ -4,74 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 
 use common::api::{Streamer, StreamerList, Token};
 use common::cluster::{Node, NodeList, NodeState};
 use harness::server::{Answer, binary};
-use harness::{Server, eventually};
+use harness::{Nats, Server, eventually};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 
 const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 const SECRET: &str = "an-admin-secret-of-all-nodes";
-
-/// A NATS server of a test's own.
-struct Nats {
-    child: Option<Child>,
-    port: u16,
-    dir: tempfile::TempDir,
-    options: Vec<String>,
-}
-
-impl Nats {
-    fn start() -> Self {
-        Self::start_with(&["-js"])
-    }
-
-    fn start_with(options: &[&str]) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let options = options.iter().map(ToString::to_string).collect();
-        let mut nats = Self { child: None, port, dir: tempfile::tempdir().unwrap(), options };
-        nats.start_again();
-        nats
-    }
-
-    fn start_again(&mut self) {
-        let child = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
-            .arg(self.dir.path())
-            .args(&self.options)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server is installed (scripts/test does it)");
-        self.child = Some(child);
-        eventually("NATS listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok());
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    fn node(&self, name: &str, more: &[(&str, &str)]) -> Server {
-        Server::start_node(&self.url(), KEY, name, more)
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 fn body(id: &str) -> Value {
     json!({ "id": id, "source": { "type": "test", "width": 64, "height": 36, "fps": 5 } })
@@ -110,8 +54,8 @@ fn together(servers: &[&Server]) {
 #[test]
 fn every_node_serves_every_streamer() {
     let nats = Nats::start();
-    let a = nats.node("a", &[]);
-    let b = nats.node("b", &[]);
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
     together(&[&a, &b]);
     let created = a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
     assert_eq!(created.location.as_deref(), Some("/api/streamers/far"));
@@ -196,8 +140,8 @@ fn every_node_serves_every_streamer() {
 #[test]
 fn of_two_that_create_an_id_at_once_exactly_one_does() {
     let nats = Nats::start();
-    let a = nats.node("a", &[]);
-    let b = nats.node("b", &[]);
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
     together(&[&a, &b]);
     let slots = |id: &str, slots: u8| json!({ "id": id, "share": false, "slots": slots, "source": { "type": "test" } });
     for round in 0..40 {
@@ -218,8 +162,8 @@ fn of_two_that_create_an_id_at_once_exactly_one_does() {
 fn streamers_are_placed_where_they_may_and_where_there_is_room() {
     let nats = Nats::start();
     let small = [("ORIEL_MAX_STREAMERS", "2")];
-    let a = nats.node("a", &small);
-    let b = nats.node("b", &[small[0], ("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
+    let a = nats.node(KEY, "a", &small);
+    let b = nats.node(KEY, "b", &[small[0], ("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
     together(&[&a, &b]);
     let mut labelled = body("g");
     labelled["placement"] = json!({ "labels": { "gpu": "yes" } });
@@ -260,8 +204,8 @@ fn streamers_are_placed_where_they_may_and_where_there_is_room() {
 fn a_token_counts_at_every_node_until_it_is_revoked_at_any() {
     let nats = Nats::start();
     let secret = [("ORIEL_ADMIN_SECRET", SECRET)];
-    let mut a = nats.node("a", &secret);
-    let mut b = nats.node("b", &secret);
+    let mut a = nats.node(KEY, "a", &secret);
+    let mut b = nats.node(KEY, "b", &secret);
     a.use_token(SECRET);
     b.use_token(SECRET);
     together(&[&a, &b]);
@@ -288,30 +232,10 @@ fn a_token_counts_at_every_node_until_it_is_revoked_at_any() {
 }
 
 #[test]
-fn a_node_that_is_killed_is_lost_and_has_its_streamers_when_it_is_back() {
-    let nats = Nats::start();
-    let a = nats.node("a", &[]);
-    let mut b = nats.node("b", &[]);
-    together(&[&a, &b]);
-    a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
-    b.kill();
-    let problem = a.get("/api/streamers/far").expect(502).problem();
-    assert!(problem.code == "node_unreachable" && problem.detail.contains("node b"), "{problem:?}");
-    eventually("b is lost", || (nodes(&a).get("b") == Some(&NodeState::Lost)).then_some(()));
-    let list: StreamerList = a.get("/api/streamers").expect(200).json();
-    assert!(list.streamers[0].reason.as_ref().is_some_and(|reason| reason.contains("lost")));
-    // Its id stays taken.
-    a.post("/api/streamers", &body("far")).expect(502);
-    b.start_again();
-    together(&[&a, &b]);
-    assert_eq!(a.streamer("far").unwrap().node.as_deref(), Some("b"));
-}
-
-#[test]
 fn without_nats_all_that_runs_goes_on_and_when_its_data_is_lost_it_is_told_again() {
     let mut nats = Nats::start();
-    let a = nats.node("a", &[]);
-    let b = nats.node("b", &[]);
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
     together(&[&a, &b]);
     a.post("/api/streamers?wait=running", &on("far", "b")).expect(201);
     a.post("/api/streamers?wait=running", &on("near", "a")).expect(201);
@@ -330,7 +254,7 @@ fn without_nats_all_that_runs_goes_on_and_when_its_data_is_lost_it_is_told_again
     }
     // One ends while nobody can be told.
     a.delete("/api/streamers/near").expect(204);
-    std::fs::remove_dir_all(nats.dir.path().join("jetstream")).unwrap();
+    nats.lose_data();
     nats.start_again();
     for server in [&a, &b] {
         eventually("the record of the one that runs is there again, and that alone", || {

@@ -61,7 +61,10 @@ pub async fn edge(
             preflighted(next.call(request).await?.map_into_boxed_body())
         }
         // One that was forwarded is for us, whatever we think: so no request goes in circles.
-        Ok(Came::Forwarded) => next.call(request).await?.map_into_boxed_body(),
+        Ok(Came::Forwarded) => match elsewhere::arrived(&request, &site).await {
+            Ok(()) => next.call(request).await?.map_into_boxed_body(),
+            Err(error) => ServiceResponse::new(request.into_parts().0, HttpResponse::from_error(error)),
+        },
         Ok(Came::Directly) => match elsewhere::elsewhere(request, &site).await {
             Ok((request, response)) => of_another_node(request, response),
             Err(request) => next.call(request).await?.map_into_boxed_body(),

@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a request is forwarded at the time at which it comes")]
 
+use std::collections::BTreeSet;
+
+use actix_web::body::{BoxBody, to_bytes_limited};
 use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use chrono::Utc;
+use common::api::Problem;
 use common::cluster::Placement;
 use common::id::StreamerId;
 use common::rooms::CreateRoom;
@@ -57,28 +62,79 @@ pub(super) async fn elsewhere(
 ) -> Result<(HttpRequest, Result<HttpResponse, ApiError>), ServiceRequest> {
     let Some(cluster) = request.app_data::<web::Data<Cluster>>().cloned() else { return Err(request) };
     let path = path_of(request.request(), site);
-    let (request, payload) = request.into_parts();
-    let (node, payload, coming) = match decide(&cluster, &request, payload, &path).await {
-        Ok(Decided { node: Some(node), payload, coming }) => (node, payload, coming),
-        Ok(Decided { node: None, payload, .. }) => return Err(ServiceRequest::from_parts(request, payload)),
-        Err(error) => return Ok((request, Err(error))),
-    };
-    let Ok(Caller { address, direct, .. }) = site::caller(&request) else {
-        return Err(ServiceRequest::from_parts(request, payload));
-    };
-    let pass = Pass { from: cluster.name().to_owned(), address, direct };
-    let now_ms = Utc::now().timestamp_millis();
-    let base = &site.access.base_path;
-    let forwarded = Forwarded { request: &request, payload, path: &path, base, pass, now_ms };
-    let response = cluster.forward(&node, forwarded).await.map_err(ApiError::from);
-    // What was created there counts from its record on; until that is known here, it counts as coming.
-    if let (Some(_), Ok(response)) = (&coming, &response)
-        && let Some(id) = created_id(response)
-    {
-        cluster.locate(&id).await;
+    let (request, mut payload) = request.into_parts();
+    let mut full = BTreeSet::new();
+    loop {
+        let Decided { node, payload: decided, placed } =
+            match decide(&cluster, &request, payload, &path, &full).await {
+                Ok(decided) => decided,
+                Err(error) => return Ok((request, Err(error))),
+            };
+        let Some(node) = node else { return Err(ServiceRequest::from_parts(request, decided)) };
+        let Ok(Caller { address, direct, .. }) = site::caller(&request) else {
+            return Err(ServiceRequest::from_parts(request, decided));
+        };
+        let pass = Pass { from: cluster.name().to_owned(), address, direct };
+        let now_ms = Utc::now().timestamp_millis();
+        let base = &site.access.base_path;
+        let forwarded = Forwarded { request: &request, payload: decided, path: &path, base, pass, now_ms };
+        let response = cluster.forward(&node, forwarded).await.map_err(ApiError::from);
+        let Some(Placed { body, coming, wants_node }) = placed else { return Ok((request, response)) };
+        let response = match response {
+            // Others have placed streamers there at the same time: the next one.
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                match is_full(response).await {
+                    (true, _) if !wants_node => {
+                        full.insert(node);
+                        payload = Payload::from(body);
+                        continue;
+                    }
+                    (_, response) => Ok(response),
+                }
+            }
+            response => response,
+        };
+        // What was created there counts from its record on; until that is known here, it counts as coming.
+        if let Ok(response) = &response
+            && let Some(id) = created_id(response)
+        {
+            cluster.locate(&id).await;
+        }
+        drop(coming);
+        return Ok((request, response));
     }
-    drop(coming);
-    Ok((request, response))
+}
+
+/// Whether a node refuses a streamer as it has no room; and its response again.
+async fn is_full(response: HttpResponse) -> (bool, HttpResponse) {
+    let (head, body) = response.into_parts();
+    let read = to_bytes_limited(body, MAX_BODY).await;
+    let body = read.ok().and_then(Result::ok).unwrap_or_default();
+    let full = serde_json::from_slice::<Problem>(&body).is_ok_and(|problem| problem.code == "no_capacity");
+    (full, head.set_body(BoxBody::new(body)))
+}
+
+/// Before a request of another node is served here: what was given to this node is started first.
+///
+/// # Errors
+/// Another node has it by now. The request is not forwarded again, so none goes in circles.
+pub(super) async fn arrived(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
+    let Some(cluster) = request.app_data::<web::Data<Cluster>>() else { return Ok(()) };
+    let path = path_of(request.request(), site);
+    let path = path.split('?').next().unwrap_or_default();
+    let Some(id) = named(path).and_then(|name| StreamerId::parse(name).ok()) else { return Ok(()) };
+    cluster.settled(&id).await;
+    match cluster.elsewhere(&id) {
+        Some(node) => Err(Error::Moved { id, node }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The streamer, room or page of a streamer that a path names.
+fn named(path: &str) -> Option<&str> {
+    let prefixes = ["/api/streamers/", "/api/rooms/", "/api/api/streamers/"];
+    let rest = prefixes.iter().find_map(|prefix| path.strip_prefix(prefix))?;
+    rest.split('/').next()
 }
 
 /// The id of what a response says was created.
@@ -91,7 +147,16 @@ struct Decided {
     /// `None`: this one.
     node: Option<String>,
     payload: Payload,
-    coming: Option<Coming>,
+    placed: Option<Placed>,
+}
+
+/// It was placed, rather than found.
+struct Placed {
+    /// To send it to another node, if the first has no room.
+    body: Bytes,
+    coming: Coming,
+    /// No other node will do.
+    wants_node: bool,
 }
 
 async fn decide(
@@ -99,9 +164,11 @@ async fn decide(
     request: &HttpRequest,
     mut payload: Payload,
     path: &str,
+    full: &BTreeSet<String>,
 ) -> Result<Decided, ApiError> {
-    let here = |payload| Ok(Decided { node: None, payload, coming: None });
+    let here = |payload| Ok(Decided { node: None, payload, placed: None });
     let path = path.split('?').next().unwrap_or_default();
+    let mut sent = Bytes::new();
     let decided = match path {
         "/api/streamers" | "/api/rooms" if request.method() == Method::POST => {
             let admin = matches!(site::caller(request), Ok(Caller { right: Ok(Right::Admin), .. }));
@@ -112,26 +179,29 @@ async fn decide(
                 read(web::Payload::from_request(request, &mut payload).await.map_err(unreadable)?, MAX_BODY)
                     .await?;
             payload = Payload::from(body.clone());
+            sent = body.clone();
             wish(path, &body)
         }
         _ => of_path(cluster, request, path).await.map(Where::Node),
     };
     match decided {
         None => here(payload),
-        Some(Where::Node(node)) => Ok(Decided { node: Some(node), payload, coming: None }),
+        Some(Where::Node(node)) => Ok(Decided { node: Some(node), payload, placed: None }),
         Some(Where::Place { id, placement }) => {
             placement.validate()?;
             if let Some(id) = &id {
                 if let Some(node) = cluster.locate(id).await {
-                    return Ok(Decided { node: Some(node), payload, coming: None });
+                    return Ok(Decided { node: Some(node), payload, placed: None });
                 }
                 if cluster.is_ours(id) {
+                    cluster.settled(id).await;
                     return here(payload);
                 }
             }
-            let (node, coming) = cluster.place(&placement).await?;
+            let (node, coming) = cluster.place(&placement, full).await?;
             let node = (node != cluster.name()).then_some(node);
-            Ok(Decided { node, payload, coming: Some(coming) })
+            let wants_node = placement.node.is_some();
+            Ok(Decided { node, payload, placed: Some(Placed { body: sent, coming, wants_node }) })
         }
     }
 }
@@ -160,16 +230,35 @@ async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option
         let known = name != cluster.name() && find(cluster, name).is_ok();
         return known.then(|| name.to_owned());
     }
-    let prefixes = ["/api/streamers/", "/api/rooms/", "/api/api/streamers/"];
-    let rest = prefixes.iter().find_map(|prefix| path.strip_prefix(prefix))?;
-    let name = rest.split('/').next().unwrap_or_default();
+    let name = named(path)?;
     // Strangers must not keep NATS busy with ids that there are not.
     let stranger =
         matches!(site::caller(request), Ok(Caller { right: Ok(Right::Nobody) | Err(_), .. }) | Err(_));
     let node = match StreamerId::parse(name) {
-        Ok(id) if !stranger => cluster.locate(&id).await,
+        Ok(id) if !stranger => {
+            let node = cluster.locate(&id).await;
+            if node.is_none() {
+                cluster.settled(&id).await;
+            }
+            // By its record, which any node can change, show and remove.
+            let by_record = matches!(*request.method(), Method::GET | Method::DELETE) && is_whole(path, name);
+            if is_move(path) || (by_record && cluster.unserved(&id).is_some()) {
+                return None;
+            }
+            node
+        }
         Ok(id) => cluster.elsewhere(&id),
         Err(_) => None,
     };
     node.or_else(|| cluster.elsewhere(&without_tab(name)?))
+}
+
+/// `/api/streamers/{id}/move`.
+fn is_move(path: &str) -> bool {
+    path.starts_with("/api/streamers/") && path.ends_with("/move")
+}
+
+/// `/api/streamers/{id}`, and nothing of it.
+fn is_whole(path: &str, name: &str) -> bool {
+    path.strip_prefix("/api/streamers/") == Some(name)
 }

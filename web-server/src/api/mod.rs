@@ -85,6 +85,7 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/api/streamers/{id}/events", Viewer, || web::route().to(events::of_one)),
         entry("GET", "/api/streamers/{id}/audit", Admin, || web::route().to(audit::audit)),
         entry("POST", "/api/streamers/{id}/restart", Admin, || web::route().to(supervision::restart)),
+        entry("POST", "/api/streamers/{id}/move", Admin, || web::route().to(nodes::relocate)),
         entry("GET", "/api/streamers/{id}/logs", Admin, || web::route().to(supervision::logs)),
         entry("GET", "/api/streamers/{id}/snapshot", Viewer, || web::route().to(session::snapshot)),
         entry("POST", "/api/streamers/{id}/input", Controller, || web::route().to(session::input)),

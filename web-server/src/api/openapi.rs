@@ -45,7 +45,7 @@ use super::{describe, examples};
         super::peers::list, super::peers::patch, super::peers::remove,
         super::hosts::add, super::hosts::list, super::hosts::get, super::hosts::remove, super::hosts::pair,
         super::hosts::apps, super::hosts::image, super::hosts::wake, super::hosts::cancel,
-        super::nodes::list, super::nodes::get, super::nodes::drain, super::nodes::undrain,
+        super::nodes::list, super::nodes::get, super::nodes::drain, super::nodes::undrain, super::nodes::relocate,
         super::tokens::create, super::tokens::revoke, super::control::get, super::control::put,
         crate::signaling::peer_ws::connect, crate::signaling::media_ws::connect,
         crate::signaling::multistream::connect,

@@ -2,12 +2,13 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use common::cluster::Labels;
 use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
 use serde_json::Value;
 
 use super::nodes::{self, Membership};
-use super::streamers::{check, locate_sources, of_all_nodes, waits};
+use super::streamers::{Wanted, check, locate_sources, of_all_nodes, waits};
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;
@@ -71,7 +72,7 @@ pub(super) async fn make(
 ) -> Result<(Room, Admission), ApiError> {
     let (id, spec, lifetime) = wish.into_parts();
     let spec = check(spec, lifetime, site, hosts).map_err(in_words_of_rooms)?;
-    let mut created = nodes::create(cluster, registry, id, spec, lifetime, by).await?;
+    let mut created = nodes::create(cluster, registry, id, spec, lifetime, Labels::new(), by).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
@@ -104,7 +105,7 @@ pub async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<Ht
 
 /// All rooms, of all nodes.
 pub(super) async fn all(registry: &Handle, cluster: &Membership) -> Result<Vec<Room>, ApiError> {
-    let streamers = of_all_nodes(registry, cluster).await?;
+    let streamers = of_all_nodes(registry, cluster, &Wanted::default()).await?;
     Ok(streamers.iter().filter_map(Room::of).collect())
 }
 

@@ -1,10 +1,13 @@
 //! `/api/streamers` and `/api/streamers/{id}`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use common::api::{CreateStreamer, Streamer, StreamerList};
+use common::audit::AuditAction;
+use common::cluster::Labels;
 use common::exit::StreamerExit;
 use common::id::{MAIN_SOURCE, StreamerId};
 use common::lifetime::StreamerPatch;
@@ -27,8 +30,10 @@ use crate::http::extract::{Body, FromJson, Id, Json, Query};
 use crate::http::problem::ApiError;
 use crate::http::site::{Caller, Site};
 use crate::registry::Handle;
-use crate::registry::request::Admission;
+use crate::registry::request::{Admission, Denied};
 
+/// Most streamers of a page.
+const MAX_PAGE: usize = 1000;
 /// Longest wait for the position of the pointer; streamers reply within a few milliseconds, or a quarter of a second if their X server does not.
 const POINTER_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -62,8 +67,12 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let wait = waits(&request)?;
     let foreign = matches!(body.0, Create::MultiWebrtc(_));
+    let mut labels = Labels::new();
     let (id, spec, lifetime) = match body.0 {
-        Create::Ours(body) => body.into_parts(),
+        Create::Ours(mut body) => {
+            labels = body.placement.take().unwrap_or_default().labels;
+            body.into_parts()
+        }
         Create::MultiWebrtc(body) => {
             let (id, spec) = body.into_spec(|host| hosts.find(host))?;
             spec.validate().map_err(multi_webrtc::create::in_its_words)?;
@@ -72,7 +81,7 @@ pub async fn create(
     };
     let spec = check(spec, lifetime, &site, &hosts)?;
     let by = caller.right?.name();
-    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, &by).await?;
+    let mut created = nodes::create(&cluster, &registry, id, spec, lifetime, labels, &by).await?;
     if wait {
         let streamer = registry.wait_started(&created.streamer.id).await?;
         created.streamer = Streamer { node: created.streamer.node, ..streamer };
@@ -102,7 +111,7 @@ pub(super) fn waits(request: &HttpRequest) -> Result<bool, ApiError> {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub(super) fn check(
+pub fn check(
     spec: StreamerSpec,
     lifetime: StreamerPatch,
     site: &Site,
@@ -128,35 +137,75 @@ pub(super) fn check(
 /// See [`ApiError`].
 #[utoipa::path(
     get, path = "/api/streamers", tag = "streamers", operation_id = "list_streamers",
-    params(("node" = Option<String>, Query, description = "Those of this node of the cluster alone")),
-    responses((status = 200, description = "All streamers, in order of ids", body = StreamerList)),
+    params(
+        ("node" = Option<String>, Query, description = "Those of this node of the cluster alone"),
+        ("limit" = Option<u16>, Query, description = "Most streamers, 1..=1000; all if absent"),
+        ("after" = Option<String>, Query, description = "Only streamers with a later id: `next` of the page before"),
+    ),
+    responses((status = 200, description = "In order of ids; without `limit` all", body = StreamerList)),
 )]
 pub async fn list(
     request: HttpRequest,
     registry: web::Data<Handle>,
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["node"])?;
-    let mut list = StreamerList { streamers: of_all_nodes(&registry, &cluster).await? };
-    if let Some(node) = query.get("node") {
-        list.streamers.retain(|streamer| streamer.node.as_deref() == Some(node));
+    let query = Query::of(&request, &["node", "limit", "after"])?;
+    let limit = query.number("limit")?;
+    if let Some(limit) = limit.filter(|limit| !(1..=MAX_PAGE).contains(limit)) {
+        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_PAGE}, not {limit}")));
     }
-    Ok(HttpResponse::Ok().json(answer::streamers(&list)))
+    let after = query.get("after").map(StreamerId::parse).transpose();
+    let after = after.map_err(|error| ApiError::field("after", error.to_string()))?;
+    let node = query.get("node").map(str::to_owned);
+    // One more, to know whether any follow.
+    let wanted = Wanted { node, after, limit: limit.map(|limit| limit + 1) };
+    let mut streamers = of_all_nodes(&registry, &cluster, &wanted).await?;
+    let more = limit.is_some_and(|limit| streamers.len() > limit);
+    streamers.truncate(limit.unwrap_or(usize::MAX));
+    let next = streamers.last().map(|streamer| streamer.id.clone()).filter(|_| more);
+    Ok(HttpResponse::Ok().json(answer::streamers(&StreamerList { streamers, next })))
+}
+
+/// Which streamers are listed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// Those of this node alone.
+    node: Option<String>,
+    /// Those with a later id.
+    after: Option<StreamerId>,
+    /// So many at most.
+    limit: Option<usize>,
 }
 
 /// The streamers of this node as they are, and those of other nodes as they were lately, in order of ids.
 ///
 /// # Errors
 /// We are shutting down.
-pub(super) async fn of_all_nodes(registry: &Handle, cluster: &Membership) -> Result<Vec<Streamer>, ApiError> {
+pub(super) async fn of_all_nodes(
+    registry: &Handle,
+    cluster: &Membership,
+    wanted: &Wanted,
+) -> Result<Vec<Streamer>, ApiError> {
+    let Wanted { node, after, limit } = wanted;
     let mut streamers = registry.list().await?;
     if let Some(cluster) = cluster {
+        // What is about to end here, as another node has it, is listed there.
+        streamers.retain(|streamer| cluster.elsewhere(&streamer.id).is_none());
         for streamer in &mut streamers {
             streamer.node = Some(cluster.name().to_owned());
         }
-        streamers.extend(cluster.others());
+        let known: BTreeSet<_> = streamers.iter().map(|streamer| streamer.id.clone()).collect();
+        let pending = cluster.pending().into_iter().filter(|streamer| !known.contains(&streamer.id));
+        streamers.extend(pending);
+        let others = cluster.others(node.as_deref(), after.as_ref(), limit.unwrap_or(usize::MAX));
+        streamers.extend(others.into_iter().filter(|streamer| !known.contains(&streamer.id)));
         streamers.sort_by(|a, b| a.id.cmp(&b.id));
     }
+    streamers.retain(|streamer| {
+        let later = after.as_ref().is_none_or(|after| streamer.id > *after);
+        later && node.as_ref().is_none_or(|node| streamer.node.as_ref() == Some(node))
+    });
+    streamers.truncate(limit.unwrap_or(usize::MAX));
     Ok(streamers)
 }
 
@@ -175,8 +224,15 @@ pub async fn get(
     registry: web::Data<Handle>,
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
-    let mut streamer = registry.get(&id.0).await?;
-    streamer.node = cluster.map(|cluster| cluster.name().to_owned());
+    let mut streamer = match (registry.get(&id.0).await, &cluster) {
+        (Err(Denied::NotFound(id)), Some(cluster)) => {
+            cluster.unserved(&id).ok_or(ApiError::Denied(Denied::NotFound(id)))?
+        }
+        (streamer, cluster) => {
+            let node = cluster.as_ref().map(|cluster| cluster.name().to_owned());
+            Streamer { node, ..streamer? }
+        }
+    };
     if streamer.state == StreamerState::Running
         && let Some(SourceSpec::Desktop(_)) = streamer.spec.source
     {
@@ -229,6 +285,7 @@ pub async fn patch(
 /// End a streamer and everything it started.
 ///
 /// Returns when nothing of it is left: no process, no socket, no file, and nothing that would start it again.
+/// One of a node of the cluster that is lost is not started again by anybody, and ends when that node comes back.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -247,9 +304,15 @@ pub async fn delete(
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let by = caller.right?.name();
-    registry.delete(&id.0, &by).await?;
-    if let Some(cluster) = cluster {
-        cluster.release(&id.0).await;
+    match (registry.delete(&id.0, &by).await, cluster) {
+        (Ok(()), Some(cluster)) => cluster.release(&id.0).await,
+        (Err(Denied::NotFound(id)), Some(cluster)) => {
+            if !cluster.discard(&id).await? {
+                return Err(Denied::NotFound(id).into());
+            }
+            registry.audit(&id, AuditAction::Deleted, &by, Some("its node is lost".into()));
+        }
+        (deleted, _) => deleted?,
     }
     Ok(HttpResponse::NoContent().finish())
 }

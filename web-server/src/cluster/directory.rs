@@ -8,12 +8,15 @@
 //! node stays when its entry is gone: its streamers are still its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use common::api::Streamer;
 use common::cluster::{Node, NodeState, Placement};
 use common::id::StreamerId;
+use common::signal::StreamerState;
 
+use super::decide;
 use super::place::{self, Candidate, NoCapacity};
 use super::records::{NodeRecord, StreamerRecord};
 
@@ -36,6 +39,15 @@ pub struct Held {
     pub revision: u64,
 }
 
+/// A record that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its revision in the bucket.
+    pub revision: u64,
+    /// It was written by a web-server that is newer than ours, and is no damage.
+    pub newer: bool,
+}
+
 /// All that is known.
 #[derive(Debug)]
 pub struct Directory {
@@ -45,12 +57,24 @@ pub struct Directory {
     streamers: BTreeMap<StreamerId, Held>,
     /// Revisions at which ids were freed, so that a late entry from before does not take them again.
     freed: BTreeMap<StreamerId, u64>,
+    /// Records that cannot be read, which is not the same as none.
+    unreadable: BTreeMap<StreamerId, Unreadable>,
+    /// Since when we hear of all that happens without a gap; `None` before.
+    listening: Option<Instant>,
 }
 
 impl Directory {
     /// An empty one of the node `own`.
     pub fn new(own: String, lease: Duration) -> Self {
-        Self { own, lease, nodes: BTreeMap::new(), streamers: BTreeMap::new(), freed: BTreeMap::new() }
+        Self {
+            own,
+            lease,
+            nodes: BTreeMap::new(),
+            streamers: BTreeMap::new(),
+            freed: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            listening: None,
+        }
     }
 
     /// A node has renewed its lease, or was found in the bucket.
@@ -80,8 +104,21 @@ impl Directory {
         let newer = self.streamers.get(&id).is_some_and(|known| known.revision > held.revision);
         if !freed && !newer {
             self.freed.remove(&id);
+            if self.unreadable.get(&id).is_some_and(|unreadable| unreadable.revision <= held.revision) {
+                self.unreadable.remove(&id);
+            }
             self.streamers.insert(id, held);
         }
+    }
+
+    /// The record of an id cannot be read. What was known of it before counts on.
+    pub fn cannot_read(&mut self, id: StreamerId, unreadable: Unreadable) {
+        self.unreadable.insert(id, unreadable);
+    }
+
+    /// The record of an id that cannot be read, if that is its latest.
+    pub fn unreadable(&self, id: &StreamerId) -> Option<Unreadable> {
+        self.unreadable.get(id).copied()
     }
 
     /// Nobody has this id any more, as of a revision.
@@ -92,12 +129,23 @@ impl Directory {
         if self.streamers.contains_key(id) {
             return;
         }
+        self.unreadable.remove(id);
         self.freed.insert(id.clone(), revision);
     }
 
+    /// From now on we hear of what happens. What we have not heard before says nothing about a node.
+    pub fn listens(&mut self, now: Instant) {
+        self.listening = Some(now);
+    }
+
     /// The whole bucket was listed: what is not in it is gone, whatever revisions were known before.
-    pub fn listed(&mut self, streamers: BTreeMap<StreamerId, Held>) {
+    pub fn listed(
+        &mut self,
+        streamers: BTreeMap<StreamerId, Held>,
+        unreadable: BTreeMap<StreamerId, Unreadable>,
+    ) {
         self.streamers = streamers;
+        self.unreadable = unreadable;
         self.freed.clear();
     }
 
@@ -123,20 +171,69 @@ impl Directory {
         own.map(|(id, held)| (id.clone(), held.clone())).collect()
     }
 
-    /// The streamers of other nodes as they were lately; of lost nodes, with that as the reason.
-    pub fn others(&self, now: Instant) -> Vec<Streamer> {
-        let others = self.streamers.values().filter(|held| held.record.node != self.own);
-        let shown = others.filter_map(|held| {
-            let node = &held.record.node;
-            let mut streamer = held.record.streamer.clone()?;
-            if self.state(now, node) == NodeState::Lost {
-                streamer.reason =
-                    Some(format!("the node {node} is lost; this is how the streamer was before"));
-            }
-            streamer.node = Some(node.clone());
-            Some(streamer)
+    /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given.
+    pub fn others(
+        &self,
+        now: Instant,
+        node: Option<&str>,
+        after: Option<&StreamerId>,
+        limit: usize,
+    ) -> Vec<Streamer> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.streamers.range::<StreamerId, _>((from, Bound::Unbounded));
+        let others = range.filter(|(_, held)| {
+            held.record.node != self.own && node.is_none_or(|node| node == held.record.node)
         });
-        shown.collect()
+        others.filter_map(|(_, held)| self.shown(now, held)).take(limit).collect()
+    }
+
+    /// A streamer as its record says; of a lost node, with that as its state. `None` while it is being created.
+    pub fn shown(&self, now: Instant, held: &Held) -> Option<Streamer> {
+        let node = &held.record.node;
+        let mut streamer = held.record.streamer.clone()?;
+        if self.state(now, node) == NodeState::Lost {
+            streamer.reason = Some(match held.record.fails_over() {
+                true => format!("the node {node} is lost; another one starts it as soon as one has room"),
+                false => format!("the node {node} is lost; it was {:?} there", streamer.state).to_lowercase(),
+            });
+            streamer.state = StreamerState::Lost;
+        }
+        streamer.node = Some(node.clone());
+        Some(streamer)
+    }
+
+    /// Other nodes that have streamers and were not heard of for as long as their lease, while we listened all the time.
+    pub fn abandoned(&self, now: Instant) -> BTreeSet<String> {
+        self.expiries().filter(|(_, expiry)| *expiry < now).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// When the next node is abandoned that is not yet, if nothing is heard of it.
+    pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        self.expiries().map(|(_, expiry)| expiry).filter(|expiry| *expiry >= now).min()
+    }
+
+    /// When the leases of other nodes with streamers end; none while we do not listen.
+    fn expiries(&self) -> impl Iterator<Item = (&str, Instant)> {
+        let owners: BTreeSet<&str> = self.streamers.values().map(|held| held.record.node.as_str()).collect();
+        let others = owners.into_iter().filter(|name| *name != self.own);
+        others.filter_map(|name| {
+            let listening = self.listening?;
+            let heard = self.nodes.get(name).map_or(listening, |known| known.heard.max(listening));
+            Some((name, heard + self.lease))
+        })
+    }
+
+    /// The streamers of these nodes that we are to start.
+    pub fn takeovers(
+        &self,
+        now: Instant,
+        abandoned: &BTreeSet<String>,
+        coming: &BTreeMap<String, u32>,
+    ) -> Vec<StreamerId> {
+        let nodes = self.nodes(now);
+        let candidates = candidates(&nodes, coming, &BTreeSet::new());
+        let records = self.streamers.iter().map(|(id, held)| (id, &held.record));
+        decide::takeovers(&self.own, &candidates, abandoned, records)
     }
 
     /// The record of a node.
@@ -147,12 +244,6 @@ impl Directory {
     /// Where a node is reached, by its own word.
     pub fn advertise(&self, name: &str) -> Option<&str> {
         self.nodes.get(name).map(|known| known.record.advertise.as_str())
-    }
-
-    /// Another process of this name was heard within the lease.
-    pub fn is_taken(&self, now: Instant, name: &str, instance: u64) -> bool {
-        let known = self.nodes.get(name).filter(|known| known.record.instance != instance);
-        known.is_some_and(|known| now.saturating_duration_since(known.heard) <= self.lease)
     }
 
     /// Whether a node is alive. One that is not known is lost.
@@ -187,7 +278,7 @@ impl Directory {
         count.into_iter().map(node).collect()
     }
 
-    /// The node for a new streamer. `coming`: how many more each node is about to have, which no record says yet.
+    /// The node for a new streamer, which is none of `avoid`. `coming`: how many more each node is about to have, which no record says yet.
     ///
     /// # Errors
     /// No node can take it.
@@ -196,22 +287,37 @@ impl Directory {
         now: Instant,
         wish: &Placement,
         coming: &BTreeMap<String, u32>,
+        avoid: &BTreeSet<String>,
     ) -> Result<String, NoCapacity> {
         let nodes = self.nodes(now);
-        let candidates = nodes.iter().map(|node| Candidate {
-            name: &node.name,
-            labels: &node.labels,
-            state: node.state,
-            streamers: node.streamers + coming.get(&node.name).copied().unwrap_or_default(),
-            max_streamers: node.max_streamers,
-        });
-        let candidates: Vec<_> = candidates.collect();
-        place::place(&candidates, wish).map(str::to_owned)
+        let placed = place::place(&candidates(&nodes, coming, avoid), wish);
+        placed.map(str::to_owned).map_err(|missing| match missing {
+            NoCapacity::NoneTakes { lost: 0, draining: 0 } | NoCapacity::NoLabels(_) if !avoid.is_empty() => {
+                NoCapacity::NoOther
+            }
+            missing => missing,
+        })
     }
+}
+
+fn candidates<'a>(
+    nodes: &'a [Node],
+    coming: &BTreeMap<String, u32>,
+    avoid: &BTreeSet<String>,
+) -> Vec<Candidate<'a>> {
+    let candidate = |node: &'a Node| Candidate {
+        name: &node.name,
+        labels: &node.labels,
+        state: node.state,
+        streamers: node.streamers + coming.get(&node.name).copied().unwrap_or_default(),
+        max_streamers: node.max_streamers,
+    };
+    nodes.iter().filter(|node| !avoid.contains(&node.name)).map(candidate).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use common::cluster::Labels;
 
     use super::*;
@@ -235,7 +341,8 @@ mod tests {
     }
 
     fn held(node: &str, revision: u64) -> Held {
-        Held { record: StreamerRecord { node: node.into(), claim: 1, streamer: None }, revision }
+        let lineage = decide::Lineage { claim: 1, generation: 1 };
+        Held { record: StreamerRecord::new(node, lineage, Labels::new(), DateTime::UNIX_EPOCH), revision }
     }
 
     #[test]
@@ -252,8 +359,32 @@ mod tests {
         directory.heard(late, NodeRecord { draining: true, ..node("b") });
         assert_eq!(directory.state(late, "b"), NodeState::Draining);
         assert_eq!(directory.state(late, "never heard of"), NodeState::Lost);
-        assert!(directory.is_taken(late, "b", 2) && !directory.is_taken(late, "b", 1));
-        assert!(!directory.is_taken(late + LEASE * 2, "b", 2));
+    }
+
+    #[test]
+    fn a_node_is_abandoned_when_we_have_listened_to_its_silence_for_a_lease() {
+        let now = Instant::now();
+        let mut directory = Directory::new("a".into(), LEASE);
+        directory.heard(now, node("b"));
+        directory.put(id("x"), held("b", 1));
+        directory.put(id("y"), held("never heard of", 2));
+        directory.put(id("z"), held("a", 3));
+        let later = now + LEASE * 3;
+        assert!(
+            directory.abandoned(later).is_empty() && directory.next_expiry(later).is_none(),
+            "nobody listened"
+        );
+        directory.listens(later);
+        assert!(directory.abandoned(later + LEASE).is_empty());
+        assert_eq!(directory.next_expiry(later), Some(later + LEASE));
+        directory.heard(later + LEASE / 2, node("b"));
+        let silent = later + LEASE + Duration::from_millis(1);
+        assert_eq!(directory.abandoned(silent), ["never heard of".to_owned()].into());
+        assert_eq!(directory.next_expiry(silent), Some(later + LEASE / 2 + LEASE));
+        assert_eq!(directory.abandoned(silent + LEASE).len(), 2);
+        // After a gap, silence begins anew.
+        directory.listens(silent + LEASE);
+        assert!(directory.abandoned(silent + LEASE).is_empty());
     }
 
     #[test]
@@ -270,7 +401,11 @@ mod tests {
         directory.put(id("x"), held("c", 7));
         assert_eq!(directory.elsewhere(&id("x")), Some("c"));
         // A bucket that was made anew counts from 1.
-        directory.listed([(id("x"), held("a", 1))].into());
+        directory.cannot_read(id("x"), Unreadable { revision: 8, newer: false });
+        assert!(directory.unreadable(&id("x")).is_some());
+        directory.put(id("x"), held("c", 9));
+        assert_eq!(directory.unreadable(&id("x")), None);
+        directory.listed([(id("x"), held("a", 1))].into(), BTreeMap::new());
         assert_eq!(directory.elsewhere(&id("x")), None);
         assert_eq!(directory.own().len(), 1);
     }
@@ -282,7 +417,7 @@ mod tests {
         directory.heard(now, node("a"));
         directory.heard(now, node("b"));
         let place = |directory: &Directory, coming: &BTreeMap<String, u32>| {
-            directory.place(now, &Placement::default(), coming)
+            directory.place(now, &Placement::default(), coming, &BTreeSet::new())
         };
         directory.put(id("x"), held("a", 1));
         assert_eq!(place(&directory, &BTreeMap::new()).as_deref(), Ok("b"));

@@ -5,22 +5,24 @@
 
 #![expect(clippy::disallowed_methods, reason = "the task of a node is an edge")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use common::api::Streamer;
-use common::control::Control;
+use chrono::{DateTime, Utc};
 use common::id::{StreamerId, TokenId};
-use common::restart::LastEnd;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use common::spec::StreamerSpec;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::directory::Held;
-use super::nats::{Bucket, Entry, Error, Nats, Watched, WriteError};
-use super::records::{self, NodeRecord, Record, RevokedRecord, StreamerRecord, id_of, key_of};
-use super::seal::{Keys, Unsealed};
+use super::agree::{agree, pause, put as put_streamer};
+use super::directory::{Held, Unreadable};
+use super::nats::{Bucket, Entry, Error, Nats, Watched};
+use super::records::{
+    self, Malformed, NodeRecord, Origin, Record, RevokedRecord, StreamerRecord, id_of, key_of,
+};
+use super::seal::Keys;
 use super::{Cluster, lock};
 use crate::auth::Auth;
 use crate::registry::Handle;
@@ -31,8 +33,27 @@ const RETRY: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(100);
 /// So often in the time of a lease it is renewed: two renewals may be lost.
 const RENEWALS: u32 = 3;
+/// When a lease has run out by our clock and not by that of NATS, so soon it is looked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Markers of deletions stay for those who are a little behind; who was away for longer lists anyway.
 const KEEP_MARKERS: Duration = Duration::from_secs(60);
+
+/// The calendar's time, for records.
+pub(super) fn today() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// What the task of a node works with.
+pub struct Node {
+    /// The node.
+    pub cluster: Cluster,
+    /// What runs here.
+    pub registry: Handle,
+    /// What tokens are good for nothing.
+    pub auth: Arc<Auth>,
+    /// Why a spec may not be started here, if it may not.
+    pub allows: Box<dyn Fn(&StreamerSpec) -> Result<(), String> + Send + Sync>,
+}
 
 /// The time by which leases are judged.
 pub(super) fn now() -> Instant {
@@ -51,10 +72,11 @@ async fn put<T: Record>(keys: &Keys, bucket: &Bucket, key: &str, record: &T) -> 
 }
 
 /// Works for as long as the server does.
-pub async fn run(cluster: Cluster, registry: Handle, auth: Arc<Auth>) {
+pub async fn run(node: Node) {
+    let cluster = node.cluster.clone();
     let mut told = String::new();
     loop {
-        let error = match session(&cluster, &registry, &auth).await {
+        let error = match session(&node).await {
             Ok(never) => match never {},
             Err(error) => error.to_string(),
         };
@@ -69,9 +91,26 @@ pub async fn run(cluster: Cluster, registry: Handle, auth: Arc<Auth>) {
     }
 }
 
-/// Other nodes need not wait for the lease to run out.
+/// Ends what other nodes may start, for as long as this one is lost to them. For `cluster.on_partition: stop`.
+pub async fn pause_while_lost(cluster: Cluster, registry: Handle) {
+    loop {
+        // Others count from when they hear of a renewal, which is later.
+        let lost = *lock(&cluster.0.renewed) + cluster.0.config.lease;
+        if now() < lost {
+            sleep_until(lost.into()).await;
+            continue;
+        }
+        pause(&cluster, &registry, now).await;
+        sleep(RETRY).await;
+    }
+}
+
+/// Other nodes need not wait for the lease to run out, unless this one has streamers: those go on, and wait for us for that long.
 pub async fn leave(cluster: &Cluster) {
     let Ok(nats) = cluster.nats() else { return };
+    if !lock(&cluster.0.directory).own().is_empty() {
+        return;
+    }
     let leave = async {
         if let Some(entry) = nats.nodes.get(&key_of(cluster.name())).await? {
             nats.nodes.remove(&entry.key, entry.revision).await?;
@@ -84,65 +123,95 @@ pub async fn leave(cluster: &Cluster) {
 }
 
 struct Session<'a> {
+    node: &'a Node,
     cluster: &'a Cluster,
-    registry: &'a Handle,
-    auth: &'a Arc<Auth>,
     nats: Nats,
+    /// Names the bucket of streamers.
+    born: String,
+    /// When NATS last answered.
+    answered: Instant,
+    /// When it is looked again whether there is something to take over.
+    look_again: Option<Instant>,
     /// Markers that were seen, by when, to be forgotten: key and revision.
     markers: Vec<(Instant, String, u64)>,
 }
 
-async fn session(cluster: &Cluster, registry: &Handle, auth: &Arc<Auth>) -> Result<Infallible, Error> {
+async fn session(node: &Node) -> Result<Infallible, Error> {
+    let cluster = &node.cluster;
     let nats = Nats::connect(&cluster.0.config).await?;
     let (entries, mut nodes) = nats.nodes.list().await?;
-    let mut session = Session { cluster, registry, auth, nats: nats.clone(), markers: Vec::new() };
+    let mut session = Session {
+        node,
+        cluster,
+        nats: nats.clone(),
+        born: String::new(),
+        answered: now(),
+        look_again: None,
+        markers: Vec::new(),
+    };
     for entry in entries.into_values() {
-        session.node(entry);
-    }
-    let taken = lock(&cluster.0.directory).is_taken(now(), cluster.name(), cluster.0.instance);
-    if taken {
-        return Err(Error::NameTaken(cluster.name().to_owned()));
+        session.node(entry)?;
     }
     session.renew().await?;
     let (entries, mut streamers) = nats.streamers.list().await?;
+    session.born = streamers.born();
     session.list(entries);
+    lock(&cluster.0.directory).listens(now());
     let (entries, mut revoked) = nats.revoked.list().await?;
     session.share_revocations(&entries).await?;
     for entry in entries.into_values() {
         session.revocation(entry);
     }
-    session.agree().await;
+    session.agree().await?;
     *lock(&cluster.0.nats) = Ok(nats.clone());
     tracing::info!(node = cluster.name(), "this server is a node of a cluster");
 
     let mut renewals = interval(cluster.0.config.lease / RENEWALS);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut happened = registry.latest_event();
+    let mut happened = node.registry.latest_event();
+    let mut kept = node.registry.kept_changes();
     loop {
+        let due = session.due();
         tokio::select! {
             () = nats.lost.cancelled() => return Err(Error::Lost),
-            entry = nodes.next() => session.node(entry?),
+            entry = nodes.next() => session.node(entry?)?,
             entry = streamers.next() => session.streamer(entry?),
             entry = revoked.next() => session.revocation(entry?),
+            () = wait_until(due) => session.take_over().await?,
             _ = renewals.tick() => {
                 session.renew().await?;
                 check(&nats, &mut nodes, &mut streamers, &mut revoked).await?;
                 session.forget_markers().await?;
-                session.agree().await;
+                session.agree().await?;
+                session.take_over().await?;
             }
-            changed = happened.changed() => {
-                // Without a registry nothing changes any more.
-                if changed.is_err() {
-                    std::future::pending::<()>().await;
-                }
+            () = either(&mut happened, &mut kept) => {
                 sleep(GATHER).await;
-                session.agree().await;
+                happened.mark_unchanged();
+                kept.mark_unchanged();
+                session.agree().await?;
             }
-            () = cluster.0.changed.notified() => {
-                session.renew().await?;
-                session.agree().await;
-            }
+            () = cluster.0.changed.notified() => session.agree().await?,
         }
+    }
+}
+
+/// Returns when one of these has changed. Without a registry nothing changes any more. Cancel safe.
+async fn either<A, B>(first: &mut watch::Receiver<A>, second: &mut watch::Receiver<B>) {
+    let changed = tokio::select! {
+        changed = first.changed() => changed,
+        changed = second.changed() => changed,
+    };
+    if changed.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns at `due`; without it, never.
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -162,58 +231,171 @@ impl Session<'_> {
         &self.cluster.0.keys
     }
 
-    async fn renew(&self) -> Result<(), Error> {
-        renew(self.cluster, &self.nats).await
+    async fn renew(&mut self) -> Result<(), Error> {
+        renew(self.cluster, &self.nats).await?;
+        self.has_answered();
+        Ok(())
     }
 
-    fn node(&self, entry: Entry) {
+    /// NATS has answered. When it had not for long, we may have missed renewals of others. Returns whether we have not.
+    fn has_answered(&mut self) -> bool {
+        let now = now();
+        let silence = now.saturating_duration_since(self.answered);
+        self.answered = now;
+        // A renewal is due in every third of a lease.
+        let heard_all = silence <= self.cluster.0.config.lease * 2 / 3;
+        if !heard_all {
+            lock(&self.cluster.0.directory).listens(now);
+        }
+        heard_all
+    }
+
+    fn node(&self, entry: Entry) -> Result<(), Error> {
         let name = id_of(&entry.key);
         let Some(value) = entry.value else {
             if name != self.cluster.name() {
                 lock(&self.cluster.0.directory).left(&name);
             }
-            return;
+            return Ok(());
         };
         match records::read::<NodeRecord>(self.keys(), &entry.key, &value) {
+            // Its lease has not run out. When both begin at once, both wait, and who comes back first has the name.
+            Ok(record) if name == self.cluster.name() && record.instance != self.cluster.0.instance => {
+                return Err(Error::NameTaken(name));
+            }
             Ok(record) => lock(&self.cluster.0.directory).heard(now(), record),
             Err(error) => tracing::warn!(node = name, %error, "a record of a node is ignored"),
         }
+        Ok(())
     }
 
-    fn parse(&self, key: &str, value: &[u8]) -> Option<(StreamerId, StreamerRecord)> {
-        let id = StreamerId::parse(id_of(key)).map_err(|error| error.to_string());
-        let read =
-            records::read::<StreamerRecord>(self.keys(), key, value).map_err(|error| error.to_string());
-        match id.and_then(|id| read.map(|record| (id, record))) {
-            Ok(parsed) => Some(parsed),
+    /// When there may be something to take over.
+    fn due(&self) -> Option<Instant> {
+        let moment = Duration::from_millis(1);
+        // One that has just been is not missed, and just after: at that moment it is not over yet.
+        let expiry = now().checked_sub(2 * moment);
+        let expiry = expiry.and_then(|since| lock(&self.cluster.0.directory).next_expiry(since));
+        let expiry = expiry.map(|at| at + moment);
+        expiry.into_iter().chain(self.look_again).min()
+    }
+
+    /// Takes streamers of lost nodes that are for us to start.
+    async fn take_over(&mut self) -> Result<(), Error> {
+        self.look_again = None;
+        let abandoned = lock(&self.cluster.0.directory).abandoned(now());
+        // What is for others to start, or for nobody now, is looked at again at the next renewal.
+        if self.takeovers(&abandoned).is_empty() {
+            return Ok(());
+        }
+        self.look_again = Some(now() + LOOK_AGAIN);
+        let mut lost = abandoned.clone();
+        for name in &abandoned {
+            // By the clock of NATS, whatever has kept us from listening.
+            if self.cluster.read::<NodeRecord>(&self.nats.nodes, name).await?.is_some() {
+                lost.remove(name);
+            }
+        }
+        if !self.has_answered() {
+            return Ok(());
+        }
+        let ours = self.takeovers(&lost);
+        let took = !ours.is_empty();
+        for id in ours {
+            let held = lock(&self.cluster.0.directory).get(&id).cloned();
+            let Some(Held { record, revision }) = held.filter(|held| lost.contains(&held.record.node)) else {
+                continue;
+            };
+            let why = format!("the node {} is lost", record.node);
+            tracing::warn!(%id, why, "taking over a streamer");
+            let origin = Origin { node: record.node.clone(), by: "server".into(), why };
+            let record = record.given_to(self.cluster.name(), origin, today());
+            put_streamer(self.cluster, &self.nats, &id, record, Some(revision)).await?;
+        }
+        if took {
+            self.agree().await?;
+        }
+        Ok(())
+    }
+
+    fn takeovers(&self, lost: &BTreeSet<String>) -> Vec<StreamerId> {
+        let coming = lock(&self.cluster.0.coming);
+        lock(&self.cluster.0.directory).takeovers(now(), lost, &coming)
+    }
+
+    /// The id of a record, and the record if it can be read.
+    fn parse(&self, entry: &Entry, value: &[u8]) -> Option<(StreamerId, Result<StreamerRecord, Unreadable>)> {
+        let key = &entry.key;
+        let id = match StreamerId::parse(id_of(key)) {
+            Ok(id) => id,
             Err(error) => {
-                tracing::warn!(key, error, "a record of a streamer is ignored");
-                None
+                tracing::warn!(key, %error, "a record of a streamer is ignored");
+                return None;
+            }
+        };
+        let read = records::read::<StreamerRecord>(self.keys(), key, value).map_err(|error| {
+            tracing::warn!(key, %error, "a record of a streamer is ignored");
+            Unreadable { revision: entry.revision, newer: matches!(error, Malformed::Version(_)) }
+        });
+        Some((id, read))
+    }
+
+    fn list(&self, entries: BTreeMap<String, Entry>) {
+        let mut known = BTreeMap::new();
+        let mut unreadable = BTreeMap::new();
+        for entry in entries.into_values() {
+            let Some(value) = &entry.value else { continue };
+            match self.parse(&entry, value) {
+                Some((id, Ok(record))) => drop(known.insert(id, Held { record, revision: entry.revision })),
+                Some((id, Err(found))) => drop(unreadable.insert(id, found)),
+                None => {}
+            }
+        }
+        lock(&self.cluster.0.directory).listed(known, unreadable);
+    }
+
+    fn streamer(&mut self, entry: Entry) {
+        match &entry.value {
+            Some(value) => {
+                let Some((id, read)) = self.parse(&entry, value) else { return };
+                let before = self.owner(&id, entry.revision);
+                let after = match read {
+                    Ok(record) => {
+                        let after = record.node == self.cluster.name();
+                        let held = Held { record, revision: entry.revision };
+                        lock(&self.cluster.0.directory).put(id, held);
+                        after
+                    }
+                    Err(unreadable) => {
+                        lock(&self.cluster.0.directory).cannot_read(id, unreadable);
+                        false
+                    }
+                };
+                self.changed_by_others(before, after);
+            }
+            None => {
+                if let Ok(id) = StreamerId::parse(id_of(&entry.key)) {
+                    let before = self.owner(&id, entry.revision);
+                    lock(&self.cluster.0.directory).removed(&id, entry.revision);
+                    self.changed_by_others(before, false);
+                }
+                self.markers.push((now(), entry.key, entry.revision));
             }
         }
     }
 
-    fn list(&self, entries: BTreeMap<String, Entry>) {
-        let parse = |(key, entry): (String, Entry)| {
-            let (id, record) = self.parse(&key, &entry.value?)?;
-            Some((id, Held { record, revision: entry.revision }))
-        };
-        lock(&self.cluster.0.directory).listed(entries.into_iter().filter_map(parse).collect());
+    /// Whether a streamer was ours before this revision; `None` for a revision that is no news.
+    fn owner(&self, id: &StreamerId, revision: u64) -> Option<bool> {
+        match lock(&self.cluster.0.directory).get(id) {
+            Some(held) if held.revision >= revision => None,
+            Some(held) => Some(held.record.node == self.cluster.name()),
+            None => Some(false),
+        }
     }
 
-    fn streamer(&mut self, entry: Entry) {
-        match entry.value {
-            Some(value) => {
-                if let Some((id, record)) = self.parse(&entry.key, &value) {
-                    lock(&self.cluster.0.directory).put(id, Held { record, revision: entry.revision });
-                }
-            }
-            None => {
-                if let Ok(id) = StreamerId::parse(id_of(&entry.key)) {
-                    lock(&self.cluster.0.directory).removed(&id, entry.revision);
-                }
-                self.markers.push((now(), entry.key, entry.revision));
-            }
+    /// Something of ours was given away or removed, or something was given to us.
+    fn changed_by_others(&self, before: Option<bool>, after: bool) {
+        if before.is_some_and(|before| before || after) {
+            self.cluster.0.changed.notify_one();
         }
     }
 
@@ -223,7 +405,7 @@ impl Session<'_> {
         let read = records::read::<RevokedRecord>(self.keys(), &entry.key, &value);
         match (token, read) {
             (Ok(token), Ok(RevokedRecord { at })) => {
-                let auth = self.auth.clone();
+                let auth = self.node.auth.clone();
                 // It is written to a file.
                 tokio::task::spawn_blocking(move || match auth.revoke(token, at) {
                     Ok(()) => {}
@@ -239,7 +421,7 @@ impl Session<'_> {
 
     /// Tokens that were revoked here while NATS could not be reached.
     async fn share_revocations(&self, known: &BTreeMap<String, Entry>) -> Result<(), Error> {
-        for token in self.auth.revoked_tokens() {
+        for token in self.node.auth.revoked_tokens() {
             if !known.contains_key(&token.to_string()) {
                 publish_revocation(self.keys(), &self.nats, token).await?;
             }
@@ -261,108 +443,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Makes the records of our streamers agree with what the registry has.
-    async fn agree(&self) {
-        // In this order: an id that is being created has a claim before it has a record, and a record before the registry has it.
-        let own = lock(&self.cluster.0.directory).own();
-        let claims = lock(&self.cluster.0.claims).clone();
-        // It ends with the server.
-        let Ok(local) = self.registry.list().await else { return };
-        let local: BTreeMap<_, _> =
-            local.into_iter().map(|streamer| (streamer.id.clone(), streamer)).collect();
-        for (id, held) in own.iter().filter(|(id, _)| !local.contains_key(id) && !claims.contains(id)) {
-            match self.nats.streamers.remove(&key_of(id.as_str()), held.revision).await {
-                Ok(()) => lock(&self.cluster.0.directory).removed(id, held.revision + 1),
-                Err(error) => tracing::debug!(%id, %error, "a record is not removed yet"),
-            }
-        }
-        let mut conflicts = std::collections::BTreeSet::new();
-        for (id, streamer) in local.into_iter().filter(|(id, _)| !claims.contains(id)) {
-            let held = lock(&self.cluster.0.directory).get(&id).cloned();
-            match held {
-                Some(held) if held.record.node != self.cluster.name() => {
-                    if !lock(&self.cluster.0.conflicts).contains(&id) {
-                        tracing::error!(
-                            %id, node = held.record.node,
-                            "this node and another one have a streamer of the same id: each answers for its own, all \
-                             other nodes for the other one's"
-                        );
-                    }
-                    conflicts.insert(id);
-                }
-                Some(held) => rewrite(self.cluster, &self.nats, &id, streamer, held).await,
-                // It was gone before the registry was asked, or has no record yet: a bucket was lost, or the node is new.
-                None if own.contains_key(&id) => {}
-                None => self.write(&id, streamer).await,
-            }
-        }
-        *lock(&self.cluster.0.conflicts) = conflicts;
-    }
-
-    async fn write(&self, id: &StreamerId, streamer: Streamer) {
-        let claim = getrandom::u64().unwrap_or_default();
-        let record =
-            StreamerRecord { node: self.cluster.name().to_owned(), claim, streamer: Some(summary(streamer)) };
-        let key = key_of(id.as_str());
-        let Some((record, sealed)) = seal(self.keys(), &key, record) else { return };
-        match self.nats.streamers.create(&key, sealed).await {
-            Ok(revision) => lock(&self.cluster.0.directory).put(id.clone(), Held { record, revision }),
-            Err(WriteError::Conflict) => tracing::debug!(%id, "there is a record that is not known yet"),
-            Err(error) => tracing::debug!(%id, %error, "a record is written later"),
-        }
+    async fn agree(&self) -> Result<(), Error> {
+        agree(self.node, &self.nats, &self.born).await
     }
 }
 
 /// Renews the lease of this node, by a record of what it is now.
 pub(super) async fn renew(cluster: &Cluster, nats: &Nats) -> Result<(), Error> {
     let record = cluster.record();
+    let sent = now();
     put(&cluster.0.keys, &nats.nodes, &key_of(&record.name), &record).await?;
+    *lock(&cluster.0.renewed) = sent;
     lock(&cluster.0.directory).heard(now(), record);
     Ok(())
-}
-
-/// Writes what a streamer of ours is into its record, if the record says something else.
-pub(super) async fn rewrite(cluster: &Cluster, nats: &Nats, id: &StreamerId, streamer: Streamer, held: Held) {
-    let streamer = summary(streamer);
-    if held.record.streamer.as_ref() == Some(&streamer) {
-        return;
-    }
-    let key = key_of(id.as_str());
-    let record = StreamerRecord { streamer: Some(streamer), ..held.record.clone() };
-    let Some((record, sealed)) = seal(&cluster.0.keys, &key, record) else { return };
-    if record == held.record {
-        return;
-    }
-    match nats.streamers.update(&key, sealed, held.revision).await {
-        Ok(revision) => lock(&cluster.0.directory).put(id.clone(), Held { record, revision }),
-        Err(error) => tracing::debug!(%id, %error, "a record is written later"),
-    }
-}
-
-/// A record whose streamer has too long a spec goes without it: the id counts.
-fn seal(keys: &Keys, key: &str, mut record: StreamerRecord) -> Option<(StreamerRecord, Vec<u8>)> {
-    let mut sealed = records::write(keys, key, &record);
-    if let Err(Unsealed::TooLong(_)) = sealed {
-        record.streamer = None;
-        sealed = records::write(keys, key, &record);
-    }
-    match sealed {
-        Ok(sealed) => Some((record, sealed)),
-        Err(error) => {
-            tracing::error!(key, %error, "a record cannot be written");
-            None
-        }
-    }
-}
-
-/// A streamer without what changes while it runs.
-fn summary(mut streamer: Streamer) -> Streamer {
-    streamer.idle_since = None;
-    streamer.slots.clear();
-    streamer.peers.clear();
-    streamer.control = Control::default();
-    streamer.stats = None;
-    streamer.pointer = None;
-    streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
-    streamer
 }

@@ -6,12 +6,16 @@
 //!  └──forward (HTTP to the node that has the id)        member task: lease, lists, watches, records that agree
 //! ```
 //!
-//! An id belongs to whoever created its key. The node that runs a streamer writes its record, and no other: so the record and what runs
-//! differ only for as long as NATS cannot be reached, and [`member`] makes them agree afterwards.
+//! An id belongs to whoever created its key, and its record says which node is to run the streamer. That node writes how it is; another one
+//! writes only to give it to a node, by a compare-and-set that counts its generation up: when the node is lost, or when somebody moves it.
+//! What runs and what the record says differ for as long as NATS cannot be reached, and `agree` carries out what [`decide`] says then.
 
+mod agree;
+pub mod decide;
 pub mod directory;
 pub mod forward;
 pub mod member;
+mod memory;
 pub mod nats;
 pub mod pass;
 pub mod place;
@@ -24,24 +28,35 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use common::api::Streamer;
-use common::cluster::{Node, Placement};
-use common::id::{StreamerId, TokenId};
-use tokio::sync::Notify;
+use std::time::{Duration, Instant};
 
+use common::api::Streamer;
+use common::cluster::{Labels, Node, NodeState, Placement};
+use common::id::{StreamerId, TokenId};
+use common::signal::StreamerState;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use self::decide::Lineage;
 use self::directory::{Directory, Held};
-use self::member::now;
+use self::member::{now, today};
+use self::memory::Memory;
 use self::nats::{Bucket, Nats, WriteError};
 use self::pass::{Pass, Used};
 use self::place::NoCapacity;
-use self::records::{NodeRecord, Record, StreamerRecord, key_of};
+use self::records::{NodeRecord, Origin, Record, StreamerRecord, key_of};
 use self::seal::Keys;
 use crate::config::Cluster as Config;
+use crate::registry::Handle;
 
 /// In the state directory: which process of a name this is, so that it is known again after a restart.
 const INSTANCE_FILE: &str = "cluster.instance";
 /// There while the node is draining, so that it still is after a restart.
 const DRAINING_FILE: &str = "cluster.draining";
+/// A request waits so long for a streamer that was given to this node and is about to be started.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+/// So often a write is tried again when somebody else was first.
+const ATTEMPTS: usize = 5;
 
 /// Why something cannot be done in the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +70,25 @@ pub enum Error {
     /// Another node has the id.
     #[error("a streamer {id} is already there, at the node {node}; delete it first or choose another id")]
     Taken {
+        /// The id.
+        id: StreamerId,
+        /// The node that has it.
+        node: String,
+    },
+    /// No node has the id.
+    #[error("there is no streamer {0}")]
+    NotFound(StreamerId),
+    /// It cannot be given to another node.
+    #[error("the streamer {id} cannot be moved: {why}")]
+    Immovable {
+        /// The id.
+        id: StreamerId,
+        /// Why.
+        why: &'static str,
+    },
+    /// It was forwarded to us, and another node has it by now.
+    #[error("the streamer {id} is at the node {node} now; try again")]
+    Moved {
         /// The id.
         id: StreamerId,
         /// The node that has it.
@@ -113,8 +147,17 @@ struct Shared {
     coming: Mutex<BTreeMap<String, u32>>,
     /// Ids that we run although another node has them.
     conflicts: Mutex<BTreeSet<StreamerId>>,
+    /// What was given to us, and neither we nor others can start; why.
+    stuck: Mutex<BTreeMap<StreamerId, String>>,
+    memory: Mutex<Memory>,
+    /// Of those who start and end streamers here: one at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// When the lease was last renewed; before that, when this process began.
+    renewed: Mutex<Instant>,
     /// Something of ours has changed.
     changed: Notify,
+    /// What runs here and what the records say agree, as far as can be.
+    agreed: Notify,
 }
 
 /// What a panic leaves behind in these is whole: each change is one insertion or removal.
@@ -136,6 +179,15 @@ impl Drop for Claim {
         self.cluster.0.claim_ended.notify_waiters();
         self.cluster.0.changed.notify_one();
     }
+}
+
+/// What a wish to move a streamer has led to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Relocated {
+    /// The node that is named in it starts it.
+    Moves(Streamer),
+    /// It was at the wanted node already.
+    IsThere(Streamer),
 }
 
 /// A streamer is on its way to a node.
@@ -176,7 +228,12 @@ impl Cluster {
             claim_ended: Notify::new(),
             coming: Mutex::default(),
             conflicts: Mutex::default(),
+            stuck: Mutex::default(),
+            memory: Mutex::new(Memory::open(state_dir)?),
+            turn: tokio::sync::Mutex::default(),
+            renewed: Mutex::new(now()),
             changed: Notify::new(),
+            agreed: Notify::new(),
             config,
         };
         Ok(Self(Arc::new(shared)))
@@ -222,12 +279,138 @@ impl Cluster {
         lock(&self.0.directory).nodes(now())
     }
 
-    /// The streamers of other nodes as they were lately, in order of ids.
-    pub fn others(&self) -> Vec<Streamer> {
-        let mut others = lock(&self.0.directory).others(now());
+    /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given.
+    pub fn others(&self, node: Option<&str>, after: Option<&StreamerId>, limit: usize) -> Vec<Streamer> {
+        let mut others = lock(&self.0.directory).others(now(), node, after, limit);
         let conflicts = lock(&self.0.conflicts);
         others.retain(|streamer| !conflicts.contains(&streamer.id));
         others
+    }
+
+    /// Streamers that were given to this node and do not run here yet, in order of ids.
+    pub fn pending(&self) -> Vec<Streamer> {
+        let own = lock(&self.0.directory).own();
+        own.iter().filter_map(|(id, held)| self.awaited(id, held)).collect()
+    }
+
+    /// How a streamer is shown that was given to this node and does not run here yet.
+    fn awaited(&self, id: &StreamerId, held: &Held) -> Option<Streamer> {
+        let started = lock(&self.0.memory).get(id).map(|known| known.lineage) == Some(held.record.lineage());
+        if started || held.record.node != self.name() || held.record.kept.is_none() {
+            return None;
+        }
+        let mut streamer = held.record.streamer.clone()?;
+        let stuck = lock(&self.0.stuck).get(id).cloned();
+        (streamer.state, streamer.reason) = match stuck {
+            Some(why) => (StreamerState::Lost, Some(format!("no node can start it: {why}"))),
+            None => (StreamerState::Restarting, Some("it is being started at another node".into())),
+        };
+        streamer.node = Some(self.name().to_owned());
+        Some(streamer)
+    }
+
+    /// Waits, for a bounded time, until a streamer runs that was given to this node.
+    pub async fn settled(&self, id: &StreamerId) {
+        let wait = async {
+            loop {
+                let agreed = self.0.agreed.notified();
+                tokio::pin!(agreed);
+                agreed.as_mut().enable();
+                let held = lock(&self.0.directory).get(id).cloned();
+                let awaited = held.is_some_and(|held| self.awaited(id, &held).is_some());
+                if !awaited || lock(&self.0.stuck).contains_key(id) {
+                    return;
+                }
+                agreed.await;
+            }
+        };
+        if timeout(START_PATIENCE, wait).await.is_err() {
+            tracing::debug!(%id, "a streamer that was given to this node is not started yet");
+        }
+    }
+
+    /// A streamer that no node runs, as its record says: its node is lost, or it was given to this node and does not run here yet.
+    pub fn unserved(&self, id: &StreamerId) -> Option<Streamer> {
+        let held = lock(&self.0.directory).get(id).cloned()?;
+        if held.record.node == self.name() {
+            return self.awaited(id, &held);
+        }
+        let directory = lock(&self.0.directory);
+        let lost = directory.state(now(), &held.record.node) == NodeState::Lost;
+        if lost { directory.shown(now(), &held) } else { None }
+    }
+
+    /// Deletes a streamer that no node runs: nobody starts it any more, and when a lost node comes back, it ends there. Returns whether
+    /// there was one.
+    ///
+    /// # Errors
+    /// NATS cannot be reached, or another node runs it.
+    pub async fn discard(&self, id: &StreamerId) -> Result<bool, Error> {
+        let nats = self.nats()?;
+        let Some((record, revision)) = self.fresh(&nats, id).await? else { return Ok(false) };
+        if self.unserved(id).is_none() {
+            return match record.node == self.name() {
+                // It has just ended here.
+                true => Ok(false),
+                false => Err(Error::Moved { id: id.clone(), node: record.node }),
+            };
+        }
+        let removed = nats.streamers.remove(&key_of(id.as_str()), revision).await;
+        removed.map_err(|error| Error::Unreachable(error.to_string()))?;
+        lock(&self.0.directory).removed(id, revision + 1);
+        Ok(true)
+    }
+
+    /// Gives a streamer to another node, which starts it while the present one ends it. Returns how it is shown from now on. Without a
+    /// wish, the labels that it was created with count.
+    ///
+    /// # Errors
+    /// There is none of that id, no node can take it, or NATS cannot be reached.
+    pub async fn relocate(&self, id: &StreamerId, wish: &Placement, by: &str) -> Result<Relocated, Error> {
+        let nats = self.nats()?;
+        let immovable = |why| Error::Immovable { id: id.clone(), why };
+        for _ in 0..ATTEMPTS {
+            let found = self.fresh(&nats, id).await?;
+            let (record, revision) = found.ok_or_else(|| Error::NotFound(id.clone()))?;
+            let (Some(shown), Some(_)) = (record.streamer.clone(), &record.kept) else {
+                return Err(immovable("it is being created, or its spec is too long for a record"));
+            };
+            let here = Some(record.node.clone());
+            if wish.node == here {
+                return Ok(Relocated::IsThere(Streamer { node: here, ..shown }));
+            }
+            let labels = if wish.labels.is_empty() { record.labels.clone() } else { wish.labels.clone() };
+            let wanted = match &wish.node {
+                Some(_) => wish.clone(),
+                None => Placement { node: None, labels: labels.clone() },
+            };
+            let (node, _coming) = self.reserve(&wanted, &here.into_iter().collect())?;
+            let why = format!("moved to the node {node}");
+            let origin = Origin { node: record.node.clone(), by: by.to_owned(), why: why.clone() };
+            let given = StreamerRecord {
+                labels,
+                refused: BTreeSet::new(),
+                ..record.given_to(&node, origin, today())
+            };
+            let written = agree::put(self, &nats, id, given, Some(revision)).await;
+            if written.map_err(|error| Error::Unreachable(error.to_string()))? {
+                self.0.changed.notify_one();
+                let state = StreamerState::Restarting;
+                let node = Some(node);
+                return Ok(Relocated::Moves(Streamer { node, state, reason: Some(why), ..shown }));
+            }
+        }
+        Err(immovable("others change it at the same time; try again"))
+    }
+
+    /// The record of an id as NATS has it now.
+    async fn fresh(&self, nats: &Nats, id: &StreamerId) -> Result<Option<(StreamerRecord, u64)>, Error> {
+        let read = self.read::<StreamerRecord>(&nats.streamers, id.as_str()).await;
+        let read = read.map_err(|error| Error::Unreachable(error.to_string()))?;
+        if let Some((record, revision)) = &read {
+            lock(&self.0.directory).put(id.clone(), Held { record: record.clone(), revision: *revision });
+        }
+        Ok(read)
     }
 
     /// Checks the pass of a request that a node forwards.
@@ -239,20 +422,25 @@ impl Cluster {
         Ok(pass::verify(&self.0.keys.requests, request, header, &mut lock(&self.0.used), now_ms)?)
     }
 
-    /// The node for a new streamer, which counts there until what is returned is dropped.
+    /// The node for a streamer, which is none of `avoid` and counts there until what is returned is dropped.
+    ///
+    /// # Errors
+    /// No node can take it.
+    fn reserve(&self, wish: &Placement, avoid: &BTreeSet<String>) -> Result<(String, Coming), NoCapacity> {
+        let mut coming = lock(&self.0.coming);
+        let node = lock(&self.0.directory).place(now(), wish, &coming, avoid)?;
+        *coming.entry(node.clone()).or_default() += 1;
+        Ok((node.clone(), Coming { cluster: self.clone(), node }))
+    }
+
+    /// The node for a new streamer, as of [`Self::reserve`], as it says itself at this moment.
     ///
     /// # Errors
     /// No node can take it, or NATS cannot be reached.
-    pub async fn place(&self, wish: &Placement) -> Result<(String, Coming), Error> {
+    pub async fn place(&self, wish: &Placement, avoid: &BTreeSet<String>) -> Result<(String, Coming), Error> {
         let nats = self.nats()?;
         loop {
-            let node = {
-                let mut coming = lock(&self.0.coming);
-                let node = lock(&self.0.directory).place(now(), wish, &coming)?;
-                *coming.entry(node.clone()).or_default() += 1;
-                node
-            };
-            let coming = Coming { cluster: self.clone(), node: node.clone() };
+            let (node, coming) = self.reserve(wish, avoid)?;
             // It may be draining since a moment ago.
             if node == self.name() || !self.has_changed(&nats, &node).await? {
                 return Ok((node, coming));
@@ -283,17 +471,23 @@ impl Cluster {
     }
 
     /// Writes what a streamer of ours is into its record. What cannot be written now is written by [`member`] later.
-    pub async fn publish(&self, id: &StreamerId, streamer: &Streamer) {
+    pub async fn publish(&self, id: &StreamerId, registry: &Handle) {
         let held = lock(&self.0.directory).get(id).filter(|held| held.record.node == self.name()).cloned();
         let (Some(held), Ok(nats)) = (held, self.nats()) else { return };
-        member::rewrite(self, &nats, id, streamer.clone(), held).await;
+        let lineage = held.record.lineage();
+        lock(&self.0.memory).started(id, lineage, &held.record.labels);
+        let Ok(kept) = registry.list_kept(Some(id.clone())).await else { return };
+        let Some(kept) = kept.first() else { return };
+        if let Err(error) = agree::rewrite(self, &nats, id, lineage, kept, &held).await {
+            tracing::debug!(%id, %error, "a record is written later");
+        }
     }
 
-    /// Takes an id for a streamer that is created here. Waits while another request creates it.
+    /// Takes an id for a streamer that is created here and needs these labels. Waits while another request creates it.
     ///
     /// # Errors
     /// Another node has it, or NATS cannot be reached.
-    pub async fn claim(&self, id: &StreamerId) -> Result<Claim, Error> {
+    pub async fn claim(&self, id: &StreamerId, labels: Labels) -> Result<Claim, Error> {
         loop {
             let ended = self.0.claim_ended.notified();
             tokio::pin!(ended);
@@ -315,7 +509,8 @@ impl Cluster {
         let nats = self.nats()?;
         let key = key_of(id.as_str());
         let drawn = getrandom::u64().unwrap_or_default();
-        let record = StreamerRecord { node: self.name().to_owned(), claim: drawn, streamer: None };
+        let lineage = Lineage { claim: drawn, generation: 1 };
+        let record = StreamerRecord::new(self.name(), lineage, labels, today());
         let sealed = records::write(&self.0.keys, &key, &record);
         let sealed = sealed.map_err(|error| Error::Unreachable(error.to_string()))?;
         match nats.streamers.create(&key, sealed).await {
@@ -345,13 +540,26 @@ impl Cluster {
 
     /// Frees the id of a streamer of ours that is gone. What cannot be written now is written by [`member`] later.
     pub async fn release(&self, id: &StreamerId) {
-        let held = lock(&self.0.directory).get(id).filter(|held| held.record.node == self.name()).cloned();
-        let (Some(held), Ok(nats)) = (held, self.nats()) else { return };
-        match nats.streamers.remove(&key_of(id.as_str()), held.revision).await {
-            // Above what is known of it, and below what anybody can write next.
-            Ok(()) => lock(&self.0.directory).removed(id, held.revision + 1),
-            Err(error) => {
-                tracing::warn!(%id, %error, "the record of a streamer that is gone is removed later")
+        let Some(held) = lock(&self.0.directory).get(id).cloned() else { return };
+        let Ok(nats) = self.nats() else { return };
+        let claim = held.record.claim;
+        let mut revision = held.revision;
+        for _ in 0..ATTEMPTS {
+            let removed = nats.streamers.remove(&key_of(id.as_str()), revision).await;
+            let Err(error) = removed else {
+                // Above what is known of it, and below what anybody can write next.
+                lock(&self.0.directory).removed(id, revision + 1);
+                lock(&self.0.memory).forget(id);
+                return;
+            };
+            // The same streamer may have been given to another node at this moment: it is deleted all the same.
+            match self.fresh(&nats, id).await {
+                Ok(Some((record, now))) if record.claim == claim && now != revision => revision = now,
+                Ok(Some((record, _))) if record.claim == claim => {
+                    tracing::warn!(%id, %error, "the record of a streamer that is gone is removed later");
+                    return;
+                }
+                Ok(_) | Err(_) => return,
             }
         }
     }

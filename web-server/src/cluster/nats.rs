@@ -75,6 +75,9 @@ pub enum Error {
     /// What the bucket has does not come.
     #[error("the watch of {0} is deaf, or the bucket was made anew")]
     Deaf(&'static str),
+    /// A write may have been done, or may be done later.
+    #[error("the outcome of a write is unknown: {0}")]
+    Unknown(String),
     /// Another node is called as we are.
     #[error("another node of this cluster has the name {0:?} (cluster.name)")]
     NameTaken(String),
@@ -406,6 +409,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// When the bucket was made: names it among all that have been, or will be, in its place.
+    pub fn born(&self) -> String {
+        self.born.to_string()
+    }
+
     /// The next entry. Cancel safe.
     ///
     /// # Errors

@@ -38,6 +38,9 @@ pub enum NoCapacity {
     /// None has the labels.
     #[error("no node has the labels {} (placement.labels)", list(.0))]
     NoLabels(Labels),
+    /// Those that could take it have it, or have refused it.
+    #[error("no other node could take it")]
+    NoOther,
     /// Those that have the labels are lost or draining.
     #[error("all nodes that could take it are lost or draining: {lost} lost, {draining} draining")]
     NoneTakes {

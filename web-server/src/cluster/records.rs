@@ -1,14 +1,19 @@
 //! What is in the buckets: JSON with a version. Fields are only ever added, so nodes of two successive versions read each other's
 //! records; what they do not know they ignore. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use common::api::Streamer;
 use common::cluster::{Labels, check_labels, check_node_name};
+use common::restart::RestartPolicy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::decide::Lineage;
 use super::seal::{Keys, Unopened, Unsealed};
 use crate::config::cluster::check_advertise;
+use crate::registry::store::{Record as Kept, Wanted};
 
 /// The version of records that we write. One that changes what a field means, and is no mere addition, is another version.
 const VERSION: u32 = 1;
@@ -52,16 +57,88 @@ pub struct NodeRecord {
     pub draining: bool,
 }
 
-/// A streamer: that its id is taken, by whom, and how it was lately.
+/// A streamer: that its id is taken, which node is to run it, how it was lately, and what another node needs to start it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamerRecord {
     /// The node that runs it.
     pub node: String,
-    /// Drawn by whoever took the id, so that a write whose outcome was unknown is recognised when it is read back.
+    /// Drawn by whoever took the id. It tells this streamer from another one that had the id before, and a write of ours whose outcome was
+    /// unknown from that of somebody else.
     pub claim: u64,
+    /// How often it was given to a node, counted from 1. Of two copies of a streamer, the one with the higher generation stays.
+    #[serde(default)]
+    pub generation: u64,
+    /// Since when it is this node's.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+    /// Where it was before, and why it is not any more.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// Nodes that could not start it since it ran last.
+    #[serde(default)]
+    pub refused: BTreeSet<String>,
+    /// What a node must have to run it.
+    #[serde(default)]
+    pub labels: Labels,
     /// As it was lately, without what changes by the second; absent while it is being created.
     #[serde(default)]
     pub streamer: Option<Streamer>,
+    /// What starts it, secrets included; absent while it is being created, and where it is too long for a record.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// Where a streamer was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node that ran it.
+    pub node: String,
+    /// Who moved it, as in the audit trail.
+    pub by: String,
+    /// Why, for people.
+    pub why: String,
+}
+
+impl StreamerRecord {
+    /// The record of an id that `node` takes for a new streamer.
+    pub fn new(node: &str, lineage: Lineage, labels: Labels, since: DateTime<Utc>) -> Self {
+        Self {
+            node: node.to_owned(),
+            claim: lineage.claim,
+            generation: lineage.generation,
+            since: Some(since),
+            origin: None,
+            refused: BTreeSet::new(),
+            labels,
+            streamer: None,
+            kept: None,
+        }
+    }
+
+    /// Which streamer it is, and which copy of it.
+    pub fn lineage(&self) -> Lineage {
+        Lineage { claim: self.claim, generation: self.generation }
+    }
+
+    /// The record by which another node gets the streamer.
+    #[must_use]
+    pub fn given_to(&self, node: &str, origin: Origin, since: DateTime<Utc>) -> Self {
+        Self {
+            node: node.to_owned(),
+            generation: self.generation + 1,
+            since: Some(since),
+            origin: Some(origin),
+            ..self.clone()
+        }
+    }
+
+    /// Whether another node starts it when its own is lost: it was running, and its restart policy allows it.
+    pub fn fails_over(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| {
+            kept.wanted == Wanted::Running && kept.spec.restart.policy != RestartPolicy::Never
+        })
+    }
 }
 
 /// A token that is good for nothing any more.
@@ -94,11 +171,12 @@ impl Record for NodeRecord {
 impl Record for StreamerRecord {
     fn check(&self, name: &str) -> Result<(), String> {
         check_node_name(&self.node)?;
-        match &self.streamer {
-            Some(streamer) if key_of(streamer.id.as_str()) != name => {
-                Err(format!("it is of {}, and stored as {name:?}", streamer.id))
-            }
-            _ => Ok(()),
+        check_labels(&self.labels)?;
+        let streamer = self.streamer.as_ref().map(|streamer| &streamer.id);
+        let kept = self.kept.as_ref().map(|kept| &kept.id);
+        match streamer.into_iter().chain(kept).find(|id| key_of(id.as_str()) != name) {
+            Some(other) => Err(format!("it is of {other}, and stored as {name:?}")),
+            None => Ok(()),
         }
     }
 }
@@ -119,7 +197,7 @@ pub fn id_of(key: &str) -> String {
     key.replace('=', ".")
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Versioned<T> {
     v: u32,
     #[serde(flatten)]
@@ -155,7 +233,8 @@ fn parse<T: Record>(name: &str, json: &[u8]) -> Result<T, Malformed> {
         VERSION => {}
         other => return Err(Malformed::Version(other)),
     }
-    let Versioned { record, .. } = serde_json::from_slice::<Versioned<T>>(json)?;
+    // Not as `Versioned`: a flattened map has no keys but texts, and those of slots are numbers.
+    let record: T = serde_json::from_slice(json)?;
     record.check(name).map_err(Malformed::Field)?;
     Ok(record)
 }
@@ -183,14 +262,28 @@ mod tests {
         assert_eq!(parse::<NodeRecord>("a", json).unwrap(), node());
         let json = br#"{"v":1,"node":"a","claim":5}"#;
         let read = parse::<StreamerRecord>("demo", json).unwrap();
-        assert_eq!(read, StreamerRecord { node: "a".into(), claim: 5, streamer: None });
+        let expected = StreamerRecord {
+            since: None,
+            ..StreamerRecord::new("a", Lineage { claim: 5, generation: 0 }, Labels::new(), Utc::now())
+        };
+        assert_eq!(read, expected);
+        assert!(!read.fails_over());
         let json = br#"{"v":1,"at":"2026-01-01T00:00:00Z"}"#;
         assert!(parse::<RevokedRecord>("x", json).is_ok());
+        let json = br#"{"v":1,"node":"b","claim":5,"generation":2,"since":"2026-01-01T00:00:00Z","labels":{"gpu":"yes"},
+            "origin":{"node":"a","by":"server","why":"the node a is lost"},"streamer":null,
+            "kept":{"id":"demo","created":"2026-01-01T00:00:00Z","wanted":"running","spec":{"source":{"type":"rtsp","url":"rtsp://u:p@h/x"}},"arrangement":{"slots":{"1":null}}}}"#;
+        let read = parse::<StreamerRecord>("demo", json).unwrap();
+        assert!(read.fails_over() && read.lineage() == Lineage { claim: 5, generation: 2 });
+        assert!(matches!(parse::<StreamerRecord>("other", json), Err(Malformed::Field(_))));
+        let keys = Keys::derive("k");
+        let sealed = write(&keys, "demo", &read).unwrap();
+        assert_eq!(super::read::<StreamerRecord>(&keys, "demo", &sealed).unwrap(), read);
     }
 
     #[test]
     fn what_a_newer_version_adds_is_ignored_and_what_it_changes_is_refused() {
-        let json = br#"{"v":1,"node":"a","claim":5,"generation":3}"#;
+        let json = br#"{"v":1,"node":"a","claim":5,"what":3}"#;
         assert!(parse::<StreamerRecord>("demo", json).is_ok());
         let json = br#"{"v":2,"node":["a","b"]}"#;
         assert!(matches!(parse::<StreamerRecord>("demo", json), Err(Malformed::Version(2))));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use common::cluster::{Labels, check_labels, check_node_name};
 use common::spec::InvalidField;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Secret, secrets};
 
@@ -75,6 +75,11 @@ pub struct Options {
     #[arg(long, env = "ORIEL_CLUSTER_LEASE_S", value_name = "SECONDS")]
     pub cluster_lease_s: Option<u32>,
 
+    /// What becomes of streamers that other nodes may have started, as this one could not reach NATS for longer than its lease:
+    /// they go on until it can (keep), or are stopped until then (stop) [default: keep]
+    #[arg(long, env = "ORIEL_CLUSTER_ON_PARTITION", value_name = "keep|stop")]
+    pub cluster_on_partition: Option<OnPartition>,
+
     /// Copies of the buckets that NATS keeps, 1, 3 or 5, when this node makes them [default: 1]
     #[arg(long, env = "ORIEL_CLUSTER_REPLICAS", value_name = "N")]
     pub cluster_replicas: Option<u8>,
@@ -119,6 +124,8 @@ pub struct File {
     pub labels: Option<Labels>,
     /// `--cluster-lease-s`.
     pub lease_s: Option<u32>,
+    /// `--cluster-on-partition`.
+    pub on_partition: Option<OnPartition>,
     /// `--cluster-replicas`.
     pub replicas: Option<u8>,
 }
@@ -165,8 +172,21 @@ pub struct Cluster {
     pub labels: Labels,
     /// A node that was not heard of for so long is lost.
     pub lease: Duration,
+    /// What becomes of streamers that may have been started elsewhere.
+    pub on_partition: OnPartition,
     /// Copies of the buckets.
     pub replicas: u8,
+}
+
+/// What a node that could not reach NATS for longer than its lease does with streamers that other nodes may have started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPartition {
+    /// They go on, and end when it learns that another node has them.
+    #[default]
+    Keep,
+    /// They are stopped, and go on when it learns that no other node has them.
+    Stop,
 }
 
 impl Options {
@@ -189,6 +209,7 @@ impl Options {
             cluster_advertise: self.cluster_advertise.or(file.advertise),
             cluster_label: self.cluster_label.or(file.labels.map(listed)),
             cluster_lease_s: self.cluster_lease_s.or(file.lease_s),
+            cluster_on_partition: self.cluster_on_partition.or(file.on_partition),
             cluster_replicas: self.cluster_replicas.or(file.replicas),
         }
     }
@@ -282,6 +303,7 @@ impl Cluster {
             advertise,
             labels,
             lease: Duration::from_secs(lease_s.into()),
+            on_partition: options.cluster_on_partition.unwrap_or_default(),
             replicas,
         }))
     }
@@ -348,6 +370,9 @@ mod tests {
         let cluster = node(&["--cluster-label", "gpu=yes,zone=b"]).unwrap().unwrap();
         assert_eq!((cluster.name.as_str(), cluster.advertise.as_str()), ("a", "http://10.0.0.1:8080"));
         assert_eq!((cluster.lease, cluster.replicas, cluster.labels.len()), (Duration::from_secs(6), 1, 2));
+        assert_eq!(cluster.on_partition, OnPartition::Keep);
+        let stop = node(&["--cluster-on-partition", "stop"]).unwrap().unwrap();
+        assert_eq!(stop.on_partition, OnPartition::Stop);
         assert!(!format!("{cluster:?}").contains(KEY));
         for (args, field) in [
             (&["--cluster-nats", "nats://h"][..], "cluster.key"),

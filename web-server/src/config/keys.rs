@@ -135,6 +135,9 @@ pub const KEYS: &[Key] = &[
     key("cluster.advertise", "cluster_advertise", |c| of_cluster(c, |cluster| json!(cluster.advertise))),
     key("cluster.labels", "cluster_label", |c| of_cluster(c, |cluster| json!(cluster.labels))),
     key("cluster.lease_s", "cluster_lease_s", |c| of_cluster(c, |cluster| json!(cluster.lease.as_secs()))),
+    key("cluster.on_partition", "cluster_on_partition", |c| {
+        of_cluster(c, |cluster| json!(cluster.on_partition))
+    }),
     key("cluster.replicas", "cluster_replicas", |c| of_cluster(c, |cluster| json!(cluster.replicas))),
 ];
 

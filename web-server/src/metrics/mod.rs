@@ -35,7 +35,7 @@ const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 const NO_LABELS: [(&str, &str); 0] = [];
 
-/// All states, so that each has a series.
+/// All states that a streamer of this node can be in, so that each has a series.
 const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Starting, "starting"),
     (StreamerState::Running, "running"),

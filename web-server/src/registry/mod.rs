@@ -50,6 +50,7 @@ use lifetime::Lifetime;
 pub use operations::OperationError;
 use request::{Admission, Denied};
 use session::{Joining, Moment, Session};
+use state::Stage;
 use store::{Audit, Health, Record, Store, Wanted};
 
 /// Calls that wait. Each is answered in microseconds; when it is full, callers wait.
@@ -103,6 +104,15 @@ pub struct Created {
     pub streamer: Streamer,
 }
 
+/// A streamer, for those who keep it elsewhere as well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// As it is.
+    pub streamer: Streamer,
+    /// What starts it again; `None` while it is ending.
+    pub record: Option<Record>,
+}
+
 /// A viewer that has joined by WebSocket.
 #[derive(Debug)]
 pub struct Joined {
@@ -120,6 +130,10 @@ enum Call {
     Create { id: Option<StreamerId>, spec: StreamerSpec, lifetime: StreamerPatch, answer: Answer<Created> },
     Ping { answer: oneshot::Sender<bool> },
     List { answer: oneshot::Sender<Vec<Streamer>> },
+    ListKept { only: Option<StreamerId>, answer: oneshot::Sender<Vec<Kept>> },
+    TakeOver { record: Box<Record>, answer: Answer<Streamer> },
+    GiveUp { id: StreamerId, reason: String, answer: Answer<()> },
+    Pause { id: StreamerId, reason: String, answer: Answer<bool> },
     Get { id: StreamerId, answer: Answer<Streamer> },
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
     Delete { id: StreamerId, answer: Answer<oneshot::Receiver<()>> },
@@ -181,6 +195,47 @@ impl Handle {
     /// We are shutting down.
     pub async fn list(&self) -> Result<Vec<Streamer>, Denied> {
         self.call(|answer| Call::List { answer }).await
+    }
+
+    /// Every streamer, or `only` one, with what starts it again, in order of ids.
+    ///
+    /// # Errors
+    /// We are shutting down.
+    pub async fn list_kept(&self, only: Option<StreamerId>) -> Result<Vec<Kept>, Denied> {
+        self.call(|answer| Call::ListKept { only, answer }).await
+    }
+
+    /// Starts a streamer that another process ran, as that has kept it. `why` is for the audit trail.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub async fn take_over(&self, record: Record, by: &str, why: String) -> Result<Streamer, Denied> {
+        let record = Box::new(record);
+        let streamer = self.call(|answer| Call::TakeOver { record, answer }).await??;
+        self.audit(&streamer.id, AuditAction::Moved, by, Some(why));
+        // As in `create`.
+        let _ = self.store.flushed().await;
+        Ok(streamer)
+    }
+
+    /// Has a streamer end that runs elsewhere from now on, without waiting for that. Its viewers are told to come back.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn give_up(&self, id: &StreamerId, by: &str, reason: String) -> Result<(), Denied> {
+        let why = Some(reason.clone());
+        self.call(|answer| Call::GiveUp { id: id.clone(), reason, answer }).await??;
+        self.audit(id, AuditAction::Moved, by, why);
+        Ok(())
+    }
+
+    /// Ends the process of a streamer until [`Self::restart`]. Its viewers are told to come back. Returns whether it has one that could
+    /// be ended now.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub async fn pause(&self, id: &StreamerId, reason: String) -> Result<bool, Denied> {
+        self.call(|answer| Call::Pause { id: id.clone(), reason, answer }).await?
     }
 
     /// One streamer.
@@ -333,6 +388,11 @@ impl Handle {
     /// Changes with everything that happens.
     pub fn latest_event(&self) -> watch::Receiver<Latest> {
         self.latest.clone()
+    }
+
+    /// Changes with what would start a streamer again.
+    pub fn kept_changes(&self) -> watch::Receiver<u64> {
+        self.store.changes()
     }
 
     /// Whether what is known of streamers is kept on the disk.
@@ -618,6 +678,25 @@ impl Registry {
             Call::List { answer } => {
                 let _ = answer.send(self.sessions.values().map(Session::view).collect());
             }
+            Call::ListKept { only, answer } => {
+                let kept = |session: &Session| Kept {
+                    streamer: session.view(),
+                    record: session.kept().filter(|_| !matches!(session.life.stage, Stage::Stopping { .. })),
+                };
+                let _ = answer.send(match only {
+                    Some(id) => self.sessions.get(&id).map(kept).into_iter().collect(),
+                    None => self.sessions.values().map(kept).collect(),
+                });
+            }
+            Call::TakeOver { record, answer } => {
+                let _ = answer.send(self.take_over(now, *record));
+            }
+            Call::GiveUp { id, reason, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.give_up(now, &reason)));
+            }
+            Call::Pause { id, reason, answer } => {
+                let _ = answer.send(self.session(&id).map(|session| session.pause(now, reason)));
+            }
             Call::Get { id, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| session.view()));
             }
@@ -726,6 +805,33 @@ impl Registry {
             self.session(&id)?.happened(Happening::Created);
         }
         Ok(Created { how, streamer: self.session(&id)?.view() })
+    }
+
+    fn take_over(&mut self, now: Moment, mut record: Record) -> Result<Streamer, Denied> {
+        if self.shutdown.is_some() {
+            return Err(Denied::ShuttingDown);
+        }
+        let id = record.id.clone();
+        if let Some(session) = self.sessions.get(&id) {
+            return match session.life.stage {
+                Stage::Stopping { .. } => Err(Denied::Stopping),
+                _ => Err(Denied::Exists(id)),
+            };
+        }
+        let max = self.config.max_streamers;
+        if self.sessions.len() >= max {
+            return Err(Denied::TooMany { max });
+        }
+        self.users.of(&id)?;
+        if record.wanted == Wanted::Running {
+            record.history.restarted();
+            self.start(now, record);
+        } else {
+            self.keep_dormant(now, record);
+        }
+        let session = self.session(&id)?;
+        session.happened(Happening::Created);
+        Ok(session.view())
     }
 
     fn event(&mut self, now: Moment, id: StreamerId, event: Event) {

@@ -100,6 +100,12 @@ impl History {
         Verdict::Restart { after: delay(spec, self.quick, random) }
     }
 
+    /// What of it matters to whoever runs the streamer next.
+    #[must_use]
+    pub fn for_successor(&self) -> Self {
+        Self { last: None, running_since: None, ..self.clone() }
+    }
+
     /// Notes a restart.
     pub fn restarted(&mut self) {
         self.count = self.count.saturating_add(1);

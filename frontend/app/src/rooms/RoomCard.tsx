@@ -16,6 +16,7 @@ const STATES: Record<StreamerState, PlainKey> = {
   failed: "session-failed",
   stopped: "room-closed",
   stopping: "room-closing",
+  lost: "session-lost",
 };
 
 type RoomCardProps = { readonly api: Api; readonly room: Room; readonly onDeleted: () => void };

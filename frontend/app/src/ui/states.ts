@@ -11,6 +11,7 @@ export const TONES: Record<StreamerState, Tone> = {
   failed: "bad",
   stopped: "quiet",
   stopping: "quiet",
+  lost: "bad",
 };
 
 export const STATE_WORDS: Record<StreamerState, PlainKey> = {
@@ -18,6 +19,7 @@ export const STATE_WORDS: Record<StreamerState, PlainKey> = {
   running: "session-running",
   restarting: "session-restarting",
   failed: "session-failed",
+  lost: "session-lost",
   stopped: "session-stopped",
   stopping: "session-stopping",
 };

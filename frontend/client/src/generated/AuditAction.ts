@@ -3,4 +3,4 @@
 /**
  * An action on a streamer.
  */
-export type AuditAction = "created" | "adopted" | "restarted" | "ended" | "stopped" | "deleted" | "joined" | "left" | "removed" | "role-changed" | "control-changed" | "lifetime-changed" | "token-issued" | "token-revoked" | "file-read" | "file-written" | "file-deleted";
+export type AuditAction = "created" | "adopted" | "restarted" | "ended" | "stopped" | "deleted" | "moved" | "joined" | "left" | "removed" | "role-changed" | "control-changed" | "lifetime-changed" | "token-issued" | "token-revoked" | "file-read" | "file-written" | "file-deleted";

@@ -5,7 +5,7 @@
  */
 export type Placement = { 
 /**
- * This node, and no other.
+ * The node on which it is started. When that is lost, another one may start it.
  */
 node?: string, 
 /**

@@ -11,4 +11,4 @@
  *     └───────────┴──▶ stopping ──▶ (gone)
  * ```
  */
-export type StreamerState = "starting" | "running" | "restarting" | "failed" | "stopped" | "stopping";
+export type StreamerState = "starting" | "running" | "restarting" | "failed" | "stopped" | "stopping" | "lost";

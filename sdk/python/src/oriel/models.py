@@ -962,7 +962,7 @@ class Placement(TypedDict, total=False):
     labels: BTreeMap
     """Nodes that have all of these labels."""
     node: Optional[str]
-    """This node, and no other."""
+    """The node on which it is started. When that is lost, another one may start it."""
 
 
 class PointerInput(TypedDict):
@@ -1291,6 +1291,8 @@ class StreamerList:
 
     streamers: list[Streamer]
     """In order of their ids."""
+    next: Optional[StreamerId] = None
+    """The last id of this page, for `after`, if more follow. Absent where no `limit` was asked for."""
 
 
 class StreamerPatch(TypedDict, total=False):
@@ -1531,7 +1533,7 @@ class WindowTitledEvent:
 AppRef = Union[int, str]
 
 # An action on a streamer.
-AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked"]
+AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "moved", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked"]
 
 BTreeMap = dict[str, str]
 
@@ -1645,7 +1647,7 @@ StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "
 StreamerId = str
 
 # Life of a streamer.
-StreamerState = Literal["starting", "running", "restarting", "failed", "stopped", "stopping"]
+StreamerState = Literal["starting", "running", "restarting", "failed", "stopped", "stopping", "lost"]
 
 # Identifies a token that the web-server issued. It is not the token, and no secret.
 TokenId = str

@@ -1,6 +1,7 @@
 //! The figures, by name.
 
 mod cameras;
+mod cluster;
 mod fanout;
 mod glass;
 mod join;
@@ -135,6 +136,11 @@ pub const FIGURES: [Figure; 20] = [
         measure: restart::revive,
     },
     Figure { name: "many", about: "200 streamers: listed, made, ended", measure: restart::many },
+    Figure {
+        name: "cluster",
+        about: "three nodes: what another node costs, and how long faults last",
+        measure: cluster::cluster,
+    },
     Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
 ];
 

@@ -98,7 +98,10 @@ impl Status {
             StreamerState::Starting | StreamerState::Restarting => Self::Starting,
             StreamerState::Running => Self::Active,
             // A streamer that is ending cannot be joined any more.
-            StreamerState::Failed | StreamerState::Stopped | StreamerState::Stopping => Self::Failed,
+            StreamerState::Failed
+            | StreamerState::Stopped
+            | StreamerState::Stopping
+            | StreamerState::Lost => Self::Failed,
         }
     }
 }
@@ -167,7 +170,7 @@ mod tests {
         assert_eq!(shown["peers"][0]["peer_id"], shown["peers"][0]["id"]);
         assert_eq!(shown["peers"][1]["connected_at"], json!("2025-10-15T05:00:01Z"));
         assert_eq!(serde_json::from_value::<Streamer>(shown).unwrap(), ours, "ours is all there");
-        let list = streamers(&StreamerList { streamers: vec![ours] });
+        let list = streamers(&StreamerList { streamers: vec![ours], next: None });
         assert_eq!(list["streamers"][0]["status"], "active");
     }
 

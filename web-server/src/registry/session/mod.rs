@@ -473,14 +473,7 @@ impl Session {
     pub fn end_if_over(&mut self, now: Moment) {
         match self.verdict(now) {
             lifetime::Verdict::Lives { .. } => {}
-            lifetime::Verdict::Stop { reason } => {
-                self.audit(AuditAction::Stopped, "server", Some(reason.clone()));
-                // While it waits to be started again, there is no process to end.
-                self.halting = self.due.take().is_none();
-                self.handle.halt(self.generation);
-                self.change(now, Change::Halt { reason });
-                self.keep();
-            }
+            lifetime::Verdict::Stop { reason } => self.halt(now, reason),
             lifetime::Verdict::Delete { reason } => {
                 self.audit(AuditAction::Deleted, "server", Some(reason.clone()));
                 // It is forgotten when it is gone: who takes over from us in between ends it, too.
@@ -490,16 +483,49 @@ impl Session {
         }
     }
 
+    fn halt(&mut self, now: Moment, reason: String) {
+        self.audit(AuditAction::Stopped, "server", Some(reason.clone()));
+        // While it waits to be started again, there is no process to end.
+        self.halting = self.due.take().is_none();
+        self.handle.halt(self.generation);
+        self.change(now, Change::Halt { reason });
+        self.keep();
+    }
+
+    /// Ends its process until a restart is asked for. Whether it has one that could be ended now.
+    pub fn pause(&mut self, now: Moment, reason: String) -> bool {
+        let active = self.activity() == Activity::Active;
+        if active {
+            self.send_away(&reason);
+            self.halt(now, reason);
+        }
+        active
+    }
+
+    /// Viewers come back, to wherever it runs then.
+    fn send_away(&mut self, reason: &str) {
+        let state = StreamerState::Restarting;
+        self.broadcast(&ServerMessage::StreamerState { state, reason: Some(reason.to_owned()) });
+        self.close_sockets(&Close::Streamer(reason.to_owned()));
+        for Joining { answer, .. } in std::mem::take(&mut self.joining) {
+            // A viewer that has left does not miss it.
+            let _ = answer.send(Err(Denied::Restarting(reason.to_owned()).into()));
+        }
+    }
+
     fn verdict(&self, now: Moment) -> lifetime::Verdict {
-        let activity = match &self.life.stage {
+        lifetime::decide(&self.lifetime, &self.usage, self.activity(), now)
+    }
+
+    fn activity(&self) -> Activity {
+        match &self.life.stage {
             Stage::Starting => Activity::Starting,
             // Until its process has ended, nothing can be stopped.
             Stage::Restarting { next: None, .. } => Activity::Starting,
             Stage::Running | Stage::Restarting { next: Some(_), .. } => Activity::Active,
             Stage::Failed(_) | Stage::Stopped { .. } => Activity::Ended,
             Stage::Stopping { .. } => Activity::Stopping,
-        };
-        lifetime::decide(&self.lifetime, &self.usage, activity, now)
+        }
     }
 
     /// Somebody asks it to do something.
@@ -691,6 +717,13 @@ impl Session {
         self.deleting.push(gone);
         self.store.remove(self.id.clone());
         self.stop(now, reason);
+    }
+
+    /// Another process, elsewhere, has taken its place.
+    pub fn give_up(&mut self, now: Moment, reason: &str) {
+        self.send_away(reason);
+        let (nobody_waits, _) = oneshot::channel();
+        self.delete(now, reason, nobody_waits);
     }
 
     /// Ends the streamer.

@@ -25,6 +25,7 @@ use common::audit::{AuditAction, AuditEntry};
 use common::id::StreamerId;
 use common::spec::StreamerSpec;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -94,7 +95,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 /// Whether a streamer is to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wanted {
     /// It is: after a restart of the machine it is started again.
     Running,
@@ -104,8 +106,8 @@ pub enum Wanted {
     Stopped,
 }
 
-/// One streamer as it is remembered.
-#[derive(Debug, Clone, PartialEq)]
+/// One streamer as it is remembered: all that another process, here or at another node, needs to start it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name.
     pub id: StreamerId,
@@ -116,10 +118,13 @@ pub struct Record {
     /// Whether it is to run.
     pub wanted: Wanted,
     /// What was changed at run time.
+    #[serde(default)]
     pub arrangement: Arrangement,
     /// How it ended and was started again.
+    #[serde(default)]
     pub history: History,
     /// How long it lives.
+    #[serde(default)]
     pub lifetime: Lifetime,
 }
 
@@ -189,6 +194,8 @@ pub type Trail = Result<Vec<AuditEntry>, String>;
 pub struct Store {
     writes: mpsc::Sender<Write>,
     health: watch::Sender<Health>,
+    /// Counts what was handed in of streamers.
+    changes: watch::Sender<u64>,
 }
 
 impl Store {
@@ -209,11 +216,12 @@ impl Store {
         let health = watch::Sender::new(Health::Good);
         let worker = worker::Worker::new(connection, queue, health.clone());
         std::thread::Builder::new().name("store".into()).spawn(move || worker.run())?;
-        Ok((Self { writes, health }, records))
+        Ok((Self { writes, health, changes: watch::Sender::new(0) }, records))
     }
 
     /// Keeps a streamer as it is now.
     pub fn put(&self, record: Record) {
+        self.changes.send_modify(|count| *count += 1);
         self.write(Write::Put(Box::new(record)));
     }
 
@@ -230,6 +238,11 @@ impl Store {
     /// Adds to the audit trail.
     pub fn audit(&self, audit: Audit) {
         self.write(Write::Audit(audit));
+    }
+
+    /// Changes whenever a streamer is kept as it is then.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Whether all is kept.

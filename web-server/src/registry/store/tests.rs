@@ -170,7 +170,7 @@ async fn while_the_disk_is_full_all_goes_on_and_afterwards_all_is_made_up_for() 
     let (writes, queue) = mpsc::channel(QUEUE);
     let health = watch::Sender::new(Health::Good);
     let mut worker = worker::Worker::new(connection, queue, health.clone());
-    let store = Store { writes, health };
+    let store = Store { writes, health, changes: watch::Sender::new(0) };
 
     let large = |n: usize| {
         let mut record = record(&format!("s{n}"));

@@ -200,7 +200,10 @@ impl ClientConnection {
             known => known.map_err(|error| error.to_string())?,
         };
         match known.state {
-            StreamerState::Failed | StreamerState::Stopped | StreamerState::Stopping => {
+            StreamerState::Failed
+            | StreamerState::Stopped
+            | StreamerState::Stopping
+            | StreamerState::Lost => {
                 let reason = known.reason.unwrap_or_default();
                 Err(format!("the streamer {id} does not run: {reason}"))
             }

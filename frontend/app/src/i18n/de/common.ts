@@ -46,6 +46,7 @@ export const common: Translation<typeof english> = {
   "session-starting": "startet",
   "session-running": "läuft",
   "session-restarting": "startet neu",
+  "session-lost": "mit ihrem Knoten verloren",
   "session-failed": "fehlgeschlagen",
   "session-stopped": "beendet",
   "session-stopping": "wird beendet",

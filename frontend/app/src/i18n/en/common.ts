@@ -44,6 +44,7 @@ export const common = {
   "session-starting": "starting",
   "session-running": "running",
   "session-restarting": "restarting",
+  "session-lost": "lost with its node",
   "session-failed": "failed",
   "session-stopped": "stopped",
   "session-stopping": "stopping",

@@ -46,6 +46,7 @@ export const common: Translation<typeof english> = {
   "session-starting": "iniciándose",
   "session-running": "en marcha",
   "session-restarting": "reiniciándose",
+  "session-lost": "perdida con su nodo",
   "session-failed": "con error",
   "session-stopped": "detenida",
   "session-stopping": "deteniéndose",

@@ -46,6 +46,7 @@ export const common: Translation<typeof english> = {
   "session-starting": "démarre",
   "session-running": "en marche",
   "session-restarting": "redémarre",
+  "session-lost": "perdue avec son nœud",
   "session-failed": "en échec",
   "session-stopped": "arrêtée",
   "session-stopping": "s’arrête",

@@ -46,6 +46,7 @@ export const common: Translation<typeof english> = {
   "session-starting": "正在启动",
   "session-running": "运行中",
   "session-restarting": "正在重启",
+  "session-lost": "随节点丢失",
   "session-failed": "已失败",
   "session-stopped": "已停止",
   "session-stopping": "正在停止",

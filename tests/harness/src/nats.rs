@@ -1,0 +1,224 @@
+//! A NATS server of a test's own, and a way to it that can be cut.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::Server;
+use crate::wait::eventually;
+
+/// How soon a way that was cut notices that it is whole again, and that its end has come.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A NATS server of a test's own.
+pub struct Nats {
+    child: Option<Child>,
+    port: u16,
+    dir: tempfile::TempDir,
+    options: Vec<String>,
+}
+
+impl Nats {
+    /// One with JetStream.
+    ///
+    /// # Panics
+    /// It is not installed.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::start_with(&["-js"])
+    }
+
+    /// One with these options.
+    ///
+    /// # Panics
+    /// It is not installed.
+    #[track_caller]
+    pub fn start_with(options: &[&str]) -> Self {
+        let port = free_port();
+        let options = options.iter().map(ToString::to_string).collect();
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut nats = Self { child: None, port, dir, options };
+        nats.start_again();
+        nats
+    }
+
+    /// Starts it on the same port, with the data that it has.
+    ///
+    /// # Panics
+    /// It does not come up.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let child = Command::new("nats-server")
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
+            .arg(self.dir.path())
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is installed (scripts/test does it)");
+        self.child = Some(child);
+        eventually("NATS listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok());
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the right to kill it");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// Has it stand still.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().expect("it runs").id().cast_signed();
+        kill_process(Pid::from_raw(pid).expect("its pid"), signal).expect("the right to signal it");
+    }
+
+    /// Removes its data. It must not run.
+    ///
+    /// # Panics
+    /// The data cannot be removed.
+    pub fn lose_data(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("jetstream")).expect("its data");
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// A web-server that is a node of its cluster.
+    ///
+    /// # Panics
+    /// It does not come up.
+    #[track_caller]
+    pub fn node(&self, key: &str, name: &str, more: &[(&str, &str)]) -> Server {
+        Server::start_node(&self.url(), key, name, more)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("nats://127.0.0.1:{port}")
+}
+
+#[track_caller]
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// A way to a NATS server that can be cut, in one direction or both. What is sent meanwhile is held, and goes on when the way is whole again:
+/// as with a network that loses packets, whoever has given up waiting is obeyed all the same.
+pub struct Way {
+    port: u16,
+    cut: Arc<Cut>,
+}
+
+#[derive(Default)]
+struct Cut {
+    to_nats: AtomicBool,
+    from_nats: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Way {
+    /// A way to what listens on `port`.
+    ///
+    /// # Panics
+    /// There is no free port.
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let own = listener.local_addr().expect("its address").port();
+        let cut = Arc::new(Cut::default());
+        let ends = cut.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if ends.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                // Nobody listens there at the moment: the client learns it by the end.
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+                let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else {
+                    continue;
+                };
+                let there = ends.clone();
+                let back = ends.clone();
+                std::thread::spawn(move || carry(from_client, server, &there, |cut| &cut.to_nats));
+                std::thread::spawn(move || carry(from_server, client, &back, |cut| &cut.from_nats));
+            }
+        });
+        Self { port: own, cut }
+    }
+
+    /// The address by which NATS is reached on this way.
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// Cuts it or makes it whole, in each direction.
+    pub fn cut(&self, to_nats: bool, from_nats: bool) {
+        self.cut.to_nats.store(to_nats, Ordering::Relaxed);
+        self.cut.from_nats.store(from_nats, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.cut.over.store(true, Ordering::Relaxed);
+        // So that the thread that accepts connections sees it. Fails if that has ended.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+/// Carries bytes in one direction until an end is gone, or the way is over.
+fn carry(mut from: TcpStream, mut to: TcpStream, cut: &Cut, stopped: fn(&Cut) -> &AtomicBool) {
+    let mut bytes = [0; 16 * 1024];
+    let over = || cut.over.load(Ordering::Relaxed);
+    let hold = || {
+        while stopped(cut).load(Ordering::Relaxed) && !over() {
+            std::thread::sleep(TICK);
+        }
+    };
+    from.set_read_timeout(Some(TICK * 10)).expect("a timeout");
+    while !over() {
+        hold();
+        match from.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(len) => {
+                hold();
+                if to.write_all(&bytes[..len]).is_err() {
+                    break;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    // The other end may be gone already.
+    let _ = to.shutdown(Shutdown::Write);
+}
