@@ -809,7 +809,7 @@ pub fn decode_general(bytes: &[u8]) -> Result<GeneralRequest, InvalidInput> {
         GeneralRequest::Resize { width, height, .. } => {
             crate::spec::validate_size(*width, *height).map_err(|e| InvalidInput::Size(e.to_string()))?;
         }
-        GeneralRequest::Latency(report) => report.validate()?,
+        GeneralRequest::Latency(report) => report.validate().map_err(InvalidInput::Latency)?,
         GeneralRequest::Ping { .. } | GeneralRequest::Clock { .. } => {}
     }
     Ok(message)

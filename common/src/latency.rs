@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use utoipa::ToSchema;
 
-use crate::input::InvalidInput;
-
 /// Upper bounds of the classes of a histogram, milliseconds, included; one class more is for what is above the last.
 pub const BOUNDS_MS: [u32; 11] = [10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600];
 
@@ -40,18 +38,18 @@ impl LatencyReport {
     /// Whether a viewer can have measured it.
     ///
     /// # Errors
-    /// [`InvalidInput::Latency`] that names the field.
-    pub fn validate(&self) -> Result<(), InvalidInput> {
+    /// The field, and what it must be.
+    pub fn validate(&self) -> Result<(), &'static str> {
         let count: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         if self.counts.len() != CLASSES || !(1..=MOST_PICTURES).contains(&count) {
-            return Err(InvalidInput::Latency("counts: must be 12 numbers, together 1 to 10000"));
+            return Err("counts: must be 12 numbers, together 1 to 10000");
         }
         if !(0.0..=LONGEST_MS * count as f64).contains(&self.sum_ms) {
-            return Err(InvalidInput::Latency("sumMs: must be 0 to 60000 for each picture"));
+            return Err("sumMs: must be 0 to 60000 for each picture");
         }
         let plausible = |ms: f64| (0.0..=LONGEST_MS).contains(&ms);
         if !plausible(self.p50_ms) || !plausible(self.p95_ms) {
-            return Err(InvalidInput::Latency("p50Ms, p95Ms: must be 0 to 60000"));
+            return Err("p50Ms, p95Ms: must be 0 to 60000");
         }
         Ok(())
     }
@@ -147,7 +145,7 @@ mod tests {
             (LatencyReport { p95_ms: -0.1, ..report() }, "p95Ms"),
         ];
         for (report, field) in wrong {
-            let error = report.validate().unwrap_err().to_string();
+            let error = report.validate().unwrap_err();
             assert!(error.contains(field), "{error}");
         }
     }

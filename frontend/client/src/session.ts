@@ -194,8 +194,9 @@ export function endOfStreamer(state: StreamerState, reason: string | undefined):
     case "starting":
     case "running":
     case "restarting":
-    // Its node may come back, or another one start it.
+      return undefined;
     case "lost":
+      // Its node may come back, or another one start it.
       return undefined;
   }
 }
