@@ -5,9 +5,10 @@
  */
 export type LatencyHistogram = { 
 /**
- * How many took up to 10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600 ms and not less than the class before, and how many longer.
+ * How many took up to 10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600 ms and longer than the class before, and how many longer
+ * than all; empty while there are none.
  */
-counts: [number, number, number, number, number, number, number, number, number, number, number, number], 
+counts: Array<number>, 
 /**
  * All of their times together, milliseconds.
  */

@@ -5,7 +5,7 @@
  */
 export type Problem = { 
 /**
- * `about:blank`, or a URI that identifies the kind.
+ * Identifies the kind: a URL of the documentation that this server serves, relative to the server; or `about:blank`.
  */
 type: string, 
 /**

@@ -38,6 +38,23 @@ class AddSource(TypedDict):
 
 
 @dataclass(frozen=True)
+class ApiInfo:
+    """`GET /api`."""
+
+    api_versions: list[str]
+    """Versions of the API that it serves, each below `/api/{version}/`. Paths without one are of the first."""
+    docs: str
+    """Path of the documentation."""
+    features: list[str]
+    """What it can do, and is configured to: `files`, `rooms`, `whep`, `whip`, `multistream`, `moonlight`, `websocket-
+    media`, `cluster`, `tls`."""
+    openapi: str
+    """Path of its description for programs."""
+    version: str
+    """Version of the server."""
+
+
+@dataclass(frozen=True)
 class AudioStats:
     """Counters of sound."""
 
@@ -338,6 +355,18 @@ class DesktopSpec(_DesktopSpec, total=False):
     """Pixels, even."""
 
 
+@dataclass(frozen=True)
+class DownloadedEvent:
+
+    file: FileEntry
+    """The file."""
+    type: Literal["downloaded"]
+    at: datetime
+    """Time of the event."""
+    streamer: StreamerId
+    """The id of the streamer."""
+
+
 _DragInput = TypedDict("_DragInput", {"from": "Position", "to": "Position", "type": Literal["drag"]})
 
 
@@ -479,6 +508,42 @@ class FfmpegSpec(_FfmpegSpec, total=False):
     """Begin a file again when it ends."""
     video: VideoMode
     """What becomes of the picture."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file or directory in the home of a session."""
+
+    kind: FileKind
+    """What it is."""
+    modified: datetime
+    """When its content changed last."""
+    name: str
+    """Its name, to be shown. What is not UTF-8 in it is replaced; `path` has it as it is."""
+    path: str
+    """Where it is below the home, percent-encoded: what stands behind `files/` in its address."""
+    size: int
+    """Length in bytes; 0 for what is no file."""
+
+
+@dataclass(frozen=True)
+class FileList:
+    """`GET /api/streamers/{id}/files/{path}` of a directory."""
+
+    entries: list[FileEntry]
+    """In order of their names, byte by byte."""
+    next: Optional[str] = None
+    """More follow: the value for `after`."""
+
+
+@dataclass(frozen=True)
+class FileUpload:
+    """The state of an upload in parts that is not complete (`202`)."""
+
+    received: int
+    """How many bytes are here: where the next part begins."""
+    total: int
+    """Length of the whole file in bytes."""
 
 
 @dataclass(frozen=True)
@@ -626,8 +691,8 @@ class LatencyHistogram:
     """Pictures by how late they were seen."""
 
     counts: list[int]
-    """How many took up to 10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600 ms and not less than the class before, and
-    how many longer."""
+    """How many took up to 10, 20, 30, 40, 60, 80, 120, 200, 400, 800, 1600 ms and longer than the class before, and how
+    many longer than all; empty while there are none."""
     sum_ms: float
     """All of their times together, milliseconds."""
 
@@ -1533,7 +1598,7 @@ class WindowTitledEvent:
 AppRef = Union[int, str]
 
 # An action on a streamer.
-AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "moved", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked"]
+AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "moved", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked", "file-read", "file-written", "file-deleted"]
 
 BTreeMap = dict[str, str]
 
@@ -1566,6 +1631,9 @@ Event = Union["StreamerEvent", "MissedEvent", Unknown]
 
 # Why a streamer ended, as it or its monitor says.
 ExitReason = Union["ExitReasonStopped", "ExitReasonSourceFailed", "ExitReasonSourceEnded", "ExitReasonFinished", "ExitReasonXServerDied", "ExitReasonOutOfMemory", "ExitReasonHung", "ExitReasonFatal", "ExitReasonUnknown", Unknown]
+
+# What an entry of a directory is.
+FileKind = Literal["file", "directory", "link", "other"]
 
 # `session`, `kept`, or an absolute path that the configuration allows.
 Home = str
@@ -1641,7 +1709,7 @@ SourceSpec = Union["DesktopSpec", "TestSpec", "WindowSpec", "RtspSpec", "FfmpegS
 SourceState = Literal["idle", "starting", "running", "offline"]
 
 # An event of a streamer.
-StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "DeletedEvent", "EndedEvent", "PeerChangedEvent", "PeerJoinedEvent", "PeerLeftEvent", "StateEvent", "WindowClosedEvent", "WindowOpenedEvent", "WindowTitledEvent", Unknown]
+StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "DeletedEvent", "DownloadedEvent", "EndedEvent", "PeerChangedEvent", "PeerJoinedEvent", "PeerLeftEvent", "StateEvent", "WindowClosedEvent", "WindowOpenedEvent", "WindowTitledEvent", Unknown]
 
 # The name of a streamer: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
 StreamerId = str
