@@ -21,7 +21,10 @@ if (shown === null) {
   const server = rootFromList(location.href);
   mount(
     <WordsContext.Provider value={streamWords()}>
-      <StreamView server={server} token={token} stream={shown.stream} quality={shown.quality} />
+      <main className="whole">
+        <h1 className="unseen-text">{shown.stream}</h1>
+        <StreamView server={server} token={token} stream={shown.stream} quality={shown.quality} />
+      </main>
     </WordsContext.Provider>,
   );
 }

@@ -28,7 +28,7 @@ import type {
 import { MIN_SIDE } from "./generated/constants";
 import { InputController, type InputOptions } from "./input/controller";
 import { Link, type Negotiation } from "./link";
-import { Glass, type Latency } from "./peer/glass";
+import type { Glass, Latency } from "./peer/glass";
 import { Pinger } from "./peer/pinger";
 import { SwitchRequests } from "./peer/requests";
 import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
@@ -83,7 +83,8 @@ export class OrielClient implements InputClient {
   readonly #events = new Emitter<ClientEvents>();
   readonly #link: Link;
   readonly #pinger: Pinger;
-  readonly #glass = new Glass((message) => this.#link.carrier?.sendGeneral(message) ?? false);
+  /** Null until something is measured. */
+  #glass: Glass | null = null;
   #session: Session = IDLE;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Things that exist from connect to the end, such as listeners on the window. */
@@ -419,12 +420,24 @@ export class OrielClient implements InputClient {
    * for its operators. Nothing is measured while media comes by WebSocket.
    */
   measureLatency(video: HTMLVideoElement, slot: number): () => void {
-    return this.#glass.measure(video, slot);
+    const over = new AbortController();
+    void this.#measure(video, slot, over.signal);
+    return () => {
+      over.abort();
+    };
+  }
+
+  async #measure(video: HTMLVideoElement, slot: number, signal: AbortSignal): Promise<void> {
+    // Loaded when it is used, so that no picture waits for it. Nothing depends on it.
+    const module = await import("./peer/glass").catch(() => null);
+    if (module === null || signal.aborted) return;
+    this.#glass ??= new module.Glass((message) => this.#link.carrier?.sendGeneral(message) ?? false);
+    signal.addEventListener("abort", this.#glass.measure(video, slot), { once: true });
   }
 
   /** How late the pictures of a slot were seen lately, from their capture to the screen; null while that is not measured. */
   latency(slot: number): Latency | null {
-    return this.#glass.latency(slot);
+    return this.#glass?.latency(slot) ?? null;
   }
 
   /** How a slot is doing since the last call for the same slot. */
@@ -464,7 +477,7 @@ export class OrielClient implements InputClient {
       this.#receive(message);
     });
     link.on("new-peer", () => {
-      this.#glass.reset();
+      this.#glass?.reset();
       this.#publications.reset();
       this.#sessionMicrophone = false;
       this.#repeatWishes();
@@ -666,7 +679,7 @@ export class OrielClient implements InputClient {
         this.#pinger.pong(message.token);
         break;
       case "clock":
-        this.#glass.receive(message);
+        this.#glass?.receive(message);
         break;
       case "error":
         this.#events.emit("refused", { code: message.code, message: message.message });

@@ -64,6 +64,8 @@ export type Carrier = {
 
 /** A peer connection has this long, once the offer is applied, before a media socket is opened beside it. */
 const HEAD_START_MS = 500;
+/** It has this long before what decodes the pictures of a media socket is loaded: on a good network there is a picture by then. */
+const LOAD_MS = 200;
 /** How often a media socket that is lost is opened again before it is given up, and the first of the pauses before. */
 const WIRE_ATTEMPTS = 6;
 const WIRE_PAUSE_MS = 200;
@@ -271,14 +273,17 @@ export class Link extends Emitter<LinkEvents> {
     const beside = (): void => {
       if (peer !== this.#peer || peer.usable) return;
       clearTimeout(this.#wireTimer);
-      // Known and there when it is needed: a network that lets no media through may let no script through later.
-      if (iceTransportPolicy !== "relay" && hasWebCodecs()) {
-        void decodableCodecs();
-        loadDecoding().catch(() => undefined);
-      }
       this.#wireTimer = setTimeout(() => {
-        if (!peer.usable) this.#openWire();
-      }, HEAD_START_MS);
+        if (peer !== this.#peer || peer.usable) return;
+        // There when it is needed: a network that lets no media through may let no script through later.
+        if (iceTransportPolicy !== "relay" && hasWebCodecs()) {
+          void decodableCodecs();
+          loadDecoding().catch(() => undefined);
+        }
+        this.#wireTimer = setTimeout(() => {
+          if (!peer.usable) this.#openWire();
+        }, HEAD_START_MS - LOAD_MS);
+      }, LOAD_MS);
     };
     peer.answer(offer, send).then(beside).catch((error: unknown) => {
       if (peer !== this.#peer) return;

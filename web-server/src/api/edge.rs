@@ -16,7 +16,7 @@ use common::id::StreamerId;
 use common::person::PeerRight;
 use uuid::Uuid;
 
-use super::{elsewhere, pages};
+use super::{elsewhere, pages, sfu};
 use crate::auth::{Auth, Refused, Right};
 use crate::http::guard::{self, Facts};
 use crate::http::problem::{self, ApiError};
@@ -102,6 +102,12 @@ fn leave_out_version(request: &mut ServiceRequest, site: &Site) {
     let below =
         request.uri().path().strip_prefix(base.as_str()).and_then(|path| path.strip_prefix(VERSIONED));
     let Some(below) = below.filter(|below| below.is_empty() || below.starts_with('/')) else { return };
+    // Routes of another server have their own version.
+    let is_others =
+        |own: &str| below.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if site.compat.sfu && sfu::VERSIONED.into_iter().any(is_others) {
+        return;
+    }
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{base}/api{below}{query}");
     let mut parts = request.uri().clone().into_parts();

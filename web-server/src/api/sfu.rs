@@ -23,6 +23,9 @@ use crate::registry::Handle;
 use crate::registry::request::Admission;
 use crate::signaling::sfu;
 
+/// What is below `/api/v1` here is not a version of our own API.
+pub(super) const VERSIONED: [&str; 2] = ["/tokens", "/rooms"];
+
 /// The routes.
 pub fn table() -> Vec<Entry> {
     vec![

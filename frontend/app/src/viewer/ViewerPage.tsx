@@ -83,7 +83,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     soundOffered,
     panel,
     setPanel,
-    hasFiles: files.available,
+    hasFiles: files !== null,
     offered,
     takeOffered,
     locked,
@@ -131,8 +131,8 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {microphone.trouble}
         </p>
       )}
-      {files.hovered && <p className="drop-target">{t("drop-here")}</p>}
-      {files.available && (
+      {files?.hovered === true && <p className="drop-target">{t("drop-here")}</p>}
+      {files !== null && (
         <Suspense>
           <Downloads client={client} transfers={files.transfers} onAccept={showFiles} />
         </Suspense>
@@ -182,7 +182,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
             />
           )}
           {panel === "share" && <SharePanel client={client} />}
-          {panel === "files" && <FilesPanel client={client} files={files} />}
+          {panel === "files" && files !== null && <FilesPanel client={client} files={files} />}
           {panel === "keys" && input !== null && <KeysPanel input={input} />}
           {panel === "view" && input !== null && (
             <ViewPanel input={input} scaling={settings.scaling} setScaling={settings.setScaling} />

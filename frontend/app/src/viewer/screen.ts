@@ -39,6 +39,7 @@ export class Screen {
       this.#detach();
     });
     this.meter.onFrame(() => {
+      if (this.#video !== null) this.#stopMeasuring ??= this.#client.measureLatency(this.#video, this.slot);
       if (this.#still !== null) this.#still.hidden = true;
       this.#setHasPicture(true);
     });
@@ -92,7 +93,6 @@ export class Screen {
     video.srcObject = stream;
     this.#detach();
     this.meter.attach(video);
-    this.#stopMeasuring = this.#client.measureLatency(video, this.slot);
     void playStream(video, stream);
   }
 

@@ -1,15 +1,13 @@
 /** Files of the session's home, as far as this viewer may have them; and dropping some onto the page. */
 
 import type { OrielClient, Role } from "@oriel/client";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useState } from "react";
 import { t } from "../../i18n/words";
 import { dropped, holdsFiles, TooMany } from "./picked";
-import { Transfers } from "./transfers";
+import type { Transfers } from "./transfers";
 
 export type Files = {
   readonly transfers: Transfers;
-  /** The session has a home that this viewer may read. */
-  readonly available: boolean;
   /** The directory that is shown, and that drops go to: percent-encoded, empty for the home itself. */
   readonly directory: string;
   readonly setDirectory: (directory: string) => void;
@@ -19,16 +17,19 @@ export type Files = {
   readonly trouble: string | null;
 };
 
-/** @param onDrop told when files were dropped, and are being copied or cannot be read */
+/**
+ * Null while the session has no home that this viewer may read, or it is not known.
+ * @param onDrop told when files were dropped, and are being copied or cannot be read
+ */
 export function useFiles(
   client: OrielClient,
   role: Role | null,
   live: boolean,
   page: HTMLElement | null,
   onDrop: () => void,
-): Files {
-  const transfers = useMemo(() => new Transfers(client.api, client.streamerId), [client]);
-  const available = useAvailable(client, role === "controller" && live);
+): Files | null {
+  const transfers = useTransfers(client, role === "controller" && live);
+  const available = transfers !== null;
   const [directory, setDirectory] = useState("");
   const [trouble, setTrouble] = useState<string | null>(null);
   const [hovered, setHovered] = useState(false);
@@ -49,7 +50,7 @@ export function useFiles(
       setHovered(false);
       if (!holdsFiles(event.dataTransfer) || event.dataTransfer === null) return;
       event.preventDefault();
-      if (!available) return;
+      if (transfers === null) return;
       setTrouble(null);
       dropped(event.dataTransfer).then(
         (picked) => {
@@ -72,26 +73,28 @@ export function useFiles(
     };
   }, [page, available, transfers, directory, onDrop]);
 
-  return { transfers, available, directory, setDirectory, hovered: hovered && available, trouble };
+  return transfers === null ? null : { transfers, directory, setDirectory, hovered, trouble };
 }
 
-function useAvailable(client: OrielClient, ask: boolean): boolean {
-  const [available, setAvailable] = useState(false);
+/** Those of the session, once it has said that there are files. */
+function useTransfers(client: OrielClient, ask: boolean): Transfers | null {
+  const [transfers, setTransfers] = useState<Transfers | null>(null);
   useEffect(() => {
     if (!ask) return undefined;
     const abort = new AbortController();
-    client.api.files(client.streamerId, "", { limit: 1, signal: abort.signal }).then(
-      () => {
-        setAvailable(true);
-      },
+    const { api, streamerId } = client;
+    const load = async (): Promise<void> => {
+      await api.files(streamerId, "", { limit: 1, signal: abort.signal });
+      const { Transfers } = await import("./transfers");
+      if (!abort.signal.aborted) setTransfers((known) => known ?? new Transfers(api, streamerId));
+    };
+    load().catch(() => {
       // No home, or no right: there is nothing to offer.
-      () => {
-        if (!abort.signal.aborted) setAvailable(false);
-      },
-    );
+      if (!abort.signal.aborted) setTransfers(null);
+    });
     return () => {
       abort.abort();
     };
   }, [client, ask]);
-  return available && ask;
+  return ask ? transfers : null;
 }
