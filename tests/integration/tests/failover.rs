@@ -45,8 +45,13 @@ fn body(id: &str, node: &str) -> Value {
     })
 }
 
+/// A node that has just come may not be ready to create yet: others know of it a moment before it has read what there is.
+#[track_caller]
 fn create(server: &Server, body: &Value) {
-    server.post("/api/streamers?wait=running", body).expect(201);
+    eventually("it is created", || {
+        let answer = server.post("/api/streamers?wait=running", body);
+        (answer.status != 503).then(|| answer.expect(201))
+    });
 }
 
 /// Node and state of each streamer, as a node lists them.

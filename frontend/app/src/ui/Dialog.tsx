@@ -26,11 +26,14 @@ export function Dialog({ title, testId, onClose, children }: DialogProps) {
       },
       { signal: left.signal },
     );
+    const before = document.activeElement;
     dialog.showModal();
     return () => {
       left.abort();
       // Gives the focus back to where it was, which taking the element away would not.
       dialog.close();
+      // Nor does closing it where what had the focus in it is gone.
+      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
     };
   }, []);
   return (

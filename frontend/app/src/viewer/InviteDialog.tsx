@@ -2,6 +2,7 @@ import { type Api, copyToClipboard, type Role, type Token } from "@oriel/client"
 import { type SubmitEvent, useId, useState } from "react";
 import { t } from "../i18n/words";
 import { Dialog } from "../ui/Dialog";
+import { focusNew } from "../ui/focus";
 import { dateAndTime } from "../ui/format";
 import { messageOf } from "../ui/problem";
 import { TextField } from "../ui/TextField";
@@ -107,7 +108,7 @@ function Made({ api, streamerId, token, link, onClose }: MadeProps) {
     <>
       <QrCode text={link} label={t("invite-qr")} />
       <div className="row">
-        <input aria-label={t("invite-link")} readOnly value={link} data-testid="invite-link" onFocus={(event) => { event.target.select(); }} />
+        <input ref={focusNew} aria-label={t("invite-link")} readOnly value={link} data-testid="invite-link" onFocus={(event) => { event.target.select(); }} />
         <button className="button primary" type="button" data-testid="invite-copy" onClick={() => void copyToClipboard(link).then(setCopied)}>
           {copied ? t("copied") : t("copy")}
         </button>

@@ -11,7 +11,7 @@ import { HELD_REPEAT_MS } from "../generated/constants";
 import type { InputClient } from "../view";
 import { ClipboardBridge, type ClipboardCopy, type ClipboardOutcome } from "./clipboard";
 import { CursorView } from "./cursor";
-import { GamepadInput } from "./gamepads";
+import type { GamepadContext, GamepadInput } from "./gamepads";
 import { Held } from "./held";
 import { KeyboardInput } from "./keyboard";
 import type { KeyboardMode } from "./keys";
@@ -54,7 +54,8 @@ export class InputController implements EventSource<InputEvents> {
   readonly #pointer: PointerInput;
   readonly #keyboard: KeyboardInput;
   readonly #clipboard: ClipboardBridge;
-  readonly #gamepads: GamepadInput;
+  /** Null while none is connected. */
+  #gamepads: GamepadInput | null = null;
   readonly #magnifier: Magnifier;
   #enabled = true;
   #repeat: ReturnType<typeof setInterval> | undefined;
@@ -105,7 +106,7 @@ export class InputController implements EventSource<InputEvents> {
     const { signal } = this.#stop;
     this.#pointer = new PointerInput(shared, signal);
     this.#pointer.touchMode = options.touchMode ?? "mouse";
-    this.#gamepads = new GamepadInput(shared, signal);
+    this.#awaitGamepads(shared, signal);
     this.#keyboard = new KeyboardInput(surface, shared, options.keyboardMode ?? "physical", signal, options.keyboardLabel);
     this.#listenToClient(signal);
     this.#listenToPage(signal);
@@ -152,7 +153,7 @@ export class InputController implements EventSource<InputEvents> {
     if (enabled === this.#enabled) return;
     if (!enabled) {
       this.releaseAll();
-      this.#gamepads.unplug();
+      this.#gamepads?.unplug();
     }
     this.#enabled = enabled;
     this.#layout();
@@ -247,6 +248,20 @@ export class InputController implements EventSource<InputEvents> {
   }
 
   /** Gives a picture in PNG to the session's clipboard. */
+  /** Few have one: what reads it is loaded when it is connected. */
+  #awaitGamepads(context: GamepadContext, signal: AbortSignal): void {
+    const load = async (): Promise<void> => {
+      const { GamepadInput } = await import("./gamepads");
+      if (!signal.aborted) this.#gamepads ??= new GamepadInput(context, signal);
+    };
+    // Where it cannot be loaded, the next event tries again.
+    const connected = (): void => {
+      load().catch(() => undefined);
+    };
+    window.addEventListener("gamepadconnected", connected, { signal });
+    if (navigator.getGamepads().some((pad) => pad !== null)) connected();
+  }
+
   giveClipboardPicture(png: Blob): Promise<ClipboardOutcome> {
     return this.#clipboard.givePicture(png);
   }
@@ -254,15 +269,15 @@ export class InputController implements EventSource<InputEvents> {
   /** Lets go of everything that is held. */
   releaseAll(): void {
     // Gamepads come to rest by it as well.
-    if (!this.#held.empty || this.#gamepads.any) this.#client.sendKeys({ type: "blur" });
-    this.#gamepads.reset();
+    if (!this.#held.empty || this.#gamepads?.any === true) this.#client.sendKeys({ type: "blur" });
+    this.#gamepads?.reset();
     this.#forgetHeld();
   }
 
   /** Ends it: everything is released, listeners and elements are removed. */
   detach(): void {
     this.releaseAll();
-    this.#gamepads.unplug();
+    this.#gamepads?.unplug();
     this.#magnifier.reset();
     this.#stop.abort();
     this.#cursor.destroy();

@@ -2,6 +2,7 @@ import type { FileEntry, FileList, OrielClient } from "@oriel/client";
 import { type SubmitEvent, useRef, useState, useSyncExternalStore } from "react";
 import { t } from "../../i18n/words";
 import { ConfirmDialog } from "../../ui/ConfirmDialog";
+import { focusNew } from "../../ui/focus";
 import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
 import { messageOf } from "../../ui/problem";
@@ -215,7 +216,7 @@ function NewFolder({ onMake, onClose }: NewFolderProps) {
       <input
         className="field"
         aria-label={t("files-folder-name")}
-        autoFocus
+        ref={focusNew}
         value={name}
         data-testid="files-folder-name"
         onChange={(event) => { setName(event.target.value); }}
