@@ -11,7 +11,8 @@
 //! A message is `{event, data}`, and `data` is JSON in a text. It is read as JSON itself as well.
 //!
 //! Those pages add their tracks before the first offer and answer every offer. So a track goes into the first section of its kind that
-//! receives (RFC 9429 §5.10), which is that of the camera or the microphone, and the answer says which of them sends.
+//! receives (RFC 9429 §5.10), which is that of the camera or the microphone, and the answer says which of them sends. Chromium 156 does
+//! so only where the section does not offer to receive simulcast, so such offers are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -168,7 +169,7 @@ impl Translator {
         match message {
             Said::Offer { sdp } => {
                 self.offered = receiving(&sdp);
-                vec![say("offer", &json!({ "type": "offer", "sdp": sdp }))]
+                vec![say("offer", &json!({ "type": "offer", "sdp": without_simulcast(&sdp) }))]
             }
             Said::Candidate { candidate, sdp_mid, sdp_m_line_index } => {
                 let data =
@@ -247,6 +248,12 @@ fn sections(sdp: &str) -> impl Iterator<Item = (&str, std::str::Lines<'_>)> {
         let kind = section.split(' ').next().unwrap_or_default();
         (kind, section.lines())
     })
+}
+
+/// A description without the layers that it offers to receive (RFC 8851, RFC 8853).
+fn without_simulcast(sdp: &str) -> String {
+    let of_layers = |line: &&str| line.starts_with("a=rid:") || line.starts_with("a=simulcast:");
+    sdp.split_inclusive('\n').filter(|line| !of_layers(line)).collect()
 }
 
 /// What each section of our offer takes: camera, screen and microphone, in this order of those that receive.
@@ -331,6 +338,14 @@ mod tests {
         ] {
             assert_eq!(parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_offer_of_layers_is_told_without_them() {
+        let layers = "a=rid:h recv\r\na=rid:l recv\r\na=simulcast:recv h;l\r\n";
+        let sdp = OFFER.replace("a=recvonly\r\n", &format!("a=recvonly\r\n{layers}"));
+        let offer = Translator::default().handle(Input::Said(ServerMessage::Offer { sdp }));
+        assert_eq!(said(&offer[0]), ("offer".to_owned(), json!({ "type": "offer", "sdp": OFFER })));
     }
 
     #[test]

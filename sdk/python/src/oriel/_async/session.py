@@ -129,7 +129,7 @@ class AsyncSession:
         """Replaces its process by a new one of the same description."""
         return await self._transport.json(models.Streamer, "POST", f"{self._path}/restart")
 
-    async def move(self, *, node: Optional[str] = None, labels: Optional[dict[str, str]] = None) -> models.Streamer:
+    async def relocate(self, *, node: Optional[str] = None, labels: Optional[dict[str, str]] = None) -> models.Streamer:
         """Moves it to another node of the cluster: `node`, or the one with the most room of those that have `labels`."""
         body = given(node=node, labels=labels)
         return await self._transport.json(models.Streamer, "POST", f"{self._path}/move", body=body)

@@ -130,7 +130,7 @@ class Session:
         """Replaces its process by a new one of the same description."""
         return self._transport.json(models.Streamer, "POST", f"{self._path}/restart")
 
-    def move(self, *, node: Optional[str] = None, labels: Optional[dict[str, str]] = None) -> models.Streamer:
+    def relocate(self, *, node: Optional[str] = None, labels: Optional[dict[str, str]] = None) -> models.Streamer:
         """Moves it to another node of the cluster: `node`, or the one with the most room of those that have `labels`."""
         body = given(node=node, labels=labels)
         return self._transport.json(models.Streamer, "POST", f"{self._path}/move", body=body)
