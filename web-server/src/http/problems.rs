@@ -163,6 +163,11 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("streamer_exists", "The id is taken by a streamer with another spec."),
     ("streamer_failed", "The streamer has ended; `POST …/restart` starts it again, `GET …/logs` says why."),
     ("streamer_gone", "The streamer's process ended while it was asked."),
+    (
+        "streamer_immovable",
+        "The streamer cannot be moved: it is being created, or its spec is too long for a record.",
+    ),
+    ("streamer_moved", "The streamer goes to another node at this moment. Try again."),
     ("streamer_not_found", "There is no streamer of this id."),
     ("streamer_protocol", "The streamer answered something unexpected; its log says more."),
     ("streamer_restarting", "The streamer's process is being started again."),
