@@ -33,9 +33,8 @@ before(async () => {
 });
 
 /** A page on a phone held upright; it fails with the first error that a script of it throws. */
-async function onPhone(path: string, init?: () => void): Promise<Page> {
+async function onPhone(path: string): Promise<Page> {
   const context = await browser.newContext({ viewport: PHONE, isMobile: true, hasTouch: true });
-  if (init !== undefined) await context.addInitScript(init);
   const page = await context.newPage();
   page.on("pageerror", (error) => {
     throw error;
@@ -49,8 +48,8 @@ async function fits(page: Page): Promise<void> {
   assert.deepEqual(await tooWide(page), []);
 }
 
-async function viewer(init?: () => void): Promise<Page> {
-  const page = await onPhone(`s/${LONG}`, init);
+async function viewer(): Promise<Page> {
+  const page = await onPhone(`s/${LONG}`);
   await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
   await page.focus("[data-testid=tool-stats]");
   await page.waitForSelector(".toolbar-area.awake");
@@ -115,16 +114,6 @@ test("the viewer fits a phone, with its toolbar in one row of targets for finger
   await page.click("[data-testid=tool-share]");
   await page.waitForSelector(".share-panel");
   await fits(page);
-  await page.context().close();
-});
-
-test("a browser that cannot fill the screen says so, and nothing is thrown", async () => {
-  const page = await viewer(() => {
-    // As on an iPhone.
-    for (const name of ["fullscreenEnabled", "fullscreenElement", "exitFullscreen"]) Reflect.deleteProperty(Document.prototype, name);
-    Reflect.deleteProperty(Element.prototype, "requestFullscreen");
-  });
-  assert.ok(await page.locator("[data-testid=tool-fullscreen]").isDisabled());
   await page.context().close();
 });
 

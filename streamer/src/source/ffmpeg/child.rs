@@ -308,7 +308,12 @@ impl Child {
     /// Why it ended, once its outputs have.
     async fn ended(&mut self) -> End {
         let status = last_words(&mut self.messages, &mut self.log, self.exit.take()).await;
-        let tail = self.log.finish();
+        self.log.finish();
+        // Its outputs may end before this message is read.
+        if self.log.cover_alone {
+            return End::CoverAlone;
+        }
+        let tail = &self.log.tail;
         let said = tail.last_line();
         if said.contains("does not contain any stream") {
             // Outputs are numbered in the order of the command line: pictures first.
@@ -653,11 +658,10 @@ impl Log {
     }
 
     /// Takes the end of the messages.
-    fn finish(&mut self) -> &Tail {
+    fn finish(&mut self) {
         if !self.line.is_empty() {
             self.line_ended();
         }
-        &self.tail
     }
 }
 
@@ -732,7 +736,8 @@ mod tests {
     fn only_what_is_grave_is_remembered_without_its_level() {
         let mut log = Log::default();
         log.push(b"[info] Input #0\n[http @ 0x55] [error] HTTP error 404\n[warning] no\n[fatal] x.mp4: gone");
-        assert_eq!(log.finish().text(), "[http @ 0x55] HTTP error 404\nx.mp4: gone\n");
+        log.finish();
+        assert_eq!(log.tail.text(), "[http @ 0x55] HTTP error 404\nx.mp4: gone\n");
     }
 
     /// As ffmpeg 5.1 describes what it reads, and then what it writes.
