@@ -246,14 +246,14 @@ fn a_streamer_is_moved_at_any_node_and_pages_follow() {
     // Two nodes place on the third at once: it takes as many as it can, and nobody is told that it is for the server to blame.
     let wish = |n: usize| {
         let mut body = body(&format!("s{n}"), "c");
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             body["placement"] = json!({ "labels": { "small": "yes" } });
         }
         body
     };
     let answers: Vec<_> = std::thread::scope(|scope| {
         let ask = |n: usize| {
-            let server = if n % 3 == 0 { &a } else { &b };
+            let server = if n.is_multiple_of(3) { &a } else { &b };
             scope.spawn(move || server.post("/api/streamers", &wish(n)))
         };
         (0..6).map(ask).collect::<Vec<_>>().into_iter().map(|asked| asked.join().unwrap()).collect()

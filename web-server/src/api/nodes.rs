@@ -127,7 +127,7 @@ pub async fn relocate(
     let cluster = member(cluster)?;
     let by = caller.right?.name();
     body.0.validate().map_err(|error| {
-        let field = error.field.strip_prefix("placement.").unwrap_or(&error.field).to_owned();
+        let field = error.field.strip_prefix("placement.").unwrap_or(error.field).to_owned();
         ApiError::field(field, error.message)
     })?;
     Ok(match cluster.relocate(&id.0, &body.0, &by).await? {

@@ -43,6 +43,9 @@ pub(super) fn today() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// Whether this node may run such a streamer, or why not.
+pub type Allows = Box<dyn Fn(&StreamerSpec) -> Result<(), String> + Send + Sync>;
+
 /// What the task of a node works with.
 pub struct Node {
     /// The node.
@@ -52,7 +55,7 @@ pub struct Node {
     /// What tokens are good for nothing.
     pub auth: Arc<Auth>,
     /// Why a spec may not be started here, if it may not.
-    pub allows: Box<dyn Fn(&StreamerSpec) -> Result<(), String> + Send + Sync>,
+    pub allows: Allows,
 }
 
 /// The time by which leases are judged.

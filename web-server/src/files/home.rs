@@ -137,8 +137,7 @@ impl Home {
         let _acting = self.act()?;
         let name = path.name().ok_or(Error::BadPath("names the home itself"))?;
         let parent = self.open_at(&path.directory(), ENTERED, Mode::empty())?;
-        let above =
-            FilePath::parse(&path.encoded().rsplit_once('/').map_or("", |(above, _)| above).to_owned())?;
+        let above = FilePath::parse(path.encoded().rsplit_once('/').map_or("", |(above, _)| above))?;
         entry(parent.as_fd(), &above, name.as_bytes())?.ok_or(Error::NotFound)
     }
 
