@@ -21,6 +21,9 @@ def get(path: str, **query: str) -> dict:
         with urllib.request.urlopen(url, timeout=10) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
+        # It has just been started: whoever waits asks again.
+        if error.code == 503:
+            raise
         sys.exit(f"{path} {query}: {error.read().decode()}")
 
 
