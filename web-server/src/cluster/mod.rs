@@ -433,7 +433,7 @@ impl Cluster {
         Ok((node.clone(), Coming { cluster: self.clone(), node }))
     }
 
-    /// The node for a new streamer, as of [`Self::reserve`], as it says itself at this moment.
+    /// The node for a new streamer, as of `reserve()`, as it says itself at this moment.
     ///
     /// # Errors
     /// No node can take it, or NATS cannot be reached.

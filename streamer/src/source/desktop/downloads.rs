@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A thread of its own sleeps until the kernel reports a change (`inotify(7)`). It follows no link, reads no content, and keeps at most
-//! [`MAX_SETTLING`] names.
+//! `MAX_SETTLING` names.
 
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
