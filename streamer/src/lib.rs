@@ -25,6 +25,7 @@ mod link;
 pub mod media;
 pub mod memory;
 pub mod monitor;
+pub mod ntp;
 pub mod peer;
 mod perform;
 pub mod process;

@@ -17,12 +17,14 @@
     allow(clippy::disallowed_methods, reason = "tests choose times, and may begin with that of now")
 )]
 
+pub mod accept;
 pub mod api;
 pub mod auth;
 pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod connections;
+pub mod durable;
 pub mod files;
 pub mod hosts;
 pub mod http;

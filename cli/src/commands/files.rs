@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use common::files::{FileKind, FileList, FileUpload};
+use common::files::{FileKind, FileList, FileUpload, encoded};
 use common::id::StreamerId;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::header;
 
 use super::of;
@@ -19,8 +18,6 @@ use crate::output::{Output, Progress, table};
 const PART: u64 = 16 << 20;
 /// How often in a row a part is tried.
 const ATTEMPTS: u32 = 5;
-/// As in addresses, but for slashes.
-const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 pub fn files(client: &Client, out: Output, what: Files) -> Result<(), Failure> {
     match what {
@@ -41,11 +38,12 @@ pub fn files(client: &Client, out: Output, what: Files) -> Result<(), Failure> {
 
 /// The route of a path below the home, where one slash is as good as two.
 fn at(id: &StreamerId, path: &str) -> String {
-    let mut names = path.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/");
-    if path.ends_with('/') && !names.is_empty() {
-        names.push('/');
+    let names = path.split('/').filter(|name| !name.is_empty());
+    let mut route = names.map(|name| encoded(name.as_bytes())).collect::<Vec<_>>().join("/");
+    if path.ends_with('/') && !route.is_empty() {
+        route.push('/');
     }
-    of(id, &format!("/files/{}", utf8_percent_encode(&names, &ENCODED)))
+    of(id, &format!("/files/{route}"))
 }
 
 /// All pages; as JSON, one a line.

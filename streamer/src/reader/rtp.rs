@@ -15,11 +15,10 @@ use super::{Error, Format, parameter_sets};
 use crate::feed::packetize::h264;
 use crate::feed::{AudioUnit, ticks};
 use crate::media::AccessUnit;
+use crate::ntp::{fixed_point, ntp};
 
 /// Time between two reports of a track (RFC 3550 §6.2: 5 s at least).
 const REPORTS: Duration = Duration::from_secs(5);
-/// Seconds from 1900, where NTP begins, to 1970.
-const NTP_OF_UNIX: u64 = 2_208_988_800;
 /// What all sources of one reader are called (RFC 3550 §6.5.1): it tells players that sound and picture belong together.
 const CNAME: &[u8] = b"oriel";
 /// First byte of an RTP packet without extensions, and of a report.
@@ -32,7 +31,7 @@ const SOURCE_DESCRIPTION: u8 = 202;
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
     at: Instant,
-    /// `at` as NTP: seconds since 1900 and their fractions of 2⁻³².
+    /// `at` as NTP.
     ntp: u64,
     video: Start,
     audio: Start,
@@ -49,15 +48,6 @@ impl Origin {
     fn ntp_at(&self, now: Instant) -> u64 {
         self.ntp.wrapping_add(fixed_point(now.saturating_duration_since(self.at)))
     }
-}
-
-fn ntp(since_1970: Duration) -> u64 {
-    fixed_point(since_1970).wrapping_add(NTP_OF_UNIX << 32)
-}
-
-/// Seconds and their fractions, 32 bits each.
-fn fixed_point(time: Duration) -> u64 {
-    (time.as_secs() << 32).wrapping_add((u64::from(time.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// A random beginning (RFC 3550 §5.1). Where the system has no random numbers it begins at zero, which only makes packets easier to forge.

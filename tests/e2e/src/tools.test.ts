@@ -5,7 +5,7 @@ import { before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import jsqr from "jsqr";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { launch, openPage, watch } from "./support/browser.js";
+import { launch, openPage, useTool, watch } from "./support/browser.js";
 import { Desktop, WIDTH } from "./support/desktop.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
@@ -36,11 +36,6 @@ async function live(options: BrowserContextOptions = {}, init?: () => void): Pro
   return page;
 }
 
-async function use(page: Page, tool: string): Promise<void> {
-  await page.focus(`[data-testid=tool-${tool}]`);
-  await page.click(`[data-testid=tool-${tool}]`);
-}
-
 /** What a camera reads in the QR code of a page, which is black on white also where the page is dark. */
 async function scanned(page: Page): Promise<string | undefined> {
   const { data, side } = await page.evaluate(async () => {
@@ -68,7 +63,7 @@ async function scanned(page: Page): Promise<string | undefined> {
 
 test("an invitation is a link and a QR code that open the session, until they are revoked", async () => {
   const page = await live({ colorScheme: "dark" });
-  await use(page, "invite");
+  await useTool(page, "invite");
   await page.click("[data-testid=invite-dialog] >> text=watch and steer");
   await page.fill("[data-testid=invite-name]", "Ann");
   await page.click("[data-testid=invite-make]");
@@ -88,7 +83,7 @@ test("an invitation is a link and a QR code that open the session, until they ar
 
 test("keys that the browser keeps, any others together, and texts as typing reach the session", async () => {
   const page = await live();
-  await use(page, "keys");
+  await useTool(page, "keys");
   await page.click("[data-testid='send-Ctrl+Alt+Del']");
   await until("Ctrl+Alt+Del", () => desktop.key("Delete") === "+-" && desktop.key("Control_L") === "+-" && desktop.key("Alt_L") === "+-");
   await page.click("[data-testid=keys-panel] >> text=/^Shift$/");
@@ -97,7 +92,7 @@ test("keys that the browser keeps, any others together, and texts as typing reac
   assert.equal(await page.inputValue("[data-testid=key-field]"), "F9");
   await page.click("[data-testid=send-keys]");
   await until("Shift+F9", () => desktop.key("F9") === "+-" && desktop.key("Shift_L") === "+-");
-  await use(page, "clipboard");
+  await useTool(page, "clipboard");
   await page.fill("[data-testid=clipboard-text]", "zé\nq");
   await page.click("[data-testid=clipboard-type]");
   await until("it is typed", () => ["z", "eacute", "Return", "q"].every((keysym) => desktop.key(keysym) === "+-"));
@@ -108,7 +103,7 @@ test("the picture is shown pixel by pixel, larger, and fitted again, for this vi
   const page = await live();
   const width = (): Promise<number> => page.evaluate(() => document.querySelector("[data-testid=video]")?.getBoundingClientRect().width ?? 0);
   const fitted = await width();
-  await use(page, "view");
+  await useTool(page, "view");
   await page.click("[data-testid=view-native]");
   // The element is as wide as the window, and the picture in it as high as it.
   await until("1:1", async () => Math.abs((await width()) - WIDTH) < 2);
@@ -128,7 +123,7 @@ test("where the browser cannot fill the screen the picture fills the window", as
   });
   const tool = page.locator("[data-testid=tool-fullscreen]");
   assert.equal(await tool.getAttribute("aria-label"), "Fill the window");
-  await use(page, "fullscreen");
+  await useTool(page, "fullscreen");
   await page.waitForSelector(".viewer.whole-window");
   const box = await page.locator("[data-testid=main-view]").boundingBox();
   assert.deepEqual(box, { x: 0, y: 0, width: 1280, height: 800 });

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 /// Luma of the first picture of a clip; each further one is [`STEP`] brighter, [`STEPS`] times, then the sequence repeats.
 pub const DARKEST: u8 = 30;
 /// How much brighter the next picture is: more than encoding changes.
@@ -184,4 +186,19 @@ fn answer(mut client: TcpStream, status: &str, end: &str) {
             return;
         }
     }
+}
+
+/// What ffprobe says of a film, of which it reads every picture.
+///
+/// # Panics
+/// When ffprobe complains of it.
+#[track_caller]
+pub fn probe(file: &Path) -> Value {
+    let output = Command::new("ffprobe")
+        .args(["-loglevel", "error", "-count_frames", "-show_streams", "-of", "json"])
+        .arg(file)
+        .output()
+        .expect("ffprobe runs: the package \"ffmpeg\" is needed");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::api::PeerKind;
+use harness::camera::probe;
 use harness::{Server, eventually};
 use serde_json::{Value, json};
 
@@ -29,17 +30,6 @@ fn record(server: &Server, name: &str, seconds: u32, file: &Path) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// What ffprobe says of a file.
-fn probe(file: &Path) -> Value {
-    let output = Command::new("ffprobe")
-        .args(["-loglevel", "error", "-count_frames", "-show_streams", "-of", "json"])
-        .arg(file)
-        .output()
-        .unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A connection that has asked for a stream, and read the head of the response.

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use common::api::PeerKind;
+use harness::camera::probe;
 use harness::rtsp::RtspPlayer;
 use harness::{Server, eventually, eventually_within};
 use serde_json::{Value, json};
@@ -25,16 +25,6 @@ fn start(more: &str) -> (Server, SocketAddr) {
 
 fn readers(server: &Server) -> usize {
     server.streamer("demo").unwrap().peers.iter().filter(|peer| peer.kind == PeerKind::Rtsp).count()
-}
-
-fn probe(file: &Path) -> Value {
-    let output = Command::new("ffprobe")
-        .args(["-loglevel", "error", "-count_frames", "-show_streams", "-of", "json"])
-        .arg(file)
-        .output()
-        .unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]

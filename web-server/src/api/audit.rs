@@ -32,10 +32,7 @@ pub async fn audit(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "before"])?;
-    let limit = query.number("limit")?.unwrap_or(PAGE);
-    if !(1..=MAX_AUDIT_PAGE).contains(&limit) {
-        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_AUDIT_PAGE}, not {limit}")));
-    }
+    let limit = query.count("limit", MAX_AUDIT_PAGE)?.unwrap_or(PAGE);
     let entries = registry.trail(&id.0, query.number("before")?, limit).await?;
     Ok(HttpResponse::Ok().json(AuditList { entries }))
 }

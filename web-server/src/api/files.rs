@@ -102,10 +102,7 @@ pub async fn read(
             Ok(response)
         }
         (Found::Directory(directory), None) => {
-            let limit = query.number("limit")?.unwrap_or(PAGE);
-            if !(1..=MAX_PAGE).contains(&limit) {
-                return Err(ApiError::field("limit", format!("must be from 1 to {MAX_PAGE}, not {limit}")));
-            }
+            let limit = query.count("limit", MAX_PAGE)?.unwrap_or(PAGE);
             let after: Option<Vec<u8>> = query.get("after").map(|name| percent_decode_str(name).collect());
             let listed = blocking(move || home.list(&directory, &path, after.as_deref(), limit)).await?;
             let (entries, next) = listed;

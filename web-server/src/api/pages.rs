@@ -224,7 +224,7 @@ const ERROR_STYLE: &str = "body{margin:0;background:#0c0e12;color:#e6e9ef;font:1
     overflow-wrap:anywhere}h1{margin:0;font-size:1.35rem}a{color:#8ab4ff}small{color:#97a1b0}";
 
 /// Text as text in a page.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -9,6 +9,7 @@ use actix_web::http::header;
 use serde_json::{Map, Value};
 
 use super::openapi::value;
+use super::pages::escaped;
 use crate::http::problems::PROBLEMS;
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'";
@@ -221,10 +222,6 @@ fn inline(text: &str) -> String {
         _ => escaped(part),
     });
     std::iter::once(first).chain(rest).collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn text(value: &Value) -> &str {

@@ -1,7 +1,7 @@
 //! `/api/rooms`: streamers in which people meet, in fewer words. All else about a room is at `/api/streamers/{id}`.
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use common::cluster::Labels;
 use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
@@ -52,12 +52,17 @@ pub async fn create(
     let wait = waits(&request)?;
     let by = caller.right?.name();
     let (room, how) = make(body.0, wait, &by, &site, &registry, &hosts, &cluster).await?;
-    let mut response = match how {
-        Admission::Create => HttpResponse::Created(),
-        Admission::Existing => HttpResponse::Ok(),
-    };
+    let mut response = admitted(how);
     let location = site.path(&format!("/api/rooms/{}", room.id));
     Ok(response.insert_header((header::LOCATION, location)).json(room))
+}
+
+/// A response about a room that was made, or was there.
+pub(super) fn admitted(how: Admission) -> HttpResponseBuilder {
+    match how {
+        Admission::Create => HttpResponse::Created(),
+        Admission::Existing => HttpResponse::Ok(),
+    }
 }
 
 /// Makes a room, and waits until its source runs if `wait`.

@@ -20,7 +20,6 @@ use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;
 use crate::http::site::{Caller, Site};
 use crate::registry::Handle;
-use crate::registry::request::Admission;
 use crate::signaling::sfu;
 
 /// What is below `/api/v1` here is not a version of our own API.
@@ -70,11 +69,7 @@ async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let by = caller.right?.name();
     let (room, how) = rooms::make(body.0.into_room(), false, &by, &site, &registry, &hosts, &cluster).await?;
-    let mut response = match how {
-        Admission::Create => HttpResponse::Created(),
-        Admission::Existing => HttpResponse::Ok(),
-    };
-    Ok(response.json(RoomReply::from(room)))
+    Ok(rooms::admitted(how).json(RoomReply::from(room)))
 }
 
 async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {

@@ -150,10 +150,7 @@ pub async fn list(
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["node", "limit", "after"])?;
-    let limit = query.number("limit")?;
-    if let Some(limit) = limit.filter(|limit| !(1..=MAX_PAGE).contains(limit)) {
-        return Err(ApiError::field("limit", format!("must be from 1 to {MAX_PAGE}, not {limit}")));
-    }
+    let limit = query.count("limit", MAX_PAGE)?;
     let after = query.get("after").map(StreamerId::parse).transpose();
     let after = after.map_err(|error| ApiError::field("after", error.to_string()))?;
     let node = query.get("node").map(str::to_owned);

@@ -54,9 +54,6 @@ pub async fn logs(
     id: Id,
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
-    let tail = Query::of(&request, &["tail"])?.number("tail")?.unwrap_or(TAIL);
-    if !(1..=MAX_TAIL).contains(&tail) {
-        return Err(ApiError::field("tail", format!("must be from 1 to {MAX_TAIL}, not {tail}")));
-    }
+    let tail = Query::of(&request, &["tail"])?.count("tail", MAX_TAIL)?.unwrap_or(TAIL);
     Ok(HttpResponse::Ok().json(LogTail { lines: registry.log(&id.0, tail).await? }))
 }

@@ -1,10 +1,12 @@
 //! The key that tokens are signed with: made once, kept in a file that only its owner can read.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use crate::durable;
 
 /// In the state directory.
 pub const KEY_FILE: &str = "token.key";
@@ -22,25 +24,20 @@ impl Key {
     pub fn load(state_dir: &Path) -> io::Result<Self> {
         let path = state_dir.join(KEY_FILE);
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        match Self::make(state_dir, &path) {
+        match Self::make(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(&path),
             made => made,
         }
         .map_err(named)
     }
 
-    fn make(state_dir: &Path, path: &Path) -> io::Result<Self> {
+    fn make(path: &Path) -> io::Result<Self> {
         if path.exists() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let mut key = [0; LEN];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        // Readers see all of it or nothing.
-        let new = state_dir.join("token.key.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&key)?;
-        file.sync_all()?;
-        fs::rename(new, path)?;
+        durable::replace(path, &key)?;
         Ok(Self(key))
     }
 

@@ -2,15 +2,16 @@
 //! after a restart.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use common::api::TOKEN_LIFE_S;
 use common::id::TokenId;
+
+use crate::durable;
 
 /// In the state directory.
 pub const REVOKED_FILE: &str = "revoked.json";
@@ -94,13 +95,8 @@ impl Revoked {
     }
 }
 
-/// Replaces the file at once: readers see the old or the new one.
 fn write(path: &Path, tokens: &BTreeMap<TokenId, DateTime<Utc>>) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec(tokens)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    durable::replace(path, &serde_json::to_vec(tokens)?)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use common::id::StreamerId;
 use serde::{Deserialize, Serialize};
 
 use super::decide::Lineage;
+use crate::durable;
 
 /// The file in the state directory.
 const FILE: &str = "cluster.json";
@@ -105,12 +106,8 @@ impl Memory {
         if !change(&mut self.content) && self.written {
             return;
         }
-        let write = || {
-            let json = serde_json::to_vec(&self.content).map_err(io::Error::other)?;
-            let new = self.file.with_extension("new");
-            fs::write(&new, json)?;
-            fs::rename(&new, &self.file)
-        };
+        let write =
+            || durable::replace(&self.file, &serde_json::to_vec(&self.content).map_err(io::Error::other)?);
         let written = write();
         // It counts for as long as this process lives; the next change tries again.
         if let Err(error) = &written

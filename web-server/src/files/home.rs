@@ -12,7 +12,7 @@ use common::files::{FileEntry, FileKind};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::path::{UPLOADS, archived};
+use super::path::UPLOADS;
 use super::{DEEPEST, Error, FilePath, Location, MAX_ENTRIES};
 use crate::user::{Acting, SessionUser};
 
@@ -136,9 +136,8 @@ impl Home {
     pub fn describe(&self, path: &FilePath) -> Result<FileEntry, Error> {
         let _acting = self.act()?;
         let name = path.name().ok_or(Error::BadPath("names the home itself"))?;
-        let parent = self.open_at(&path.directory(), ENTERED, Mode::empty())?;
-        let above = FilePath::parse(path.encoded().rsplit_once('/').map_or("", |(above, _)| above))?;
-        entry(parent.as_fd(), &above, name.as_bytes())?.ok_or(Error::NotFound)
+        let parent = self.open_at(&path.parent().relative(), ENTERED, Mode::empty())?;
+        entry(parent.as_fd(), &path.parent(), name.as_bytes())?.ok_or(Error::NotFound)
     }
 
     /// Makes a directory. Returns whether it was not there before.
@@ -148,7 +147,7 @@ impl Home {
     pub fn make_directory(&self, path: &FilePath) -> Result<bool, Error> {
         let _acting = self.act()?;
         let Some(name) = path.name() else { return Ok(false) };
-        let parent = self.open_at(&path.directory(), ENTERED, Mode::empty())?;
+        let parent = self.open_at(&path.parent().relative(), ENTERED, Mode::empty())?;
         match rustix::fs::mkdirat(&parent, name, DIRECTORY_MODE) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => match kind(&stat(&parent, name)?) {
@@ -166,7 +165,7 @@ impl Home {
     pub fn remove(&self, path: &FilePath, removal: Removal) -> Result<(), Error> {
         let _acting = self.act()?;
         let name = path.name().ok_or(Error::BadPath("names the home itself, which stays"))?;
-        let parent = self.open_at(&path.directory(), ENTERED, Mode::empty())?;
+        let parent = self.open_at(&path.parent().relative(), ENTERED, Mode::empty())?;
         let found = stat(&parent, name)?;
         match (kind(&found), removal) {
             (FileKind::Directory, Removal::One) => {}
@@ -292,12 +291,4 @@ fn usage(directory: BorrowedFd<'_>, depth: u32, budget: &mut u32) -> Result<u64,
         }
     }
     Ok(used)
-}
-
-/// The name of what is downloaded.
-impl FilePath {
-    /// Its last name as text; of the home itself, `home`.
-    pub fn shown_name(&self) -> String {
-        self.name().map_or_else(|| "home".into(), |name| archived(name.as_bytes()))
-    }
 }

@@ -66,15 +66,19 @@ impl FilePath {
         self.names.last().map(OsString::as_os_str)
     }
 
+    /// Of the directory that it is in; the home is in itself.
+    pub(super) fn parent(&self) -> Self {
+        Self { names: self.names[..self.names.len().saturating_sub(1)].to_vec(), slash: true }
+    }
+
+    /// Its last name as text; of the home itself, `home`.
+    pub fn shown_name(&self) -> String {
+        self.name().map_or_else(|| "home".into(), |name| archived(name.as_bytes()))
+    }
+
     /// Relative to the home; `.` for the home itself.
     pub(super) fn relative(&self) -> PathBuf {
         if self.names.is_empty() { ".".into() } else { self.names.iter().collect() }
-    }
-
-    /// The directory that it is in, relative to the home.
-    pub(super) fn directory(&self) -> PathBuf {
-        let parents = &self.names[..self.names.len().saturating_sub(1)];
-        if parents.is_empty() { ".".into() } else { parents.iter().collect() }
     }
 
     /// As it stands in an address, without slashes around it.

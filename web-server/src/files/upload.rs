@@ -100,7 +100,7 @@ impl Upload {
     ) -> Result<Self, Error> {
         let acting = home.act()?;
         let name = target.name().filter(|_| !target.means_directory()).ok_or(Error::IsDirectory)?;
-        let parent = home.open_at(&target.directory(), ENTERED, Mode::empty())?;
+        let parent = home.open_at(&target.parent().relative(), ENTERED, Mode::empty())?;
         replaced(&parent, name)?;
         let temporary = match range {
             None => OsString::from(Uuid::new_v4().simple().to_string()),
@@ -215,7 +215,7 @@ impl Upload {
     fn rename(mut self, replace: bool) -> Result<bool, Error> {
         let _acting = self.home.act()?;
         let name = self.target.name().ok_or(Error::IsDirectory)?;
-        let parent = self.home.open_at(&self.target.directory(), ENTERED, Mode::empty())?;
+        let parent = self.home.open_at(&self.target.parent().relative(), ENTERED, Mode::empty())?;
         let before = replaced(&parent, name)?;
         let mode = before.as_ref().map_or(FILE_MODE, |before| before.st_mode & 0o777);
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;

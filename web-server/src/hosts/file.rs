@@ -1,11 +1,11 @@
 //! The hosts that we know, in one file, which is replaced as a whole.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 const FILE: &str = "hosts.json";
 
@@ -58,12 +58,7 @@ pub fn read(dir: &Path) -> io::Result<Kept> {
 /// # Errors
 /// Those of the system; the old file is still there then.
 pub fn write(dir: &Path, kept: &Kept) -> io::Result<()> {
-    let path = dir.join(FILE);
-    let new = dir.join(format!("{FILE}.new"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(kept).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
+    durable::replace(&dir.join(FILE), &serde_json::to_vec_pretty(kept).map_err(io::Error::other)?)
 }
 
 #[cfg(test)]

@@ -242,6 +242,19 @@ impl Query {
         let number = text.parse().map(Some);
         number.map_err(|_| ApiError::field(name, format!("must be a small whole number, not {text:?}")))
     }
+
+    /// A parameter that says how many there may be, from 1 to `most`.
+    ///
+    /// # Errors
+    /// It is no such number.
+    pub fn count(&self, name: &'static str, most: usize) -> Result<Option<usize>, ApiError> {
+        match self.number(name)? {
+            Some(count) if !(1..=most).contains(&count) => {
+                Err(ApiError::field(name, format!("must be from 1 to {most}, not {count}")))
+            }
+            count => Ok(count),
+        }
+    }
 }
 
 #[cfg(test)]

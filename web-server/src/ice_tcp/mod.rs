@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::accept::accept;
 use crate::limits::network;
 use crate::metrics::tcp::{Counters, Outcome};
 use crate::seats::Seats;
@@ -41,8 +42,6 @@ const MAX_WAITING: usize = 512;
 /// The same of one address (an IPv6 network of 64 bits is one). A browser makes one to each of our addresses; many of them may be behind
 /// one address.
 const MAX_WAITING_PER_ADDRESS: u32 = 32;
-/// After a failure to accept, as when there are no descriptors left: connections wait in the kernel meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the kernel keeps for us.
 const BACKLOG: i32 = 256;
 
@@ -128,32 +127,21 @@ enum Refused {
 
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(_) = connections.join_next() => continue,
-            };
-            match accepted {
-                Ok((stream, from)) => {
-                    let acceptor = self.clone();
-                    // Before a task is made for it.
-                    let Some(room) = self.admit(from.ip()) else {
-                        self.counters.count(Outcome::Busy);
-                        continue;
-                    };
-                    connections.spawn(async move {
-                        let result = acceptor.connection(stream).await;
-                        drop(room);
-                        acceptor.count(&result);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept TCP connections of peers");
-                    tokio::time::sleep(PAUSE).await;
-                }
+        let begin = |stream, from: SocketAddr| {
+            // Before a task is made for it.
+            let room = self.admit(from.ip());
+            if room.is_none() {
+                self.counters.count(Outcome::Busy);
             }
-        }
+            let room = room?;
+            let acceptor = self.clone();
+            Some(async move {
+                let result = acceptor.connection(stream).await;
+                drop(room);
+                acceptor.count(&result);
+            })
+        };
+        accept(listener, "TCP connections of peers", begin).await;
     }
 
     /// Room for one more, as long as what is returned lives.

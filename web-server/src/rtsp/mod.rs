@@ -16,12 +16,11 @@ pub mod session;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use crate::accept::accept;
 use crate::auth::Auth;
 use crate::limits::{Limits, network};
 use crate::registry::Handle;
@@ -31,8 +30,6 @@ use crate::seats::Seats;
 const MAX_CONNECTIONS: usize = 512;
 /// Connections of one address (an IPv6 network of 64 bits is one): a recorder has one for each camera.
 const MAX_PER_ADDRESS: u32 = 128;
-/// After a failure to accept, as when there are no descriptors left: connections wait in the kernel meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What requests are served with.
 #[derive(Clone)]
@@ -49,31 +46,19 @@ pub struct Server {
 pub async fn run(listener: TcpListener, server: Server) {
     let all = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let by_address = Seats::<IpAddr>::new(MAX_PER_ADDRESS);
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        match accepted {
-            Ok((stream, from)) => {
-                let seats = all.clone().try_acquire_owned().ok().zip(by_address.take(network(from.ip())));
-                let Some(seats) = seats else {
-                    tracing::debug!(%from, "too many connections by RTSP: one is closed");
-                    continue;
-                };
-                let server = server.clone();
-                connections.spawn(async move {
-                    connection::serve(stream, from, server).await;
-                    drop(seats);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections by RTSP");
-                tokio::time::sleep(PAUSE).await;
-            }
+    let begin = |stream, from: SocketAddr| {
+        let seats = all.clone().try_acquire_owned().ok().zip(by_address.take(network(from.ip())));
+        if seats.is_none() {
+            tracing::debug!(%from, "too many connections by RTSP: one is closed");
         }
-    }
+        let seats = seats?;
+        let server = server.clone();
+        Some(async move {
+            connection::serve(stream, from, server).await;
+            drop(seats);
+        })
+    };
+    accept(listener, "connections by RTSP", begin).await;
 }
 
 /// Listens on this address.

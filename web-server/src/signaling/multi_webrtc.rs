@@ -12,14 +12,13 @@ use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, Tell};
 use common::signal::Role;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::Span;
 use tracing::field::display;
 
 use super::opened::Opened;
-use super::websocket::{End, Frame, JOIN_DEADLINE};
+use super::websocket::{End, Frame};
 use crate::compat::multi_webrtc::signal::{ClientMessage, Input, Output, Translator, parse, to_text};
-use crate::http::problem::ApiError;
 use crate::socket::{Close, Out, Outbox, Socket};
 use crate::supervisor;
 
@@ -69,7 +68,7 @@ impl Page {
         let join = login.unwrap_or_else(|_| Err(End::policy("no credentials within 10 s")))?;
         let said = std::mem::take(&mut self.first);
         self.carry_out(None, said).await?;
-        let joined = self.join(join).await;
+        let joined = self.connection.join(join, &self.socket).await;
         self.connection.metrics.join(PeerKind::MultiWebrtc, joined.is_ok());
         let (streamer, peer) = match joined {
             Ok(joined) => joined,
@@ -77,10 +76,7 @@ impl Page {
         };
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
-        let Opened { registry, id, .. } = &self.connection;
-        // When the server shuts down the peer stays: its pictures go on.
-        let leaves = !matches!(end, Err(End::Closed(Close::Server)));
-        registry.leave(id, peer, self.socket.number(), leaves).await;
+        self.connection.leave(peer, &self.socket, &end).await;
         end
     }
 
@@ -109,28 +105,6 @@ impl Page {
             let ticket = right.ticket();
             tracing::info!(%id, socket, ?role, by = right.name(), "joining as a page of another server");
             return Ok(ipc::Join::MultiWebrtc { socket, role, ticket });
-        }
-    }
-
-    async fn join(&mut self, join: ipc::Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let registry = self.connection.registry.clone();
-        let id = self.connection.id.clone();
-        let socket = self.socket.clone();
-        let joining = async move { registry.join(&id, join, socket).await };
-        tokio::pin!(joining);
-        let deadline = sleep(JOIN_DEADLINE);
-        tokio::pin!(deadline);
-        loop {
-            tokio::select! {
-                joined = &mut joining => {
-                    let refused = |error| End::refused(ApiError::from(error).problem("").detail);
-                    let joined = joined.map_err(refused)?;
-                    return Ok((joined.streamer, joined.peer));
-                }
-                () = &mut deadline => return Err(End::refused("joining took too long")),
-                // It has nothing to send yet, but it may leave.
-                frame = self.connection.websocket.receive() => drop(frame?),
-            }
         }
     }
 

@@ -1,14 +1,20 @@
 //! A WebSocket to a streamer, before it is known who speaks on it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use common::id::StreamerId;
+use common::id::{PeerId, StreamerId};
+use common::ipc;
+use tokio::time::timeout;
 
 use super::gate::Gate;
-use super::websocket::WebSocket;
+use super::websocket::{End, JOIN_DEADLINE, WebSocket};
+use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry;
+use crate::socket::{Close, Socket};
+use crate::supervisor;
 
 /// A WebSocket to a streamer, before it is known who speaks on it.
 pub struct Opened {
@@ -24,4 +30,35 @@ pub struct Opened {
     pub ice: Arc<ice::Config>,
     /// The open WebSocket.
     pub websocket: WebSocket,
+}
+
+impl Opened {
+    /// Joins the streamer, for a page that has nothing to send before; it may leave meanwhile.
+    ///
+    /// # Errors
+    /// It is refused, takes too long, or the WebSocket ends.
+    pub async fn join(
+        &mut self,
+        join: ipc::Join,
+        socket: &Socket,
+    ) -> Result<(supervisor::Handle, PeerId), End> {
+        let joining = timeout(JOIN_DEADLINE, self.registry.join(&self.id, join, socket.clone()));
+        tokio::pin!(joining);
+        loop {
+            tokio::select! {
+                joined = &mut joining => {
+                    let refused = |error| End::refused(ApiError::from(error).problem("").detail);
+                    let joined = joined.map_err(|_| End::refused("joining took too long"))?.map_err(refused)?;
+                    return Ok((joined.streamer, joined.peer));
+                }
+                frame = self.websocket.receive() => drop(frame?),
+            }
+        }
+    }
+
+    /// The WebSocket has ended, and its peer with it; but for a server that shuts down, whose peers stay: their media goes on.
+    pub async fn leave(&self, peer: PeerId, socket: &Socket, end: &Result<Infallible, End>) {
+        let leaves = !matches!(end, Err(End::Closed(Close::Server)));
+        self.registry.leave(&self.id, peer, socket.number(), leaves).await;
+    }
 }

@@ -14,20 +14,19 @@ use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, Tell};
 use common::signal::Capabilities;
 use serde::Deserialize;
-use tokio::time::timeout;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use super::gate::Gate;
 use super::opened::Opened;
-use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
+use super::websocket::{End, Frame, WebSocket};
 use crate::compat::sfu::signal::{Input, Output, Translator, parse};
 use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
 use crate::registry;
 use crate::secret::Secret;
-use crate::socket::{Close, Out, Outbox, Socket};
+use crate::socket::{Out, Outbox, Socket};
 use crate::supervisor;
 
 /// The query of such a page.
@@ -100,36 +99,13 @@ impl Page {
     }
 
     async fn converse(&mut self, join: ipc::Join) -> Result<Infallible, End> {
-        let joined = self.join(join).await;
+        let joined = self.connection.join(join, &self.socket).await;
         self.connection.metrics.join(PeerKind::Native, joined.is_ok());
         let (streamer, peer) = joined?;
         Span::current().record("peer", display(peer));
         let end = self.relay(&streamer, peer).await;
-        let Opened { registry, id, .. } = &self.connection;
-        // When the server shuts down the peer stays: its media goes on.
-        let leaves = !matches!(end, Err(End::Closed(Close::Server)));
-        registry.leave(id, peer, self.socket.number(), leaves).await;
+        self.connection.leave(peer, &self.socket, &end).await;
         end
-    }
-
-    async fn join(&mut self, join: ipc::Join) -> Result<(supervisor::Handle, PeerId), End> {
-        let registry = self.connection.registry.clone();
-        let id = self.connection.id.clone();
-        let socket = self.socket.clone();
-        let joining = async move { registry.join(&id, join, socket).await };
-        let joining = timeout(JOIN_DEADLINE, joining);
-        tokio::pin!(joining);
-        loop {
-            tokio::select! {
-                joined = &mut joining => {
-                    let refused = |error| End::refused(ApiError::from(error).problem("").detail);
-                    let joined = joined.map_err(|_| End::refused("joining took too long"))?.map_err(refused)?;
-                    return Ok((joined.streamer, joined.peer));
-                }
-                // It has nothing to send yet, but it may leave.
-                frame = self.connection.websocket.receive() => drop(frame?),
-            }
-        }
     }
 
     async fn relay(&mut self, streamer: &supervisor::Handle, peer: PeerId) -> Result<Infallible, End> {

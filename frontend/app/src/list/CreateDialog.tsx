@@ -41,11 +41,8 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
       onClose();
     } catch (error) {
       setBusy(false);
-      setFailure(
-        error instanceof ProblemError
-          ? { field: fieldOf(error.problem, form.type), text: messageOf(error) }
-          : { field: null, text: t("problem-unreachable") },
-      );
+      const field = error instanceof ProblemError ? fieldOf(error.problem, form.type) : null;
+      setFailure({ field, text: messageOf(error) });
     }
   };
   const errorOf = (field: Field): string | null => (failure?.field === field ? failure.text : null);

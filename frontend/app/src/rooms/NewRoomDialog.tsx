@@ -30,11 +30,7 @@ export function NewRoomDialog({ api, onClose }: { readonly api: Api; readonly on
       onClose();
     } catch (error) {
       setBusy(false);
-      setFailure(
-        error instanceof ProblemError
-          ? { field: fieldOf(error.problem), text: messageOf(error) }
-          : { field: null, text: t("problem-unreachable") },
-      );
+      setFailure({ field: error instanceof ProblemError ? fieldOf(error.problem) : null, text: messageOf(error) });
     }
   };
   const errorOf = (field: Field): string | null => (failure?.field === field ? failure.text : null);

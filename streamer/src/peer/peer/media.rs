@@ -10,6 +10,7 @@ use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
+use crate::ntp::ntp;
 use crate::peer::bandwidth::TrainId;
 use crate::peer::copies::PathState;
 use crate::peer::feedback::Feedback;
@@ -24,8 +25,6 @@ const VIDEO_SHARE: f64 = 0.9;
 const MIN_VIDEO_BPS: f64 = 80_000.0;
 /// Pictures are replaced by smaller ones this often at most.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
-/// Seconds from 1900, where NTP begins, to 1970.
-const NTP_UNIX: u64 = 2_208_988_800;
 
 impl Peer {
     /// Sends output of a feed in every slot that shows it.
@@ -401,8 +400,7 @@ impl Restart {
 /// Now, as a 64 bit NTP timestamp (RFC 3550 §4).
 #[expect(clippy::disallowed_methods, reason = "sender reports tell the time at which they are sent")]
 fn ntp_now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    ((now.as_secs() + NTP_UNIX) << 32) | ((u64::from(now.subsec_nanos()) << 32) / 1_000_000_000)
+    ntp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Round trip by a reception report (RFC 3550 §6.4.1): the time since our report, less the peer's delay.

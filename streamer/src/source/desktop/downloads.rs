@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -39,11 +40,7 @@ const UNFINISHED: [&str; 4] = [".crdownload", ".part", ".partial", ".tmp"];
 const BUFFER: usize = 4096;
 
 /// The thread, which ends when this is dropped.
-pub type Watch = Worker<Nothing>;
-
-/// A request to the thread.
-#[derive(Debug)]
-pub enum Nothing {}
+pub type Watch = Worker<Infallible>;
 
 /// Starts watching: files that are finished from now on are reported as [`Event::Downloaded`].
 ///
@@ -92,11 +89,11 @@ impl Watcher {
         self.downloads = inotify::add_watch(&self.kernel, &self.directory, flags).ok();
     }
 
-    fn run(&mut self, inbox: &Inbox<Nothing>) -> Result<(), Error> {
+    fn run(&mut self, inbox: &Inbox<Infallible>) -> Result<(), Error> {
         loop {
             self.read().map_err(|error| failed(error.into()))?;
             match inbox.next() {
-                Next::Command(nothing) => match nothing {},
+                Next::Command(never) => match never {},
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }

@@ -121,3 +121,9 @@ export async function selectedPair(page: Page): Promise<{ local: Candidate; remo
     return local === undefined || remote === undefined ? undefined : { local, remote };
   });
 }
+
+/** Clicks a tool of the viewer's toolbar, which slides away while it is not needed. */
+export async function useTool(page: Page, tool: string): Promise<void> {
+  await page.focus(`[data-testid=tool-${tool}]`);
+  await page.click(`[data-testid=tool-${tool}]`);
+}

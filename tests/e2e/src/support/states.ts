@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
+import { useTool } from "./browser.js";
 import { Server } from "./server.js";
 import { until } from "./wait.js";
 
@@ -77,28 +78,22 @@ async function lists(full: Server, empty: Server, at: At, look: Look): Promise<v
   });
 }
 
-/** Clicks a tool of the viewer's toolbar, which slides away while it is not needed. */
-async function use(page: Page, tool: string): Promise<void> {
-  await page.focus(`[data-testid=tool-${tool}]`);
-  await page.click(`[data-testid=tool-${tool}]`);
-}
-
 async function viewers(full: Server, empty: Server, at: At, look: Look): Promise<void> {
   await at(full, "s/desk", "[data-testid=viewer][data-live=true]", async (page) => {
     // Else the keys of the page go to the session.
-    await use(page, "watch-only");
-    await use(page, "stats");
+    await useTool(page, "watch-only");
+    await useTool(page, "stats");
     await page.waitForSelector("[data-testid=stats] >> text=Picture");
     await look("viewer", page);
     await files(full, page, look);
     for (const panel of ["share", "clipboard", "view", "keys"]) {
-      if (panel === "keys") await use(page, "watch-only");
-      await use(page, panel);
+      if (panel === "keys") await useTool(page, "watch-only");
+      await useTool(page, panel);
       await page.waitForSelector(`[data-testid=${panel}-panel]`);
       await look(`viewer-${panel}`, page);
-      await use(page, panel);
+      await useTool(page, panel);
     }
-    await use(page, "invite");
+    await useTool(page, "invite");
     await page.waitForSelector("[data-testid=invite-dialog]");
     await look("viewer-invite", page);
     await page.click("[data-testid=invite-make]");
@@ -134,7 +129,7 @@ async function files(full: Server, page: Page, look: Look): Promise<void> {
   await look("viewer-drop", page);
   await drag("dragleave");
   await page.click("[data-testid=downloads] .icon-button");
-  await use(page, "files");
+  await useTool(page, "files");
   for (const state of ["done", "failed"]) {
     await page.setInputFiles("[data-testid=files-picker]", { name: long, mimeType: "", buffer: Buffer.alloc(1500) });
     await page.waitForSelector(`[data-testid="transfer-${long}"][data-state=${state}]`);
@@ -143,7 +138,7 @@ async function files(full: Server, page: Page, look: Look): Promise<void> {
   await page.click("[data-testid=files-new-folder]");
   await page.waitForSelector("[data-testid=files-folder-name]");
   await look("viewer-files", page);
-  await use(page, "files");
+  await useTool(page, "files");
 }
 
 async function streams(full: Server, at: At, look: Look): Promise<void> {

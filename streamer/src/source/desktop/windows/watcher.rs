@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the loop of a thread is where the time is asked for")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,7 @@ use crate::throttle::Throttle;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The thread, which ends when this is dropped.
-pub type Watch = Worker<Nothing>;
-
-/// A request to the thread.
-#[derive(Debug)]
-pub enum Nothing {}
+pub type Watch = Worker<Infallible>;
 
 /// Starts watching: windows that are opened from now on are reported as [`Event::Windows`].
 ///
@@ -82,7 +79,7 @@ impl Watcher {
         Ok(watcher)
     }
 
-    fn run(&mut self, inbox: &Inbox<Nothing>) -> Result<(), Error> {
+    fn run(&mut self, inbox: &Inbox<Infallible>) -> Result<(), Error> {
         loop {
             while let Some(event) = self.x.poll_for_event().map_err(x)? {
                 if self.concerns(&event) {
@@ -90,7 +87,7 @@ impl Watcher {
                 }
             }
             match inbox.next() {
-                Next::Command(nothing) => match nothing {},
+                Next::Command(never) => match never {},
                 Next::Stop => return Ok(()),
                 Next::Empty => {}
             }
