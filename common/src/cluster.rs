@@ -102,6 +102,10 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub advertise: Option<String>,
+    /// URL at which browsers reach it; absent when it has not said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub public_url: Option<String>,
     /// Its labels.
     pub labels: Labels,
     /// Version of its web-server; absent as `advertise` is.

@@ -87,6 +87,8 @@ pub enum Happening {
     },
     /// Nothing is left of it. The last event of a streamer.
     Deleted,
+    /// Another node of the cluster goes on with it from here: it was moved, or its node was lost.
+    Moved,
     /// A peer joined.
     PeerJoined(PeerSummary),
     /// The connection or role of a peer has changed.
@@ -190,6 +192,7 @@ impl Happening {
             Happening::State { .. } => "state",
             Happening::Ended { .. } => "ended",
             Happening::Deleted => "deleted",
+            Happening::Moved => "moved",
             Happening::PeerJoined(_) => "peer-joined",
             Happening::PeerChanged(_) => "peer-changed",
             Happening::PeerLeft { .. } => "peer-left",
@@ -209,6 +212,7 @@ impl Happening {
             | Happening::State { .. }
             | Happening::Ended { .. }
             | Happening::Deleted
+            | Happening::Moved
             | Happening::PeerJoined(_)
             | Happening::PeerChanged(_)
             | Happening::PeerLeft { .. }

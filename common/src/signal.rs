@@ -238,6 +238,10 @@ pub enum ServerMessage {
         ice_servers: Vec<IceServer>,
         /// Version of this protocol.
         protocol: u16,
+        /// Where browsers reach the nodes of the cluster: `hello.resume` goes on at any of them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[ts(optional, as = "Option<Vec<String>>")]
+        nodes: Vec<String>,
     },
     /// The server's offer, with all of its candidates.
     Offer {

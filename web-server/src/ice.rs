@@ -125,6 +125,7 @@ mod tests {
             slots: 4,
             ice_servers: Vec::new(),
             protocol: 1,
+            nodes: Vec::new(),
         };
         config().complete(now, &mut welcome);
         let ServerMessage::Welcome { ice_servers, resumed: true, slots: 4, .. } = &welcome else {

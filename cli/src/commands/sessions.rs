@@ -351,7 +351,9 @@ fn detail(what: &Happening) -> String {
         Happening::WindowTitled { window_id, title } => format!("{window_id} {title}"),
         Happening::WindowClosed { window_id } => window_id.to_string(),
         Happening::Downloaded { file } => file.path.clone(),
-        Happening::Created | Happening::Deleted | Happening::ClipboardChanged => String::new(),
+        Happening::Created | Happening::Deleted | Happening::Moved | Happening::ClipboardChanged => {
+            String::new()
+        }
     }
 }
 

@@ -313,6 +313,8 @@ impl Session {
             // The web-server knows them, and the secret from which their credentials are made.
             ice_servers: Vec::new(),
             protocol: SIGNAL_PROTOCOL,
+            // Those are known to the web-server, too.
+            nodes: Vec::new(),
         };
         self.effects.signal_peer(peer, welcome);
         // Without pre-allocated slots it follows the offer, which says where they are.

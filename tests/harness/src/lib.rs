@@ -7,6 +7,7 @@
 //! * [`gamestream`] starts a simulated Moonlight host.
 //! * [`camera`] makes films and serves them by RTSP.
 //! * [`rtsp`] plays streams by RTSP, by hand.
+//! * [`listener`] reads server-sent events.
 //! * [`nats`] starts a NATS server, and cuts the way to it.
 //! * [`picture`] reads the server's PNGs.
 //! * [`watched`] starts a desktop that writes down what input reaches it.
@@ -17,6 +18,7 @@
 pub mod camera;
 pub mod display;
 pub mod gamestream;
+pub mod listener;
 pub mod nats;
 pub mod picture;
 pub mod process;
@@ -27,6 +29,7 @@ pub mod watched;
 
 pub use display::Display;
 pub use gamestream::FakeHost;
+pub use listener::Listener;
 pub use nats::{Nats, Way};
 pub use picture::Picture;
 pub use process::{Footprint, Process};

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
 
 use chrono::{Duration, Utc};
 use common::access::Need;
@@ -21,6 +22,8 @@ use web_server::auth::key::Key;
 use web_server::auth::token::{Claims, NoMore, sign, whole_seconds};
 
 const ADMIN: &str = "an-admin-secret-of-this-test";
+/// Requests under way at the same time.
+const AT_ONCE: usize = 8;
 const CONFIG: &str = "
 auth: {admin_secrets: [an-admin-secret-of-this-test]}
 limits: {failed_logins_per_minute: 100000, requests_per_second: 100000, joins_per_minute: 100000}
@@ -135,44 +138,67 @@ fn ask(server: &Server, entry: &Entry, headers: &[(&str, String)]) -> (u16, Stri
     (status, problem["code"].as_str().unwrap_or_default().to_owned())
 }
 
+/// What a route has done wrong, by whoever comes from whichever page.
+fn wrongly_served(
+    server: &Server,
+    entry: &Entry,
+    comers: &[Comer],
+    origins: &[Option<String>],
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for comer in comers {
+        for (n, origin) in origins.iter().enumerate() {
+            let mut headers = Vec::new();
+            headers.extend(comer.shows.iter().map(|token| ("authorization", format!("Bearer {token}"))));
+            headers.extend(origin.iter().map(|origin| ("origin", origin.clone())));
+            let (status, code) = ask(server, entry, &headers);
+            // The cameras are another streamer than the one that the tokens are for.
+            let cameras = ["/api/streams", "/api/ws"].contains(&entry.path);
+            let foreign = cameras && matches!(comer.is, Is::At(r) if r < Need::Admin);
+            let own = cameras && comer.is == Is::Foreign;
+            let stand_in = |is| Comer { name: comer.name, shows: None, is };
+            let seen = match (foreign, own) {
+                (true, _) => expected(entry, &stand_in(Is::Foreign), n == 2),
+                (_, true) => expected(entry, &stand_in(Is::At(Need::Viewer)), n == 2),
+                _ => expected(entry, comer, n == 2),
+            };
+            let right = match seen {
+                Some(refusal) => (status, code.as_str()) == refusal,
+                None => !matches!(status, 401 | 403 | 500..),
+            };
+            if !right {
+                let from = origin.as_deref().unwrap_or("no page");
+                wrong.push(format!(
+                    "{} {} by {} from {from}: {status} {code}, not {seen:?}",
+                    entry.method, entry.path, comer.name
+                ));
+            }
+        }
+    }
+    wrong
+}
+
 #[test]
 fn every_route_serves_exactly_those_who_may_use_it() {
     let server = server();
     let comers = comers(&server, "a", "cameras");
     let origins =
         [None, Some(format!("http://{}", server.address())), Some("http://evil.example".to_owned())];
-    let mut wrong = Vec::new();
-    for entry in table() {
-        for comer in &comers {
-            for (n, origin) in origins.iter().enumerate() {
-                let mut headers = Vec::new();
-                headers.extend(comer.shows.iter().map(|token| ("authorization", format!("Bearer {token}"))));
-                headers.extend(origin.iter().map(|origin| ("origin", origin.clone())));
-                let (status, code) = ask(&server, &entry, &headers);
-                // The cameras are another streamer than the one that the tokens are for.
-                let cameras = ["/api/streams", "/api/ws"].contains(&entry.path);
-                let foreign = cameras && matches!(comer.is, Is::At(r) if r < Need::Admin);
-                let own = cameras && comer.is == Is::Foreign;
-                let stand_in = |is| Comer { name: comer.name, shows: None, is };
-                let seen = match (foreign, own) {
-                    (true, _) => expected(&entry, &stand_in(Is::Foreign), n == 2),
-                    (_, true) => expected(&entry, &stand_in(Is::At(Need::Viewer)), n == 2),
-                    _ => expected(&entry, comer, n == 2),
-                };
-                let right = match seen {
-                    Some(refusal) => (status, code.as_str()) == refusal,
-                    None => !matches!(status, 401 | 403 | 500..),
-                };
-                if !right {
-                    let from = origin.as_deref().unwrap_or("no page");
-                    wrong.push(format!(
-                        "{} {} by {} from {from}: {status} {code}, not {seen:?}",
-                        entry.method, entry.path, comer.name
-                    ));
+    // Several at a time: what takes long is mostly waited for.
+    let entries = Mutex::new(table().into_iter());
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(entry) = entries.lock().unwrap().next() else { return };
+                    let found = wrongly_served(&server, &entry, &comers, &origins);
+                    wrong.lock().unwrap().extend(found);
                 }
-            }
+            });
         }
-    }
+    });
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(server.streamer("a").is_some(), "it is still there");
 }

@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use common::api::Token;
 use common::signal::Role;
 use harness::wait::SOON;
-use harness::{Process, Server, eventually};
+use harness::{Listener, Process, Server, eventually};
 use native_peer::{Event as PeerEvent, Media, Options, Swarm};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -18,129 +17,6 @@ const ADMIN: &str = "an-admin-secret-of-this-test";
 
 fn tiny() -> Value {
     json!({ "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false })
-}
-
-/// A client of server-sent events.
-struct Listener {
-    reader: BufReader<Body>,
-    /// `id` of the last event.
-    last_id: String,
-}
-
-/// A line without its end; `None` at the end of the stream.
-fn line_of(reader: &mut impl BufRead) -> Option<String> {
-    let mut line = String::new();
-    let length = reader.read_line(&mut line).expect("a line in time");
-    (length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// What follows the head, out of its chunks (RFC 9112, section 7.1).
-struct Body {
-    stream: BufReader<TcpStream>,
-    chunked: bool,
-    /// Bytes of the chunk that have not been read.
-    left: usize,
-}
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if !self.chunked {
-            return self.stream.read(buffer);
-        }
-        if self.left == 0 {
-            // The end of the last chunk is an empty line before the size of the next.
-            let size = std::iter::from_fn(|| line_of(&mut self.stream)).find(|line| !line.is_empty());
-            self.left = size.map_or(0, |size| usize::from_str_radix(&size, 16).expect("the size of a chunk"));
-            if self.left == 0 {
-                return Ok(0);
-            }
-        }
-        let length = buffer.len().min(self.left);
-        let count = self.stream.read(&mut buffer[..length])?;
-        self.left -= count;
-        Ok(count)
-    }
-}
-
-#[derive(Debug)]
-struct Told {
-    event: String,
-    data: Value,
-}
-
-impl Listener {
-    /// Sends a request, and reads the head of its answer: the status.
-    fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, Self) {
-        let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let mut request =
-            format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", server.address());
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        stream.write_all((request + "\r\n").as_bytes()).unwrap();
-        let mut stream = BufReader::new(stream);
-        let head: Vec<String> =
-            std::iter::from_fn(|| line_of(&mut stream)).take_while(|line| !line.is_empty()).collect();
-        let chunked = head.iter().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
-        let body = Body { stream, chunked, left: 0 };
-        let listener = Self { reader: BufReader::new(body), last_id: String::new() };
-        let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
-        let is_stream = head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream"));
-        assert_eq!(status == 200, is_stream, "{head:?}");
-        (status, listener)
-    }
-
-    fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
-        let (status, mut listener) = Self::ask(server, path, headers);
-        assert_eq!(status, 200);
-        // The server says at once that it is there.
-        assert!(listener.line().unwrap().starts_with(':'));
-        listener
-    }
-
-    /// `None` at the end.
-    fn line(&mut self) -> Option<String> {
-        line_of(&mut self.reader)
-    }
-
-    /// The next event; `None` at the end.
-    fn next(&mut self) -> Option<Told> {
-        let mut event = String::new();
-        let mut data = String::new();
-        loop {
-            let line = self.line()?;
-            match line.split_once(": ") {
-                Some(("id", id)) => self.last_id = id.to_owned(),
-                Some(("event", name)) => event = name.to_owned(),
-                Some(("data", text)) => data = text.to_owned(),
-                None if line.is_empty() && !data.is_empty() => break,
-                _ => {}
-            }
-        }
-        let data: Value = serde_json::from_str(&data).unwrap();
-        assert_eq!(data["type"], event.as_str(), "{data}");
-        Some(Told { event, data })
-    }
-
-    /// Reads on to an event of this name of which `condition` holds.
-    fn until(&mut self, name: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + SOON;
-        let mut before = Vec::new();
-        while Instant::now() < deadline {
-            let told = self.next().unwrap_or_else(|| panic!("it ended before {name}, after {before:?}"));
-            if told.event == name && condition(&told.data) {
-                return told.data;
-            }
-            before.push(told);
-        }
-        panic!("no {name} came, but {before:?}");
-    }
-
-    /// All that is left, to the end.
-    fn rest(mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next()).map(|told| told.event).collect()
-    }
 }
 
 fn any(_: &Value) -> bool {

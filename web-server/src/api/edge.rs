@@ -16,8 +16,9 @@ use common::id::StreamerId;
 use common::person::PeerRight;
 use uuid::Uuid;
 
-use super::{elsewhere, pages, sfu};
+use super::{elsewhere, error_page, pages, sfu};
 use crate::auth::{Auth, Refused, Right};
+use crate::cluster::Cluster;
 use crate::http::guard::{self, Facts};
 use crate::http::problem::{self, ApiError};
 use crate::http::problems;
@@ -175,6 +176,7 @@ fn check_origin(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
     let facts = Facts {
         host: text(header::HOST).and_then(Result::ok),
         origin: text(header::ORIGIN).map(|origin| origin.unwrap_or("null")),
+        befriended: allowed_origin(request, site).is_some(),
         method: request.method(),
         websocket,
     };
@@ -245,10 +247,14 @@ fn permitted(
     wanted.map_or(Ok(()), |wanted| right.has(wanted))
 }
 
-/// The origin of a request from a page of another site that may use us.
+/// The origin of a request from a page of another site that may use us: one that is configured, or that of a node of our cluster, whose pages
+/// go on here when it dies.
 fn allowed_origin(request: &ServiceRequest, site: &Site) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
-    guard::is_allowed(origin.to_str().ok()?, site).then(|| origin.clone())
+    let text = origin.to_str().ok()?;
+    let cluster = request.app_data::<web::Data<Cluster>>();
+    let allowed = guard::is_allowed(text, site) || cluster.is_some_and(|cluster| cluster.is_origin(text));
+    allowed.then(|| origin.clone())
 }
 
 fn is_preflight(request: &ServiceRequest) -> bool {
@@ -310,7 +316,7 @@ fn finish(response: ServiceResponse, id: &str, site: &Site) -> ServiceResponse {
     let (request, response) = response.into_parts();
     let path = site.without_base(request.path());
     let response = if pages::shows_errors(&request, path) {
-        pages::with_error(response, &problem, path)
+        error_page::with_error(response, &problem, path, request.headers())
     } else {
         problem::with_body(response, &problem)
     };

@@ -25,6 +25,7 @@ use crate::http::extract::{FromJson, MAX_BODY, read};
 use crate::http::problem::ApiError;
 use crate::http::site::{self, Caller, Site};
 use crate::signaling::multi_webrtc::without_tab;
+use crate::signaling::multistream;
 
 /// What decides where a request is served.
 enum Where {
@@ -230,7 +231,12 @@ async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option
         let known = name != cluster.name() && find(cluster, name).is_ok();
         return known.then(|| name.to_owned());
     }
-    let name = named(path)?;
+    // Of the streamer of the configured streams, wherever that is.
+    let multistream = request.app_data::<web::Data<multistream::Config>>();
+    let name = match multistream {
+        Some(config) if matches!(path, "/api/ws" | "/api/streams") => config.streamer.as_str(),
+        _ => named(path)?,
+    };
     // Strangers must not keep NATS busy with ids that there are not.
     let stranger =
         matches!(site::caller(request), Ok(Caller { right: Ok(Right::Nobody) | Err(_), .. }) | Err(_));

@@ -19,7 +19,7 @@ use crate::http::extract::Id;
 use crate::http::problem::ApiError;
 use crate::http::site::Caller;
 use crate::registry::Handle;
-use crate::registry::events::{After, Interest, Latest, Page};
+use crate::registry::events::{After, Interest, Latest, Page, Whose};
 
 /// Admins that listen at the same time.
 const MOST_ADMINS: usize = 64;
@@ -54,7 +54,7 @@ impl Listeners {
     }
 }
 
-/// Listen to the events of all streamers.
+/// Listen to the events of all streamers, also of those at other nodes of a cluster.
 ///
 /// Server-sent events: `event` is the type, `data` the JSON of an `EventData`, `id` is for `Last-Event-ID` when a client reconnects. `missed` is sent
 /// in place of events that are lost; the client has to get the present state then. Comments are sent while there are no events.
@@ -76,7 +76,7 @@ pub async fn all(
     listeners: web::Data<Listeners>,
 ) -> Result<HttpResponse, ApiError> {
     let right = caller.right?;
-    let interest = Interest { of: None, role: right.role() };
+    let interest = Interest { of: None, role: right.role(), whose: Whose::All };
     listen(&request, &right, interest, registry, auth, &listeners).await
 }
 
@@ -106,7 +106,7 @@ pub async fn of_one(
 ) -> Result<HttpResponse, ApiError> {
     registry.get(&id.0).await?;
     let right = caller.right?;
-    let interest = Interest { of: Some(id.0), role: right.role() };
+    let interest = Interest { of: Some(id.0), role: right.role(), whose: Whose::All };
     listen(&request, &right, interest, registry, auth, &listeners).await
 }
 

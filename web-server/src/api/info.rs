@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use common::api::ApiInfo;
 
-use super::nodes::Membership;
+use crate::cluster::Membership;
 use crate::files::Files;
 use crate::http::problems::DOCS;
 use crate::http::site::Site;

@@ -6,6 +6,7 @@ pub mod control;
 pub mod describe;
 pub mod edge;
 pub mod elsewhere;
+pub mod error_page;
 pub mod events;
 pub mod examples;
 pub mod files;

@@ -8,15 +8,12 @@ use common::lifetime::StreamerPatch;
 use common::spec::StreamerSpec;
 
 use crate::cluster::place::NoCapacity;
-use crate::cluster::{Claim, Cluster, Error, Relocated};
+use crate::cluster::{Claim, Cluster, Error, Membership, Relocated};
 use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;
 use crate::http::site::Caller;
 use crate::registry::request::Denied;
 use crate::registry::{Created, Handle};
-
-/// The cluster that the server is in, if it is in one.
-pub type Membership = Option<web::Data<Cluster>>;
 
 fn member(cluster: Membership) -> Result<web::Data<Cluster>, ApiError> {
     cluster.ok_or_else(|| Error::NoCluster.into())

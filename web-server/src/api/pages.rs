@@ -2,13 +2,13 @@
 //! source tree, so that rebuilding the page needs no rebuild of the server). Beside each file of text lie its compressed
 //! forms, which the build has made once.
 
-use actix_web::body::BoxBody;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::api::Problem;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use crate::cluster::Cluster;
+use crate::cluster::directory::origin_of;
 use crate::http::extract::Id;
 use crate::http::problem::ApiError;
 
@@ -35,17 +35,18 @@ const STREAM: &str = "stream.html";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Ask each time whether it has changed.
 const REVALIDATE: &str = "no-cache";
-/// Scripts and connections of our own only. Who may put a page into a frame comes after it.
+/// Scripts and connections of our own only. The other nodes of the cluster, where a page goes on when its own dies, and who may put it into
+/// a frame come after it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
     media-src 'self' blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
-    frame-ancestors ";
+    connect-src 'self'";
 
 /// Content codings that files are kept in, the smallest first, with the ending of their names.
 const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 /// Who may put a page into a frame.
 #[derive(Clone, Copy)]
-enum Framing {
+pub(super) enum Framing {
     /// Pages of ours: a click on what is steered must be meant for it.
     Ourselves,
     /// Everybody: there is nothing in the page that could be clicked by mistake.
@@ -53,12 +54,20 @@ enum Framing {
 }
 
 impl Framing {
-    fn policy(self) -> String {
+    fn policy(self, nodes: &[String]) -> String {
         let ancestors = match self {
             Framing::Ourselves => "'self'",
             Framing::Anybody => "*",
         };
-        format!("{CONTENT_SECURITY_POLICY}{ancestors}")
+        let mut policy = CONTENT_SECURITY_POLICY.to_owned();
+        for origin in nodes.iter().map(|url| origin_of(url)) {
+            // Both schemes begin alike: http and ws, https and wss.
+            let websockets = origin.replacen("http", "ws", 1);
+            policy.push_str(&format!(" {origin} {websockets}"));
+        }
+        policy.push_str("; frame-ancestors ");
+        policy.push_str(ancestors);
+        policy
     }
 }
 
@@ -104,15 +113,18 @@ fn page(request: &HttpRequest, name: &str, framing: Framing) -> HttpResponse {
     match Dist::get(name) {
         Some(file) => {
             let mut response = serve(request, name, file, REVALIDATE);
-            frame(&mut response, framing);
+            let cluster = request.app_data::<web::Data<Cluster>>();
+            let nodes = cluster.map(|cluster| cluster.public_urls()).unwrap_or_default();
+            frame(&mut response, framing, &nodes);
             response
         }
         None => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(NOT_BUILT),
     }
 }
 
-fn frame(response: &mut HttpResponse, framing: Framing) {
-    let policy = HeaderValue::from_str(&framing.policy()).expect("plain ASCII");
+pub(super) fn frame(response: &mut HttpResponse, framing: Framing, nodes: &[String]) {
+    let policy =
+        HeaderValue::from_str(&framing.policy(nodes)).expect("plain ASCII, as URLs of nodes are checked");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
 }
 
@@ -188,46 +200,6 @@ pub fn shows_errors(request: &HttpRequest, path: &str) -> bool {
         && accepts(request.headers(), header::ACCEPT, "text/html")
 }
 
-/// Gives `response` a small page about `problem` as its body. `path`: below our root.
-pub fn with_error(response: HttpResponse, problem: &Problem, path: &str) -> HttpResponse {
-    let nothing = problem.code == "route_not_found";
-    let title = if nothing { "There is no such page" } else { &problem.title };
-    let text = if nothing { "The address may be misspelt, or old." } else { &problem.detail };
-    // Relative, as everywhere: a proxy may have put us below any path.
-    let root = match path.matches('/').count() {
-        0 | 1 => "./".to_owned(),
-        depth => "../".repeat(depth - 1),
-    };
-    let body = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <title>{title} – Oriel</title><style>{ERROR_STYLE}</style><main><h1>{title}</h1><p>{text}</p>\
-         <p><a href=\"{root}\">All sessions</a></p><p><small>Request {id}</small></p></main>\n",
-        title = escaped(title),
-        text = escaped(text),
-        id = escaped(&problem.request_id),
-    );
-    let mut response = response.set_body(BoxBody::new(body));
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::VARY, "accept"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    frame(&mut response, Framing::Ourselves);
-    response
-}
-
-/// The colours of the other pages.
-const ERROR_STYLE: &str = "body{margin:0;background:#0c0e12;color:#e6e9ef;font:15px/1.5 system-ui,\"DejaVu Sans\",sans-serif}\
-    main{display:grid;place-content:center;justify-items:center;min-height:100vh;box-sizing:border-box;padding:2em;text-align:center;\
-    overflow-wrap:anywhere}h1{margin:0;font-size:1.35rem}a{color:#8ab4ff}small{color:#97a1b0}";
-
-/// Text as text in a page.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,25 +232,5 @@ mod tests {
         assert!(accepting(header::ACCEPT, browser, "text/html"));
         assert!(!accepting(header::ACCEPT, "*/*", "text/html"));
         assert!(!accepting(header::ACCEPT, "application/json", "text/html"));
-    }
-
-    #[tokio::test]
-    async fn an_error_page_shows_text_as_text_and_leads_back() {
-        let problem = Problem {
-            kind: "about:blank".into(),
-            title: "Bad Request".into(),
-            status: 400,
-            detail: "not <script>\"x\"&".into(),
-            code: "invalid_field".into(),
-            field: None,
-            request_id: "r".into(),
-        };
-        for (path, root) in [("/a", "\"./\""), ("/s/a%20b/c", "\"../../\"")] {
-            let response = with_error(HttpResponse::BadRequest().finish(), &problem, path);
-            let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
-            let page = std::str::from_utf8(&body).unwrap();
-            assert!(page.contains("not &lt;script&gt;&quot;x&quot;&amp;"), "{page}");
-            assert!(page.contains(&format!("href={root}")), "{page}");
-        }
     }
 }

@@ -8,8 +8,8 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use serde_json::{Map, Value};
 
+use super::error_page::escaped;
 use super::openapi::value;
-use super::pages::escaped;
 use crate::http::problems::PROBLEMS;
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'self'";

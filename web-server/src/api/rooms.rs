@@ -7,8 +7,9 @@ use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
 use serde_json::Value;
 
-use super::nodes::{self, Membership};
+use super::nodes;
 use super::streamers::{Wanted, check, locate_sources, of_all_nodes, waits};
+use crate::cluster::Membership;
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, Id, Json};
 use crate::http::problem::ApiError;

@@ -11,9 +11,9 @@ use common::audit::AuditAction;
 use common::rooms::Room;
 use serde_json::json;
 
-use super::nodes::Membership;
 use super::{Entry, entry, rooms, tokens, websocket};
 use crate::auth::Auth;
+use crate::cluster::Membership;
 use crate::compat::sfu::rooms::{RoomReply, RoomRequest, TokenRequest, token};
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, Id, Json};

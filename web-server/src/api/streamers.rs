@@ -21,9 +21,10 @@ use common::spec::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::nodes::{self, Membership};
+use super::nodes;
 use super::sources::allowed;
 use crate::auth::Right;
+use crate::cluster::Membership;
 use crate::compat::multi_webrtc::{self, answer};
 use crate::hosts::Hosts;
 use crate::http::extract::{Body, FromJson, Id, Json, Query};

@@ -13,8 +13,8 @@ use common::ipc::request::RemovePeer;
 use common::person::{check_display_name, check_user_id, describe_rights};
 use common::spec::validate_peer_bitrate;
 
-use super::nodes::Membership;
 use crate::auth::Auth;
+use crate::cluster::Membership;
 use crate::http::extract::{Body, Id, Json, TokenId};
 use crate::http::problem::ApiError;
 use crate::http::site::Caller;

@@ -61,6 +61,8 @@ pub struct Directory {
     unreadable: BTreeMap<StreamerId, Unreadable>,
     /// Since when we hear of all that happens without a gap; `None` before.
     listening: Option<Instant>,
+    /// Nodes of which [`Self::turned`] has said that they are abandoned.
+    abandoned: BTreeSet<String>,
 }
 
 impl Directory {
@@ -74,6 +76,7 @@ impl Directory {
             freed: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             listening: None,
+            abandoned: BTreeSet::new(),
         }
     }
 
@@ -207,6 +210,16 @@ impl Directory {
         self.expiries().filter(|(_, expiry)| *expiry < now).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// The streamers of nodes that are abandoned since the last time, or are back, as they are shown now.
+    pub fn turned(&mut self, now: Instant) -> Vec<Streamer> {
+        let abandoned = self.abandoned(now);
+        let turned: BTreeSet<&String> = self.abandoned.symmetric_difference(&abandoned).collect();
+        let theirs = self.streamers.values().filter(|held| turned.contains(&held.record.node));
+        let shown = theirs.filter_map(|held| self.shown(now, held)).collect();
+        self.abandoned = abandoned;
+        shown
+    }
+
     /// When the next node is abandoned that is not yet, if nothing is heard of it.
     pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
         self.expiries().map(|(_, expiry)| expiry).filter(|expiry| *expiry >= now).min()
@@ -268,6 +281,7 @@ impl Directory {
                 name: name.to_owned(),
                 state: self.state(now, name),
                 advertise: record.map(|record| record.advertise.clone()),
+                public_url: record.and_then(|record| record.public_url.clone()),
                 labels: record.map(|record| record.labels.clone()).unwrap_or_default(),
                 version: record.map(|record| record.version.clone()),
                 streamers,
@@ -276,6 +290,18 @@ impl Directory {
             }
         };
         count.into_iter().map(node).collect()
+    }
+
+    /// Where browsers reach the nodes that are not lost, in order of names; those that say it.
+    pub fn public_urls(&self, now: Instant) -> Vec<String> {
+        let alive = self.nodes.iter().filter(|(name, _)| self.state(now, name) != NodeState::Lost);
+        alive.filter_map(|(_, known)| known.record.public_url.clone()).collect()
+    }
+
+    /// Whether browsers reach a node at this origin: scheme, host and port (RFC 6454 §6.2), and no more.
+    pub fn is_origin(&self, origin: &str) -> bool {
+        let mut urls = self.nodes.values().filter_map(|known| known.record.public_url.as_deref());
+        urls.any(|url| origin_of(url).eq_ignore_ascii_case(origin))
     }
 
     /// The node for a new streamer, which is none of `avoid`. `coming`: how many more each node is about to have, which no record says yet.
@@ -298,6 +324,12 @@ impl Directory {
             missing => missing,
         })
     }
+}
+
+/// A URL without its path.
+pub fn origin_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + "://".len());
+    url[host..].find('/').map_or(url, |end| &url[..host + end])
 }
 
 fn candidates<'a>(
@@ -333,6 +365,7 @@ mod tests {
             name: name.into(),
             instance: 1,
             advertise: format!("http://{name}:8080"),
+            public_url: (name != "c").then(|| format!("https://{name}.example")),
             labels: Labels::new(),
             version: "1".into(),
             max_streamers: 2,
@@ -359,6 +392,15 @@ mod tests {
         directory.heard(late, NodeRecord { draining: true, ..node("b") });
         assert_eq!(directory.state(late, "b"), NodeState::Draining);
         assert_eq!(directory.state(late, "never heard of"), NodeState::Lost);
+        directory.heard(late, node("c"));
+        assert_eq!(directory.public_urls(late), ["https://b.example"]);
+        assert!(directory.public_urls(late + LEASE * 2).is_empty());
+        assert!(directory.is_origin("https://B.example") && !directory.is_origin("https://b.example.evil"));
+        assert!(!directory.is_origin("http://b.example") && !directory.is_origin("https://c.example"));
+        assert_eq!(
+            ["https://b.example/base", "https://b.example:1", "http://[::1]:80/"].map(origin_of),
+            ["https://b.example", "https://b.example:1", "http://[::1]:80"]
+        );
     }
 
     #[test]

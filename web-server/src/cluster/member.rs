@@ -11,13 +11,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use common::api::Streamer;
+use common::event::{Happening, StreamerEvent};
 use common::id::{StreamerId, TokenId};
 use common::spec::StreamerSpec;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::agree::{agree, pause, put as put_streamer};
 use super::directory::{Held, Unreadable};
+use super::events::Exchange;
 use super::nats::{Bucket, Entry, Error, Nats, Watched};
 use super::records::{
     self, Malformed, NodeRecord, Origin, Record, RevokedRecord, StreamerRecord, id_of, key_of,
@@ -26,6 +30,7 @@ use super::seal::Keys;
 use super::{Cluster, lock};
 use crate::auth::Auth;
 use crate::registry::Handle;
+use crate::registry::events::News;
 
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(500);
@@ -77,9 +82,10 @@ async fn put<T: Record>(keys: &Keys, bucket: &Bucket, key: &str, record: &T) -> 
 /// Works for as long as the server does.
 pub async fn run(node: Node) {
     let cluster = node.cluster.clone();
+    let exchange = Arc::default();
     let mut told = String::new();
     loop {
-        let error = match session(&node).await {
+        let error = match session(&node, &exchange).await {
             Ok(never) => match never {},
             Err(error) => error.to_string(),
         };
@@ -139,7 +145,7 @@ struct Session<'a> {
     markers: Vec<(Instant, String, u64)>,
 }
 
-async fn session(node: &Node) -> Result<Infallible, Error> {
+async fn session(node: &Node, exchange: &Arc<Mutex<Exchange>>) -> Result<Infallible, Error> {
     let cluster = &node.cluster;
     let nats = Nats::connect(&cluster.0.config).await?;
     let (entries, mut nodes) = nats.nodes.list().await?;
@@ -168,6 +174,10 @@ async fn session(node: &Node) -> Result<Infallible, Error> {
     session.agree().await?;
     *lock(&cluster.0.nats) = Ok(nats.clone());
     tracing::info!(node = cluster.name(), "this server is a node of a cluster");
+    // A task of its own: what is written here must not keep events waiting. It ends with this session.
+    let mut exchanging = JoinSet::new();
+    let exchange = Arc::clone(exchange).lock_owned().await;
+    exchanging.spawn(run_exchange(exchange, cluster.clone(), nats.clone(), node.registry.clone()));
 
     let mut renewals = interval(cluster.0.config.lease / RENEWALS);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,6 +187,7 @@ async fn session(node: &Node) -> Result<Infallible, Error> {
         let due = session.due();
         tokio::select! {
             () = nats.lost.cancelled() => return Err(Error::Lost),
+            Some(Ok(Err(error))) = exchanging.join_next() => return Err(error),
             entry = nodes.next() => session.node(entry?)?,
             entry = streamers.next() => session.streamer(entry?),
             entry = revoked.next() => session.revocation(entry?),
@@ -197,6 +208,15 @@ async fn session(node: &Node) -> Result<Infallible, Error> {
             () = cluster.0.changed.notified() => session.agree().await?,
         }
     }
+}
+
+async fn run_exchange(
+    mut exchange: OwnedMutexGuard<Exchange>,
+    cluster: Cluster,
+    nats: Nats,
+    registry: Handle,
+) -> Result<(), Error> {
+    exchange.run(&cluster, &nats, &registry).await
 }
 
 /// Returns when one of these has changed. Without a registry nothing changes any more. Cancel safe.
@@ -285,6 +305,7 @@ impl Session<'_> {
     /// Takes streamers of lost nodes that are for us to start.
     async fn take_over(&mut self) -> Result<(), Error> {
         self.look_again = None;
+        self.tell_of_lost().await;
         let abandoned = lock(&self.cluster.0.directory).abandoned(now());
         // What is for others to start, or for nobody now, is looked at again at the next renewal.
         if self.takeovers(&abandoned).is_empty() {
@@ -318,6 +339,19 @@ impl Session<'_> {
             self.agree().await?;
         }
         Ok(())
+    }
+
+    /// Who listens here is told of streamers whose node is lost since the last time, or is back.
+    async fn tell_of_lost(&self) {
+        let turned = lock(&self.cluster.0.directory).turned(now());
+        if turned.is_empty() {
+            return;
+        }
+        let event = |Streamer { id: streamer, state, reason, .. }: Streamer| {
+            let what = Happening::State { state, reason };
+            News::Event(StreamerEvent { at: today(), streamer, what })
+        };
+        self.node.registry.hear(turned.into_iter().map(event).collect()).await;
     }
 
     fn takeovers(&self, lost: &BTreeSet<String>) -> Vec<StreamerId> {

@@ -3,7 +3,7 @@
 //! ```text
 //! api ──claim, release, place──▶ Cluster ──▶ nats (buckets: nodes, streamers, revoked) ──▶ NATS
 //!  │                               ▲ └── directory (who is alive, who has which id) ◀──watched entries──┘
-//!  └──forward (HTTP to the node that has the id)        member task: lease, lists, watches, records that agree
+//!  └──forward (HTTP to the node that has the id)        member task: lease, lists, watches, records that agree; events
 //! ```
 //!
 //! An id belongs to whoever created its key, and its record says which node is to run the streamer. That node writes how it is; another one
@@ -13,6 +13,7 @@
 mod agree;
 pub mod decide;
 pub mod directory;
+mod events;
 pub mod forward;
 pub mod member;
 mod memory;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use std::time::{Duration, Instant};
 
+use actix_web::web;
 use common::api::Streamer;
 use common::cluster::{Labels, Node, NodeState, Placement};
 use common::id::{StreamerId, TokenId};
@@ -123,6 +125,9 @@ pub enum Error {
     #[error("{0}")]
     State(#[from] io::Error),
 }
+
+/// The cluster that the server is in, if it is in one: an argument of handlers.
+pub type Membership = Option<web::Data<Cluster>>;
 
 /// This server as a node. Clones are the same node.
 #[derive(Clone)]
@@ -277,6 +282,16 @@ impl Cluster {
     /// All nodes.
     pub fn nodes(&self) -> Vec<Node> {
         lock(&self.0.directory).nodes(now())
+    }
+
+    /// Where browsers reach the nodes that are alive, in order of names; those that say it.
+    pub fn public_urls(&self) -> Vec<String> {
+        lock(&self.0.directory).public_urls(now())
+    }
+
+    /// Whether pages of this origin are of a node, also of one that is lost: those are the ones that go on elsewhere.
+    pub fn is_origin(&self, origin: &str) -> bool {
+        lock(&self.0.directory).is_origin(origin)
     }
 
     /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given.
@@ -601,6 +616,7 @@ impl Cluster {
             name: config.name.clone(),
             instance: *instance,
             advertise: config.advertise.clone(),
+            public_url: config.public_url.clone(),
             labels: config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_streamers: *max_streamers,

@@ -13,7 +13,7 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind, Watch};
 use async_nats::jetstream::stream::{self, DiscardPolicy};
 use async_nats::jetstream::{self, ErrorCode};
-use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use common::api::TOKEN_LIFE_S;
 use futures_util::StreamExt as _;
@@ -32,6 +32,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const NODES: &str = "oriel-nodes";
 const STREAMERS: &str = "oriel-streamers";
 const REVOKED: &str = "oriel-revoked";
+/// Subjects on which nodes tell their events, each with its name at the end.
+const EVENTS: &str = "oriel.events.";
 
 /// Why NATS is of no use to us.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +125,7 @@ pub struct Nats {
     pub revoked: Arc<Bucket>,
     /// Cancelled when the connection is lost.
     pub lost: CancellationToken,
+    client: Client,
 }
 
 impl Nats {
@@ -139,7 +142,25 @@ impl Nats {
             streamers: Arc::new(bucket(STREAMERS, Duration::ZERO).await?),
             revoked: Arc::new(bucket(REVOKED, revoked_for).await?),
             lost,
+            client: context.client(),
         })
+    }
+
+    /// Sends a message to all nodes, in the name of one. Whether it arrives is not known.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn tell(&self, name: &str, message: Vec<u8>) -> Result<(), Error> {
+        let sent = self.client.publish(format!("{EVENTS}{name}"), message.into()).await;
+        sent.map_err(|_| Error::Lost)
+    }
+
+    /// Messages of all nodes from now on, our own included.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn listen(&self) -> Result<Subscriber, Error> {
+        self.client.subscribe(format!("{EVENTS}*")).await.map_err(|_| Error::Lost)
     }
 }
 

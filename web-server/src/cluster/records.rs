@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::Lineage;
 use super::seal::{Keys, Unopened, Unsealed};
-use crate::config::cluster::check_advertise;
+use crate::config::cluster::check_url;
 use crate::registry::store::{Record as Kept, Wanted};
 
 /// The version of records that we write. One that changes what a field means, and is no mere addition, is another version.
@@ -44,6 +44,9 @@ pub struct NodeRecord {
     pub instance: u64,
     /// Where its HTTP is.
     pub advertise: String,
+    /// Where browsers reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// Its labels.
     #[serde(default)]
     pub labels: Labels,
@@ -164,7 +167,8 @@ impl Record for NodeRecord {
         if self.name != name {
             return Err(format!("it is of {:?}, and stored as {name:?}", self.name));
         }
-        check_advertise(&self.advertise)
+        self.public_url.as_deref().map_or(Ok(()), check_url)?;
+        check_url(&self.advertise)
     }
 }
 
@@ -248,6 +252,7 @@ mod tests {
             name: "a".into(),
             instance: 7,
             advertise: "http://10.0.0.7:8080".into(),
+            public_url: None,
             labels: [("gpu".to_owned(), "yes".to_owned())].into(),
             version: "0.1.0".into(),
             max_streamers: 64,

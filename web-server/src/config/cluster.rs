@@ -66,6 +66,10 @@ pub struct Options {
     #[arg(long, env = "ORIEL_CLUSTER_ADVERTISE", value_name = "URL")]
     pub cluster_advertise: Option<String>,
 
+    /// URL at which browsers reach this node, with the base path if there is one: pages whose node dies go on at another one
+    #[arg(long, env = "ORIEL_CLUSTER_PUBLIC_URL", value_name = "URL")]
+    pub cluster_public_url: Option<String>,
+
     /// Label of this node, which streamers can ask for; repeatable
     #[arg(long, env = "ORIEL_CLUSTER_LABELS", value_name = "NAME=VALUE", value_delimiter = ',',
           value_parser = parse_label)]
@@ -120,6 +124,8 @@ pub struct File {
     pub name: Option<String>,
     /// `--cluster-advertise`.
     pub advertise: Option<String>,
+    /// `--cluster-public-url`.
+    pub public_url: Option<String>,
     /// `--cluster-label`.
     pub labels: Option<Labels>,
     /// `--cluster-lease-s`.
@@ -168,6 +174,8 @@ pub struct Cluster {
     pub name: String,
     /// URL of this node, without a `/` at its end.
     pub advertise: String,
+    /// URL at which browsers reach this node, without a `/` at its end.
+    pub public_url: Option<String>,
     /// Labels of this node.
     pub labels: Labels,
     /// A node that was not heard of for so long is lost.
@@ -207,6 +215,7 @@ impl Options {
             cluster_key_file,
             cluster_name: self.cluster_name.or(file.name),
             cluster_advertise: self.cluster_advertise.or(file.advertise),
+            cluster_public_url: self.cluster_public_url.or(file.public_url),
             cluster_label: self.cluster_label.or(file.labels.map(listed)),
             cluster_lease_s: self.cluster_lease_s.or(file.lease_s),
             cluster_on_partition: self.cluster_on_partition.or(file.on_partition),
@@ -261,8 +270,12 @@ impl Cluster {
             return invalid("cluster.advertise", message.into());
         };
         let advertise = advertise.trim_end_matches('/').to_owned();
-        if let Err(message) = check_advertise(&advertise) {
+        if let Err(message) = check_url(&advertise) {
             return invalid("cluster.advertise", message);
+        }
+        let public_url = options.cluster_public_url.map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(Err(message)) = public_url.as_deref().map(check_url) {
+            return invalid("cluster.public_url", message);
         }
         let labels: Labels = options.cluster_label.unwrap_or_default().into_iter().collect();
         if let Err(message) = check_labels(&labels) {
@@ -301,6 +314,7 @@ impl Cluster {
             key_file: options.cluster_key_file,
             name,
             advertise,
+            public_url,
             labels,
             lease: Duration::from_secs(lease_s.into()),
             on_partition: options.cluster_on_partition.unwrap_or_default(),
@@ -323,10 +337,12 @@ impl Cluster {
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub fn check_advertise(url: &str) -> Result<(), String> {
+pub fn check_url(url: &str) -> Result<(), String> {
     let uri: hyper::Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
     let http = matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    // No more than a name or an address, and a port: it stands in headers of pages, where a `;` would begin something else.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let plain = uri.authority().is_some_and(|authority| authority.as_str().bytes().all(is_plain));
     match http && plain && uri.query().is_none() && !url.contains('#') {
         true => Ok(()),
         false => {
@@ -390,6 +406,7 @@ mod tests {
         for (more, field) in [
             (&["--cluster-lease-s", "1"][..], "cluster.lease_s"),
             (&["--cluster-replicas", "2"], "cluster.replicas"),
+            (&["--cluster-public-url", "https://a;b"], "cluster.public_url"),
             (&["--cluster-label", "a b=c"], "cluster.labels"),
             (&["--cluster-user", "u"], "cluster.password_file"),
             (&["--cluster-cert", "c"], "cluster.cert_key"),
@@ -402,12 +419,20 @@ mod tests {
     #[test]
     fn a_node_is_advertised_by_a_plain_url() {
         for good in ["http://10.0.0.7:8080", "https://node-1.example/oriel", "http://[::1]:80"] {
-            assert_eq!(check_advertise(good), Ok(()), "{good}");
+            assert_eq!(check_url(good), Ok(()), "{good}");
         }
-        for bad in
-            ["", "10.0.0.7:8080", "ftp://x", "http://", "http://u:p@x", "http://x/?a", "http://x/#a", "/x"]
-        {
-            assert!(check_advertise(bad).is_err(), "{bad}");
+        for bad in [
+            "",
+            "10.0.0.7:8080",
+            "ftp://x",
+            "http://",
+            "http://u:p@x",
+            "http://x;y",
+            "http://x/?a",
+            "http://x/#a",
+            "/x",
+        ] {
+            assert!(check_url(bad).is_err(), "{bad}");
         }
     }
 }

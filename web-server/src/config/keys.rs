@@ -133,6 +133,7 @@ pub const KEYS: &[Key] = &[
     key("cluster.key_file", "cluster_key_file", |c| of_cluster(c, |cluster| json!(cluster.key_file))),
     key("cluster.name", "cluster_name", |c| of_cluster(c, |cluster| json!(cluster.name))),
     key("cluster.advertise", "cluster_advertise", |c| of_cluster(c, |cluster| json!(cluster.advertise))),
+    key("cluster.public_url", "cluster_public_url", |c| of_cluster(c, |cluster| json!(cluster.public_url))),
     key("cluster.labels", "cluster_label", |c| of_cluster(c, |cluster| json!(cluster.labels))),
     key("cluster.lease_s", "cluster_lease_s", |c| of_cluster(c, |cluster| json!(cluster.lease.as_secs()))),
     key("cluster.on_partition", "cluster_on_partition", |c| {

@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub host: Option<&'a str>,
     /// `None` when absent; not text counts as `null`.
     pub origin: Option<&'a str>,
+    /// That is a site whose pages may do what ours may.
+    pub befriended: bool,
     /// Method of the request.
     pub method: &'a Method,
     /// It asks to become a WebSocket.
@@ -49,7 +51,7 @@ pub fn check(facts: Facts<'_>, site: &Site) -> Result<(), Forbidden> {
     }
     let harmless = matches!(*facts.method, Method::GET | Method::HEAD | Method::OPTIONS) && !facts.websocket;
     match facts.origin {
-        Some(origin) if !harmless && !is_same(origin, host) && !is_allowed(origin, site) => {
+        Some(origin) if !harmless && !is_same(origin, host) && !facts.befriended => {
             Err(Forbidden::Origin(origin.to_owned()))
         }
         _ => Ok(()),
@@ -107,7 +109,10 @@ mod tests {
             ..Default::default()
         };
         let mut site = Site { access, ..Site::default() };
-        let ok = |site: &Site, host, origin| super::check(facts(host, origin, &Method::POST), site).is_ok();
+        let ok = |site: &Site, host, origin: Option<&str>| {
+            let befriended = origin.is_some_and(|origin| is_allowed(origin, site));
+            super::check(Facts { befriended, ..facts(host, origin, &Method::POST) }, site).is_ok()
+        };
         assert!(ok(&site, "Oriel.Example:8443", None) && !ok(&site, "x.oriel.example", None));
         assert!(ok(&site, "oriel.example", Some("https://app.example")));
         assert!(!ok(&site, "oriel.example", Some("http://app.example")));
@@ -119,7 +124,7 @@ mod tests {
     }
 
     fn facts<'a>(host: &'a str, origin: Option<&'a str>, method: &'a Method) -> Facts<'a> {
-        Facts { host: Some(host), origin, method, websocket: false }
+        Facts { host: Some(host), origin, befriended: false, method, websocket: false }
     }
 
     #[test]

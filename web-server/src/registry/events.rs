@@ -1,7 +1,8 @@
 //! What has happened to streamers lately, for those who want to be told: one ring for all of them, read by position. Pure.
 //!
 //! ```text
-//! Registry ──push──▶ Log (ring) ──read(after, …)──▶ Page ──▶ one task per listener, as fast as its client takes it
+//! Registry ───push──▶ Log (ring) ──read(after, …)──▶ Page ──▶ one task per listener, as fast as its client takes it
+//! other nodes ─hear──▶    └──read(own)──▶ other nodes
 //! ```
 //!
 //! Nothing is kept for a listener: it asks for what came after the last that it has, as does one that comes back with the id of
@@ -70,12 +71,41 @@ pub struct Interest {
     pub of: Option<StreamerId>,
     /// What may be told to this role.
     pub role: Role,
+    /// Whose streamers.
+    pub whose: Whose,
+}
+
+/// Whose streamers somebody wants to be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of all nodes of the cluster.
+    All,
+    /// Those that are here: this is what other nodes are told.
+    Ours,
 }
 
 impl Interest {
     fn admits(&self, event: &StreamerEvent) -> bool {
         self.of.as_ref().is_none_or(|id| *id == event.streamer) && event.what.needs() <= self.role
     }
+}
+
+/// What another node tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Something has happened to a streamer of its own.
+    Event(StreamerEvent),
+    /// Some of what it has told is lost.
+    Gap,
+}
+
+/// An entry of the ring.
+#[derive(Debug)]
+enum Entry {
+    Ours(Arc<StreamerEvent>),
+    Theirs(Arc<StreamerEvent>),
+    /// Some of theirs are missing here.
+    Gap,
 }
 
 /// Some events, in order.
@@ -105,8 +135,8 @@ pub struct Latest {
 #[derive(Debug)]
 pub struct Log {
     epoch: u32,
-    kept: VecDeque<Arc<StreamerEvent>>,
-    /// Of each streamer, the newest event that is not kept any more. Those that are gone with all their events are not in here.
+    kept: VecDeque<Entry>,
+    /// Of each streamer of ours, the newest event that is not kept any more. Those that are gone with all their events are not in here.
     lost: HashMap<StreamerId, u64>,
     latest: watch::Sender<Latest>,
 }
@@ -128,18 +158,31 @@ impl Log {
         self.latest.send_modify(|latest| latest.closing = true);
     }
 
-    /// Adds an event.
+    /// Adds an event of a streamer that is here.
     pub fn push(&mut self, event: StreamerEvent) {
+        self.add(Entry::Ours(Arc::new(event)));
+    }
+
+    /// Adds what another node tells.
+    pub fn hear(&mut self, news: News) {
+        self.add(match news {
+            News::Event(event) => Entry::Theirs(Arc::new(event)),
+            News::Gap => Entry::Gap,
+        });
+    }
+
+    fn add(&mut self, entry: Entry) {
         if self.kept.len() == MOST {
             self.lose_oldest();
         }
-        self.kept.push_back(Arc::new(event));
+        self.kept.push_back(entry);
         self.latest.send_modify(|latest| latest.seq += 1);
     }
 
     fn lose_oldest(&mut self) {
         let seq = self.first();
-        let Some(oldest) = self.kept.pop_front() else { return };
+        // Who listens to one streamer listens at the node that has it.
+        let Some(Entry::Ours(oldest)) = self.kept.pop_front() else { return };
         if oldest.what == Happening::Deleted {
             // Whoever listens to it notices that it is gone.
             self.lost.remove(&oldest.streamer);
@@ -175,7 +218,21 @@ impl Log {
         let mut page = Page { events: Vec::new(), next: self.at(last), missed, more: false, over: false };
         let first = self.first();
         let skipped = (seq + 1).saturating_sub(first) as usize;
-        for (event, number) in self.kept.iter().skip(skipped).zip(first + skipped as u64..) {
+        for (entry, number) in self.kept.iter().skip(skipped).zip(first + skipped as u64..) {
+            let event = match entry {
+                Entry::Ours(event) => event,
+                Entry::Theirs(event) if interest.whose == Whose::All => event,
+                Entry::Gap if interest.whose == Whose::All && interest.of.is_none() => {
+                    // It is told before what comes after it.
+                    if !page.events.is_empty() {
+                        page.more = true;
+                        break;
+                    }
+                    page.missed = true;
+                    continue;
+                }
+                Entry::Theirs(_) | Entry::Gap => continue,
+            };
             if !interest.admits(event) {
                 continue;
             }
@@ -219,10 +276,10 @@ mod tests {
     }
 
     fn of(streamer: &str, role: Role) -> Interest {
-        Interest { of: Some(id(streamer)), role }
+        Interest { of: Some(id(streamer)), role, whose: Whose::All }
     }
 
-    const ALL: Interest = Interest { of: None, role: Role::Controller };
+    const ALL: Interest = Interest { of: None, role: Role::Controller, whose: Whose::All };
 
     fn names(page: &Page) -> Vec<&'static str> {
         page.events.iter().map(|(_, event)| event.what.name()).collect()
@@ -284,6 +341,27 @@ mod tests {
             assert!(!page.missed);
         }
         assert_eq!(read, MOST);
+    }
+
+    #[test]
+    fn what_other_nodes_tell_is_told_here_and_not_to_them_again() {
+        let mut log = Log::new(7);
+        let begin = After::Position(log.read(After::Now, &ALL).next);
+        log.push(state("ours"));
+        log.hear(News::Event(event("theirs", Happening::Created)));
+        log.hear(News::Gap);
+        log.hear(News::Event(state("theirs")));
+        let page = log.read(begin, &ALL);
+        assert_eq!((names(&page), page.missed, page.more), (vec!["state", "created"], false, true));
+        let page = log.read(After::Position(page.next), &ALL);
+        assert_eq!((names(&page), page.missed, page.more), (vec!["state"], true, false));
+        assert!(!log.read(After::Position(page.next), &ALL).missed, "it is told once");
+        let ours = log.read(begin, &Interest { whose: Whose::Ours, ..ALL });
+        assert_eq!((names(&ours), ours.missed, ours.next), (vec!["state"], false, page.next));
+        assert!(!log.read(begin, &of("ours", Role::Viewer)).missed);
+        log.hear(News::Gap);
+        let page = log.read(After::Position(page.next), &ALL);
+        assert!(page.missed && page.events.is_empty() && !page.more);
     }
 
     #[test]

@@ -44,7 +44,7 @@ use crate::supervisor::adopt::{self, Ended};
 use crate::supervisor::homes::Homes;
 use crate::supervisor::users::Users;
 use crate::supervisor::{self, Event, Failure, LOG_LINES, Launcher, Plan};
-use events::{After, Interest, Latest, Page};
+use events::{After, Interest, Latest, News, Page};
 use fate::Fate;
 use lifetime::Lifetime;
 pub use operations::OperationError;
@@ -146,6 +146,7 @@ enum Call {
     Restart { id: StreamerId, by: String, answer: Answer<Streamer> },
     Patch { id: StreamerId, patch: StreamerPatch, by: String, answer: Answer<Streamer> },
     Events { after: After, interest: Interest, answer: oneshot::Sender<Page> },
+    Hear { news: Vec<News> },
     Shutdown { stop_streamers: bool, done: oneshot::Sender<()> },
 }
 
@@ -383,6 +384,12 @@ impl Handle {
     /// The registry has ended.
     pub async fn events(&self, after: After, interest: Interest) -> Result<Page, Denied> {
         self.call(|answer| Call::Events { after, interest, answer }).await
+    }
+
+    /// What other nodes tell is told to whoever listens here, too. Waits while the registry is busy.
+    pub async fn hear(&self, news: Vec<News>) {
+        // One that has ended has no listeners.
+        let _ = self.calls.send(Call::Hear { news }).await;
     }
 
     /// Changes with everything that happens.
@@ -764,6 +771,7 @@ impl Registry {
                 page.over = gone && !page.more;
                 let _ = answer.send(page);
             }
+            Call::Hear { news } => news.into_iter().for_each(|news| self.log.hear(news)),
             Call::Shutdown { stop_streamers, done } => self.begin_shutdown(now, stop_streamers, done),
         }
     }
@@ -830,7 +838,7 @@ impl Registry {
             self.keep_dormant(now, record);
         }
         let session = self.session(&id)?;
-        session.happened(Happening::Created);
+        session.happened(Happening::Moved);
         Ok(session.view())
     }
 
@@ -842,8 +850,11 @@ impl Registry {
                     self.discard_home(&id);
                 }
                 self.users.release(&id, self.config.homes.kept_owner(&id));
+                // Of one that goes on elsewhere, the other node tells.
+                if !session.is_given_up() {
+                    self.log.push(StreamerEvent { at: now.time, streamer: id, what: Happening::Deleted });
+                }
                 session.gone();
-                self.log.push(StreamerEvent { at: now.time, streamer: id, what: Happening::Deleted });
             }
             return self.finish_shutdown();
         }

@@ -7,7 +7,6 @@
 
 use std::convert::Infallible;
 
-use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, Tell};
@@ -117,7 +116,7 @@ impl Page {
                 },
                 Some(out) = self.outbox.queue.recv() => match out {
                     Out::Message(mut message) => {
-                        self.connection.ice.complete(Utc::now(), &mut message);
+                        self.connection.complete(&mut message);
                         Some(Input::Said(*message))
                     }
                     // Broadcasts are encoded for our own protocol.

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use chrono::Utc;
 use common::id::{PeerId, StreamerId};
 use common::ipc;
+use common::signal::ServerMessage;
 use tokio::time::timeout;
 
 use super::gate::Gate;
 use super::websocket::{End, JOIN_DEADLINE, WebSocket};
+use crate::cluster::Membership;
 use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
@@ -28,11 +31,21 @@ pub struct Opened {
     pub metrics: Metrics,
     /// For `welcome`.
     pub ice: Arc<ice::Config>,
+    /// The same.
+    pub cluster: Membership,
     /// The open WebSocket.
     pub websocket: WebSocket,
 }
 
 impl Opened {
+    /// Adds to a `welcome` what the streamer that made it does not know: ICE servers, and the nodes of the cluster.
+    pub fn complete(&self, message: &mut ServerMessage) {
+        self.ice.complete(Utc::now(), message);
+        if let (ServerMessage::Welcome { nodes, .. }, Some(cluster)) = (message, &self.cluster) {
+            *nodes = cluster.public_urls();
+        }
+    }
+
     /// Joins the streamer, for a page that has nothing to send before; it may leave meanwhile.
     ///
     /// # Errors

@@ -18,7 +18,6 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytestring::ByteString;
-use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{Join, Json, Tell, Ticket};
@@ -35,6 +34,7 @@ use super::multi_webrtc;
 use super::opened::Opened;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::auth::Right;
+use crate::cluster::Membership;
 use crate::http::problem::ApiError;
 use crate::ice;
 use crate::metrics::Metrics;
@@ -68,6 +68,7 @@ pub async fn connect(
     registry: web::Data<registry::Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let limits = gate.limits();
     let id = streamer(&request, &gate, &registry).await?;
@@ -84,7 +85,7 @@ pub async fn connect(
     let metrics = metrics.get_ref().clone();
     let span = tracing::info_span!("peer", streamer = %id, socket = Empty, peer = Empty);
     let ice = ice.into_inner();
-    let connection = Opened { id, gate, registry, metrics, ice, websocket };
+    let connection = Opened { id, gate, registry, metrics, ice, cluster, websocket };
     actix_web::rt::spawn(connection.run(known).instrument(span));
     Ok(response)
 }
@@ -309,7 +310,7 @@ impl Native {
         let text = match out {
             Out::Text(text) => text,
             Out::Message(mut message) => {
-                self.connection.ice.complete(Utc::now(), &mut message);
+                self.connection.complete(&mut message);
                 to_text(&message)
             }
             Out::Close(why) => return Err(End::Closed(why)),

@@ -8,7 +8,6 @@
 use std::convert::Infallible;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::Utc;
 use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, Tell};
@@ -20,6 +19,7 @@ use tracing::{Instrument, Span};
 use super::gate::Gate;
 use super::opened::Opened;
 use super::websocket::{End, Frame, WebSocket};
+use crate::cluster::Membership;
 use crate::compat::sfu::signal::{Input, Output, Translator, parse};
 use crate::http::problem::ApiError;
 use crate::ice;
@@ -48,6 +48,7 @@ pub async fn connect(
     registry: web::Data<registry::Handle>,
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let query = web::Query::<Query>::from_query(request.query_string());
     let Query { room, token } =
@@ -65,7 +66,7 @@ pub async fn connect(
     let registry = registry.get_ref().clone();
     let metrics = metrics.get_ref().clone();
     let span = tracing::info_span!("sfu", streamer = %room, peer = Empty);
-    let connection = Opened { id: room, gate, registry, metrics, ice: ice.into_inner(), websocket };
+    let connection = Opened { id: room, gate, registry, metrics, ice: ice.into_inner(), cluster, websocket };
     let (socket, outbox) = Socket::of_everything();
     let join = ipc::Join::Native {
         resume: None,
@@ -117,7 +118,7 @@ impl Page {
                 },
                 Some(out) = self.outbox.queue.recv() => match out {
                     Out::Message(mut message) => {
-                        self.connection.ice.complete(Utc::now(), &mut message);
+                        self.connection.complete(&mut message);
                         Some(Input::Said(*message))
                     }
                     // Broadcasts are encoded for our own protocol.

@@ -18,6 +18,7 @@ fn welcome() -> Input {
         slots: 1,
         ice_servers: vec![stun, none],
         protocol: 1,
+        nodes: Vec::new(),
     })
 }
 

@@ -135,6 +135,8 @@ pub(super) struct Session {
     deleting: Vec<oneshot::Sender<()>>,
     /// What has happened to it that nobody was told of yet. Fetched after each event and call.
     happenings: Vec<Happening>,
+    /// Another process, elsewhere, has taken its place.
+    given_up: bool,
 }
 
 impl Session {
@@ -172,6 +174,7 @@ impl Session {
             proves: None,
             deleting: Vec::new(),
             happenings: Vec::new(),
+            given_up: false,
         }
     }
 
@@ -295,7 +298,9 @@ impl Session {
 
     /// Whoever listens is to be told of this.
     pub fn happened(&mut self, what: Happening) {
-        self.happenings.push(what);
+        if !self.given_up {
+            self.happenings.push(what);
+        }
     }
 
     /// What nobody was told of yet.
@@ -721,9 +726,15 @@ impl Session {
 
     /// Another process, elsewhere, has taken its place.
     pub fn give_up(&mut self, now: Moment, reason: &str) {
+        self.given_up = true;
         self.send_away(reason);
         let (nobody_waits, _) = oneshot::channel();
         self.delete(now, reason, nobody_waits);
+    }
+
+    /// Another process, elsewhere, has taken its place: what happens to this one concerns nobody.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// Ends the streamer.

@@ -99,6 +99,7 @@ fn welcome(slots: u8) -> Input {
         slots,
         ice_servers: Vec::new(),
         protocol: 1,
+        nodes: Vec::new(),
     })
 }
 

@@ -1,0 +1,222 @@
+//! What those who watch a cluster are told at any of its nodes: events, where pages can go on, and the configured streams.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
+
+use std::net::TcpStream;
+use std::process::Command;
+
+use common::cluster::{NodeList, NodeState};
+use harness::{Listener, Nats, Server, eventually};
+use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
+use tungstenite::{Message, WebSocket};
+
+const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
+
+fn on(id: &str, node: &str, restart: &str) -> Value {
+    json!({
+        "id": id, "placement": { "node": node }, "restart": { "policy": restart },
+        "source": { "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false },
+    })
+}
+
+/// Waits until each can create streamers at all of them.
+fn together(servers: &[&Server]) {
+    for server in servers {
+        eventually("all nodes are alive", || {
+            let answer = server.get("/api/nodes");
+            let nodes = (answer.status == 200).then(|| answer.json::<NodeList>().nodes)?;
+            let alive = nodes.iter().filter(|node| node.state == NodeState::Alive).count();
+            (alive == servers.len()).then_some(())
+        });
+    }
+}
+
+#[track_caller]
+fn create(server: &Server, body: &Value) {
+    eventually("it is created", || {
+        let answer = server.post("/api/streamers?wait=running", body);
+        // One that has just joined has not read yet what there is.
+        (answer.status != 503).then(|| answer.expect(201))
+    });
+}
+
+fn of(id: &str) -> impl Fn(&Value) -> bool {
+    let id = id.to_owned();
+    move |data| data["streamer"] == id.as_str()
+}
+
+fn in_state<'a>(id: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
+    move |data| data["streamer"] == id && data["state"] == state
+}
+
+#[test]
+fn who_listens_at_any_node_is_told_of_streamers_of_all() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
+    let mut c = nats.node(KEY, "c", &[]);
+    together(&[&a, &b, &c]);
+    let mut at_a = Listener::open(&a, "/api/events", &[]);
+    let mut at_b = Listener::open(&b, "/api/events", &[]);
+    create(&a, &on("far", "b", "on-failure"));
+    for listener in [&mut at_a, &mut at_b] {
+        listener.until("created", of("far"));
+        listener.until("state", in_state("far", "running"));
+    }
+
+    // It is moved: the node that has it now says so, and the one that had it is silent about how it ends its own.
+    a.post("/api/streamers/far/move", &json!({ "node": "c" })).expect(202);
+    at_a.until("moved", of("far"));
+    at_a.until("state", in_state("far", "running"));
+    create(&a, &on("near", "a", "never"));
+    for listener in [&mut at_a, &mut at_b] {
+        let mut between = Vec::new();
+        loop {
+            let told = listener.next().unwrap();
+            if told.event == "created" && told.data["streamer"] == "near" {
+                break;
+            }
+            between.push(told);
+        }
+        let ended = |told: &harness::listener::Told| {
+            told.data["streamer"] == "far" && (told.event == "deleted" || told.data["state"] == "stopping")
+        };
+        assert!(!between.iter().any(ended), "{between:?}");
+    }
+
+    // Of a node that is lost the others say what becomes of its streamers.
+    create(&a, &on("left", "c", "never"));
+    at_a.until("state", in_state("left", "running"));
+    c.kill_machine();
+    at_a.until("state", in_state("left", "lost"));
+    at_b.until("state", in_state("left", "lost"));
+    // It may have been found elsewhere before its node was found lost here.
+    eventually("it is started elsewhere", || {
+        let node = a.streamer("far")?.node?;
+        (node != "c").then_some(())
+    });
+    c.start_again();
+    at_a.until("state", in_state("left", "running"));
+    for id in ["far", "near", "left"] {
+        a.delete(&format!("/api/streamers/{id}")).expect(204);
+        at_b.until("deleted", of(id));
+    }
+}
+
+#[test]
+fn who_listens_is_told_that_events_may_be_missing_when_nats_was_away() {
+    let mut nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
+    together(&[&a, &b]);
+    create(&a, &on("far", "b", "never"));
+    let mut at_a = Listener::open(&a, "/api/events", &[]);
+    nats.kill();
+    // What happens at b meanwhile is told there at once, and at a when NATS is back, after the gap.
+    let mut at_b = Listener::open(&b, "/api/events", &[]);
+    b.post("/api/streamers/far/restart", &json!({})).expect(202);
+    at_b.until("state", in_state("far", "running"));
+    nats.start_again();
+    at_a.until("missed", |_| true);
+    at_a.until("state", in_state("far", "running"));
+}
+
+fn hello(
+    server: &Server,
+    origin: Option<&str>,
+    resume: Option<&str>,
+) -> Result<(WebSocket<TcpStream>, Value), u16> {
+    let address = server.address();
+    let mut request = format!("ws://{address}/api/streamers/far/peer").into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", HeaderValue::from_static("oriel.v1"));
+    if let Some(origin) = origin {
+        headers.insert("origin", origin.parse().unwrap());
+    }
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(harness::wait::SOON)).unwrap();
+    let mut socket = match tungstenite::client(request, stream) {
+        Ok((socket, _)) => socket,
+        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+            return Err(answer.status().as_u16());
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let mut hello = json!({ "type": "hello" });
+    if let Some(resume) = resume {
+        hello["resume"] = resume.into();
+    }
+    socket.send(Message::text(hello.to_string())).unwrap();
+    loop {
+        let Message::Text(text) = socket.read().unwrap() else { continue };
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "welcome" {
+            return Ok((socket, message));
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_node_dies_goes_on_at_another() {
+    let nats = Nats::start();
+    let urls = ["https://a.example", "https://b.example/oriel"];
+    let mut a = nats.node(KEY, "a", &[("ORIEL_CLUSTER_PUBLIC_URL", urls[0])]);
+    let b = nats.node(KEY, "b", &[("ORIEL_CLUSTER_PUBLIC_URL", urls[1])]);
+    // It does not say where browsers reach it.
+    let c = nats.node(KEY, "c", &[]);
+    together(&[&a, &b, &c]);
+    create(&a, &on("far", "c", "never"));
+    let (first, welcome) = hello(&a, None, None).unwrap();
+    assert_eq!(welcome["nodes"], json!(urls), "of the one that runs it");
+    let peers = || c.streamer("far").unwrap().peers;
+    let id = peers()[0].id;
+
+    // The page may connect there, and is let in there.
+    let page = Command::new("curl").args(["-si", &a.url("/")]).output().unwrap();
+    let policy = String::from_utf8_lossy(&page.stdout).into_owned();
+    let expected = "connect-src 'self' https://a.example wss://a.example https://b.example wss://b.example;";
+    assert!(policy.contains(expected), "{policy}");
+    assert_eq!(hello(&b, Some("https://elsewhere.example"), None).unwrap_err(), 403);
+    a.kill();
+    let resume = welcome["resumeToken"].as_str().unwrap();
+    let (_second, again) = hello(&b, Some(urls[0]), Some(resume)).unwrap();
+    assert_eq!((&again["resumed"], &again["peerId"]), (&json!(true), &welcome["peerId"]));
+    assert_eq!(peers().iter().map(|peer| peer.id).collect::<Vec<_>>(), [id]);
+    drop(first);
+    // Also when the others have noticed: pages of a lost node are the ones that come.
+    eventually("a is lost", || {
+        let nodes = b.get("/api/nodes").expect(200).json::<NodeList>().nodes;
+        nodes.iter().any(|node| node.name == "a" && node.state == NodeState::Lost).then_some(())
+    });
+    let (_third, later) = hello(&b, Some(urls[0]), Some(again["resumeToken"].as_str().unwrap())).unwrap();
+    assert_eq!((&later["resumed"], &later["nodes"]), (&json!(true), &json!([urls[1]])));
+}
+
+#[test]
+fn configured_streams_are_served_at_every_node() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[("ORIEL_STREAMS", "door=test:#width=160#height=96#fps=5")]);
+    together(&[&a, &b]);
+    eventually("the streams are listed at the other node", || {
+        let list: Value = a.get("/api/streams").expect(200).json();
+        (list["streams"][0]["name"] == "door").then_some(())
+    });
+    let request = format!("ws://{}/api/ws", a.address()).into_client_request().unwrap();
+    let stream = TcpStream::connect(a.address()).unwrap();
+    stream.set_read_timeout(Some(harness::wait::SOON)).unwrap();
+    let (mut socket, _) = tungstenite::client(request, stream).unwrap();
+    socket
+        .send(Message::text(
+            json!({ "type": "multistream/init", "request_id": "1", "slots": [0] }).to_string(),
+        ))
+        .unwrap();
+    let answer = loop {
+        if let Message::Text(text) = socket.read().unwrap() {
+            break serde_json::from_str::<Value>(&text).unwrap();
+        }
+    };
+    assert_eq!(answer["type"], "multistream/ready", "{answer}");
+}
