@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Download, Page } from "playwright-core";
-import { launch, openPage, watch } from "./support/browser.js";
-import { tooWide } from "./support/layout.js";
+import { hearsDownloads, launch, openPage, watch } from "./support/browser.js";
+import { arranged } from "./support/layout.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -138,14 +138,14 @@ test("files are dropped, chosen, saved, replaced and cancelled, by mouse and by 
 test("what a program downloads is offered, and what is dropped here is not; on a phone, too", async () => {
   const page = await watch(browser, server.url, `desk#token=${await token("controller")}`);
   await page.setViewportSize({ width: 390, height: 844 });
-  await page.getByTestId("tool-files").waitFor({ state: "attached" });
+  await hearsDownloads(page);
   // As a browser does it.
   mkdirSync(join(home, "Downloads"));
   writeFileSync(join(home, "Downloads/report.pdf.crdownload"), "a report");
   renameSync(join(home, "Downloads/report.pdf.crdownload"), join(home, "Downloads/report.pdf"));
   const offer = page.getByTestId("downloads");
   await offer.getByText("report.pdf").waitFor();
-  assert.deepEqual(await tooWide(page), []);
+  assert.deepEqual(await arranged(page), []);
   const saved = page.waitForEvent("download");
   await page.getByRole("button", { name: "Save report.pdf", exact: true }).click();
   assert.equal((await content(saved)).toString(), "a report");
@@ -155,7 +155,7 @@ test("what a program downloads is offered, and what is dropped here is not; on a
   // The panel is open now, and fits.
   await page.getByRole("button", { name: "Downloads", exact: true }).click();
   await page.getByTestId("file-report.pdf").waitFor();
-  assert.deepEqual(await tooWide(page), []);
+  assert.deepEqual(await arranged(page), []);
   await drop(page, "mine.txt", "mine");
   await transfer(page, "mine.txt", "done");
   // One that comes later is offered first: the other would have been by then.
@@ -172,6 +172,7 @@ test("who only watches has no files, and a drop does not leave the session", asy
   await drop(page, "theirs.txt", "x");
   writeFileSync(join(home, "Downloads/hidden.txt"), "not for viewers");
   const watcher = await watch(browser, server.url, `desk#token=${await token("controller")}`);
+  await hearsDownloads(watcher);
   writeFileSync(join(home, "Downloads/shown.txt"), "for controllers");
   await watcher.getByTestId("downloads").getByText("shown.txt").waitFor();
   assert.equal(await page.getByTestId("downloads").count(), 0);

@@ -44,8 +44,10 @@ function tiles(page: Page): Promise<TileState[]> {
 async function presents(page: Page, ...names: string[]): Promise<void> {
   await page.waitForSelector("[data-testid=camera-grid]");
   const of = async (): Promise<TileState[]> => (await tiles(page)).filter(({ stream }) => names.includes(stream));
-  const start = await of();
-  assert.equal(start.length, names.length, `tiles of ${names.join()}`);
+  const start = await until(`tiles of ${names.join()}`, async () => {
+    const now = await of();
+    return now.length === names.length && now;
+  });
   await until(`moving pictures of ${names.join()}`, async () =>
     (await of()).every(
       ({ stream, status, width, presented }, i) =>
@@ -63,7 +65,7 @@ test("a grid shows its streams over one connection, and one that is not there ha
   await page.waitForSelector("[data-testid=tile-3]");
   await presents(page, "a", "b", "c");
   const missing = page.locator("[data-testid=tile-2]");
-  assert.match((await missing.textContent()) ?? "", /no stream of this name/);
+  await until("it says so", async () => /no stream of this name/.test((await missing.textContent()) ?? ""));
   assert.ok((await tiles(page)).every(({ muted }) => muted), "a grid is silent");
   assert.equal(await page.evaluate(() => window.probe.connections.length), 1);
   await page.context().close();

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { launch } from "./support/browser.js";
-import { tooWide } from "./support/layout.js";
+import { arranged } from "./support/layout.js";
 import { lostFocus, paleTexts, unnamed } from "./support/looks.js";
 import { eachState } from "./support/states.js";
 
@@ -18,15 +18,6 @@ let browser: Browser;
 before(async () => {
   ({ browser } = await launch(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]));
 });
-
-/** What is too wide once the page has been arranged anew, which takes some frames. */
-async function arranged(page: Page): Promise<string[]> {
-  for (let left = 20; ; left--) {
-    const found = await tooWide(page);
-    if (found.length === 0 || left === 0) return found;
-    await page.evaluate(() => new Promise((done) => requestAnimationFrame(done)));
-  }
-}
 
 test("every page can be read, has names for all, fits, and shows where the focus is", async () => {
   const wrong: string[] = [];

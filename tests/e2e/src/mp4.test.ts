@@ -51,7 +51,7 @@ test("pictures and sound play on", async () => {
     const { time, frames, error } = await playing(page);
     assert.equal(error, null);
     return time > 4 && frames > 50;
-  });
+  }, 40_000);
   assert.equal((await playing(page)).width, 640);
   const peers = await server.peers("demo");
   assert.deepEqual(peers.map((peer) => (peer as { kind?: string }).kind), ["mp4"]);
@@ -77,7 +77,7 @@ test("what a page publishes as H.264 plays in another page", async () => {
     const { time, frames, error } = await playing(page);
     assert.equal(error, null);
     return time > 3 && frames > 30;
-  });
+  }, 40_000);
   // Chromium sends a smaller picture when it is short of processor time.
   assert.ok([640, 480, 320].includes((await playing(page)).width));
   await Promise.all([publisher, page].map((page) => page.context().close()));

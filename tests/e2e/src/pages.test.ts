@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
-import { tooWide } from "./support/layout.js";
+import { arranged } from "./support/layout.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -45,7 +45,7 @@ async function onPhone(path: string): Promise<Page> {
 
 async function fits(page: Page): Promise<void> {
   assert.equal(await page.evaluate(() => innerWidth), PHONE.width, "the page is laid out for the phone");
-  assert.deepEqual(await tooWide(page), []);
+  assert.deepEqual(await arranged(page), []);
 }
 
 async function viewer(): Promise<Page> {
@@ -144,7 +144,7 @@ test("sound is offered beside the picture, and in the toolbar where there is no 
   await page.click("[data-testid=tool-fit]");
   await offer.waitFor({ state: "detached" });
   const tool = page.locator("[data-testid=tool-sound]");
-  assert.equal(await tool.innerText(), "Click for sound");
+  await until("it says so", async () => (await tool.innerText()) === "Click for sound");
   await page.hover("[data-testid=toolbar-handle]");
   const bar = await page.locator(".toolbar").boundingBox();
   assert.ok(bar !== null && bar.x >= 0 && bar.x + bar.width <= PHONE.height, "the toolbar fits");
@@ -152,7 +152,7 @@ test("sound is offered beside the picture, and in the toolbar where there is no 
   await until("it is heard", () =>
     page.evaluate(() => document.querySelector<HTMLVideoElement>("[data-testid=video]")?.muted === false),
   );
-  assert.equal(await tool.innerText(), "");
+  await until("no words beside it", async () => (await tool.innerText()) === "");
   await context.close();
   await server.delete("sounding");
 });
@@ -168,7 +168,7 @@ test("a session that has failed says why, and starts again when asked", async ()
   await overlay.waitFor({ timeout: 20_000 });
   assert.match(await overlay.innerText(), /The session has failed[^]*it is broken/);
   await page.click("[data-testid=show-log]");
-  assert.match(await page.innerText("[data-testid=log]"), /it is broken/);
+  await until("the log is shown", async () => /it is broken/.test(await page.innerText("[data-testid=log]")));
   const phone = await onPhone("s/failed");
   await phone.click("[data-testid=show-log]", { timeout: 20_000 });
   await phone.waitForSelector("[data-testid=log]");
@@ -177,7 +177,7 @@ test("a session that has failed says why, and starts again when asked", async ()
   writeFileSync(flag, "");
   await page.click("[data-testid=restart]");
   await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
-  assert.equal(await overlay.count(), 0);
+  await overlay.waitFor({ state: "detached" });
   await page.context().close();
 });
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch } from "./support/browser.js";
-import { tooWide } from "./support/layout.js";
+import { arranged } from "./support/layout.js";
 import { assertTidy, FAKE_DEVICES, makeRoom, Person } from "./support/room.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
@@ -32,6 +32,30 @@ async function tokenFor(id: string, rights: string[], name?: string): Promise<st
   const body = { role: "viewer", rights, ...more };
   const { token } = await guarded.json<{ token: string }>("POST", `api/streamers/${id}/tokens`, body);
   return token;
+}
+
+/** Waits until the tiles stand as they should: they move to their places. */
+async function tidy(person: Person, page: { width: number; height: number }): Promise<void> {
+  let wrong: unknown;
+  await until("the tiles are in their places", async () => {
+    try {
+      assertTidy(await person.tiles(), page);
+      return true;
+    } catch (error) {
+      wrong = error;
+      return false;
+    }
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${String(wrong)}`);
+  });
+}
+
+/** What a person is told once from now on, as notices go after a while. */
+function notice(person: Person, words: string): Promise<unknown> {
+  return person.page.waitForFunction(
+    (words) => document.querySelector("[data-testid=room-notice]")?.textContent?.includes(words),
+    words,
+  );
 }
 
 async function rooms(root: string, token?: string): Promise<Page> {
@@ -132,10 +156,7 @@ test("three people see and hear each other, and the place of one who leaves is f
   const ada = await Person.join(browser, server.url, id, "Ada");
   const bob = await Person.join(browser, server.url, id, "Bob");
   await ada.meets("Ada", "Bob");
-  // Notices go after a while.
-  const told = ada.page.waitForFunction(() =>
-    document.querySelector("[data-testid=room-notice]")?.textContent?.includes("Cyd has joined"),
-  );
+  const told = notice(ada, "Cyd has joined");
   const cyd = await Person.join(browser, server.url, id, "Cyd");
   await told;
   for (const person of [ada, bob, cyd]) await person.meets("Ada", "Bob", "Cyd");
@@ -144,8 +165,10 @@ test("three people see and hear each other, and the place of one who leaves is f
       await person.sees(name);
       await person.hears(name);
     }
-    const own = await person.tile(person.name);
-    assert.ok(own?.own === true && own.picture > 0, "the own picture");
+    await until("the own picture", async () => {
+      const own = await person.tile(person.name);
+      return own?.own === true && own.picture > 0;
+    });
     assert.equal((await person.tiles()).at(-1)?.name, person.name, "oneself comes last");
   }
 
@@ -177,8 +200,10 @@ test("who shares nothing is in, is named, and sees the others", async () => {
   const bob = await Person.join(browser, server.url, id, "Bob", { devices: [] });
   await bob.sees("Ada");
   await ada.meets("Ada", "Bob");
-  const tile = await ada.tile("Bob");
-  assert.deepEqual([tile?.picture, tile?.muted], [0, true]);
+  await until("Bob is muted, without a picture", async () => {
+    const tile = await ada.tile("Bob");
+    return tile?.picture === 0 && tile.muted;
+  });
   await ada.page.click("[data-testid=bar-people]");
   const people = ada.page.locator("[data-testid=people] li");
   assert.deepEqual((await people.locator(".person-name").allTextContents()).sort(), ["Ada (you)", "Bob"]);
@@ -194,8 +219,9 @@ test("what is written is counted until it is read, and found by who comes later"
   await until("two are unread", async () => (await bob.page.locator("[data-testid=unread]").allTextContents()).join() === "2");
   assert.equal(await bob.page.getAttribute("[data-testid=bar-chat]", "aria-label"), "Chat, 2 unread");
   await bob.page.click("[data-testid=bar-chat]");
+  await until("both are there", async () => (await bob.written()).length === 2);
   assert.deepEqual(await bob.written(), ["Ada: Hello <b>Bob</b>", "Ada: Are you there?"]);
-  assert.equal(await bob.page.locator("[data-testid=unread]").count(), 0);
+  await until("nothing is unread", async () => (await bob.page.locator("[data-testid=unread]").count()) === 0);
   await bob.write("Yes 👋");
   await until("Ada reads it", async () => (await ada.written()).at(-1) === "Bob: Yes 👋");
 
@@ -210,12 +236,14 @@ test("hands are raised and reactions shown, to everybody", async () => {
   const id = await makeRoom(server, "Signs");
   const ada = await Person.join(browser, server.url, id, "Ada", { devices: [] });
   const bob = await Person.join(browser, server.url, id, "Bob", { devices: [] });
+  const said = notice(ada, "Bob has raised a hand");
   await bob.page.click("[data-testid=bar-hand]");
   await ada.page.waitForSelector('[data-testid=tile][aria-label*="Bob"][aria-label*="hand raised"]');
-  await until("it is said", async () => /Bob has raised a hand/.test((await ada.page.textContent("[data-testid=room-notice]")) ?? ""));
+  await said;
+  const seen = bob.page.waitForSelector('[data-testid=tile][data-name="Ada"] [data-testid=reaction]:has-text("👏")');
   await ada.page.click("[data-testid=bar-react]");
   await ada.page.click('[data-testid=reactions] >> text="👏"');
-  await bob.page.waitForSelector('[data-testid=tile][data-name="Ada"] [data-testid=reaction]:has-text("👏")');
+  await seen;
   await Promise.all([ada.close(), bob.close()]);
 });
 
@@ -243,8 +271,8 @@ test("a screen stands large beside the people, and what is pinned does", async (
   const area = ({ width, height }: { width: number; height: number }): number => width * height;
   const large = async (): Promise<string | undefined> =>
     (await ada.tiles()).sort((a, b) => area(b) - area(a))[0]?.name;
-  assert.equal(await large(), "Screen of Bob");
-  assertTidy(await ada.tiles(), { width: 1280, height: 800 });
+  await until("the screen is large", async () => (await large()) === "Screen of Bob");
+  await tidy(ada, { width: 1280, height: 800 });
   await ada.page.focus('[data-testid=tile][data-name="Bob"] [data-testid=pin]');
   await ada.page.keyboard.press("Enter");
   await until("Bob is large", async () => (await large()) === "Bob");
@@ -293,6 +321,8 @@ test("who may only watch is told so, and a full room says that it is full", asyn
   await late.click("[data-testid=join]");
   await late.waitForSelector("h1 >> text=Small is full");
   await watcher.leave();
+  // The page has left before the room has heard of it.
+  await until("there is a place", async () => (await guarded.json<{ participants: number }>("GET", `api/rooms/${id}`)).participants === 1);
   await late.click("[data-testid=join-again]");
   await late.waitForSelector("[data-testid=room][data-state=connected]");
   await Promise.all([ada.close(), watcher.close(), late.context().close()]);
@@ -303,16 +333,16 @@ test("a room fits a phone, upright and on its side", async () => {
   const ada = await Person.join(browser, server.url, id, "Ada");
   for (const context of [PHONE, PHONE_ON_ITS_SIDE]) {
     const door = await Person.atDoor(browser, server.url, id, { context });
-    assert.deepEqual(await tooWide(door), []);
+    assert.deepEqual(await arranged(door), []);
     await door.context().close();
     const bob = await Person.join(browser, server.url, id, "Bob", { context });
     await bob.sees("Ada");
-    assertTidy(await bob.tiles(), context.viewport);
-    assert.deepEqual(await tooWide(bob.page), []);
+    await tidy(bob, context.viewport);
+    assert.deepEqual(await arranged(bob.page), []);
     for (const panel of ["chat", "people", "devices"]) {
       await bob.page.click(`[data-testid=bar-${panel}]`);
       await bob.page.waitForSelector(`[data-testid=panel-${panel}]`);
-      assert.deepEqual(await tooWide(bob.page), [], panel);
+      assert.deepEqual(await arranged(bob.page), [], panel);
       const bar = await bob.page.locator("[data-testid=bar]").boundingBox();
       const box = await bob.page.locator(`[data-testid=panel-${panel}]`).boundingBox();
       assert.ok((box?.y ?? 0) + (box?.height ?? 0) <= (bar?.y ?? 0) + 1, `${panel} leaves the bar free`);
@@ -330,6 +360,7 @@ test("a room is joined, used and left by keys alone", async () => {
   const focused = (): Promise<string> =>
     page.evaluate(() => document.activeElement?.getAttribute("data-testid") ?? "");
   const tabTo = async (testId: string): Promise<void> => {
+    await page.waitForSelector(`[data-testid=${testId}]`);
     for (let step = 0; step < 30 && (await focused()) !== testId; step++) await press("Tab");
     assert.equal(await focused(), testId);
     const outline = await page.evaluate(() => getComputedStyle(document.activeElement ?? document.body).outlineStyle);

@@ -66,6 +66,8 @@ test("streams appear and vanish in a page that is already connected, without any
   await server.json("DELETE", "api/streamers/share/slots/1");
   await page.told("that slot 1 is free", ({ type, trackId }) => type === "stream-deactivated" && trackId === "video1");
   await page.told("its state", ({ type, slot, status }) => type === "slot-status" && slot === 1 && status === "inactive");
+  // What was under way has come by then.
+  await page.presents(0, width("a"), 5);
   const bytes = await page.bytes(1);
   await page.presents(0, width("a"), 15);
   assert.equal(await page.bytes(1), bytes, "nothing is sent in a slot that shows nothing");
@@ -109,6 +111,8 @@ test("a peer chooses for itself what a slot shows, and is told when that cannot 
 
   await page.send({ type: "pause", slot: 0 });
   await page.told("the pause", ({ slot, status }) => slot === 0 && status === "paused");
+  // What was under way has come by then.
+  await other.presents(0, width("c"), 5);
   const paused = await page.bytes(0);
   await other.presents(0, width("c"), 15);
   assert.equal(await page.bytes(0), paused, "nothing is sent in a paused slot");
@@ -134,7 +138,7 @@ test("a slot goes from H.264 to VP8 and back, and the connection knows nothing o
     assert.equal(await until("its codec", () => page.codec(0)), "video/H264");
     await put("codecs", 0, "v");
     await page.presents(0, width("b"), 10);
-    assert.equal(await page.codec(0), "video/VP8");
+    await until("it is VP8", async () => (await page.codec(0)) === "video/VP8");
     const refused = await old.told("that it cannot be decoded", ({ type, slot, status }) => type === "slot-status" && slot === 0 && status === "error");
     assert.deepEqual([refused["stream"], refused["error"]], ["v", "codec_unsupported"]);
     await put("codecs", 0, "a");
@@ -142,8 +146,10 @@ test("a slot goes from H.264 to VP8 and back, and the connection knows nothing o
   await Promise.all([page.presents(0, width("a")), old.presents(0, width("a"))]);
   const { state, offers, sdp } = await page.negotiation();
   assert.deepEqual([state, offers, sdp === before.sdp], ["stable", 1, true]);
-  const last = (await old.messages("slot-status")).findLast(({ slot }) => slot === 0);
-  assert.equal(last?.["status"], "active");
+  // It is told by another way than the pictures come.
+  await until("it is told that it is shown", async () =>
+    (await old.messages("slot-status")).findLast(({ slot }) => slot === 0)?.["status"] === "active",
+  );
   // A picture of it for those who have no connection.
   const snapshot = await server.request("GET", "api/streamers/codecs/snapshot?slot=1&format=png");
   const png = Buffer.from(await snapshot.arrayBuffer());
@@ -185,7 +191,8 @@ test("four windows are shared one after another, and each gets what is typed int
       { source: { type: "window", window_id: id } },
     );
     assert.deepEqual([info.slot, info.windowName, info.input], [slot, title, true]);
-    await page.presents(slot, even(width), 1);
+    // It stands still: there may be no other picture after the first.
+    await page.presents(slot, even(width), 0);
   }
   const again = await server.request("PUT", "api/streamers/windows/slots/1", { source: { type: "window", window_id: windows[0]?.id } });
   assert.deepEqual([again.status, ((await again.json()) as { code: string }).code], [409, "already_shared"]);
@@ -247,7 +254,8 @@ test("an older client, which cannot keep slots, follows by offers for what is th
   await page.presents(0, width("e"));
   await page.presents(2, width("c"));
   assert.equal(await page.page.evaluate(() => window.native.early), 0, "an offer came before the last one was answered");
-  assert.deepEqual([(await page.negotiation()).state, await tracks()], ["stable", 2]);
+  // The last offer may come after the pictures of what it keeps.
+  await until("the tracks of what is there", async () => (await page.negotiation()).state === "stable" && (await tracks()) === 2);
   await page.close();
 });
 
@@ -309,17 +317,21 @@ test("after 200 random steps every slot shows what it should, and nothing has le
         await viewer.presents(slot, width(expected));
         continue;
       }
-      const last = await until("its last state", async () =>
-        (await viewer.messages("slot-status")).findLast((message) => message["slot"] === slot),
+      await until(`slot ${String(slot)} of viewer ${String(who)} is inactive`, async () =>
+        (await viewer.messages("slot-status")).findLast((message) => message["slot"] === slot)?.["status"] === "inactive",
       );
-      assert.equal(last["status"], "inactive", `slot ${String(slot)} of viewer ${String(who)}`);
     }
     const { state, offers } = await viewer.negotiation();
     assert.deepEqual([state, offers], ["stable", 1]);
   }
-  const after = await resources();
-  assert.ok(after.threads <= before.threads + 2, `threads: ${String(before.threads)}, then ${String(after.threads)}`);
-  assert.ok(after.descriptors <= before.descriptors + 4, `descriptors: ${JSON.stringify([before, after])}`);
+  // They are counted every second, and what ends takes a moment; what has leaked stays.
+  let after = await resources();
+  await until("as many threads and descriptors as before", async () => {
+    after = await resources();
+    return after.threads <= before.threads + 2 && after.descriptors <= before.descriptors + 4;
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${JSON.stringify([before, after])}`);
+  });
   assert.ok(after.rss_bytes < before.rss_bytes + 24 * 1024 * 1024, `memory: ${JSON.stringify([before, after])}`);
   await Promise.all(viewers.map((viewer) => viewer.close()));
 });

@@ -68,6 +68,7 @@ test("an invitation is a link and a QR code that open the session, until they ar
   await page.fill("[data-testid=invite-name]", "Ann");
   await page.click("[data-testid=invite-make]");
   const link = await page.inputValue("[data-testid=invite-link]");
+  await page.waitForSelector("[data-testid=qr]");
   assert.equal(await scanned(page), link);
   const guest = await openPage(browser, link);
   await guest.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
@@ -77,7 +78,7 @@ test("an invitation is a link and a QR code that open the session, until they ar
   await page.click("[data-testid=invite-revoke]");
   await guest.waitForSelector("[data-testid=ended][data-reason=refused]");
   await page.waitForSelector("[data-testid=invite-dialog]", { state: "detached" });
-  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("data-testid")), "tool-invite", "the focus is where it was");
+  await until("the focus is where it was", () => page.evaluate(() => document.activeElement?.getAttribute("data-testid") === "tool-invite"));
   await Promise.all([guest.context().close(), page.context().close()]);
 });
 
@@ -89,7 +90,7 @@ test("keys that the browser keeps, any others together, and texts as typing reac
   await page.click("[data-testid=keys-panel] >> text=/^Shift$/");
   await page.focus("[data-testid=key-field]");
   await page.keyboard.press("F9");
-  assert.equal(await page.inputValue("[data-testid=key-field]"), "F9");
+  await until("the key is shown", async () => (await page.inputValue("[data-testid=key-field]")) === "F9");
   await page.click("[data-testid=send-keys]");
   await until("Shift+F9", () => desktop.key("F9") === "+-" && desktop.key("Shift_L") === "+-");
   await useTool(page, "clipboard");
@@ -107,11 +108,11 @@ test("the picture is shown pixel by pixel, larger, and fitted again, for this vi
   await page.click("[data-testid=view-native]");
   // The element is as wide as the window, and the picture in it as high as it.
   await until("1:1", async () => Math.abs((await width()) - WIDTH) < 2);
-  assert.match(await page.innerText("[data-testid=zoom]"), /^100/);
+  await until("the zoom is told", async () => /^100/.test(await page.innerText("[data-testid=zoom]")));
   await page.click("[data-testid=view-larger]");
   await until("larger", async () => (await width()) > WIDTH * 1.2);
   await page.click("[data-testid=view-sharp]");
-  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector("[data-testid=video]") ?? document.body).imageRendering), "pixelated");
+  await until("sharp", () => page.evaluate(() => getComputedStyle(document.querySelector("[data-testid=video]") ?? document.body).imageRendering === "pixelated"));
   await page.click("[data-testid=view-fit]");
   await until("fitted", async () => (await width()) === fitted);
   await page.context().close();
@@ -135,18 +136,19 @@ test("where the browser cannot fill the screen the picture fills the window", as
 test("pages speak the browser's language, that of the address, or the one that was chosen", async () => {
   const context = await browser.newContext({ locale: "de-AT" });
   const page = await context.newPage();
-  const lang = (): Promise<string> => page.evaluate(() => document.documentElement.lang);
+  const speaks = (lang: string): Promise<unknown> =>
+    until(`the page is in ${lang}`, () => page.evaluate((lang) => document.documentElement.lang === lang, lang));
   await page.goto(new URL(`?#token=${SECRET}`, server.url).href);
   await page.waitForSelector("text=Neue Sitzung");
-  assert.equal(await lang(), "de");
+  await speaks("de");
   await page.goto(new URL("?lang=fr", server.url).href);
   await page.waitForSelector("text=Nouvelle session");
-  assert.equal(await lang(), "fr");
+  await speaks("fr");
   await page.selectOption("[data-testid=language]", "zh");
   await page.waitForSelector("text=新建会话");
   await page.goto(new URL("rooms", server.url).href);
   await page.waitForSelector("text=新建房间");
-  assert.equal(await lang(), "zh");
+  await speaks("zh");
   const loaded = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => /\/common-/.test(name)));
   assert.equal(loaded.length, 1, "one language is loaded");
   await context.close();

@@ -101,10 +101,12 @@ test("a page waits while nothing is shared, shows what comes, and falls back whe
 
   await page.click("[data-testid=thumb-2]");
   await presents(page, "c", "a", "b", "d");
+  // Notices go after a while.
+  const told = page.waitForFunction(() => document.querySelector("[data-testid=notice]")?.textContent?.includes("“c” is no longer shared"));
   await server.json("DELETE", "api/streamers/slots/slots/2");
+  await told;
   await presents(page, "a", "b", "d");
   await presents(late, "a", "b", "d");
-  assert.match((await page.textContent("[data-testid=notice]")) ?? "", /“c” is no longer shared/);
   assert.equal(await late.locator("[data-testid=notice]").count(), 0, "where it was small, nobody needs to be told");
 
   for (const slot of [0, 1, 3]) await server.json("DELETE", `api/streamers/slots/slots/${String(slot)}`);
@@ -149,12 +151,13 @@ test("thumbnails are dragged to another place", async () => {
         .map((tile) => tile.dataset["slot"])
         .join(),
     );
-  assert.equal(await order(), "1,2,3");
+  const ordered = (slots: string): Promise<unknown> => until(`the order ${slots}`, async () => (await order()) === slots);
+  await ordered("1,2,3");
   await page.dragAndDrop("[data-testid=thumb-3]", "[data-testid=thumb-1]");
-  assert.equal(await order(), "3,1,2");
+  await ordered("3,1,2");
   await page.focus("[data-testid=thumb-3] button");
   await page.keyboard.press("Control+ArrowRight");
-  assert.equal(await order(), "1,3,2");
+  await ordered("1,3,2");
   await presents(page, "a", "b", "c", "d");
   await page.context().close();
 });
@@ -169,6 +172,8 @@ test("thumbnails that nobody can see are not sent, and are there again at once",
   await page.hover("[data-testid=toolbar-handle]");
   await page.click("[data-testid=tool-thumbnails]");
   await until("the pause", async () => (await status(1)) === "paused");
+  // What was under way has come by then.
+  await presents(page, "a");
   const before = await bytes(page, 1);
   await presents(page, "a");
   assert.equal(await bytes(page, 1), before, "nothing comes in a slot that nobody sees");

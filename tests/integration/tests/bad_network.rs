@@ -102,6 +102,14 @@ fn a_peer_whose_network_stops_costs_the_other_nothing_and_comes_back() {
     let before = netsim.send("GET", "/netsim/stats", "");
     assert!(before["relays"] == 1 && before["down"]["passed"].as_u64() > Some(15), "{before}");
 
+    // By the timestamps of three seconds.
+    let rate = |pictures: &[Arrival]| {
+        let ticks = pictures[89].rtp_time.wrapping_sub(pictures[0].rtp_time);
+        89.0 * 90_000.0 / f64::from(ticks)
+    };
+    let usual = rate(&frames(&mut near, 90));
+    drain(&mut far);
+
     // Its buffers have their size once it has run for some seconds.
     let early = loop {
         frames(&mut far, 15);
@@ -115,11 +123,12 @@ fn a_peer_whose_network_stops_costs_the_other_nothing_and_comes_back() {
     netsim.set(&json!({ "down": { "drop": true }, "up": { "drop": true } }));
     drain(&mut far);
     drain(&mut near);
-    // Three seconds: every frame of them, at the full rate.
-    let during = frames(&mut near, 90);
-    let ticks = during[89].rtp_time.wrapping_sub(during[0].rtp_time);
-    let rate = 89.0 * 90_000.0 / f64::from(ticks);
-    assert!(rate > 28.0, "{rate:.1} frames per second while the other peer's network is down");
+    // As many as before, but for what the machine itself costs.
+    let during = rate(&frames(&mut near, 90));
+    assert!(
+        during > 0.75 * usual,
+        "{during:.1} frames per second of {usual:.1} while the other's network is down"
+    );
     assert_eq!(drain(&mut far), 0, "nothing passes");
     let stopped = netsim.send("GET", "/netsim/stats", "");
     assert!(stopped["down"]["dropped"].as_u64() > before["down"]["dropped"].as_u64(), "{stopped}");

@@ -8,14 +8,17 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use common::api::Streamer;
 use common::signal::StreamerState;
 use harness::camera::Clip;
-use harness::{Process, Server, eventually, process as processes};
+use harness::{Process, Server, eventually, eventually_within, process as processes};
 use serde_json::json;
 
 const SECRET: &str = "an-admin-secret-of-a-test";
+/// For a script, which may wait for what it cannot reach.
+const SCRIPT: Duration = Duration::from_secs(90);
 
 /// A desktop whose command is this script, and what it has printed into `seen` when it is done.
 fn run_script(server: &Server, script: &str) -> String {
@@ -29,7 +32,7 @@ fn run_script_of(server: &Server, id: &str, script: &str) -> String {
     );
     let source = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sh", "-c", script] });
     server.create(id, source);
-    let seen = eventually("the script is done", || {
+    let seen = eventually_within(SCRIPT, "the script is done", || {
         server.run_dirs().iter().find_map(|dir| fs::read(dir.join("shared/seen")).ok())
     });
     String::from_utf8_lossy(&seen).into_owned()
@@ -181,6 +184,8 @@ fn look_into_another(server: &Server) {
              kill -9 {pid} && echo killed
              sleep 0.1 & wait $! && echo children are waited for
              (sleep 0.1 & exec sleep 0.3)
+             tries=0
+             while ps -e -o comm= | grep -q defunct && test $tries -lt 100; do sleep 0.1; tries=$((tries + 1)); done
              echo $(ps -e -o comm=)
              test -S \"${{DBUS_SESSION_BUS_ADDRESS#unix:path=}}\" || test -n \"$DBUS_SESSION_BUS_ADDRESS\" && echo has a bus",
             pid = other.pid
@@ -595,13 +600,16 @@ fn an_ffmpeg_sees_its_own_processes_alone() {
     let dir = tempfile::tempdir().unwrap();
     let film = Clip::default().make(dir.path(), "film.mp4");
     server.create("demo", json!({ "type": "ffmpeg", "input": film, "loop": true, "always_on": true }));
-    let ffmpeg = eventually("ffmpeg", || {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let (ffmpeg, its) = eventually("ffmpeg", || {
         let all = processes::all().into_iter();
         let mut ours = all.filter(|process| process.command_line.contains(&*film.to_string_lossy()));
-        ours.find(|process| !process.command_line.contains(" init "))
+        let ffmpeg = ours.find(|process| !process.command_line.contains(" init "))?;
+        // One that only looks at the film may have ended meanwhile.
+        let its = namespace(ffmpeg.pid)?;
+        Some((ffmpeg, its))
     });
-    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
-    assert_ne!(namespace(ffmpeg.pid), namespace(std::process::id() as i32));
+    assert_ne!(Some(its), namespace(std::process::id() as i32));
     let seen = fs::read_dir(format!("/proc/{}/root/proc", ffmpeg.pid)).unwrap().flatten();
     let seen = seen.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
     assert!((1..=4).contains(&seen), "{seen} processes are in its sight");

@@ -128,8 +128,13 @@ fn who_comes_back_is_told_what_came_meanwhile_or_that_it_is_lost() {
 fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybody() {
     let mut server = Server::start_configured(&format!("auth: {{admin_secrets: [{ADMIN}]}}"));
     server.use_token(ADMIN);
-    let program = "sleep 1; printf '\\033]2;second\\007'; exec cat";
-    let command = ["xterm", "-title", "first", "-e", "sh", "-c", program];
+    // Each waits for the test: what happens before somebody listens is told to nobody.
+    let program =
+        "until test -e \"$HOME/rename\"; do sleep 0.05; done; printf '\\033]2;second\\007'; exec cat";
+    let command = format!(
+        "until test -e \"$HOME/open\"; do sleep 0.05; done; exec xterm -title first -e sh -c '{}'",
+        program.replace('\'', "'\\''")
+    );
     let source =
         json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
     server.post("/api/streamers", &json!({ "id": "demo", "source": source })).expect(201);
@@ -146,8 +151,12 @@ fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybod
     let (status, _) = Listener::ask(&server, "/api/events", &[("authorization", &controller)]);
     assert_eq!(status, 403, "all of them are for admins");
 
+    let home = server.state_dir().join("homes/session/demo");
+    let go_on = |flag: &str| eventually("its home is there", || std::fs::write(home.join(flag), "").ok());
+    go_on("open");
     let opened = controls.until("window-opened", |data| data["title"] == "first");
     assert_eq!(opened["app"], "XTerm");
+    go_on("rename");
     let titled = controls.until("window-titled", |data| data["title"] == "second");
     assert_eq!(titled["window_id"], opened["window_id"]);
     let secret = "a secret that was copied";
@@ -155,7 +164,7 @@ fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybod
     let changed = controls.until("clipboard-changed", any);
     assert!(!changed.to_string().contains("secret"), "{changed}");
     // As a browser does it: only what is finished is told, by its last name.
-    let downloads = server.state_dir().join("homes/session/demo/Downloads");
+    let downloads = home.join("Downloads");
     std::fs::create_dir(&downloads).unwrap();
     std::fs::write(downloads.join("a b.pdf.crdownload"), "half").unwrap();
     std::fs::rename(downloads.join("a b.pdf.crdownload"), downloads.join("a b.pdf")).unwrap();
@@ -183,13 +192,18 @@ fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybod
 #[test]
 fn a_window_that_is_closed_is_told() {
     let server = Server::start();
-    let command = "xterm -title short -e sleep 1000 & exec xterm -title long";
+    let command = "until test -e \"$HOME/open\"; do sleep 0.05; done; \
+                   xterm -title short -e sleep 1000 & exec xterm -title long";
     let source =
         json!({ "type": "desktop", "width": 640, "height": 480, "audio": false, "command": command });
     server.post("/api/streamers", &json!({ "id": "demo", "source": source })).expect(201);
     let mut listener = Listener::open(&server, "/api/streamers/demo/events", &[]);
+    // What happens before somebody listens is told to nobody.
+    let flag = server.state_dir().join("homes/session/demo/open");
+    eventually("its home is there", || std::fs::write(&flag, "").ok());
     let opened = listener.until("window-opened", |data| data["title"] == "short");
-    let short = |process: &Process| process.command_line.contains("xterm -title short");
+    // Not the init above it, whose arguments name it as well: with that the session would end.
+    let short = |process: &Process| process.command_line.starts_with("xterm -title short");
     let short = eventually("it runs", || server.session_processes().into_iter().find(short));
     kill_process(Pid::from_raw(short.pid).unwrap(), Signal::TERM).unwrap();
     listener.until("window-closed", |data| data["window_id"] == opened["window_id"]);

@@ -24,8 +24,8 @@ const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 /// `cluster.lease_s` of nodes of the harness.
 const LEASE: Duration = Duration::from_secs(3);
 /// A streamer of a lost node is another one's within this time after the lease. The target is a second; a machine that is busy with other
-/// tests takes longer. `scripts/soak` and `scripts/bench` hold to the target.
-const FAILOVER: Duration = Duration::from_secs(3);
+/// tests takes much longer. `scripts/soak` and `scripts/bench` hold to the target.
+const FAILOVER: Duration = Duration::from_secs(10);
 /// For all to settle after a fault: NATS is reached again, leases run out, processes end and start.
 const HEALED: Duration = Duration::from_secs(40);
 
@@ -77,6 +77,10 @@ fn together(servers: &[&Server]) {
             let alive = nodes.iter().filter(|node| node.state == NodeState::Alive);
             (alive.count() == servers.len()).then_some(())
         });
+        eventually_within(HEALED, "it places streamers", || {
+            let answer = server.post("/api/streamers", &body("nowhere", "nobody")).expect(503);
+            (answer.problem().code == "no_capacity").then_some(())
+        });
     }
 }
 
@@ -86,20 +90,32 @@ fn pids(server: &Server) -> Vec<i32> {
     monitors.filter(|process| process.command_line.contains(" monitor ")).map(|process| process.pid).collect()
 }
 
+/// Where these streamers run, if they and no others do, exactly once, where all nodes say.
+fn places(servers: &[&Server], ids: &[&str]) -> Option<BTreeMap<String, String>> {
+    let first = listed(servers[0]);
+    let known = first.keys().map(String::as_str).eq(ids.iter().copied());
+    let running = first.values().all(|(_, state)| *state == StreamerState::Running);
+    let agreed = servers.iter().all(|server| listed(server) == first);
+    let processes: usize = servers.iter().map(|server| pids(server).len()).sum();
+    let served = ids
+        .iter()
+        .all(|id| servers.iter().all(|server| server.get(&format!("/api/streamers/{id}")).status == 200));
+    (known && running && agreed && processes == ids.len() && served)
+        .then(|| first.into_iter().map(|(id, (node, _))| (id, node)).collect())
+}
+
 /// Waits until these streamers, and no others, run exactly once, where all nodes say.
 #[track_caller]
 fn settled(servers: &[&Server], ids: &[&str]) -> BTreeMap<String, String> {
-    eventually_within(HEALED, "each streamer runs once, where all nodes say", || {
-        let first = listed(servers[0]);
-        let known = first.keys().map(String::as_str).eq(ids.iter().copied());
-        let running = first.values().all(|(_, state)| *state == StreamerState::Running);
-        let agreed = servers.iter().all(|server| listed(server) == first);
-        let processes: usize = servers.iter().map(|server| pids(server).len()).sum();
-        let served = ids
-            .iter()
-            .all(|id| servers.iter().all(|server| server.get(&format!("/api/streamers/{id}")).status == 200));
-        (known && running && agreed && processes == ids.len() && served)
-            .then(|| first.into_iter().map(|(id, (node, _))| (id, node)).collect())
+    eventually_within(HEALED, "each streamer runs once, where all nodes say", || places(servers, ids))
+}
+
+/// The same, at these nodes: of a move that has been accepted nobody may have heard yet.
+#[track_caller]
+fn settled_at(servers: &[&Server], expected: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let ids: Vec<_> = expected.iter().map(|(id, _)| *id).collect();
+    eventually_within(HEALED, &format!("each streamer runs once: {expected:?}"), || {
+        places(servers, &ids).filter(|places| places.values().eq(expected.iter().map(|(_, node)| *node)))
     })
 }
 
@@ -163,8 +179,7 @@ fn streamers_of_a_lost_node_are_started_elsewhere_and_end_there_when_it_is_back(
 
     c.start_again();
     together(&[&a, &b, &c]);
-    let places = settled(&[&a, &b, &c], &["labelled", "one", "two"]);
-    assert_eq!((&places["one"], &places["two"], places["labelled"].as_str()), (&one, &two, "c"));
+    settled_at(&[&a, &b, &c], &[("labelled", "c"), ("one", one.as_str()), ("two", two.as_str())]);
     assert!(c.log().contains("ending this node's copy of a streamer"));
 }
 
@@ -221,13 +236,13 @@ fn a_streamer_is_moved_at_any_node_and_pages_follow() {
     let page = eventually_within(HEALED, "the page is there again", || join(&c, "far"));
     eventually("b has the peer", || (b.streamer("far")?.peers.len() == 1).then_some(()));
     drop(page);
-    settled(&[&a, &b, &c], &["far"]);
+    settled_at(&[&a, &b, &c], &[("far", "b")]);
     assert!(pids(&a).is_empty());
 
     // It is there already; by labels, with nobody's wish, and refused.
     assert_eq!(moved(&a, json!({ "node": "b" }), 200).json::<Streamer>().node.as_deref(), Some("b"));
     moved(&b, json!({ "labels": { "small": "yes" } }), 202);
-    assert_eq!(settled(&[&a, &b, &c], &["far"])["far"], "c");
+    settled_at(&[&a, &b, &c], &[("far", "c")]);
     for (to, status, code) in [
         (json!({ "node": "nobody" }), 503, "no_capacity"),
         (json!({ "labels": { "small": "no" } }), 503, "no_capacity"),
@@ -241,7 +256,7 @@ fn a_streamer_is_moved_at_any_node_and_pages_follow() {
     let unknown = a.post("/api/streamers/unknown/move", &json!({})).expect(404).problem();
     assert_eq!(unknown.code, "streamer_not_found");
     moved(&a, json!({ "labels": { "gpu": "yes" } }), 202);
-    assert_eq!(settled(&[&a, &b, &c], &["far"])["far"], "b");
+    settled_at(&[&a, &b, &c], &[("far", "b")]);
 
     // Two nodes place on the third at once: it takes as many as it can, and nobody is told that it is for the server to blame.
     let wish = |n: usize| {
@@ -311,31 +326,33 @@ fn a_node_without_nats_keeps_or_stops_what_others_may_have_started_and_one_copy_
     assert_eq!(c.post("/api/streamers", &body("new", "c")).expect(503).problem().code, "cluster_unreachable");
     to_b.cut(false, false);
     to_c.cut(false, false);
-    let places = settled(&[&a, &b, &c], &["keeps", "stops"]);
-    assert!(places.values().all(|node| node == "a"), "{places:?}");
+    settled_at(&[&a, &b, &c], &[("keeps", "a"), ("stops", "a")]);
+    // What was listed by all may be so before all take streamers again.
+    together(&[&a, &b, &c]);
 
     // NATS is gone for longer than a lease: nobody can start anything elsewhere, and what c has stopped goes on there.
     a.post("/api/streamers/keeps/move", &json!({ "node": "b" })).expect(202);
     a.post("/api/streamers/stops/move", &json!({ "node": "c" })).expect(202);
-    let places = settled(&[&a, &b, &c], &["keeps", "stops"]);
-    assert_eq!((places["keeps"].as_str(), places["stops"].as_str()), ("b", "c"));
+    let places = settled_at(&[&a, &b, &c], &[("keeps", "b"), ("stops", "c")]);
     let kept = pids(&b);
     nats.kill();
     eventually_within(HEALED, "c has stopped it", || pids(&c).is_empty().then_some(()));
     nats.start_again();
     assert_eq!(settled(&[&a, &b, &c], &["keeps", "stops"]), places);
     assert_eq!(pids(&b), kept, "what runs is not touched");
+    together(&[&a, &b, &c]);
 
     // NATS stands still for longer than a lease, and what was sent to it meanwhile is done then: nothing moves, nothing ends.
     a.post("/api/streamers/stops/move", &json!({ "node": "a" })).expect(202);
-    let places = settled(&[&a, &b, &c], &["keeps", "stops"]);
+    let places = settled_at(&[&a, &b, &c], &[("keeps", "b"), ("stops", "a")]);
     let before = (pids(&a), pids(&b));
     nats.pause();
     std::thread::sleep(LEASE + Duration::from_secs(1));
     nats.go_on();
     let again = Instant::now();
     eventually_within(HEALED, "creations are possible again", || {
-        (a.post("/api/streamers", &body("probe", "a")).status == 201).then_some(())
+        // One that was refused while its outcome was not known may be there all the same.
+        [200, 201].contains(&a.post("/api/streamers", &body("probe", "a")).status).then_some(())
     });
     println!("NATS goes on: a node creates after {:?}", again.elapsed());
     a.delete("/api/streamers/probe").expect(204);

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::slots::WindowList;
-use harness::{Server, eventually};
+use harness::{Server, eventually, eventually_within};
 use serde_json::{Value, json};
 
 /// A desktop that notes its environment in its home, `given` in its spec.
@@ -69,7 +70,7 @@ fn a_home_ends_with_a_session_whose_time_is_over() {
     let over = json!({ "expires_in_s": 1 }).to_string();
     server.send("PATCH", "/api/streamers/short", "application/json", over.as_bytes()).expect(200);
     eventually("its time is over", || server.streamer("short").is_none().then_some(()));
-    assert!(!home.exists());
+    eventually("its home is gone", || (!home.exists()).then_some(()));
 }
 
 #[test]
@@ -106,6 +107,9 @@ fn titles(server: &Server, id: &str) -> Vec<String> {
     list.windows.into_iter().map(|window| window.title).collect()
 }
 
+/// For a large program, which may be read from a disk first.
+const LARGE: Duration = Duration::from_secs(75);
+
 /// Two desktops at once that run what `command` says for each of them: each shows its own page, and the first one no other.
 fn each_shows_its_own_page(command: impl Fn(&str) -> String) {
     let server = Server::start();
@@ -114,9 +118,7 @@ fn each_shows_its_own_page(command: impl Fn(&str) -> String) {
         let source =
             json!({ "type": "desktop", "width": 800, "height": 600, "audio": false, "command": command });
         server.create(id, source);
-        // These are large programs that may be read from a disk first.
-        eventually("it has a window", || (!titles(&server, id).is_empty()).then_some(()));
-        eventually("its page is in a window of its desktop", || {
+        eventually_within(LARGE, "its page is in a window of its desktop", || {
             titles(&server, id).iter().any(|title| title.contains(&format!("page {id}"))).then_some(())
         });
     }

@@ -79,8 +79,10 @@ fn a_host_is_added_paired_and_streamed() {
     server.post("/api/streamers", &spec).expect(200);
     let snapshot = server.get("/api/streamers/game/snapshot").expect(200);
     assert!(Picture::from_png(&snapshot.body).colours() > 1);
-    let sources: Value = server.get("/api/streamers/game/sources").expect(200).json();
-    assert_eq!(sources["sources"][0]["host"]["stage"], "streaming");
+    eventually("its stage is told", || {
+        let sources: Value = server.get("/api/streamers/game/sources").expect(200).json();
+        (sources["sources"][0]["host"]["stage"] == "streaming").then_some(())
+    });
     let press = json!({"events": [{"type": "key", "code": "KeyA"}]});
     // What is done before the host listens goes nowhere.
     eventually("a key at the host", || {

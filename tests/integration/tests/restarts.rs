@@ -100,7 +100,7 @@ fn a_second_web_server_on_the_same_state_is_refused_by_name() {
 fn the_first_frame_comes_soon() {
     let server = Server::start();
     let desktop = json!({ "type": "desktop", "width": 320, "height": 240, "command": "xterm" });
-    for (id, source, bound_ms) in [("test", test_source(), 3_000), ("desktop", desktop, 10_000)] {
+    for (id, source, bound_ms) in [("test", test_source(), 15_000), ("desktop", desktop, 30_000)] {
         let start = Instant::now();
         server.create(id, source);
         let took = start.elapsed().as_millis();

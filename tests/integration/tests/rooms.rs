@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::id::PeerId;
 use common::person::{PeerRight, Rights};
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage, SlotState, StreamInfo};
-use common::slots::{SourceList, SourceState};
+use common::slots::{Source, SourceList, SourceState};
 use harness::rtsp::RtspPlayer;
 use harness::{Server, eventually};
 use native_peer::camera::{Camera, Microphone, Place, places};
@@ -57,6 +57,8 @@ struct Room {
     /// Says which packet on its way to the streamer is lost.
     lost: Box<dyn FnMut() -> bool>,
     next_frame: Instant,
+    /// Pictures that cameras have sent, by peer: on a busy machine fewer than are due.
+    sent: BTreeMap<usize, usize>,
     plis: usize,
     nacks: usize,
     /// A keyframe is sent when it is asked for.
@@ -78,6 +80,7 @@ impl Room {
             microphones: BTreeMap::new(),
             lost: Box::new(|| false),
             next_frame: Instant::now(),
+            sent: BTreeMap::new(),
             plis: 0,
             nacks: 0,
             obedient: true,
@@ -124,6 +127,7 @@ impl Room {
     /// Sends the next picture of a camera.
     fn send(&mut self, peer: usize, keyframe: bool) {
         let packets = self.cameras.get_mut(&peer).unwrap().picture(keyframe);
+        *self.sent.entry(peer).or_default() += 1;
         self.send_packets(peer, packets);
     }
 
@@ -194,6 +198,10 @@ impl Room {
         }
     }
 
+    fn sent(&self, peer: usize) -> usize {
+        self.sent.get(&peer).copied().unwrap_or_default()
+    }
+
     /// How many pictures have come to a peer, of all streams.
     fn pictures(&self, peer: usize) -> usize {
         self.seen[peer].units.values().map(|(units, _)| units).sum()
@@ -247,12 +255,18 @@ fn what_one_publishes_everybody_else_receives_and_a_late_joiner_gets_a_keyframe(
     let others = [room.join(), room.join()];
     assert_eq!(room.publish(publisher), Some(0));
     room.until("the others have pictures", |room| others.iter().all(|peer| room.pictures(*peer) > 10));
+    // Pictures and what is told of them come by different ways.
+    room.until("the size is told", |room| {
+        let info = room.seen[others[0]].streams.get(&0);
+        info.is_some_and(|info| (info.width, info.height) == (Some(320), Some(180)))
+    });
     let info = &room.seen[others[0]].streams[&0];
-    assert_eq!((info.source.as_str(), info.width, info.height), ("peer-0", Some(320), Some(180)));
+    assert_eq!(info.source, "peer-0");
     assert!(info.publisher.is_some() && info.audio_mid.is_none());
-    let listed = sources(&server).sources;
-    let listed = listed.iter().find(|source| source.name == "peer-0").unwrap();
-    assert_eq!(listed.state, SourceState::Running);
+    let listed = eventually("its source is listed as running", || {
+        let running = |source: &Source| source.name == "peer-0" && source.state == SourceState::Running;
+        sources(&server).sources.into_iter().find(running)
+    });
     assert_eq!(serde_json::to_value(&listed.source).unwrap()["type"], "publish");
     let late = room.join();
     room.until("who comes late has pictures", |room| room.pictures(late) > 10);
@@ -290,7 +304,9 @@ fn who_leaves_frees_its_slot_at_once_and_the_next_one_that_waits_takes_it() {
     room.until("the third is told that it sees the second", |room| {
         room.source_in(peers[2], 0) == Some("peer-1")
     });
-    assert_eq!(room.seen[peers[1]].published.last().unwrap().2, Some(0), "it is told as well");
+    room.until("it is told as well", |room| {
+        room.seen[peers[1]].published.last().is_some_and(|(_, _, slot)| *slot == Some(0))
+    });
     let before = room.pictures(peers[2]);
     room.until("the third sees the second", |room| room.pictures(peers[2]) > before + 5);
     room.unpublish(peers[1]);
@@ -298,6 +314,7 @@ fn who_leaves_frees_its_slot_at_once_and_the_next_one_that_waits_takes_it() {
     eventually("the source is gone", || {
         sources(&server).sources.iter().all(|source| source.name == "main").then_some(())
     });
+    room.until("it is told that it publishes no more", |room| !room.seen[peers[1]].unpublished.is_empty());
     assert_eq!(room.seen[peers[1]].unpublished, [(PublishKind::Camera, None)]);
 }
 
@@ -333,11 +350,12 @@ fn loss_on_the_way_of_a_publisher_is_made_good() {
     });
     room.publish(publisher);
     room.until("pictures come", |room| room.pictures(watcher) > 5);
-    let before = room.pictures(watcher);
-    room.go_on_for(Duration::from_secs(4));
-    let came = room.pictures(watcher) - before;
+    let before = (room.pictures(watcher), room.sent(publisher));
+    room.until("120 more are sent", |room| room.sent(publisher) > before.1 + 120);
+    let came = room.pictures(watcher) - before.0;
+    let sent = room.sent(publisher) - before.1;
     assert!(room.nacks > 5, "{} NACKs", room.nacks);
-    assert!(came > 90, "{came} of some 120 pictures");
+    assert!(4 * came > 3 * sent, "{came} of {sent} pictures");
 }
 
 #[test]
@@ -479,14 +497,16 @@ fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
     let [hostile, honest, watcher] = [room.join(), room.join(), room.join()];
     assert_eq!(room.publish(honest), Some(0));
     assert_eq!(room.publish(hostile), Some(1));
-    room.until("pictures come", |room| room.seen[watcher].units.len() == 2);
+    room.until("pictures come, and whose they are is told", |room| {
+        room.seen[watcher].units.len() == 2 && room.seen[watcher].streams.contains_key(&0)
+    });
     let mut flood = room.cameras.remove(&hostile).unwrap();
     let of_honest = |room: &Room| {
         let slot = &room.seen[watcher].streams[&0];
         assert_eq!(slot.publisher, room.seen[honest].id);
         room.seen[watcher].units.values().map(|(units, _)| *units).max().unwrap()
     };
-    let before = of_honest(&room);
+    let before = (of_honest(&room), room.sent(honest));
     let started = Instant::now();
     // Whole pictures, each larger than a screen needs, three hundred a second.
     while started.elapsed() < Duration::from_secs(3) {
@@ -499,9 +519,9 @@ fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
         }
         room.go_on();
     }
-    let seconds = started.elapsed().as_secs_f64();
-    let came = of_honest(&room) - before;
-    assert!(came as f64 > seconds * 15.0, "{came} pictures of the honest one in {seconds:.1} s");
+    let came = of_honest(&room) - before.0;
+    let sent = room.sent(honest) - before.1;
+    assert!(2 * came > sent, "{came} of {sent} pictures of the honest one");
     assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
 }
 

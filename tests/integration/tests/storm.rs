@@ -98,6 +98,11 @@ fn empty(server: &Server) -> ProcessStats {
         let streamer = server.streamer("room")?;
         (streamer.peers.is_empty() && streamer.slots.is_empty()).then_some(())
     });
+    counted_again(server)
+}
+
+/// What is counted of the process next.
+fn counted_again(server: &Server) -> ProcessStats {
     let before = server.streamer("room").unwrap().stats.map(|stats| stats.process);
     eventually_within(FORGOTTEN, "it is counted again", || {
         let now = server.streamer("room")?.stats?.process;
@@ -114,13 +119,14 @@ fn whoever_comes_and_goes_leaves_nothing_behind() {
     let mut dice = Dice(0x5eed);
     let mut people: Vec<Person> = Vec::new();
     let mut number = 0;
-    let mut storm = |time: Duration, kills: bool| {
+    let mut storm = |time: Duration, least: usize, kills: bool| {
         let end = Instant::now() + time;
         let mut next_frame = Instant::now();
         let mut next = Instant::now();
         let mut seen = 0;
         let mut came = 0;
-        while Instant::now() < end {
+        // On a busy machine they come more slowly.
+        while Instant::now() < end || came < least {
             let now = Instant::now();
             if now >= next {
                 next = now + BETWEEN;
@@ -154,20 +160,18 @@ fn whoever_comes_and_goes_leaves_nothing_behind() {
         (came, seen)
     };
     // What is made once is there after a first, short one.
-    storm(Duration::from_secs(2), false);
+    storm(Duration::from_secs(2), 0, false);
     let before = empty(&server);
-    let (came, seen) = storm(Duration::from_secs(seconds), true);
+    let (came, seen) = storm(Duration::from_secs(seconds), 25, true);
     assert!(came > 20 && seen > 100, "{came} have come, and have seen {seen} pictures");
-    let after = empty(&server);
+    let mut after = empty(&server);
+    // A thread that ends a source may still be there for a moment; one that is left over stays.
+    let deadline = Instant::now() + FORGOTTEN;
+    while after.threads > before.threads || after.descriptors > before.descriptors + 2 {
+        assert!(Instant::now() < deadline, "threads or descriptors are left: {before:?}, then {after:?}");
+        after = counted_again(&server);
+    }
     println!("{came} have come: {before:?}, then {after:?}");
-    // A thread that starts a source may still have been there before.
-    assert!(after.threads <= before.threads, "{} threads, then {}", before.threads, after.threads);
-    assert!(
-        after.descriptors <= before.descriptors + 2,
-        "{} descriptors, then {}",
-        before.descriptors,
-        after.descriptors
-    );
     assert!(
         after.rss_bytes < before.rss_bytes + MOST_GROWTH,
         "{} bytes, then {}",

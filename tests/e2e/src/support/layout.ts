@@ -2,6 +2,15 @@
 
 import type { Page } from "playwright-core";
 
+/** What is too wide once a page has been arranged anew, which takes some frames. */
+export async function arranged(page: Page): Promise<string[]> {
+  for (let left = 20; ; left--) {
+    const found = await tooWide(page);
+    if (found.length === 0 || left === 0) return found;
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(done)));
+  }
+}
+
 /** What reaches over the sides of a page: also what a page that clips hides, but not what can be pushed into view. */
 export function tooWide(page: Page): Promise<string[]> {
   return page.evaluate(() => {

@@ -181,12 +181,16 @@ export class Client {
   }
 
   /** Waits until the newest status of a slot is this one. */
-  async status(slot: number, stream: string, status: string): Promise<Status> {
-    return until(`slot ${String(slot)}: ${stream} is ${status}`, async () => {
-      const all = (await this.messages("multistream/status")).map((message) => message["status"] as Status);
-      const last = all.findLast((entry) => entry.slot === slot);
-      return last?.stream === stream && last.status === status && last;
-    });
+  async status(slot: number, stream: string, status: string, ms?: number): Promise<Status> {
+    return until(
+      `slot ${String(slot)}: ${stream} is ${status}`,
+      async () => {
+        const all = (await this.messages("multistream/status")).map((message) => message["status"] as Status);
+        const last = all.findLast((entry) => entry.slot === slot);
+        return last?.stream === stream && last.status === status && last;
+      },
+      ms,
+    );
   }
 
   async shown(slot: number): Promise<Shown> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::signal::StreamerState;
-use harness::{Answer, Server, eventually};
+use harness::{Answer, Server, eventually, eventually_within};
 use serde_json::{Value, json};
 
 use crate::host::{Known, stream_of};
@@ -136,7 +136,10 @@ fn lies_about_lengths_and_indices_cost_pictures_and_nothing_else() {
         host.stream(&server, &id).expect(201);
         let pid = server.stats_until(&id, "its process is known", |_| true).process.pid;
         host.fake.change(&json!({ "lies": lies, "lie_share": 0.1 }));
-        eventually("many lies were told", || (host.fake.counter("lies") > 300).then_some(()));
+        let patience = Duration::from_secs(60);
+        eventually_within(patience, "many lies were told", || {
+            (host.fake.counter("lies") > 300).then_some(())
+        });
         for raw in ["", "01", "0100ffff00000000", "0100140000000000000000000000000000000000000000ff"] {
             host.fake.act(&json!({ "action": "send_raw", "bytes": raw }));
         }

@@ -300,8 +300,11 @@ impl Socket {
         // Datagrams are to come as they would to a browser: without coalescing, the kernel cuts what was sent
         // in one call, and the sender pays for it.
         without_coalescing(&udp).map_err(io("UDP_GRO"))?;
-        // A smaller buffer than asked for is still one.
-        let _ = state.set_recv_buffer_size((&udp).into(), SOCKET_BUFFER_BYTES);
+        // More than the system lets everybody have, where we may: what comes while this program is not scheduled is no loss of the
+        // network. A smaller buffer than asked for is still one.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&udp, SOCKET_BUFFER_BYTES).is_err() {
+            let _ = state.set_recv_buffer_size((&udp).into(), SOCKET_BUFFER_BYTES);
+        }
         let local = udp.local_addr().map_err(io("own address"))?;
         Ok(Self { udp, state, local })
     }
