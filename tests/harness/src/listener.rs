@@ -146,7 +146,17 @@ impl Listener {
         panic!("no {name} came, but {before:?}");
     }
 
-    /// All that is left, to the end.
+    /// All that is left, to the end, where these are no events.
+    ///
+    /// # Panics
+    /// It is no text.
+    pub fn text(mut self) -> String {
+        let mut text = String::new();
+        self.reader.read_to_string(&mut text).expect("a text");
+        text
+    }
+
+    /// All events that are left, to the end.
     pub fn rest(mut self) -> Vec<String> {
         std::iter::from_fn(|| self.next()).map(|told| told.event).collect()
     }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use common::api::Token;
@@ -213,9 +212,8 @@ fn a_window_that_is_closed_is_told() {
 fn so_many_listen_at_once_and_no_more_and_a_server_that_ends_waits_for_none() {
     let server = Server::start();
     let mut listeners: Vec<_> = (0..64).map(|_| Listener::open(&server, "/api/events", &[])).collect();
-    let (status, mut refused) = Listener::ask(&server, "/api/events", &[]);
-    let mut body = String::new();
-    refused.reader.read_to_string(&mut body).unwrap();
+    let (status, refused) = Listener::ask(&server, "/api/events", &[]);
+    let body = refused.text();
     assert_eq!(status, 429, "{body}");
     assert!(body.contains("too_many_listeners"), "{body}");
     drop(listeners.pop());
