@@ -150,7 +150,8 @@ mod tests {
         // SAFETY: the handler only adds to an atomic.
         unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
         let wake = Wake::new().unwrap();
-        let until = Instant::now() + Duration::from_millis(100);
+        // Longer than this thread may be kept from its turn: it has to have sent signals by then.
+        let until = Instant::now() + Duration::from_secs(1);
         let thread = thread::spawn(move || (wait_readable([wake.as_fd()], Some(until)), Instant::now()));
         while !thread.is_finished() {
             // SAFETY: the thread has not been joined, so its id is valid.

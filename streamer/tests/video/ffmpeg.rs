@@ -78,18 +78,19 @@ fn a_file_that_begins_again_is_passed_on_without_a_pause() {
     ] {
         let mut stage = played_again(&file);
         stage.started();
-        // Three rounds, with half a second at most between two pictures.
+        // Three rounds, with half a second at most between two pictures: but once, when the machine is busy.
+        let mut pauses = Vec::new();
         let mut last = stage.video.recv_timeout(PATIENCE).unwrap();
         for n in 0..60 {
             let unit = stage.video.recv_timeout(PATIENCE).unwrap();
             let gap = unit.captured - last.captured;
-            assert!(
-                unit.codec == codec && gap < Duration::from_millis(500),
-                "{n}: {gap:?} of {:?}",
-                unit.codec
-            );
+            assert_eq!(unit.codec, codec, "{n}");
+            if gap >= Duration::from_millis(500) {
+                pauses.push((n, gap));
+            }
             last = unit;
         }
+        assert!(pauses.len() <= 1, "{codec:?}: {pauses:?}");
     }
 }
 
@@ -289,7 +290,7 @@ fn a_variant_of_another_stream_is_scaled_and_has_its_times() {
     for _ in 0..40 {
         let unit = variant.video.recv_timeout(PATIENCE).unwrap();
         let delay = unit.captured.elapsed();
-        assert!(delay < Duration::from_secs(2), "{delay:?}");
+        assert!(delay < PATIENCE / 4, "{delay:?}");
         let decoded = variant.decoder.decode(&unit);
         assert_eq!(decoded.size, Size { width: 640, height: 360 });
         frames.push((unit.captured, decoded.code().map(|code| code.frame)));
@@ -484,7 +485,7 @@ fn a_live_url_is_shown_soon_whether_it_has_a_secret_or_not() {
             stage.started();
             let took = begin.elapsed();
             // Half a second on an idle machine; by ffmpeg's own analysis more than five everywhere.
-            assert!(took < Duration::from_millis(3500), "{container}{path}: {took:?}");
+            assert!(took < Duration::from_secs(5), "{container}{path}: {took:?}");
         }
     }
 }

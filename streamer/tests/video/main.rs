@@ -183,7 +183,7 @@ impl Stage {
     fn settle(&mut self) -> Option<Decoded> {
         let mut last = None;
         loop {
-            match self.video.recv_timeout(Duration::from_millis(300)) {
+            match self.video.recv_timeout(Duration::from_millis(700)) {
                 Ok(unit) => last = Some(self.decoder.decode(&unit)),
                 Err(RecvTimeoutError::Timeout) => return last,
                 Err(RecvTimeoutError::Disconnected) => panic!("the source is gone"),

@@ -10,7 +10,7 @@ fn unwatched_it_encodes_one_keyframe_and_its_time_goes_on() {
     let begin = Instant::now();
     let mut stage = Stage::start(r#"{"type":"test","width":640,"height":360}"#);
     stage.started();
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < PATIENCE / 4, "{:?}", begin.elapsed());
     let first = stage.next();
     assert!(first.keyframe);
     assert_eq!(first.code().expect("a code").frame, 0);
@@ -41,7 +41,7 @@ fn frames_and_times_are_read_back_in_order_at_the_rate() {
     let span = codes[39].time_us - codes[1].time_us;
     let expected = u64::from(codes[39].frame - codes[1].frame) * 1_000_000 / 30;
     assert!(span.abs_diff(expected) < 40_000, "{span} µs for {expected} µs of frames");
-    assert!(now.abs_diff(codes[39].time_us) < 1_000_000);
+    assert!(now.abs_diff(codes[39].time_us) < (PATIENCE / 4).as_micros() as u64);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn its_tone_is_continuous_while_somebody_listens() {
         times.push(unit.time);
     }
     let late = times.windows(2).filter(|pair| pair[1] - pair[0] != 480).count();
-    assert!(late <= 2, "packets are 480 ticks apart unless the machine was stopped: {times:?}");
+    assert!(late <= 5, "packets are 480 ticks apart unless the machine was stopped: {times:?}");
     assert!(loudest > 1500, "{loudest}");
     stage.audio_demand.remove_watcher();
 }
