@@ -85,8 +85,9 @@ impl Session {
             ear
         });
         self.effects.push(Effect::OpenReader { peer, reads, tap: tapping.tap(), ear });
-        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
+        // Before the reply: who has it finds the reader in the list.
         self.peer_changed(peer);
+        self.effects.reply(to, Ok(PeerAdded { peer, answer: None }));
         self.participants(now);
         Ok(())
     }

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Download, Page } from "playwright-core";
-import { hearsDownloads, launch, openPage, watch } from "./support/browser.js";
+import { launch, openPage, watch } from "./support/browser.js";
 import { arranged } from "./support/layout.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
@@ -138,7 +138,7 @@ test("files are dropped, chosen, saved, replaced and cancelled, by mouse and by 
 test("what a program downloads is offered, and what is dropped here is not; on a phone, too", async () => {
   const page = await watch(browser, server.url, `desk#token=${await token("controller")}`);
   await page.setViewportSize({ width: 390, height: 844 });
-  await hearsDownloads(page);
+  await page.getByTestId("tool-files").waitFor({ state: "attached" });
   // As a browser does it.
   mkdirSync(join(home, "Downloads"));
   writeFileSync(join(home, "Downloads/report.pdf.crdownload"), "a report");
@@ -172,7 +172,7 @@ test("who only watches has no files, and a drop does not leave the session", asy
   await drop(page, "theirs.txt", "x");
   writeFileSync(join(home, "Downloads/hidden.txt"), "not for viewers");
   const watcher = await watch(browser, server.url, `desk#token=${await token("controller")}`);
-  await hearsDownloads(watcher);
+  await watcher.getByTestId("tool-files").waitFor({ state: "attached" });
   writeFileSync(join(home, "Downloads/shown.txt"), "for controllers");
   await watcher.getByTestId("downloads").getByText("shown.txt").waitFor();
   assert.equal(await page.getByTestId("downloads").count(), 0);

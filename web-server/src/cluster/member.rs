@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -91,6 +92,7 @@ pub async fn run(node: Node) {
         };
         let was_connected = lock(&cluster.0.nats).is_ok();
         *lock(&cluster.0.nats) = Err(error.clone());
+        cluster.0.ready.store(false, Ordering::Relaxed);
         // An outage is one line, not one every half second.
         if was_connected || error != told {
             tracing::warn!(%error, "the cluster cannot be reached; what runs here goes on");
@@ -173,6 +175,8 @@ async fn session(node: &Node, exchange: &Arc<Mutex<Exchange>>) -> Result<Infalli
     }
     session.agree().await?;
     *lock(&cluster.0.nats) = Ok(nats.clone());
+    cluster.0.ready.store(true, Ordering::Relaxed);
+    session.renew().await?;
     tracing::info!(node = cluster.name(), "this server is a node of a cluster");
     // A task of its own: what is written here must not keep events waiting. It ends with this session.
     let mut exchanging = JoinSet::new();

@@ -139,6 +139,8 @@ struct Shared {
     instance: u64,
     max_streamers: u32,
     draining: AtomicBool,
+    /// It has read what there is. Before that it has a lease, and gets no streamers.
+    ready: AtomicBool,
     draining_file: PathBuf,
     tls: tokio_rustls::TlsConnector,
     directory: Mutex<Directory>,
@@ -224,6 +226,7 @@ impl Cluster {
             instance: instance(&state_dir.join(INSTANCE_FILE))?,
             max_streamers: max_streamers.try_into().unwrap_or(u32::MAX),
             draining: AtomicBool::new(draining_file.exists()),
+            ready: AtomicBool::new(false),
             draining_file,
             tls: forward::tls(config.ca.as_deref())?,
             directory: Mutex::new(Directory::new(config.name.clone(), config.lease)),
@@ -611,7 +614,7 @@ impl Cluster {
     }
 
     fn record(&self) -> NodeRecord {
-        let Shared { config, instance, max_streamers, draining, .. } = &*self.0;
+        let Shared { config, instance, max_streamers, draining, ready, .. } = &*self.0;
         NodeRecord {
             name: config.name.clone(),
             instance: *instance,
@@ -620,7 +623,7 @@ impl Cluster {
             labels: config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_streamers: *max_streamers,
-            draining: draining.load(Ordering::Relaxed),
+            draining: draining.load(Ordering::Relaxed) || !ready.load(Ordering::Relaxed),
         }
     }
 

@@ -142,8 +142,9 @@ pub fn decide(lifetime: &Lifetime, usage: &Usage, activity: Activity, now: Momen
         now.instant + left.min(LONGEST_WAIT)
     });
     let may_end = match (lifetime.on_idle, activity) {
-        (OnIdle::Delete, _) | (OnIdle::Stop, Activity::Active) => true,
-        (OnIdle::Stop, Activity::Starting | Activity::Ended | Activity::Stopping) => false,
+        (OnIdle::Delete, Activity::Active | Activity::Ended) | (OnIdle::Stop, Activity::Active) => true,
+        // However long that takes, nobody can use it yet; when it runs, the time begins.
+        (_, Activity::Starting) | (OnIdle::Stop, Activity::Ended) | (_, Activity::Stopping) => false,
     };
     let idle = match (lifetime.idle_timeout_s, usage.idle_since()) {
         (Some(seconds), Some(since)) if may_end => {
@@ -223,7 +224,7 @@ mod tests {
             ("stop", Activity::Starting, "lives"),
             ("stop", Activity::Ended, "lives"),
             ("delete", Activity::Active, "delete"),
-            ("delete", Activity::Starting, "delete"),
+            ("delete", Activity::Starting, "lives"),
             ("delete", Activity::Ended, "delete"),
             ("delete", Activity::Stopping, "lives"),
         ] {

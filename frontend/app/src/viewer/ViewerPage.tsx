@@ -134,7 +134,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
       {files?.hovered === true && <p className="drop-target">{t("drop-here")}</p>}
       {files !== null && (
         <Suspense>
-          <Downloads client={client} transfers={files.transfers} onAccept={showFiles} />
+          <Downloads files={files} onAccept={showFiles} />
         </Suspense>
       )}
       <HostNotice client={client} />

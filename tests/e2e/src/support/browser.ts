@@ -122,23 +122,6 @@ export async function selectedPair(page: Page): Promise<{ local: Candidate; remo
   });
 }
 
-/**
- * Waits until the page hears of what is downloaded in the session. What offers that is loaded after the picture, and with it the looks
- * of the hint that is shown while a file is held over the page.
- */
-export async function hearsDownloads(page: Page): Promise<void> {
-  const drag = (type: string): Promise<void> =>
-    page.evaluate((type) => {
-      const data = new DataTransfer();
-      data.items.add(new File(["x"], "held.txt"));
-      document.querySelector("[data-testid=viewer]")?.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-    }, type);
-  await page.getByTestId("tool-files").waitFor({ state: "attached" });
-  await drag("dragover");
-  await page.waitForFunction(() => [...document.querySelectorAll(".drop-target")].some((hint) => getComputedStyle(hint).position === "absolute"));
-  await drag("dragleave");
-}
-
 /** Clicks a tool of the viewer's toolbar, which slides away while it is not needed. */
 export async function useTool(page: Page, tool: string): Promise<void> {
   await page.focus(`[data-testid=tool-${tool}]`);

@@ -1,36 +1,17 @@
-import type { FileEntry, OrielClient } from "@oriel/client";
-import { useEffect, useState } from "react";
 import { t } from "../../i18n/words";
 import { bytes } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
-import type { Transfers } from "./transfers";
+import type { Files } from "./useFiles";
 import "./files.css";
 
-/** Most offers at once; a newer one takes the place of the oldest. */
-const MAX_OFFERS = 3;
-
 type DownloadsProps = {
-  readonly client: OrielClient;
-  readonly transfers: Transfers;
+  readonly files: Files;
   /** An offer was accepted. */
   readonly onAccept: () => void;
 };
 
 /** Offers files that were downloaded in the session, to be saved here. */
-export function Downloads({ client, transfers, onAccept }: DownloadsProps) {
-  const [offers, setOffers] = useState<readonly FileEntry[]>([]);
-  useEffect(
-    () =>
-      client.on("download", (file) => {
-        // What came from here need not go back.
-        if (transfers.hasUploaded(file.path)) return;
-        setOffers((before) => [...before.filter(({ path }) => path !== file.path), file].slice(-MAX_OFFERS));
-      }),
-    [client, transfers],
-  );
-  const take = (file: FileEntry): void => {
-    setOffers((before) => before.filter((other) => other !== file));
-  };
+export function Downloads({ files: { offers, take, transfers }, onAccept }: DownloadsProps) {
   if (offers.length === 0) return null;
   return (
     <div className="download-offers" role="status" data-testid="downloads">

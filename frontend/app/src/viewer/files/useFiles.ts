@@ -1,16 +1,23 @@
 /** Files of the session's home, as far as this viewer may have them; and dropping some onto the page. */
 
-import type { OrielClient, Role } from "@oriel/client";
-import { useEffect, useState } from "react";
+import type { FileEntry, OrielClient, Role } from "@oriel/client";
+import { useCallback, useEffect, useState } from "react";
 import { t } from "../../i18n/words";
 import { dropped, holdsFiles, TooMany } from "./picked";
 import type { Transfers } from "./transfers";
+
+/** Most offers at once; a newer one takes the place of the oldest. */
+const MAX_OFFERS = 3;
 
 export type Files = {
   readonly transfers: Transfers;
   /** The directory that is shown, and that drops go to: percent-encoded, empty for the home itself. */
   readonly directory: string;
   readonly setDirectory: (directory: string) => void;
+  /** What was downloaded in the session, to be saved here: the oldest first. */
+  readonly offers: readonly FileEntry[];
+  /** An offer was accepted, or is not wanted. */
+  readonly take: (offer: FileEntry) => void;
   /** Files are held over the page. */
   readonly hovered: boolean;
   /** Why what was dropped could not be read. */
@@ -33,6 +40,19 @@ export function useFiles(
   const [directory, setDirectory] = useState("");
   const [trouble, setTrouble] = useState<string | null>(null);
   const [hovered, setHovered] = useState(false);
+  const [offers, setOffers] = useState<readonly FileEntry[]>([]);
+
+  // From the first moment: what shows the offers is loaded later.
+  useEffect(
+    () =>
+      client.on("download", (file) => {
+        setOffers((before) => [...before.filter(({ path }) => path !== file.path), file].slice(-MAX_OFFERS));
+      }),
+    [client],
+  );
+  const take = useCallback((offer: FileEntry): void => {
+    setOffers((before) => before.filter((other) => other !== offer));
+  }, []);
 
   useEffect(() => {
     if (page === null) return undefined;
@@ -73,7 +93,10 @@ export function useFiles(
     };
   }, [page, available, transfers, directory, onDrop]);
 
-  return transfers === null ? null : { transfers, directory, setDirectory, hovered, trouble };
+  if (transfers === null) return null;
+  // What came from here need not go back.
+  const wanted = offers.filter(({ path }) => !transfers.hasUploaded(path));
+  return { transfers, directory, setDirectory, offers: wanted, take, hovered, trouble };
 }
 
 /** Those of the session, once it has said that there are files. */
