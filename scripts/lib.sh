@@ -17,7 +17,7 @@ packages_session=(dbus-daemon ffmpeg pulseaudio x11-xkb-utils xkb-data xvfb)
 # What a desktop shows that is created without a command, and fonts. Of those for Chinese, Japanese and Korean, wqy-microhei is a small one: 2 MB to download, not 57.
 packages_desktop=(fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-microhei openbox x11-xserver-utils xfonts-base xterm)
 packages_demo=("${packages_desktop[@]}" x11-apps)
-packages_test=(chromium coturn curl gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good iproute2 nats-server nginx-light openssl procps psmisc python3-gi slirp4netns systemd x11-utils xdotool)
+packages_test=(chromium coturn curl faketime gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good iproute2 nats-server nginx-light openssl procps psmisc python3-gi slirp4netns systemd x11-utils xdotool)
 # Programs that sessions are tried with: a second browser and an office (170 MB to download), window managers that differ, and a game's library (9 MB).
 packages_programs=(firefox-esr fluxbox icewm jwm libreoffice-writer mwm python3-pygame twm)
 packages_profile=(linux-perf)

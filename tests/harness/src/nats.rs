@@ -1,6 +1,6 @@
 //! A NATS server of a test's own, and a way to it that can be cut.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::Server;
-use crate::wait::eventually;
+use crate::wait::{SOON, eventually};
 
 /// How soon a way that was cut notices that it is whole again, and that its end has come.
 const TICK: Duration = Duration::from_millis(5);
@@ -106,6 +106,49 @@ impl Nats {
         url(self.port)
     }
 
+    /// Publishes messages, and returns once the server has them.
+    ///
+    /// # Panics
+    /// It does not take them.
+    #[track_caller]
+    pub fn publish(&self, subject: &str, messages: &[&[u8]]) {
+        let mut client = self.client();
+        for message in messages {
+            write_message(&mut client, &format!("PUB {subject}"), message);
+        }
+        client.get_mut().write_all(b"PING\r\n").expect("a connection to NATS");
+        while line(&mut client) != "PONG" {}
+    }
+
+    /// Sends a request, and returns the reply.
+    ///
+    /// # Panics
+    /// There is none.
+    #[track_caller]
+    pub fn request(&self, subject: &str, body: &[u8]) -> Vec<u8> {
+        let mut client = self.client();
+        client.get_mut().write_all(b"SUB reply 1\r\n").expect("a connection to NATS");
+        write_message(&mut client, &format!("PUB {subject} reply"), body);
+        loop {
+            let line = line(&mut client);
+            if let Some(message) = line.strip_prefix("MSG ") {
+                let len = message.rsplit(' ').next().and_then(|len| len.parse().ok()).expect("a length");
+                let mut reply = vec![0; len];
+                client.read_exact(&mut reply).expect("the reply");
+                return reply;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn client(&self) -> BufReader<TcpStream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("NATS listens");
+        stream.set_read_timeout(Some(SOON)).expect("a timeout");
+        let mut client = BufReader::new(stream);
+        client.get_mut().write_all(b"CONNECT {\"verbose\":false}\r\n").expect("a connection to NATS");
+        client
+    }
+
     /// A web-server that is a node of its cluster.
     ///
     /// # Panics
@@ -120,6 +163,20 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+#[track_caller]
+fn write_message(client: &mut BufReader<TcpStream>, command: &str, body: &[u8]) {
+    let message = [format!("{command} {}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat();
+    client.get_mut().write_all(&message).expect("a connection to NATS");
+}
+
+#[track_caller]
+fn line(client: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    let len = client.read_line(&mut line).expect("a line of NATS");
+    assert_ne!(len, 0, "NATS has closed the connection");
+    line.trim_end().to_owned()
 }
 
 fn url(port: u16) -> String {

@@ -3,14 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::api::{Streamer, StreamerList, Token};
 use common::cluster::{Node, NodeList, NodeState};
 use harness::server::{Answer, binary};
 use harness::{Nats, Server, eventually};
+use native_peer::{Media, Player, Stack};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 
@@ -136,6 +139,216 @@ fn every_node_serves_every_streamer() {
     }
 }
 
+type Socket = tungstenite::WebSocket<tungstenite::stream::MaybeTlsStream<TcpStream>>;
+
+/// A page that watches a streamer by way of this server.
+#[track_caller]
+fn join(server: &Server, id: &str) -> (Socket, Value) {
+    let url = format!("ws://{}/api/streamers/{id}/peer", server.address());
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "oriel.v1".parse().unwrap());
+    let (mut socket, _) = tungstenite::connect(request).unwrap();
+    socket.send(tungstenite::Message::text(json!({ "type": "hello" }).to_string())).unwrap();
+    loop {
+        let message = socket.read().unwrap().into_text().unwrap();
+        let message: Value = serde_json::from_str(&message).unwrap();
+        if message["type"] == "welcome" {
+            return (socket, message);
+        }
+    }
+}
+
+/// The status of a response that does not end, once its body has begun.
+fn begins(server: &Server, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut read = Vec::new();
+    loop {
+        let mut part = [0; 4096];
+        let len = stream.read(&mut part).unwrap();
+        read.extend_from_slice(&part[..len]);
+        let text = String::from_utf8_lossy(&read);
+        let begun = text.split_once("\r\n\r\n").is_some_and(|(_, body)| !body.is_empty());
+        if begun || len == 0 {
+            return text.split(' ').nth(1).unwrap().parse().unwrap();
+        }
+    }
+}
+
+/// Answers to one request for each route of a streamer, asked at one server.
+struct Routes<'a> {
+    server: &'a Server,
+    id: &'a str,
+    /// Method and path as in the API's description, with the answer.
+    answers: BTreeMap<String, String>,
+}
+
+impl Routes<'_> {
+    /// Sends a request. What is in braces in `path` is replaced by `part`.
+    #[track_caller]
+    fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        part: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let sent = match path.split_once('{') {
+            Some((before, after)) => format!("{before}{part}{}", after.split_once('}').unwrap().1),
+            None => path.to_owned(),
+        };
+        let base = format!("/api/streamers/{}", self.id);
+        let answer = self.server.send_with(method, &format!("{base}{sent}"), headers, body);
+        let code = if answer.content_type == "application/problem+json" {
+            answer.problem().code
+        } else {
+            String::new()
+        };
+        self.note(method, path, &format!("{} {code}", answer.status));
+        answer
+    }
+
+    fn note(&mut self, method: &str, path: &str, answer: &str) {
+        let path = path.split('?').next().unwrap();
+        self.answers.insert(format!("{method} {path}"), answer.trim_end().to_owned());
+    }
+
+    #[track_caller]
+    fn json(&mut self, method: &str, path: &str, part: &str, body: Value) -> Answer {
+        let body = body.to_string();
+        self.send(method, path, part, &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    #[track_caller]
+    fn get(&mut self, path: &str) -> Answer {
+        self.send("GET", path, "", &[], &[])
+    }
+
+    fn all(mut self) -> BTreeMap<String, String> {
+        let test = json!({ "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false });
+        for path in ["", "/audit", "/logs", "/sources", "/windows", "/snapshot", "/control", "/peers"] {
+            self.get(path);
+        }
+        self.json("PATCH", "", "", json!({ "idle_timeout_s": 3600 }));
+        self.json("PUT", "/clipboard", "", json!({ "text": "from afar" }));
+        let clipboard: Value = self.get("/clipboard").json();
+        assert_eq!(clipboard["text"], "from afar");
+        self.json("POST", "/resize", "", json!({ "width": 400, "height": 300 }));
+        self.json("POST", "/input", "", json!({ "events": [{ "type": "text", "text": "a" }] }));
+        let plain = [("content-type", "application/octet-stream")];
+        self.send("PUT", "/files/{path}", "far", &plain, b"from afar");
+        assert_eq!(self.send("GET", "/files/{path}", "far", &[], &[]).body, b"from afar");
+        self.send("DELETE", "/files/{path}", "far", &[], &[]);
+
+        self.json("POST", "/sources", "", json!({ "name": "camera", "source": test }));
+        self.json("POST", "/slots", "", json!({ "source": "camera" }));
+        self.json("PUT", "/slots/{slot}", "1", json!({ "source": "camera" }));
+        self.send("DELETE", "/slots/{slot}", "1", &[], &[]);
+        self.send("DELETE", "/sources/{name}", "camera", &[], &[]);
+
+        let wish = json!({ "role": "viewer", "expires_in_s": 600 });
+        let token: Token = self.json("POST", "/tokens", "", wish).json();
+        self.send("DELETE", "/tokens/{token_id}", &token.token_id.to_string(), &[], &[]);
+
+        let (socket, welcome) = join(self.server, self.id);
+        self.note("GET", "/peer", "101");
+        let peer = welcome["peerId"].as_str().unwrap();
+        self.json("PUT", "/control", "", json!({ "mode": "exclusive", "holder": peer }));
+        self.json("PATCH", "/peers/{peer_id}", peer, json!({ "role": "viewer" }));
+        self.send("DELETE", "/peers/{peer_id}", peer, &[], &[]);
+        drop(socket);
+        // It is asked for without an upgrade: the streamer's own node says so.
+        self.get("/media");
+
+        let mut player = Player::new(Stack::Rtc, Media::Units).unwrap();
+        let offer = player.offer().as_bytes().to_vec();
+        let created =
+            self.send("POST", "/whep", "", &[("content-type", "application/sdp")], &offer).expect(201);
+        player.answered(std::str::from_utf8(&created.body).unwrap()).unwrap();
+        let location = created.location.unwrap();
+        let peer = location.strip_prefix(&format!("/api/streamers/{}/whep/", self.id)).unwrap();
+        let etag = created.etag.unwrap();
+        let fragment = [("content-type", "application/trickle-ice-sdpfrag"), ("if-match", &etag)];
+        self.send("PATCH", "/whep/{peer_id}", peer, &fragment, player.fragment().as_bytes());
+        assert!(player.receives(1, Instant::now() + Duration::from_secs(30)), "its picture");
+        self.send("DELETE", "/whep/{peer_id}", peer, &[], &[]);
+
+        // Refused in the same words: not what it takes, and nobody who published.
+        self.send("POST", "/whip", "", &[("content-type", "application/sdp")], b"v=0");
+        self.send("PATCH", "/whip/{peer_id}", peer, &fragment, player.fragment().as_bytes());
+        self.send("DELETE", "/whip/{peer_id}", peer, &[], &[]);
+
+        for path in ["/events", "/streams/{name}.mp4"] {
+            let sent = format!("/api/streamers/{}{}", self.id, path.replace("{name}", "main"));
+            let status = begins(self.server, &sent);
+            self.note("GET", path, &status.to_string());
+        }
+        self.json("POST", "/restart", "", json!({}));
+        self.json("POST", "/move", "", json!({ "node": "b" }));
+        self.send("DELETE", "", "", &[], &[]);
+        self.answers
+    }
+}
+
+#[test]
+fn each_route_of_a_streamer_answers_at_every_node_as_at_its_own() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
+    together(&[&a, &b]);
+    let desk = json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sleep", "1000"] });
+    let mut answers = [&b, &a].map(|server| {
+        let body = json!({ "id": "desk", "slots": 2, "source": desk, "placement": { "node": "b" } });
+        // Others know of a node a moment before it has read what there is.
+        eventually("it is created", || {
+            let answer = server.post("/api/streamers?wait=running", &body);
+            (answer.status != 503).then(|| answer.expect(201))
+        });
+        let answers = Routes { server, id: "desk", answers: BTreeMap::new() }.all();
+        eventually("the id is free", || (server.get("/api/streamers/desk").status == 404).then_some(()));
+        answers
+    });
+    let [own, other] = &answers;
+    assert_eq!(own, other);
+    let api: Value = a.get("/api/openapi.json").expect(200).json();
+    let prefix = "/api/streamers/{id}";
+    let described: BTreeSet<String> = api["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            let path = path.strip_prefix(prefix);
+            let methods = methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| ["get", "put", "post", "patch", "delete"].contains(&key.as_str()));
+            methods.filter_map(move |method| Some(format!("{} {}", method.to_uppercase(), path?)))
+        })
+        .collect();
+    assert_eq!(own.keys().cloned().collect::<BTreeSet<_>>(), described, "a request for each route");
+    for refused in ["GET /media", "POST /whip", "PATCH /whip/{peer_id}", "DELETE /whip/{peer_id}"] {
+        let answer = answers[1].remove(refused).unwrap();
+        assert!(answer.starts_with('4') && !answer.contains("streamer_not_found"), "{refused}: {answer}");
+    }
+    let failed: Vec<_> = answers[1].iter().filter(|(_, answer)| !answer.starts_with(['1', '2'])).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+
+    // A room is a streamer by another name, and a node is asked for by its own.
+    a.post("/api/rooms?wait=running", &json!({ "id": "room", "name": "Room" })).expect(201);
+    for server in [&a, &b] {
+        assert_eq!(server.get("/api/rooms/room").expect(200).json::<Value>()["id"], "room");
+        for name in ["a", "b"] {
+            let node: Node = server.get(&format!("/api/nodes/{name}")).expect(200).json();
+            assert_eq!((node.name.as_str(), node.state), (name, NodeState::Alive));
+        }
+    }
+    b.delete("/api/rooms/room").expect(204);
+    assert_eq!(a.get("/api/rooms/room").status, 404);
+}
+
 #[test]
 fn of_two_that_create_an_id_at_once_exactly_one_does() {
     let nats = Nats::start();
@@ -143,7 +356,8 @@ fn of_two_that_create_an_id_at_once_exactly_one_does() {
     let b = nats.node(KEY, "b", &[]);
     together(&[&a, &b]);
     let slots = |id: &str, slots: u8| json!({ "id": id, "share": false, "slots": slots, "source": { "type": "test" } });
-    for round in 0..40 {
+    let began = Instant::now();
+    for round in 0..200 {
         let id = format!("round-{round}");
         let (first, second) = std::thread::scope(|scope| {
             let first = scope.spawn(|| a.post("/api/streamers", &slots(&id, 1)).status);
@@ -155,6 +369,7 @@ fn of_two_that_create_an_id_at_once_exactly_one_does() {
         a.delete(&format!("/api/streamers/{id}")).expect(204);
         assert_eq!(b.get(&format!("/api/streamers/{id}")).status, 404);
     }
+    println!("took {:?}", began.elapsed());
 }
 
 #[test]
@@ -287,6 +502,12 @@ fn check_config_says_what_is_wrong_with_nats() {
     let plain = Nats::start_with(&[]);
     let off = check(&plain.url());
     assert!(!off.0 && off.1.contains("no JetStream"), "{off:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let short = folder.path().join("nats.conf");
+    std::fs::write(&short, "max_payload: 65536").unwrap();
+    let short = Nats::start_with(&["-js", "-c", short.to_str().unwrap()]);
+    let short = check(&short.url());
+    assert!(!short.0 && short.1.contains("max_payload"), "{short:?}");
     let closed = Nats::start_with(&["-js", "--user", "u", "--pass", "p"]);
     let forbidden = check(&closed.url());
     assert!(!forbidden.0 && forbidden.1.contains("not authorised"), "{forbidden:?}");

@@ -8,10 +8,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::api::{Streamer, StreamerList};
 use common::audit::{AuditAction, AuditList};
 use common::cluster::{NodeList, NodeState};
@@ -19,6 +20,7 @@ use common::signal::StreamerState;
 use harness::{Nats, Server, Way, eventually, eventually_within};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
+use web_server::cluster::seal::Keys;
 
 const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 /// `cluster.lease_s` of nodes of the harness.
@@ -377,8 +379,8 @@ fn what_others_write_into_the_buckets_hurts_nobody() {
     let b = nats.node(KEY, "b", &[]);
     together(&[&a, &b]);
     create(&a, &body("far", "b"));
-    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, nats.port())).unwrap();
-    client.write_all(b"CONNECT {\"verbose\":false}\r\n").unwrap();
+    // As long as a record can be, and too long for one.
+    let long = [vec![1; 700_000], vec![1; 900_000]];
     for key in [
         "oriel-nodes.c",
         "oriel-streamers.far",
@@ -386,18 +388,8 @@ fn what_others_write_into_the_buckets_hurts_nobody() {
         "oriel-streamers.a=b",
         "oriel-revoked.x",
     ] {
-        for value in [&b""[..], b"{}", b"\x01 not sealed with the key of this cluster"] {
-            client.write_all(format!("PUB $KV.{key} {}\r\n", value.len()).as_bytes()).unwrap();
-            client.write_all(&[value, b"\r\n"].concat()).unwrap();
-        }
-    }
-    client.write_all(b"PING\r\n").unwrap();
-    let mut answer = Vec::new();
-    while !String::from_utf8_lossy(&answer).contains("PONG") {
-        let mut part = [0; 4096];
-        let len = client.read(&mut part).unwrap();
-        assert_ne!(len, 0, "NATS has closed the connection");
-        answer.extend_from_slice(&part[..len]);
+        let values = [&b""[..], b"{}", b"\x01 not sealed with the key of this cluster", &long[0], &long[1]];
+        nats.publish(&format!("$KV.{key}"), &values);
     }
     // A node of another cluster that uses the same buckets by mistake, and one that is called as another.
     let stranger = nats.node("the-key-of-another-cluster-0123456789abcd", "d", &[]);
@@ -427,6 +419,123 @@ fn what_others_write_into_the_buckets_hurts_nobody() {
         server.post("/api/streamers", &body("after", "a"));
     }
     b.delete("/api/streamers/after").expect(204);
+}
+
+/// What an earlier web-server has sealed with `key`, by version: `web-server/src/cluster/recorded`.
+fn recorded() -> (String, BTreeMap<String, Vec<u8>>) {
+    let file: Value =
+        serde_json::from_str(include_str!("../../../web-server/src/cluster/recorded/records.json")).unwrap();
+    let records = file["records"].as_array().unwrap().iter();
+    let records = records.filter(|record| record["bucket"] == "oriel-streamers").map(|record| {
+        let sealed = STANDARD.decode(record["sealed"].as_str().unwrap()).unwrap();
+        (record["version"].as_str().unwrap().to_owned(), sealed)
+    });
+    (file["key"].as_str().unwrap().to_owned(), records.collect())
+}
+
+#[test]
+fn records_of_older_and_newer_web_servers_are_as_good_as_our_own() {
+    let (key, records) = recorded();
+    let nats = Nats::start();
+    let a = nats.node(&key, "a", &[("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
+    together(&[&a]);
+    let keys = Keys::derive(&key);
+    let bucket = |name: &str| format!("$KV.oriel-streamers.{name}");
+    let read = |name: &str| -> Value {
+        let wish = json!({ "last_by_subj": bucket(name) }).to_string();
+        let reply = nats.request("$JS.API.STREAM.MSG.GET.KV_oriel-streamers", wish.as_bytes());
+        let reply: Value = serde_json::from_slice(&reply).unwrap();
+        let sealed = STANDARD.decode(reply["message"]["data"].as_str().unwrap()).unwrap();
+        serde_json::from_slice(&keys.open(name, &sealed).unwrap()).unwrap()
+    };
+
+    // That of a node that could not have its streamers started elsewhere yet, which is gone: it is shown, and can be deleted.
+    nats.publish(&bucket("cam=1"), &[&records["before generations"]]);
+    eventually("a lists it", || (at(&a, "cam.1")? == ("old".to_owned(), StreamerState::Lost)).then_some(()));
+    a.delete("/api/streamers/cam.1").expect(204);
+
+    // One that can be, by which a newer web-server has said something that we do not know.
+    let sealed = &records["0.1.0"];
+    let mut newer: Value = serde_json::from_slice(&keys.open("cam=1", sealed).unwrap()).unwrap();
+    newer["priority"] = json!({ "class": "high" });
+    nats.publish(&bucket("cam=1"), &[&keys.seal("cam=1", newer.to_string().as_bytes()).unwrap()]);
+    eventually_within(HEALED, "a runs it", || runs_at(&a, "cam.1", "a"));
+    let slots = || a.streamer("cam.1").map(|streamer| streamer.slots);
+    eventually("slot 1 shows what it did", || {
+        slots()?.iter().any(|slot| slot.slot == 1 && slot.source == "more").then_some(())
+    });
+    let record = eventually("its record says how it is", || {
+        let record = read("cam=1");
+        (record["node"] == "a" && record["streamer"]["state"] == "running").then_some(record)
+    });
+    assert_eq!((&record["generation"], &record["priority"]), (&json!(2), &newer["priority"]));
+
+    // One that starts what only a newer web-server can: nothing is started by a part of it, and it is kept whole for one.
+    for part in ["streamer", "kept"] {
+        newer[part]["id"] = json!("next");
+        newer[part]["spec"]["source"]["hologram"] = json!(true);
+    }
+    nats.publish(&bucket("next"), &[&keys.seal("next", newer.to_string().as_bytes()).unwrap()]);
+    let record = eventually_within(HEALED, "a has tried", || {
+        a.log().contains("its spec needs a newer web-server").then(|| read("next"))
+    });
+    assert_eq!((&record["kept"], &record["priority"]), (&newer["kept"], &newer["priority"]));
+    assert_eq!(pids(&a).len(), 1);
+}
+
+/// The clock of a node, of which only what compares it to another's may suffer.
+#[test]
+fn a_clock_that_is_wrong_by_an_hour_costs_what_is_forwarded_and_nothing_else() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    // Of the calendar alone: time passes as it does.
+    let clock = [
+        ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"),
+        ("FAKETIME", "+1h"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let b = nats.node(KEY, "b", &clock);
+    together(&[&a, &b]);
+    create(&a, &body("near", "a"));
+    create(&b, &body("far", "b"));
+    let before = (pids(&a), pids(&b));
+    let until = Instant::now() + LEASE + Duration::from_secs(1);
+    while Instant::now() < until {
+        together(&[&a, &b]);
+    }
+    for (server, other, own) in [(&a, "far", "near"), (&b, "near", "far")] {
+        eventually("all are listed", || {
+            let listed = listed(server);
+            (listed.len() == 2 && listed.values().all(|(_, state)| *state == StreamerState::Running))
+                .then_some(())
+        });
+        server.get(&format!("/api/streamers/{own}")).expect(200);
+        let problem = server.get(&format!("/api/streamers/{other}")).expect(403).problem();
+        assert_eq!(problem.code, "bad_pass");
+        assert!(
+            problem.detail.contains("differ by 3600") || problem.detail.contains("differ by -3"),
+            "{problem:?}"
+        );
+    }
+    assert_eq!((pids(&a), pids(&b)), before, "nothing was started elsewhere");
+}
+
+#[test]
+fn a_streamer_that_is_too_long_for_a_record_runs_where_it_is_and_cannot_be_moved() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
+    together(&[&a, &b]);
+    let env: BTreeMap<String, String> = (0..40).map(|n| (format!("V{n}"), "x".repeat(12_000))).collect();
+    let source =
+        json!({ "type": "desktop", "width": 320, "height": 240, "command": ["sleep", "1000"], "env": env });
+    create(&a, &json!({ "id": "long", "source": source, "placement": { "node": "b" } }));
+    eventually("it is listed at the other node", || runs_at(&a, "long", "b"));
+    let problem = a.post("/api/streamers/long/move", &json!({ "node": "a" })).expect(409).problem();
+    assert!(problem.detail.contains("too long"), "{problem:?}");
+    create(&a, &body("short", "b"));
+    a.delete("/api/streamers/long").expect(204);
+    settled(&[&a, &b], &["short"]);
 }
 
 /// Small, good enough, and its seed is all that must be known to repeat a round.

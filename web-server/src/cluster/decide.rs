@@ -96,7 +96,7 @@ pub fn reconcile(own: &str, local: Local, record: Option<&StreamerRecord>, same_
         (false, Some(here)) if here.claim == there.claim && here.generation >= there.generation => {
             Step::Remove
         }
-        (false, _) if record.kept.is_none() => Step::Remove,
+        (false, _) if !record.can_be_started() => Step::Remove,
         (false, _) => Step::Start,
         (true, Some(here)) if ours && here.claim == there.claim => {
             Step::Keep(Lineage { generation: here.generation.max(there.generation), ..here })

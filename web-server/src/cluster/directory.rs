@@ -55,6 +55,9 @@ pub struct Directory {
     lease: Duration,
     nodes: BTreeMap<String, Known>,
     streamers: BTreeMap<StreamerId, Held>,
+    /// The same ids by the node that has them, none empty: each event asks for the owners or the own ones, and there may be thousands of
+    /// others.
+    owned: BTreeMap<String, BTreeSet<StreamerId>>,
     /// Revisions at which ids were freed, so that a late entry from before does not take them again.
     freed: BTreeMap<StreamerId, u64>,
     /// Records that cannot be read, which is not the same as none.
@@ -73,6 +76,7 @@ impl Directory {
             lease,
             nodes: BTreeMap::new(),
             streamers: BTreeMap::new(),
+            owned: BTreeMap::new(),
             freed: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             listening: None,
@@ -83,9 +87,8 @@ impl Directory {
     /// A node has renewed its lease, or was found in the bucket.
     pub fn heard(&mut self, now: Instant, record: NodeRecord) {
         self.nodes.insert(record.name.clone(), Known { record, heard: now });
-        let owners: BTreeSet<&str> = self.streamers.values().map(|held| held.record.node.as_str()).collect();
         self.nodes.retain(|name, known| {
-            now.saturating_duration_since(known.heard) < FORGET || owners.contains(name.as_str())
+            now.saturating_duration_since(known.heard) < FORGET || self.owned.contains_key(name)
         });
     }
 
@@ -110,7 +113,26 @@ impl Directory {
             if self.unreadable.get(&id).is_some_and(|unreadable| unreadable.revision <= held.revision) {
                 self.unreadable.remove(&id);
             }
-            self.streamers.insert(id, held);
+            self.insert(id, held);
+        }
+    }
+
+    fn insert(&mut self, id: StreamerId, held: Held) {
+        let node = held.record.node.clone();
+        match self.streamers.insert(id.clone(), held) {
+            Some(before) if before.record.node == node => return,
+            Some(before) => self.disown(&before.record.node, &id),
+            None => {}
+        }
+        self.owned.entry(node).or_default().insert(id);
+    }
+
+    fn disown(&mut self, node: &str, id: &StreamerId) {
+        if let Some(ids) = self.owned.get_mut(node) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.owned.remove(node);
+            }
         }
     }
 
@@ -126,8 +148,10 @@ impl Directory {
 
     /// Nobody has this id any more, as of a revision.
     pub fn removed(&mut self, id: &StreamerId, revision: u64) {
-        if self.streamers.get(id).is_some_and(|known| known.revision < revision) {
-            self.streamers.remove(id);
+        if self.streamers.get(id).is_some_and(|known| known.revision < revision)
+            && let Some(known) = self.streamers.remove(id)
+        {
+            self.disown(&known.record.node, id);
         }
         if self.streamers.contains_key(id) {
             return;
@@ -147,7 +171,11 @@ impl Directory {
         streamers: BTreeMap<StreamerId, Held>,
         unreadable: BTreeMap<StreamerId, Unreadable>,
     ) {
-        self.streamers = streamers;
+        self.streamers = BTreeMap::new();
+        self.owned = BTreeMap::new();
+        for (id, held) in streamers {
+            self.insert(id, held);
+        }
         self.unreadable = unreadable;
         self.freed.clear();
     }
@@ -170,24 +198,37 @@ impl Directory {
 
     /// The records of our own streamers.
     pub fn own(&self) -> BTreeMap<StreamerId, Held> {
-        let own = self.streamers.iter().filter(|(_, held)| held.record.node == self.own);
-        own.map(|(id, held)| (id.clone(), held.clone())).collect()
+        self.of_node(&self.own).map(|(id, held)| (id.clone(), held.clone())).collect()
     }
 
-    /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given.
+    fn of_node(&self, node: &str) -> impl Iterator<Item = (&StreamerId, &Held)> {
+        let ids = self.owned.get(node).into_iter().flatten();
+        ids.filter_map(|id| self.streamers.get_key_value(id))
+    }
+
+    /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given, and
+    /// none of `except`.
     pub fn others(
         &self,
         now: Instant,
         node: Option<&str>,
         after: Option<&StreamerId>,
         limit: usize,
+        except: &BTreeSet<StreamerId>,
     ) -> Vec<Streamer> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.streamers.range::<StreamerId, _>((from, Bound::Unbounded));
-        let others = range.filter(|(_, held)| {
-            held.record.node != self.own && node.is_none_or(|node| node == held.record.node)
-        });
-        others.filter_map(|(_, held)| self.shown(now, held)).take(limit).collect()
+        let shown =
+            |(id, held): (&StreamerId, &Held)| match held.record.node == self.own || except.contains(id) {
+                true => None,
+                false => self.shown(now, held),
+            };
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        match node {
+            None => self.streamers.range::<StreamerId, _>(from).filter_map(shown).take(limit).collect(),
+            Some(node) => {
+                let ids = self.owned.get(node).into_iter().flat_map(|ids| ids.range::<StreamerId, _>(from));
+                ids.filter_map(|id| shown(self.streamers.get_key_value(id)?)).take(limit).collect()
+            }
+        }
     }
 
     /// A streamer as its record says; of a lost node, with that as its state. `None` while it is being created.
@@ -227,12 +268,11 @@ impl Directory {
 
     /// When the leases of other nodes with streamers end; none while we do not listen.
     fn expiries(&self) -> impl Iterator<Item = (&str, Instant)> {
-        let owners: BTreeSet<&str> = self.streamers.values().map(|held| held.record.node.as_str()).collect();
-        let others = owners.into_iter().filter(|name| *name != self.own);
+        let others = self.owned.keys().filter(|name| **name != self.own);
         others.filter_map(|name| {
             let listening = self.listening?;
             let heard = self.nodes.get(name).map_or(listening, |known| known.heard.max(listening));
-            Some((name, heard + self.lease))
+            Some((name.as_str(), heard + self.lease))
         })
     }
 
@@ -245,7 +285,8 @@ impl Directory {
     ) -> Vec<StreamerId> {
         let nodes = self.nodes(now);
         let candidates = candidates(&nodes, coming, &BTreeSet::new());
-        let records = self.streamers.iter().map(|(id, held)| (id, &held.record));
+        let records = abandoned.iter().flat_map(|node| self.of_node(node));
+        let records = records.map(|(id, held)| (id, &held.record));
         decide::takeovers(&self.own, &candidates, abandoned, records)
     }
 
@@ -271,25 +312,23 @@ impl Directory {
 
     /// All nodes: those that were heard of, and those that have streamers.
     pub fn nodes(&self, now: Instant) -> Vec<Node> {
-        let mut count: BTreeMap<&str, u32> = self.nodes.keys().map(|name| (name.as_str(), 0)).collect();
-        for held in self.streamers.values() {
-            *count.entry(&held.record.node).or_default() += 1;
-        }
-        let node = |(name, streamers): (&str, u32)| {
+        let names: BTreeSet<&String> = self.nodes.keys().chain(self.owned.keys()).collect();
+        let node = |name: &String| {
+            let streamers = self.owned.get(name).map_or(0, BTreeSet::len);
             let record = self.nodes.get(name).map(|known| &known.record);
             Node {
-                name: name.to_owned(),
+                name: name.clone(),
                 state: self.state(now, name),
                 advertise: record.map(|record| record.advertise.clone()),
                 public_url: record.and_then(|record| record.public_url.clone()),
                 labels: record.map(|record| record.labels.clone()).unwrap_or_default(),
                 version: record.map(|record| record.version.clone()),
-                streamers,
+                streamers: streamers.try_into().unwrap_or(u32::MAX),
                 max_streamers: record.map_or(0, |record| record.max_streamers),
-                this: name == self.own,
+                this: *name == self.own,
             }
         };
-        count.into_iter().map(node).collect()
+        names.into_iter().map(node).collect()
     }
 
     /// Where browsers reach the nodes that are not lost, in order of names; those that say it.
@@ -450,6 +489,54 @@ mod tests {
         directory.listed([(id("x"), held("a", 1))].into(), BTreeMap::new());
         assert_eq!(directory.elsewhere(&id("x")), None);
         assert_eq!(directory.own().len(), 1);
+    }
+
+    #[test]
+    fn whose_a_streamer_is_follows_its_record() {
+        let now = Instant::now();
+        let mut directory = Directory::new("a".into(), LEASE);
+        let counts = |directory: &Directory| -> Vec<(String, u32)> {
+            directory.nodes(now).into_iter().map(|node| (node.name, node.streamers)).collect()
+        };
+        directory.put(id("x"), held("a", 1));
+        directory.put(id("y"), held("a", 2));
+        directory.put(id("x"), held("b", 3));
+        assert_eq!(counts(&directory), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+        assert_eq!(directory.own().into_keys().collect::<Vec<_>>(), [id("y")]);
+        // The same node again, and one that is no news.
+        directory.put(id("x"), held("b", 4));
+        directory.put(id("x"), held("a", 1));
+        directory.removed(&id("y"), 5);
+        assert_eq!(counts(&directory), [("b".to_owned(), 1)]);
+        directory.listed([(id("z"), held("c", 1))].into(), BTreeMap::new());
+        assert_eq!(counts(&directory), [("c".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn pages_of_a_node_or_of_all_leave_out_what_is_to_be_left_out_and_are_full_all_the_same() {
+        let now = Instant::now();
+        let mut directory = Directory::new("a".into(), LEASE);
+        for (n, node) in ["b", "c", "a", "b", "b", "c"].into_iter().enumerate() {
+            let name = format!("s{n}");
+            let mut held = held(node, n as u64 + 1);
+            let text = format!(
+                r#"{{"id":"{name}","state":"running","since":"2026-01-01T00:00:00Z","reason":null,"created":"2026-01-01T00:00:00Z",
+                    "exit":null,"spec":{{"source":{{"type":"test"}}}},"slots":[],"peers":[],"stats":null}}"#
+            );
+            held.record.streamer = Some(serde_json::from_str(&text).unwrap());
+            directory.put(id(&name), held);
+        }
+        let page = |node, after: Option<&str>, limit, except: &str| -> Vec<String> {
+            let except = [id(except)].into();
+            let found = directory.others(now, node, after.map(id).as_ref(), limit, &except);
+            found.into_iter().map(|streamer| streamer.id.to_string()).collect()
+        };
+        assert_eq!(page(None, None, 9, "none"), ["s0", "s1", "s3", "s4", "s5"]);
+        assert_eq!(page(None, None, 2, "s1"), ["s0", "s3"]);
+        assert_eq!(page(None, Some("s1"), 2, "none"), ["s3", "s4"]);
+        assert_eq!(page(Some("b"), Some("s0"), 9, "none"), ["s3", "s4"]);
+        assert_eq!(page(Some("b"), None, 2, "s3"), ["s0", "s4"]);
+        assert!(page(Some("a"), None, 9, "none").is_empty() && page(Some("d"), None, 9, "none").is_empty());
     }
 
     #[test]

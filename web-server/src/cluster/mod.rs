@@ -299,10 +299,8 @@ impl Cluster {
 
     /// The streamers of other nodes as they were lately, in order of ids: at most `limit`, after `after`, of `node` alone if it is given.
     pub fn others(&self, node: Option<&str>, after: Option<&StreamerId>, limit: usize) -> Vec<Streamer> {
-        let mut others = lock(&self.0.directory).others(now(), node, after, limit);
-        let conflicts = lock(&self.0.conflicts);
-        others.retain(|streamer| !conflicts.contains(&streamer.id));
-        others
+        let conflicts = lock(&self.0.conflicts).clone();
+        lock(&self.0.directory).others(now(), node, after, limit, &conflicts)
     }
 
     /// Streamers that were given to this node and do not run here yet, in order of ids.
@@ -314,7 +312,7 @@ impl Cluster {
     /// How a streamer is shown that was given to this node and does not run here yet.
     fn awaited(&self, id: &StreamerId, held: &Held) -> Option<Streamer> {
         let started = lock(&self.0.memory).get(id).map(|known| known.lineage) == Some(held.record.lineage());
-        if started || held.record.node != self.name() || held.record.kept.is_none() {
+        if started || held.record.node != self.name() || !held.record.can_be_started() {
             return None;
         }
         let mut streamer = held.record.streamer.clone()?;
@@ -390,8 +388,13 @@ impl Cluster {
         for _ in 0..ATTEMPTS {
             let found = self.fresh(&nats, id).await?;
             let (record, revision) = found.ok_or_else(|| Error::NotFound(id.clone()))?;
-            let (Some(shown), Some(_)) = (record.streamer.clone(), &record.kept) else {
+            if !record.can_be_started() {
                 return Err(immovable("it is being created, or its spec is too long for a record"));
+            }
+            let Some(shown) = record.streamer.clone() else {
+                return Err(immovable(
+                    "its spec needs a newer web-server; ask a node that has been upgraded",
+                ));
             };
             let here = Some(record.node.clone());
             if wish.node == here {

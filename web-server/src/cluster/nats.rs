@@ -28,6 +28,9 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// For a connection with TLS over a long way.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Longest message of ours, bytes: a record and the headers of its write.
+const MAX_MESSAGE: usize = MAX_SEALED + 1024;
+
 /// Names of the buckets. A NATS account has one cluster.
 const NODES: &str = "oriel-nodes";
 const STREAMERS: &str = "oriel-streamers";
@@ -57,6 +60,11 @@ pub enum Error {
         "NATS has no JetStream, or none for this account: enable it (nats-server -js, or jetstream {{}} in its configuration): {0}"
     )]
     NoJetStream(String),
+    /// It takes no messages that are as long as a record can be.
+    #[error(
+        "NATS takes messages of at most {0} bytes; at least {MAX_MESSAGE} are needed: raise max_payload in its configuration"
+    )]
+    MessagesTooShort(usize),
     /// A bucket cannot be made or used.
     #[error("the bucket {bucket} cannot be used: {why}")]
     Bucket {
@@ -225,6 +233,10 @@ async fn open(config: &Config) -> Result<(jetstream::Context, CancellationToken)
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => Error::NotAuthorised,
         _ => failed(with_source(&error)),
     })?;
+    let longest = client.server_info().max_payload;
+    if longest < MAX_MESSAGE {
+        return Err(Error::MessagesTooShort(longest));
+    }
     let mut context = jetstream::new(client);
     context.set_timeout(DEADLINE);
     Ok((context, lost))
@@ -254,7 +266,7 @@ async fn make(
         name: format!("KV_{name}"),
         subjects: vec![format!("$KV.{name}.>")],
         max_messages_per_subject: 1,
-        max_message_size: i32::try_from(MAX_SEALED + 1024).unwrap_or(i32::MAX),
+        max_message_size: i32::try_from(MAX_MESSAGE).unwrap_or(i32::MAX),
         max_age,
         allow_rollup: true,
         discard: DiscardPolicy::New,

@@ -1,14 +1,19 @@
 //! What is in the buckets: JSON with a version. Fields are only ever added, so nodes of two successive versions read each other's
-//! records; what they do not know they ignore. Pure.
+//! records. Pure.
+//!
+//! What an older node does not know of a streamer's record it keeps, and writes again when it gives the streamer to another node or says how
+//! it is. Where it cannot read what starts a streamer (a spec with a field that it does not know would start something else), it does not
+//! start it, and hands it on to a node that can.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use common::api::Streamer;
 use common::cluster::{Labels, check_labels, check_node_name};
 use common::restart::RestartPolicy;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::decide::Lineage;
 use super::seal::{Keys, Unopened, Unsealed};
@@ -17,6 +22,13 @@ use crate::registry::store::{Record as Kept, Wanted};
 
 /// The version of records that we write. One that changes what a field means, and is no mere addition, is another version.
 const VERSION: u32 = 1;
+
+/// The fields of a [`StreamerRecord`] that may hold what only a newer version can read.
+const STREAMER: &str = "streamer";
+const KEPT: &str = "kept";
+/// All fields of a [`StreamerRecord`] that this version knows.
+const FIELDS: [&str; 10] =
+    ["v", "node", "claim", "generation", "since", "origin", "refused", "labels", STREAMER, KEPT];
 
 /// Why a record is ignored.
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +95,15 @@ pub struct StreamerRecord {
     /// What a node must have to run it.
     #[serde(default)]
     pub labels: Labels,
-    /// As it was lately, without what changes by the second; absent while it is being created.
-    #[serde(default)]
+    /// As it was lately, without what changes by the second; absent while it is being created, and where it is too long for a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streamer: Option<Streamer>,
     /// What starts it, secrets included; absent while it is being created, and where it is too long for a record.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// Fields that only a newer version can read, as it wrote them: never `streamer` or `kept` where we have them.
+    #[serde(flatten, skip_deserializing)]
+    pub newer: BTreeMap<String, Value>,
 }
 
 /// Where a streamer was before.
@@ -115,7 +130,21 @@ impl StreamerRecord {
             labels,
             streamer: None,
             kept: None,
+            newer: BTreeMap::new(),
         }
+    }
+
+    /// The record with how its streamer is and what starts it, as the node that runs it knows.
+    #[must_use]
+    pub fn saying(mut self, streamer: Streamer, kept: Option<Kept>) -> Self {
+        self.newer.remove(STREAMER);
+        self.newer.remove(KEPT);
+        Self { streamer: Some(streamer), kept, ..self }
+    }
+
+    /// Whether some node can start it by this record.
+    pub fn can_be_started(&self) -> bool {
+        self.kept.is_some() || self.newer.contains_key(KEPT)
     }
 
     /// Which streamer it is, and which copy of it.
@@ -137,10 +166,14 @@ impl StreamerRecord {
 
     /// Whether another node starts it when its own is lost: it was running, and its restart policy allows it.
     pub fn fails_over(&self) -> bool {
-        let kept = self.kept.as_ref();
-        kept.is_some_and(|kept| {
-            kept.wanted == Wanted::Running && kept.spec.restart.policy != RestartPolicy::Never
-        })
+        match (&self.kept, self.newer.get(KEPT)) {
+            (Some(kept), _) => {
+                kept.wanted == Wanted::Running && kept.spec.restart.policy != RestartPolicy::Never
+            }
+            // What decides this is the same in all versions.
+            (None, Some(kept)) => kept["wanted"] == "running" && kept["spec"]["restart"]["policy"] != "never",
+            (None, None) => false,
+        }
     }
 }
 
@@ -158,6 +191,14 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// What is wrong, for the log.
     fn check(&self, name: &str) -> Result<(), String>;
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// It is not what it should be.
+    fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
 }
 
 impl Record for NodeRecord {
@@ -181,6 +222,48 @@ impl Record for StreamerRecord {
         match streamer.into_iter().chain(kept).find(|id| key_of(id.as_str()) != name) {
             Some(other) => Err(format!("it is of {other}, and stored as {name:?}")),
             None => Ok(()),
+        }
+    }
+
+    /// Nearly every record is of our own version, so that what a newer one adds is looked for by names alone.
+    fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let names: BTreeMap<String, IgnoredAny> = serde_json::from_slice(json)?;
+        if names.keys().all(|name| FIELDS.contains(&name.as_str()))
+            && let Ok(record) = serde_json::from_slice(json)
+        {
+            return Ok(record);
+        }
+        let mut fields: Map<String, Value> = serde_json::from_slice(json)?;
+        let streamer = fields.remove(STREAMER);
+        let kept = fields.remove(KEPT);
+        let mut newer = BTreeMap::new();
+        fields.retain(|name, value| {
+            let known = FIELDS.contains(&name.as_str());
+            if !known {
+                newer.insert(name.clone(), value.take());
+            }
+            known
+        });
+        let mut record: Self = serde_json::from_value(Value::Object(fields))?;
+        record.streamer = known_or(&mut newer, STREAMER, streamer);
+        record.kept = known_or(&mut newer, KEPT, kept);
+        record.newer = newer;
+        Ok(record)
+    }
+}
+
+/// What a field says; what only a newer version can read of it goes to `newer`.
+fn known_or<T: DeserializeOwned>(
+    newer: &mut BTreeMap<String, Value>,
+    name: &str,
+    value: Option<Value>,
+) -> Option<T> {
+    let value = value?;
+    match serde_json::from_value(value.clone()) {
+        Ok(known) => known,
+        Err(_) => {
+            newer.insert(name.to_owned(), value);
+            None
         }
     }
 }
@@ -238,13 +321,17 @@ fn parse<T: Record>(name: &str, json: &[u8]) -> Result<T, Malformed> {
         other => return Err(Malformed::Version(other)),
     }
     // Not as `Versioned`: a flattened map has no keys but texts, and those of slots are numbers.
-    let record: T = serde_json::from_slice(json)?;
+    let record = T::parse(json)?;
     record.check(name).map_err(Malformed::Field)?;
     Ok(record)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
     use super::*;
 
     fn node() -> NodeRecord {
@@ -260,9 +347,8 @@ mod tests {
         }
     }
 
-    /// As the first version with a cluster wrote them: nodes of later versions must read these.
     #[test]
-    fn recorded_records_are_read() {
+    fn records_are_read_with_and_without_what_was_added_later() {
         let json = br#"{"v":1,"name":"a","instance":7,"advertise":"http://10.0.0.7:8080","labels":{"gpu":"yes"},"version":"0.1.0","max_streamers":64,"draining":false}"#;
         assert_eq!(parse::<NodeRecord>("a", json).unwrap(), node());
         let json = br#"{"v":1,"node":"a","claim":5}"#;
@@ -286,10 +372,110 @@ mod tests {
         assert_eq!(super::read::<StreamerRecord>(&keys, "demo", &sealed).unwrap(), read);
     }
 
+    /// What web-servers of earlier versions, and of this one, have written into NATS, sealed by them; as `json`, it is opened.
+    #[derive(Deserialize)]
+    struct Recorded {
+        key: String,
+        records: Vec<Sample>,
+    }
+
+    #[derive(Deserialize)]
+    struct Sample {
+        version: String,
+        bucket: String,
+        name: String,
+        json: Value,
+        sealed: String,
+    }
+
+    fn recorded() -> Recorded {
+        serde_json::from_str(include_str!("recorded/records.json")).unwrap()
+    }
+
+    /// A record of a streamer that runs, as this version wrote it.
+    fn of_today() -> Value {
+        let samples = recorded().records.into_iter();
+        let mut ours =
+            samples.filter(|sample| sample.version == "0.1.0" && sample.bucket == "oriel-streamers");
+        ours.next().unwrap().json
+    }
+
     #[test]
-    fn what_a_newer_version_adds_is_ignored_and_what_it_changes_is_refused() {
-        let json = br#"{"v":1,"node":"a","claim":5,"what":3}"#;
-        assert!(parse::<StreamerRecord>("demo", json).is_ok());
+    fn what_every_version_has_sealed_is_read_and_written_again_without_a_loss() {
+        let Recorded { key, records } = recorded();
+        let keys = Keys::derive(&key);
+        let mut streamers = Vec::new();
+        for Sample { version, bucket, name, json, sealed } in records {
+            let sealed = STANDARD.decode(sealed).unwrap();
+            assert_eq!(
+                serde_json::from_slice::<Value>(&keys.open(&name, &sealed).unwrap()).unwrap(),
+                json,
+                "{version}"
+            );
+            if bucket == "oriel-nodes" {
+                let node: NodeRecord = read(&keys, &name, &sealed).unwrap();
+                assert_eq!((node.name.as_str(), node.max_streamers), ("old", 64));
+                continue;
+            }
+            let read: StreamerRecord = super::read(&keys, &name, &sealed).unwrap();
+            let again = write(&keys, &name, &read).unwrap();
+            assert_eq!(super::read::<StreamerRecord>(&keys, &name, &again).unwrap(), read, "{version}");
+            // A node of the version that wrote it finds all of its fields again.
+            let again: Value = serde_json::from_slice(&keys.open(&name, &again).unwrap()).unwrap();
+            for (field, value) in json.as_object().unwrap() {
+                assert_eq!(&again[field], value, "{version} {field}");
+            }
+            assert_eq!(read.streamer.as_ref().unwrap().id.as_str(), "cam.1");
+            streamers.push((read.lineage().generation, read.can_be_started(), read.fails_over()));
+        }
+        assert_eq!(streamers, [(0, false, false), (1, true, true)]);
+    }
+
+    #[test]
+    fn what_a_newer_version_adds_is_kept_by_an_older_one_that_writes_the_record_again() {
+        let origin = || Origin { node: "old".into(), by: "server".into(), why: "it is lost".into() };
+        let mut newer = of_today();
+        newer["priority"] = json!({ "class": "high", "by": [1, 2] });
+        let read: StreamerRecord = parse("cam=1", newer.to_string().as_bytes()).unwrap();
+        assert!(read.kept.is_some() && read.fails_over());
+        let given = read.given_to("new", origin(), Utc::now());
+        let said = given.clone().saying(read.streamer.clone().unwrap(), read.kept.clone());
+        let keys = Keys::derive("k");
+        for record in [given, said] {
+            let json = keys.open("cam=1", &write(&keys, "cam=1", &record).unwrap()).unwrap();
+            let json: Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json["priority"], newer["priority"]);
+            assert_eq!((json["node"].as_str(), json["generation"].as_u64()), (Some("new"), Some(2)));
+        }
+
+        // A spec that we cannot read is handed on whole, and nothing is started by a part of it.
+        let mut newer = of_today();
+        for part in ["streamer", "kept"] {
+            newer[part]["spec"]["source"]["hologram"] = json!(true);
+        }
+        let read: StreamerRecord = parse("cam=1", newer.to_string().as_bytes()).unwrap();
+        assert_eq!((&read.streamer, &read.kept), (&None, &None));
+        assert!(read.can_be_started() && read.fails_over());
+        let sealed = write(&keys, "cam=1", &read.given_to("new", origin(), Utc::now())).unwrap();
+        let given: Value = serde_json::from_slice(&keys.open("cam=1", &sealed).unwrap()).unwrap();
+        assert_eq!((&given["kept"], &given["streamer"]), (&newer["kept"], &newer["streamer"]));
+        for (pointer, value) in [("/kept/wanted", "stopped"), ("/kept/spec/restart", "")] {
+            let mut stays = newer.clone();
+            match stays.pointer_mut(pointer) {
+                Some(found) => *found = json!(value),
+                None => stays["kept"]["spec"]["restart"] = json!({ "policy": "never" }),
+            }
+            assert!(!parse::<StreamerRecord>("cam=1", stays.to_string().as_bytes()).unwrap().fails_over());
+        }
+
+        // Whoever runs it knows better.
+        let ours: StreamerRecord = parse("cam=1", of_today().to_string().as_bytes()).unwrap();
+        let said = read.saying(ours.streamer.clone().unwrap(), ours.kept.clone());
+        assert_eq!((&said.kept, said.newer.len()), (&ours.kept, 0));
+    }
+
+    #[test]
+    fn what_a_newer_version_changes_is_refused() {
         let json = br#"{"v":2,"node":["a","b"]}"#;
         assert!(matches!(parse::<StreamerRecord>("demo", json), Err(Malformed::Version(2))));
     }
