@@ -6,6 +6,7 @@
 import { ProblemError } from "./errors";
 import type {
   AddHost,
+  ApiInfo,
   ClipboardBody,
   Control,
   ControlChange,
@@ -21,7 +22,10 @@ import type {
   HostList,
   InputCommand,
   LogTail,
+  Node,
+  NodeList,
   PairStarted,
+  Placement,
   Problem,
   Room,
   RoomList,
@@ -163,6 +167,11 @@ export class Api {
     this.#token = token;
   }
 
+  /** Version and features of the server. */
+  async info(options: CallOptions = {}): Promise<ApiInfo> {
+    return (await this.#json("GET", "api", undefined, options)) as ApiInfo;
+  }
+
   async streamers(options: CallOptions = {}): Promise<Streamer[]> {
     const list = (await this.#json("GET", "api/streamers", undefined, options)) as StreamerList;
     return list.streamers;
@@ -223,6 +232,14 @@ export class Api {
   /** Restarts a streamer, also a failed one. */
   async restart(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
+  }
+
+  /**
+   * Starts a streamer at another node of the cluster and ends it where it is: what its programs had in memory is lost, and its home stays
+   * behind. Without a node or labels, at the one with the most room.
+   */
+  async move(id: string, placement: Placement = {}, options: CallOptions = {}): Promise<Streamer> {
+    return (await this.#json("POST", `${streamerPath(id)}/move`, placement, options)) as Streamer;
   }
 
   /** The last lines of a streamer's log, also of a failed one. For admins. */
@@ -455,6 +472,22 @@ export class Api {
     await this.#json("POST", `${hostPath(id)}/cancel`, undefined, options);
   }
 
+  /** The nodes of the cluster; refused with `no_cluster` where the server is in none. */
+  async nodes(options: CallOptions = {}): Promise<readonly Node[]> {
+    const list = (await this.#json("GET", "api/nodes", undefined, options)) as NodeList;
+    return list.nodes;
+  }
+
+  /** Lets a node take no new streamers; those that it has go on. */
+  async drainNode(name: string, options: CallOptions = {}): Promise<Node> {
+    return (await this.#json("POST", `${nodePath(name)}/drain`, undefined, options)) as Node;
+  }
+
+  /** Lets a node take new streamers again. */
+  async undrainNode(name: string, options: CallOptions = {}): Promise<Node> {
+    return (await this.#json("POST", `${nodePath(name)}/undrain`, undefined, options)) as Node;
+  }
+
   async #json(
     method: string,
     path: string,
@@ -506,6 +539,10 @@ function roomPath(id: string): string {
 
 function hostPath(id: string): string {
   return `api/hosts/${encodeURIComponent(id)}`;
+}
+
+function nodePath(name: string): string {
+  return `api/nodes/${encodeURIComponent(name)}`;
 }
 
 /** The problem in a response; a synthetic one when the response is something else, such as a proxy's page. */

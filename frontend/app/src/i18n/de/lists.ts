@@ -104,4 +104,30 @@ export const lists: Translation<typeof english> = {
   "sort-newest": "Neueste zuerst",
   "sort-watched": "Meistgesehene zuerst",
   "shown-of": "{shown} von {all}",
+
+  node: "Knoten",
+  "any-node": "Jeder Knoten",
+  "on-node": "auf {name}",
+  "wherever-room": "Wo Platz ist",
+  "most-room": "Der mit dem meisten Platz",
+  "node-with-load": "{name} ({has} von {most})",
+
+  move: "Verschieben",
+  moving: "Wird verschoben …",
+  "move-to": "Verschieben nach …",
+  "move-named": "{name} auf einen anderen Knoten verschieben",
+  "move-question": "{name} verschieben?",
+  "move-text":
+    "Sie wird auf einem anderen Knoten neu gestartet und endet auf {node}. Was ihre Programme im Speicher haben, geht verloren, und auch ihr Home-Verzeichnis, wenn die Knoten es sich nicht teilen.",
+  "move-lost":
+    "Ihr Knoten {node} ist verloren. Sie wird auf einem anderen neu gestartet: Was ihre Programme im Speicher hatten, ist verloren, und auch ihr Home-Verzeichnis, wenn die Knoten es sich nicht teilen.",
+  "move-watched": {
+    one: "Die Seite von {count} Zuschauer verbindet sich von selbst wieder.",
+    other: "Die Seiten von {count} Zuschauern verbinden sich von selbst wieder.",
+  },
+
+  "problem-no-node": "Kein Knoten kann das jetzt aufnehmen.",
+  "problem-node-missing": "Diesen Knoten gibt es nicht oder nicht mehr.",
+  "problem-immovable": "Sie kann in diesem Moment nicht verschoben werden.",
+  "problem-no-cluster": "Dieser Server gehört zu keinem Cluster.",
 };

@@ -102,4 +102,30 @@ export const lists = {
   "sort-newest": "Newest first",
   "sort-watched": "Most watched first",
   "shown-of": "{shown} of {all}",
+
+  node: "Node",
+  "any-node": "Any node",
+  "on-node": "on {name}",
+  "wherever-room": "Wherever there is room",
+  "most-room": "The one with the most room",
+  "node-with-load": "{name} ({has} of {most})",
+
+  move: "Move",
+  moving: "Moving…",
+  "move-to": "Move to…",
+  "move-named": "Move {name} to another node",
+  "move-question": "Move {name}?",
+  "move-text":
+    "It is started anew at another node, and ends at {node}. What its programs have in memory is lost, and so is its home, unless the nodes share that directory.",
+  "move-lost":
+    "Its node {node} is lost. It is started anew at another one: what its programs had in memory is lost, and so is its home, unless the nodes share that directory.",
+  "move-watched": {
+    one: "The page of {count} viewer reconnects by itself.",
+    other: "The pages of {count} viewers reconnect by themselves.",
+  },
+
+  "problem-no-node": "No node can take this now.",
+  "problem-node-missing": "There is no such node, or no longer.",
+  "problem-immovable": "It cannot be moved at this moment.",
+  "problem-no-cluster": "This server is in no cluster.",
 } as const;

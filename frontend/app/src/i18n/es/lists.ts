@@ -104,4 +104,30 @@ export const lists: Translation<typeof english> = {
   "sort-newest": "Las más nuevas primero",
   "sort-watched": "Las más vistas primero",
   "shown-of": "{shown} de {all}",
+
+  node: "Nodo",
+  "any-node": "Cualquier nodo",
+  "on-node": "en {name}",
+  "wherever-room": "Donde haya sitio",
+  "most-room": "El que tenga más sitio",
+  "node-with-load": "{name} ({has} de {most})",
+
+  move: "Mover",
+  moving: "Moviendo…",
+  "move-to": "Mover a…",
+  "move-named": "Mover {name} a otro nodo",
+  "move-question": "¿Mover {name}?",
+  "move-text":
+    "Se inicia de nuevo en otro nodo y termina en {node}. Se pierde lo que sus programas tienen en memoria, y también su carpeta personal, salvo que los nodos la compartan.",
+  "move-lost":
+    "Su nodo {node} se ha perdido. Se inicia de nuevo en otro: se pierde lo que sus programas tenían en memoria, y también su carpeta personal, salvo que los nodos la compartan.",
+  "move-watched": {
+    one: "La página de {count} espectador se reconecta por sí sola.",
+    other: "Las páginas de {count} espectadores se reconectan por sí solas.",
+  },
+
+  "problem-no-node": "Ningún nodo puede acogerlo ahora.",
+  "problem-node-missing": "No existe ese nodo, o ya no.",
+  "problem-immovable": "No se puede mover en este momento.",
+  "problem-no-cluster": "Este servidor no está en ningún clúster.",
 };

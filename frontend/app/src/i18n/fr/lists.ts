@@ -104,4 +104,30 @@ export const lists: Translation<typeof english> = {
   "sort-newest": "Les plus récentes d’abord",
   "sort-watched": "Les plus regardées d’abord",
   "shown-of": "{shown} sur {all}",
+
+  node: "Nœud",
+  "any-node": "Tous les nœuds",
+  "on-node": "sur {name}",
+  "wherever-room": "Là où il y a de la place",
+  "most-room": "Celui qui a le plus de place",
+  "node-with-load": "{name} ({has} sur {most})",
+
+  move: "Déplacer",
+  moving: "Déplacement…",
+  "move-to": "Déplacer vers…",
+  "move-named": "Déplacer {name} vers un autre nœud",
+  "move-question": "Déplacer {name} ?",
+  "move-text":
+    "Elle redémarre sur un autre nœud et prend fin sur {node}. Ce que ses programmes ont en mémoire est perdu, ainsi que son dossier personnel, sauf si les nœuds le partagent.",
+  "move-lost":
+    "Son nœud {node} est perdu. Elle redémarre sur un autre : ce que ses programmes avaient en mémoire est perdu, ainsi que son dossier personnel, sauf si les nœuds le partagent.",
+  "move-watched": {
+    one: "La page de {count} spectateur se reconnecte d’elle-même.",
+    other: "Les pages de {count} spectateurs se reconnectent d’elles-mêmes.",
+  },
+
+  "problem-no-node": "Aucun nœud ne peut l’accueillir pour l’instant.",
+  "problem-node-missing": "Ce nœud n’existe pas ou plus.",
+  "problem-immovable": "Elle ne peut pas être déplacée en ce moment.",
+  "problem-no-cluster": "Ce serveur ne fait partie d’aucune grappe.",
 };

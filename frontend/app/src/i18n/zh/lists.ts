@@ -97,4 +97,25 @@ export const lists: Translation<typeof english> = {
   "sort-newest": "最新优先",
   "sort-watched": "观看最多优先",
   "shown-of": "{all} 个中的 {shown} 个",
+
+  node: "节点",
+  "any-node": "任何节点",
+  "on-node": "在 {name} 上",
+  "wherever-room": "任何有空位的节点",
+  "most-room": "空位最多的节点",
+  "node-with-load": "{name}（{has}/{most}）",
+
+  move: "移动",
+  moving: "正在移动…",
+  "move-to": "移动到…",
+  "move-named": "将 {name} 移动到另一个节点",
+  "move-question": "移动 {name}？",
+  "move-text": "它将在另一个节点上重新启动，并在 {node} 上结束。其程序内存中的内容会丢失；除非节点共享主目录，否则主目录也会丢失。",
+  "move-lost": "它所在的节点 {node} 已失联。它将在另一个节点上重新启动：其程序内存中的内容已丢失；除非节点共享主目录，否则主目录也会丢失。",
+  "move-watched": { other: "{count} 位观看者的页面会自动重新连接。" },
+
+  "problem-no-node": "目前没有节点可以接收它。",
+  "problem-node-missing": "没有这个节点，或者它已不存在。",
+  "problem-immovable": "目前无法移动它。",
+  "problem-no-cluster": "此服务器不属于任何集群。",
 };
