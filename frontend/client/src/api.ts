@@ -155,15 +155,21 @@ const ATTEMPTS = 6;
 const PAUSE_MS = 1000;
 
 export class Api {
-  readonly #base: URL;
+  readonly #base: () => URL;
   readonly #token: TokenSource;
 
   /**
-   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. In a page, its own base when absent.
+   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`, or a function that returns where it is now. In a
+   * page, its own base when absent.
    * @param token shown with every request, where the server asks for one.
    */
-  constructor(baseUrl?: string | URL, token: TokenSource = null) {
-    this.#base = new URL(".", baseUrl ?? document.baseURI);
+  constructor(baseUrl?: string | URL | (() => URL), token: TokenSource = null) {
+    if (typeof baseUrl === "function") {
+      this.#base = baseUrl;
+    } else {
+      const base = new URL(".", baseUrl ?? document.baseURI);
+      this.#base = () => base;
+    }
     this.#token = token;
   }
 
@@ -518,7 +524,7 @@ export class Api {
       init.body = JSON.stringify(body);
       headers.set("content-type", "application/json");
     }
-    const response = await fetch(new URL(path, this.#base), init);
+    const response = await fetch(new URL(path, this.#base()), init);
     if (!response.ok) throw new ProblemError(await readProblem(response));
     return response;
   }
