@@ -5,6 +5,7 @@ import { shownSlot } from "../src/list/describe";
 import { isElsewhere, takers } from "../src/list/placing";
 import { EVERYTHING, nodeNames, sift } from "../src/list/sift";
 import { listOfNode, nodeOf } from "../src/location";
+import { fullness, labelsOf } from "../src/nodes/describe";
 import { messageOf } from "../src/ui/problem";
 
 function node(name: string, state: Node["state"] = "alive", answers = false): Node {
@@ -74,5 +75,16 @@ describe("what a cluster refuses", () => {
     const error = new ProblemError({ ...PROBLEM, code: "no_capacity", detail: 'the node "c" is draining (placement.node)' });
     expect(messageOf(error)).toBe('the node "c" is draining');
     expect(messageOf(new ProblemError({ ...PROBLEM, code: "cluster_unreachable", detail: "x" }))).toMatch(/^This node has lost/);
+  });
+});
+
+describe("a node", () => {
+  it("is full by the sessions that it has of those that it takes", () => {
+    const full = (streamers: number, max_streamers: number): number => fullness({ streamers, max_streamers });
+    expect([full(0, 4), full(1, 4), full(4, 4), full(9, 4), full(0, 0)]).toEqual([0, 0.25, 1, 1, 1]);
+  });
+
+  it("has its labels in one order, as they are configured", () => {
+    expect(labelsOf({ labels: { zone: "b", gpu: "yes" } })).toEqual(["gpu=yes", "zone=b"]);
   });
 });

@@ -75,6 +75,11 @@ export function ListPage({ api, root, token, node }: ListPageProps) {
           <a className="button" href="hosts" data-testid="to-hosts">
             <Icon name="gamepad" /> {t("hosts")}
           </a>
+          {nodes !== null && (
+            <a className="button" href="nodes" data-testid="to-nodes">
+              <Icon name="nodes" /> {t("nodes")}
+            </a>
+          )}
           <button className="button primary" type="button" data-testid="create" onClick={open}>
             <Icon name="plus" /> {t("new-session")}
           </button>
