@@ -43,8 +43,10 @@ export function MoveDialog({ api, streamer, nodes, onClose }: MoveDialogProps) {
       }}
     >
       <form onSubmit={(event) => void submit(event)}>
-        <p>{state === "lost" ? t("move-lost", { node: from }) : t("move-text", { node: from })}</p>
-        {watchers > 0 && <p>{t("move-watched", { count: watchers })}</p>}
+        <div className="move-words">
+          <p>{state === "lost" ? t("move-lost", { node: from }) : t("move-text", { node: from })}</p>
+          {watchers > 0 && <p>{t("move-watched", { count: watchers })}</p>}
+        </div>
         <NodeField
           label={t("node")}
           anywhere={t("most-room")}

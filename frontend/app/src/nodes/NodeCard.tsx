@@ -31,7 +31,6 @@ export function NodeCard({ api, root, node, onChanged }: NodeCardProps) {
             {t("node-answers")}
           </span>
         )}
-        <span className="toolbar-gap" />
         {state !== "lost" && (
           <button
             className="button"
