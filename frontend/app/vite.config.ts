@@ -13,7 +13,7 @@ const viewerRoute: Plugin = {
     middlewares.use((request, _response, next) => {
       const folder = /^\/([rs])\/[^/?]+\/?(\?|$)/.exec(request.url ?? "")?.[1];
       if (folder !== undefined) request.url = `/${folder}/index.html`;
-      request.url = request.url?.replace(/^\/(grid|hosts|rooms)(?=\?|$)/, "/$1.html");
+      request.url = request.url?.replace(/^\/(grid|hosts|nodes|rooms)(?=\?|$)/, "/$1.html");
       next();
     });
   },
@@ -66,6 +66,7 @@ export default defineConfig({
         list: resolve(import.meta.dirname, "index.html"),
         grid: resolve(import.meta.dirname, "grid.html"),
         hosts: resolve(import.meta.dirname, "hosts.html"),
+        nodes: resolve(import.meta.dirname, "nodes.html"),
         rooms: resolve(import.meta.dirname, "rooms.html"),
         room: resolve(import.meta.dirname, "r/index.html"),
         stream: resolve(import.meta.dirname, "stream.html"),

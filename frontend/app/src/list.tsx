@@ -2,7 +2,7 @@
 
 import { Api } from "@oriel/client";
 import { ListPage } from "./list/ListPage";
-import { rootFromList } from "./location";
+import { nodeOf, rootFromList } from "./location";
 import { takeToken } from "./token";
 import { mount } from "./ui/mount";
 import { loadWords } from "./i18n/load";
@@ -10,4 +10,4 @@ import { loadWords } from "./i18n/load";
 const token = takeToken();
 const root = rootFromList(location.href);
 await loadWords("common", "lists");
-mount(<ListPage api={new Api(root, token)} root={root} token={token} />);
+mount(<ListPage api={new Api(root, token)} root={root} token={token} node={nodeOf(location.search)} />);

@@ -1,5 +1,5 @@
 /**
- * Where the pages are: the list, the grid, the hosts, the rooms and the page with one stream at the root of the web-server, a
+ * Where the pages are: the list, the grid, the hosts, the nodes, the rooms and the page with one stream at the root of the web-server, a
  * viewer at `s/{id}` and a room at `r/{id}` below it. All addresses are relative, so that a proxy can put them below any path. Pure.
  */
 
@@ -22,6 +22,19 @@ export function streamerIdOf(path: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** `?node=NAME`: the list shows the sessions of that node; null when none is named. */
+export function nodeOf(search: string): string | null {
+  const node = new URLSearchParams(search).get("node") ?? "";
+  return node === "" ? null : node;
+}
+
+/** The list of the sessions of a node. */
+export function listOfNode(root: URL, node: string): URL {
+  const url = new URL(root);
+  url.searchParams.set("node", node);
+  return url;
 }
 
 /** What the address of a grid asks for. */

@@ -13,7 +13,7 @@ const PARTS: readonly Part[] = ["common", "devices", "lists", "panels", "room", 
 const TAGS = Object.keys(LANGUAGES) as Language[];
 
 /** Which parts each page loads: those of `loadWords(…)` in its entry. */
-const PAGES = ["list", "hosts", "rooms", "grid", "stream", "room", "viewer"];
+const PAGES = ["list", "hosts", "nodes", "rooms", "grid", "stream", "room", "viewer"];
 
 async function part(language: Language, name: Part): Promise<Catalogue> {
   const file = (await import(`../src/i18n/${language}/${name}.ts`)) as Record<string, Catalogue>;

@@ -6,6 +6,7 @@
 import { ProblemError } from "./errors";
 import type {
   AddHost,
+  ApiInfo,
   ClipboardBody,
   Control,
   ControlChange,
@@ -21,7 +22,10 @@ import type {
   HostList,
   InputCommand,
   LogTail,
+  Node,
+  NodeList,
   PairStarted,
+  Placement,
   Problem,
   Room,
   RoomList,
@@ -151,16 +155,27 @@ const ATTEMPTS = 6;
 const PAUSE_MS = 1000;
 
 export class Api {
-  readonly #base: URL;
+  readonly #base: () => URL;
   readonly #token: TokenSource;
 
   /**
-   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. In a page, its own base when absent.
+   * @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`, or a function that returns where it is now. In a
+   * page, its own base when absent.
    * @param token shown with every request, where the server asks for one.
    */
-  constructor(baseUrl?: string | URL, token: TokenSource = null) {
-    this.#base = new URL(".", baseUrl ?? document.baseURI);
+  constructor(baseUrl?: string | URL | (() => URL), token: TokenSource = null) {
+    if (typeof baseUrl === "function") {
+      this.#base = baseUrl;
+    } else {
+      const base = new URL(".", baseUrl ?? document.baseURI);
+      this.#base = () => base;
+    }
     this.#token = token;
+  }
+
+  /** Version and features of the server. */
+  async info(options: CallOptions = {}): Promise<ApiInfo> {
+    return (await this.#json("GET", "api", undefined, options)) as ApiInfo;
   }
 
   async streamers(options: CallOptions = {}): Promise<Streamer[]> {
@@ -223,6 +238,14 @@ export class Api {
   /** Restarts a streamer, also a failed one. */
   async restart(id: string, options: CallOptions = {}): Promise<void> {
     await this.#json("POST", `${streamerPath(id)}/restart`, undefined, options);
+  }
+
+  /**
+   * Starts a streamer at another node of the cluster and ends it where it is: what its programs had in memory is lost, and its home stays
+   * behind. Without a node or labels, at the one with the most room.
+   */
+  async move(id: string, placement: Placement = {}, options: CallOptions = {}): Promise<Streamer> {
+    return (await this.#json("POST", `${streamerPath(id)}/move`, placement, options)) as Streamer;
   }
 
   /** The last lines of a streamer's log, also of a failed one. For admins. */
@@ -455,6 +478,22 @@ export class Api {
     await this.#json("POST", `${hostPath(id)}/cancel`, undefined, options);
   }
 
+  /** The nodes of the cluster; refused with `no_cluster` where the server is in none. */
+  async nodes(options: CallOptions = {}): Promise<readonly Node[]> {
+    const list = (await this.#json("GET", "api/nodes", undefined, options)) as NodeList;
+    return list.nodes;
+  }
+
+  /** Lets a node take no new streamers; those that it has go on. */
+  async drainNode(name: string, options: CallOptions = {}): Promise<Node> {
+    return (await this.#json("POST", `${nodePath(name)}/drain`, undefined, options)) as Node;
+  }
+
+  /** Lets a node take new streamers again. */
+  async undrainNode(name: string, options: CallOptions = {}): Promise<Node> {
+    return (await this.#json("POST", `${nodePath(name)}/undrain`, undefined, options)) as Node;
+  }
+
   async #json(
     method: string,
     path: string,
@@ -485,7 +524,7 @@ export class Api {
       init.body = JSON.stringify(body);
       headers.set("content-type", "application/json");
     }
-    const response = await fetch(new URL(path, this.#base), init);
+    const response = await fetch(new URL(path, this.#base()), init);
     if (!response.ok) throw new ProblemError(await readProblem(response));
     return response;
   }
@@ -506,6 +545,10 @@ function roomPath(id: string): string {
 
 function hostPath(id: string): string {
   return `api/hosts/${encodeURIComponent(id)}`;
+}
+
+function nodePath(name: string): string {
+  return `api/nodes/${encodeURIComponent(name)}`;
 }
 
 /** The problem in a response; a synthetic one when the response is something else, such as a proxy's page. */

@@ -79,6 +79,7 @@ const SHARED: Control = { mode: "shared", holder: null, requests: [] };
 
 export class OrielClient implements InputClient {
   readonly streamerId: string;
+  /** At the node of the cluster that has welcomed this client last. */
   readonly api: Api;
   readonly #events = new Emitter<ClientEvents>();
   readonly #link: Link;
@@ -117,7 +118,7 @@ export class OrielClient implements InputClient {
     this.streamerId = options.streamerId;
     const token = options.token ?? null;
     this.#wantedName = options.displayName ?? null;
-    this.api = new Api(baseUrl, token);
+    this.api = new Api(() => this.#link.base, token);
     this.#link = new Link({
       baseUrl,
       streamerId: options.streamerId,
@@ -485,10 +486,10 @@ export class OrielClient implements InputClient {
     link.on("offered", () => {
       this.#handle({ type: "step", step: "transport" });
     });
-    link.on("socket-lost", ({ welcomed }) => {
+    link.on("socket-lost", ({ welcomed, another }) => {
       this.#requests.abandon();
-      this.#handle({ type: "socket-lost", media: link.usable });
-      if (!welcomed) void this.#askWhy();
+      this.#handle({ type: "socket-lost", media: link.usable, another });
+      if (!welcomed && !another) void this.#askWhy();
     });
     link.on("resumed", () => {
       this.#repeatWishes();

@@ -15,6 +15,7 @@
 import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
+import { failed, type Fronts, frontsAt, patience, tried, welcomed } from "./fronts";
 import type {
   ClientMessage,
   GeneralMessage,
@@ -36,8 +37,8 @@ import { loadDecoding, WireConnection } from "./wire/connection";
 export type LinkEvents = {
   /** Every message of the server, after the link itself has handled it. */
   message: ServerMessage;
-  /** The WebSocket is gone. `welcomed`: it had been welcomed. */
-  "socket-lost": { readonly welcomed: boolean };
+  /** The WebSocket is gone. `welcomed`: it had been welcomed. `another`: the next one is opened at a node that has not been tried yet. */
+  "socket-lost": { readonly welcomed: boolean; readonly another: boolean };
   /** A lost WebSocket was resumed, and the peer connection with it. */
   resumed: undefined;
   /** The server has made a new peer for us, which knows nothing of an earlier one. */
@@ -112,6 +113,8 @@ export class Link extends Emitter<LinkEvents> {
   #peer: PeerConnection | null = null;
   #welcomed = false;
   #resumeToken: string | null = null;
+  #fronts: Fronts;
+  #answerTimer: ReturnType<typeof setTimeout> | undefined;
   #connections = 0;
   #offers = 0;
   /** Turned off for good after the encryption with it could not be agreed on. */
@@ -130,6 +133,12 @@ export class Link extends Emitter<LinkEvents> {
   constructor(options: LinkOptions) {
     super();
     this.#options = options;
+    this.#fronts = frontsAt(options.baseUrl);
+  }
+
+  /** Root of the web-server that has welcomed this client last. */
+  get base(): URL {
+    return this.#fronts.present;
   }
 
   get peer(): PeerConnection | null {
@@ -164,12 +173,12 @@ export class Link extends Emitter<LinkEvents> {
   open(resume: boolean): void {
     this.#closeSocket(false);
     const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
-    const { baseUrl, streamerId, role, rights } = this.#options;
+    const { streamerId, role, rights } = this.#options;
     const displayName = this.#options.displayName();
     const { maxBitrateKbps } = this.#options;
     const token = readToken(this.#options.token);
     mark("opening");
-    const socket = new SignalingSocket(peerSocketUrl(baseUrl, streamerId), {
+    const socket = new SignalingSocket(peerSocketUrl(tried(this.#fronts), streamerId), {
       type: "hello",
       capabilities: { preallocatedSlots: true, srtpGcm: this.#srtpGcm },
       ...(token === null ? {} : { token }),
@@ -181,20 +190,35 @@ export class Link extends Emitter<LinkEvents> {
     });
     this.#socket = socket;
     this.#welcomed = false;
+    const patienceMs = patience(this.#fronts);
+    if (patienceMs !== null) {
+      this.#answerTimer = setTimeout(() => {
+        this.#closeSocket(false);
+        this.#socketLost();
+      }, patienceMs);
+    }
     socket.on("message", (message) => {
+      // Whatever it says: a streamer that still starts may be welcome later.
+      clearTimeout(this.#answerTimer);
       this.#receive(message);
     });
     socket.on("closed", ({ code }) => {
       this.#socket = null;
-      clearTimeout(this.#wordTimer);
       // The peer is gone, so there is nothing to resume.
       if (code === CLOSE_PEER_GONE || code === CLOSE_STREAMER_GONE) {
         this.#dropWire();
         this.#peer?.abandon();
       }
-      this.emit("socket-lost", { welcomed: this.#welcomed });
+      this.#socketLost();
     });
     if (resumed === null) this.#replacePeer();
+  }
+
+  #socketLost(): void {
+    clearTimeout(this.#answerTimer);
+    clearTimeout(this.#wordTimer);
+    if (!this.#welcomed) this.#fronts = failed(this.#fronts);
+    this.emit("socket-lost", { welcomed: this.#welcomed, another: this.#fronts.trying > 0 });
   }
 
   /** Has ICE begin again on the same peer connection: its path leads nowhere, or the network is another one. */
@@ -238,11 +262,15 @@ export class Link extends Emitter<LinkEvents> {
     this.#welcomed = true;
     this.#resumeToken = welcome.resumeToken;
     this.#peerId = welcome.peerId;
+    const before = this.#fronts.present;
+    const needsWire = this.#onWire || this.#wire !== null;
+    this.#fronts = welcomed(this.#fronts, welcome.nodes ?? [], Math.random());
+    if (this.#fronts.present !== before) this.#leaveNode();
     if (welcome.resumed && this.usable) {
       // Credentials of TURN servers end; these are new.
       this.#peer?.setIceServers(welcome.iceServers);
       this.#wireFailures = 0;
-      if (this.#onWire) this.#openWire();
+      if (needsWire) this.#openWire();
       if (this.#peer?.connected !== true) this.restartIce();
       this.emit("resumed", undefined);
       return;
@@ -357,12 +385,12 @@ export class Link extends Emitter<LinkEvents> {
     clearTimeout(this.#wireTimer);
     const peerId = this.#peerId;
     const resumeToken = this.#resumeToken;
-    const { baseUrl, streamerId, iceTransportPolicy } = this.#options;
+    const { streamerId, iceTransportPolicy } = this.#options;
     if (this.#wire !== null || peerId === null || resumeToken === null) return;
     // Through a TURN server or not at all.
     if (iceTransportPolicy === "relay" || !hasWebCodecs()) return;
     const token = readToken(this.#options.token);
-    const wire = new WireConnection({ baseUrl, streamerId, peerId, resumeToken, token });
+    const wire = new WireConnection({ baseUrl: this.base, streamerId, peerId, resumeToken, token });
     this.#wire = wire;
     wire.on("attached", () => {
       this.#channelsChanged();
@@ -390,6 +418,14 @@ export class Link extends Emitter<LinkEvents> {
       this.#channelsChanged();
       this.#wireLost(refused);
     });
+  }
+
+  /** Another node has welcomed this client: a media socket at the one before leads nowhere. */
+  #leaveNode(): void {
+    if (this.#wire === null) return;
+    this.#wire.close();
+    this.#wire = null;
+    this.#channelsChanged();
   }
 
   /** The media socket is gone. It is opened again as long as it is needed. */
@@ -466,6 +502,7 @@ export class Link extends Emitter<LinkEvents> {
   }
 
   #closeSocket(bye: boolean): void {
+    clearTimeout(this.#answerTimer);
     clearTimeout(this.#wordTimer);
     this.#socket?.close({ bye });
     this.#socket = null;

@@ -52,8 +52,11 @@ export type SessionEvent =
   | { readonly type: "step"; readonly step: ConnectStep }
   /** The media path is up, or an earlier one was resumed. */
   | { readonly type: "connected" }
-  /** The WebSocket is gone, or could not be opened; `media` says whether the media path is still good. */
-  | { readonly type: "socket-lost"; readonly media: boolean }
+  /**
+   * The WebSocket is gone, or could not be opened; `media` says whether the media path is still good, `another` that there is another node
+   * of the server's cluster, which has not been tried yet.
+   */
+  | { readonly type: "socket-lost"; readonly media: boolean; readonly another: boolean }
   /** The media path is gone. */
   | { readonly type: "media-lost" }
   /** The time that was waited for has come. */
@@ -101,6 +104,7 @@ export function advance(state: Session, event: SessionEvent, now: number, random
     case "connected":
       return next(connected(state, now));
     case "socket-lost":
+      if (event.another && state.kind === "retrying") return elsewhere(state, event.media, now);
       return lost(state, event.media, now, random);
     case "media-lost":
       return lost(state, false, now, random);
@@ -168,6 +172,11 @@ function lost(state: Session, media: boolean, now: number, random: number): Step
       );
     }
   }
+}
+
+/** An attempt is made at each node before it has failed, and none of them is waited for. */
+function elsewhere({ attempt }: Session & { kind: "retrying" }, media: boolean, now: number): Step {
+  return next({ kind: "waiting", attempt, retryAt: now, media }, { type: "close", keepMedia: media }, { type: "wait", ms: 0 });
 }
 
 /** Failed attempts in a row before this one. */

@@ -177,6 +177,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.useRealTimers();
+  vi.restoreAllMocks();
   vi.unstubAllGlobals();
 });
 
@@ -194,7 +195,7 @@ function newest<T>(all: readonly T[]): T {
 }
 
 /** A link that has been welcomed and has answered the offer. */
-async function joined(): Promise<{ link: Link; events: string[] }> {
+async function joined(welcome: object = WELCOME): Promise<{ link: Link; events: string[] }> {
   const link = new Link({
     baseUrl: "http://localhost/",
     streamerId: "s",
@@ -213,15 +214,15 @@ async function joined(): Promise<{ link: Link; events: string[] }> {
   link.open(false);
   const socket = newest(FakeSocket.all);
   socket.opens();
-  socket.says(WELCOME);
+  socket.says(welcome);
   socket.says({ type: "offer", sdp: "" });
   await settle();
   return { link, events };
 }
 
 /** The same, with media over the WebSocket. */
-async function onWire(): Promise<{ link: Link; events: string[] }> {
-  const all = await joined();
+async function onWire(welcome?: object): Promise<{ link: Link; events: string[] }> {
+  const all = await joined(welcome);
   await vi.advanceTimersByTimeAsync(500);
   const wire = newest(media());
   wire.opens();
@@ -424,5 +425,130 @@ describe("media that the other side has ended", () => {
     newest(FakeSocket.all).ends(1006);
     peer.channels[0]?.onclose?.();
     expect(events).toEqual(["media-connected", "media-lost"]);
+  });
+});
+
+describe("a node that is lost", () => {
+  const NODES = ["http://localhost", "http://b:8080", "http://c/oriel"];
+  const places = (): string[] => FakeSocket.all.map(({ url }) => url.href.replace(/api\/streamers\/s\//, ""));
+  type Lost = { welcomed: boolean; another: boolean };
+
+  /** A link at a node of a cluster whose media flows, and what it says of lost sockets. */
+  async function inCluster(nodes: readonly unknown[] = NODES): Promise<{ link: Link; lost: Lost[]; events: string[] }> {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    const { link, events } = await joined({ ...WELCOME, nodes });
+    const lost: Lost[] = [];
+    link.on("socket-lost", (event) => lost.push(event));
+    newest(FakePeer.all).becomes("connected");
+    newest(FakePeer.all).opensChannels();
+    return { link, lost, events };
+  }
+
+  /** Resumes by the newest socket. */
+  function resumes(nodes: readonly string[] = NODES): void {
+    newest(FakeSocket.all).opens();
+    newest(FakeSocket.all).says({ ...WELCOME, resumed: true, resumeToken: "next", nodes });
+  }
+
+  it("is tried again, then the others in turn, with the media kept and the resume token of the last welcome", async () => {
+    const { link, lost, events } = await inCluster();
+    newest(FakeSocket.all).ends(1006);
+    for (let attempt = 0; attempt < 3; attempt++) {
+      link.open(true);
+      newest(FakeSocket.all).ends(1006);
+    }
+    link.open(true);
+    resumes();
+    expect(places()).toEqual(["ws://localhost/peer", "ws://localhost/peer", "ws://b:8080/peer", "ws://c/oriel/peer", "ws://localhost/peer"]);
+    expect(lost).toEqual([
+      { welcomed: true, another: false },
+      { welcomed: false, another: true },
+      { welcomed: false, another: true },
+      { welcomed: false, another: false },
+    ]);
+    expect(JSON.parse(String(newest(FakeSocket.all).sent[0]))).toMatchObject({ resume: "secret" });
+    expect(events).toEqual(["media-connected", "resumed"]);
+    expect([FakePeer.all.length, link.base.href]).toEqual([1, "http://localhost/"]);
+  });
+
+  it("is left for the one that resumes, to which media sockets then go and which is tried first the next time", async () => {
+    const { link } = await inCluster();
+    newest(FakeSocket.all).ends(1006);
+    link.open(true);
+    newest(FakeSocket.all).ends(1006);
+    link.open(true);
+    resumes();
+    expect(link.base.href).toBe("http://b:8080/");
+    newest(FakePeer.all).becomes("disconnected");
+    await settle();
+    expect(newest(media()).url.href).toBe("ws://b:8080/api/streamers/s/media");
+    FakeSocket.all[2]?.ends(1006);
+    link.open(true);
+    expect(newest(FakeSocket.all).url.host).toBe("b:8080");
+    expect(JSON.parse(String(FakeSocket.all[2]?.sent[0]))).toMatchObject({ resume: "secret" });
+    newest(FakeSocket.all).opens();
+    expect(JSON.parse(String(newest(FakeSocket.all).sent[0]))).toMatchObject({ resume: "next" });
+  });
+
+  it("takes its media socket with it, which is opened at the other one", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    const { link, events } = await onWire({ ...WELCOME, nodes: NODES });
+    // It hangs: neither socket is closed.
+    const stuck = newest(media());
+    FakeSocket.all[0]?.ends(1006);
+    link.open(true);
+    newest(FakeSocket.all).ends(1006);
+    link.open(true);
+    resumes();
+    await settle();
+    expect(stuck.readyState).toBe(3);
+    const wire = newest(media());
+    expect(wire.url.href).toBe("ws://b:8080/api/streamers/s/media");
+    wire.opens();
+    expect(JSON.parse(String(wire.sent[0]))).toMatchObject({ resumeToken: "next" });
+    expect([events, link.usable]).toEqual([["media-connected", "resumed"], true]);
+  });
+
+  it("is given up when it says nothing, sooner in the first round than in the next ones", async () => {
+    const { link, lost } = await inCluster(["http://b"]);
+    newest(FakeSocket.all).ends(1006);
+    const silent = async (ms: number): Promise<boolean[]> => {
+      link.open(true);
+      newest(FakeSocket.all).opens();
+      const before = lost.length;
+      await vi.advanceTimersByTimeAsync(ms - 1);
+      const early = lost.length > before;
+      await vi.advanceTimersByTimeAsync(1);
+      return [early, lost.length > before];
+    };
+    for (const ms of [700, 700, 1400, 1400, 2800]) expect(await silent(ms), String(ms)).toEqual([false, true]);
+    expect(FakeSocket.all.slice(1).map(({ url }) => url.host)).toEqual(["localhost", "b", "localhost", "b", "localhost"]);
+    expect(FakeSocket.all.every(({ readyState }) => readyState === 3)).toBe(true);
+  });
+
+  it("has answered when it has said anything, and is waited for where there is no other one", async () => {
+    const { link, lost } = await inCluster(["http://b"]);
+    newest(FakeSocket.all).ends(1006);
+    link.open(true);
+    newest(FakeSocket.all).opens();
+    newest(FakeSocket.all).says({ type: "streamer-state", state: "starting" });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(lost).toHaveLength(1);
+    newest(FakeSocket.all).says({ ...WELCOME, resumed: true });
+    // This one knows of no others; what the client was given is this one.
+    newest(FakeSocket.all).ends(1006);
+    link.open(true);
+    await vi.advanceTimersByTimeAsync(7_000);
+    expect(lost).toHaveLength(2);
+  });
+
+  it("can be none that is no URL, or to which secrets would go in the clear", async () => {
+    const { link } = await inCluster(["nonsense", "ftp://b", "", "javascript:alert(1)"]);
+    newest(FakeSocket.all).ends(1006);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      link.open(true);
+      newest(FakeSocket.all).ends(1006);
+    }
+    expect(new Set(places())).toEqual(new Set(["ws://localhost/peer"]));
   });
 });

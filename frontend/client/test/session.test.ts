@@ -29,7 +29,7 @@ describe("a session", () => {
   });
 
   it("keeps the media and resumes when only the WebSocket is lost", () => {
-    const lost = run(START, CONNECTED, [10_000, { type: "socket-lost", media: true }]);
+    const lost = run(START, CONNECTED, [10_000, { type: "socket-lost", media: true, another: false }]);
     expect(lost.state).toEqual({ kind: "waiting", attempt: 1, retryAt: 10_250, media: true });
     expect(lost.commands).toEqual([
       { type: "close", keepMedia: true },
@@ -45,7 +45,7 @@ describe("a session", () => {
     const lost = run(
       START,
       CONNECTED,
-      [10_000, { type: "socket-lost", media: true }],
+      [10_000, { type: "socket-lost", media: true, another: false }],
       [10_100, { type: "media-lost" }],
     );
     expect(lost.commands).toEqual([{ type: "close", keepMedia: false }]);
@@ -54,11 +54,29 @@ describe("a session", () => {
     ]);
   });
 
+  it("tries each node of a cluster at once, and counts a failure when none of them is left", () => {
+    let { state } = run(START, CONNECTED, [10_000, { type: "socket-lost", media: true, another: false }], [10_250, { type: "timer" }]);
+    for (const now of [10_260, 10_270]) {
+      const lost = advance(state, { type: "socket-lost", media: true, another: true }, now, 0.5);
+      expect(lost.state).toEqual({ kind: "waiting", attempt: 1, retryAt: now, media: true });
+      expect(lost.commands).toEqual([
+        { type: "close", keepMedia: true },
+        { type: "wait", ms: 0 },
+      ]);
+      const retry = advance(lost.state, { type: "timer" }, now, 0.5);
+      expect(retry.commands).toEqual([{ type: "open", resume: true }]);
+      state = retry.state;
+    }
+    const all = advance(state, { type: "socket-lost", media: true, another: false }, 10_280, 0.5);
+    expect(all.state).toEqual({ kind: "waiting", attempt: 2, retryAt: 10_780, media: true });
+    expect(advance(state, { type: "connected" }, 10_280, 0.5).state).toEqual({ kind: "connected", since: 10_280, attempts: 1 });
+  });
+
   it("waits longer after each failure", () => {
     let state: Session = run(START).state;
     const waits: number[] = [];
     for (let i = 0; i < 8; i++) {
-      const lost = advance(state, { type: "socket-lost", media: false }, 0, 0.5);
+      const lost = advance(state, { type: "socket-lost", media: false, another: false }, 0, 0.5);
       for (const command of lost.commands) if (command.type === "wait") waits.push(command.ms);
       state = advance(lost.state, { type: "timer" }, 0, 0.5).state;
     }
@@ -100,8 +118,10 @@ describe("a session", () => {
       { type: "start" },
       { type: "step", step: "transport" },
       { type: "connected" },
-      { type: "socket-lost", media: true },
-      { type: "socket-lost", media: false },
+      { type: "socket-lost", media: true, another: false },
+      { type: "socket-lost", media: false, another: false },
+      { type: "socket-lost", media: true, another: true },
+      { type: "socket-lost", media: false, another: true },
       { type: "media-lost" },
       { type: "timer" },
       { type: "wake" },

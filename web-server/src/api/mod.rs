@@ -162,6 +162,7 @@ pub fn table() -> Vec<Entry> {
         entry("GET", "/", Nothing, || web::route().to(pages::index)),
         entry("GET", "/grid", Nothing, || web::route().to(pages::grid)),
         entry("GET", "/hosts", Nothing, || web::route().to(pages::hosts)),
+        entry("GET", "/nodes", Nothing, || web::route().to(pages::nodes)),
         entry("GET", "/rooms", Nothing, || web::route().to(pages::rooms)),
         entry("GET", "/r/{id}", Nothing, || web::route().to(pages::room)),
         entry("GET", "/stream.html", Nothing, || web::route().to(pages::stream)),

@@ -25,6 +25,8 @@ const VIEWER: &str = "s/index.html";
 const GRID: &str = "grid.html";
 /// Moonlight hosts: pairing, and what they can play.
 const HOSTS: &str = "hosts.html";
+/// The nodes of the cluster.
+const NODES: &str = "nodes.html";
 /// The list of rooms.
 const ROOMS: &str = "rooms.html";
 /// Any room; its script looks at the path, as that of the viewer does.
@@ -89,6 +91,11 @@ pub async fn grid(request: HttpRequest) -> HttpResponse {
 /// `/hosts`: Moonlight hosts.
 pub async fn hosts(request: HttpRequest) -> HttpResponse {
     page(&request, HOSTS, Framing::Ourselves)
+}
+
+/// `/nodes`: the nodes of the cluster. The page itself says so when there is none.
+pub async fn nodes(request: HttpRequest) -> HttpResponse {
+    page(&request, NODES, Framing::Ourselves)
 }
 
 /// `/rooms`: the list of rooms.

@@ -1,4 +1,4 @@
-import type { Api, Streamer } from "@oriel/client";
+import type { Api, Node, Streamer } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { t } from "../i18n/words";
@@ -8,19 +8,34 @@ import { Pill } from "../ui/Pill";
 import { ifThere } from "../ui/problem";
 import { STATE_WORDS, TONES } from "../ui/states";
 import { describeSource, shownSlot } from "./describe";
+import { MoveDialog } from "./MoveDialog";
+import { isElsewhere } from "./placing";
 import { Thumbnail } from "./Thumbnail";
 
-type CardProps = { readonly api: Api; readonly streamer: Streamer; readonly onDeleted: () => void };
+type CardProps = {
+  readonly api: Api;
+  readonly streamer: Streamer;
+  /** Of the cluster; null where there is none. */
+  readonly nodes: readonly Node[] | null;
+  readonly onChanged: () => void;
+};
 
-/** One streamer: its picture, how it is, and a way to watch or delete it. */
-export function Card({ api, streamer, onDeleted }: CardProps) {
-  const [confirming, setConfirming] = useState(false);
-  const { id, state } = streamer;
+type Open = "nothing" | "deleting" | "moving";
+
+/** One streamer: its picture, how it is, and a way to watch, move or delete it. */
+export function Card({ api, streamer, nodes, onChanged }: CardProps) {
+  const [open, setOpen] = useState<Open>("nothing");
+  const { id, state, node } = streamer;
+  const elsewhere = isElsewhere(streamer, nodes ?? []);
+  const close = (done: boolean): void => {
+    setOpen("nothing");
+    if (done) onChanged();
+  };
   const watchers = streamer.peers.length;
   return (
     <li className="card" data-testid={`streamer-${id}`} data-state={state}>
       <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={t("watch", { name: id })}>
-        <Thumbnail api={api} id={id} slot={shownSlot(streamer)} live={state === "running"} />
+        <Thumbnail api={api} id={id} slot={shownSlot(streamer, elsewhere)} live={state === "running"} />
         <Pill tone={TONES[state]} text={t(STATE_WORDS[state])} testId="state" />
       </a>
       <div className="card-text">
@@ -28,6 +43,20 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
           <a href={`s/${encodeURIComponent(id)}`} title={id}>
             {id}
           </a>
+          {nodes !== null && nodes.length > 1 && node !== undefined && (
+            <button
+              className="icon-button"
+              type="button"
+              aria-label={t("move-named", { name: id })}
+              title={t("move-to")}
+              data-testid="move"
+              onClick={() => {
+                setOpen("moving");
+              }}
+            >
+              <Icon name="move" />
+            </button>
+          )}
           <button
             className="icon-button"
             type="button"
@@ -35,7 +64,7 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
             title={t("delete")}
             data-testid="delete"
             onClick={() => {
-              setConfirming(true);
+              setOpen("deleting");
             }}
           >
             <Icon name="trash" />
@@ -43,12 +72,14 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
         </div>
         <p className="card-facts">
           <span>{describeSource(streamer)}</span>
-          <span data-testid="viewers">{t("viewers", { count: watchers })}</span>
+          {!elsewhere && <span data-testid="viewers">{t("viewers", { count: watchers })}</span>}
           <span>{lifetime(streamer)}</span>
+          {node !== undefined && <span data-testid="node">{t("on-node", { name: node })}</span>}
         </p>
         {streamer.reason !== null && <p className="card-reason">{streamer.reason}</p>}
       </div>
-      {confirming && (
+      {open === "moving" && <MoveDialog api={api} streamer={streamer} nodes={nodes ?? []} onClose={close} />}
+      {open === "deleting" && (
         <ConfirmDialog
           title={t("delete-question", { name: id })}
           text={
@@ -56,10 +87,7 @@ export function Card({ api, streamer, onDeleted }: CardProps) {
           }
           action={t("delete")}
           onConfirm={() => ifThere(api.remove(id))}
-          onClose={(done) => {
-            setConfirming(false);
-            if (done) onDeleted();
-          }}
+          onClose={close}
         />
       )}
     </li>

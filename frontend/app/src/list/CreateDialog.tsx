@@ -1,9 +1,11 @@
-import { type Api, ProblemError } from "@oriel/client";
+import { type Api, type Node, ProblemError } from "@oriel/client";
 import { type SubmitEvent, useState } from "react";
 import { Dialog } from "../ui/Dialog";
 import { messageOf } from "../ui/problem";
 import { TextField } from "../ui/TextField";
 import { type Field, fieldOf, type Form, hasField, type Kind, KINDS, NEW_FORM, requestOf } from "./form";
+import { NodeField } from "./NodeField";
+import { takers } from "./placing";
 import { type PlainKey, t } from "../i18n/words";
 
 const NAMES: Readonly<Record<Kind, PlainKey>> = {
@@ -23,8 +25,15 @@ const SIZES = ["1280 × 720", "1600 × 900", "1920 × 1080", "1024 × 768"];
 
 type Failure = { readonly field: Field | null; readonly text: string };
 
+type CreateDialogProps = {
+  readonly api: Api;
+  /** Of the cluster; none where there is no cluster. */
+  readonly nodes: readonly Node[];
+  readonly onClose: () => void;
+};
+
 /** Makes a new session; what the server refuses is shown at the field that it refuses. */
-export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onClose: () => void }) {
+export function CreateDialog({ api, nodes, onClose }: CreateDialogProps) {
   const [form, setForm] = useState<Form>(NEW_FORM);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<Failure | null>(null);
@@ -100,6 +109,18 @@ export function CreateDialog({ api, onClose }: { readonly api: Api; readonly onC
             testId="field-command"
             onChange={(command) => {
               change({ command });
+            }}
+          />
+        )}
+        {(nodes.length > 1 || form.node !== "") && (
+          <NodeField
+            label={t("node")}
+            anywhere={t("wherever-room")}
+            nodes={takers(nodes)}
+            value={form.node}
+            error={errorOf("node")}
+            onChange={(node) => {
+              change({ node });
             }}
           />
         )}

@@ -3,10 +3,11 @@ import { useEffect, useState } from "react";
 import { Icon } from "../ui/Icon";
 import { Locked } from "../ui/Locked";
 import { useListing } from "../ui/useListing";
+import { useNodes } from "../ui/useNodes";
 import { Card } from "./Card";
 import { CreateDialog } from "./CreateDialog";
 import { EmptyState } from "./EmptyState";
-import { EVERYTHING, sift } from "./sift";
+import { EVERYTHING, nodeNames, sift } from "./sift";
 import { SiftBar } from "./SiftBar";
 import "./list.css";
 import { t } from "../i18n/words";
@@ -31,14 +32,21 @@ function useCameras(api: Api): string | null {
   return cameras;
 }
 
-type ListPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
+type ListPageProps = {
+  readonly api: Api;
+  readonly root: URL;
+  readonly token: string | null;
+  /** Show those of this node first; null: those of all. */
+  readonly node: string | null;
+};
 
 /** All streamers, with a picture of each. */
-export function ListPage({ api, root, token }: ListPageProps) {
+export function ListPage({ api, root, token, node }: ListPageProps) {
   const { listing, items: streamers, stale, refresh } = useListing((options) => api.streamers(options));
   const [creating, setCreating] = useState(false);
-  const [wish, setWish] = useState(EVERYTHING);
+  const [wish, setWish] = useState({ ...EVERYTHING, node });
   const cameras = useCameras(api);
+  const nodes = useNodes(api);
   const shown = sift(streamers, wish);
 
   const open = (): void => {
@@ -67,6 +75,11 @@ export function ListPage({ api, root, token }: ListPageProps) {
           <a className="button" href="hosts" data-testid="to-hosts">
             <Icon name="gamepad" /> {t("hosts")}
           </a>
+          {nodes !== null && (
+            <a className="button" href="nodes" data-testid="to-nodes">
+              <Icon name="nodes" /> {t("nodes")}
+            </a>
+          )}
           <button className="button primary" type="button" data-testid="create" onClick={open}>
             <Icon name="plus" /> {t("new-session")}
           </button>
@@ -82,16 +95,25 @@ export function ListPage({ api, root, token }: ListPageProps) {
         {listing.kind === "loaded" && streamers.length === 0 && stale === null && (
           <EmptyState root={root} onCreate={open} />
         )}
-        {streamers.length > 0 && <SiftBar wish={wish} setWish={setWish} shown={shown.length} all={streamers.length} />}
+        {streamers.length > 0 && (
+          <SiftBar
+            wish={wish}
+            setWish={setWish}
+            nodes={nodeNames(nodes ?? [], streamers, wish.node)}
+            shown={shown.length}
+            all={streamers.length}
+          />
+        )}
         <ul className="cards" data-testid="streamers">
           {shown.map((streamer) => (
-            <Card key={streamer.id} api={api} streamer={streamer} onDeleted={() => void refresh()} />
+            <Card key={streamer.id} api={api} streamer={streamer} nodes={nodes} onChanged={() => void refresh()} />
           ))}
         </ul>
       </main>
       {creating && (
         <CreateDialog
           api={api}
+          nodes={nodes ?? []}
           onClose={() => {
             setCreating(false);
             void refresh();

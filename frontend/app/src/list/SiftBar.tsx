@@ -7,18 +7,22 @@ const ORDERS: Readonly<Record<Sort, "sort-name" | "sort-newest" | "sort-watched"
   newest: "sort-newest",
   watched: "sort-watched",
 };
-const STATES = ["running", "starting", "restarting", "failed", "stopped"] as const;
+const STATES = ["running", "starting", "restarting", "failed", "stopped", "lost"] as const;
 
 type SiftBarProps = {
   readonly wish: Wish;
   readonly setWish: (wish: Wish) => void;
+  /** Names of the nodes to choose from; none where there is no cluster. */
+  readonly nodes: readonly string[];
   /** How many of how many are shown. */
   readonly shown: number;
   readonly all: number;
 };
 
-/** Looks for sessions by name and state, and orders them. */
-export function SiftBar({ wish, setWish, shown, all }: SiftBarProps) {
+/** Looks for sessions by name, state and node, and orders them. */
+export function SiftBar({ wish, setWish, nodes, shown, all }: SiftBarProps) {
+  // Only nodes can be lost.
+  const states = STATES.filter((state) => state !== "lost" || nodes.length > 0);
   return (
     <search className="sift-bar">
       <input
@@ -40,12 +44,29 @@ export function SiftBar({ wish, setWish, shown, all }: SiftBarProps) {
         }}
       >
         <option value="">{t("any-state")}</option>
-        {STATES.map((state) => (
+        {states.map((state) => (
           <option key={state} value={state}>
             {t(STATE_WORDS[state])}
           </option>
         ))}
       </select>
+      {nodes.length > 0 && (
+        <select
+          aria-label={t("node")}
+          value={wish.node ?? ""}
+          data-testid="filter-node"
+          onChange={({ target }) => {
+            setWish({ ...wish, node: target.value === "" ? null : target.value });
+          }}
+        >
+          <option value="">{t("any-node")}</option>
+          {nodes.map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      )}
       <select
         aria-label={t("sort")}
         value={wish.sort}

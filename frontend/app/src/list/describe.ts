@@ -29,7 +29,8 @@ export function describeSource({ spec, slots, stats }: Described): string {
   return others === 0 ? main : `${main}, ${t("streams", { count: others })}`;
 }
 
-/** The slot whose picture stands for the streamer; null while it shows nothing. */
-export function shownSlot({ slots }: Pick<Streamer, "slots">): number | null {
+/** The slot whose picture stands for the streamer; null while it shows nothing. Elsewhere the slots are not known: the usual one. */
+export function shownSlot({ slots }: Pick<Streamer, "slots">, elsewhere = false): number | null {
+  if (elsewhere) return 0;
   return slots.length === 0 ? null : Math.min(...slots.map(({ slot }) => slot));
 }

@@ -15,9 +15,11 @@ export type Form = {
   readonly command: string;
   /** Of a camera, or whatever ffmpeg can read. */
   readonly url: string;
+  /** Of a cluster; empty: wherever there is room. */
+  readonly node: string;
 };
 
-export const FIELDS = ["type", "id", "width", "height", "fps", "command", "url"] as const;
+export const FIELDS = ["type", "id", "width", "height", "fps", "command", "url", "node"] as const;
 export type Field = (typeof FIELDS)[number];
 
 export const NEW_FORM: Form = {
@@ -28,6 +30,7 @@ export const NEW_FORM: Form = {
   fps: "30",
   command: "xterm",
   url: "",
+  node: "",
 };
 
 /** Fields that a kind has, beside its name. */
@@ -44,7 +47,11 @@ export function hasField(type: Kind, field: Field): boolean {
 
 /** The body of the request. Rules are the server's; only what is left empty is left out. */
 export function requestOf(form: Form): CreateRequest {
-  return { ...(form.id.trim() === "" ? {} : { id: form.id.trim() }), source: sourceOf(form) };
+  return {
+    ...(form.id.trim() === "" ? {} : { id: form.id.trim() }),
+    source: sourceOf(form),
+    ...(form.node === "" ? {} : { placement: { node: form.node } }),
+  };
 }
 
 function sourceOf(form: Form): SourceRequest {
@@ -72,5 +79,5 @@ export function fieldOf(problem: Problem, type: Kind): Field | null {
   const name = path === "input" ? "url" : path;
   const field = FIELDS.find((candidate) => candidate === name);
   if (field === undefined) return problem.status === 409 ? "id" : null;
-  return field === "id" || field === "type" || hasField(type, field) ? field : null;
+  return field === "id" || field === "type" || field === "node" || hasField(type, field) ? field : null;
 }

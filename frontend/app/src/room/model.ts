@@ -1,6 +1,6 @@
 /** What the page of a room is about: the client, the devices, and the person's name. Made before anything is rendered. */
 
-import { Api, OrielClient } from "@oriel/client";
+import { type Api, OrielClient } from "@oriel/client";
 import { LocalMedia } from "./localMedia";
 
 const NAME_KEY = "oriel.name";
@@ -28,7 +28,7 @@ export function createRoomModel(id: string, root: URL, token: string | null): Ro
   });
   const stats = (): Promise<never> => Promise.reject(new Error("a room has no main view"));
   window.oriel = { client, stats };
-  return { id, root, api: new Api(root, token), client, media, hasToken: token !== null };
+  return { id, root, api: client.api, client, media, hasToken: token !== null };
 }
 
 /** The name of the last time; empty for none. */

@@ -7,13 +7,15 @@ type ConfirmProps = {
   readonly title: string;
   readonly text: string;
   readonly action: string;
+  /** It can be undone. */
+  readonly harmless?: boolean;
   readonly onConfirm: () => Promise<void>;
   /** @param done whether the action was carried out. */
   readonly onClose: (done: boolean) => void;
 };
 
-/** Asks before something that cannot be undone, and shows why it failed if it does. */
-export function ConfirmDialog({ title, text, action, onConfirm, onClose }: ConfirmProps) {
+/** Asks before something that ends or changes what others use, and shows why it failed if it does. */
+export function ConfirmDialog({ title, text, action, harmless = false, onConfirm, onClose }: ConfirmProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
   const confirm = async (): Promise<void> => {
@@ -52,7 +54,7 @@ export function ConfirmDialog({ title, text, action, onConfirm, onClose }: Confi
           {t("cancel")}
         </button>
         <button
-          className="button danger"
+          className={harmless ? "button primary" : "button danger"}
           type="button"
           data-testid="confirm"
           disabled={busy}

@@ -28,7 +28,6 @@ const PROBLEMS: Readonly<Record<string, PlainKey>> = {
   too_many_streamers: "problem-full",
   too_many_hosts: "problem-full",
   no_user_left: "problem-full",
-  no_capacity: "problem-full",
   body_too_large: "problem-too-large",
   not_ready: "problem-not-ready",
   shutting_down: "problem-not-ready",
@@ -36,8 +35,8 @@ const PROBLEMS: Readonly<Record<string, PlainKey>> = {
   state_unreadable: "problem-storage",
   state_failed: "problem-storage",
   hosts_failed: "problem-storage",
-  cluster_unreachable: "problem-cluster",
   node_unreachable: "problem-cluster",
+  cluster_unreachable: "problem-cluster-cut",
   host_not_found: "problem-host-missing",
   host_timeout: "problem-host-silent",
   host_not_paired: "problem-host-unpaired",
@@ -46,6 +45,12 @@ const PROBLEMS: Readonly<Record<string, PlainKey>> = {
   host_refused: "problem-host-refused",
   host_has_no_mac: "problem-host-no-mac",
   internal_error: "problem-internal",
+  streamer_moved: "problem-session-silent",
+  // Of clusters: their words come with the lists, which alone say them.
+  no_capacity: "problem-no-node",
+  no_cluster: "problem-no-cluster",
+  node_not_found: "problem-node-missing",
+  streamer_immovable: "problem-immovable",
   // Of files: their words come with the panel, which alone says them.
   no_home: "problem-no-home",
   files_off: "problem-not-allowed",
@@ -71,7 +76,7 @@ const PROBLEMS: Readonly<Record<string, PlainKey>> = {
 };
 
 /** Of these the server's text has facts that no other has: which rule was broken, what the host or the process has said. */
-const TELLING: ReadonlySet<string> = new Set(["invalid_field", "malformed_json", "not_allowed", "streamer_failed", "host_refused", "not_durable", "file_too_large", "over_quota"]);
+const TELLING: ReadonlySet<string> = new Set(["invalid_field", "malformed_json", "not_allowed", "streamer_failed", "host_refused", "not_durable", "file_too_large", "over_quota", "no_capacity", "streamer_immovable"]);
 
 /** What an error says to people. */
 export function messageOf(error: unknown): string {
@@ -93,11 +98,11 @@ export function explained(code: string | null, detail: string): string {
   return language() === "en" ? detail : `${known} (${detail})`;
 }
 
-/** The server's text; at its field, the field's path before it says nothing new, nor where in the request it is. */
+/** The server's text; at its field, the field's path before it or behind it says nothing new, nor where in the request it is. */
 function withoutPath({ message, field }: ProblemError): string {
   const path = `${field ?? ""}: `;
   const text = message.startsWith(path) ? message.slice(path.length) : message;
-  return text.replace(/ at line \d+ column \d+$/, "");
+  return text.replace(/ at line \d+ column \d+$| \(placement\.\w+\)$/, "");
 }
 
 /** Waits for a deletion. Somebody else may have deleted it first; it is gone either way. */

@@ -1,6 +1,6 @@
 /** The model of the viewer page: the client and its views, created before anything is rendered. */
 
-import { Api, type ConnectionStats, type Latency, type NetworkPath, OrielClient } from "@oriel/client";
+import { type Api, type ConnectionStats, type Latency, type NetworkPath, OrielClient } from "@oriel/client";
 import { Views } from "./views";
 
 export type ViewerStats = {
@@ -55,7 +55,7 @@ export function createViewer(
   // How it went is the client's state, which the page shows.
   client.connect().catch(() => undefined);
   window.oriel = { client, stats };
-  return { client, root, views, api: new Api(root, token), hasToken: token !== null, stats };
+  return { client, root, views, api: client.api, hasToken: token !== null, stats };
 }
 
 async function readStats(client: OrielClient, views: Views): Promise<ViewerStats> {

@@ -50,7 +50,11 @@ iceServers: Array<IceServer>,
 /**
  * Version of this protocol.
  */
-protocol: number, } | { "type": "offer", 
+protocol: number, 
+/**
+ * URLs at which browsers reach the other nodes of the cluster, any of which can resume this peer. Absent without a cluster.
+ */
+nodes?: Array<string>, } | { "type": "offer", 
 /**
  * SDP.
  */

@@ -237,7 +237,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
     });
     socket.on("closed", () => {
       this.#closeSocket();
-      this.#handle({ type: "socket-lost", media: this.#peer?.usable ?? false });
+      this.#handle({ type: "socket-lost", media: this.#peer?.usable ?? false, another: false });
     });
   }
 

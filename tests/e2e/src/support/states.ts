@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { useTool } from "./browser.js";
+import { Cluster, nodes, runsAt, together } from "./cluster.js";
 import { Server } from "./server.js";
 import { until } from "./wait.js";
 
@@ -39,6 +40,7 @@ export async function eachState(browser: Browser, look: Look): Promise<void> {
   await viewers(full, empty, at, look);
   await streams(full, at, look);
   await rooms(full, at, look);
+  await cluster(full, at, look);
 }
 
 type At = (server: Server, path: string, ready: string, states: (page: Page) => Promise<void>) => Promise<void>;
@@ -169,5 +171,48 @@ async function rooms(full: Server, at: At, look: Look): Promise<void> {
     await page.click("[data-testid=leave]");
     await page.waitForSelector("[data-testid=ended]");
     await look("room-left", page);
+  });
+}
+
+/** Several nodes: sessions of all of them, and how they are themselves. */
+async function cluster(alone: Server, at: At, look: Look): Promise<void> {
+  await at(alone, "nodes", "[data-testid=no-cluster]", (page) => look("nodes-none", page));
+  const nats = await Cluster.start();
+  const long = "rack-17-of-the-second-hall-with-a-name-that-is-long";
+  const first = await nats.node("first", '{gpu: "yes", zone: "east"}');
+  await at(first, "nodes", "[data-testid=only-node]", (page) => look("nodes-one", page));
+  const [second, third] = await Promise.all([nats.node(long, '{zone: "west"}'), nats.node("third")]);
+  await together(first, second, third);
+  for (const [id, node] of [
+    ["desk", "first"],
+    ["clock", long],
+    ["gone", "third"],
+  ] as const) {
+    await first.json("POST", "api/streamers?wait=running", { id, source: TEST, restart: { policy: "never" }, placement: { node } });
+    await runsAt(first, id, node);
+  }
+  await first.json("POST", `api/nodes/${long}/drain`);
+  await third.kill();
+  await until("it is lost", async () => (await nodes(first)).some(({ name, state }) => name === "third" && state === "lost"), 20_000);
+  await at(first, "nodes", "[data-testid=node-third][data-state=lost]", async (page) => {
+    await look("nodes", page);
+    await page.click("[data-testid=node-first] [data-testid=drain]");
+    await page.waitForSelector("[data-testid=confirm-dialog]");
+    await look("nodes-drain", page);
+    await page.keyboard.press("Escape");
+    await page.route("**/api/nodes", (route) => route.abort());
+    await page.waitForSelector("[data-testid=nodes-error]");
+    await look("nodes-unreachable", page);
+  });
+  await at(first, "", "[data-testid=streamer-gone][data-state=lost]", async (page) => {
+    await page.waitForSelector("[data-testid=streamer-clock] img");
+    await look("list-cluster", page);
+    await page.click("[data-testid=create]");
+    await page.waitForSelector("[data-testid=field-node]");
+    await look("list-create-cluster", page);
+    await page.keyboard.press("Escape");
+    await page.click("[data-testid=streamer-gone] [data-testid=move]");
+    await page.selectOption("[data-testid=field-node]", "first");
+    await look("list-move", page);
   });
 }

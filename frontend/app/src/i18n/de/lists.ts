@@ -104,4 +104,52 @@ export const lists: Translation<typeof english> = {
   "sort-newest": "Neueste zuerst",
   "sort-watched": "Meistgesehene zuerst",
   "shown-of": "{shown} von {all}",
+
+  node: "Knoten",
+  "any-node": "Jeder Knoten",
+  "on-node": "auf {name}",
+  "wherever-room": "Wo Platz ist",
+  "most-room": "Der mit dem meisten Platz",
+  "node-with-load": "{name} ({has} von {most})",
+
+  move: "Verschieben",
+  moving: "Wird verschoben …",
+  "move-to": "Verschieben nach …",
+  "move-named": "{name} auf einen anderen Knoten verschieben",
+  "move-question": "{name} verschieben?",
+  "move-text":
+    "Sie wird auf einem anderen Knoten neu gestartet und endet auf {node}. Was ihre Programme im Speicher haben, geht verloren, und auch ihr Home-Verzeichnis, wenn die Knoten es sich nicht teilen.",
+  "move-lost":
+    "Ihr Knoten {node} ist verloren. Sie wird auf einem anderen neu gestartet: Was ihre Programme im Speicher hatten, ist verloren, und auch ihr Home-Verzeichnis, wenn die Knoten es sich nicht teilen.",
+  "move-watched": {
+    one: "Die Seite von {count} Zuschauer verbindet sich von selbst wieder.",
+    other: "Die Seiten von {count} Zuschauern verbinden sich von selbst wieder.",
+  },
+
+  "problem-no-node": "Kein Knoten kann das jetzt aufnehmen.",
+  "problem-node-missing": "Diesen Knoten gibt es nicht oder nicht mehr.",
+  "problem-immovable": "Sie kann in diesem Moment nicht verschoben werden.",
+  "problem-no-cluster": "Dieser Server gehört zu keinem Cluster.",
+
+  nodes: "Knoten",
+  "the-nodes": "die Knoten",
+  "node-alive": "erreichbar",
+  "node-draining": "nimmt nichts Neues",
+  "node-lost": "verloren",
+  "node-answers": "hat diese Seite beantwortet",
+  "node-draining-text": "Er nimmt keine neuen Sitzungen auf. Die, die er hat, laufen weiter.",
+  "node-lost-text": "Von ihm ist nichts zu hören. Die seiner Sitzungen, die von selbst neu starten, werden auf anderen Knoten gestartet.",
+  "node-sessions": { one: "{has} von {count} Sitzung", other: "{has} von {count} Sitzungen" },
+  version: "Version {version}",
+  drain: "Leerlaufen lassen",
+  "drain-named": "{name} leerlaufen lassen",
+  "drain-question": "{name} leerlaufen lassen?",
+  "drain-text": "Er nimmt keine neuen Sitzungen auf, bis das beendet wird. Die, die er hat, laufen weiter; verschieben Sie sie, um ihn zu leeren.",
+  undrain: "Neue Sitzungen aufnehmen",
+  "undrain-named": "{name} neue Sitzungen aufnehmen lassen",
+  "undrain-question": "{name} wieder neue Sitzungen aufnehmen lassen?",
+  "undrain-text": "Neue Sitzungen werden auf ihm gestartet wie auf den anderen Knoten.",
+  "only-node":
+    "Das ist der einzige Knoten. Ein weiterer Server, der mit demselben NATS-Server und demselben Cluster-Schlüssel gestartet wird, erscheint hier.",
+  "what-is-a-cluster": "Mehrere Server, die sich einen NATS-Server teilen (cluster.nats), sind einer: Jeder bedient die Sitzungen aller.",
 };

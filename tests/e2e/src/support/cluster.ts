@@ -1,0 +1,99 @@
+/** A NATS server of a test's own, and web-servers that are nodes of its cluster. */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cleanUp } from "./cleanup.js";
+import { ended, Server } from "./server.js";
+import { until } from "./wait.js";
+
+/** A node that was not heard of for so long is lost, seconds. */
+const LEASE_S = 3;
+
+export type Node = { name: string; state: string; streamers: number };
+
+export class Cluster {
+  private constructor(readonly port: number) {}
+
+  /** NATS with JetStream; it ends with the test file. */
+  static async start(): Promise<Cluster> {
+    const port = await freePort();
+    const dir = mkdtempSync(join(tmpdir(), "oriel-nats-"));
+    const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", dir], { stdio: "ignore" });
+    // It is not installed, unless there is a process.
+    await new Promise<void>((done, failed) => child.once("spawn", done).once("error", failed));
+    cleanUp(async () => {
+      await ended(child, "SIGTERM");
+      rmSync(dir, { recursive: true, force: true });
+    });
+    await until("NATS listens", () => answers(port));
+    return new Cluster(port);
+  }
+
+  /** A web-server that is a node of it. `labels`: in YAML. */
+  async node(name: string, labels = "{}"): Promise<Server> {
+    const port = await freePort();
+    return Server.start(
+      `cluster:
+  nats: [nats://127.0.0.1:${String(this.port)}]
+  key: the-key-of-a-cluster-in-a-test-0123456789
+  name: ${name}
+  advertise: http://127.0.0.1:${String(port)}
+  lease_s: ${String(LEASE_S)}
+  labels: ${labels}
+`,
+      port,
+    );
+  }
+}
+
+export async function nodes(server: Server): Promise<Node[]> {
+  return (await server.json<{ nodes: Node[] }>("GET", "api/nodes")).nodes;
+}
+
+/** Waits until every one of these nodes knows that all of them are alive. */
+export async function together(...servers: Server[]): Promise<void> {
+  for (const server of servers) {
+    await until("all nodes are alive", async () => {
+      const known = await nodes(server);
+      return known.length === servers.length && known.every(({ state }) => state === "alive");
+    });
+  }
+}
+
+/** Waits until a node lists a streamer as being at another one, and running. */
+export async function runsAt(server: Server, id: string, node: string): Promise<void> {
+  await until(`${id} runs at ${node}`, async () => {
+    const { streamers } = await server.json<{ streamers: { id: string; state: string; node: string }[] }>("GET", "api/streamers");
+    return streamers.some((one) => one.id === id && one.node === node && one.state === "running");
+  });
+}
+
+/** Free now, and given to nobody else. */
+function freePort(): Promise<number> {
+  return new Promise((done, failed) => {
+    const server = createServer().once("error", failed);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => {
+        if (address === null || typeof address === "string") failed(new Error("no port"));
+        else done(address.port);
+      });
+    });
+  });
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once("error", () => {
+      done(false);
+    });
+  });
+}
