@@ -30,7 +30,7 @@ before(async () => {
   });
   const files = Array.from({ length: CAMERAS }, (_, camera) => join(dir, `${String(camera)}.mp4`));
   files.forEach((file, camera) => {
-    film(file, camera, 600);
+    film(file, camera, 240);
   });
   const films = Object.fromEntries(files.slice(0, FRAIL).map((file, camera) => [`camera${String(camera)}`, file]));
   frailFilm = files[FRAIL] ?? "";

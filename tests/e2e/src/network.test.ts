@@ -8,7 +8,7 @@ import { Network } from "./support/network.js";
 import { Server } from "./support/server.js";
 import { period, until } from "./support/wait.js";
 
-const CONTROL_MS = 5_000;
+const CONTROL_MS = 3_000;
 const OUTAGE_MS = 12_000;
 const MOST_GROWTH = 5_000_000;
 
@@ -44,7 +44,7 @@ test("one viewer's network stops and returns", async () => {
 
 /** Of a round trip of 40 ms. */
 const FAR = { delay_ms: 20 };
-const WATCHED_MS = 10_000;
+const WATCHED_MS = 6_000;
 /** A picture that comes late for the sake of the network, with what the machine adds to it. */
 const LONGEST_GAP_MS = 2_500;
 

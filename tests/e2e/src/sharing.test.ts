@@ -8,7 +8,7 @@ import { Desktop, HEIGHT, movePointer, WIDTH } from "./support/desktop.js";
 import { Server } from "./support/server.js";
 import { period } from "./support/wait.js";
 
-const DURATION_MS = process.env["ORIEL_QUICK"] === undefined ? 30_000 : 10_000;
+const DURATION_MS = Number(process.env["ORIEL_SHARED_S"] ?? 10) * 1000;
 /** People do not take turns faster. */
 const TURN_MS = 150;
 const LETTERS = ["q", "w", "e"];
