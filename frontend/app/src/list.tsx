@@ -2,7 +2,8 @@
 
 import { Api } from "@oriel/client";
 import { ListPage } from "./list/ListPage";
-import { nodeOf, rootFromList } from "./location";
+import { nodeOf } from "./list/address";
+import { rootFromList } from "./location";
 import { takeToken } from "./token";
 import { mount } from "./ui/mount";
 import { loadWords } from "./i18n/load";

@@ -1,10 +1,10 @@
 import { type Node, ProblemError } from "@oriel/client";
 import { describe, expect, it } from "vitest";
+import { listOfNode, nodeOf } from "../src/list/address";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { shownSlot } from "../src/list/describe";
 import { isElsewhere, takers } from "../src/list/placing";
 import { EVERYTHING, nodeNames, sift } from "../src/list/sift";
-import { listOfNode, nodeOf } from "../src/location";
 import { fullness, labelsOf } from "../src/nodes/describe";
 import { messageOf } from "../src/ui/problem";
 

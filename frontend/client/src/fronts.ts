@@ -11,18 +11,14 @@
 export type Fronts = {
   /** What the client was given, which may lead to any node. */
   readonly home: URL;
-  /** Where the last welcome came from; before there was one, what the client was given. */
-  readonly present: URL;
-  /** Where else the streamer can be reached, as of the last welcome. */
-  readonly others: readonly URL[];
-  /** What is tried: 0 is the present one, n the nth of the others. */
-  readonly trying: number;
-  /** How often all of them have failed since the last welcome. */
-  readonly rounds: number;
+  /** In the order in which they are tried. The first is where the last welcome came from; before there was one, what the client was given. */
+  readonly roots: readonly [URL, ...URL[]];
+  /** How often one of them has not answered since the last welcome. */
+  readonly failures: number;
 };
 
-/** Others that are tried in one round at most: when so many nodes do not answer, it is not for them. */
-const MOST_OTHERS = 8;
+/** Roots that are tried in one round at most: when so many nodes do not answer, it is not for them. */
+const MOST_ROOTS = 9;
 /** Without an answer for this long, another node is tried; in each further round for twice as long, as it may be the network that is slow. */
 const PATIENCE_MS = 700;
 const MOST_PATIENCE_MS = 8_000;
@@ -30,12 +26,23 @@ const MOST_PATIENCE_MS = 8_000;
 /** @param base root of the web-server as seen from here. */
 export function frontsAt(base: string | URL): Fronts {
   const home = new URL(".", base);
-  return { home, present: home, others: [], trying: 0, rounds: 0 };
+  return { home, roots: [home], failures: 0 };
 }
 
 /** What is tried now. */
-export function tried({ present, others, trying }: Fronts): URL {
-  return others[trying - 1] ?? present;
+export function tried({ roots, failures }: Fronts): URL {
+  return roots[failures % roots.length] ?? roots[0];
+}
+
+/** Whether this round is under way: what is tried now has not been tried since it began. */
+export function isUnderWay({ roots, failures }: Fronts): boolean {
+  return failures % roots.length > 0;
+}
+
+/** How long to wait for an answer before another one is tried, ms; null where there is no other one. */
+export function patience({ roots, failures }: Fronts): number | null {
+  const round = Math.floor(failures / roots.length);
+  return roots.length === 1 ? null : Math.min(PATIENCE_MS * 2 ** round, MOST_PATIENCE_MS);
 }
 
 /**
@@ -49,26 +56,15 @@ export function welcomed(fronts: Fronts, nodes: readonly string[], random: numbe
   const known = new Map([...nodes.flatMap((node) => rootOf(node, home)), home].map((url) => [url.href, url]));
   known.delete(present.href);
   const others = [...known.values()];
-  const first = Math.floor(random * others.length);
-  return { home, present, others: [...others.slice(first), ...others.slice(0, first)].slice(0, MOST_OTHERS), trying: 0, rounds: 0 };
-}
-
-/** What is tried does not answer. */
-export function failed(fronts: Fronts): Fronts {
-  const { others, trying, rounds } = fronts;
-  return trying < others.length ? { ...fronts, trying: trying + 1 } : { ...fronts, trying: 0, rounds: rounds + 1 };
-}
-
-/** How long to wait for an answer before another one is tried, ms; null where there is no other one. */
-export function patience({ others, rounds }: Fronts): number | null {
-  return others.length === 0 ? null : Math.min(PATIENCE_MS * 2 ** rounds, MOST_PATIENCE_MS);
+  const first = others.splice(0, Math.floor(random * others.length));
+  return { home, roots: [present, ...[...others, ...first].slice(0, MOST_ROOTS - 1)], failures: 0 };
 }
 
 /** The root that a URL names; none where it is no URL, or less safe than `home`: what is sent there is secret. */
 function rootOf(text: string, home: URL): URL[] {
   try {
     const url = new URL(".", text.endsWith("/") ? text : `${text}/`);
-    const isSafe = url.protocol === "https:" || (url.protocol === "http:" && home.protocol !== "https:" && home.protocol !== "wss:");
+    const isSafe = url.protocol === "https:" || (url.protocol === "http:" && !home.protocol.endsWith("s:"));
     return isSafe ? [url] : [];
   } catch {
     return [];

@@ -15,7 +15,7 @@
 import { readToken, type TokenSource } from "./api";
 import { OrielError } from "./errors";
 import { Emitter } from "./events";
-import { failed, type Fronts, frontsAt, patience, tried, welcomed } from "./fronts";
+import { type Fronts, frontsAt, isUnderWay, patience, tried, welcomed } from "./fronts";
 import type {
   ClientMessage,
   GeneralMessage,
@@ -138,7 +138,7 @@ export class Link extends Emitter<LinkEvents> {
 
   /** Root of the web-server that has welcomed this client last. */
   get base(): URL {
-    return this.#fronts.present;
+    return this.#fronts.roots[0];
   }
 
   get peer(): PeerConnection | null {
@@ -217,8 +217,8 @@ export class Link extends Emitter<LinkEvents> {
   #socketLost(): void {
     clearTimeout(this.#answerTimer);
     clearTimeout(this.#wordTimer);
-    if (!this.#welcomed) this.#fronts = failed(this.#fronts);
-    this.emit("socket-lost", { welcomed: this.#welcomed, another: this.#fronts.trying > 0 });
+    if (!this.#welcomed) this.#fronts = { ...this.#fronts, failures: this.#fronts.failures + 1 };
+    this.emit("socket-lost", { welcomed: this.#welcomed, another: isUnderWay(this.#fronts) });
   }
 
   /** Has ICE begin again on the same peer connection: its path leads nowhere, or the network is another one. */
@@ -262,10 +262,10 @@ export class Link extends Emitter<LinkEvents> {
     this.#welcomed = true;
     this.#resumeToken = welcome.resumeToken;
     this.#peerId = welcome.peerId;
-    const before = this.#fronts.present;
+    const before = this.base;
     const needsWire = this.#onWire || this.#wire !== null;
     this.#fronts = welcomed(this.#fronts, welcome.nodes ?? [], Math.random());
-    if (this.#fronts.present !== before) this.#leaveNode();
+    if (this.base !== before) this.#leaveNode();
     if (welcome.resumed && this.usable) {
       // Credentials of TURN servers end; these are new.
       this.#peer?.setIceServers(welcome.iceServers);

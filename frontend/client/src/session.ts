@@ -104,10 +104,9 @@ export function advance(state: Session, event: SessionEvent, now: number, random
     case "connected":
       return next(connected(state, now));
     case "socket-lost":
-      if (event.another && state.kind === "retrying") return elsewhere(state, event.media, now);
-      return lost(state, event.media, now, random);
+      return lost(state, event.media, event.another, now, random);
     case "media-lost":
-      return lost(state, false, now, random);
+      return lost(state, false, false, now, random);
     case "timer":
     case "wake":
       return state.kind === "waiting"
@@ -150,7 +149,7 @@ function connected(state: Session, now: number): Session {
   }
 }
 
-function lost(state: Session, media: boolean, now: number, random: number): Step {
+function lost(state: Session, media: boolean, another: boolean, now: number, random: number): Step {
   switch (state.kind) {
     case "idle":
     case "ended":
@@ -163,8 +162,10 @@ function lost(state: Session, media: boolean, now: number, random: number): Step
     case "connecting":
     case "connected":
     case "retrying": {
-      const attempt = failures(state, now) + 1;
-      const ms = retryDelay(attempt, random);
+      // An attempt has failed when each node has been tried, and none of them is waited for.
+      const goesOn = another && state.kind === "retrying";
+      const attempt = failures(state, now) + (goesOn ? 0 : 1);
+      const ms = goesOn ? 0 : retryDelay(attempt, random);
       return next(
         { kind: "waiting", attempt, retryAt: now + ms, media },
         { type: "close", keepMedia: media },
@@ -172,11 +173,6 @@ function lost(state: Session, media: boolean, now: number, random: number): Step
       );
     }
   }
-}
-
-/** An attempt is made at each node before it has failed, and none of them is waited for. */
-function elsewhere({ attempt }: Session & { kind: "retrying" }, media: boolean, now: number): Step {
-  return next({ kind: "waiting", attempt, retryAt: now, media }, { type: "close", keepMedia: media }, { type: "wait", ms: 0 });
 }
 
 /** Failed attempts in a row before this one. */

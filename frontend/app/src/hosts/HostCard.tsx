@@ -1,7 +1,7 @@
 import type { Api, Host, HostApp } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
-import { Icon } from "../ui/Icon";
+import { Icon } from "../list/Icon";
 import { Pill } from "../ui/Pill";
 import { type Quality, RATES, SIZES, startOf, stateOf, USUAL } from "./form";
 import { messageOf } from "../ui/problem";

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { t } from "../i18n/words";
 import { ago, duration } from "../ui/format";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { Pill } from "../ui/Pill";
 import { ifThere } from "../ui/problem";
 import { STATE_WORDS, TONES } from "../ui/states";

@@ -1,6 +1,6 @@
 import { copyToClipboard } from "@oriel/client";
 import { useState } from "react";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { t } from "../i18n/words";
 
 /** What to do when there is no streamer yet. */

@@ -1,6 +1,6 @@
 import type { Api } from "@oriel/client";
 import { useEffect, useState } from "react";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { Locked } from "../ui/Locked";
 import { useListing } from "../ui/useListing";
 import { useNodes } from "../ui/useNodes";

@@ -1,7 +1,7 @@
 import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
 import { isSame, skipsAfter } from "./backoff";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { usePoll } from "../ui/usePoll";
 import { t } from "../i18n/words";
 

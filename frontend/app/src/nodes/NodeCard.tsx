@@ -1,7 +1,7 @@
 import type { Api, Node } from "@oriel/client";
 import { useId, useState } from "react";
 import { t } from "../i18n/words";
-import { listOfNode } from "../location";
+import { listOfNode } from "../list/address";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Pill } from "../ui/Pill";
 import { fullness, labelsOf, STATES } from "./describe";

@@ -1,6 +1,6 @@
 import type { OrielClient } from "@oriel/client";
 import { type ReactNode, useState } from "react";
-import { Icon, type IconName } from "../ui/Icon";
+import { Icon, type IconName } from "./Icon";
 import { useClientValue } from "../viewer/hooks";
 import { useLocalMedia } from "./hooks";
 import type { Device, LocalMedia } from "./localMedia";

@@ -1,6 +1,6 @@
 import { chatKeyOf, type OrielClient } from "@oriel/client";
 import { type KeyboardEvent, type SubmitEvent, useEffect, useRef, useState } from "react";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { useClientValue } from "../viewer/hooks";
 import { focusNew } from "../ui/focus";
 import { timeOfDay } from "../ui/format";

@@ -1,5 +1,5 @@
 import { type SubmitEvent, useEffect, useId, useRef, useState } from "react";
-import { Icon, type IconName } from "../ui/Icon";
+import { Icon, type IconName } from "./Icon";
 import { useLocalMedia } from "./hooks";
 import "../ui/form.css";
 import { measure } from "./level";

@@ -1,7 +1,7 @@
 import type { OrielClient, Participant, PublishKind } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
-import { Icon, type IconName } from "../ui/Icon";
+import { Icon, type IconName } from "./Icon";
 import { useClientValue } from "../viewer/hooks";
 import { nameOf } from "../ui/person";
 import { t } from "../i18n/words";

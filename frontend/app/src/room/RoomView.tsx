@@ -1,7 +1,7 @@
 import type { ClientState } from "@oriel/client";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { type PlainKey, t } from "../i18n/words";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import { Pill, type Tone } from "../ui/Pill";
 import { useClientValue, useLatest } from "../viewer/hooks";
 import { Bar, type PanelName, toolId } from "./Bar";

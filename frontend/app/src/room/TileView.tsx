@@ -1,6 +1,6 @@
 import { type InputController, type OrielClient, playStream, type SlotView } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
-import { Icon } from "../ui/Icon";
+import { Icon } from "./Icon";
 import type { Box } from "./layout";
 import { initialsOf, type Tile } from "./people";
 import { t } from "../i18n/words";

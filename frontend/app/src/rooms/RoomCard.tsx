@@ -2,7 +2,7 @@ import type { Api, Room, StreamerState } from "@oriel/client";
 import { useState } from "react";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { type PlainKey, t } from "../i18n/words";
-import { Icon } from "../ui/Icon";
+import { Icon } from "../list/Icon";
 import { Pill } from "../ui/Pill";
 import { ifThere } from "../ui/problem";
 import { TONES } from "../ui/states";

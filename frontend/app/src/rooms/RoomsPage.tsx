@@ -1,7 +1,7 @@
 import type { Api } from "@oriel/client";
 import { useState } from "react";
 import "../list/list.css";
-import { Icon } from "../ui/Icon";
+import { Icon } from "../list/Icon";
 import { Locked } from "../ui/Locked";
 import { useListing } from "../ui/useListing";
 import { NewRoomDialog } from "./NewRoomDialog";

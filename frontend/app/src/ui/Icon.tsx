@@ -1,6 +1,6 @@
-/** The icons of the pages: strokes on a 24 px grid in the colour of the text. */
+/** The icons of the pages: strokes on a 24 px grid in the colour of the text. Those of lists and of rooms alone are beside them, so that viewers need not load them. */
 
-const PATHS = {
+export const PATHS = {
   back: "M15 5l-7 7 7 7",
   sound: "M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM15.5 9a4.2 4.2 0 0 1 0 6M18 6.5a7.8 7.8 0 0 1 0 11",
   muted: "M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM16 9.5l5 5M21 9.5l-5 5",
@@ -16,52 +16,38 @@ const PATHS = {
   eye: "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 14.8a2.8 2.8 0 1 0 0-5.6 2.8 2.8 0 0 0 0 5.6z",
   people:
     "M9 11.5a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4zM3 19c0-3 2.5-5 6-5s6 2 6 5M16 5.4a3.2 3.2 0 0 1 0 5.9M17.5 14.3c2.2.6 3.5 2.3 3.5 4.7",
-  plus: "M12 5v14M5 12h14",
   trash: "M4.5 7h15M9.5 7V4.5h5V7M6.5 7l1 13h9l1-13M10.3 11v5.5M13.7 11v5.5",
   copy: "M8.5 8.5V5A1.5 1.5 0 0 1 10 3.5h9A1.5 1.5 0 0 1 20.5 5v9a1.5 1.5 0 0 1-1.5 1.5h-3.5M3.5 10A1.5 1.5 0 0 1 5 8.5h9a1.5 1.5 0 0 1 1.5 1.5v9a1.5 1.5 0 0 1-1.5 1.5H5A1.5 1.5 0 0 1 3.5 19z",
   share: "M3.5 5.5h17v11h-17zM8.5 20h7M12 13.5V8.5M9.8 10.6L12 8.4l2.2 2.2",
   thumbnails: "M3.5 4.5h17v9.5h-17zM3.5 17.5h4.5v2.5H3.5zM9.8 17.5h4.5v2.5H9.8zM16 17.5h4.5v2.5H16z",
   follow:
     "M12 12.8a.8.8 0 1 0 0-1.6.8.8 0 0 0 0 1.6zM12 17a5 5 0 1 0 0-10 5 5 0 0 0 0 10zM12 3.5V7M12 17v3.5M3.5 12H7M17 12h3.5",
-  grid: "M4 4.5h7v6.5H4zM13 4.5h7v6.5h-7zM4 13h7v6.5H4zM13 13h7v6.5h-7z",
   touch:
     "M9.5 12.5V6a1.6 1.6 0 0 1 3.2 0v5l4.6 1.1a2 2 0 0 1 1.5 2.3l-.9 4.1a2.5 2.5 0 0 1-2.4 2h-3.4a3 3 0 0 1-2.3-1.1l-4-5a1.5 1.5 0 0 1 2.3-2z",
-  gamepad:
-    "M7.5 7.5h9A4.5 4.5 0 0 1 21 12l.4 4a2.2 2.2 0 0 1-4 1.5l-1.4-2H8l-1.4 2a2.2 2.2 0 0 1-4-1.5L3 12a4.5 4.5 0 0 1 4.5-4.5zM8 10v3M6.5 11.5h3M15.5 10.5h.01M17.5 12.5h.01",
-  power: "M12 4v8M7 7a7 7 0 1 0 10 0",
-  stop: "M6 6h12v12H6z",
   microphone:
     "M12 14.5a3 3 0 0 0 3-3v-5a3 3 0 0 0-6 0v5a3 3 0 0 0 3 3zM6 11.5a6 6 0 0 0 12 0M12 17.5V21M9 21h6",
   "microphone-off":
     "M15 10V6.5a3 3 0 0 0-5.8-1M9 9v2.5a3 3 0 0 0 4.6 2.5M6 11.5a6 6 0 0 0 9.8 4.6M18 11.5c0 .8-.2 1.6-.5 2.3M12 17.5V21M9 21h6M4 4l16 16",
-  camera: "M3.5 7.5A1.5 1.5 0 0 1 5 6h9a1.5 1.5 0 0 1 1.5 1.5v9A1.5 1.5 0 0 1 14 18H5a1.5 1.5 0 0 1-1.5-1.5zM15.5 10.5l5-3v9l-5-3z",
-  "camera-off":
-    "M9.5 6H14a1.5 1.5 0 0 1 1.5 1.5V12M15.5 15.5v1A1.5 1.5 0 0 1 14 18H5a1.5 1.5 0 0 1-1.5-1.5v-9A1.5 1.5 0 0 1 5 6M15.5 10.5l5-3v9l-3-1.8M4 4l16 16",
-  chat: "M4 5.5h16v11h-8.5L7 20v-3.5H4zM8 9.5h8M8 12.5h5",
-  hand: "M7.5 13V6.8a1.4 1.4 0 0 1 2.8 0V11M10.3 11V4.9a1.4 1.4 0 0 1 2.8 0V11M13.1 11V5.8a1.4 1.4 0 0 1 2.8 0V12M15.9 12V8.2a1.4 1.4 0 0 1 2.8 0v6.3a6 6 0 0 1-6 6 6 6 0 0 1-5.2-3l-2.9-4.9a1.4 1.4 0 0 1 2.4-1.4l.5.8",
-  smile: "M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17zM8.5 14c.8 1.3 2 2 3.5 2s2.7-.7 3.5-2M9 9.5v.01M15 9.5v.01",
   link: "M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-5.7-5.7l-1.2 1.2M14 10a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 5.7 5.7l1.2-1.2",
   keys: "M4 8.5h6.5V15H4zM13.5 8.5H20V15h-6.5zM12 18.5v-13M10.5 11.8h3",
   zoom: "M10.5 16.5a6 6 0 1 0 0-12 6 6 0 0 0 0 12zM15 15l5 5M8 10.5h5M10.5 8v5",
-  leave: "M14 4.5H6.5A1.5 1.5 0 0 0 5 6v12a1.5 1.5 0 0 0 1.5 1.5H14M10.5 12H20M16.5 8.5L20 12l-3.5 3.5",
-  pin: "M9 3.5h6M10 3.5v6L7 13v1.5h10V13l-3-3.5v-6M12 14.5v6",
-  send: "M4 12l16-7.5-4.5 15.5-4-6.2zM11.5 13.8L20 4.5",
   close: "M6 6l12 12M18 6L6 18",
   sliders: "M4 7h9M17 7h3M4 17h3M11 17h9M15 9.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4zM9 19.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4z",
   folder: "M3.5 7A1.5 1.5 0 0 1 5 5.5h4.5l2 2.5H19a1.5 1.5 0 0 1 1.5 1.5v8A1.5 1.5 0 0 1 19 19H5a1.5 1.5 0 0 1-1.5-1.5z",
   file: "M6.5 3.5h7l4 4v13h-11zM13.5 3.5v4h4",
   download: "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M5 19.5h14",
-  move: "M4 8.5h15M15 4.5l4 4-4 4M20 15.5H5M9 11.5l-4 4 4 4",
-  nodes: "M4 4.5h16v6H4zM4 13.5h16v6H4zM7.5 7.5h.01M7.5 16.5h.01M11 7.5h5.5M11 16.5h5.5",
-  window: "M5 20v-9a7 7 0 0 1 14 0v9zM12 4v16M5 12.5h14",
 } as const;
 
 export type IconName = keyof typeof PATHS;
 
 export function Icon(props: { readonly name: IconName }) {
+  return <Strokes path={PATHS[props.name]} />;
+}
+
+export function Strokes(props: { readonly path: string }) {
   return (
     <svg className="icon" viewBox="0 0 24 24" aria-hidden="true">
-      <path d={PATHS[props.name]} />
+      <path d={props.path} />
     </svg>
   );
 }

@@ -80,8 +80,7 @@ export const common: Translation<typeof english> = {
   "problem-not-ready": "Der Server ist noch nicht bereit oder wird gerade beendet.",
   "problem-storage": "Der Server kann das nicht speichern. Vielleicht ist seine Platte voll.",
   "problem-cluster": "Der Rechner, auf dem das läuft, ist nicht erreichbar.",
-  "problem-cluster-cut":
-    "Dieser Knoten hat die Verbindung zu seinem Cluster verloren. Was läuft, läuft weiter, aber bis sie wieder da ist, kann nichts angelegt oder verschoben werden.",
+  "problem-cluster-cut": "Dieser Knoten hat seinen Cluster verloren: Im Moment kann nichts angelegt oder verschoben werden.",
   "problem-host-missing": "Diesen Host gibt es nicht oder nicht mehr.",
   "problem-host-silent": "Der Host antwortet nicht. Ist er eingeschaltet und die Adresse richtig?",
   "problem-host-unpaired": "Dieser Host ist nicht gekoppelt.",

@@ -78,7 +78,7 @@ export const common = {
   "problem-not-ready": "The server is not ready yet, or is shutting down.",
   "problem-storage": "The server cannot keep this: its disk may be full.",
   "problem-cluster": "The machine that this runs on cannot be reached.",
-  "problem-cluster-cut": "This node has lost the connection to its cluster. What runs goes on, but nothing can be created or moved until it is back.",
+  "problem-cluster-cut": "This node has lost its cluster: nothing can be created or moved at the moment.",
   "problem-host-missing": "There is no such host, or no longer.",
   "problem-host-silent": "The host does not answer. Is it switched on, and is the address right?",
   "problem-host-unpaired": "This host is not paired.",

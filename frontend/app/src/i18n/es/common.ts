@@ -80,8 +80,7 @@ export const common: Translation<typeof english> = {
   "problem-not-ready": "El servidor aún no está listo, o se está apagando.",
   "problem-storage": "El servidor no puede guardarlo: quizá su disco esté lleno.",
   "problem-cluster": "No se puede contactar con la máquina en la que se ejecuta.",
-  "problem-cluster-cut":
-    "Este nodo ha perdido la conexión con su clúster. Lo que se ejecuta continúa, pero no se puede crear ni mover nada hasta que vuelva.",
+  "problem-cluster-cut": "Este nodo ha perdido su clúster: de momento no se puede crear ni mover nada.",
   "problem-host-missing": "Este host no existe, o ya no.",
   "problem-host-silent": "El host no responde. ¿Está encendido y es correcta la dirección?",
   "problem-host-unpaired": "Este host no está emparejado.",

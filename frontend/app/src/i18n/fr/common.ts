@@ -80,7 +80,7 @@ export const common: Translation<typeof english> = {
   "problem-not-ready": "Le serveur n’est pas encore prêt, ou s’arrête.",
   "problem-storage": "Le serveur ne peut pas l’enregistrer : son disque est peut-être plein.",
   "problem-cluster": "La machine sur laquelle cela tourne est injoignable.",
-  "problem-cluster-cut": "Ce nœud a perdu la connexion à sa grappe. Ce qui tourne continue, mais rien ne peut être créé ni déplacé avant son retour.",
+  "problem-cluster-cut": "Ce nœud a perdu sa grappe : rien ne peut être créé ni déplacé pour le moment.",
   "problem-host-missing": "Cet hôte n’existe pas, ou plus.",
   "problem-host-silent": "L’hôte ne répond pas. Est-il allumé, et l’adresse est-elle juste ?",
   "problem-host-unpaired": "Cet hôte n’est pas appairé.",

@@ -80,7 +80,7 @@ export const common: Translation<typeof english> = {
   "problem-not-ready": "服务器尚未就绪，或正在关闭。",
   "problem-storage": "服务器无法保存：磁盘可能已满。",
   "problem-cluster": "无法连接运行它的机器。",
-  "problem-cluster-cut": "此节点与集群失去了连接。正在运行的会继续运行，但在恢复连接之前无法新建或移动会话。",
+  "problem-cluster-cut": "此节点与集群失去了连接：目前无法新建或移动任何会话。",
   "problem-host-missing": "没有这台主机，或它已不存在。",
   "problem-host-silent": "主机没有响应。它开机了吗？地址正确吗？",
   "problem-host-unpaired": "此主机尚未配对。",
