@@ -41,6 +41,7 @@ export class Cluster {
   key: the-key-of-a-cluster-in-a-test-0123456789
   name: ${name}
   advertise: http://127.0.0.1:${String(port)}
+  public_url: http://127.0.0.1:${String(port)}
   lease_s: ${String(LEASE_S)}
   labels: ${labels}
 `,
