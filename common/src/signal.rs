@@ -238,7 +238,7 @@ pub enum ServerMessage {
         ice_servers: Vec<IceServer>,
         /// Version of this protocol.
         protocol: u16,
-        /// URLs at which browsers reach the nodes of the cluster, any of which can resume this peer. Absent without a cluster.
+        /// Where browsers reach the nodes of the cluster: `hello.resume` goes on at any of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[ts(optional, as = "Option<Vec<String>>")]
         nodes: Vec<String>,

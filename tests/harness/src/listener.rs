@@ -109,11 +109,15 @@ impl Listener {
     /// The next event; `None` at the end.
     ///
     /// # Panics
-    /// It is not as it should be.
+    /// It is not as it should be, or none comes.
+    #[track_caller]
     pub fn next(&mut self) -> Option<Told> {
         let mut event = String::new();
         let mut data = String::new();
+        let deadline = Instant::now() + SOON;
         loop {
+            // Comments come all the time.
+            assert!(Instant::now() < deadline, "no event has come");
             let line = self.line()?;
             match line.split_once(": ") {
                 Some(("id", id)) => self.last_id = id.to_owned(),

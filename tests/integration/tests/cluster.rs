@@ -485,6 +485,23 @@ fn without_nats_all_that_runs_goes_on_and_when_its_data_is_lost_it_is_told_again
 }
 
 #[test]
+fn an_id_that_is_freed_and_taken_again_and_again_is_there_each_time() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    let b = nats.node(KEY, "b", &[]);
+    together(&[&a, &b]);
+    for round in 0..60 {
+        a.post("/api/streamers", &on("again", "a")).expect(201);
+        // By the node itself and by another one, and now and then when all that is to be written about it has been.
+        if round % 20 == 0 {
+            eventually("the other node lists it", || listed(&b).contains_key("again").then_some(()));
+        }
+        let by = if round % 2 == 0 { &a } else { &b };
+        by.delete("/api/streamers/again").expect(204);
+    }
+}
+
+#[test]
 fn check_config_says_what_is_wrong_with_nats() {
     let check = |url: &str| {
         let output = Command::new(binary("web-server"))

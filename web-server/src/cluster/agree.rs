@@ -49,9 +49,11 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
             None => None,
         };
         let held = lock(&cluster.0.directory).get(id).cloned();
-        if runs.is_none() && held.as_ref().is_some_and(|held| is_ours(cluster, held)) && !own.contains_key(id)
-        {
-            // It was given to us, or created, since we began.
+        let before = own.get(id).map(|held| held.record.lineage());
+        let since =
+            held.as_ref().is_some_and(|held| is_ours(cluster, held) && before != Some(held.record.lineage()));
+        if runs.is_none() && since {
+            // It was given to us, or created, since we began; perhaps after one of the same id had ended.
             continue;
         }
         let remembered = lock(&cluster.0.memory).get(id).cloned();

@@ -18,6 +18,10 @@ state: NodeState,
  */
 advertise?: string, 
 /**
+ * URL at which browsers reach it; absent when it has not said one.
+ */
+public_url?: string, 
+/**
  * Its labels.
  */
 labels: { [key in string]: string }, 

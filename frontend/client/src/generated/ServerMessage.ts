@@ -52,7 +52,7 @@ iceServers: Array<IceServer>,
  */
 protocol: number, 
 /**
- * URLs at which browsers reach the other nodes of the cluster, any of which can resume this peer. Absent without a cluster.
+ * Where browsers reach the nodes of the cluster: `hello.resume` goes on at any of them.
  */
 nodes?: Array<string>, } | { "type": "offer", 
 /**

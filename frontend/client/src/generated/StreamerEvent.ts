@@ -34,7 +34,7 @@ reason: string,
 /**
  * The same for programs, if a process was started.
  */
-exit: StreamerExit | null, } | { "type": "deleted" } | { "type": "peer-joined" } & PeerSummary | { "type": "peer-changed" } & PeerSummary | { "type": "peer-left", 
+exit: StreamerExit | null, } | { "type": "deleted" } | { "type": "moved" } | { "type": "peer-joined" } & PeerSummary | { "type": "peer-changed" } & PeerSummary | { "type": "peer-left", 
 /**
  * The id of the peer.
  */

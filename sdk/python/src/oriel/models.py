@@ -764,6 +764,16 @@ class MoveInput(_MoveInput, total=False):
 
 
 @dataclass(frozen=True)
+class MovedEvent:
+
+    type: Literal["moved"]
+    at: datetime
+    """Time of the event."""
+    streamer: StreamerId
+    """The id of the streamer."""
+
+
+@dataclass(frozen=True)
 class NetworkStats:
     """Counters of the peers' sockets."""
 
@@ -811,6 +821,8 @@ class Node:
     """It is the one that has answered."""
     advertise: Optional[str] = None
     """URL at which the other nodes reach it; absent when it was lost before this server was started."""
+    public_url: Optional[str] = None
+    """URL at which browsers reach it; absent when it has not said one."""
     version: Optional[str] = None
     """Version of its web-server; absent as `advertise` is."""
 
@@ -1709,7 +1721,7 @@ SourceSpec = Union["DesktopSpec", "TestSpec", "WindowSpec", "RtspSpec", "FfmpegS
 SourceState = Literal["idle", "starting", "running", "offline"]
 
 # An event of a streamer.
-StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "DeletedEvent", "DownloadedEvent", "EndedEvent", "PeerChangedEvent", "PeerJoinedEvent", "PeerLeftEvent", "StateEvent", "WindowClosedEvent", "WindowOpenedEvent", "WindowTitledEvent", Unknown]
+StreamerEvent = Union["ClipboardChangedEvent", "ControlEvent", "CreatedEvent", "DeletedEvent", "DownloadedEvent", "EndedEvent", "MovedEvent", "PeerChangedEvent", "PeerJoinedEvent", "PeerLeftEvent", "StateEvent", "WindowClosedEvent", "WindowOpenedEvent", "WindowTitledEvent", Unknown]
 
 # The name of a streamer: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
 StreamerId = str
