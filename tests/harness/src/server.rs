@@ -34,6 +34,17 @@ pub fn binary(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not built; run: cargo build --workspace --all-targets"))
 }
 
+/// The program that stands in for streamers, for `ORIEL_STREAMER_BIN`, in this folder: as it is its own monitor, no other must be beside it.
+///
+/// # Panics
+/// It is not built, or the folder cannot be written.
+#[track_caller]
+pub fn stand_in(folder: &Path) -> PathBuf {
+    let program = folder.join("stand-in");
+    std::os::unix::fs::symlink(binary("stand-in"), &program).expect("a folder that can be written");
+    program
+}
+
 /// A running web-server in a state directory of its own. Dropping it ends it and all that it started.
 pub struct Server {
     child: Option<Child>,
