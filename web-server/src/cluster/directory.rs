@@ -193,9 +193,14 @@ impl Directory {
         (owner != self.own).then_some(owner)
     }
 
+    /// The ids of our own streamers.
+    pub fn own_ids(&self) -> BTreeSet<StreamerId> {
+        self.owned.get(&self.own).cloned().unwrap_or_default()
+    }
+
     /// The records of our own streamers.
-    pub fn own(&self) -> BTreeMap<StreamerId, Held> {
-        self.of_node(&self.own).map(|(id, held)| (id.clone(), held.clone())).collect()
+    pub fn own(&self) -> impl Iterator<Item = (&StreamerId, &Held)> {
+        self.of_node(&self.own)
     }
 
     fn of_node(&self, node: &str) -> impl Iterator<Item = (&StreamerId, &Held)> {
@@ -446,7 +451,7 @@ mod tests {
         assert_eq!(directory.unreadable(&id("x")), None);
         directory.listed([(id("x"), held("a", 1))].into(), BTreeMap::new());
         assert_eq!(directory.elsewhere(&id("x")), None);
-        assert_eq!(directory.own().len(), 1);
+        assert_eq!(directory.own().count(), 1);
     }
 
     #[test]
@@ -460,7 +465,7 @@ mod tests {
         directory.put(id("y"), held("a", 2));
         directory.put(id("x"), held("b", 3));
         assert_eq!(counts(&directory), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
-        assert_eq!(directory.own().into_keys().collect::<Vec<_>>(), [id("y")]);
+        assert_eq!(directory.own_ids(), [id("y")].into());
         // The same node again, and one that is no news.
         directory.put(id("x"), held("b", 4));
         directory.put(id("x"), held("a", 1));

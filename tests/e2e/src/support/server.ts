@@ -30,12 +30,12 @@ export class Server {
   readonly #config = join(this.dir, "oriel.yaml");
   #child: ChildProcess | null = null;
 
-  /** Starts one that ends with the test file, with a configuration in YAML if there is one. */
-  static async start(config?: string): Promise<Server> {
+  /** Starts one that ends with the test file, with a configuration in YAML if there is one, on any free port unless it is named. */
+  static async start(config?: string, port = "0"): Promise<Server> {
     const server = new Server();
     cleanUp(() => server.#end());
     if (config !== undefined) writeFileSync(server.#config, config);
-    await server.run("0");
+    await server.run(port);
     return server;
   }
 
