@@ -18,6 +18,8 @@ use crate::wait::{SOON, eventually};
 
 /// Timeout of one request; creating with `wait=running` takes longest.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection is used again for so long: less than the server keeps one that is idle, which may be closed as a request is sent.
+const IDLE: Duration = Duration::from_secs(2);
 /// How much of a log is shown when a test fails, bytes.
 const LOG_TAIL: usize = 8 * 1024;
 
@@ -32,6 +34,17 @@ pub fn binary(name: &str) -> PathBuf {
     let mut folders = this.ancestors().skip(1).take(2);
     let found = folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()));
     found.unwrap_or_else(|| panic!("{name} is not built; run: cargo build --workspace --all-targets"))
+}
+
+/// The program that stands in for streamers, for `ORIEL_STREAMER_BIN`, in this folder: as it is its own monitor, no other must be beside it.
+///
+/// # Panics
+/// It is not built, or the folder cannot be written.
+#[track_caller]
+pub fn stand_in(folder: &Path) -> PathBuf {
+    let program = folder.join("stand-in");
+    std::os::unix::fs::symlink(binary("stand-in"), &program).expect("a folder that can be written");
+    program
 }
 
 /// A running web-server in a state directory of its own. Dropping it ends it and all that it started.
@@ -195,8 +208,10 @@ impl Server {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .expect("a free port");
-        let config =
-            ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).http_status_as_error(false);
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .max_idle_age(IDLE)
+            .http_status_as_error(false);
         let agent = config.build().into();
         Self { child: None, address, agent, state, beside, token: None, variables: Vec::new() }
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use common::api::Streamer;
 use common::cluster::Placement;
 use common::control::Control;
 use common::id::StreamerId;
@@ -12,6 +11,7 @@ use common::restart::{LastEnd, RestartPolicy};
 use super::decide::{Lineage, Local, Step, reconcile};
 use super::directory::Held;
 use super::member::{Node, today};
+use super::memory::Remembered;
 use super::nats::{Error, Nats, WriteError};
 use super::records::{self, Origin, StreamerRecord, key_of};
 use super::seal::{Keys, Unsealed};
@@ -31,11 +31,12 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
     let cluster = &node.cluster;
     let _turn = cluster.0.turn.lock().await;
     // In this order: an id that is being created has a claim before it has a record, and a record before the registry has it.
-    let own = lock(&cluster.0.directory).own();
+    let own = lock(&cluster.0.directory).own_lineages();
     let claims = lock(&cluster.0.claims).clone();
     // It ends with the server.
     let Ok(local) = node.registry.list_kept(None).await else { return Ok(()) };
-    let local: BTreeMap<_, _> = local.into_iter().map(|kept| (kept.streamer.id.clone(), kept)).collect();
+    let local = local.into_iter().map(as_told);
+    let local: BTreeMap<_, _> = local.map(|kept| (kept.streamer.id.clone(), kept)).collect();
     let same_bucket = lock(&cluster.0.memory).is_bucket(born);
     let remembered = lock(&cluster.0.memory).ids();
     let ids: BTreeSet<&StreamerId> = own.keys().chain(local.keys()).chain(&remembered).collect();
@@ -48,10 +49,14 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
             Some(kept) => Some(kept),
             None => None,
         };
+        // Each change of one streamer asks about all of this node's: nearly all are as they were.
+        if runs.is_some_and(|kept| is_as_recorded(cluster, id, kept)) {
+            continue;
+        }
         let held = lock(&cluster.0.directory).get(id).cloned();
-        let before = own.get(id).map(|held| held.record.lineage());
-        let since =
-            held.as_ref().is_some_and(|held| is_ours(cluster, held) && before != Some(held.record.lineage()));
+        let since = held
+            .as_ref()
+            .is_some_and(|held| is_ours(cluster, held) && own.get(id) != Some(&held.record.lineage()));
         if runs.is_none() && since {
             // It was given to us, or created, since we began; perhaps after one of the same id had ended.
             continue;
@@ -78,6 +83,22 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
     }
     cluster.0.agreed.notify_waiters();
     Ok(())
+}
+
+/// Whether a streamer that runs here is ours by its record, and that says how it is.
+fn is_as_recorded(cluster: &Cluster, id: &StreamerId, Kept { streamer, record: kept }: &Kept) -> bool {
+    let known = lock(&cluster.0.memory).get(id).filter(|known| !known.paused).cloned();
+    let Some(Remembered { lineage, labels, .. }) = known else { return false };
+    let directory = lock(&cluster.0.directory);
+    let as_recorded = |Held { record, .. }: &Held| {
+        record.node == cluster.name()
+            && record.lineage() == lineage
+            && record.labels == labels
+            && record.refused.is_empty()
+            && record.streamer.as_ref() == Some(streamer)
+            && record.kept == *kept
+    };
+    directory.unreadable(id).is_none() && directory.get(id).is_some_and(as_recorded)
 }
 
 fn is_ours(cluster: &Cluster, held: &Held) -> bool {
@@ -250,7 +271,7 @@ pub(super) async fn rewrite(
     let Lineage { claim, generation } = lineage;
     let record = StreamerRecord { claim, generation, refused: BTreeSet::new(), ..held.record.clone() };
     let record = filled(record, kept);
-    // Each change of one streamer asks about all that run here: nearly all are as they were, and nothing need be encrypted to see that.
+    // Nothing need be encrypted to see that.
     if record == held.record {
         return Ok(true);
     }
@@ -338,23 +359,23 @@ fn seal(keys: &Keys, key: &str, mut record: StreamerRecord) -> Option<(StreamerR
 
 /// A record that says how its streamer is.
 fn filled(record: StreamerRecord, Kept { streamer, record: kept }: &Kept) -> StreamerRecord {
-    let mut kept = kept.clone();
-    if let Some(kept) = &mut kept {
-        kept.history = kept.history.for_successor();
-    }
-    record.saying(summary(streamer.clone()), kept)
+    record.saying(streamer.clone(), kept.clone())
 }
 
-/// A streamer without what changes while it runs.
-fn summary(mut streamer: Streamer) -> Streamer {
+/// A streamer as its record tells of it: without what changes while it runs, and what matters to this node alone.
+pub(super) fn as_told(mut kept: Kept) -> Kept {
+    let Kept { streamer, record } = &mut kept;
     streamer.idle_since = None;
     streamer.slots.clear();
     streamer.peers.clear();
     streamer.control = Control::default();
     streamer.stats = None;
     streamer.pointer = None;
-    streamer.restarts.last = streamer.restarts.last.map(LastEnd::without_log);
-    streamer
+    streamer.restarts.last = streamer.restarts.last.take().map(LastEnd::without_log);
+    if let Some(record) = record {
+        record.history = record.history.for_successor();
+    }
+    kept
 }
 
 /// Ends the processes of streamers that other nodes may start, as this node is lost to them (`cluster.on_partition`). Those that are

@@ -16,7 +16,7 @@ use common::cluster::{Node, NodeState, Placement};
 use common::id::StreamerId;
 use common::signal::StreamerState;
 
-use super::decide;
+use super::decide::{self, Lineage};
 use super::place::{self, Candidate, NoCapacity};
 use super::records::{NodeRecord, StreamerRecord};
 
@@ -196,9 +196,19 @@ impl Directory {
         (owner != self.own).then_some(owner)
     }
 
+    /// The ids of our own streamers.
+    pub fn own_ids(&self) -> BTreeSet<StreamerId> {
+        self.owned.get(&self.own).cloned().unwrap_or_default()
+    }
+
+    /// Which copies of our own streamers the records are about.
+    pub fn own_lineages(&self) -> BTreeMap<StreamerId, Lineage> {
+        self.own().map(|(id, held)| (id.clone(), held.record.lineage())).collect()
+    }
+
     /// The records of our own streamers.
-    pub fn own(&self) -> BTreeMap<StreamerId, Held> {
-        self.of_node(&self.own).map(|(id, held)| (id.clone(), held.clone())).collect()
+    fn own(&self) -> impl Iterator<Item = (&StreamerId, &Held)> {
+        self.of_node(&self.own)
     }
 
     fn of_node(&self, node: &str) -> impl Iterator<Item = (&StreamerId, &Held)> {
@@ -413,7 +423,7 @@ mod tests {
     }
 
     fn held(node: &str, revision: u64) -> Held {
-        let lineage = decide::Lineage { claim: 1, generation: 1 };
+        let lineage = Lineage { claim: 1, generation: 1 };
         Held { record: StreamerRecord::new(node, lineage, Labels::new(), DateTime::UNIX_EPOCH), revision }
     }
 
@@ -488,7 +498,7 @@ mod tests {
         assert_eq!(directory.unreadable(&id("x")), None);
         directory.listed([(id("x"), held("a", 1))].into(), BTreeMap::new());
         assert_eq!(directory.elsewhere(&id("x")), None);
-        assert_eq!(directory.own().len(), 1);
+        assert_eq!(directory.own().count(), 1);
     }
 
     #[test]
@@ -502,7 +512,7 @@ mod tests {
         directory.put(id("y"), held("a", 2));
         directory.put(id("x"), held("b", 3));
         assert_eq!(counts(&directory), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
-        assert_eq!(directory.own().into_keys().collect::<Vec<_>>(), [id("y")]);
+        assert_eq!(directory.own_ids(), [id("y")].into());
         // The same node again, and one that is no news.
         directory.put(id("x"), held("b", 4));
         directory.put(id("x"), held("a", 1));

@@ -119,7 +119,7 @@ pub async fn pause_while_lost(cluster: Cluster, registry: Handle) {
 /// Other nodes need not wait for the lease to run out, unless this one has streamers: those go on, and wait for us for that long.
 pub async fn leave(cluster: &Cluster) {
     let Ok(nats) = cluster.nats() else { return };
-    if !lock(&cluster.0.directory).own().is_empty() {
+    if !lock(&cluster.0.directory).own_ids().is_empty() {
         return;
     }
     let leave = async {

@@ -305,8 +305,17 @@ impl Cluster {
 
     /// Streamers that were given to this node and do not run here yet, in order of ids.
     pub fn pending(&self) -> Vec<Streamer> {
-        let own = lock(&self.0.directory).own();
-        own.iter().filter_map(|(id, held)| self.awaited(id, held)).collect()
+        // Nearly always there are none, and nothing need be copied to see that.
+        let own = lock(&self.0.directory).own_lineages();
+        let given: Vec<_> = {
+            let memory = lock(&self.0.memory);
+            let started = |id: &StreamerId, lineage: Lineage| {
+                memory.get(id).is_some_and(|known| known.lineage == lineage)
+            };
+            own.into_iter().filter(|(id, lineage)| !started(id, *lineage)).map(|(id, _)| id).collect()
+        };
+        let held = |id: &StreamerId| lock(&self.0.directory).get(id).cloned();
+        given.iter().filter_map(|id| self.awaited(id, &held(id)?)).collect()
     }
 
     /// How a streamer is shown that was given to this node and does not run here yet.
@@ -498,8 +507,8 @@ impl Cluster {
         let lineage = held.record.lineage();
         lock(&self.0.memory).started(id, lineage, &held.record.labels);
         let Ok(kept) = registry.list_kept(Some(id.clone())).await else { return };
-        let Some(kept) = kept.first() else { return };
-        if let Err(error) = agree::rewrite(self, &nats, id, lineage, kept, &held).await {
+        let Some(kept) = kept.into_iter().next().map(agree::as_told) else { return };
+        if let Err(error) = agree::rewrite(self, &nats, id, lineage, &kept, &held).await {
             tracing::debug!(%id, %error, "a record is written later");
         }
     }

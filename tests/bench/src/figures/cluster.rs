@@ -7,7 +7,8 @@ use common::api::{Streamer, StreamerList};
 use harness::{Nats, Server, eventually, eventually_within};
 use serde_json::{Value, json};
 
-use super::Plan;
+use super::{Plan, test_source};
+use crate::browser;
 use crate::report::Row;
 
 const KEY: &str = "the-key-of-a-cluster-that-is-measured-0123";
@@ -77,10 +78,25 @@ fn requests(a: &Server, b: &Server) -> Result<[f64; 2]> {
     Ok([more(gets), more(posts)])
 }
 
+/// Chromium opens the page of a streamer at its own node and at another one: the median of each.
+fn joins(plan: Plan, a: &Server, b: &Server) -> Result<f64> {
+    let body = json!({ "id": "join", "placement": { "node": "b" }, "source": test_source(true) });
+    a.post("/api/streamers?wait=running", &body).expect(201);
+    let at = |server: &Server| -> Result<f64> {
+        let joins = browser::join(&server.url("/s/join"), if plan.quick { 5 } else { 10 })?;
+        Ok(median(joins.iter().map(|join| join.ms).collect()))
+    };
+    let own = at(b)?;
+    let other = at(a)?;
+    b.delete("/api/streamers/join").expect(204);
+    Ok(other - own)
+}
+
 /// All of it.
 pub fn cluster(plan: Plan) -> Result<Vec<Row>> {
     let mut gets = Vec::new();
     let mut posts = Vec::new();
+    let mut joined = Vec::new();
     let mut lost = Vec::new();
     let mut again = Vec::new();
     for _ in 0..plan.runs(5) {
@@ -92,6 +108,7 @@ pub fn cluster(plan: Plan) -> Result<Vec<Row>> {
         let [get, post] = requests(&a, &b)?;
         gets.push(get);
         posts.push(post);
+        joined.push(joins(plan, &a, &b)?);
 
         a.post("/api/streamers?wait=running", &body("lost", "c")).expect(201);
         eventually("c has said how it is", || (node_of(&b, "lost")? == "c").then_some(()));
@@ -118,6 +135,13 @@ pub fn cluster(plan: Plan) -> Result<Vec<Row>> {
         Row::new("cluster", "GET of a streamer at another node: more than at its own (p50)", "ms", gets)
             .at_most(1.5),
         Row::new("cluster", "POST for another node: more than at that one (p50)", "ms", posts).at_most(10.0),
+        Row::new(
+            "cluster",
+            "WebSocket open to first frame presented, page of another node: more than of its own (p50)",
+            "ms",
+            joined,
+        )
+        .at_most(15.0),
         Row::new(
             "cluster",
             "node killed, to its streamer given to another one: beyond the lease",

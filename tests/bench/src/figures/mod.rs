@@ -8,6 +8,7 @@ mod join;
 mod load;
 mod moonlight;
 mod network;
+mod nodes;
 mod rest;
 mod restart;
 mod slots;
@@ -56,7 +57,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 21] = [
+pub const FIGURES: [Figure; 22] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -140,6 +141,11 @@ pub const FIGURES: [Figure; 21] = [
         name: "cluster",
         about: "three nodes: what another node costs, and how long faults last",
         measure: cluster::cluster,
+    },
+    Figure {
+        name: "nodes",
+        about: "how a cluster of fifty nodes grows, with processes that stand in for streamers",
+        measure: nodes::nodes,
     },
     Figure { name: "memory", about: "resident memory, idle and per peer", measure: rest::memory },
 ];
