@@ -294,7 +294,9 @@ impl Cluster {
         };
         let given: Vec<_> = {
             let memory = lock(&self.0.memory);
-            let started = |id: &StreamerId, lineage: Lineage| memory.get(id).is_some_and(|known| known.lineage == lineage);
+            let started = |id: &StreamerId, lineage: Lineage| {
+                memory.get(id).is_some_and(|known| known.lineage == lineage)
+            };
             own.into_iter().filter(|(id, lineage)| !started(id, *lineage)).map(|(id, _)| id).collect()
         };
         let held = |id: &StreamerId| lock(&self.0.directory).get(id).cloned();
