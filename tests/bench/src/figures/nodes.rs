@@ -60,7 +60,8 @@ fn until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> 
     let begin = Instant::now();
     while !condition()? {
         ensure!(begin.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(50));
+        // Asking fifty nodes is work for this machine, too.
+        std::thread::sleep(Duration::from_millis(300));
     }
     Ok(())
 }
