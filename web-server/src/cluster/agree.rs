@@ -53,6 +53,8 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
         if runs.is_some_and(|kept| is_as_recorded(cluster, id, kept)) {
             continue;
         }
+        // In this order: what ends is taken out of the directory first, so none that has just ended looks like one that is to be started.
+        let remembered = lock(&cluster.0.memory).get(id).cloned();
         let held = lock(&cluster.0.directory).get(id).cloned();
         let since = held
             .as_ref()
@@ -61,7 +63,6 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
             // It was given to us, or created, since we began; perhaps after one of the same id had ended.
             continue;
         }
-        let remembered = lock(&cluster.0.memory).get(id).cloned();
         let known = remembered.as_ref().map(|known| known.lineage);
         let unreadable = lock(&cluster.0.directory).unreadable(id);
         if let Some(unreadable) = unreadable {
@@ -74,7 +75,8 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
         }
         let facts = Local { runs: runs.is_some(), remembered: known };
         let step = reconcile(cluster.name(), facts, held.as_ref().map(|held| &held.record), same_bucket);
-        let done = Change { node, nats, id, held, runs }.carry_out(step, &mut conflicts).await?;
+        let done =
+            Change { node, nats, id, held, runs, remembered: known }.carry_out(step, &mut conflicts).await?;
         all_written &= done;
     }
     *lock(&cluster.0.conflicts) = conflicts;
@@ -112,6 +114,7 @@ struct Change<'a> {
     id: &'a StreamerId,
     held: Option<Held>,
     runs: Option<&'a Kept>,
+    remembered: Option<Lineage>,
 }
 
 impl Change<'_> {
@@ -120,7 +123,11 @@ impl Change<'_> {
         let Self { node, nats, id, .. } = self;
         let cluster = &node.cluster;
         match step {
-            Step::Forget => lock(&cluster.0.memory).forget(id),
+            Step::Forget => {
+                if let Some(known) = self.remembered {
+                    lock(&cluster.0.memory).forget(id, known.claim);
+                }
+            }
             Step::Write(lineage) => {
                 let drawn = || Lineage { claim: getrandom::u64().unwrap_or_default(), generation: 1 };
                 let lineage = lineage.unwrap_or_else(drawn);
@@ -140,8 +147,9 @@ impl Change<'_> {
                 return self.write(record, Some(*revision)).await;
             }
             Step::End(why) => {
+                let Some(Kept { streamer, .. }) = self.runs else { return Ok(true) };
                 tracing::warn!(%id, %why, "ending this node's copy of a streamer");
-                if let Err(error) = node.registry.give_up(id, BY, why.to_string()).await {
+                if let Err(error) = node.registry.give_up(id, streamer.created, BY, why.to_string()).await {
                     tracing::debug!(%id, %error, "it has ended by itself");
                 }
             }
@@ -164,7 +172,7 @@ impl Change<'_> {
                     return Ok(false);
                 }
                 lock(&cluster.0.directory).removed(id, held.revision + 1);
-                lock(&cluster.0.memory).forget(id);
+                lock(&cluster.0.memory).forget(id, held.record.claim);
             }
         }
         Ok(true)

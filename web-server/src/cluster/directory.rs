@@ -157,7 +157,9 @@ impl Directory {
             return;
         }
         self.unreadable.remove(id);
-        self.freed.insert(id.clone(), revision);
+        // What is told late, of one that had the id before, must not make room for what is told later still.
+        let freed = self.freed.entry(id.clone()).or_default();
+        *freed = revision.max(*freed);
     }
 
     /// From now on we hear of what happens. What we have not heard before says nothing about a node.
@@ -487,6 +489,7 @@ mod tests {
         directory.removed(&id("x"), 3);
         assert!(directory.get(&id("x")).is_some());
         directory.removed(&id("x"), 6);
+        directory.removed(&id("x"), 4);
         directory.put(id("x"), held("b", 5));
         assert_eq!(directory.get(&id("x")), None, "what was read late is from before it was freed");
         directory.put(id("x"), held("c", 7));

@@ -87,9 +87,12 @@ impl Memory {
         });
     }
 
-    /// Nothing of it is left.
-    pub fn forget(&mut self, id: &StreamerId) {
-        self.change(|content| content.streamers.remove(id).is_some());
+    /// Nothing is left of the streamer that was created with this claim. One of the same id that was created since stays known.
+    pub fn forget(&mut self, id: &StreamerId, claim: u64) {
+        self.change(|content| {
+            let known = content.streamers.get(id).is_some_and(|known| known.lineage.claim == claim);
+            known && content.streamers.remove(id).is_some()
+        });
     }
 
     /// Whether records are in this bucket, as far as is known.
@@ -140,7 +143,9 @@ mod tests {
         assert_eq!((known.lineage.generation, known.paused, &known.labels), (3, true, &labels));
         assert!(read.is_bucket("born") && !read.is_bucket("another"));
         assert_eq!(read.ids(), [id.clone()].into());
-        memory.forget(&id);
+        memory.forget(&id, 8);
+        assert!(memory.get(&id).is_some(), "it is another one's end");
+        memory.forget(&id, 7);
         assert_eq!(Memory::open(dir.path()).unwrap().get(&id), None);
         fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(Memory::open(dir.path()).unwrap_err().to_string().contains(FILE));

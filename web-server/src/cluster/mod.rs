@@ -579,7 +579,7 @@ impl Cluster {
             let Err(error) = removed else {
                 // Above what is known of it, and below what anybody can write next.
                 lock(&self.0.directory).removed(id, revision + 1);
-                lock(&self.0.memory).forget(id);
+                lock(&self.0.memory).forget(id, claim);
                 return;
             };
             // The same streamer may have been given to another node at this moment: it is deleted all the same.

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use common::api::{Peer, Streamer};
 use common::audit::{AuditAction, AuditEntry};
 use common::event::{Happening, StreamerEvent};
@@ -132,7 +133,7 @@ enum Call {
     List { answer: oneshot::Sender<Vec<Streamer>> },
     ListKept { only: Option<StreamerId>, answer: oneshot::Sender<Vec<Kept>> },
     TakeOver { record: Box<Record>, answer: Answer<Streamer> },
-    GiveUp { id: StreamerId, reason: String, answer: Answer<()> },
+    GiveUp { id: StreamerId, created: DateTime<Utc>, reason: String, answer: Answer<()> },
     Pause { id: StreamerId, reason: String, answer: Answer<bool> },
     Get { id: StreamerId, answer: Answer<Streamer> },
     WaitStarted { id: StreamerId, answer: Answer<Streamer, StartError> },
@@ -219,13 +220,20 @@ impl Handle {
         Ok(streamer)
     }
 
-    /// Has a streamer end that runs elsewhere from now on, without waiting for that. Its viewers are told to come back.
+    /// Has a streamer end that runs elsewhere from now on, without waiting for that. Its viewers are told to come back. `created`: when it
+    /// was, so that one of the same id that was created since is not meant.
     ///
     /// # Errors
-    /// There is none of that id.
-    pub async fn give_up(&self, id: &StreamerId, by: &str, reason: String) -> Result<(), Denied> {
+    /// There is none of that id, or not that one.
+    pub async fn give_up(
+        &self,
+        id: &StreamerId,
+        created: DateTime<Utc>,
+        by: &str,
+        reason: String,
+    ) -> Result<(), Denied> {
         let why = Some(reason.clone());
-        self.call(|answer| Call::GiveUp { id: id.clone(), reason, answer }).await??;
+        self.call(|answer| Call::GiveUp { id: id.clone(), created, reason, answer }).await??;
         self.audit(id, AuditAction::Moved, by, why);
         Ok(())
     }
@@ -698,8 +706,11 @@ impl Registry {
             Call::TakeOver { record, answer } => {
                 let _ = answer.send(self.take_over(now, *record));
             }
-            Call::GiveUp { id, reason, answer } => {
-                let _ = answer.send(self.session(&id).map(|session| session.give_up(now, &reason)));
+            Call::GiveUp { id, created, reason, answer } => {
+                let _ = answer.send(match self.session(&id) {
+                    Ok(session) if session.created() == created => Ok(session.give_up(now, &reason)),
+                    _ => Err(Denied::NotFound(id)),
+                });
             }
             Call::Pause { id, reason, answer } => {
                 let _ = answer.send(self.session(&id).map(|session| session.pause(now, reason)));

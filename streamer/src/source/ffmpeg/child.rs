@@ -601,7 +601,12 @@ struct Log {
     soundless: bool,
     /// The picture is the cover of a sound file.
     cover_alone: bool,
+    /// Covers among the inputs' streams, as in `#0:1`.
+    covers: Vec<String>,
 }
+
+/// Covers that are remembered; no file has as many.
+const MOST_COVERS: usize = 64;
 
 /// The section of the description that it is in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -644,6 +649,18 @@ impl Log {
         }
         let picture = self.section != Section::Inputs && line.contains("Stream #0:0");
         self.cover_alone |= picture && line.contains("(attached pic)");
+        // Where the output cannot be begun, it is not described; which stream it was to be made of is told all the same.
+        match line.split_once("Stream #").and_then(|(_, stream)| stream.split_once([' ', '[', '('])) {
+            Some((stream, _)) if self.section == Section::Inputs && line.contains("(attached pic)") => {
+                if self.covers.len() < MOST_COVERS {
+                    self.covers.push(stream.trim_end_matches(':').to_owned());
+                }
+            }
+            Some((stream, to)) if self.section == Section::Mapping && to.contains("-> #0:0 ") => {
+                self.cover_alone |= self.covers.iter().any(|cover| cover == stream);
+            }
+            _ => {}
+        }
         self.soundless |= self.section == Section::Mapping && line.contains("-> #1:0 (copy)");
         if self.section == Section::Outputs {
             let codec = line.split_once("Stream #0:0").and_then(|(_, stream)| stream.split_once("Video: "));
@@ -787,7 +804,12 @@ mod tests {
         };
         assert!(seen(format!("{input}{mapping}{output}{}", picture(" (attached pic)"))));
         assert!(seen(format!("{input}{output}{}{mapping}", picture(" (attached pic)"))));
-        assert!(!seen(format!("{input}{mapping}{output}{}", picture(" (default)"))));
+        // The output cannot be begun, and is not described.
+        let copied = "[info] Stream mapping:\n[info]   Stream #0:1 -> #0:0 (copy)\n";
+        assert!(seen(format!("{input}[error] Could not write header\n{copied}")));
+        let film = "[info]   Stream #0:0: Video: h264, 64x64\n";
+        let of_film = "[info] Stream mapping:\n[info]   Stream #0:0 -> #0:0 (copy)\n";
+        assert!(!seen(format!("{input}{film}{of_film}{output}{}", picture(" (default)"))));
     }
 
     #[test]

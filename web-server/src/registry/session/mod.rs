@@ -724,6 +724,11 @@ impl Session {
         self.stop(now, reason);
     }
 
+    /// When it was created.
+    pub fn created(&self) -> DateTime<Utc> {
+        self.created
+    }
+
     /// Another process, elsewhere, has taken its place.
     pub fn give_up(&mut self, now: Moment, reason: &str) {
         self.given_up = true;
