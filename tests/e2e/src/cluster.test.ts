@@ -46,13 +46,18 @@ test("who steers is decided at any node, and who is removed leaves", async () =>
     const role = (await a.peers("desk")).find(({ id }) => id === peer)?.role;
     return role === "viewer" ? true : undefined;
   });
+  const isController = (): Promise<boolean> => page.evaluate(() => window.oriel?.client.role === "controller");
+  await until("the page knows that it only watches", async () => !(await isController()));
   await a.json("PATCH", `api/streamers/desk/peers/${peer}`, { role: "controller" });
+  await until("the page knows that it steers", isController);
   await page.keyboard.type("again");
   await desktop.reaches("text", () => desktop.text(), "fromafaragain");
 });
 
 test("a page follows a session that is moved", async () => {
   await a.json("POST", "api/nodes/a/undrain");
+  // The other one hears of it a moment later.
+  await together(a, b);
   await b.json("POST", "api/streamers/desk/move", { node: "a" });
   await until("it runs at the other node", async () => {
     const response = await b.request("GET", "api/streamers/desk");

@@ -7,6 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use common::api::Problem;
 
+use super::error_words::{WORDS, Words};
 use super::pages::{Framing, frame};
 
 /// The colours of the other pages, by the system's choice.
@@ -14,55 +15,6 @@ const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;background:#f6f
     font:15px/1.5 system-ui,\"DejaVu Sans\",sans-serif}main{display:grid;place-content:center;justify-items:center;min-height:100vh;\
     box-sizing:border-box;padding:2em;text-align:center;overflow-wrap:anywhere}h1{margin:0;font-size:1.35rem}a{color:#1f5fd0}\
     small{color:#525c6b}@media(prefers-color-scheme:dark){body{background:#0c0e12;color:#e6e9ef}a{color:#8ab4ff}small{color:#97a1b0}}";
-
-/// What the page says itself, in one language. What a problem says is in English, as in the API.
-struct Words {
-    /// RFC 5646, its first part.
-    language: &'static str,
-    no_page: &'static str,
-    misspelt: &'static str,
-    all_sessions: &'static str,
-    request: &'static str,
-}
-
-/// The languages of the other pages; the first one where the browser asks for none of them.
-const WORDS: [Words; 5] = [
-    Words {
-        language: "en",
-        no_page: "There is no such page",
-        misspelt: "The address may be misspelt, or old.",
-        all_sessions: "All sessions",
-        request: "Request",
-    },
-    Words {
-        language: "de",
-        no_page: "Diese Seite gibt es nicht",
-        misspelt: "Die Adresse ist vielleicht falsch geschrieben oder veraltet.",
-        all_sessions: "Alle Sitzungen",
-        request: "Anfrage",
-    },
-    Words {
-        language: "fr",
-        no_page: "Cette page n’existe pas",
-        misspelt: "L’adresse est peut-être mal écrite ou périmée.",
-        all_sessions: "Toutes les sessions",
-        request: "Requête",
-    },
-    Words {
-        language: "es",
-        no_page: "Esta página no existe",
-        misspelt: "Puede que la dirección esté mal escrita o sea antigua.",
-        all_sessions: "Todas las sesiones",
-        request: "Solicitud",
-    },
-    Words {
-        language: "zh",
-        no_page: "没有这个页面",
-        misspelt: "地址可能有误或已失效。",
-        all_sessions: "所有会话",
-        request: "请求",
-    },
-];
 
 /// The language that a browser likes best of those that we have (RFC 9110 §12.5.4).
 fn words(asked: &HeaderMap) -> &'static Words {

@@ -7,6 +7,7 @@ pub mod describe;
 pub mod edge;
 pub mod elsewhere;
 pub mod error_page;
+mod error_words;
 pub mod events;
 pub mod examples;
 pub mod files;

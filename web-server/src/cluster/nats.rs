@@ -395,7 +395,9 @@ impl Bucket {
         while pending {
             let next = timeout(DEADLINE, watch.next()).await.map_err(|_| Error::Slow)?;
             let entry = next.ok_or(Error::Lost)?.map_err(|error| self.failed(with_source(&error)))?;
-            pending = entry.delta > 0;
+            // What the bucket had before the watch began has come, whatever NATS says is still to come: when an entry is overwritten in
+            // the moment in which a consumer is made, nats-server 2.9.10 counts it as pending for ever.
+            pending = entry.delta > 0 && entry.revision < state.last;
             seen = seen.max(entry.revision);
             let entry = Entry::from(entry);
             entries.insert(entry.key.clone(), entry);

@@ -5,6 +5,16 @@ import { messageOf } from "./problem";
 import { usePoll } from "./usePoll";
 
 const POLL_MS = 2_000;
+/** A page that is not seen is not painted, and does not wait for that. */
+const MOST_PAINT_MS = 100;
+
+/** Resolves when what is rendered now has been painted. */
+function nextPaint(): Promise<void> {
+  return new Promise((done) => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, MOST_PAINT_MS);
+  });
+}
 
 type Listing<Item> =
   | { readonly kind: "loading" }
@@ -25,8 +35,11 @@ export function useListing<Item>(fetch: Fetch<Item>): {
 } {
   const [listing, setListing] = useState<Listing<Item>>({ kind: "loading" });
   const refresh = async (signal?: AbortSignal): Promise<void> => {
+    // What is around a long list is there before it.
+    const painted = listing.kind === "loading" ? nextPaint() : undefined;
     try {
       const items = await fetch(signal === undefined ? {} : { signal });
+      await painted;
       setListing({ kind: "loaded", items, stale: null });
     } catch (error) {
       if (signal?.aborted === true) return;
