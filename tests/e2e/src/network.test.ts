@@ -108,7 +108,7 @@ test("a link that carries less than the stream gets a smaller stream, and who ca
   await until(
     "the page has all detail again",
     () => narrow.evaluate(() => window.oriel?.client.path.reduced === false),
-    60_000,
+    120_000,
   );
 });
 
