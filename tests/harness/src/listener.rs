@@ -111,7 +111,7 @@ impl Listener {
     /// # Panics
     /// It is not as it should be, or none comes.
     #[track_caller]
-    pub fn next(&mut self) -> Option<Told> {
+    pub fn event(&mut self) -> Option<Told> {
         let mut event = String::new();
         let mut data = String::new();
         let deadline = Instant::now() + SOON;
@@ -141,7 +141,7 @@ impl Listener {
         let deadline = Instant::now() + SOON;
         let mut before = Vec::new();
         while Instant::now() < deadline {
-            let told = self.next().unwrap_or_else(|| panic!("it ended before {name}, after {before:?}"));
+            let told = self.event().unwrap_or_else(|| panic!("it ended before {name}, after {before:?}"));
             if told.event == name && condition(&told.data) {
                 return told.data;
             }
@@ -162,6 +162,6 @@ impl Listener {
 
     /// All events that are left, to the end.
     pub fn rest(mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next()).map(|told| told.event).collect()
+        std::iter::from_fn(|| self.event()).map(|told| told.event).collect()
     }
 }

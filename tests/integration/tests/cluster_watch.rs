@@ -73,7 +73,7 @@ fn who_listens_at_any_node_is_told_of_streamers_of_all() {
     for listener in [&mut at_a, &mut at_b] {
         let mut between = Vec::new();
         loop {
-            let told = listener.next().unwrap();
+            let told = listener.event().unwrap();
             if told.event == "created" && told.data["streamer"] == "near" {
                 break;
             }

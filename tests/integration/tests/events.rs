@@ -106,20 +106,20 @@ fn who_comes_back_is_told_what_came_meanwhile_or_that_it_is_lost() {
     control(&server, "exclusive");
     let back = [("last-event-id", last.as_str())];
     let mut again = Listener::open(&server, "/api/streamers/demo/events", &back);
-    let modes: Vec<_> = (0..2).map(|_| again.next().unwrap().data["mode"].clone()).collect();
+    let modes: Vec<_> = (0..2).map(|_| again.event().unwrap().data["mode"].clone()).collect();
     assert_eq!(modes, ["shared", "exclusive"], "nothing twice, nothing left out, and nothing of others");
 
     // Another server knows nothing of it, and says so.
     server.kill();
-    assert!(again.next().is_none());
+    assert!(again.event().is_none());
     server.start_again();
     let mut listener = Listener::open(&server, "/api/streamers/demo/events", &back);
-    assert_eq!(listener.next().unwrap().event, "missed");
+    assert_eq!(listener.event().unwrap().event, "missed");
     control(&server, "shared");
     listener.until("control", |data| data["mode"] == "shared");
     for nonsense in ["", "7", "garbage"] {
         let mut listener = Listener::open(&server, "/api/events", &[("last-event-id", nonsense)]);
-        assert_eq!(listener.next().unwrap().event, "missed", "{nonsense:?}");
+        assert_eq!(listener.event().unwrap().event, "missed", "{nonsense:?}");
     }
 }
 
@@ -177,9 +177,9 @@ fn windows_and_the_clipboard_are_told_to_controllers_and_no_text_of_it_to_anybod
     kill_process(Pid::from_raw(xterm.pid).unwrap(), Signal::TERM).unwrap();
     // The session ends with its command, so the window is either told to be closed, or gone with it.
     controls.until("ended", any);
-    let mut seen = vec![views.next().unwrap()];
+    let mut seen = vec![views.event().unwrap()];
     while seen.last().unwrap().event != "ended" {
-        seen.push(views.next().unwrap());
+        seen.push(views.event().unwrap());
     }
     let names: Vec<_> = seen.iter().map(|told| told.event.as_str()).collect();
     assert!(names.iter().all(|name| ["state", "ended"].contains(name)), "{names:?}");

@@ -708,7 +708,10 @@ impl Registry {
             }
             Call::GiveUp { id, created, reason, answer } => {
                 let _ = answer.send(match self.session(&id) {
-                    Ok(session) if session.created() == created => Ok(session.give_up(now, &reason)),
+                    Ok(session) if session.created() == created => {
+                        session.give_up(now, &reason);
+                        Ok(())
+                    }
                     _ => Err(Denied::NotFound(id)),
                 });
             }

@@ -3,8 +3,6 @@
 //!
 //! A page leaves by closing the WebSocket: its peer is then removed.
 
-#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
-
 use std::convert::Infallible;
 
 use common::api::PeerKind;

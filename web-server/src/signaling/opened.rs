@@ -1,5 +1,7 @@
 //! A WebSocket to a streamer, before it is known who speaks on it.
 
+#![expect(clippy::disallowed_methods, reason = "a welcome is completed at the time at which it is sent")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 

@@ -11,8 +11,6 @@
 //! A client that offers no subprotocol and does not speak first is a page that was written for another server;
 //! see [`multi_webrtc`].
 
-#![expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
-
 use std::time::Duration;
 
 use actix_web::http::header;

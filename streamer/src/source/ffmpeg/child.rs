@@ -651,10 +651,12 @@ impl Log {
         self.cover_alone |= picture && line.contains("(attached pic)");
         // Where the output cannot be begun, it is not described; which stream it was to be made of is told all the same.
         match line.split_once("Stream #").and_then(|(_, stream)| stream.split_once([' ', '[', '('])) {
-            Some((stream, _)) if self.section == Section::Inputs && line.contains("(attached pic)") => {
-                if self.covers.len() < MOST_COVERS {
-                    self.covers.push(stream.trim_end_matches(':').to_owned());
-                }
+            Some((stream, _))
+                if self.section == Section::Inputs
+                    && line.contains("(attached pic)")
+                    && self.covers.len() < MOST_COVERS =>
+            {
+                self.covers.push(stream.trim_end_matches(':').to_owned());
             }
             Some((stream, to)) if self.section == Section::Mapping && to.contains("-> #0:0 ") => {
                 self.cover_alone |= self.covers.iter().any(|cover| cover == stream);
