@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "vite";
 
 /** Bytes. */
-const MOST = { "@oriel/client": 26_000, "@oriel/client/api": 2_400, "@oriel/client/multistream": 6_000 };
+const MOST = { "@oriel/client": 26_500, "@oriel/client/api": 2_400, "@oriel/client/multistream": 6_000 };
 
 for (const [name, most] of Object.entries(MOST)) {
   const entry = `${import.meta.dirname}/entry.js`;
