@@ -1,7 +1,6 @@
 import type { Api } from "@oriel/client";
 import { type SubmitEvent, useId, useState } from "react";
-import "../list/list.css";
-import { Locked } from "../ui/Locked";
+import { ListingPage } from "../ui/ListingPage";
 import { useListing } from "../ui/useListing";
 import { addressOf } from "./form";
 import { HostCard } from "./HostCard";
@@ -9,33 +8,23 @@ import { messageOf } from "../ui/problem";
 import "../ui/form.css";
 import "./hosts.css";
 import { t } from "../i18n/words";
-import { LanguageChoice } from "../ui/LanguageChoice";
 
 type HostsPageProps = { readonly api: Api; readonly root: URL; readonly token: string | null };
 
 /** Moonlight hosts: adding, pairing, and starting what they can play. */
 export function HostsPage({ api, root, token }: HostsPageProps) {
-  const { listing, items: hosts, stale, refresh } = useListing((options) => api.hosts(options));
-
-  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what={t("the-hosts")} />;
+  const listed = useListing((options) => api.hosts(options));
+  const { listing, items: hosts, stale, refresh } = listed;
   return (
-    <div className="list-page hosts-page">
-      <header className="list-header">
-        <h1>
-          <img src="./favicon.svg" alt="" width="28" height="28" /> {t("moonlight-hosts")}
-        </h1>
-        <nav>
-          <LanguageChoice />
-          <a className="button" href={root.href}>
-            {t("all-sessions")}
-          </a>
-        </nav>
-      </header>
-      {stale !== null && (
-        <p className="banner bad" role="alert" data-testid="hosts-error">
-          {t("trying-again", { trouble: stale })}
-        </p>
-      )}
+    <ListingPage
+      title={t("moonlight-hosts")}
+      what={t("the-hosts")}
+      listed={listed}
+      root={root}
+      token={token}
+      className="hosts-page"
+      errorId="hosts-error"
+    >
       <main>
         <AddHost api={api} onAdded={refresh} />
         {listing.kind === "loading" && <p className="quiet-text">{t("loading")}</p>}
@@ -50,7 +39,7 @@ export function HostsPage({ api, root, token }: HostsPageProps) {
           ))}
         </ul>
       </main>
-    </div>
+    </ListingPage>
   );
 }
 

@@ -1,8 +1,6 @@
 import { type Api, type CallOptions, type Node, ProblemError } from "@oriel/client";
-import "../list/list.css";
 import { t } from "../i18n/words";
-import { LanguageChoice } from "../ui/LanguageChoice";
-import { Locked } from "../ui/Locked";
+import { ListingPage } from "../ui/ListingPage";
 import { useListing } from "../ui/useListing";
 import { NodeCard } from "./NodeCard";
 import "./nodes.css";
@@ -21,27 +19,10 @@ async function nodesOf(api: Api, options: CallOptions): Promise<readonly Node[]>
 
 /** The nodes of the cluster: how they are, and which of them take new sessions. */
 export function NodesPage({ api, root, token }: NodesPageProps) {
-  const { listing, items: nodes, stale, refresh } = useListing((options) => nodesOf(api, options));
-
-  if (listing.kind === "locked") return <Locked error={listing.error} token={token} root={root} what={t("the-nodes")} />;
+  const listed = useListing((options) => nodesOf(api, options));
+  const { listing, items: nodes, stale, refresh } = listed;
   return (
-    <div className="list-page">
-      <header className="list-header">
-        <h1>
-          <img src="./favicon.svg" alt="" width="28" height="28" /> {t("nodes")}
-        </h1>
-        <nav>
-          <LanguageChoice />
-          <a className="button" href={root.href}>
-            {t("all-sessions")}
-          </a>
-        </nav>
-      </header>
-      {stale !== null && (
-        <p className="banner bad" role="alert" data-testid="nodes-error">
-          {t("trying-again", { trouble: stale })}
-        </p>
-      )}
+    <ListingPage title={t("nodes")} what={t("the-nodes")} listed={listed} root={root} token={token} errorId="nodes-error">
       <main>
         {listing.kind === "loading" && <p className="quiet-text">{t("loading")}</p>}
         {listing.kind === "loaded" && nodes.length === 0 && stale === null && (
@@ -61,6 +42,6 @@ export function NodesPage({ api, root, token }: NodesPageProps) {
           </p>
         )}
       </main>
-    </div>
+    </ListingPage>
   );
 }

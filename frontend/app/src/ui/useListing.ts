@@ -23,16 +23,18 @@ type Listing<Item> =
   /** `stale`: why it could not be fetched again since. */
   | { readonly kind: "loaded"; readonly items: readonly Item[]; readonly stale: string | null };
 
-type Fetch<Item> = (options: { signal?: AbortSignal }) => Promise<readonly Item[]>;
-
-/** A list of the server's, fetched again and again while it may be seen. */
-export function useListing<Item>(fetch: Fetch<Item>): {
+export type Listed<Item = unknown> = {
   readonly listing: Listing<Item>;
   /** Empty until it is loaded. */
   readonly items: readonly Item[];
   readonly stale: string | null;
   readonly refresh: () => Promise<void>;
-} {
+};
+
+type Fetch<Item> = (options: { signal?: AbortSignal }) => Promise<readonly Item[]>;
+
+/** A list of the server's, fetched again and again while it may be seen. */
+export function useListing<Item>(fetch: Fetch<Item>): Listed<Item> {
   const [listing, setListing] = useState<Listing<Item>>({ kind: "loading" });
   const refresh = async (signal?: AbortSignal): Promise<void> => {
     // What is around a long list is there before it.
