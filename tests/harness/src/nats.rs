@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::cluster::{NodeList, NodeState};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::server::Server;
-use crate::wait::{SOON, eventually};
+use crate::wait::{SOON, eventually, eventually_within};
 
 /// How soon a way that was cut notices that it is whole again, and that its end has come.
 const TICK: Duration = Duration::from_millis(5);
@@ -177,6 +179,41 @@ fn line(client: &mut BufReader<TcpStream>) -> String {
     let len = client.read_line(&mut line).expect("a line of NATS");
     assert_ne!(len, 0, "NATS has closed the connection");
     line.trim_end().to_owned()
+}
+
+/// The key of a cluster in a test.
+pub const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
+
+/// Waits until each of these nodes knows that all of them are alive, and places streamers: others hear of a node a moment before it has
+/// read what there is.
+///
+/// # Panics
+/// It takes longer than `limit`.
+#[track_caller]
+pub fn together_within(limit: Duration, servers: &[&Server]) {
+    for server in servers {
+        eventually_within(limit, "all nodes are alive", || {
+            let answer = server.get("/api/nodes");
+            let nodes = (answer.status == 200).then(|| answer.json::<NodeList>().nodes)?;
+            let alive = nodes.iter().filter(|node| node.state == NodeState::Alive);
+            (alive.count() == servers.len()).then_some(())
+        });
+        let nowhere =
+            json!({ "id": "nowhere", "placement": { "node": "nobody" }, "source": { "type": "test" } });
+        eventually_within(limit, "it places streamers", || {
+            let answer = server.post("/api/streamers", &nowhere).expect(503);
+            (answer.problem().code == "no_capacity").then_some(())
+        });
+    }
+}
+
+/// The same, within [`SOON`].
+///
+/// # Panics
+/// It takes longer.
+#[track_caller]
+pub fn together(servers: &[&Server]) {
+    together_within(SOON, servers);
 }
 
 fn url(port: u16) -> String {

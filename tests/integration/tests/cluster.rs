@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use common::api::{Streamer, StreamerList, Token};
 use common::cluster::{Node, NodeList, NodeState};
+use harness::nats::KEY;
 use harness::server::{Answer, binary};
 use harness::{Nats, Server, eventually};
 use native_peer::{Media, Player, Stack};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 
-const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 const SECRET: &str = "an-admin-secret-of-all-nodes";
 
 fn body(id: &str) -> Value {
@@ -52,11 +52,8 @@ fn together(servers: &[&Server]) {
             (nodes.len() == servers.len() && nodes.values().all(|state| *state == NodeState::Alive))
                 .then_some(())
         });
-        eventually("it places streamers", || {
-            let answer = server.post("/api/streamers", &on("nowhere", "nobody")).expect(503);
-            (answer.problem().code == "no_capacity").then_some(())
-        });
     }
+    harness::nats::together(servers);
 }
 
 /// The head of what a node sends of a stream as it is made; it ends as soon as that is there.

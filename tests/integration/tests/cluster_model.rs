@@ -16,12 +16,12 @@ use common::cluster::{NodeList, NodeState};
 use common::id::StreamerId;
 use common::restart::RestartPolicy;
 use common::signal::StreamerState;
+use harness::nats::KEY;
 use harness::server::{Answer, stand_in};
 use harness::{Nats, Server, Way, eventually, eventually_within};
 use serde_json::json;
 use web_server::rundir::RunDir;
 
-const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const IDS: [&str; 6] = ["s.0", "s.1", "s.2", "s.3", "s.4", "s.5"];
 /// The shortest there is.

@@ -6,35 +6,18 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use common::cluster::{NodeList, NodeState};
+use harness::nats::{KEY, together};
 use harness::{Listener, Nats, Server, eventually};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Message, WebSocket};
 
-const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
-
 fn on(id: &str, node: &str, restart: &str) -> Value {
     json!({
         "id": id, "placement": { "node": node }, "restart": { "policy": restart },
         "source": { "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false },
     })
-}
-
-/// Waits until each knows all of them, and places streamers: others hear of a node a moment before it has read what there is.
-fn together(servers: &[&Server]) {
-    for server in servers {
-        eventually("all nodes are alive", || {
-            let answer = server.get("/api/nodes");
-            let nodes = (answer.status == 200).then(|| answer.json::<NodeList>().nodes)?;
-            let alive = nodes.iter().filter(|node| node.state == NodeState::Alive).count();
-            (alive == servers.len()).then_some(())
-        });
-        eventually("it places streamers", || {
-            let answer = server.post("/api/streamers", &on("nowhere", "nobody", "never")).expect(503);
-            (answer.problem().code == "no_capacity").then_some(())
-        });
-    }
 }
 
 fn create(server: &Server, body: &Value) {

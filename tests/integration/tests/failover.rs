@@ -15,14 +15,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::api::{Streamer, StreamerList};
 use common::audit::{AuditAction, AuditList};
-use common::cluster::{NodeList, NodeState};
+use common::cluster::NodeList;
 use common::signal::StreamerState;
+use harness::nats::{KEY, together_within};
 use harness::{Nats, Server, Way, eventually, eventually_within};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use web_server::cluster::seal::Keys;
 
-const KEY: &str = "the-key-of-a-cluster-in-a-test-0123456789";
 /// `cluster.lease_s` of nodes of the harness.
 const LEASE: Duration = Duration::from_secs(3);
 /// A streamer of a lost node is another one's within this time after the lease. The target is a second; a machine that is busy with other
@@ -72,18 +72,7 @@ fn runs_at(server: &Server, id: &str, node: &str) -> Option<()> {
 }
 
 fn together(servers: &[&Server]) {
-    for server in servers {
-        eventually_within(HEALED, "all nodes are alive", || {
-            let answer = server.get("/api/nodes");
-            let nodes = (answer.status == 200).then(|| answer.json::<NodeList>().nodes)?;
-            let alive = nodes.iter().filter(|node| node.state == NodeState::Alive);
-            (alive.count() == servers.len()).then_some(())
-        });
-        eventually_within(HEALED, "it places streamers", || {
-            let answer = server.post("/api/streamers", &body("nowhere", "nobody")).expect(503);
-            (answer.problem().code == "no_capacity").then_some(())
-        });
-    }
+    together_within(HEALED, servers);
 }
 
 /// Pids of the streamers of a node.
