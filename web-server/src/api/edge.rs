@@ -57,7 +57,7 @@ pub async fn edge(
     let site = request.app_data::<web::Data<Site>>().cloned().expect("the server has one");
     leave_out_version(&mut request, &site);
     let cross = allowed_origin(&request, &site);
-    let response = match check(&request, &site) {
+    let response = match check(&request, &site, cross.is_some()) {
         Ok(_) if cross.is_some() && is_preflight(&request) => {
             preflighted(next.call(request).await?.map_into_boxed_body())
         }
@@ -120,13 +120,13 @@ fn leave_out_version(request: &mut ServiceRequest, site: &Site) {
     }
 }
 
-/// The caller is stored in the request, for [`admit`].
-fn check(request: &ServiceRequest, site: &Site) -> Result<Came, ApiError> {
+/// The caller is stored in the request, for [`admit`]. `befriended`: it comes from a page of another site that may use us.
+fn check(request: &ServiceRequest, site: &Site, befriended: bool) -> Result<Came, ApiError> {
     let headers = request.headers();
     let pass = elsewhere::pass(request, site)?;
     // The node that forwards a request has checked where it comes from.
     if pass.is_none() {
-        check_origin(request, site)?;
+        check_origin(request, site, befriended)?;
     }
     let (address, direct) = match &pass {
         Some(pass) => (pass.address, pass.direct),
@@ -169,14 +169,14 @@ fn of_another_node(
     }
 }
 
-fn check_origin(request: &ServiceRequest, site: &Site) -> Result<(), ApiError> {
+fn check_origin(request: &ServiceRequest, site: &Site, befriended: bool) -> Result<(), ApiError> {
     let headers = request.headers();
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
     let websocket = headers.contains_key(header::UPGRADE);
     let facts = Facts {
         host: text(header::HOST).and_then(Result::ok),
         origin: text(header::ORIGIN).map(|origin| origin.unwrap_or("null")),
-        befriended: allowed_origin(request, site).is_some(),
+        befriended,
         method: request.method(),
         websocket,
     };

@@ -16,7 +16,7 @@ use common::api::Streamer;
 use common::event::{Happening, StreamerEvent};
 use common::id::{StreamerId, TokenId};
 use common::spec::StreamerSpec;
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
@@ -180,8 +180,9 @@ async fn session(node: &Node, exchange: &Arc<Mutex<Exchange>>) -> Result<Infalli
     tracing::info!(node = cluster.name(), "this server is a node of a cluster");
     // A task of its own: what is written here must not keep events waiting. It ends with this session.
     let mut exchanging = JoinSet::new();
-    let exchange = Arc::clone(exchange).lock_owned().await;
-    exchanging.spawn(run_exchange(exchange, cluster.clone(), nats.clone(), node.registry.clone()));
+    let mut exchange = Arc::clone(exchange).lock_owned().await;
+    let (exchanges, over, registry) = (cluster.clone(), nats.clone(), node.registry.clone());
+    exchanging.spawn(async move { exchange.run(&exchanges, &over, &registry).await });
 
     let mut renewals = interval(cluster.0.config.lease / RENEWALS);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,15 +213,6 @@ async fn session(node: &Node, exchange: &Arc<Mutex<Exchange>>) -> Result<Infalli
             () = cluster.0.changed.notified() => session.agree().await?,
         }
     }
-}
-
-async fn run_exchange(
-    mut exchange: OwnedMutexGuard<Exchange>,
-    cluster: Cluster,
-    nats: Nats,
-    registry: Handle,
-) -> Result<(), Error> {
-    exchange.run(&cluster, &nats, &registry).await
 }
 
 /// Returns when one of these has changed. Without a registry nothing changes any more. Cancel safe.
