@@ -1,5 +1,5 @@
 import type { Api } from "@oriel/client";
-import { useEffect, useState } from "react";
+import { useDeferredValue, useEffect, useMemo, useState } from "react";
 import { Icon } from "./Icon";
 import { Locked } from "../ui/Locked";
 import { useListing } from "../ui/useListing";
@@ -47,7 +47,16 @@ export function ListPage({ api, root, token, node }: ListPageProps) {
   const [wish, setWish] = useState({ ...EVERYTHING, node });
   const cameras = useCameras(api);
   const nodes = useNodes(api);
-  const shown = sift(streamers, wish);
+  // What is typed or chosen shows at once; hundreds of cards follow, and are left undone for the next key.
+  const sought = useDeferredValue(wish);
+  const shown = useMemo(() => sift(streamers, sought), [streamers, sought]);
+  const cards = useMemo(
+    () =>
+      shown.map((streamer) => (
+        <Card key={streamer.id} api={api} streamer={streamer} nodes={nodes} onChanged={() => void refresh()} />
+      )),
+    [api, shown, nodes, refresh],
+  );
 
   const open = (): void => {
     setCreating(true);
@@ -105,9 +114,7 @@ export function ListPage({ api, root, token, node }: ListPageProps) {
           />
         )}
         <ul className="cards" data-testid="streamers">
-          {shown.map((streamer) => (
-            <Card key={streamer.id} api={api} streamer={streamer} nodes={nodes} onChanged={() => void refresh()} />
-          ))}
+          {cards}
         </ul>
       </main>
       {creating && (

@@ -1,10 +1,11 @@
 import { ProblemError } from "@oriel/client";
-import { useState } from "react";
+import { startTransition, useCallback, useEffect, useRef, useState } from "react";
 import { isLocked } from "./Locked";
 import { messageOf } from "./problem";
 import { usePoll } from "./usePoll";
 
 const POLL_MS = 2_000;
+const NOTHING: readonly never[] = [];
 /** A page that is not seen is not painted, and does not wait for that. */
 const MOST_PAINT_MS = 100;
 
@@ -36,13 +37,23 @@ type Fetch<Item> = (options: { signal?: AbortSignal }) => Promise<readonly Item[
 /** A list of the server's, fetched again and again while it may be seen. */
 export function useListing<Item>(fetch: Fetch<Item>): Listed<Item> {
   const [listing, setListing] = useState<Listing<Item>>({ kind: "loading" });
-  const refresh = async (signal?: AbortSignal): Promise<void> => {
+  const latest = useRef(fetch);
+  useEffect(() => {
+    latest.current = fetch;
+  });
+  const isFirst = useRef(true);
+  // The same function always, so that what is given it needs no rendering for its sake.
+  const refresh = useCallback(async (signal?: AbortSignal): Promise<void> => {
     // What is around a long list is there before it.
-    const painted = listing.kind === "loading" ? nextPaint() : undefined;
+    const painted = isFirst.current ? nextPaint() : undefined;
+    isFirst.current = false;
     try {
-      const items = await fetch(signal === undefined ? {} : { signal });
+      const items = await latest.current(signal === undefined ? {} : { signal });
       await painted;
-      setListing({ kind: "loaded", items, stale: null });
+      // Hundreds of items are rendered without holding up what is typed meanwhile.
+      startTransition(() => {
+        setListing({ kind: "loaded", items, stale: null });
+      });
     } catch (error) {
       if (signal?.aborted === true) return;
       if (error instanceof ProblemError && isLocked(error)) {
@@ -52,8 +63,13 @@ export function useListing<Item>(fetch: Fetch<Item>): Listed<Item> {
       const stale = messageOf(error);
       setListing((old) => ({ kind: "loaded", items: old.kind === "loaded" ? old.items : [], stale }));
     }
-  };
+  }, []);
   usePoll(refresh, POLL_MS, listing.kind !== "locked");
-  const loaded = listing.kind === "loaded" ? listing : { items: [], stale: null };
-  return { listing, items: loaded.items, stale: loaded.stale, refresh: () => refresh() };
+  const refreshNow = useCallback(() => refresh(), [refresh]);
+  return {
+    listing,
+    items: listing.kind === "loaded" ? listing.items : NOTHING,
+    stale: listing.kind === "loaded" ? listing.stale : null,
+    refresh: refreshNow,
+  };
 }
