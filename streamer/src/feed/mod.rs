@@ -120,6 +120,7 @@ impl Tapping {
         let (sender, tap) = tap::tap(Arc::clone(&self.demand));
         // One that does not fit is dropped, and the tap is at its end: the caller tries again.
         let _ = self.taps.try_send(sender);
+        tap.ask_keyframe();
         tap
     }
 }

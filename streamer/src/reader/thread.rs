@@ -16,7 +16,8 @@ use crate::feed::{AudioUnit, Demand, Listener, Tap, Tapped};
 const SOUND_QUEUE: usize = 200;
 /// How long a picture is waited for before sound is sent without one.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// A picture that stands still is sent again so often: recorders wait for pictures, and so do players without sound to go by.
+/// A picture that stands still is sent again so often: recorders wait for pictures, and so do players without sound to go by. The first one is asked
+/// for as often.
 const STILL: Duration = Duration::from_secs(1);
 /// A reader that takes nothing for so long is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -74,8 +75,9 @@ impl Reader {
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(Some(WRITE_PATIENCE))?;
         let started = Instant::now();
-        // When there was a picture last.
-        let mut last: Option<Instant> = None;
+        let mut begun = false;
+        // When there was a picture last, or one was asked for.
+        let mut last = started;
         while !self.stop.load(Ordering::Acquire) {
             let tapped = self.tap.next(PATIENCE);
             let sound = self.ear.iter().flat_map(|ear| ear.units.try_iter());
@@ -85,16 +87,16 @@ impl Reader {
             let now = Instant::now();
             let bytes = match tapped {
                 Tapped::Unit(unit) => {
-                    last = Some(now);
+                    begun = true;
+                    last = now;
                     self.format.picture(&unit, now)?
                 }
                 Tapped::Nothing => {
-                    let since = now.saturating_duration_since(last.unwrap_or(started));
-                    if last.is_none() && since >= FIRST_PATIENCE {
+                    if !begun && now.saturating_duration_since(started) >= FIRST_PATIENCE {
                         return Ok("no picture has come");
                     }
-                    if last.is_some() && since >= STILL {
-                        last = Some(now);
+                    if now.saturating_duration_since(last) >= STILL {
+                        last = now;
                         self.tap.ask_keyframe();
                     }
                     self.format.idle(now)
@@ -203,6 +205,24 @@ mod tests {
         stage.stop.store(true, Ordering::Release);
         assert_eq!(stage.thread.join().unwrap(), "it was removed");
         assert_eq!((stage.video.demand().watchers(), stage.audio.demand().watchers()), (0, 0));
+    }
+
+    #[test]
+    fn the_first_picture_is_asked_for_again_until_it_comes() {
+        let mut stage = stage(false);
+        let asked = |stage: &Stage| {
+            let deadline = Instant::now() + Duration::from_secs(15);
+            while !stage.video.demand().take_keyframe() {
+                assert!(Instant::now() < deadline, "it is not asked for");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        // As by an encoder whose keyframe has gone to others.
+        asked(&stage);
+        asked(&stage);
+        asked(&stage);
+        stage.picture();
+        assert_eq!([stage.next(), stage.next()], [*b"ftyp", *b"moov"]);
     }
 
     #[test]
