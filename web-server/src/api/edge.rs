@@ -468,7 +468,7 @@ mod tests {
     #[tokio::test]
     async fn the_metric_of_a_route_has_no_prefix_of_a_proxy() {
         let (_, metrics) = answer(TestRequest::with_uri("/behind/api/openapi.json"), "/behind").await;
-        let text = metrics.text(Vec::new(), false);
+        let text = metrics.text(Vec::new(), false, None);
         assert!(text.contains("route=\"/api/openapi.json\"") && !text.contains("/behind"), "{text}");
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use rustix::fs::{Access, access, statvfs};
 
+use crate::cluster::Membership;
 use crate::http::problem::ApiError;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, View};
 use crate::registry::Handle;
 use crate::registry::store::Health;
 
@@ -106,8 +107,11 @@ pub async fn metrics(
     registry: web::Data<Handle>,
     metrics: web::Data<Metrics>,
     config: web::Data<Config>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
-    let text = metrics.text(registry.list().await?, config.per_peer);
+    let cluster =
+        cluster.map(|cluster| View { is_connected: cluster.is_connected(), nodes: cluster.nodes() });
+    let text = metrics.text(registry.list().await?, config.per_peer, cluster);
     Ok(HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(text))
 }
 

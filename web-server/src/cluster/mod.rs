@@ -507,7 +507,9 @@ impl Cluster {
         let lineage = held.record.lineage();
         lock(&self.0.memory).started(id, lineage, &held.record.labels);
         let Ok(kept) = registry.list_kept(Some(id.clone())).await else { return };
-        let Some(kept) = kept.into_iter().next().map(agree::as_told) else { return };
+        let Some(kept) = kept.into_iter().next().map(|kept| agree::as_told(self.name(), kept)) else {
+            return;
+        };
         if let Err(error) = agree::rewrite(self, &nats, id, lineage, &kept, &held).await {
             tracing::debug!(%id, %error, "a record is written later");
         }
@@ -637,6 +639,11 @@ impl Cluster {
             max_streamers: *max_streamers,
             draining: draining.load(Ordering::Relaxed) || !ready.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether NATS is reached.
+    pub fn is_connected(&self) -> bool {
+        lock(&self.0.nats).is_ok()
     }
 
     fn nats(&self) -> Result<Nats, Error> {

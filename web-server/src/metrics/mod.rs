@@ -13,6 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use common::api::{Peer, PeerKind, PeerState, Streamer, Transport};
+use common::cluster::{Node, NodeState};
 use common::latency::{BOUNDS_MS, LatencyHistogram};
 use common::signal::StreamerState;
 use prometheus_client::collector::Collector;
@@ -44,6 +45,8 @@ const STREAMER_STATES: [(StreamerState, &str); 6] = [
     (StreamerState::Stopped, "stopped"),
     (StreamerState::Stopping, "stopping"),
 ];
+const NODE_STATES: [(NodeState, &str); 3] =
+    [(NodeState::Alive, "alive"), (NodeState::Draining, "draining"), (NodeState::Lost, "lost")];
 const PEER_KINDS: [(PeerKind, &str); 7] = [
     (PeerKind::Native, "native"),
     (PeerKind::Whep, "whep"),
@@ -58,6 +61,15 @@ const PEER_STATES: [(PeerState, &str); 3] =
 
 const TRANSPORTS: [(Transport, &str); 3] =
     [(Transport::Udp, "udp"), (Transport::Tcp, "tcp"), (Transport::Websocket, "websocket")];
+
+/// A cluster, as this node of it sees it.
+#[derive(Debug)]
+pub struct View {
+    /// NATS is reached.
+    pub is_connected: bool,
+    /// All nodes.
+    pub nodes: Vec<Node>,
+}
 
 /// The counters of this server. Cheap to clone; clones share the counters.
 #[derive(Debug, Clone)]
@@ -146,8 +158,8 @@ impl Metrics {
         &self.media
     }
 
-    /// Everything, for Prometheus.
-    pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool) -> String {
+    /// Everything, for Prometheus; of the cluster, if this server is a node of one.
+    pub fn text(&self, streamers: Vec<Streamer>, per_peer: bool, cluster: Option<View>) -> String {
         let mut registry = Registry::with_prefix("oriel");
         registry.register(
             "http_request_seconds",
@@ -176,6 +188,7 @@ impl Metrics {
             streamers,
             per_peer,
             refusals: self.refusals.clone(),
+            cluster,
         }));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry).expect("a String takes all that is written to it");
@@ -199,6 +212,7 @@ struct Snapshot {
     streamers: Vec<Streamer>,
     per_peer: bool,
     refusals: Refusals,
+    cluster: Option<View>,
 }
 
 impl Collector for Snapshot {
@@ -225,6 +239,16 @@ impl Collector for Snapshot {
         });
         let help = "Connected peers by what carries their media";
         family(&mut encoder, Kind::Gauge, "peers_by_transport", help, by_transport)?;
+        if let Some(View { is_connected, nodes }) = &self.cluster {
+            let connected = [(NO_LABELS, f64::from(u8::from(*is_connected)))];
+            let help = "Whether this node of a cluster reaches NATS";
+            family(&mut encoder, Kind::Gauge, "cluster_connected", help, connected)?;
+            let nodes = NODE_STATES.map(|(state, name)| {
+                ([("state", name)], nodes.iter().filter(|node| node.state == state).count() as f64)
+            });
+            let help = "Nodes of the cluster by state, as this one knows them";
+            family(&mut encoder, Kind::Gauge, "cluster_nodes", help, nodes)?;
+        }
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1.0)];
         family(&mut encoder, Kind::Gauge, "build_info", "Version of the web-server", version)?;
         let refused = LIMITS.map(|(limit, key)| ([("limit", key)], self.refusals.of(limit) as f64));

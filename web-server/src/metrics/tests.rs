@@ -69,7 +69,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 #[test]
 fn numbers_of_streamers_bear_their_name_and_go_with_them() {
     let metrics = busy();
-    let text = metrics.text(vec![streamer("desk"), streamer("eye")], false);
+    let text = metrics.text(vec![streamer("desk"), streamer("eye")], false, None);
     for line in [
         "oriel_video_frames_encoded_total{streamer=\"desk\"} 7",
         "oriel_video_encode_seconds_total{streamer=\"eye\"} 2.5",
@@ -93,7 +93,10 @@ fn numbers_of_streamers_bear_their_name_and_go_with_them() {
         };
         assert!(text.lines().filter(|line| !line.starts_with('#')).any(exact), "{line} is not in\n{text}");
     }
-    assert!(!metrics.text(Vec::new(), false).contains("desk"), "a streamer that is gone leaves nothing");
+    assert!(
+        !metrics.text(Vec::new(), false, None).contains("desk"),
+        "a streamer that is gone leaves nothing"
+    );
 }
 
 #[test]
@@ -101,8 +104,8 @@ fn peers_are_shown_only_when_asked_for() {
     let metrics = Metrics::default();
     let streamer = streamer("desk");
     let peer = streamer.peers[0].id;
-    assert!(!metrics.text(vec![streamer.clone()], false).contains("oriel_peer_"));
-    let text = metrics.text(vec![streamer], true);
+    assert!(!metrics.text(vec![streamer.clone()], false, None).contains("oriel_peer_"));
+    let text = metrics.text(vec![streamer], true, None);
     let line = format!("oriel_peer_round_trip_seconds{{streamer=\"desk\",peer=\"{peer}\"}} 0.0125");
     assert!(text.contains(&line), "{text}");
     let line = format!("oriel_peer_glass_to_glass_seconds_count{{streamer=\"desk\",peer=\"{peer}\"}} 4");
@@ -115,7 +118,7 @@ fn what_clients_make_up_makes_no_series() {
     for n in 0..100 {
         metrics.request(&format!("BREW{n}"), None, 404, Duration::ZERO);
     }
-    let text = metrics.text(Vec::new(), false);
+    let text = metrics.text(Vec::new(), false, None);
     let series = text.lines().filter(|line| line.starts_with("oriel_http_responses_total")).count();
     assert_eq!(series, 1, "{text}");
 }
@@ -124,7 +127,7 @@ fn what_clients_make_up_makes_no_series() {
 fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana-dashboard.json");
     let board: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let text = busy().text(vec![streamer("desk")], true);
+    let text = busy().text(vec![streamer("desk")], true, None);
     let there = names(&text);
     let mut asked = BTreeSet::new();
     let panels = board["panels"].as_array().unwrap();
@@ -153,7 +156,7 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
 fn every_alert_rule_is_about_metrics_that_there_are() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts.yaml");
     let rules = std::fs::read_to_string(path).unwrap();
-    let text = busy().text(vec![streamer("desk")], false);
+    let text = busy().text(vec![streamer("desk")], false, None);
     let there = names(&text);
     let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     let asked: BTreeSet<_> = rules.split(word).filter(|word| word.starts_with("oriel_")).collect();
@@ -161,4 +164,30 @@ fn every_alert_rule_is_about_metrics_that_there_are() {
     for metric in asked {
         assert!(there.contains(metric), "{metric} does not exist");
     }
+}
+
+#[test]
+fn a_cluster_is_shown_by_its_nodes() {
+    let node = |name: &str, state| Node {
+        name: name.into(),
+        state,
+        advertise: None,
+        public_url: None,
+        labels: Default::default(),
+        version: None,
+        streamers: 0,
+        max_streamers: 1,
+        this: name == "a",
+    };
+    let nodes = vec![node("a", NodeState::Alive), node("b", NodeState::Alive), node("c", NodeState::Lost)];
+    let text = Metrics::default().text(Vec::new(), false, Some(View { is_connected: false, nodes }));
+    for line in [
+        "oriel_cluster_connected 0.0",
+        "oriel_cluster_nodes{state=\"alive\"} 2.0",
+        "oriel_cluster_nodes{state=\"draining\"} 0.0",
+        "oriel_cluster_nodes{state=\"lost\"} 1.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(!Metrics::default().text(Vec::new(), false, None).contains("cluster"));
 }
