@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use common::cluster::Placement;
 use common::id::{PeerId, StreamerId, TokenId};
 use common::input::{Button, ButtonOrName, InputCommand};
 use common::lifetime::TimeLimit;
@@ -30,7 +31,7 @@ pub const TOPICS: &[(&str, &[&str])] = &[
     ("Files", &["files"]),
     ("People", &["peers", "token", "invite", "rooms"]),
     ("Moonlight", &["hosts"]),
-    ("Server", &["serve", "config"]),
+    ("Server", &["serve", "config", "nodes"]),
     ("This program", &["context", "completions", "man"]),
 ];
 
@@ -107,12 +108,9 @@ pub enum Command {
         /// The session
         #[arg(value_parser = id)]
         id: StreamerId,
-        /// The node; the one with the most room otherwise
-        #[arg(long)]
-        node: Option<String>,
-        /// Label that the node must have, as NAME=VALUE; repeatable
-        #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
-        label: Vec<(String, String)>,
+        /// Where to.
+        #[command(flatten)]
+        place: Place,
     },
     /// Delete sessions
     Rm(Remove),
@@ -315,6 +313,9 @@ pub enum Command {
     /// Moonlight hosts
     #[command(subcommand)]
     Hosts(Hosts),
+    /// Nodes of the cluster that the server is in
+    #[command(subcommand)]
+    Nodes(Nodes),
     /// Run the server: `web-server`, which lies beside this program, with these arguments
     #[command(disable_help_flag = true)]
     Serve {
@@ -410,7 +411,7 @@ pub struct Create {
     pub preset: Preset,
     /// Body of the request as JSON, for every other kind of source; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "size", "fps", "bitrate", "env", "home", "no_audio",
-          "no_opengl", "expires", "idle", "on_idle", "slots", "restart", "command"])]
+          "no_opengl", "expires", "idle", "on_idle", "slots", "restart", "node", "label", "command"])]
     pub spec: Option<PathBuf>,
     /// Return when it runs
     #[arg(short, long)]
@@ -421,6 +422,9 @@ pub struct Create {
     /// When its process is started again after it has ended by itself
     #[arg(long, value_enum)]
     pub restart: Option<RestartName>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub place: Place,
     /// Program of the desktop and its arguments, after `--`
     #[arg(last = true)]
     pub command: Vec<String>,
@@ -430,6 +434,24 @@ pub struct Create {
     /// How long it lives.
     #[command(flatten)]
     pub lifetime: Lifetime,
+}
+
+/// On which node of a cluster.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Node of the cluster; the one with the most room otherwise
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Label that the node must have, as NAME=VALUE; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+}
+
+impl Place {
+    /// The same, as the API has it.
+    pub fn wish(self) -> Placement {
+        Placement { node: self.node, labels: self.label.into_iter().collect() }
+    }
 }
 
 /// `oriel run`.
@@ -754,6 +776,23 @@ pub enum Hosts {
         /// Its id, as `oriel hosts ls` shows it
         #[arg(value_parser = id)]
         host: StreamerId,
+    },
+}
+
+/// `oriel nodes`.
+#[derive(Debug, Subcommand)]
+pub enum Nodes {
+    /// List them
+    Ls,
+    /// Have one take no new sessions; those that it has go on
+    Drain {
+        /// Its name
+        name: String,
+    },
+    /// Have one take new sessions again
+    Undrain {
+        /// Its name
+        name: String,
     },
 }
 

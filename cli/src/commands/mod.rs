@@ -3,6 +3,7 @@
 mod files;
 mod hosts;
 mod local;
+mod nodes;
 mod people;
 mod sessions;
 mod shown;
@@ -14,7 +15,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::cluster::Placement;
 use common::id::StreamerId;
 
 use crate::args::{Cli, Command, Global};
@@ -58,9 +58,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Show { id } => sessions::show(client, out, &id),
         Command::Update(update) => sessions::update(client, out, &update),
         Command::Restart { id } => sessions::restart(client, out, &id),
-        Command::Relocate { id, node, label } => {
-            sessions::relocate(client, out, &id, Placement { node, labels: label.into_iter().collect() })
-        }
+        Command::Relocate { id, place } => sessions::relocate(client, out, &id, place.wish()),
         Command::Rm(remove) => sessions::remove(client, out, remove),
         Command::Logs { id, tail, follow } => sessions::logs(client, out, &id, tail, follow),
         Command::Events { id, count, since } => sessions::events(client, out, id.as_ref(), count, since),
@@ -88,6 +86,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Invite { token, no_qr } => people::invite(client, out, token, no_qr),
         Command::Rooms(what) => people::rooms(client, out, what),
         Command::Hosts(what) => hosts::run(client, out, what, time),
+        Command::Nodes(what) => nodes::run(client, out, what),
         Command::Serve { .. }
         | Command::Config { .. }
         | Command::Context(_)

@@ -34,19 +34,24 @@ const LAST_WORDS: u16 = 20;
 pub fn list(client: &Client, out: Output) -> Result<(), Failure> {
     let answer = client.get("/api/streamers")?;
     out.answer(&answer, || {
+        let sessions = answer.json::<StreamerList>()?.streamers;
+        let in_cluster = sessions.iter().any(|session| session.node.is_some());
         let row = |session: Streamer| {
-            vec![
+            let first = [
                 session.id.to_string(),
                 word(&session.state),
                 kind(&session).to_owned(),
                 size(&session).unwrap_or_default(),
                 session.peers.len().to_string(),
                 age(session.created),
-                session.reason.unwrap_or_default(),
-            ]
+            ];
+            let node = in_cluster.then(|| session.node.unwrap_or_default());
+            first.into_iter().chain(node).chain([session.reason.unwrap_or_default()]).collect()
         };
-        let rows = answer.json::<StreamerList>()?.streamers.into_iter().map(row).collect();
-        let heading = ["ID", "STATE", "SHOWS", "SIZE", "PEERS", "AGE", "REASON"];
+        let rows = sessions.into_iter().map(row).collect();
+        let node = in_cluster.then_some("NODE");
+        let heading = ["ID", "STATE", "SHOWS", "SIZE", "PEERS", "AGE"].into_iter().chain(node);
+        let heading: Vec<_> = heading.chain(["REASON"]).collect();
         Ok(table(&heading, rows, "no sessions; `oriel create` makes one"))
     })
 }
@@ -79,6 +84,7 @@ pub fn show(client: &Client, out: Output, id: &StreamerId) -> Result<(), Failure
             ("restarts", (restarts > 0).then(|| restarts.to_string())),
             ("expires", session.expires_at.map(|at| at.to_rfc3339())),
             ("idle", session.idle_timeout_s.map(|s| format!("after {s} s: {}", word(&session.on_idle)))),
+            ("node", session.node.clone()),
             ("page", Some(client.base().join(&format!("/s/{id}")))),
         ]))
     })
@@ -139,7 +145,9 @@ fn body(wish: Create) -> Result<Value, Failure> {
         create.restart.policy = policy.into();
     }
     let StreamerPatch { expires_in_s, idle_timeout_s, on_idle } = lifetime(&wish.lifetime);
-    let create = CreateStreamer { expires_in_s, idle_timeout_s, on_idle, ..create };
+    let place = wish.place.wish();
+    let placement = (place != Placement::default()).then_some(place);
+    let create = CreateStreamer { expires_in_s, idle_timeout_s, on_idle, placement, ..create };
     serde_json::to_value(create).map_err(|error| Failure::Other(error.to_string()))
 }
 
