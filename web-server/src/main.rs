@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use web_server::config::{Command, Loaded, LogFormat, keys};
 use web_server::server;
 
+/// The configuration is good, and the cluster cannot be joined now: a server would start, and try again.
+const CANNOT_JOIN: u8 = 3;
+
 fn main() -> ExitCode {
     let loaded = match Loaded::from_process() {
         Ok(loaded) => loaded,
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
                 }
                 Err(error) => {
                     eprintln!("web-server: cluster.nats: {error:#}");
-                    ExitCode::from(2)
+                    ExitCode::from(CANNOT_JOIN)
                 }
             };
         }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use common::cluster::{NodeList, NodeState};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Answer, Server};
 use crate::wait::{SOON, eventually, eventually_within};
 
 /// How soon a way that was cut notices that it is whole again, and that its end has come.
@@ -315,4 +315,19 @@ fn carry(mut from: TcpStream, mut to: TcpStream, cut: &Cut, stopped: fn(&Cut) ->
     }
     // The other end may be gone already.
     let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Creates a streamer, and waits until it runs. A node refuses while it does not reach NATS, as when this machine has stood still for a
+/// moment; one that was refused while its outcome was not known may be there.
+///
+/// # Panics
+/// It is not created.
+#[track_caller]
+pub fn create(server: &Server, body: &Value) -> Answer {
+    eventually("it is created", || {
+        let answer = server.post("/api/streamers?wait=running", body);
+        let refused = matches!(answer.status, 502..=504);
+        assert!(refused || matches!(answer.status, 200 | 201), "{answer:?}");
+        (!refused).then_some(answer)
+    })
 }

@@ -182,7 +182,7 @@ impl Server {
             ("ORIEL_CLUSTER_KEY", key),
             ("ORIEL_CLUSTER_NAME", name),
             ("ORIEL_CLUSTER_ADVERTISE", &advertise),
-            ("ORIEL_CLUSTER_LEASE_S", "3"),
+            ("ORIEL_CLUSTER_LEASE_S", "20"),
         ];
         let variables = own.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into()));
         server.variables = variables.collect();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use common::cluster::{NodeList, NodeState};
-use harness::nats::{KEY, together};
+use harness::nats::{KEY, create, together};
 use harness::{Listener, Nats, Server, eventually};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
@@ -20,9 +20,8 @@ fn on(id: &str, node: &str, restart: &str) -> Value {
     })
 }
 
-fn create(server: &Server, body: &Value) {
-    server.post("/api/streamers?wait=running", body).expect(201);
-}
+/// Of a node that is lost in a test.
+const SHORT: (&str, &str) = ("ORIEL_CLUSTER_LEASE_S", "3");
 
 fn of(id: &str) -> impl Fn(&Value) -> bool {
     let id = id.to_owned();
@@ -36,9 +35,9 @@ fn in_state<'a>(id: &'a str, state: &'a str) -> impl Fn(&Value) -> bool + 'a {
 #[test]
 fn who_listens_at_any_node_is_told_of_streamers_of_all() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
-    let b = nats.node(KEY, "b", &[]);
-    let mut c = nats.node(KEY, "c", &[]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT]);
+    let mut c = nats.node(KEY, "c", &[SHORT]);
     together(&[&a, &b, &c]);
     let mut at_a = Listener::open(&a, "/api/events", &[]);
     let mut at_b = Listener::open(&b, "/api/events", &[]);

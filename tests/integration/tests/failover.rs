@@ -17,14 +17,15 @@ use common::api::{Streamer, StreamerList};
 use common::audit::{AuditAction, AuditList};
 use common::cluster::NodeList;
 use common::signal::StreamerState;
-use harness::nats::{KEY, together_within};
+use harness::nats::{KEY, create, together_within};
 use harness::{Nats, Server, Way, eventually, eventually_within};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use web_server::cluster::seal::Keys;
 
-/// `cluster.lease_s` of nodes of the harness.
+/// Of nodes that are lost in these tests.
 const LEASE: Duration = Duration::from_secs(3);
+const SHORT: (&str, &str) = ("ORIEL_CLUSTER_LEASE_S", "3");
 /// A streamer of a lost node is another one's within this time after the lease. The target is a second; a machine that is busy with other
 /// tests takes much longer. `scripts/soak` and `scripts/bench` hold to the target.
 const FAILOVER: Duration = Duration::from_secs(10);
@@ -45,15 +46,6 @@ fn body(id: &str, node: &str) -> Value {
         "id": id, "placement": { "node": node },
         "source": { "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false },
     })
-}
-
-/// A node that has just come may not be ready to create yet: others know of it a moment before it has read what there is.
-#[track_caller]
-fn create(server: &Server, body: &Value) {
-    eventually("it is created", || {
-        let answer = server.post("/api/streamers?wait=running", body);
-        (answer.status != 503).then(|| answer.expect(201))
-    });
 }
 
 /// Node and state of each streamer, as a node lists them.
@@ -113,9 +105,9 @@ fn settled_at(servers: &[&Server], expected: &[(&str, &str)]) -> BTreeMap<String
 #[test]
 fn streamers_of_a_lost_node_are_started_elsewhere_and_end_there_when_it_is_back() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
-    let b = nats.node(KEY, "b", &[]);
-    let mut c = nats.node(KEY, "c", &[("ORIEL_CLUSTER_LABELS", "disk=big")]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT]);
+    let mut c = nats.node(KEY, "c", &[SHORT, ("ORIEL_CLUSTER_LABELS", "disk=big")]);
     together(&[&a, &b, &c]);
     create(&a, &body("one", "c"));
     // What was changed at run time goes with it.
@@ -209,9 +201,10 @@ fn join(
 #[test]
 fn a_streamer_is_moved_at_any_node_and_pages_follow() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
-    let b = nats.node(KEY, "b", &[("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
-    let c = nats.node(KEY, "c", &[("ORIEL_MAX_STREAMERS", "1"), ("ORIEL_CLUSTER_LABELS", "small=yes")]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT, ("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
+    let c =
+        nats.node(KEY, "c", &[SHORT, ("ORIEL_MAX_STREAMERS", "1"), ("ORIEL_CLUSTER_LABELS", "small=yes")]);
     together(&[&a, &b, &c]);
     create(&a, &body("far", "a"));
     let moved =
@@ -295,9 +288,9 @@ fn a_node_without_nats_keeps_or_stops_what_others_may_have_started_and_one_copy_
     let mut nats = Nats::start();
     let to_b = Way::to(nats.port());
     let to_c = Way::to(nats.port());
-    let a = nats.node(KEY, "a", &[]);
-    let b = Server::start_node(&to_b.url(), KEY, "b", &[]);
-    let c = Server::start_node(&to_c.url(), KEY, "c", &[("ORIEL_CLUSTER_ON_PARTITION", "stop")]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = Server::start_node(&to_b.url(), KEY, "b", &[SHORT]);
+    let c = Server::start_node(&to_c.url(), KEY, "c", &[SHORT, ("ORIEL_CLUSTER_ON_PARTITION", "stop")]);
     together(&[&a, &b, &c]);
     create(&a, &body("keeps", "b"));
     create(&a, &body("stops", "c"));
@@ -362,10 +355,44 @@ fn a_node_without_nats_keeps_or_stops_what_others_may_have_started_and_one_copy_
 }
 
 #[test]
+fn what_nats_has_lost_and_its_node_cannot_write_anew_is_written_by_another_one() {
+    let mut nats = Nats::start();
+    let to_b = Way::to(nats.port());
+    // Longer than it takes to ask for a move to a node that is cut off already.
+    let lease = [("ORIEL_CLUSTER_LEASE_S", "8")];
+    let a = nats.node(KEY, "a", &lease);
+    let b = Server::start_node(&to_b.url(), KEY, "b", &lease);
+    let mut c = nats.node(KEY, "c", &lease);
+    together(&[&a, &b, &c]);
+    create(&a, &body("dies", "c"));
+    create(&a, &body("ends", "b"));
+    create(&a, &body("moves", "a"));
+    settled_at(&[&a, &b, &c], &[("dies", "c"), ("ends", "b"), ("moves", "a")]);
+
+    // One is given to b, which does not hear of it; one ends at b; one is lost with its machine: all while NATS loses its data.
+    to_b.cut(true, true);
+    a.post("/api/streamers/moves/move", &json!({ "node": "b" })).expect(202);
+    eventually_within(HEALED, "a has ended it", || pids(&a).is_empty().then_some(()));
+    c.kill_machine();
+    nats.kill();
+    nats.lose_data();
+    nats.start_again();
+    to_b.cut(false, false);
+    b.delete("/api/streamers/ends").expect(204);
+    let places = settled(&[&a, &b], &["dies", "moves"]);
+    assert_eq!(places["moves"], "b");
+    assert_ne!(places["dies"], "c");
+    // The machine is back, and with it what it remembers.
+    c.start_again();
+    together(&[&a, &b, &c]);
+    assert_eq!(settled(&[&a, &b, &c], &["dies", "moves"]), places);
+}
+
+#[test]
 fn what_others_write_into_the_buckets_hurts_nobody() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
-    let b = nats.node(KEY, "b", &[]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT]);
     together(&[&a, &b]);
     create(&a, &body("far", "b"));
     // As long as a record can be, and too long for one.
@@ -381,8 +408,8 @@ fn what_others_write_into_the_buckets_hurts_nobody() {
         nats.publish(&format!("$KV.{key}"), &values);
     }
     // A node of another cluster that uses the same buckets by mistake, and one that is called as another.
-    let stranger = nats.node("the-key-of-another-cluster-0123456789abcd", "d", &[]);
-    let twin = nats.node(KEY, "a", &[]);
+    let stranger = nats.node("the-key-of-another-cluster-0123456789abcd", "d", &[SHORT]);
+    let twin = nats.node(KEY, "a", &[SHORT]);
     eventually("the twin says so", || {
         twin.log().contains("another node of this cluster has the name").then_some(())
     });
@@ -426,7 +453,7 @@ fn recorded() -> (String, BTreeMap<String, Vec<u8>>) {
 fn records_of_older_and_newer_web_servers_are_as_good_as_our_own() {
     let (key, records) = recorded();
     let nats = Nats::start();
-    let a = nats.node(&key, "a", &[("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
+    let a = nats.node(&key, "a", &[SHORT, ("ORIEL_CLUSTER_LABELS", "gpu=yes")]);
     together(&[&a]);
     let keys = Keys::derive(&key);
     let bucket = |name: &str| format!("$KV.oriel-streamers.{name}");
@@ -476,9 +503,10 @@ fn records_of_older_and_newer_web_servers_are_as_good_as_our_own() {
 #[test]
 fn a_clock_that_is_wrong_by_an_hour_costs_what_is_forwarded_and_nothing_else() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
+    let a = nats.node(KEY, "a", &[SHORT]);
     // Of the calendar alone: time passes as it does.
     let clock = [
+        SHORT,
         ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"),
         ("FAKETIME", "+1h"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
@@ -501,10 +529,9 @@ fn a_clock_that_is_wrong_by_an_hour_costs_what_is_forwarded_and_nothing_else() {
         server.get(&format!("/api/streamers/{own}")).expect(200);
         let problem = server.get(&format!("/api/streamers/{other}")).expect(403).problem();
         assert_eq!(problem.code, "bad_pass");
-        assert!(
-            problem.detail.contains("differ by 3600") || problem.detail.contains("differ by -3"),
-            "{problem:?}"
-        );
+        let ms = problem.detail.split("differ by ").nth(1).and_then(|rest| rest.split(' ').next());
+        let ms: i64 = ms.and_then(|ms| ms.parse().ok()).unwrap();
+        assert!((3_590_000..3_700_000).contains(&ms.abs()), "{problem:?}");
     }
     assert_eq!((pids(&a), pids(&b)), before, "nothing was started elsewhere");
 }
@@ -512,8 +539,8 @@ fn a_clock_that_is_wrong_by_an_hour_costs_what_is_forwarded_and_nothing_else() {
 #[test]
 fn a_streamer_that_is_too_long_for_a_record_runs_where_it_is_and_cannot_be_moved() {
     let nats = Nats::start();
-    let a = nats.node(KEY, "a", &[]);
-    let b = nats.node(KEY, "b", &[]);
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT]);
     together(&[&a, &b]);
     let env: BTreeMap<String, String> = (0..40).map(|n| (format!("V{n}"), "x".repeat(12_000))).collect();
     let source =
@@ -542,7 +569,9 @@ impl Random {
 #[test]
 fn after_random_faults_each_streamer_runs_once() {
     let seed = std::env::var("ORIEL_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 1);
+    // What fails in the suite is to fail again; scripts/soak looks for more.
+    let drawn = || rounds().map_or(20, |_| u64::from(std::process::id()) << 20 | 1);
+    let seed = seed.unwrap_or_else(drawn);
     println!("ORIEL_SEED={seed}");
     let mut random = Random(seed);
     let mut nats = Nats::start();
@@ -550,7 +579,7 @@ fn after_random_faults_each_streamer_runs_once() {
     let names = ["a", "b", "c"];
     let node = |n: usize| {
         let policy = if n == 2 { "stop" } else { "keep" };
-        Server::start_node(&ways[n].url(), KEY, names[n], &[("ORIEL_CLUSTER_ON_PARTITION", policy)])
+        Server::start_node(&ways[n].url(), KEY, names[n], &[SHORT, ("ORIEL_CLUSTER_ON_PARTITION", policy)])
     };
     let mut servers = [node(0), node(1), node(2)];
     let ids = ["one", "three", "two"];

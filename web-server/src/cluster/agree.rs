@@ -35,7 +35,7 @@ pub(super) async fn agree(node: &Node, nats: &Nats, born: &str) -> Result<(), Er
     let claims = lock(&cluster.0.claims).clone();
     // It ends with the server.
     let Ok(local) = node.registry.list_kept(None).await else { return Ok(()) };
-    let local = local.into_iter().map(as_told);
+    let local = local.into_iter().map(|kept| as_told(cluster.name(), kept));
     let local: BTreeMap<_, _> = local.map(|kept| (kept.streamer.id.clone(), kept)).collect();
     let same_bucket = lock(&cluster.0.memory).is_bucket(born);
     let remembered = lock(&cluster.0.memory).ids();
@@ -370,9 +370,10 @@ fn filled(record: StreamerRecord, Kept { streamer, record: kept }: &Kept) -> Str
     record.saying(streamer.clone(), kept.clone())
 }
 
-/// A streamer as its record tells of it: without what changes while it runs, and what matters to this node alone.
-pub(super) fn as_told(mut kept: Kept) -> Kept {
+/// A streamer as its record tells of it, by the word of the node `own`: without what changes while it runs, and what matters to this node alone.
+pub(super) fn as_told(own: &str, mut kept: Kept) -> Kept {
     let Kept { streamer, record } = &mut kept;
+    streamer.node = Some(own.to_owned());
     streamer.idle_since = None;
     streamer.slots.clear();
     streamer.peers.clear();

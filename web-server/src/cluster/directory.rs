@@ -62,6 +62,10 @@ pub struct Directory {
     freed: BTreeMap<StreamerId, u64>,
     /// Records that cannot be read, which is not the same as none.
     unreadable: BTreeMap<StreamerId, Unreadable>,
+    /// The bucket that was listed last; empty before.
+    born: String,
+    /// What was in an earlier bucket, whose data NATS has lost, and has not been written into this one.
+    missing: BTreeMap<StreamerId, StreamerRecord>,
     /// Since when we hear of all that happens without a gap; `None` before.
     listening: Option<Instant>,
     /// Nodes of which [`Self::turned`] has said that they are abandoned.
@@ -79,6 +83,8 @@ impl Directory {
             owned: BTreeMap::new(),
             freed: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            born: String::new(),
+            missing: BTreeMap::new(),
             listening: None,
             abandoned: BTreeSet::new(),
         }
@@ -118,6 +124,7 @@ impl Directory {
     }
 
     fn insert(&mut self, id: StreamerId, held: Held) {
+        self.missing.remove(&id);
         let node = held.record.node.clone();
         match self.streamers.insert(id.clone(), held) {
             Some(before) if before.record.node == node => return,
@@ -156,6 +163,7 @@ impl Directory {
         if self.streamers.contains_key(id) {
             return;
         }
+        self.missing.remove(id);
         self.unreadable.remove(id);
         // What is told late, of one that had the id before, must not make room for what is told later still.
         let freed = self.freed.entry(id.clone()).or_default();
@@ -167,19 +175,46 @@ impl Directory {
         self.listening = Some(now);
     }
 
-    /// The whole bucket was listed: what is not in it is gone, whatever revisions were known before.
+    /// The whole bucket `born` was listed: what is not in it is gone, whatever revisions were known before; in another bucket than the last
+    /// one it is missing.
     pub fn listed(
         &mut self,
+        born: &str,
         streamers: BTreeMap<StreamerId, Held>,
         unreadable: BTreeMap<StreamerId, Unreadable>,
     ) {
-        self.streamers = BTreeMap::new();
+        let before = std::mem::take(&mut self.streamers);
+        if self.born != born {
+            self.missing.extend(before.into_iter().map(|(id, held)| (id, held.record)));
+        }
+        born.clone_into(&mut self.born);
         self.owned = BTreeMap::new();
         for (id, held) in streamers {
             self.insert(id, held);
         }
         self.unreadable = unreadable;
         self.freed.clear();
+    }
+
+    /// What NATS has lost and its node does not write anew, to be written by whoever knows it: that node is lost, or has not started it yet. Without
+    /// any until we have listened for a whole lease, by when whoever runs one has written it.
+    pub fn orphans(&mut self, now: Instant) -> Vec<(StreamerId, StreamerRecord)> {
+        let over = self.listening.is_some_and(|since| now.saturating_duration_since(since) > self.lease);
+        if !over {
+            return Vec::new();
+        }
+        let mut orphans = std::mem::take(&mut self.missing);
+        orphans.retain(|_, record| {
+            record.can_be_started()
+                && (self.state(now, &record.node) == NodeState::Lost || !record.is_told_by_its_node())
+        });
+        self.missing.clone_from(&orphans);
+        orphans.into_iter().collect()
+    }
+
+    /// Somebody else has written the record of an id, or it cannot be written.
+    pub fn is_settled(&mut self, id: &StreamerId) {
+        self.missing.remove(id);
     }
 
     /// Forgets which ids were freed up to a revision: every entry from before has been read.
@@ -429,6 +464,14 @@ mod tests {
         Held { record: StreamerRecord::new(node, lineage, Labels::new(), DateTime::UNIX_EPOCH), revision }
     }
 
+    fn streamer(name: &str) -> Streamer {
+        let text = format!(
+            r#"{{"id":"{name}","state":"running","since":"2026-01-01T00:00:00Z","reason":null,"created":"2026-01-01T00:00:00Z",
+                "exit":null,"spec":{{"source":{{"type":"test"}}}},"slots":[],"peers":[],"stats":null}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
     #[test]
     fn a_node_is_alive_for_its_lease_and_keeps_its_streamers_when_it_is_lost() {
         let now = Instant::now();
@@ -499,9 +542,52 @@ mod tests {
         assert!(directory.unreadable(&id("x")).is_some());
         directory.put(id("x"), held("c", 9));
         assert_eq!(directory.unreadable(&id("x")), None);
-        directory.listed([(id("x"), held("a", 1))].into(), BTreeMap::new());
+        directory.listed("1", [(id("x"), held("a", 1))].into(), BTreeMap::new());
         assert_eq!(directory.elsewhere(&id("x")), None);
         assert_eq!(directory.own().count(), 1);
+    }
+
+    #[test]
+    fn what_nats_has_lost_is_written_anew_for_those_who_cannot() {
+        let now = Instant::now();
+        let mut directory = Directory::new("a".into(), LEASE);
+        let told = |node: &str, by: Option<&str>| {
+            let mut held = held(node, 1);
+            let kept = r#"{"id":"x","created":"2026-01-01T00:00:00Z","wanted":"running","spec":{"source":{"type":"test"}}}"#;
+            held.record.kept = Some(serde_json::from_str(kept).unwrap());
+            held.record.streamer = Some(Streamer { node: by.map(str::to_owned), ..streamer("x") });
+            held
+        };
+        let before = [
+            ("claimed", held("c", 1)),
+            ("deleted", told("c", Some("c"))),
+            ("given", told("b", Some("a"))),
+            ("lost", told("c", Some("c"))),
+            ("old", told("b", None)),
+            ("runs", told("b", Some("b"))),
+            ("written", told("c", Some("c"))),
+        ];
+        let before: BTreeMap<_, _> = before.into_iter().map(|(name, held)| (id(name), held)).collect();
+        let orphans = |directory: &mut Directory, now: Instant| -> Vec<String> {
+            directory.orphans(now).into_iter().map(|(id, _)| id.to_string()).collect()
+        };
+        directory.listed("1", before.clone(), BTreeMap::new());
+        directory.listens(now);
+        let late = now + LEASE + Duration::from_millis(1);
+        assert!(orphans(&mut directory, late).is_empty(), "nothing is lost");
+        directory.listed("2", BTreeMap::new(), BTreeMap::new());
+        directory.removed(&id("deleted"), 1);
+        directory.put(id("written"), told("c", Some("c")));
+        // Listed again, as the connection was lost once more.
+        directory.listed("2", [(id("written"), told("c", Some("c")))].into(), BTreeMap::new());
+        directory.heard(now + LEASE / 2, node("b"));
+        assert!(orphans(&mut directory, now + LEASE).is_empty(), "its node may write it still");
+        assert_eq!(orphans(&mut directory, late), ["given", "lost"]);
+        directory.put(id("given"), told("b", Some("a")));
+        assert_eq!(orphans(&mut directory, late), ["lost"]);
+        directory.is_settled(&id("lost"));
+        // What a node that was alive then has not written has ended.
+        assert!(orphans(&mut directory, late + LEASE * 2).is_empty());
     }
 
     #[test]
@@ -521,7 +607,7 @@ mod tests {
         directory.put(id("x"), held("a", 1));
         directory.removed(&id("y"), 5);
         assert_eq!(counts(&directory), [("b".to_owned(), 1)]);
-        directory.listed([(id("z"), held("c", 1))].into(), BTreeMap::new());
+        directory.listed("1", [(id("z"), held("c", 1))].into(), BTreeMap::new());
         assert_eq!(counts(&directory), [("c".to_owned(), 1)]);
     }
 
@@ -532,11 +618,7 @@ mod tests {
         for (n, node) in ["b", "c", "a", "b", "b", "c"].into_iter().enumerate() {
             let name = format!("s{n}");
             let mut held = held(node, n as u64 + 1);
-            let text = format!(
-                r#"{{"id":"{name}","state":"running","since":"2026-01-01T00:00:00Z","reason":null,"created":"2026-01-01T00:00:00Z",
-                    "exit":null,"spec":{{"source":{{"type":"test"}}}},"slots":[],"peers":[],"stats":null}}"#
-            );
-            held.record.streamer = Some(serde_json::from_str(&text).unwrap());
+            held.record.streamer = Some(streamer(&name));
             directory.put(id(&name), held);
         }
         let page = |node, after: Option<&str>, limit, except: &str| -> Vec<String> {

@@ -202,6 +202,7 @@ async fn session(node: &Node, exchange: &Arc<Mutex<Exchange>>) -> Result<Infalli
                 check(&nats, &mut nodes, &mut streamers, &mut revoked).await?;
                 session.forget_markers().await?;
                 session.agree().await?;
+                session.write_orphans().await?;
                 session.take_over().await?;
             }
             () = either(&mut happened, &mut kept) => {
@@ -298,6 +299,21 @@ impl Session<'_> {
         expiry.into_iter().chain(self.look_again).min()
     }
 
+    /// Writes what NATS has lost and nobody else can write.
+    async fn write_orphans(&self) -> Result<(), Error> {
+        let orphans = lock(&self.cluster.0.directory).orphans(now());
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        for (id, record) in orphans {
+            tracing::warn!(%id, node = record.node, "NATS has lost the record of a streamer that its node cannot write: it is written anew");
+            if !put_streamer(self.cluster, &self.nats, &id, record, None).await? {
+                lock(&self.cluster.0.directory).is_settled(&id);
+            }
+        }
+        self.agree().await
+    }
+
     /// Takes streamers of lost nodes that are for us to start.
     async fn take_over(&mut self) -> Result<(), Error> {
         self.look_again = None;
@@ -383,7 +399,7 @@ impl Session<'_> {
                 None => {}
             }
         }
-        lock(&self.cluster.0.directory).listed(known, unreadable);
+        lock(&self.cluster.0.directory).listed(&self.born, known, unreadable);
     }
 
     fn streamer(&mut self, entry: Entry) {

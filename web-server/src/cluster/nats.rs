@@ -31,6 +31,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest message of ours, bytes: a record and the headers of its write.
 const MAX_MESSAGE: usize = MAX_SEALED + 1024;
 
+/// Oldest version that this was tried with.
+const OLDEST: &str = "2.9";
+
 /// Names of the buckets. A NATS account has one cluster.
 const NODES: &str = "oriel-nodes";
 const STREAMERS: &str = "oriel-streamers";
@@ -60,6 +63,9 @@ pub enum Error {
         "NATS has no JetStream, or none for this account: enable it (nats-server -js, or jetstream {{}} in its configuration): {0}"
     )]
     NoJetStream(String),
+    /// It is older than [`OLDEST`].
+    #[error("NATS has the version {0}; at least {OLDEST} is needed")]
+    TooOld(String),
     /// It takes no messages that are as long as a record can be.
     #[error(
         "NATS takes messages of at most {0} bytes; at least {MAX_MESSAGE} are needed: raise max_payload in its configuration"
@@ -233,13 +239,26 @@ async fn open(config: &Config) -> Result<(jetstream::Context, CancellationToken)
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => Error::NotAuthorised,
         _ => failed(with_source(&error)),
     })?;
-    let longest = client.server_info().max_payload;
+    let info = client.server_info();
+    if is_too_old(&info.version) {
+        return Err(Error::TooOld(info.version));
+    }
+    let longest = info.max_payload;
     if longest < MAX_MESSAGE {
         return Err(Error::MessagesTooShort(longest));
     }
     let mut context = jetstream::new(client);
     context.set_timeout(DEADLINE);
     Ok((context, lost))
+}
+
+/// Whether a server has less than we use. What is no version that we know how to read may be newer.
+fn is_too_old(version: &str) -> bool {
+    let numbers = |version: &str| {
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    numbers(version).is_some_and(|found| Some(found) < numbers(OLDEST))
 }
 
 /// The text of an error and of what caused it.
@@ -474,5 +493,25 @@ impl Watched {
         }
         self.expected = state.last;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, too_old) in [
+            ("2.8.4", true),
+            ("1.4.1", true),
+            ("2.9.10", false),
+            ("2.10.0-beta.1", false),
+            ("3.0.0", false),
+            ("3", false),
+            ("", false),
+        ] {
+            assert_eq!(is_too_old(version), too_old, "{version}");
+        }
     }
 }

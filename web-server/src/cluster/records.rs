@@ -147,6 +147,13 @@ impl StreamerRecord {
         self.kept.is_some() || self.newer.contains_key(KEPT)
     }
 
+    /// Whether it says how its streamer is by the word of the node that is to run it now, rather than of one that ran it before.
+    pub fn is_told_by_its_node(&self) -> bool {
+        // Not every version says who tells.
+        let told_by = self.streamer.as_ref().and_then(|streamer| streamer.node.as_ref());
+        told_by.is_none_or(|node| *node == self.node)
+    }
+
     /// Which streamer it is, and which copy of it.
     pub fn lineage(&self) -> Lineage {
         Lineage { claim: self.claim, generation: self.generation }

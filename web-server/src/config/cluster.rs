@@ -23,7 +23,13 @@ const REPLICAS: [u8; 3] = [1, 3, 5];
 #[group(skip)]
 pub struct Options {
     /// URL of a NATS server with JetStream: makes this server a node of a cluster; repeatable
-    #[arg(long, env = "ORIEL_CLUSTER_NATS", value_name = "URL", value_delimiter = ',')]
+    #[arg(
+        long,
+        visible_alias = "nats",
+        env = "ORIEL_CLUSTER_NATS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
     pub cluster_nats: Option<Vec<String>>,
 
     /// Credentials of NATS, as `nsc` makes them

@@ -12,7 +12,8 @@ use crate::browser;
 use crate::report::Row;
 
 const KEY: &str = "the-key-of-a-cluster-that-is-measured-0123";
-/// `cluster.lease_s` of nodes of the harness.
+/// Of the nodes, as one of them is lost.
+const LEASE: (&str, &str) = ("ORIEL_CLUSTER_LEASE_S", "3");
 const LEASE_MS: f64 = 3000.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 const REQUESTS: usize = 200;
@@ -101,9 +102,9 @@ pub fn cluster(plan: Plan) -> Result<Vec<Row>> {
     let mut again = Vec::new();
     for _ in 0..plan.runs(5) {
         let mut nats = Nats::start();
-        let a = nats.node(KEY, "a", &[]);
-        let b = nats.node(KEY, "b", &[]);
-        let mut c = nats.node(KEY, "c", &[]);
+        let a = nats.node(KEY, "a", &[LEASE]);
+        let b = nats.node(KEY, "b", &[LEASE]);
+        let mut c = nats.node(KEY, "c", &[LEASE]);
         together(&[&a, &b, &c]);
         let [get, post] = requests(&a, &b)?;
         gets.push(get);
