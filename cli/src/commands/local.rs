@@ -13,8 +13,8 @@ use crate::contexts::{Context, Contexts};
 use crate::failure::Failure;
 use crate::output::{Output, table};
 
-/// The server's program, beside this one.
-const SERVER: &str = "web-server";
+/// The server's program, from the folder of this one: beside it where it was built, and where packages put programs that are not for people.
+const SERVER: [&str; 2] = ["web-server", "../lib/oriel/web-server"];
 
 /// Becomes the server; returns only if that fails.
 pub fn serve(arguments: &[OsString]) -> Failure {
@@ -32,12 +32,17 @@ pub fn config(what: ConfigCommand, arguments: &[OsString]) -> Failure {
 }
 
 fn become_server(arguments: &[OsString]) -> Failure {
-    let server = match std::env::current_exe() {
-        Ok(this) => this.with_file_name(SERVER),
+    let this = match std::env::current_exe() {
+        Ok(this) => this,
         Err(error) => return Failure::Other(format!("where this program lies is not known: {error}")),
     };
-    let error = Command::new(&server).args(arguments).exec();
-    Failure::Other(format!("{} cannot be started: {error}; it is installed beside oriel", server.display()))
+    let places = SERVER.map(|place| this.with_file_name(place));
+    let Some(server) = places.iter().find(|place| place.exists()) else {
+        let [beside, packaged] = places.map(|place| place.display().to_string());
+        return Failure::Other(format!("the server's program is not there: neither {beside} nor {packaged}"));
+    };
+    let error = Command::new(server).args(arguments).exec();
+    Failure::Other(format!("{} cannot be started: {error}", server.display()))
 }
 
 pub fn context(what: ContextCommand, global: &Global, out: Output) -> Result<(), Failure> {

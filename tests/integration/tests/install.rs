@@ -63,6 +63,13 @@ fn the_package_has_everything_and_its_configuration_is_one_that_the_server_takes
         ("usr/lib/oriel/streamer", 0o755),
         ("usr/lib/oriel/streamer-helper", 0o755),
         ("usr/lib/oriel/make-secret", 0o755),
+        ("usr/bin/oriel", 0o755),
+        ("usr/share/man/man1/oriel.1.gz", 0o644),
+        ("usr/share/man/man1/oriel-create.1.gz", 0o644),
+        ("usr/share/bash-completion/completions/oriel", 0o644),
+        ("usr/share/zsh/vendor-completions/_oriel", 0o644),
+        ("usr/share/fish/vendor_completions.d/oriel.fish", 0o644),
+        ("usr/share/doc/oriel/examples/cluster/oriel-cluster.yaml", 0o644),
         ("usr/lib/systemd/system/oriel.service", 0o644),
         ("usr/share/oriel/alerts.yaml", 0o644),
         ("usr/share/doc/oriel/copyright", 0o644),
@@ -84,20 +91,36 @@ fn the_package_has_everything_and_its_configuration_is_one_that_the_server_takes
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(made.trim_end().len(), 64);
     assert_eq!(make(), made, "one that is there stays");
-    let check = |secret: &Path| {
-        Command::new(root.join("usr/lib/oriel/web-server"))
-            .arg("check-config")
-            .arg("--config")
-            .arg(root.join("etc/oriel/oriel.yaml"))
+    let config = root.join("etc/oriel/oriel.yaml");
+    let check = |config: &Path, secret: &Path| {
+        // The server's program is found where the package has it.
+        Command::new(root.join("usr/bin/oriel"))
+            .args(["config", "check", "--config"])
+            .arg(config)
             .arg("--admin-secret-file")
             .arg(secret)
             .output()
             .unwrap()
     };
-    let checked = check(&secret);
+    let checked = check(&config, &secret);
     assert!(checked.status.success(), "{checked:?}");
-    let checked = check(&dir.path().join("absent"));
+    let checked = check(&config, &dir.path().join("absent"));
     assert_eq!(checked.status.code(), Some(2), "it is the secret that is read: {checked:?}");
+
+    // With what the documents have for a node of a cluster, whose NATS is not there: an upgrade restarts it all the same.
+    let node =
+        fs::read_to_string(root.join("usr/share/doc/oriel/examples/cluster/oriel-cluster.yaml")).unwrap();
+    let key = dir.path().join("cluster.key");
+    fs::write(&key, "k".repeat(64)).unwrap();
+    let node = node.replace("/etc/oriel/cluster.key", key.to_str().unwrap());
+    let node = node.replace("/etc/oriel/nats.password", key.to_str().unwrap());
+    let nowhere = ["tls://10.0.0.1:4222", "tls://10.0.0.2:4222", "tls://10.0.0.3:4222"];
+    let node = nowhere.iter().fold(node, |node, url| node.replace(url, "nats://127.0.0.1:1"));
+    let node_config = dir.path().join("node.yaml");
+    fs::write(&node_config, fs::read_to_string(&config).unwrap() + &node).unwrap();
+    let checked = check(&node_config, &secret);
+    assert_eq!(checked.status.code(), Some(3), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("cannot connect to NATS"), "{checked:?}");
 }
 
 #[test]
