@@ -98,7 +98,7 @@ start_test_server() {
   server=$!
   url=
   local attempt
-  for attempt in $(seq 100); do
+  for attempt in $(seq 600); do
     url=$(sed -n 's/^Oriel is ready at //p' "$work/out")
     [ -n "$url" ] && return
     kill -0 "$server" 2>/dev/null || break

@@ -20,7 +20,7 @@ use streamer::source::desktop::xserver::{Abilities, XServer};
 use streamer::{cleanup, monitor, process};
 
 /// Longer than anything here may take, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the X server, which shows nothing.
 const ABILITIES: Abilities = Abilities { largest: Size { width: 640, height: 480 }, opengl: false };
 /// Tells the streamer how to behave.

@@ -13,6 +13,7 @@ import pytest
 
 import oriel
 from oriel.models import CreatedEvent
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def test_input_whose_answer_was_lost_is_not_repeated(client: oriel.Client, relay
         assert caught.value.sent
         # It was carried out, once.
         lossy.attach(session.id).move_by(1, 0)
-        assert session.get().pointer == oriel.models.Pixel(11, 10)
+        until(lambda: session.get().pointer == oriel.models.Pixel(11, 10))
 
 
 def test_events_come_back_after_a_loss_without_a_gap(client: oriel.Client, relay: Relay) -> None:

@@ -15,7 +15,7 @@ use streamer::media::Size;
 use streamer::source::desktop::xserver::{Abilities, XServer};
 
 /// Longer than anything here may take, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of X servers whose screens keep their size.
 const ABILITIES: Abilities = Abilities { largest: Size { width: 1600, height: 1000 }, opengl: true };

@@ -98,7 +98,7 @@ fn what_is_drawn_is_seen_settles_sharp_and_then_costs_nothing() {
     for stripe in 0..60 {
         painter.fill(0x0030_60a0 ^ (stripe * 0x0001_0f11), 320, stripe as i16 * 8, 300, 5);
     }
-    let settled = stage.settle().expect("pictures");
+    let settled = stage.settled();
     let snapshot = stage.snapshot();
     let psnr = settled.psnr(&snapshot);
     assert!(psnr > 42.0, "{psnr:.1} dB");
@@ -123,7 +123,8 @@ fn a_film_on_a_desktop_is_encoded_as_one_and_sharp_when_it_stops() {
     stage.watch();
     stage.settle();
     let before = stage.counters.keyframes.get();
-    let deadline = Instant::now() + PATIENCE;
+    let begin = Instant::now();
+    let deadline = begin + PATIENCE;
     let mut seed = 0;
     while stage.counters.keyframes.get() == before {
         assert!(Instant::now() < deadline, "a film is taken for a screen");
@@ -132,11 +133,12 @@ fn a_film_on_a_desktop_is_encoded_as_one_and_sharp_when_it_stops() {
         // Each picture of the film is painted after the one before has been sent.
         stage.next();
     }
-    assert!(seed > 10, "a keyframe after {seed} pictures");
+    // What moves for less than a second is no film.
+    assert!(begin.elapsed() > Duration::from_millis(900), "a keyframe after {:?}", begin.elapsed());
     while stage.counters.keyframes.get() < before + 2 {
         stage.next();
     }
-    let at_rest = stage.settle().expect("pictures");
+    let at_rest = stage.settled();
     let psnr = at_rest.psnr_within(&stage.snapshot(), 100..300, 100..260);
     assert!(psnr >= 50.0, "{psnr:.1} dB");
 }
@@ -346,7 +348,7 @@ fn the_cursor_is_told_to_viewers_and_is_in_snapshots_only() {
     painter.fill(RED.0, 0, 0, 640, 480);
     painter.point(300, 200);
     stage.watch();
-    let decoded = stage.settle().unwrap();
+    let decoded = stage.settled();
     assert!(decoded.shows(300, 200, RED.1));
     let snapshot = stage.snapshot();
     let around = |x: usize, y: usize| &snapshot.pixels[(y * 640 + x) * 4..][..3];

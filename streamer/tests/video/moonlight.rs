@@ -115,9 +115,10 @@ fn everything_may_be_encrypted_or_as_old_hosts_have_it() {
 
 #[test]
 fn frames_of_several_blocks_and_hundreds_of_packets_lose_nothing() {
-    let (host, mut stage) = streaming(&json!({"filler_bytes": 300_000}));
+    // A debug build takes its time for each.
+    let (host, mut stage) = streaming(&json!({"filler_bytes": 300_000, "max_fps": 5}));
     stage.started();
-    let numbers = numbers(&mut stage, 40);
+    let numbers = numbers(&mut stage, 20);
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     no_complaints(&host);
 }

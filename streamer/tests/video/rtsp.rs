@@ -103,10 +103,15 @@ fn pictures_have_the_times_of_the_camera() {
         assert!((0.0..1.6).contains(&gap), "{gap} frames");
         last = unit;
     }
-    for _ in 0..24 {
+    // Whenever the least delay so far is undercut, on a busy machine long after the first, times jump by what it is less.
+    let mut in_a_row = 0;
+    let mut gaps = Vec::new();
+    while in_a_row < 24 {
         let unit = stage.video.recv_timeout(PATIENCE).unwrap();
         let gap = (unit.captured - last.captured).as_secs_f64() * 12.0;
-        assert!((0.95..1.05).contains(&gap), "{gap} frames: jitter of the network is not in the times");
+        in_a_row = if (0.95..1.05).contains(&gap) { in_a_row + 1 } else { 0 };
+        gaps.push(gap);
+        assert!(gaps.len() < 150, "jitter of the network is in the times, in frames: {gaps:?}");
         last = unit;
     }
 }

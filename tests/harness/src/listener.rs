@@ -29,6 +29,8 @@ struct Body {
     chunked: bool,
     /// Bytes of the chunk that have not been read.
     left: usize,
+    /// The chunk of size zero has come, by which the sender ends it.
+    complete: bool,
 }
 
 impl Read for Body {
@@ -39,8 +41,10 @@ impl Read for Body {
         if self.left == 0 {
             // The end of the last chunk is an empty line before the size of the next.
             let size = std::iter::from_fn(|| line_of(&mut self.stream)).find(|line| !line.is_empty());
-            self.left = size.map_or(0, |size| usize::from_str_radix(&size, 16).expect("the size of a chunk"));
+            self.left =
+                size.as_ref().map_or(0, |size| usize::from_str_radix(size, 16).expect("the size of a chunk"));
             if self.left == 0 {
+                self.complete |= size.is_some();
                 return Ok(0);
             }
         }
@@ -79,7 +83,7 @@ impl Listener {
         let head: Vec<String> =
             std::iter::from_fn(|| line_of(&mut stream)).take_while(|line| !line.is_empty()).collect();
         let chunked = head.iter().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
-        let body = Body { stream, chunked, left: 0 };
+        let body = Body { stream, chunked, left: 0, complete: false };
         let listener = Self { reader: BufReader::new(body), last_id: String::new() };
         let status =
             head[0].split(' ').nth(1).expect("what the server sends").parse().expect("what the server sends");
@@ -163,5 +167,11 @@ impl Listener {
     /// All events that are left, to the end.
     pub fn rest(mut self) -> Vec<String> {
         std::iter::from_fn(|| self.event()).map(|told| told.event).collect()
+    }
+
+    /// Reads to the end. Whether the server has ended it, rather than the connection being cut.
+    pub fn is_ended(mut self) -> bool {
+        while self.event().is_some() {}
+        self.reader.get_ref().complete
     }
 }

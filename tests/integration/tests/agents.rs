@@ -100,6 +100,14 @@ fn pointers(server: &Server, id: &str) -> (Value, Value) {
     (sources, streamer["pointer"].clone())
 }
 
+/// Waits until the pointer is there: an answer that comes late has none.
+#[track_caller]
+fn pointers_are(server: &Server, expected: &(Value, Value)) {
+    eventually(&format!("the pointer is at {expected:?}"), || {
+        (pointers(server, "demo") == *expected).then_some(())
+    });
+}
+
 #[test]
 fn where_the_pointer_is_is_told_in_the_pixels_of_each_picture() {
     let server = Server::start();
@@ -124,14 +132,14 @@ fn where_the_pointer_is_is_told_in_the_pixels_of_each_picture() {
     let at = |x: u32, y: u32| json!({ "x": x, "y": y });
     move_to(&json!(0), 110, 70);
     let expected = json!({ "main": at(110, 70), "pattern": null, shared.as_str(): at(10, 20) });
-    assert_eq!(pointers(&server, "demo"), (expected, at(110, 70)));
+    pointers_are(&server, &(expected, at(110, 70)));
     move_to(&slot, 3, 4);
     let expected = json!({ "main": at(103, 54), "pattern": null, shared.as_str(): at(3, 4) });
-    assert_eq!(pointers(&server, "demo"), (expected, at(103, 54)));
+    pointers_are(&server, &(expected, at(103, 54)));
     // Beside the window.
     move_to(&json!(0), 639, 479);
     let expected = json!({ "main": at(639, 479), "pattern": null, shared.as_str(): null });
-    assert_eq!(pointers(&server, "demo"), (expected, at(639, 479)));
+    pointers_are(&server, &(expected, at(639, 479)));
 
     server.create("pattern", json!({ "type": "test" }));
     assert_eq!(pointers(&server, "pattern"), (json!({ "main": null }), Value::Null));
@@ -143,8 +151,8 @@ fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
     say(
         &watched,
         &json!([
-            { "type": "key", "code": "KeyX", "action": "down", "hold_ms": 300 },
-            { "type": "button", "button": 1, "action": "down", "hold_ms": 300, "at": { "x": 10, "y": 10 } },
+            { "type": "key", "code": "KeyX", "action": "down", "hold_ms": 2000 },
+            { "type": "button", "button": 1, "action": "down", "hold_ms": 2000, "at": { "x": 10, "y": 10 } },
         ]),
     );
     until(&watched, "key", &["keysym", "down"], &json!([("x", true), ("x", false)]));
@@ -153,7 +161,8 @@ fn what_an_agent_forgets_to_release_is_released_after_its_hold_time() {
     let times = watched.seen("key", &["time"]);
     let time = |n: usize| times[n][0].as_u64().unwrap();
     let held = time(1) - time(0);
-    assert!((250..5_000).contains(&held), "held for {held} ms");
+    // What comes late there makes it shorter or longer.
+    assert!((1_000..30_000).contains(&held), "held for {held} ms");
 
     // What is released in time is released once.
     say(

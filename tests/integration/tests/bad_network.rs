@@ -102,12 +102,15 @@ fn a_peer_whose_network_stops_costs_the_other_nothing_and_comes_back() {
     let before = netsim.send("GET", "/netsim/stats", "");
     assert!(before["relays"] == 1 && before["down"]["passed"].as_u64() > Some(15), "{before}");
 
-    // By the timestamps of three seconds.
-    let rate = |pictures: &[Arrival]| {
-        let ticks = pictures[89].rtp_time.wrapping_sub(pictures[0].rtp_time);
-        89.0 * 90_000.0 / f64::from(ticks)
+    // By the timestamps of a second, the best of several: the machine may stand still for one.
+    let rate = |near: &mut Swarm| {
+        let of_a_second = |pictures: &[Arrival]| {
+            let ticks = pictures[29].rtp_time.wrapping_sub(pictures[0].rtp_time);
+            29.0 * 90_000.0 / f64::from(ticks)
+        };
+        (0..5).map(|_| of_a_second(&frames(near, 30))).fold(0.0, f64::max)
     };
-    let usual = rate(&frames(&mut near, 90));
+    let usual = rate(&mut near);
     drain(&mut far);
 
     // Its buffers have their size once it has run for some seconds.
@@ -124,7 +127,7 @@ fn a_peer_whose_network_stops_costs_the_other_nothing_and_comes_back() {
     drain(&mut far);
     drain(&mut near);
     // As many as before, but for what the machine itself costs.
-    let during = rate(&frames(&mut near, 90));
+    let during = rate(&mut near);
     assert!(
         during > 0.75 * usual,
         "{during:.1} frames per second of {usual:.1} while the other's network is down"

@@ -277,13 +277,16 @@ fn a_session_that_takes_too_much_memory_ends_and_says_so() {
         return;
     }
     let server = Server::start_configured("sessions: {memory_mb: 256}");
-    let command = "sleep 1; exec tail /dev/zero";
+    // Not before whoever waits for its start has been answered.
+    let command = "until [ -e \"$HOME/go\" ]; do sleep 0.1; done; exec tail /dev/zero";
     let body = json!({
         "id": "demo",
         "source": { "type": "desktop", "width": 320, "height": 240, "command": command },
         "restart": { "policy": "never" }
     });
     server.post("/api/streamers?wait=running", &body).expect(201);
+    let go = server.state_dir().join("homes/session/demo/go");
+    eventually("its home is there", || fs::write(&go, "").ok());
     let ended = eventually("it has ended", || {
         server.streamer("demo").filter(|now| now.state == StreamerState::Failed)
     });
@@ -601,16 +604,16 @@ fn an_ffmpeg_sees_its_own_processes_alone() {
     let film = Clip::default().make(dir.path(), "film.mp4");
     server.create("demo", json!({ "type": "ffmpeg", "input": film, "loop": true, "always_on": true }));
     let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let (ffmpeg, its) = eventually("ffmpeg", || {
+    let (its, seen) = eventually("ffmpeg", || {
         let all = processes::all().into_iter();
         let mut ours = all.filter(|process| process.command_line.contains(&*film.to_string_lossy()));
         let ffmpeg = ours.find(|process| !process.command_line.contains(" init "))?;
         // One that only looks at the film may have ended meanwhile.
         let its = namespace(ffmpeg.pid)?;
-        Some((ffmpeg, its))
+        let seen = fs::read_dir(format!("/proc/{}/root/proc", ffmpeg.pid)).ok()?.flatten();
+        let seen = seen.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
+        (seen > 0).then_some((its, seen))
     });
     assert_ne!(Some(its), namespace(std::process::id() as i32));
-    let seen = fs::read_dir(format!("/proc/{}/root/proc", ffmpeg.pid)).unwrap().flatten();
-    let seen = seen.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
     assert!((1..=4).contains(&seen), "{seen} processes are in its sight");
 }

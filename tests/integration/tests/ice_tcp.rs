@@ -209,11 +209,9 @@ fn a_peer_that_does_not_read_costs_others_nothing() {
     receives(&mut other, "by UDP");
     assert_eq!(transports(&server).len(), 2);
     let shut = bridge.shared.reading.lock().unwrap();
-    let before = Instant::now();
-    // Shorter than what ICE takes for the loss of a peer.
-    while before.elapsed() < Duration::from_secs(3) {
-        assert!(other.receives(30, Instant::now() + Duration::from_secs(3)), "it waits for the other");
-    }
+    // Three seconds of pictures. On a busy machine they take longer, but not as long as ICE takes for the loss of a peer, until which the
+    // other would wait.
+    assert!(other.receives(90, Instant::now() + Duration::from_secs(20)), "it waits for the other");
     drop(shut);
     receives(&mut stuck, "when it reads again");
 }

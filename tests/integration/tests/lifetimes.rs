@@ -8,7 +8,7 @@ use common::api::Streamer;
 use common::audit::{AuditAction, AuditList};
 use common::lifetime::OnIdle;
 use common::signal::{Role, StreamerState};
-use harness::{Server, eventually};
+use harness::{Listener, Server, eventually};
 use native_peer::{Media, Options, Swarm};
 use serde_json::{Value, json};
 
@@ -32,11 +32,19 @@ fn trail(server: &Server, id: &str) -> Vec<AuditAction> {
     list.entries.iter().rev().map(|entry| entry.action).collect()
 }
 
-/// A streamer that runs, and is deleted when nobody uses it for two seconds from now on.
-fn create_idle(server: &Server) {
-    create(server, "idle", &json!({ "on_idle": "delete" }));
-    let patch = json!({ "idle_timeout_s": 2 }).to_string();
+/// How long [`ends_when_idle`] lets a streamer be unused, ms: longer than a busy machine holds up whoever uses it.
+const IDLE_MS: u64 = 5000;
+
+/// A streamer that runs is deleted when nobody uses it for [`IDLE_MS`] from now on.
+fn ends_when_idle(server: &Server) {
+    let patch = json!({ "idle_timeout_s": IDLE_MS / 1000 }).to_string();
     server.send("PATCH", "/api/streamers/idle", "application/json", patch.as_bytes()).expect(200);
+}
+
+/// Its next event that says that it is in this state.
+#[track_caller]
+fn told(listener: &mut Listener, state: &str) {
+    listener.until("state", |data| data["streamer"] == "idle" && data["state"] == state);
 }
 
 /// Milliseconds that it has run, as it says itself.
@@ -47,11 +55,16 @@ fn uptime_ms(server: &Server, id: &str) -> u64 {
 #[test]
 fn a_streamer_is_deleted_at_its_time_by_whichever_server_is_there_then() {
     let mut server = Server::start();
+    let whole = create(&server, "whole", &json!({ "expires_in_s": 3600 }));
+    assert_eq!((whole.expires_at.unwrap() - whole.created).num_seconds(), 3600, "{whole:?}");
+    server.delete("/api/streamers/whole").expect(204);
+    create(&server, "short", &json!({}));
+    // From when it runs: long enough for a second server to start on a busy machine.
+    let patch = json!({ "expires_in_s": 8 }).to_string();
     let begin = Instant::now();
-    // Long enough for two servers and a streamer to start on a busy machine.
-    let created = create(&server, "short", &json!({ "expires_in_s": 8 }));
-    let expires_at = created.expires_at.unwrap();
-    assert!((expires_at - created.created).num_milliseconds() == 8000, "{created:?}");
+    let patched =
+        server.send("PATCH", "/api/streamers/short", "application/json", patch.as_bytes()).expect(200);
+    let expires_at = patched.json::<Streamer>().expires_at.unwrap();
     server.kill();
     server.start_again();
     assert_eq!(server.streamer("short").unwrap().expires_at, Some(expires_at));
@@ -60,7 +73,9 @@ fn a_streamer_is_deleted_at_its_time_by_whichever_server_is_there_then() {
     eventually("nothing is left of it", || {
         (server.run_dirs().is_empty() && server.session_processes().is_empty()).then_some(())
     });
-    assert_eq!(trail(&server, "short"), [AuditAction::Created, AuditAction::Adopted, AuditAction::Deleted]);
+    let expected =
+        [AuditAction::Created, AuditAction::LifetimeChanged, AuditAction::Adopted, AuditAction::Deleted];
+    assert_eq!(trail(&server, "short"), expected);
     // Nor is it remembered.
     server.kill();
     server.start_again();
@@ -88,10 +103,14 @@ fn one_whose_time_is_over_while_no_server_runs_is_gone_with_the_next() {
 #[test]
 fn one_that_nobody_uses_is_stopped_stays_so_and_can_be_started_again() {
     let mut server = Server::start();
-    let created = create(&server, "idle", &json!({ "idle_timeout_s": 1, "on_idle": "stop" }));
-    assert_eq!((created.idle_timeout_s, created.on_idle), (Some(1), OnIdle::Stop));
+    // Between two states nobody may have looked.
+    let mut listener = Listener::open(&server, "/api/events", &[]);
+    let created = create(&server, "idle", &json!({ "idle_timeout_s": 2, "on_idle": "stop" }));
+    assert_eq!((created.idle_timeout_s, created.on_idle), (Some(2), OnIdle::Stop));
     assert!(created.idle_since.is_some(), "nobody watches: {created:?}");
-    let stopped = server.state_until("idle", StreamerState::Stopped);
+    told(&mut listener, "running");
+    told(&mut listener, "stopped");
+    let stopped = server.streamer("idle").unwrap();
     assert!(stopped.reason.unwrap().contains("idle_timeout_s"));
     assert!(stopped.stats.is_none() && stopped.peers.is_empty());
     eventually("its processes have ended", || server.session_processes().is_empty().then_some(()));
@@ -105,12 +124,13 @@ fn one_that_nobody_uses_is_stopped_stays_so_and_can_be_started_again() {
     server.start_again();
     let still = server.streamer("idle").unwrap();
     assert_eq!((still.state, still.created), (StreamerState::Stopped, created.created));
+    let mut listener = Listener::open(&server, "/api/events", &[]);
     server.post("/api/streamers/idle/restart", &json!({})).expect(202);
-    server.state_until("idle", StreamerState::Running);
-    server.state_until("idle", StreamerState::Stopped);
+    told(&mut listener, "running");
+    told(&mut listener, "stopped");
     // While the process may still be on its way out.
     server.post("/api/streamers/idle/restart", &json!({})).expect(202);
-    server.state_until("idle", StreamerState::Running);
+    told(&mut listener, "running");
     assert!(trail(&server, "idle").contains(&AuditAction::Stopped));
     server.delete("/api/streamers/idle").expect(204);
 }
@@ -118,10 +138,13 @@ fn one_that_nobody_uses_is_stopped_stays_so_and_can_be_started_again() {
 #[test]
 fn whoever_asks_it_things_keeps_it_and_whoever_asks_how_it_is_does_not() {
     let server = Server::start();
-    create_idle(&server);
-    eventually("it has run for twice as long", || {
+    create(&server, "idle", &json!({ "on_idle": "delete" }));
+    server.get("/api/streamers/idle/snapshot").expect(200);
+    ends_when_idle(&server);
+    let begin = uptime_ms(&server, "idle");
+    eventually("it has run for longer", || {
         server.get("/api/streamers/idle/snapshot").expect(200);
-        (uptime_ms(&server, "idle") > 5000).then_some(())
+        (uptime_ms(&server, "idle") > begin + IDLE_MS + 2000).then_some(())
     });
     gone(&server, "idle");
     let expected = [AuditAction::Created, AuditAction::LifetimeChanged, AuditAction::Deleted];
@@ -131,7 +154,7 @@ fn whoever_asks_it_things_keeps_it_and_whoever_asks_how_it_is_does_not() {
 #[test]
 fn whoever_watches_keeps_it_until_he_leaves() {
     let server = Server::start();
-    create_idle(&server);
+    create(&server, "idle", &json!({ "on_idle": "delete" }));
     let mut swarm = Swarm::new(Options {
         server: server.address(),
         streamer: "idle".into(),
@@ -141,7 +164,13 @@ fn whoever_watches_keeps_it_until_he_leaves() {
     .unwrap();
     swarm.join().unwrap();
     let deadline = Instant::now() + harness::wait::SOON;
-    while uptime_ms(&server, "idle") < 5000 {
+    while server.streamer("idle").unwrap().idle_since.is_some() {
+        assert!(Instant::now() < deadline, "nobody watches");
+        swarm.next(Instant::now() + Duration::from_millis(20)).unwrap();
+    }
+    ends_when_idle(&server);
+    let begin = uptime_ms(&server, "idle");
+    while uptime_ms(&server, "idle") < begin + IDLE_MS + 2000 {
         assert!(Instant::now() < deadline, "it is gone, or does not say how long it runs");
         swarm.next(Instant::now() + Duration::from_millis(20)).unwrap();
     }

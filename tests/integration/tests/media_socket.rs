@@ -318,7 +318,8 @@ fn who_acknowledges_nothing_is_sent_no_more_pictures_and_then_begins_with_a_keyf
         });
         let deadline = Instant::now() + PATIENCE;
         let mut newest = 0;
-        while skipped(&slow) < 30 && Instant::now() < deadline {
+        // But for what this machine keeps the other one from reading.
+        while skipped(&slow) < 30 + 2 * skipped(&good) && Instant::now() < deadline {
             // Sound goes on.
             for _ in 0..20 {
                 if let Some(Came::Picture(picture, _)) = slow_wire.next() {
@@ -326,13 +327,15 @@ fn who_acknowledges_nothing_is_sent_no_more_pictures_and_then_begins_with_a_keyf
                 }
             }
         }
+        let skipped = (skipped(&good), skipped(&slow));
         stop.store(true, Ordering::Relaxed);
+        let (good, slow) = skipped;
+        assert!(
+            slow >= 30 + 2 * good,
+            "it is sent everything, or the other one is not: {slow}, beside {good}"
+        );
         newest
     });
-    assert!(skipped(&slow) >= 30, "it is sent everything");
-    // But for what this machine keeps it from reading.
-    let (good, slow) = (skipped(&good), skipped(&slow));
-    assert!(good < slow / 2, "the other one loses {good}, beside {slow}");
     slow_wire.acknowledges = true;
     slow_wire.acknowledge();
     let (picture, _) = slow_wire.picture("a picture when there is room again");
@@ -383,17 +386,29 @@ fn keys_reach_the_session_and_stay_down_when_the_media_socket_is_replaced() {
     let mut wire = Wire::open(&watched.server, "desk", &viewer.attach());
     wire.picture("a picture");
     let key = |down: bool| json!({"type": "key", "slot": 0, "code": "KeyB", "down": down});
-    wire.say(Channel::Keys, &key(true));
-    eventually("the key is down", || (keys(&watched) == [json!(["b", true])]).then_some(()));
-    let mut second = Wire::open(&watched.server, "desk", &viewer.attach());
-    second.picture("a picture on the second");
-    second.say(Channel::General, &json!({"type": "ping", "token": 7}));
     let pong = json!({"type": "pong", "token": 7});
-    second.until("a reply", |came| matches!(came, Came::Text(message) if *message == pong));
-    assert_eq!(keys(&watched), [json!(["b", true])]);
-    second.say(Channel::Keys, &key(false));
-    eventually("the key is up", || (keys(&watched).last() == Some(&json!(["b", false]))).then_some(()));
-    assert_eq!(keys(&watched).len(), 2);
+    // A key of which nothing is heard for two seconds is released: on a machine that has stood still the wire is replaced again.
+    for _ in 0..5 {
+        let before = keys(&watched).len();
+        let said = Instant::now();
+        wire.say(Channel::Keys, &key(true));
+        eventually("the key is down", || (keys(&watched)[before..] == [json!(["b", true])]).then_some(()));
+        wire = Wire::open(&watched.server, "desk", &viewer.attach());
+        wire.picture("a picture on the second");
+        wire.say(Channel::General, &json!({"type": "ping", "token": 7}));
+        wire.until("a reply", |came| matches!(came, Came::Text(message) if *message == pong));
+        let since = keys(&watched)[before..].to_vec();
+        let in_time = said.elapsed() < Duration::from_millis(1500);
+        wire.say(Channel::Keys, &key(false));
+        let is_up = || (keys(&watched).last() == Some(&json!(["b", false]))).then_some(());
+        eventually("the key is up", is_up);
+        if in_time {
+            assert_eq!(since, [json!(["b", true])]);
+            assert_eq!(keys(&watched).len(), before + 2);
+            return;
+        }
+    }
+    panic!("this machine stands still again and again");
 }
 
 #[test]

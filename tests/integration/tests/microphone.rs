@@ -23,7 +23,7 @@ const RATE: usize = 48_000;
 const PACKET: Duration = Duration::from_millis(20);
 /// Samples in it.
 const SAMPLES: usize = RATE / 50;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A microphone into which somebody whistles.
 struct Whistle {

