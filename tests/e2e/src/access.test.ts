@@ -33,7 +33,7 @@ async function tokenFor(role: "viewer" | "controller"): Promise<string> {
 }
 
 async function live(page: Page): Promise<void> {
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
 }
 
 test("a viewer's link works through a proxy below a path, and its token stays in no address", async () => {

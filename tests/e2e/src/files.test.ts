@@ -30,7 +30,7 @@ async function token(role: string): Promise<string> {
 }
 
 function transfer(page: Page, name: string, state: string): Promise<unknown> {
-  return page.waitForSelector(`[data-testid="transfer-${name}"][data-state=${state}]`, { timeout: 15_000 });
+  return page.waitForSelector(`[data-testid="transfer-${name}"][data-state=${state}]`, { timeout: 45_000 });
 }
 
 /** Drops a file of this text onto the picture, as a browser tells it. */
@@ -167,7 +167,7 @@ test("what a program downloads is offered, and what is dropped here is not; on a
 
 test("who only watches has no files, and a drop does not leave the session", async () => {
   const page = await openPage(browser, new URL(`s/desk#token=${await token("viewer")}`, server.url).href);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   assert.equal(await page.getByTestId("tool-files").count(), 0);
   await drop(page, "theirs.txt", "x");
   writeFileSync(join(home, "Downloads/hidden.txt"), "not for viewers");

@@ -8,17 +8,17 @@ import { Cluster, runsAt, together } from "./support/cluster.js";
 import type { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
-/** From the end of the node to the resumption of the signalling, as the page sees it. */
-const RESUMED_MS = 1_500;
+/** What a page waits before its first attempt, at most; before the second it waits twice as long. */
+const FIRST_WAIT_MS = 320;
 const FPS = 10;
 /** Pictures that are presented before and after, so that those in between are seen. */
 const ENOUGH = 10;
 
-type State = { at: number; kind: string };
+type State = { at: number; kind: string; attempt?: number; retryInMs?: number };
 type Client = {
   peerId: string | null;
   negotiation: { connections: number };
-  on(type: "state", listener: (state: { kind: string }) => void): void;
+  on(type: "state", listener: (state: Omit<State, "at">) => void): void;
   api: { streamer(id: string): Promise<{ node?: string; peers: { id: string }[] }> };
 };
 
@@ -42,21 +42,27 @@ before(async () => {
 /** A page at node `front` that watches what runs at b, and notes the states of its client from now on. */
 async function watchAt(front: Server, id: string): Promise<Page> {
   const page = await openPage(browser, new URL(`s/${id}`, front.url).href);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await page.evaluate(() => {
     window.states = [];
-    (window.oriel?.client as unknown as Client).on("state", ({ kind }) => {
-      window.states.push({ at: performance.now(), kind });
+    (window.oriel?.client as unknown as Client).on("state", (state) => {
+      window.states.push({ ...state, at: performance.now() });
     });
   });
   return page;
+}
+
+/** Pictures that the session has made, and those that it has sent to its only viewer. */
+async function counted(): Promise<{ made: number; sent: number }> {
+  const { stats, peers } = await c.report("far");
+  return { made: stats.video.encoded, sent: peers[0]?.stats.frames ?? 0 };
 }
 
 async function presented(page: Page): Promise<number[]> {
   return (await frames(page)).flatMap(({ code }) => (code === null ? [] : [code]));
 }
 
-test("signalling is resumed at another node within 1.5 s, and the picture does not stop", async () => {
+test("signalling is resumed at another node with the first attempt, and the picture does not stop", async () => {
   const a = await cluster.node("a");
   await together(a, b, c);
   await a.json("POST", "api/streamers?wait=running", {
@@ -71,22 +77,25 @@ test("signalling is resumed at another node within 1.5 s, and the picture does n
   await forgetFrames(page);
   await until("pictures", async () => (await presented(page)).length >= ENOUGH);
 
+  const sent = await counted();
   await a.kill();
+  const newest = (await presented(page)).at(-1) ?? Infinity;
   const states = await until("it is connected again", async () => {
     const all = await page.evaluate(() => window.states);
     return all.at(-1)?.kind === "connected" && all;
   });
   const took = (states.at(-1)?.at ?? Infinity) - (states[0]?.at ?? 0);
-  console.log(`resumed after ${took.toFixed(0)} ms`);
-  assert.equal(states[0]?.kind, "reconnecting");
-  assert.ok(took <= RESUMED_MS, `${took.toFixed(0)} ms`);
+  console.log(`resumed after ${took.toFixed(0)} ms: ${JSON.stringify(states)}`);
+  // How long an attempt takes is up to the machine; how many there are, and what is waited for before, is up to the page.
+  assert.ok(states.slice(0, -1).every(({ kind, attempt }) => kind === "reconnecting" && attempt === 1), JSON.stringify(states));
+  const waited = states.reduce((sum, { retryInMs = 0 }) => sum + retryInMs, 0);
+  assert.ok(waited <= FIRST_WAIT_MS, `it waits for ${waited.toFixed(0)} ms`);
 
-  const before = (await presented(page)).length;
-  await until("further pictures", async () => (await presented(page)).length >= before + ENOUGH);
-  const codes = await presented(page);
-  // A busy browser leaves out one or another.
-  const steps = codes.slice(1).map((code, at) => code - (codes[at] ?? code));
-  assert.ok(Math.max(...steps) <= FPS / 2, codes.join(" "));
+  await until("further pictures", async () => (await presented(page)).filter((code) => code > newest).length >= ENOUGH);
+  // A busy browser leaves out one or another; but all that was made meanwhile was sent, which is all that a node could stop.
+  const now = await counted();
+  const made = now.made - sent.made;
+  assert.ok(made >= ENOUGH && now.sent - sent.sent >= made - FPS / 2, `of ${String(made)} pictures ${String(now.sent - sent.sent)} were sent`);
   assert.equal(await page.evaluate(() => (window.oriel?.client as unknown as Client).negotiation.connections), 1, "the media path is the same");
 
   // REST goes to that node as well, and what it says is of the same peer.

@@ -8,6 +8,7 @@ import type { Browser } from "playwright-core";
 import { advancing, forgetFrames, frames, launch, openPage, watch } from "./support/browser.js";
 import { Desktop } from "./support/desktop.js";
 import { Server } from "./support/server.js";
+import { awake, Stalls } from "./support/stalls.js";
 import { until } from "./support/wait.js";
 
 let server: Server;
@@ -36,7 +37,7 @@ test("a session runs on when all pages have closed, and is joined again", async 
   const firstFrameMs = await until("the first frame is timed", () =>
     page.evaluate(async () => (await window.oriel?.stats())?.firstFrameMs),
   );
-  assert.ok(firstFrameMs > 0 && firstFrameMs < 20_000, `first frame: ${String(firstFrameMs)} ms`);
+  assert.ok(firstFrameMs > 0 && firstFrameMs < 45_000, `first frame: ${String(firstFrameMs)} ms`);
   assert.ok(process !== undefined);
   assert.equal(await server.pid("alone"), process, "still the same process");
   await page.context().close();
@@ -52,23 +53,30 @@ test("a page watches and types on while the web-server is killed and started aga
   const state = (): Promise<string | undefined> => page.evaluate(() => window.oriel?.client.state.kind);
   await until("connected", async () => (await state()) === "connected");
 
+  const now = (): Promise<number> => page.evaluate(() => performance.timeOrigin + performance.now());
+  const stalls = await Stalls.watch(page);
   await forgetFrames(page);
   await server.kill();
-  const killed = performance.now();
+  const killed = await now();
   await until("the page notices", async () => (await state()) === "reconnecting");
   await desktop.fence(page, "1");
   const presented = async (): Promise<number> => (await frames(page)).length;
   await until("pictures without a web-server", async () => (await presented()) > 40);
   await server.run(port);
-  await until("the page is back", async () => (await state()) === "connected", 30_000);
-  const away = performance.now() - killed;
+  await until("the page is back", async () => (await state()) === "connected");
+  const back = await now();
   await desktop.fence(page, "2");
   assert.deepEqual((await server.peers("moving")).map(({ id }) => id), [peer], "the same peer");
   const before = await presented();
   await until("pictures after it", async () => (await presented()) > before + 20);
-  const times = (await frames(page)).map(({ at }) => at);
-  const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0));
-  const longest = Math.max(...gaps);
+  // By the page's own clock, and only while the server was away. What stands still with all the machine says nothing of the picture.
+  const stood = await stalls.all();
+  stalls.end();
+  const origin = await page.evaluate(() => performance.timeOrigin);
+  const between = (await frames(page)).map(({ at }) => at + origin).filter((at) => at > killed && at < back);
+  const times = [killed, ...between, back];
+  const gaps = times.slice(1).map((to, i) => awake({ from: times[i] ?? to, to }, stood));
+  const [longest, away] = [Math.max(...gaps), awake({ from: killed, to: back }, stood)];
   assert.ok(longest < away / 2, `the picture stood still for ${longest.toFixed(0)} of ${away.toFixed(0)} ms without a server`);
   const connections = await page.evaluate(() => window.probe.connections.length);
   assert.equal(connections, 1, "one connection all the time");
@@ -94,7 +102,7 @@ test("the page of a session that is killed says so, and is back by itself with t
     const now = await server.streamer("killed");
     return now.state === "running" && now.stats !== null && now.stats.process.pid !== killed;
   });
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await advancing(page, 5);
   assert.ok(notices.some((text) => text.includes("started again") && text.includes("SIGKILL")), notices.join("\n"));
   await page.context().close();
@@ -111,7 +119,7 @@ test("the page of a session that is deleted says so", async () => {
   await server.create("short", { type: "test", width: 320, height: 180 });
   const page = await watch(browser, server.url, "short");
   await server.delete("short");
-  const notice = await page.waitForSelector("[data-testid=ended]", { timeout: 10_000 });
+  const notice = await page.waitForSelector("[data-testid=ended]", { timeout: 45_000 });
   assert.equal(await notice.getAttribute("data-reason"), "stopped");
   assert.match(await notice.innerText(), /The session has ended/);
   await page.context().close();
@@ -125,7 +133,7 @@ test("the page of a session whose command fails shows why", async () => {
     restart: { policy: "never" },
   });
   const page = await openPage(browser, new URL("s/broken", server.url).href);
-  const notice = await page.waitForSelector("[data-testid=ended][data-reason=failed]", { timeout: 15_000 });
+  const notice = await page.waitForSelector("[data-testid=ended][data-reason=failed]", { timeout: 45_000 });
   const text = await notice.innerText();
   assert.match(text, /exit code 3/);
   assert.match(text, /no such luck/);
@@ -145,7 +153,7 @@ test("the list creates, shows and deletes a session", async () => {
   await page.fill("[data-testid=field-height]", "360");
   await page.click("[data-testid=submit]");
   const card = page.locator("[data-testid=streamer-listed]");
-  await page.waitForSelector("[data-testid=streamer-listed][data-state=running]", { timeout: 15_000 });
+  await page.waitForSelector("[data-testid=streamer-listed][data-state=running]", { timeout: 45_000 });
   const width = (): Promise<number> =>
     card.locator("[data-testid=thumbnail] img").evaluate((img) => (img as HTMLImageElement).naturalWidth);
   await until("the thumbnail", async () => (await width()) > 0);

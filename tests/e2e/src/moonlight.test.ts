@@ -7,6 +7,7 @@ import { advancing, launch, openPage, watch } from "./support/browser.js";
 import { FakeHost } from "./support/host.js";
 import { installPad, type Standing } from "./support/pad.js";
 import { Server } from "./support/server.js";
+import { steadily } from "./support/stalls.js";
 import { until } from "./support/wait.js";
 
 let server: Server;
@@ -17,8 +18,18 @@ let id: string;
 let a: Page;
 let b: Page;
 
-/** How many keyframes the host had been asked for once both pages showed it. */
-let asked: number;
+/** How many keyframes the host, and the session, had been asked for once both pages showed it. */
+let asked: Asked;
+/** A host is asked for one of so many pictures at most, besides. */
+const SELDOM = 60;
+
+type Asked = { host: number; session: number; pictures: number };
+
+async function keyframes(): Promise<Asked> {
+  const { stats } = await server.report(id);
+  const { counters } = await host.state();
+  return { host: counters.keyframe_requests, session: stats.video.keyframes_asked, pictures: counters.frames };
+}
 
 /** What `Key A` is for Windows, and so for the host. */
 const VK_A = 0x41;
@@ -39,14 +50,14 @@ test("a host is added, and a wrong PIN is explained", async () => {
   await a.click("[data-testid=pair]");
   const pin = await shownPin(a);
   await host.type(pin === "0000" ? "1111" : "0000");
-  await a.waitForSelector("[data-testid=pair-step][data-step=failed]", { timeout: 20_000 });
+  await a.waitForSelector("[data-testid=pair-step][data-step=failed]", { timeout: 45_000 });
   assert.equal((await host.state()).paired_clients, 0);
 });
 
 test("it is paired with the PIN that the page shows, and its apps have pictures", async () => {
   await a.click("[data-testid=pair-again]");
   await host.type(await shownPin(a));
-  await a.waitForSelector("[data-testid=pair-step][data-step=paired]", { timeout: 20_000 });
+  await a.waitForSelector("[data-testid=pair-step][data-step=paired]", { timeout: 45_000 });
   await a.click("[data-testid=pair-close]");
   await a.waitForSelector("[data-testid=app-1]");
   assert.equal((await host.state()).paired_clients, 1);
@@ -58,42 +69,57 @@ test("it is paired with the PIN that the page shows, and its apps have pictures"
 test("an app is started by a click: the page tells how far it is, and two pages present it", async () => {
   await host.change({ mute_video: true });
   await a.click("[data-testid=app-1]");
-  await a.waitForURL(/\/s\/[^/]+$/, { timeout: 20_000 });
-  await a.waitForSelector("[data-testid=host][data-stage=waiting]:has-text('first picture')", { timeout: 20_000 });
+  await a.waitForURL(/\/s\/[^/]+$/, { timeout: 45_000 });
+  await a.waitForSelector("[data-testid=host][data-stage=waiting]:has-text('first picture')", { timeout: 45_000 });
   await host.change({ mute_video: false });
   id = decodeURIComponent(new URL(a.url()).pathname.split("/").at(-1) ?? "");
-  await a.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await a.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   b = await openPage(browser, new URL("hosts", server.url).href);
   await b.addInitScript(installPad);
   await b.goto(new URL(`s/${id}`, server.url).href);
-  await b.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
-  const seen = await Promise.all([a, b].map((page) => advancing(page, 20, 30_000)));
+  await b.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
+  const seen = await Promise.all([a, b].map((page) => advancing(page, 20)));
   const [first, second] = seen.map((codes) => ({ first: codes[0] ?? 0, last: codes.at(-1) ?? 0 }));
   assert.ok(first !== undefined && second !== undefined);
   assert.ok(first.first <= second.last && second.first <= first.last, "the same pictures");
-  const { session, counters } = await host.state();
+  const { session } = await host.state();
   assert.equal(session?.width, 1280);
-  asked = counters.keyframe_requests;
+  asked = await keyframes();
 });
 
 test("keys held in two pages are pressed once and released with the last of them", async () => {
   const presses = async (): Promise<unknown[]> =>
     (await host.inputs("key")).filter(({ vk }) => vk === VK_A).map(({ down }) => down);
   const fence = async (page: Page, key: string, vk: number): Promise<void> => {
+    const releases = async (): Promise<number> =>
+      (await host.inputs("key")).filter((input) => input["vk"] === vk && input["down"] === false).length;
+    const before = await releases();
     await page.keyboard.press(key);
-    await host.gets(`the key ${key}`, (input) => input.kind === "key" && input["vk"] === vk && input["down"] === false);
+    await until(`the key ${key}`, async () => (await releases()) > before);
   };
   for (const page of [a, b]) await page.click("[data-testid=surface]", { position: { x: 300, y: 200 } });
-  await a.keyboard.down("a");
-  await host.gets("the key", ({ kind, vk, down }) => kind === "key" && vk === VK_A && down === true);
-  await b.keyboard.down("a");
-  await fence(b, "1", 0x31);
-  await a.keyboard.up("a");
-  await fence(a, "2", 0x32);
-  assert.deepEqual(await presses(), [true], "still held by the other page");
-  await b.keyboard.up("a");
-  await until("it is released", async () => (await presses()).length === 2);
-  assert.deepEqual(await presses(), [true, false]);
+  await steadily(
+    [a, b],
+    async () => {
+      const before = (await presses()).length;
+      const since = async (): Promise<unknown[]> => (await presses()).slice(before);
+      await a.keyboard.down("a");
+      await until("the key", async () => (await since())[0] === true);
+      await b.keyboard.down("a");
+      await fence(b, "1", 0x31);
+      await a.keyboard.up("a");
+      await fence(a, "2", 0x32);
+      assert.deepEqual(await since(), [true], "still held by the other page");
+      await b.keyboard.up("a");
+      await until("it is released", async () => (await since()).length >= 2);
+      assert.deepEqual(await since(), [true, false]);
+    },
+    async () => {
+      for (const page of [a, b]) await page.keyboard.up("a");
+      await fence(a, "3", 0x33);
+      await fence(b, "4", 0x34);
+    },
+  );
 });
 
 test("pointer, buttons and wheel arrive", async () => {
@@ -165,37 +191,39 @@ test("what a page held is released when it leaves, and its gamepad is unplugged"
     return kind === "pad" && number === 1 && (Number(mask) & 2) === 0;
   });
   await a.bringToFront();
-  await advancing(a, 10, 30_000);
+  await advancing(a, 10);
 });
 
 test("the host was asked for few keyframes, and has nothing to complain of", async () => {
-  const { counters, complaints } = await host.state();
-  // Once something is shown, hardly any.
-  assert.ok(counters.keyframe_requests <= asked + 4, `${JSON.stringify(counters)}, of which ${String(asked)} before`);
-  assert.deepEqual(complaints, []);
+  const now = await keyframes();
+  // Once something is shown, hardly any: what pages ask for, as a busy machine loses something on the way to them, and what is lost on the way
+  // from the host.
+  const most = 4 + (now.session - asked.session) + (now.pictures - asked.pictures) / SELDOM;
+  assert.ok(now.host - asked.host <= most, `${JSON.stringify(now)}, of which ${JSON.stringify(asked)} before`);
+  assert.deepEqual((await host.state()).complaints, []);
 });
 
 test("a poor connection to the host is told, and that it is good again", async () => {
   await a.bringToFront();
   await host.change({ video: { loss: 0.5 }, fec_percent: 1 });
   const poor = "[data-testid=host][data-quality=poor]:has-text('The connection to the host is poor')";
-  await a.waitForSelector(poor, { timeout: 20_000 });
+  await a.waitForSelector(poor, { timeout: 45_000 });
   const { sources } = await server.json<{ sources: { host?: { quality: string } }[] }>(
     "GET",
     `/api/streamers/${id}/sources`,
   );
   assert.equal(sources[0]?.host?.quality, "poor");
   await host.change({ video: {}, fec_percent: 20 });
-  await a.waitForSelector("[data-testid=host][data-quality=ok]", { state: "attached", timeout: 20_000 });
-  await a.waitForSelector(poor, { state: "detached", timeout: 20_000 });
-  await advancing(a, 5, 30_000);
+  await a.waitForSelector("[data-testid=host][data-quality=ok]", { state: "attached", timeout: 45_000 });
+  await a.waitForSelector(poor, { state: "detached", timeout: 45_000 });
+  await advancing(a, 5);
 });
 
 test("a host that breaks off is explained with its code, and come back to", async () => {
   await host.change({ http: { launch: { status: { code: 500, message: "not now" } } } });
   await host.act({ action: "terminate", code: 0x800e9403 });
   const lost = await a.waitForSelector("[data-testid=host][data-stage=lost]:has-text('host_refused')", {
-    timeout: 20_000,
+    timeout: 45_000,
   });
   assert.match((await lost.textContent()) ?? "", /not now.*host_refused, 0x800e9403/);
   await host.change({ http: {} });
@@ -209,20 +237,20 @@ test("a stream goes on with nobody watching, and a host that restarts is come ba
   const { frames } = (await host.state()).counters;
   await until("more frames are sent", async () => (await host.state()).counters.frames > frames + 10);
   a = await watch(browser, server.url, id);
-  await advancing(a, 5, 30_000);
+  await advancing(a, 5);
   const { sessions } = (await host.state()).counters;
   await host.act({ action: "restart", down_ms: 500 });
   await until("a new session", async () => (await host.state()).counters.sessions > sessions, 40_000);
   await advancing(a, 10, 40_000);
   await host.act({ action: "terminate", code: 0x80030023 });
-  await a.waitForSelector("[data-testid=ended]:has-text('0x80030023')", { timeout: 20_000 });
+  await a.waitForSelector("[data-testid=ended]:has-text('0x80030023')", { timeout: 45_000 });
   await a.context().close();
   await server.delete(id);
-  await until("the session has ended", async () => (await host.state()).session === null, 20_000);
+  await until("the session has ended", async () => (await host.state()).session === null);
 });
 
 async function shownPin(page: Page): Promise<string> {
-  await page.waitForSelector("[data-testid=pair-step][data-step=waiting]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=pair-step][data-step=waiting]", { timeout: 45_000 });
   const pin = await page.textContent("[data-testid=pin]");
   assert.match(pin ?? "", /^\d{4}$/);
   return pin ?? "";

@@ -63,7 +63,7 @@ test("what a page publishes as H.264 plays in another page", async () => {
   const source = { type: "test", width: 64, height: 64, fps: 1, audio: false };
   await server.json("POST", "api/streamers?wait=running", { id: "room", source, share: false, slots: 2 });
   const publisher = await openPage(browser, new URL("s/room", server.url).href, ["camera", "microphone"]);
-  await publisher.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 20_000 });
+  await publisher.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 45_000 });
   await publisher.evaluate(async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 }, audio: true });
     const [camera, microphone] = [stream.getVideoTracks()[0], stream.getAudioTracks()[0]];

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { advancing, launch, openPage, selectedPair } from "./support/browser.js";
+import { advancing, launch, openPage, resumed, selectedPair } from "./support/browser.js";
 import { cleanUp } from "./support/cleanup.js";
 import { ended, Server } from "./support/server.js";
 import { until } from "./support/wait.js";
@@ -98,7 +98,7 @@ async function credential(page: Page): Promise<string | undefined> {
 }
 
 async function live(page: Page): Promise<void> {
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await advancing(page, 10);
 }
 
@@ -118,7 +118,7 @@ test("a viewer that only a relay reaches watches through coturn, and has new cre
   const web = new URL(server.url).port;
   await server.kill();
   await server.run(web);
-  await until("it has resumed", () => page.evaluate(() => window.oriel?.client.state.kind === "connected"), 30_000);
+  await resumed(page);
   await until("new credentials", async () => (await credential(page)) !== user);
   assert.equal(await page.evaluate(() => window.probe.connections.length), 1, "the same connection");
   await advancing(page, 10);

@@ -50,7 +50,7 @@ async function fits(page: Page): Promise<void> {
 
 async function viewer(): Promise<Page> {
   const page = await onPhone(`s/${LONG}`);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await page.focus("[data-testid=tool-stats]");
   await page.waitForSelector(".toolbar-area.awake");
   return page;
@@ -132,7 +132,7 @@ test("sound is offered beside the picture, and in the toolbar where there is no 
   const context = await browser.newContext({ viewport: { width: PHONE.height, height: PHONE.width } });
   const page = await context.newPage();
   await page.goto(new URL("s/sounding", server.url).href);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   const offer = page.locator("[data-testid=sound-offer]");
   const box = await offer.boundingBox();
   const picture = (PHONE.width * 640) / 360;
@@ -165,18 +165,18 @@ test("a session that has failed says why, and starts again when asked", async ()
   await until("it has failed", async () => (await server.streamer("failed")).state === "failed");
   const page = await openPage(browser, new URL("s/failed", server.url).href);
   const overlay = page.locator("[data-testid=ended][data-reason=failed]");
-  await overlay.waitFor({ timeout: 20_000 });
+  await overlay.waitFor({ timeout: 45_000 });
   assert.match(await overlay.innerText(), /The session has failed[^]*it is broken/);
   await page.click("[data-testid=show-log]");
   await until("the log is shown", async () => /it is broken/.test(await page.innerText("[data-testid=log]")));
   const phone = await onPhone("s/failed");
-  await phone.click("[data-testid=show-log]", { timeout: 20_000 });
+  await phone.click("[data-testid=show-log]", { timeout: 45_000 });
   await phone.waitForSelector("[data-testid=log]");
   await fits(phone);
   await phone.context().close();
   writeFileSync(flag, "");
   await page.click("[data-testid=restart]");
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await overlay.waitFor({ state: "detached" });
   await page.context().close();
 });
@@ -216,7 +216,7 @@ test("a guest who looks for all sessions is told what the token is for, and is l
     assert.match(await page.innerText("[data-testid=locked]"), /opens “shown”\. Only administrators see/);
     assert.ok(!(await page.locator("[data-testid=token]").isVisible()), "no form for the admin secret");
     await page.click("[data-testid=to-session]");
-    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
     assert.equal(await page.locator("[data-testid=toolbar] >> text=All sessions").count(), 0);
     await page.context().close();
   }
@@ -245,7 +245,7 @@ test("Fit takes the whole stage and gives the size back, when asked and when the
   };
   const fit = async (): Promise<Page> => {
     const page = await openPage(browser, new URL("s/fitted", server.url).href);
-    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
     await page.focus("[data-testid=tool-fit]");
     await page.click("[data-testid=tool-fit]");
     await until("the size of the page", async () => (await size()) === "800x500");

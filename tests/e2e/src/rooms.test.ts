@@ -29,7 +29,7 @@ type Published = { source: string; slot: number | null };
 /** A page that is connected. */
 async function join(): Promise<Page> {
   const page = await openPage(browser, new URL(`s/${ROOM}`, server.url).href, ["camera", "microphone"]);
-  await page.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 20_000 });
+  await page.waitForFunction(() => window.oriel?.client.state.kind === "connected", undefined, { timeout: 45_000 });
   return page;
 }
 
@@ -116,9 +116,9 @@ test("what a page hears by its microphone is recorded by a program of the deskto
   const file = joinPath(server.dir, "recorded.raw");
   const command = `exec parec --format=s16le --rate=${String(RATE)} --channels=1 > ${file}`;
   await server.create("studio", { type: "desktop", width: 640, height: 360, fps: 5, command });
-  await until("silence is recorded", () => loudness(file) === 0, 20_000);
+  await until("silence is recorded", () => loudness(file) === 0);
   const page = await openPage(browser, new URL("s/studio", server.url).href, ["microphone"]);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   const button = page.locator("[data-testid=tool-microphone]");
   await page.mouse.move(640, 2);
   assert.equal(await button.getAttribute("aria-pressed"), "false");
@@ -127,15 +127,15 @@ test("what a page hears by its microphone is recorded by a program of the deskto
     /programs hear you/.test((await button.getAttribute("aria-label")) ?? ""),
   );
   await until("it is pressed", async () => (await button.getAttribute("aria-pressed")) === "true");
-  await until("the browser's beeps are recorded", () => loudness(file) > 1000, 20_000);
+  await until("the browser's beeps are recorded", () => loudness(file) > 1000);
 
   await page.mouse.move(640, 2);
   await button.click();
-  await until("silence is recorded again", () => loudness(file) === 0, 20_000);
+  await until("silence is recorded again", () => loudness(file) === 0);
   await until("it is pressed no more", async () => (await button.getAttribute("aria-pressed")) === "false");
 
   await button.click();
-  await until("it is heard again", () => loudness(file) > 1000, 20_000);
+  await until("it is heard again", () => loudness(file) > 1000);
   const { peers } = await server.json<{ peers: { id: string; session_microphone: boolean }[] }>(
     "GET",
     "api/streamers/studio/peers",
@@ -147,7 +147,7 @@ test("what a page hears by its microphone is recorded by a program of the deskto
   // The rights are told by another way.
   await until("the button cannot be used", () => button.isDisabled());
   await until("it says why", async () => /may not/.test((await button.getAttribute("aria-label")) ?? ""));
-  await until("nothing is recorded any more", () => loudness(file) === 0, 20_000);
+  await until("nothing is recorded any more", () => loudness(file) === 0);
   await page.context().close();
 });
 
@@ -156,7 +156,7 @@ test("a page that may not have the microphone says so in words", async () => {
   await page.evaluate(() => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
   });
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   await page.mouse.move(640, 2);
   await page.click("[data-testid=tool-microphone]");
   await page.waitForSelector("[data-testid=microphone-notice]");

@@ -1,12 +1,12 @@
 /** Viewers whose network lets no UDP through watch and steer over TCP; whose UDP works does not. */
 
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { advancing, launch, openPage, selectedPair, watch } from "./support/browser.js";
+import { advancing, launch, live, openPage, resumed, selectedPair, watch } from "./support/browser.js";
 import { Desktop } from "./support/desktop.js";
 import { Network } from "./support/network.js";
+import { onFreePort } from "./support/ports.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -15,19 +15,8 @@ const BLOCKED = { down: { drop: true }, up: { drop: true } };
 /** Joins of which the quickest is taken, as anything may slow down one. */
 const JOINS = 8;
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  assert.ok(address !== null && typeof address === "object");
-  await new Promise((done) => server.close(done));
-  return address.port;
-}
-
 async function start(): Promise<Server> {
-  const server = await Server.start(
-    `listen_ips: [127.0.0.1]\nwebrtc: {tcp_port: ${String(await freePort())}}\n`,
-  );
+  const server = await onFreePort((port) => Server.start(`listen_ips: [127.0.0.1]\nwebrtc: {tcp_port: ${String(port)}}\n`));
   await server.create("test", SOURCE);
   return server;
 }
@@ -59,7 +48,7 @@ test("where UDP is blocked the first picture comes over TCP, and goes on when th
   await server.kill();
   await advancing(page, 30);
   await server.run(web);
-  await until("it has resumed", () => page.evaluate(() => window.oriel?.client.state.kind === "connected"), 30_000);
+  await resumed(page);
   await advancing(page, 30);
   assert.equal(await page.evaluate(() => window.probe.connections.length), 1, "the same connection");
   assert.equal(await protocol(page), "tcp");
@@ -86,22 +75,24 @@ test("where UDP works TCP is not used, and the first picture by TCP is hardly la
   const server = await start();
   const network = await Network.start(server);
   const { browser } = await launch();
-  const byUdp = await firstPicture(browser, network.url, "udp");
-  await network.rules(BLOCKED);
-  const byTcp = await firstPicture(browser, network.url, "tcp");
+  let [byUdp, byTcp] = [Infinity, Infinity];
+  // In turn, so that a machine that is slow for a while is slow for both.
+  for (let n = 0; n < JOINS; n++) {
+    await network.rules({});
+    byUdp = Math.min(byUdp, await firstPicture(browser, network.url, "udp"));
+    await network.rules(BLOCKED);
+    byTcp = Math.min(byTcp, await firstPicture(browser, network.url, "tcp"));
+  }
   console.log(`first picture: ${byUdp.toFixed(0)} ms over UDP, ${byTcp.toFixed(0)} ms over TCP`);
   assert.ok(byTcp <= 1.2 * byUdp + 300, `${byTcp.toFixed(0)} ms instead of ${byUdp.toFixed(0)} ms`);
 });
 
 /** From the begin of the page's load to its first picture, ms. */
 async function firstPicture(browser: Browser, root: string, expected: string): Promise<number> {
-  const times: number[] = [];
-  for (let n = 0; n < JOINS; n++) {
-    const page = await openPage(browser, new URL("s/test", root).href);
-    await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
-    times.push(await page.evaluate(() => performance.getEntriesByName("oriel:first-frame")[0]?.startTime ?? Infinity));
-    assert.equal(await protocol(page), expected);
-    await page.context().close();
-  }
-  return Math.min(...times);
+  const page = await openPage(browser, new URL("s/test", root).href);
+  await live(page);
+  const ms = await page.evaluate(() => performance.getEntriesByName("oriel:first-frame")[0]?.startTime ?? Infinity);
+  assert.equal(await protocol(page), expected);
+  await page.context().close();
+  return ms;
 }

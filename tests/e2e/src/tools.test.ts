@@ -32,7 +32,7 @@ async function live(options: BrowserContextOptions = {}, init?: () => void): Pro
   if (init !== undefined) await context.addInitScript(init);
   const page = await context.newPage();
   await page.goto(new URL(URL_PATH, server.url).href);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   return page;
 }
 
@@ -71,7 +71,7 @@ test("an invitation is a link and a QR code that open the session, until they ar
   await page.waitForSelector("[data-testid=qr]");
   assert.equal(await scanned(page), link);
   const guest = await openPage(browser, link);
-  await guest.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await guest.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 45_000 });
   assert.equal(await guest.evaluate(() => window.oriel?.client.role), "controller");
   await until("Ann is among those who watch", async () => /Ann/.test((await page.getAttribute("[data-testid=watchers]", "title")) ?? ""));
   assert.equal(await guest.locator("[data-testid=tool-invite]").count(), 0, "guests do not invite");

@@ -83,7 +83,7 @@ async function showsTerminal(page: Page): Promise<void> {
       return bright > 100_000 && dark > 20;
     },
     undefined,
-    { timeout: 20_000 },
+    { timeout: 45_000 },
   );
 }
 
@@ -95,7 +95,7 @@ async function typed(page: Page, file: string, words: string): Promise<void> {
       await page.keyboard.type(`${words}\n`);
       return fileWith(file, /\n/, 500).catch(() => null);
     },
-    20_000,
+    45_000,
   );
   assert.match(await fileWith(file, /\n/), new RegExp(words));
 }
@@ -142,7 +142,7 @@ test("the desktop in React shows a session, steers it, and leaves one connection
 test("the desktop in React says why it is refused", async () => {
   await server.create("closed", { type: "test", width: 320, height: 192, fps: 5 });
   const desk = await page("react-desktop", { session: "closed" }, "wrong");
-  await desk.waitForSelector("[data-testid=desktop][data-state=ended]", { timeout: 10_000 });
+  await desk.waitForSelector("[data-testid=desktop][data-state=ended]", { timeout: 45_000 });
   assert.notEqual((await desk.textContent("[data-testid=desktop] [role=status]")) ?? "", "");
   assert.equal(await desk.locator("text=Connect again").count(), 1);
   await desk.context().close();

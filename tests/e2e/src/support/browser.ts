@@ -23,6 +23,9 @@ const LAUNCH = {
   ],
 };
 
+/** More than the first picture and the focus take on a machine that is very busy. */
+const LIVE_MS = 60_000;
+
 /** A browser process of its own, with further arguments. */
 export async function launch(args: string[] = []): Promise<{ browser: Browser; kill: () => void }> {
   const options = { ...LAUNCH, args: [...LAUNCH.args, ...args] };
@@ -42,6 +45,7 @@ export async function launch(args: string[] = []): Promise<{ browser: Browser; k
 /** A page in a profile of its own. */
 export async function openPage(browser: Browser, url: string, permissions: string[] = []): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 800, height: 500 }, permissions });
+  context.setDefaultTimeout(LIVE_MS);
   await context.addInitScript(installProbe);
   const page = await context.newPage();
   page.on("pageerror", (error) => {
@@ -51,16 +55,33 @@ export async function openPage(browser: Browser, url: string, permissions: strin
   return page;
 }
 
+/** Waits until a page shows the live picture and takes input. */
+export async function live(page: Page): Promise<void> {
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: LIVE_MS });
+  await page.waitForFunction(() => document.activeElement?.tagName === "TEXTAREA", undefined, { timeout: LIVE_MS });
+}
+
 /** A page that watches, once it shows the live picture and takes input. */
 export async function watch(browser: Browser, root: string, id: string, permissions?: string[]): Promise<Page> {
   const page = await openPage(browser, new URL(`s/${id}`, root).href, permissions);
-  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
-  await page.waitForFunction(() => document.activeElement?.tagName === "TEXTAREA", undefined, { timeout: 10_000 });
+  await live(page);
   return page;
+}
+
+/** Waits until the signalling of a page is there again. */
+export async function resumed(page: Page): Promise<void> {
+  await until("the page has resumed", () => page.evaluate(() => window.oriel?.client.state.kind === "connected"));
 }
 
 export async function frames(page: Page): Promise<Frame[]> {
   return page.evaluate(() => window.probe.frames);
+}
+
+/** Reads no numbers from pictures from now on, which takes the processor from what is measured. */
+export async function readNothing(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    window.probe.decode = false;
+  });
 }
 
 /** Forgets the frames seen so far, so that the next ones are from now on. */

@@ -1,10 +1,11 @@
 /** A desktop whose input is watched on the X side, by a program that prints what X gives it. */
 
 import { existsSync, readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { PROGRAMS, type Server } from "./server.js";
-import { until } from "./wait.js";
+import { becomes, until } from "./wait.js";
 
 export type XEvent =
   | { readonly type: "ready" }
@@ -22,12 +23,17 @@ export const WIDTH = 640;
 export const HEIGHT = 360;
 
 export class Desktop {
+  /** Pictures per second, at most. */
+  static readonly FPS = 30;
+  readonly #dir: string;
   readonly #file: string;
 
   private constructor(
     readonly id: string,
+    dir: string,
     file: string,
   ) {
+    this.#dir = dir;
     this.#file = file;
   }
 
@@ -39,17 +45,22 @@ export class Desktop {
   static async create(server: Server, id: string, options = "", beside = ""): Promise<Desktop> {
     const file = join(server.dir, `${id}.jsonl`);
     const command = `${beside} exec ${join(PROGRAMS, "xwatch")} --no-autorepeat ${options} > ${file}`;
-    await server.create(id, { type: "desktop", width: WIDTH, height: HEIGHT, fps: 30, audio: false, command });
-    const desktop = new Desktop(id, file);
+    await server.create(id, { type: "desktop", width: WIDTH, height: HEIGHT, fps: Desktop.FPS, audio: false, command });
+    const desktop = new Desktop(id, server.dir, file);
     await until("xwatch is ready", () => desktop.events().some(({ type }) => type === "ready"));
     return desktop;
   }
 
-  /** One whose picture always moves on its left half; the right half gets the input. */
+  /** One whose picture moves on its left half until it is to rest; the right half gets the input. */
   static async moving(server: Server, id: string): Promise<Desktop> {
-    const loop = "while :; do date +%N; sleep 0.03; done";
+    const loop = `while [ ! -e ${join(server.dir, `${id}.rest`)} ]; do date +%N; sleep 0.03; done; exec sleep 1000000`;
     const terminal = `xterm -geometry 40x20+0+0 -e sh -c '${loop}' &`;
     return Desktop.create(server, id, `--geometry ${String(WIDTH / 2)}x${String(HEIGHT)}+${String(WIDTH / 2)}+0`, terminal);
+  }
+
+  /** The picture of one that moves does so no more. */
+  async rest(): Promise<void> {
+    await writeFile(join(this.#dir, `${this.id}.rest`), "");
   }
 
   /** Everything that has reached X so far. */
@@ -88,19 +99,7 @@ export class Desktop {
 
   /** Waits until `read`, of what X has got, is `value`. */
   async reaches(what: string, read: () => unknown, value: unknown, ms?: number): Promise<void> {
-    let last: unknown;
-    try {
-      await until(
-        what,
-        () => {
-          last = read();
-          return JSON.stringify(last) === JSON.stringify(value);
-        },
-        ms,
-      );
-    } catch (error) {
-      throw new Error(`${what}: ${JSON.stringify(last)} instead of ${JSON.stringify(value)}`, { cause: error });
-    }
+    await becomes(what, read, value, ms);
   }
 
   /**

@@ -4,8 +4,12 @@ import type { CDPSession, Page } from "playwright-core";
 
 export type Place = { readonly x: number; readonly y: number };
 
+/** Events that are sent at once are so far from each other. */
+const APART_MS = 8;
+
 export class Fingers {
   readonly #session: CDPSession;
+  #last = 0;
 
   private constructor(session: CDPSession) {
     this.#session = session;
@@ -41,6 +45,8 @@ export class Fingers {
 
   async #send(type: "touchStart" | "touchMove" | "touchEnd" | "touchCancel", places: readonly Place[]): Promise<void> {
     const touchPoints = places.map(({ x, y }, id) => ({ x, y, id }));
-    await this.#session.send("Input.dispatchTouchEvent", { type, touchPoints });
+    // When the browser gets to it is not when the finger moved: a page on a busy machine sees the gesture as it was meant.
+    this.#last = Math.max(Date.now(), this.#last + APART_MS);
+    await this.#session.send("Input.dispatchTouchEvent", { type, touchPoints, timestamp: this.#last / 1000 });
   }
 }

@@ -217,6 +217,12 @@ export class Client {
     }
   }
 
+  /** Waits for so many further pictures of the same size in a slot. */
+  async goesOn(slot: number, count: number): Promise<void> {
+    const from = (await this.shown(slot)).codes.length;
+    await until(`${String(count)} more pictures in slot ${String(slot)}`, async () => (await this.shown(slot)).codes.length >= from + count);
+  }
+
   /** What must not change when slots do. */
   async connection(): Promise<{ state: string; negotiations: number; connections: number; sdp: string }> {
     return this.page.evaluate(() => ({

@@ -2,10 +2,10 @@
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cleanUp } from "./cleanup.js";
+import { Ended, onFreePort } from "./ports.js";
 import { ended } from "./server.js";
 import { until } from "./wait.js";
 
@@ -14,8 +14,11 @@ import { until } from "./wait.js";
  * the test file. Returns where it is, once it answers below `prefix`.
  */
 export async function proxy(upstream: URL, prefix = "/oriel/"): Promise<string> {
+  return onFreePort((port) => startOn(port, upstream, prefix));
+}
+
+async function startOn(port: number, upstream: URL, prefix: string): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), "oriel-nginx-"));
-  const port = await freePort();
   writeFileSync(join(dir, "nginx.conf"), config(dir, port, upstream));
   const child = spawn("/usr/sbin/nginx", ["-p", dir, "-c", join(dir, "nginx.conf")], { stdio: "ignore" });
   cleanUp(async () => {
@@ -23,12 +26,13 @@ export async function proxy(upstream: URL, prefix = "/oriel/"): Promise<string> 
     rmSync(dir, { recursive: true, force: true });
   });
   const root = `http://127.0.0.1:${String(port)}`;
-  await until("nginx answers", () =>
-    fetch(`${root}${prefix}healthz`).then(
+  await until("nginx answers", () => {
+    if (child.exitCode !== null) throw new Ended(`nginx ended with ${String(child.exitCode)}`);
+    return fetch(`${root}${prefix}healthz`).then(
       ({ ok }) => ok,
       () => false,
-    ),
-  );
+    );
+  });
   return root;
 }
 
@@ -64,13 +68,4 @@ http {
   }
 }
 `;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise((done) => server.close(done));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

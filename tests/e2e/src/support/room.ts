@@ -49,6 +49,7 @@ export class Person {
   /** Before joining. */
   static async atDoor(browser: Browser, root: string, id: string, options: Options = {}): Promise<Page> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options.context });
+    context.setDefaultTimeout(60_000);
     await context.addInitScript(installProbe);
     if (options.init !== undefined) await context.addInitScript(options.init);
     const page = await context.newPage();
@@ -69,7 +70,7 @@ export class Person {
       await page.waitForSelector(`[data-testid=${kind}-switch][aria-checked=true]`);
     }
     await page.click("[data-testid=join]");
-    await page.waitForSelector("[data-testid=room][data-state=connected]", { timeout: 20_000 });
+    await page.waitForSelector("[data-testid=room][data-state=connected]", { timeout: 45_000 });
     return new Person(page, name);
   }
 
@@ -125,7 +126,6 @@ export class Person {
         from ??= tile.presented;
         return tile.presented >= from + 5;
       },
-      20_000,
     );
   }
 

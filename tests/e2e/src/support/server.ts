@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { cleanUp } from "./cleanup.js";
+import { Ended } from "./ports.js";
 import { until } from "./wait.js";
 
 /** Where cargo puts the programs. */
@@ -19,8 +20,25 @@ export type Streamer = {
   state: string;
   reason: string | null;
   peers: Peer[];
-  stats: { process: { pid: number; rss_bytes: number } } | null;
+  stats: Stats | null;
 };
+/** Part of what a streamer counts, about once a second. */
+export type Stats = {
+  /** Its own clock. */
+  uptime_ms: number;
+  video: { captured: number; encoded: number; dropped: number; keyframes_asked: number };
+  process: { pid: number; rss_bytes: number };
+};
+/** Part of what it has counted for a peer by then. */
+export type PeerStats = {
+  bytes: number;
+  frames: number;
+  skipped_units: number;
+  retransmitted: number;
+  copied: number;
+  estimate_bps: number | null;
+};
+export type Report = { stats: Stats; peers: (Peer & { stats: PeerStats })[] };
 
 export class Server {
   url = "";
@@ -58,7 +76,8 @@ export class Server {
         if (url !== undefined) done(url);
       });
       child.once("exit", (code) => {
-        failed(new Error(`the web-server ended with ${String(code)}: ${this.log()}`));
+        const why = `the web-server ended with ${String(code)}: ${this.log()}`;
+        failed(/address already in use/i.test(why) ? new Ended(why) : new Error(why));
       });
     });
   }
@@ -106,6 +125,16 @@ export class Server {
   /** The process of a session, once it has said something of itself. */
   async pid(id: string): Promise<number> {
     return until(`${id} reports`, async () => (await this.streamer(id)).stats?.process.pid);
+  }
+
+  /** Waits until a session counts again: what it has counted, all at the same moment of its own clock. */
+  async report(id: string): Promise<Report> {
+    const before = (await this.streamer(id)).stats?.uptime_ms ?? 0;
+    return until(`${id} counts again`, async () => {
+      const now = await this.json<Report>("GET", `api/streamers/${id}`);
+      // None at all while another process is started.
+      return ((now.stats as Stats | null)?.uptime_ms ?? 0) > before && now;
+    });
   }
 
   async peers(id: string): Promise<Peer[]> {

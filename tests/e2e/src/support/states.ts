@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { useTool } from "./browser.js";
-import { Cluster, nodes, runsAt, together } from "./cluster.js";
+import { Cluster, createAt, nodes, SHORT_LEASE_S, together } from "./cluster.js";
 import { Server } from "./server.js";
 import { until } from "./wait.js";
 
@@ -31,7 +31,7 @@ export async function eachState(browser: Browser, look: Look): Promise<void> {
     const context = await browser.newContext({ locale: "en-GB", permissions: ["camera", "microphone"] });
     const page = await context.newPage();
     await page.goto(new URL(path, server.url).href);
-    await page.waitForSelector(ready, { timeout: 20_000 });
+    await page.waitForSelector(ready, { timeout: 45_000 });
     await states(page);
     await context.close();
   };
@@ -155,7 +155,7 @@ async function rooms(full: Server, at: At, look: Look): Promise<void> {
     await look("room-lobby", page);
     await page.fill("[data-testid=name]", "Ada");
     await page.click("[data-testid=join]");
-    await page.waitForSelector("[data-testid=room][data-state=connected]", { timeout: 20_000 });
+    await page.waitForSelector("[data-testid=room][data-state=connected]", { timeout: 45_000 });
     await page.waitForSelector("[data-testid=tile]");
     await look("room", page);
     for (const panel of ["people", "chat", "devices"]) {
@@ -177,7 +177,8 @@ async function rooms(full: Server, at: At, look: Look): Promise<void> {
 /** Several nodes: sessions of all of them, and how they are themselves. */
 async function cluster(alone: Server, at: At, look: Look): Promise<void> {
   await at(alone, "nodes", "[data-testid=no-cluster]", (page) => look("nodes-none", page));
-  const nats = await Cluster.start();
+  // One node is lost in the end.
+  const nats = await Cluster.start(SHORT_LEASE_S);
   const long = "rack-17-of-the-second-hall-with-a-name-that-is-long";
   const first = await nats.node("first", '{gpu: "yes", zone: "east"}');
   await at(first, "nodes", "[data-testid=only-node]", (page) => look("nodes-one", page));
@@ -188,12 +189,11 @@ async function cluster(alone: Server, at: At, look: Look): Promise<void> {
     ["clock", long],
     ["gone", "third"],
   ] as const) {
-    await first.json("POST", "api/streamers?wait=running", { id, source: TEST, restart: { policy: "never" }, placement: { node } });
-    await runsAt(first, id, node);
+    await createAt(first, node, { id, source: TEST, restart: { policy: "never" } });
   }
   await first.json("POST", `api/nodes/${long}/drain`);
   await third.kill();
-  await until("it is lost", async () => (await nodes(first)).some(({ name, state }) => name === "third" && state === "lost"), 20_000);
+  await until("it is lost", async () => (await nodes(first)).some(({ name, state }) => name === "third" && state === "lost"));
   await at(first, "nodes", "[data-testid=node-third][data-state=lost]", async (page) => {
     await look("nodes", page);
     await page.click("[data-testid=node-first] [data-testid=drain]");
