@@ -27,11 +27,10 @@ use tokio::sync::oneshot;
 
 use super::effects::{RenditionStart, SourceStart};
 use super::*;
-use crate::feed::{Listener, NewListeners, Tap};
+use crate::feed::{Ear, Listener, NewListeners, Tap};
 use crate::input;
 use crate::media::Picture;
 use crate::peer::{Command, FeedId, Report};
-use crate::reader::thread::Ear;
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
 /// A streamer whose main source is a test picture.
