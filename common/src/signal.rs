@@ -13,6 +13,8 @@
 //!                           ◀──  streams-info, slot-status, participants …
 //! ```
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -64,6 +66,11 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         max_bitrate_kbps: Option<u32>,
+        /// How sound comes: `tracks`, the default, or `mix`. A peer that goes on keeps what it chose when it came.
+        // A text, so that the reply to another one names the field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, as = "Option<AudioLayout>")]
+        audio: Option<String>,
         /// What this client can do.
         #[serde(default)]
         capabilities: Capabilities,
@@ -198,6 +205,34 @@ impl Default for Capabilities {
         Self { preallocated_slots: true, srtp_gcm: true }
     }
 }
+
+/// How sound comes to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum AudioLayout {
+    /// What each slot shows is heard in the slot's own audio section.
+    #[default]
+    Tracks,
+    /// All that the peer hears is one stream, in the audio section of slot 0.
+    Mix,
+}
+
+impl FromStr for AudioLayout {
+    type Err = UnknownAudio;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAudio> {
+        match text {
+            "tracks" => Ok(Self::Tracks),
+            "mix" => Ok(Self::Mix),
+            _ => Err(UnknownAudio),
+        }
+    }
+}
+
+/// A text that names no [`AudioLayout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"tracks\" or \"mix\"")]
+pub struct UnknownAudio;
 
 /// What somebody may do with a streamer.
 #[derive(
@@ -579,6 +614,7 @@ mod tests {
             rights: None,
             display_name: None,
             max_bitrate_kbps: None,
+            audio: None,
             capabilities: Capabilities::default(),
         };
         assert_eq!(hello, expected);

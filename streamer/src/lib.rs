@@ -2,7 +2,7 @@
 //! merges their input.
 //!
 //! The modules are in reading order: [`streamer`] is the control loop and owns the [`session`], [`source`]
-//! makes access units, [`feed`] holds and cuts them, [`peer`] sends them, [`input`] comes back, [`ipc`]
+//! makes access units, [`feed`] holds and cuts them, [`mix`] sums sound, [`peer`] sends them, [`input`] comes back, [`ipc`]
 //! talks to the web-server, [`monitor`] cleans up after all of it.
 
 #![cfg_attr(
@@ -24,6 +24,7 @@ pub mod ipc;
 mod link;
 pub mod media;
 pub mod memory;
+pub mod mix;
 pub mod monitor;
 pub mod ntp;
 pub mod peer;

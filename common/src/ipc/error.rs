@@ -134,6 +134,7 @@ codes! {
         RoomFull = "room_full",
         TooManyMessages = "too_many_messages",
         TooManySources = "too_many_sources",
+        TooManyMixes = "too_many_mixes",
     }
     TooLong {
         ClipboardTooLong = "clipboard_too_long",

@@ -17,7 +17,7 @@ use crate::exit::ExitReason;
 use crate::id::{PeerId, RequestId, StreamerId, TokenId};
 use crate::nat::PortRange;
 use crate::person::Person;
-use crate::signal::{Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
+use crate::signal::{AudioLayout, Capabilities, ClientMessage, Role, ServerMessage, StreamInfo};
 use crate::slots::SlotConfig;
 use crate::spec::StreamerSpec;
 use crate::stats::StreamerStats;
@@ -258,7 +258,7 @@ impl Default for Settings {
     }
 }
 
-/// What a peer was admitted by.
+/// What a peer was admitted by, and how it is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ticket {
@@ -266,6 +266,8 @@ pub struct Ticket {
     pub token_id: Option<TokenId>,
     /// What it is sent at most, kilobits per second; `None`: as much as its path carries.
     pub max_bitrate_kbps: Option<u32>,
+    /// How sound comes to it.
+    pub audio: AudioLayout,
 }
 
 /// How a peer joins.

@@ -10,6 +10,7 @@ import { withChat } from "./chat";
 import { OrielError, ProblemError } from "./errors";
 import { Emitter, type Listener, type ListenOptions } from "./events";
 import type {
+  AudioLayout,
   ChatMessage,
   Control,
   CursorShape,
@@ -54,6 +55,11 @@ export type ClientOptions = {
   readonly displayName?: string;
   /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. */
   readonly maxBitrateKbps?: number;
+  /**
+   * `tracks`: what each slot shows is heard with it. `mix`: all that this client hears is one track, in the stream of slot 0, whatever
+   * that shows, which costs small devices less. Default: `tracks`.
+   */
+  readonly audio?: AudioLayout;
   /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
@@ -126,6 +132,7 @@ export class OrielClient implements InputClient {
       rights: options.rights ?? null,
       displayName: () => this.#wantedName,
       maxBitrateKbps: options.maxBitrateKbps ?? null,
+      audio: options.audio ?? null,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",

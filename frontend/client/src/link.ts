@@ -17,6 +17,7 @@ import { OrielError } from "./errors";
 import { Emitter } from "./events";
 import { type Fronts, frontsAt, isUnderWay, patience, tried, welcomed } from "./fronts";
 import type {
+  AudioLayout,
   ClientMessage,
   GeneralMessage,
   GeneralRequest,
@@ -87,6 +88,7 @@ export type LinkOptions = {
   readonly rights: readonly PeerRight[] | null;
   readonly displayName: () => string | null;
   readonly maxBitrateKbps: number | null;
+  readonly audio: AudioLayout | null;
   readonly token: TokenSource;
   readonly lipSync: boolean;
   readonly iceTransportPolicy: RTCIceTransportPolicy;
@@ -175,7 +177,7 @@ export class Link extends Emitter<LinkEvents> {
     const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
     const { streamerId, role, rights } = this.#options;
     const displayName = this.#options.displayName();
-    const { maxBitrateKbps } = this.#options;
+    const { maxBitrateKbps, audio } = this.#options;
     const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(tried(this.#fronts), streamerId), {
@@ -187,6 +189,7 @@ export class Link extends Emitter<LinkEvents> {
       ...(rights === null ? {} : { rights: [...rights] }),
       ...(displayName === null ? {} : { displayName }),
       ...(maxBitrateKbps === null ? {} : { maxBitrateKbps }),
+      ...(audio === null ? {} : { audio }),
     });
     this.#socket = socket;
     this.#welcomed = false;

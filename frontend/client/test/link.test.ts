@@ -203,6 +203,7 @@ async function joined(welcome: object = WELCOME): Promise<{ link: Link; events: 
     rights: null,
     displayName: () => null,
     maxBitrateKbps: null,
+    audio: null,
     token: null,
     lipSync: false,
     iceTransportPolicy: "all",

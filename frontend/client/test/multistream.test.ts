@@ -423,5 +423,6 @@ describe("messages of multistream", () => {
 describe("the address of the multistream socket", () => {
   it("stays below the base and follows its security", () => {
     expect(multiSocketUrl("https://h/oriel/grid?a=b").href).toBe("wss://h/oriel/api/ws");
+    expect(multiSocketUrl("https://h/oriel/", "mix").href).toBe("wss://h/oriel/api/ws?audio=mix");
   });
 });

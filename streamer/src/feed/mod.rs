@@ -8,6 +8,7 @@
 //! back, from the peers to the source, is the feed's [`Demand`].
 
 pub mod demand;
+mod ear;
 pub mod gop;
 pub mod keyframe;
 pub mod packetize;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, VideoCodec};
 
 pub use demand::{Bitrate, Demand};
+pub use ear::{Ear, line};
 pub use tap::{Tap, Tapped};
 
 use crate::media::{AccessUnit, AudioPacket};
@@ -88,8 +90,12 @@ pub struct NewTaps(Receiver<TapSender>);
 pub type Listener = Box<dyn FnMut(&Arc<AudioUnit>) -> bool + Send>;
 
 /// Lets others listen to a feed's sound.
-#[derive(Clone)]
-pub struct Listening(SyncSender<Listener>);
+#[derive(Debug, Clone)]
+pub struct Listening {
+    listeners: SyncSender<Listener>,
+    /// The same for all clones.
+    outlet: Arc<()>,
+}
 
 /// Listeners on their way to an outlet.
 pub struct NewListeners(Receiver<Listener>);
@@ -98,13 +104,23 @@ impl Listening {
     /// Lets others listen, once the feed's outlet has been given the listeners.
     pub fn new() -> (Self, NewListeners) {
         let (listeners, new_listeners) = sync_channel(NEW_TAPS);
-        (Self(listeners), NewListeners(new_listeners))
+        (Self { listeners, outlet: Arc::default() }, NewListeners(new_listeners))
     }
 
-    /// Passes what is published from now on to `listener`; of a feed that has ended it hears nothing. False when so many
-    /// wait already for the next packet that this one is not taken.
-    pub fn listen(&self, listener: Listener) -> bool {
-        !matches!(self.0.try_send(listener), Err(TrySendError::Full(_)))
+    /// Passes what is published from now on to `listener`; of a feed that has ended it hears nothing.
+    ///
+    /// # Errors
+    /// So many wait already for the next packet that this one is not taken: here it is again.
+    pub fn listen(&self, listener: Listener) -> Result<(), Listener> {
+        match self.listeners.try_send(listener) {
+            Err(TrySendError::Full(listener)) => Err(listener),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+
+    /// Whether both are of the same outlet: of a source that was started again there is another one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.outlet, &other.outlet)
     }
 }
 
@@ -305,16 +321,16 @@ mod tests {
             sent.send(unit.payload[0]).unwrap();
             left > 0
         };
-        assert!(listening.listen(Box::new(listener)));
+        assert!(listening.listen(Box::new(listener)).is_ok());
         for n in 1..=3 {
             let captured = Instant::now();
             outlet.publish(AudioPacket { data: Bytes::copy_from_slice(&[n]), captured, ticks: 480 });
         }
         assert_eq!(heard.iter().collect::<Vec<_>>(), [1, 2]);
-        let taken = (0..=NEW_TAPS).filter(|_| listening.listen(Box::new(|_| true))).count();
+        let taken = (0..=NEW_TAPS).filter(|_| listening.listen(Box::new(|_| true)).is_ok()).count();
         assert_eq!(taken, NEW_TAPS, "more wait for the next packet than there is room for");
         drop(outlet);
-        assert!(listening.listen(Box::new(|_| true)), "the feed has ended");
+        assert!(listening.listen(Box::new(|_| true)).is_ok(), "the feed has ended");
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl Deferred {
                 | PeerCommand::ReportSlots
                 | PeerCommand::SetRole(_)
                 | PeerCommand::SetMaxBitrate(_)
+                | PeerCommand::TakeMix(_)
                 | PeerCommand::Attach(_)
                 | PeerCommand::AllowPublishing
                 | PeerCommand::Publish(_)

@@ -250,6 +250,8 @@ pub enum PeerCommand {
     SetRole(Role),
     /// Changes what the peer is sent at most, kilobits per second; `None`: as much as its path carries.
     SetMaxBitrate(Option<u32>),
+    /// All that the peer hears is this feed from now on, in the audio section of slot 0; `None`: silence.
+    TakeMix(Option<FeedId>),
     /// The peer has a media socket, in place of an earlier one.
     Attach(Attachment),
     /// The peer may publish from now on: it gets the sections for it, if it has none.

@@ -30,8 +30,9 @@ use common::spec::{HomeDirs, StreamerSpec};
 use common::stats::StreamerStats;
 use tokio::sync::mpsc;
 
-use crate::feed::{AudioOutlet, VideoOutlet};
+use crate::feed::{AudioOutlet, Demand, VideoOutlet};
 use crate::link::{Finished, Link};
+use crate::mix::{self, Plan};
 use crate::peer::commands::Commands;
 use crate::peer::connection::Identity;
 use crate::peer::publishing::{MediaOutlet, Outlet};
@@ -81,6 +82,8 @@ pub struct Performer {
     /// Those that run, by their feeds.
     renditions: BTreeMap<FeedId, Rendition>,
     readers: Readers,
+    /// While anything is mixed.
+    mixer: Option<mix::Handle>,
     /// Of all sources together.
     counters: Arc<SourceCounters>,
     /// When the time of all feeds is zero.
@@ -135,6 +138,7 @@ impl Performer {
             encoder: snapshot::Encoder::start()?,
             renditions: BTreeMap::new(),
             readers,
+            mixer: None,
             counters: Arc::default(),
             clock,
             shared_dir,
@@ -164,6 +168,9 @@ impl Performer {
                 let message = format!("shard {n}, a thread that serves peers: {overrun}");
                 return Some(ExitReason::Fatal { message });
             }
+        }
+        if self.mixer.as_ref().is_some_and(mix::Handle::has_crashed) {
+            return Some(ExitReason::Fatal { message: "the thread that mixes sound has crashed".to_owned() });
         }
         self.input.trouble().map(|trouble| ExitReason::Fatal { message: trouble.to_string() })
     }
@@ -221,6 +228,7 @@ impl Performer {
             Effect::StartSource(start) => self.start_source(*start),
             Effect::StopSource { source, renditions } => self.stop_source(source, &renditions),
             Effect::StartRendition(start) => self.start_rendition(start),
+            Effect::Mix(plan) => self.mix(plan),
             Effect::Work(work) => requests::start(work, &self.senders, &self.input, &self.encoder),
         }
     }
@@ -294,6 +302,26 @@ impl Performer {
         }
     }
 
+    fn mix(&mut self, plan: Plan) {
+        if plan.mixes.is_empty() {
+            self.mixer = None;
+            return;
+        }
+        if self.mixer.is_none() {
+            let feeders = self.feeders();
+            let clock = self.clock;
+            let outlet = move |feed, demand| audio_outlet(feed, demand, clock, feeders.clone());
+            match mix::Handle::start(Box::new(outlet)) {
+                Ok(mixer) => self.mixer = Some(mixer),
+                // Those who take a mix hear nothing until the next change.
+                Err(error) => tracing::error!(%error, "sound cannot be mixed"),
+            }
+        }
+        if let Some(mixer) = &self.mixer {
+            mixer.follow(plan);
+        }
+    }
+
     fn video_outlet(&self, feed: Feed) -> VideoOutlet {
         let feeders = self.feeders();
         VideoOutlet::new(feed.demand, self.clock, move |unit| {
@@ -304,12 +332,7 @@ impl Performer {
     }
 
     fn audio_outlet(&self, feed: Feed) -> AudioOutlet {
-        let feeders = self.feeders();
-        AudioOutlet::new(feed.demand, self.clock, move |unit| {
-            for feeder in &feeders {
-                feeder.send(Media::Audio(feed.id, unit.clone()));
-            }
-        })
+        audio_outlet(feed.id, feed.demand, self.clock, self.feeders())
     }
 
     fn feeders(&self) -> Vec<shard::Feeder> {
@@ -319,7 +342,8 @@ impl Performer {
     /// Takes the session down: shards say goodbye to their peers, then `sources`, which are all that run, end in their
     /// order with all that they started.
     pub async fn end(self, sources: Vec<Box<dyn Running>>) {
-        let Self { mut shards, renditions, readers, input, .. } = self;
+        let Self { mut shards, renditions, readers, mixer, input, .. } = self;
+        drop(mixer);
         readers.stop();
         for shard in &mut shards {
             shard.commands.stop();
@@ -334,4 +358,17 @@ impl Performer {
         });
         let _ = ended.await;
     }
+}
+
+fn audio_outlet(
+    feed: FeedId,
+    demand: Arc<Demand>,
+    clock: Instant,
+    feeders: Vec<shard::Feeder>,
+) -> AudioOutlet {
+    AudioOutlet::new(demand, clock, move |unit| {
+        for feeder in &feeders {
+            feeder.send(Media::Audio(feed, unit.clone()));
+        }
+    })
 }

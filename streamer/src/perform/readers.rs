@@ -10,9 +10,9 @@ use common::api::PeerState;
 use common::id::PeerId;
 use tokio::sync::mpsc;
 
-use crate::feed::Tap;
+use crate::feed::{Ear, Tap};
 use crate::peer::Report;
-use crate::reader::thread::{Ear, Reader};
+use crate::reader::thread::Reader;
 use crate::reader::{Format, mp4, rtp};
 use crate::session::Reads;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// As loud as speech, in -dBov: what is less is breathing, keys and fans.
-const LOUD: u8 = 45;
+pub const LOUD: u8 = 45;
 /// So many loud packets, not many of them apart, are speech: one is a click.
 const BEGIN: u32 = 4;
 /// Pauses between words are shorter than this.

@@ -6,14 +6,13 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::{Error as Unreadable, Format};
-use crate::feed::{AudioUnit, Demand, Listener, Tap, Tapped};
+use crate::feed::{Ear, Tap, Tapped};
 
 /// Packets of sound that wait for the thread: two seconds, as of pictures. What is more is dropped, and heard as silence.
-const SOUND_QUEUE: usize = 200;
+pub const SOUND_QUEUE: usize = 200;
 /// How long a picture is waited for before sound is sent without one.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// A picture that stands still is sent again so often: recorders wait for pictures, and so do players without sound to go by. The first one is asked
@@ -23,31 +22,6 @@ const STILL: Duration = Duration::from_secs(1);
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// A stream that gives no picture for so long is not waited for.
 const FIRST_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Sound of a stream, on its way to a thread. While it lives it counts as a listener, so that the source encodes.
-pub struct Ear {
-    units: Receiver<Arc<AudioUnit>>,
-    demand: Arc<Demand>,
-}
-
-impl Ear {
-    /// Of the feed that `demand` belongs to, and what is to listen to that.
-    pub fn new(demand: Arc<Demand>) -> (Self, Listener) {
-        let (sender, units) = sync_channel(SOUND_QUEUE);
-        demand.add_watcher();
-        let listener = move |unit: &Arc<AudioUnit>| {
-            use std::sync::mpsc::TrySendError::Disconnected;
-            !matches!(sender.try_send(Arc::clone(unit)), Err(Disconnected(_)))
-        };
-        (Self { units, demand }, Box::new(listener))
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        self.demand.remove_watcher();
-    }
-}
 
 /// A stream that is to be read. While it lives, its source has a viewer.
 pub struct Reader {
@@ -80,7 +54,7 @@ impl Reader {
         let mut last = started;
         while !self.stop.load(Ordering::Acquire) {
             let tapped = self.tap.next(PATIENCE);
-            let sound = self.ear.iter().flat_map(|ear| ear.units.try_iter());
+            let sound = self.ear.iter().flat_map(Ear::take);
             for unit in sound {
                 self.format.sound(&unit);
             }
@@ -133,7 +107,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::feed::{AudioOutlet, Listening, Tapping, VideoOutlet};
+    use crate::feed::{AudioOutlet, Demand, Listening, Tapping, VideoOutlet};
     use crate::media::{AccessUnit, AudioPacket};
     use crate::reader::mp4::Live;
 
@@ -157,8 +131,8 @@ mod tests {
         let mut audio = AudioOutlet::new(Arc::clone(&audio_demand), clock, |_| {});
         let (listening, listeners) = Listening::new();
         audio.take_listeners(listeners);
-        let (ear, listener) = Ear::new(audio_demand);
-        assert!(listening.listen(listener));
+        let (ear, listener) = Ear::new(audio_demand, SOUND_QUEUE, || {});
+        assert!(listening.listen(listener).is_ok());
         let stop = Arc::new(AtomicBool::new(false));
         let ear = Some(ear).filter(|_| sound);
         let format = Box::new(Live::new(ear.is_some()));

@@ -18,12 +18,12 @@ use tokio::sync::oneshot;
 use super::reading::Reads;
 use super::snapshots::Batch;
 use super::sources::Feed;
-use crate::feed::{NewListeners, NewTaps, Tap};
+use crate::feed::{Ear, NewListeners, NewTaps, Tap};
 use crate::input::{self, Motors};
 use crate::link::{Finished, ReplyTo};
 use crate::media::Picture;
+use crate::mix::Plan;
 use crate::peer::{Command, FeedId};
-use crate::reader::thread::Ear;
 use crate::source::video::Settings;
 use crate::source::{self, Frames, HostStatus, Running, SourceKey, Upstream, Windows};
 
@@ -103,6 +103,8 @@ pub enum Effect {
     },
     /// Starts a rendition, unless it runs already. A failure is logged.
     StartRendition(RenditionStart),
+    /// Mixes this from now on.
+    Mix(Plan),
     /// Carries out a request that takes time, off the control loop.
     Work(Work),
 }

@@ -218,6 +218,7 @@ impl Session {
             entry.max_bitrate_kbps = ticket.max_bitrate_kbps;
         }
         self.peers.set_person(peer, person);
+        self.peers.set_audio(peer, ticket.audio);
         Ok((peer, token))
     }
 

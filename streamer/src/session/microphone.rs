@@ -90,9 +90,9 @@ impl Session {
         let listening = listening.and_then(|entry| entry.listening.as_ref());
         let (Some(listening), Some(microphone)) = (listening, self.microphone()) else { return Ok(()) };
         match listening.listen(microphone.plug(peer)) {
-            true => Ok(()),
+            Ok(()) => Ok(()),
             // It was turned on and off again and again, and no sound has come meanwhile.
-            false => Err(RequestError::new(Code::Busy, "your microphone is turned on and off too often")),
+            Err(_) => Err(RequestError::new(Code::Busy, "your microphone is turned on and off too often")),
         }
     }
 

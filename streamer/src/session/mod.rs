@@ -15,6 +15,7 @@ mod heartbeat;
 mod join;
 mod lifecycle;
 mod microphone;
+mod mixes;
 mod participants;
 mod peers;
 mod publishing;
@@ -53,6 +54,7 @@ use crate::throttle::Throttle;
 use arbiter::Arbiter;
 use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
+use mixes::Mixes;
 use peers::Peers;
 use publishing::Publications;
 pub use reading::Reads;
@@ -121,6 +123,7 @@ pub struct Session {
     room: Room,
     sources: Sources,
     published: Publications,
+    mixes: Mixes,
     snapshots: Snapshots,
     /// What everybody sees.
     slots: BTreeMap<SlotIndex, Bound>,
@@ -161,6 +164,7 @@ impl Session {
             room: Room::default(),
             sources: Sources::default(),
             published: Publications::default(),
+            mixes: Mixes::default(),
             snapshots: Snapshots::default(),
             slots: BTreeMap::new(),
             cursor: DesktopCursor::Unknown,
@@ -174,6 +178,8 @@ impl Session {
 
     /// What is to be done now, in order. To be taken after each event.
     pub fn take_effects(&mut self) -> Vec<Effect> {
+        // Whatever has happened, it may have changed what somebody hears.
+        self.update_mixes();
         self.effects.take()
     }
 

@@ -9,7 +9,7 @@ use common::api::{Peer, PeerKind, PeerState, PeerStats};
 use common::id::{PeerId, SlotIndex};
 use common::ipc::knows_token;
 use common::person::{Person, Rights};
-use common::signal::{Participant, Role, SlotState};
+use common::signal::{AudioLayout, Participant, Role, SlotState};
 use common::slots::SlotConfig;
 
 use super::room::Room;
@@ -32,6 +32,8 @@ pub struct Entry {
     pub slots: u8,
     /// It came with slots of its own: what everybody sees is nothing to it.
     pub own_slots: bool,
+    /// How sound comes to it.
+    pub audio: AudioLayout,
     /// Where slots are in its last offer, if they are not pre-allocated.
     pub sections: Option<Sections>,
     /// What it has chosen to see, by slot.
@@ -43,6 +45,13 @@ pub struct Entry {
     /// Proves that a new WebSocket belongs to it.
     resume_token: String,
     presence: Presence,
+}
+
+impl Entry {
+    /// It sees in every slot what everybody sees there.
+    pub fn follows_everywhere(&self) -> bool {
+        !self.own_slots && self.choices.is_empty()
+    }
 }
 
 /// How a peer can be reached besides its connection.
@@ -109,6 +118,7 @@ impl Peers {
             shard,
             slots,
             own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4 | PeerKind::Rtsp),
+            audio: AudioLayout::default(),
             sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),
@@ -135,6 +145,18 @@ impl Peers {
             entry.peer.user_id = user_id;
             entry.peer.rights = rights;
         }
+    }
+
+    /// How sound comes to a peer. Chosen when it joins.
+    pub fn set_audio(&mut self, id: PeerId, audio: AudioLayout) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.audio = audio;
+        }
+    }
+
+    /// Those who take a mix.
+    pub fn takers(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| entry.audio == AudioLayout::Mix)
     }
 
     /// Where slots are in the offer that a peer gets.

@@ -98,6 +98,12 @@ impl Publications {
         self.all.get(&(peer, Subject::Face)).map(|one| &one.source)
     }
 
+    /// The sources with a microphone or a camera of everybody.
+    pub fn faces(&self) -> impl Iterator<Item = &SourceName> {
+        let faces = self.all.iter().filter(|((_, subject), _)| *subject == Subject::Face);
+        faces.map(|(_, one)| &one.source)
+    }
+
     /// The peer that publishes a source.
     pub fn peer_of(&self, source: &str) -> Option<PeerId> {
         self.all.iter().find(|(_, one)| one.source == source).map(|((peer, _), _)| *peer)

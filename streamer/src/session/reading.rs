@@ -12,11 +12,11 @@ use common::signal::Role;
 use super::effects::Effect;
 use super::join::Newcomer;
 use super::peers::Presence;
-use super::sources::{Feed, Shown};
+use super::sources::{Shown, Sound};
 use super::{Now, Session};
-use crate::feed::{Listening, Tapping};
+use crate::feed::{Ear, Tapping};
 use crate::link::ReplyTo;
-use crate::reader::thread::Ear;
+use crate::reader::thread::SOUND_QUEUE;
 
 /// Readers of a streamer, each of which has a thread and its own copy of each picture. For many viewers there is WebRTC.
 const MAX_READERS: usize = 16;
@@ -77,9 +77,10 @@ impl Session {
             let message = format!("the source {} does not run", shown.source);
             return Err(RequestError::new(Code::SourceOffline, message));
         };
-        let ear = sound.map(|(feed, listening)| {
-            let (ear, listener) = Ear::new(feed.demand);
-            if !listening.listen(listener) {
+        let ear = sound.map(|Sound { feed, listening }| {
+            // The thread looks for sound by itself.
+            let (ear, listener) = Ear::new(feed.demand, SOUND_QUEUE, || {});
+            if listening.listen(listener).is_err() {
                 tracing::warn!(%peer, "too many begin to listen at once: its sound is silence");
             }
             ear
@@ -111,14 +112,9 @@ impl Session {
     }
 
     /// What is to be tapped for a source, and the sound that belongs to it.
-    fn feeds_of(&self, shown: &Shown) -> Option<(Tapping, Option<(Feed, Listening)>)> {
-        let entry = self.sources.get(&shown.source)?;
-        let tapping = entry.tapping.clone()?;
-        let sounds = self.sources.binding(shown).is_some_and(|binding| binding.audio.is_some());
-        let upstream = entry.upstream(self.sources.all()).and_then(|name| self.sources.get(name));
-        let heard = upstream.unwrap_or(entry);
-        let sound = heard.listening.clone().filter(|_| sounds);
-        Some((tapping, sound.map(|listening| (heard.audio.clone(), listening))))
+    fn feeds_of(&self, shown: &Shown) -> Option<(Tapping, Option<Sound>)> {
+        let tapping = self.sources.get(&shown.source)?.tapping.clone()?;
+        Some((tapping, self.sources.sound_of(shown)))
     }
 
     /// Ends a reader. It is gone when its thread is.

@@ -63,6 +63,15 @@ pub struct Feed {
     pub demand: Arc<Demand>,
 }
 
+/// The sound of a source that runs, and the way to hear it inside the streamer.
+#[derive(Clone)]
+pub struct Sound {
+    /// Where it is published.
+    pub feed: Feed,
+    /// Takes listeners.
+    pub listening: Listening,
+}
+
 /// Somebody who waits for a source to run.
 pub enum Waiter {
     /// The web-server started the session.
@@ -352,6 +361,15 @@ impl Sources {
         };
         let low = entry.low.as_ref().filter(|_| shown.height.is_none()).map(|feed| feed.id);
         Some(Binding { video, low, audio })
+    }
+
+    /// What is heard with it, if it has sound and runs.
+    pub fn sound_of(&self, shown: &Shown) -> Option<Sound> {
+        let entry = self.get(&shown.source)?;
+        self.binding(shown)?.audio?;
+        let upstream = entry.upstream(&self.entries).and_then(|name| self.get(name));
+        let heard = upstream.unwrap_or(entry);
+        Some(Sound { feed: heard.audio.clone(), listening: heard.listening.clone()? })
     }
 
     /// Sources that are to be started, and those that are to be stopped, given those that are shown to somebody.

@@ -2,49 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
-use std::f64::consts::TAU;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::api::Problem;
 use common::id::PeerId;
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage};
 use harness::Server;
-use native_peer::camera::{Microphone, places};
+use native_peer::camera::places;
+use native_peer::sound::{PACKET, RATE, Whistle, share};
 use native_peer::{Event, Media, Options, Swarm};
 use serde_json::{Value, json};
 
-/// Samples of a second, mono.
-const RATE: usize = 48_000;
-/// Length of a packet.
-const PACKET: Duration = Duration::from_millis(20);
-/// Samples in it.
-const SAMPLES: usize = RATE / 50;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A microphone into which somebody whistles.
-struct Whistle {
-    microphone: Microphone,
-    encoder: opus::Encoder,
-    hz: f64,
-    at: usize,
-}
-
-impl Whistle {
-    fn next(&mut self) -> native_peer::Outgoing {
-        let sample = |i: usize| {
-            let time = (self.at + i) as f64 / RATE as f64;
-            ((time * self.hz * TAU).sin() * 8000.0) as i16
-        };
-        let samples: Vec<i16> = (0..SAMPLES).map(sample).collect();
-        self.at += SAMPLES;
-        let payload = Bytes::from(self.encoder.encode_vec(&samples, 1000).unwrap());
-        native_peer::Outgoing { payload, ..self.microphone.packet() }
-    }
-}
 
 #[derive(Default)]
 struct Seen {
@@ -102,10 +74,7 @@ impl<'a> Studio<'a> {
     fn publish(&mut self, peer: usize, hz: f64) {
         let offer = self.seen[peer].offer.as_ref().unwrap();
         let place = places(offer).pop().unwrap();
-        let microphone = Microphone::new(place, 1000 + peer as u32);
-        let encoder =
-            opus::Encoder::new(RATE as u32, opus::Channels::Mono, opus::Application::LowDelay).unwrap();
-        self.whistles.push((peer, Whistle { microphone, encoder, hz, at: 0 }));
+        self.whistles.push((peer, Whistle::new(place, 1000 + peer as u32, hz).unwrap()));
         self.swarm.tell(peer, &ClientMessage::Publish { kind: PublishKind::Microphone, name: None }).unwrap();
     }
 
@@ -128,7 +97,7 @@ impl<'a> Studio<'a> {
         while Instant::now() >= self.next {
             self.next += PACKET;
             for (peer, whistle) in &mut self.whistles {
-                self.swarm.send_rtp(*peer, &[whistle.next()]);
+                self.swarm.send_rtp(*peer, &[whistle.packet().unwrap()]);
             }
         }
         while let Some((peer, event)) = self.swarm.next(self.next).unwrap() {
@@ -166,20 +135,7 @@ impl<'a> Studio<'a> {
 
     /// The share of the recorded sound that is whistled at `hz`, of 1.
     fn share(&self, hz: f64) -> f64 {
-        let samples = self.recorded();
-        let power: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-        let mut re = 0.0;
-        let mut im = 0.0;
-        for (i, sample) in samples.iter().enumerate() {
-            let phase = i as f64 / RATE as f64 * hz * TAU;
-            re += f64::from(*sample) * phase.cos();
-            im += f64::from(*sample) * phase.sin();
-        }
-        // Next to nothing is no tone.
-        if power < 1000.0 * samples.len() as f64 {
-            return 0.0;
-        }
-        2.0 * re.hypot(im).powi(2) / samples.len() as f64 / power
+        share(&self.recorded(), hz)
     }
 
     fn is_silent(&self) -> bool {

@@ -18,6 +18,7 @@ mod depacketize;
 mod page;
 mod player;
 mod signalling;
+pub mod sound;
 pub mod stack;
 mod swarm;
 
@@ -78,6 +79,8 @@ pub enum Event {
     },
     /// A whole access unit, with [`Media::Units`].
     Unit(Unit),
+    /// A packet of Opus, with [`Media::Units`].
+    Sound(Unit),
     /// Packets that the peer has sent are to be sent again; on [`Stack::Rtc`].
     Nack {
         /// Of which stream.
@@ -141,14 +144,14 @@ pub struct Arrival {
     pub at: Duration,
 }
 
-/// An encoded picture as it was received.
+/// An encoded picture, or a packet of sound, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// Stream.
     pub ssrc: u32,
     /// RTP time.
     pub rtp_time: u32,
-    /// Annex B; of AV1, OBUs with their lengths.
+    /// Annex B; of AV1, OBUs with their lengths; a packet of Opus.
     pub data: Bytes,
 }
 
@@ -161,6 +164,9 @@ pub enum Error {
     /// The WebSocket was refused or broke.
     #[error("signalling: {0}")]
     Signalling(String),
+    /// libopus refused something.
+    #[error("sound: {0}")]
+    Sound(String),
     /// The stack refused something.
     #[error("{0}: {1}")]
     Rtc(&'static str, String),

@@ -48,6 +48,8 @@ pub struct Swarm {
     capabilities: Capabilities,
     /// What they ask for at most; `None`: all that they may have.
     rights: Option<Rights>,
+    /// How sound is to come to them; `None`: they do not say it.
+    audio: Option<String>,
     epoll: OwnedFd,
     peers: Vec<Peer>,
     endpoints: Endpoints,
@@ -78,6 +80,7 @@ impl Swarm {
             options,
             capabilities: Capabilities::default(),
             rights: None,
+            audio: None,
             epoll,
             peers: Vec::new(),
             events: VecDeque::new(),
@@ -96,6 +99,11 @@ impl Swarm {
     /// Peers that join from now on ask for no more than these rights.
     pub fn set_rights(&mut self, rights: Rights) {
         self.rights = Some(rights);
+    }
+
+    /// How sound is to come to peers that join from now on: `mix`, or `tracks`.
+    pub fn set_audio(&mut self, audio: &str) {
+        self.audio = Some(audio.to_owned());
     }
 
     /// One more peer begins to join; returns its index. [`Event::Connected`] tells when it has.
@@ -139,6 +147,7 @@ impl Swarm {
             rights: self.rights.clone(),
             display_name: None,
             max_bitrate_kbps: None,
+            audio: self.audio.clone(),
             capabilities,
         };
         Signalling::connect(*server, streamer, &hello)

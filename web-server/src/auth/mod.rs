@@ -141,7 +141,8 @@ impl Right {
     pub fn ticket(&self) -> Ticket {
         match self {
             Right::Streamer { token, max_bitrate_kbps, .. } => {
-                Ticket { token_id: Some(*token), max_bitrate_kbps: *max_bitrate_kbps }
+                let token_id = Some(*token);
+                Ticket { token_id, max_bitrate_kbps: *max_bitrate_kbps, ..Ticket::default() }
             }
             Right::Nobody | Right::Admin => Ticket::default(),
         }

@@ -185,6 +185,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("too_many_messages", "Too many messages wait for the streamer."),
     ("too_many_peers", "The streamer has as many peers as it may (`max_peers`)."),
     ("too_many_requests", "Too many requests from this address (`limits.requests_per_second`)."),
+    ("too_many_mixes", "As many mixes of sound are made for single peers as may be (`audio=mix`)."),
     ("too_many_revocations", "No more tokens can be revoked; some expire by themselves."),
     ("too_many_snapshots", "Too many snapshots for one token at once."),
     ("too_many_sources", "The streamer has as many sources as it may."),

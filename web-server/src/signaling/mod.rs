@@ -14,3 +14,23 @@ pub mod sfu;
 pub mod websocket;
 pub mod whep;
 pub mod whip;
+
+use actix_web::HttpRequest;
+use common::signal::AudioLayout;
+
+use crate::http::extract::Query;
+use crate::http::problem::ApiError;
+
+/// How sound is to come, as the query of a request says it. It may hold nothing else.
+///
+/// # Errors
+/// It names another layout, or has another parameter.
+fn audio_layout(request: &HttpRequest) -> Result<AudioLayout, ApiError> {
+    Query::of(request, &["audio"])?.get("audio").map_or(Ok(AudioLayout::default()), read_layout)
+}
+
+/// # Errors
+/// There is no such layout.
+fn read_layout(audio: &str) -> Result<AudioLayout, ApiError> {
+    audio.parse().map_err(|error| ApiError::field("audio", format!("{error}, not {audio:?}")))
+}

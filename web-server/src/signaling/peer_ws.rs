@@ -30,6 +30,7 @@ use tracing::{Instrument, Span};
 use super::gate::Gate;
 use super::multi_webrtc;
 use super::opened::Opened;
+use super::read_layout;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::auth::Right;
 use crate::cluster::Membership;
@@ -182,6 +183,7 @@ impl Native {
                     rights,
                     display_name,
                     max_bitrate_kbps,
+                    audio,
                     capabilities,
                 }) => {
                     let right = match self.connection.gate.enter(token.as_deref(), &self.connection.id) {
@@ -190,7 +192,7 @@ impl Native {
                     };
                     let role = role.unwrap_or(Role::Controller).min(right.role());
                     let socket = self.socket.number();
-                    let ticket = match ticket(&right, max_bitrate_kbps) {
+                    let ticket = match ticket(&right, max_bitrate_kbps, audio.as_deref()) {
                         Ok(ticket) => ticket,
                         Err(invalid) => return Err(self.refuse(invalid).await?),
                     };
@@ -338,11 +340,12 @@ fn person(right: &Right, rights: Option<&Rights>, display_name: Option<String>) 
 /// What the client is admitted by, with the lower of both bounds: what its token says and what it wishes.
 ///
 /// # Errors
-/// The wish is out of range.
-fn ticket(right: &Right, wish: Option<u32>) -> Result<Ticket, ApiError> {
+/// A wish is out of range, or names nothing that there is.
+fn ticket(right: &Right, wish: Option<u32>, audio: Option<&str>) -> Result<Ticket, ApiError> {
     validate_peer_bitrate(wish).map_err(|error| ApiError::field("maxBitrateKbps", error.to_string()))?;
     let mut ticket = right.ticket();
     ticket.max_bitrate_kbps = [ticket.max_bitrate_kbps, wish].into_iter().flatten().min();
+    ticket.audio = audio.map(read_layout).transpose()?.unwrap_or_default();
     Ok(ticket)
 }
 

@@ -1,9 +1,11 @@
-//! WHEP (draft-ietf-wish-whep): a standard player sends its offer and gets the answer. It watches slot 0 with its sound.
+//! WHEP (draft-ietf-wish-whep): a standard player sends its offer and gets the answer. It watches slot 0 with its sound, or with all
+//! that is heard as one stream.
 //! What it shares with WHIP is in [`offered`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use common::ipc::Join;
+use common::ipc::{Join, Ticket};
 
+use super::audio_layout;
 use super::offered::{self, Parts, Protocol};
 use crate::auth::Auth;
 use crate::http::extract::{self, Id};
@@ -19,7 +21,10 @@ use crate::registry::Handle;
 /// See [`ApiError`].
 #[utoipa::path(
     post, path = "/api/streamers/{id}/whep", tag = "signalling", operation_id = "create_whep",
-    params(("id" = String, Path, description = "Name of the streamer")),
+    params(
+        ("id" = String, Path, description = "Name of the streamer"),
+        ("audio" = Option<String>, Query, description = "`tracks`, the default: the sound of slot 0; `mix`: all that is heard, as one stream"),
+    ),
     request_body(content = String, content_type = "application/sdp", description = "The player's offer"),
     responses((status = 201, description = "The answer", body = String, content_type = "application/sdp",
         headers(("Location" = String, description = "Path of this viewer, to PATCH and DELETE it"),
@@ -37,9 +42,10 @@ pub async fn create(
     ice: web::Data<ice::Config>,
     auth: web::Data<Auth>,
 ) -> Result<HttpResponse, ApiError> {
+    let audio = audio_layout(&request)?;
     let offer = offered::read(&request, payload).await?;
     let right = site::caller(&request)?.right?;
-    let join = Join::Whep { offer, ticket: right.ticket() };
+    let join = Join::Whep { offer, ticket: Ticket { audio, ..right.ticket() } };
     let parts = Parts { here: &here, registry: &registry, metrics: &metrics, ice: &ice, auth: &auth };
     offered::join(Protocol::Whep, &id.0, &right, join, parts).await
 }

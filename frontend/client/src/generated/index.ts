@@ -3,6 +3,7 @@ export * from "./AddSource";
 export * from "./ApiInfo";
 export * from "./AppRef";
 export * from "./AttachMedia";
+export * from "./AudioLayout";
 export * from "./AudioStats";
 export * from "./AuditAction";
 export * from "./AuditEntry";

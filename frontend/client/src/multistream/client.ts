@@ -9,7 +9,7 @@
 import { readToken, type TokenSource } from "../api";
 import { OrielError } from "../errors";
 import { Emitter, type EventSource, type Listener, type ListenOptions } from "../events";
-import type { MultistreamClientMessage, SlotState } from "../generated";
+import type { AudioLayout, MultistreamClientMessage, SlotState } from "../generated";
 import { SwitchRequests } from "../peer/requests";
 import { advance, type Command, IDLE, type Session, type SessionEvent } from "../session";
 import { type ClientState, publicState } from "../state";
@@ -28,6 +28,11 @@ export type MultiStreamOptions = {
   readonly iceTransportPolicy?: RTCIceTransportPolicy;
   /** Which slots are heard; `focused` is the one of {@link MultiStreamClient.focus}. Default: `mix`. */
   readonly audio?: AudioMode;
+  /**
+   * `mix`: the server mixes the sound of all slots into one track, in the stream of slot 0, which costs small devices less; `audio` means
+   * nothing then. Default: `tracks`, one for each slot.
+   */
+  readonly audioLayout?: AudioLayout;
 };
 
 export type MultiStreamEvents = {
@@ -62,7 +67,7 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
 
   /** @param baseUrl where the web-server's root is, seen from outside: `https://host/prefix/`. */
   constructor(baseUrl: string | URL, options: MultiStreamOptions = {}) {
-    this.#url = multiSocketUrl(baseUrl);
+    this.#url = multiSocketUrl(baseUrl, options.audioLayout);
     this.#options = options;
     this.#audio = options.audio ?? "mix";
   }
@@ -363,7 +368,8 @@ export class MultiStreamClient implements EventSource<MultiStreamEvents> {
 
   #hear(): void {
     for (const [slot, { audio }] of this.#peer?.tracks.entries() ?? []) {
-      audio.enabled = isHeard(this.#audio, slot, this.#focused);
+      // All is in one track, which has no other to be chosen from.
+      audio.enabled = this.#options.audioLayout === "mix" || isHeard(this.#audio, slot, this.#focused);
     }
   }
 

@@ -1,7 +1,7 @@
 /** One WebSocket of the `multistream/*` protocol: opened at once, speaks first, dies once. */
 
 import { Emitter } from "../events";
-import type { MultistreamClientMessage } from "../generated";
+import type { AudioLayout, MultistreamClientMessage } from "../generated";
 import { webSocketUrl } from "../signaling/socket";
 import { type MultiServerMessage, parseMultiMessage } from "./messages";
 
@@ -14,9 +14,11 @@ export type MultiSocketEvents = {
 /** Without an answer to the opening handshake for this long, the attempt is given up. */
 const OPEN_TIMEOUT_MS = 8_000;
 
-/** Where the socket is, below the root of the web-server. */
-export function multiSocketUrl(baseUrl: string | URL): URL {
-  return webSocketUrl(baseUrl, "api/ws");
+/** Where the socket is, below the root of the web-server; and how sound is to come by it. */
+export function multiSocketUrl(baseUrl: string | URL, audioLayout: AudioLayout = "tracks"): URL {
+  const url = webSocketUrl(baseUrl, "api/ws");
+  if (audioLayout !== "tracks") url.searchParams.set("audio", audioLayout);
+  return url;
 }
 
 export class MultiSocket extends Emitter<MultiSocketEvents> {

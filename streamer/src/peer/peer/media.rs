@@ -7,7 +7,6 @@ use common::id::SlotIndex;
 use common::latency::LatencyReport;
 use common::media::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 
-use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::{AudioUnit, Bitrate, VideoUnit, ticks};
 use crate::ntp::ntp;
@@ -100,8 +99,9 @@ impl Peer {
         if self.phase != Phase::Connected {
             return;
         }
-        let shows = |slot: &&mut Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
-        for packet in self.slots.iter_mut().filter(shows).filter_map(|slot| slot.audio.write(unit)) {
+        for packet in
+            self.slots.iter_mut().filter(|slot| slot.sounds(feed)).filter_map(|slot| slot.audio.write(unit))
+        {
             self.stats.packets += 1;
             self.audio_bytes += pace::on_wire(&packet);
             self.connection.send_rtp(now, packet, None);
@@ -371,7 +371,7 @@ impl Peer {
         let elapsed = now.saturating_duration_since(clock);
         let video = ticks(elapsed, VIDEO_CLOCK_HZ);
         let audio = ticks(elapsed, AUDIO_CLOCK_HZ);
-        let reports = self.slots.iter().filter(|slot| slot.watched.is_some());
+        let reports = self.slots.iter().filter(|slot| slot.is_in_use());
         let reports: Vec<_> =
             reports.flat_map(|slot| [slot.video.report(video), slot.audio.report(audio)]).flatten().collect();
         self.connection.send_reports(now, ntp_now(), &reports);

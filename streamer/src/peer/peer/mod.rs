@@ -32,7 +32,7 @@ use super::publishing::{Outlet, Publishing};
 use super::slot::Packet;
 use super::socket::{Candidates, Sockets};
 use super::wire::Wire;
-use super::{Begin, Binding, Path};
+use super::{Begin, Binding, FeedId, Path};
 use media::Restart;
 use path_news::PathNews;
 use slots::Slot;
@@ -64,6 +64,15 @@ enum Phase {
     },
 }
 
+/// What a peer hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sound {
+    /// What its slots show, each in its own section.
+    OfSlots,
+    /// This feed, in the section of slot 0; `None`: silence.
+    Mixed(Option<FeedId>),
+}
+
 /// What the peers of a shard have in common.
 pub struct Context {
     /// The feeds.
@@ -83,6 +92,7 @@ pub struct Peer {
     connection: Connection,
     phase: Phase,
     slots: Vec<Slot>,
+    sound: Sound,
     offers: Offers,
     bandwidth: Estimator,
     /// What it is sent at most, bits per second, whatever its path carries.
@@ -188,6 +198,7 @@ impl Peer {
             path_full: false,
             starved: false,
             slots,
+            sound: Sound::OfSlots,
             offers: begun.offers,
             bandwidth: Estimator::new(now),
             most_bps: None,
@@ -261,6 +272,7 @@ impl Peer {
         for slot in &mut self.slots {
             slot.forget_next(&mut cx.feeds);
             slots::unwatch(slot.watched.take(), &mut cx.feeds);
+            slot.forget_mix(&mut cx.feeds);
         }
         self.connection.close();
     }
@@ -413,13 +425,15 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::feed::Demand;
     use crate::peer::connection::Srtp;
     use crate::peer::feedback::Feedback;
 
-    #[test]
-    fn what_a_peer_lost_is_the_sum_of_what_it_lost_in_each_slot() {
-        let now = Instant::now();
+    fn peer(now: Instant, bindings: &[Option<Binding>]) -> Peer {
         let setup = Setup {
             id: PeerId::unique(),
             role: Role::Viewer,
@@ -428,11 +442,58 @@ mod tests {
             candidates: &Candidates::default(),
             public_ips: &[],
             deny_candidates: &[],
-            bindings: &[None; 2],
+            bindings,
             messages: 1,
         };
-        let (mut peer, _) =
-            Peer::new(now, setup, Begin::Offer { preallocated: true, publishes: false }).unwrap();
+        Peer::new(now, setup, Begin::Offer { preallocated: true, publishes: false }).unwrap().0
+    }
+
+    #[test]
+    fn who_takes_a_mix_hears_that_in_slot_0_and_nothing_else() {
+        let now = Instant::now();
+        let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
+        let feeds: [_; 6] = std::array::from_fn(|n| FeedId(n as u32));
+        let demands = feeds.map(|feed| {
+            let demand = Arc::new(Demand::new().unwrap());
+            cx.feeds.add(feed, demand.clone());
+            demand
+        });
+        let [video, audio, other, sound, mix, next] = feeds;
+        let listeners = || demands.clone().map(|demand| demand.watchers());
+        let binding = |video, audio| Some(Binding { video, low: None, audio: Some(audio) });
+        let mut peer = peer(now, &[binding(video, audio), None]);
+        // It has a media socket, so that it is up without being negotiated.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        peer.attach(now, Wire::new(now, ours, Vec::new()).unwrap(), &mut cx);
+        assert_eq!(listeners(), [1, 1, 0, 0, 0, 0]);
+        peer.take_mix(Some(mix), &mut cx);
+        assert_eq!(listeners(), [1, 0, 0, 0, 1, 0]);
+        peer.bind(now, 1, binding(other, sound), &mut cx);
+        assert_eq!(listeners(), [1, 0, 1, 0, 1, 0]);
+        assert!(peer.slots[0].sounds(mix) && !peer.slots[1].sounds(sound));
+        // Whatever slot 0 shows.
+        peer.bind(now, 0, None, &mut cx);
+        assert_eq!(listeners(), [0, 0, 1, 0, 1, 0]);
+        assert!(peer.slots[0].audio.is_active());
+        peer.pause(now, 0, true, &mut cx);
+        assert_eq!(listeners(), [0, 0, 1, 0, 1, 0]);
+        peer.pause(now, 1, true, &mut cx);
+        assert_eq!(listeners(), [0; 6], "every slot is paused");
+        assert!(!peer.slots[0].audio.is_active());
+        peer.take_mix(Some(next), &mut cx);
+        peer.pause(now, 1, false, &mut cx);
+        assert_eq!(listeners(), [0, 0, 1, 0, 0, 1]);
+        peer.take_mix(None, &mut cx);
+        assert_eq!(listeners(), [0, 0, 1, 0, 0, 0]);
+        peer.take_mix(Some(mix), &mut cx);
+        peer.leave(&mut cx);
+        assert_eq!(listeners(), [0; 6]);
+    }
+
+    #[test]
+    fn what_a_peer_lost_is_the_sum_of_what_it_lost_in_each_slot() {
+        let now = Instant::now();
+        let mut peer = peer(now, &[None; 2]);
         let mut cx = Context { feeds: Feeds::default(), clock: now, packets: Vec::new() };
         let video = |peer: &Peer, n: usize| peer.slots[n].video.ssrc();
         let audio = peer.slots[0].audio.ssrc();

@@ -6,7 +6,7 @@ use common::id::SlotIndex;
 use common::media::VIDEO_CLOCK_HZ;
 use common::signal::SlotState;
 
-use super::{Context, Peer};
+use super::{Context, Peer, Sound};
 use crate::feed::ticks;
 use crate::peer::connection::{Connection, Error};
 use crate::peer::feeds::Feeds;
@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) video: VideoWriter,
     pub(super) audio: AudioWriter,
     pub(super) paused: bool,
+    /// The mix that is heard in this slot, and that it is counted as a listener of.
+    pub(super) mix: Option<FeedId>,
     /// Feeds that this slot is counted as a watcher of. Of two layers, its picture is the one that is sent.
     pub(super) watched: Option<Binding>,
     /// The layer that it should have.
@@ -83,11 +85,29 @@ impl Slot {
             video: VideoWriter::new(seeds()),
             audio: AudioWriter::new(seeds()),
             paused: false,
+            mix: None,
             watched: None,
             layer: LayerChoice::default(),
             next: None,
             reported: Some(SlotState::Inactive),
             lost: 0,
+        }
+    }
+
+    /// Whether it is heard with this feed.
+    pub(super) fn sounds(&self, feed: FeedId) -> bool {
+        self.mix == Some(feed) || self.watched.is_some_and(|binding| binding.audio == Some(feed))
+    }
+
+    /// Something is sent in it.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.mix.is_some() || self.watched.is_some()
+    }
+
+    /// It is heard with no mix any more.
+    pub(super) fn forget_mix(&mut self, feeds: &mut Feeds) {
+        if let Some(feed) = self.mix.take() {
+            feeds.unwatch(feed);
         }
     }
 }
@@ -127,6 +147,11 @@ impl Peer {
     pub(super) fn show(&mut self, now: Instant, n: usize, binding: Option<Binding>, cx: &mut Context) {
         // Nobody receives what it publishes itself.
         let binding = binding.filter(|binding| !self.is_own(binding));
+        // Who takes a mix hears it there.
+        let binding = match self.sound {
+            Sound::OfSlots => binding,
+            Sound::Mixed(_) => binding.map(without_sound),
+        };
         let state = &mut self.slots[n];
         if std::mem::replace(&mut state.binding, binding) == binding {
             return;
@@ -150,8 +175,44 @@ impl Peer {
         true
     }
 
+    /// All that it hears is this feed from now on; `None`: silence.
+    pub fn take_mix(&mut self, feed: Option<FeedId>, cx: &mut Context) {
+        self.sound = Sound::Mixed(feed);
+        for slot in &mut self.slots {
+            slot.binding = slot.binding.map(without_sound);
+            let audio = slot.watched.as_mut().and_then(|watched| watched.audio.take());
+            if let Some(audio) = audio {
+                cx.feeds.unwatch(audio);
+            }
+        }
+        if self.connection.is_answered() || self.is_on_wire() {
+            self.update_mix(cx);
+        }
+    }
+
+    /// Counts slot 0 as a listener of the mix exactly while it is sent there: unless every slot is paused.
+    fn update_mix(&mut self, cx: &mut Context) {
+        let Sound::Mixed(feed) = self.sound else { return };
+        let on_wire = self.is_on_wire();
+        let reachable = on_wire || !self.is_lost();
+        let agreed = on_wire || self.offers.has(0);
+        let up = self.is_up();
+        let paused = self.slots.iter().all(|slot| slot.paused);
+        let Some(slot) = self.slots.first_mut() else { return };
+        let wanted = feed.filter(|_| agreed && !paused && reachable);
+        if slot.mix != wanted {
+            slot.forget_mix(&mut cx.feeds);
+            slot.mix = wanted;
+            if let Some(feed) = wanted {
+                cx.feeds.listen(feed);
+            }
+        }
+        slot.audio.set_active(up && slot.is_in_use());
+    }
+
     /// Counts a slot as a watcher of its feeds exactly while it wants their media.
     pub(super) fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context) {
+        self.update_mix(cx);
         let on_wire = self.is_on_wire();
         let reachable = on_wire || !self.is_lost();
         let slot = &mut self.slots[n];
@@ -179,12 +240,8 @@ impl Peer {
         let up = self.is_up();
         let on_wire = self.is_on_wire();
         let slot = &mut self.slots[n];
-        let Some(binding) = slot.watched.filter(|_| up) else {
-            slot.video.stop();
-            slot.audio.set_active(false);
-            return;
-        };
-        slot.audio.set_active(true);
+        slot.audio.set_active(up && slot.is_in_use());
+        let Some(binding) = slot.watched.filter(|_| up) else { return slot.video.stop() };
         slot.video.wait();
         let max_bytes = self.pace.bytes_in(REPLAY_TIME).unwrap_or(usize::MAX);
         let feed = cx.feeds.get(binding.video).filter(|feed| !feed.awaits_keyframe());
@@ -247,6 +304,10 @@ impl Peer {
         }
         changed
     }
+}
+
+fn without_sound(binding: Binding) -> Binding {
+    Binding { audio: None, ..binding }
 }
 
 /// Counts a slot out of the feeds of a binding.

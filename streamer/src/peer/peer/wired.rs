@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use common::api::Transport;
 use common::id::SlotIndex;
 
-use super::slots::Slot;
 use super::{Context, Peer, Phase};
 use crate::feed::AudioUnit;
 use crate::peer::FeedId;
@@ -131,9 +130,8 @@ impl Peer {
 
     pub(super) fn write_audio_to_wire(&mut self, now: Instant, feed: FeedId, unit: &AudioUnit) {
         let Some(wire) = &mut self.wire else { return };
-        let shows = |slot: &Slot| slot.watched.is_some_and(|binding| binding.audio == Some(feed));
         for (n, slot) in self.slots.iter().enumerate() {
-            if shows(slot) && slot.audio.is_active() {
+            if slot.sounds(feed) && slot.audio.is_active() {
                 // At most MAX_SLOTS.
                 let sent = wire.sound(now, n as SlotIndex, unit).unwrap_or_default();
                 self.stats.bytes += sent as u64;

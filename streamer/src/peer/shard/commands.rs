@@ -166,6 +166,10 @@ impl Shard {
                 self.limits_due = Some(now);
                 None
             }
+            PeerCommand::TakeMix(feed) => {
+                self.with(key, |peer, cx| peer.take_mix(feed, cx));
+                None
+            }
             PeerCommand::Attach(attachment) => {
                 self.attach(now, key, attachment);
                 None

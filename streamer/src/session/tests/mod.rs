@@ -3,6 +3,7 @@
 mod heartbeat;
 mod lifecycle;
 mod microphone;
+mod mixes;
 mod peers;
 mod publishing;
 mod reading;
@@ -27,11 +28,11 @@ use tokio::sync::oneshot;
 
 use super::effects::{RenditionStart, SourceStart};
 use super::*;
-use crate::feed::{Listener, NewListeners, Tap};
+use crate::feed::{Ear, Listener, NewListeners, Tap};
 use crate::input;
 use crate::media::Picture;
+use crate::mix::Plan;
 use crate::peer::{Command, FeedId, Report};
-use crate::reader::thread::Ear;
 use crate::source::{Error, Event, Frames, Info, SourceKey};
 
 /// A streamer whose main source is a test picture.
@@ -136,6 +137,8 @@ struct Stage {
     input: Vec<input::Event>,
     work: Vec<Work>,
     heartbeats: Vec<StreamerStats>,
+    /// What is to be mixed, each time that it changed.
+    plans: Vec<Plan>,
     lives: Arc<Mutex<Lives>>,
 }
 
@@ -165,6 +168,7 @@ impl Stage {
             input: Vec::new(),
             work: Vec::new(),
             heartbeats: Vec::new(),
+            plans: Vec::new(),
             lives: Arc::default(),
         };
         stage.collect();
@@ -208,6 +212,7 @@ impl Stage {
                 Effect::StartSource(start) => self.started.push(*start),
                 Effect::StopSource { source, .. } => self.stopped.push(source),
                 Effect::StartRendition(start) => self.renditions.push(start),
+                Effect::Mix(plan) => self.plans.push(plan),
                 Effect::Work(work) => self.work.push(work),
             }
         }
@@ -224,6 +229,7 @@ impl Stage {
         self.input.clear();
         self.work.clear();
         self.heartbeats.clear();
+        self.plans.clear();
     }
 
     fn pass(&mut self, time: Duration) {

@@ -173,9 +173,9 @@ async fn watch_track(track: Arc<dyn TrackRemote>, shared: Arc<Shared>) {
             TrackRemoteEvent::OnRtpPacket(packet) => {
                 shared.push_media(Event::Rtp(arrival(&packet)));
                 if shared.units
-                    && let Some(unit) = units.push(&packet)
+                    && let Some(event) = units.push(&packet)
                 {
-                    shared.push_media(Event::Unit(unit));
+                    shared.push_media(event);
                 }
             }
             TrackRemoteEvent::OnRtcpPacket(packets) => {

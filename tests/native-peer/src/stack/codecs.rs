@@ -22,6 +22,7 @@ const NTP_UNIX: u64 = 2_208_988_800;
 const H264: u8 = 102;
 const H265: u8 = 100;
 const AV1: u8 = 45;
+const OPUS: u8 = 111;
 
 /// What a peer that does this with its media can receive.
 ///
@@ -46,7 +47,7 @@ pub fn media_engine(media: Media) -> Result<MediaEngine, Error> {
     let hevc = "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST";
     let feedback = [("ccm", "fir"), ("nack", ""), ("nack", "pli")];
     let mut engine = MediaEngine::default();
-    engine.register_codec(codec(MIME_TYPE_OPUS, 48_000, 2, "stereo=1", &[], 111), RtpCodecKind::Audio)?;
+    engine.register_codec(codec(MIME_TYPE_OPUS, 48_000, 2, "stereo=1", &[], OPUS), RtpCodecKind::Audio)?;
     let mut video = vec![(MIME_TYPE_H264, h264, H264)];
     video.extend(match media {
         Media::UnitsOf(VideoCodec::H265) => Some((MIME_TYPE_HEVC, hevc, H265)),
@@ -67,21 +68,26 @@ pub fn media_engine(media: Media) -> Result<MediaEngine, Error> {
 pub struct Units(Vec<(u32, Depacketizer)>);
 
 impl Units {
-    /// Takes a packet; returns the unit that it completes. Sound and retransmissions are none.
-    pub fn push(&mut self, packet: &rtc::rtp::Packet) -> Option<Unit> {
-        let codec = match packet.header.payload_type {
+    /// Takes a packet; returns the unit that it completes, or the sound that it is. Retransmissions are neither.
+    pub fn push(&mut self, packet: &rtc::rtp::Packet) -> Option<Event> {
+        let header = &packet.header;
+        let codec = match header.payload_type {
+            OPUS => {
+                let data = packet.payload.clone();
+                return Some(Event::Sound(Unit { ssrc: header.ssrc, rtp_time: header.timestamp, data }));
+            }
             H264 => VideoCodec::H264,
             H265 => VideoCodec::H265,
             AV1 => VideoCodec::AV1,
             _ => return None,
         };
-        let ssrc = packet.header.ssrc;
+        let ssrc = header.ssrc;
         let known = self.0.iter().position(|(known, _)| *known == ssrc);
         let index = known.unwrap_or_else(|| {
             self.0.push((ssrc, Depacketizer::default()));
             self.0.len() - 1
         });
-        self.0[index].1.push(codec, &packet.header, &packet.payload)
+        self.0[index].1.push(codec, header, &packet.payload).map(Event::Unit)
     }
 }
 

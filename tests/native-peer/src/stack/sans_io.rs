@@ -145,8 +145,8 @@ impl SansIo {
         for packet in packets {
             match packet {
                 Packet::Rtp(packet) => {
-                    if let Some(unit) = self.units.push(&packet) {
-                        each(Event::Unit(unit));
+                    if let Some(event) = self.units.push(&packet) {
+                        each(event);
                     }
                 }
                 Packet::Rtcp(packets) => {

@@ -18,13 +18,14 @@ use common::api::PeerKind;
 use common::id::{PeerId, StreamerId};
 use common::ipc::{self, Json, Tell, Ticket};
 use common::multistream::{ClientMessage, SUBPROTOCOL};
-use common::signal::StreamerState;
+use common::signal::{AudioLayout, StreamerState};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 use self::protocol::{Input, Join, Output, Protocol, Refusal};
+use super::audio_layout;
 use super::gate::Gate;
 use super::websocket::{End, Frame, JOIN_DEADLINE, WebSocket};
 use crate::http::problem::ApiError;
@@ -57,6 +58,7 @@ pub struct Config {
 /// It is no WebSocket.
 #[utoipa::path(
     get, path = "/api/ws", tag = "signalling", operation_id = "multistream",
+    params(("audio" = Option<String>, Query, description = "`tracks`, the default: each slot's sound in a section of its own; `mix`: the sound of all slots as one stream, in the first audio section")),
     responses((status = 101, description = "WebSocket, JSON texts `multistream/*`")),
 )]
 #[expect(clippy::disallowed_methods, reason = "a request is taken at the time at which it comes")]
@@ -69,6 +71,7 @@ pub async fn connect(
     metrics: web::Data<Metrics>,
     ice: web::Data<ice::Config>,
 ) -> Result<HttpResponse, ApiError> {
+    let audio = audio_layout(&request)?;
     let (response, websocket) = WebSocket::open(&request, payload, &[SUBPROTOCOL], MAX_READ, gate.limits())?;
     let longest = gate.limits().config().message_bytes as usize;
     // The first message, which may ask for a session, is due at once.
@@ -76,6 +79,7 @@ pub async fn connect(
     let connection = ClientConnection {
         gate,
         ticket: Ticket::default(),
+        audio,
         registry: registry.get_ref().clone(),
         protocol: Protocol::new(protocol::Config { max_slots: config.max_slots, ice_servers }),
         metrics: metrics.get_ref().clone(),
@@ -93,6 +97,8 @@ struct ClientConnection {
     gate: Gate,
     /// What it was admitted by, once it was.
     ticket: Ticket,
+    /// How sound is to come to it.
+    audio: AudioLayout,
     config: Arc<Config>,
     registry: registry::Handle,
     metrics: Metrics,
@@ -190,7 +196,7 @@ impl ClientConnection {
         let Config { streamer: id, configured, .. } = &*self.config;
         let right = self.gate.enter(token, id).map_err(|refused| refused.problem("").detail)?;
         tracing::info!(%id, by = right.name(), "joining by multistream");
-        self.ticket = right.ticket();
+        self.ticket = Ticket { audio: self.audio, ..right.ticket() };
         let known = match self.registry.get(id).await {
             Err(Denied::NotFound(_)) if !configured => {
                 return Err(

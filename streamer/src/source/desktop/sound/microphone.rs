@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::id::PeerId;
@@ -23,8 +23,8 @@ use pulse::sample::{Format, Spec};
 use pulse::stream::{self, SeekMode, Stream};
 
 use super::capture::{SAMPLE_BYTES, failed, none};
-use crate::encode::audio::{CHANNELS, SAMPLE_RATE};
-use crate::feed::{AudioUnit, Listener};
+use crate::encode::audio::{CHANNELS, OpusDecoder, SAMPLE_RATE};
+use crate::feed::{self, AudioUnit, Listener};
 use crate::source::{self, Error};
 use crate::wake::Wake;
 
@@ -40,8 +40,6 @@ const MOST_WAITING: u32 = SAMPLE_RATE / 10 * SAMPLE_BYTES as u32;
 /// Sound that must wait before a peer is heard, at first and after a pause, in bytes: 40 ms. What jitters less does not
 /// stutter.
 const LEAST_WAITING: u32 = MOST_WAITING * 2 / 5;
-/// Longest packet: 120 ms (RFC 6716 §3.2.5).
-const LONGEST: usize = SAMPLE_RATE as usize / 1000 * 120 * CHANNELS;
 
 /// Where peers are plugged in. Clones are the same.
 #[derive(Debug, Clone)]
@@ -82,16 +80,10 @@ impl AsFd for Jacks {
 
 impl source::Microphone for Jacks {
     fn plug(&self, peer: PeerId) -> Listener {
-        let (sender, units) = sync_channel(QUEUE);
-        self.plugged().insert(peer, units);
         let inner = Arc::clone(&self.0);
-        Box::new(move |unit| match sender.try_send(Arc::clone(unit)) {
-            Ok(()) | Err(TrySendError::Full(_)) => {
-                inner.wake.wake();
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        })
+        let (listener, units) = feed::line(QUEUE, move || inner.wake.wake());
+        self.plugged().insert(peer, units);
+        listener
     }
 
     fn unplug(&self, peer: PeerId) {
@@ -104,13 +96,12 @@ impl source::Microphone for Jacks {
 pub struct Voices {
     jacks: Jacks,
     voices: BTreeMap<PeerId, Voice>,
-    samples: Vec<i16>,
 }
 
 impl Voices {
     /// Nobody speaks yet.
     pub fn of(jacks: Jacks) -> Self {
-        Self { jacks, voices: BTreeMap::new(), samples: vec![0; LONGEST] }
+        Self { jacks, voices: BTreeMap::new() }
     }
 
     /// Passes on what has come, while a program records. Otherwise it is dropped and nothing is left of the streams, so
@@ -131,7 +122,7 @@ impl Voices {
                 Entry::Vacant(new) => new.insert(Voice::start(context)?),
             };
             for unit in units {
-                voice.say(&unit.payload, &mut self.samples)?;
+                voice.say(&unit.payload)?;
             }
         }
         Ok(())
@@ -141,13 +132,12 @@ impl Voices {
 /// One peer's.
 struct Voice {
     stream: Stream,
-    decoder: opus::Decoder,
+    decoder: OpusDecoder,
 }
 
 impl Voice {
     fn start(context: &mut Context) -> Result<Self, Error> {
-        let decoder = opus::Decoder::new(SAMPLE_RATE, opus::Channels::Stereo);
-        let decoder = decoder.map_err(|error| Error::Sound(format!("decoder: {error}")))?;
+        let decoder = OpusDecoder::new().map_err(|error| Error::Sound(format!("decoder: {error}")))?;
         let spec = Spec { format: Format::S16le, channels: CHANNELS as u8, rate: SAMPLE_RATE };
         let mut stream = Stream::new(context, "peer", &spec, None).ok_or_else(none("stream"))?;
         let attributes = BufferAttr {
@@ -169,12 +159,11 @@ impl Voice {
     }
 
     /// Passes one packet on. What is no Opus, comes before the server is ready, or does not fit is dropped.
-    fn say(&mut self, packet: &[u8], samples: &mut [i16]) -> Result<(), Error> {
+    fn say(&mut self, packet: &[u8]) -> Result<(), Error> {
         if self.stream.get_state() != stream::State::Ready {
             return Ok(());
         }
-        let Ok(decoded) = self.decoder.decode(packet, samples, false) else { return Ok(()) };
-        let samples = samples.get(..decoded * CHANNELS).unwrap_or_default();
+        let Ok(samples) = self.decoder.decode(packet) else { return Ok(()) };
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         if self.stream.writable_size().is_none_or(|room| room < bytes.len()) {
             return Ok(());
