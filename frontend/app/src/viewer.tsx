@@ -14,7 +14,7 @@ const streamerId = streamerIdOf(location.pathname);
 // Connects before anything is rendered, and before there are words, so that the picture does not wait for the page.
 const model = streamerId === null ? null : createViewer(streamerId, root, await takeToken(root), transportOf(location.search));
 
-await loadWords("common", "devices", "viewer");
+await loadWords("common", "viewer");
 mount(
   model === null ? (
     <Message title={t("no-such-page")}>

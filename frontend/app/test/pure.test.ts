@@ -5,6 +5,7 @@ import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { sessionOf, splitToken } from "../src/token";
+import { nameOfScreenshot } from "../src/viewer/screenshot";
 import { bitrate, bytes, duration, milliseconds, rate } from "../src/ui/format";
 import {
   arrange,
@@ -49,6 +50,12 @@ describe("a session that fits the window", () => {
     expect(isAbout({ width: 800, height: 500 }, { width: 801, height: 501 })).toBe(true);
     expect(isAbout({ width: 800, height: 500 }, { width: 802, height: 500 })).toBe(false);
     expect(isAbout({ width: 800, height: 500 }, { width: 800, height: 600 })).toBe(false);
+  });
+});
+
+describe("a screenshot", () => {
+  it("is called by its session and the time, so that names sort", () => {
+    expect(nameOfScreenshot("demo", new Date(2026, 2, 9, 14, 5, 9))).toBe("demo-2026-03-09-140509.png");
   });
 });
 

@@ -2,6 +2,7 @@
 
 import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { t } from "../i18n/words";
+import { withWords } from "./onDemand";
 import type { Tool } from "./Toolbar";
 import type { Microphone } from "./useMicrophone";
 import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
@@ -60,6 +61,7 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
     keys(box),
     clipboard(box),
     view(box),
+    screenshot(box),
     ...(box.hasFiles ? [files(box)] : []),
     fit(box),
     share(box),
@@ -278,6 +280,22 @@ function view({ session: { input }, panel, setPanel }: Toolbox): Tool {
     disabled: input === null,
     use: () => {
       setPanel(panel === "view" ? "none" : "view");
+    },
+  };
+}
+
+function screenshot({ client, views, session: { hasPicture } }: Toolbox): Tool {
+  return {
+    id: "screenshot",
+    icon: "photo",
+    label: t("screenshot"),
+    disabled: !hasPicture,
+    use: () => {
+      const { main } = views;
+      if (main === null) return;
+      void withWords("panels", () => import("./screenshot")).then(async ({ saveScreenshot }) => {
+        views.tell(await saveScreenshot(client, main));
+      });
     },
   };
 }

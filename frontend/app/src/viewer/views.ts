@@ -91,6 +91,11 @@ export class Views {
     this.#handle({ type: "follow", on, focused });
   }
 
+  /** Shows a text for a moment. */
+  tell(notice: string): void {
+    this.#handle({ type: "told", notice });
+  }
+
   /** Sound of the main view; all others are silent. */
   setMuted(muted: boolean): void {
     this.#muted = muted;

@@ -78,6 +78,8 @@ export const panels: Translation<typeof english> = {
   "view-smooth": "Weich",
   "view-sharp": "Scharf",
   "view-hint": "Nur für Sie. Vergrößert bewegt sich das Bild mit der Maus.",
+  "screenshot-saved": "Gespeichert als {name}",
+  "screenshot-failed": "Es gibt kein Bild, das gespeichert werden könnte.",
   "clipboard-type": "Tippen",
   "clipboard-type-hint": "Als Tastendrücke, für Programme ohne Zwischenablage",
   "invite-to": "Zu {name} einladen",

@@ -98,6 +98,7 @@ export const viewer: Translation<typeof english> = {
 
   keys: "Tasten",
   view: "Größe des Bildes",
+  screenshot: "Bildschirmfoto speichern",
   invite: "Einladen",
   "full-window": "Fenster füllen",
   "full-window-leave": "Volles Fenster verlassen",

@@ -76,6 +76,8 @@ export const panels = {
   "view-smooth": "Smooth",
   "view-sharp": "Sharp",
   "view-hint": "Only for you. Enlarged, the picture moves along with the mouse.",
+  "screenshot-saved": "Saved as {name}",
+  "screenshot-failed": "There is no picture that could be saved.",
   "clipboard-type": "Type it",
   "clipboard-type-hint": "As key presses, for programs without a clipboard",
   "invite-to": "Invite to {name}",

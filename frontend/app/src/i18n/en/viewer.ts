@@ -96,6 +96,7 @@ export const viewer = {
 
   keys: "Keys",
   view: "Size of the picture",
+  screenshot: "Save a screenshot",
   invite: "Invite",
   "full-window": "Fill the window",
   "full-window-leave": "Leave the full window",

@@ -78,6 +78,8 @@ export const panels: Translation<typeof english> = {
   "view-smooth": "Suave",
   "view-sharp": "Nítida",
   "view-hint": "Solo para usted. Ampliada, la imagen se mueve con el ratón.",
+  "screenshot-saved": "Guardado como {name}",
+  "screenshot-failed": "No hay imagen que guardar.",
   "clipboard-type": "Teclearlo",
   "clipboard-type-hint": "Como pulsaciones, para programas sin portapapeles",
   "invite-to": "Invitar a {name}",

@@ -98,6 +98,7 @@ export const viewer: Translation<typeof english> = {
 
   keys: "Teclas",
   view: "Tamaño de la imagen",
+  screenshot: "Guardar una captura",
   invite: "Invitar",
   "full-window": "Llenar la ventana",
   "full-window-leave": "Salir de la ventana completa",

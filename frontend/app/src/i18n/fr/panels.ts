@@ -78,6 +78,8 @@ export const panels: Translation<typeof english> = {
   "view-smooth": "Lisse",
   "view-sharp": "Net",
   "view-hint": "Pour vous seul. Agrandie, l’image suit la souris.",
+  "screenshot-saved": "Enregistré sous {name}",
+  "screenshot-failed": "Il n’y a pas d’image à enregistrer.",
   "clipboard-type": "Taper",
   "clipboard-type-hint": "Sous forme de frappes, pour les programmes sans presse-papiers",
   "invite-to": "Inviter à {name}",

@@ -98,6 +98,7 @@ export const viewer: Translation<typeof english> = {
 
   keys: "Touches",
   view: "Taille de l’image",
+  screenshot: "Enregistrer une capture",
   invite: "Inviter",
   "full-window": "Remplir la fenêtre",
   "full-window-leave": "Quitter la fenêtre entière",

@@ -78,6 +78,8 @@ export const panels: Translation<typeof english> = {
   "view-smooth": "平滑",
   "view-sharp": "清晰",
   "view-hint": "仅对您有效。放大后画面随鼠标移动。",
+  "screenshot-saved": "已保存为 {name}",
+  "screenshot-failed": "没有可以保存的画面。",
   "clipboard-type": "逐字输入",
   "clipboard-type-hint": "以按键方式输入，适用于没有剪贴板的程序",
   "invite-to": "邀请加入 {name}",

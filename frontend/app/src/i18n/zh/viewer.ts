@@ -98,6 +98,7 @@ export const viewer: Translation<typeof english> = {
 
   keys: "按键",
   view: "画面大小",
+  screenshot: "保存截图",
   invite: "邀请",
   "full-window": "填满窗口",
   "full-window-leave": "退出满窗",
