@@ -5,6 +5,7 @@ import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { sessionOf, splitToken } from "../src/token";
+import { volumeOf } from "../src/viewer/useSettings";
 import { nameOfScreenshot } from "../src/viewer/screenshot";
 import { bitrate, bytes, duration, milliseconds, rate } from "../src/ui/format";
 import {
@@ -50,6 +51,13 @@ describe("a session that fits the window", () => {
     expect(isAbout({ width: 800, height: 500 }, { width: 801, height: 501 })).toBe(true);
     expect(isAbout({ width: 800, height: 500 }, { width: 802, height: 500 })).toBe(false);
     expect(isAbout({ width: 800, height: 500 }, { width: 800, height: 600 })).toBe(false);
+  });
+});
+
+describe("the volume", () => {
+  it("is what was kept, unless that is none", () => {
+    expect(["0", "0.35", "1"].map(volumeOf)).toEqual([0, 0.35, 1]);
+    for (const text of [null, "", "2", "-1", "loud"]) expect(volumeOf(text), String(text)).toBe(1);
   });
 });
 

@@ -1,20 +1,22 @@
 import type { InputController } from "@oriel/client";
 import { useState } from "react";
 import { t } from "../i18n/words";
+import type { Settings } from "./useSettings";
 
 /** How a picture is enlarged. */
 export type Scaling = "smooth" | "sharp";
 
 type ViewPanelProps = {
   readonly input: InputController;
-  readonly scaling: Scaling;
-  readonly setScaling: (scaling: Scaling) => void;
+  readonly settings: Settings;
+  readonly hasSound: boolean;
 };
 
 const STEP = 1.25;
 
-/** How large this viewer alone sees the picture, and how it is scaled. */
-export function ViewPanel({ input, scaling, setScaling }: ViewPanelProps) {
+/** How large this viewer alone sees the picture, how it is scaled, and how loud the sound is. */
+export function ViewPanel({ input, settings, hasSound }: ViewPanelProps) {
+  const { scaling, setScaling } = settings;
   const [zoom, setZoom] = useState(input.zoom);
   const show = (scale: number): void => {
     setZoom(scaled(input, scale));
@@ -33,8 +35,45 @@ export function ViewPanel({ input, scaling, setScaling }: ViewPanelProps) {
         <Choice id="smooth" name={t("view-smooth")} on={scaling === "smooth"} use={() => { setScaling("smooth"); }} />
         <Choice id="sharp" name={t("view-sharp")} on={scaling === "sharp"} use={() => { setScaling("sharp"); }} />
       </div>
+      {hasSound && <Sound settings={settings} />}
       <p className="hint">{t("view-hint")}</p>
     </section>
+  );
+}
+
+/** Some phones leave the volume to their own keys. */
+function canSetVolume(): boolean {
+  const video = document.createElement("video");
+  video.volume = 0.5;
+  return video.volume === 0.5;
+}
+
+function Sound({ settings: { muted, setMuted, volume, setVolume } }: { readonly settings: Settings }) {
+  const percent = Math.round(volume * 100);
+  return (
+    <div className="chips" role="group" aria-label={t("sound")}>
+      <Choice id="muted" name={t("sound-muted")} on={muted} use={() => { setMuted(!muted); }} />
+      {canSetVolume() && (
+        <label className="volume">
+          {t("volume")}
+          <input
+            type="range"
+            min="0"
+            max="100"
+            step="5"
+            value={percent}
+            aria-valuetext={t("percent", { percent })}
+            data-testid="volume"
+            onChange={({ target }) => {
+              setVolume(Number(target.value) / 100);
+              // Whoever turns it wants to hear it.
+              setMuted(false);
+            }}
+          />
+          <output>{t("percent", { percent })}</output>
+        </label>
+      )}
+    </div>
   );
 }
 

@@ -9,6 +9,6 @@ export async function withWords<Module>(part: Part, load: () => Promise<Module>)
   return module;
 }
 
-export function onDemand<Props>(load: () => Promise<ComponentType<Props>>) {
-  return lazy(async () => ({ default: await withWords("panels", load) }));
+export function onDemand<Props>(part: Part, load: () => Promise<ComponentType<Props>>) {
+  return lazy(async () => ({ default: await withWords(part, load) }));
 }

@@ -13,7 +13,7 @@ import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
 /** The panel that is open below the toolbar. */
-export type Panel = "none" | "clipboard" | "files" | "invite" | "keys" | "share" | "view";
+export type Panel = "none" | "clipboard" | "files" | "invite" | "keys" | "people" | "share" | "view";
 
 export type Toolbox = {
   readonly client: OrielClient;
@@ -284,7 +284,7 @@ function view({ session: { input }, panel, setPanel }: Toolbox): Tool {
   };
 }
 
-function screenshot({ client, views, session: { hasPicture } }: Toolbox): Tool {
+function screenshot({ client, views, session: { hasPicture }, setPanel }: Toolbox): Tool {
   return {
     id: "screenshot",
     icon: "photo",
@@ -293,6 +293,8 @@ function screenshot({ client, views, session: { hasPicture } }: Toolbox): Tool {
     use: () => {
       const { main } = views;
       if (main === null) return;
+      // It would cover what is told.
+      setPanel("none");
       void withWords("panels", () => import("./screenshot")).then(async ({ saveScreenshot }) => {
         views.tell(await saveScreenshot(client, main));
       });

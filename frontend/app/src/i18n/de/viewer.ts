@@ -97,7 +97,7 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "Die Verbindung zum Host ist schlecht",
 
   keys: "Tasten",
-  view: "Größe des Bildes",
+  view: "Bild und Ton",
   screenshot: "Bildschirmfoto speichern",
   invite: "Einladen",
   "full-window": "Fenster füllen",

@@ -95,7 +95,7 @@ export const viewer = {
   "host-poor": "The connection to the host is poor",
 
   keys: "Keys",
-  view: "Size of the picture",
+  view: "Picture and sound",
   screenshot: "Save a screenshot",
   invite: "Invite",
   "full-window": "Fill the window",

@@ -97,7 +97,7 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "La conexión con el host es mala",
 
   keys: "Teclas",
-  view: "Tamaño de la imagen",
+  view: "Imagen y sonido",
   screenshot: "Guardar una captura",
   invite: "Invitar",
   "full-window": "Llenar la ventana",

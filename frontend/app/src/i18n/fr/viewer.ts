@@ -97,7 +97,7 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "La connexion à l’hôte est mauvaise",
 
   keys: "Touches",
-  view: "Taille de l’image",
+  view: "Image et son",
   screenshot: "Enregistrer une capture",
   invite: "Inviter",
   "full-window": "Remplir la fenêtre",

@@ -97,7 +97,7 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "与主机的连接较差",
 
   keys: "按键",
-  view: "画面大小",
+  view: "画面和声音",
   screenshot: "保存截图",
   invite: "邀请",
   "full-window": "填满窗口",
