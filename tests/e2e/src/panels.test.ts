@@ -94,3 +94,13 @@ test("a panel says who is here, what they may do and who has control, by keyboar
   await server.json("PUT", "api/streamers/desk/control", { mode: "shared" });
   await ann.context().close();
 });
+
+test("an administrator may invite also when the server was not reached at first", async () => {
+  const context = await browser.newContext();
+  let missed = 0;
+  await context.route("**/api/streamers", (route) => (missed++ === 0 ? route.abort() : route.continue()));
+  const page = await open(context);
+  await page.waitForSelector("[data-testid=tool-invite]", { state: "attached" });
+  assert.ok(missed > 1, "it was asked again");
+  await context.close();
+});
