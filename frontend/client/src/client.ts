@@ -52,7 +52,7 @@ export type ClientOptions = {
   readonly rights?: readonly PeerRight[];
   /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
   readonly displayName?: string;
-  /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. */
+  /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. {@link OrielClient.setMaxBitrate} changes it. */
   readonly maxBitrateKbps?: number;
   /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
@@ -102,6 +102,7 @@ export class OrielClient implements InputClient {
   #role: Role | null = null;
   #rights: readonly PeerRight[] = [];
   #wantedName: string | null;
+  #maxBitrateKbps: number | null;
   #displayName: string | null = null;
   #sessionMicrophone = false;
   #chat: readonly ChatMessage[] = [];
@@ -118,6 +119,7 @@ export class OrielClient implements InputClient {
     this.streamerId = options.streamerId;
     const token = options.token ?? null;
     this.#wantedName = options.displayName ?? null;
+    this.#maxBitrateKbps = options.maxBitrateKbps ?? null;
     this.api = new Api(() => this.#link.base, token);
     this.#link = new Link({
       baseUrl,
@@ -125,7 +127,7 @@ export class OrielClient implements InputClient {
       role: options.role ?? null,
       rights: options.rights ?? null,
       displayName: () => this.#wantedName,
-      maxBitrateKbps: options.maxBitrateKbps ?? null,
+      maxBitrateKbps: () => this.#maxBitrateKbps,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -189,6 +191,11 @@ export class OrielClient implements InputClient {
   /** The name to ask for with the next connection; the token's goes before it. */
   setDisplayName(name: string | null): void {
     this.#wantedName = name;
+  }
+
+  /** What is sent to this client at most, kilobits per second, from the next connection on; null: what its path carries. */
+  setMaxBitrate(kbps: number | null): void {
+    this.#maxBitrateKbps = kbps;
   }
 
   /** What was written, the oldest first: the last 200 messages. A new list after each change. */

@@ -95,6 +95,32 @@ test("a panel says who is here, what they may do and who has control, by keyboar
   await ann.context().close();
 });
 
+test("less data is sent to who wants that, also after a reload", async () => {
+  const page = await live();
+  const most = async (): Promise<(number | undefined)[]> => {
+    const { peers } = await server.json<{ peers: { max_bitrate_kbps?: number }[] }>("GET", "api/streamers/desk");
+    return peers.map(({ max_bitrate_kbps }) => max_bitrate_kbps);
+  };
+  const limitedTo = (kbps: number | undefined): Promise<unknown> =>
+    until(`one peer, limited to ${String(kbps)}`, async () => {
+      const all = await most();
+      return all.length === 1 && all[0] === kbps;
+    });
+  await limitedTo(undefined);
+  await useTool(page, "view");
+  await page.click("[data-testid=view-limit-500]");
+  await limitedTo(500);
+  await page.waitForSelector("[data-testid=viewer][data-live=true]");
+  assert.equal(await page.getAttribute("[data-testid=view-limit-500]", "aria-pressed"), "true");
+  await page.reload();
+  await page.waitForSelector("[data-testid=viewer][data-live=true]", { timeout: 20_000 });
+  await limitedTo(500);
+  await useTool(page, "view");
+  await page.click("[data-testid=view-limit-none]");
+  await limitedTo(undefined);
+  await page.context().close();
+});
+
 test("an administrator may invite also when the server was not reached at first", async () => {
   const context = await browser.newContext();
   let missed = 0;

@@ -1,12 +1,14 @@
-import type { InputController } from "@oriel/client";
-import { useState } from "react";
+import type { InputController, OrielClient } from "@oriel/client";
+import { useEffect, useState } from "react";
 import { t } from "../i18n/words";
+import { bitrate } from "../ui/format";
+import { canBeLess, keepLimit, keptLimit, type Limit, LIMITS } from "./limit";
 import type { Settings } from "./useSettings";
 
-/** How a picture is enlarged. */
-export type Scaling = "smooth" | "sharp";
-
 type ViewPanelProps = {
+  readonly client: OrielClient;
+  /** Name of the source in the main view. */
+  readonly source: string | null;
   readonly input: InputController;
   readonly settings: Settings;
   readonly hasSound: boolean;
@@ -15,7 +17,7 @@ type ViewPanelProps = {
 const STEP = 1.25;
 
 /** How large this viewer alone sees the picture, how it is scaled, and how loud the sound is. */
-export function ViewPanel({ input, settings, hasSound }: ViewPanelProps) {
+export function ViewPanel({ client, source, input, settings, hasSound }: ViewPanelProps) {
   const { scaling, setScaling } = settings;
   const [zoom, setZoom] = useState(input.zoom);
   const show = (scale: number): void => {
@@ -37,6 +39,7 @@ export function ViewPanel({ input, settings, hasSound }: ViewPanelProps) {
       </div>
       {hasSound && <Sound settings={settings} />}
       <p className="hint">{t("view-hint")}</p>
+      <DataLimit client={client} source={source} />
     </section>
   );
 }
@@ -74,6 +77,52 @@ function Sound({ settings: { muted, setMuted, volume, setVolume } }: { readonly 
         </label>
       )}
     </div>
+  );
+}
+
+/** How much this viewer wants to be sent at most; nothing where the server cannot send less. */
+function DataLimit({ client, source }: Pick<ViewPanelProps, "client" | "source">) {
+  const [limit, setLimit] = useState(keptLimit);
+  const [offered, setOffered] = useState(false);
+  useEffect(() => {
+    const stop = new AbortController();
+    client.api.sources(client.streamerId, { signal: stop.signal }).then(
+      (sources) => {
+        setOffered(sources.some((one) => one.name === source && canBeLess(one)));
+      },
+      // Nothing is offered of which it is not known whether it helps.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+    };
+  }, [client, source]);
+  const choose = (wanted: Limit | null): void => {
+    if (wanted === limit) return;
+    setLimit(wanted);
+    keepLimit(wanted);
+    client.setMaxBitrate(wanted);
+    // Said when connecting.
+    client.disconnect();
+    client.connect().catch(() => undefined);
+  };
+  if (!offered) return null;
+  return (
+    <>
+      <div className="chips" role="group" aria-label={t("data-limit")}>
+        <Choice id="limit-none" name={t("data-automatic")} on={limit === null} use={() => { choose(null); }} />
+        {LIMITS.map((most) => (
+          <Choice
+            key={most}
+            id={`limit-${most}`}
+            name={t("data-at-most", { rate: bitrate(most * 1000) })}
+            on={limit === most}
+            use={() => { choose(most); }}
+          />
+        ))}
+      </div>
+      <p className="hint">{t("data-hint")}</p>
+    </>
   );
 }
 

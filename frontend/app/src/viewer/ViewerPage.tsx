@@ -194,7 +194,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
               <PeoplePanel client={client} roles />
             </section>
           )}
-          {panel === "view" && input !== null && <ViewPanel input={input} settings={settings} hasSound={session.hasSound} />}
+          {panel === "view" && input !== null && <ViewPanel client={client} source={info?.source ?? null} input={input} settings={settings} hasSound={session.hasSound} />}
         </Suspense>
       </Toolbar>
       <Suspense>

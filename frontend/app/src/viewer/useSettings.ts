@@ -3,10 +3,12 @@
 import type { InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
 import { keep, kept } from "../ui/kept";
-import type { Scaling } from "./ViewPanel";
 import type { Views } from "./views";
 
 const VOLUME_KEY = "oriel.volume";
+
+/** How a picture is enlarged. */
+export type Scaling = "smooth" | "sharp";
 
 export type Settings = {
   readonly muted: boolean;

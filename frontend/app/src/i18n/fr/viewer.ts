@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "reconnexion",
   "status-ended": "terminé",
   "status-reduced": "en direct, {allowed}",
-  "status-reduced-why": "Votre connexion permet {allowed} : les images sont moins détaillées.",
+  "status-reduced-why": "On vous envoie au plus {allowed} : les images sont moins détaillées.",
   "status-little": "en direct, lent",
   "status-little-why": "Votre connexion permet peu : les images sont moins détaillées.",
 

@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "正在重新连接",
   "status-ended": "已结束",
   "status-reduced": "实时，{allowed}",
-  "status-reduced-why": "您的连接只允许 {allowed}，因此画面细节较少。",
+  "status-reduced-why": "最多只能发送给您 {allowed}，因此画面细节较少。",
   "status-little": "实时，较慢",
   "status-little-why": "您的连接带宽很低，因此画面细节较少。",
 
